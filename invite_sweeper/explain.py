@@ -169,7 +169,7 @@ def _actual_text(invitation: Invitation, key: str, now: datetime) -> str:
         "expires_within": _timestamp_text(invitation.expires_at),
         "usernames": invitation.username,
         "inviters": invitation.inviter,
-        "roles": ", ".join(invitation.roles),
+        "roles": ", ".join(invitation.all_roles),
         "projects": _projects_text(invitation),
         "statuses": invitation.status,
     }

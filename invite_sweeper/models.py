@@ -195,6 +195,11 @@ class Invitation(NamedTuple):
         """Identifies the user within an organization, by the id if there is no username."""
         return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
 
+    @property
+    def all_roles(self) -> tuple[str, ...]:
+        """The roles in the place itself, and an organization user's roles in projects."""
+        return (*self.roles, *(role for _, role in self.project_roles))
+
 
 Invitations: TypeAlias = tuple[Invitation, ...]
 
@@ -336,11 +341,13 @@ class PlannedDeletion(NamedTuple):
     Attributes:
         rule: The name of the rule that makes the invitation stale.
         new: Whether the last plan of the same policy did not contain it.
+        bounced: How often runs have deleted this user's invitation to this place before.
     """
 
     invitation: Invitation
     rule: str
     new: bool = False
+    bounced: int = 0
 
 
 @dataclass(slots=True, eq=False)

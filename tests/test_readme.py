@@ -123,7 +123,7 @@ def test_simulated_atlas_of_the_readme_is_served_until_it_is_stopped():
 
 def test_exit_codes_of_the_readme_are_those_of_the_program():
     rows = re.findall(r"^\| (\d+) \| (.*?) \|(?: (.*))? \|$", PAGE, re.MULTILINE)
-    assert rows == [(str(code), code.meaning, code.hint) for code in ExitCode]
+    assert rows == [(str(code), code.meaning, code.advice) for code in ExitCode]
 
 
 def test_policy_of_the_readme_is_valid():

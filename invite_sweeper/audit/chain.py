@@ -17,7 +17,7 @@ GENESIS_HASH = "0" * 64
 CHECKSUMMED_EVENT = RunFinished.event
 """The event with a checksum of its own line (`seal`): no later line may cover its hash."""
 
-_CHECKSUM_FIELD = re.compile(rb',"([^"]{4})":"([\x20-\x7e]{64})"\}$')
+_CHECKSUM_FIELD = re.compile(rb',"(.{4})":"(.{64})"\}$', re.DOTALL)
 
 
 def line_hash(line: bytes) -> str:
@@ -39,7 +39,8 @@ def checksum_ok(line: bytes) -> bool | None:
     found = _CHECKSUM_FIELD.search(line)
     if found is None:
         return None
-    return found[1] == b"seal" and line_hash(line[: found.start()] + b"}") == found[2].decode()
+    hashed = line_hash(line[: found.start()] + b"}")
+    return (found[1], found[2]) == (b"seal", hashed.encode())
 
 
 class HashChain:

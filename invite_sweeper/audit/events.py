@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from invite_sweeper.endings import RunWarning
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import (
     Invitation,
@@ -47,6 +48,8 @@ class RunStarted(EventFields, frozen=True, kw_only=True):
         group_id: Shared by the runs of one command.
         scope_sha256: The hash of what the run reads, see `scope.scope_sha256`.
         quarantine: Whether the policy sets `quarantine`.
+        credentials: The name of the set of credentials; None for the plain variables.
+        signing_key_env: The variable of the key that signs the log.
         plan_sha256: The digest of the saved plan that is applied.
         plan_approved_by: The fingerprint of the key that approved it.
         dry_run: Only of a restore.
@@ -69,6 +72,8 @@ class RunStarted(EventFields, frozen=True, kw_only=True):
     group_id: str | None = None
     scope_sha256: str | None = None
     quarantine: bool | None = None
+    credentials: str | None = None
+    signing_key_env: str | None = None
     plan_sha256: str | None = None
     plan_approved_by: str | None = None
     dry_run: bool | None = None
@@ -389,8 +394,10 @@ class RunFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     organizations: tuple[str, ...] = ()
+    plan_complete: bool | None = None
+    reasons: tuple[str, ...] = ()
     error: str | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[RunWarning | str, ...] = ()
     changes: PlanChanges | None = None
     policy_change: PolicyDifference | None = None
     organization_names: Mapping[str, str] = {}

@@ -9,23 +9,13 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
-from typing import Final
 
 from invite_sweeper.audit.chain import checksum_ok, line_hash
 from invite_sweeper.audit.events import LineHeader
 from invite_sweeper.audit.reader import LinePosition
+from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 
 _PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
-
-
-DAMAGED_HINT: Final = (
-    "Keep the files as they are. Find out who or what changed them, and compare them with a backup "
-    "or with a hash of the last line that was kept elsewhere."
-)
-INCOMPLETE_HINT: Final = (
-    "If the run is still running, wait. If it was killed, run the same command again: it records "
-    "what became of each request that was sent."
-)
 
 
 class Tampering(StrEnum):
@@ -46,7 +36,7 @@ class Tampering(StrEnum):
     @property
     def hint(self) -> str:
         """What to do about it."""
-        return INCOMPLETE_HINT if self is Tampering.WITHOUT_OUTCOME else DAMAGED_HINT
+        return UNFINISHED_ADVICE if self is Tampering.WITHOUT_OUTCOME else DAMAGED_ADVICE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,23 +4,23 @@ import asyncio
 import os
 import sys
 import termios
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TextIO, TypeVar
 
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.errors import GuardRefused, Reason
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
-from invite_sweeper.report.run_view import InvitationRow, RunView
-from invite_sweeper.report.tables import RightTrimmed, place_of
+from invite_sweeper.report.rows import Row, format_age, role_line
+from invite_sweeper.report.run_view import RunView
+from invite_sweeper.report.tables import RightTrimmed, definition_table, line_text
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.summary import RunSummary
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import plural_form, pluralize
 
 _TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
@@ -119,11 +119,7 @@ def _terminal_stream(consequence: str) -> Iterator[TextIO]:
 
 def render_question(summary: RunSummary, view: RunView, limits: Limits) -> RenderableType:
     """Return the question with the counts, limits and ages of the planned deletions."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, content in _question_rows(summary, view, limits):
-        table.add_row(Text(f"  {label}", style="dim"), content)
+    table = definition_table(_question_rows(summary, view, limits))
     planned = pluralize(view.planned, "invitation")
     title = Text(f"Delete {planned}?", style="bold")
     return RightTrimmed(Group(title, table, Text("This cannot be undone.")))
@@ -132,16 +128,17 @@ def render_question(summary: RunSummary, view: RunView, limits: Limits) -> Rende
 def _question_rows(
     summary: RunSummary, view: RunView, limits: Limits
 ) -> Iterator[tuple[str, Text]]:
-    labels = summary.organization_labels
-    organizations = ", ".join(
-        escape_unprintable(labels.get(each, each)) for each in view.organizations
-    )
-    yield "organization" if len(view.organizations) == 1 else "organizations", Text(organizations)
+    where = plural_form(len(view.organizations), "organization", "organizations")
+    yield where, Text(", ".join(view.organizations))
     yield "count", Text(_count_text(summary, view))
+    if view.owners:
+        yield "owners", Text(f"{view.owners:,} of them", style="bold")
+    if view.bounced:
+        yield "bounced", Text(f"{view.bounced:,} of them deleted before", style="yellow")
     yield "limits", Text(_limits_text(summary, view, limits))
     if view.oldest is not None and view.newest is not None:
-        yield "oldest", _invitation_text(view.oldest, labels)
-        yield "newest", _invitation_text(view.newest, labels)
+        yield "oldest", _invitation_text(view.oldest)
+        yield "newest", _invitation_text(view.newest)
     if summary.estimate_s is not None:
         yield "time", Text(formatting.describe_estimate(summary.estimate_s))
 
@@ -163,7 +160,7 @@ def _limits_text(summary: RunSummary, view: RunView, limits: Limits) -> str:
     )
 
 
-def _invitation_text(row: InvitationRow, labels: Mapping[str, str]) -> Text:
-    text = Text(f"{formatting.format_age(row.age_days)}  {row.username or '(no address)'}")
-    text.append(f" in {place_of(row, labels)}, ")
-    return text.append_text(Text(", ").join(formatting.format_roles(row.roles).split()))
+def _invitation_text(row: Row) -> Text:
+    text = Text(f"{format_age(row.age_days)}  {row.user_in_place}, ")
+    text.append_text(Text(", ").join(line_text(role_line(role)) for role in row.roles))
+    return text.append(f", {row.history}", style="yellow") if row.history else text

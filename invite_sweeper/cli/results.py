@@ -31,8 +31,8 @@ from invite_sweeper.report.formatting import (
 )
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
+from invite_sweeper.report.run_result import show, show_plan
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
-from invite_sweeper.report.tables import show, show_plan
 from invite_sweeper.report.webhooks import select_users, send_end, send_start
 from invite_sweeper.sweep.changes import PolicyDifference
 from invite_sweeper.sweep.run import ProgressView
@@ -155,35 +155,24 @@ def _run_failures(report: CommandReport, summary: RunSummary) -> Iterator[str]:
             frozenset({summary.run_id}),
             start=report.log_offset,
             max_rows=max_rows,
+            labels=summary.organization_labels,
         )
     except OSError as error:
         yield f"Could not read the audit log {report.log_file}: {error.strerror}."
         return
-    labels = summary.organization_labels
     unreadable = view.unreadable[:MAX_NAMED]
     for project in unreadable:
-        where = _in_organization(project.project, project.org_id, labels)
-        yield f"{where} was not read: {project.reason}"
+        yield f"{project.place.full_name} was not read: {project.reason}"
     yield from _more_message(
         summary.projects_unreadable - len(unreadable), "project", summary.audit_log
     )
     unfinished = [row for row in view.failed if row.outcome in {"failed", "unknown"}][:MAX_NAMED]
     for row in unfinished:
-        where = _in_organization(row.project, row.org_id, labels)
-        user = f"{row.username or '(no address)'} in {where}"
+        user = f"{row.user} in {row.place.full_name}"
         yield f"{user} may still be invited: {row.outcome}, {row.detail}"
     yield from _more_message(
         _unfinished_count(summary) - len(unfinished), "deletion", summary.audit_log
     )
-
-
-def _in_organization(project: str, org_id: str, labels: Mapping[str, str]) -> str:
-    """Return a project with its organization; an organization's own list names it already."""
-    name = project or "(no name)"
-    label = labels.get(org_id)
-    if label is None or org_id in name:
-        return name
-    return f"{name} of organization {label}"
 
 
 def _more_message(count: int, noun: str, audit_log: str) -> Iterator[str]:
@@ -205,8 +194,7 @@ def plan_presenter(
     path, start = audit.path, audit.offset
 
     def present(console: Console, summary: RunSummary) -> None:
-        run_ids = frozenset(each.run_id for each in summary.organizations)
-        view = _load_view(options, path, start, run_ids)
+        view = _load_view(options, path, start, summary)
         if view.planned != summary.stale - summary.trimmed:
             raise AuditLogError("The plan in the audit log is incomplete.")
         show_plan(console, summary, view)
@@ -220,16 +208,18 @@ def show_command(console: Console, options: RunOptions, report: CommandReport) -
     show(
         console,
         report.summary,
-        _load_view(options, report.log_file, report.log_offset, report.run_ids),
+        _load_view(options, report.log_file, report.log_offset, report.summary),
         kept_invitations=report.kept_invitations,
     )
 
 
-def _load_view(options: RunOptions, log_file: Path, start: int, run_ids: frozenset[str]) -> RunView:
+def _load_view(options: RunOptions, log_file: Path, start: int, summary: RunSummary) -> RunView:
     """Return the runs as recorded; an empty view if the log cannot be read: totals suffice."""
     max_rows = _MAX_ROWS_VERBOSE if options.verbose else _MAX_ROWS
+    run_ids = frozenset(each.run_id for each in summary.organizations)
+    labels = summary.organization_labels
     try:
-        return load_run_view(log_file, run_ids, start=start, max_rows=max_rows)
+        return load_run_view(log_file, run_ids, start=start, max_rows=max_rows, labels=labels)
     except OSError:
         return RunView()
 

@@ -1,53 +1,20 @@
-"""Format roles, reasons, ages and durations for the terminal."""
+"""Describe what a run did: reasons, outcomes, changes and durations as text."""
 
-import shlex
-from collections.abc import Iterable
 from typing import Final
 
-from rich.text import Text
-
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
-from invite_sweeper.errors import ErrorParts, ExitCode, Reason
+from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.sweep.summary import STOPPED_ITSELF, OrganizationSummary, RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
-
-_ORDINARY_ROLES: Final = {
-    "GROUP_READ_ONLY": "read only",
-    "GROUP_DATA_ACCESS_READ_ONLY": "data access read only",
-    "GROUP_DATA_ACCESS_READ_WRITE": "data access read write",
-    "GROUP_OBSERVABILITY_VIEWER": "observability viewer",
-    "GROUP_SEARCH_INDEX_EDITOR": "search index editor",
-    "ORG_MEMBER": "organization member",
-    "ORG_READ_ONLY": "organization read only",
-    "ORG_BILLING_READ_ONLY": "organization billing read only",
-}
-"""Roles without administrative rights. Source: Atlas documentation, "Atlas User Roles" (read
-2026-11-25). The set is open: a role that is missing here is highlighted."""
-_PRIVILEGED = ("OWNER", "ADMIN")
 
 NOT_ALL_READ: Final = "the lists were not all read"
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
-
-
-def format_roles(names: Iterable[str]) -> Text:
-    """Return an invitation's roles, one per line.
-
-    Ordinary roles are spelled out. Owner, administrator and unknown roles keep Atlas's
-    capitals, in bold: they stand out even without colour.
-    """
-    return Text("\n").join(map(_format_role, names))
-
-
-def _format_role(role: str) -> Text:
-    if role in _ORDINARY_ROLES:
-        return Text(_ORDINARY_ROLES[role])
-    strong = any(word in role for word in _PRIVILEGED)
-    return Text(role, style="bold magenta" if strong else "bold")
 
 
 def describe_keep_reason(key: str) -> str:
@@ -62,11 +29,6 @@ def describe_checkpoint(note: str) -> str:
     """Return a run's checkpoint in one line: the number of lines that are signed, and the hash."""
     checkpoint = parse_checkpoint(note)
     return f"{pluralize(checkpoint.lines, 'line')} signed, up to {checkpoint.last_hash}"
-
-
-def format_age(age_days: float | None) -> str:
-    """Return an age in days, or `?` if it is unknown."""
-    return "?" if age_days is None else f"{age_days:,.1f} d"
 
 
 def format_duration(seconds: float) -> str:
@@ -103,9 +65,9 @@ def describe_trimmed(trimmed: int) -> str:
 
 def describe_status(summary: RunSummary) -> str:
     """Return how a run ended; after a stop by the canary or the breaker, the rest is not done."""
-    if any(STOPPED_ITSELF in warning for warning in summary.warnings):
-        return "Stopped itself"
-    return ExitCode(summary.exit_code).status.capitalize()
+    if Reason.CIRCUIT_BREAKER in summary.reasons:
+        return Reason.CIRCUIT_BREAKER.label.capitalize()
+    return ExitCode(summary.exit_code).status.label
 
 
 def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
@@ -220,38 +182,5 @@ def distinct_errors(summary: RunSummary) -> list[ErrorParts]:
 
 def hints(summary: RunSummary) -> tuple[str, ...]:
     """Return what to do about a command that did not do everything, each sentence once."""
-    found = [each["hint"] or ExitCode(summary.exit_code).hint for each in distinct_errors(summary)]
-    return tuple(dict.fromkeys(each for each in (*found, *reason_hints(summary)) if each))
-
-
-def reason_hints(summary: RunSummary) -> tuple[str, ...]:
-    """Return what to do about the reasons that are not errors."""
-    log = shlex.quote(summary.audit_log)
-    return tuple(
-        hint.format(log=log) for reason, hint in _HINTS.items() if reason in summary.reasons
-    )
-
-
-_HINTS: Final = {
-    Reason.CIRCUIT_BREAKER: (
-        "Find out why the deletions failed before you run the sweep again: "
-        "invite-sweeper report {log}"
-    ),
-    Reason.UNREADABLE_PROJECTS: (
-        "Run `invite-sweeper doctor`: it names the projects and the role that is missing."
-    ),
-    Reason.RETIRED_SOURCE: "Replace the retired list under `sources` in the policy.",
-    Reason.FAILED_DELETIONS: (
-        "The next sweep tries the failed deletions again. To list them: "
-        "invite-sweeper audit show {log} --outcome failed"
-    ),
-    Reason.UNKNOWN_DELETIONS: "The next sweep checks the deletions without a response.",
-    Reason.REMOVED_MEMBER: (
-        "Invite the removed members again. To list them: "
-        "invite-sweeper audit show {log} --outcome accepted_during"
-    ),
-    Reason.STILL_THERE: (
-        "Run the command again later. If the invitations are still listed, ask MongoDB support."
-    ),
-}
-"""For reasons without an error, whose hint is more precise; the most urgent first."""
+    found = [each["hint"] for each in distinct_errors(summary)]
+    return tuple(dict.fromkeys(each for each in (*found, *summary.advice) if each))

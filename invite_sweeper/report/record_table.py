@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.report.run_view import display_text
+from invite_sweeper.report.rows import display_text
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.text import to_text
 

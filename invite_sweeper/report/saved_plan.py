@@ -1,24 +1,33 @@
 """Show a saved plan as text and as JSON: its context, use, approval and invitations."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.models import Invitation, PlannedDeletion
-from invite_sweeper.report import formatting, tables
-from invite_sweeper.report.run_view import display_text
-from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.report import formatting
+from invite_sweeper.report.rows import (
+    Place,
+    display_text,
+    place_of_fields,
+    row_of_fields,
+    row_order,
+)
+from invite_sweeper.report.tables import (
+    Group,
+    RightTrimmed,
+    definition_table,
+    invitation_tables,
+)
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
-from invite_sweeper.text import describe_duration, escape_unprintable, pluralize
+from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_PROJECTS: Final = 20
@@ -69,30 +78,23 @@ class PlanStatus(NamedTuple):
         """Whether the plan was created after now."""
         return self.age < timedelta(0)
 
-    def sorted_rows(self) -> Sequence[PlannedDeletion]:
-        """Return the invitations: owners first, then the oldest."""
-        return sorted(self.saved.invitations.values(), key=_row_order)
-
-
-def _row_order(planned: PlannedDeletion) -> tuple[bool, bool, str, str]:
-    invitation = planned.invitation
-    created_at = invitation.created_at
-    is_dated = isinstance(created_at, datetime)
-    return (
-        not any("OWNER" in role for role in _all_roles(invitation)),
-        not is_dated,
-        created_at.isoformat() if isinstance(created_at, datetime) else "",
-        invitation.username or "",
-    )
-
-
-def _all_roles(invitation: Invitation) -> tuple[str, ...]:
-    return (*invitation.roles, *(role for _, role in invitation.project_roles))
+    def lines(self) -> Sequence[Mapping[str, object]]:
+        """Return the fields of the invitations in the order of rows: owners, then the oldest."""
+        found = (
+            {
+                **invitation_fields(each.invitation, self.now),
+                "rule": each.rule,
+                **({"bounced": each.bounced} if each.bounced else {}),
+                **({"new": True} if each.new else {}),
+            }
+            for each in self.saved.invitations.values()
+        )
+        return sorted(found, key=row_order)
 
 
 def status_to_json(status: PlanStatus) -> dict[str, object]:
     """Return the object that `plan show --output json` writes."""
-    context, rows = status.saved.context, status.sorted_rows()
+    context, lines = status.saved.context, status.lines()
     return {
         "file": str(status.path),
         "sha256": status.saved.digest,
@@ -112,44 +114,32 @@ def status_to_json(status: PlanStatus) -> dict[str, object]:
         "policy_path": context.policy_path,
         "policy_sha256": context.policy_sha256,
         "tool_version": context.tool_version,
-        "planned": len(rows),
+        "planned": len(lines),
         "changes": asdict(status.saved.changes) if status.saved.changes is not None else None,
-        "rules": dict(count_rules(rows)),
+        "rules": dict(_count_rules(lines)),
         "projects": [
-            {"project_id": place[0], "project_name": place[1], "org_id": place[2], "planned": count}
-            for place, count in _count_projects(rows)
-        ],
-        "invitations": [
             {
-                **invitation_fields(each.invitation, status.now),
-                "rule": each.rule,
-                **({"new": True} if each.new else {}),
+                "project_id": place.project_id,
+                "project_name": place.project,
+                "org_id": place.org_id,
+                "planned": count,
             }
-            for each in rows[:MAX_JSON_ROWS]
+            for place, count in _count_places(lines)
         ],
-        "truncated": len(rows) > MAX_JSON_ROWS,
+        "invitations": list(lines[:MAX_JSON_ROWS]),
+        "truncated": len(lines) > MAX_JSON_ROWS,
         "exit_code": 0,
         "error": None,
     }
 
 
-def count_rules(rows: Iterable[PlannedDeletion]) -> Sequence[tuple[str, int]]:
+def _count_rules(lines: Sequence[Mapping[str, object]]) -> Sequence[tuple[str, int]]:
     """Return the rules with their number of invitations, the largest first."""
-    return Counter(each.rule for each in rows).most_common()
+    return Counter(str(each["rule"]) for each in lines).most_common()
 
 
-_Place = tuple[str | None, str | None, str]
-
-
-def _count_projects(rows: Iterable[PlannedDeletion]) -> Sequence[tuple[_Place, int]]:
-    return Counter(_place(each.invitation) for each in rows).most_common()
-
-
-def _place(invitation: Invitation) -> _Place:
-    """Return id and name of the project, None for an organization invitation, and the org id."""
-    if invitation.source.is_organization_level:
-        return None, None, invitation.org_id
-    return invitation.project_id, invitation.project_name, invitation.org_id
+def _count_places(lines: Sequence[Mapping[str, object]]) -> Sequence[tuple[Place, int]]:
+    return Counter(map(place_of_fields, lines)).most_common()
 
 
 def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show_all: str) -> None:
@@ -159,44 +149,38 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
         verbose: Print all invitations and projects.
         show_all: The command that prints all of them.
     """
-    rows = status.sorted_rows()
-    projects = _count_projects(rows)
-    console.print(_heading(status, len(rows), projects), soft_wrap=True)
-    console.print(RightTrimmed(_grid(_facts(status))), end="")
-    if not rows:
+    lines = status.lines()
+    places = _count_places(lines)
+    console.print(_heading(status, len(lines), places), soft_wrap=True)
+    console.print(RightTrimmed(definition_table(_facts(status))), end="")
+    if not lines:
         return
-    shown = len(rows) if verbose else _MAX_ROWS
+    shown = len(lines) if verbose else _MAX_ROWS
     console.print()
-    console.print(RightTrimmed(_grid(_counts(rows, projects, verbose=verbose))), end="")
+    counts = definition_table(_counts(lines, places, verbose=verbose))
+    console.print(RightTrimmed(counts), end="")
     console.print()
-    console.print(RightTrimmed(_table(rows[:shown], status.now)), end="")
-    if len(rows) > shown:
+    rows = tuple(map(row_of_fields, lines[:shown]))
+    for part in invitation_tables([Group(rows)], console.width):
+        console.print(RightTrimmed(part), end="")
+    if len(lines) > shown:
         console.print(
-            Text(f"… {len(rows) - shown:,} more; all of them: {show_all}", style="dim"),
+            Text(f"… {len(lines) - shown:,} more; all of them: {show_all}", style="dim"),
             soft_wrap=True,
         )
 
 
-def _heading(status: PlanStatus, planned: int, projects: Sequence[tuple[_Place, int]]) -> Text:
+def _heading(status: PlanStatus, planned: int, places: Sequence[tuple[Place, int]]) -> Text:
     name = escape_unprintable(str(status.path))
     organizations = ", ".join(map(display_text, status.saved.context.organizations))
-    where = "organization" if len(status.saved.context.organizations) == 1 else "organizations"
-    lists = sum(project_id is None for (project_id, _, _), _ in projects)
-    places = formatting.describe_places(len(projects) - lists, lists)
+    where = plural_form(len(status.saved.context.organizations), "organization", "organizations")
+    lists = sum(place.project_id is None for place, _ in places)
+    described = formatting.describe_places(len(places) - lists, lists)
     return Text.assemble(
         (f"Plan {name}: ", "bold"),
-        f"{pluralize(planned, 'invitation')}{places and f' in {places}'} "
+        f"{pluralize(planned, 'invitation')}{described and f' in {described}'} "
         f"of {where} {organizations}",
     )
-
-
-def _grid(rows: Iterable[tuple[str, Text]]) -> Table:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, content in rows:
-        table.add_row(Text(f"  {label}", style="dim"), content)
-    return table
 
 
 def _facts(status: PlanStatus) -> Iterator[tuple[str, Text]]:
@@ -240,44 +224,17 @@ def _approval_text(status: PlanStatus) -> Text:
 
 
 def _counts(
-    rows: Sequence[PlannedDeletion],
-    projects: Sequence[tuple[_Place, int]],
+    lines: Sequence[Mapping[str, object]],
+    places: Sequence[tuple[Place, int]],
     *,
     verbose: bool,
 ) -> Iterator[tuple[str, Text]]:
-    for number, (rule, count) in enumerate(count_rules(rows)):
+    for number, (rule, count) in enumerate(_count_rules(lines)):
         yield "" if number else "by rule", Text(f"{count:>6,}  {display_text(rule)}")
-    shown = len(projects) if verbose else _MAX_PROJECTS
-    for number, (place, count) in enumerate(projects[:shown]):
-        yield "" if number else "by list", Text(f"{count:>6,}  {_place_name(place)}")
-    if len(projects) > shown:
-        count = sum(each for _, each in projects[shown:])
-        rest = pluralize(len(projects) - shown, "other list")
+    shown = len(places) if verbose else _MAX_PROJECTS
+    for number, (place, count) in enumerate(places[:shown]):
+        yield "" if number else "by list", Text(f"{count:>6,}  {place.name}")
+    if len(places) > shown:
+        count = sum(each for _, each in places[shown:])
+        rest = pluralize(len(places) - shown, "other list")
         yield "", Text(f"{count:>6,}  in {rest}")
-
-
-def _place_name(place: _Place) -> str:
-    project_id, name, org_id = place
-    return display_text(name or project_id or f"organization {org_id}")
-
-
-def _table(rows: Sequence[PlannedDeletion], now: datetime) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("  AGE", justify="right", no_wrap=True)
-    for heading in ("INVITED", "TO", "ROLES", "RULE"):
-        table.add_column(heading, overflow="fold")
-    for planned in rows:
-        invitation = planned.invitation
-        table.add_row(
-            formatting.format_age(_age_days(invitation, now)),
-            tables.invited_text(display_text(invitation.username), new=planned.new),
-            Text(_place_name(_place(invitation))),
-            formatting.format_roles(map(display_text, _all_roles(invitation))),
-            Text(display_text(planned.rule)),
-        )
-    return table
-
-
-def _age_days(invitation: Invitation, now: datetime) -> float | None:
-    created_at = invitation.created_at
-    return (now - created_at) / timedelta(days=1) if isinstance(created_at, datetime) else None

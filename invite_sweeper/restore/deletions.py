@@ -212,10 +212,14 @@ def _without_duplicates(
     seen: set[tuple[str, ...]] = set()
     for each in sorted(deletions, key=lambda each: bool(each.doubt)):
         invitation = each.invitation
-        key = (invitation.source, invitation.project_id, *invitation.user_key)
+        key = _user_of(invitation)
         if key not in seen and _matches(invitation.username, username):
             seen.add(key)
             yield each
+
+
+def _user_of(invitation: Invitation) -> tuple[str, ...]:
+    return (invitation.source, invitation.project_id, *invitation.user_key)
 
 
 def _matches(username: str | None, glob: str | None) -> bool:
@@ -318,3 +322,32 @@ def _known_result(
         if casefold_visible(invitation.username) in statuses
         else None
     )
+
+
+_BACK = frozenset({"restored", "active", "already_there"})
+
+
+def count_other_doubtful(paths: Sequence[Path], selected_run: str | None) -> dict[str, int]:
+    """Return how many invitations each other run may have deleted that no restore brought back.
+
+    Only runs whose deletions are all in doubt count, such as a killed one: a run with certain
+    deletions is asked for by its id.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageError: A file cannot be read.
+    """
+    _, by_run = _read_runs(paths, "")
+    back = {
+        (record.get("restores"), _user_of(invitation_from_record(record)[0]))
+        for record in read_records(paths, _EVENTS)
+        if record.get("outcome") in _BACK
+    }
+    counts = {
+        run_id: len(
+            {_user_of(each.invitation) for each in found} - {k for r, k in back if r == run_id}
+        )
+        for run_id, found in by_run.items()
+        if run_id != selected_run and all(each.doubt for each in found)
+    }
+    return {run_id: count for run_id, count in counts.items() if count}

@@ -35,18 +35,13 @@ Requests received: `requests`, `deleted`, `deletes_received`, and the counters o
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.data import (
-    OrgMembershipStatus,
-    PagingQuirks,
-    RemovedUser,
-    RequestRecord,
-    User,
-)
+from invite_sweeper.simulator.calls import PagingQuirks
+from invite_sweeper.simulator.data import OrgMembershipStatus, RemovedUser, User
 from invite_sweeper.simulator.faults import Fault, FaultContext
 from invite_sweeper.simulator.responses import MISSING, Json, Missing
 from invite_sweeper.simulator.seed import fill
 from invite_sweeper.simulator.server import serve
-from invite_sweeper.simulator.state import SimulatedAtlas
+from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 from invite_sweeper.simulator.throttling import ENDPOINT_SETS
 
 __all__ = [

@@ -15,9 +15,6 @@ from urllib.parse import parse_qs
 
 from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
 
-# HTTP Digest.
-
-
 Algorithm: TypeAlias = Literal["MD5", "SHA-256"]
 REALM: Final = "MMS Public API"
 _FIELD: Final = pattern(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
@@ -114,9 +111,6 @@ class DigestServer:
         nonce.uses += 1
         nonce.last_count = max(nonce.last_count, count)
         return True
-
-
-# Accounts.
 
 
 AccountKind: TypeAlias = Literal["service account", "API key", "token"]

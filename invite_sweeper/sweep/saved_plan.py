@@ -21,7 +21,7 @@ from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation, InvitationKey, PlannedDeletion
 from invite_sweeper.sweep.changes import PlanChanges
-from invite_sweeper.text import describe_duration, plural_form
+from invite_sweeper.text import describe_duration, plural_form, to_int
 
 FORMAT = "invite-sweeper plan 1"
 _NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
@@ -170,7 +170,9 @@ def _parse_line(
                 raise _invalid_plan("its format version is not supported")
             return header
         record = parse_json(line)
-        planned = PlannedDeletion(*invitation_from_record(record), record.get("new") is True)
+        invitation, rule = invitation_from_record(record)
+        is_new, bounced = record.get("new") is True, to_int(record.get("bounced")) or 0
+        planned = PlannedDeletion(invitation, rule, is_new, bounced)
         invitations[planned.invitation.key] = planned
     except (ValidationError, ValueError, AttributeError):
         raise _invalid_plan("it is not a plan file, or was edited") from None

@@ -172,7 +172,7 @@ def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchRes
     folded = frozenset(map(casefold_visible, wanted))
 
     def matches(invitation: Invitation) -> MatchResult:
-        roles = (*invitation.roles, *(role for _, role in invitation.project_roles))
+        roles = invitation.all_roles
         return not folded.isdisjoint(map(casefold_visible, roles)) if roles else "no_roles"
 
     return matches

@@ -7,13 +7,14 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from rich.console import Console
 from running import cli_in, wait_until
 
 from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor import Diagnosis, warning
-from invite_sweeper.simulator import Access, faults
+from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
+import faults
 import pytest
 from forked import Fork
 from protected_oracle import in_scope, must_stay
@@ -22,7 +23,6 @@ from running import cli_in, end, wait_until
 
 from invite_sweeper.audit.tampering import Tampering
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.simulator import faults
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import faults
 import pytest
 from result_schemas import fits, mismatches, schema_name, validator
 from running import cli_in
 
 from invite_sweeper.cli.schema import SchemaName, schema_of
 from invite_sweeper.report import run_view
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -6,8 +6,7 @@ It is written for a reader without the documentation: each exit code is explaine
 from collections.abc import Iterator
 from dataclasses import replace
 
-from invite_sweeper.audit.tampering import DAMAGED_HINT, INCOMPLETE_HINT
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE, ExitCode, WarningCode
 from invite_sweeper.report.formatting import describe_policy_change
 from invite_sweeper.report.html.model import (
     Attention,
@@ -16,7 +15,6 @@ from invite_sweeper.report.html.model import (
     RunRow,
 )
 from invite_sweeper.report.html.verdict import verdict
-from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize, truncate
 
 _PARTIAL_HINT = "Run the same command again: what is still stale is planned again."
@@ -63,7 +61,7 @@ def _chain(model: ReportModel) -> Iterator[Attention]:
         return
     if chain.unfinished and model.run_status is ReportStatus.UNFINISHED:
         return  # the unfinished run is reported
-    yield Attention("The audit log does not verify", (chain.message,), DAMAGED_HINT)
+    yield Attention("The audit log does not verify", (chain.message,), DAMAGED_ADVICE)
 
 
 def _missing_shards(model: ReportModel) -> Iterator[Attention]:
@@ -127,7 +125,7 @@ def _messages(run: RunRow) -> tuple[str, ...]:
 
 
 def _breaker_reasons(run: RunRow) -> tuple[str, ...]:
-    return tuple(warning for warning in run.warnings if STOPPED_ITSELF in warning)
+    return tuple(each.message for each in run.warnings if each.code == WarningCode.CIRCUIT_BREAKER)
 
 
 def _open_requests(run: RunRow) -> str:
@@ -160,7 +158,7 @@ def _hint(run: RunRow) -> str:
     if run.hint:
         return run.hint
     if run.status is ReportStatus.UNFINISHED:
-        return INCOMPLETE_HINT
+        return UNFINISHED_ADVICE
     if code is ExitCode.PARTIAL:
         return _partial_hint(run)
     if code is ExitCode.REFUSED and "quarantine" in run.error:
@@ -179,7 +177,7 @@ def _partial_hint(run: RunRow) -> str:
 def _code_hint(code: ExitCode | None) -> str:
     if code is ExitCode.INTERRUPTED:
         return "Run the same command again: it processes the rest."
-    return code.hint.replace("`", "") if code is not None else ""
+    return code.advice.replace("`", "") if code is not None else ""
 
 
 def _policy_change(model: ReportModel) -> Iterator[Attention]:
@@ -230,7 +228,8 @@ def _unreadable(model: ReportModel) -> Iterator[Attention]:
 
 
 def _warnings(model: ReportModel) -> Iterator[Attention]:
-    found = tuple(each for each in model.warnings if STOPPED_ITSELF not in each)
+    breaker = WarningCode.CIRCUIT_BREAKER
+    found = tuple(each.message for each in model.warnings if each.code != breaker)
     if found:
         yield Attention("The run warned", found)
 
@@ -249,7 +248,7 @@ def _earlier_runs(model: ReportModel) -> Iterator[Attention]:
             )
         elif status is ReportStatus.UNFINISHED:
             unclear = any(run.outcomes.open for run in runs)
-            hint = INCOMPLETE_HINT if unclear else "Find out what stopped it."
+            hint = UNFINISHED_ADVICE if unclear else "Find out what stopped it."
         else:
             hint = _code_hint(code)
         count = pluralize(len(runs), "earlier run")

@@ -1,12 +1,12 @@
 """Build the report's model from audit logs: figures and caveats."""
 
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from invite_sweeper.audit import in_order
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html import queries
 from invite_sweeper.report.html.chain import ChainResult
@@ -21,7 +21,6 @@ from invite_sweeper.report.html.model import (
 )
 from invite_sweeper.report.html.selection import SelectedRuns, find_runs
 from invite_sweeper.sweep.changes import (
-    SWEEP_REFUSAL,
     PlanChanges,
     PolicyDifference,
     merge_changes,
@@ -73,29 +72,28 @@ def notes(loaded: LoadedRuns, *, compared: bool) -> tuple[str, ...]:
     return (
         *_describe_gaps(loaded),
         *_describe_differences(loaded, compared=compared),
-        *(f"The run warned: {warning}" for warning in split_warnings(loaded)[1]),
+        *(f"The run warned: {each.message}" for each in split_warnings(loaded)[1]),
     )
 
 
-_UNUSED_ENTRY = re.compile(r"matched no (project\.|invitation\b)")
+_SHOWN_ELSEWHERE = (WarningCode.POLICY_CHANGED, WarningCode.WOULD_BE_REFUSED)
 
 
-def split_warnings(loaded: LoadedRuns) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split_warnings(
+    loaded: LoadedRuns,
+) -> tuple[tuple[RunWarning, ...], tuple[RunWarning, ...]]:
     """Return the newest command's warnings: those to act on, and those known before.
 
-    A warning was known before if the previous run recorded the same one. A pattern or keep entry
-    that matches nothing is a remark about the policy, also the first time.
+    A warning was known before if the previous run recorded the same one. A remark, such as one
+    about a pattern that matches nothing, needs no action, also the first time.
     """
-    known = {warning for run in loaded.previous for warning in run.warnings}
-    change = _policy_change(loaded.selected.last_lines)
-    shown = change.sentences if change is not None else ()
+    known = {each.message for run in loaded.previous for each in run.warnings}
     found = dict.fromkeys(
-        warning
-        for run in loaded.current
-        for warning in run.warnings
-        if change is None or not (warning in shown or warning.startswith(SWEEP_REFUSAL))
+        each for run in loaded.current for each in run.warnings if each.code not in _SHOWN_ELSEWHERE
     )
-    urgent = [each for each in found if each not in known and not _UNUSED_ENTRY.search(each)]
+    urgent = [
+        each for each in found if each.level != WarningLevel.REMARK and each.message not in known
+    ]
     rest = [each for each in found if each not in urgent]
     return tuple(urgent[:MAX_WARNINGS]), tuple(rest[:MAX_WARNINGS])
 

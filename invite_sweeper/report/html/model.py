@@ -6,11 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode, RunWarning, WarningCode
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
-from invite_sweeper.sweep.summary import RETIRED_IN_SWEEP, STOPPED_ITSELF
 
 T = TypeVar("T")
 
@@ -119,7 +118,7 @@ class RunRow:
         error: What stopped the run; empty if nothing did.
         consequence: The state that the error left; empty if the log does not contain it.
         hint: What to do about the error; empty if the log does not contain it.
-        warnings: The run's warnings, one sentence each.
+        warnings: The run's warnings.
         stale: Number of stale invitations that the run reports; None if it does not.
         wanted: Number of deletions that a restore selected; None for other runs.
         to_restore: Those of them whose users were missing; None for other runs.
@@ -146,7 +145,7 @@ class RunRow:
     error: str = ""
     consequence: str = ""
     hint: str = ""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
     stale: int | None = None
     wanted: int | None = None
     to_restore: int | None = None
@@ -180,8 +179,8 @@ class RunRow:
         """
         if self.mode != "sweep" or self.exit_code != ExitCode.PARTIAL or not self.outcomes.skipped:
             return False
-        warnings = " ".join(self.warnings)
-        return STOPPED_ITSELF in warnings or RETIRED_IN_SWEEP not in warnings
+        codes = {each.code for each in self.warnings}
+        return WarningCode.CIRCUIT_BREAKER in codes or WarningCode.RETIRED_SOURCE not in codes
 
     @property
     def only_made_active(self) -> bool:
@@ -443,7 +442,7 @@ class ReportModel:
         current: The newest run, or the newest of each shard; empty if the logs contain none.
         missing_shards: Numbers of the newest command's shards that are not in the logs.
         shard_count: 0 if the newest command is not sharded.
-        warnings: Warnings of the newest command, one sentence each.
+        warnings: Warnings of the newest command.
         notes: Caveats for the figures and warnings that were known before, one sentence each.
         stale_ages: Ages of the stale invitations by class.
         kept_ages: Ages of the kept invitations by class; None if unknown.
@@ -459,7 +458,7 @@ class ReportModel:
     failed_runs: Truncated[RunRow]
     missing_shards: tuple[int, ...]
     shard_count: int
-    warnings: tuple[str, ...]
+    warnings: tuple[RunWarning, ...]
     notes: tuple[str, ...]
     outcomes: OutcomeCounts
     totals: Totals

@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from invite_sweeper.errors import ExitCode, RunStatus
+from invite_sweeper.endings import ExitCode, Status, parse_warning, status_of
 from invite_sweeper.report.html.model import (
     OUTCOMES,
     WORST_FIRST,
@@ -271,7 +271,8 @@ def _run(row: sqlite3.Row) -> RunRow:
     texts = {name: str(row[name]) for name in (*names, "actor", "tool_version", "key_ids")}
     last = parse_log_line(row["line"]) if row["line"] is not None else None
     last = last if last is not None else {}
-    warnings = last.get("warnings")
+    found = last.get("warnings")
+    warnings = map(parse_warning, found) if isinstance(found, list) else ()
     return RunRow(
         dry_run=bool(row["dry_run"]),
         saved_plan=bool(row["saved_plan"]),
@@ -283,7 +284,7 @@ def _run(row: sqlite3.Row) -> RunRow:
         error=to_text(last.get("error")),
         consequence=to_text(last.get("consequence")),
         hint=to_text(last.get("hint")),
-        warnings=tuple(map(to_text, warnings)) if isinstance(warnings, list) else (),
+        warnings=tuple(each for each in warnings if each is not None),
         stale=to_int(last.get("stale")),
         wanted=to_int(last.get("wanted")),
         to_restore=to_int(last.get("to_restore")),
@@ -293,11 +294,11 @@ def _run(row: sqlite3.Row) -> RunRow:
 
 
 _STATUS_LABELS: Final = {
-    RunStatus.DONE: ReportStatus.CLEAN,
-    RunStatus.PARTLY_DONE: ReportStatus.PARTIAL,
-    RunStatus.REFUSED: ReportStatus.REFUSED,
-    RunStatus.STOPPED: ReportStatus.INTERRUPTED,
-    RunStatus.FAILED: ReportStatus.FAILED,
+    Status.DONE: ReportStatus.CLEAN,
+    Status.PARTLY_DONE: ReportStatus.PARTIAL,
+    Status.REFUSED: ReportStatus.REFUSED,
+    Status.STOPPED: ReportStatus.INTERRUPTED,
+    Status.FAILED: ReportStatus.FAILED,
 }
 
 
@@ -305,8 +306,7 @@ def _status(exit_code: int | None, recovered: int, open_: int, *, finished: bool
     """Return the status of one run."""
     if not finished:
         return ReportStatus.RECOVERED if recovered and not open_ else ReportStatus.UNFINISHED
-    known = (code.status for code in ExitCode if code == exit_code)
-    return _STATUS_LABELS[next(known, RunStatus.FAILED)]
+    return _STATUS_LABELS[status_of(exit_code if exit_code is not None else -1)]
 
 
 def organizations(db: sqlite3.Connection, current: Sequence[RunRow]) -> Truncated[OrganizationRow]:
@@ -368,7 +368,7 @@ def nights(db: sqlite3.Connection) -> tuple[Night, ...]:
 
 def failed_runs(db: sqlite3.Connection) -> Truncated[RunRow]:
     """Return the runs of the shown nights, without the current ones, that did not end well."""
-    good = ", ".join(str(int(code)) for code in ExitCode if code.status is RunStatus.DONE)
+    good = ", ".join(str(int(code)) for code in ExitCode if code.succeeded)
     condition = (
         "role IS NOT 1 AND started <> '' AND (finished IS NULL OR exit_code IS NULL"
         f" OR exit_code NOT IN ({good})) AND substr(started, 1, 10) >"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from invite_sweeper.endings import WarningCode
 from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html.model import (
     GOOD,
@@ -12,7 +13,6 @@ from invite_sweeper.report.html.model import (
     RunRow,
     Verdict,
 )
-from invite_sweeper.sweep.summary import STOPPED_ITSELF
 from invite_sweeper.text import plural_form, pluralize
 
 _LABELS = {
@@ -208,7 +208,8 @@ def _ending(run: RunRow) -> str:
     if run.status is ReportStatus.UNFINISHED:
         return "The run has no last line: it is still running, or it was killed."
     if run.stopped_itself:
-        reason = next((each for each in run.warnings if STOPPED_ITSELF in each), "")
+        codes = (each for each in run.warnings if each.code == WarningCode.CIRCUIT_BREAKER)
+        reason = next((each.message for each in codes), "")
         return reason or "The sweep stopped itself, because too many deletions did not succeed."
     return run.error
 

@@ -383,6 +383,7 @@ def test_checksum_is_true_if_correct_and_none_if_missing():
     assert checksum_ok(b'{"a":1}') is None
     assert checksum_ok(b'{"other":"' + b"0" * 64 + b'"}') is None
     assert checksum_ok(b'{"a":1,"seal":"' + b"0" * 63 + b'"}') is None
+    assert checksum_ok(b'{"a":1,"seal":"' + b"\xff" * 64 + b'"}') is False
 
 
 @pytest.mark.parametrize("key", [b"sEal", b"hash"])

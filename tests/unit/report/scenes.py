@@ -10,8 +10,8 @@ from builders import invitation as pending
 from report.logbook import Logbook, invitation
 from rich.console import Console
 
+from invite_sweeper.report.run_result import show
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_run_view
-from invite_sweeper.report.tables import show
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
@@ -95,7 +95,8 @@ class Scene:
 
     def view(self, summary: RunSummary, max_rows: int = 50) -> RunView:
         """Read the run back from the log."""
-        return load_run_view(self.path, {RUN}, start=0, max_rows=max_rows)
+        labels = summary.organization_labels
+        return load_run_view(self.path, {RUN}, start=0, max_rows=max_rows, labels=labels)
 
     def printed(
         self,

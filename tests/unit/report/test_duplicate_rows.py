@@ -1,60 +1,48 @@
 """Duplicate invitations of a user in two lists are merged into one row."""
 
-from invite_sweeper.report.run_view import InvitationRow, ProjectRows, merge_rows_by_user
+import pytest
+
+from invite_sweeper.report.rows import merge_rows_by_user, row_of_fields
+from invite_sweeper.report.run_view import RunView
+
+PROJECT = {"project_id": "p1", "project_name": "p1"}
+OTHER_PROJECT = {"project_id": "p2", "project_name": "p2"}
+ORGANIZATION = {"project_id": None, "project_name": None}
 
 
-def row(username="ann@example.com", source="invites", project="p1", outcome=None, org="o"):
-    return InvitationRow(
-        project=project or "organization o",
-        username=username,
-        age_days=20.0,
-        rule="r",
-        roles=(),
-        inviter="x",
-        outcome=outcome,
-        source=source,
-        org_id=org,
-        project_id=project,
-    )
+def row(username="ann@example.com", source="invites", place=PROJECT, org_id="o"):
+    return row_of_fields({"username": username, "source": source, "org_id": org_id, **place})
 
 
-def groups(*rows):
-    return [ProjectRows(rows, len(rows))]
-
-
-def test_user_in_two_lists_of_a_project_has_one_row_ignoring_case():
-    (group,) = merge_rows_by_user(groups(row(outcome="deleted"), row("ANN@example.com", "users")))
-    (one,) = group.rows
-    assert (one.source, [each.source for each in one.duplicates]) == ("invites", ["users"])
-    assert (group.count, group.merged, group.hidden) == (2, 1, 0)
-
-
-def test_organization_invitation_is_merged_into_the_project_row():
-    found = merge_rows_by_user(
-        [ProjectRows((row(),), 1), ProjectRows((row(source="org_users", project=None),), 1)]
-    )
-    assert [[each.source for each in one.duplicates] for g in found for one in g.rows] == [
-        ["org_users"]
-    ]
-
-
-def test_invitations_to_two_projects_stay_two_rows():
-    found = merge_rows_by_user(
-        [ProjectRows((row(),), 1), ProjectRows((row(source="users", project="p2"),), 1)]
-    )
-    assert [len(group.rows) for group in found] == [1, 1]
-
-
-def test_two_invitations_of_one_list_stay_two_rows():
-    (group,) = merge_rows_by_user(groups(row(), row()))
-    assert len(group.rows) == 2
-
-
-def test_invitations_to_two_organizations_stay_two_rows():
-    (group,) = merge_rows_by_user(groups(row(), row(source="org_users", project=None, org="other")))
-    assert len(group.rows) == 2
+@pytest.mark.parametrize(
+    ("second", "rows"),
+    [
+        (row("ANN@example.com", "users"), 1),
+        (row(source="org_users", place=ORGANIZATION), 1),
+        (row(source="users", place=OTHER_PROJECT), 2),
+        (row(), 2),
+        (row(source="org_users", place=ORGANIZATION, org_id="other"), 2),
+    ],
+    ids=[
+        "same project, case ignored",
+        "organization invitation",
+        "two projects",
+        "one list",
+        "two organizations",
+    ],
+)
+def test_user_in_two_lists_of_a_place_has_one_row(second, rows):
+    merged = merge_rows_by_user((row(), second))
+    assert len(merged) == rows
+    assert sum(1 + len(each.duplicates) for each in merged) == 2
 
 
 def test_invitations_without_an_address_are_never_merged():
-    (group,) = merge_rows_by_user(groups(row(""), row("", "users")))
-    assert len(group.rows) == 2
+    assert len(merge_rows_by_user((row(""), row("", "users")))) == 2
+
+
+def test_merged_rows_count_as_shown_in_their_own_project():
+    organization = row(source="org_users", place=ORGANIZATION)
+    shown = RunView((row(), organization, row("bob@example.com", "org_users", ORGANIZATION)))
+    shown = RunView(shown.rows, {"p1": 1, "o": 3}, organization_lists=1)
+    assert [(each.count, each.hidden) for each in shown.by_place()] == [(1, 0), (3, 1)]

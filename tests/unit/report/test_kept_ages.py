@@ -19,5 +19,5 @@ SECOND = timedelta(seconds=1)
 def test_age_one_second_below_14_days_is_shown_as_13_9(age, age_days):
     kept = KeptInvitations(NOW)
     kept.record(Decision(invitation(1, created_at=NOW - age), None, "too_young"))
-    (row,) = kept.rows["too_young"]
+    (row,) = kept.rows("too_young")
     assert row.age_days == age_days

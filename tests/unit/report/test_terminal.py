@@ -10,6 +10,7 @@ from report.snapshots import assert_snapshot
 from rich.cells import cell_len
 
 from invite_sweeper.cli.confirm import render_question
+from invite_sweeper.endings import Reason
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.report.run_view import RunView
@@ -141,8 +142,8 @@ def refused_dry_run(scene: Scene, width: int) -> str:
 def canary_stop(scene: Scene, width: int) -> str:
     plan_some(scene)
     scene.sweep(*["failed"] * 2, *["skipped"] * 5)
-    stopped = ("The sweep stopped itself: the first 2 deletions failed.",)
-    return scene.printed(width, scene.summary(mode="sweep", exit_code=4, warnings=stopped))
+    reasons = (Reason.CIRCUIT_BREAKER,)
+    return scene.printed(width, scene.summary(mode="sweep", exit_code=4, reasons=reasons))
 
 
 def changed_since_the_last_plan(scene: Scene, width: int) -> str:
@@ -295,13 +296,13 @@ def test_user_in_two_lists_has_one_row_naming_both_lists(scene):
 
 def test_kept_invitation_without_a_date_has_no_age():
     kept = kept_invitations(5, ("no_date", 1), created_at=None)
-    (row,) = kept.rows["no_date"]
+    (row,) = kept.rows("no_date")
     assert (row.username, row.age_days) == ("person-1@example.com", None)
 
 
 def test_question_omits_unknown_ages_and_estimate(scene):
     summary = scene.summary(stale=1, estimate_s=None)
-    view = RunView(organizations=("o" * 24,), planned=1)
+    view = RunView(organizations=("o" * 24,), counts={"a" * 24: 1})
     printed = printed_question(80, summary, view, Limits())
     assert "limits" in printed
     assert not set(printed.split()) & {"oldest", "newest", "time"}

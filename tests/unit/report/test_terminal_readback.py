@@ -29,7 +29,7 @@ def plan_ages(scene: Scene, ages: dict[str, tuple[float, ...]], **changes) -> No
 
 
 def shown_ages(shown) -> dict[str, list[float]]:
-    return {group.project: [row.age_days for row in group.rows] for group in shown.groups}
+    return {group.place.name: [row.age_days for row in group.rows] for group in shown.by_place()}
 
 
 def test_rows_and_projects_are_sorted_oldest_first(scene):
@@ -56,7 +56,7 @@ def test_long_plan_is_cut_after_owners_and_the_oldest_not_in_the_alphabet(scene,
     plan_ages(scene, {"z": (15,)}, roles=["GROUP_OWNER"])
     shown = read(scene, max_rows=max_rows)
     assert shown_ages(shown) == {"z": ages}
-    assert [group.hidden for group in shown.groups] == [12 - max_rows]
+    assert [group.hidden for group in shown.by_place()] == [12 - max_rows]
     assert (shown.planned, shown.projects) == (32, 2)
 
 
@@ -64,14 +64,14 @@ def test_long_plan_is_cut_after_owners_and_the_oldest_not_in_the_alphabet(scene,
 def test_20_rows_are_shown_and_the_21st_is_counted(scene, count):
     for number in range(count):
         scene.plan("Data Lake", number)
-    (group,) = read(scene, max_rows=20).groups
+    (group,) = read(scene, max_rows=20).by_place()
     assert (len(group.rows), group.hidden) == (20, count - 20)
 
 
 def test_hidden_rows_are_not_older_than_shown_rows(scene):
     ages = [float((n * 37) % 101) for n in range(60)]
     plan_ages(scene, {"d": tuple(ages)})
-    (group,) = read(scene, max_rows=10).groups
+    (group,) = read(scene, max_rows=10).by_place()
     assert [row.age_days for row in group.rows] == sorted(ages, reverse=True)[:10]
 
 
@@ -80,14 +80,14 @@ def test_two_lists_of_a_project_form_one_group(scene):
     scene.plan("B", 2, project_id="b" * 24)
     scene.plan("A", 3, project_id="a" * 24, source="users")
     shown = read(scene)
-    assert [(group.project, group.count) for group in shown.groups] == [("A", 2), ("B", 1)]
+    assert [(group.place.name, group.count) for group in shown.by_place()] == [("A", 2), ("B", 1)]
     assert shown.projects == 2
 
 
 def test_organization_invitations_form_a_separate_group(scene):
     scene.plan("A", 1)
     scene.plan("", 2, project_id=None, project_name=None, source="org_users", org_id="c" * 24)
-    names = {group.project for group in read(scene).groups}
+    names = {group.place.name for group in read(scene).by_place()}
     assert names == {"A", f"organization {'c' * 24}"}
 
 
@@ -96,8 +96,7 @@ def test_same_invitation_id_in_two_sources_has_separate_outcomes(scene):
     second = scene.plan("A", 7, source="users")
     for line, outcome in ((first, "deleted"), (second, "already_gone")):
         scene.book.line("outcome", **line, outcome=outcome)
-    (group,) = read(scene).groups
-    assert sorted(row.outcome for row in group.rows) == ["already_gone", "deleted"]
+    assert sorted(row.outcome for row in read(scene).rows) == ["already_gone", "deleted"]
 
 
 def test_failures_of_hidden_rows_are_shown(scene):
@@ -128,7 +127,7 @@ def test_other_runs_in_the_same_log_are_not_shown(scene):
     scene.plan("Theirs", 2)
     scene.unreadable("Theirs", "timeout")
     shown = read(scene)
-    assert [group.project for group in shown.groups] == ["Mine"]
+    assert [group.place.name for group in shown.by_place()] == ["Mine"]
     assert shown.unreadable == ()
 
 
@@ -137,7 +136,7 @@ def test_lines_before_the_start_are_not_read(scene):
     start = scene.path.stat().st_size
     scene.plan("After", 2)
     shown = load_run_view(scene.path, {RUN}, start=start, max_rows=9)
-    assert [group.project for group in shown.groups] == ["After"]
+    assert [group.place.name for group in shown.by_place()] == ["After"]
 
 
 def test_invalid_lines_are_skipped(scene):
@@ -154,12 +153,12 @@ def test_missing_log_raises_oserror(tmp_path):
         load_run_view(tmp_path / "audit.jsonl", {RUN}, start=0, max_rows=9)
 
 
-def test_bounced_and_unreadable_rows_are_limited_to_max_rows(scene):
+def test_rows_and_unreadable_projects_are_limited_to_max_rows_and_counted(scene):
     for number in range(9):
         scene.unreadable(f"P{number}", "timeout")
         scene.plan("A", number, bounced=1)
     shown = read(scene, max_rows=4)
-    assert (len(shown.bounced), shown.bounced_count, len(shown.unreadable)) == (4, 9, 4)
+    assert (len(shown.rows), shown.bounced, len(shown.unreadable)) == (4, 9, 4)
 
 
 @given(
@@ -174,13 +173,13 @@ def test_at_most_max_rows_are_shown_and_all_are_counted(tmp_path_factory, counts
             number += 1
             scene.plan(f"P{project}", number, project_id=f"{project:024x}")
     shown = read(scene, max_rows=max_rows)
-    assert sum(len(group.rows) for group in shown.groups) <= max_rows
-    assert all(group.rows and group.hidden >= 0 for group in shown.groups)
+    assert sum(len(group.rows) for group in shown.by_place()) <= max_rows
+    assert all(group.rows and group.hidden >= 0 for group in shown.by_place())
     assert (shown.planned, shown.projects) == (sum(counts), len(counts))
     assert shown.max_in_project == max(counts, default=0)
     if sum(counts) <= max_rows:
-        assert sorted(group.count for group in shown.groups) == sorted(counts)
-        assert all(not group.hidden for group in shown.groups)
+        assert sorted(group.count for group in shown.by_place()) == sorted(counts)
+        assert all(not group.hidden for group in shown.by_place())
 
 
 def test_memory_for_5000_planned_lines_is_that_for_500(tmp_path):
@@ -204,4 +203,4 @@ def test_at_most_1000_kept_invitations_are_recorded():
         assert kept.record(decision) is decision
     stale = Decision(invitation(), "forgotten", None)
     assert kept.record(stale) is stale
-    assert sum(map(len, kept.rows.values())) == 1_000
+    assert len(kept.rows("too_young")) + len(kept.rows("no_rule")) == 1_000

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from audit.written_logs import opened
+from audit.written_logs import event, opened
 from builders import NOW
 from restoring import Clock, FakePost, deleted
 
@@ -15,12 +15,19 @@ from invite_sweeper.shutdown import StopRequest
 class World:
     def __init__(self, post):
         self.post = post
+        self.reader = self
+
+    async def projects(self):
+        return ()
 
     def members(self):
         return self.post
 
     def inviter(self):
         return self.post
+
+
+STARTED = event("run_started", mode="restore")
 
 
 async def stopped(tmp_path, count, *, answered):
@@ -31,7 +38,9 @@ async def stopped(tmp_path, count, *, answered):
     account = RestoreReport("run-2", NOW, False, "log.jsonl", wanted)
     loop = asyncio.get_running_loop()
     pace = InviteRateLimit(loop.time, asyncio.sleep)
-    running = asyncio.ensure_future(RestoreRun(World(post), log, account, stop, pace).run())
+    running = asyncio.ensure_future(
+        RestoreRun(World(post), log, account, stop, pace, STARTED).run()
+    )
     while not post.reached_atlas:
         await asyncio.sleep(0.001)
     stop.request("SIGTERM came")
@@ -69,7 +78,10 @@ async def limited(tmp_path, count, limit, *, dry_run=False):
     clock = Clock()
     pace = InviteRateLimit(clock, clock.rest)
     options = {} if limit is None else {"max_invitations": limit}
-    error = await RestoreRun(World(post), log, report, StopRequest(), pace, **options).run()
+    written = None if dry_run else log
+    error = await RestoreRun(
+        World(post), written, report, StopRequest(), pace, STARTED, **options
+    ).run()
     await log.close()
     return error, len(post.send_count)
 

@@ -14,7 +14,6 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
     organization_list_ref,
-    user_key,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import discover_projects, list_invitations
@@ -140,13 +139,13 @@ async def test_run_ends_with_a_hint_when_every_source_is_retired():
 # --- duplicate invitations of one user -------------------------------------------------------
 
 
-def test_user_key_ignores_case_and_needs_a_username():
+def test_user_key_ignores_case_and_falls_back_to_the_id():
     one, other = (
         invitation(1, username="Ada@Example.com"),
         invitation(2, username="ada@example.com"),
     )
-    assert user_key(one) == user_key(other) != user_key(invitation(3))
-    assert user_key(invitation(username=None)) is None
+    assert one.user_key == other.user_key != invitation(3).user_key
+    assert invitation(4, username=None).user_key == (ORG, f"#{object_id(4)}")
 
 
 def planned_deletions(count, username):

@@ -1,0 +1,430 @@
+"""One row of a table of invitations, the order of rows, and columns as data.
+
+A row holds text that is safe to show: cut, with unprintable characters escaped. The terminal,
+the page and Markdown lay out cells; which fields a table has is decided here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+from invite_sweeper.atlas.responses import is_permission_error
+from invite_sweeper.atlas.sources import SOURCES
+from invite_sweeper.audit import invitation_fields
+from invite_sweeper.models import Invitation, Source
+from invite_sweeper.text import escape_unprintable, pluralize, to_float, to_int, to_text
+
+T = TypeVar("T")
+Fields: TypeAlias = Mapping[str, object]
+"""The fields of an invitation, as in the audit log; any program may have written them."""
+NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
+FAILED_OUTCOMES: Final = frozenset({"failed", "unknown", "accepted_during"})
+"""Outcomes that need the operator's attention."""
+_MAX_NAME_LENGTH: Final = 120
+_MAX_ROLES: Final = 20
+
+
+def display_text(value: object) -> str:
+    """Return a name as it is shown: truncated, unprintable characters escaped."""
+    return escape_unprintable(to_text(value, _MAX_NAME_LENGTH))
+
+
+# Rows.
+
+
+class Place(NamedTuple):
+    """Where an invitation leads to.
+
+    Attributes:
+        project_id: None for an invitation to the organization.
+        project: The project's name; None for an invitation to the organization.
+        organization: The organization's name with its id, or the id alone.
+    """
+
+    project_id: str | None
+    project: str | None
+    org_id: str
+    organization: str
+
+    @property
+    def id(self) -> str:
+        """The id of the project, or of the organization for an invitation to it."""
+        return self.project_id or self.org_id
+
+    @property
+    def name(self) -> str:
+        """The project's name, or the organization's name and id."""
+        if self.project is None:
+            return f"organization {self.organization}".rstrip()
+        return self.project or "(no name)"
+
+    @property
+    def full_name(self) -> str:
+        """The project with its organization."""
+        known = self.project is not None and self.organization != self.org_id
+        return f"{self.name} of organization {self.organization}" if known else self.name
+
+
+class Role(NamedTuple):
+    """A role that the invitation grants.
+
+    Attributes:
+        name: As Atlas names it.
+        projects: Names of the projects in which an organization user has it; empty for a role
+            in the place itself.
+    """
+
+    name: str
+    projects: tuple[str, ...] = ()
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the role is that of an owner; Atlas may add some."""
+        return _OWNER in self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One invitation.
+
+    Attributes:
+        source: The list that contains it.
+        roles: All of them, an organization user's roles in projects included.
+        age_days: None without a readable date.
+        bounced: How often this user's invitation to this place was deleted before.
+        new: Whether the last plan of the same policy did not contain it.
+        outcome: None if there is none yet, or in a dry run.
+        detail: Details of a failed or unexpected outcome.
+        duplicates: Invitations of the same user in other lists, shown in this row.
+    """
+
+    username: str
+    place: Place
+    roles: tuple[Role, ...]
+    age_days: float | None
+    rule: str
+    inviter: str
+    source: str = ""
+    invitation_id: str = ""
+    bounced: int = 0
+    new: bool = False
+    outcome: str | None = None
+    detail: str = ""
+    duplicates: tuple["Row", ...] = ()
+
+    @property
+    def user(self) -> str:
+        """The invited address."""
+        return self.username or "(no address)"
+
+    @property
+    def user_in_place(self) -> str:
+        """The address and where it is invited to."""
+        return f"{self.user} in {self.place.name}"
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether any role is that of an owner."""
+        return any(role.is_owner for role in self.roles)
+
+    @property
+    def history(self) -> str:
+        """How often the invitation was deleted before; empty if never."""
+        return f"deleted {pluralize(self.bounced, 'time')} before" if self.bounced else ""
+
+
+def row_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Row:
+    """Return the row of a `planned` or `outcome` line.
+
+    Args:
+        labels: The organizations' names with their ids, by id.
+    """
+    outcome = display_text(fields.get("outcome"))
+    return Row(
+        username=display_text(fields.get("username")),
+        place=place_of_fields(fields, labels),
+        roles=tuple(_roles(fields)),
+        age_days=to_float(fields.get("age_days")),
+        rule=display_text(fields.get("rule")),
+        inviter=display_text(fields.get("inviter")),
+        source=display_text(fields.get("source")),
+        invitation_id=display_text(fields.get("invitation_id")),
+        bounced=to_int(fields.get("bounced")) or 0,
+        new=fields.get("new") is True,
+        outcome=outcome or None,
+        detail=_detail(fields) if outcome in FAILED_OUTCOMES else "",
+    )
+
+
+def row_of_invitation(
+    invitation: Invitation, now: datetime, labels: Mapping[str, str] = NO_LABELS
+) -> Row:
+    """Return the row of an invitation that is not in the audit log."""
+    return row_of_fields(invitation_fields(invitation, now), labels)
+
+
+def place_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Place:
+    """Return the place of a line about an invitation or a list."""
+    project_id, name = fields.get("project_id"), fields.get("project_name")
+    org_id = display_text(fields.get("org_id"))
+    return Place(
+        display_text(project_id) or None,
+        None if project_id is None and name is None else display_text(name),
+        org_id,
+        escape_unprintable(labels.get(org_id, org_id)),
+    )
+
+
+def row_order(fields: Fields) -> tuple[object, ...]:
+    """Return the sort key of a row: owners first, then the oldest, then by project and user."""
+    age_days = to_float(fields.get("age_days"))
+    names = ("created_at", "project_name", "username", "source", "invitation_id")
+    return (
+        not any(_OWNER in to_text(role) for role, _ in _raw_roles(fields)),
+        float("inf") if age_days is None else -age_days,
+        *(to_text(fields.get(name)) for name in names),
+    )
+
+
+_OWNER: Final = "OWNER"
+
+
+def _raw_roles(fields: Fields) -> Iterator[tuple[object, object]]:
+    """Yield each role with the id of its project, which is None for a role in the place."""
+    roles = fields.get("roles")
+    for role in roles if isinstance(roles, (list, tuple)) else ():
+        yield role, None
+    for project_id, role in _pairs(fields.get("origin")):
+        yield role, project_id
+
+
+def _pairs(value: object) -> Iterator[tuple[object, object]]:
+    for pair in value if isinstance(value, (list, tuple)) else ():
+        if isinstance(pair, (list, tuple)) and len(pair) == 2:  # noqa: PLR2004
+            yield pair[0], pair[1]
+
+
+def _roles(fields: Fields) -> Iterator[Role]:
+    """Yield each role once, with the projects in which an organization user has it."""
+    names = {to_text(id_): display_text(name) for id_, name in _pairs(fields.get("reaches"))}
+    found: dict[tuple[str, bool], list[str]] = {}
+    for role, project_id in _raw_roles(fields):
+        projects = found.setdefault((display_text(role), project_id is not None), [])
+        if project_id is not None:
+            projects.append(names.get(to_text(project_id)) or display_text(project_id))
+    for (name, _), projects in tuple(found.items())[:_MAX_ROLES]:
+        yield Role(name, tuple(projects))
+
+
+def _detail(fields: Fields) -> str:
+    if fields.get("outcome") == "accepted_during":
+        return "accepted meanwhile; the active member was removed"
+    status, code = display_text(fields.get("http_status")), display_text(fields.get("error_code"))
+    text = " ".join(part for part in (status, code) if part) or "no response"
+    source = fields.get("source")
+    is_known = isinstance(source, str) and source in SOURCES
+    if is_known and is_permission_error(fields.get("http_status"), code or None):
+        text += f"; deleting requires the role {SOURCES[Source(str(source))].roles[1]}"
+    return text
+
+
+def merge_rows_by_user(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Merge duplicate invitations of a user into the user's first row.
+
+    Invitations are duplicates if different lists contain them for the same project, or if one
+    of them is an organization invitation. Invitations to two projects stay two rows.
+    """
+    merged: list[Row] = []
+    rows_of_user: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        known = rows_of_user.setdefault((row.place.org_id, row.username.casefold()), [])
+        first = next((i for i in known if _is_duplicate(merged[i], row)), None)
+        if first is None:
+            known.append(len(merged))
+            merged.append(row)
+        else:
+            merged[first] = replace(merged[first], duplicates=(*merged[first].duplicates, row))
+    return tuple(merged)
+
+
+def _is_duplicate(shown: Row, row: Row) -> bool:
+    same_place = shown.place.project_id == row.place.project_id
+    of_organization = None in {shown.place.project_id, row.place.project_id}
+    sources = {shown.source, *(each.source for each in shown.duplicates)}
+    return bool(row.username and row.source not in {"", *sources}) and (
+        same_place or of_organization
+    )
+
+
+# Cells and columns.
+
+
+Style: TypeAlias = Literal[
+    "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
+]
+Kind: TypeAlias = Literal["text", "prose", "number", "date", "state", "code"]
+
+
+class Line(NamedTuple):
+    """One line of a cell."""
+
+    text: str
+    style: Style = "plain"
+
+
+class Cell(NamedTuple):
+    """One value of a table.
+
+    Attributes:
+        rank: Sort key if the text is a number or a date.
+    """
+
+    lines: tuple[Line, ...]
+    rank: str = ""
+
+    @property
+    def text(self) -> str:
+        """The lines as one text."""
+        return ", ".join(line.text for line in self.lines)
+
+
+class Column(NamedTuple, Generic[T]):
+    """A column of a table.
+
+    Attributes:
+        kind: Decides how it is aligned and sorted.
+        max_width: Terminal cells; longer text wraps.
+    """
+
+    heading: str
+    cell: Callable[[T], Cell]
+    kind: Kind = "text"
+    max_width: int = 24
+
+
+def text_cell(text: str, style: Style = "plain") -> Cell:
+    """Return the cell of a text; unprintable characters are escaped."""
+    return Cell((Line(escape_unprintable(text), style),) if text else ())
+
+
+def count_cell(number: int | None) -> Cell:
+    """Return the cell of a count; empty if unknown."""
+    return Cell(()) if number is None else Cell((Line(f"{number:,}"),), str(number))
+
+
+def age_cell(days: float | None) -> Cell:
+    """Return the cell of an age in days; `?` if it is unknown."""
+    return Cell((Line(format_age(days)),), "" if days is None else repr(days))
+
+
+def time_cell(when: datetime | None) -> Cell:
+    """Return the cell of a time in UTC, to the minute."""
+    return Cell((Line(f"{when:%Y-%m-%d %H:%M}"),), when.isoformat()) if when else Cell(())
+
+
+def format_age(age_days: float | None) -> str:
+    """Return an age in days, or `?` if it is unknown."""
+    return "?" if age_days is None else f"{age_days:,.1f} d"
+
+
+_ORDINARY_ROLES: Final = {
+    "GROUP_READ_ONLY": "read only",
+    "GROUP_DATA_ACCESS_READ_ONLY": "data access read only",
+    "GROUP_DATA_ACCESS_READ_WRITE": "data access read write",
+    "GROUP_OBSERVABILITY_VIEWER": "observability viewer",
+    "GROUP_SEARCH_INDEX_EDITOR": "search index editor",
+    "ORG_MEMBER": "organization member",
+    "ORG_READ_ONLY": "organization read only",
+    "ORG_BILLING_READ_ONLY": "organization billing read only",
+}
+"""Roles without administrative rights. Source: Atlas documentation, "Atlas User Roles" (read
+2026-11-25). The set is open: a role that is missing here is highlighted."""
+_PRIVILEGED: Final = (_OWNER, "ADMIN")
+
+
+def role_line(role: Role) -> Line:
+    """Return a role as text.
+
+    Ordinary roles are spelled out. Owner, administrator and unknown roles keep Atlas's
+    capitals and are highlighted.
+    """
+    where = ""
+    if role.projects:
+        where = f" in {role.projects[0]}"
+        if len(role.projects) > 1:
+            where = f" in {pluralize(len(role.projects), 'project')}"
+    if role.name in _ORDINARY_ROLES:
+        return Line(f"{_ORDINARY_ROLES[role.name]}{where}")
+    is_privileged = any(word in role.name for word in _PRIVILEGED)
+    return Line(f"{role.name}{where}", "privileged" if is_privileged else "strong")
+
+
+OUTCOME_STYLES: Final[Mapping[str, Style]] = {
+    "deleted": "good",
+    "restored": "good",
+    "already_gone": "info",
+    "accepted_before": "info",
+    "skipped": "warning",
+    "failed": "bad",
+    "unknown": "bad",
+    "accepted_during": "bad",
+    "active": "bad",
+}
+
+
+def outcome_line(outcome: str | None) -> Line:
+    """Return an outcome as text; a deletion without one was not sent."""
+    found = outcome or "skipped"
+    return Line(found.replace("_", " "), OUTCOME_STYLES.get(found, "plain"))
+
+
+def _invited_cell(row: Row) -> Cell:
+    """Return the address, the history, and with duplicates the lists that contain the user."""
+    rows = (row, *row.duplicates)
+    lines = [Line(f"{row.user} (new)" if row.new else row.user)]
+    bounced = max(rows, key=lambda each: each.bounced)
+    if bounced.history:
+        lines.append(Line(bounced.history, "warning"))
+    if row.duplicates:
+        lists = ", ".join(each.source for each in rows)
+        lines.append(Line(f"in {len(rows)} lists: {lists}", "note"))
+    return Cell(tuple(lines))
+
+
+def _place_cell(row: Row) -> Cell:
+    return Cell((Line(row.place.name),))
+
+
+def _full_place_cell(row: Row) -> Cell:
+    lines = (Line(row.place.name), Line(row.place.organization, "note"))
+    return Cell(lines[: 1 if row.place.project is None else 2])
+
+
+AGE: Final = Column[Row]("Age", lambda row: age_cell(row.age_days), "number", 9)
+INVITED: Final = Column[Row]("Invited", _invited_cell, max_width=64)
+PLACE: Final = Column[Row]("To", _place_cell, max_width=40)
+PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _full_place_cell, max_width=40)
+RULE: Final = Column[Row]("Rule", lambda row: text_cell(row.rule))
+ROLES: Final = Column[Row]("Role", lambda row: Cell(tuple(map(role_line, row.roles))))
+INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.inviter), max_width=32)
+OUTCOME: Final = Column[Row](
+    "Outcome",
+    lambda row: Cell(tuple(outcome_line(each.outcome) for each in (row, *row.duplicates))),
+    "state",
+    16,
+)
+
+
+def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[Column[Row], ...]:
+    """Return the columns of a table of invitations.
+
+    Args:
+        grouped: The place is a heading above its rows, not a column.
+    """
+    rows = tuple(rows)
+    several = len({row.place.org_id for row in rows}) > 1
+    place = (PLACE_WITH_ORGANIZATION if several else PLACE,) if not grouped else ()
+    outcome = (OUTCOME,) if any(row.outcome for row in rows) else ()
+    return (AGE, INVITED, *place, RULE, ROLES, INVITER, *outcome)

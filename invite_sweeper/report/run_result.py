@@ -1,0 +1,350 @@
+"""Print a run's result: the plan, failures, kept invitations and totals."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
+from typing import Final
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from invite_sweeper.endings import Colour, ExitCode
+from invite_sweeper.errors import ErrorParts
+from invite_sweeper.models import Source
+from invite_sweeper.report import formatting
+from invite_sweeper.report.rows import Row, format_age, outcome_line
+from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
+from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
+from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS, OrganizationSummary, RunSummary
+from invite_sweeper.text import escape_unprintable, pluralize
+
+_GAP: Final = 2
+
+
+_STYLES: Final = {
+    Colour.GOOD: "bold green",
+    Colour.WARNING: "bold yellow",
+    Colour.BAD: "bold red",
+    Colour.PLAIN: "bold",
+}
+
+
+def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
+    """Yield the totals, one labelled line each.
+
+    The path of the log, its last hash and the hints are never wrapped, so that paths and commands
+    can be copied.
+    """
+    lines = tuple(_total_lines(summary, view))
+    longest = "Checkpoint" if summary.checkpoint is not None else "Last hash"
+    label_width = max(len(longest), *(len(label) for label, _, _ in lines))
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(no_wrap=True, width=label_width)
+    table.add_column(overflow="fold")
+    for label, style, content in lines:
+        table.add_row(Text(label, style=style), Text(content))
+    yield table
+    audit = "Audit".ljust(label_width + _GAP)
+    yield Text.assemble((audit, "bold"), escape_unprintable(summary.audit_log), no_wrap=True)
+    if summary.audit_last_hash:
+        last = "Last hash".ljust(label_width + _GAP)
+        yield Text.assemble((last, "bold"), (summary.audit_last_hash, "dim"), no_wrap=True)
+    if summary.checkpoint is not None:
+        signed = "Checkpoint".ljust(label_width + _GAP)
+        text = formatting.describe_checkpoint(summary.checkpoint)
+        yield Text.assemble((signed, "bold"), (text, "dim"), no_wrap=True)
+    for hint in summary.advice:
+        yield Text.assemble(("What to do: ", "bold"), escape_unprintable(hint), no_wrap=True)
+
+
+def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str, str]]:
+    dry_run = summary.mode == "dry-run"
+    result = (
+        formatting.describe_dry_run(summary, view)
+        if dry_run
+        else formatting.describe_outcomes(summary)
+    )
+    failed = formatting.describe_failed_organizations(summary)
+    result = "; ".join(filter(None, (result, "" if dry_run else failed)))
+    yield *_status_label(summary), escape_unprintable(result)
+    if not dry_run and len(summary.organizations) == 1:
+        yield "Organization", "bold", _organization_label(summary.organizations[0])
+    yield "Seen", "bold", _seen(summary)
+    yield "Stale", "bold", _stale(summary, view)
+    if summary.changes is not None:
+        yield "Changes", "bold", formatting.describe_changes(summary.changes)
+    if summary.policy_change is not None:
+        text = formatting.describe_policy_change(summary.policy_change)
+        yield "Policy", "bold yellow", text
+    if summary.recovered:
+        deletions = pluralize(summary.recovered, "deletion")
+        yield "Recovered", "bold", f"{deletions} that an interrupted run left without an outcome"
+    yield "Time", "bold", _time(summary, view)
+    if summary.sources_retired:
+        lists = ", ".join(map(escape_unprintable, summary.sources_retired))
+        yield "Retired", "bold red", f"Atlas no longer serves these lists: {lists}"
+    if _is_sunset_near(summary):
+        message = f"Atlas stops serving an API version in use on {summary.sunset}"
+        yield "Sunset", "bold yellow", message
+
+
+def _status_label(summary: RunSummary) -> tuple[str, str]:
+    text = "Dry run" if summary.mode == "dry-run" else formatting.describe_status(summary)
+    return text, _STYLES[ExitCode(summary.exit_code).status.colour]
+
+
+def _organization_status(exit_code: int, mode: str) -> tuple[str, str]:
+    """Return how the run of an organization ended, and the style."""
+    status = ExitCode(exit_code).status
+    return ("Dry run" if mode == "dry-run" else status.label), _STYLES[status.colour]
+
+
+def _organization_label(organization: OrganizationSummary) -> str:
+    return escape_unprintable(organization.label)
+
+
+def _organizations_section(summary: RunSummary) -> Iterator[RenderableType]:
+    """Yield a line for each of several organizations: how it ended, and its counts."""
+    if len(summary.organizations) <= 1:
+        return
+    shared = all(each.error == summary.error for each in summary.organizations)
+    shared_error = summary.error if shared else None
+    yield _heading("Organizations", len(summary.organizations), "bold")
+    yield _list(
+        (_organization_label(each), _organization_text(each, summary.mode, shared_error))
+        for each in summary.organizations
+    )
+    yield Text("")
+
+
+def _organization_text(
+    organization: OrganizationSummary, mode: str, shared_error: ErrorParts | None
+) -> Text:
+    """Return how an organization ended; an error that all of them share is printed once."""
+    stale = (
+        f"{pluralize(organization.invitations_seen, 'invitation')} in "
+        f"{pluralize(organization.projects_seen, 'project')}, "
+        f"{organization.stale - organization.trimmed:,} stale"
+    )
+    known = stale if organization.read_completely else formatting.NOT_ALL_READ
+    counts = f"{known}, {formatting.describe_outcomes(organization)}"
+    error = organization.error
+    if error is None:
+        return Text.assemble(_organization_status(organization.exit_code, mode), f": {counts}")
+    status = _organization_status(organization.exit_code, "")  # not a dry run's: it has no result
+    message = error["message"].removeprefix(f"Organization {organization.label}: ")
+    rest = f"; {escape_unprintable(message)}" if error != shared_error else ""
+    return Text.assemble(status, f": {counts}{rest}")
+
+
+def _seen(summary: RunSummary) -> str:
+    invitations = pluralize(summary.invitations_seen, "invitation")
+    projects = pluralize(summary.projects_seen, "project")
+    if not summary.read_completely:
+        return f"{invitations}; the lists of {projects} were not all read"
+    if any(Source(each).is_organization_level for each in summary.invitations_by_source):
+        projects += f" and {pluralize(len(summary.organizations), 'organization list')}"
+    unreadable = f", {summary.projects_unreadable:,} of them not read"
+    gone = f", {summary.projects_gone:,} of them deleted since it was listed"
+    return (
+        f"{invitations} in {projects}{unreadable if summary.projects_unreadable else ''}"
+        f"{gone if summary.projects_gone else ''}"
+    )
+
+
+def _stale(summary: RunSummary, view: RunView) -> str:
+    if not summary.stale:
+        return "none" if summary.read_completely else f"unknown: {formatting.NOT_ALL_READ}"
+    places = formatting.describe_places(view.projects, view.organization_lists)
+    where = f" in {places}" if places else ""
+    bounced = f", {view.bounced:,} of them deleted before" if view.bounced else ""
+    trimmed = f", {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
+    so_far = "" if summary.read_completely else f"; {formatting.NOT_ALL_READ}"
+    return f"{summary.stale - summary.trimmed:,}{where}{bounced}{trimmed}{so_far}"
+
+
+def _time(summary: RunSummary, view: RunView) -> str:
+    parts = [formatting.format_duration(summary.duration_s)]
+    parts.append(pluralize(summary.requests, "request"))
+    if summary.retries:
+        parts.append(pluralize(summary.retries, "retry", "retries"))
+    if summary.rate_limited:
+        parts.append(f"{summary.rate_limited:,} rate-limited")
+    return ", ".join(parts) + _compare_with_estimate(summary, view)
+
+
+def _compare_with_estimate(summary: RunSummary, view: RunView) -> str:
+    """Return the duration of the deletions and what was expected."""
+    if summary.estimate_s is None or not summary.stale:
+        return ""
+    expected = formatting.describe_estimate(summary.estimate_s)
+    if view.deleting_s is None:
+        return f"; {pluralize(view.planned, 'deletion')}: {expected}"
+    return f"; deletions: {formatting.format_duration(view.deleting_s)}, {expected}"
+
+
+def _is_sunset_near(summary: RunSummary) -> bool:
+    if summary.sunset is None:
+        return False
+    today = datetime.fromisoformat(summary.now).date()
+    return (date.fromisoformat(summary.sunset) - today).days <= SUNSET_WARNING_DAYS
+
+
+def show(
+    console: Console,
+    summary: RunSummary,
+    view: RunView,
+    *,
+    kept_invitations: KeptInvitations | None = None,
+) -> None:
+    """Print a run to the console.
+
+    Args:
+        console: Where to print.
+        summary: Totals of the run.
+        view: Rows of the run.
+        kept_invitations: Kept invitations to list; None prints only their number.
+    """
+    _write(console, _parts(console.width, summary, view, kept_invitations))
+
+
+def show_plan(console: Console, summary: RunSummary, view: RunView) -> None:
+    """Print only the plan, before the confirmation prompt."""
+    _write(console, _plan(console.width, summary, view))
+
+
+def _write(console: Console, parts: Iterable[RenderableType]) -> None:
+    for part in parts:
+        if isinstance(part, Text) and part.no_wrap:
+            console.print(part, soft_wrap=True)
+        else:
+            console.print(RightTrimmed(part), end="")
+
+
+def _parts(
+    width: int, summary: RunSummary, view: RunView, kept_invitations: KeptInvitations | None
+) -> Iterator[RenderableType]:
+    yield from _plan(width, summary, view)
+    yield from _failed_section(summary, view)
+    yield from _unreadable_section(summary, view)
+    yield from _kept_section(summary, kept_invitations)
+    yield from _organizations_section(summary)
+    yield from totals(summary, view)
+
+
+def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
+    places = view.by_place()
+    several = len(view.organizations) > 1
+    yield from invitation_tables(
+        [
+            Group(each.rows, _place_heading(each, with_organization=several), each.hidden)
+            for each in places
+        ],
+        width,
+    )
+    if hidden := len(view.counts) - len(places):
+        count = view.planned - sum(each.count for each in places)
+        noun = "other list" if view.organization_lists else "other project"
+        rest = f"… {count:,} more in {pluralize(hidden, noun)}"
+        yield Text(rest, style="dim")
+    if view.planned > len(view.rows):
+        yield Text("Shown are owners first, then the oldest.", style="dim")
+        yield _audit_show_hint(summary, "planned")
+        yield Text("")
+
+
+def _place_heading(rows: ProjectRows, *, with_organization: bool) -> Text:
+    """Return the project, or the organization for its own lists, with the number of deletions."""
+    place = rows.place
+    in_project = with_organization and place.project is not None
+    organization = f"  organization {place.organization}" if in_project else ""
+    return Text.assemble((place.name, "bold"), (f"  {rows.count:,}{organization}", "dim"))
+
+
+def _failed_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
+    count = summary.failed + summary.unknown + summary.accepted_during
+    if not count:
+        return
+    yield _heading("Not as planned", count, "bold red")
+    yield _list((row.user_in_place, _failure_text(row)) for row in view.failed)
+    yield from _more_rows(count - len(view.failed))
+    yield Text("")
+
+
+def _failure_text(row: Row) -> Text:
+    return Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}")
+
+
+def _unreadable_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
+    count = summary.projects_unreadable
+    if not count:
+        return
+    yield _heading("Projects not read; nothing is deleted there", count, "bold yellow")
+    yield _list((each.place.name, Text(each.reason)) for each in view.unreadable)
+    if count > len(view.unreadable):
+        yield from _more_rows(count - len(view.unreadable))
+        yield _audit_show_hint(summary, "project_unreadable")
+    yield Text("")
+
+
+def _kept_section(
+    summary: RunSummary, kept_invitations: KeptInvitations | None
+) -> Iterator[RenderableType]:
+    if not summary.kept:
+        return
+    yield _heading("Kept", summary.kept, "bold")
+    by_count = sorted(summary.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    if kept_invitations is None:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
+        for reason, count in by_count:
+            table.add_row(f"{count:,}", Text(formatting.describe_keep_reason(reason)))
+        yield Padding(table, (0, 0, 0, 2))
+    else:
+        for reason, count in by_count:
+            yield Text.assemble(
+                f"  {formatting.describe_keep_reason(reason)}", (f"  {count:,}", "dim")
+            )
+            rows = kept_invitations.rows(reason, summary.organization_labels)
+            yield from _kept_names(rows, count)
+    yield Text("")
+
+
+def _kept_names(rows: Sequence[Row], count: int) -> Iterator[RenderableType]:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        history = f", {row.history}" if row.history else ""
+        table.add_row(format_age(row.age_days), Text(f"{row.user_in_place}{history}"))
+    if rows:
+        yield Padding(table, (0, 0, 0, 4))
+    yield from (Padding(part, (0, 0, 0, 2)) for part in _more_rows(count - len(rows)))
+
+
+def _heading(title: str, count: int, style: str) -> Text:
+    return Text.assemble((title, style), (f"  {count:,}", "dim"))
+
+
+def _list(items: Iterable[tuple[str, Text]]) -> Padding:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for label, content in items:
+        table.add_row(Text(label), content)
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _more_rows(count: int) -> Iterator[Text]:
+    if count > 0:
+        yield Text(f"  … {count:,} more", style="dim")
+
+
+def _audit_show_hint(summary: RunSummary, event: str) -> Text:
+    """Return the command that lists all records; never wrapped, so that it can be copied."""
+    log, run_id = shlex.quote(escape_unprintable(summary.audit_log)), summary.run_id
+    command = f"invite-sweeper audit show {log} --run {escape_unprintable(run_id)} --event {event}"
+    return Text.assemble(("Show all: ", "dim"), command, no_wrap=True)

@@ -1,0 +1,168 @@
+"""Every surface shows all roles of an invitation and its history, owners first, then the oldest.
+
+The owner here is an organization user whose only owner role is one in a project.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from builders import NOW, ORG, invitation, object_id, policy
+from hypothesis import given
+from hypothesis import strategies as st
+from report.scenes import Scene, on_terminal
+
+from invite_sweeper.audit import invitation_fields
+from invite_sweeper.cli.confirm import render_question
+from invite_sweeper.explain import Explainer
+from invite_sweeper.models import Source
+from invite_sweeper.policy import Limits
+from invite_sweeper.report.rows import role_line, row_of_fields, row_order
+from invite_sweeper.report.saved_plan import (
+    PlanStatus,
+    PlanUse,
+    show_saved_plan,
+    status_to_json,
+)
+from invite_sweeper.sweep.approval import ApprovalCheck
+from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
+
+OWNER = invitation(
+    1,
+    username="owner@example.com",
+    project_id=ORG,
+    project_name="",
+    source=Source.ORG_USERS,
+    roles=("ORG_MEMBER",),
+    project_roles=((object_id(9), "GROUP_OWNER"),),
+    linked_projects=((object_id(9), "Blue Lagoon"),),
+    age=timedelta(days=15),
+)
+READER = invitation(2, username="reader@example.com", age=timedelta(days=40))
+LINES = (
+    {**invitation_fields(READER, NOW), "rule": "forgotten"},
+    {**invitation_fields(OWNER, NOW), "rule": "forgotten", "bounced": 1},
+)
+CONTEXT = PlanContext(
+    run_id="r1",
+    now=NOW.isoformat(),
+    tool_version="1.0.0",
+    base_url="https://cloud.example.com",
+    organizations=(ORG,),
+    policy_sha256="a" * 64,
+)
+
+
+@pytest.fixture
+def scene(tmp_path) -> Scene:
+    found = Scene(tmp_path / "audit.jsonl")
+    for line in LINES:
+        found.book.line("planned", **line)
+        found.planned.append(line)
+    return found
+
+
+def saved_plan() -> PlanStatus:
+    plan = parse_plan(render_lines(CONTEXT, LINES))
+    unsigned = ApprovalCheck(None, "It has no signature.")
+    return PlanStatus(Path("p"), plan, NOW, timedelta(hours=24), PlanUse(), unsigned)
+
+
+def plan_text(_scene: Scene, width: int) -> str:
+    def show(console):
+        show_saved_plan(console, saved_plan(), verbose=False, show_all="")
+
+    return on_terminal(width, show)
+
+
+def result(scene: Scene, width: int) -> str:
+    return scene.printed(width, scene.summary())
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("surface", [result, plan_text])
+def test_owner_in_a_project_is_first_with_role_and_history(scene, surface, width):
+    text = surface(scene, width)
+    assert text.index("owner@example.com") < text.index("reader@example.com")
+    assert " ".join(text.split()).count("GROUP_OWNER in Blue Lagoon") == 1
+    assert text.count("deleted 1 time before") == 1
+
+
+def test_question_names_the_role_and_history_of_the_newest_and_counts_owners(scene):
+    summary = scene.summary()
+    question = render_question(summary, scene.view(summary), Limits())
+    text = on_terminal(200, lambda console: console.print(question))
+    newest = next(line for line in text.splitlines() if "newest" in line)
+    assert "organization member, GROUP_OWNER in Blue Lagoon, deleted 1 time before" in newest
+    assert "owners        1 of them" in text
+
+
+def test_saved_plan_as_json_is_in_the_order_of_the_rows_and_keeps_the_history():
+    first, second = status_to_json(saved_plan())["invitations"]
+    assert (first["username"], first["bounced"]) == ("owner@example.com", 1)
+    assert (second["username"], "bounced" in second) == ("reader@example.com", False)
+
+
+def test_explanation_names_the_roles_in_projects():
+    owners = policy(
+        sources=["org_users"],
+        rules=[{"name": "owners", "older_than": "1d", "roles": ["GROUP_OWNER"]}],
+    )
+    (entry,) = Explainer(owners, NOW).explain(OWNER).entries
+    (roles,) = (key for key in entry.keys if key.name == "roles")
+    assert (roles.actual, roles.result) == ("ORG_MEMBER, GROUP_OWNER", True)
+
+
+@pytest.mark.parametrize(
+    ("role", "projects", "text", "style"),
+    [
+        ("ORG_MEMBER", (), "organization member", "plain"),
+        ("GROUP_OWNER", (), "GROUP_OWNER", "privileged"),
+        ("GROUP_OWNER", ("a",), "GROUP_OWNER in a", "privileged"),
+        ("GROUP_READ_ONLY", ("a", "b"), "read only in 2 projects", "plain"),
+        ("GROUP_FUTURE_ROLE", (), "GROUP_FUTURE_ROLE", "strong"),
+    ],
+)
+def test_role_is_one_line_that_names_its_project(role, projects, text, style):
+    pairs = [(f"id-{name}", role) for name in projects]
+    row = row_of_fields(
+        {
+            "roles": () if projects else (role,),
+            "origin": pairs,
+            "reaches": [(f"id-{name}", name) for name in projects],
+        }
+    )
+    assert [role_line(each) for each in row.roles] == [(text, style)]
+
+
+ANY_FIELDS = st.fixed_dictionaries(
+    {
+        "roles": st.lists(st.sampled_from(["GROUP_OWNER", "GROUP_READ_ONLY"]), max_size=2),
+        "age_days": st.one_of(st.none(), st.floats(-5, 90), st.just("old")),
+        "project_name": st.one_of(st.none(), st.sampled_from("ab")),
+        "username": st.one_of(st.none(), st.sampled_from("xy")),
+    }
+)
+
+
+@given(st.lists(ANY_FIELDS))
+def test_owners_come_first_then_the_oldest_then_those_without_a_date(lines):
+    rows = [row_of_fields(line) for line in sorted(lines, key=row_order)]
+    ages = [-1e9 if row.age_days is None else row.age_days for row in rows]
+    keys = [(not row.is_owner, -age) for row, age in zip(rows, ages, strict=True)]
+    assert keys == sorted(keys)
+
+
+HOSTILE_FIELDS = (
+    {"roles": "GROUP_OWNER", "origin": "ab", "reaches": "cd"},
+    {"roles": [None, 7], "origin": [["x"], 3, ["p", "GROUP_OWNER", "q"]], "reaches": [["x"], 1]},
+    {"age_days": float("nan"), "username": ["a"], "bounced": "often", "new": "yes"},
+)
+
+
+@pytest.mark.parametrize("fields", HOSTILE_FIELDS)
+def test_fields_of_another_type_are_shown_as_text_or_left_out(fields):
+    row = row_of_fields(fields)
+    assert (row.bounced, row.new) == (0, False)
+    assert row_order(fields)
+    assert all(isinstance(role.name, str) for role in row.roles)
