@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple, Protocol, Self, TypeAlias
 
+import msgspec
+
 from invite_sweeper.errors import RunError
 from invite_sweeper.text import casefold_visible
 
@@ -28,6 +30,17 @@ class Logger(Protocol):
     def error(self, event: str, **fields: object) -> object:
         """Log an error that needs action."""
         ...
+
+
+class OrganizationName(msgspec.Struct, frozen=True):
+    """An organization as results name it.
+
+    Attributes:
+        name: None where Atlas did not return it.
+    """
+
+    id: str
+    name: str | None
 
 
 class Source(StrEnum):

@@ -18,6 +18,7 @@ from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
@@ -26,7 +27,7 @@ from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.accepted_policy import save_policy_copy
-from invite_sweeper.sweep.approval import key_fingerprint, require_approval
+from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
@@ -385,7 +386,9 @@ class CommandSetup:
             credentials=part.policy.organizations[0].credentials,
             signing_key_env=context.policy.audit.signing_key_env,
             plan_sha256=saved.digest if saved is not None else None,
-            plan_approved_by=key_fingerprint(approver) if approver is not None else None,
+            plan_approved_by=fingerprint(read_public_key(approver))
+            if approver is not None
+            else None,
         )
 
     def _decision_steps(self) -> Iterator[Step]:

@@ -9,9 +9,8 @@ from typing import Protocol
 
 from invite_sweeper.audit.events import invitation_from_record
 from invite_sweeper.audit.history import open_intents
-from invite_sweeper.audit.reader import Record, open_log, read_records
-from invite_sweeper.audit.tampering import Tampering
-from invite_sweeper.audit.verify import ChainStatus, verify
+from invite_sweeper.audit.reader import Record, read_records
+from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.models import Invitation, ListUnreadable, Source
 from invite_sweeper.text import casefold_visible
@@ -73,7 +72,6 @@ class RestoreResult:
 _DELETED = frozenset({"deleted", "accepted_during"})
 _EVENTS = frozenset({b"run_started", b"outcome"})
 _CHECKPOINTS = frozenset({b"checkpoint"})
-_INCOMPLETE_RUN = frozenset({Tampering.WITHOUT_OUTCOME, Tampering.CUT_SHORT})
 _MAX_NAMED = 5
 NOTHING_INVITED = "No one was invited."
 
@@ -108,7 +106,7 @@ def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
     if error is None:
         return status.warnings
     message = f"{error.position}: {error.kind}: {error.message}"
-    if error.kind in _INCOMPLETE_RUN and _is_chain_complete(status, paths):
+    if status.verdict is Verdict.UNFINISHED:
         return (*status.warnings, message)
     raise DamagedLog(
         f"The audit log is damaged: {message}",
@@ -252,15 +250,6 @@ def _parse_deletion(run_id: str, record: Record, doubt: str) -> DeletedInvitatio
         ) from error
     was_member = record.get("outcome") == "accepted_during"
     return DeletedInvitation(run_id, invitation, rule, doubt, was_member)
-
-
-def _is_chain_complete(status: ChainStatus, paths: Sequence[Path]) -> bool:
-    """Return whether the chain covers every complete line."""
-    total = 0
-    for path in paths:
-        with open_log(path) as file:
-            total += sum(line.endswith(b"\n") for line in file)
-    return status.lines == total
 
 
 _ListKey = tuple[Source, str, str]

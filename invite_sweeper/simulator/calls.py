@@ -42,6 +42,11 @@ class Call:
         """Return the URL of this resource as used in links."""
         return (self.sim.paging.link_host or self.base_url) + self.path
 
+    def resource_url(self, collection: str, own_id: str) -> str:
+        """Return the URL of a project or organization as used in links."""
+        host = self.sim.paging.link_host or self.base_url
+        return f"{host}/api/atlas/v2/{collection}/{own_id}"
+
     def raw_response(self, body: bytes, status: int = 200) -> SimulatedResponse:
         """Return a response with the version's media type."""
         return SimulatedResponse(status, body, media_type(self.version))
@@ -126,6 +131,12 @@ class PageQuery:
     other_parameters: dict[str, list[str]] = field(default_factory=dict)
 
 
+def invalid_parameter(name: str) -> SimulatedResponse:
+    """Return the 400 for an invalid query parameter."""
+    detail = f"An invalid value was specified for the query parameter {name}."
+    return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
+
+
 def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
     """Parse `pageNum`, `itemsPerPage` and `includeCount`; return a 400 if one is invalid.
 
@@ -139,8 +150,7 @@ def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
     ):
         text = parameters.pop(name, [str(default)])[0]
         if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
-            detail = f"An invalid value was specified for the query parameter {name}."
-            return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
+            return invalid_parameter(name)
         numbers[name] = int(text)
     count = parameters.pop("includeCount", ["true"])[0] != "false"
     return PageQuery(numbers["pageNum"], numbers["itemsPerPage"], count, parameters)

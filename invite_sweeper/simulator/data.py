@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import count
 from re import compile as pattern
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -83,6 +83,7 @@ class User:
 
     Attributes:
         invitation_id: Its id in `/orgs/{id}/invites` while it is pending; never the user's id.
+        by_web_interface: Invited in the web interface: `/orgs/{id}/invites` does not list it.
         created_at: When it was invited; for an active user, when the account was created.
         expires_at: None for a rejected invitation.
         group_roles: Roles by project id.
@@ -98,6 +99,34 @@ class User:
     org_roles: tuple[str, ...]
     group_roles: dict[str, tuple[str, ...]]
     team_ids: tuple[str, ...] = ()
+    by_web_interface: bool = False
+
+
+class Event(NamedTuple):
+    """One event of an organization's feed: somebody was invited, or joined.
+
+    Attributes:
+        username: Who was invited or joined.
+        actor: An address, or an API key's public key.
+    """
+
+    created_at: datetime
+    type: Literal["INVITED_TO_ORG", "JOINED_ORG"]
+    username: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """The federation that an organization is connected to.
+
+    Attributes:
+        domain_allow_list: Domains whose users can join; None for no restriction.
+    """
+
+    id: str
+    domains: tuple[str, ...] = ()
+    domain_allow_list: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -106,12 +135,15 @@ class Organization:
 
     Attributes:
         federated: New users become active members at once, without an acceptance.
+        events: Oldest first.
     """
 
     id: str
     name: str
     users: dict[str, User] = field(default_factory=dict)
     federated: bool = False
+    federation: Federation | None = None
+    events: list[Event] = field(default_factory=list)
 
 
 class RemovedUser(NamedTuple):
@@ -245,6 +277,9 @@ class Data:
         key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
         name = username if isinstance(username, str) else ""
         group.invites[key] = GroupInvite(key, name, render_document(fields))
+        self.organizations[group.org_id].events.append(
+            Event(created, "INVITED_TO_ORG", name, inviter)
+        )
         return key
 
     def invitations(self, project_id: str) -> tuple[str, ...]:
@@ -266,11 +301,13 @@ class Data:
         group_roles: Mapping[str, Sequence[str]] | None = None,
         team_ids: Sequence[str] = (),
         inviter: str = DEFAULT_INVITER,
+        by_web_interface: bool = False,
     ) -> str:
         """Add a user invited `age` ago and return the user id.
 
         While pending, it is also an invitation in `/orgs/{id}/invites`, under another id
-        (`user(user_id).invitation_id`). `group_roles` are roles by project id.
+        (`user(user_id).invitation_id`), unless it was invited in the web interface.
+        `group_roles` are roles by project id.
         """
         organization = self.organizations[org_id or next(iter(self.organizations))]
         created_at = self.clock() - age
@@ -290,7 +327,11 @@ class Data:
             org_roles=tuple(org_roles),
             group_roles={key: tuple(roles) for key, roles in (group_roles or {}).items()},
             team_ids=tuple(team_ids),
+            by_web_interface=by_web_interface,
         )
+        organization.events.append(Event(created_at, "INVITED_TO_ORG", username, inviter))
+        if membership_status is OrgMembershipStatus.ACTIVE:
+            organization.events.append(Event(created_at, "JOINED_ORG", username, username))
         return user_id
 
     def invited_user_count(self) -> int:
@@ -308,6 +349,9 @@ class Data:
                 _change(invite, **{k: format_atlas_time(date) for k, date in moved.items()})
         now = self.clock()
         for organization in self.organizations.values():
+            organization.events = [
+                each._replace(created_at=each.created_at - by) for each in organization.events
+            ]
             for user in organization.users.values():
                 user.created_at -= by
                 if user.expires_at is None:
@@ -340,6 +384,10 @@ class Data:
             user = organization.users.get(user_id)
             if user is not None:
                 user.status = OrgMembershipStatus(status)
+                if user.status is OrgMembershipStatus.ACTIVE:
+                    organization.events.append(
+                        Event(self.clock(), "JOINED_ORG", user.username, user.username)
+                    )
                 if user.status is OrgMembershipStatus.INVITATION_REJECTED:
                     user.expires_at = None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from invite_sweeper.simulator import invitations, projects, rate_limits, users
+from invite_sweeper.simulator import invitations, organizations, projects, rate_limits, users
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
 from invite_sweeper.simulator.calls import Call, Endpoint, Family
 from invite_sweeper.simulator.data import ID_PATTERN
@@ -24,6 +24,7 @@ from invite_sweeper.simulator.responses import (
 )
 from invite_sweeper.simulator.state import SimulatedAtlas
 from invite_sweeper.simulator.throttling import (
+    FEDERATION,
     ORGANIZATION,
     ORGANIZATION_USERS,
     ORGANIZATIONS,
@@ -34,12 +35,17 @@ from invite_sweeper.simulator.throttling import (
     RATE_LIMITS,
     ROOT,
 )
-from invite_sweeper.simulator.versions import V2023, V2025_RATE_LIMITS, V2025_USERS
+from invite_sweeper.simulator.versions import (
+    V2023,
+    V2024_SERVICE_ACCOUNTS,
+    V2025_RATE_LIMITS,
+    V2025_USERS,
+)
 
 API_PREFIX: Final = "/api/atlas/v2"
 _NONE, _READ, _OWNER = Access.NONE, Access.READ, Access.OWNER
 
-# Source: the names in Java are recorded for groups, invites and the lists of users.
+# Source: the names in Java are recorded for groups, invites, events and the lists of users.
 _ROOT = Family("root", "ApiAtlasRootResource", ROOT)
 _GROUPS = Family("groups", "ApiAtlasGroupsResource", PROJECTS)
 _GROUP = Family("groups", "ApiAtlasGroupsResource", PROJECT)
@@ -52,6 +58,11 @@ _ORG_INVITES = Family("org_invites", "ApiOrganizationInvitationResource", ORGANI
 _ORG_USERS = Family(
     "org_users", "ApiOrganizationUsersResource", ORGANIZATION_USERS, (V2023, V2025_USERS)
 )
+_EVENTS = Family("events", "ApiOrgEventsResource", ORGANIZATION)
+_SERVICE_ACCOUNTS = Family(
+    "service_accounts", "ApiOrgServiceAccountsResource", ORGANIZATION, (V2024_SERVICE_ACCOUNTS,)
+)
+_FEDERATION = Family("federation", "ApiFederationSettingsResource", FEDERATION)
 _RATE_LIMITS = Family("rate_limits", "ApiRateLimitsResource", RATE_LIMITS, (V2025_RATE_LIMITS,))
 _NEW: Final = (V2025_USERS,)
 
@@ -69,8 +80,8 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/groups/{groupId}/users", _OWNER, invitations.create_user, _USERS, "addGroupUser", _NEW),
     Endpoint("GET", "/groups/{groupId}/users/{userId}", _READ, users.get_user, _USERS, "getGroupUser", _NEW),
     Endpoint("DELETE", "/groups/{groupId}/users/{userId}", _OWNER, users.delete_user, _USERS, "removeGroupUser"),
-    Endpoint("GET", "/orgs", _NONE, projects.list_orgs, _ORGS, "getAllOrgs"),
-    Endpoint("GET", "/orgs/{orgId}", _READ, projects.get_org, _ORG, "getOrg"),
+    Endpoint("GET", "/orgs", _NONE, organizations.list_orgs, _ORGS, "getAllOrgs"),
+    Endpoint("GET", "/orgs/{orgId}", _READ, organizations.get_org, _ORG, "getOrg"),
     Endpoint("GET", "/orgs/{orgId}/groups", _READ, projects.list_org_groups, _ORG, "getGroups"),
     Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, invitations.list_org_invites, _ORG_INVITES, "getInvitations"),
     Endpoint("POST", "/orgs/{orgId}/invites", _OWNER, invitations.create_org_invite, _ORG_INVITES, "createInvitations"),
@@ -80,6 +91,10 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/orgs/{orgId}/users", _OWNER, invitations.create_user, _ORG_USERS, "addOrganizationUser", _NEW),
     Endpoint("GET", "/orgs/{orgId}/users/{userId}", _READ, users.get_user, _ORG_USERS, "getOrganizationUser", _NEW),
     Endpoint("DELETE", "/orgs/{orgId}/users/{userId}", _OWNER, users.delete_user, _ORG_USERS, "removeOrganizationUser"),
+    Endpoint("GET", "/orgs/{orgId}/events", _READ, organizations.list_events, _EVENTS, "getAllEvents"),
+    Endpoint("GET", "/orgs/{orgId}/serviceAccounts/{clientId}", _READ, organizations.get_service_account, _SERVICE_ACCOUNTS, "getServiceAccount"),
+    Endpoint("GET", "/orgs/{orgId}/federationSettings", _OWNER, organizations.get_federation_settings, _ORG, "getFederationSettings"),
+    Endpoint("GET", "/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}", _NONE, organizations.get_connected_organization, _FEDERATION, "getConnectedOrgConfig"),
     Endpoint("GET", "/rateLimits", _NONE, rate_limits.list_rate_limits, _RATE_LIMITS, "getRateLimits"),
     Endpoint("GET", "/rateLimits/{endpointSetId}", _NONE, rate_limits.get_rate_limit, _RATE_LIMITS, "getRateLimit"),
 )

@@ -1,11 +1,10 @@
-"""Endpoints of projects, organizations and the root resource."""
+"""Endpoints of projects and the root resource."""
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from invite_sweeper.simulator.auth import Access
 from invite_sweeper.simulator.calls import Call, parse_page_query, render_page
-from invite_sweeper.simulator.data import Group, Organization, format_atlas_time
+from invite_sweeper.simulator.data import Group, format_atlas_time
 from invite_sweeper.simulator.responses import Json, SimulatedResponse, to_json
 
 # Source: the links of a project in the recordings, in order; the last has its old name.
@@ -27,7 +26,7 @@ def list_org_groups(call: Call) -> SimulatedResponse:
 def get_group(call: Call) -> SimulatedResponse:
     """Handle `GET /groups/{groupId}`."""
     group = call.sim.groups[call.scope_id]
-    own_url = _href(call, "groups", group.id)
+    own_url = call.resource_url("groups", group.id)
     links: list[Json] = [{"href": own_url, "rel": "self"}]
     links += [
         {"href": f"{own_url}/{name}", "rel": f"https://cloud.mongodb.com/{name}"}
@@ -52,30 +51,6 @@ def list_group_teams(call: Call) -> SimulatedResponse:
         page_query,
         call.sim.team_paging,
     )
-
-
-def list_orgs(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs`; `name` filters by prefix, ignoring case."""
-    page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
-    name = page_query.other_parameters.get("name", [""])[0]
-    visible = [call.sim.organizations[each] for each in call.account.org_ids]
-    found = [each for each in visible if each.name.lower().startswith(name.lower())]
-    found.sort(key=lambda organization: organization.name.encode())
-    extra_query = f"name={quote(name)}&"
-    return render_page(
-        call,
-        found,
-        lambda each: to_json(_organization(call, each)),
-        page_query,
-        extra_query=extra_query,
-    )
-
-
-def get_org(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs/{orgId}`."""
-    return call.json_response(_organization(call, call.sim.organizations[call.scope_id]))
 
 
 def system_status(call: Call) -> SimulatedResponse:
@@ -113,7 +88,7 @@ def _group_page(call: Call, groups: Sequence[Group]) -> SimulatedResponse:
 def _group_item(call: Call, group: Group) -> bytes | None:
     if group.hidden:
         return None
-    return to_json(_group(group, [{"href": _href(call, "groups", group.id), "rel": "self"}]))
+    return to_json(_group(group, [{"href": call.resource_url("groups", group.id), "rel": "self"}]))
 
 
 def _group(group: Group, links: Json) -> dict[str, Json]:
@@ -127,18 +102,3 @@ def _group(group: Group, links: Json) -> dict[str, Json]:
         "tags": [{"key": key, "value": value} for key, value in group.tags],
         "withDefaultAlertsSettings": True,
     }
-
-
-def _organization(call: Call, organization: Organization) -> Json:
-    return {
-        "id": organization.id,
-        "isDeleted": False,
-        "links": [{"href": _href(call, "orgs", organization.id), "rel": "self"}],
-        "name": organization.name,
-        "skipDefaultAlertsSettings": False,
-    }
-
-
-def _href(call: Call, collection: str, own_id: str) -> str:
-    host = call.sim.paging.link_host or call.base_url
-    return f"{host}/api/atlas/v2/{collection}/{own_id}"

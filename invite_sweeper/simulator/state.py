@@ -102,6 +102,7 @@ class SimulatedAtlas(Data):
         paging: Irregularities of the pages of `/groups`.
         user_paging: Irregularities of the pages of user lists.
         team_paging: Irregularities of the pages of team lists.
+        event_paging: Irregularities of the pages of events.
         faults: Scheduled faults.
         request_log: Received requests.
     """
@@ -130,6 +131,7 @@ class SimulatedAtlas(Data):
         self.paging = PagingQuirks()
         self.user_paging = PagingQuirks()
         self.team_paging = PagingQuirks()
+        self.event_paging = PagingQuirks()
         self.faults = FaultPlan(seed)
         self.request_log = RequestLog()
         self._access_limits: dict[str, Access] = {}
@@ -212,6 +214,7 @@ class SimulatedAtlas(Data):
         return self.throttling.spend(ENDPOINT_SETS[endpoint_set], scope_id, tokens)
 
     def _add(self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]) -> Account:
-        account = Account(kind, name, secret, org_ids or (next(iter(self.organizations)),))
+        org_ids = org_ids or (next(iter(self.organizations)),)
+        account = Account(kind, name, secret, org_ids, created_at=self.clock())
         self.accounts.add(account)
         return account

@@ -49,6 +49,7 @@ PROJECT_TEAMS: Final = EndpointSet("teams_group", "Teams", "GROUP", 1200, 500)
 RATE_LIMITS: Final = EndpointSet(
     "rateLimitsInspection_user", "Rate Limits Inspection", "USER", 300, 100
 )
+FEDERATION: Final = EndpointSet("federation_user", "Federation", "USER", 300, 100)
 ROOT: Final = EndpointSet("root_user", "Root", "USER", 300, 100)
 
 _ALL: Final = (
@@ -60,6 +61,7 @@ _ALL: Final = (
     ORGANIZATION_USERS,
     PROJECT_TEAMS,
     RATE_LIMITS,
+    FEDERATION,
     ROOT,
 )
 ENDPOINT_SETS: Final = {each.id: each for each in _ALL}

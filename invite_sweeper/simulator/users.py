@@ -7,7 +7,7 @@ Source: recordings of both lists; descriptions in the OpenAPI document.
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from invite_sweeper.simulator.calls import Call, parse_page_query, render_page
+from invite_sweeper.simulator.calls import Call, invalid_parameter, parse_page_query, render_page
 from invite_sweeper.simulator.data import (
     DEFAULT_STATUSES,
     Organization,
@@ -189,5 +189,4 @@ def _statuses(
             return frozenset(map(OrgMembershipStatus, many or one)) or DEFAULT_STATUSES
         except ValueError:
             name = "orgMembershipStatuses" if many else "orgMembershipStatus"
-    detail = f"An invalid value was specified for the query parameter {name}."
-    return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
+    return invalid_parameter(name)

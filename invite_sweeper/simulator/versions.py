@@ -9,6 +9,7 @@ from typing import Final
 from invite_sweeper.simulator.responses import Retirement, SimulatedResponse, api_error
 
 V2023: Final = "2023-01-01"
+V2024_SERVICE_ACCOUNTS: Final = "2024-08-05"
 V2025_USERS: Final = "2025-02-19"
 V2025_RATE_LIMITS: Final = "2025-03-12"
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.cli.audit import app as audit_commands
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.keys import read_public_key, read_signing_key
+from invite_sweeper.keys import fingerprint, read_public_key, read_signing_key
+from invite_sweeper.notes import is_signed_by
 
 
 def run(*arguments) -> tuple[int, str]:
@@ -56,7 +57,7 @@ def test_keygen_writes_a_private_key_with_mode_0600_and_its_public_key(tmp_path)
     assert pem.startswith("-----BEGIN PRIVATE KEY-----")
     signing_key = read_signing_key({"KEY": pem}, "KEY")
     note = checkpoint.sign(checkpoint.Checkpoint("log", 1, 2, "a" * 64, "r"), signing_key)
-    assert checkpoint.is_signed_by(note, read_public_key(tmp_path / "key.pub"))
+    assert is_signed_by(note, read_public_key(tmp_path / "key.pub"))
 
 
 @pytest.mark.parametrize("existing", ["key", "key.pub"])
@@ -95,9 +96,9 @@ def test_example_of_the_specification_is_verified():
         "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
     )
     public_key = Ed25519PublicKey.from_public_bytes(key[1:])
-    assert checkpoint.is_signed_by(note, public_key)
-    assert not checkpoint.is_signed_by(note.replace("example m", "Example m"), public_key)
-    assert not checkpoint.is_signed_by(note, KEY.public_key())
+    assert is_signed_by(note, public_key)
+    assert not is_signed_by(note.replace("example m", "Example m"), public_key)
+    assert not is_signed_by(note, KEY.public_key())
 
 
 async def test_checkpoint_is_over_lines_bytes_and_the_hash_of_run_finished(log):
@@ -108,7 +109,7 @@ async def test_checkpoint_is_over_lines_bytes_and_the_hash_of_run_finished(log):
     noted = checkpoint.parse(record["note"])
     assert noted.last_hash == hashlib.sha256(finished).hexdigest()
     assert (noted.origin, noted.run_id, noted.lines) == ("log.jsonl", "run-3", 3 * 7 - 1)
-    assert checkpoint.is_signed_by(record["note"], KEY.public_key())
+    assert is_signed_by(record["note"], KEY.public_key())
 
 
 @pytest.mark.parametrize("change", ["", "x", "a\n\nb\n"])
@@ -130,10 +131,9 @@ async def test_verify_says_what_the_files_prove(log, tmp_path):
         f"Sound: 21 lines of 3 runs.\n{begins}{unproven}.\nLast hash {last_hash}\n",
     )
     key = ("--public-key", tmp_path / "key.pub")
-    assert (
-        f"{begins}the end is proven by the checkpoint of run run-3."
-        in run("verify", *files, *key)[1]
-    )
+    signed = run("verify", *files, *key)[1]
+    assert f"{begins}signed up to run run-3: runs removed after it would not be seen." in signed
+    assert f"Key {fingerprint(KEY.public_key())} signed 3 runs, from run-1 to run-3." in signed
     head = ("--expect-head", last_hash)
     assert f"{begins}the end is proven by the expected hash." in run("verify", *files, *head)[1]
     note = ("--checkpoint", tmp_path / "note")
@@ -161,7 +161,7 @@ async def test_verify_as_json_names_the_affected_runs(log, tmp_path):
     files = [path, tmp_path / "log.jsonl.1.gz", "--checkpoint", tmp_path / "note"]
     code, output = run("verify", *files, "--output", "json")
     report = msgspec.json.decode(output)
-    assert (code, report["sound"], report["damage"]) == (3, False, "removed")
+    assert (code, report["verdict"], report["damage"]) == (3, "damaged", "removed")
     assert report["affected_runs"] == ["run-2"]
     assert "the checkpoint of run run-3" in report["error"]["message"]
     assert [each["name"] for each in report["logs"]] == ["log.jsonl"]

@@ -164,7 +164,9 @@ def test_validate_shows_warnings_and_ends_with_0(cli):
     done = cli.run("validate", "policy.yaml")
     assert done.code == 0
     assert done.out.startswith("policy.yaml is a valid policy")
-    (warning,) = re.findall(r"^policy.yaml:\d+:\d+: warning: (.*)$", done.err, re.MULTILINE)
+    found = re.findall(r"^policy.yaml:\d+:\d+: warning: (.*)$", done.err, re.MULTILINE)
+    lists, warning = found
+    assert lists.startswith("sources: Atlas has announced the end of each list")
     assert warning.startswith("keep[0].until: The keep entry `lapsed` ended on 2020-01-31")
     assert cli.sim.requests == ()
 

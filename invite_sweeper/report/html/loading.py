@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, key_ids
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
+from invite_sweeper.notes import key_ids
 from invite_sweeper.report.html.database import INDEXES, BatchInserter, raw_lines
 from invite_sweeper.report.html.model import OUTCOMES, LogFile
 from invite_sweeper.report.html.selection import CURRENT

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from audit.rotated_logs import KEY, kill, rotate, write_signed_run
+from audit.rotated_logs import KEY, KEYS, kill, rotate, write_signed_run
 from audit.written_logs import event, lines_of, opened, write_earlier_version, write_run
 from builders import NOW
 
 from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.checkpoint import parse
-from invite_sweeper.audit.evidence import Evidence
+from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import read_head
-from invite_sweeper.audit.tampering import Tampering, VerificationError
-from invite_sweeper.audit.verify import verify
+from invite_sweeper.audit.head import check_end
+from invite_sweeper.audit.verify import Evidence, verify
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
@@ -301,7 +301,7 @@ def test_second_history_without_new_log_is_reported(path):
     rotated = moved.rename(path.with_name("log.jsonl.1"))
     assert verify([path, rotated]).error == VerificationError(
         LinePosition(path, 1),
-        Tampering.INSERTED,
+        Damage.INSERTED,
         f"A second history begins here: the first line does not continue {rotated}.",
         ("run-2",),
     )
@@ -403,7 +403,7 @@ def test_next_run_goes_on_after_a_kill_at_every_step_and_verify_accepts(path, ro
             rotate(path, compress=bool(step % 2))
         asyncio.run(write_signed_run(path, f"next-{step}"))
         files = LogPath(str(path)).files()
-        note = Evidence(public_key=KEY.public_key(), head=head_of(path).last_hash)
+        note = Evidence(public_keys=KEYS, head=head_of(path).last_hash)
         result = verify(files, evidence=note)
         assert result.error is None, (step, result.error)
         step += steps
@@ -417,7 +417,7 @@ async def test_checkpoint_that_a_kill_prevented_is_written_by_the_next_run(path)
     await kill(log)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"\n", data.index(b"run_finished")) + 1])
-    evidence = Evidence(public_key=KEY.public_key())
+    evidence = Evidence(public_keys=KEYS)
     assert (
         verify([path], evidence=evidence).error.message
         == "The end of run killed has no checkpoint."
@@ -527,13 +527,43 @@ async def test_head_has_the_lines_and_bytes_of_a_killed_run_without_its_torn_lin
     assert b'"event":"checkpoint"' not in added.splitlines()[0]
 
 
-async def test_run_that_an_earlier_version_appended_gets_no_checkpoint(path):
+async def test_lines_appended_after_a_clean_end_are_refused(path):
     await write_signed_run(path, "run-1")
-    write_earlier_version(path, "old", [STARTED, FINISHED])
-    await write_signed_run(path, "run-2")
-    records = [json.loads(line) for line in lines_of(path)]
-    signed = [each["run_id"] for each in records if each["event"] == "checkpoint"]
-    assert signed == ["run-1", "run-2"]
+    write_earlier_version(path, "forged", [STARTED, FINISHED])
+    refused(
+        path,
+        f"The audit log {path} is longer than what was written: 2 lines were appended after run "
+        "run-1 had ended.",
+        "Check it with `audit verify`, and restore it from a backup. To go on without it, move it "
+        "away.",
+        signing_key=KEY,
+    )
+    with pytest.raises(GuardRefused, match="is longer than"):
+        check_end(LogPath(str(path)), path)
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["gone", "empty"])
+async def test_log_that_is_not_here_is_continued_by_its_head_and_said(path, is_empty):
+    last_hash, _ = await write_signed_run(path, "run-1")
+    path.unlink()
+    if is_empty:
+        path.touch(mode=0o600)
+    missing = check_end(LogPath(str(path)), path)
+    assert missing.startswith(
+        "The audit log log.jsonl is missing or empty, and its end with it: the log has 7 lines up "
+        "to run run-1, and continues after them."
+    )
+    log = opened(path, "run-2")
+    assert (log.missing, log.last_hash) == (missing, last_hash)
+    log.write(event("run_started"))
+    await log.close()
+    assert check_end(LogPath(str(path)), path) == ""
+    assert opened(path, "run-3").missing == ""
+
+
+def test_new_log_and_a_log_before_its_first_run_have_no_missing_line(path):
+    assert check_end(LogPath(str(path)), path) == ""
+    assert opened(path, "run-1").missing == ""
 
 
 async def test_head_that_cannot_be_written_at_the_end_does_not_fail_the_run(path):
