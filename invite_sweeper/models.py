@@ -324,6 +324,8 @@ class Outcome(StrEnum):
     """No response; only after an interruption."""
     SKIPPED = "skipped"
     """The circuit breaker, the deadline or a signal stopped the sweep before it was sent."""
+    CHANGED = "changed"
+    """The user was read just before, with other facts than in the list: nothing was sent."""
     ACCEPTED_BEFORE = "accepted_before"
     """The user is already an active member, and was not removed."""
     ACCEPTED_DURING = "accepted_during"
@@ -332,7 +334,8 @@ class Outcome(StrEnum):
     @property
     def no_longer_pending(self) -> bool:
         """Whether the invitation is not pending anymore."""
-        return self not in {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED}
+        still_pending = {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.CHANGED}
+        return self not in still_pending
 
 
 class UserStatus(NamedTuple):

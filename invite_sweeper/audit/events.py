@@ -6,13 +6,14 @@ its place in the log. Plan files and results are made of the same structs.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import RunWarning
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import (
@@ -352,11 +353,16 @@ class KeepEntry(msgspec.Struct, frozen=True, kw_only=True):
     matched: int
 
 
-class RunFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The last line of a sweep or a dry run; see `RunSummary` for the counts.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Counts):
+    """The last line of a sweep or a dry run.
 
     Attributes:
+        estimate_s: How long the deletions should take; None if the plan was not made.
+        plan_complete: Whether every list in scope was read; None in lines of earlier versions.
+        reasons: Codes of `endings.Reason`.
         error: What stopped the run, with `consequence` and `hint`; None when it completed.
+        warnings: Only sentences in lines of earlier versions.
         kept_ages: Kept invitations by age class; None before a plan was made, as `keep_entries`.
         remaining: What the run leaves, for the comparison of a later run; likewise.
         population_sha256: Of the population file, where one was written.
@@ -364,30 +370,10 @@ class RunFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     event: ClassVar[str] = "run_finished"
 
-    projects_seen: int = 0
-    projects_unreadable: int = 0
-    projects_gone: int = 0
-    invitations_seen: int = 0
-    invitations_by_source: Mapping[str, int] = {}
-    stale: int = 0
-    trimmed: int = 0
-    kept: int = 0
-    kept_by_reason: Mapping[str, int] = {}
-    deleted: int = 0
-    already_gone: int = 0
-    failed: int = 0
-    unknown: int = 0
-    skipped: int = 0
-    accepted_before: int = 0
-    accepted_during: int = 0
-    verified: int = 0
-    still_there: int = 0
-    not_verified: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
     duration_s: float = 0.0
-    recovered: int = 0
     estimate_s: float | None = None
     sunset: str | None = None
     deprecation: str | None = None
@@ -400,7 +386,7 @@ class RunFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     warnings: tuple[RunWarning | str, ...] = ()
     changes: PlanChanges | None = None
     policy_change: PolicyDifference | None = None
-    organization_names: Mapping[str, str] = {}
+    organization_names: Mapping[str, str] = field(default_factory=dict)
     consequence: str | None = None
     hint: str | None = None
     exit_code: int
@@ -408,6 +394,11 @@ class RunFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     keep_entries: tuple[KeepEntry, ...] | None = None
     remaining: Population | None = None
     population_sha256: str | UnsetType = UNSET
+
+    @property
+    def plan_made(self) -> bool:
+        """Whether the plan was made: then all lists that could be read are in it."""
+        return self.estimate_s is not None
 
 
 class RestoreFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):

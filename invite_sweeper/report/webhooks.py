@@ -110,7 +110,7 @@ def notice_lines(
 
 def _describe_organization(each: OrganizationSummary) -> str:
     status = ", ".join((ExitCode(each.exit_code).status.label.lower(), *_reason_words(each)))
-    stale = f"{each.stale:,} stale" if each.read_completely else NOT_ALL_READ
+    stale = f"{each.stale:,} stale" if each.plan_made else NOT_ALL_READ
     return f"{status}; {stale}, {describe_outcomes(each)}"
 
 
@@ -124,7 +124,7 @@ def _counts_line(summary: RunSummary) -> str:
         parts.append(f"{summary.trimmed:,} left for a later run")
     if summary.projects_unreadable:
         parts.append(f"{pluralize(summary.projects_unreadable, 'project')} not read")
-    if not all(each.read_completely for each in summary.organizations):
+    if not all(each.plan_made for each in summary.organizations):
         parts.append(NOT_ALL_READ)
     return ", ".join(parts)
 
@@ -215,7 +215,7 @@ def should_notify(channel: Notification, summary: RunSummary) -> bool:
     """
     if channel.kind == "ping" or channel.when == "always" or not summary.succeeded:
         return True
-    return channel.when == "changes" and summary.changed
+    return channel.when == "changes" and summary.has_effect
 
 
 def build_message(

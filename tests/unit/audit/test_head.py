@@ -236,9 +236,25 @@ def test_head_that_is_not_readable_is_refused(path):
     for data in (b"", b"[]", b"{}", b'{"version":1}', b'{"version":2}', other_version):
         head_path.write_bytes(data)
         refused_head(path, "cannot be read: it is not a head file")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (os.mkfifo, "it is not a regular file"),
+        (lambda path: path.symlink_to("nothing"), "it is a symbolic link"),
+        (lambda path: path.symlink_to(path), "it is a symbolic link"),
+    ],
+    ids=["directory", "FIFO", "dangling link", "link to itself"],
+)
+def test_head_that_is_not_a_regular_file_is_refused(path, make, reason):
+    write_run(path)
+    head_path = LogPath(str(path)).head_path
     head_path.unlink()
-    head_path.mkdir()
-    refused_head(path, "cannot be read: Is a directory")
+    make(head_path)
+    refused_head(path, f"cannot be read: {reason}")
+    assert not path.with_name("nothing").exists()
 
 
 @pytest.mark.parametrize(("name", "value"), [("lines", "1"), ("closed", 1), ("first_hash", 3)])

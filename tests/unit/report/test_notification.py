@@ -29,7 +29,7 @@ from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_e
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 OTHER = "6f1a20c4d39b5e7788a0c1d2"
-ACME = OrganizationSummary(ORG, "Acme", "run-1")
+ACME = OrganizationSummary(ORG, "Acme", "run-1", plan_made=True)
 QUIET = RunSummary(
     run_id="run-1",
     mode="sweep",
@@ -146,7 +146,7 @@ async def test_refusal_has_its_reason_in_the_first_line_then_message_and_hint():
 
 async def test_each_of_several_organizations_has_a_line():
     refused = replace(REFUSED.organizations[0], stale=30)
-    deleted = OrganizationSummary(OTHER, None, "run-2", stale=2, deleted=2)
+    deleted = OrganizationSummary(OTHER, None, "run-2", stale=2, deleted=2, plan_made=True)
     text = await slack_text(
         replace(REFUSED, exit_code=4, deleted=2, organizations=(refused, deleted))
     )
