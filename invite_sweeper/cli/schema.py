@@ -13,6 +13,7 @@ from msgspec.inspect import DataclassType, Field, StructType, Type, TypedDictTyp
 from msgspec.json import schema_components
 
 from invite_sweeper.cli import result_records as records
+from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.doctor import DiagnosisResult
 from invite_sweeper.json_text import format_json
@@ -45,7 +46,7 @@ _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
     SchemaName.RESTORE: ("restore", records.RestoreRecord),
     SchemaName.VALIDATE: ("validate", Validation),
     SchemaName.DOCTOR: ("doctor", DiagnosisResult),
-    SchemaName.EXPLAIN: ("explain", records.SearchRecord),
+    SchemaName.EXPLAIN: ("explain", Search),
     SchemaName.PLAN_SHOW: ("plan show", records.SavedPlanRecord),
     SchemaName.AUDIT_VERIFY: ("audit verify", records.VerificationRecord),
     SchemaName.AUDIT_SHOW: ("audit show, one line", records.AuditLineRecord),
