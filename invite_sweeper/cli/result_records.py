@@ -4,7 +4,6 @@ The summary of `sweep` and `plan` is `RunSummary` with `PlannedFields`; `validat
 result itself. Tests compare the results of real commands with the schemas.
 """
 
-from datetime import datetime
 from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
@@ -87,77 +86,6 @@ class PlannedFields(TypedDict):
 
     invitations: list[PlannedRecord]
     truncated: NotRequired[Literal[True]]
-
-
-class RestoredRecord(InvitationRecord):
-    """A deleted invitation, and what a restore made of it.
-
-    Attributes:
-        outcome: As in the audit log; `would_restore` in a dry run.
-    """
-
-    deleted_by_run: str
-    outcome: str
-    http_status: int | None
-    error_code: str | None
-    reason: str | None
-
-
-class UncertainRecord(InvitationRecord):
-    """A deletion that Atlas did not confirm.
-
-    Attributes:
-        known: What is known about it.
-    """
-
-    deleted_by_run: str
-    known: str
-
-
-class RestoreRecord(TypedDict):
-    """The result of `restore`.
-
-    Attributes:
-        now: The one instant of the run.
-        deleted_by_run: The run whose deletions are restored; None without deletions.
-        wanted: Deletions that were selected.
-        to_restore: Those of users that are still missing.
-        uncertain: Deletions in doubt that are not restored.
-        restored: Invited, and pending again.
-        active: Added by Atlas as members at once, without an acceptance.
-        already_there: Invited or members without this restore.
-        failed: Rejected or given up.
-        unknown: Without a response or a proof.
-        skipped: A signal, the deadline or an error came first.
-        error: What stopped the restore; None when it completed.
-    """
-
-    run_id: str
-    mode: Literal["restore"]
-    now: datetime
-    audit_log: str
-    base_url: str
-    organizations: list[OrganizationName]
-    deleted_by_run: str | None
-    dry_run: bool
-    wanted: int
-    to_restore: int
-    uncertain: int
-    restored: int
-    active: int
-    already_there: int
-    failed: int
-    unknown: int
-    skipped: int
-    requests: int
-    retries: int
-    rate_limited: int
-    duration_s: float
-    exit_code: int
-    error: ErrorParts | None
-    warnings: list[str]
-    invitations: list[RestoredRecord]
-    uncertain_invitations: list[UncertainRecord]
 
 
 class LogRecord(TypedDict):
@@ -255,20 +183,3 @@ class SavedPlanRecord(TypedDict):
     truncated: bool
     exit_code: int
     error: None
-
-
-class AuditLineRecord(TypedDict):
-    """A line of `audit show`: one record of the audit log, whose event decides the other fields.
-
-    Attributes:
-        seq: From 1 in each run.
-        prev: SHA-256 of the line before.
-        line_sha256: SHA-256 of the line itself.
-    """
-
-    ts: str
-    run_id: str
-    seq: int
-    event: str
-    prev: str
-    line_sha256: str

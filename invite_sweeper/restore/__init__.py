@@ -13,7 +13,7 @@ from invite_sweeper.restore.deletions import (
     still_missing,
 )
 from invite_sweeper.restore.log_facts import LogFacts, read_log_facts
-from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, is_added
+from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, RestoreSummary, is_added
 from invite_sweeper.restore.restorer import (
     MAX_INVITATIONS,
     MAX_PER_MINUTE,
@@ -37,6 +37,7 @@ __all__ = [
     "RestoreReport",
     "RestoreResult",
     "RestoreRun",
+    "RestoreSummary",
     "Restorer",
     "check_log_intact",
     "count_other_doubtful",
