@@ -213,7 +213,9 @@ class PlanReader:
         listed = (invitation.project_id, invitation.org_id, invitation.source)
         if not is_plan or listed != (project.id, project.org_id, source):
             raise _plan_error(_CHANGED)
-        return PlannedDeletion(invitation, rule, record.get("new") is True)
+        bounced = record.get("bounced")
+        is_new, count = record.get("new") is True, bounced if isinstance(bounced, int) else 0
+        return PlannedDeletion(invitation, rule, is_new, count)
 
 
 def _plan_error(message: str) -> AuditLogError:

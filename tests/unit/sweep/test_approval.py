@@ -9,6 +9,7 @@ import pytest
 from builders import NOW, ORG, invitation
 from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from invite_sweeper.audit import invitation_fields
 from invite_sweeper.audit.checkpoint import Checkpoint
@@ -38,7 +39,7 @@ CONTEXT = PlanContext(
 
 def plan(*numbers, **changes):
     rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
-    return parse_plan(render_lines(CONTEXT.model_copy(update=changes), rows))
+    return parse_plan(render_lines(structs.replace(CONTEXT, **changes), rows))
 
 
 @pytest.fixture(scope="module")
