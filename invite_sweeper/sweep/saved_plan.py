@@ -12,24 +12,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 import msgspec
 
-from invite_sweeper.audit.record import invitation_from_record
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, read_small_file, replace_file
-from invite_sweeper.json_text import parse_json, to_json
-from invite_sweeper.models import Invitation, PlannedDeletion
+from invite_sweeper.json_text import to_json
+from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.sweep.changes import PlanChanges
-from invite_sweeper.text import describe_duration, plural_form, to_int
+from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 2"
 _FORMAT_START = b'{"plan":"%b"' % FORMAT.encode()
 _NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
-
-InvitationKey: TypeAlias = tuple[str, str, str]
-"""Source, project id (the organization's id for a list of an organization), invitation id."""
 
 
 class PlanContext(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +71,7 @@ class SavedPlan:
     context: PlanContext
     digest: str
     created_at: datetime
-    invitations: Mapping[InvitationKey, PlannedDeletion]
+    invitations: Mapping[InvitationKey, Planned]
 
     @property
     def changes(self) -> PlanChanges | None:
@@ -83,6 +80,7 @@ class SavedPlan:
 
 
 _decode_context = msgspec.json.Decoder(PlanContext).decode
+_decode_row = msgspec.json.Decoder(Planned).decode
 
 
 def is_plan(start: bytes) -> bool:
@@ -90,17 +88,16 @@ def is_plan(start: bytes) -> bool:
     return start.startswith(b'{"plan":"invite-sweeper plan ')
 
 
-def render_lines(context: PlanContext, rows: Iterable[Mapping[str, object]]) -> Iterator[bytes]:
+def render_lines(context: PlanContext, rows: Iterable[Planned]) -> Iterator[bytes]:
     """Yield the lines of a plan file, each with its newline.
 
     Args:
         context: The first line.
-        rows: The fields of the audit log's `planned` lines.
+        rows: The invitations, as in the audit log's `planned` lines.
     """
     digest = hashlib.sha256()
-    row: object
-    for row in chain([context], rows):
-        line = to_json(row) + b"\n"
+    for row in chain([to_json(context)], map(to_json, rows)):
+        line = row + b"\n"
         digest.update(line)
         yield line
     yield to_json({"sha256": digest.hexdigest()}) + b"\n"
@@ -113,7 +110,7 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
         GuardRefused: It is not a plan, or was edited or truncated. Nothing was deleted.
     """
     digest = hashlib.sha256()
-    invitations: dict[InvitationKey, PlannedDeletion] = {}
+    invitations: dict[InvitationKey, Planned] = {}
     header: PlanContext | None = None
     last: bytes | None = None
     for line in lines:
@@ -165,7 +162,7 @@ def check_age(saved: SavedPlan, *, now: datetime, max_age: timedelta) -> None:
 
 
 def _parse_line(
-    line: bytes, header: PlanContext | None, invitations: dict[InvitationKey, PlannedDeletion]
+    line: bytes, header: PlanContext | None, invitations: dict[InvitationKey, Planned]
 ) -> PlanContext:
     """Parse one line into `invitations` and return the header, which is the first line."""
     try:
@@ -173,12 +170,10 @@ def _parse_line(
             if is_plan(line) and not line.startswith(_FORMAT_START):
                 raise _invalid_plan("its format version is not supported")
             return _decode_context(line)
-        record = parse_json(line)
-        invitation, rule = invitation_from_record(record)
-        is_new, bounced = record.get("new") is True, to_int(record.get("bounced")) or 0
-        planned = PlannedDeletion(invitation, rule, is_new, bounced)
-        invitations[_key(planned.invitation)] = planned
-    except (ValueError, AttributeError, RecursionError):
+        planned = _decode_row(line)
+        planned.invitation()  # raises ValueError without a project
+        invitations[planned.key] = planned
+    except (ValueError, RecursionError):
         raise _invalid_plan("it is not a plan file, or was edited") from None
     return header
 
@@ -221,10 +216,10 @@ class SavedPlanFilter:
         Approved is what was shown: an invitation is another one if its date is unknown or
         differs, and it has changed if its roles, projects, inviter, expiry or rule differ.
         """
-        planned = self._remaining.pop(_key(invitation), None)
+        planned = self._remaining.pop(invitation.key, None)
         if planned is None or not isinstance(invitation.created_at, datetime):
             return "not_in_plan"
-        listed = planned.invitation
+        listed = planned.invitation()
         if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
             return "not_in_plan"
         if rule == planned.rule and _evidence(invitation) == _evidence(listed):
@@ -234,7 +229,7 @@ class SavedPlanFilter:
 
     def record_kept(self, invitation: Invitation, reason: str) -> None:
         """Record that an invitation is kept now, if the plan contains it."""
-        if self._remaining.pop(_key(invitation), None) is not None:
+        if self._remaining.pop(invitation.key, None) is not None:
             self.kept_by_reason[reason] = self.kept_by_reason.get(reason, 0) + 1
 
     @property
@@ -278,11 +273,7 @@ def _evidence(invitation: Invitation) -> tuple[object, ...]:
     )
 
 
-def _key(invitation: Invitation) -> InvitationKey:
-    return invitation.source.value, invitation.project_id, invitation.id
-
-
-def save(path: Path, context: PlanContext, rows: Iterable[Mapping[str, object]]) -> None:
+def save(path: Path, context: PlanContext, rows: Iterable[Planned]) -> None:
     """Write a plan atomically, with mode 0600; see `render_lines`.
 
     Raises:

@@ -517,11 +517,13 @@ def test_plan_made_with_one_log_may_be_applied_with_another(cli):
 
 def test_invitation_whose_roles_changed_since_the_plan_is_left_out_and_said(cli):
     project, ids = stock(cli)
+    dates = {"createdAt": "2026-10-01T00:00:00Z", "expiresAt": "2027-10-31T00:00:00Z"}
+    changed = cli.sim.invite(project, "changed@example.com", **dates)
     saved(cli)
-    document = cli.sim.projects[project].invitations[ids[0]]
-    document["roles"] = ["GROUP_OWNER"]
+    owner = {"id": changed, "roles": ("GROUP_OWNER",)}
+    cli.sim.invite(project, "changed@example.com", **dates, **owner)
     done = by_plan(cli)
-    assert (done.code, sorted(cli.sim.deleted)) == (0, sorted(ids[1:]))
+    assert (done.code, sorted(cli.sim.deleted)) == (0, sorted(ids))
     assert "1 of the plan's invitations is kept because the roles" in done.err
 
 

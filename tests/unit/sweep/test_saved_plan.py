@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.sweep.saved_plan import (
@@ -33,7 +33,7 @@ CONTEXT = PlanContext(
 
 
 def row(planned):
-    return {**invitation_fields(planned, NOW), "rule": "r"}
+    return Planned.from_invitation(planned, NOW, rule="r")
 
 
 def lines(*numbers, context=CONTEXT):
@@ -64,14 +64,14 @@ def test_plan_can_be_read_back():
     assert plan.context == CONTEXT
     assert plan.created_at == NOW
     assert set(plan.invitations) == {
-        ("invites", invitation(n).project_id, object_id(n)) for n in (1, 2)
+        ("invites", ORG, invitation(n).project_id, object_id(n)) for n in (1, 2)
     }
 
 
 def test_organization_invitation_is_planned_under_the_organization_id():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
     plan = parse_plan(render_lines(CONTEXT, [row(one)]))
-    assert set(plan.invitations) == {("org_invites", ORG, object_id(1))}
+    assert set(plan.invitations) == {("org_invites", ORG, ORG, object_id(1))}
     assert SavedPlanFilter(plan).find_keep_reason(one, "r") is None
 
 
@@ -272,7 +272,7 @@ def test_order_of_roles_and_a_new_project_name_are_not_a_change():
 
 
 def test_number_of_earlier_deletions_is_read_back():
-    fields = {**row(invitation(1)), "bounced": 2, "new": True}
+    fields = structs.replace(row(invitation(1)), bounced=2, new=True)
     (planned,) = parse_plan(render_lines(CONTEXT, [fields])).invitations.values()
     assert (planned.bounced, planned.new) == (2, True)
 

@@ -9,7 +9,7 @@ from builders import NOW, ORG, invitation
 from msgspec import structs
 
 from invite_sweeper import files
-from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
 from invite_sweeper.sweep.saved_plan import (
@@ -37,7 +37,7 @@ NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
 
 
 def rows(*numbers):
-    return [{**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers]
+    return [Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers]
 
 
 def test_saved_plan_is_loaded_as_it_was(tmp_path):
@@ -45,7 +45,7 @@ def test_saved_plan_is_loaded_as_it_was(tmp_path):
     save(path, CONTEXT, rows(1, 2))
     saved = load(path)
     assert saved.context == CONTEXT
-    assert [each.invitation for each in saved.invitations.values()] == [
+    assert [each.invitation() for each in saved.invitations.values()] == [
         invitation(1),
         invitation(2),
     ]
