@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
-from invite_sweeper.models import Outcome, Population
+from invite_sweeper.models import Outcome, Population, Source
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
@@ -93,6 +93,8 @@ class RunCounts:
         self.still_there: Counter[str] = Counter()
         self.warnings: list[RunWarning] = []
         self.sunset: date | None = None
+        self.sunsets: Mapping[Source, date] = {}
+        self.retired_early: set[Source] = set()
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
@@ -164,7 +166,8 @@ class RunCounts:
     def _with_plan(self, summary: RunSummary, plan: PlanBuilder) -> RunSummary:
         return replace(
             summary,
-            plan_complete=self.estimate_s is not None and not plan.unreadable,
+            plan_complete=self.estimate_s is not None
+            and not (plan.unreadable or self.retired_early),
             projects_unreadable=plan.unreadable,
             projects_gone=len(plan.gone_ids),
             invitations_by_source=dict(sorted(plan.seen_by_source.items())),
@@ -241,17 +244,20 @@ class RunCounts:
             "keep_entries": entries,
             "remaining": self._remaining(),
         }
+        if self.sunsets:
+            fields["sunsets"] = {each.value: day.isoformat() for each, day in self.sunsets.items()}
         if self.population_sha256 is not None:
             fields["population_sha256"] = self.population_sha256
         return fields
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         # This run may have completed what an interrupted one left open.
+        retired = [Reason.RETIRED_SOURCE] if self.retired_early else []
         removed = [Reason.REMOVED_MEMBER] if self.recovered[Outcome.ACCEPTED_DURING] else []
         return with_end(
             self.summary(),
             error,
-            stopped_by=(*self.stopped_by, *removed),
+            stopped_by=(*retired, *self.stopped_by, *removed),
             detailed_exit_code=self._detailed_exit_code,
         )
 
