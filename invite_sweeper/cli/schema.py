@@ -127,13 +127,13 @@ def _complete(schema: dict[str, Any], node: _Object) -> None:
     properties = schema["properties"]
     schema["required"] = [each.encode_name for each in node.fields if _is_written(each, omits)]
     schema["additionalProperties"] = False
-    summary, _, attributes = cleandoc((get_origin(node.cls) or node.cls).__doc__ or "").partition(
-        "\n\nAttributes:\n"
-    )
-    schema["description"] = _json_words(summary.partition("\n")[0])
-    for key, text in _ATTRIBUTE.findall(attributes):
-        if key in properties:
-            properties[key]["description"] = _json_words(text)
+    cls = get_origin(node.cls) or node.cls
+    docs = [cleandoc(each.__doc__ or "").partition("\n\nAttributes:\n") for each in cls.__mro__]
+    schema["description"] = _json_words(docs[0][0].partition("\n")[0])
+    for *_, attributes in reversed(docs):
+        for key, text in _ATTRIBUTE.findall(attributes):
+            if key in properties:
+                properties[key]["description"] = _json_words(text)
     for each in properties.values():
         each.pop("default", None)
 

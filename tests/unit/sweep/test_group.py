@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 import pytest
-from audit.written_logs import lines_of, opened
+from audit.written_logs import event, lines_of, opened
 from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
@@ -24,7 +24,7 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunGroup
 from invite_sweeper.sweep.run import Run, RunConfig
-from invite_sweeper.sweep.run_counts import RunCounts
+from invite_sweeper.sweep.run_state import RunState
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
@@ -157,7 +157,7 @@ class Command:
             now=NOW.isoformat(),
             organizations=(OrganizationSummary(org_id, None, run_id),),
         )
-        counts = RunCounts(start, NOW, Counters(), lambda: self.clock_s)
+        state = RunState(start, NOW, Counters(), lambda: self.clock_s)
         config = RunConfig(
             policy=rules,
             now=NOW,
@@ -165,7 +165,7 @@ class Command:
             dry_run=dry_run,
             clock=lambda: self.clock_s,
             started_s=0.0,
-            run_started_fields={"mode": start.mode, "group_id": "run-0"},
+            started=event("run_started", mode=start.mode, group_id="run-0"),
             previous_population=previous[number] if previous else Population(),
             population=self.population,
             shard=self.shard,
@@ -173,7 +173,7 @@ class Command:
         connection = FakeConnection(atlas)
         self.atlases.append(atlas)
         self.connections.append(connection)
-        self.runs.append(Run(config, connection, log, counts, stop=self.stop, view=self.view))
+        self.runs.append(Run(config, connection, log, state, stop=self.stop, view=self.view))
 
     async def run(self, **config):
         results = await RunGroup(self.runs, GroupConfig(**config), self.stop).run()
@@ -587,9 +587,9 @@ async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(
 async def test_error_of_a_run_with_several_organizations_names_them_all(path):
     command = Command(path, 1, 1)
     run = command.runs[0]
-    start = run.counts._start
+    start = run.state._start
     both = (*start.organizations, OrganizationSummary("b" * 24, None, "run-0"))
-    run.counts._start = replace(start, organizations=both)
+    run.state._start = replace(start, organizations=both)
     command.atlases[0].list_results = {object_id(1): AtlasUnavailable("No connection.")}
     failed, _ = await command.run()
     message = f"Organizations Alpha ({ORG}), {'b' * 24}: No connection."
