@@ -34,11 +34,16 @@ from invite_sweeper.errors import (
     GuardRefused,
     RunError,
 )
-from invite_sweeper.models import ListUnreadable, OrganizationName, Project, Source
+from invite_sweeper.models import (
+    MAX_CLOCK_SKEW_S,
+    ListUnreadable,
+    OrganizationName,
+    Project,
+    Source,
+)
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
-from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.previous_runs import refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.sunset import SUNSET_WARNING_DAYS
