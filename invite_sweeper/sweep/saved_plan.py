@@ -21,12 +21,12 @@ from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.program import command
 from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 2"
 _FORMAT_START = b'{"plan":"%b"' % FORMAT.encode()
-_NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
 
 
 class PlanContext(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -194,7 +194,8 @@ def _invalid_plan(reason: str) -> GuardRefused:
 
 
 def _plan_error(message: str) -> GuardRefused:
-    return GuardRefused(message, hint=_NEW_PLAN_HINT, reasons=(Reason.PLAN,))
+    hint = f"Create a new plan with: {command('plan', '--out', 'FILE')}"
+    return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
 
 
 class SavedPlanFilter:
@@ -303,7 +304,7 @@ def load(path: Path) -> SavedPlan:
     except OSError as error:
         raise UsageError(
             f"The plan {path} cannot be read: {error.strerror}.",
-            hint="Use a plan that was saved with: invite-sweeper plan --out FILE",
+            hint=f"Use a plan that was saved with: {command('plan', '--out', 'FILE')}",
         ) from None
 
 
@@ -351,11 +352,7 @@ def used_error(plan: Path, by: str = "") -> GuardRefused:
         plan: Its file.
         by: What used it, as far as it is known.
     """
-    return GuardRefused(
-        f"The plan {plan} has already been applied{by and f', by {by}'}.",
-        hint=_NEW_PLAN_HINT,
-        reasons=(Reason.PLAN,),
-    )
+    return _plan_error(f"The plan {plan} has already been applied{by and f', by {by}'}.")
 
 
 _decode_applied = msgspec.json.Decoder(AppliedPlan).decode
