@@ -310,6 +310,7 @@ def _incomplete_reasons(
     """Return why a run without an error did not do everything."""
     retired = isinstance(counts, RunSummary) and counts.sources_retired
     found = (
+        (Reason.MISSING_ROLE, counts.missing_role),
         (Reason.UNREADABLE_PROJECTS, counts.projects_unreadable),
         (Reason.RETIRED_SOURCE, retired),
         (Reason.FAILED_DELETIONS, counts.failed),
