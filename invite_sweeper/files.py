@@ -87,13 +87,13 @@ def check_replaceable(
 _OTHER_FILE = "Choose another file."
 
 
-def read_small_file(path: Path, max_bytes: int) -> bytes:
+def read_small_file(path: Path, max_bytes: int, *, follow_links: bool = True) -> bytes:
     """Return the contents of a regular file, or its first `max_bytes` and one more.
 
     Raises:
         OSError: It cannot be read, or is not a regular file.
     """
-    with open_regular(path) as file:
+    with open_regular(path, follow_links=follow_links) as file:
         return file.read(max_bytes + 1)
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol, Self, TypeAlias
 import msgspec
 
 from invite_sweeper.errors import RunError
+from invite_sweeper.text import casefold_visible
 
 
 class Logger(Protocol):
@@ -152,6 +153,12 @@ def organization_list_ref(org_id: str, source: Source) -> ListRef:
     return ListRef(Project(org_id, "", org_id), source)
 
 
+InvitationKey: TypeAlias = tuple[str, str, str, str]
+"""Source, organization, project (the organization for its own lists) and id."""
+UserKey: TypeAlias = tuple[str, str]
+"""Organization and user."""
+
+
 class Invitation(NamedTuple):
     """One pending invitation, as Atlas sent it. A named tuple, because a run creates many.
 
@@ -190,6 +197,16 @@ class Invitation(NamedTuple):
     project_roles: tuple[tuple[str, str], ...] = ()
     linked_projects: tuple[tuple[str, str], ...] = ()
     links_out_of_scope: bool = False
+
+    @property
+    def key(self) -> InvitationKey:
+        """Identifies the invitation: a user has the same id in two organizations."""
+        return self.source.value, self.org_id, self.project_id, self.id
+
+    @property
+    def user_key(self) -> UserKey:
+        """Identifies the user within an organization, by the id if there is no username."""
+        return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
 
     @property
     def all_roles(self) -> tuple[str, ...]:
@@ -294,13 +311,6 @@ class Population:
         )
 
 
-def user_key(invitation: Invitation) -> tuple[str, str] | None:
-    """Return a key that identifies a user within an organization; None without a username."""
-    if invitation.username is None:
-        return None
-    return invitation.org_id, invitation.username.casefold()
-
-
 class Outcome(StrEnum):
     """The outcome of one planned deletion, as the audit log records it."""
 
@@ -314,6 +324,8 @@ class Outcome(StrEnum):
     """No response; only after an interruption."""
     SKIPPED = "skipped"
     """The circuit breaker, the deadline or a signal stopped the sweep before it was sent."""
+    CHANGED = "changed"
+    """The user was read just before, with other facts than in the list: nothing was sent."""
     ACCEPTED_BEFORE = "accepted_before"
     """The user is already an active member, and was not removed."""
     ACCEPTED_DURING = "accepted_during"
@@ -322,7 +334,8 @@ class Outcome(StrEnum):
     @property
     def no_longer_pending(self) -> bool:
         """Whether the invitation is not pending anymore."""
-        return self not in {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED}
+        still_pending = {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.CHANGED}
+        return self not in still_pending
 
 
 class UserStatus(NamedTuple):

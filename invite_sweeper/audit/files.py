@@ -16,10 +16,11 @@ from math import inf
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
-from invite_sweeper.audit.record import GENESIS_HASH, line_hash
+from invite_sweeper.audit.chain import GENESIS_HASH, line_hash
+from invite_sweeper.audit.events import LineHeader
+from invite_sweeper.audit.reader import open_log, parse_record
 from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
-from invite_sweeper.files import replace_file
+from invite_sweeper.files import read_small_file, replace_file
 from invite_sweeper.json_text import parse_json, to_json
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
@@ -207,6 +208,7 @@ class RotatedName(NamedTuple):
 
 
 _HEAD_VERSION = 1
+_MAX_HEAD_BYTES = 1 << 16
 _MAX_DIRECTORIES = 3
 
 
@@ -248,7 +250,7 @@ def read_head(path: Path) -> Head | None:
         GuardRefused: It cannot be read, or is not a head file.
     """
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(read_small_file(path, _MAX_HEAD_BYTES, follow_links=False))
         version = values.pop("version")
         head = Head(**values)
         types = [type(value) for value in asdict(head).values()]

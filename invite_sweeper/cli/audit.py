@@ -10,13 +10,13 @@ from typing import Annotated, Final
 
 import typer
 
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
-from invite_sweeper.audit.reader import LineFilter, filter_lines
-from invite_sweeper.audit.record import Record, line_hash
+from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
 from invite_sweeper.audit.verify import ChainStatus, Evidence
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.json_output import json_line, write_json
 from invite_sweeper.cli.options import (
     Output,
     OutputOption,
@@ -303,7 +303,7 @@ def _parse_time(option: str, text: str, *, end_of_day: bool) -> datetime:
 def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
     for record, line in lines:
         fields = {**record, "line_sha256": line_hash(line)}
-        yield to_json(fields) + b"\n"
+        yield json_line(fields)
 
 
 _CSV_COLUMNS: Final = (

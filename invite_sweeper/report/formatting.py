@@ -75,6 +75,7 @@ def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
     counts = (
         ("deleted", summary.deleted),
         ("already gone", summary.already_gone),
+        ("changed", summary.changed),
         ("accepted before", summary.accepted_before),
         ("accepted during", summary.accepted_during),
         ("still there", summary.still_there),

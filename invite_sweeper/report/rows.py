@@ -364,6 +364,7 @@ OUTCOME_STYLES: Final[Mapping[str, Style]] = {
     "deleted": "good",
     "restored": "good",
     "already_gone": "info",
+    "changed": "info",
     "accepted_before": "info",
     "skipped": "warning",
     "failed": "bad",

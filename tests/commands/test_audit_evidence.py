@@ -13,6 +13,7 @@ from audit.written_logs import lines_of, write_run
 from cryptography.hazmat.primitives import serialization
 from typer.testing import CliRunner
 
+from invite_sweeper import keys
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.cli.audit import app as audit_commands
 from invite_sweeper.errors import RunError, UsageError
@@ -251,3 +252,32 @@ async def test_nonsense_is_a_usage_error(log, options):
     code, message = run("show", log[0], *options)
     assert code == 2
     assert options[1] in message
+
+
+HOSTILE = "run\x1b[31m\x9b31m\u202e\u200f\x7f"
+
+
+def test_names_in_a_log_cannot_move_the_cursor_of_the_auditor(tmp_path):
+    """Run IDs, names of files and of logs come from whoever wrote the log."""
+    path = tmp_path / f"log{HOSTILE}.jsonl"
+    write_run(path, HOSTILE)
+    write_run(path, f"{HOSTILE}2")
+    path.write_bytes(path.read_bytes().replace(b"person-1", b"person-2", 1))
+    for command in (("verify", path), ("show", path)):
+        for output in ("text", "json"):
+            _, text = run(*command, "--output", output)
+            unsafe = set(text) & set("\x1b\x9b\u202e\u200f\x7f")
+            assert (command[0], output, unsafe) == (command[0], output, set())
+    records = [json.loads(line) for line in run("show", path, "--output", "json")[1].splitlines()]
+    assert records[0]["run_id"] == HOSTILE
+
+
+def test_public_key_is_written_before_the_private_one(tmp_path, monkeypatch):
+    written, original = [], keys.write_new_file
+    monkeypatch.setattr(
+        keys,
+        "write_new_file",
+        lambda path, *more: (written.append(path.name), original(path, *more)),
+    )
+    run("keygen", "--out", tmp_path / "key")
+    assert written == ["key.pub", "key"]
