@@ -62,6 +62,7 @@ from invite_sweeper.doctor import (
 from invite_sweeper.errors import ExitCode, RunError, UsageError
 from invite_sweeper.models import Project, Source
 from invite_sweeper.policy import Execution, Policy, loader
+from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
 from invite_sweeper.sweep.previous_runs import PreviousRuns
@@ -246,8 +247,8 @@ class _Doctor:
         elif self._policy_error is not None:
             found = failed("policy", self._policy_error)
             # The check has only the number of errors.
-            command = shlex.join(("invite-sweeper", "validate", str(self._options.policy)))
-            yield found if found.hint else replace(found, hint=f"List them with: {command}")
+            validate = command("validate", str(self._options.policy))
+            yield found if found.hint else replace(found, hint=f"List them with: {validate}")
 
     def _check_credentials(self) -> Iterator[Check]:
         if self._base_url_error is None:

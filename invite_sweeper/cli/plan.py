@@ -1,7 +1,6 @@
 """Commands `plan`, `plan show` and `plan approve`."""
 
 import math
-import shlex
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
 from invite_sweeper.keys import fingerprint
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.program import command
 from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, show_saved_plan, status_to_json
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import approval, saved_plan
@@ -178,7 +178,7 @@ async def _approve(
     if status.use.run_id is not None:
         raise GuardRefused(
             f"The plan {file} has already been applied, by run {status.use.run_id}.",
-            hint="Create a new one with: invite-sweeper plan --out FILE",
+            hint=f"Create a new one with: {command('plan', '--out', 'FILE')}",
         )
     if yes:
         _present(stdout_console(), status, verbose=verbose)
@@ -212,7 +212,7 @@ async def _confirm(status: PlanStatus, *, verbose: bool) -> None:
 
 
 def _present(console: Console, status: PlanStatus, *, verbose: bool) -> None:
-    show_all = shlex.join(("invite-sweeper", "plan", "show", "--verbose", str(status.path)))
+    show_all = command("plan", "show", "--verbose", str(status.path))
     show_saved_plan(console, status, verbose=verbose, show_all=show_all)
 
 

@@ -22,6 +22,7 @@ from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
+from invite_sweeper.program import command
 from invite_sweeper.report.population import PopulationFile, PopulationRun, Pseudonymizer
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
@@ -206,7 +207,7 @@ def load_usable_plan(context: CommandContext, previous_runs: PreviousRuns) -> Sa
     if previous_runs.was_applied(saved.digest):
         raise GuardRefused(
             f"The plan {path} has already been applied.",
-            hint="Create a new one with: invite-sweeper plan --out FILE",
+            hint=f"Create a new one with: {command('plan', '--out', 'FILE')}",
             reasons=(Reason.PLAN,),
         )
     return saved

@@ -1,6 +1,5 @@
 """Print a run's result: the plan, failures, kept invitations and totals."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
@@ -13,6 +12,7 @@ from rich.text import Text
 from invite_sweeper.endings import Colour, ExitCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
+from invite_sweeper.program import command
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import Row, format_age, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
@@ -345,6 +345,6 @@ def _more_rows(count: int) -> Iterator[Text]:
 
 def _audit_show_hint(summary: RunSummary, event: str) -> Text:
     """Return the command that lists all records; never wrapped, so that it can be copied."""
-    log, run_id = shlex.quote(escape_unprintable(summary.audit_log)), summary.run_id
-    command = f"invite-sweeper audit show {log} --run {escape_unprintable(run_id)} --event {event}"
-    return Text.assemble(("Show all: ", "dim"), command, no_wrap=True)
+    log, run_id = escape_unprintable(summary.audit_log), escape_unprintable(summary.run_id)
+    show_all = command("audit", "show", log, "--run", run_id, "--event", event)
+    return Text.assemble(("Show all: ", "dim"), show_all, no_wrap=True)

@@ -20,11 +20,11 @@ from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation, InvitationKey, PlannedDeletion
+from invite_sweeper.program import command
 from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form, to_int
 
 FORMAT = "invite-sweeper plan 1"
-_NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
 
 
 class PlanContext(BaseModel):
@@ -195,7 +195,8 @@ def _invalid_plan(reason: str) -> GuardRefused:
 
 
 def _plan_error(message: str) -> GuardRefused:
-    return GuardRefused(message, hint=_NEW_PLAN_HINT, reasons=(Reason.PLAN,))
+    hint = f"Create a new plan with: {command('plan', '--out', 'FILE')}"
+    return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
 
 
 class SavedPlanFilter:
@@ -279,7 +280,7 @@ def load(path: Path) -> SavedPlan:
     except OSError as error:
         raise UsageError(
             f"The plan {path} cannot be read: {error.strerror}.",
-            hint="Use a plan that was saved with: invite-sweeper plan --out FILE",
+            hint=f"Use a plan that was saved with: {command('plan', '--out', 'FILE')}",
         ) from None
 
 
