@@ -36,6 +36,7 @@ from invite_sweeper.errors import (
     RunError,
 )
 from invite_sweeper.models import (
+    MAX_CLOCK_SKEW_S,
     UNAUTHENTICATED_CODES,
     ListUnreadable,
     OrganizationName,
@@ -45,7 +46,6 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
-from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.previous_runs import refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS

@@ -43,6 +43,10 @@ class OrganizationName(msgspec.Struct, frozen=True):
     name: str | None
 
 
+MAX_CLOCK_SKEW_S: Final = 300.0
+"""Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
+
+
 class Source(StrEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 

@@ -264,9 +264,11 @@ class RunWarnings:
         elif outcome is Outcome.UNKNOWN:
             self._unverified += not intent.from_restore
 
-    def still_there(self, invitations: Sequence[Invitation]) -> None:
-        """Report the deleted invitations that Atlas's lists still contain."""
-        self.report(*still_there_warnings(invitations))
+    def still_there(self, verifier: DeletionVerifier) -> None:
+        """Report the invitations that Atlas's lists still contain."""
+        self.report(*still_there_warnings(verifier.still_there))
+        claim = "An answer said that there is no such invitation, for"
+        self.report(*still_there_warnings(verifier.not_gone, claim))
 
     def finish(self) -> None:
         """Report how many removed users could not be checked since the last call."""
@@ -542,4 +544,9 @@ class Run:
             self.state.counts[org_id] += Counts(verified=verified)
         for each in verifier.still_there:
             self.state.counts[each.org_id] += Counts(still_there=1)
-        self.warnings.still_there(verifier.still_there)
+        for each in verifier.not_gone:
+            # The outcome in the log is what the answer said; the totals are what is true.
+            self.state.outcomes[each.org_id][Outcome.ALREADY_GONE] -= 1
+            self.state.outcomes[each.org_id][Outcome.FAILED] += 1
+            self.state.removed[each.source] -= 1
+        self.warnings.still_there(verifier)

@@ -382,8 +382,10 @@ def unverified_warning(count: int) -> RunWarning:
 _MAX_NAMED: Final = 10
 
 
-def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning, ...]:
-    """Warn that invitations are still in their list although Atlas confirmed their deletion."""
+def still_there_warnings(
+    invitations: Sequence[Invitation], claim: str = "Atlas confirmed the deletion of"
+) -> tuple[RunWarning, ...]:
+    """Warn that invitations are still in their list although an answer claimed otherwise."""
     if not invitations:
         return ()
     named = ", ".join(
@@ -395,7 +397,7 @@ def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning,
     return (
         RunWarning(
             WarningCode.STILL_THERE,
-            f"Atlas confirmed the deletion of {count} that its lists still contain: {named}{rest}. "
+            f"{claim} {count} that Atlas's lists still contain: {named}{rest}. "
             "Run the command again later; if they stay, ask MongoDB support.",
             WarningLevel.URGENT,
         ),
