@@ -325,6 +325,7 @@ class CommandSetup:
             on_scope=self._change.observe_scope if self._change is not None else None,
             population=population.for_run(part.run_id) if population is not None else None,
             last_plan=self._last_plan(part.policy),
+            earlier_sunsets=partial(self._previous_runs.sunsets, context.base_url),
         )
 
     def _last_plan(self, policy: Policy) -> ChangeTracker | None:

@@ -1,8 +1,9 @@
 """What the audit logs of earlier runs say about the next one."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from invite_sweeper.audit import (
@@ -17,7 +18,7 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.history import RunRecord
 from invite_sweeper.audit.reader import require_audit_log
 from invite_sweeper.errors import ExitCode, GuardRefused, Reason, UsageError
-from invite_sweeper.models import Population
+from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy, load_policy_copy, policy_copy_path
 from invite_sweeper.sweep.changes import ChangeTracker, PlanScope
@@ -97,6 +98,18 @@ class PreviousRuns:
         """Return the last plan of a scope, to compare a new one with it; None without one."""
         with refuse_unreadable():
             return ChangeTracker.find(self.files, scope)
+
+    def sunsets(self, base_url: str) -> dict[Source, date]:
+        """Return the end of each source as the last runs against this base URL recorded it."""
+        found: dict[Source, date] = {}
+        with refuse_unreadable():
+            for run in read_runs(*self.files):
+                recorded = run.end_record.get("sunsets")
+                if run.base_url != base_url or not isinstance(recorded, dict):
+                    continue
+                with suppress(ValueError):
+                    found |= {Source(s): date.fromisoformat(str(d)) for s, d in recorded.items()}
+        return found
 
     def deletion_history(self) -> DeletionHistory:
         """Return how often each invitation was deleted before."""
