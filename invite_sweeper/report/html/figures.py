@@ -34,7 +34,6 @@ def _sweep_figures(model: ReportModel) -> tuple[tuple[str, int | None], ...]:
         ("Failed", outcomes.failed),
         ("Unknown", outcomes.unknown or None),
         ("Not attempted", outcomes.skipped or None),
-        ("Left alone (changed)", outcomes.changed or None),
         ("Left alone (active)", outcomes.accepted_before or None),
         ("Removed while active", outcomes.accepted_during or None),
         ("No outcome", outcomes.open or None),

@@ -77,7 +77,6 @@ class OutcomeCounts:
     """Outcomes of the planned deletions, counted from the log lines.
 
     Attributes:
-        changed: Not what the plan had listed, left alone.
         accepted_before: Active members before the deletion, left alone.
         accepted_during: Became active members during the deletion, and were removed.
         open: Intents without an outcome; the request may have been sent.
@@ -90,7 +89,6 @@ class OutcomeCounts:
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
-    changed: int = 0
     accepted_before: int = 0
     accepted_during: int = 0
     restored: int = 0

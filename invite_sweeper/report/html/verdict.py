@@ -323,14 +323,13 @@ def _exceptions(model: ReportModel, start: str) -> Iterator[str]:
     unsent = outcomes.planned - sum(
         (
             *(outcomes.deleted, outcomes.already_gone, outcomes.failed, outcomes.unknown),
-            *(outcomes.changed, outcomes.accepted_before, outcomes.accepted_during, outcomes.open),
+            *(outcomes.accepted_before, outcomes.accepted_during, outcomes.open),
         )
     )
     counted = (
         (outcomes.already_gone, "already gone"),
         (outcomes.failed, "not deleted because the request failed"),
         (unsent, "not attempted"),
-        (outcomes.changed, "left alone, because the person's invitation had changed"),
         (outcomes.accepted_before, "left alone, because the person is an active member"),
     )
     found = [f"{count:,} {_were(count)} {what}" for count, what in counted if count > 0]
