@@ -365,6 +365,7 @@ class RunFinished(Counts):
         warnings: Only sentences in lines of earlier versions.
         kept_ages: Kept invitations by age class; None before a plan was made, as `keep_entries`.
         remaining: What the run leaves, for the comparison of a later run; likewise.
+        sunsets: The announced end of each list that has one, by source.
         population_sha256: Of the population file, where one was written.
     """
 
@@ -393,6 +394,7 @@ class RunFinished(Counts):
     kept_ages: Mapping[str, int] | None = None
     keep_entries: tuple[KeepEntry, ...] | None = None
     remaining: Population | None = None
+    sunsets: Mapping[str, str] | UnsetType = UNSET
     population_sha256: str | UnsetType = UNSET
 
     @property
@@ -438,6 +440,7 @@ class RestoreFinished(RestoreCounts, frozen=True, kw_only=True, gc=False):
     event: ClassVar[str] = "run_finished"
 
     organization_names: Mapping[str, str] = {}
+    reasons: tuple[str, ...] = ()
     error: str | None = None
     consequence: str | None = None
     hint: str | None = None

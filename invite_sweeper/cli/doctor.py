@@ -67,6 +67,7 @@ from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
+from invite_sweeper.sweep.sunset import has_ended
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
@@ -171,7 +172,9 @@ class AtlasChecks:
         others = [source for source in Source if source not in sources]
         covered_counts = await count_lists(reader, scope.lists(sources), workers=workers)
         covered_counts.unreadable.extend(scope.unreadable)
-        for found in list_checks(sources, covered_counts, policy.limits):
+        announced, today = self.connection.sunsets, self.now.date()
+        ended = [source for source in sources if has_ended(source, announced, today)]
+        for found in list_checks(sources, covered_counts, policy.limits, ended):
             yield found
         other_counts = await count_lists(reader, scope.lists(others), workers=workers)
         excluded_scope = replace(scope, projects=tuple(project_filter.excluded), organizations=())

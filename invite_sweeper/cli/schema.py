@@ -12,7 +12,7 @@ from msgspec import NODEFAULT, UNSET, structs
 from msgspec.inspect import DataclassType, Field, StructType, Type, TypedDictType, type_info
 from msgspec.json import schema_components
 
-from invite_sweeper.audit.events import EVENTS, Event, LineHeader
+from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli import result_records as records
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.validate import Validation
@@ -52,7 +52,6 @@ _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
     SchemaName.EXPLAIN: ("explain", Search),
     SchemaName.PLAN_SHOW: ("plan show", records.SavedPlanRecord),
     SchemaName.AUDIT_VERIFY: ("audit verify", records.VerificationRecord),
-    SchemaName.AUDIT_SHOW: ("audit show, one line", Event),
     SchemaName.REPORT: ("report", ReportRecord),
 }
 
@@ -64,7 +63,7 @@ def schema(
         typer.Argument(metavar="NAME", show_choices=False, help=f"One of {', '.join(SchemaName)}."),
     ] = SchemaName.POLICY,
 ) -> None:
-    """Print a JSON Schema: of the policy, of a result, or of an audit line.
+    """Print a JSON Schema: of the policy, a result or an audit line.
 
     That of the policy is for editors. The others describe what `--output json` writes on every
     exit; summary is that of sweep and plan. report is what `report --format json` writes, and
@@ -81,6 +80,14 @@ def schema_of(name: SchemaName) -> dict[str, object]:
         return policy_schema()
     if name is SchemaName.AUDIT_LINE:
         return {"$schema": _DRAFT, "title": "A line of the audit log", **_audit_lines()}
+    if name is SchemaName.AUDIT_SHOW:
+        lines = _audit_lines(line_sha256="SHA-256 of the line itself.")
+        error = _schema_of_types([records.ErrorRecord])
+        either = {
+            "anyOf": lines["anyOf"] + error["anyOf"],
+            "$defs": lines["$defs"] | error["$defs"],
+        }
+        return {"$schema": _DRAFT, "title": "A line of invite-sweeper audit show", **either}
     command, result = _RESULTS[name]
     types = (result,) if result is ReportRecord else (result, records.ErrorRecord)
     if result is RunSummary:
@@ -88,9 +95,6 @@ def schema_of(name: SchemaName) -> dict[str, object]:
     found = _schema_of_types(types)
     if result is RunSummary:
         _merge_planned_fields(found)
-    if result is Event:
-        lines = _audit_lines(line_sha256="SHA-256 of the line itself.")
-        found["$defs"] |= lines["$defs"]
     return {"$schema": _DRAFT, "title": f"Result of invite-sweeper {command}", **found}
 
 
