@@ -12,6 +12,7 @@ from msgspec import NODEFAULT, UNSET, structs
 from msgspec.inspect import DataclassType, Field, StructType, Type, TypedDictType, type_info
 from msgspec.json import schema_components
 
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT
 from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli import result_records as records
 from invite_sweeper.cli.explain import Search
@@ -123,6 +124,12 @@ def _audit_lines(**more: str) -> dict[str, Any]:
         schema = found["$defs"][each.__name__]
         schema["properties"] = {**common, "event": {"const": each.event}, **schema["properties"]}
         schema["required"] = [*common, *schema["required"]]
+        if each.event == CHECKSUMMED_EVENT:
+            schema["properties"]["seal"] = {
+                "type": "string",
+                "description": "SHA-256 of the line without it.",
+            }
+            schema["required"].append("seal")
     return found
 
 
