@@ -309,7 +309,7 @@ class _SweepSession:
                 run_id=run_id,
                 policy_path=str(self._options.policy),
                 policy_sha256=self._policy.sha256,
-                credentials=policy.organizations[0].credentials or "",
+                credentials=next((each.credentials or "" for each in policy.organizations), ""),
                 base_url="" if base_url == DEFAULT_BASE_URL else base_url,
             ),
         )
