@@ -21,11 +21,12 @@ import msgspec
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.auth import jwt_expiry
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
-from invite_sweeper.atlas.responses import ACCESS_LIST_HINT, UNAUTHENTICATED_CODES
+from invite_sweeper.atlas.responses import ACCESS_LIST_HINT
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import LogPath, RunLock, open_intents, read_runs
 from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.storage import ensure_private_directory
+from invite_sweeper.endings import UNFINISHED_ADVICE
 from invite_sweeper.errors import (
     AtlasUnavailable,
     AuditLogError,
@@ -36,6 +37,7 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import (
     MAX_CLOCK_SKEW_S,
+    UNAUTHENTICATED_CODES,
     ListUnreadable,
     OrganizationName,
     Project,
@@ -407,7 +409,7 @@ def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
         yield warning(
             _RUNS,
             f"The last run, {last.run_id}, did not finish: it was killed or is still running.",
-            f"{requests} without an outcome; the next sweep checks their results.",
+            f"{requests} without an outcome. {UNFINISHED_ADVICE}",
         )
     else:
         code = f"exit code {last.exit_code}"

@@ -429,6 +429,7 @@ class RestoreFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rate_limited: int = 0
     duration_s: float = 0.0
     organization_names: Mapping[str, str] = {}
+    reasons: tuple[str, ...] = ()
     error: str | None = None
     consequence: str | None = None
     hint: str | None = None

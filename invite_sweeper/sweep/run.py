@@ -27,6 +27,7 @@ from invite_sweeper.models import (
     Population,
     Source,
     SourceRetired,
+    is_permission_error,
 )
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
@@ -259,6 +260,9 @@ class RunWarnings:
         self._state.removed[planned.invitation.source] += result.outcome.no_longer_pending
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
+        elif result.outcome is Outcome.FAILED:
+            refused = is_permission_error(result.http_status, result.error_code)
+            self._state.counts[org_id] += Counts(missing_role=int(refused))
         elif result.outcome is Outcome.DELETED and result.seen_after is None:
             self._unverified += planned.invitation.source in SOURCES_OF_USERS
 

@@ -309,6 +309,7 @@ def _incomplete_reasons(
 ) -> tuple[Reason, ...]:
     """Return why a run without an error did not do everything."""
     found = (
+        (Reason.MISSING_ROLE, counts.missing_role),
         (Reason.UNREADABLE_PROJECTS, counts.projects_unreadable),
         (Reason.FAILED_DELETIONS, counts.failed),
         (Reason.UNKNOWN_DELETIONS, counts.unknown),
