@@ -177,7 +177,7 @@ MAPPINGS = {
 def objects(value: object, path: tuple = ()) -> Iterator[tuple]:
     """Yield the path of each object in a result whose keys are fixed."""
     if isinstance(value, dict):
-        if not (path and path[-1] in MAPPINGS):
+        if MAPPINGS.isdisjoint(path):
             yield path
         for key, inner in value.items():
             yield from objects(inner, (*path, key))
