@@ -15,12 +15,11 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from invite_sweeper.audit.events import invitation_from_record
+from invite_sweeper.audit.events import PlanChanges, invitation_from_record
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation, InvitationKey, PlannedDeletion
-from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form, to_int
 
 FORMAT = "invite-sweeper plan 1"
