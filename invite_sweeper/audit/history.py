@@ -8,10 +8,14 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
+
+from msgspec import UNSET
 
 from invite_sweeper.audit.events import (
     Announced,
@@ -30,7 +34,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Invitation, Outcome, Population
+from invite_sweeper.models import Invitation, Outcome, Population, Source
 from invite_sweeper.notes import key_ids
 
 _ID: Final = re.compile(r"[0-9a-f]{24}")
@@ -38,7 +42,8 @@ _COMPLETE_EXIT_CODES: Final = frozenset(code for code in ExitCode if code.read_e
 """Exit codes of runs that read all they could and were not stopped: 0, 4 and 10."""
 _PLANNING_CODES: Final = _COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
 """Exit codes of runs with a whole plan; a run that a guard refused may have one."""
-_APPLIED: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
+APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
+"""Exit codes of a sweep that completed a saved plan."""
 
 ListKey: TypeAlias = tuple[str, str]
 """A source, and the project's id; the organization's id for a list of an organization."""
@@ -95,14 +100,6 @@ class RunRecord:
     def exit_code(self) -> int | None:
         """The exit code; None if the run is unfinished."""
         return self.end.exit_code if self.end is not None else None
-
-    def applied(self, digest: str) -> bool:
-        """Return whether the run is a sweep that completed this saved plan."""
-        return (
-            self.start is not None
-            and (self.start.mode, self.start.plan_sha256) == ("sweep", digest)
-            and self.exit_code in _APPLIED
-        )
 
 
 class OpenIntent(NamedTuple):
@@ -266,8 +263,22 @@ class History:
         return next(sweeps, None)
 
     def applied_by(self, digest: str) -> RunRecord | None:
-        """Return the sweep that completed a saved plan; an interrupted one has not."""
-        return next((run for run in self.runs if run.applied(digest)), None)
+        """Return the first run of the sweep that completed a saved plan; None without one."""
+        groups: dict[str, list[RunRecord]] = {}
+        for run in self.runs:
+            if run.mode == "sweep" and run.start is not None and run.start.plan_sha256 == digest:
+                groups.setdefault(run.group_id, []).append(run)
+        return next((runs[0] for runs in groups.values() if _has_completed(runs)), None)
+
+    def sunsets(self, base_url: str) -> dict[Source, date]:
+        """Return the end of each source as the last runs against a base URL recorded it."""
+        found: dict[Source, date] = {}
+        for run in self.runs:
+            recorded = run.end.sunsets if isinstance(run.end, RunFinished) else UNSET
+            if run.base_url == base_url and recorded is not UNSET:
+                with suppress(ValueError):
+                    found |= {Source(s): date.fromisoformat(day) for s, day in recorded.items()}
+        return found
 
     def organization_names(self) -> dict[str, str]:
         """Return the names of organizations by id, as the last run that knew them recorded them."""
@@ -420,6 +431,12 @@ def _plan_scope(run: RunRecord) -> PlanScope | None:
     ):
         return None
     return PlanScope(start.policy_sha256, frozenset(start.organizations), start.base_url)
+
+
+def _has_completed(runs: Sequence[RunRecord]) -> bool:
+    """Return whether the runs of one command applied a plan; the same command goes on otherwise."""
+    ends = [run.exit_code for run in runs]
+    return bool(APPLIED_CODES.intersection(ends)) and {None, ExitCode.INTERRUPTED}.isdisjoint(ends)
 
 
 def _list_of_unreadable(event: ProjectUnreadable) -> ListKey:

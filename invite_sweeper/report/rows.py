@@ -10,10 +10,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.models import Invitation, Source
+from invite_sweeper.models import Invitation, Source, is_permission_error
 from invite_sweeper.text import escape_unprintable, pluralize, to_float, to_int, to_text
 
 T = TypeVar("T")

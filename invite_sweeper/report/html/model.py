@@ -85,6 +85,7 @@ class OutcomeCounts:
     planned: int = 0
     deleted: int = 0
     already_gone: int = 0
+    changed: int = 0
     failed: int = 0
     unknown: int = 0
     skipped: int = 0
