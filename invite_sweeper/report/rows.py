@@ -34,7 +34,8 @@ def display_text(value: object) -> str:
 # Rows.
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where an invitation leads to.
 
     Attributes:
@@ -67,7 +68,8 @@ class Place(NamedTuple):
         return f"{self.name} of organization {self.organization}" if known else self.name
 
 
-class Role(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Role:
     """A role that the invitation grants.
 
     Attributes:
@@ -371,6 +373,7 @@ OUTCOME_STYLES: Final[Mapping[str, Style]] = {
     "unknown": "bad",
     "accepted_during": "bad",
     "active": "bad",
+    "no_outcome": "bad",
 }
 
 

@@ -1,6 +1,5 @@
 """Print a run's result: the plan, failures, kept invitations and totals."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
@@ -345,6 +344,8 @@ def _more_rows(count: int) -> Iterator[Text]:
 
 def _audit_show_hint(summary: RunSummary, event: str) -> Text:
     """Return the command that lists all records; never wrapped, so that it can be copied."""
-    log, run_id = shlex.quote(escape_unprintable(summary.audit_log)), summary.run_id
-    command = f"invite-sweeper audit show {log} --run {escape_unprintable(run_id)} --event {event}"
+    run_ids = {each.run_id for each in summary.organizations} or {summary.run_id}
+    command = formatting.show_command(
+        escape_unprintable(summary.audit_log), map(escape_unprintable, run_ids), "--event", event
+    )
     return Text.assemble(("Show all: ", "dim"), command, no_wrap=True)

@@ -5,11 +5,11 @@ The log is read line by line; memory holds only what is shown.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from invite_sweeper.audit import invitation_fields
 from invite_sweeper.json_text import parse_json
@@ -43,7 +43,8 @@ def parse_log_line(raw: bytes) -> Mapping[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-class UnreadableProject(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UnreadableProject:
     """A project, or an organization's own list, that could not be read."""
 
     place: Place
@@ -85,6 +86,8 @@ class RunView:
         owners: Number of planned invitations of owners.
         bounced: Number of planned invitations that were deleted before.
         unreadable: The first projects that could not be read.
+        by_organization: Number of invitations by organization id and outcome; `planned` for
+            those in the plan, `no_outcome` for requests without a result.
         deleting_s: Seconds from the first request to the last response; None if none was sent.
     """
 
@@ -98,6 +101,7 @@ class RunView:
     owners: int = 0
     bounced: int = 0
     unreadable: tuple[UnreadableProject, ...] = ()
+    by_organization: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     deleting_s: float | None = None
 
     @property
@@ -136,7 +140,6 @@ _Key: TypeAlias = tuple[str, str, str, str]
 
 _HEADER_BYTES = 160
 """`ts`, `run_id`, `seq` and `event` are within these first bytes of a line."""
-_INTENT_MARK = b'"event":"intent"'
 _PLAN_MARKS = (b'"event":"planned"', b'"event":"outcome"')
 
 
@@ -160,10 +163,19 @@ def load_run_view(
     Raises:
         OSError: The log cannot be read.
     """
+    return read_view(_raw_lines(path, start), run_ids, max_rows=max_rows, labels=labels)
+
+
+def read_view(
+    raw_lines: Iterable[bytes],
+    run_ids: Collection[str],
+    *,
+    max_rows: int,
+    labels: Mapping[str, str] = NO_LABELS,
+) -> RunView:
+    """Return what is shown of runs; see `load_run_view`."""
     reader = _RunReader(max_rows, labels)
-    for raw in _raw_lines(path, start):
-        if reader.started_at is not None and _INTENT_MARK in raw[:_HEADER_BYTES]:
-            continue
+    for raw in raw_lines:
         line = parse_log_line(raw)
         if line is not None and line.get("run_id") in run_ids:
             reader.add(line)
@@ -232,17 +244,24 @@ class _RunReader:
         self._bounced = 0
         self._oldest: tuple[float, _Line] | None = None
         self._newest: tuple[float, _Line] | None = None
-        self._failed: list[Row] = []
+        self._failed: list[_Line] = []
         self._unreadable: list[UnreadableProject] = []
+        self._open: dict[_Key, str] = {}  # requests without a result, with their organization
+        self._by_organization: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._restored: set[_Key] | None = None  # in a restore, which has no plan
+        self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
-        self.started_at: datetime | None = None
 
     def add(self, line: _Line) -> None:
         match line.get("event"):
+            case "run_started":
+                self._restored = set() if line.get("mode") == "restore" else None
             case "planned":
                 self._add_planned(line)
             case "intent":
-                self.started_at = self.started_at or to_datetime(line.get("ts"))
+                self._started_at = self._started_at or to_datetime(line.get("ts"))
+                self._open[_key(line)] = to_text(line.get("org_id"))
+                self._add_restored(line)
             case "outcome":
                 self._add_outcome(line)
             case "project_unreadable" if len(self._unreadable) < self._max_rows:
@@ -256,6 +275,7 @@ class _RunReader:
         if key not in self._counts:
             self._places[key] = place_of_fields(line, self._labels)
         self._counts[key] += 1
+        self._by_organization[to_text(org_id)]["planned"] += 1
         self._bounced += bool(line.get("bounced"))
         aged = (to_float(line.get("age_days")) or 0.0, line)
         if self._oldest is None or aged[0] > self._oldest[0]:
@@ -269,12 +289,22 @@ class _RunReader:
         if len(self._first) > 2 * self._max_rows:
             self._cut()
 
+    def _add_restored(self, line: _Line) -> None:
+        if self._restored is not None and (key := _key(line)) not in self._restored:
+            self._restored.add(key)
+            self._add_planned(line)
+
     def _cut(self) -> None:
         """Leave the first rows in order, so that memory is bounded."""
         self._first.sort(key=lambda each: each[0])
         del self._first[self._max_rows :]
 
     def _add_outcome(self, line: _Line) -> None:
+        self._open.pop(_key(line), None)
+        if "recovers" in line:
+            return  # of another run, which planned it
+        self._by_organization[to_text(line.get("org_id"))][to_text(line.get("outcome"))] += 1
+        self._add_restored(line)
         if self._shown is None:
             self._cut()
             self._shown = {_key(planned) for _, planned in self._first}
@@ -283,11 +313,14 @@ class _RunReader:
         if (key := _key(line)) in self._shown:
             self._outcomes[key] = line
         if line.get("outcome") in FAILED_OUTCOMES and len(self._failed) < self._max_rows:
-            self._failed.append(row_of_fields(line, self._labels))
+            self._failed.append(line)
 
     def view(self) -> RunView:
         self._cut()
-        duration = self._ended_at - self.started_at if self._ended_at and self.started_at else None
+        for org_id in self._open.values():
+            self._by_organization[org_id]["no_outcome"] += 1
+        ended, started = self._ended_at, self._started_at
+        duration = ended - started if ended and started else None
         places = self._places.values()
         return RunView(
             rows=tuple(self._row(line) for _, line in self._first),
@@ -296,15 +329,21 @@ class _RunReader:
             organizations=tuple(sorted({place.organization for place in places})),
             oldest=self._row(self._oldest[1]) if self._oldest is not None else None,
             newest=self._row(self._newest[1]) if self._newest is not None else None,
-            failed=tuple(self._failed),
+            failed=tuple(
+                row_of_fields(line, self._labels) for line in sorted(self._failed, key=row_order)
+            ),
             owners=self._owners,
             bounced=self._bounced,
             unreadable=tuple(self._unreadable),
+            by_organization=dict(self._by_organization),
             deleting_s=duration.total_seconds() if duration is not None else None,
         )
 
     def _row(self, planned: _Line) -> Row:
-        row, ended = row_of_fields(planned, self._labels), self._outcomes.get(_key(planned))
+        row, key = row_of_fields(planned, self._labels), _key(planned)
+        if key in self._open:
+            return replace(row, outcome="no_outcome")
+        ended = self._outcomes.get(key)
         if ended is None:
             return row
         outcome = row_of_fields(ended, self._labels)

@@ -89,6 +89,7 @@ class Logbook:
             "actor": "mdb_sa_id_example",
             "now": rfc3339(self.now),
             "shard": None,
+            "organizations": ["b" * 24],
         }
         self.line("run_started", **{**values, **fields})
 
