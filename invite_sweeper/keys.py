@@ -1,7 +1,9 @@
 """Ed25519 keys: load them from files and the environment, and make new pairs."""
 
+import base64
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -70,6 +72,22 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     if key is None:
         raise UsageError(f"{path} is not a public ed25519 key.", hint="Pass the .pub file.")
     return key
+
+
+def read_public_keys(paths: Iterable[Path]) -> dict[str, Ed25519PublicKey]:
+    """Return the public keys in files by their fingerprints.
+
+    Raises:
+        UsageError: A file is not a public ed25519 key.
+    """
+    return {fingerprint(key): key for key in map(read_public_key, paths)}
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """Return the fingerprint of a key as `ssh-keygen -l` shows it."""
+    openssh = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    digest = hashlib.sha256(base64.b64decode(openssh.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def read_signing_key(environment: Mapping[str, str], variable: str) -> Ed25519PrivateKey:

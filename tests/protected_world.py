@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from invite_sweeper.simulator import faults
+import faults
+
 from invite_sweeper.simulator.responses import MISSING
 from invite_sweeper.simulator.seed import ORG_ID
 

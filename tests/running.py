@@ -1,15 +1,13 @@
 """Runs the program as a process with an environment and a folder."""
 
-import fcntl
 import json
 import os
 import subprocess
 import sys
-import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +35,11 @@ class Done:
         """The JSON object on stdout."""
         assert self.out, self
         return json.loads(self.out)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The sentences of the warnings in the result."""
+        return [each["message"] for each in self.summary["warnings"]]
 
     @property
     def has_result(self) -> bool:
@@ -154,34 +157,6 @@ def cli_in(
             "limits": dict(WIDE),
         }
         yield CliRunner(folder, atlas, account, base_url, keys)
-
-
-@contextmanager
-def open_while_read(fifo: Path, process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Keep a FIFO open for writing while the block runs, from when a process waits for its bytes.
-
-    A signal between two system calls of a read would only be handled after the second, so the
-    process has read a byte and sleeps: only the read of the next byte can be what it waits for.
-    """
-    writers: list[int] = []
-
-    def is_opened() -> bool:
-        with suppress(OSError):  # not open for reading yet
-            writers.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
-        return bool(writers)
-
-    def is_awaited() -> bool:
-        unread = fcntl.ioctl(writers[0], termios.FIONREAD, bytes(4))
-        status = Path(f"/proc/{process.pid}/stat").read_text("utf-8")
-        return not any(unread) and status.rpartition(")")[2].split()[0] == "S"
-
-    wait_until(is_opened)
-    try:
-        os.write(writers[0], b"\n")
-        wait_until(is_awaited)
-        yield
-    finally:
-        os.close(writers[0])
 
 
 def wait_until(condition: "threading.Event | object", timeout_s: float = 30.0) -> None:

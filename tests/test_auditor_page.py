@@ -227,7 +227,7 @@ def rewritten(log, old, new):
 
 
 def test_log_that_was_rewritten_as_a_whole_is_found_by_the_public_key_and_a_kept_hash(cli, results):
-    assert "the end is proven by the checkpoint" in results[command("audit verify")].stdout
+    assert "; signed up to run " in results[command("audit verify")].stdout
     kept = cli.lines("run_finished")[0]["prev"]
     log = b"".join(
         line

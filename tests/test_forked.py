@@ -4,12 +4,11 @@ import os
 import signal
 import subprocess
 
+import faults
 import pytest
 from environment import UMASK, clean
 from forked import Fork, is_possible
 from running import COMMAND, cli_in, wait_until
-
-from invite_sweeper.simulator import faults
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from readmes import OPERATORS, README, sections
 from running import cli_in
 
 from invite_sweeper.errors import ExitCode
+from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
 
 TESTS = Path(__file__).parent
@@ -123,12 +124,14 @@ def test_simulated_atlas_of_the_readme_is_served_until_it_is_stopped():
 
 def test_exit_codes_of_the_readme_are_those_of_the_program():
     rows = re.findall(r"^\| (\d+) \| (.*?) \|(?: (.*))? \|$", PAGE, re.MULTILINE)
-    assert rows == [(str(code), code.meaning, code.hint) for code in ExitCode]
+    assert rows == [(str(code), code.meaning, code.advice) for code in ExitCode]
 
 
 def test_policy_of_the_readme_is_valid():
     (policy,) = blocks("yaml")
-    assert parse_policy(policy.encode(), "README.md").rules[0].name == "forgotten"
+    found = parse_policy(policy.encode(), "README.md")
+    assert found.sources == tuple(Source)
+    assert found.warnings(date(2026, 11, 27)) == ()
 
 
 def test_links_of_the_readme_lead_to_existing_files():

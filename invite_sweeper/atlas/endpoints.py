@@ -6,17 +6,21 @@ A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.rate_limits import (
     CLOUD_USERS_GROUP,
     CLOUD_USERS_ORG,
+    EVENTS_ORG,
+    FEDERATION_ORG,
     ORGANIZATIONS_ORG,
     ORGANIZATIONS_USER,
     PROJECTS_GROUP,
     PROJECTS_USER,
     RATE_LIMITS_USER,
+    SERVICE_ACCOUNTS_ORG,
     TEAMS_GROUP,
     BucketKey,
 )
@@ -24,6 +28,7 @@ from invite_sweeper.atlas.responses import ResponseOrFailure
 from invite_sweeper.models import INVITED_STATUSES, DeletionProgress, MembershipStatus
 
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
+V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
 V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
@@ -40,6 +45,7 @@ class Endpoint:
         endpoint_set: The rate limit that applies, as named in `rate_limits`.
         query: Pinned parameters, URL-encoded.
         paged: Whether it takes a `pageNum`.
+        dated: Whether it takes a `minDate`.
     """
 
     method: str
@@ -48,6 +54,7 @@ class Endpoint:
     endpoint_set: str
     query: str = ""
     paged: bool = False
+    dated: bool = False
 
 
 LIST_GROUPS: Final = Endpoint(
@@ -134,6 +141,50 @@ LIST_GROUP_MEMBERS: Final = Endpoint(
 LIST_ORG_MEMBERS: Final = Endpoint(
     "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_MEMBERS_PAGE, paged=True
 )
+LIST_ORG_ACTIVE_MEMBERS: Final = Endpoint(
+    "GET",
+    _ORG_USERS,
+    V2025_02_19,
+    CLOUD_USERS_ORG,
+    query=f"{_with_status(MembershipStatus.ACTIVE)}&itemsPerPage=500&includeCount=false",
+    paged=True,
+)
+LIST_ORG_EVENTS: Final = Endpoint(
+    "GET",
+    "/api/atlas/v2/orgs/{}/events",
+    V2023_01_01,
+    EVENTS_ORG,
+    query="eventType=INVITED_TO_ORG&eventType=JOINED_ORG&itemsPerPage=500&includeCount=false",
+    paged=True,
+    dated=True,
+)
+"""Who was invited to an organization, and who joined. Requires Organization Member.
+
+Source: `listOrgEvents` of https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
+"""
+GET_SERVICE_ACCOUNT: Final = Endpoint(
+    "GET",
+    "/api/atlas/v2/orgs/{}/serviceAccounts/mdb_sa_id_{}",
+    V2024_08_05,
+    SERVICE_ACCOUNTS_ORG,
+)
+"""A service account with the dates of its secrets. Requires Organization Read Only.
+
+Source: `getOrgServiceAccount` of the same document.
+"""
+GET_FEDERATION: Final = Endpoint(
+    "GET", "/api/atlas/v2/orgs/{}/federationSettings", V2023_01_01, FEDERATION_ORG
+)
+GET_CONNECTED_ORG: Final = Endpoint(
+    "GET",
+    "/api/atlas/v2/federationSettings/{}/connectedOrgConfigs/{}",
+    V2023_01_01,
+    FEDERATION_ORG,
+)
+"""The domains that a federated organization accepts. Requires Organization Owner.
+
+Source: `getConnectedOrgConfig` of the same document.
+"""
 CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
 ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
@@ -142,6 +193,11 @@ ENDPOINTS: Final = frozenset(
     {
         LIST_GROUP_MEMBERS,
         LIST_ORG_MEMBERS,
+        LIST_ORG_ACTIVE_MEMBERS,
+        LIST_ORG_EVENTS,
+        GET_SERVICE_ACCOUNT,
+        GET_FEDERATION,
+        GET_CONNECTED_ORG,
         CREATE_GROUP_INVITE,
         ADD_GROUP_USER,
         ADD_ORG_USER,
@@ -167,6 +223,7 @@ Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), r
 """
 
 
+_INSTANT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 _ID: Final = re.compile(r"[a-f0-9]{24}")
 
 
@@ -193,6 +250,7 @@ def _path_pattern(endpoint: Endpoint) -> _PathPattern | None:
     pattern = re.compile(
         re.escape(endpoint.template).replace(r"\{\}", _ID.pattern)
         + re.escape(query)
+        + (rf"&minDate={_INSTANT}" if endpoint.dated else "")
         + (r"&pageNum=[1-9][0-9]*" if endpoint.paged else "")
     )
     return _PathPattern(endpoint.template.count("{}"), query, pattern.fullmatch)
@@ -207,7 +265,9 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
-def build_path(endpoint: Endpoint, *ids: str, page: int | None = None) -> str:
+def build_path(
+    endpoint: Endpoint, *ids: str, page: int | None = None, since: datetime | None = None
+) -> str:
     """Return the path and query of a request. No other function builds one.
 
     Each id is checked, because an empty one would turn the path into another endpoint.
@@ -216,14 +276,17 @@ def build_path(endpoint: Endpoint, *ids: str, page: int | None = None) -> str:
         endpoint: One of `ENDPOINTS`.
         ids: One for each `{}` of its template, in order.
         page: From 1; only for a paged endpoint.
+        since: Aware UTC; only for a dated endpoint.
 
     Raises:
         InvalidRequest: The endpoint is unknown, an id is malformed, the number of ids is wrong,
-            or `page` is missing or not allowed.
+            or `page` or `since` is missing or not allowed.
     """
     pattern = _path_pattern(endpoint)
     if pattern and len(ids) == pattern.id_count and (page is not None) == endpoint.paged:
         path = endpoint.template.format(*ids) + pattern.query
+        if since is not None:
+            path = f"{path}&minDate={since:%Y-%m-%dT%H:%M:%SZ}"
         if page is not None:
             path = f"{path}&pageNum={page}"
         if pattern.matches(path):  # also checks each id
@@ -285,6 +348,7 @@ def build_request(
     *ids: str,
     scope_id: str,
     page: int | None = None,
+    since: datetime | None = None,
     parse: Callable[[bytes], object] | None = None,
     progress: DeletionProgress | None = None,
     body: bytes | None = None,
@@ -294,7 +358,7 @@ def build_request(
     Raises:
         InvalidRequest: As for `build_path`.
     """
-    path = build_path(endpoint, *ids, page=page)
+    path = build_path(endpoint, *ids, page=page, since=since)
     return Request(
         endpoint, path, BucketKey(endpoint.endpoint_set, scope_id), parse, progress, body
     )

@@ -1,6 +1,7 @@
 """Reads a list page by page, to its end or to the reason why it may be incomplete."""
 
 from collections.abc import Callable, Hashable
+from datetime import datetime
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from invite_sweeper.atlas.endpoints import Endpoint, build_request
@@ -33,6 +34,7 @@ async def read_list(
     scope_id: str,
     parse: Callable[[bytes], Page[T]],
     key: Callable[[T], Hashable],
+    since: datetime | None = None,
 ) -> Listing[T]:
     """Read all pages of a list, by number: a link could point to another host.
 
@@ -44,6 +46,7 @@ async def read_list(
         scope_id: Of the rate limit.
         parse: Parses one page.
         key: Tells rows apart.
+        since: For an endpoint that takes a date.
 
     Raises:
         RunError: No access token is available.
@@ -51,10 +54,15 @@ async def read_list(
     rows: list[T] = []
     seen: set[Hashable] = set()
     for number in range(1, MAX_PAGES + 1):
-        page_number = number if endpoint.paged else None
-        result = await transport.send(
-            build_request(endpoint, *ids, scope_id=scope_id, page=page_number, parse=parse)
+        request = build_request(
+            endpoint,
+            *ids,
+            scope_id=scope_id,
+            page=number if endpoint.paged else None,
+            since=since,
+            parse=parse,
         )
+        result = await transport.send(request)
         if not (isinstance(result, Response) and isinstance(result.value, Page)):
             return Listing(rows, number - 1, result)
         before = len(seen)

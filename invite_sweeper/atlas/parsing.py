@@ -268,6 +268,73 @@ def parse_member(item: dict[str, object]) -> tuple[str, str]:
     return casefold_visible(name), status if isinstance(status, str) else ""
 
 
+class OrgEvent(NamedTuple):
+    """A user was invited to an organization, or joined it.
+
+    Attributes:
+        kind: `INVITED_TO_ORG` or `JOINED_ORG`.
+        username: Folded (`casefold_visible`); None if it is missing.
+        created_at: When.
+    """
+
+    kind: str
+    username: str | None
+    created_at: Timestamp
+
+
+def parse_event(item: dict[str, object]) -> OrgEvent:
+    """Parse one result of `GET /orgs/{orgId}/events`.
+
+    Raises:
+        InvalidResponse: It has no kind.
+
+    Source: `UserEventViewForOrg` of the OpenAPI document: `targetUsername` is the user whom the
+        event is about, `username` the one who caused it.
+    """
+    kind, username = item.get("eventTypeName"), item.get("targetUsername")
+    if not isinstance(kind, str):
+        message = "an event has no kind"
+        raise InvalidResponse(message)
+    if kind == "JOINED_ORG" and not isinstance(username, str):
+        username = item.get("username")
+    name = casefold_visible(username) if isinstance(username, str) else None
+    return OrgEvent(kind, name, parse_timestamp(item.get("created")))
+
+
+def parse_secret_expiries(body: bytes) -> tuple[datetime, ...]:
+    """Parse when the secrets of a service account expire, the first one first.
+
+    Raises:
+        InvalidResponse: A date is missing or unreadable, so which one is next is unknown.
+
+    Source: `OrgServiceAccount` of the OpenAPI document, 2024-08-05.
+    """
+    account = _require_object(_load_json(body), "the service account")
+    found: list[datetime] = []
+    for item in _require_array(account.get("secrets"), "`secrets`"):
+        expires_at = parse_timestamp(_require_object(item, "a secret").get("expiresAt"))
+        if not isinstance(expires_at, datetime):
+            message = "a secret has no readable date"
+            raise InvalidResponse(message)
+        found.append(expires_at)
+    return tuple(sorted(found))
+
+
+def parse_federation_id(body: bytes) -> str:
+    """Parse the id of the federation of an organization; "" if there is none."""
+    return _string_or_none(_require_object(_load_json(body), "the federation").get("id")) or ""
+
+
+def parse_allowed_domains(body: bytes) -> tuple[str, ...]:
+    """Parse the domains that an organization accepts; empty where it accepts all.
+
+    Source: `ConnectedOrgConfig` of the OpenAPI document, 2023-01-01.
+    """
+    config = _require_object(_load_json(body), "the organization's configuration")
+    domains = _strings(config.get("domainAllowList"))
+    return domains if config.get("domainRestrictionEnabled") is True else ()
+
+
 def parse_group_invitation(item: dict[str, object], project: Project) -> Invitation:
     """Parse one element of `GET /groups/{groupId}/invites`.
 

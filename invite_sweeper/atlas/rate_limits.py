@@ -18,6 +18,10 @@ CLOUD_USERS_GROUP = "cloud_users_group"
 CLOUD_USERS_ORG = "cloud_users_org"
 TEAMS_GROUP = "teams_group"
 RATE_LIMITS_USER = "rate_limits_user"
+# Not documented: the smallest documented limit applies until a header names another one.
+EVENTS_ORG = "events_org"
+SERVICE_ACCOUNTS_ORG = "service_accounts_org"
+FEDERATION_ORG = "federation_org"
 
 _MAX_REFILLS_RESERVED = 10
 MIN_RETRY_AFTER_S = 1.0

@@ -3,13 +3,20 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
+from typing import Final, TypeVar, cast
 
 from invite_sweeper.atlas.endpoints import (
+    GET_CONNECTED_ORG,
+    GET_FEDERATION,
+    GET_SERVICE_ACCOUNT,
     LIST_GROUP_MEMBERS,
     LIST_GROUP_TEAMS,
     LIST_GROUPS,
+    LIST_ORG_ACTIVE_MEMBERS,
+    LIST_ORG_EVENTS,
     LIST_ORG_MEMBERS,
     LIST_ORGS,
     LIST_RATE_LIMITS,
@@ -19,12 +26,17 @@ from invite_sweeper.atlas.endpoints import (
 )
 from invite_sweeper.atlas.pages import read_list
 from invite_sweeper.atlas.parsing import (
+    OrgEvent,
     parse_advertised_limit,
+    parse_allowed_domains,
     parse_array,
+    parse_event,
+    parse_federation_id,
     parse_member,
     parse_organization,
     parse_page,
     parse_project,
+    parse_secret_expiries,
     parse_team_id,
     parse_user,
 )
@@ -36,6 +48,7 @@ from invite_sweeper.atlas.responses import (
     describe,
     fatal_error_for,
     is_project_gone,
+    lacks_permission,
     list_error,
     parse_error,
     run_list_error,
@@ -56,6 +69,11 @@ from invite_sweeper.models import (
     UserStatus,
 )
 from invite_sweeper.text import casefold_visible
+
+T = TypeVar("T")
+_CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
+_OK: Final = 200
+_NOT_FOUND: Final = 404
 
 
 class AtlasReader:
@@ -203,6 +221,123 @@ class AtlasReader:
         if listing.failure is not None:
             _check_credentials(listing.failure)
         return tuple(limit for limit in listing.rows if limit is not None)
+
+    async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
+        """Return the folded usernames (`casefold_visible`) of all active members.
+
+        Returns ListUnreadable if the list may be incomplete, as where a member has no name.
+
+        Raises:
+            RunError: No access token is available.
+
+        Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
+        """
+        listing = await read_list(
+            self._transport,
+            LIST_ORG_ACTIVE_MEMBERS,
+            org_id,
+            scope_id=org_id,
+            parse=lambda body: parse_page(body, parse_member),
+            key=lambda row: row[0],
+        )
+        if listing.failure is not None:
+            return _unread(org_id, listing.failure, "Organization Member")
+        return frozenset(name for name, _ in listing.rows)
+
+    async def invitation_events(
+        self, org_id: str, since: datetime
+    ) -> tuple[OrgEvent, ...] | ListUnreadable:
+        """Return who was invited to an organization and who joined it, by Atlas's own account.
+
+        Deletions with an API key are not in that account (recordings, read 2026-11).
+
+        Raises:
+            RunError: No access token is available.
+        """
+        listing = await read_list(
+            self._transport,
+            LIST_ORG_EVENTS,
+            org_id,
+            scope_id=org_id,
+            parse=lambda body: parse_page(body, parse_event),
+            key=lambda row: row,
+            since=since,
+        )
+        if listing.failure is not None:
+            return _unread(org_id, listing.failure, "Organization Member")
+        return tuple(dict.fromkeys(listing.rows))
+
+    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
+        """Return when the secrets of this run's service account expire, the first one first.
+
+        There are at most two; an expired one stays. Empty for other credentials.
+
+        Raises:
+            RunError: No access token is available.
+        """
+        if not self._actor.startswith(_CLIENT_ID_PREFIX):
+            return ()
+        return await self._read_one(
+            GET_SERVICE_ACCOUNT,
+            org_id,
+            self._actor.removeprefix(_CLIENT_ID_PREFIX),
+            org_id=org_id,
+            parse=parse_secret_expiries,
+            role="Organization Read Only",
+        )
+
+    async def allowed_domains(self, org_id: str) -> tuple[str, ...] | ListUnreadable:
+        """Return the domains of addresses that a federated organization accepts.
+
+        Empty where it is not federated or accepts all domains.
+
+        Raises:
+            RunError: No access token is available.
+        """
+        role = "Organization Owner"
+        federation_id = await self._read_one(
+            GET_FEDERATION, org_id, org_id=org_id, parse=parse_federation_id, role=role
+        )
+        if isinstance(federation_id, ListUnreadable):
+            return () if federation_id.http_status == _NOT_FOUND else federation_id
+        if not federation_id:
+            return ()
+        return await self._read_one(
+            GET_CONNECTED_ORG,
+            federation_id,
+            org_id,
+            org_id=org_id,
+            parse=parse_allowed_domains,
+            role=role,
+        )
+
+    async def _read_one(
+        self,
+        endpoint: Endpoint,
+        *ids: str,
+        org_id: str,
+        parse: Callable[[bytes], T],
+        role: str,
+    ) -> T | ListUnreadable:
+        """Read one object of an organization; `role` is named if Atlas refuses it."""
+        try:
+            request = build_request(endpoint, *ids, scope_id=org_id, parse=parse)
+        except InvalidRequest:
+            return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
+        result = await self._transport.send(request)
+        if isinstance(result, Response) and result.status == _OK:
+            return cast("T", result.value)
+        return _unread(org_id, result, role)
+
+
+def _unread(org_id: str, failure: ResponseOrFailure, role: str) -> ListUnreadable:
+    """Return why something of an organization is not known; the run goes on without it."""
+    required = f"; this requires the role {role}" if lacks_permission(failure) else ""
+    reason = f"{describe(failure)}{required}."
+    reason = f"{reason[:1].upper()}{reason[1:]}"
+    status = failure.status if isinstance(failure, Response) else failure.http_status
+    code = parse_error(failure).code if isinstance(failure, Response) else None
+    return ListUnreadable(org_id, "", reason, status, code, org_id=org_id)
 
 
 def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:

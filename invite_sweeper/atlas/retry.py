@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Final
 
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+
 from invite_sweeper.atlas.headers import retry_after_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -119,6 +121,7 @@ class RetryLoop:
     counted_attempts: int = 0
     unauthorized: int = 0
     retries_cut_short: bool = False
+    _decision: RetryDecision = RetryDecision.DONE
 
     async def run(
         self, first: ResponseOrFailure, retry: Callable[[], Awaitable[ResponseOrFailure]]
@@ -126,32 +129,40 @@ class RetryLoop:
         """Retry after the result of a first attempt, and return the last result.
 
         The caller makes the first attempt itself, because most requests succeed and never get
-        here.
+        here; tenacity's first attempt returns its result.
         """
-        result = first
-        while not self._is_final(result):
-            left_s = self.policy.deadline_s - self.policy.monotonic()
-            wait_s = self._wait_s(result)
-            wait_s = wait_s if wait_s < left_s else left_s + _PAST_DEADLINE_S
-            self.on_wait(result, wait_s)
-            await self.policy.wait(wait_s, self.cancelled)
-            self.retries_cut_short = self._may_not_send()
-            if self.retries_cut_short:
-                break
-            result = await retry()
-        return result
+        last: ResponseOrFailure | None = None
 
-    def _is_final(self, result: ResponseOrFailure) -> bool:
-        """Count a result and return whether it is not retried."""
-        decision = classify(result)
+        async def attempt() -> ResponseOrFailure:
+            nonlocal last
+            if last is not None and self._may_not_send():  # since the wait
+                return last
+            last = first if last is None else await retry()
+            self._count(last)
+            return last
+
+        retrying = AsyncRetrying(
+            retry=retry_if_result(lambda _: not self._is_final()),
+            wait=self._wait_s,
+            sleep=self._sleep,
+            before_sleep=self._report_wait,
+        )
+        return await retrying(attempt)
+
+    def _count(self, result: ResponseOrFailure) -> None:
+        self._decision = classify(result)
         self.retries_cut_short = result is CANCELLED
-        if decision is RetryDecision.DONE:
+        self.counted_attempts += self._decision is not RetryDecision.RATE_LIMITED
+        self.unauthorized += self._decision is RetryDecision.REAUTHENTICATE
+
+    def _is_final(self) -> bool:
+        """Return whether the last result is not retried."""
+        if self._decision is RetryDecision.DONE:
             return True
-        self.unauthorized += decision is RetryDecision.REAUTHENTICATE
-        is_exhausted = decision is RetryDecision.REAUTHENTICATE and self.unauthorized > 1
-        if decision is not RetryDecision.RATE_LIMITED:
-            self.counted_attempts += 1
-            is_exhausted |= self.counted_attempts >= self.policy.attempts
+        is_rate_limited = self._decision is RetryDecision.RATE_LIMITED
+        is_exhausted = (not is_rate_limited and self.counted_attempts >= self.policy.attempts) or (
+            self._decision is RetryDecision.REAUTHENTICATE and self.unauthorized > 1
+        )
         self.retries_cut_short = not is_exhausted and self._may_not_send()
         return is_exhausted or self.retries_cut_short
 
@@ -160,8 +171,19 @@ class RetryLoop:
         cancelled = self.cancelled is not None and self.cancelled()
         return cancelled or self.policy.monotonic() >= self.policy.deadline_s
 
-    def _wait_s(self, result: ResponseOrFailure) -> float:
-        if classify(result) is RetryDecision.RATE_LIMITED:
+    async def _sleep(self, seconds: float) -> None:
+        await self.policy.wait(seconds, self.cancelled)
+
+    def _report_wait(self, state: RetryCallState) -> None:
+        self.on_wait(_last_result(state), state.upcoming_sleep)
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        left_s = self.policy.deadline_s - self.policy.monotonic()
+        wait_s = self._backoff_s(_last_result(state))
+        return wait_s if wait_s < left_s else left_s + _PAST_DEADLINE_S
+
+    def _backoff_s(self, result: ResponseOrFailure) -> float:
+        if self._decision is RetryDecision.RATE_LIMITED:
             return self.rate_limited_wait_s()
         step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted_attempts - 1, 0)
         wait_s = self.policy.random() * min(step_s, BACKOFF_CAP_S)
@@ -169,3 +191,9 @@ class RetryLoop:
             retry_after_s(result.headers, self.clock) if isinstance(result, Response) else None
         )
         return max(wait_s, requested_s or 0.0)
+
+
+def _last_result(state: RetryCallState) -> ResponseOrFailure:
+    assert state.outcome is not None  # noqa: S101 - tenacity waits only after an attempt
+    result: ResponseOrFailure = state.outcome.result()
+    return result

@@ -1,7 +1,7 @@
 """The audit log: an append-only, hash-chained JSON Lines file with one line per event.
 
-This package exports what a run needs. Import the rest from its module: `verify` and `tampering`
-check a log, `reader` filters its lines.
+This package exports what a run needs. Import the rest from its module: `verify` checks a
+log, `reader` filters its lines.
 """
 
 from invite_sweeper.audit.files import LogPath, in_order

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import IO, NamedTuple, cast
@@ -87,14 +88,7 @@ class LogPath:
 
         Without a head, the log is the file itself, or the file from which it was rotated.
         """
-        for directory in path.parents[:_MAX_DIRECTORIES]:
-            for head_path in sorted(directory.glob(".*.head")):
-                with suppress(GuardRefused):
-                    head = read_head(head_path)
-                    log_path = cls(str(directory / head.log)) if head is not None else None
-                    if log_path is not None and log_path.matches(path):
-                        return log_path
-        return cls(str(path.with_name(RotatedName.of(path).log)))
+        return find_head(path)[0]
 
     def path_of_run(self, *, now: datetime, run_id: str) -> Path:
         """Return the file of one run; `{date}` is the day of `now` in UTC."""
@@ -273,6 +267,19 @@ def read_head(path: Path) -> Head | None:
     return head
 
 
+def find_head(path: Path) -> tuple[LogPath, Head | None]:
+    """Return the log to which a file belongs, and its head if it has one; see `of_file`."""
+    for directory in path.parents[:_MAX_DIRECTORIES]:
+        for head_path in sorted(directory.glob(".*.head")):
+            with suppress(GuardRefused):
+                if (head := read_head(head_path)) is None:
+                    continue
+                log_path = LogPath(str(directory / head.log))
+                if log_path.matches(path):
+                    return log_path, head
+    return LogPath(str(path.with_name(RotatedName.of(path).log))), None
+
+
 def write_head(path: Path, head: Head) -> None:
     """Write a head file atomically, with mode 0600, and sync it to disk.
 
@@ -412,7 +419,7 @@ def _link(files: Sequence[FileEnds]) -> Iterator[list[FileEnds]]:
 
 _MAX_LINES_BEFORE_START = 3
 """A file may start with what a killed run left to write: its checkpoint."""
-_MAX_LINE_BYTES = 1 << 22
+MAX_LINE_BYTES = 1 << 22
 """Longer than any line of a log; a file without newlines is not read to its end."""
 _BLOCK_BYTES = 1 << 16
 
@@ -421,7 +428,7 @@ def _read_ends(path: Path) -> FileEnds | None:
     """Return the first and the last line of a file; None without a complete line."""
     try:
         with open_log(path) as file:
-            head = [file.readline(_MAX_LINE_BYTES) for _ in range(_MAX_LINES_BEFORE_START)]
+            head = [file.readline(MAX_LINE_BYTES) for _ in range(_MAX_LINES_BEFORE_START)]
             if not head[0].endswith(b"\n"):
                 return None
             last = _last_line(file) or [line for line in head if line.endswith(b"\n")][-1]
@@ -449,7 +456,7 @@ def _last_line(file: IO[bytes]) -> bytes:
     """Return the last complete line after the current position; empty without one."""
     if isinstance(cast("object", file), gzip.GzipFile):  # it cannot seek from its end
         last = previous = b""
-        for line in file:
+        for line in iter(partial(file.readline, MAX_LINE_BYTES), b""):
             previous, last = last, line
         return last if last.endswith(b"\n") else previous
     start, end = file.tell(), file.seek(0, os.SEEK_END)

@@ -11,29 +11,29 @@ from typing import Annotated, Final
 import typer
 
 from invite_sweeper.audit.checkpoint import MAX_NOTE_BYTES
-from invite_sweeper.audit.evidence import Evidence
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, filter_lines
 from invite_sweeper.audit.record import Record, line_hash
-from invite_sweeper.audit.verify import ChainStatus
+from invite_sweeper.audit.verify import ChainStatus, Evidence
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     Output,
     OutputOption,
-    PublicKey,
+    PublicKeys,
+    SignedFrom,
     offline,
     require_command,
 )
 from invite_sweeper.cli.result_records import VerificationRecord
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.keys import read_public_key, write_key_pair
+from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.restore.deletions import RestoreOutcome
-from invite_sweeper.text import neutralize_formula, pluralize
+from invite_sweeper.text import escape_unprintable, neutralize_formula, pluralize
 
 audit_app = typer.Typer(rich_markup_mode=None)
 app = typer.Typer(rich_markup_mode=None)
@@ -61,7 +61,8 @@ def verify(
             help="A last hash that was kept elsewhere; the log must still contain it.",
         ),
     ] = None,
-    public_key: PublicKey = None,
+    public_key: PublicKeys = None,
+    signed_from: SignedFrom = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -81,40 +82,50 @@ def verify(
     """Verify the hash chain over all files and their intents.
 
     Says what the files prove about the beginning and the end of the log. Exit code 0: the logs
-    are sound; a torn last line is only a warning. Exit code 3: they are damaged or incomplete,
-    and the first wrong line is named.
+    are sound; a torn last line is only a warning. Exit code 3: they are damaged, and the first
+    wrong line is named, or unfinished: a run was killed, and the next sweep resolves its intents.
 
     Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
     """
     evidence = Evidence(
         head=None if expect_head is None else _parse_hash(expect_head),
-        public_key=None if public_key is None else read_public_key(public_key),
+        public_keys=read_public_keys(public_key or ()),
         note=None if checkpoint is None else _read_note(checkpoint),
+        signed_from=signed_from,
     )
     status = verify_logs(files, continuation=continuation, evidence=evidence)
     warnings = list(status.warnings)
     for warning in warnings:
-        typer.echo(f"Warning: {warning}", err=True)
+        typer.echo(escape_unprintable(f"Warning: {warning}"), err=True)
     if output is Output.JSON:
         write_json(_to_json(status, warnings))
-    elif status.error is None:
-        lines, runs = pluralize(status.lines, "line"), pluralize(status.runs, "run")
-        typer.echo(f"Sound: {lines} of {runs}.")
-        for log in status.logs:
-            typer.echo(f"{log.name}: {log.beginning}; {log.end}.")
-        typer.echo(f"Last hash {status.last_hash}")
     else:
-        error = status.error
-        typer.echo(f"{error.position.path}:{error.position.line}: {error.kind}: {error.message}")
-        parts = (error.consequence, error.kind.hint, "More: invite-sweeper help audit")
-        for part in filter(None, parts):
-            typer.echo(f"  {part}")
+        for line in _to_text(status):
+            typer.echo(escape_unprintable(line))
     raise typer.Exit(int(status.exit_code))
+
+
+def _to_text(status: ChainStatus) -> Iterator[str]:
+    """Yield the lines of the result; names and run IDs in them come from the log."""
+    error = status.error
+    if error is not None:
+        yield f"{error.position}: {error.kind}: {error.message}"
+        parts = (error.consequence, error.kind.hint, "More: invite-sweeper help audit")
+        yield from (f"  {part}" for part in parts if part)
+        return
+    yield f"Sound: {pluralize(status.lines, 'line')} of {pluralize(status.runs, 'run')}."
+    for log in status.logs:
+        yield f"{log.name}: {log.beginning}; {log.end}."
+    for key, runs in status.signed_runs.items():
+        if key:
+            yield f"Key {key} signed {pluralize(len(runs), 'run')}, from {runs[0]} to {runs[-1]}."
+    yield f"Last hash {status.last_hash}"
 
 
 def _to_json(status: ChainStatus, warnings: list[str]) -> VerificationRecord:
     error = status.error
     return {
+        "verdict": status.verdict.value,
         "sound": error is None,
         "lines": status.lines,
         "runs": status.runs,

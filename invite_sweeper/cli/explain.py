@@ -17,6 +17,7 @@ from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
+    DEFAULT_PLAN_MAX_AGE,
     DEFAULT_POLICY,
     TARGET,
     AuditPath,
@@ -28,14 +29,16 @@ from invite_sweeper.cli.options import (
     PolicyPath,
     Quiet,
     RunOptions,
+    SavedPlanOptions,
     Verbose,
 )
 from invite_sweeper.cli.run_session import RunSession
+from invite_sweeper.cli.run_setup import CommandContext, load_usable_plan
 from invite_sweeper.errors import ExitCode, RunError
 from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, describe_decision
 from invite_sweeper.models import Invitation, ListUnreadable, ProjectGone
 from invite_sweeper.policy import Policy, loader
-from invite_sweeper.sweep import saved_plan
+from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
@@ -85,16 +88,18 @@ def explain(
 
     Example: invite-sweeper explain ada@example.com
     """
+    max_age = parse_duration_option("--plan-max-age", DEFAULT_PLAN_MAX_AGE)
     options = RunOptions(
         policy,
         base_url,
         audit_log=audit_log,
+        plan=SavedPlanOptions(plan, max_age) if plan is not None else None,
         output=output,
         log_format=log_format,
         quiet=quiet,
         verbose=verbose,
     )
-    result = search_invitations(term, options, plan=plan)
+    result = run_async(_Search(term, options, os.environ).run())
     if output is Output.JSON:
         write_json(result.to_json())
     else:
@@ -220,47 +225,30 @@ def _format_names(names: Sequence[str], max_names: int = 20) -> str:
 _READERS_PER_SLOT = 2
 
 
-def search_invitations(
-    term: str,
-    options: RunOptions,
-    *,
-    plan: Path | None = None,
-    environment: Mapping[str, str] = os.environ,
-) -> ExplainResult:
-    """Explain each invitation that matches the term by id or username.
-
-    Args:
-        plan: A saved plan that limits the decision, as in a sweep.
+def _load_steps(context: CommandContext) -> tuple[Step, ...]:
+    """Return the steps of a sweep, from earlier deletions and a saved plan.
 
     Raises:
-        RunError: Usage, policy, audit log or plan are invalid, or Atlas failed.
+        GuardRefused: Earlier runs cannot be read, or a sweep would refuse the plan.
     """
-    return run_async(_Search(term, options, plan, environment).run())
-
-
-def _load_steps(options: RunOptions, plan: Path | None, policy: Policy) -> tuple[Step, ...]:
-    """Return the steps of a sweep, from earlier deletions and a saved plan."""
-    log_path = LogPath.from_option(options.audit_log, policy.audit.path)
-    history = PreviousRuns.find(log_path).deletion_history()
-    steps = standing_steps(history, policy.limits.max_bounces)
-    if plan is None:
-        return steps
-    return (*steps, KeepOutsidePlan(SavedPlanFilter(saved_plan.load(plan))))
+    previous_runs = PreviousRuns.find(context.log_path)
+    max_bounces = context.policy.limits.max_bounces
+    steps = standing_steps(previous_runs.deletion_history(), max_bounces)
+    saved = load_usable_plan(context, previous_runs)
+    return steps if saved is None else (*steps, KeepOutsidePlan(SavedPlanFilter(saved)))
 
 
 class _Search:
     """One search over all lists that the policy names."""
 
-    def __init__(
-        self, term: str, options: RunOptions, plan: Path | None, environment: Mapping[str, str]
-    ) -> None:
+    def __init__(self, term: str, options: RunOptions, environment: Mapping[str, str]) -> None:
         self._policy = policy = loader.load_policy(options.policy)
         self._session = RunSession(options, policy.execution, environment)
         self._parts = self._session.parts(policy)
         self._term = term
         self._globs = Globs((term,))
-        steps = _load_steps(options, plan, policy)
-        self._explainer = Explainer(policy, self._session.now, steps)
+        log_path = LogPath.from_option(options.audit_log, policy.audit.path)
+        self._context = CommandContext(self._session, policy, None, log_path)
         self._found: list[Explanation] = []
         self._unreadable: list[ListUnreadable] = []
         self._excluded: list[str] = []
@@ -270,6 +258,8 @@ class _Search:
     async def run(self) -> ExplainResult:
         """Read all lists and explain the invitations that match the term."""
         with self._session.last_resort, self._session.working():
+            steps = _load_steps(self._context)
+            self._explainer = Explainer(self._policy, self._session.now, steps)
             await self._session.stop.run_unless_stopped(self._search())
         self._found.sort(key=lambda e: (e.invitation.project_name, e.invitation.id))
         return ExplainResult(

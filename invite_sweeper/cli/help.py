@@ -10,7 +10,7 @@ import typer
 from rich.markdown import Markdown
 
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.errors import REFUSAL_REASONS, ExitCode
+from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
 
@@ -74,7 +74,7 @@ def page(topic: Topic) -> str:
 
 
 def _exit_code_table() -> str:
-    rows = (f"| {code:d} | {code.meaning} | {code.hint} |\n" for code in ExitCode)
+    rows = (f"| {code:d} | {code.meaning} | {code.advice} |\n" for code in ExitCode)
     return "| code | meaning | what to do |\n|---|---|---|\n" + "".join(rows)
 
 
@@ -109,6 +109,15 @@ def _nested(
             yield cast("Mapping[str, object]", definitions[reference.rpartition("/")[2]])
 
 
+def _reason_table() -> str:
+    advisor = Advisor(audit_log="LOG", run_id="RUN", policy_path="POLICY", policy_sha256="SHA256")
+    rows = (
+        f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |\n"
+        for each in Reason
+    )
+    return "| reason | exit code | what to do |\n|---|---|---|\n" + "".join(rows)
+
+
 def _refusal_reasons() -> str:
     return f"{', '.join(f'`{reason}`' for reason in REFUSAL_REASONS)}.\n"
 
@@ -117,4 +126,5 @@ _TABLES: Mapping[str, Callable[[], str]] = {
     "exit codes": _exit_code_table,
     "policy keys": _policy_keys,
     "refusal reasons": _refusal_reasons,
+    "reasons": _reason_table,
 }

@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
 from typing import Annotated, NamedTuple, TypeVar
@@ -18,7 +18,7 @@ from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, DEFAULT_POLICY, BaseUrl
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy import Execution, parse_policy
+from invite_sweeper.policy import Execution, parse_duration, parse_policy
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.text import escape_unprintable
 
@@ -60,6 +60,9 @@ sources: [$sources]
 rules:
   - name: forgotten
     older_than: $age
+  - name: owners                  # sooner: owners, and roles in the whole organization
+    older_than: $sooner
+    roles: [$roles]
 $statuses
 # A matching entry keeps the invitation, even if a rule matches. To use it, remove the `#`.
 # keep:
@@ -79,10 +82,21 @@ audit:
   path: audit/invite-sweeper.jsonl
 """
 )
-_STATUSES = """\
-    # Without PENDING, people who can still accept are kept.
-    statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]
-"""
+_STATUSES = Template("""\
+  # In users and org_users: people who can no longer accept.
+  - name: expired-or-rejected
+    older_than: $sooner
+    statuses: [INVITATION_EXPIRED, INVITATION_REJECTED]
+  # In users and org_users: people who can still accept. Deleting one removes the person from the
+  # project or the organization, with all roles and teams there, and only a new invitation brings
+  # the person back. Without this rule they are kept.
+  - name: pending
+    older_than: $later
+    statuses: [PENDING]
+""")
+_OWNERS = "GROUP_OWNER, ORG_OWNER, ORG_GROUP_CREATOR, ORG_BILLING_ADMIN"
+_WEEK = timedelta(days=7)
+_LONGEST_WAIT = timedelta(days=29)  # Atlas ends invitations after 30 days
 
 
 class Answers(NamedTuple):
@@ -138,21 +152,27 @@ def init(
         )
         parse_duration_option("--older-than", answers.older_than)
         text = render_policy(answers, path, datetime.now(UTC))
-        parse_policy(text.encode(), str(path))
+        policy = parse_policy(text.encode(), str(path))
         _write_new(path, text)
     except typer.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
     except RunError as error:
         error.consequence = "No file was written."
         raise
-    policy = shlex.quote(str(path))
+    for remark in policy.warnings(datetime.now(UTC).date()):
+        typer.echo(f"Warning: {remark}", err=True)
     typer.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
-    typer.echo(f"Next: invite-sweeper plan --policy {policy}")
+    typer.echo(f"Next: invite-sweeper plan --policy {shlex.quote(str(path))}")
 
 
 def render_policy(answers: Answers, path: Path, now: datetime) -> str:
     """Return the YAML of a commented policy."""
+    age = parse_duration(answers.older_than)
+    sooner = answers.older_than if age <= _WEEK else "7d"
+    hours = max(age, min(age + _WEEK, _LONGEST_WAIT)) // timedelta(hours=1)
+    later = f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
     with_users = not SOURCES_OF_USERS.isdisjoint(answers.sources)
+    organization_roles = any(source.is_organization_level for source in answers.sources)
     return _POLICY.substitute(
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
@@ -163,7 +183,9 @@ def render_policy(answers: Answers, path: Path, now: datetime) -> str:
         ),
         sources=", ".join(answers.sources),
         age=answers.older_than,
-        statuses=_STATUSES if with_users else "",
+        sooner=sooner,
+        roles=_OWNERS if organization_roles else "GROUP_OWNER",
+        statuses=_STATUSES.substitute(sooner=sooner, later=later) if with_users else "",
     )
 
 
@@ -259,16 +281,16 @@ def _parse_age(answer: str) -> str:
 
 def _choose_sources(*, asks: bool) -> Sequence[Source]:
     if not asks:
-        return (Source.INVITES,)
+        return tuple(Source)
     typer.echo("Which lists? Deleting from users or org_users removes the invited person.")
     for source, meaning in _SOURCES.items():
         typer.echo(f"  {source.value:<12} {meaning}")
-    return _ask("Lists, separated by commas", _parse_sources, default=Source.INVITES.value)
+    return _ask("Lists, separated by commas", _parse_sources, default=", ".join(Source))
 
 
 def _parse_sources(answer: str) -> Sequence[Source]:
     try:
-        return [Source(name) for name in answer.replace(",", " ").split()] or [Source.INVITES]
+        return [Source(name) for name in answer.replace(",", " ").split()] or tuple(Source)
     except ValueError:
         raise typer.BadParameter(f"The lists are {', '.join(_SOURCES)}.") from None
 

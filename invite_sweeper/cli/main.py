@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
@@ -123,6 +124,7 @@ def main() -> None:
     install_handlers(_exit_interrupted)
     as_json = json_requested(sys.argv[1:])
     try:
+        _check_arguments(sys.argv[1:])
         sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
         _exit_with(_usage_error(error), as_json=as_json)
@@ -142,6 +144,16 @@ def main() -> None:
         # Python's last collections would examine every object of a process that ends anyway,
         # which takes as long as a third of a start.
         gc.freeze()
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Raise UsageError if an argument cannot be written to a log or a result."""
+    for each in arguments:
+        if any("\udc80" <= character <= "\udcff" for character in each):
+            shown = os.fsencode(each).decode(errors="backslashreplace")
+            raise UsageError(
+                f"An argument is not valid UTF-8: {shown}.", hint="Use names in UTF-8."
+            )
 
 
 def _exit_with(error: RunError, *, as_json: bool) -> NoReturn:

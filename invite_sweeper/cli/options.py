@@ -286,10 +286,18 @@ NewLog: TypeAlias = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-PublicKey: TypeAlias = Annotated[
-    Path | None,
+PublicKeys: TypeAlias = Annotated[
+    list[Path] | None,
     typer.Option(
-        "--public-key", metavar="FILE", help="The end of every run must be signed by this key."
+        "--public-key",
+        metavar="FILE",
+        help="The end of every run must be signed by this key; repeat it after a rotation.",
+    ),
+]
+SignedFrom: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--signed-from", metavar="ID", help="The first signed run; the runs before it are not."
     ),
 ]
 

@@ -7,13 +7,11 @@ from typing import Annotated
 import typer
 
 from invite_sweeper.audit import in_order
-from invite_sweeper.audit.evidence import Evidence
-from invite_sweeper.audit.verify import verify
-from invite_sweeper.cli.options import PublicKey, offline
+from invite_sweeper.audit.verify import Evidence, verify
+from invite_sweeper.cli.options import PublicKeys, SignedFrom, offline
 from invite_sweeper.files import check_distinct_files
-from invite_sweeper.keys import read_public_key
+from invite_sweeper.keys import read_public_keys
 from invite_sweeper.report.html import chain_result, write_report
-from invite_sweeper.sweep.approval import key_fingerprint
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -42,7 +40,8 @@ def report(
         ReportFormat | None,
         typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
     ] = None,
-    public_key: PublicKey = None,
+    public_key: PublicKeys = None,
+    signed_from: SignedFrom = None,
 ) -> None:
     """Write a report from audit logs: an HTML page, Markdown or JSON.
 
@@ -55,8 +54,8 @@ def report(
     paths = in_order(files)
     suffix = out.suffix.lower() if out is not None else ""
     form = form or _BY_SUFFIX.get(suffix, ReportFormat.HTML)
-    evidence = Evidence(public_key=read_public_key(public_key) if public_key else None)
-    key = key_fingerprint(public_key) if public_key else ""
-    write_report(paths, out, form.value, chain_result(verify(paths, evidence=evidence), key))
+    keys = read_public_keys(public_key or ())
+    status = verify(paths, evidence=Evidence(public_keys=keys, signed_from=signed_from))
+    write_report(paths, out, form.value, chain_result(status, ", ".join(keys)))
     if out is not None:
         typer.echo(f"Report written to {out}.", err=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import read_credentials
+from invite_sweeper.atlas import Credentials, read_credentials
 from invite_sweeper.audit import (
     AuditLog,
     LogPath,
@@ -44,7 +45,8 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.errors import ExitCode, RunError, RunStatus
+from invite_sweeper.endings import ExitCode, Status
+from invite_sweeper.errors import RunError
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.report.tables import RightTrimmed
@@ -54,13 +56,16 @@ from invite_sweeper.restore import (
     NOTHING_INVITED,
     DeletedInvitation,
     InviteRateLimit,
+    LogFacts,
     RestoreReport,
     RestoreResult,
     RestoreRun,
     check_log_intact,
+    count_other_doubtful,
     describe_signature,
     is_added,
     read_deletions,
+    read_log_facts,
 )
 from invite_sweeper.shutdown import NOTHING_DELETED
 from invite_sweeper.text import (
@@ -336,8 +341,8 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
         code = ExitCode(report.exit_code)
         style = "bold green" if code.succeeded else "bold red"
         # A restore that only made people active members has sent everything.
-        status = code.status if report.is_incomplete or report.error else RunStatus.DONE
-        yield Text.assemble((f"{status.capitalize()}: ", style), outcomes)
+        status = code.status if report.is_incomplete or report.error else Status.DONE
+        yield Text.assemble((f"{status.label}: ", style), outcomes)
     if report.added:
         users = pluralize(len(report.added), "user")
         are = plural_form(len(report.added), "is", "are")
@@ -346,7 +351,8 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
             "Remove them in Atlas if they should not have access.",
             style="bold red",
         )
-    yield Text.assemble(("Audit: ", "bold"), escape_unprintable(report.audit_log))
+    if not report.dry_run:
+        yield Text.assemble(("Audit: ", "bold"), escape_unprintable(report.audit_log))
 
 
 class Deletions(NamedTuple):
@@ -391,9 +397,7 @@ class _RestoreSession:
         self._options = options
         self._deletions = deletions
         self._base_url = session.base_url
-        self._credentials = read_credentials(environment, suffix=deletions.credentials or "")
-        variable = deletions.signing_key_env
-        self._signing_key = read_signing_key(environment, variable) if variable else None
+        self._variable: str | None = None
         self._files = in_order(deletions.files)
         own_log = LogPath.of_file(self._files[-1])
         self._log_path = LogPath.from_option(options.audit_log, own_log.template)
@@ -401,15 +405,33 @@ class _RestoreSession:
     async def run(self) -> int:
         """Restore while the lock is held, then show the result."""
         session = self._session
-        with session.last_resort, session.working(self._log_path):
+        lock = None if self._options.dry_run else self._log_path
+        with session.last_resort, session.working(lock):
+            facts = read_log_facts(self._files)
             report = self._read_deletions()
-            audit = session.open_log(self._log_path, self._signing_key)
+            name = self._deletions.credentials
+            name = facts.credentials_of(report.undone_run) if name is None else name
+            credentials = read_credentials(session.environment, suffix=name)
             async with AsyncExitStack() as stack:
-                stack.push_async_callback(audit.close)
-                report.audit_log = str(audit.path)
-                await self._run_with_connection(report, audit)
+                audit = None
+                if not self._options.dry_run:
+                    audit = session.open_log(self._log_path, self._signing_key())
+                    stack.push_async_callback(audit.close)
+                    report.audit_log = str(audit.path)
+                await self._run_with_connection(report, audit, facts, credentials)
             session.last_resort.result_known(report.exit_code)
             return self._report(report)
+
+    def _signing_key(self) -> Ed25519PrivateKey | None:
+        """Return the key that signs the end of this run; None for a log without signatures.
+
+        Raises:
+            UsageError: The runs of the log are signed, and their key is not set.
+        """
+        facts = read_log_facts(self._log_path.files())
+        option, log = self._deletions.signing_key_env, self._log_path.template
+        variable = self._variable = facts.signing_variable(option, log)
+        return read_signing_key(self._session.environment, variable) if variable else None
 
     def _read_deletions(self) -> RestoreReport:
         """Return the report of a restore that has not begun."""
@@ -422,6 +444,7 @@ class _RestoreSession:
             run=self._deletions.run,
             username=self._deletions.username,
         )
+        warnings = (*warnings, *self._doubtful_runs(found))
         include_all = self._deletions.include_recovered
         deletions = [each for each in found if include_all or not each.doubt]
         signature = describe_signature(self._files) if found else ""
@@ -439,10 +462,30 @@ class _RestoreSession:
             organization_names=organization_names(*self._files),
         )
 
-    async def _run_with_connection(self, report: RestoreReport, audit: AuditLog) -> None:
+    def _doubtful_runs(self, found: Sequence[DeletedInvitation]) -> Iterator[str]:
+        """Yield a warning for each other run that may have deleted more, unless one was named."""
+        if self._deletions.run is not None:
+            return
+        selected = next((each.run_id for each in found), None)
+        for run_id, count in count_other_doubtful(self._files, selected).items():
+            invitations = pluralize(count, "invitation")
+            message = (
+                f"Run {run_id} may have deleted {invitations}, which this restore leaves out; "
+                f"--run {run_id} --include-recovered restores those that are missing."
+            )
+            self._session.log.warning(message)
+            yield message
+
+    async def _run_with_connection(
+        self,
+        report: RestoreReport,
+        audit: AuditLog | None,
+        facts: LogFacts,
+        credentials: Credentials,
+    ) -> None:
         earlier = open_intents(*self._log_path.files())
         unresolved = tuple(intent for intent in earlier if intent.from_restore)
-        async with self._session.connect(self._credentials) as atlas:
+        async with self._session.connect(credentials) as atlas:
             restore_run = RestoreRun(
                 atlas,
                 audit,
@@ -450,10 +493,11 @@ class _RestoreSession:
                 self._session.stop,
                 InviteRateLimit(time.monotonic, self._sleep),
                 self._confirm if Confirmation.is_interactive() and not self._options.yes else None,
-                self._run_started_fields(report),
+                self._run_started_fields(report, credentials),
                 unresolved,
                 self._deletions.max_invitations,
                 self._on_result,
+                facts.actor_of(report.undone_run),
             )
             error = await restore_run.run()
         counters = atlas.counters
@@ -462,7 +506,9 @@ class _RestoreSession:
         report.duration_s = round(time.monotonic() - self._session.started_s, 3)
         await report.finish(audit, error)
 
-    def _run_started_fields(self, report: RestoreReport) -> Mapping[str, object]:
+    def _run_started_fields(
+        self, report: RestoreReport, credentials: Credentials
+    ) -> Mapping[str, object]:
         return {
             "mode": "restore",
             "tool_version": __version__,
@@ -470,10 +516,11 @@ class _RestoreSession:
             "policy_path": None,
             "organizations": report.organizations,
             "base_url": str(self._base_url),
-            "actor": self._credentials.actor,
+            "actor": credentials.actor,
             "now": self._session.now.isoformat().replace("+00:00", "Z"),
             "shard": None,
-            "dry_run": self._options.dry_run,
+            **({"signing_key_env": self._variable} if self._variable else {}),
+            "dry_run": False,
             "files": [str(path) for path in self._files],
         }
 

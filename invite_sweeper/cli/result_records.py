@@ -321,7 +321,8 @@ class VerificationRecord(TypedDict):
     """The result of `audit verify`.
 
     Attributes:
-        sound: Neither damaged nor incomplete.
+        verdict: `sound`, `unfinished` (a run was killed) or `damaged`.
+        sound: Neither damaged nor unfinished.
         file: The file with the first wrong line; None for sound logs.
         line: The number of that line, from 1.
         damage: The kind of damage.
@@ -329,6 +330,7 @@ class VerificationRecord(TypedDict):
         error: The damage in three parts; None for sound logs.
     """
 
+    verdict: str
     sound: bool
     lines: int
     runs: int

@@ -16,7 +16,9 @@ from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
@@ -25,8 +27,8 @@ from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.accepted_policy import save_policy_copy
-from invite_sweeper.sweep.approval import key_fingerprint, require_approval
-from invite_sweeper.sweep.changes import SWEEP_REFUSAL, ChangeTracker, PlanScope, merge_changes
+from invite_sweeper.sweep.approval import require_approval
+from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
@@ -187,6 +189,29 @@ class CommandContext(NamedTuple):
         )
 
 
+def load_usable_plan(context: CommandContext, previous_runs: PreviousRuns) -> SavedPlan | None:
+    """Return the plan of `--plan`; None without the option.
+
+    Raises:
+        GuardRefused: The plan was edited, is too old, was used, is not approved, or belongs to
+            another organization, host or policy.
+    """
+    if context.options.plan is None:
+        return None
+    path, max_age, key = context.options.plan
+    saved = saved_plan.load(path)
+    check_applicable(saved, context.plan_context, now=context.now, max_age=max_age)
+    if key is not None:
+        require_approval(path, saved, key)
+    if previous_runs.was_applied(saved.digest):
+        raise GuardRefused(
+            f"The plan {path} has already been applied.",
+            hint="Create a new one with: invite-sweeper plan --out FILE",
+            reasons=(Reason.PLAN,),
+        )
+    return saved
+
+
 class RunPart(NamedTuple):
     """One run of a command: the part of the policy for one credential."""
 
@@ -210,7 +235,7 @@ class CommandSetup:
         self._history = self._previous_runs.deletion_history()
         self._accepted_policy = self._previous_runs.accepted_policy(context.log_path)
         self._change = self._detect_policy_change()
-        self._saved_plan = self._load_plan()
+        self._saved_plan = load_usable_plan(context, self._previous_runs)
         self._plan_filter = (
             SavedPlanFilter(self._saved_plan) if self._saved_plan is not None else None
         )
@@ -321,28 +346,6 @@ class CommandSetup:
             return None
         return self._previous_runs.population(policy, self._context.base_url)
 
-    def _load_plan(self) -> SavedPlan | None:
-        context, options = self._context, self._context.options
-        if options.plan is None:
-            return None
-        path, max_age, key = options.plan
-        saved = saved_plan.load(path)
-        check_applicable(
-            saved,
-            context.plan_context,
-            now=context.now,
-            max_age=max_age,
-        )
-        if key is not None:
-            require_approval(path, saved, key)
-        if self._previous_runs.was_applied(saved.digest):
-            raise GuardRefused(
-                f"The plan {path} has already been applied.",
-                hint="Create a new one with: invite-sweeper plan --out FILE",
-                reasons=(Reason.PLAN,),
-            )
-        return saved
-
     def _detect_policy_change(self) -> PolicyChange | None:
         context, accepted = self._context, self._accepted_policy
         unchanged = {accepted.sha256 if accepted is not None else None, self._accept_option}
@@ -379,10 +382,14 @@ class CommandSetup:
             "scope_sha256": scope_sha256(part.policy),
             "quarantine": context.policy.limits.quarantine,
         }
+        if (name := part.policy.organizations[0].credentials) is not None:
+            fields["credentials"] = name
+        if (variable := context.policy.audit.signing_key_env) is not None:
+            fields["signing_key_env"] = variable
         if self._saved_plan is not None:
             fields["plan_sha256"] = self._saved_plan.digest
             if (key := context.options.plan and context.options.plan.require_approval) is not None:
-                fields["plan_approved_by"] = key_fingerprint(key)
+                fields["plan_approved_by"] = fingerprint(read_public_key(key))
         return fields
 
     def _decision_steps(self) -> Iterator[Step]:
@@ -397,7 +404,9 @@ class CommandSetup:
         if self._remaining_org_invitations is not None:
             yield self._remaining_org_invitations.observe
 
-    def _on_plans_accepted(self, audit: AuditLog, plans: Sequence[RunPlan]) -> tuple[str, ...]:
+    def _on_plans_accepted(
+        self, audit: AuditLog, plans: Sequence[RunPlan]
+    ) -> tuple[RunWarning, ...]:
         """Save the plan if requested; return remarks, such as differences to a saved plan."""
         if self._context.options.out is not None:
             saved_plan.save(
@@ -415,7 +424,16 @@ class CommandSetup:
             if self._remaining_org_invitations is not None
             else ()
         )
-        return (*difference, *remaining)
+        return (
+            *(
+                RunWarning(WarningCode.PLAN_DIFFERS, each, WarningLevel.REMARK)
+                for each in difference
+            ),
+            *(
+                RunWarning(WarningCode.REMAINING_INVITATIONS, each, WarningLevel.REMARK)
+                for each in remaining
+            ),
+        )
 
     def _planned_rows(
         self, audit: AuditLog, plans: Sequence[RunPlan]
@@ -438,10 +456,12 @@ class CommandSetup:
         if self._change is None:
             return QuarantineResult()
         error, difference = self._change.as_error(), self._change.difference()
+        warnings = [RunWarning(WarningCode.POLICY_CHANGED, each) for each in difference.sentences]
         if self._context.options.dry_run:
-            refusal = f"{SWEEP_REFUSAL}{error.message} {error.hint}"
-            return QuarantineResult(None, (*difference.sentences, refusal), difference)
-        return QuarantineResult(error, difference.sentences, difference)
+            refusal = f"A sweep would be refused: {error.message} {error.hint}"
+            warnings.append(RunWarning(WarningCode.WOULD_BE_REFUSED, refusal))
+            return QuarantineResult(None, tuple(warnings), difference)
+        return QuarantineResult(error, tuple(warnings), difference)
 
 
 PSEUDONYM_KEY: Final = "INVITE_SWEEPER_PSEUDONYM_KEY"

@@ -98,6 +98,7 @@ def _merge_planned_fields(schema: dict[str, Any]) -> None:
     ] + planned["required"]
     for key in NOT_ON_STDOUT:
         del summary["properties"][key]
+    del definitions["Advisor"]
 
 
 class _ResultSchemaGenerator(GenerateJsonSchema):

@@ -15,10 +15,11 @@ from invite_sweeper.audit.checkpoint import is_checkpoint
 from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import results
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart, population_settings
+from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
 from invite_sweeper.keys import read_signing_key
@@ -247,7 +248,10 @@ class _SweepSession:
             log = audit.for_run(part.run_id)
             counts = self._counts(part, connection, audit, setup.mode)
             if setup.dry_run:  # a sweep logs them only
-                counts.warnings += self._policy.warnings(self._session.now.date())
+                counts.warnings += (
+                    RunWarning(WarningCode.POLICY, each, WarningLevel.REMARK)
+                    for each in self._policy.warnings(self._session.now.date())
+                )
             yield Run(config, connection, log, counts, stop=self._session.stop, view=view)
             if connection.limiter.no_limit_headers and counts.projects_seen:
                 view.remark("Atlas returned no rate limits; the documented ones were used.")
@@ -290,6 +294,7 @@ class _SweepSession:
 
     def _summary(self, policy: Policy, run_id: str, path: Path, mode: str) -> RunSummary:
         """Return the summary of a run that begins."""
+        base_url = str(self._session.base_url)
         return RunSummary(
             run_id=run_id,
             mode=mode,
@@ -299,6 +304,14 @@ class _SweepSession:
                 OrganizationSummary(each.id, None, run_id) for each in policy.organizations
             ),
             shard=str(self._shard) if self._shard is not None else None,
+            advisor=Advisor(
+                audit_log=str(path),
+                run_id=run_id,
+                policy_path=str(self._options.policy),
+                policy_sha256=self._policy.sha256,
+                credentials=policy.organizations[0].credentials or "",
+                base_url="" if base_url == DEFAULT_BASE_URL else base_url,
+            ),
         )
 
     async def _notify_end(

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from invite_sweeper.errors import UsageError
+from invite_sweeper.files import read_small_file
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.policy.durations import DurationError, parse_duration
 from invite_sweeper.policy.model import Execution
@@ -32,11 +33,10 @@ def read_policy(path: Path) -> bytes:
         UsageError: The file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_small_file(path, MAX_BYTES)
     except OSError as error:
         raise UsageError(
-            f"The policy {path} cannot be read: {error.strerror}.",
+            f"The policy {path} cannot be read: {error.strerror or error}.",
             hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
             "policy: invite-sweeper init PATH",
         ) from None

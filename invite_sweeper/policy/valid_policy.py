@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final, TypeAlias
 
-from invite_sweeper.models import SOURCES_OF_USERS, Source
+from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus, Source
 from invite_sweeper.policy.messages import Finding, KeyPath, quote
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, Keep, PolicyFile, Rule
 from invite_sweeper.policy.suspects import suspicious_pattern, suspicious_role
@@ -12,7 +12,7 @@ from invite_sweeper.policy.suspects import suspicious_pattern, suspicious_role
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
 """In the policies of `config/`; no organization has this id."""
 _INVITATION_LIFETIME: Final = timedelta(days=30)
-"""Lifetime of an invitation in the `invites` list. Source: every recorded response."""
+"""Lifetime of an invitation. Source: every recorded response."""
 
 _Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
 
@@ -45,13 +45,7 @@ class Policy(PolicyFile):
         Args:
             today: The day of the run, in UTC.
         """
-        for number, organization in enumerate(self.organizations):
-            if organization.id == PLACEHOLDER_ORGANIZATION:
-                yield Finding(
-                    ("organizations", number),
-                    f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it.",
-                    "In Atlas it is in Organization Settings.",
-                )
+        yield from self._scope_warnings()
         for number, rule in enumerate(self.rules):
             yield from self._rule_warnings(("rules", number), rule)
         for number, keep in enumerate(self.keep):
@@ -60,7 +54,7 @@ class Policy(PolicyFile):
                     ("keep", number, "until"),
                     f"The keep entry `{keep.name}` ended on {keep.until} and no longer applies.",
                 )
-            if _matches_everything(keep):
+            elif _matches_everything(keep):
                 yield Finding(
                     ("keep", number),
                     f"The keep entry `{keep.name}` keeps every invitation, so nothing is deleted.",
@@ -80,19 +74,44 @@ class Policy(PolicyFile):
                 )
         yield from self._spelling_warnings()
 
+    def _scope_warnings(self) -> Iterator[Finding]:
+        for number, organization in enumerate(self.organizations):
+            if organization.id == PLACEHOLDER_ORGANIZATION:
+                yield Finding(
+                    ("organizations", number),
+                    f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it.",
+                    "In Atlas it is in Organization Settings.",
+                )
+        if all(source.replacement for source in self.sources):
+            yield Finding(
+                ("sources",),
+                f"Atlas has announced the end of each list that the policy reads "
+                f"({' and '.join(self.sources)}), and its web interface does not fill them.",
+                "Under sources, add users and org_users: invite-sweeper help sources.",
+            )
+
     def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
-        if (
-            Source.INVITES in self.sources
-            and rule.older_than is not None
-            and rule.older_than >= _INVITATION_LIFETIME
-        ):
+        expiring = "people who are PENDING" if rule.statuses == (MembershipStatus.PENDING,) else ""
+        if rule.statuses is None and Source.INVITES in self.sources:
+            expiring = "invitations in `invites`"
+        if expiring and (rule.older_than or timedelta()) >= _INVITATION_LIFETIME:
             yield Finding(
                 (*path, "older_than"),
-                f"The rule `{rule.name}` may never match: invitations in the `invites` "
-                f"list expire after {_INVITATION_LIFETIME.days} days.",
+                f"The rule `{rule.name}` may never match: {expiring} expire after "
+                f"{_INVITATION_LIFETIME.days} days.",
             )
         lists = [source.value for source in self.sources if source in SOURCES_OF_USERS]
-        if lists and rule.statuses is None:
+        names_pending = any(
+            MembershipStatus.PENDING in (each.statuses or ()) for each in self.rules
+        )
+        if rule.statuses is not None and not lists:
+            yield Finding(
+                (*path, "statuses"),
+                f"The rule `{rule.name}` never matches: invitations in "
+                f"{' and '.join(self.sources)} have no status.",
+                "Read users or org_users too, or remove statuses.",
+            )
+        if lists and rule.statuses is None and not names_pending:
             yield Finding(
                 path,
                 f"The rule `{rule.name}` names no status, so PENDING people of "

@@ -1,16 +1,15 @@
 """Describe what a run did: reasons, outcomes, changes and durations as text."""
 
-import shlex
 from collections.abc import Iterable
 from typing import Final
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
-from invite_sweeper.endings import command
-from invite_sweeper.errors import ErrorParts, ExitCode, Reason
+from invite_sweeper.endings import ExitCode, Reason, command
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.sweep.summary import STOPPED_ITSELF, OrganizationSummary, RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
 
 NOT_ALL_READ: Final = "the lists were not all read"
@@ -78,9 +77,9 @@ def describe_trimmed(trimmed: int) -> str:
 
 def describe_status(summary: RunSummary) -> str:
     """Return how a run ended; after a stop by the canary or the breaker, the rest is not done."""
-    if any(STOPPED_ITSELF in warning for warning in summary.warnings):
-        return "Stopped itself"
-    return ExitCode(summary.exit_code).status.capitalize()
+    if Reason.CIRCUIT_BREAKER in summary.reasons:
+        return Reason.CIRCUIT_BREAKER.label.capitalize()
+    return ExitCode(summary.exit_code).status.label
 
 
 def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
@@ -195,38 +194,5 @@ def distinct_errors(summary: RunSummary) -> list[ErrorParts]:
 
 def hints(summary: RunSummary) -> tuple[str, ...]:
     """Return what to do about a command that did not do everything, each sentence once."""
-    found = [each["hint"] or ExitCode(summary.exit_code).hint for each in distinct_errors(summary)]
-    return tuple(dict.fromkeys(each for each in (*found, *reason_hints(summary)) if each))
-
-
-def reason_hints(summary: RunSummary) -> tuple[str, ...]:
-    """Return what to do about the reasons that are not errors."""
-    log = shlex.quote(summary.audit_log)
-    return tuple(
-        hint.format(log=log) for reason, hint in _HINTS.items() if reason in summary.reasons
-    )
-
-
-_HINTS: Final = {
-    Reason.CIRCUIT_BREAKER: (
-        "Find out why the deletions failed before you run the sweep again: "
-        "invite-sweeper report {log}"
-    ),
-    Reason.UNREADABLE_PROJECTS: (
-        "Run `invite-sweeper doctor`: it names the projects and the role that is missing."
-    ),
-    Reason.RETIRED_SOURCE: "Replace the retired list under `sources` in the policy.",
-    Reason.FAILED_DELETIONS: (
-        "The next sweep tries the failed deletions again. To list them: "
-        "invite-sweeper audit show {log} --outcome failed"
-    ),
-    Reason.UNKNOWN_DELETIONS: "The next sweep checks the deletions without a response.",
-    Reason.REMOVED_MEMBER: (
-        "Invite the removed members again. To list them: "
-        "invite-sweeper audit show {log} --outcome accepted_during"
-    ),
-    Reason.STILL_THERE: (
-        "Run the command again later. If the invitations are still listed, ask MongoDB support."
-    ),
-}
-"""For reasons without an error, whose hint is more precise; the most urgent first."""
+    found = [each["hint"] for each in distinct_errors(summary)]
+    return tuple(dict.fromkeys(each for each in (*found, *summary.advice) if each))

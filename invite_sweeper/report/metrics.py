@@ -21,7 +21,8 @@ from prometheus_client import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from invite_sweeper.errors import REFUSAL_REASONS, UsageError
+from invite_sweeper.endings import REFUSAL_REASONS
+from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.webhooks import (

@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.errors import ErrorParts, ExitCode, RunStatus
+from invite_sweeper.endings import Colour, ExitCode
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import Row, format_age, outcome_line
@@ -22,11 +23,10 @@ _GAP: Final = 2
 
 
 _STYLES: Final = {
-    RunStatus.DONE: "bold green",
-    RunStatus.PARTLY_DONE: "bold yellow",
-    RunStatus.STOPPED: "bold yellow",
-    RunStatus.REFUSED: "bold red",
-    RunStatus.FAILED: "bold red",
+    Colour.GOOD: "bold green",
+    Colour.WARNING: "bold yellow",
+    Colour.BAD: "bold red",
+    Colour.PLAIN: "bold",
 }
 
 
@@ -54,7 +54,7 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
         signed = "Checkpoint".ljust(label_width + _GAP)
         text = formatting.describe_checkpoint(summary.checkpoint)
         yield Text.assemble((signed, "bold"), (text, "dim"), no_wrap=True)
-    for hint in formatting.reason_hints(summary):
+    for hint in summary.advice:
         yield Text.assemble(("What to do: ", "bold"), escape_unprintable(hint), no_wrap=True)
 
 
@@ -91,13 +91,13 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:
     text = "Dry run" if summary.mode == "dry-run" else formatting.describe_status(summary)
-    return text, _STYLES[ExitCode(summary.exit_code).status]
+    return text, _STYLES[ExitCode(summary.exit_code).status.colour]
 
 
 def _organization_status(exit_code: int, mode: str) -> tuple[str, str]:
     """Return how the run of an organization ended, and the style."""
     status = ExitCode(exit_code).status
-    return ("Dry run" if mode == "dry-run" else status.capitalize()), _STYLES[status]
+    return ("Dry run" if mode == "dry-run" else status.label), _STYLES[status.colour]
 
 
 def _organization_label(organization: OrganizationSummary) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
-from invite_sweeper.errors import ExitCode, Reason, RunStatus
+from invite_sweeper.endings import ExitCode, Reason, Status, may_repeat
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Notification
@@ -40,28 +40,13 @@ MAX_USERS: Final = 10
 _MAX_ERRORS: Final = 5
 _MAX_ORGANIZATIONS: Final = 20
 """Organizations that a text names; a webhook gets all of them."""
-_PHRASES: Final = {
-    Reason.CLOCK: "clock off",
-    Reason.QUARANTINE: "changed policy (quarantine)",
-    Reason.PLAN: "saved plan not valid",
-    Reason.APPROVAL: "plan not approved",
-    Reason.EARLIER_RUNS: "audit log of earlier runs",
-    Reason.NO_VISIBLE_PROJECT: "no visible project",
-    Reason.NOT_CONFIRMED: "not confirmed",
-    Reason.UNREADABLE_PROJECTS: "projects not read",
-    Reason.RETIRED_SOURCE: "retired list",
-    Reason.CIRCUIT_BREAKER: "stopped itself",
-    Reason.CREDENTIALS: "credentials refused",
-    Reason.UNREACHABLE: "Atlas not reachable",
-    Reason.AUDIT_LOG: "audit log not writable",
-    Reason.LOCKED: "another run holds the lock",
-}
-"""Reasons that are not the name of a policy key, for people."""
 _SHOWN_BY_COUNTS: Final = frozenset(
-    {
-        *(Reason.FAILED_DELETIONS, Reason.UNKNOWN_DELETIONS),
-        *(Reason.REMOVED_MEMBER, Reason.STILL_THERE),
-    }
+    (
+        Reason.FAILED_DELETIONS,
+        Reason.UNKNOWN_DELETIONS,
+        Reason.REMOVED_MEMBER,
+        Reason.STILL_THERE,
+    )
 )
 
 
@@ -73,10 +58,10 @@ def describe_end(summary: RunSummary) -> str:
 
 def _verdict(summary: RunSummary) -> str:
     status = ExitCode(summary.exit_code).status
-    if summary.mode == "dry-run" and status is RunStatus.REFUSED:
+    if summary.mode == "dry-run" and status is Status.REFUSED:
         return "dry run, a sweep would be refused"
     mode = "dry run" if summary.mode == "dry-run" else summary.mode
-    return f"{mode} {'stopped early' if status is RunStatus.STOPPED else status}"
+    return f"{mode} {status.label.lower()}"
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
@@ -96,7 +81,7 @@ def _reason_words(counts: RunSummary | OrganizationSummary) -> Iterator[str]:
     """Yield the reasons that the counts do not show."""
     for reason in counts.reasons:
         if reason not in _SHOWN_BY_COUNTS:
-            yield _PHRASES.get(reason, reason)
+            yield reason.label
 
 
 def notice_lines(
@@ -124,7 +109,7 @@ def notice_lines(
 
 
 def _describe_organization(each: OrganizationSummary) -> str:
-    status = ", ".join((ExitCode(each.exit_code).status, *_reason_words(each)))
+    status = ", ".join((ExitCode(each.exit_code).status.label.lower(), *_reason_words(each)))
     stale = f"{each.stale:,} stale" if each.read_completely else NOT_ALL_READ
     return f"{status}; {stale}, {describe_outcomes(each)}"
 
@@ -283,6 +268,7 @@ def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, objec
         "succeeded": summary.succeeded,
         "verdict": ExitCode(summary.exit_code).status,
         "reasons": summary.reasons,
+        "retryable": may_repeat(summary.exit_code, summary.reasons),
         "message": error["message"] if error is not None else None,
         "consequence": error["consequence"] if error is not None else None,
         "hints": hints(summary),

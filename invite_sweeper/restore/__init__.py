@@ -7,10 +7,12 @@ from invite_sweeper.restore.deletions import (
     RestoreOutcome,
     RestoreResult,
     check_log_intact,
+    count_other_doubtful,
     describe_signature,
     read_deletions,
     still_missing,
 )
+from invite_sweeper.restore.log_facts import LogFacts, read_log_facts
 from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, is_added
 from invite_sweeper.restore.restorer import (
     MAX_INVITATIONS,
@@ -28,6 +30,7 @@ __all__ = [
     "DeletedInvitation",
     "InviteRateLimit",
     "Inviter",
+    "LogFacts",
     "MemberReader",
     "RestoreOutcome",
     "RestoreRecorder",
@@ -36,8 +39,10 @@ __all__ = [
     "RestoreRun",
     "Restorer",
     "check_log_intact",
+    "count_other_doubtful",
     "describe_signature",
     "is_added",
     "read_deletions",
+    "read_log_facts",
     "still_missing",
 ]

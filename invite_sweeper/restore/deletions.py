@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from invite_sweeper.audit.history import open_intents
-from invite_sweeper.audit.reader import open_log, read_records
+from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record, invitation_from_record
-from invite_sweeper.audit.tampering import Tampering
-from invite_sweeper.audit.verify import ChainStatus, verify
+from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.models import Invitation, ListUnreadable, Source
 from invite_sweeper.text import casefold_visible
@@ -73,7 +72,6 @@ class RestoreResult:
 _DELETED = frozenset({"deleted", "accepted_during"})
 _EVENTS = frozenset({b"run_started", b"outcome"})
 _CHECKPOINTS = frozenset({b"checkpoint"})
-_INCOMPLETE_RUN = frozenset({Tampering.WITHOUT_OUTCOME, Tampering.CUT_SHORT})
 _MAX_NAMED = 5
 NOTHING_INVITED = "No one was invited."
 
@@ -108,7 +106,7 @@ def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
     if error is None:
         return status.warnings
     message = f"{error.position}: {error.kind}: {error.message}"
-    if error.kind in _INCOMPLETE_RUN and _is_chain_complete(status, paths):
+    if status.verdict is Verdict.UNFINISHED:
         return (*status.warnings, message)
     raise DamagedLog(
         f"The audit log is damaged: {message}",
@@ -255,15 +253,6 @@ def _parse_deletion(run_id: str, record: Record, doubt: str) -> DeletedInvitatio
     return DeletedInvitation(run_id, invitation, rule, doubt, was_member)
 
 
-def _is_chain_complete(status: ChainStatus, paths: Sequence[Path]) -> bool:
-    """Return whether the chain covers every complete line."""
-    total = 0
-    for path in paths:
-        with open_log(path) as file:
-            total += sum(line.endswith(b"\n") for line in file)
-    return status.lines == total
-
-
 _ListKey = tuple[Source, str, str]
 
 
@@ -323,3 +312,30 @@ def _known_result(
         if casefold_visible(invitation.username) in statuses
         else None
     )
+
+
+_BACK = frozenset({"restored", "active", "already_there"})
+
+
+def count_other_doubtful(paths: Sequence[Path], selected_run: str | None) -> dict[str, int]:
+    """Return how many invitations each other run may have deleted that no restore brought back.
+
+    Only runs whose deletions are all in doubt count, such as a killed one: a run with certain
+    deletions is asked for by its id.
+
+    Raises:
+        GuardRefused: A line is damaged.
+        UsageError: A file cannot be read.
+    """
+    _, by_run = _read_runs(paths, "")
+    back = {
+        (record.get("restores"), _key(invitation_from_record(record)[0]))
+        for record in read_records(paths, _EVENTS)
+        if record.get("outcome") in _BACK
+    }
+    counts = {
+        run_id: len({_key(each.invitation) for each in found} - {k for r, k in back if r == run_id})
+        for run_id, found in by_run.items()
+        if run_id != selected_run and all(each.doubt for each in found)
+    }
+    return {run_id: count for run_id, count in counts.items() if count}

@@ -138,9 +138,15 @@ class RestoreReport:
         """Whether an invitation failed, was not sent, or has an unknown result."""
         return any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
 
-    async def finish(self, log: AuditLog, error: RunError | None) -> None:
-        """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
+    async def finish(self, log: AuditLog | None, error: RunError | None) -> None:
+        """Write `run_finished`; if that fails, the restore ends with the exit code 7.
+
+        Args:
+            log: None for a dry run, which writes nothing.
+        """
         self._set_exit_code(error)
+        if log is None:
+            return
         try:
             ended = error_fields(self.error.to_json() if self.error is not None else None)
             names = self.organization_names

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent
-from invite_sweeper.errors import Cancelled, GuardRefused, RunError
+from invite_sweeper.errors import Cancelled, CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -19,6 +19,7 @@ from invite_sweeper.models import (
     InviteStatus,
     ListUnreadable,
     MembershipStatus,
+    Project,
 )
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore.deletions import (
@@ -300,8 +301,21 @@ def _result_if_interrupted(progress: DeletionProgress, attempts: int) -> Restore
     )
 
 
+class ProjectReader(Protocol):
+    """Lists projects."""
+
+    async def projects(self) -> Sequence[Project | ListUnreadable]:
+        """Return each project that the credentials can see."""
+        ...
+
+
 class AtlasForRestore(Protocol):
     """The part of an Atlas client that a restore uses."""
+
+    @property
+    def reader(self) -> ProjectReader:
+        """The part that reads projects."""
+        ...
 
     def members(self) -> MemberReader:
         """Return the reader of members and invitations."""
@@ -319,14 +333,16 @@ class RestoreRun:
     Attributes:
         report: Updated by every step.
         confirm: Called once before the first POST; None skips the question.
+        log: None for a dry run, which writes nothing.
         run_started_fields: The fields of the `run_started` record.
         open_intents: Intents without an outcome, from a killed restore.
         max_invitations: More users to invite are refused.
         on_result: Called for each result immediately.
+        run_actor: The client id or public key of the run that is undone, if it is known.
     """
 
     atlas: AtlasForRestore
-    log: AuditLog
+    log: AuditLog | None
     report: RestoreReport
     stop: StopRequest
     rate_limit: InviteRateLimit
@@ -335,13 +351,15 @@ class RestoreRun:
     open_intents: Sequence[OpenIntent] = ()
     max_invitations: int = MAX_INVITATIONS
     on_result: Callable[[DeletedInvitation, RestoreResult], None] | None = None
+    run_actor: str | None = None
 
     async def run(self) -> RunError | None:
         """Run the steps and return the error that stopped them; call `report.finish` next."""
         report = self.report
         try:
-            self.log.write("run_started", **self.run_started_fields)
-            await self.log.sync()
+            if self.log is not None:
+                self.log.write("run_started", **self.run_started_fields)
+                await self.log.sync()
             await self._run_steps()
         except RunError as error:
             if error.consequence == NOTHING_DELETED:
@@ -365,9 +383,10 @@ class RestoreRun:
     async def _run_steps(self) -> None:
         report, members = self.report, self.atlas.members()
         missing, known_results = await self.stop.run_unless_stopped(
-            still_missing(members, (*report.deletions, *report.uncertain)),
+            self._find_missing(members, (*report.deletions, *report.uncertain)),
             consequence=NOTHING_INVITED,
         )
+        self._check_readable(missing, known_results)
         uncertain = frozenset(report.uncertain)
         to_restore = tuple(each for each in missing if each not in uncertain)
         report.to_restore, report.reached_atlas = to_restore, True
@@ -388,7 +407,7 @@ class RestoreRun:
                 hint="Check that the log is the one that the run wrote. Then select fewer with "
                 f"--username, or set --max {len(to_restore)}.",
             )
-        if report.dry_run:
+        if self.log is None:
             return
         if to_restore:
             await self._confirm()
@@ -406,9 +425,59 @@ class RestoreRun:
         report.results = restorer.results
         await restorer.run(to_restore, known_results)
 
+    async def _find_missing(
+        self, members: MemberReader, deletions: Sequence[DeletedInvitation]
+    ) -> tuple[tuple[DeletedInvitation, ...], dict[DeletedInvitation, RestoreResult]]:
+        """Return the deletions of users that are missing, and the results of the others.
+
+        A project that moved to another organization gets no invitation: its log names others.
+        """
+        found = await self.atlas.reader.projects() if deletions else ()
+        organizations = {each.id: each.org_id for each in found if isinstance(each, Project)}
+        moved = {
+            each: RestoreResult(RestoreOutcome.FAILED, reason=reason)
+            for each in deletions
+            if (reason := _moved_reason(each.invitation, organizations))
+        }
+        missing, known = await still_missing(
+            members, [each for each in deletions if each not in moved]
+        )
+        return missing, known | moved
+
+    def _check_readable(
+        self,
+        missing: Sequence[DeletedInvitation],
+        known: Mapping[DeletedInvitation, RestoreResult],
+    ) -> None:
+        """Raise CredentialsRefused if Atlas refused every list: these credentials are others."""
+        refused = [each for each in known.values() if each.http_status in {401, 403}]
+        if missing or not refused or len(refused) < len(known):
+            return
+        run_id, actor = self.report.undone_run, self.run_actor
+        used = f" Run {run_id} used those of {actor}." if actor else ""
+        raise CredentialsRefused(
+            f"These credentials can read no list from which run {run_id} deleted.{used}",
+            consequence=NOTHING_INVITED,
+            hint="Set the credentials of that run, or name them with --credentials NAME.",
+        )
+
     async def _confirm(self) -> None:
         if self.confirm is not None and not await self.confirm(self.report):
             self.report.declined = True
             if self.stop.reason is not None:
                 raise self.stop.as_error(consequence=NOTHING_INVITED)
             raise Cancelled("Cancelled.", consequence=NOTHING_INVITED)
+
+
+def _moved_reason(invitation: Invitation, organizations: Mapping[str, str]) -> str:
+    """Return why an invitation leads to another organization than the log says; "" if not.
+
+    Args:
+        organizations: The organization of each project that the credentials see.
+    """
+    ids = {project_id for project_id, _ in invitation.linked_projects} | {invitation.project_id}
+    for project_id in sorted(ids):
+        now = organizations.get(project_id, invitation.org_id)
+        if now != invitation.org_id:
+            return f"Project {project_id} belongs to organization {now} now."
+    return ""

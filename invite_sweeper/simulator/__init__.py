@@ -18,11 +18,13 @@ Data: `add_organization`, `add_project`, `remove_project`, `add_team`, `invite`,
 `invitation_count`, `accept`. `invite` takes fields by Atlas's name as overrides; `MISSING` leaves
 a field out. `fill` creates an organization from a seed.
 
+Organizations: `events`, `federation` and `federated` of `organizations[org_id]`.
+
 Users: `add_user`, `user`, `users`, `set_status`.
 
 Accounts: `add_service_account`, `add_api_key` and `add_token` return an `Account`, whose
-`access`, `roles` and `access_list` can be set. `limit_access` and `restore_access` apply to all
-accounts. `oauth` and `digest` have the settings of both protocols.
+`access`, `roles`, `access_list` and `secrets_expire_at` can be set. `limit_access` and
+`restore_access` apply to all accounts. `oauth` and `digest` have the settings of both protocols.
 
 Responses: `date_offset`, `gone_status`, `gzip`, `invite_rate_limit`, `rate_limits_served`,
 `versions`, `paging`, `user_paging`, `team_paging`, `throttling`, `set_bucket`, `spend`.
@@ -35,18 +37,13 @@ Requests received: `requests`, `deleted`, `deletes_received`, and the counters o
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.data import (
-    OrgMembershipStatus,
-    PagingQuirks,
-    RemovedUser,
-    RequestRecord,
-    User,
-)
+from invite_sweeper.simulator.calls import PagingQuirks
+from invite_sweeper.simulator.data import Event, Federation, OrgMembershipStatus, RemovedUser, User
 from invite_sweeper.simulator.faults import Fault, FaultContext
 from invite_sweeper.simulator.responses import MISSING, Json, Missing
 from invite_sweeper.simulator.seed import fill
 from invite_sweeper.simulator.server import serve
-from invite_sweeper.simulator.state import SimulatedAtlas
+from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 from invite_sweeper.simulator.throttling import ENDPOINT_SETS
 
 __all__ = [
@@ -54,8 +51,10 @@ __all__ = [
     "MISSING",
     "Access",
     "Account",
+    "Event",
     "Fault",
     "FaultContext",
+    "Federation",
     "Json",
     "Missing",
     "OrgMembershipStatus",

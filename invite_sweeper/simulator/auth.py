@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import IntEnum
 from math import inf
 from re import compile as pattern
@@ -14,9 +15,6 @@ from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs
 
 from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
-
-# HTTP Digest.
-
 
 Algorithm: TypeAlias = Literal["MD5", "SHA-256"]
 REALM: Final = "MMS Public API"
@@ -116,10 +114,11 @@ class DigestServer:
         return True
 
 
-# Accounts.
-
-
 AccountKind: TypeAlias = Literal["service account", "API key", "token"]
+
+
+SECRET_LIFETIME: Final = timedelta(days=365)
+"""The longest that Atlas allows. Source: the fact sheet, section 12."""
 
 
 class Access(IntEnum):
@@ -140,6 +139,7 @@ class Account:
         org_ids: Exactly one in Atlas; a test may use more to list projects of another one.
         roles: Overrides of `access` by project or organization id.
         access_list: IP addresses that may use it; None for any.
+        secrets_expire_at: When each secret of a service account ends.
     """
 
     kind: AccountKind
@@ -149,6 +149,12 @@ class Account:
     access: Access = Access.OWNER
     roles: dict[str, Access] = field(default_factory=dict)
     access_list: tuple[str, ...] | None = None
+    created_at: datetime = field(kw_only=True)
+    secrets_expire_at: tuple[datetime, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind == "service account":
+            self.secrets_expire_at = (self.created_at + SECRET_LIFETIME,)
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables for this credential."""
@@ -195,6 +201,10 @@ class AccountStore:
     def find_client(self, header: str) -> Account | None:
         """Return the service account of a `Basic` header, or None."""
         return self._clients.get(header)
+
+    def find_service_account(self, client_id: str) -> Account | None:
+        """Return the service account with this client id, or None."""
+        return next((each for each in self._clients.values() if each.name == client_id), None)
 
     def add_token(self, token: str, account: Account) -> None:
         """Register an access token of the account."""

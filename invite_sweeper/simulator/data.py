@@ -1,16 +1,14 @@
-"""Organizations, projects, invitations, users, and the log of received requests."""
+"""Organizations, projects, invitations and users."""
 
-from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import count
 from re import compile as pattern
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
-from typing_extensions import override
 
 from invite_sweeper.simulator.responses import (
     Json,
@@ -18,9 +16,6 @@ from invite_sweeper.simulator.responses import (
     parse_object,
     render_document,
 )
-
-# Object ids and timestamps in Atlas's format.
-
 
 ID_PATTERN: Final = pattern(r"[a-f0-9]{24}")
 # The middle of an object id identifies the machine; any value works.
@@ -56,9 +51,6 @@ class IdGenerator:
         """
         seconds = int(timestamp.timestamp()) & 0xFFFFFFFF
         return f"{seconds:08x}{_MACHINE_PART}{next(self._numbers) & 0xFFFFFF:06x}"
-
-
-# Records.
 
 
 class OrgMembershipStatus(StrEnum):
@@ -108,18 +100,48 @@ class User:
     team_ids: tuple[str, ...] = ()
 
 
+class Event(NamedTuple):
+    """One event of an organization's feed: somebody was invited, or joined.
+
+    Attributes:
+        username: Who was invited or joined.
+        actor: An address, or an API key's public key.
+    """
+
+    created_at: datetime
+    type: Literal["INVITED_TO_ORG", "JOINED_ORG"]
+    username: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """The federation that an organization is connected to.
+
+    Attributes:
+        domain_allow_list: Domains whose users can join; None for no restriction.
+    """
+
+    id: str
+    domains: tuple[str, ...] = ()
+    domain_allow_list: tuple[str, ...] | None = None
+
+
 @dataclass(slots=True)
 class Organization:
     """An organization and its users. Its projects refer to it by id.
 
     Attributes:
         federated: New users become active members at once, without an acceptance.
+        events: Oldest first.
     """
 
     id: str
     name: str
     users: dict[str, User] = field(default_factory=dict)
     federated: bool = False
+    federation: Federation | None = None
+    events: list[Event] = field(default_factory=list)
 
 
 class RemovedUser(NamedTuple):
@@ -150,17 +172,18 @@ class Group:
     teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-# Changing the data without HTTP.
-
-
 INVITATION_LIFETIME: Final = timedelta(days=30)
 """From invitation to expiry. Source: all 2,225 invitations in the recordings."""
 DEFAULT_INVITER: Final = "wkzjqvtb"
 """An API key's public key. Source: `inviterUsername` in every recording of a project."""
 
 
+DEFAULT_STATUSES: Final = frozenset({OrgMembershipStatus.PENDING, OrgMembershipStatus.ACTIVE})
+"""Statuses that the user lists return by default. Source: the OpenAPI document."""
+
+
 class Data:
-    """Organizations, their projects, and project invitations.
+    """Organizations with their users, and projects with their invitations; changed without HTTP.
 
     Attributes:
         clock: Creation time of new data.
@@ -252,16 +275,10 @@ class Data:
         key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
         name = username if isinstance(username, str) else ""
         group.invites[key] = GroupInvite(key, name, render_document(fields))
+        self.organizations[group.org_id].events.append(
+            Event(created, "INVITED_TO_ORG", name, inviter)
+        )
         return key
-
-    def age_invitations(self, by: timedelta) -> None:
-        """Move the dates of all invitations into the past."""
-        for group in self.groups.values():
-            for invite in group.invites.values():
-                fields = parse_object(invite.document) or {}
-                dates = {key: str(fields[key]) for key in ("createdAt", "expiresAt")}
-                moved = {k: datetime.fromisoformat(date) - by for k, date in dates.items()}
-                _change(invite, **{k: format_atlas_time(date) for k, date in moved.items()})
 
     def invitations(self, project_id: str) -> tuple[str, ...]:
         """Return the ids of a project's invitations, in creation order."""
@@ -270,19 +287,6 @@ class Data:
     def invitation_count(self) -> int:
         """Return the number of project invitations in all projects."""
         return sum(len(group.invites) for group in self.groups.values())
-
-
-def _change(invite: GroupInvite, **fields: str) -> None:
-    """Replace fields of an invitation's document, by Atlas's names."""
-    invite.document = msgspec.json.encode({**(parse_object(invite.document) or {}), **fields})
-
-
-DEFAULT_STATUSES: Final = frozenset({OrgMembershipStatus.PENDING, OrgMembershipStatus.ACTIVE})
-"""Statuses that the user lists return by default. Source: the OpenAPI document."""
-
-
-class DataWithUsers(Data):
-    """`Data` with the users of organizations."""
 
     def add_user(
         self,
@@ -320,6 +324,9 @@ class DataWithUsers(Data):
             group_roles={key: tuple(roles) for key, roles in (group_roles or {}).items()},
             team_ids=tuple(team_ids),
         )
+        organization.events.append(Event(created_at, "INVITED_TO_ORG", username, inviter))
+        if membership_status is OrgMembershipStatus.ACTIVE:
+            organization.events.append(Event(created_at, "JOINED_ORG", username, username))
         return user_id
 
     def invited_user_count(self) -> int:
@@ -327,12 +334,19 @@ class DataWithUsers(Data):
         users = (u for each in self.organizations.values() for u in each.users.values())
         return sum(user.status is not OrgMembershipStatus.ACTIVE for user in users)
 
-    @override
     def age_invitations(self, by: timedelta) -> None:
         """Move the dates of all invitations into the past; pending ones expire."""
-        super().age_invitations(by)
+        for group in self.groups.values():
+            for invite in group.invites.values():
+                fields = parse_object(invite.document) or {}
+                dates = {key: str(fields[key]) for key in ("createdAt", "expiresAt")}
+                moved = {k: datetime.fromisoformat(date) - by for k, date in dates.items()}
+                _change(invite, **{k: format_atlas_time(date) for k, date in moved.items()})
         now = self.clock()
         for organization in self.organizations.values():
+            organization.events = [
+                each._replace(created_at=each.created_at - by) for each in organization.events
+            ]
             for user in organization.users.values():
                 user.created_at -= by
                 if user.expires_at is None:
@@ -365,6 +379,10 @@ class DataWithUsers(Data):
             user = organization.users.get(user_id)
             if user is not None:
                 user.status = OrgMembershipStatus(status)
+                if user.status is OrgMembershipStatus.ACTIVE:
+                    organization.events.append(
+                        Event(self.clock(), "JOINED_ORG", user.username, user.username)
+                    )
                 if user.status is OrgMembershipStatus.INVITATION_REJECTED:
                     user.expires_at = None
 
@@ -386,92 +404,13 @@ class DataWithUsers(Data):
         user.group_roles[project_id] = roles
 
 
+def _change(invite: GroupInvite, **fields: str) -> None:
+    """Replace fields of an invitation's document, by Atlas's names."""
+    document = parse_object(invite.document) or {}
+    invite.document = msgspec.json.encode({**document, **fields})
+
+
 def find_user(organization: Organization, username: str) -> User | None:
     """Return the user with that name, ignoring case, or None."""
     folded = username.lower()
     return next((u for u in organization.users.values() if u.username.lower() == folded), None)
-
-
-# Received requests.
-
-
-_MAX_REQUESTS: Final = 10_000
-
-
-class RequestRecord(NamedTuple):
-    """One request and the status of its response.
-
-    Attributes:
-        path: Path and query as sent.
-        status: 0 if the connection was reset or no response was sent.
-        at_s: Monotonic time of its arrival.
-    """
-
-    method: str
-    path: str
-    status: int
-    at_s: float
-
-
-class RequestLog:
-    """Requests, newest last, and counters.
-
-    Attributes:
-        enabled: Whether requests are recorded; the counters always are.
-        requests: The last 10,000.
-        statuses: Number of responses by status; 0 for no response.
-        received: Number of requests by method.
-        deleted: Ids of deleted invitations and users, in order.
-        removed: The users among them, with their status.
-        confirmed: Ids for which a DELETE returned 204.
-        deletes_after_confirmation: Ids of DELETEs received after that; one entry each.
-    """
-
-    def __init__(self) -> None:
-        self.enabled = True
-        self.requests: deque[RequestRecord] = deque(maxlen=_MAX_REQUESTS)
-        self.statuses: Counter[int] = Counter()
-        self.received: Counter[str] = Counter()
-        self.deleted: list[str] = []
-        self.removed: list[RemovedUser] = []
-        self.confirmed: set[str] = set()
-        self.deletes_after_confirmation: list[str] = []
-
-    def on_request(self, method: str, item_id: str) -> None:
-        """Count a request on arrival."""
-        self.received[method] += 1
-        if method == "DELETE" and item_id in self.confirmed:
-            self.deletes_after_confirmation.append(item_id)
-
-    def on_response(self, record: RequestRecord, item_id: str) -> None:
-        """Record a request and its response."""
-        self.statuses[record.status] += 1
-        if record.method == "DELETE" and record.status == 204:  # noqa: PLR2004 - No Content
-            self.confirmed.add(item_id)
-        if self.enabled:
-            self.requests.append(record)
-
-
-# Irregularities of paging.
-
-
-@dataclass(slots=True)
-class PagingQuirks:
-    """Irregularities in the pages of a list; none by default.
-
-    Attributes:
-        extra_count: Added to `totalCount`.
-        page_size: Maximum items in a page, below the requested number: a short page with a
-            `next` link. None for no limit.
-        repeated_items: Number of last items of a page that the next page repeats.
-        endless: Every page is the first one and has a `next` link.
-        unsorted: Projects are listed in creation order, not by name.
-        link_host: Host in links; None for the server's own.
-    """
-
-    extra_count: int = 0
-    page_size: int | None = None
-    repeated_items: int = 0
-    endless: bool = False
-    unsorted: bool = False
-    link_host: str | None = None

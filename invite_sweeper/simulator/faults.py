@@ -1,21 +1,16 @@
-"""Faults that a test or a simulation can inject into requests."""
+"""Faults that a simulation or a test can inject into requests."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from invite_sweeper.simulator.responses import (
-    HeaderStyle,
-    Json,
-    SimulatedResponse,
-    api_error,
-    missing_role,
-    reason_phrase,
-)
+from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error
 
-ConnectionFault: TypeAlias = Literal["reset", "hang"]
+if TYPE_CHECKING:
+    from invite_sweeper.simulator.state import SimulatedAtlas
 
 
 class FaultContext(NamedTuple):
@@ -27,36 +22,51 @@ class FaultContext(NamedTuple):
     item_id: str = ""
 
 
+class Delivery(NamedTuple):
+    """What sends a response, for a fault that does it in another way.
+
+    Attributes:
+        payload: The response; empty if the request was not executed.
+        write: Sends bytes.
+        reset: Resets the connection; unsent data is dropped.
+        stopped: Set when the server stops.
+    """
+
+    payload: bytes
+    write: Callable[[bytes], Awaitable[None]]
+    reset: Callable[[], None]
+    stopped: asyncio.Event
+
+
 Effect: TypeAlias = Callable[[FaultContext], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of a request, created by the functions below.
+    """One fault of a request.
 
     Attributes:
         delay_s: Delay before anything else.
         before: Called just before the request is executed.
         after: Called just after the request is executed.
-        instead: Response sent in place of the real one; `challenge` is Digest's first 401.
-        connection_fault: Reset the connection, or never respond.
-        late: Execute the request before `instead` or `connection_fault` applies.
-        body: Replaces the body of the real response, or returns another one for it.
-        cut: Close the connection after half of the body.
-        media: Replaces the `Content-Type` of the real response.
-        drip_s: Send the response byte by byte, with this time between two bytes.
+        instead: The response to send in place of the real one.
+        deliver: Sends the response in place of the server; the request counts as unanswered.
+        late: Execute the request before `instead` or `deliver` applies.
+        alter: Returns another response for the real one.
     """
 
     delay_s: float = 0.0
     before: Effect | None = None
     after: Effect | None = None
-    instead: SimulatedResponse | Literal["challenge"] | None = None
-    connection_fault: ConnectionFault | None = None
+    instead: "SimulatedResponse | Callable[[SimulatedAtlas], SimulatedResponse] | None" = None
+    deliver: Callable[[Delivery], Awaitable[None]] | None = None
     late: bool = False
-    body: bytes | Callable[[bytes], bytes] | None = None
-    cut: bool = False
-    media: str | None = None
-    drip_s: float = 0.0
+    alter: Callable[[SimulatedResponse], SimulatedResponse] | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether no other fault can answer the request."""
+        return self.instead is not None or self.deliver is not None
 
 
 def delay(seconds: float) -> Fault:
@@ -89,89 +99,13 @@ def fail_with(
     return respond_with(response, late=late)
 
 
-def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:
-    """Return the HTML page of a proxy, without `Date`, and close the connection.
-
-    Source: recording of a 502.
-    """
-    line = f"{status} {reason_phrase(status)}"
-    page = (
-        f"<html>\n<head>\n    <title>{line}</title>\n</head>\n<body>\n    <h1>{line}</h1>\n"
-        "    <p>upstream connect error</p>\n</body>\n</html>"
-    )
-    extra = [("Connection", "close"), ("Server", "proxy")]
-    if retry_after is not None:
-        extra.append(("Retry-After", retry_after))
-    return respond_with(
-        SimulatedResponse(status, page.encode(), "text/html", HeaderStyle.BARE, tuple(extra)),
-        late=late,
-    )
-
-
-def empty(status: int) -> Fault:
-    """Return no body and no `Content-Type`, like a recorded 405 and older 401."""
-    return respond_with(SimulatedResponse(status, b"", None, HeaderStyle.EDGE))
-
-
-def upgrade() -> Fault:
-    """Return the temporary 405 of an Atlas upgrade.
-
-    Source: list of errors in the fact sheet; the detail is assumed.
-    """
-    detail = "Writes are not allowed during app upgrades."
-    return fail_with(405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", detail)
-
-
-def redirect(location: str, status: int = 302) -> Fault:
-    """Redirect the client."""
-    return respond_with(
-        SimulatedResponse(status, b"", None, HeaderStyle.EDGE, (("Location", location),))
-    )
-
-
-def challenge() -> Fault:
-    """Return Digest's first 401, even if the credentials are valid."""
-    return Fault(instead="challenge")
-
-
-def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
-    """Return the 401 of a missing role, even if the roles suffice; Atlas does so at times."""
-    return respond_with(missing_role(code))
-
-
 def reset(*, late: bool = False) -> Fault:
     """Reset the connection before the request is executed, or after if `late`."""
-    return Fault(connection_fault="reset", late=late)
+    return Fault(deliver=_reset, late=late)
 
 
-def hang(*, late: bool = False) -> Fault:
-    """Never respond; the connection stays open until the server stops."""
-    return Fault(connection_fault="hang", late=late)
-
-
-def drip(interval_s: float = 0.5) -> Fault:
-    """Send the real response byte by byte: each read succeeds, and the whole takes minutes."""
-    return Fault(drip_s=interval_s)
-
-
-def truncated() -> Fault:
-    """Close the connection after half of the body."""
-    return Fault(cut=True)
-
-
-def malformed(body: bytes = b'[{"id":"') -> Fault:
-    """Return a body that is not JSON with a JSON `Content-Type`."""
-    return Fault(body=body)
-
-
-def altered(alter: Callable[[bytes], bytes]) -> Fault:
-    """Return the real response with an altered body."""
-    return Fault(body=alter)
-
-
-def mislabelled(media: str = "text/html") -> Fault:
-    """Return the real response with another `Content-Type`."""
-    return Fault(media=media)
+async def _reset(delivery: Delivery) -> None:
+    delivery.reset()
 
 
 @dataclass(slots=True)

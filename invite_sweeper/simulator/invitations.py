@@ -1,8 +1,8 @@
-"""Operations on invitations: `/groups/{groupId}/invites`, `/orgs/{orgId}/invites`, POST users."""
+"""Endpoints of invitations: `/groups/{groupId}/invites`, `/orgs/{orgId}/invites`, POST users."""
 
-from typing import Final
 from urllib.parse import parse_qs
 
+from invite_sweeper.simulator.calls import Call
 from invite_sweeper.simulator.data import (
     DEFAULT_STATUSES,
     GroupInvite,
@@ -11,10 +11,8 @@ from invite_sweeper.simulator.data import (
     find_user,
     format_atlas_time,
 )
-from invite_sweeper.simulator.operations import Call
 from invite_sweeper.simulator.responses import (
     Json,
-    Retirement,
     SimulatedResponse,
     api_error,
     parse_object,
@@ -26,14 +24,6 @@ from invite_sweeper.simulator.users import (
     org_document,
     organization_of,
 )
-
-# `/groups/{groupId}/invites`
-
-
-GROUP_INVITES_RETIREMENT: Final = Retirement(
-    "Wed, 4 Oct 2023 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT"
-)
-"""Source: recordings of 2026-08-10. The day has no leading zero."""
 
 
 def list_invites(call: Call) -> SimulatedResponse:
@@ -88,15 +78,6 @@ def invitation_not_found(call: Call) -> SimulatedResponse:
 
 def _username(invite: GroupInvite) -> str:
     return invite.username
-
-
-# `/orgs/{orgId}/invites`
-
-
-ORG_INVITES_RETIREMENT: Final = Retirement(
-    "Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT"
-)
-"""Source: recordings of 2026-08-10."""
 
 
 def list_org_invites(call: Call) -> SimulatedResponse:

@@ -1,18 +1,13 @@
-"""Bodies and headers of responses as Atlas sends them, and the choice of API version."""
+"""Bodies and headers of responses as Atlas sends them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
-from re import compile as pattern
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
-
-# JSON.
-
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
@@ -34,8 +29,7 @@ def to_json(document: Json) -> bytes:
 
 def render_document(fields: Mapping[str, Json | Missing]) -> bytes:
     """Return compact JSON without the keys that are `MISSING`."""
-    present_fields = {key: value for key, value in fields.items() if not isinstance(value, Missing)}
-    return to_json(present_fields)
+    return to_json({key: value for key, value in fields.items() if not isinstance(value, Missing)})
 
 
 def parse_object(body: bytes) -> dict[str, object] | None:
@@ -45,9 +39,6 @@ def parse_object(body: bytes) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-# Responses.
 
 
 ERROR_MEDIA: Final = "application/json"
@@ -158,10 +149,6 @@ def resource_not_found(resource: str) -> SimulatedResponse:
     return api_error(404, "RESOURCE_NOT_FOUND", f"Cannot find resource {resource}.", resource)
 
 
-# Headers as bytes, with the names and order of the recordings. Format strings are cached,
-# because building one costs more than the rest of a DELETE.
-
-
 _SECURITY_HEADERS: Final = (
     ("Referrer-Policy", "strict-origin-when-cross-origin"),
     ("Strict-Transport-Security", "max-age=31536000; includeSubdomains;"),
@@ -191,7 +178,7 @@ _NO_CONTENT: Final = 204
 
 
 class Retirement(NamedTuple):
-    """The `Deprecation` and `Sunset` headers of an operation."""
+    """The `Deprecation` and `Sunset` headers of an endpoint."""
 
     deprecation: str
     sunset: str
@@ -235,7 +222,10 @@ def render_headers(
 
 @lru_cache(maxsize=1024)
 def _format_string(template: HeaderTemplate) -> str:
-    """Return a format string whose fields are in the order of `render_headers`."""
+    """Return a format string whose fields are in the order of `render_headers`.
+
+    It is cached: building one costs more than the rest of a DELETE.
+    """
     pairs = [*_STANDARD_HEADERS[template.style], *template.extra]
     if template.media is not None:
         pairs.append(("Content-Type", template.media))
@@ -262,58 +252,3 @@ def _variable_headers(template: HeaderTemplate) -> list[tuple[str, str]]:
 
 def _header_name(pair: tuple[str, str]) -> str:
     return pair[0]
-
-
-# API versions.
-
-
-_ACCEPT_PATTERN: Final = pattern(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json")
-
-
-class VersionResolver:
-    """Resolves a requested date to the newest version not after it.
-
-    Attributes:
-        exact_only: Accept only the exact date of a version, as documented.
-        retired: Families of operations and versions that return a 410; `*` for all versions.
-        sunsets: `Sunset` header by family, instead of the default.
-    """
-
-    def __init__(self) -> None:
-        self.exact_only = False
-        self.retired: set[tuple[str, str]] = set()
-        self.sunsets: dict[str, str] = {}
-
-    def resolve(
-        self, accept: str, versions: Sequence[str], family: str, path: str
-    ) -> tuple[str, SimulatedResponse | None]:
-        """Return the version to use, or a 406 or 410.
-
-        Source: fact sheet, section 2. Clients may send dates between versions.
-        """
-        requested = _requested_version(accept)
-        version = max((each for each in versions if each <= requested), default="")
-        if not version or (self.exact_only and version != requested):
-            return "", not_acceptable()
-        if self.retired and ((family, version) in self.retired or (family, "*") in self.retired):
-            resource = path.lstrip("/")
-            detail = f"Version {version} of {resource} is no longer available."
-            return "", api_error(410, "VERSION_GONE", detail, version, resource)
-        return version, None
-
-
-def not_acceptable() -> SimulatedResponse:
-    """Return a 406 for a bad `Accept` header. Source: quoted in the fact sheet, section 2."""
-    return api_error(406, "INVALID_VERSION_DATE", "Invalid accept header or version date.")
-
-
-@lru_cache(maxsize=256)
-def _requested_version(accept: str) -> str:
-    """Return the date in `Accept`, or an empty text, which sorts before all versions."""
-    found = _ACCEPT_PATTERN.search(accept)
-    if found is None:
-        return ""
-    try:
-        return date.fromisoformat(found[1]).isoformat()
-    except ValueError:
-        return ""

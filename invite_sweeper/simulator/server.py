@@ -4,8 +4,8 @@ import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from email.utils import format_datetime
@@ -16,20 +16,14 @@ from typing import Final
 from aiohttp import web
 from typing_extensions import override
 
-from invite_sweeper.simulator.data import RequestRecord
-from invite_sweeper.simulator.faults import Fault, FaultContext
+from invite_sweeper.simulator.endpoints import HandledResponse, IncomingRequest, handle, parse_route
+from invite_sweeper.simulator.faults import Delivery, Fault, FaultContext
 from invite_sweeper.simulator.responses import (
     SimulatedResponse,
     header_template,
     render_headers,
-    unauthorized,
 )
-from invite_sweeper.simulator.routes import HandledResponse, IncomingRequest, handle, parse_route
-from invite_sweeper.simulator.state import SimulatedAtlas
-
-# Rendered bytes. aiohttp's `web.Response` is not used: it changes names, order and case of the
-# headers, and rendering them is most of the cost of a response.
-
+from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 
 _CLOSE_HEADER: Final = ("Connection", "close")
 _GZIP_HEADERS: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
@@ -37,70 +31,81 @@ _SUCCESS_STATUSES: Final = range(200, 300)
 
 
 class RawResponse(web.StreamResponse):
-    """A response that is already rendered to bytes."""
+    """A response that is already rendered to bytes.
 
-    def __init__(self, status: int, payload: bytes, *, keep_alive: bool) -> None:
+    aiohttp's `web.Response` is not used: it changes names, order and case of the headers, and
+    rendering them is most of the cost of a response.
+
+    Args:
+        deliver: Sends the payload instead.
+        stopped: Set when the server stops.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        payload: bytes,
+        *,
+        keep_alive: bool,
+        deliver: Callable[[Delivery], Awaitable[None]] | None,
+        stopped: asyncio.Event,
+    ) -> None:
         super().__init__(status=status)
         self._payload = payload
-        self._keep_alive = keep_alive
-        self._drip_s = 0.0
-        self._stopped = asyncio.Event()
-
-    def drip(self, interval_s: float, stopped: asyncio.Event) -> None:
-        """Send the response byte by byte, until the server stops."""
-        self._drip_s, self._stopped = interval_s, stopped
+        self._keep_alive = keep_alive and deliver is None
+        self._deliver = deliver
+        self._stopped = stopped
 
     @override
     async def prepare(self, request: web.BaseRequest) -> None:
-        if not self._drip_s:
-            await request.writer.write(self._payload)
+        write = request.writer.write
+        if self._deliver is None:
+            await write(self._payload)
             return
-        for byte in self._payload:
-            await request.writer.write(bytes((byte,)))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), self._drip_s)
-                return
+        reset = partial(_reset_connection, request)
+        await self._deliver(Delivery(self._payload, write, reset, self._stopped))
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:
         """Write nothing; `prepare` wrote everything."""
 
 
-class ResponseWriter:
-    """Renders responses; caches the `Date` header for a second."""
+def _reset_connection(request: web.BaseRequest) -> None:
+    transport = request.transport
+    if transport is None:
+        return
+    peer: socket.socket | None = transport.get_extra_info("socket")
+    if peer is not None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()
+
+
+class ResponseRenderer:
+    """Renders responses to bytes; caches the `Date` header for a second."""
 
     def __init__(self, sim: SimulatedAtlas) -> None:
         self._sim = sim
         self._second = -1
         self._date = ""
 
-    def write(
+    def render(
         self,
         handled: HandledResponse,
         request: IncomingRequest,
         elapsed_ms: int,
         *,
         keep_alive: bool,
-        cut: bool = False,
-    ) -> RawResponse:
-        """Render a response. If `cut`, only half of the body, or of the headers without a body."""
+    ) -> bytes:
+        """Return the bytes of a response."""
         response = handled.response
         if self._sim.gzip and response.body:
             response = _compressed(response, request)
-        if _CLOSE_HEADER in response.extra:
-            keep_alive = False
-        elif not keep_alive:
+        if not keep_alive and _CLOSE_HEADER not in response.extra:
             response = replace(response, extra=(*response.extra, _CLOSE_HEADER))
         template = header_template(response, handled.java_method, handled.retirement, handled.rate)
-        head = render_headers(
-            template, len(response.body), self._date_line(), handled.rate, elapsed_ms
-        )
-        if cut:
-            sent_bytes = len(head) + len(response.body) // 2 if response.body else len(head) // 2
-            return RawResponse(
-                response.status, (head + response.body)[:sent_bytes], keep_alive=False
-            )
-        return RawResponse(response.status, head + response.body, keep_alive=keep_alive)
+        length = len(response.body)
+        head = render_headers(template, length, self._date_line(), handled.rate, elapsed_ms)
+        return head + response.body
 
     def _date_line(self) -> str:
         now: datetime = self._sim.clock() + self._sim.date_offset
@@ -128,10 +133,6 @@ def _compressed(response: SimulatedResponse, request: IncomingRequest) -> Simula
     )
 
 
-# Faults.
-
-
-_NO_CONTENT: Final = 204
 # Makes the close a reset (RST): unsent data is dropped.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -141,76 +142,30 @@ async def apply_faults(
     execute: Callable[[], HandledResponse],
     context: FaultContext,
     faults: Sequence[Fault],
-    closing: asyncio.Event,
-) -> HandledResponse | None:
-    """Return the response under `faults`; None if the connection must be reset.
+) -> tuple[HandledResponse | None, Fault | None]:
+    """Return the response under `faults`, and the one that ends the request.
 
-    `execute` is called at most once, and not at all if an early fault has a response.
+    `execute` is called at most once, and not at all if an early fault ends the request.
     """
     for fault in faults:
         if fault.delay_s:
             await sim.sleep(fault.delay_s)
         if fault.before is not None:
             fault.before(context)
-    early = _first_fault(faults, late=False)
-    if early is not None:
-        return await _faulty_response(sim, early, closing)
-    handled = execute()
-    for fault in faults:
-        if fault.after is not None:
-            fault.after(context)
-    late = _first_fault(faults, late=True)
-    return (
-        _with_altered_body(handled, faults)
-        if late is None
-        else await _faulty_response(sim, late, closing)
-    )
-
-
-def abort_connection(request: web.BaseRequest) -> RawResponse:
-    """Reset the connection. The returned response is never sent."""
-    transport = request.transport
-    if transport is not None:
-        peer: socket.socket | None = transport.get_extra_info("socket")
-        if peer is not None:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        transport.abort()
-    return RawResponse(500, b"", keep_alive=False)
-
-
-def _first_fault(faults: Sequence[Fault], *, late: bool) -> Fault | None:
-    response_faults = (
-        each for each in faults if each.instead is not None or each.connection_fault is not None
-    )
-    return next((each for each in response_faults if each.late is late), None)
-
-
-async def _faulty_response(
-    sim: SimulatedAtlas, fault: Fault, closing: asyncio.Event
-) -> HandledResponse | None:
-    if fault.connection_fault == "hang":
-        await closing.wait()
-    if fault.instead is None:
-        return None
-    if fault.instead == "challenge":
-        return HandledResponse(unauthorized(sim.digest.challenge()))
-    return HandledResponse(fault.instead)
-
-
-def _with_altered_body(handled: HandledResponse, faults: Sequence[Fault]) -> HandledResponse:
-    response = handled.response
-    for fault in faults:
-        if fault.body is not None:
-            # A 204 cannot have a body; other DELETEs of Atlas return 200.
-            status = 200 if response.status == _NO_CONTENT else response.status
-            body = fault.body(response.body) if callable(fault.body) else fault.body
-            response = replace(response, body=body, status=status)
-        if fault.media is not None:
-            response = replace(response, media=fault.media)
-    return replace(handled, response=response)
-
-
-# The server.
+    handled = None
+    end = next((each for each in faults if each.ends and not each.late), None)
+    if end is None:
+        handled = execute()
+        for fault in faults:
+            if fault.after is not None:
+                fault.after(context)
+            if fault.alter is not None:
+                handled = replace(handled, response=fault.alter(handled.response))
+        end = next((each for each in faults if each.ends), None)
+    if end is not None and end.instead is not None:
+        instead = end.instead(sim) if callable(end.instead) else end.instead
+        handled = HandledResponse(instead)
+    return handled, end
 
 
 class RequestHandler:
@@ -220,11 +175,11 @@ class RequestHandler:
         base_url: The server's URL, set once it listens.
     """
 
-    def __init__(self, sim: SimulatedAtlas, closing: asyncio.Event) -> None:
+    def __init__(self, sim: SimulatedAtlas, stopped: asyncio.Event) -> None:
         self.base_url = ""
         self._sim = sim
-        self._closing = closing
-        self._response_writer = ResponseWriter(sim)
+        self._stopped = stopped
+        self._renderer = ResponseRenderer(sim)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request, with its faults, if any."""
@@ -243,24 +198,26 @@ class RequestHandler:
             method, target, path, query, request.headers, body, request.remote or ""
         )
         faults = sim.faults.faults_for(method, path)
+        execute = partial(handle, sim, incoming, route, self.base_url)
+        handled: HandledResponse | None
         if faults:
-            execute = partial(handle, sim, incoming, route, self.base_url)
-            handled = await apply_faults(sim, execute, context, faults, self._closing)
+            handled, end = await apply_faults(sim, execute, context, faults)
         else:
-            handled = handle(sim, incoming, route, self.base_url)
-        status = 0 if handled is None else handled.response.status
+            handled, end = execute(), None
+        deliver = end.deliver if end is not None else None
+        status = handled.response.status if handled is not None and deliver is None else 0
         sim.request_log.on_response(
             RequestRecord(method, target, status, started_s), context.item_id
         )
-        if handled is None:
-            return abort_connection(request)
-        elapsed_ms = int((sim.monotonic() - started_s) * 1000)
-        cut = bool(faults) and any(fault.cut for fault in faults)
-        response = self._response_writer.write(
-            handled, incoming, elapsed_ms, keep_alive=request.keep_alive, cut=cut
+        payload = b""
+        keep_alive = request.keep_alive and deliver is None
+        if handled is not None:
+            keep_alive &= _CLOSE_HEADER not in handled.response.extra
+            elapsed_ms = int((sim.monotonic() - started_s) * 1000)
+            payload = self._renderer.render(handled, incoming, elapsed_ms, keep_alive=keep_alive)
+        return RawResponse(
+            status or 500, payload, keep_alive=keep_alive, deliver=deliver, stopped=self._stopped
         )
-        response.drip(max((fault.drip_s for fault in faults), default=0.0), self._closing)
-        return response
 
 
 @asynccontextmanager
@@ -275,8 +232,8 @@ async def serve(
 
     Port 0 means any free port. With an `ssl_context` for servers, it serves HTTPS.
     """
-    closing = asyncio.Event()
-    handler = RequestHandler(sim, closing)
+    stopped = asyncio.Event()
+    handler = RequestHandler(sim, stopped)
     runner = web.ServerRunner(web.Server(handler.handle, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=ssl_context, backlog=1024)
@@ -286,5 +243,5 @@ async def serve(
         handler.base_url = f"{scheme}://{host}:{runner.addresses[0][1]}"
         yield handler.base_url
     finally:
-        closing.set()
+        stopped.set()
         await runner.cleanup()

@@ -1,9 +1,11 @@
-"""The simulated Atlas: its data, settings and accounts."""
+"""The simulated Atlas: its data, settings and accounts, and the requests it received."""
 
 import asyncio
 import time
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from invite_sweeper.simulator.auth import (
     Access,
@@ -13,24 +15,75 @@ from invite_sweeper.simulator.auth import (
     DigestServer,
     OAuthServer,
 )
-from invite_sweeper.simulator.data import (
-    DataWithUsers,
-    PagingQuirks,
-    RequestLog,
-    RequestRecord,
-    utc_now,
-)
+from invite_sweeper.simulator.calls import PagingQuirks
+from invite_sweeper.simulator.data import Data, RemovedUser, utc_now
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.responses import VersionResolver
 from invite_sweeper.simulator.throttling import (
     ENDPOINT_SETS,
     BucketLimit,
     InviteRateLimit,
     Throttling,
 )
+from invite_sweeper.simulator.versions import VersionResolver
+
+_MAX_REQUESTS: Final = 10_000
 
 
-class SimulatedAtlas(DataWithUsers):
+class RequestRecord(NamedTuple):
+    """One request and the status of its response.
+
+    Attributes:
+        path: Path and query as sent.
+        status: 0 if the connection was reset or no response was sent.
+        at_s: Monotonic time of its arrival.
+    """
+
+    method: str
+    path: str
+    status: int
+    at_s: float
+
+
+class RequestLog:
+    """Requests, newest last, and counters.
+
+    Attributes:
+        enabled: Whether requests are recorded; the counters always are.
+        requests: The last 10,000.
+        statuses: Number of responses by status; 0 for no response.
+        received: Number of requests by method.
+        deleted: Ids of deleted invitations and users, in order.
+        removed: The users among them, with their status.
+        confirmed: Ids for which a DELETE returned 204.
+        deletes_after_confirmation: Ids of DELETEs received after that; one entry each.
+    """
+
+    def __init__(self) -> None:
+        self.enabled = True
+        self.requests: deque[RequestRecord] = deque(maxlen=_MAX_REQUESTS)
+        self.statuses: Counter[int] = Counter()
+        self.received: Counter[str] = Counter()
+        self.deleted: list[str] = []
+        self.removed: list[RemovedUser] = []
+        self.confirmed: set[str] = set()
+        self.deletes_after_confirmation: list[str] = []
+
+    def on_request(self, method: str, item_id: str) -> None:
+        """Count a request on arrival."""
+        self.received[method] += 1
+        if method == "DELETE" and item_id in self.confirmed:
+            self.deletes_after_confirmation.append(item_id)
+
+    def on_response(self, record: RequestRecord, item_id: str) -> None:
+        """Record a request and its response."""
+        self.statuses[record.status] += 1
+        if record.method == "DELETE" and record.status == 204:  # noqa: PLR2004 - No Content
+            self.confirmed.add(item_id)
+        if self.enabled:
+            self.requests.append(record)
+
+
+class SimulatedAtlas(Data):
     """An Atlas in memory. `serve` puts it on a socket.
 
     Attributes:
@@ -49,6 +102,7 @@ class SimulatedAtlas(DataWithUsers):
         paging: Irregularities of the pages of `/groups`.
         user_paging: Irregularities of the pages of user lists.
         team_paging: Irregularities of the pages of team lists.
+        event_paging: Irregularities of the pages of events.
         faults: Scheduled faults.
         request_log: Received requests.
     """
@@ -77,6 +131,7 @@ class SimulatedAtlas(DataWithUsers):
         self.paging = PagingQuirks()
         self.user_paging = PagingQuirks()
         self.team_paging = PagingQuirks()
+        self.event_paging = PagingQuirks()
         self.faults = FaultPlan(seed)
         self.request_log = RequestLog()
         self._access_limits: dict[str, Access] = {}
@@ -159,6 +214,7 @@ class SimulatedAtlas(DataWithUsers):
         return self.throttling.spend(ENDPOINT_SETS[endpoint_set], scope_id, tokens)
 
     def _add(self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]) -> Account:
-        account = Account(kind, name, secret, org_ids or (next(iter(self.organizations)),))
+        org_ids = org_ids or (next(iter(self.organizations)),)
+        account = Account(kind, name, secret, org_ids, created_at=self.clock())
         self.accounts.add(account)
         return account

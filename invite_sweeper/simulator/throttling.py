@@ -10,25 +10,19 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from invite_sweeper.simulator.responses import BucketState, SimulatedResponse, api_error
 
-# Atlas's endpoint sets with the documented limits.
-# Source: rate limit documentation of 2026-04-10, in the fact sheet, section 4.
-
-
 Scope: TypeAlias = Literal["GROUP", "ORGANIZATION", "USER"]
-
-_GROUP: Final = "/api/atlas/v2/groups/{groupId}"
-_ORG: Final = "/api/atlas/v2/orgs/{orgId}"
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSet:
-    """Operations that share one bucket per scope.
+    """Endpoints that share one bucket per scope, with the documented limits.
+
+    Source: rate limit documentation of 2026-04-10, in the fact sheet, section 4.
 
     Attributes:
         id: Modelled on the one documented id; the others are assumed.
         capacity: Requests in a full bucket.
         refill: Requests added every `period_s`.
-        endpoints: Methods and path templates; only those that the simulated Atlas serves.
     """
 
     id: str
@@ -36,110 +30,42 @@ class EndpointSet:
     scope: Scope
     capacity: int
     refill: int
-    period_s: int
-    endpoints: tuple[tuple[str, str], ...]
+    period_s: int = 60
 
 
-PROJECT: Final = EndpointSet(
-    "projects_group",
-    "Projects",
-    "GROUP",
-    1200,
-    500,
-    60,
-    (
-        ("GET", _GROUP),
-        ("GET", f"{_GROUP}/invites"),
-        ("POST", f"{_GROUP}/invites"),
-        ("GET", f"{_GROUP}/invites/{{invitationId}}"),
-        ("DELETE", f"{_GROUP}/invites/{{invitationId}}"),
-    ),
-)
-PROJECTS: Final = EndpointSet(
-    "projects_user", "Projects", "USER", 1200, 500, 60, (("GET", "/api/atlas/v2/groups"),)
-)
+PROJECT: Final = EndpointSet("projects_group", "Projects", "GROUP", 1200, 500)
+PROJECTS: Final = EndpointSet("projects_user", "Projects", "USER", 1200, 500)
 ORGANIZATION: Final = EndpointSet(
-    "organizations_organization",
-    "Organizations",
-    "ORGANIZATION",
-    500,
-    250,
-    60,
-    (
-        ("GET", _ORG),
-        ("GET", f"{_ORG}/groups"),
-        ("GET", f"{_ORG}/invites"),
-        ("POST", f"{_ORG}/invites"),
-        ("GET", f"{_ORG}/invites/{{invitationId}}"),
-        ("DELETE", f"{_ORG}/invites/{{invitationId}}"),
-    ),
+    "organizations_organization", "Organizations", "ORGANIZATION", 500, 250
 )
-ORGANIZATIONS: Final = EndpointSet(
-    "organizations_user", "Organizations", "USER", 300, 100, 60, (("GET", "/api/atlas/v2/orgs"),)
-)
+ORGANIZATIONS: Final = EndpointSet("organizations_user", "Organizations", "USER", 300, 100)
 PROJECT_USERS: Final = EndpointSet(
-    "mongoDbCloudUsers_group",
-    "MongoDB Cloud Users",
-    "GROUP",
-    1200,
-    500,
-    60,
-    (
-        ("GET", f"{_GROUP}/users"),
-        ("POST", f"{_GROUP}/users"),
-        ("GET", f"{_GROUP}/users/{{userId}}"),
-        ("DELETE", f"{_GROUP}/users/{{userId}}"),
-    ),
+    "mongoDbCloudUsers_group", "MongoDB Cloud Users", "GROUP", 1200, 500
 )
 ORGANIZATION_USERS: Final = EndpointSet(
-    "mongoDbCloudUsers_organization",
-    "MongoDB Cloud Users",
-    "ORGANIZATION",
-    500,
-    250,
-    60,
-    (
-        ("GET", f"{_ORG}/users"),
-        ("POST", f"{_ORG}/users"),
-        ("GET", f"{_ORG}/users/{{userId}}"),
-        ("DELETE", f"{_ORG}/users/{{userId}}"),
-    ),
+    "mongoDbCloudUsers_organization", "MongoDB Cloud Users", "ORGANIZATION", 500, 250
 )
-PROJECT_TEAMS: Final = EndpointSet(
-    "teams_group", "Teams", "GROUP", 1200, 500, 60, (("GET", f"{_GROUP}/teams"),)
-)
+PROJECT_TEAMS: Final = EndpointSet("teams_group", "Teams", "GROUP", 1200, 500)
 RATE_LIMITS: Final = EndpointSet(
-    "rateLimitsInspection_user",
-    "Rate Limits Inspection",
-    "USER",
-    300,
-    100,
-    60,
-    (
-        ("GET", "/api/atlas/v2/rateLimits"),
-        ("GET", "/api/atlas/v2/rateLimits/{endpointSetId}"),
-    ),
+    "rateLimitsInspection_user", "Rate Limits Inspection", "USER", 300, 100
 )
-ROOT: Final = EndpointSet("root_user", "Root", "USER", 300, 100, 60, (("GET", "/api/atlas/v2"),))
+FEDERATION: Final = EndpointSet("federation_user", "Federation", "USER", 300, 100)
+ROOT: Final = EndpointSet("root_user", "Root", "USER", 300, 100)
 
-ENDPOINT_SETS: Final = {
-    each.id: each
-    for each in (
-        PROJECT,
-        PROJECTS,
-        ORGANIZATION,
-        ORGANIZATIONS,
-        PROJECT_USERS,
-        ORGANIZATION_USERS,
-        PROJECT_TEAMS,
-        RATE_LIMITS,
-        ROOT,
-    )
-}
+_ALL: Final = (
+    PROJECT,
+    PROJECTS,
+    ORGANIZATION,
+    ORGANIZATIONS,
+    PROJECT_USERS,
+    ORGANIZATION_USERS,
+    PROJECT_TEAMS,
+    RATE_LIMITS,
+    FEDERATION,
+    ROOT,
+)
+ENDPOINT_SETS: Final = {each.id: each for each in _ALL}
 """By id, in the order of `/rateLimits`."""
-
-
-# Token buckets, refilled periodically like Atlas's.
 
 
 class BucketLimit(NamedTuple):
@@ -186,9 +112,6 @@ class SimulatedBucket:
             gained = (refills - self._refills) * self.limit.refill
             self.tokens = min(self.limit.capacity, self.tokens + gained)
             self._refills = refills
-
-
-# The buckets and the 429.
 
 
 RetryAfter: TypeAlias = Literal["seconds", "missing", "zero", "huge", "date"]
@@ -293,9 +216,6 @@ class Throttling:
         set_override = self._overrides.get((endpoint_set.id, ""))
         documented = BucketLimit(endpoint_set.capacity, endpoint_set.refill, endpoint_set.period_s)
         return scope_override or set_override or (documented, None)
-
-
-# The limit on invitations.
 
 
 _MINUTE_S = 60

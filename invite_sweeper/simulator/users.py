@@ -1,9 +1,13 @@
-"""Operations on users: `/groups/{groupId}/users` and `/orgs/{orgId}/users`."""
+"""Endpoints of users: `/groups/{groupId}/users` and `/orgs/{orgId}/users`.
+
+Version 2023-01-01 silently ignores all users but active ones.
+Source: recordings of both lists; descriptions in the OpenAPI document.
+"""
 
 from collections.abc import Callable
-from typing import Final
 from urllib.parse import parse_qs
 
+from invite_sweeper.simulator.calls import Call, invalid_parameter, parse_page_query, render_page
 from invite_sweeper.simulator.data import (
     DEFAULT_STATUSES,
     Organization,
@@ -12,16 +16,13 @@ from invite_sweeper.simulator.data import (
     User,
     format_atlas_time,
 )
-from invite_sweeper.simulator.operations import Call, parse_page_query, render_page
 from invite_sweeper.simulator.responses import (
     Json,
-    Retirement,
     SimulatedResponse,
     api_error,
     to_json,
 )
-
-# Documents. Source: recordings of both lists; notes on the recordings, section 4.
+from invite_sweeper.simulator.versions import V2023, V2025_USERS
 
 
 def org_document(user: User) -> Json:
@@ -81,18 +82,6 @@ def _common(user: User) -> dict[str, Json]:
     }
 
 
-# Operations. Version 2023-01-01 silently ignores all users but active ones.
-# Source: descriptions in the OpenAPI document.
-
-
-OLD_VERSION: Final = "2023-01-01"
-NEW_VERSION: Final = "2025-02-19"
-RETIREMENTS: Final = {
-    OLD_VERSION: Retirement("Wed, 19 Feb 2025 00:00:00 GMT", "Thu, 1 Jul 2027 00:00:00 GMT")
-}
-"""Source: the OpenAPI document has the sunset of the old version; its headers are assumed."""
-
-
 def list_users(call: Call) -> SimulatedResponse:
     """Handle `GET …/users`: active and pending users, others only on request."""
     page_query = parse_page_query(call.query)
@@ -103,7 +92,7 @@ def list_users(call: Call) -> SimulatedResponse:
         return statuses
     name = (
         page_query.other_parameters.get("username", [""])[0].lower()
-        if call.version == NEW_VERSION
+        if call.version == V2025_USERS
         else ""
     )
     includes_org_users = page_query.other_parameters.get("includeOrgUsers", ["false"])[0] == "true"
@@ -135,9 +124,7 @@ def get_user(call: Call) -> SimulatedResponse:
 def delete_user(call: Call) -> SimulatedResponse:
     """Handle `DELETE …/users/{userId}`, which removes a user with any status."""
     user = _find(call)
-    if user is None or (
-        call.version == OLD_VERSION and user.status is not OrgMembershipStatus.ACTIVE
-    ):
+    if user is None or (call.version == V2023 and user.status is not OrgMembershipStatus.ACTIVE):
         return user_not_found(call)
     if is_project_call(call):
         del user.group_roles[call.scope_id]
@@ -183,7 +170,7 @@ def _has_org_wide_access(user: User) -> bool:
 
 
 def _document(call: Call) -> Callable[[User], Json]:
-    if call.version == OLD_VERSION:
+    if call.version == V2023:
         return legacy_document
     return group_document(call.scope_id) if is_project_call(call) else org_document
 
@@ -192,7 +179,7 @@ def _statuses(
     call: Call, query: dict[str, list[str]]
 ) -> frozenset[OrgMembershipStatus] | SimulatedResponse:
     """Return the requested statuses, or a 400. The old version ignores the parameters."""
-    if call.version == OLD_VERSION:
+    if call.version == V2023:
         return frozenset({OrgMembershipStatus.ACTIVE})
     many, one = query.get("orgMembershipStatuses", []), query.get("orgMembershipStatus", [])
     if many and one:
@@ -202,5 +189,4 @@ def _statuses(
             return frozenset(map(OrgMembershipStatus, many or one)) or DEFAULT_STATUSES
         except ValueError:
             name = "orgMembershipStatuses" if many else "orgMembershipStatus"
-    detail = f"An invalid value was specified for the query parameter {name}."
-    return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
+    return invalid_parameter(name)

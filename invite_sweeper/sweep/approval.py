@@ -7,7 +7,6 @@ a refusal can say what is wrong.
 import base64
 import binascii
 import errno
-import hashlib
 import os
 import tempfile
 from contextlib import suppress
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import open_regular
+from invite_sweeper.keys import fingerprint as key_fingerprint
 from invite_sweeper.keys import parse_public_key, read_private_key, read_public_key
 from invite_sweeper.sweep.saved_plan import SavedPlan
 
@@ -74,19 +74,10 @@ def sign(saved: SavedPlan, key: Path) -> Approval:
     )
 
 
-def key_fingerprint(key: Path) -> str:
-    """Return the fingerprint of a public ed25519 key, as `ssh-keygen -l` shows it.
-
-    Raises:
-        UsageError: The file is not a public ed25519 key.
-    """
-    return _fingerprint(read_public_key(key))
-
-
 def fingerprint(approval: Approval) -> str:
     """Return the fingerprint of the key that an approval names; "" if it is not a key."""
     public = parse_public_key(approval.public_key.encode())
-    return _fingerprint(public) if public is not None else ""
+    return key_fingerprint(public) if public is not None else ""
 
 
 class ApprovalCheck(NamedTuple):
@@ -123,7 +114,7 @@ def check_approval(saved: SavedPlan, path: Path, key: Path | None) -> ApprovalCh
         return ApprovalCheck(None, f"{path} is not the approval of a plan.")
     public = required or named
     if _is_signed(saved.digest, approval.signature, public):
-        return ApprovalCheck(_fingerprint(public), "")
+        return ApprovalCheck(key_fingerprint(public), "")
     return ApprovalCheck(None, _describe_refusal(saved, approval, named, public))
 
 
@@ -132,8 +123,8 @@ def _describe_refusal(
 ) -> str:
     if not _is_signed(approval.plan_sha256, approval.signature, named):
         return "The signature is not valid: its file was changed."
-    if _fingerprint(named) != _fingerprint(required):
-        return f"It was signed with another key: {_fingerprint(named)}."
+    if key_fingerprint(named) != key_fingerprint(required):
+        return f"It was signed with another key: {key_fingerprint(named)}."
     if approval.run_id == saved.context.run_id:
         return "The plan was changed after it was signed."
     return f"The signature is for another plan: that of run {approval.run_id}."
@@ -239,9 +230,3 @@ def _is_signed(digest: str, signature: str, key: Ed25519PublicKey) -> bool:
 
 def _openssh(key: Ed25519PublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-
-
-def _fingerprint(key: Ed25519PublicKey) -> str:
-    """Return the SHA-256 of the key in SSH's format, without padding, as OpenSSH shows it."""
-    digest = hashlib.sha256(base64.b64decode(_openssh(key).split()[1])).digest()
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")

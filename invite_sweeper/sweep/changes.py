@@ -82,10 +82,6 @@ def merge_changes(changes: Sequence[PlanChanges | None]) -> PlanChanges | None:
     return PlanChanges(tuple(runs), **sums)
 
 
-SWEEP_REFUSAL: Final = "A sweep would be refused: "
-"""How a dry run's warning about a policy begins that is not accepted."""
-
-
 @dataclass(frozen=True, slots=True)
 class PolicyDifference:
     """What a policy that is not accepted changes, on the invitations of this run.

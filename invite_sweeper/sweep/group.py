@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from invite_sweeper.audit import PlanSpan
+from invite_sweeper.endings import RunWarning, WarningCode
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.models import Population
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
@@ -39,12 +40,12 @@ class QuarantineResult(NamedTuple):
 
     Attributes:
         refusal: The error to end with after the other guards; None to go on.
-        warnings: Sentences for the operator.
+        warnings: What the operator should know.
         difference: What a policy that is not accepted changes; None for an accepted one.
     """
 
     refusal: GuardRefused | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
     difference: PolicyDifference | None = None
 
 
@@ -61,7 +62,7 @@ class GroupConfig:
     """
 
     confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
-    on_plans_accepted: Callable[[Sequence[RunPlan]], tuple[str, ...]] | None = None
+    on_plans_accepted: Callable[[Sequence[RunPlan]], tuple[RunWarning, ...]] | None = None
     quarantine: Callable[[], QuarantineResult] = QuarantineResult
 
 
@@ -131,7 +132,7 @@ class RunGroup:
         for run in self._runs:
             run.check_clock()
         quarantine = self._config.quarantine()
-        runs[0].warnings.warn(*quarantine.warnings)
+        runs[0].warnings.report(*quarantine.warnings)
         runs[0].counts.policy_change = quarantine.difference
         _check_populations(runs)
         plan_counts = merge_counts(run.plan.counts() for run in runs)
@@ -147,7 +148,7 @@ class RunGroup:
             raise quarantine.refusal
         if group.on_plans_accepted is not None:
             plans = [RunPlan(run.config.run_id, run.plan.spans, run.counts.changes) for run in runs]
-            runs[0].warnings.remark(*group.on_plans_accepted(plans))
+            runs[0].warnings.report(*group.on_plans_accepted(plans))
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:
         config = runs[0].config
@@ -169,7 +170,7 @@ class RunGroup:
             for each in first.unused_patterns
             if all(each in run.unused_patterns for run in others)
         )
-        first.warnings.remark(*unused)
+        first.warnings.remark(WarningCode.UNUSED_PATTERN, *unused)
         kept: Counter[str] = Counter()
         for run in runs:
             kept.update(run.plan.kept)

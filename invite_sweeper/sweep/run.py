@@ -12,7 +12,8 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, Reason, RunError
+from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     DeletionEstimate,
@@ -49,11 +50,7 @@ from invite_sweeper.sweep.run_counts import RunCounts, RunResult
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.summary import (
-    RETIRED_IN_SWEEP,
-    STOPPED_ITSELF,
     RunSummary,
-    RunWarning,
-    WarningLevel,
     removed_member_warning,
     retired_warning,
     still_there_warnings,
@@ -222,17 +219,18 @@ class RunWarnings:
         self._view = view
         self._unverified = 0
 
-    def warn(self, *messages: str) -> None:
+    def warn(self, code: WarningCode, *messages: str) -> None:
         """Report warnings."""
-        self._report(map(RunWarning, messages))
+        self.report(*(RunWarning(code, message) for message in messages))
 
-    def remark(self, *messages: str) -> None:
+    def remark(self, code: WarningCode, *messages: str) -> None:
         """Report remarks about the policy."""
-        self._report(RunWarning(message, WarningLevel.REMARK) for message in messages)
+        self.report(*(RunWarning(code, each, WarningLevel.REMARK) for each in messages))
 
     def unused_keep_entries(self, kept: Mapping[str, int]) -> None:
         """Warn about keep entries that matched no invitation."""
-        self._report(unused_keep_warnings(self._config.policy.keep, kept, self._config.now.date()))
+        today = self._config.now.date()
+        self.report(*unused_keep_warnings(self._config.policy.keep, kept, today))
 
     def retired_sources(
         self, retired: Iterable[SourceRetired], sunsets: Mapping[Source, date]
@@ -242,8 +240,8 @@ class RunWarnings:
         upcoming = {
             source: day for source, day in sunsets.items() if source not in retired_by_source
         }
-        self._report(map(retired_warning, retired_by_source.values()))
-        self._report(sunset_warnings(upcoming, self._config.now.date()))
+        self.report(*map(retired_warning, retired_by_source.values()))
+        self.report(*sunset_warnings(upcoming, self._config.now.date()))
 
     def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Show the outcome of one deletion; report a removed member immediately."""
@@ -266,29 +264,30 @@ class RunWarnings:
 
     def still_there(self, invitations: Sequence[Invitation]) -> None:
         """Report the deleted invitations that Atlas's lists still contain."""
-        self._report(still_there_warnings(invitations))
+        self.report(*still_there_warnings(invitations))
 
     def finish(self) -> None:
         """Report how many removed users could not be checked since the last call."""
         if self._unverified:
-            self._report([unverified_warning(self._unverified)])
+            self.report(unverified_warning(self._unverified))
         self._unverified = 0
 
     def _removed_member(self, invitation: Invitation) -> None:
-        path, run_id = str(self._log.path), self._config.run_id
-        self._report([removed_member_warning(invitation, path, run_id)])
+        self._counts.removed_members.append(invitation.username)
+        self.report(removed_member_warning(invitation, self._counts.advisor))
 
-    def _report(self, warnings: Iterable[RunWarning]) -> None:
-        for text, level in warnings:
+    def report(self, *warnings: RunWarning) -> None:
+        """Show warnings and record them."""
+        for each in warnings:
             if len(self._counts.warnings) < MAX_WARNINGS:
-                self._counts.warnings.append(text)
-            match level:
+                self._counts.warnings.append(each)
+            match each.level:
                 case WarningLevel.REMARK:
-                    self._view.remark(text)
-                case WarningLevel.WARNING:
-                    self._view.warning(text)
+                    self._view.remark(each.message)
                 case WarningLevel.URGENT:
-                    self._view.error(text)
+                    self._view.error(each.message)
+                case _:
+                    self._view.warning(each.message)
 
 
 _READERS_PER_SLOT = 2
@@ -377,7 +376,7 @@ class Run:
         config, warnings = self.config, self.warnings
         recovery = Recovery(self._atlas.reader, self._log, config.now, warnings.recovered)
         try:
-            warnings.warn(*await recovery.run(config.open_intents))
+            warnings.warn(WarningCode.RECOVERY, *await recovery.run(config.open_intents))
         finally:
             warnings.finish()
 
@@ -390,7 +389,8 @@ class Run:
             self._atlas.organization_names(), self._atlas.fetch_limits()
         )
         self.counts.organization_names = names
-        self.warnings.warn(*project_filter.absent_organizations())
+        absent = project_filter.absent_organizations()
+        self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
         self.unused_patterns = project_filter.unused_patterns()
         self.counts.visible_projects = scope.visible_projects()
         if self.config.on_scope is not None:
@@ -425,7 +425,7 @@ class Run:
             warnings = await list_invitations(
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
             )
-            self.warnings.warn(*warnings)
+            self.warnings.warn(WarningCode.TEAMS, *warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
 
@@ -522,12 +522,14 @@ class Run:
         if recorder.sources.retired:
             self.counts.stopped_by.append(Reason.RETIRED_SOURCE)
         for source, message in recorder.sources.retired.items():
-            self.warnings.warn(f"{RETIRED_IN_SWEEP} {source.value} during the sweep: {message}")
+            text = f"Atlas retired the list {source.value} during the sweep: {message}"
+            self.warnings.warn(WarningCode.RETIRED_SOURCE, text)
         if recorder.breaker_reason is None:
             return
         self.counts.stopped_by.append(Reason.CIRCUIT_BREAKER)
         if not opened_before:
-            self.warnings.warn(f"{STOPPED_ITSELF}: {recorder.breaker_reason}")
+            text = f"The sweep stopped itself: {recorder.breaker_reason}"
+            self.warnings.warn(WarningCode.CIRCUIT_BREAKER, text)
 
     async def _verify(self, verifier: DeletionVerifier) -> None:
         """Read the lists again from which invitations were deleted."""

@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.errors import AuditLogError, Reason, RunError
+from invite_sweeper.endings import Advisor, Reason, RunWarning
+from invite_sweeper.errors import AuditLogError, RunError
 from invite_sweeper.models import Outcome, Population
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
@@ -56,6 +57,7 @@ class RunCounts:
         still_there: Deletions whose invitation was still in its list after the sweep, likewise.
         recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
         visible_projects: By organization, before the policy selects some.
+        removed_members: The username of each active member that this run removed.
         removed: Invitations that are no longer pending after this run's deletions, by source.
         changes: The complete plan compared with the last one; None if there is none.
         policy_change: What a policy that is not accepted changes; None for an accepted one.
@@ -89,7 +91,7 @@ class RunCounts:
         self.outcomes_by_organization: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
         self.verified: Counter[str] = Counter()
         self.still_there: Counter[str] = Counter()
-        self.warnings: list[str] = []
+        self.warnings: list[RunWarning] = []
         self.sunset: date | None = None
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
@@ -98,6 +100,7 @@ class RunCounts:
         self.recovered: Counter[Outcome] = Counter()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
+        self.removed_members: list[str | None] = []
         self.population_sha256: str | None = None
         self.question_s = 0.0
         self.stopped_by: list[Reason] = []
@@ -121,6 +124,12 @@ class RunCounts:
         left = {source: n - self.removed[source] for source, n in counts}
         return asdict(replace(found, invitations=left))
 
+    @property
+    def advisor(self) -> Advisor:
+        """The facts of the run that advice is made of."""
+        members = tuple(sorted({each for each in self.removed_members if each is not None}))
+        return replace(self._start.advisor, removed=members)
+
     def summary(self) -> RunSummary:
         """Return the counts so far."""
         outcomes: dict[str, Any] = {each.value: self.outcomes[each] for each in Outcome}
@@ -138,6 +147,7 @@ class RunCounts:
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),
+            advisor=self.advisor,
             verified=self.verified.total(),
             still_there=self.still_there.total(),
             not_verified=self.outcomes[Outcome.DELETED]
@@ -154,6 +164,7 @@ class RunCounts:
     def _with_plan(self, summary: RunSummary, plan: PlanBuilder) -> RunSummary:
         return replace(
             summary,
+            plan_complete=self.estimate_s is not None and not plan.unreadable,
             projects_unreadable=plan.unreadable,
             projects_gone=len(plan.gone_ids),
             invitations_by_source=dict(sorted(plan.seen_by_source.items())),

@@ -4,27 +4,26 @@ The summary is the only set of these numbers. Standard output, the `run_finished
 metrics and the notifications are all rendered from it.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
-from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from invite_sweeper.audit import error_fields
-from invite_sweeper.errors import ErrorParts, ExitCode, Reason, RunError
+from invite_sweeper.endings import Advisor, ExitCode, Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.errors import ErrorParts, RunError
 from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference, merge_changes
 from invite_sweeper.text import organization_label, pluralize
 
 _NOT_IN_RUN_FINISHED = frozenset(
-    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint", "reasons"}
+    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint", "advice"}
 )
 """The other lines of the run have the first three; the others are known from the file, or
-follow from the counts and the error."""
-NOT_ON_STDOUT = ("shard", "finished_at")
+follow from the reasons."""
+NOT_ON_STDOUT = ("shard", "finished_at", "advisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +112,14 @@ class RunSummary:
         organizations: The organizations of the policy, in its order.
         reasons: Why the run did not do everything; empty if it did.
         error: What stopped the run, in three parts; None when it completed.
-        warnings: Sentences for the operator.
+        advice: What to do about reasons that are not an error, with exact commands.
+        plan_complete: Whether every list in scope was read.
+        warnings: What the operator should know.
         changes: What is new or gone since the last plan of the same policy; None without one.
         policy_change: What the policy changes that `quarantine` has not accepted; else None.
         shard: `I/N`; None where the run was not one of several. Not on stdout.
         finished_at: Aware UTC; None before the end. Not on stdout.
+        advisor: The facts that advice is made of. Not on stdout.
     """
 
     run_id: str
@@ -156,14 +158,17 @@ class RunSummary:
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     organizations: tuple[OrganizationSummary, ...] = ()
+    plan_complete: bool = False
     reasons: tuple[Reason, ...] = ()
     error: ErrorParts | None = None
-    warnings: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
     checkpoint: str | None = None
     changes: PlanChanges | None = None
     policy_change: PolicyDifference | None = None
     shard: str | None = None
     finished_at: datetime | None = None
+    advisor: Advisor = field(default_factory=Advisor)
 
     @property
     def organization_labels(self) -> Mapping[str, str]:
@@ -267,7 +272,7 @@ def group_exit_code(codes: Sequence[int]) -> ExitCode:
             return code
     if all(code.succeeded for code in ends):
         return ExitCode.STALE
-    if any(code.read_everything for code in ends):
+    if any(code.succeeded or code is ExitCode.PARTIAL for code in ends):
         return ExitCode.PARTIAL
     return next((code for code in _WORST_FIRST if code in ends), ExitCode.DEFECT)
 
@@ -300,6 +305,8 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
             (s.oldest_pending_days for s in summaries if s.oldest_pending_days is not None),
             default=None,
         ),
+        plan_complete=all(each.plan_complete for each in summaries),
+        advice=tuple(dict.fromkeys(each for s in summaries for each in s.advice)),
         warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
         changes=merge_changes([each.changes for each in summaries if each.read_completely]),
         policy_change=next((s.policy_change for s in summaries if s.policy_change), None),
@@ -325,6 +332,7 @@ def with_end(
     """
     if error is not None:
         code, failure = error.exit_code, error.to_json()
+        failure["hint"] = failure["hint"] or summary.advisor.hint(code, error.reasons)
         end: dict[str, Any] = {"exit_code": int(code), "reasons": error.reasons, "error": failure}
         organizations = tuple(replace(each, **end) for each in summary.organizations)
         return replace(summary, organizations=organizations, **end)
@@ -344,7 +352,13 @@ def with_end(
         )
         for each in summary.organizations
     )
-    return replace(summary, exit_code=int(code), reasons=all_reasons, organizations=organizations)
+    return replace(
+        summary,
+        exit_code=int(code),
+        reasons=all_reasons,
+        advice=summary.advisor.advise(all_reasons),
+        organizations=organizations,
+    )
 
 
 def _incomplete_reasons(
@@ -368,31 +382,6 @@ SUNSET_WARNING_DAYS: Final = 180
 """Runs warn this long before a list ends: time to change a policy and to watch the result."""
 SUNSET_URGENT_DAYS: Final = 30
 
-STOPPED_ITSELF: Final = "The sweep stopped itself"
-"""How the warning about a stop by the canary or the circuit breaker begins."""
-RETIRED_IN_SWEEP: Final = "Atlas retired the list"
-"""How the warning about a list begins whose deletions were skipped for it."""
-
-
-class WarningLevel(Enum):
-    """How important a warning is."""
-
-    REMARK = "remark"
-    """About the policy or the setup; the run did what it should, and will next time."""
-    WARNING = "warning"
-    URGENT = "urgent"
-
-
-class RunWarning(NamedTuple):
-    """One sentence for the operator.
-
-    Attributes:
-        level: With `-q`, remarks are not shown.
-    """
-
-    text: str
-    level: WarningLevel = WarningLevel.WARNING
-
 
 def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWarning, ...]:
     """Warn about each list that Atlas will stop serving, from 180 days before.
@@ -402,7 +391,11 @@ def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWar
         today: The day of the run.
     """
     return tuple(
-        RunWarning(_sunset_text(source, day, today), _sunset_level((day - today).days))
+        RunWarning(
+            WarningCode.SUNSET,
+            _sunset_text(source, day, today),
+            _sunset_level((day - today).days),
+        )
         for source, day in sorted(sunsets.items())
         if (day - today).days <= SUNSET_WARNING_DAYS
     )
@@ -414,19 +407,21 @@ def _sunset_level(days_left: int) -> WarningLevel:
 
 def retired_warning(retired: SourceRetired) -> RunWarning:
     """Warn that Atlas no longer serves a list, with the source that replaces it."""
-    return RunWarning(f"{retired.reason} {retired.source.replacement_hint}", WarningLevel.URGENT)
+    return RunWarning(
+        WarningCode.RETIRED_SOURCE,
+        f"{retired.reason} {retired.source.replacement_hint}",
+        WarningLevel.URGENT,
+    )
 
 
-def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) -> RunWarning:
+def removed_member_warning(invitation: Invitation, advisor: Advisor) -> RunWarning:
     """Warn that a user accepted during the DELETE, with the command that invites them again."""
     who = invitation.username or invitation.id
     where = invitation.project_name or invitation.org_id
-    command = ["invite-sweeper", "restore", audit_log, "--run", run_id]
-    if invitation.username is not None:
-        command += ["--username", invitation.username]
     return RunWarning(
+        WarningCode.REMOVED_MEMBER,
         f"{who} accepted while the deletion was in flight and was removed from {where} as an "
-        f"active member. To invite them again: {shlex.join(command)}",
+        f"active member. {advisor.restore(invitation.username)}",
         WarningLevel.URGENT,
     )
 
@@ -434,8 +429,9 @@ def removed_member_warning(invitation: Invitation, audit_log: str, run_id: str) 
 def unverified_warning(count: int) -> RunWarning:
     """Warn that the status of removed users could not be checked afterwards."""
     return RunWarning(
+        WarningCode.UNVERIFIED,
         f"{count} of the removed users could not be checked afterwards: they may have accepted "
-        "just before. The check requires the role Organization Member."
+        "just before. The check requires the role Organization Member.",
     )
 
 
@@ -454,6 +450,7 @@ def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning,
     count = pluralize(len(invitations), "invitation")
     return (
         RunWarning(
+            WarningCode.STILL_THERE,
             f"Atlas confirmed the deletion of {count} that its lists still contain: {named}{rest}. "
             "Run the command again later; if they stay, ask MongoDB support.",
             WarningLevel.URGENT,
@@ -472,6 +469,7 @@ def unused_keep_warnings(
     """
     return tuple(
         RunWarning(
+            WarningCode.UNUSED_KEEP,
             f"The keep entry {entry.name!r} matched no invitation: check its spelling.",
             WarningLevel.REMARK,
         )

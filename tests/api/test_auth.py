@@ -4,12 +4,13 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import faults
 import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, ExitCode
 from invite_sweeper.models import DeletionProgress, Outcome, Source
-from invite_sweeper.simulator import faults, serve
+from invite_sweeper.simulator import serve
 
 KINDS = ["service_account", "api_key", "token"]
 TOKEN_PATH, REVOKE_PATH = "/api/oauth/token", "/api/oauth/revoke"

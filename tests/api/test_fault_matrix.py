@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import aiohttp
+import faults
 import pytest
 from builders import object_id
 
@@ -19,7 +20,6 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
 )
-from invite_sweeper.simulator import faults
 
 DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
 INVITES = "/api/atlas/v2/groups/*/invites"

@@ -3,6 +3,7 @@
 import json
 import re
 
+import faults
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -12,7 +13,6 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import DeletionProgress, InviteStatus, ListUnreadable, Source
-from invite_sweeper.simulator import faults
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {

@@ -1,10 +1,10 @@
 """The four lists: read completely or reported as unreadable."""
 
+import faults
 import pytest
 
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
-from invite_sweeper.simulator import faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 

@@ -8,12 +8,13 @@ import traceback
 from datetime import timedelta
 
 import aiohttp
+import faults
 import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import DeletionProgress, Source
-from invite_sweeper.simulator import faults, serve
+from invite_sweeper.simulator import serve
 
 SECRET = "kitten-7f3a9c1e"
 TOKEN = "puppy-51b2d8e0"

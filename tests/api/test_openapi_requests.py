@@ -1,7 +1,7 @@
 """Every request of the client, validated against Atlas's OpenAPI document."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -9,7 +9,7 @@ import pytest
 from needs import DOCUMENT
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from invite_sweeper.atlas.endpoints import ENDPOINTS
+from invite_sweeper.atlas.endpoints import ENDPOINTS, GET_CONNECTED_ORG, build_request
 from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.models import DeletionProgress, Project, Source
 
@@ -17,31 +17,58 @@ ORG = "5efda682a3f2ed2e7dd6cde4"
 pytestmark = pytest.mark.needs("document")
 
 
+PAGING = {"envelope", "pretty", "itemsPerPage", "pageNum", "includeCount"}
+KINDS = {
+    "name": "eventType",
+    "schema": {"type": "array", "items": {"enum": ["INVITED_TO_ORG", "JOINED_ORG"]}},
+}
+SINCE = {"name": "minDate", "schema": {"type": "string", "format": "date-time"}}
+CLIENT = {
+    "name": "clientId",
+    "required": True,
+    "schema": {"type": "string", "pattern": r"^mdb_sa_id_[a-fA-F\d]{24}$"},
+}
+FEDERATION = {
+    "name": "federationSettingsId",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^([a-f0-9]{24})$"},
+}
+MISSING = {
+    "/groups/{groupId}/teams": ("2023-01-01", {"groupId"} | PAGING, ()),
+    "/orgs/{orgId}/events": ("2023-01-01", {"orgId"} | PAGING, (KINDS, SINCE)),
+    "/orgs/{orgId}/serviceAccounts/{clientId}": ("2024-08-05", {"orgId"}, (CLIENT,)),
+    "/orgs/{orgId}/federationSettings": ("2023-01-01", {"orgId"}, ()),
+    "/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}": (
+        "2023-01-01",
+        {"orgId"},
+        (FEDERATION,),
+    ),
+}
+"""Operations that the excerpt of the document lacks: version, shared and own parameters.
+
+Source: https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
+"""
+
+
 @pytest.fixture(scope="module")
 def document():
     document = msgspec.json.decode(DOCUMENT.read_bytes())
-    document["paths"][TEAMS] = {"get": list_group_teams(document)}
+    known = {
+        each["name"]: each
+        for path in ("/groups/{groupId}/users", "/orgs/{orgId}/users")
+        for each in resolved(document, document["paths"]["/api/atlas/v2" + path]["get"])[
+            "parameters"
+        ]
+    }
+    for path, (version, shared, own) in MISSING.items():
+        content = {f"application/vnd.atlas.{version}+json": {}}
+        document["paths"]["/api/atlas/v2" + path] = {
+            "get": {
+                "parameters": [*(known[name] for name in sorted(shared)), *own],
+                "responses": {"200": {"content": content}},
+            }
+        }
     return document
-
-
-TEAMS = "/api/atlas/v2/groups/{groupId}/teams"
-
-
-def list_group_teams(document):
-    """Return `listGroupTeams`, which the excerpt of the document lacks.
-
-    Its parameters are those of other paged lists of a project, without the filters of users.
-    Source: https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
-    """
-    users = document["paths"][TEAMS.replace("teams", "users")]["get"]
-    shared = [
-        each
-        for each in users["parameters"]
-        if resolved(document, each)["name"]
-        in {"groupId", "envelope", "pretty", "itemsPerPage", "pageNum", "includeCount"}
-    ]
-    content = {"application/vnd.atlas.2023-01-01+json": {}}
-    return {"parameters": shared, "responses": {"200": {"content": content}}}
 
 
 @pytest.fixture
@@ -51,7 +78,8 @@ def sent(monkeypatch):
     send = HttpSession.send
 
     async def record(self, method, path, headers, slot, form=None, connect_s=None):
-        seen.append((method, path, dict(headers), form))
+        if not path.startswith("/api/oauth/"):
+            seen.append((method, path, dict(headers), form))
         return await send(self, method, path, headers, slot, form, connect_s)
 
     monkeypatch.setattr(HttpSession, "send", record)
@@ -65,11 +93,16 @@ async def use_every_endpoint(sim, online):
     sim.invite(project_id, "ada@example.com", age=timedelta(days=20))
     for name in ("bob", "cyd", "dan"):
         sim.add_user(f"{name}@example.com", group_roles={project_id: ["GROUP_OWNER"]})
-    async with online() as atlas:
+    async with online(sim.add_service_account()) as atlas:
         assert await atlas.reader.projects() == (project,)
         assert list(await atlas.reader.organizations()) == [ORG]
         await atlas.reader.rate_limits()
         await atlas.reader.project_teams(project)
+        await atlas.reader.active_members(ORG)
+        await atlas.reader.invitation_events(ORG, datetime(2026, 10, 28, tzinfo=UTC))
+        await atlas.reader.secret_expiries(ORG)
+        await atlas.reader.allowed_domains(ORG)
+        await atlas._transport.send(build_request(GET_CONNECTED_ORG, ORG, ORG, scope_id=ORG))
         listed = {
             source: await atlas.reader.invitations(
                 organization if source.is_organization_level else project, source
@@ -165,7 +198,11 @@ async def test_every_endpoint_was_requested(sim, online, sent):
     await use_every_endpoint(sim, online)
 
     requested = {
-        (method, re.sub(r"[a-f0-9]{24}", "{}", path.partition("&pageNum=")[0]), headers["Accept"])
+        (
+            method,
+            re.sub(r"[a-f0-9]{24}", "{}", re.split("&minDate=|&pageNum=", path)[0]),
+            headers["Accept"],
+        )
         for method, path, headers, _ in sent
     }
     known = {

@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credent
 from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.atlas.urls import parse_base_url
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
-from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 READ = {Source.USERS: "*/groups/*/users/*", Source.ORG_USERS: "*/orgs/*/users/*"}

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from builders import object_id
 from virtual_time import run_skipping_idle_time
@@ -17,7 +18,7 @@ from invite_sweeper.models import (
     Project,
     Source,
 )
-from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, serve
 
 
 class NullLog:

@@ -1,9 +1,9 @@
 """The teams of a project: every page is read, and an incomplete list is unreadable."""
 
+import faults
 import pytest
 
 from invite_sweeper.models import ListUnreadable, Project
-from invite_sweeper.simulator import faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 TEAMS = "*/groups/*/teams"

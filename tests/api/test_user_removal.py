@@ -5,13 +5,14 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+import faults
 import pytest
 
 from invite_sweeper.atlas.rate_limiter import RequestSpacing
 from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.token_bucket import MAX_RETRY_DELAY_S
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
-from invite_sweeper.simulator import Access, faults
+from invite_sweeper.simulator import Access
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"

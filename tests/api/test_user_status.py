@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
 
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import Invitation, ListUnreadable, Source, UserStatus
-from invite_sweeper.simulator import faults
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"

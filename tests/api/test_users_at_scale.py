@@ -7,6 +7,7 @@ import asyncio
 import os
 from datetime import timedelta
 
+import faults
 import pytest
 from builders import policy
 from fakes import ListQueue
@@ -14,7 +15,6 @@ from fakes import ListQueue
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.models import Outcome, PlannedDeletion, Project, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.simulator import faults
 from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import CircuitBreaker
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.cli.audit import app as audit_commands
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.keys import read_public_key, read_signing_key
+from invite_sweeper.keys import fingerprint, read_public_key, read_signing_key
 
 
 def run(*arguments) -> tuple[int, str]:
@@ -130,10 +130,9 @@ async def test_verify_says_what_the_files_prove(log, tmp_path):
         f"Sound: 21 lines of 3 runs.\n{begins}{unproven}.\nLast hash {last_hash}\n",
     )
     key = ("--public-key", tmp_path / "key.pub")
-    assert (
-        f"{begins}the end is proven by the checkpoint of run run-3."
-        in run("verify", *files, *key)[1]
-    )
+    signed = run("verify", *files, *key)[1]
+    assert f"{begins}signed up to run run-3: runs removed after it would not be seen." in signed
+    assert f"Key {fingerprint(KEY.public_key())} signed 3 runs, from run-1 to run-3." in signed
     head = ("--expect-head", last_hash)
     assert f"{begins}the end is proven by the expected hash." in run("verify", *files, *head)[1]
     note = ("--checkpoint", tmp_path / "note")
@@ -161,7 +160,7 @@ async def test_verify_as_json_names_the_affected_runs(log, tmp_path):
     files = [path, tmp_path / "log.jsonl.1.gz", "--checkpoint", tmp_path / "note"]
     code, output = run("verify", *files, "--output", "json")
     report = msgspec.json.decode(output)
-    assert (code, report["sound"], report["damage"]) == (3, False, "removed")
+    assert (code, report["verdict"], report["damage"]) == (3, "damaged", "removed")
     assert report["affected_runs"] == ["run-2"]
     assert "the checkpoint of run run-3" in report["error"]["message"]
     assert [each["name"] for each in report["logs"]] == ["log.jsonl"]

@@ -56,6 +56,6 @@ def test_wheel_contains_the_pages_and_the_sample_policies():
     assert '"config" = "invite_sweeper/samples"' in text
 
 
-def test_page_about_deployment_names_every_reason_but_a_defect():
-    text = page(Topic.DEPLOYMENT)
-    assert [each for each in Reason if f"`{each}`" not in text] == [Reason.DEFECT]
+def test_every_reason_is_listed_with_its_exit_code():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", page(Topic.EXIT_CODES), re.MULTILINE)
+    assert rows == [(str(each), str(int(each.exit_code))) for each in Reason]

@@ -3,10 +3,11 @@
 import json
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
 
-from invite_sweeper.simulator import MISSING, faults
+from invite_sweeper.simulator import MISSING
 
 DAYS = timedelta(days=1)
 
@@ -152,6 +153,31 @@ def test_invitation_that_bounced_too_often_is_kept_for_that_reason(cli):
     (explained,) = ask(cli, "ada@example.com")["found"]
     assert (explained["by_policy"]["stale"], explained["decision"]["kept"]) == (True, "bounced")
     assert explained["decision"]["bounced"] == 1
+
+
+def other_policy(cli):
+    cli.keys["keep"] = []
+
+
+def used(cli):
+    assert cli.sweep("--plan", "plan.jsonl").code == 0
+
+
+def edited(cli):
+    plan = cli.folder / "plan.jsonl"
+    plan.write_bytes(plan.read_bytes().replace(b"ada@", b"adb@"))
+
+
+@pytest.mark.parametrize("change", [other_policy, used, edited])
+def test_plan_that_a_sweep_would_refuse_is_refused(cli, change):
+    cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    change(cli)
+    done = cli.run("explain", "*", "--policy", str(cli.write_policy()), "--plan", "plan.jsonl")
+    swept = cli.sweep("--plan", "plan.jsonl")
+    assert (done.code, swept.code) == (3, 3), done.err
+    (reason,) = [line for line in done.err.splitlines() if line.startswith("Error: ")]
+    assert reason in swept.err
 
 
 def test_saved_plan_that_does_not_list_it_keeps_it(cli):

@@ -22,6 +22,8 @@ def cli(tmp_path):
             project = found.sim.add_project(f"Of {org_id[:4]}", org_id)
             found.projects.append(project)
             found.sim.invite(project, "old@example.com", age=timedelta(days=20))
+        found.keys["sources"] = ["invites", "users"]
+        found.keys["rules"].append({"name": "p", "older_than": "21d", "statuses": ["PENDING"]})
         found.keys["organizations"] = [
             {"id": ORG_ID, "credentials": "ALPHA"},
             {"id": OTHER, "credentials": "BETA"},

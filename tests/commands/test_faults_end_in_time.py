@@ -16,11 +16,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import faults
 import pytest
 from forked import Fork
 from running import COMMAND, cli_in, wait_until
-
-from invite_sweeper.simulator import faults
 
 DEADLINE_S, GRACE_S, MARGIN_S = 2, 1, 5
 SLACK_S = 2

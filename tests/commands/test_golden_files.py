@@ -11,11 +11,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import faults
 import pytest
 from builders import object_id
 from running import CliRunner, cli_in
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 GOLDEN = Path(__file__).parent / "golden"

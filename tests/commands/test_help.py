@@ -212,7 +212,7 @@ def test_version_loads_nothing_that_only_a_run_needs():
         [sys.executable, "-c", loads], capture_output=True, timeout=60, check=True, text=True
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
-    heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "msgspec"}
+    heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "tenacity", "msgspec"}
     assert not loaded & (heavy | {"jinja2", "prometheus_client", "uvloop", "cryptography"})
 
 

@@ -9,7 +9,7 @@ from terminals import terminal_of
 
 from invite_sweeper.cli.init import Answers, render_policy
 from invite_sweeper.models import Source
-from invite_sweeper.policy import parse_policy
+from invite_sweeper.policy import parse_duration, parse_policy
 from invite_sweeper.simulator.seed import ORG_ID
 
 OTHER = "0123456789abcdef01234567"
@@ -135,7 +135,7 @@ def test_end_of_input_writes_no_file(cli):
 
 
 @pytest.mark.parametrize("day", ["2026-01-31", "2028-02-29", "2026-12-31"])
-@pytest.mark.parametrize("sources", [(Source.INVITES,), tuple(Source)], ids=["one", "all"])
+@pytest.mark.parametrize("sources", [(Source.USERS,), tuple(Source)], ids=["one", "all"])
 def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources):
     now = datetime.fromisoformat(day).replace(tzinfo=UTC)
     answers = Answers({ORG_ID: 'A # name: [with] "signs"'}, "14d", sources)
@@ -149,6 +149,41 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
         if not line.startswith("#   invite-sweeper")
     )
     assert parse_policy(commented.encode(), "policy.yaml").keep[0].name == "board"
+
+
+@pytest.mark.parametrize(
+    ("age", "later"),
+    [
+        ("14d", "21d"),
+        ("36h", "204h"),
+        ("25d", "29d"),
+        ("29d", "29d"),
+        ("40d", "40d"),
+        ("1h", "169h"),
+    ],
+)
+def test_pending_people_are_deleted_later_and_before_atlas_ends_their_invitations(
+    tmp_path, age, later
+):
+    answers = Answers({ORG_ID: ""}, age, tuple(Source))
+    text = render_policy(answers, tmp_path / "p.yaml", datetime(2026, 11, 27, tzinfo=UTC))
+    rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
+    assert rules["pending"].older_than == parse_duration(later)
+    assert rules["owners"].older_than == min(parse_duration(age), parse_duration("7d"))
+
+
+def test_policy_reads_all_four_lists_unless_an_option_names_them(cli):
+    assert cli.run("init", "first.yaml").code == 0
+    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
+    assert policy.sources == tuple(Source)
+
+
+def test_init_warns_about_30_days_and_lists_that_end_as_validate_does(cli):
+    options = ("--organization", ORG_ID, "--older-than", "30d", "--source", "invites")
+    done = cli.run("init", "first.yaml", *options)
+    assert done.code == 0
+    assert "Warning: Atlas has announced the end of each list that the policy reads" in done.err
+    assert "Warning: The rule `forgotten` may never match" in done.err
 
 
 def test_name_of_an_organization_cannot_add_lines_to_the_policy(cli):

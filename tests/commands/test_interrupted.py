@@ -4,10 +4,9 @@ import json
 import signal
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
-
-from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
 

@@ -5,10 +5,9 @@ import os
 import random
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
-
-from invite_sweeper.simulator import faults
 
 KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "10"))
 """Number of kills; the long soak is INVITE_SWEEPER_KILLS=200."""

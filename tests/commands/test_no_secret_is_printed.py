@@ -3,10 +3,11 @@
 import base64
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
 
-from invite_sweeper.simulator import SimulatedAtlas, faults
+from invite_sweeper.simulator import SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 
 tokens: list[str] = []

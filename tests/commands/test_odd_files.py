@@ -4,11 +4,11 @@ import json
 import os
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
 
 from invite_sweeper.audit.record import line_hash
-from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"
@@ -58,6 +58,40 @@ def test_secret_file_of_another_kind_is_wrong_usage(cli, make, text):
     make(cli.folder / "secret")
     changes = {"MONGODB_ATLAS_ACCESS_TOKEN": None, "MONGODB_ATLAS_ACCESS_TOKEN_FILE": "secret"}
     refused(cli, cli.sweep(**changes), "MONGODB_ATLAS_ACCESS_TOKEN_FILE", text)
+
+
+@pytest.mark.parametrize("command", ["sweep", "validate", "explain", "doctor"])
+def test_policy_that_is_a_pipe_is_wrong_usage_and_is_not_waited_for(cli, command):
+    fifo(cli.folder / "pipe")
+    words = {"validate": ("pipe",), "explain": ("x", "--policy", "pipe")}
+    done = cli.run(command, *words.get(command, ("--policy", "pipe")))
+    assert done.code == 2, done.err
+    assert "The policy pipe cannot be read: it is not a regular file." in done.out + done.err
+
+
+NOT_UTF8 = os.fsdecode(b"a\xff")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sweep", "--audit-log", NOT_UTF8),
+        ("sweep", "--out", NOT_UTF8),
+        ("doctor", "--policy", NOT_UTF8),
+        ("explain", NOT_UTF8),
+        ("restore", NOT_UTF8),
+        ("audit", "verify", NOT_UTF8),
+        (NOT_UTF8,),
+    ],
+)
+@pytest.mark.parametrize("output", [(), ("--output", "json")], ids=["text", "json"])
+def test_argument_that_is_not_utf8_is_wrong_usage(cli, words, output):
+    cli.write_policy()
+    done = cli.run(*words, *output)
+    assert (done.code, cli.sim.requests) == (2, ()), done.err
+    assert r"An argument is not valid UTF-8: a\xff." in done.err
+    assert "Traceback" not in done.err
+    assert bool(done.out) is bool(output)
 
 
 # --- outputs -------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ import gzip
 import json
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)

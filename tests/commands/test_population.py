@@ -11,10 +11,10 @@ import subprocess
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from running import COMMAND, cli_in, wait_until
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 OTHER = "0123456789abcdef01234567"

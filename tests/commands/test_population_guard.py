@@ -3,11 +3,10 @@
 import gzip
 from datetime import timedelta
 
+import faults
 import pytest
 from builders import OTHER_ORG, policy_bytes
 from running import cli_in
-
-from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
 USERS = "*/groups/*/users"

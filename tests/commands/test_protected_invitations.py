@@ -14,15 +14,15 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
+import faults
 import pytest
 from forked import Fork
 from protected_oracle import in_scope, must_stay
 from protected_world import FOCUSES, World
 from running import cli_in, end, wait_until
 
-from invite_sweeper.audit.tampering import Tampering
+from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.simulator import faults
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
 
@@ -333,7 +333,7 @@ def check_end(world: World) -> None:
         status = verify([path])
         # Without credentials, no run can resolve what a killed one left open.
         open_intents = world.ended and status.error and status.error.kind
-        assert status.error is None or open_intents is Tampering.WITHOUT_OUTCOME, status
+        assert status.error is None or open_intents is Damage.INCOMPLETE, status
 
 
 def check_no_intent_open(world: World) -> None:

@@ -40,7 +40,7 @@ def accept(cli, *arguments):
 
 
 def warnings(done):
-    return "\n".join(done.summary["warnings"])
+    return "\n".join(done.warnings)
 
 
 AGGRESSIVE = [{"name": "all", "older_than": "1d"}]
@@ -260,7 +260,7 @@ def test_changed_limits_are_shown(cli):
     done = cli.sweep()
     assert "changes limits.max_deletions from 7 to 9000" in warnings(done)
     assert "changes limits.over_limit from refuse to trim" in warnings(done)
-    assert len(done.summary["warnings"]) == 2
+    assert len(done.warnings) == 2
 
 
 def test_invitations_freed_by_a_higher_max_bounces_are_added(cli):

@@ -6,10 +6,11 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import faults
 import pytest
 from running import CliRunner, Done, cli_in
 
-from invite_sweeper.simulator import SimulatedAtlas, faults
+from invite_sweeper.simulator import SimulatedAtlas
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS, Size
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -95,7 +96,7 @@ def test_the_same_remarks_are_in_the_log_without_quiet_and_in_the_summary(sim, c
     done = cron.cli.plan()
     for remark in ("no-such-*", "The keep entry 'unused'"):
         assert remark in done.err
-        assert any(remark in each for each in done.summary["warnings"])
+        assert any(remark in each for each in done.warnings)
     assert "`past`" in done.err
 
 

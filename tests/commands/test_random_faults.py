@@ -7,11 +7,11 @@ the default number of attempts.
 import os
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
 
 from invite_sweeper.policy import Execution
-from invite_sweeper.simulator import faults
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 PROJECTS = 1000 if FULL else 50

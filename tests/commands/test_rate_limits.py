@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
-
-from invite_sweeper.simulator import faults
 
 DAYS = timedelta(days=1)
 

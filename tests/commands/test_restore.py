@@ -4,11 +4,11 @@ import json
 import signal
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
 from terminals import terminal_of
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -490,6 +490,34 @@ def test_restore_without_a_terminal_says_before_the_first_post_that_the_log_is_u
     assert "This log is not signed" in done.err
 
 
+# --- where to ----------------------------------------------------------------------------------
+
+
+def test_project_that_moved_to_another_organization_gets_no_invitation(cli):
+    moved, _ = swept(cli, projects=2)
+    other = "6" * 24
+    cli.sim.add_organization(other, "Elsewhere")
+    cli.sim.groups[moved].org_id = other
+    cli.account.org_ids = (ORG_ID, other)
+    result = restore(cli, code=4)
+    assert (result["failed"], result["restored"]) == (3, 3)
+    failed = [each for each in result["invitations"] if each["outcome"] == "failed"]
+    assert {each["reason"] for each in failed} == {
+        f"Project {moved} belongs to organization {other} now."
+    }
+
+
+def test_restore_with_other_credentials_names_those_of_the_run(cli):
+    swept(cli, projects=2)
+    actor = cli.lines("run_started")[-1]["actor"]
+    for project in cli.sim.groups:
+        cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{project}/*", times=9)
+    done = cli.run("restore", LOG, "--yes", "--output", "json")
+    assert (done.code, done.summary["failed"]) == (5, 0)
+    assert f"used those of {actor}" in done.summary["error"]["message"]
+    assert "--credentials NAME" in done.summary["error"]["hint"]
+
+
 # --- how many ----------------------------------------------------------------------------------
 
 
@@ -559,6 +587,23 @@ def test_user_whose_deletion_was_done_before_a_kill_is_listed_and_restored_on_re
     assert "ada@example.com" in invited(cli, project)
     again = restore(cli, *words)
     assert (again["uncertain"], again["uncertain_invitations"]) == (0, [])
+
+
+def test_killed_run_beside_one_with_certain_deletions_is_named_with_its_option(cli):
+    project, run_id = kill_a_sweep(cli, settle=False)
+    cli.sim.invite(project, "bo@example.com", age=20 * DAYS)
+    assert cli.sweep().code == 0
+    result = restore(cli)
+    assert (result["restored"], result["uncertain"]) == (1, 0)
+    named = f"Run {run_id} may have deleted 1 invitation"
+    option = f"--run {run_id} --include-recovered"
+    (warning,) = [each for each in result["warnings"] if each.startswith(named)]
+    assert option in warning
+    text = cli.run("restore", LOG, "--dry-run")
+    assert option in text.err
+
+    assert restore(cli, *option.split())["restored"] == 1
+    assert not any(each.startswith(named) for each in restore(cli)["warnings"])
 
 
 def test_user_whose_deletion_was_not_done_before_a_kill_is_not_listed(cli):

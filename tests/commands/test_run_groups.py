@@ -6,10 +6,10 @@ Each organization has its own credentials, so its own run.
 import signal
 from datetime import timedelta
 
+import faults
 import pytest
 from running import CliRunner, cli_in, wait_until
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 ORGS = (ORG_ID, "0123456789abcdef01234567", "89abcdef0123456789abcdef")
@@ -170,7 +170,7 @@ def test_canary_is_that_of_the_group(group):
     group.limit(canary=5, breaker_window=50)
     done = group.sweep()
     assert (done.code, done.summary["failed"], done.summary["skipped"]) == (4, 5, 3)
-    assert done.summary["warnings"] == [
+    assert done.warnings == [
         "The sweep stopped itself: 5 of the first 5 deletions (the canary) failed."
     ]
 
@@ -424,7 +424,7 @@ def test_quiet_failure_messages_name_the_organization(group):
 
 def test_pattern_that_matches_in_one_organization_is_not_reported(group):
     group.cli.keys["projects"] = {"include": ["alpha*", "beta*", "nothing*"]}
-    warnings = group.plan().summary["warnings"]
+    warnings = group.plan().warnings
     assert [each for each in warnings if "matched no" in each] == [
         "projects.include 'nothing*' matched no project."
     ]

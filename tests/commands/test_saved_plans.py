@@ -9,13 +9,13 @@ import shlex
 import stat
 from datetime import datetime, timedelta
 
+import faults
 import msgspec
 import pytest
 from running import cli_in
 
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.sweep.saved_plan import parse_plan
 
@@ -66,7 +66,7 @@ def test_planned_invitations_gone_or_accepted_since_are_skipped_and_reported(cli
     cli.sim.accept(project, ids[0])
     done = by_plan(cli)
     assert (done.code, sorted(cli.sim.deleted)) == (0, sorted(ids[1:]))
-    assert said_unseen(1) in done.summary["warnings"]
+    assert said_unseen(1) in done.warnings
 
 
 def said_unseen(count):
@@ -84,7 +84,7 @@ def test_planned_invitations_of_an_unreadable_project_are_not_reported_as_gone(c
     cli.sim.limit_access(project)
     done = by_plan(cli)
     assert (done.code, len(cli.sim.deleted)) == (4, 1)
-    assert said_unseen(len(ids)) in done.summary["warnings"]
+    assert said_unseen(len(ids)) in done.warnings
 
 
 def test_plan_of_another_policy_is_refused_if_the_policy_is_found_at_the_default_path(cli):

@@ -132,6 +132,6 @@ def test_invisible_organization_is_reported_beside_one_that_is_swept(cli):
     cli.keys["organizations"] = [ORG_ID, OTHER]
     done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 2)
-    (warning,) = done.summary["warnings"]
+    (warning,) = done.warnings
     assert warning.startswith(f"No project of organization {OTHER} is visible")
     assert warning in done.err

@@ -3,13 +3,13 @@
 import gzip
 import json
 import os
+from datetime import timedelta
 
 import pytest
 from running import cli_in
 
 from invite_sweeper.audit import checkpoint
-from invite_sweeper.keys import read_public_key
-from invite_sweeper.sweep.approval import key_fingerprint
+from invite_sweeper.keys import fingerprint, read_public_key
 
 KEY = "INVITE_SWEEPER_SIGNING_KEY"
 
@@ -99,6 +99,46 @@ def test_signing_key_that_is_not_a_regular_file_is_wrong_usage(cli, kind):
     assert "Traceback" not in done.err
 
 
+# Restore ----------------------------------------------------------------------------------------
+
+
+def deleted_by_a_signed_run(cli):
+    cli.sim.invite(cli.sim.add_project("Beta"), "ada@example.com", age=timedelta(days=20))
+    assert signed(cli).code == 0
+    return cli.log_path.read_bytes()
+
+
+def restored(cli, *arguments, **changes):
+    return cli.run("restore", LOG, "--yes", "--output", "json", *arguments, **changes)
+
+
+def test_restore_finds_the_variable_of_the_key_in_the_log_and_signs_its_end(cli):
+    deleted_by_a_signed_run(cli)
+    done = restored(cli, **{f"{KEY}_FILE": "key"})
+    assert (done.code, done.summary["restored"]) == (0, 1), done.err
+    assert cli.lines()[-1]["event"] == "checkpoint"
+    assert cli.lines("run_started")[-1]["signing_key_env"] == KEY
+    assert cli.run("audit", "verify", LOG, "--public-key", "key.pub").code == 0
+
+
+def test_restore_into_a_signed_log_without_its_key_is_2_before_the_first_line(cli):
+    before = deleted_by_a_signed_run(cli)
+    requests = len(cli.sim.requests)
+    done = restored(cli)
+    assert (done.code, len(cli.sim.requests)) == (2, requests)
+    assert f"The signing key is missing: {KEY} is not set." in done.err
+    assert cli.log_path.read_bytes() == before
+
+
+def test_dry_run_of_a_restore_writes_nothing_and_needs_no_key(cli):
+    before = deleted_by_a_signed_run(cli)
+    files = sorted(each.name for each in cli.log_path.parent.iterdir())
+    done = restored(cli, "--dry-run")
+    assert (done.code, done.summary["to_restore"]) == (0, 1)
+    assert cli.log_path.read_bytes() == before
+    assert sorted(each.name for each in cli.log_path.parent.iterdir()) == files
+
+
 # The report -------------------------------------------------------------------------------------
 
 LOG = "audit/invite-sweeper.jsonl"
@@ -130,8 +170,8 @@ def test_report_with_the_public_key_says_that_every_run_is_signed_with_it(cli):
     signed(cli)
     text = report(cli, "--public-key", "key.pub")
     assert "Audit log: sound." in text
-    fingerprint = key_fingerprint(cli.folder / "key.pub")
-    assert f"The end of every run is signed with the key {fingerprint}." in text
+    key = fingerprint(read_public_key(cli.folder / "key.pub"))
+    assert f"The end of every run is signed with the key {key}." in text
     assert "not verified" not in text
 
 

@@ -3,10 +3,11 @@
 import shlex
 from datetime import UTC, datetime, timedelta
 
+import faults
 import pytest
 from running import cli_in, wait_until
 
-from invite_sweeper.simulator import Access, faults
+from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.seed import ORG_ID
 
 ALL = ["invites", "users", "org_users", "org_invites"]
@@ -187,7 +188,7 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
     assert outcomes(cli, "outcome", "seen_before", "seen_after") == [
         ("accepted_during", "PENDING", "ACTIVE")
     ]
-    (sentence,) = [each for each in done.summary["warnings"] if "restore" in each]
+    (sentence,) = [each for each in done.warnings if "restore" in each]
     command = shlex.split(sentence.partition("To invite them again: ")[2])
     assert command == [
         "invite-sweeper",
@@ -417,7 +418,7 @@ def test_remaining_organization_invitation_is_reported_separately(cli):
     done = cli.sweep()
 
     assert (done.code, done.summary["deleted"]) == (0, 1)
-    (warning,) = done.summary["warnings"]
+    (warning,) = done.warnings
     assert warning == (
         "1 user keeps an organization invitation when the project invitation is deleted: "
         "ada@example.com."
@@ -449,6 +450,6 @@ def test_invitations_with_a_team_are_kept_with_a_warning_if_teams_are_unreadable
 
     assert done.code == 0, done.err
     assert outcomes(cli, "username", "outcome") == [("none@example.com", "deleted")]
-    (warning,) = [each for each in done.summary["warnings"] if "teams" in each]
+    (warning,) = [each for each in done.warnings if "teams" in each]
     assert warning.startswith("The teams of 1 project could not be read")
     assert "prod-1: " in warning

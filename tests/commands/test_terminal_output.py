@@ -6,11 +6,11 @@ import shlex
 import subprocess
 from datetime import timedelta
 
+import faults
 import pytest
 from running import COMMAND, cli_in
 from terminals import terminal_of
 
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)

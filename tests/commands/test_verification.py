@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
 from running import cli_in
-
-from invite_sweeper.simulator import faults
 
 OLD = timedelta(days=20)
 INVITED = {"statuses": ["PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"]}
@@ -51,7 +50,7 @@ def test_invitation_that_is_still_listed_is_exit_4_and_named(cli):
 
     assert done.code == 4, done.err
     assert counts(done.summary) == (4, 3, 1, 0)
-    (warning,) = done.summary["warnings"]
+    (warning,) = done.warnings
     assert "1 invitation that its lists still contain" in warning
     assert "0@example.com (Project 0)" in warning
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0

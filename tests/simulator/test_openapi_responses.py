@@ -7,13 +7,14 @@ below, and a test checks that it still exists.
 import asyncio
 import re
 
+import faults
 import msgspec
 import pytest
 from needs import DOCUMENT
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 from simulator.simulated import NOW, ORG, RATES, V2023, V2025, open_client
 
-from invite_sweeper.simulator import Access, SimulatedAtlas, faults
+from invite_sweeper.simulator import Access, SimulatedAtlas
 
 pytestmark = pytest.mark.needs("document")
 PREFIX = "/api/atlas/v2"

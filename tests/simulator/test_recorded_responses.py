@@ -5,12 +5,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import faults
 import msgspec
 import pytest
 from needs import RECORDINGS
 from simulator.simulated import open_client, organization
 
-from invite_sweeper.simulator import SimulatedAtlas, faults
+from invite_sweeper.simulator import SimulatedAtlas
 
 pytestmark = pytest.mark.needs("recordings")
 

@@ -5,11 +5,12 @@ import ssl
 from datetime import UTC, datetime
 
 import aiohttp
+import faults
 import pytest
 import trustme
 from simulator.simulated import V2023, open_client, organization
 
-from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, serve
 
 
 async def test_server_uses_tls_with_the_given_certificate():

@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
 from simulator.simulated import ORG, V2023, V2025, open_client, organization
-
-from invite_sweeper.simulator import faults
 
 STATUSES = ("ACTIVE", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 ALL = "&".join(f"orgMembershipStatuses={each}" for each in STATUSES)

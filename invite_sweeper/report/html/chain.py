@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from invite_sweeper.audit.tampering import Tampering
-from invite_sweeper.audit.verify import ChainStatus
+from invite_sweeper.audit.verify import ChainStatus, Verdict
 from invite_sweeper.text import plural_form, pluralize
 
 
@@ -43,7 +42,7 @@ def chain_result(found: ChainStatus, key: str = "") -> ChainResult:
             sound=False,
             message=f"{position}: {error.kind}. {error.message}",
             last_hash="",
-            unfinished=error.kind is Tampering.CUT_SHORT,
+            unfinished=found.verdict is Verdict.UNFINISHED,
             warnings=found.warnings,
         )
     lines, runs = pluralize(found.lines, "line"), pluralize(found.runs, "run")
@@ -60,10 +59,11 @@ def chain_result(found: ChainStatus, key: str = "") -> ChainResult:
 def _describe_signatures(found: ChainStatus, key: str) -> str:
     if key:
         return f"The end of every run is signed with the key {key}."
-    if not found.signed_runs:
+    signed_runs = sum(map(len, found.signed_runs.values()))
+    if not signed_runs:
         return "No run is signed: a log that was rewritten as a whole would not be detected."
-    signed = plural_form(found.signed_runs, "has a checkpoint", "have checkpoints")
+    signed = plural_form(signed_runs, "has a checkpoint", "have checkpoints")
     return (
-        f"{found.signed_runs:,} of {pluralize(found.runs, 'run')} {signed}. The signatures were"
+        f"{signed_runs:,} of {pluralize(found.runs, 'run')} {signed}. The signatures were"
         " not verified: report --public-key FILE verifies them."
     )

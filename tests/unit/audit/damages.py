@@ -2,59 +2,56 @@
 
 from random import Random
 
-from invite_sweeper.audit.tampering import Tampering
+from invite_sweeper.audit.damage import Damage
 
-E, R, I, C, O = (  # noqa: E741  short for the table below
-    Tampering.EDITED,
-    Tampering.REMOVED,
-    Tampering.INSERTED,
-    Tampering.CUT_SHORT,
-    Tampering.REORDERED,
-)
+MOVED = {Damage.INSERTED, Damage.REMOVED}
+"""A moved line is missing in one place and inserted in the other: the first one is reported."""
 
 
-def flip_a_bit(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
-    """Flip any bit, newlines included. A line without its newline is reported as cut short."""
+def flip_a_bit(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
+    """Flip any bit, newlines included."""
     data = bytearray(b"".join(lines))
     data[random.randrange(len(data))] ^= 1 << random.randrange(8)
-    return bytes(data), {E, C}
+    return bytes(data), {Damage.CHANGED}
 
 
-def remove_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def remove_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
     at = random.randrange(len(lines))
-    return b"".join(lines[:at] + lines[at + 1 :]), {C if at == len(lines) - 1 else R}
+    return b"".join(lines[:at] + lines[at + 1 :]), {
+        Damage.UNFINISHED if at == len(lines) - 1 else Damage.REMOVED
+    }
 
 
-def insert_a_copy(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def insert_a_copy(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
     at = random.randrange(len(lines) + 1)
-    return b"".join([*lines[:at], random.choice(lines), *lines[at:]]), {I}
+    return b"".join([*lines[:at], random.choice(lines), *lines[at:]]), {Damage.INSERTED}
 
 
-def insert_a_foreign_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def insert_a_foreign_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
     at = random.randrange(len(lines))
-    return b"".join([*lines[:at], b'{"event":"outcome"}\n', *lines[at:]]), {I}
+    return b"".join([*lines[:at], b'{"event":"outcome"}\n', *lines[at:]]), {Damage.INSERTED}
 
 
-def move_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def move_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
     at, to = random.sample(range(len(lines)), 2)
     rest = lines[:at] + lines[at + 1 :]
-    return b"".join([*rest[:to], lines[at], *rest[to:]]), {O}
+    return b"".join([*rest[:to], lines[at], *rest[to:]]), MOVED
 
 
-def swap_adjacent_lines(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def swap_adjacent_lines(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
     at = random.randrange(len(lines) - 1)
-    return b"".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]), {O}
+    return b"".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]), MOVED
 
 
-def shorten_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
+def shorten_a_line(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
     """Remove the end of a line but not its newline."""
     at = random.randrange(len(lines))
     kept = random.randrange(len(lines[at]) - 1)
-    return b"".join([*lines[:at], lines[at][:kept] + b"\n", *lines[at + 1 :]]), {C}
+    return b"".join([*lines[:at], lines[at][:kept] + b"\n", *lines[at + 1 :]]), {Damage.CHANGED}
 
 
-def cut_the_end_off(lines: list[bytes], random: Random) -> tuple[bytes, set[Tampering]]:
-    return b"".join(lines[: random.randrange(1, len(lines))]), {C}
+def cut_the_end_off(lines: list[bytes], random: Random) -> tuple[bytes, set[Damage]]:
+    return b"".join(lines[: random.randrange(1, len(lines))]), {Damage.UNFINISHED}
 
 
 DAMAGES = (

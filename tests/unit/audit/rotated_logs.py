@@ -16,6 +16,8 @@ from invite_sweeper.audit.record import add_checksum
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
+KEYS = {"ours": KEY.public_key()}
+OTHER_KEYS = {"other": OTHER_KEY.public_key()}
 
 
 async def write_signed_run(

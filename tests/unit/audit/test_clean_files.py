@@ -4,12 +4,11 @@ import os
 from random import Random
 
 import pytest
-from audit.rotated_logs import KEY, rotate, write_signed_run
+from audit.rotated_logs import KEYS, rotate, write_signed_run
 from builders import NOW
 
 from invite_sweeper.audit import LogPath
-from invite_sweeper.audit.evidence import Evidence
-from invite_sweeper.audit.verify import verify
+from invite_sweeper.audit.verify import Evidence, verify
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 CASES = 1000 if FULL else 40
@@ -100,7 +99,7 @@ async def test_no_clean_log_is_accused(tmp_path):
         for evidence in (
             Evidence(),
             Evidence(head=logs[0].last_hash),
-            Evidence(public_key=KEY.public_key(), note=logs[-1].note),
+            Evidence(public_keys=KEYS, note=logs[-1].note),
         ):
             result = verify(everything, evidence=evidence)
             assert result.error is None, (case, names, result.error)

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from audit.rotated_logs import KEY, kill, rotate, write_signed_run
+from audit.rotated_logs import KEY, KEYS, kill, rotate, write_signed_run
 from audit.written_logs import lines_of, opened, write_earlier_version, write_run
 from builders import NOW
 
 from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.checkpoint import parse
-from invite_sweeper.audit.evidence import Evidence
+from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import read_head
 from invite_sweeper.audit.record import line_hash
-from invite_sweeper.audit.tampering import Tampering, VerificationError
-from invite_sweeper.audit.verify import verify
+from invite_sweeper.audit.verify import Evidence, verify
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
@@ -301,7 +300,7 @@ def test_second_history_without_new_log_is_reported(path):
     rotated = moved.rename(path.with_name("log.jsonl.1"))
     assert verify([path, rotated]).error == VerificationError(
         LinePosition(path, 1),
-        Tampering.INSERTED,
+        Damage.INSERTED,
         f"A second history begins here: the first line does not continue {rotated}.",
         ("run-2",),
     )
@@ -402,7 +401,7 @@ def test_next_run_goes_on_after_a_kill_at_every_step_and_verify_accepts(path, ro
             rotate(path, compress=bool(step % 2))
         asyncio.run(write_signed_run(path, f"next-{step}"))
         files = LogPath(str(path)).files()
-        note = Evidence(public_key=KEY.public_key(), head=head_of(path).last_hash)
+        note = Evidence(public_keys=KEYS, head=head_of(path).last_hash)
         result = verify(files, evidence=note)
         assert result.error is None, (step, result.error)
         step += steps
@@ -416,7 +415,7 @@ async def test_checkpoint_that_a_kill_prevented_is_written_by_the_next_run(path)
     await kill(log)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"\n", data.index(b"run_finished")) + 1])
-    evidence = Evidence(public_key=KEY.public_key())
+    evidence = Evidence(public_keys=KEYS)
     assert (
         verify([path], evidence=evidence).error.message
         == "The end of run killed has no checkpoint."

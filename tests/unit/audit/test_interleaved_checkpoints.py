@@ -8,19 +8,18 @@ import json
 from hashlib import sha256
 
 import pytest
-from audit.rotated_logs import KEY, OTHER_KEY, rotate
+from audit.rotated_logs import KEY, KEYS, OTHER_KEY, OTHER_KEYS, rotate
 from audit.written_logs import answer, fields_of, lines_of, opened
 from builders import ORG, OTHER_ORG, invitation
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.checkpoint import parse, sign
-from invite_sweeper.audit.evidence import Evidence
+from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.record import add_checksum
-from invite_sweeper.audit.tampering import Tampering, VerificationError
-from invite_sweeper.audit.verify import verify
+from invite_sweeper.audit.verify import Evidence, verify
 
-SIGNED = Evidence(public_key=KEY.public_key())
+SIGNED = Evidence(public_keys=KEYS)
 
 
 class SignedRun:
@@ -105,8 +104,8 @@ async def one_log(tmp_path):
 async def test_shards_with_logs_of_their_own_are_accepted_together_and_alone(shards):
     for files in (shards, shards[:1], shards[1:]):
         status = verify(files, evidence=SIGNED)
-        assert (status.error, status.signed_runs) == (None, 2 * len(files))
-        assert all(log.is_end_proven for log in status.logs)
+        assert (status.error, len(status.signed_runs["ours"])) == (None, 2 * len(files))
+        assert all(log.end.startswith("signed up to run") for log in status.logs)
 
 
 async def test_checkpoint_of_each_shard_names_its_own_log_and_proves_no_other(shards):
@@ -130,7 +129,11 @@ async def test_checkpoints_swapped_between_two_shards_are_found(shards):
 
 async def test_runs_one_after_the_other_and_side_by_side_are_accepted_in_one_log(one_log):
     status = verify([one_log], evidence=SIGNED)
-    assert (status.error, status.signed_runs, status.runs) == (None, 3, 3)
+    assert (status.error, status.signed_runs, status.runs) == (
+        None,
+        {"ours": ["first", "a", "b"]},
+        3,
+    )
     assert [parse(note).run_id for note in notes_of(one_log)] == ["first", "a", "b"]
 
 
@@ -189,29 +192,28 @@ async def test_error_about_a_checkpoint_names_its_line_its_run_and_what_is_wrong
     rewrite(path, [notes[1], notes[1]])
     assert verify([path]).error == VerificationError(
         LinePosition(path, first),
-        Tampering.EDITED,
+        Damage.CHANGED,
         "The checkpoint is not the one of the line before.",
         ("first",),
     )
     rewrite(path, [notes[0], "not a note"])
     assert verify([path]).error == VerificationError(
-        LinePosition(path, second), Tampering.EDITED, "The line was changed.", ("second",)
+        LinePosition(path, second), Damage.CHANGED, "The line was changed.", ("second",)
     )
 
 
 async def test_checkpoint_that_another_key_signed_is_unsigned_for_the_public_key_alone(two_runs):
     path, (first, _) = two_runs
-    other = Evidence(public_key=OTHER_KEY.public_key())
+    other = Evidence(public_keys=OTHER_KEYS)
     assert verify([path], evidence=other).error == VerificationError(
         LinePosition(path, first),
-        Tampering.UNSIGNED,
+        Damage.UNSIGNED,
         "The checkpoint of run first is not signed with the public key.",
         ("first",),
     )
     without, signed = verify([path]), verify([path], evidence=SIGNED)
-    assert (without.error, without.signed_runs) == (signed.error, signed.signed_runs) == (None, 2)
-    assert [log.is_end_proven for log in without.logs] == [False]
-    assert [log.is_end_proven for log in signed.logs] == [True]
+    assert (without.error, without.signed_runs) == (None, {"": ["first", "second"]})
+    assert (signed.error, signed.signed_runs) == (None, {"ours": ["first", "second"]})
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,7 @@ async def test_checkpoint_of_another_line_run_or_length_is_found_without_a_key(t
     forged = parse(note)._replace(**change)
     rewrite(path, [first_note, sign(forged, OTHER_KEY)])
     error = verify([path]).error
-    assert (error.position.line, error.kind) == (second, Tampering.EDITED)
+    assert (error.position.line, error.kind) == (second, Damage.CHANGED)
 
 
 @pytest.mark.parametrize("note", [None, 5, ["a"], ""])
@@ -234,7 +236,7 @@ async def test_checkpoint_whose_note_is_not_text_is_found(two_runs, note):
     path, (first, _) = two_runs
     rewrite(path, [note, note])
     assert verify([path]).error == VerificationError(
-        LinePosition(path, first), Tampering.EDITED, "The line was changed.", ("first",)
+        LinePosition(path, first), Damage.CHANGED, "The line was changed.", ("first",)
     )
 
 
@@ -255,12 +257,12 @@ async def test_checkpoint_with_the_number_of_a_run_s_first_line_is_reported(rest
 
 
 async def test_error_about_a_checkpoint_that_begins_a_file_names_its_run(rest):
-    other = Evidence(public_key=OTHER_KEY.public_key())
+    other = Evidence(public_keys=OTHER_KEYS)
     error = verify([rest], evidence=other, continuation=True).error
-    assert (error.position.line, error.kind, error.runs) == (1, Tampering.UNSIGNED, ("first",))
+    assert (error.position.line, error.kind, error.runs) == (1, Damage.UNSIGNED, ("first",))
     rewrite(rest, notes_of(rest)[::-1])
     error = verify([rest]).error
-    assert (error.position.line, error.kind, error.runs) == (1, Tampering.EDITED, ("first",))
+    assert (error.position.line, error.kind, error.runs) == (1, Damage.CHANGED, ("first",))
 
 
 async def test_copy_of_a_checkpoint_after_it_is_reported_as_inserted(two_runs):
@@ -269,4 +271,4 @@ async def test_copy_of_a_checkpoint_after_it_is_reported_as_inserted(two_runs):
     for at in (first, second):
         path.write_bytes(b"".join([*lines[:at], lines[at - 1], *lines[at:]]))
         error = verify([path]).error
-        assert (error.position.line, error.kind) == (at + 1, Tampering.INSERTED)
+        assert (error.position.line, error.kind) == (at + 1, Damage.INSERTED)

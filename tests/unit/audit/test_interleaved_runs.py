@@ -9,7 +9,7 @@ from audit.written_logs import answer, fields_of, lines_of, write_events, write_
 from builders import ORG, invitation, object_id
 
 from invite_sweeper.audit import last_population, open_intents, read_runs
-from invite_sweeper.audit.tampering import Tampering
+from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.models import Population, Source
 
@@ -128,7 +128,7 @@ def test_runs_that_alternate_without_one_group_id_are_reported(path):
 def test_killed_group_is_reported_until_another_command_follows(path):
     write_group(path, lines_of_group()[:8])
     error = verify([path]).error
-    assert (error.kind, error.position.line) == (Tampering.CUT_SHORT, 8)
+    assert (error.kind, error.position.line) == (Damage.UNFINISHED, 8)
     write_run(path, "later")
     result = verify([path])
     assert result.error is None
@@ -146,7 +146,7 @@ def test_intent_of_one_run_is_not_resolved_by_an_outcome_of_the_other(path):
     ]
     write_group(path, lines)
     error = verify([path]).error
-    assert (error.kind, error.position.line) == (Tampering.WITHOUT_INTENT, 4)
+    assert (error.kind, error.position.line) == (Damage.INCOMPLETE, 4)
 
 
 def test_user_with_one_id_in_two_organizations_has_an_intent_in_each(path):
@@ -183,7 +183,7 @@ def test_edited_line_before_a_line_of_the_other_run_is_reported_at_its_place(pat
         edited = lines[at - 1].replace(b"person", b"Person")
         path.write_bytes(b"".join([*lines[: at - 1], edited, *lines[at:]]))
         error = verify([path]).error
-        assert (error.position.line, error.kind) == (at, Tampering.EDITED)
+        assert (error.position.line, error.kind) == (at, Damage.CHANGED)
 
 
 def test_next_run_recovers_intents_of_both_runs_of_a_killed_group(path):
@@ -198,7 +198,7 @@ def test_next_run_recovers_intents_of_both_runs_of_a_killed_group(path):
     write_events(path, "next", [("run_started", started(ORG, group="next")), *recovered])
     assert open_intents(path) == ()
     write_events(path, "last", [("run_started", started(ORG, group="last"))])
-    assert verify([path]).error.kind is Tampering.CUT_SHORT  # only run "last" has no end
+    assert verify([path]).error.kind is Damage.UNFINISHED  # only run "last" has no end
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)
@@ -216,5 +216,5 @@ def test_any_damage_to_an_interleaved_log_is_reported(damage, path):
         assert result.exit_code == 3, (damage.__name__, case)
         # Where the lines change from one run to the other, an edited line before and a missing
         # one look the same: the hash differs, and each run's numbers are complete.
-        ambiguous = {Tampering.EDITED, Tampering.REMOVED}
+        ambiguous = {Damage.CHANGED, Damage.REMOVED}
         assert result.error.kind in kinds | ambiguous, (case, result.error)

@@ -10,7 +10,7 @@ import pytest
 from needs import MOUNT
 
 from invite_sweeper.audit import LogPath, read_records
-from invite_sweeper.audit.tampering import Tampering
+from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.verify import verify
 
 KILLS = 100 if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else 10
@@ -78,7 +78,7 @@ def test_every_synced_line_is_in_the_log_after_a_kill_at_any_time(tmp_path):
         assert synced
         assert synced <= written
     error = verify([path]).error
-    assert error is None or error.kind == Tampering.CUT_SHORT
+    assert error is None or error.kind == Damage.UNFINISHED
     assert error is None or error.position.line == len(path.read_bytes().splitlines())
 
 
@@ -119,7 +119,7 @@ def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path,
     assert LogPath(str(log)).files() == (log,)
     assert not list(tmp_path.glob("*.torn*"))
     error = verify([log]).error
-    assert error.kind == Tampering.CUT_SHORT
+    assert error.kind == Damage.UNFINISHED
     assert "has no end" in error.message
 
 

@@ -9,8 +9,8 @@ from audit.written_logs import write_run
 
 from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.checkpoint import Checkpoint, is_checkpoint, key_name, parse, sign
+from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import in_order
-from invite_sweeper.audit.tampering import Tampering, VerificationError
 from invite_sweeper.audit.verify import verify
 
 
@@ -75,7 +75,7 @@ def test_names_that_contradict_the_order_of_the_chain_are_reported(
     assert error == (
         VerificationError(
             LinePosition(tmp_path / newer, 1),
-            Tampering.REORDERED,
+            Damage.INSERTED,
             f"The file continues {older}, but its name is that of an older file: "
             "files were renamed.",
             ("run-2",),

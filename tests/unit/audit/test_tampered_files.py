@@ -8,10 +8,9 @@ from hashlib import sha256
 from random import Random
 
 import pytest
-from audit.rotated_logs import KEY, recomputed, rotate, write_signed_run
+from audit.rotated_logs import KEYS, recomputed, rotate, write_signed_run
 
-from invite_sweeper.audit.evidence import Evidence
-from invite_sweeper.audit.verify import verify
+from invite_sweeper.audit.verify import Evidence, verify
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 CASES = 1000 if FULL else 120
@@ -167,7 +166,6 @@ def test_every_manipulation_is_found_with_evidence_and_all_but_those_of_the_ends
 ):
     clean, last_hash, note = original
     random = Random(manipulation.__name__)
-    public_key = KEY.public_key()
     for case in range(CASES // len(MANIPULATIONS)):
         files = [list(lines) for lines in clean]
         is_new_end = manipulation(files, random)
@@ -175,7 +173,7 @@ def test_every_manipulation_is_found_with_evidence_and_all_but_those_of_the_ends
             continue
         paths = write_files(tmp_path, files)
         random.shuffle(paths)
-        for evidence in (Evidence(head=last_hash), Evidence(public_key=public_key, note=note)):
+        for evidence in (Evidence(head=last_hash), Evidence(public_keys=KEYS, note=note)):
             assert verify(paths, evidence=evidence).exit_code == 3, (case, evidence)
         result = verify(paths)
         undetectable = is_new_end or changes_only_the_ends(files, clean)
@@ -184,7 +182,7 @@ def test_every_manipulation_is_found_with_evidence_and_all_but_those_of_the_ends
             check_what_is_said(result, files, clean)
         else:
             assert result.error.runs, (case, result.error)
-        key_only = verify(paths, evidence=Evidence(public_key=public_key))
+        key_only = verify(paths, evidence=Evidence(public_keys=KEYS))
         if key_only.error is None:
             check_cut_at_the_end_of_a_run(key_only, files, clean)
 
@@ -216,4 +214,5 @@ def check_cut_at_the_end_of_a_run(result, files, clean):
     assert changes_only_the_ends(files, clean)
     assert left[0] == clean[0][0]
     run_id = record_of(left[-1])["run_id"]
-    assert log.end == f"the end is proven by the checkpoint of run {run_id}"
+    assert log.end == f"signed up to run {run_id}: runs removed after it would not be seen"
+    assert not log.is_end_proven

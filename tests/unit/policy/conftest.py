@@ -1,12 +1,14 @@
 """Fixtures that parse short policies and return their errors."""
 
 from collections.abc import Callable
+from datetime import date
 
 import pytest
 
 from invite_sweeper.errors import InvalidPolicy
 from invite_sweeper.policy import Policy, parse_policy
 
+TODAY = date(2027, 3, 31)
 HEAD = 'version: 1\norganizations: ["5efda682a3f2ed2e7dd6cde4"]\n'
 RULES = "rules: [{name: a, older_than: 14d}]\n"
 
@@ -15,6 +17,16 @@ RULES = "rules: [{name: a, older_than: 14d}]\n"
 def policy_of() -> Callable[[str], Policy]:
     """Parse a policy: three required lines, then the text of the test."""
     return lambda text: parse_policy((HEAD + RULES + text).encode(), "p")
+
+
+@pytest.fixture
+def warnings_of(policy_of) -> Callable[[str], list[str]]:
+    """The warnings about such a policy, but those about its lists."""
+    return lambda text: [
+        each
+        for each in policy_of(text).warnings(TODAY)
+        if not each.startswith("Atlas has announced the end") and "names no status" not in each
+    ]
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """Shipped policies are valid, safe, and contain only the placeholder id."""
 
 import re
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 from builders import ORG
 
+from invite_sweeper.models import INVITED_STATUSES, Source
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE
 
@@ -74,6 +75,29 @@ def test_shipped_policy_warns_of_nothing_but_the_organization_to_replace(name):
     assert replaced.warnings(date(2026, 11, 25)) == ()
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_policy_reads_the_lists_that_stay_with_rules_that_fit_each(name):
+    policy = parse_policy(SHIPPED[name].encode(), name)
+    assert {"users", "org_users"} <= set(policy.sources)
+    ages = {status: [] for status in INVITED_STATUSES}
+    for rule in policy.rules:
+        for status in rule.statuses or ():
+            ages[status].append(rule.older_than)
+    assert all(ages.values())
+    assert max(ages["PENDING"]) > max(ages["INVITATION_EXPIRED"])
+    assert max(ages["PENDING"]) < timedelta(days=30)
+
+
+def test_shipped_policy_reads_all_four_lists_and_says_what_deleting_a_person_means(shipped):
+    text = shipped.read_text("utf-8")
+    policy = parse_policy(text.encode(), "p")
+    assert set(policy.sources) == set(Source)
+    owners = [rule.older_than for rule in policy.rules if "GROUP_OWNER" in (rule.roles or ())]
+    assert min(owners) < max(rule.older_than for rule in policy.rules if rule.statuses is None)
+    comments = " ".join(text.replace("#", " ").split())
+    assert "Deleting one removes the person from the project or the organization" in comments
+
+
 def test_shipped_policy_has_the_placeholder_id_and_says_replace(shipped):
     text = shipped.read_text("utf-8")
     assert parse_policy(text.encode(), "p").organization_ids == frozenset({PLACEHOLDER})
@@ -107,6 +131,6 @@ def test_commented_examples_of_the_default_policy_are_valid():
     head, key, body = text.partition("version: 1\n")
     opened = re.sub(r"^( *)# (?=(?:- name|  |tags|keep:))", r"\1", body, flags=re.MULTILINE)
     policy = parse_policy(f"{head}{key}{opened}".encode(), "policy.yaml")
-    assert [rule.name for rule in policy.rules] == ["forgotten", "outsiders"]
+    assert [rule.name for rule in policy.rules][-2:] == ["pending", "outsiders"]
     assert [entry.name for entry in policy.keep] == ["board"]
     assert policy.projects.tags == (("env", "sandbox"),)

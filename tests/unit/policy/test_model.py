@@ -93,19 +93,65 @@ def test_policy_is_dumped_without_a_serializer_warning(policy_of):
     assert dumped["sources"] == ["invites"]
 
 
-def test_plain_policy_has_no_warnings(policy_of):
-    assert policy_of("keep: [{name: b, roles: [GROUP_OWNER]}]\n").warnings(TODAY) == ()
+PENDING = "{name: p, older_than: 21d, statuses: [PENDING]}"
+
+
+def test_plain_policy_has_no_warnings():
+    text = f"version: 1\norganizations: [{'a' * 24}]\nsources: [invites, users]\n"
+    text += f"rules: [{{name: a, older_than: 14d}}, {PENDING}]\n"
+    keep = "keep: [{name: b, roles: [GROUP_OWNER]}]\n"
+    assert parse_policy((text + keep).encode(), "p").warnings(TODAY) == ()
+
+
+@pytest.mark.parametrize(
+    ("sources", "named"),
+    [
+        (None, "invites"),
+        ("invites", "invites"),
+        ("org_invites", "org_invites"),
+        ("invites, org_invites", "invites and org_invites"),
+        ("invites, users", None),
+        ("org_users", None),
+    ],
+)
+def test_policy_that_reads_only_lists_with_an_announced_end_is_a_warning(sources, named, policy_of):
+    policy = policy_of(f"sources: [{sources}]\n" if sources else "")
+    found = [each for each in policy.warnings(TODAY) if "the end of each list" in each]
+    if named is None:
+        assert found == []
+        return
+    (warning,) = found
+    assert f"each list that the policy reads ({named})" in warning
+    assert warning.endswith("Under sources, add users and org_users: invite-sweeper help sources.")
+
+
+def test_rule_without_a_status_is_no_warning_where_another_rule_names_pending(policy_of):
+    rules = (Rule(name="a", older_than=timedelta(days=1)),)
+    policy = with_rules(policy_of(""), *rules, sources=(Source.INVITES, Source.USERS))
+    assert "names no status" in policy.warnings(TODAY)[0]
+    pending = Rule(name="p", older_than=timedelta(days=1), statuses=("PENDING",))
+    assert with_rules(policy, *rules, pending, sources=policy.sources).warnings(TODAY) == ()
+
+
+def test_rule_with_a_status_never_matches_in_lists_without_one(policy_of):
+    pending = Rule(name="p", older_than=timedelta(days=1), statuses=("PENDING",))
+    sources = (Source.INVITES, Source.ORG_INVITES)
+    _, warning = with_rules(policy_of(""), pending, sources=sources).warnings(TODAY)
+    assert warning == (
+        "The rule `p` never matches: invitations in invites and org_invites have no status. "
+        "Read users or org_users too, or remove statuses."
+    )
 
 
 @pytest.mark.parametrize(
     ("until", "applies"), [("2027-03-30", False), ("2027-03-31", True), ("2027-04-01", True)]
 )
-def test_keep_entry_applies_on_its_last_day_and_not_after(until, applies, policy_of):
-    policy = policy_of(f"keep: [{{name: board, roles: [GROUP_OWNER], until: {until}}}]\n")
-    (entry,) = policy.keep
+def test_keep_entry_applies_on_its_last_day_and_not_after(until, applies, policy_of, warnings_of):
+    text = f"keep: [{{name: board, roles: [GROUP_OWNER], until: {until}}}]\n"
+    (entry,) = policy_of(text).keep
     assert entry.is_active(TODAY) is applies
-    assert policy.warnings(TODAY) == (
-        () if applies else (f"The keep entry `board` ended on {until} and no longer applies.",)
+    assert warnings_of(text) == (
+        [] if applies else [f"The keep entry `board` ended on {until} and no longer applies."]
     )
 
 
@@ -119,25 +165,41 @@ def with_rules(policy: Policy, *rules: Rule, sources=(Source.INVITES,)) -> Polic
 
 def test_older_than_30_days_may_never_match_in_the_invites_list(policy_of):
     rules = (
-        Rule(name="just", older_than=timedelta(days=30), statuses=("PENDING",)),
-        Rule(
-            name="less", older_than=timedelta(days=30) - timedelta(seconds=1), statuses=("PENDING",)
-        ),
-        Rule(name="other", expired=True, statuses=("PENDING",)),
+        Rule(name="just", older_than=timedelta(days=30)),
+        Rule(name="less", older_than=timedelta(days=30) - timedelta(seconds=1)),
+        Rule(name="other", expired=True),
     )
-    (warning,) = with_rules(policy_of(""), *rules).warnings(TODAY)
-    assert warning.startswith("The rule `just` may never match: invitations in the `invites` list")
-    assert with_rules(policy_of(""), *rules, sources=(Source.USERS,)).warnings(TODAY) == ()
+    _, warning = with_rules(policy_of(""), *rules).warnings(TODAY)
+    assert warning == (
+        "The rule `just` may never match: invitations in `invites` expire after 30 days."
+    )
 
 
-def test_contradictory_conditions_are_a_warning(policy_of):
+@pytest.mark.parametrize(
+    ("age", "statuses", "warns"),
+    [
+        (30, ("PENDING",), True),
+        (29, ("PENDING",), False),
+        (30, ("PENDING", "INVITATION_EXPIRED"), False),
+        (30, ("INVITATION_REJECTED",), False),
+    ],
+)
+def test_30_days_may_never_match_people_who_are_pending(age, statuses, warns, policy_of):
+    rule = Rule(name="p", older_than=timedelta(days=age), statuses=statuses)
+    sources = (Source.INVITES, Source.USERS)
+    found = with_rules(policy_of(""), rule, sources=sources).warnings(TODAY)
+    expected = "The rule `p` may never match: people who are PENDING expire after 30 days."
+    assert (found == (expected,)) is warns
+
+
+def test_contradictory_conditions_are_a_warning(policy_of, warnings_of):
     span = timedelta(days=1)
     rules = (
         Rule(name="never", expired=True, expires_within=span),
         Rule(name="fine", expired=False, expires_within=span),
         Rule(name="good", expires_within=span),
     )
-    (warning,) = with_rules(policy_of(""), *rules).warnings(TODAY)
+    _, warning = with_rules(policy_of(""), *rules).warnings(TODAY)
     assert warning.startswith("`never` never matches: ")
-    (warning,) = policy_of("keep: [{name: k, expired: yes, expires_within: 1d}]\n").warnings(TODAY)
+    (warning,) = warnings_of("keep: [{name: k, expired: yes, expires_within: 1d}]\n")
     assert warning.startswith("`k` never matches: ")

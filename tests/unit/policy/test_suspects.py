@@ -194,6 +194,7 @@ def test_role_that_atlas_does_not_document_is_suspicious_with_a_similar_one(role
 POLICY = """\
 version: 1
 organizations: ["5efda682a3f2ed2e7dd6cde4", {id: "000000000000000000000000"}]
+sources: [invites]
 projects:
   include: ["*"]
   exclude: ["prod-.*"]
@@ -214,15 +215,16 @@ def test_each_warning_has_the_position_of_its_entry_in_the_order_of_the_file():
     assert policy is not None
     assert [(each.line, each.column, each.where) for each in found] == [
         (2, 45, "organizations[1]"),
-        (5, 13, "projects.exclude[0]"),
-        (8, 17, "rules[0].older_than"),
-        (9, 28, "rules[0].usernames[1]"),
-        (10, 16, "rules[0].inviters[0]"),
-        (11, 26, "rules[0].roles[1]"),
-        (12, 46, "rules[1].expires_within"),
-        (12, 61, "rules[1].projects[0]"),
-        (14, 23, "keep[0].roles[0]"),
-        (14, 37, "keep[0].until"),
+        (3, 10, "sources"),
+        (6, 13, "projects.exclude[0]"),
+        (9, 17, "rules[0].older_than"),
+        (10, 28, "rules[0].usernames[1]"),
+        (11, 16, "rules[0].inviters[0]"),
+        (12, 26, "rules[0].roles[1]"),
+        (13, 46, "rules[1].expires_within"),
+        (13, 61, "rules[1].projects[0]"),
+        (15, 23, "keep[0].roles[0]"),
+        (15, 37, "keep[0].until"),
     ]
     assert {each.severity for each in found} == {Severity.WARNING}
     assert sorted(map(str, policy.suspicious_entries(TODAY))) == sorted(policy.warnings(TODAY))

@@ -183,7 +183,7 @@ STATUSES = {
     3: {"Refused"},
     4: {"Partly done", "Stopped itself"},
     5: {"Failed"},
-    8: {"Stopped"},
+    8: {"Stopped early"},
 }
 
 

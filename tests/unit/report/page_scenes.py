@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import faults
 from report.logbook import Logbook, invitation
 from report.recording import Played, play
 from running import CliRunner, cli_in, wait_until
 
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.report.html import Report, chain_result, read_report
-from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 ACME, BETA = ORG_ID, "0123456789abcdef01234567"

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from invite_sweeper.errors import REFUSAL_REASONS, Reason
+from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from invite_sweeper.errors import REFUSAL_REASONS, ExitCode, GuardRefused, Reason
+from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.webhooks import (
     MAX_USERS,
@@ -39,6 +40,7 @@ QUIET = RunSummary(
     kept=1234,
     kept_by_reason={"keep:board": 1234},
     audit_log="audit/log.jsonl",
+    advisor=Advisor("audit/log.jsonl", "run-1"),
     audit_last_hash="c0ffee",
     organizations=(ACME,),
 )
@@ -127,7 +129,7 @@ async def test_slack_message_has_result_what_to_do_counts_and_evidence():
         f"*invite-sweeper: sweep partly done: 1 failed · Acme ({ORG})*",
         (
             "What to do: The next sweep tries the failed deletions again. To list them: "
-            "invite-sweeper audit show audit/log.jsonl --outcome failed"
+            "invite-sweeper audit show audit/log.jsonl --run run-1 --outcome failed"
         ),
         "1,234 seen, 1 stale, 1,234 kept",
         "Run run-1, exit code 4, 0.00 s",
@@ -217,7 +219,8 @@ def test_every_reason_without_an_error_has_a_hint():
     counts = dict.fromkeys(("projects_unreadable", "failed", "unknown", "still_there"), 1)
     partly = with_end(replace(QUIET, accepted_during=1, **counts), None, stopped_by=stopped)
     assert partly.exit_code == ExitCode.PARTIAL
-    assert len(hints(partly)) == len(partly.reasons) == 7
+    assert len(partly.reasons) == 7
+    assert len(hints(partly)) == 6  # the failed deletions: first find out why they failed
 
 
 def test_reasons_of_refusals_are_lower_case_words():

@@ -521,22 +521,37 @@ def test_lists_are_truncated_and_state_their_length(book):
     assert (len(found.comparison.new.rows), found.comparison.new.more) == (100, 500)
 
 
+def coded(code, message, level="warning"):
+    return {"code": code, "message": message, "level": level}
+
+
+def messages_of(found):
+    return [each.message for each in found.warnings]
+
+
+def test_warning_about_a_project_named_like_one_needs_attention(book):
+    book.start("run-1")
+    message = "The teams of matched no project. could not be read."
+    book.finish(warnings=[coded("teams", message)])
+    assert messages_of(model(book)) == [message]
+
+
 def test_warnings_of_the_run_need_attention(book):
     book.start("run-1")
     book.finish(warnings=["The keep entry board has ended."])
-    assert model(book).warnings == ("The keep entry board has ended.",)
+    assert messages_of(model(book)) == ["The keep entry board has ended."]
 
 
 @pytest.mark.parametrize(
-    "warning",
+    ("code", "warning"),
     [
-        "projects.include 'dev-*' matched no project.",
-        "The keep entry 'board' matched no invitation: check its spelling.",
+        ("unused_pattern", "projects.include 'dev-*' matched no project."),
+        ("unused_keep", "The keep entry 'board' matched no invitation: check its spelling."),
     ],
 )
-def test_entry_that_matches_nothing_is_a_note_from_the_first_run_on(book, warning):
+def test_entry_that_matches_nothing_is_a_note_from_the_first_run_on(book, code, warning):
     book.start("run-1")
-    book.finish(warnings=[warning])
+    book.finish(warnings=[coded(code, warning, "remark")])
     found = model(book)
     assert found.warnings == ()
     assert f"The run warned: {warning}" in found.notes
@@ -548,7 +563,7 @@ def test_warning_that_the_previous_run_recorded_too_is_a_note(book):
     book.start("run-2")
     book.finish(warnings=["Known.", "New."])
     found = model(book)
-    assert found.warnings == ("New.",)
+    assert messages_of(found) == ["New."]
     assert found.notes == ("The run warned: Known.",)
 
 
@@ -703,7 +718,14 @@ def test_policy_that_is_not_accepted_is_shown_once_with_the_hash_to_accept(book)
         "removed": 2,
         "sentences": sentences,
     }
-    book.finish(policy_change=difference, warnings=[*sentences, refusal, "Another warning."])
+    book.finish(
+        policy_change=difference,
+        warnings=[
+            *(coded("policy_changed", each) for each in sentences),
+            coded("would_be_refused", refusal),
+            "Another warning.",
+        ],
+    )
     policy, warned = attention(model(book))
     assert policy.messages == (
         "Changed since the last sweep: 1 more stale, 2 no longer stale.",

@@ -344,7 +344,8 @@ def test_sweep_whose_list_was_retired_did_not_stop_itself(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.start("run-1")
     book.deletions({1: "deleted", 2: "skipped"})
-    retired = "Atlas retired the list invites during the sweep: 410"
+    message = "Atlas retired the list invites during the sweep: 410"
+    retired = {"code": "retired_source", "message": message, "level": "warning"}
     book.finish(4, stale=2, deleted=1, skipped=1, warnings=[retired])
     found = read(book.path)
     assert verdict(found).label == "Partly done"

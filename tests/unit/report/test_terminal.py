@@ -10,6 +10,7 @@ from report.snapshots import assert_snapshot
 from rich.cells import cell_len
 
 from invite_sweeper.cli.confirm import render_question
+from invite_sweeper.endings import Reason
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.report.run_view import RunView
@@ -141,8 +142,8 @@ def refused_dry_run(scene: Scene, width: int) -> str:
 def canary_stop(scene: Scene, width: int) -> str:
     plan_some(scene)
     scene.sweep(*["failed"] * 2, *["skipped"] * 5)
-    stopped = ("The sweep stopped itself: the first 2 deletions failed.",)
-    return scene.printed(width, scene.summary(mode="sweep", exit_code=4, warnings=stopped))
+    reasons = (Reason.CIRCUIT_BREAKER,)
+    return scene.printed(width, scene.summary(mode="sweep", exit_code=4, reasons=reasons))
 
 
 def changed_since_the_last_plan(scene: Scene, width: int) -> str:

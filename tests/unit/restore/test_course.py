@@ -15,6 +15,10 @@ from invite_sweeper.shutdown import StopRequest
 class World:
     def __init__(self, post):
         self.post = post
+        self.reader = self
+
+    async def projects(self):
+        return ()
 
     def members(self):
         return self.post
@@ -69,7 +73,8 @@ async def limited(tmp_path, count, limit, *, dry_run=False):
     clock = Clock()
     pace = InviteRateLimit(clock, clock.rest)
     options = {} if limit is None else {"max_invitations": limit}
-    error = await RestoreRun(World(post), log, report, StopRequest(), pace, **options).run()
+    written = None if dry_run else log
+    error = await RestoreRun(World(post), written, report, StopRequest(), pace, **options).run()
     await log.close()
     return error, len(post.send_count)
 

@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import invitation_fields
 from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.keys import fingerprint as key_fingerprint
+from invite_sweeper.keys import read_public_key
 from invite_sweeper.sweep.approval import (
     check_approval,
     check_replaceable,
     fingerprint,
-    key_fingerprint,
     require_approval,
     sign,
     signature_path,
@@ -74,7 +75,7 @@ def test_signed_plan_is_approved_with_either_form_of_the_public_key(signed, key,
     public = key.with_suffix(suffix)
     require_approval(signed, plan(1, 2), public)
     check = check_approval(plan(1, 2), signature_path(signed), public)
-    assert (check.key, check.refusal) == (key_fingerprint(public), "")
+    assert (check.key, check.refusal) == (key_fingerprint(read_public_key(public)), "")
     assert check == check_approval(plan(1, 2), signature_path(signed), None)
     assert fingerprint(sign(plan(1, 2), key)) == check.key
 
@@ -228,7 +229,7 @@ def test_key_of_another_approver_is_named_by_its_fingerprint(signed, key, tmp_pa
     path = tmp_path / "other.pub"
     path.write_bytes(other.public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH))
     check = check_approval(plan(1, 2), signature_path(signed), path)
-    own = key_fingerprint(key.with_suffix(".pub"))
+    own = key_fingerprint(read_public_key(key.with_suffix(".pub")))
     assert check == (None, f"It was signed with another key: {own}.")
 
 
@@ -237,7 +238,7 @@ def test_fingerprint_is_that_of_ssh_keygen(tmp_path):
     path.write_text(
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f test\n"
     )
-    found = key_fingerprint(path)
+    found = key_fingerprint(read_public_key(path))
     data = base64.b64decode(path.read_text().split()[1])
     expected = base64.b64encode(hashlib.sha256(data).digest()).decode()
     assert expected.endswith("=")

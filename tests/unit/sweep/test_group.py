@@ -10,6 +10,7 @@ from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.audit.verify import verify
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, Cancelled, GuardRefused, Interrupted
 from invite_sweeper.models import (
     DeletionEstimate,
@@ -325,9 +326,10 @@ async def test_connection_that_never_showed_a_clock_does_not_refuse_the_others(p
 
 async def test_changed_policy_refuses_after_the_limits_and_its_warnings_are_shown(path):
     accepted = []
+    changed = tuple(RunWarning(WarningCode.POLICY_CHANGED, each) for each in ("first", "second"))
     command = Command(path, 1, 1)
     results = await command.run(
-        quarantine=lambda: QuarantineResult(GuardRefused("changed"), ("first", "second")),
+        quarantine=lambda: QuarantineResult(GuardRefused("changed"), changed),
         on_plans_accepted=accepted.append,
     )
     assert (messages(results), command.deleted) == (["changed"] * 2, [0, 0])
@@ -344,7 +346,7 @@ async def test_accepted_plans_are_passed_on_before_the_first_delete(path):
     def accept(plans):
         seen.extend((each.run_id, sum(span.count for span in each.spans)) for each in plans)
         seen.append(command.deleted)
-        return ("saved",)
+        return (RunWarning(WarningCode.PLAN_DIFFERS, "saved", WarningLevel.REMARK),)
 
     await command.run(on_plans_accepted=accept)
     assert seen == [("run-0", 1), ("run-1", 2), [0, 0]]
@@ -596,7 +598,8 @@ async def test_error_of_a_run_with_several_organizations_names_them_all(path):
 
 async def test_remark_about_the_plans_is_shown_with_one_run_too(path):
     command = Command(path, 1)
-    await command.run(on_plans_accepted=lambda _: ("saved",))
+    saved = RunWarning(WarningCode.PLAN_DIFFERS, "saved", WarningLevel.REMARK)
+    await command.run(on_plans_accepted=lambda _: (saved,))
     assert command.view.remarks == ["saved"]
 
 

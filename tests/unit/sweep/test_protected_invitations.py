@@ -177,4 +177,4 @@ def test_policy_warns_about_a_rule_for_users_that_names_no_status():
     assert "PENDING people of users and org_users are kept" in warning
     named = [{"name": "r", "older_than": "14d", "statuses": ["PENDING"]}]
     assert policy(sources=["users"], rules=named).warnings(NOW.date()) == ()
-    assert policy().warnings(NOW.date()) == ()
+    assert not [each for each in policy().warnings(NOW.date()) if "names no status" in each]

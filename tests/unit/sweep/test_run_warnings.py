@@ -8,10 +8,10 @@ import pytest
 from builders import invitation, policy
 
 from invite_sweeper.audit import OpenIntent
+from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.models import Outcome, Source, SourceRetired
 from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
 from invite_sweeper.sweep.summary import (
-    WarningLevel,
     removed_member_warning,
     retired_warning,
     sunset_warnings,
@@ -30,9 +30,9 @@ TODAY = date(2026, 11, 25)
 def test_sunset_is_reported_from_180_days_before_and_urgent_from_30(days, level):
     (warning,) = sunset_warnings({Source.INVITES: TODAY + timedelta(days=days)}, TODAY)
     assert warning.level is level
-    assert "users and org_users instead of invites" in warning.text
+    assert "users and org_users instead of invites" in warning.message
     left = "in 1 day. " if days == 1 else f"in {days} days. "
-    assert (left in warning.text) == (days > 0)
+    assert (left in warning.message) == (days > 0)
 
 
 def test_sunset_in_more_than_180_days_is_not_reported():
@@ -51,20 +51,21 @@ def test_retired_source_is_urgent_and_includes_the_hint():
     warning = retired_warning(
         SourceRetired("", "", "It is retired.", 410, "VERSION_GONE", Source.ORG_INVITES)
     )
-    assert warning == (f"It is retired. {Source.ORG_INVITES.replacement_hint}", URGENT)
+    message = f"It is retired. {Source.ORG_INVITES.replacement_hint}"
+    assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, URGENT)
 
 
-def test_removed_member_without_a_username_is_named_by_id():
+def test_removed_member_without_a_username_is_named_by_id_and_no_command_restores_all():
     one = invitation(7, username=None, project_name="")
-    warning = removed_member_warning(one, "a log.jsonl", "run-1")
+    warning = removed_member_warning(one, Advisor("a log.jsonl", "run-1"))
     assert warning.level is URGENT
-    assert warning.text.startswith(f"{one.id} accepted")
-    assert one.org_id in warning.text
-    assert warning.text.endswith("invite-sweeper restore 'a log.jsonl' --run run-1")
+    assert warning.message.startswith(f"{one.id} accepted")
+    assert one.org_id in warning.message
+    assert "invite-sweeper" not in warning.message
 
 
 def test_users_that_could_not_be_checked_are_counted():
-    assert unverified_warning(3).text.startswith("3 of the removed users")
+    assert unverified_warning(3).message.startswith("3 of the removed users")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_active_keep_entries_without_a_match_are_reported(kept, unused):
             {"name": "ended", "usernames": ["e@example.com"], "until": TODAY - timedelta(days=1)},
         ]
     ).keep
-    texts = [warning.text for warning in unused_keep_warnings(keep, kept, TODAY)]
+    texts = [warning.message for warning in unused_keep_warnings(keep, kept, TODAY)]
     expected = "The keep entry {!r} matched no invitation: check its spelling."
     assert texts == [expected.format(name) for name in unused]
 
@@ -93,16 +94,21 @@ def test_summary_contains_1000_warnings_at_most_and_all_are_shown(count):
     counts, shown = SimpleNamespace(warnings=[]), []
     warnings = RunWarnings(None, None, counts, SimpleNamespace(warning=shown.append))
     messages = [f"Warning {number}." for number in range(count)]
-    for message in messages:
-        warnings.warn(message)
+    warnings.warn(WarningCode.OTHER, *messages)
     assert shown == messages
-    assert counts.warnings == messages[:1000]
+    assert counts.warnings == [RunWarning("other", each) for each in messages[:1000]]
 
 
 @pytest.fixture
 def run():
     """The warnings of a run, what was shown as warning and as error, and the counts."""
-    counts, warned, errors = SimpleNamespace(warnings=[], recovered=Counter()), [], []
+    counts = SimpleNamespace(
+        warnings=[],
+        recovered=Counter(),
+        removed_members=[],
+        advisor=Advisor("log.jsonl", "run-2"),
+    )
+    warned, errors = [], []
     view = SimpleNamespace(warning=warned.append, error=errors.append)
     config, log = SimpleNamespace(run_id="run-2"), SimpleNamespace(path="log.jsonl")
     warnings = RunWarnings(config, log, counts, view)
@@ -120,7 +126,7 @@ def test_only_a_removed_member_of_an_earlier_run_is_shown_as_an_error(run, outco
     assert run.counts.recovered == {outcome: 1}
     assert len(run.errors) == (outcome is Outcome.ACCEPTED_DURING)
     assert all("restore log.jsonl --run run-2 --username" in text for text in run.errors)
-    assert (run.warned, run.counts.warnings) == ([], run.errors)
+    assert (run.warned, [each.message for each in run.counts.warnings]) == ([], run.errors)
 
 
 @pytest.mark.parametrize(("mode", "count"), [("sweep", 1), (None, 1), ("restore", 0)])

@@ -145,7 +145,7 @@ async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(delet
 def test_warning_names_the_first_ten(count, end):
     (warning,) = still_there_warnings([invitation(n) for n in range(count)])
     assert warning.level is WarningLevel.URGENT
-    assert end in warning.text
+    assert end in warning.message
     assert still_there_warnings([]) == ()
 
 

@@ -1,20 +1,14 @@
-"""Operations, the calls they handle, and the pages of lists."""
+"""Endpoints, the calls they handle, and the pages of lists."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qs
 
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.data import PagingQuirks
-from invite_sweeper.simulator.responses import (
-    Json,
-    Retirement,
-    SimulatedResponse,
-    api_error,
-    to_json,
-)
+from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
 from invite_sweeper.simulator.throttling import EndpointSet
+from invite_sweeper.simulator.versions import V2023, media_type
 
 if TYPE_CHECKING:
     from invite_sweeper.simulator.state import SimulatedAtlas
@@ -29,6 +23,7 @@ class Call:
         item_id: The invitation, user or endpoint set in the path; empty if it has none.
         version: The API version of the response.
         base_url: The server's URL, without a trailing slash.
+        endpoints: The table of all endpoints.
     """
 
     sim: "SimulatedAtlas"
@@ -41,10 +36,16 @@ class Call:
     version: str
     base_url: str
     client_ip: str
+    endpoints: Sequence["Endpoint"]
 
     def url(self) -> str:
         """Return the URL of this resource as used in links."""
         return (self.sim.paging.link_host or self.base_url) + self.path
+
+    def resource_url(self, collection: str, own_id: str) -> str:
+        """Return the URL of a project or organization as used in links."""
+        host = self.sim.paging.link_host or self.base_url
+        return f"{host}/api/atlas/v2/{collection}/{own_id}"
 
     def raw_response(self, body: bytes, status: int = 200) -> SimulatedResponse:
         """Return a response with the version's media type."""
@@ -58,41 +59,66 @@ class Call:
 Handler: TypeAlias = Callable[[Call], SimulatedResponse]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Family(NamedTuple):
+    """Endpoints that one resource of Atlas serves, with the token buckets that they share.
+
+    Attributes:
+        name: Its name in the settings of `VersionResolver`.
+        resource: The first part of the `X-Java-Method` header.
+        versions: Oldest first.
+    """
+
+    name: str
+    resource: str
+    endpoint_set: EndpointSet
+    versions: tuple[str, ...] = (V2023,)
+
+
+class Endpoint(NamedTuple):
     """One method of one path.
 
     Attributes:
-        family: Its name in the settings of `VersionResolver`.
-        java_method: Value of the `X-Java-Method` header.
-        required_access: Minimum access to the project or organization.
-        versions: Oldest first.
-        retirements: `Deprecation` and `Sunset` headers by version, if it has any.
+        template: The path below `/api/atlas/v2`, with its parameters in braces.
+        access: The least access to the project or organization in the path.
+        java_method: The last part of the `X-Java-Method` header.
+        versions: Where they are not those of the family.
     """
 
+    method: str
+    template: str
+    access: Access
     handler: Handler
-    family: str
+    family: Family
     java_method: str
-    endpoint_set: EndpointSet
-    required_access: Access
-    versions: tuple[str, ...]
-    retirements: Mapping[str, Retirement]
+    versions: tuple[str, ...] = ()
 
 
-def media_type(version: str) -> str:
-    """Return the media type of a version. Source: the recordings; no space before `charset`."""
-    return f"application/vnd.atlas.{version}+json;charset=utf-8"
+@dataclass(slots=True)
+class PagingQuirks:
+    """Irregularities in the pages of a list; none by default.
 
+    Attributes:
+        extra_count: Added to `totalCount`.
+        page_size: Maximum items in a page, below the requested number: a short page with a
+            `next` link. None for no limit.
+        repeated_items: Number of last items of a page that the next page repeats.
+        endless: Every page is the first one and has a `next` link.
+        unsorted: Projects are listed in creation order, not by name.
+        link_host: Host in links; None for the server's own.
+    """
 
-# Paging.
-
-
-_Item = TypeVar("_Item")
-_DEFAULT_PAGE_SIZE: Final = 100
-_MAX_PAGE_SIZE: Final = 500
+    extra_count: int = 0
+    page_size: int | None = None
+    repeated_items: int = 0
+    endless: bool = False
+    unsorted: bool = False
+    link_host: str | None = None
 
 
 _NO_QUIRKS: Final = PagingQuirks()
+_Item = TypeVar("_Item")
+_DEFAULT_PAGE_SIZE: Final = 100
+_MAX_PAGE_SIZE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +129,12 @@ class PageQuery:
     size: int = _DEFAULT_PAGE_SIZE
     include_count: bool = True
     other_parameters: dict[str, list[str]] = field(default_factory=dict)
+
+
+def invalid_parameter(name: str) -> SimulatedResponse:
+    """Return the 400 for an invalid query parameter."""
+    detail = f"An invalid value was specified for the query parameter {name}."
+    return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
 
 
 def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
@@ -118,8 +150,7 @@ def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
     ):
         text = parameters.pop(name, [str(default)])[0]
         if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
-            detail = f"An invalid value was specified for the query parameter {name}."
-            return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
+            return invalid_parameter(name)
         numbers[name] = int(text)
     count = parameters.pop("includeCount", ["true"])[0] != "false"
     return PageQuery(numbers["pageNum"], numbers["itemsPerPage"], count, parameters)

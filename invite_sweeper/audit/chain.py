@@ -1,0 +1,401 @@
+"""Check the lines of audit logs one by one: chain, runs, intents, checkpoints.
+
+Every line continues the hash of the one before, every line of a run its number, every sent
+request has an intent before and an outcome after it, and every checkpoint is that of the line
+before.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from invite_sweeper.audit import checkpoint
+from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
+from invite_sweeper.audit.damage import (
+    BrokenLine,
+    Damage,
+    VerificationError,
+    changed,
+    diagnose,
+    find_prev,
+)
+from invite_sweeper.audit.files import FileEnds
+from invite_sweeper.audit.reader import LinePosition
+from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, checksum_ok, line_hash
+from invite_sweeper.models import Outcome
+from invite_sweeper.text import plural_form, pluralize
+
+_MAX_NAMED_RUNS = 5
+"""Unfinished runs that a warning names: the last ones."""
+
+
+class _Line(msgspec.Struct, gc=False):
+    """The fields that the verification of a line needs; the hash covers the others.
+
+    A subset, so that a log of a million lines is parsed in seconds.
+    """
+
+    run_id: str
+    seq: int
+    event: str
+    prev: str
+    group_id: str | None = None
+    note: str | None = None
+    outcome: str | None = None
+    attempts: int | None = None
+    recovers: str | None = None
+    invitation_id: str | None = None
+    project_id: str | None = None
+    org_id: str | None = None
+    source: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def _parse(line: bytes) -> _Line | None:
+    try:
+        return _decode(line.decode())  # the parser does not check the encoding of other fields
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Run:
+    """A run whose lines are being verified.
+
+    Attributes:
+        seq: Number of its last line.
+        from_start: Whether its first line is in the files.
+        group_id: The group of runs that it belongs to; their lines may alternate.
+    """
+
+    __slots__ = ("from_start", "group_id", "run_id", "seq")
+
+    def __init__(
+        self, run_id: str, seq: int, *, from_start: bool = True, group_id: str | None = None
+    ) -> None:
+        self.run_id = run_id
+        self.seq = seq
+        self.from_start = from_start
+        self.group_id = group_id
+
+
+_IntentKey: TypeAlias = tuple[str, str | None, str | None, str | None, str | None]
+"""The run, and what identifies the invitation: a user has the same ID in two organizations."""
+
+
+class LineChecker:
+    """Checks lines in the order of the chain. Memory holds the open intents and the run IDs.
+
+    Args:
+        public_keys: The keys of which one must have signed each run's end, each with its name;
+            empty if that is not checked.
+        signed_from: The first signed run of a log; None for the first one.
+
+    Attributes:
+        path: The current file.
+        line_number: Number of the last line, from 1; 0 before the first one.
+        lines: Number of verified lines, in all logs.
+        prev: Hash of the last line.
+        runs: Number of runs that started.
+        chain_start: Number of verified lines before the log's first one; None while unknown.
+        noted_lines: Number of lines up to the log's last checkpoint; None without one.
+        noted_run: The run of this checkpoint.
+        signed_runs: IDs of the runs with a checkpoint, by the name of the key; "" without keys.
+    """
+
+    def __init__(
+        self, public_keys: Mapping[str, Ed25519PublicKey], signed_from: str | None = None
+    ) -> None:
+        self.path = Path()
+        self.line_number = 0
+        self.lines = 0
+        self.prev = GENESIS_HASH
+        self._last = ("", 0)
+        self.chain_start: int | None = 0
+        self.noted_lines: int | None = None
+        self.noted_run = ""
+        self.signed_runs: dict[str, list[str]] = {}
+        self._unsigned: tuple[LinePosition, str] | None = None
+        self._public_keys = public_keys
+        self._signed_from = signed_from
+        self._must_be_signed = bool(public_keys) and signed_from is None
+        self._previous_line: bytes | None = None
+        self._last_finished: _Run | None = None
+        self._open_runs: dict[str, _Run] = {}
+        self._is_finished: dict[str, bool] = {}
+        self._unfinished: list[str] = []
+        self._without_checksum = 0
+        self._recovered_elsewhere = 0
+        self._open_intents: dict[_IntentKey, tuple[Path, int]] = {}
+
+    @property
+    def position(self) -> LinePosition:
+        """The position of the last line."""
+        return LinePosition(self.path, self.line_number)
+
+    @property
+    def last_run(self) -> str:
+        """The run of the last line; empty before the first one."""
+        return self._last[0]
+
+    @property
+    def runs(self) -> int:
+        """The number of runs that started."""
+        return len(self._is_finished)
+
+    # Files and logs ---------------------------------------------------------------------------
+
+    def start_log(self) -> None:
+        """Forget what holds within one log."""
+        self.start_chain(GENESIS_HASH)
+        self.noted_lines, self.noted_run = None, ""
+        self._must_be_signed = bool(self._public_keys) and self._signed_from is None
+
+    def start_chain(self, prev: str) -> None:
+        """Expect a first line that contains this hash."""
+        self.prev = prev
+        self.chain_start = self.lines if prev == GENESIS_HASH else None
+
+    def start_within_run(self, ends: FileEnds) -> None:
+        """Start with a file whose first line is not the first one of its run."""
+        if ends.first is None:
+            return
+        run = _Run(ends.run_id, ends.first.seq - 1, from_start=False)
+        if ends.first.event == CHECKPOINT_EVENT:
+            self._last_finished = run
+        else:
+            self._start_run(run)
+
+    def start_file(self, path: Path) -> None:
+        """Start with the first line of a file."""
+        self.path, self.line_number, self._previous_line = path, 0, None
+
+    def end_log(self, *, torn: bool) -> VerificationError | None:
+        """Return an error if a run is unfinished, or not signed, at the end of a log.
+
+        Args:
+            torn: Whether the last line is torn, which explains a run without an end.
+        """
+        open_runs = tuple(self._open_runs)
+        self._open_runs.clear()
+        self._last_finished = None
+        unsigned, self._unsigned = self._unsigned, None
+        if unsigned is not None:
+            return _without_checkpoint(*unsigned)
+        if open_runs and not torn:
+            count = sum(1 for run, *_ in self._open_intents if run == open_runs[0])
+            return VerificationError(
+                self.position,
+                Damage.UNFINISHED,
+                f"Run {open_runs[0]} has no end and {pluralize(count, 'intent')} without an "
+                "outcome: it was killed, or lines were removed. The next sweep resolves the "
+                "intents of a killed run.",
+                open_runs,
+            )
+        if self._public_keys and not self._must_be_signed:
+            return VerificationError(
+                self.position,
+                Damage.UNSIGNED,
+                f"The log does not contain run {self._signed_from}, from which on its runs are "
+                "signed.",
+            )
+        if self._public_keys and self.noted_lines != self.lines:
+            return VerificationError(
+                self.position,
+                Damage.UNFINISHED,
+                f"The end of the log is not signed: run {self.last_run} was killed, or lines were "
+                "removed.",
+                (self.last_run,),
+            )
+        return None
+
+    def finish(self) -> VerificationError | None:
+        """Return an error if an intent has no outcome in any of the logs."""
+        intents = {key: self._is_finished.get(key[0], False) for key in self._open_intents}
+        kind = Damage.INCOMPLETE if any(intents.values()) else Damage.UNFINISHED
+        found = [key for key, finished in intents.items() if finished or kind is Damage.UNFINISHED]
+        if not found:
+            return None
+        return VerificationError(
+            LinePosition(*self._open_intents[found[0]]),
+            kind,
+            f"{pluralize(len(found), 'intent')} {plural_form(len(found), 'has', 'have')} no "
+            f"outcome; this is the first, of run {found[0][0]}.",
+            tuple(dict.fromkeys(run for run, *_ in found)),
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """Yield findings that are not errors, one sentence each."""
+        if self._unfinished:
+            runs = ", ".join(self._unfinished[-_MAX_NAMED_RUNS:])
+            count = len(self._unfinished)
+            have = plural_form(count, "has", "have")
+            yield f"{pluralize(count, 'run')} {have} no end although later runs follow: {runs}."
+        if self._without_checksum:
+            end = plural_form(self._without_checksum, "ends", "end")
+            yield f"{pluralize(self._without_checksum, 'run')} {end} with a line without a `seal`."
+        if self._recovered_elsewhere:
+            count = self._recovered_elsewhere
+            recover = plural_form(count, "recovers a run that is", "recover runs that are")
+            yield f"{pluralize(count, 'outcome')} {recover} not in these files."
+
+    # Lines ------------------------------------------------------------------------------------
+
+    def check(self, line: bytes, read_next: Callable[[], bytes]) -> VerificationError | None:
+        """Return an error if a line does not follow the one before.
+
+        Args:
+            line: The line without its newline.
+            read_next: Returns the next line; empty at the end of the file.
+        """
+        self.line_number += 1
+        found = _parse(line)
+        run = self._open_runs.get(found.run_id) if found is not None else None
+        if found is None or found.prev != self.prev or not self._is_next(found, run):
+            return self._diagnose(line, found, run, read_next().removesuffix(b"\n") or None)
+        if (error := self._track(found, run, line)) is not None:
+            next_prev = find_prev(read_next())
+            is_changed = next_prev not in {None, line_hash(line)}
+            return self._error(*changed(self.position)) if is_changed else error
+        self.prev = sha256(line).hexdigest()
+        self._previous_line = line
+        self.lines += 1
+        return None
+
+    def _is_next(self, line: _Line, run: _Run | None) -> bool:
+        """Return whether a line has the number that its run expects."""
+        if line.event == CHECKPOINT_EVENT:
+            last = self._last_finished
+            return last is not None and (line.run_id, line.seq) == (last.run_id, last.seq + 1)
+        return line.seq == (1 if run is None else run.seq + 1)
+
+    def _diagnose(
+        self, line: bytes, found: _Line | None, run: _Run | None, following: bytes | None
+    ) -> VerificationError:
+        broken = BrokenLine(line, None, "", 0, following)
+        if found is not None:
+            broken = BrokenLine(line, found.prev, found.run_id, found.seq, following)
+        position, kind, message = diagnose(
+            self.position,
+            broken,
+            expected_prev=self.prev,
+            last=(run.run_id, run.seq) if run is not None else self._last,
+            previous_line=self._previous_line,
+            known_runs=self._is_finished,
+        )
+        return self._error(position, kind, message)
+
+    def _error(
+        self, position: LinePosition, kind: Damage, message: str, run_id: str = ""
+    ) -> VerificationError:
+        run_id = run_id or self.last_run
+        return VerificationError(position, kind, message, (run_id,) if run_id else ())
+
+    def _track(self, line: _Line, run: _Run | None, raw: bytes) -> VerificationError | None:
+        """Update the state of the line's run and return an error, if any."""
+        if line.event == CHECKPOINT_EVENT:
+            return self._check_note(line)
+        if self._unsigned is not None:
+            return _without_checkpoint(*self._unsigned)
+        self._last_finished = None
+        if run is None:
+            if line.run_id in self._is_finished:
+                message = f"Run {line.run_id} already started before this line."
+                return self._error(self.position, Damage.INSERTED, message)
+            run = self._start_run(_Run(line.run_id, 1, group_id=line.group_id))
+        run.seq = line.seq
+        self._last = (run.run_id, run.seq)
+        if line.event == "intent":
+            return self._track_intent(line, run)
+        if line.event == "outcome":
+            return self._track_outcome(line, run)
+        return self._finish_run(run, raw) if line.event == CHECKSUMMED_EVENT else None
+
+    def _start_run(self, run: _Run) -> _Run:
+        """Start a run. Open runs of other groups were killed: only one command runs at a time."""
+        for other in tuple(self._open_runs.values()):
+            if run.group_id is None or other.group_id != run.group_id:
+                del self._open_runs[other.run_id]
+                self._unfinished.append(other.run_id)
+        self._is_finished[run.run_id] = False
+        self._open_runs[run.run_id] = run
+        self._must_be_signed |= bool(self._public_keys) and run.run_id == self._signed_from
+        return run
+
+    def _finish_run(self, run: _Run, line: bytes) -> VerificationError | None:
+        del self._open_runs[run.run_id]
+        self._is_finished[run.run_id] = True
+        self._last_finished = run
+        is_intact = checksum_ok(line)
+        self._without_checksum += is_intact is None
+        if is_intact is False:
+            return self._error(*changed(self.position))
+        if self._must_be_signed:
+            self._unsigned = (self.position, run.run_id)
+        return None
+
+    def _track_intent(self, line: _Line, run: _Run) -> VerificationError | None:
+        position = (self.path, self.line_number)
+        first = self._open_intents.setdefault(_intent_key(line, run.run_id), position)
+        if first is position:
+            return None
+        return self._error(
+            LinePosition(*first),
+            Damage.INCOMPLETE,
+            f"The intent is repeated in line {self.line_number} without an outcome in between.",
+        )
+
+    def _track_outcome(self, line: _Line, run: _Run) -> VerificationError | None:
+        if self._open_intents.pop(_intent_key(line, run.run_id), None) is not None:
+            return None
+        if line.recovers is not None:
+            if line.recovers not in self._is_finished:
+                self._recovered_elsewhere += 1
+                return None
+            if self._open_intents.pop(_intent_key(line, line.recovers), None) is not None:
+                return None
+        was_not_sent = line.outcome == Outcome.SKIPPED or line.attempts == 0
+        if was_not_sent or not run.from_start:
+            return None
+        return self._error(self.position, Damage.INCOMPLETE, "The outcome has no intent.")
+
+    def _check_note(self, line: _Line) -> VerificationError | None:
+        """Return an error if a checkpoint is not that of the line before, or is not signed."""
+        run_id, note = line.run_id, line.note or ""
+        try:
+            noted = checkpoint.parse(note)
+        except ValueError:
+            return self._error(*changed(self.position), run_id)
+        start = self.lines - noted.lines
+        if self.chain_start is None:
+            self.chain_start = start
+        if (noted.last_hash, noted.run_id, start) != (self.prev, run_id, self.chain_start):
+            message = "The checkpoint is not the one of the line before."
+            return self._error(self.position, Damage.CHANGED, message, run_id)
+        signers = (
+            name for name, key in self._public_keys.items() if checkpoint.is_signed_by(note, key)
+        )
+        signer = next(signers, None)
+        if self._public_keys and signer is None:
+            keys = plural_form(len(self._public_keys), "the public key", "one of the public keys")
+            message = f"The checkpoint of run {run_id} is not signed with {keys}."
+            return self._error(self.position, Damage.UNSIGNED, message, run_id)
+        self.noted_lines, self.noted_run = self.lines + 1, run_id
+        self.signed_runs.setdefault(signer or "", []).append(run_id)
+        self._unsigned = self._last_finished = None
+        return None
+
+
+def _intent_key(line: _Line, run_id: str) -> _IntentKey:
+    return run_id, line.invitation_id, line.project_id, line.org_id, line.source
+
+
+def _without_checkpoint(position: LinePosition, run_id: str) -> VerificationError:
+    return VerificationError(
+        position, Damage.UNSIGNED, f"The end of run {run_id} has no checkpoint.", (run_id,)
+    )

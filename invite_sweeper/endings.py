@@ -1,0 +1,574 @@
+"""How a run ends and what to do about it: one table for every output.
+
+An exit code says how a command ended, a reason why it did not do everything, and a status sums up
+runs for a person. Terminal, report, notifications, metrics, JSON, `doctor`, README.md and the
+manifests in deploy/ take their words from here; programs decide by the codes and never by a
+sentence.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Final, Self
+
+
+class Colour(StrEnum):
+    """The role of a colour; the terminal and the page choose the colour itself."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+    PLAIN = "plain"
+
+
+class Status(StrEnum):
+    """How a run, an organization, a night or a whole report ended; the worst is first.
+
+    Attributes:
+        label: As a heading.
+        past: After a subject: "2 of 3 nights failed", "an earlier run failed".
+        colour: Its role.
+    """
+
+    label: str
+    past: str
+    colour: Colour
+
+    def __new__(
+        cls, value: str, label: str = "", past: str = "", colour: Colour = Colour.PLAIN
+    ) -> Self:
+        """Return the member for a row; only the type checker needs the defaults."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.label = label
+        member.past = past
+        member.colour = colour
+        return member
+
+    DAMAGED = ("damaged", "Damaged audit log", "have a damaged log", Colour.BAD)
+    FAILED = ("failed", "Failed", "failed", Colour.BAD)
+    UNFINISHED = ("unfinished", "Unfinished", "did not finish", Colour.BAD)
+    REFUSED = ("refused", "Refused", "refused", Colour.WARNING)
+    STOPPED = ("stopped", "Stopped early", "stopped early", Colour.WARNING)
+    PARTLY_DONE = ("partly done", "Partly done", "partly done", Colour.WARNING)
+    RECOVERED = ("recovered", "Recovered", "recovered", Colour.WARNING)
+    DONE = ("done", "Done", "done", Colour.GOOD)
+    EMPTY = ("empty", "No run", "without a run", Colour.PLAIN)
+
+
+def worst(statuses: Iterable[Status]) -> Status:
+    """Return the worst status; EMPTY without any."""
+    return min(statuses, key=tuple(Status).index, default=Status.EMPTY)
+
+
+DAMAGED_ADVICE: Final = (
+    "Keep the files as they are. Find out who or what changed them, and compare them with a backup "
+    "or with a hash of the last line that was kept elsewhere."
+)
+UNFINISHED_ADVICE: Final = (
+    "If the run is still running, wait. If it was killed, run the same command again: it records "
+    "what became of each request that was sent."
+)
+
+
+class ExitCode(IntEnum):
+    """An exit code and its meaning.
+
+    A test compares the tables of `--help`, README.md and deploy/ with it.
+
+    Attributes:
+        label: For `--help`, notifications and lists; without a full stop.
+        meaning: For the table in README.md.
+        advice: What to do, for the table in README.md; empty if nothing.
+        retryable: Whether a scheduler should start the same command again.
+    """
+
+    label: str
+    meaning: str
+    advice: str
+    status: Status
+    retryable: bool
+
+    def __new__(
+        cls,
+        value: int,
+        label: str = "",
+        meaning: str = "",
+        advice: str = "",
+        status: Status = Status.FAILED,
+        retryable: bool = False,
+    ) -> Self:
+        """Return the member for a row; only the type checker needs the defaults."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.label = label
+        member.meaning = meaning
+        member.advice = advice
+        member.status = status
+        member.retryable = retryable
+        return member
+
+    DONE = (0, "done", "Done, also when there was nothing to do.", "", Status.DONE)
+    DEFECT = (1, "internal error", "Internal error.", "Please report it.")
+    USAGE = (
+        2,
+        "wrong usage or invalid policy",
+        "Wrong usage or invalid policy. Atlas was not called.",
+        "The message names the position and the fix.",
+    )
+    REFUSED = (
+        3,
+        "refused by a guard, nothing was deleted",
+        (
+            "A guard refused: limits, clock, plan, approval, population, quarantine, an unreadable "
+            "log, or no visible project. Nothing was deleted."
+        ),
+        "Follow the hint in the message: it depends on the guard.",
+        Status.REFUSED,
+    )
+    PARTIAL = (
+        4,
+        "partly done",
+        (
+            "Partly done: some projects could not be read, or some deletions failed. The rest was "
+            "done, unless the canary or the circuit breaker stopped the sweep. In a restore: some "
+            "people were not invited, or became active members at once."
+        ),
+        "Follow the advice of the result; it depends on the reasons.",
+        Status.PARTLY_DONE,
+        True,
+    )
+    CREDENTIALS = (
+        5,
+        "credentials refused",
+        (
+            "Credentials refused: no access token, 401 for the first request, or an address that "
+            "is not on the IP access list."
+        ),
+        "Check the credentials, their role and the access list.",
+    )
+    UNREACHABLE = (
+        6,
+        "Atlas is not reachable",
+        (
+            "Atlas is not reachable, returns unexpected responses, or no longer serves the API "
+            "version."
+        ),
+        "Run the command again. After a 410, follow the message.",
+        Status.FAILED,
+        True,
+    )
+    AUDIT = (
+        7,
+        "the audit log cannot be written",
+        "The audit log or the population cannot be written. No deletion was sent after that.",
+        "Free disk space, then run the command again: it processes the rest.",
+    )
+    INTERRUPTED = (
+        8,
+        "stopped early",
+        "Stopped early by a signal or the deadline. The audit log is complete.",
+        "Run the command again: it processes the rest.",
+        Status.STOPPED,
+        True,
+    )
+    LOCKED = (
+        9,
+        "another run holds the lock",
+        "Another run holds the lock of the audit log.",
+        "The message names the run and its start.",
+    )
+    STALE = (
+        10,
+        "done, there are stale invitations",
+        "Done: a dry run with `--detailed-exitcode` found stale invitations.",
+        "",
+        Status.DONE,
+    )
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run did everything that was requested."""
+        return self.status is Status.DONE
+
+    @property
+    def read_everything(self) -> bool:
+        """Whether a later run may compare its counts with this one."""
+        return self.status in {Status.DONE, Status.PARTLY_DONE}
+
+
+_TOO_MANY: Final = (
+    "Read the plan, then raise the limit, narrow the rules, or set over_limit: trim to delete only "
+    "the oldest."
+)
+_POPULATION: Final = (
+    "Find the cause. If the drop is expected, accept it for one run with --accept-population."
+)
+_RIGHTS: Final = (
+    "Grant the credentials the role that is missing, or exclude the projects; until then the same "
+    "command ends the same way. To list them: {doctor}"
+)
+
+
+class Reason(StrEnum):
+    """Why a run did not do everything, as one word for alerts and other programs.
+
+    Those of a run without an error are in the order in which an operator should deal with them.
+
+    Attributes:
+        label: A few words, for notifications.
+        exit_code: What a run ends with for this reason.
+        advice: What to do; names in braces are commands, see `Advisor`. Empty if nothing, or if
+            the message of the error says it.
+        retryable: Whether the same command, repeated without a change, may succeed.
+    """
+
+    label: str
+    exit_code: ExitCode
+    advice: str
+    retryable: bool
+
+    def __new__(
+        cls,
+        value: str,
+        label: str = "",
+        exit_code: ExitCode = ExitCode.REFUSED,
+        advice: str = "",
+        retryable: bool = False,
+    ) -> Self:
+        """Return the member for a row; only the type checker needs the defaults."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.label = label
+        member.exit_code = exit_code
+        member.advice = advice
+        member.retryable = retryable
+        return member
+
+    MAX_DELETIONS = ("max_deletions", "max_deletions", ExitCode.REFUSED, _TOO_MANY)
+    MAX_DELETIONS_PER_PROJECT = (
+        "max_deletions_per_project",
+        "max_deletions_per_project",
+        ExitCode.REFUSED,
+        _TOO_MANY,
+    )
+    MAX_SHARE = ("max_share", "max_share", ExitCode.REFUSED, _TOO_MANY)
+    MAX_UNREADABLE_PROJECTS = (
+        "max_unreadable_projects",
+        "max_unreadable_projects",
+        ExitCode.REFUSED,
+        (
+            "Grant the credentials the role in those projects, exclude them, or raise "
+            "max_unreadable_projects. The audit log names each project with the reason."
+        ),
+    )
+    MAX_POPULATION_DROP = (
+        "max_population_drop",
+        "max_population_drop",
+        ExitCode.REFUSED,
+        _POPULATION,
+    )
+    CLOCK = ("clock", "clock off", ExitCode.REFUSED, "Synchronize the clock with NTP.", True)
+    QUARANTINE = (
+        "quarantine",
+        "changed policy (quarantine)",
+        ExitCode.REFUSED,
+        "Review the plan. If it is right: {accept}",
+    )
+    PLAN = (
+        "plan",
+        "saved plan not valid",
+        ExitCode.REFUSED,
+        "Create a new plan with: invite-sweeper plan --out FILE",
+    )
+    APPROVAL = (
+        "approval",
+        "plan not approved",
+        ExitCode.REFUSED,
+        "Approve the plan with: invite-sweeper plan approve FILE --key KEY",
+    )
+    EARLIER_RUNS = (
+        "earlier_runs",
+        "audit log of earlier runs",
+        ExitCode.REFUSED,
+        "Check the audit log with: {verify}",
+    )
+    """The audit log of earlier runs is missing, changed or unreadable."""
+    NO_VISIBLE_PROJECT = (
+        "no_visible_project",
+        "no visible project",
+        ExitCode.REFUSED,
+        "Check the credentials and the ids of the organizations: {doctor}",
+    )
+    NOT_CONFIRMED = ("not_confirmed", "not confirmed", ExitCode.REFUSED, "", True)
+    OTHER = ("other", "other", ExitCode.REFUSED)
+    """Another guard; no guard of a sweep."""
+
+    CIRCUIT_BREAKER = (
+        "circuit_breaker",
+        "stopped itself",
+        ExitCode.PARTIAL,
+        "Find out why the deletions failed before you run the sweep again: {report}",
+    )
+    REMOVED_MEMBER = (
+        "removed_member",
+        "active member removed",
+        ExitCode.PARTIAL,
+        "Invite the removed members again{restore}",
+    )
+    MISSING_ROLE = ("missing_role", "role missing", ExitCode.PARTIAL, _RIGHTS)
+    """Atlas refused to read a list or to delete, for want of a role."""
+    UNREADABLE_PROJECTS = (
+        "unreadable_projects",
+        "projects not read",
+        ExitCode.PARTIAL,
+        "The next run reads the projects again. If they stay unreadable: {doctor}",
+        True,
+    )
+    RETIRED_SOURCE = (
+        "retired_source",
+        "retired list",
+        ExitCode.PARTIAL,
+        "Replace the retired list under `sources` in the policy.",
+    )
+    FAILED_DELETIONS = (
+        "failed_deletions",
+        "deletions failed",
+        ExitCode.PARTIAL,
+        "The next sweep tries the failed deletions again. To list them: {failed}",
+        True,
+    )
+    UNKNOWN_DELETIONS = (
+        "unknown_deletions",
+        "deletions without a response",
+        ExitCode.PARTIAL,
+        "The next sweep checks the deletions without a response.",
+        True,
+    )
+    STILL_THERE = (
+        "still_there",
+        "deleted invitations still listed",
+        ExitCode.PARTIAL,
+        ("If the next run still lists the invitations, ask MongoDB support."),
+        True,
+    )
+    MADE_ACTIVE = (
+        "made_active",
+        "people became active members",
+        ExitCode.PARTIAL,
+        "Check that each of them should have access, and remove those who should not: {active}",
+    )
+    """A restore, in a federated organization."""
+    NOT_INVITED = (
+        "not_invited",
+        "people not invited",
+        ExitCode.PARTIAL,
+        "Run the same restore again: it leaves out people who are there already.",
+        True,
+    )
+    """A restore whose invitations failed, were not sent, or have an unknown result."""
+
+    CREDENTIALS = (
+        "credentials",
+        "credentials refused",
+        ExitCode.CREDENTIALS,
+        "Check the credentials, their role and the access list: {doctor}",
+    )
+    UNREACHABLE = (
+        "unreachable",
+        "Atlas not reachable",
+        ExitCode.UNREACHABLE,
+        "Run the command again. If it fails again: {doctor}",
+        True,
+    )
+    AUDIT_LOG = (
+        "audit_log",
+        "audit log not writable",
+        ExitCode.AUDIT,
+        "Free disk space, then run the command again: it processes the rest.",
+    )
+    INTERRUPTED = (
+        "interrupted",
+        "interrupted",
+        ExitCode.INTERRUPTED,
+        "Run the command again: it processes the rest.",
+        True,
+    )
+    LOCKED = (
+        "locked",
+        "another run holds the lock",
+        ExitCode.LOCKED,
+        "Wait for that run to end, or stop it.",
+    )
+    USAGE = ("usage", "wrong usage", ExitCode.USAGE)
+    DEFECT = ("defect", "internal error", ExitCode.DEFECT, "Please report it.")
+
+
+REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
+"""Why a guard refuses a run."""
+_SAID_BETTER: Final = {
+    Reason.FAILED_DELETIONS: {Reason.CIRCUIT_BREAKER, Reason.MISSING_ROLE},
+    Reason.UNREADABLE_PROJECTS: {Reason.MISSING_ROLE},
+}
+"""The advice of a reason that another one contradicts: "run it again" does not add a role."""
+
+
+def may_repeat(exit_code: int, reasons: Sequence[str] = ()) -> bool:
+    """Return whether the same command, repeated without a change, may do the rest.
+
+    Args:
+        exit_code: Decides where a line of the log has no reasons.
+    """
+    known = known_reasons(reasons)
+    if known:
+        return all(each.retryable for each in known)
+    return any(code.retryable for code in ExitCode if code == exit_code)
+
+
+def known_reasons(reasons: Iterable[str]) -> tuple[Reason, ...]:
+    """Return the reasons that this version knows, in the order of the table, each once."""
+    names = frozenset(reasons)
+    return tuple(each for each in Reason if each in names)
+
+
+def status_of(exit_code: int | None) -> Status:
+    """Return the status of a run: FAILED for an unknown code, UNFINISHED without a last line."""
+    if exit_code is None:
+        return Status.UNFINISHED
+    return next((code.status for code in ExitCode if code == exit_code), Status.FAILED)
+
+
+def command(*words: str) -> str:
+    """Return a command of this program that can be copied into a shell."""
+    return shlex.join(("invite-sweeper", *words))
+
+
+_GLOB_CHARACTERS: Final = str.maketrans({each: f"[{each}]" for each in "*?["})
+
+
+@dataclass(frozen=True, slots=True)
+class Advisor:
+    """Builds advice about one run from its facts: exact commands that can be copied.
+
+    Attributes:
+        audit_log: Its path, as the operator named it.
+        credentials: Their name in the policy; empty for those without a name.
+        base_url: Empty for the default.
+        removed: The usernames of active members whom the run removed.
+    """
+
+    audit_log: str = ""
+    run_id: str = ""
+    policy_path: str = ""
+    policy_sha256: str = ""
+    credentials: str = ""
+    base_url: str = ""
+    removed: tuple[str, ...] = ()
+
+    def advise(self, reasons: Iterable[str]) -> tuple[str, ...]:
+        """Return what to do about the reasons, the most urgent first, each sentence once."""
+        known = known_reasons(reasons)
+        wanted = (each for each in known if _SAID_BETTER.get(each, set()).isdisjoint(known))
+        return tuple(dict.fromkeys(self._sentence(each) for each in wanted if each.advice))
+
+    def hint(self, exit_code: ExitCode, reasons: Iterable[str]) -> str:
+        """Return what to do about an error whose message does not say it."""
+        return " ".join(self.advise(reasons)) or exit_code.advice
+
+    def restore(self, username: str | None) -> str:
+        """Return how to invite one person again whom the run removed, and no one else."""
+        if username is None:
+            return "Invite them again in Atlas: the invitation had no address."
+        return f"To invite them again: {self._restore_command(username)}"
+
+    def _restore_command(self, username: str) -> str:
+        user = username.translate(_GLOB_CHARACTERS)
+        return self._command("restore", self.audit_log, "--run", self.run_id, "--username", user)
+
+    def _sentence(self, reason: Reason) -> str:
+        return reason.advice.format(
+            report=self._command("report", self.audit_log, "--out", "report.html"),
+            doctor=self._command("doctor", policy=True),
+            verify=self._command("audit", "verify", self.audit_log),
+            failed=self._show("failed"),
+            active=self._show("active"),
+            restore=self._restore_all(),
+            accept=self._command("sweep", "--accept-policy", self.policy_sha256, policy=True),
+        )
+
+    def _restore_all(self) -> str:
+        """Return one command for each person; without a name, how to find whom to invite."""
+        commands = " && ".join(map(self._restore_command, self.removed))
+        return f": {commands}" if commands else f". To list them: {self._show('accepted_during')}"
+
+    def _show(self, outcome: str) -> str:
+        log, run_id = self.audit_log, self.run_id
+        return command("audit", "show", log, "--run", run_id, "--outcome", outcome)
+
+    def _command(self, name: str, *words: str, policy: bool = False) -> str:
+        options: list[str] = []
+        if policy and self.policy_path:
+            options += ["--policy", self.policy_path]
+        if name == "restore" and self.credentials:
+            options += ["--credentials", self.credentials]
+        if self.base_url and name in {"restore", "doctor", "sweep"}:
+            options += ["--base-url", self.base_url]
+        return command(name, *words, *options)
+
+
+class WarningLevel(StrEnum):
+    """How important a warning is."""
+
+    REMARK = "remark"
+    """About the policy or the setup; the run did what it should, and will next time."""
+    WARNING = "warning"
+    URGENT = "urgent"
+
+
+class WarningCode(StrEnum):
+    """What a warning of a run is about; programs decide by it, never by the sentence."""
+
+    ABSENT_ORGANIZATION = "absent_organization"
+    CIRCUIT_BREAKER = "circuit_breaker"
+    HIDDEN_INVITATIONS = "hidden_invitations"
+    PLAN_DIFFERS = "plan_differs"
+    POLICY = "policy"
+    POLICY_CHANGED = "policy_changed"
+    RECOVERY = "recovery"
+    REMAINING_INVITATIONS = "remaining_invitations"
+    REMOVED_MEMBER = "removed_member"
+    RETIRED_SOURCE = "retired_source"
+    STILL_THERE = "still_there"
+    SUNSET = "sunset"
+    TEAMS = "teams"
+    UNUSED_KEEP = "unused_keep"
+    UNUSED_PATTERN = "unused_pattern"
+    UNVERIFIED = "unverified"
+    WOULD_BE_REFUSED = "would_be_refused"
+    OTHER = "other"
+    """Also each warning in a log of an earlier version, which has no codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunWarning:
+    """A warning of a run.
+
+    Attributes:
+        message: One sentence for the operator.
+        level: With `-q`, remarks are not shown.
+    """
+
+    code: str
+    message: str
+    level: str = WarningLevel.WARNING
+
+
+def parse_warning(value: object) -> RunWarning | None:
+    """Parse a warning of a `run_finished` line; None if it is neither a warning nor a sentence."""
+    if isinstance(value, str):
+        return RunWarning(WarningCode.OTHER, value)
+    if not isinstance(value, dict) or not isinstance(value.get("message"), str):
+        return None
+    code, level = (str(value.get(name) or "") for name in ("code", "level"))
+    return RunWarning(code or WarningCode.OTHER, value["message"], level or WarningLevel.WARNING)
