@@ -99,6 +99,7 @@ class Row:
         new: Whether the last plan of the same policy did not contain it.
         outcome: None if there is none yet, or in a dry run.
         detail: Details of a failed or unexpected outcome.
+        deletable_from: When a later sweep may delete an announced invitation; empty otherwise.
         duplicates: Invitations of the same user in other lists, shown in this row.
     """
 
@@ -114,6 +115,7 @@ class Row:
     new: bool = False
     outcome: str | None = None
     detail: str = ""
+    deletable_from: str = ""
     duplicates: tuple["Row", ...] = ()
 
     @property
@@ -157,6 +159,7 @@ def row_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Row:
         new=fields.get("new") is True,
         outcome=outcome or None,
         detail=_detail(fields) if outcome in FAILED_OUTCOMES else "",
+        deletable_from=display_text(fields.get("deletable_from")),
     )
 
 
@@ -266,7 +269,7 @@ def _is_duplicate(shown: Row, row: Row) -> bool:
 Style: TypeAlias = Literal[
     "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
 ]
-Kind: TypeAlias = Literal["text", "prose", "number", "date", "state", "code"]
+Kind: TypeAlias = Literal["text", "address", "prose", "number", "date", "state", "code"]
 
 
 class Line(NamedTuple):
@@ -406,7 +409,7 @@ def _full_place_cell(row: Row) -> Cell:
 
 
 AGE: Final = Column[Row]("Age", lambda row: age_cell(row.age_days), "number", 9)
-INVITED: Final = Column[Row]("Invited", _invited_cell, max_width=64)
+INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
 PLACE: Final = Column[Row]("To", _place_cell, max_width=40)
 PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _full_place_cell, max_width=40)
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(row.rule))

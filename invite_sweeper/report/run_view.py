@@ -85,6 +85,7 @@ class RunView:
         failed: The first deletions that did not go as planned.
         owners: Number of planned invitations of owners.
         bounced: Number of planned invitations that were deleted before.
+        announced: The first invitations that were announced for a later deletion.
         unreadable: The first projects that could not be read.
         by_organization: Number of invitations by organization id and outcome; `planned` for
             those in the plan, `no_outcome` for requests without a result.
@@ -100,6 +101,7 @@ class RunView:
     failed: tuple[Row, ...] = ()
     owners: int = 0
     bounced: int = 0
+    announced: tuple[Row, ...] = ()
     unreadable: tuple[UnreadableProject, ...] = ()
     by_organization: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     deleting_s: float | None = None
@@ -245,6 +247,7 @@ class _RunReader:
         self._oldest: tuple[float, _Line] | None = None
         self._newest: tuple[float, _Line] | None = None
         self._failed: list[_Line] = []
+        self._announced: list[_Line] = []
         self._unreadable: list[UnreadableProject] = []
         self._open: dict[_Key, str] = {}  # requests without a result, with their organization
         self._by_organization: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -264,6 +267,8 @@ class _RunReader:
                 self._add_restored(line)
             case "outcome":
                 self._add_outcome(line)
+            case "announced" if len(self._announced) < self._max_rows:
+                self._announced.append(line)
             case "project_unreadable" if len(self._unreadable) < self._max_rows:
                 place = place_of_fields(line, self._labels)
                 reason = escape_unprintable(to_text(line.get("reason")))
@@ -329,15 +334,17 @@ class _RunReader:
             organizations=tuple(sorted({place.organization for place in places})),
             oldest=self._row(self._oldest[1]) if self._oldest is not None else None,
             newest=self._row(self._newest[1]) if self._newest is not None else None,
-            failed=tuple(
-                row_of_fields(line, self._labels) for line in sorted(self._failed, key=row_order)
-            ),
+            failed=self._rows(self._failed),
             owners=self._owners,
             bounced=self._bounced,
+            announced=self._rows(self._announced),
             unreadable=tuple(self._unreadable),
             by_organization=dict(self._by_organization),
             deleting_s=duration.total_seconds() if duration is not None else None,
         )
+
+    def _rows(self, lines: Iterable[_Line]) -> tuple[Row, ...]:
+        return tuple(row_of_fields(line, self._labels) for line in sorted(lines, key=row_order))
 
     def _row(self, planned: _Line) -> Row:
         row, key = row_of_fields(planned, self._labels), _key(planned)

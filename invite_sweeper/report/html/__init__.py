@@ -159,7 +159,7 @@ def _environment(*, autoescape: bool) -> Environment:
     return environment
 
 
-_AFTER_SIGN = re.compile(r"(?<=[@._+/:-])(?=\w)")
+_AFTER_SIGN = re.compile(r"(?<=[@.+/:-])(?=\w)")
 _LONG_WORD = re.compile(r"[^\s\0]{40}(?=[^\s\0])")
 
 

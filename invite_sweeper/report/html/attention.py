@@ -105,11 +105,11 @@ def _messages(run: Run) -> tuple[str, ...]:
     if run.status is Status.UNFINISHED:
         return (_open_requests(run),)
     stopped = (w.message for w in run.warnings if w.code == WarningCode.CIRCUIT_BREAKER)
-    parts = (run.error, run.consequence, *stopped, *_parts_not_done(run))
-    found = tuple(filter(None, parts))
+    found = tuple(filter(None, (run.error, run.consequence, *stopped, *_parts_not_done(run))))
     code = next((code for code in ExitCode if code == run.exit_code), None)
-    explained = run.is_restore or code is None or code in {ExitCode.PARTIAL, ExitCode.REFUSED}
-    return found if found and explained else (*found, *([code.meaning] if code else []))
+    if run.is_restore or code is None or (found and code in {ExitCode.PARTIAL, ExitCode.REFUSED}):
+        return found
+    return (*found, code.meaning)
 
 
 def _open_requests(run: Run) -> str:

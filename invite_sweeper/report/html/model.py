@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
 from invite_sweeper.endings import Colour, Reason, RunWarning, Status, worst
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.rows import Row
 from invite_sweeper.report.run_view import UnreadableProject
+from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 from invite_sweeper.text import organization_label
 
 
@@ -36,6 +36,16 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepEntry:
+    """A keep entry of the policy, and how many invitations it kept."""
+
+    name: str
+    reason: str
+    until: str
+    matched: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of the logs.
 
@@ -54,7 +64,7 @@ class Run:
         outcomes: Number of its own invitations by outcome.
         open: Requests without a result.
         resolved: Results that it recorded for interrupted runs.
-        plan_complete: Whether every list in scope was read.
+        plan_made: Whether the plan is complete, but for lists that could not be read.
         figures: None without a last line, and for a restore.
         wanted: Deletions that a restore selected, as `to_restore` those of missing users.
         keep_entries: Of the policy.
@@ -84,7 +94,7 @@ class Run:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     open: int = 0
     resolved: int = 0
-    plan_complete: bool = False
+    plan_made: bool = False
     duration_s: float | None = None
     figures: Figures | None = None
     wanted: int = 0
@@ -222,6 +232,7 @@ class Report:
         rows_total: Number of invitations of the plan, or of a restore.
         places: In how many projects and organization lists they are.
         failed: The first invitations that did not go as planned.
+        announced: The first invitations that were announced for a later deletion.
         unreadable: The first projects that could not be read.
         chain: Result of the verification; None if the chain was not verified.
     """
@@ -238,6 +249,7 @@ class Report:
     rows_total: int = 0
     places: tuple[int, int] = (0, 0)
     failed: tuple[Row, ...] = ()
+    announced: tuple[Row, ...] = ()
     unreadable: tuple[UnreadableProject, ...] = ()
     files: tuple[LogFile, ...] = ()
     chain: ChainResult | None = None
@@ -263,9 +275,9 @@ class Report:
         return worst(run.status for run in self.subject)
 
     @property
-    def plan_complete(self) -> bool:
-        """Whether every list in scope was read."""
-        return all(run.plan_complete for run in self.subject)
+    def plan_made(self) -> bool:
+        """Whether the plan is complete, but for lists that could not be read."""
+        return all(run.plan_made for run in self.subject)
 
     @property
     def stopped_itself(self) -> bool:

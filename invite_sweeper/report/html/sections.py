@@ -1,7 +1,7 @@
 """The parts of a report below its verdict: figures, tables and facts, for every format."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from invite_sweeper.endings import Colour, Status
 from invite_sweeper.report.formatting import (
@@ -11,7 +11,7 @@ from invite_sweeper.report.formatting import (
 )
 from invite_sweeper.report.html.attention import describe_code
 from invite_sweeper.report.html.chain import ChainResult
-from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
+from invite_sweeper.report.html.model import KeepEntry, LogFile, Night, Organization, Report, Run
 from invite_sweeper.report.rows import (
     Cell,
     Column,
@@ -125,7 +125,7 @@ def tiles(report: Report) -> tuple[tuple[str, str], ...]:
 
 
 def _sweep_figures(report: Report) -> Iterator[tuple[str, int | None]]:
-    counts, known = report.counts, report.plan_complete
+    counts, known = report.counts, report.plan_made
     yield "Seen", report.figure("invitations_seen") if known else None
     yield "Stale", report.figure("stale") or counts["planned"] if known else None
     if not report.dry_run:
@@ -211,6 +211,7 @@ def sections(report: Report) -> tuple[Section, ...]:
         for each in (
             _failed_section(report),
             _invitations_section(report),
+            _announced_section(report),
             _kept_section(report),
             _coverage_section(report),
             _nights_section(report),
@@ -232,7 +233,14 @@ def _failed_section(report: Report) -> Section | None:
         return None
     columns = (*invitation_columns(report.failed), _DETAIL, _ID)
     command = _show(report, "--outcome", "failed")
-    table = _table("failed", "Invitations that need attention", columns, report.failed, total=total, command=command)
+    table = _table(
+        "failed",
+        "Invitations that need attention",
+        columns,
+        report.failed,
+        total=total,
+        command=command,
+    )
     return Section("failed", "Not as planned", (), (table,))
 
 
@@ -249,6 +257,26 @@ def _invitations_section(report: Report) -> Section | None:
         "invitations", caption, columns, report.rows, total=report.rows_total, command=command
     )
     return Section("done", heading, ("Owners first, then the oldest.",), (table,))
+
+
+def _announced_section(report: Report) -> Section | None:
+    if not report.announced:
+        return None
+    columns = (
+        *invitation_columns(report.announced),
+        Column[Row]("Deletable from", lambda row: text_cell(row.deletable_from), "date"),
+        _LIST,
+        _ID,
+    )
+    table = _table(
+        "announced",
+        "Announced for a later deletion",
+        columns,
+        report.announced,
+        total=max(report.figure("announced"), len(report.announced)),
+        command=_show(report, "--event", "announced"),
+    )
+    return Section("announced", "Announced", (), (table,))
 
 
 def _show(report: Report, *words: str) -> str:
@@ -274,19 +302,19 @@ def _kept_section(report: Report) -> Section | None:
     return Section("kept", "Kept invitations", (), tuple(tables))
 
 
-def _keep_entries_table(report: Report, entries: Sequence[Any]) -> Table:
+def _keep_entries_table(report: Report, entries: Sequence[KeepEntry]) -> Table:
     day = str(report.first.day or "")
     merged = {each.name: each for each in reversed(entries)}
     matched = {name: sum(e.matched for e in entries if e.name == name) for name in merged}
 
-    def state(entry: Any) -> Cell:  # noqa: ANN401  an entry of the log
+    def state(entry: KeepEntry) -> Cell:
         ended = bool(entry.until and day and entry.until < day)
         return text_cell("ended" if ended else "in force", "warning" if ended else "good")
 
-    columns: tuple[Column[Any], ...] = (
-        Column("Name", lambda entry: text_cell(display_text(entry.name))),
-        Column("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
-        Column("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
+    columns: tuple[Column[KeepEntry], ...] = (
+        Column("Name", lambda entry: text_cell(entry.name)),
+        Column("Reason", lambda entry: text_cell(entry.reason), "prose"),
+        Column("Until", lambda entry: text_cell(entry.until), "date"),
         Column("State", state, "state"),
         Column("Kept", lambda entry: count_cell(matched[entry.name]), "number"),
     )
@@ -298,7 +326,7 @@ def _coverage_section(report: Report) -> Section | None:
     if not report.subject or report.is_restore:
         return None
     seen, unreadable = report.figure("projects_seen"), report.figure("projects_unreadable")
-    if not report.plan_complete:
+    if not report.plan_made:
         message = (
             f"Of {pluralize(seen, 'project')} known to be in scope, it is not known how many were"
             " read: a run stopped first."
@@ -340,8 +368,8 @@ def _nights_section(report: Report) -> Section | None:
         Column("Deleted", lambda night: count_cell(night.deleted), "number"),
         Column("Failed", lambda night: count_cell(night.failed), "number"),
     )
-    table = _table("nights", "Nights, the newest first", columns, nights)
-    return Section("nights", "Planned and deleted", (), (table,))
+    table = _table("days", "Nights, the newest first", columns, nights)
+    return Section("days", "Planned and deleted", (), (table,))
 
 
 def _runs_section(report: Report) -> Section | None:
@@ -355,6 +383,7 @@ def _runs_section(report: Report) -> Section | None:
         return Cell(tuple(map(Line, lines)))
 
     optional: tuple[Column[Run], ...] = (
+        Column("Restored", lambda run: count_cell(run.count("restored") or None), "number"),
         Column("Approved by", lambda run: text_cell(display_text(run.approver)), "code"),
         Column("Signed, key ID", lambda run: text_cell(run.key_ids), "code"),
     )
@@ -366,7 +395,6 @@ def _runs_section(report: Report) -> Section | None:
         Column("Planned", lambda run: count_cell(run.planned), "number"),
         Column("Deleted", lambda run: count_cell(run.count("deleted")), "number"),
         Column("Failed", lambda run: count_cell(run.count("failed")), "number"),
-        Column("Restored", lambda run: count_cell(run.count("restored") or None), "number"),
         Column("Organization", organizations),
         Column("Actor", lambda run: text_cell(display_text(run.actor))),
         *(each for each in optional if any(each.cell(run).lines for run in report.runs)),
@@ -484,7 +512,7 @@ def _log_notes(report: Report) -> Iterator[str]:
             lines = pluralize(log.lines, "line")
             yield f"{log.invalid_lines:,} of {lines} of {log.name} {invalid}."
     for run in report.subject:
-        if run.figures is not None and run.plan_complete:
+        if run.figures is not None and run.plan_made:
             expected = run.figures.stale - run.figures.trimmed
             if run.planned != expected:
                 yield (

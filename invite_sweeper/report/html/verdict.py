@@ -126,7 +126,7 @@ def _endings(report: Report) -> Iterator[str]:
     """Yield what stopped the runs that did not complete."""
     bad = [each for each in report.organizations if each.status is not Status.DONE]
     if 0 < len(bad) < len(report.organizations):
-        named = (f"{each.label} {each.status.past}" for each in bad[:_NAMED_ORGANIZATIONS])
+        named = (f"{each.label} {_ended(each.status)}" for each in bad[:_NAMED_ORGANIZATIONS])
         more = len(bad) - _NAMED_ORGANIZATIONS
         yield ", ".join(named) + (f", and {more} more." if more > 0 else ".")
         return
@@ -178,7 +178,7 @@ def _dry_run_sentences(report: Report) -> Iterator[str]:
     planned, status = report.counts["planned"], report.status
     if planned and any(run.status is Status.REFUSED for run in report.subject):
         yield f"{_stale(report)} would be deleted, but a sweep would be refused now."
-    elif planned and report.plan_complete and status in {Status.DONE, Status.PARTLY_DONE}:
+    elif planned and report.plan_made and status in {Status.DONE, Status.PARTLY_DONE}:
         yield f"{_stale(report)} would be deleted."
     elif planned:
         yield f"The log lists {_stale(report)} as stale; the list may be incomplete."
@@ -204,8 +204,8 @@ def _sweep_sentences(report: Report) -> Iterator[str]:
 def _plan_sentences(report: Report) -> Iterator[str]:
     """Yield what is and is not known about the plan."""
     unread, trimmed = report.figure("projects_unreadable"), report.figure("trimmed")
-    if not report.plan_complete:
-        unknown = sum(not run.plan_complete for run in report.subject)
+    if not report.plan_made:
+        unknown = sum(not run.plan_made for run in report.subject)
         whose = "the run" if unknown == len(report.subject) else "every run"
         yield (
             f"The log does not show that {whose} read everything: how many invitations are stale"
@@ -223,7 +223,7 @@ def _plan_sentences(report: Report) -> Iterator[str]:
         were = plural_form(announced, "was", "were")
         yield f"{pluralize(announced, 'invitation')} {were} announced for a later deletion."
     for run in report.subject:
-        if run.changes is not None and run.plan_complete:
+        if run.changes is not None and run.plan_made:
             text = describe_changes(run.changes)
             yield f"{text[0].upper()}{text[1:]}."
 
