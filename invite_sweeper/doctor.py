@@ -16,12 +16,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.auth import jwt_expiry
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.responses import ACCESS_LIST_HINT, UNAUTHENTICATED_CODES
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import RunLock, open_intents, read_runs
+from invite_sweeper.audit import LogPath, RunLock, open_intents, read_runs
+from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -31,7 +34,7 @@ from invite_sweeper.errors import (
     GuardRefused,
     RunError,
 )
-from invite_sweeper.models import ListUnreadable, Project, Source
+from invite_sweeper.models import ListUnreadable, OrganizationName, Project, Source
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
@@ -43,8 +46,10 @@ from invite_sweeper.text import describe_duration, organization_label, plural_fo
 
 __all__ = [
     "Check",
+    "CheckResult",
     "CheckState",
     "Diagnosis",
+    "DiagnosisResult",
     "ListCounts",
     "atlas_error_check",
     "audit_checks",
@@ -56,6 +61,7 @@ __all__ = [
     "failed",
     "list_checks",
     "lock_check",
+    "log_end_checks",
     "note",
     "ok",
     "organization_checks",
@@ -100,6 +106,30 @@ class Check:
     exit_code: ExitCode = ExitCode.DONE
 
 
+class CheckResult(msgspec.Struct, frozen=True):
+    """One check of `doctor`."""
+
+    check: str
+    state: CheckState
+    message: str
+    hint: str | None
+
+
+class DiagnosisResult(msgspec.Struct, frozen=True):
+    """The result of `doctor`.
+
+    Attributes:
+        verdict: What the checks mean for the next sweep.
+        exit_code: What a sweep would end with; 4 if there are only warnings.
+    """
+
+    now: datetime
+    verdict: str
+    organizations: list[OrganizationName]
+    checks: list[CheckResult]
+    exit_code: int
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """All checks of one `doctor` run, in order.
@@ -141,18 +171,15 @@ class Diagnosis:
             end += ", but may not delete everything that is stale"
         return f"{', '.join(counts) or 'All checks passed'}: {end}."
 
-    def to_json(self) -> dict[str, object]:
-        """Return the object that `--output json` writes."""
-        return {
-            "now": self.now,
-            "verdict": self.verdict,
-            "organizations": [{"id": i, "name": name} for i, name in self.organizations.items()],
-            "checks": [
-                {"check": c.name, "state": c.state, "message": c.message, "hint": c.hint or None}
-                for c in self.checks
-            ],
-            "exit_code": self.exit_code,
-        }
+    def result(self) -> DiagnosisResult:
+        """Return what `--output json` writes."""
+        return DiagnosisResult(
+            now=self.now,
+            verdict=self.verdict,
+            organizations=[OrganizationName(*each) for each in self.organizations.items()],
+            checks=[CheckResult(c.name, c.state, c.message, c.hint or None) for c in self.checks],
+            exit_code=self.exit_code,
+        )
 
 
 def ok(name: str, message: str) -> Check:
@@ -380,6 +407,21 @@ def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
     else:
         code = f"exit code {last.exit_code}"
         yield ok(_RUNS, f"The last run, {last.run_id} ({last.mode}), ended with {code}.")
+
+
+def log_end_checks(log_path: LogPath, path: Path) -> Iterator[Check]:
+    """Check that the log still ends with the line that was written last; nothing if it does.
+
+    Args:
+        path: The file of the next run.
+    """
+    try:
+        missing = check_end(log_path, path)
+    except RunError as error:
+        yield failed(_RUNS, error)
+        return
+    if missing:
+        yield warning(_RUNS, missing, "Move the file back, compressed or not, if it is not lost.")
 
 
 # What Atlas's responses say about the next sweep.

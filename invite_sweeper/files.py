@@ -87,13 +87,13 @@ def check_replaceable(
 _OTHER_FILE = "Choose another file."
 
 
-def read_small_file(path: Path, max_bytes: int) -> bytes:
+def read_small_file(path: Path, max_bytes: int, *, follow_links: bool = True) -> bytes:
     """Return the contents of a regular file, or its first `max_bytes` and one more.
 
     Raises:
         OSError: It cannot be read, or is not a regular file.
     """
-    with open_regular(path) as file:
+    with open_regular(path, follow_links=follow_links) as file:
         return file.read(max_bytes + 1)
 
 
@@ -146,8 +146,8 @@ def check_writable(path: Path, what: str) -> None:
         what: Its name at the beginning of a sentence.
     """
     try:
-        partial = _partial_path(replaceable_target(path))
-        os.close(_create_exclusive(partial))
+        descriptor, partial = _create_beside(replaceable_target(path))
+        os.close(descriptor)
         partial.unlink()
     except OSError as error:
         raise UsageError(
@@ -156,22 +156,47 @@ def check_writable(path: Path, what: str) -> None:
         ) from None
 
 
-def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
+def replace_file(path: Path, chunks: Iterable[bytes], *, follow_links: bool = True) -> None:
     """Write a file atomically with mode 0600, and sync it and its name to disk.
+
+    Args:
+        path: An existing or new file.
+        chunks: Its content.
+        follow_links: Whether a link is followed to its file; otherwise the link is replaced.
 
     Raises:
         OSError: It was not written; an earlier file is unchanged.
     """
-    target = replaceable_target(path)
-    partial = _partial_path(target)
-    fd = _create_exclusive(partial)
+    _write_beside(replaceable_target(path) if follow_links else path, chunks, Path.replace)
+
+
+def write_new_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a new file atomically, and sync it and its name to disk.
+
+    Raises:
+        OSError: It was not written; FileExistsError if the name is taken.
+    """
+
+    def link(partial: Path, target: Path) -> None:
+        partial.chmod(mode)
+        target.hardlink_to(partial)  # unlike a rename, it never replaces a file
+        partial.unlink()
+
+    _write_beside(path, [content], link)
+
+
+def _write_beside(
+    target: Path, chunks: Iterable[bytes], move: Callable[[Path, Path], object]
+) -> None:
+    """Write a temporary file beside the target, sync it, move it and sync the name."""
+    descriptor, partial = _create_beside(target)
     try:
-        with os.fdopen(fd, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(target)
-    except OSError:
+        move(partial, target)
+    except BaseException:
         with suppress(OSError):
             partial.unlink()
         raise
@@ -180,6 +205,20 @@ def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _create_beside(target: Path) -> tuple[int, Path]:
+    """Create a file with mode 0600, in place of one that a killed run left.
+
+    O_EXCL does not follow a link that another program plants there.
+    """
+    partial = target.with_name(f".{target.name[:_MAX_PREFIX]}.partial")
+    partial.unlink(missing_ok=True)
+    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), partial
+
+
+_MAX_PREFIX = 100
+"""Characters of a file's name that its temporary name repeats; a name has at most 255 bytes."""
 
 
 def replaceable_target(path: Path) -> Path:
@@ -192,12 +231,3 @@ def replaceable_target(path: Path) -> Path:
     if target is None:
         raise OSError(errno.EINVAL, "it is not a regular file")
     return target
-
-
-def _partial_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
-
-
-def _create_exclusive(partial: Path) -> int:
-    partial.unlink(missing_ok=True)
-    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

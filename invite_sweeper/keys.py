@@ -4,7 +4,6 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,11 +11,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import read_small_file
+from invite_sweeper.files import read_small_file, write_new_file
 from invite_sweeper.redaction import SECRETS
 
 _MAX_KEY_BYTES = 64 * 1024
-_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def parse_private_key(data: bytes) -> Ed25519PrivateKey | None:
@@ -83,10 +81,15 @@ def read_public_keys(paths: Iterable[Path]) -> dict[str, Ed25519PublicKey]:
     return {fingerprint(key): key for key in map(read_public_key, paths)}
 
 
+def openssh_line(key: Ed25519PublicKey) -> str:
+    """Return a public key as in the file KEY.pub of OpenSSH, without a comment."""
+    encoding, form = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    return key.public_bytes(encoding, form).decode()
+
+
 def fingerprint(key: Ed25519PublicKey) -> str:
     """Return the fingerprint of a key as `ssh-keygen -l` shows it."""
-    openssh = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    digest = hashlib.sha256(base64.b64decode(openssh.split()[1])).digest()
+    digest = hashlib.sha256(base64.b64decode(openssh_line(key).split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
@@ -152,29 +155,15 @@ def write_key_pair(path: Path) -> Path:
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    try:
-        _write_new(path, private, 0o600)
-        _write_new(public_path, public, 0o644)
+    try:  # the public key first: a private key without it cannot be used to verify
+        write_new_file(public_path, public, 0o644)
+        write_new_file(path, private)
     except OSError as error:
         raise UsageError(
             f"The key {error.filename or path} cannot be written: {error.strerror or error}.",
             hint="Choose a path in a directory that this user can write to.",
         ) from None
     return public_path
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a new file and sync it; leave nothing behind on an error."""
-    fd = os.open(path, _CREATE_FLAGS, mode)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        with suppress(OSError):
-            path.unlink()
-        raise
 
 
 def _read(path: Path) -> bytes:

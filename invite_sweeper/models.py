@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple, Protocol, Self, TypeAlias
 
+import msgspec
+
 from invite_sweeper.errors import RunError
 
 
@@ -27,6 +29,17 @@ class Logger(Protocol):
     def error(self, event: str, **fields: object) -> object:
         """Log an error that needs action."""
         ...
+
+
+class OrganizationName(msgspec.Struct, frozen=True):
+    """An organization as results name it.
+
+    Attributes:
+        name: None where Atlas did not return it.
+    """
+
+    id: str
+    name: str | None
 
 
 class Source(StrEnum):
@@ -301,6 +314,8 @@ class Outcome(StrEnum):
     """No response; only after an interruption."""
     SKIPPED = "skipped"
     """The circuit breaker, the deadline or a signal stopped the sweep before it was sent."""
+    CHANGED = "changed"
+    """The user was read just before, with other facts than in the list: nothing was sent."""
     ACCEPTED_BEFORE = "accepted_before"
     """The user is already an active member, and was not removed."""
     ACCEPTED_DURING = "accepted_during"
@@ -309,7 +324,8 @@ class Outcome(StrEnum):
     @property
     def no_longer_pending(self) -> bool:
         """Whether the invitation is not pending anymore."""
-        return self not in {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED}
+        still_pending = {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.CHANGED}
+        return self not in still_pending
 
 
 class UserStatus(NamedTuple):

@@ -2,26 +2,52 @@
 
 `SECRETS` is the registry of the process: `atlas.credentials.Secret` and the commands fill it,
 and standard output, standard error, the audit log and every other output pass through it.
+
+A text is searched as it is and decoded (percent, HTML entities, escapes of JSON; up to
+`_MAX_DECODINGS` inside one another), without regard to case, for each secret as text, in hex and
+in Base64. What is found is replaced in the text as it was.
 """
 
 import base64
-import json
+import html
 import re
-from collections.abc import Iterator
-from typing import Final
-from urllib.parse import quote, quote_plus, unquote
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final, TypeAlias
+from urllib.parse import unquote
 
 MASK: Final = "***"
 MIN_SECRET_LENGTH: Final = 8
 """A shorter value would be found everywhere; as part of a URL it is removed all the same."""
+MAX_RESPONSES: Final = 500
+"""Digest responses that are known at a time: more than requests in flight and their answers."""
 
+_MIN_TOKEN_LENGTH: Final = 16
+_MAX_DECODINGS: Final = 3
 _USER_INFO: Final = re.compile(r"""(?<=://)[^\s/?#"'<>\\|]*@""")
 _AUTHORIZATION: Final = re.compile(
     r"\b(basic|bearer)(?:\s+|%20|\+)[\w+/=.~%-]{16,}"
     r"|\b(response(?:=|%3D)(?:\\*\"|&quot;|&\#34;|%22)?)[0-9a-f]{32,128}",
     re.IGNORECASE | re.ASCII,
 )
-"""Credentials of an echoed `Authorization` header. A Digest response is not known in advance."""
+"""Credentials of an echoed `Authorization` header, of this run or another."""
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_ESCAPE: Final = re.compile(
+    r"(?P<percent>(?:%[0-9a-f]{2})+)"
+    r"|&(?:\#[0-9]{1,8}|\#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,30});"
+    r"|(?P<units>(?:\\u[0-9a-f]{4})+)"
+    r"|\\x(?P<code>[0-9a-f]{2})"
+    r"|\\(?P<letter>[bfnrt\"'/\\])",
+    re.IGNORECASE,
+)
+"""Percent encoding, HTML entities, and the escapes of JSON and of programming languages."""
+_LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_RESPONSE_LENGTH: Final = 32
+"""Characters of the shortest digest response (MD5); its other forms are longer."""
+_LONG_RUN: Final = re.compile(rf"[0-9a-z+/_=-]{{{_RESPONSE_LENGTH},}}")
+
+Span: TypeAlias = tuple[int, int]
 
 
 class Redactor:
@@ -29,12 +55,16 @@ class Redactor:
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
+        self._min_length = sys.maxsize
+        self._responses: deque[str] = deque(maxlen=MAX_RESPONSES)
+        self._response_forms: dict[str, str] = {}
 
     def add(self, *secrets: str) -> None:
         """Register secrets; values under 8 characters are ignored."""
         forms = {form for secret in secrets for form in _forms(_without_scheme(secret))}
         # The longest first, so that a secret that contains another one is replaced whole.
         self._forms = tuple(sorted({*self._forms, *forms}, key=len, reverse=True))
+        self._min_length = min(self._min_length, *map(len, forms), sys.maxsize)
 
     def add_url(self, url: str) -> None:
         """Register a URL that is itself a secret: the whole, its user information and tokens."""
@@ -49,18 +79,33 @@ class Redactor:
             password = user_info.partition(":")[2] or user_info
             self.add(user_info, unquote(user_info), password, unquote(password))
 
+    def add_response(self, authorization: str) -> None:
+        """Register the response of an HTTP Digest header; the oldest is forgotten for it."""
+        found = re.search(r'\bresponse="?([0-9a-f]{32,128})', authorization)
+        if found is None:
+            return
+        if len(self._responses) == MAX_RESPONSES:
+            for form in _forms(self._responses[0]):
+                self._response_forms.pop(form[:_RESPONSE_LENGTH], None)
+        self._responses.append(found[1])
+        self._min_length = min(self._min_length, _RESPONSE_LENGTH)
+        for form in _forms(found[1]):
+            self._response_forms[form[:_RESPONSE_LENGTH]] = form
+
     def clear(self) -> None:
         """Forget all secrets."""
         self._forms = ()
+        self._min_length = sys.maxsize
+        self._responses.clear()
+        self._response_forms.clear()
 
     def redact(self, text: str) -> str:
         """Return the text with secrets replaced, and URLs without user information.
 
         A text without either is returned as the same object.
         """
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
+        if len(text) >= self._min_length:  # decoding makes no text longer
+            text = self._mask_secrets(text)
         if "@" in text and "://" in text:
             text = _USER_INFO.sub("", text)
         lower = text.lower()
@@ -74,11 +119,39 @@ class Redactor:
         redacted = self.redact(text)
         return data if redacted == text else redacted.encode(errors="surrogateescape")
 
+    def _mask_secrets(self, text: str) -> str:
+        text = _mask(text, self._find(_fold(text)))
+        if "%" not in text and "&" not in text and "\\" not in text:
+            return text
+        for depth in range(1, _MAX_DECODINGS + 1):
+            decoded = text
+            for _ in range(depth):
+                before, decoded = decoded, _ESCAPE.sub(_decode, decoded)
+                if decoded == before:
+                    return text
+            spans = list(self._find(_fold(decoded)))
+            if spans:
+                text = _mask(text, _spans_before_decoding(text, spans, depth))
+        return text
+
+    def _find(self, folded: str) -> Iterator[Span]:
+        """Yield where secrets stand; spans may overlap."""
+        for form in self._forms:
+            start = folded.find(form)
+            while start >= 0:
+                yield start, start + len(form)
+                start = folded.find(form, start + len(form))
+        if not self._response_forms:
+            return
+        for run in _LONG_RUN.finditer(folded):
+            for start in range(run.start(), run.end() - _RESPONSE_LENGTH + 1):
+                response = self._response_forms.get(folded[start : start + _RESPONSE_LENGTH])
+                if response is not None and folded.startswith(response, start):
+                    yield start, start + len(response)
+
 
 SECRETS: Final = Redactor()
 """The secrets of this process."""
-
-_MIN_TOKEN_LENGTH: Final = 16
 
 
 def _without_scheme(secret: str) -> str:
@@ -86,16 +159,25 @@ def _without_scheme(secret: str) -> str:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield the secret as it is, as JSON and URLs escape it, and in Base64."""
+    """Yield the spellings of a secret that decoding does not undo, as `_fold` returns them."""
     if len(secret) < MIN_SECRET_LENGTH:
         return
-    yield secret
-    yield quote(secret, safe="", errors="replace")
-    yield quote_plus(secret, errors="replace")
+    if _UUID.fullmatch(secret):
+        yield from _forms(secret.replace("-", ""))
     data = secret.encode(errors="surrogateescape")
-    yield json.dumps(data.decode(errors="replace"), ensure_ascii=False)[1:-1]
+    spellings = {
+        secret,
+        secret.replace(" ", "+"),
+        secret.encode(errors="replace").decode(),
+        data.decode(errors="replace"),
+        data.hex(),
+    }
     for start in range(3):
-        yield from _base64_forms(data, start)
+        spellings.update(_base64_forms(data, start))
+    decoded = secret  # of a secret with escapes, decoding a text leaves this
+    for _ in range(_MAX_DECODINGS):
+        spellings.add(decoded := _ESCAPE.sub(_decode, decoded))
+    yield from (_fold(each) for each in spellings if len(each) >= MIN_SECRET_LENGTH)
 
 
 def _base64_forms(data: bytes, start: int) -> Iterator[str]:
@@ -109,6 +191,59 @@ def _base64_forms(data: bytes, start: int) -> Iterator[str]:
     last = len(padded) * 8 // 6
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield encode(padded)[first:last].decode()
+
+
+def _fold(text: str) -> str:
+    """Return the text in lower case, of the same length, so that positions stay."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(low if len(low := char.lower()) == 1 else char for char in text)
+
+
+def _decode(escape: re.Match[str]) -> str:
+    if percent := escape["percent"]:
+        return bytes.fromhex(percent.replace("%", "")).decode(errors="surrogateescape")
+    if units := escape["units"]:
+        data = bytes.fromhex(re.sub(r"\\u", "", units, flags=re.IGNORECASE))
+        return data.decode("utf-16-be", "surrogatepass")
+    if code := escape["code"]:
+        return chr(int(code, 16))
+    if letter := escape["letter"]:
+        return _LETTERS.get(letter, letter)
+    return html.unescape(escape[0])
+
+
+def _spans_before_decoding(text: str, spans: Iterable[Span], depth: int) -> Iterable[Span]:
+    """Return the spans in the text that is decoded `depth` times, as spans of the text itself."""
+    positions: list[list[Span]] = []
+    for _ in range(depth):
+        origins: list[Span] = []
+        pieces: list[str] = []
+        end = 0
+        for escape in _ESCAPE.finditer(text):
+            pieces.append(text[end : escape.start()])
+            origins.extend((index, index + 1) for index in range(end, escape.start()))
+            pieces.append(value := _decode(escape))
+            origins.extend([escape.span()] * len(value))
+            end = escape.end()
+        origins.extend((index, index + 1) for index in range(end, len(text)))
+        text = "".join((*pieces, text[end:]))
+        positions.append(origins)
+    for origins in reversed(positions):
+        spans = [(origins[start][0], origins[end - 1][1]) for start, end in spans]
+    return spans
+
+
+def _mask(text: str, spans: Iterable[Span]) -> str:
+    """Return the text with `MASK` in place of each span; overlapping ones get one mask."""
+    pieces: list[str] = []
+    end = 0
+    for start, stop in sorted(spans):
+        if start >= end:
+            pieces += (text[end:start], MASK)
+        end = max(end, stop)
+    return "".join((*pieces, text[end:])) if pieces else text
 
 
 def _mask_authorization(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Compares results with the JSON Schemas that ship."""
+"""Compares results with the JSON Schemas made from their types."""
 
 from functools import cache
 

@@ -18,7 +18,7 @@ from invite_sweeper.atlas.endpoints import (
     Request,
     build_request,
 )
-from invite_sweeper.atlas.parsing import UserRecord, parse_user
+from invite_sweeper.atlas.parsing import parse_listed_user, parse_user
 from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.responses import (
     RequestFailed,
@@ -31,7 +31,7 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.atlas.sources import SOURCES, SourceApi
 from invite_sweeper.atlas.transport import Transport
-from invite_sweeper.atlas.user_status import check_organization, user_in
+from invite_sweeper.atlas.user_status import check_gone_from_project, check_organization
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
     INVITED_STATUSES,
@@ -40,6 +40,7 @@ from invite_sweeper.models import (
     Invitation,
     MembershipStatus,
     Outcome,
+    Project,
     Source,
 )
 from invite_sweeper.text import casefold_visible
@@ -102,7 +103,15 @@ class UserRemoval:
         scope_id = self._invitation.project_id
         ids = (scope_id, self._invitation.id)
         request = build_request(self._api.delete, *ids, scope_id=scope_id, progress=self._progress)
-        read = build_request(self._user_endpoint, *ids, scope_id=scope_id, parse=parse_user)
+        owner = Project(scope_id, self._invitation.project_name, self._invitation.org_id)
+        read = build_request(
+            self._user_endpoint,
+            *ids,
+            scope_id=scope_id,
+            parse=lambda body: parse_listed_user(
+                body, lambda item: self._api.parse_row(item, owner)
+            ),
+        )
         return request._replace(precondition=Precondition(read, self._check_before))
 
     def _check_before(self, response: ResponseOrFailure) -> ResponseOrFailure | None:
@@ -118,10 +127,10 @@ class UserRemoval:
 
     def _outcome_before(self, response: ResponseOrFailure) -> Outcome | None:
         """Return the outcome if the DELETE must not be sent after this read, else None."""
-        user = user_in(response, self._invitation)
-        if user is not None:
-            self._progress.seen_before = user.status
-            return self._outcome_if_not_removable(user)
+        seen = response.value if isinstance(response, Response) else None
+        if isinstance(seen, Invitation) and seen.id == self._invitation.id:
+            self._progress.seen_before = seen.status
+            return _outcome_if_not_removable(seen, self._invitation)
         if isinstance(response, Response) and is_already_gone(response):
             self._progress.seen_before = MembershipStatus.GONE
             return Outcome.ALREADY_GONE
@@ -132,21 +141,6 @@ class UserRemoval:
     def _is_read_failed(self, response: ResponseOrFailure) -> bool:
         is_failure = isinstance(response, RequestFailed) or response.status >= _REDIRECT
         return is_failure and self._blocking_outcome is Outcome.FAILED
-
-    def _outcome_if_not_removable(self, user: UserRecord) -> Outcome | None:
-        """Return the outcome unless the user still has the invitation that was listed."""
-        listed = self._invitation
-        if user.status == MembershipStatus.ACTIVE:
-            return Outcome.ACCEPTED_BEFORE
-        is_same_user = casefold_visible(user.username or "") == casefold_visible(
-            listed.username or ""
-        )
-        if user.status not in INVITED_STATUSES or not is_same_user:
-            return Outcome.FAILED
-        invited_again = user.status == MembershipStatus.PENDING != listed.status
-        if invited_again or user.invited_at != listed.created_at:
-            return Outcome.ALREADY_GONE
-        return None
 
     def _record_failure(self, result: ResponseOrFailure) -> None:
         """Record why nothing was sent, for the audit log."""
@@ -173,8 +167,8 @@ class UserRemoval:
             progress.known_outcome = Outcome.DELETED
         elif progress.attempts == 1 and self._is_refused(result):
             # A refusal (3xx or 4xx) of the only attempt is certain: there is nothing to check.
-            return progress.result(_gone_or_failed(result), fatal_error)
-        still_member = await self._check_after()
+            return progress.result(Outcome.FAILED, fatal_error)
+        still_member = await self._check_after(deleted=deleted)
         return progress.result(
             self._outcome(result, still_member=still_member, deleted=deleted), fatal_error
         )
@@ -189,23 +183,28 @@ class UserRemoval:
             still_member: Whether the membership still exists; None if unknown.
             deleted: Whether Atlas confirmed the DELETE.
         """
+        removed_nobody = self._progress.attempts == 1 and _is_gone(result)
         if still_member:
             return Outcome.FAILED
-        if self._progress.seen_after == MembershipStatus.ACTIVE:
+        if self._progress.seen_after == MembershipStatus.ACTIVE and not removed_nobody:
             return Outcome.ACCEPTED_DURING
         if deleted:
             return Outcome.DELETED
-        if still_member is False:
+        if still_member is False or removed_nobody:
             return Outcome.ALREADY_GONE
         if self._progress.cancelled:
             return self._progress.result_if_interrupted().outcome
-        return self._blocking_outcome or _gone_or_failed(result)
+        is_gone = _is_gone(result)
+        return self._blocking_outcome or (Outcome.ALREADY_GONE if is_gone else Outcome.FAILED)
 
-    async def _check_after(self) -> bool | None:
+    async def _check_after(self, *, deleted: bool) -> bool | None:
         """Record the user's new status and return whether the membership still exists."""
-        check = await check_organization(self._read_after, self._invitation, self._user_endpoint)
-        self._progress.seen_after = check.user_status.status
-        return check.user_status.still_member
+        about = (self._read_after, self._invitation, self._user_endpoint)
+        user_status, _ = await check_organization(*about)
+        if not deleted:
+            user_status = await check_gone_from_project(*about, user_status)
+        self._progress.seen_after = user_status.status
+        return user_status.still_member
 
     async def _read_after(self, endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
         request = build_request(
@@ -216,17 +215,37 @@ class UserRemoval:
         return await self._transport.send(request, token_taken=token_taken)
 
     def _is_refused(self, result: ResponseOrFailure) -> bool:
-        """Return whether the result is a refusal of the DELETE, and not of a later read."""
+        """Return whether the result is a refusal of the DELETE, and not of a later read.
+
+        That a user does not exist, whom the read has just shown, is not a refusal: it is checked.
+        """
         is_refusal = isinstance(result, Response) and _REDIRECT <= result.status < _SERVER_ERROR
-        return is_refusal and self._blocking_outcome is None
+        return is_refusal and self._blocking_outcome is None and not _is_gone(result)
 
 
-def _gone_or_failed(result: ResponseOrFailure) -> Outcome:
-    return (
-        Outcome.ALREADY_GONE
-        if isinstance(result, Response) and is_already_gone(result)
-        else Outcome.FAILED
+def _outcome_if_not_removable(seen: Invitation, listed: Invitation) -> Outcome | None:
+    """Return the outcome unless the user is exactly the one that the list showed."""
+    if seen.status == MembershipStatus.ACTIVE:
+        return Outcome.ACCEPTED_BEFORE
+    name, listed_name = seen.username or "", listed.username or ""
+    is_same_user = casefold_visible(name) == casefold_visible(listed_name)
+    if seen.status not in INVITED_STATUSES or not is_same_user:
+        return Outcome.FAILED
+    is_same = (
+        seen.status == listed.status
+        and seen.created_at == listed.created_at
+        and seen.expires_at == listed.expires_at
+        and seen.inviter == listed.inviter
+        and set(seen.roles) == set(listed.roles)
+        and set(seen.project_roles) == set(listed.project_roles)
+        and set(seen.team_ids) == set(listed.team_ids)
+        and not seen.links_out_of_scope  # Atlas did not return its projects or teams
     )
+    return None if is_same else Outcome.CHANGED
+
+
+def _is_gone(result: ResponseOrFailure) -> bool:
+    return isinstance(result, Response) and is_already_gone(result)
 
 
 _CONSEQUENCE: Final = "No further deletion is sent. The audit log shows what was deleted."
@@ -318,9 +337,7 @@ def _result_of_revoke(
 def _outcome_of_revoke(result: ResponseOrFailure) -> Outcome:
     if isinstance(result, Response) and is_deleted(result):
         return Outcome.DELETED
-    if isinstance(result, Response) and is_already_gone(result):
-        return Outcome.ALREADY_GONE
-    return Outcome.FAILED
+    return Outcome.ALREADY_GONE if _is_gone(result) else Outcome.FAILED
 
 
 def _with_consequence(deletion: DeletionResult) -> DeletionResult:

@@ -24,6 +24,7 @@ from invite_sweeper.atlas.network_errors import (
 from invite_sweeper.atlas.responses import Response, ResponseOrFailure
 from invite_sweeper.atlas.urls import absolute_url
 from invite_sweeper.models import DeletionProgress
+from invite_sweeper.redaction import SECRETS
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
@@ -151,6 +152,7 @@ class ConnectionSlot:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         self.on_send()
+        SECRETS.add_response(request.headers.get("Authorization", ""))
         try:
             response = await handler(request)
         except NOT_SENT_ERRORS:

@@ -199,19 +199,27 @@ def _tags(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((k, v) for k, v in pairs if isinstance(k, str) and isinstance(v, str))
 
 
+def parse_listed_user(
+    body: bytes, parse_row: Callable[[dict[str, object]], Invitation]
+) -> Invitation:
+    """Parse one user as the row of the list that contains it.
+
+    Raises:
+        InvalidResponse: The body is not an object, or `parse_row` raised it.
+    """
+    return parse_row(_require_object(_load_json(body), "the user"))
+
+
 class UserRecord(NamedTuple):
-    """One user, as Atlas returned it.
+    """Whether one user is still a member, as Atlas returned it.
 
     Attributes:
         status: `ACTIVE`, `PENDING`, …; None if missing.
-        invited_at: None for an active member.
         project_ids: Projects in which the user has roles; None if not returned.
     """
 
     id: str | None
-    username: str | None
     status: str | None
-    invited_at: Timestamp
     project_ids: frozenset[str] | None
 
 
@@ -233,9 +241,7 @@ def parse_user(body: bytes) -> UserRecord:
     )
     return UserRecord(
         _string_or_none(item.get("id")),
-        _string_or_none(item.get("username")),
         _string_or_none(item.get("orgMembershipStatus")),
-        parse_timestamp(item.get("invitationCreatedAt")),
         project_ids,
     )
 

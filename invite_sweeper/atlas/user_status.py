@@ -82,6 +82,9 @@ async def resolve_status(
     (status, still_member), response = await check_organization(
         read_user, invitation, user_endpoint
     )
+    status, still_member = await check_gone_from_project(
+        read_user, invitation, user_endpoint, UserStatus(status, still_member)
+    )
     if status is not None and still_member is None:
         # The organization returned the user without projects.
         still_member = (await check_project(read_user, invitation, user_endpoint)).still_member
@@ -96,6 +99,23 @@ def user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | N
     """Return the invited user from a response; None if it contains no user or another one."""
     value = result.value if isinstance(result, Response) else None
     return value if isinstance(value, UserRecord) and value.id == invitation.id else None
+
+
+async def check_gone_from_project(
+    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint, user_status: UserStatus
+) -> UserStatus:
+    """Return the status of a user that the organization does not have, but a project may.
+
+    The organization alone proves nothing about a project that has just shown the user.
+    """
+    if user_status.status != MembershipStatus.GONE or user_endpoint is GET_ORG_USER:
+        return user_status
+    in_project = await check_project(read_user, invitation, user_endpoint)
+    return (
+        in_project
+        if in_project.still_member
+        else UserStatus(user_status.status, in_project.still_member)
+    )
 
 
 def _unreadable_user(invitation: Invitation, response: ResponseOrFailure) -> ListUnreadable:

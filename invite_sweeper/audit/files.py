@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, cast
 from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
 from invite_sweeper.audit.record import GENESIS_HASH, line_hash
 from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
-from invite_sweeper.files import replace_file
+from invite_sweeper.files import read_small_file, replace_file
 from invite_sweeper.json_text import parse_json, to_json
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
@@ -207,6 +207,7 @@ class RotatedName(NamedTuple):
 
 
 _HEAD_VERSION = 1
+_MAX_HEAD_BYTES = 1 << 16
 _MAX_DIRECTORIES = 3
 
 
@@ -248,7 +249,7 @@ def read_head(path: Path) -> Head | None:
         GuardRefused: It cannot be read, or is not a head file.
     """
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(read_small_file(path, _MAX_HEAD_BYTES, follow_links=False))
         version = values.pop("version")
         head = Head(**values)
         types = [type(value) for value in asdict(head).values()]
@@ -385,7 +386,7 @@ def read_chains(paths: Iterable[Path]) -> tuple[list[list[FileEnds]], list[Path]
     Returns:
         The lists, oldest first, and the files without a complete line.
     """
-    found = {path: _read_ends(path) for path in paths}
+    found = {path: read_ends(path) for path in paths}
     chains = list(_link([ends for ends in found.values() if ends is not None]))
     return sorted(chains, key=_start), [path for path, ends in found.items() if ends is None]
 
@@ -424,7 +425,7 @@ MAX_LINE_BYTES = 1 << 22
 _BLOCK_BYTES = 1 << 16
 
 
-def _read_ends(path: Path) -> FileEnds | None:
+def read_ends(path: Path) -> FileEnds | None:
     """Return the first and the last line of a file; None without a complete line."""
     try:
         with open_log(path) as file:

@@ -2,7 +2,9 @@
 
 The head is written when a log is opened and when it is closed. In between, and after a kill, the
 log's file is longer than the head says; then the file is right. A file that is shorter than the
-head says, or has another line at its end, was cut or changed, and the run is refused.
+head says, or has another line at its end, was cut or changed, and the run is refused. So is one
+that is longer although the head says that it was closed. A log that is gone or empty was moved
+elsewhere or deleted: the run says so, and continues after the line that the head names.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,12 +22,14 @@ from invite_sweeper.audit.files import (
     LogPath,
     RotatedName,
     read_chains,
+    read_ends,
     read_head,
     write_head,
 )
 from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
 from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
+from invite_sweeper.text import pluralize
 
 _CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
 _NEW_LOG_HINT = "To start a new log instead, run with --new-log."
@@ -40,12 +44,14 @@ class ChainEnd(NamedTuple):
         size: Bytes of these lines.
         unsigned: Run ID and `seq` of the last line if it is the `run_finished` of a run that was
             killed then, which may have had no time to write its checkpoint.
+        missing: A sentence about the lines that are not here; empty if the last one is.
     """
 
     last_hash: str = GENESIS_HASH
     lines: int = 0
     size: int = 0
     unsigned: tuple[str, int] | None = None
+    missing: str = ""
 
     @classmethod
     def of(cls, head: Head) -> "ChainEnd":
@@ -69,11 +75,7 @@ def find_end(
         GuardRefused: The end of the log is missing, or was cut or changed.
         UsageError: A new log cannot start in a file that has lines, or a file cannot be read.
     """
-    chains, empty = read_chains([path, *(each.absolute() for each in log_path.paths())])
-    files = [each for chain in chains for each in chain]
-    if (error := next((each.error for each in files if each.error is not None), None)) is not None:
-        raise error
-    own = next((each for each in files if each.path == path), None)
+    own = read_ends(path) if path.exists() else None
     if new_log:
         if own is not None:
             raise UsageError(
@@ -81,6 +83,15 @@ def find_end(
                 hint="Move the file away, or name another one.",
             )
         return ChainEnd()
+    if head is not None and own is not None and own.first_hash == head.first_hash:
+        return _end_of_file(head, path)
+    chains, empty = read_chains(
+        [*([path] if path.exists() else ()), *(each.absolute() for each in log_path.paths())]
+    )
+    files = [each for chain in chains for each in chain]
+    if (error := next((each.error for each in files if each.error is not None), None)) is not None:
+        raise error
+    own = next((each for each in files if each.path == path), None)
     if head is not None:
         was_empty = existed or any(each != path for each in empty)
         return _end_after_head(head, files, own, was_empty=was_empty)
@@ -93,6 +104,22 @@ def find_end(
         _check_newest_present(files)
     chain = next(each for each in chains if newest in each)
     return _count_lines(each.path for each in chain)
+
+
+def check_end(log_path: LogPath, path: Path) -> str:
+    """Return a sentence about the lines of a log that are not here; empty if the last one is.
+
+    Args:
+        log_path: The log.
+        path: The file of the next run.
+
+    Raises:
+        GuardRefused: A run would be refused: the end of the log was cut or changed.
+        UsageError: A file cannot be read.
+    """
+    head = read_head(log_path.head_path.absolute())
+    path = path.absolute()
+    return find_end(log_path, path, head, existed=path.exists(), new_log=False).missing
 
 
 def _end_after_head(
@@ -108,7 +135,7 @@ def _end_after_head(
     if newest is not None:
         return _end_of_file(head, newest.path)
     if head.closed or (head.first_hash is None and was_empty):
-        return ChainEnd.of(head)
+        return ChainEnd.of(head)._replace(missing=describe_missing(head))
     raise GuardRefused(
         f"Run {head.run_id} was interrupted, and its audit log {head.file} is missing.",
         hint=f"Move the file back, compressed or not, and run again. {_NEW_LOG_HINT}",
@@ -140,11 +167,27 @@ def _end_of_file(head: Head, path: Path) -> ChainEnd:
         )
     if not last:
         return ChainEnd.of(head)
-    return ChainEnd(
-        line_hash(last[:-1]),
-        head.lines + lines,
-        head.size + size - head.file_size,
-        None if head.closed else _finished_run(last),
+    if head.closed:
+        raise GuardRefused(
+            f"The audit log {path} is longer than what was written: "
+            f"{pluralize(lines, 'line')} were appended after run {head.run_id} had ended.",
+            hint="Check it with `audit verify`, and restore it from a backup. "
+            f"To go on without it, move it away. {_NEW_LOG_HINT}",
+            reasons=(Reason.EARLIER_RUNS,),
+        )
+    size_after = head.size + size - head.file_size
+    return ChainEnd(line_hash(last[:-1]), head.lines + lines, size_after, _finished_run(last))
+
+
+def describe_missing(head: Head) -> str:
+    """Return a sentence about a log whose last line is not here; empty if it never had one."""
+    if not head.lines:
+        return ""
+    return (
+        f"The audit log {head.file} is missing or empty, and its end with it: the log has "
+        f"{pluralize(head.lines, 'line')} up to run {head.run_id}, and continues after them. What "
+        "the missing runs recorded is not known: the last population, used plans, the accepted "
+        "policy, and how often invitations were deleted."
     )
 
 
@@ -273,6 +316,7 @@ class LogEnding:
 
     Attributes:
         lines: Number of lines of the log, in all files.
+        missing: A sentence about earlier lines that are not here; empty if the last one is.
         checkpoint: The signed note over the last end of a run of this command.
     """
 
@@ -286,6 +330,7 @@ class LogEnding:
         is_new_log: bool,
     ) -> None:
         self.lines = head.start.lines
+        self.missing = head.start.missing
         self._head = head
         self._size_before = head.start.size - file_size
         self._name = name

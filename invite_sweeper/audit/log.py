@@ -307,6 +307,7 @@ class AuditLog:
     Attributes:
         path: The path as given to `open`.
         torn_copy: The file to which an earlier run's torn last line was moved; None without one.
+        missing: A sentence about earlier lines that are not here; empty if the last one is.
     """
 
     def __init__(
@@ -321,6 +322,7 @@ class AuditLog:
     ) -> None:
         self.path = path
         self.torn_copy = torn_copy
+        self.missing = ending.missing
         self._run_id = run_id
         self._chain = chain
         self._file = file

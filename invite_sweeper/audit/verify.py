@@ -11,7 +11,6 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from invite_sweeper.audit import checkpoint
-from invite_sweeper.audit.chain import LineChecker
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
 from invite_sweeper.audit.damage import Damage, VerificationError, changed
 from invite_sweeper.audit.files import (
@@ -24,10 +23,12 @@ from invite_sweeper.audit.files import (
     find_head,
     order_files,
 )
+from invite_sweeper.audit.line_checker import LineChecker
 from invite_sweeper.audit.reader import LinePosition, open_log, reject_duplicates
 from invite_sweeper.audit.record import GENESIS_HASH
 from invite_sweeper.audit.storage import is_torn_write
 from invite_sweeper.errors import ExitCode, GuardRefused
+from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize
 
 
@@ -61,7 +62,7 @@ class Evidence(NamedTuple):
             except ValueError:
                 raise GuardRefused("The checkpoint file is not a checkpoint.") from None
             keys = self.public_keys.values()
-            if keys and not any(checkpoint.is_signed_by(self.note, key) for key in keys):
+            if keys and not any(is_signed_by(self.note, key) for key in keys):
                 raise GuardRefused("The checkpoint file is not signed with the public key.")
             found[noted.last_hash] = f"the checkpoint of run {noted.run_id}"
         return found

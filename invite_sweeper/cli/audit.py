@@ -10,14 +10,13 @@ from typing import Annotated, Final
 
 import typer
 
-from invite_sweeper.audit.checkpoint import MAX_NOTE_BYTES
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, filter_lines
 from invite_sweeper.audit.record import Record, line_hash
 from invite_sweeper.audit.verify import ChainStatus, Evidence
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.json_output import json_line, write_json
 from invite_sweeper.cli.options import (
     Output,
     OutputOption,
@@ -31,6 +30,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
+from invite_sweeper.notes import MAX_NOTE_BYTES
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.restore.deletions import RestoreOutcome
 from invite_sweeper.text import escape_unprintable, neutralize_formula, pluralize
@@ -303,7 +303,7 @@ def _parse_time(option: str, text: str, *, end_of_day: bool) -> datetime:
 def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
     for record, line in lines:
         fields = {**record, "line_sha256": line_hash(line)}
-        yield to_json(fields) + b"\n"
+        yield json_line(fields)
 
 
 _CSV_COLUMNS: Final = (

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import typer
@@ -19,14 +20,18 @@ app = typer.Typer(rich_markup_mode=None)
 POLICY = """\
 version: 1
 organizations: ["{org_id}"]
+sources: [invites, users, org_users, org_invites]
 rules:
   - {{name: forgotten, older_than: 14d}}
   - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
+  - {{name: pending, older_than: 21d, statuses: [PENDING]}}
 keep:
   - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
 limits: {{max_share: 0.8}}
 audit: {{path: {audit}}}
 """
+INVITED = "mira.web@partner.example.net"
+"""Whom the demo invites as the web interface of Atlas does."""
 _STEPS = (
     ("1  A dry run", "It lists what a sweep would delete, and deletes nothing.", True),
     ("2  The sweep", "It deletes what the dry run listed; every outcome is Atlas's answer.", False),
@@ -45,12 +50,22 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy, audit = folder / "policy.yaml", folder / "audit.jsonl"
     policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
-    sim, credentials = Simulation(projects=6, invitations=5).build()
+    sim, credentials = Simulation(projects=4, invitations=4).build()
+    sim.add_user(
+        INVITED,
+        age=timedelta(days=23),
+        group_roles={next(iter(sim.groups)): ("GROUP_OWNER",)},
+        inviter="olga.admin@example.com",
+        by_web_interface=True,
+    )
     console = stdout_console()
     environment = {**_without_credentials(os.environ), **credentials}
     codes = []
     typer.echo("This Atlas is simulated: it runs in this process, and no account is used.")
-    typer.echo("The policy, in three lines:")
+    typer.echo(
+        f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
+        "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
+    )
     for line in _policy_summary():
         typer.echo(f"  {line}")
     with serve_in_thread(sim) as base_url:
@@ -79,6 +94,7 @@ def _policy_summary() -> tuple[str, ...]:
     return (
         "stale: older than 14 days (rule forgotten)",
         "stale: *@contractors.example.com after 3 days (rule outsiders)",
+        "stale: pending users after 21 days (rule pending)",
         "kept:  *@board.example.com, they travel (keep entry board)",
     )
 

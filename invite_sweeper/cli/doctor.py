@@ -50,6 +50,7 @@ from invite_sweeper.doctor import (
     failed,
     list_checks,
     lock_check,
+    log_end_checks,
     ok,
     organization_checks,
     policy_checks,
@@ -100,7 +101,7 @@ def doctor(
         )
     )
     if output is Output.JSON:
-        write_json(diagnosis.to_json())
+        write_json(diagnosis.result())
     else:
         show(stdout_console(), diagnosis)
     raise typer.Exit(diagnosis.exit_code)
@@ -276,7 +277,9 @@ class _Doctor:
         lock = RunLock(log_path.lock_path, now=self._session.now, command=shlex.join(sys.argv))
         yield lock_check(lock, log_path.lock_path)
         yield from earlier_run_checks(log_path.files())
-        yield from audit_checks(log_path.path_of_run(now=self._session.now, run_id="run"))
+        path = log_path.path_of_run(now=self._session.now, run_id="run")
+        yield from log_end_checks(log_path, path)
+        yield from audit_checks(path)
 
     async def _check_atlas(self) -> AsyncIterator[Check]:
         if self._base_url_error is not None or not self._parts:

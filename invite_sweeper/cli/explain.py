@@ -13,6 +13,7 @@ from rich.text import Text
 
 from invite_sweeper.atlas import Credentials
 from invite_sweeper.audit import LogPath
+from invite_sweeper.audit.head import check_end
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
@@ -232,6 +233,9 @@ def _load_steps(context: CommandContext) -> tuple[Step, ...]:
         GuardRefused: Earlier runs cannot be read, or a sweep would refuse the plan.
     """
     previous_runs = PreviousRuns.find(context.log_path)
+    path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
+    if missing := check_end(context.log_path, path):
+        context.session.log.warning(missing)
     max_bounces = context.policy.limits.max_bounces
     steps = standing_steps(previous_runs.deletion_history(), max_bounces)
     saved = load_usable_plan(context, previous_runs)

@@ -27,6 +27,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.sweep import sweep
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
+from invite_sweeper.keys import fingerprint
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, show_saved_plan, status_to_json
@@ -184,7 +185,7 @@ async def _approve(
     else:
         await _confirm(status, verbose=verbose)
     approval.write(path, signed)
-    typer.echo(f"Approved with the key {approval.fingerprint(signed)}. The signature is {path}.")
+    typer.echo(f"Approved with the key {fingerprint(signed.key)}. The signature is {path}.")
     return 0
 
 

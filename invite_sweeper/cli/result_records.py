@@ -10,7 +10,7 @@ from typing import Literal, NotRequired
 from typing_extensions import TypedDict
 
 from invite_sweeper.errors import ErrorParts, Reason
-from invite_sweeper.models import Source
+from invite_sweeper.models import OrganizationName, Source
 from invite_sweeper.sweep.changes import PlanChanges
 
 
@@ -24,17 +24,6 @@ class ErrorRecord(TypedDict):
     exit_code: int
     reasons: list[Reason]
     error: ErrorParts
-
-
-class OrganizationRecord(TypedDict):
-    """An organization.
-
-    Attributes:
-        name: None where Atlas did not return it.
-    """
-
-    id: str
-    name: NotRequired[str | None]
 
 
 class InvitationRecord(TypedDict):
@@ -148,7 +137,7 @@ class RestoreRecord(TypedDict):
     now: datetime
     audit_log: str
     base_url: str
-    organizations: list[OrganizationRecord]
+    organizations: list[OrganizationName]
     deleted_by_run: str | None
     dry_run: bool
     wanted: int
@@ -169,30 +158,6 @@ class RestoreRecord(TypedDict):
     warnings: list[str]
     invitations: list[RestoredRecord]
     uncertain_invitations: list[UncertainRecord]
-
-
-class CheckRecord(TypedDict):
-    """One check of `doctor`."""
-
-    check: str
-    state: Literal["ok", "note", "warning", "failed"]
-    message: str
-    hint: str | None
-
-
-class DiagnosisRecord(TypedDict):
-    """The result of `doctor`.
-
-    Attributes:
-        verdict: What the checks mean for the next sweep.
-        exit_code: What a sweep would end with; 4 if there are only warnings.
-    """
-
-    now: datetime
-    verdict: NotRequired[str]
-    organizations: NotRequired[list[OrganizationRecord]]
-    checks: list[CheckRecord]
-    exit_code: int
 
 
 class KeyRecord(TypedDict):
@@ -292,7 +257,7 @@ class SearchRecord(TypedDict):
     sources: list[Source]
     projects: int
     invitations: int
-    organizations: list[OrganizationRecord]
+    organizations: list[OrganizationName]
     out_of_scope: list[str]
     unreadable: list[UnreadableRecord]
     found: list[ExplanationRecord]
@@ -381,7 +346,7 @@ class SavedPlanRecord(TypedDict):
     signed: bool
     signed_with: str | None
     signature_message: str | None
-    organizations: list[OrganizationRecord]
+    organizations: list[OrganizationName]
     base_url: str
     policy_path: str
     policy_sha256: str

@@ -36,7 +36,7 @@ from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planne
 from invite_sweeper.report.webhooks import select_users, send_end, send_start
 from invite_sweeper.sweep.changes import PolicyDifference
 from invite_sweeper.sweep.run import ProgressView
-from invite_sweeper.sweep.run_counts import RunResult
+from invite_sweeper.sweep.run_state import RunResult
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
 

@@ -142,6 +142,8 @@ class RunSession:
         )
         if audit.torn_copy is not None:
             self.log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))
+        if audit.missing:
+            self.log.warning(audit.missing)
         return audit
 
     def connect(

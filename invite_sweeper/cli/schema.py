@@ -2,19 +2,19 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from inspect import cleandoc
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias, get_origin
 
 import typer
-from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
-from typing_extensions import override
+from msgspec import NODEFAULT, UNSET, structs
+from msgspec.inspect import DataclassType, Field, StructType, Type, TypedDictType, type_info
+from msgspec.json import schema_components
 
 from invite_sweeper.cli import result_records as records
-from invite_sweeper.cli.validate import ValidationRecord
+from invite_sweeper.cli.validate import Validation
+from invite_sweeper.doctor import DiagnosisResult
 from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.html.model import ReportRecord
@@ -38,12 +38,13 @@ class SchemaName(StrEnum):
     REPORT = "report"
 
 
+_Object: TypeAlias = StructType | DataclassType | TypedDictType
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
     SchemaName.SUMMARY: ("sweep, plan", RunSummary),
     SchemaName.RESTORE: ("restore", records.RestoreRecord),
-    SchemaName.VALIDATE: ("validate", ValidationRecord),
-    SchemaName.DOCTOR: ("doctor", records.DiagnosisRecord),
+    SchemaName.VALIDATE: ("validate", Validation),
+    SchemaName.DOCTOR: ("doctor", DiagnosisResult),
     SchemaName.EXPLAIN: ("explain", records.SearchRecord),
     SchemaName.PLAN_SHOW: ("plan show", records.SavedPlanRecord),
     SchemaName.AUDIT_VERIFY: ("audit verify", records.VerificationRecord),
@@ -74,17 +75,20 @@ def schema_of(name: SchemaName) -> dict[str, object]:
     if name is SchemaName.POLICY:
         return policy_schema()
     command, result = _RESULTS[name]
-    described: Any = result if result is ReportRecord else result | records.ErrorRecord
+    types = (result,) if result is ReportRecord else (result, records.ErrorRecord)
     if result is RunSummary:
-        described = RunSummary | records.ErrorRecord | records.PlannedFields
-    schema: dict[str, Any] = TypeAdapter(described).json_schema(
-        mode="serialization", schema_generator=_ResultSchemaGenerator
-    )
-    if result is RunSummary:
-        _merge_planned_fields(schema)
+        types = (*types, records.PlannedFields)
+    nodes = {each.cls.__name__: each for one in types for each in _objects(type_info(one))}
+    schemas, definitions = schema_components(types, ref_template="#/$defs/{name}")
+    for title, schema in definitions.items():
+        if "properties" in schema:  # a generic class is named after its parameters, too
+            _complete(schema, nodes.get(title) or nodes[title.partition("_")[0]])
     if result is records.AuditLineRecord:
-        schema["$defs"]["AuditLineRecord"]["additionalProperties"] = True
-    return {"$schema": _DRAFT, "title": f"Result of invite-sweeper {command}", **schema}
+        definitions["AuditLineRecord"]["additionalProperties"] = True
+    found = {"anyOf": list(schemas), "$defs": definitions}
+    if result is RunSummary:
+        _merge_planned_fields(found)
+    return {"$schema": _DRAFT, "title": f"Result of invite-sweeper {command}", **found}
 
 
 def _merge_planned_fields(schema: dict[str, Any]) -> None:
@@ -101,44 +105,42 @@ def _merge_planned_fields(schema: dict[str, Any]) -> None:
     del definitions["Advisor"]
 
 
-class _ResultSchemaGenerator(GenerateJsonSchema):
-    """Allows no unknown keys and requires all; descriptions come from the docstrings."""
-
-    @override
-    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
-        return _described(super().typed_dict_schema(schema), schema.get("cls"))
-
-    @override
-    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
-        return _described(super().dataclass_schema(schema), schema["cls"])
-
-    @override
-    def field_is_required(self, field: Any, total: bool) -> bool:
-        is_dataclass_field = field["type"] == "dataclass-field"
-        return is_dataclass_field or super().field_is_required(field, total)
-
-    @override
-    def field_title_should_be_set(self, schema: object) -> bool:
-        return False
-
-    @override
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])  # a result has every key
+def _objects(node: object) -> Iterator[_Object]:
+    """Yield the objects that a type is made of."""
+    if isinstance(node, tuple):
+        for each in node:
+            yield from _objects(each)
+    elif isinstance(node, (Type, Field)):
+        if isinstance(node, _Object):
+            yield node
+        for each in structs.asdict(node).values():
+            yield from _objects(each)
 
 
 _ATTRIBUTE: Final = re.compile(r"^    (\w+): ((?:.|\n(?:     +))+)", re.MULTILINE)
 
 
-def _described(schema: JsonSchemaValue, described: type | None) -> JsonSchemaValue:
-    """Return an object's schema with the description of each attribute in its docstring."""
-    document = cleandoc(described.__doc__ or "") if described is not None else ""
-    summary, _, attributes = document.partition("\n\nAttributes:\n")
-    for name, text in _ATTRIBUTE.findall(attributes):
-        if name in schema["properties"]:
-            schema["properties"][name]["description"] = _json_words(text)
-    schema.setdefault("additionalProperties", False)
-    first_line = _json_words(summary.partition("\n")[0])
-    return {**schema, "description": first_line} if first_line else schema
+def _complete(schema: dict[str, Any], node: _Object) -> None:
+    """Add to an object's schema which keys a result has, and what its docstring says of them."""
+    config = getattr(node.cls, "__struct_config__", None)
+    omits = config is not None and config.omit_defaults
+    properties = schema["properties"]
+    schema["required"] = [each.encode_name for each in node.fields if _is_written(each, omits)]
+    schema["additionalProperties"] = False
+    cls = get_origin(node.cls) or node.cls
+    docs = [cleandoc(each.__doc__ or "").partition("\n\nAttributes:\n") for each in cls.__mro__]
+    schema["description"] = _json_words(docs[0][0].partition("\n")[0])
+    for *_, attributes in reversed(docs):
+        for key, text in _ATTRIBUTE.findall(attributes):
+            if key in properties:
+                properties[key]["description"] = _json_words(text)
+    for each in properties.values():
+        each.pop("default", None)
+
+
+def _is_written(field: Field, omits_defaults: bool) -> bool:
+    has_default = field.default not in (NODEFAULT, UNSET) or field.default_factory is not NODEFAULT
+    return field.required or (has_default and not omits_defaults)
 
 
 def _json_words(text: str) -> str:

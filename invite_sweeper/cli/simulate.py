@@ -117,7 +117,7 @@ class Simulation:
     error_rate: float = 0.0
     reset_rate: float = 0.0
     limits: bool = True
-    scenario: str = "invites"
+    scenario: str = next(iter(SCENARIOS))
 
     def build(self) -> tuple[SimulatedAtlas, dict[str, str]]:
         """Return a simulated Atlas and the environment with credentials for it.

@@ -33,7 +33,7 @@ from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.run import ProgressView, Run
-from invite_sweeper.sweep.run_counts import RunCounts
+from invite_sweeper.sweep.run_state import RunState
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, merge_summaries, with_end
 
@@ -258,9 +258,9 @@ class _SweepSession:
 
     def _counts(
         self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str
-    ) -> RunCounts:
+    ) -> RunState:
         start = self._summary(part.policy, part.run_id, audit.path, mode)
-        return RunCounts(
+        return RunState(
             start,
             self._session.now,
             connection.counters,

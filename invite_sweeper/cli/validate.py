@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
-from typing_extensions import TypedDict
 
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, Output, OutputOption, offline
@@ -18,7 +18,7 @@ from invite_sweeper.text import escape_unprintable
 app = typer.Typer(rich_markup_mode=None)
 
 
-class FindingRecord(TypedDict):
+class Finding(msgspec.Struct, frozen=True):
     """An error in a policy, or a warning about a valid one.
 
     Attributes:
@@ -39,7 +39,7 @@ class FindingRecord(TypedDict):
     hint: str
 
 
-class ValidationRecord(TypedDict):
+class Validation(msgspec.Struct, frozen=True):
     """The result of `validate`.
 
     Attributes:
@@ -55,7 +55,7 @@ class ValidationRecord(TypedDict):
     policy_sha256: str | None
     errors: int
     warnings: int
-    findings: list[FindingRecord]
+    findings: list[Finding]
     exit_code: int
     error: ErrorParts | None
 
@@ -78,7 +78,7 @@ def validate(
     policy, issues = check_policy(read_policy(path), datetime.now(UTC).date())
     error = InvalidPolicy(str(path), issues) if policy is None else None
     if output is Output.JSON:
-        write_json(_to_json(path, policy, issues, error))
+        write_json(_validation(path, policy, issues, error))
     if error is not None:
         raise error
     if output is Output.TEXT and policy is not None:
@@ -93,36 +93,32 @@ def _show(path: Path, policy: Policy, warnings: Iterable[PolicyIssue]) -> None:
     typer.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
 
 
-def _to_json(
+def _validation(
     path: Path,
     policy: Policy | None,
     issues: tuple[PolicyIssue, ...],
     error: InvalidPolicy | None,
-) -> ValidationRecord:
+) -> Validation:
     errors = sum(each.severity is Severity.ERROR for each in issues)
-    return {
-        "file": str(path),
-        "valid": policy is not None,
-        "policy_sha256": policy.sha256 if policy is not None else None,
-        "errors": errors,
-        "warnings": len(issues) - errors,
-        "findings": [
-            {
-                "severity": each.severity,
-                "file": str(path),
-                "line": each.line,
-                "column": each.column,
-                "where": each.where,
-                "message": each.message,
-                "hint": each.hint,
-            }
+    return Validation(
+        file=str(path),
+        valid=policy is not None,
+        policy_sha256=policy.sha256 if policy is not None else None,
+        errors=errors,
+        warnings=len(issues) - errors,
+        findings=[
+            Finding(
+                each.severity,
+                str(path),
+                each.line,
+                each.column,
+                each.where,
+                each.message,
+                each.hint,
+            )
             for each in issues
         ],
-        "exit_code": int(ExitCode.DONE if error is None else error.exit_code),
-        "error": _error_parts(error),
-    }
-
-
-def _error_parts(error: InvalidPolicy | None) -> ErrorParts | None:
-    """Return an error without a hint: the findings have one each."""
-    return {"message": error.message, "consequence": "", "hint": ""} if error is not None else None
+        exit_code=int(ExitCode.DONE if error is None else error.exit_code),
+        # Without a hint: the findings have one each.
+        error=None if error is None else ErrorParts(message=error.message, consequence="", hint=""),
+    )

@@ -87,6 +87,7 @@ def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
     counts = (
         ("deleted", summary.deleted),
         ("already gone", summary.already_gone),
+        ("changed", summary.changed),
         ("accepted before", summary.accepted_before),
         ("accepted during", summary.accepted_during),
         ("still there", summary.still_there),
@@ -175,7 +176,7 @@ def describe_dry_run(summary: RunSummary, view: RunView) -> str:
             f"{pluralize(planned, 'invitation')} would be deleted in "
             f"{describe_places(view.projects, view.organization_lists)} of {where}"
         )
-    elif not summary.read_completely:
+    elif not summary.plan_made:
         what = f"the lists of {where} were not all read"
     else:
         what = f"nothing stale in {pluralize(summary.projects_seen, 'project')} of {where}"

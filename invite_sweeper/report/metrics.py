@@ -26,9 +26,10 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.webhooks import (
-    FIRST_REDIRECT_STATUS,
     NOTIFICATION_LIMIT_S,
+    Message,
     open_session,
+    post,
 )
 from invite_sweeper.sweep.summary import RunSummary
 
@@ -122,7 +123,7 @@ async def push(
         Error messages; empty if the gateway accepted the metrics.
     """
     group = {"shard": summary.shard.replace("/", "-of-")} if summary.shard else {}
-    requests: list[tuple[str, bytes, Mapping[str, str]]] = []
+    requests: list[Message] = []
 
     def collect(
         url: str,
@@ -131,7 +132,7 @@ async def push(
         headers: list[tuple[str, str]],
         data: bytes,
     ) -> Callable[[], None]:
-        requests.append((url, data, dict(headers)))
+        requests.append(Message(url, data, dict(headers)))
         return lambda: None
 
     try:
@@ -143,22 +144,16 @@ async def push(
             grouping_key=group,
             handler=collect,
         )
-        async with open_session(limit_s) as session:
-            for address, data, headers in requests:
-                async with session.post(
-                    address, data=data, headers=headers, allow_redirects=False
-                ) as response:
-                    if response.status >= FIRST_REDIRECT_STATUS:
-                        return (_push_error(f"status {response.status}"),)
-    except TimeoutError:
-        return (_push_error(f"no response within {limit_s:.0f} s"),)
     except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
-        return (_push_error(type(error).__name__),)  # its text may repeat the address
+        # Its text may repeat the address.
+        return (f"The metrics could not be pushed to the gateway: {type(error).__name__}.",)
+    async with open_session(limit_s) as session:
+        for request in requests:
+            if failure := await post(session, request):
+                fix = failure.fix or "Check the address in --pushgateway."
+                reason = f"{failure.host}: {failure.reason}. {fix}"
+                return (f"The metrics could not be pushed to the gateway {reason}",)
     return ()
-
-
-def _push_error(reason: str) -> str:
-    return f"The metrics could not be pushed to the gateway: {reason}."
 
 
 def _write_to_pipe(path: Path, registry: CollectorRegistry) -> None:

@@ -34,6 +34,7 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.summary import RunSummary
@@ -292,8 +293,9 @@ class PopulationFile:
     def _append(self, line: bytes) -> None:
         if self._is_broken:  # another run may go on after the error
             raise self._error("an earlier write failed")
-        self._pending.append(line)
-        self._pending_bytes += len(line)
+        redacted = SECRETS.redact_bytes(line)
+        self._pending.append(redacted)
+        self._pending_bytes += len(redacted)
         if self._pending_bytes >= _FLUSH_BYTES:
             self._flush()
 

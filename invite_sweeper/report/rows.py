@@ -12,8 +12,7 @@ from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import invitation_fields
-from invite_sweeper.models import Invitation, Source
+from invite_sweeper.models import Source
 from invite_sweeper.text import escape_unprintable, pluralize, to_float, to_int, to_text
 
 T = TypeVar("T")
@@ -161,13 +160,6 @@ def row_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Row:
         detail=_detail(fields) if outcome in FAILED_OUTCOMES else "",
         deletable_from=display_text(fields.get("deletable_from")),
     )
-
-
-def row_of_invitation(
-    invitation: Invitation, now: datetime, labels: Mapping[str, str] = NO_LABELS
-) -> Row:
-    """Return the row of an invitation that is not in the audit log."""
-    return row_of_fields(invitation_fields(invitation, now), labels)
 
 
 def place_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Place:
@@ -370,6 +362,7 @@ OUTCOME_STYLES: Final[Mapping[str, Style]] = {
     "deleted": "good",
     "restored": "good",
     "already_gone": "info",
+    "changed": "info",
     "accepted_before": "info",
     "skipped": "warning",
     "failed": "bad",

@@ -127,7 +127,7 @@ def _organization_text(
         f"{pluralize(organization.projects_seen, 'project')}, "
         f"{organization.stale - organization.trimmed:,} stale"
     )
-    known = stale if organization.read_completely else formatting.NOT_ALL_READ
+    known = stale if organization.plan_made else formatting.NOT_ALL_READ
     counts = f"{known}, {formatting.describe_outcomes(organization)}"
     error = organization.error
     if error is None:
@@ -141,7 +141,7 @@ def _organization_text(
 def _seen(summary: RunSummary) -> str:
     invitations = pluralize(summary.invitations_seen, "invitation")
     projects = pluralize(summary.projects_seen, "project")
-    if not summary.read_completely:
+    if not summary.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     if any(Source(each).is_organization_level for each in summary.invitations_by_source):
         projects += f" and {pluralize(len(summary.organizations), 'organization list')}"
@@ -155,12 +155,12 @@ def _seen(summary: RunSummary) -> str:
 
 def _stale(summary: RunSummary, view: RunView) -> str:
     if not summary.stale:
-        return "none" if summary.read_completely else f"unknown: {formatting.NOT_ALL_READ}"
+        return "none" if summary.plan_made else f"unknown: {formatting.NOT_ALL_READ}"
     places = formatting.describe_places(view.projects, view.organization_lists)
     where = f" in {places}" if places else ""
     bounced = f", {view.bounced:,} of them deleted before" if view.bounced else ""
     trimmed = f", {formatting.describe_trimmed(summary.trimmed)}" if summary.trimmed else ""
-    so_far = "" if summary.read_completely else f"; {formatting.NOT_ALL_READ}"
+    so_far = "" if summary.plan_made else f"; {formatting.NOT_ALL_READ}"
     return f"{summary.stale - summary.trimmed:,}{where}{bounced}{trimmed}{so_far}"
 
 

@@ -109,7 +109,7 @@ def status_to_json(status: PlanStatus) -> dict[str, object]:
         "signed": status.approval.key is not None,
         "signed_with": status.approval.key,
         "signature_message": status.approval.refusal or None,
-        "organizations": [{"id": each} for each in context.organizations],
+        "organizations": [{"id": each, "name": None} for each in context.organizations],
         "base_url": context.base_url,
         "policy_path": context.policy_path,
         "policy_sha256": context.policy_sha256,

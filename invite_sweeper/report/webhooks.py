@@ -4,20 +4,26 @@ Messages name the organizations of the policy, and policy keys and keep entries 
 Users are named only in a channel with `details: true`, and at most `MAX_USERS` of them.
 
 Errors never change the result of a run: they are returned as messages for the log, which
-never repeat an address or a key.
+name the host, and never repeat an address or a key.
 """
 
 import asyncio
+import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+from yarl import URL
 
+from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
+from invite_sweeper.atlas.urls import find_proxy
 from invite_sweeper.endings import ExitCode, Reason, Status, may_repeat
+from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Notification
@@ -110,7 +116,7 @@ def notice_lines(
 
 def _describe_organization(each: OrganizationSummary) -> str:
     status = ", ".join((ExitCode(each.exit_code).status.label.lower(), *_reason_words(each)))
-    stale = f"{each.stale:,} stale" if each.read_completely else NOT_ALL_READ
+    stale = f"{each.stale:,} stale" if each.plan_made else NOT_ALL_READ
     return f"{status}; {stale}, {describe_outcomes(each)}"
 
 
@@ -124,7 +130,7 @@ def _counts_line(summary: RunSummary) -> str:
         parts.append(f"{summary.trimmed:,} left for a later run")
     if summary.projects_unreadable:
         parts.append(f"{pluralize(summary.projects_unreadable, 'project')} not read")
-    if not all(each.read_completely for each in summary.organizations):
+    if not all(each.plan_made for each in summary.organizations):
         parts.append(NOT_ALL_READ)
     return ", ".join(parts)
 
@@ -174,9 +180,6 @@ NOTIFICATION_LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S = 0.1
 """For aiohttp, 0 means unlimited."""
-SIGNATURE_HEADER = "X-Invite-Sweeper-Signature"
-TIMESTAMP_HEADER = "X-Invite-Sweeper-Timestamp"
-
 FIRST_REDIRECT_STATUS = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
 
@@ -215,7 +218,7 @@ def should_notify(channel: Notification, summary: RunSummary) -> bool:
     """
     if channel.kind == "ping" or channel.when == "always" or not summary.succeeded:
         return True
-    return channel.when == "changes" and summary.changed
+    return channel.when == "changes" and summary.has_effect
 
 
 def build_message(
@@ -249,16 +252,31 @@ def build_message(
         text = SECRETS.redact("\n".join(lines))
         return Message(ending, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
     if channel.kind == "slack":
-        return _json_message(url, _json({"text": _slack_text(lines)}), {})
+        return _json_message(url, _json({"text": _slack_text(lines), **_SLACK_OPTIONS}), {})
     body = _json(_webhook_fields(summary, named))
     return _json_message(url, body, _signature(channel, environment, summary, body))
 
 
+_SLACK_OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}
+"""No link is made from a name that others chose, and Slack fetches none.
+
+Source: Slack, "Unfurling" and "Formatting text". Read 2026-11-27.
+"""
+
+
 def _slack_text(lines: Sequence[str]) -> str:
     first, *rest = (
-        line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in lines
+        _BARE_LINK.sub("\\g<0>\u200b", line)
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        for line in lines
     )
     return "\n".join((f"*{first}*", *rest))
+
+
+_BARE_LINK: Final = re.compile(r"://|\bwww\.", re.IGNORECASE)
+"""Where an invisible space is added: some receivers make links of text in any case."""
 
 
 def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, object]:
@@ -298,15 +316,35 @@ def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
 def _signature(
     channel: Notification, environment: Mapping[str, str], summary: RunSummary, body: bytes
 ) -> dict[str, str]:
-    """Sign `TIMESTAMP.BODY` by HMAC-SHA256; the timestamp lets receivers reject replays."""
+    """Sign the body, its identifier and the time as Standard Webhooks does.
+
+    Source: the specification of Standard Webhooks 1.0. Read 2026-11-27.
+    """
     if channel.secret_env is None:
         return {}
     key = environment.get(channel.secret_env, "")
     if not key:
         raise NotificationError(f"the signing key is missing: {channel.secret_env} is not set")
+    secret = key.encode()
+    if key.startswith(_KEY_PREFIX):
+        try:
+            secret = base64.b64decode(key.removeprefix(_KEY_PREFIX), validate=True)
+        except ValueError:
+            raise NotificationError(
+                f"the signing key in {channel.secret_env} is not Base64 after {_KEY_PREFIX}"
+            ) from None
+    identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
     timestamp = str(int(summary.finished_s))
-    digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
-    return {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: f"sha256={digest.hexdigest()}"}
+    signed = f"{identifier}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    return {
+        "webhook-id": identifier,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
+    }
+
+
+_KEY_PREFIX: Final = "whsec_"
 
 
 def _append_path(url: str, name: str) -> str:
@@ -341,7 +379,8 @@ def register_secrets(channels: Sequence[Notification], environment: Mapping[str,
     for channel in channels:
         SECRETS.add_url(environment.get(channel.url_env, "").strip())
         if channel.secret_env is not None:
-            SECRETS.add(environment.get(channel.secret_env, ""))
+            key = environment.get(channel.secret_env, "")
+            SECRETS.add(key, key.removeprefix(_KEY_PREFIX))
 
 
 async def send_start(
@@ -403,18 +442,62 @@ async def _send(
     users: Users,
 ) -> str:
     """Send one message; return the error message, or an empty string."""
+    name = f"Notification to {channel.kind} ({channel.url_env})"
     try:
         message = build_message(channel, environment, summary, users)
+    except NotificationError as error:
+        return f"{name} was not sent: {error}."
+    failure = await post(session, message)
+    fix = failure and f" {failure.fix or f'Check the address in {channel.url_env}.'}"
+    return f"{name} was not sent to {failure.host}: {failure.reason}.{fix}" if failure else ""
+
+
+class PostFailure(NamedTuple):
+    """Why a message was not sent; shows nothing of an address but its host.
+
+    Attributes:
+        reason: What happened, without a full stop.
+        fix: What to do, as a sentence; empty if the receiver refused the request.
+    """
+
+    host: str
+    reason: str
+    fix: str
+
+
+async def post(session: aiohttp.ClientSession, message: Message) -> PostFailure | None:
+    """Post a message, through the proxy of the environment; return why it was not accepted."""
+    host, fix = "the receiver", ""
+    try:
+        address = URL(message.url)
+        host = address.host or host
+        proxy, proxy_headers = find_proxy(address)
         async with session.post(
-            message.url, data=message.body, headers=message.headers, allow_redirects=False
+            address,
+            data=message.body,
+            headers=message.headers,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
+            allow_redirects=False,
         ) as response:
             if response.status < FIRST_REDIRECT_STATUS:
-                return ""
+                return None
             reason = f"status {response.status}"
-    except NotificationError as error:
-        reason = str(error)
+            if response.status >= _SERVER_ERROR:
+                fix = "The receiver failed; the next run notifies it again."
+    except UsageError as error:
+        reason, fix = error.message.rstrip("."), error.hint
     except TimeoutError:
-        reason = f"no response within {session.timeout.total:.0f} s"
+        reason, fix = f"no response within {session.timeout.total:.0f} s", _CHECK_NETWORK
+    except aiohttp.ClientConnectorCertificateError as error:
+        reason = describe_error(error, host, session.timeout).reason
+        fix = "Name the file of a private certificate authority in SSL_CERT_FILE."
+    except TRANSPORT_ERRORS as error:
+        reason, fix = describe_error(error, host, session.timeout).reason, _CHECK_NETWORK
     except Exception as error:  # noqa: BLE001 - a receiver must not change the run's result
         reason = type(error).__name__  # its text would repeat the address
-    return f"Notification to {channel.kind} ({channel.url_env}) was not sent: {reason}."
+    return PostFailure(host, reason, fix)
+
+
+_SERVER_ERROR: Final = 500
+_CHECK_NETWORK: Final = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."

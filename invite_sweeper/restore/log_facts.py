@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from invite_sweeper.audit.checkpoint import key_ids
 from invite_sweeper.audit.reader import read_records
 from invite_sweeper.audit.record import Record
 from invite_sweeper.errors import UsageError
+from invite_sweeper.notes import key_ids
 
 _EVENTS = frozenset({b"run_started", b"checkpoint"})
 

@@ -83,6 +83,7 @@ class User:
 
     Attributes:
         invitation_id: Its id in `/orgs/{id}/invites` while it is pending; never the user's id.
+        by_web_interface: Invited in the web interface: `/orgs/{id}/invites` does not list it.
         created_at: When it was invited; for an active user, when the account was created.
         expires_at: None for a rejected invitation.
         group_roles: Roles by project id.
@@ -98,6 +99,7 @@ class User:
     org_roles: tuple[str, ...]
     group_roles: dict[str, tuple[str, ...]]
     team_ids: tuple[str, ...] = ()
+    by_web_interface: bool = False
 
 
 class Event(NamedTuple):
@@ -299,11 +301,13 @@ class Data:
         group_roles: Mapping[str, Sequence[str]] | None = None,
         team_ids: Sequence[str] = (),
         inviter: str = DEFAULT_INVITER,
+        by_web_interface: bool = False,
     ) -> str:
         """Add a user invited `age` ago and return the user id.
 
         While pending, it is also an invitation in `/orgs/{id}/invites`, under another id
-        (`user(user_id).invitation_id`). `group_roles` are roles by project id.
+        (`user(user_id).invitation_id`), unless it was invited in the web interface.
+        `group_roles` are roles by project id.
         """
         organization = self.organizations[org_id or next(iter(self.organizations))]
         created_at = self.clock() - age
@@ -323,6 +327,7 @@ class Data:
             org_roles=tuple(org_roles),
             group_roles={key: tuple(roles) for key, roles in (group_roles or {}).items()},
             team_ids=tuple(team_ids),
+            by_web_interface=by_web_interface,
         )
         organization.events.append(Event(created_at, "INVITED_TO_ORG", username, inviter))
         if membership_status is OrgMembershipStatus.ACTIVE:

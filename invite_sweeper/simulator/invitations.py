@@ -201,7 +201,11 @@ def _already_exists(user: User) -> SimulatedResponse:
 
 def _pending(call: Call) -> list[User]:
     users = organization_of(call).users.values()
-    return [user for user in users if user.status is OrgMembershipStatus.PENDING]
+    return [
+        user
+        for user in users
+        if user.status is OrgMembershipStatus.PENDING and not user.by_web_interface
+    ]
 
 
 def _find_pending(call: Call) -> User | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Final
 
@@ -69,7 +69,9 @@ organizations:
 {projects}rules:
   - name: forgotten
     older_than: 14d
-    statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]
+  - name: pending
+    older_than: 14d
+    statuses: [PENDING]
 keep:
   - name: board
     usernames: ["*@board.example.com"]
@@ -82,13 +84,7 @@ limits:
 _WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
 
 
-# People.
-
-
-_PEOPLE_PER_PROJECT: Final = 3
-_STATUSES: Final = ("PENDING", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", "ACTIVE")
-_AGES_DAYS: Final = {"INVITATION_EXPIRED": (31, 60), "ACTIVE": (60, 400)}
-_PENDING_AGES_DAYS: Final = (1, 29)
+_USERS_PER_PROJECT: Final = 3
 _PRODUCTION: Final = "-prod"
 
 
@@ -107,28 +103,25 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
     The last project is for production: a team and some users have access to it.
     """
-    _invites(sim, size, org_id)
-    rng = Random(size.seed)  # noqa: S311 - an example, not a secret
-    projects = [group for group in sim.groups.values() if group.org_id == org_id]
+    filled = fill(
+        sim,
+        projects=size.projects,
+        invitations_per_project=size.invitations,
+        user_count=_USERS_PER_PROJECT * size.projects,
+        seed=size.seed,
+        org_id=org_id,
+    )
+    projects = [sim.groups[project_id] for project_id in filled.projects]
     if len(projects) > 1:
         sim.rename_project(projects[-1].id, f"{projects[-1].name}{_PRODUCTION}")
     outside = [group.id for group in projects if not group.name.endswith(_PRODUCTION)]
-    teams = (sim.add_team(*outside[:2]), sim.add_team(*(group.id for group in projects)))
-    for number in range(_PEOPLE_PER_PROJECT * size.projects):
-        status = _STATUSES[number % len(_STATUSES)]
-        joined = rng.sample(projects, k=min(len(projects), number % 3))
-        sim.add_user(
-            f"{status.removeprefix('INVITATION_').lower()}.{number}@example.com",
-            org_id,
-            status=status,
-            age=timedelta(days=rng.randint(*_AGES_DAYS.get(status, _PENDING_AGES_DAYS))),
-            group_roles={group.id: ("GROUP_READ_ONLY",) for group in joined},
-            team_ids=(rng.choice(teams),) if number % 4 == 0 else (),
-        )
+    teams = (sim.add_team(*outside[:2]), sim.add_team(*filled.projects))
+    for number, user_id in enumerate(filled.users[::4]):
+        sim.user(user_id).team_ids = (teams[number % 2],)
     # A project invitation and the organization invitation that was created with it.
     for group in projects[::4]:
         for invite in tuple(group.invites.values())[:1]:
-            sim.add_user(invite.username, org_id, age=timedelta(days=rng.randint(1, 29)))
+            sim.add_user(invite.username, org_id, age=timedelta(days=20))
 
 
 def _organizations(sim: SimulatedAtlas, size: Size) -> None:
@@ -136,9 +129,6 @@ def _organizations(sim: SimulatedAtlas, size: Size) -> None:
     sim.add_organization(SOUTH, "Example South")
     for number, org_id in enumerate((ORG_ID, NORTH, SOUTH)):
         _lists(sim, Size(size.projects, size.invitations, size.seed + number), org_id)
-
-
-# Scripted changes.
 
 
 def _roles(sim: SimulatedAtlas, size: Size) -> None:
@@ -203,6 +193,32 @@ def _nights(sim: SimulatedAtlas, size: Size) -> None:
     )
 
 
+def _sunset(sim: SimulatedAtlas, size: Size) -> None:
+    """Both lists of invitations end: a day passes before each further list of projects.
+
+    On the first day they announce the next one as their end, on the second one this day, and
+    from the third one on they are gone (410).
+    """
+    _lists(sim, size)
+    retiring = ("invites", "org_invites")
+    tomorrow = sim.clock() + _NIGHT
+
+    def announce(end: datetime) -> None:
+        # Source: the recordings. The day has no leading zero.
+        text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
+        sim.versions.sunsets |= dict.fromkeys(retiring, text)
+
+    def reach_end(_: FaultContext) -> None:
+        announce(sim.clock())
+
+    def retire(_: FaultContext) -> None:
+        sim.versions.retired |= {(family, "*") for family in retiring}
+
+    announce(tomorrow)
+    for day, change in ((2, reach_end), (3, retire)):
+        sim.faults.add(faults.effect(before=change), method="GET", path="*/v2/groups", nth=day)
+
+
 def _trouble(sim: SimulatedAtlas, size: Size) -> None:
     """Errors, lost responses, 429 and access tokens that end early."""
     _lists(sim, size)
@@ -228,6 +244,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "federated": Scenario("restore makes users active members at once", _federated),
     "nights": Scenario("every invitation is a day older at each further run", _nights),
+    "sunset": Scenario("both lists of invitations end on the second day (410)", _sunset),
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }
 """By the name of `--scenario`; the first is the default."""

@@ -41,12 +41,17 @@ _ROLES: Final = (
     *(("GROUP_OWNER",),) * 2,
     ("GROUP_CLUSTER_MANAGER", "GROUP_DATA_ACCESS_READ_WRITE"),
 )
-_STATUSES: Final = (
-    *(("ACTIVE",) * 5),
-    *(("PENDING",) * 3),
-    *("INVITATION_EXPIRED", "INVITATION_EXPIRED", "INVITATION_REJECTED"),
-)
-_MONTH_S: Final = 30 * 86_400
+_STATUSES: Final = ("PENDING", "ACTIVE", "INVITATION_EXPIRED", "PENDING", "INVITATION_REJECTED")
+_DAY_S: Final = 86_400
+_MONTH_S: Final = 30 * _DAY_S
+_AGES_S: Final = {
+    "PENDING": (_DAY_S // 2, _MONTH_S - _DAY_S // 2),
+    "INVITATION_EXPIRED": (_MONTH_S, 2 * _MONTH_S),
+    "INVITATION_REJECTED": (_DAY_S // 2, 2 * _MONTH_S),
+    "ACTIVE": (2 * _MONTH_S, 13 * _MONTH_S),
+}
+"""The age of a user, at least and at most, by status."""
+_ORG_ROLES: Final = (*(("ORG_MEMBER",),) * 6, *(("ORG_READ_ONLY",),) * 2, ("ORG_OWNER",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,9 @@ def fill(
     """Add an organization with projects, invitations and users to `sim`.
 
     The ages of invitations are spread over their lifetime of 30 days. `user_count` users are
-    added in all four statuses. Project names get a number once the plain names are used up.
+    added in all four statuses, two of three invited in the web interface: to the organization,
+    some of them with roles in projects. Project names get a number once the plain names are
+    used up.
     """
     rng = Random(seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
@@ -122,15 +129,17 @@ def _invite_all(
 def _add_user(
     sim: SimulatedAtlas, number: int, projects: Sequence[str], rng: Random, org_id: str
 ) -> str:
+    status = _STATUSES[number % len(_STATUSES)]
     joined_projects = rng.sample(projects, k=min(len(projects), rng.randint(0, 2)))
     return sim.add_user(
         _email_address(number, rng),
         org_id,
-        status=rng.choice(_STATUSES),
-        age=timedelta(seconds=rng.randrange(_MONTH_S)),
-        org_roles=(rng.choice(("ORG_MEMBER", "ORG_READ_ONLY")),),
+        status=status,
+        age=timedelta(seconds=rng.randint(*_AGES_S[status])),
+        org_roles=rng.choice(_ORG_ROLES),
         group_roles={project_id: rng.choice(_ROLES) for project_id in joined_projects},
         inviter=_inviter(rng),
+        by_web_interface=number % 3 > 0,
     )
 
 

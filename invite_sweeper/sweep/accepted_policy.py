@@ -1,11 +1,11 @@
 """The policy of the last finished sweep, and its copy beside the audit log."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.errors import AuditLogError, InvalidPolicy
+from invite_sweeper.files import replace_file
 from invite_sweeper.policy import Policy, parse_policy
 
 
@@ -36,8 +36,7 @@ def save_policy_copy(log_path: LogPath, policy: Policy, data: bytes) -> None:
     """
     path = policy_copy_path(log_path, policy.sha256)
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
+        replace_file(path, [data])
     except OSError as error:
         raise AuditLogError(f"Could not save the policy copy {path}: {error.strerror}.") from None
 

@@ -1,55 +1,64 @@
-"""Approvals: an ed25519 signature of a saved plan's digest, in the file PLAN.sig.
+"""Approvals: a signed note over a saved plan's digest, in the file PLAN.sig.
 
-Only the signature decides. The other fields of the file name the signed plan and the key, so that
-a refusal can say what is wrong.
+Only the signature decides. The other lines of the note name the run and the key, so that a
+refusal can say what is wrong.
 """
 
-import base64
-import binascii
 import errno
 import os
-import tempfile
-from contextlib import suppress
+import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
-from invite_sweeper.files import open_regular
-from invite_sweeper.keys import fingerprint as key_fingerprint
-from invite_sweeper.keys import parse_public_key, read_private_key, read_public_key
+from invite_sweeper.files import open_regular, replace_file
+from invite_sweeper.keys import (
+    fingerprint,
+    openssh_line,
+    parse_public_key,
+    read_private_key,
+    read_public_key,
+)
+from invite_sweeper.notes import is_signed_by, note_text, sign_note
 from invite_sweeper.sweep.saved_plan import SavedPlan
 
-FORMAT = "invite-sweeper plan approval 1"
 NOT_APPROVED: Final = "The plan was not approved."
-_SIGNATURE_CONTEXT = b"invite-sweeper plan approval v1\n"
-"""A prefix of the signed bytes, so that no other signature of the key is valid as an approval."""
-_MAX_KEY_BYTES = 65_536
+_NAME: Final = "invite-sweeper/plan"
+"""The first line of the text, and the key's name. No audit log has a name with a slash, so that
+no checkpoint is valid as an approval."""
+_TEXT = re.compile(
+    rf"{_NAME}\nsha256 (?P<digest>[0-9a-f]{{64}})\nrun (?P<run>[^\n]+)\nkey (?P<key>[^\n]+)\n"
+)
+_EARLIER_FORMAT: Final = b'{"approval":"invite-sweeper plan approval'
 _MAX_APPROVAL_BYTES = 4_096
 
 
-class Approval(BaseModel):
+class Approval(NamedTuple):
     """The content of PLAN.sig.
 
     Attributes:
-        approval: The format.
         run_id: The run that created the plan.
-        plan_sha256: The plan's digest, which is signed.
-        public_key: The approver's public key, as in the file `KEY.pub` of OpenSSH.
-        signature: Base64.
+        digest: The plan's digest.
+        key: The approver's public key.
+        note: The signed note.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
-    approval: str
     run_id: str
-    plan_sha256: str
-    public_key: str
-    signature: str
+    digest: str
+    key: Ed25519PublicKey
+    note: str
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Approval | None":
+        """Return the approval in a file; None for other data. The signature is not verified."""
+        note = data.decode("utf-8", "replace")
+        found = _TEXT.fullmatch(note_text(note))
+        key = parse_public_key(found["key"].encode()) if found is not None else None
+        return (
+            None if found is None or key is None else cls(found["run"], found["digest"], key, note)
+        )
 
 
 def signature_path(plan: Path) -> Path:
@@ -64,20 +73,10 @@ def sign(saved: SavedPlan, key: Path) -> Approval:
         UsageError: The file is not a private ed25519 key without a passphrase.
     """
     private = read_private_key(key)
-    signature = private.sign(_SIGNATURE_CONTEXT + saved.digest.encode())
-    return Approval(
-        approval=FORMAT,
-        run_id=saved.context.run_id,
-        plan_sha256=saved.digest,
-        public_key=_openssh(private.public_key()).decode(),
-        signature=base64.b64encode(signature).decode(),
-    )
-
-
-def fingerprint(approval: Approval) -> str:
-    """Return the fingerprint of the key that an approval names; "" if it is not a key."""
-    public = parse_public_key(approval.public_key.encode())
-    return key_fingerprint(public) if public is not None else ""
+    run_id = re.sub(r"[\x00-\x1f]", "?", saved.context.run_id)
+    public = private.public_key()
+    text = f"{_NAME}\nsha256 {saved.digest}\nrun {run_id}\nkey {openssh_line(public)}\n"
+    return Approval(run_id, saved.digest, public, sign_note(text, _NAME, private))
 
 
 class ApprovalCheck(NamedTuple):
@@ -104,27 +103,27 @@ def check_approval(saved: SavedPlan, path: Path, key: Path | None) -> ApprovalCh
     """
     required = read_public_key(key) if key is not None else None
     try:
-        approval = _parse(_read(path))
+        data = _read(path)
     except FileNotFoundError:
         return ApprovalCheck(None, f"The signature {path} does not exist.")
     except OSError as error:
         return ApprovalCheck(None, f"The signature {path} cannot be read: {error.strerror}.")
-    named = parse_public_key(approval.public_key.encode()) if approval is not None else None
-    if approval is None or named is None:
+    if data.startswith(_EARLIER_FORMAT):
+        return ApprovalCheck(None, f"{path} has the format of an earlier version: approve again.")
+    if (approval := Approval.parse(data)) is None:
         return ApprovalCheck(None, f"{path} is not the approval of a plan.")
-    public = required or named
-    if _is_signed(saved.digest, approval.signature, public):
-        return ApprovalCheck(key_fingerprint(public), "")
-    return ApprovalCheck(None, _describe_refusal(saved, approval, named, public))
+    refusal = _refusal(saved, approval, required or approval.key)
+    return ApprovalCheck(None if refusal else fingerprint(approval.key), refusal)
 
 
-def _describe_refusal(
-    saved: SavedPlan, approval: Approval, named: Ed25519PublicKey, required: Ed25519PublicKey
-) -> str:
-    if not _is_signed(approval.plan_sha256, approval.signature, named):
+def _refusal(saved: SavedPlan, approval: Approval, required: Ed25519PublicKey) -> str:
+    """Return why an approval does not count for a plan and a key; "" if it does."""
+    if not is_signed_by(approval.note, approval.key):
         return "The signature is not valid: its file was changed."
-    if key_fingerprint(named) != key_fingerprint(required):
-        return f"It was signed with another key: {key_fingerprint(named)}."
+    if approval.key != required:
+        return f"It was signed with another key: {fingerprint(approval.key)}."
+    if approval.digest == saved.digest:
+        return ""
     if approval.run_id == saved.context.run_id:
         return "The plan was changed after it was signed."
     return f"The signature is for another plan: that of run {approval.run_id}."
@@ -156,12 +155,12 @@ def check_replaceable(path: Path) -> None:
     name, may be replaced: another program may have planted a link to a file of the approver.
     """
     try:
-        is_approval = _parse(_read_own(path)) is not None
+        data = _read_own(path)
     except FileNotFoundError:
         return
     except OSError as error:
         raise _write_error(path, error.strerror) from None
-    if not is_approval:
+    if Approval.parse(data) is None and not data.startswith(_EARLIER_FORMAT):
         raise _write_error(path, "the file exists and is not an approval")
 
 
@@ -172,19 +171,9 @@ def write(path: Path, approval: Approval) -> None:
         UsageError: It cannot be written, or another file has its name.
     """
     check_replaceable(path)
-    partial: str | None = None
     try:
-        # The name is random and the file is new (O_EXCL, O_NOFOLLOW), so none can be planted.
-        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(approval.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(partial).replace(path)  # replaces a link itself, not the file that it names
+        replace_file(path, [approval.note.encode()], follow_links=False)
     except OSError as error:
-        if partial is not None:
-            with suppress(OSError):
-                Path(partial).unlink()
         raise _write_error(path, error.strerror) from None
 
 
@@ -210,23 +199,3 @@ def _read_own(path: Path) -> bytes:
         if status.st_nlink != 1 or status.st_uid != os.geteuid():
             raise OSError(errno.EPERM, "the file belongs to another user or has several names")
         return file.read(_MAX_APPROVAL_BYTES)
-
-
-def _parse(data: bytes) -> Approval | None:
-    try:
-        approval = Approval.model_validate_json(data)
-    except ValidationError:
-        return None
-    return approval if approval.approval == FORMAT else None
-
-
-def _is_signed(digest: str, signature: str, key: Ed25519PublicKey) -> bool:
-    try:
-        key.verify(base64.b64decode(signature, validate=True), _SIGNATURE_CONTEXT + digest.encode())
-    except (InvalidSignature, binascii.Error, ValueError):
-        return False
-    return True
-
-
-def _openssh(key: Ed25519PublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from invite_sweeper.audit import PlanSpan
+from invite_sweeper.counts import total
 from invite_sweeper.endings import RunWarning, WarningCode
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.models import Population
@@ -19,11 +20,10 @@ from invite_sweeper.sweep.guards import (
     CircuitBreaker,
     check_limits,
     check_population,
-    merge_counts,
 )
 from invite_sweeper.sweep.plan import trim_plans
 from invite_sweeper.sweep.run import Run
-from invite_sweeper.sweep.run_counts import RunResult
+from invite_sweeper.sweep.run_state import RunResult
 from invite_sweeper.sweep.summary import RunSummary, merge_summaries
 
 
@@ -133,21 +133,24 @@ class RunGroup:
             run.check_clock()
         quarantine = self._config.quarantine()
         runs[0].warnings.report(*quarantine.warnings)
-        runs[0].counts.policy_change = quarantine.difference
+        runs[0].state.policy_change = quarantine.difference
         _check_populations(runs)
-        plan_counts = merge_counts(run.plan.counts() for run in runs)
+        deletions: Counter[str] = Counter()
+        for run in runs:
+            deletions.update(run.plan.deletions_by_project)
+        counts = total(run.plan.total() for run in runs)
         try:
-            check_limits(plan_counts, config.limits, config.shard)
+            check_limits(counts, deletions, config.limits, config.shard)
         except GuardRefused as error:
             if len(runs) > 1:
-                count = sum(len(run.counts.summary().organizations) for run in runs)
+                count = sum(len(run.state.summary().organizations) for run in runs)
                 error.message = f"In {count} organizations together: {error.message}"
             raise
         group = self._config
         if quarantine.refusal is not None:
             raise quarantine.refusal
         if group.on_plans_accepted is not None:
-            plans = [RunPlan(run.config.run_id, run.plan.spans, run.counts.changes) for run in runs]
+            plans = [RunPlan(run.config.run_id, run.plan.spans, run.state.changes) for run in runs]
             runs[0].warnings.report(*group.on_plans_accepted(plans))
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:
@@ -171,20 +174,18 @@ class RunGroup:
             if all(each in run.unused_patterns for run in others)
         )
         first.warnings.remark(WarningCode.UNUSED_PATTERN, *unused)
-        kept: Counter[str] = Counter()
-        for run in runs:
-            kept.update(run.plan.kept)
-        if first.config.dry_run and any(run.plan.seen for run in runs):
-            first.warnings.unused_keep_entries(kept)
+        counts = total(run.plan.total() for run in runs)
+        if first.config.dry_run and counts.invitations_seen:
+            first.warnings.unused_keep_entries(counts.kept_by_reason)
 
     async def _confirm(self, runs: Sequence[Run]) -> None:
         confirm = self._config.confirm
-        summary = merge_summaries([run.counts.summary() for run in runs])
+        summary = merge_summaries([run.state.summary() for run in runs])
         clock = runs[0].config.clock
         asked_s = clock()
         agreed = confirm is None or await confirm(summary)
         for run in runs:
-            run.counts.question_s = clock() - asked_s
+            run.state.question_s = clock() - asked_s
         if self._stop.reason is not None:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
@@ -192,7 +193,7 @@ class RunGroup:
 
 
 def _describe_organizations(run: Run) -> str:
-    labels = [each.label for each in run.counts.summary().organizations]
+    labels = [each.label for each in run.state.summary().organizations]
     return f"{'Organization' if len(labels) == 1 else 'Organizations'} {', '.join(labels)}"
 
 
@@ -201,7 +202,7 @@ def _check_populations(runs: Sequence[Run]) -> None:
     limits, before, now = runs[0].config.limits, Population(), Population()
     retired: set[str] = set()
     for run in runs:
-        previous, current = run.config.previous_population, run.counts.population()
+        previous, current = run.config.previous_population, run.state.population()
         if previous is None:  # a drop is accepted
             return
         run_retired = {each.source.value for each in run.plan.retired}

@@ -4,13 +4,15 @@ Before the first DELETE, `check_limits`, `check_clock` and `check_population` ra
 During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
 """
 
-from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from fractions import Fraction
 from typing import NamedTuple
 
-from invite_sweeper.errors import GuardRefused, Reason
+from invite_sweeper.counts import Counts
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Outcome, Population
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.scope import Shard
@@ -20,43 +22,7 @@ MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
 or two invitations are half of all. Shards divide it like a limit."""
 MAX_CLOCK_SKEW_S = 300.0
-_UNREADABLE_HINT = (
-    "Grant the credentials the role in those projects, exclude them, or raise "
-    "max_unreadable_projects. The audit log names each project with the reason."
-)
-_TOO_MANY_HINT = (
-    "Read the plan, then raise the limit, narrow the rules, "
-    "or set over_limit: trim to delete only the oldest."
-)
-
-
-class PlanCounts(NamedTuple):
-    """The counts of a plan that the limits apply to.
-
-    Attributes:
-        invitations_seen: In scope; stale and kept together.
-        deletions_by_project: Planned deletions by project id; only projects that have some.
-    """
-
-    invitations_seen: int
-    projects_unreadable: int
-    deletions_by_project: Mapping[str, int]
-
-    @property
-    def deletions(self) -> int:
-        """The number of planned deletions."""
-        return sum(self.deletions_by_project.values())
-
-
-def merge_counts(counts: Iterable[PlanCounts]) -> PlanCounts:
-    """Return the counts of the plans of one command together."""
-    seen = unreadable = 0
-    deletions: Counter[str] = Counter()
-    for each in counts:
-        seen += each.invitations_seen
-        unreadable += each.projects_unreadable
-        deletions.update(each.deletions_by_project)
-    return PlanCounts(seen, unreadable, deletions)
+_MAX_SHOWN = 5
 
 
 def share_limit(limits: Limits, *, seen: int, stale: int, shard: Shard | None = None) -> int | None:
@@ -82,17 +48,22 @@ class Violation(NamedTuple):
 
 
 def limit_violations(
-    counts: PlanCounts, limits: Limits, shard: Shard | None = None
+    counts: Counts,
+    deletions_by_project: Mapping[str, int],
+    limits: Limits,
+    shard: Shard | None = None,
 ) -> tuple[Violation, ...]:
     """Return the limits that the plan exceeds; a limit per project once for each project.
 
     Args:
+        counts: Of all plans of the command together.
+        deletions_by_project: Their planned deletions by project id.
         limits: With shards, this shard's part of them.
         shard: The shard that these limits are a part for; None without shards.
     """
     violations: list[Violation] = []
     part = f", the part of shard {shard}" if shard is not None else ""
-    total, seen = counts.deletions, counts.invitations_seen
+    total, seen = sum(deletions_by_project.values()), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
         message = (
             f"{pluralize(counts.projects_unreadable, 'project')} could not be read, "
@@ -102,7 +73,7 @@ def limit_violations(
     if total > limits.max_deletions:
         message = f"{_describe_stale(total)} over max_deletions: {limits.max_deletions}{part}."
         violations.append(Violation(Reason.MAX_DELETIONS, message))
-    for project_id, count in counts.deletions_by_project.items():
+    for project_id, count in deletions_by_project.items():
         if count > limits.max_deletions_per_project:
             message = (
                 f"{_describe_stale(count, f' in project {project_id}')} over "
@@ -119,32 +90,21 @@ def limit_violations(
     return tuple(violations)
 
 
-def check_limits(counts: PlanCounts, limits: Limits, shard: Shard | None = None) -> None:
-    """Raise GuardRefused if the plan exceeds a limit.
-
-    Args:
-        shard: As for `limit_violations`.
-    """
-    violations = limit_violations(counts, limits, shard)
+def check_limits(
+    counts: Counts,
+    deletions_by_project: Mapping[str, int],
+    limits: Limits,
+    shard: Shard | None = None,
+) -> None:
+    """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s."""
+    violations = limit_violations(counts, deletions_by_project, limits, shard)
     if violations:
-        max_shown = 5
-        shown = (
-            *(each.message for each in violations[:max_shown]),
-            *([f"And {len(violations) - max_shown} more."] if len(violations) > max_shown else ()),
-        )
-        raise GuardRefused(
-            " ".join(shown),
-            hint=_hint(counts, limits, len(violations)),
-            reasons=tuple(dict.fromkeys(each.reason for each in violations)),
-        )
-
-
-def _hint(counts: PlanCounts, limits: Limits, violations: int) -> str:
-    """Return the hints that apply: narrowing the rules does not make a project readable."""
-    unreadable = counts.projects_unreadable > limits.max_unreadable_projects
-    hints = [_UNREADABLE_HINT] if unreadable else []
-    hints += [_TOO_MANY_HINT] if violations > unreadable else []
-    return " ".join(hints)
+        shown = [each.message for each in violations[:_MAX_SHOWN]]
+        if len(violations) > _MAX_SHOWN:
+            shown.append(f"And {len(violations) - _MAX_SHOWN} more.")
+        reasons = tuple(dict.fromkeys(each.reason for each in violations))
+        hints = dict.fromkeys(each.advice for each in reasons)
+        raise GuardRefused(" ".join(shown), hint=" ".join(hints), reasons=reasons)
 
 
 def _describe_stale(count: int, where: str = "") -> str:
@@ -234,8 +194,7 @@ def _check_drop(was: int, now: int, comparison: str, what: tuple[str, str], limi
         raise GuardRefused(
             f"{pluralize(now, noun)}{where} {plural_form(now, 'was', 'were')} {comparison}: "
             f"the drop is over max_population_drop: {limits.max_population_drop}.",
-            hint="Find the cause. If the drop is expected, "
-            "accept it for one run with --accept-population.",
+            hint=Reason.MAX_POPULATION_DROP.advice,
             reasons=(Reason.MAX_POPULATION_DROP,),
         )
 

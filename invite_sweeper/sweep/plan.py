@@ -6,14 +6,15 @@ within the limits, over all organizations.
 
 import heapq
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from types import MappingProxyType
 
 from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, invitation_fields
+from invite_sweeper.counts import Counts, total
 from invite_sweeper.models import (
     ListRef,
     ListUnreadable,
@@ -26,7 +27,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.decision_steps import Step, apply_steps
 from invite_sweeper.sweep.discovery import ListOutcome
-from invite_sweeper.sweep.guards import PlanCounts, share_limit
+from invite_sweeper.sweep.guards import share_limit
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import plural_form, pluralize
@@ -148,25 +149,6 @@ def parse_age_counts(field: object) -> tuple[int, ...] | None:
     return tuple(value if isinstance(value, int) else 0 for value in values)
 
 
-@dataclass(slots=True)
-class OrganizationCounts:
-    """What a plan counts for one organization.
-
-    Attributes:
-        unreadable: Lists that could not be read.
-        gone: Projects that were gone when their lists were read.
-        stale: Stale invitations, trimmed ones included.
-        planned: Planned deletions.
-        kept: Kept invitations, by reason.
-    """
-
-    unreadable: int = 0
-    gone: int = 0
-    stale: int = 0
-    planned: int = 0
-    kept: Counter[str] = field(default_factory=Counter)
-
-
 _LINES_PER_SYNC = 1000
 _NO_ORGANIZATIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -184,13 +166,9 @@ class PlanBuilder:
 
     Attributes:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
-        organizations: Counts by organization id.
-        kept: Kept invitations, by reason.
-        kept_ages: Their ages.
-        stale: Stale invitations, trimmed ones included.
-        unreadable: Lists that could not be read.
+        counts: What was counted by organization id, in "" where the organization is unknown.
+        kept_ages: The ages of kept invitations.
         gone_ids: Projects that were gone when their lists were read.
-        seen_by_source: Invitations in the lists that were read.
         retired: Sources that Atlas no longer serves.
         spans: The positions of the planned lines of each list in the log.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
@@ -214,15 +192,12 @@ class PlanBuilder:
         self._on_list = on_list
         self._unsynced = 0
         self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
-        self.organizations: dict[str, OrganizationCounts] = {}
-        self.kept: Counter[str] = Counter()
+        self.counts: defaultdict[str, Counts] = defaultdict(Counts)
         self.kept_ages = AgeHistogram()
-        self.stale = 0
-        self.unreadable = 0
         self.gone_ids: set[str] = set()
-        self.seen_by_source: Counter[str] = Counter()
         self.retired: list[SourceRetired] = []
         self._deletions_by_list: Counter[ListRef] = Counter()
+        self._planned: Counter[str] = Counter()  # by organization
         self.spans: list[PlanSpan] = []
         self.oldest: datetime | None = None
 
@@ -236,10 +211,9 @@ class PlanBuilder:
         elif isinstance(outcome, ListUnreadable):
             self._write_unreadable(outcome)
         else:
-            self.seen_by_source[outcome.list_ref.source.value] += len(outcome.invitations)
             decide, steps = self._selector.decide, self._steps
             decisions = [apply_steps(steps, decide(each)) for each in outcome.invitations]
-            self._decide(outcome.list_ref.project.org_id, decisions)
+            self._decide(outcome.list_ref, decisions)
         self._on_list(outcome, decisions)
         if self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
@@ -256,18 +230,23 @@ class PlanBuilder:
         """
         for decisions in trimmed_to:
             self._write_planned(decisions)
+        if self.trim is not None:
+            for org_id, counts in self.counts.items():
+                left = counts.stale - self._planned[org_id]
+                self.counts[org_id] = replace(counts, trimmed=left)
         await self._log.sync()
 
-    def counts(self) -> PlanCounts:
-        """Return the counts for the guards; the lists of a project are added up."""
-        deletions_by_project: Counter[str] = Counter()
-        for span in self.spans:
-            deletions_by_project[span.list_ref.project.id] += span.count
-        return PlanCounts(
-            invitations_seen=self.seen,
-            projects_unreadable=self.unreadable,
-            deletions_by_project=deletions_by_project,
-        )
+    def total(self) -> Counts:
+        """Return what was counted in all organizations together."""
+        return total(self.counts.values())
+
+    @property
+    def deletions_by_project(self) -> Counter[str]:
+        """Planned deletions by project; the lists of a project are added up."""
+        found: Counter[str] = Counter()
+        for list_ref, count in self._deletions_by_list.items():
+            found[list_ref.project.id] += count
+        return found
 
     @property
     def deletions_by_list(self) -> Mapping[ListRef, int]:
@@ -275,29 +254,28 @@ class PlanBuilder:
         return self._deletions_by_list
 
     @property
-    def seen(self) -> int:
-        """The number of invitations in scope, stale and kept together."""
-        return self.stale + self.kept.total()
-
-    @property
     def planned(self) -> int:
         """The number of planned deletions so far."""
-        return sum(span.count for span in self.spans)
+        return self._planned.total()
 
-    @property
-    def trimmed(self) -> int:
-        """The number of stale invitations left for a later run; final after `finish`."""
-        return self.stale - self.planned if self.trim is not None else 0
-
-    def _decide(self, org_id: str, decisions: Sequence[Decision]) -> None:
-        organization = self._counts_of(org_id)
+    def _decide(self, list_ref: ListRef, decisions: Sequence[Decision]) -> None:
+        kept: Counter[str] = Counter()
         for decision in decisions:
             if decision.keep_reason is not None:
-                organization.kept[decision.keep_reason] += 1
-                self._record_kept(decision.keep_reason, decision.invitation.created_at)
+                kept[decision.keep_reason] += 1
+                created_at = decision.invitation.created_at
+                # Whole days are enough: each age class starts at a whole day.
+                self.kept_ages.add(
+                    (self._now - created_at).days if isinstance(created_at, datetime) else None
+                )
         stale = [decision for decision in decisions if decision.rule is not None]
-        self.stale += len(stale)
-        organization.stale += len(stale)
+        self.counts[list_ref.project.org_id] += Counts(
+            invitations_seen=len(stale) + kept.total(),
+            invitations_by_source={list_ref.source.value: len(decisions)},
+            stale=len(stale),
+            kept=kept.total(),
+            kept_by_reason=kept,
+        )
         self._update_oldest([decision.invitation.created_at for decision in decisions])
         if not stale:
             return
@@ -305,16 +283,6 @@ class PlanBuilder:
             self.trim.add(stale)
         else:
             self._write_planned(stale)
-
-    def _counts_of(self, org_id: str) -> OrganizationCounts:
-        return self.organizations.setdefault(org_id, OrganizationCounts())
-
-    def _record_kept(self, reason: str, created_at: Timestamp) -> None:
-        self.kept[reason] += 1
-        # Whole days are enough: each age class starts at a whole day.
-        self.kept_ages.add(
-            (self._now - created_at).days if isinstance(created_at, datetime) else None
-        )
 
     def _update_oldest(self, timestamps: Sequence[Timestamp]) -> None:
         dates = [each for each in (self.oldest, *timestamps) if isinstance(each, datetime)]
@@ -326,7 +294,7 @@ class PlanBuilder:
         project = Project(first.project_id, first.project_name, first.org_id)
         list_ref = ListRef(project, first.source)
         self._deletions_by_list[list_ref] += len(decisions)
-        self._counts_of(first.org_id).planned += len(decisions)
+        self._planned[first.org_id] += len(decisions)
         builder = PlanSpanBuilder(self._log, list_ref)
         for decision in decisions:
             fields = {**invitation_fields(decision.invitation, self._now), "rule": decision.rule}
@@ -340,17 +308,15 @@ class PlanBuilder:
 
     def _add_gone(self, project_id: str) -> None:
         """Count a project that is gone, once for all its lists."""
-        org_id = self._organization_of.get(project_id)
-        if org_id is not None and project_id not in self.gone_ids:
-            self._counts_of(org_id).gone += 1
+        if project_id not in self.gone_ids:
+            org_id = self._organization_of.get(project_id, "")
+            self.counts[org_id] += Counts(projects_gone=1)
         self.gone_ids.add(project_id)
 
     def _write_unreadable(self, unreadable: ListUnreadable) -> None:
-        self.unreadable += 1
         self._unsynced += 1
         org_id = self._organization_of.get(unreadable.project_id)
-        if org_id is not None:
-            self._counts_of(org_id).unreadable += 1
+        self.counts[org_id or ""] += Counts(projects_unreadable=1)
         is_organization_level = unreadable.source.is_organization_level
         self._log.write(
             "project_unreadable",
@@ -390,10 +356,11 @@ def trim_plans(
     for plan in plans:
         if plan.trim is not None:
             oldest.add_all(plan.trim)
-    seen, stale = sum(plan.seen for plan in plans), sum(plan.stale for plan in plans)
+    whole = total(plan.total() for plan in plans)
+    seen, stale = whole.invitations_seen, whole.stale
     selected = tuple(oldest.select(seen=seen, stale=stale, shard=shard))
     for plan in plans:
-        lists = (each for each in selected if each[0].invitation.org_id in plan.organizations)
+        lists = (each for each in selected if each[0].invitation.org_id in plan.counts)
         yield plan, tuple(lists)
 
 

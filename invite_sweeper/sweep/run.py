@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
@@ -46,7 +47,7 @@ from invite_sweeper.sweep.executor import (
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
-from invite_sweeper.sweep.run_counts import RunCounts, RunResult
+from invite_sweeper.sweep.run_state import RunResult, RunState
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.summary import (
@@ -210,12 +211,9 @@ MAX_WARNINGS: Final = 1000
 class RunWarnings:
     """Shows warnings immediately and adds them to the summary."""
 
-    def __init__(
-        self, config: RunConfig, log: AuditLog, counts: RunCounts, view: ProgressView
-    ) -> None:
+    def __init__(self, config: RunConfig, state: RunState, view: ProgressView) -> None:
         self._config = config
-        self._log = log
-        self._counts = counts
+        self._state = state
         self._view = view
         self._unverified = 0
 
@@ -247,8 +245,8 @@ class RunWarnings:
         """Show the outcome of one deletion; report a removed member immediately."""
         self._view.deletion_done(result.outcome)
         org_id = planned.invitation.org_id
-        self._counts.outcomes_by_organization[org_id][result.outcome] += 1
-        self._counts.removed[planned.invitation.source] += result.outcome.no_longer_pending
+        self._state.outcomes[org_id][result.outcome] += 1
+        self._state.removed[planned.invitation.source] += result.outcome.no_longer_pending
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
         elif result.outcome is Outcome.DELETED and result.seen_after is None:
@@ -256,7 +254,7 @@ class RunWarnings:
 
     def recovered(self, intent: OpenIntent, outcome: Outcome) -> None:
         """Count an intent of an earlier run; report a removed member immediately."""
-        self._counts.recovered[outcome] += 1
+        self._state.counts[intent.invitation.org_id] += Counts(recovered=1)
         if outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(intent.invitation)
         elif outcome is Outcome.UNKNOWN:
@@ -273,14 +271,14 @@ class RunWarnings:
         self._unverified = 0
 
     def _removed_member(self, invitation: Invitation) -> None:
-        self._counts.removed_members.append(invitation.username)
-        self.report(removed_member_warning(invitation, self._counts.advisor))
+        self._state.removed_members.append(invitation.username)
+        self.report(removed_member_warning(invitation, self._state.advisor))
 
     def report(self, *warnings: RunWarning) -> None:
         """Show warnings and record them."""
         for each in warnings:
-            if len(self._counts.warnings) < MAX_WARNINGS:
-                self._counts.warnings.append(each)
+            if len(self._state.warnings) < MAX_WARNINGS:
+                self._state.warnings.append(each)
             match each.level:
                 case WarningLevel.REMARK:
                     self._view.remark(each.message)
@@ -299,7 +297,7 @@ class Run:
 
     Attributes:
         config: Its configuration.
-        counts: What it counted so far.
+        state: What is known about it so far.
         warnings: Its warnings.
         plan: What it deletes; complete after `read` and `PlanBuilder.finish`.
         unused_patterns: A warning for each pattern of the policy that matched no project.
@@ -310,14 +308,14 @@ class Run:
         config: RunConfig,
         atlas: AtlasConnection,
         log: AuditLog,
-        counts: RunCounts,
+        state: RunState,
         *,
         stop: StopRequest,
         view: ProgressView,
     ) -> None:
         self.config = config
-        self.counts = counts
-        self.warnings = RunWarnings(config, log, counts, view)
+        self.state = state
+        self.warnings = RunWarnings(config, state, view)
         self.unused_patterns: tuple[str, ...] = ()
         self._atlas = atlas
         self._estimate = DeletionEstimate()
@@ -329,8 +327,8 @@ class Run:
     @property
     def plan(self) -> PlanBuilder:
         """The plan; `read` has created it."""
-        assert self.counts.plan is not None  # noqa: S101 - the group plans before it checks
-        return self.counts.plan
+        assert self.state.plan is not None  # noqa: S101 - the group plans before it checks
+        return self.state.plan
 
     async def read(self) -> None:
         """Read everything and decide; write the plan, but what `over_limit: trim` may leave out.
@@ -353,23 +351,23 @@ class Run:
     def estimate(self) -> None:
         """Estimate the time that the planned deletions take, and compare the complete plan."""
         self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
-        self.counts.estimate_s = round(self._estimate.expected_s, 3)
+        self.state.estimate_s = round(self._estimate.expected_s, 3)
         if self.config.last_plan is not None:
-            self.counts.changes = self.config.last_plan.result()
+            self.state.changes = self.config.last_plan.result()
 
     async def finish(self, error: RunError | None) -> RunResult:
         """Write the last line and return the result.
 
         All lines are on disk afterwards, unless writing the log failed.
         """
-        counts = self.counts
+        state = self.state
         if error is not None:
             refused = isinstance(error, CredentialsRefused)
-            interrupted = isinstance(error, Interrupted) and counts.summary().requests > 0
-            counts.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
-        counts.sunset = self._atlas.sunset
-        counts.deprecation = self._atlas.deprecation
-        return await counts.finish(self._log, error)
+            interrupted = isinstance(error, Interrupted) and state.summary().requests > 0
+            state.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
+        state.sunset = self._atlas.sunset
+        state.deprecation = self._atlas.deprecation
+        return await state.finish(self._log, error)
 
     async def _recover(self) -> None:
         """Resolve what an earlier run left open, before this run plans anything."""
@@ -383,20 +381,22 @@ class Run:
     async def _list_projects(self) -> RunScope:
         project_filter = ProjectFilter(self.config.policy)
         scope = await discover_projects(self._atlas.reader, project_filter)
-        self.counts.reached_atlas = True
+        self.state.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
         names, _ = await asyncio.gather(
             self._atlas.organization_names(), self._atlas.fetch_limits()
         )
-        self.counts.organization_names = names
+        self.state.organization_names = names
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
         self.unused_patterns = project_filter.unused_patterns()
-        self.counts.visible_projects = scope.visible_projects()
+        self.state.visible_projects = scope.visible_projects()
         if self.config.on_scope is not None:
             self.config.on_scope(scope)
-        self.counts.projects_seen = len(scope.projects) + len(scope.unreadable)
-        self.counts.projects_by_organization = Counter(each.org_id for each in scope.projects)
+        seen = Counter(each.org_id for each in scope.projects)
+        seen[""] = len(scope.unreadable)  # Atlas listed them with a malformed id
+        for org_id, projects in seen.items():
+            self.state.counts[org_id] += Counts(projects_seen=projects)
         return scope
 
     async def _build_plan(self, scope: RunScope) -> None:
@@ -411,7 +411,7 @@ class Run:
             organization_of | {org_id: org_id for org_id in scope.organizations},
             self._list_added,
         )
-        self.counts.plan = plan
+        self.state.plan = plan
         sources = config.policy.sources
         self._view.listing_started(len(scope.lists(sources)))
 
@@ -448,7 +448,7 @@ class Run:
             AuditLogError: The file cannot be written; nothing was deleted.
         """
         if self.config.population is not None:
-            self.config.population.end(self.counts.summary())
+            self.config.population.end(self.state.summary())
 
     def fail_population(self, reason: str) -> None:
         """Record in the population file that the run did not read all its lists.
@@ -463,7 +463,7 @@ class Run:
     def record_population_hash(self) -> None:
         """Take the hash of the population file, once all runs of the command have ended theirs."""
         if self.config.population is not None:
-            self.counts.population_sha256 = self.config.population.sha256
+            self.state.population_sha256 = self.config.population.sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.
@@ -498,7 +498,7 @@ class Run:
             on_deletion_done=on_deletion_done,
         )
         recorder = executor.recorder
-        self.counts.outcomes = outcomes = recorder.outcomes
+        outcomes = recorder.outcomes
         self._view.deleting_started(plan.planned, self._estimate)
         try:
             with PlanReader.open(self._log.path, config.run_id) as queue_for:
@@ -520,13 +520,13 @@ class Run:
     def _report_skipped(self, recorder: OutcomeRecorder, *, opened_before: bool) -> None:
         """Report why deletions were skipped although no error stopped the run."""
         if recorder.sources.retired:
-            self.counts.stopped_by.append(Reason.RETIRED_SOURCE)
+            self.state.stopped_by.append(Reason.RETIRED_SOURCE)
         for source, message in recorder.sources.retired.items():
             text = f"Atlas retired the list {source.value} during the sweep: {message}"
             self.warnings.warn(WarningCode.RETIRED_SOURCE, text)
         if recorder.breaker_reason is None:
             return
-        self.counts.stopped_by.append(Reason.CIRCUIT_BREAKER)
+        self.state.stopped_by.append(Reason.CIRCUIT_BREAKER)
         if not opened_before:
             text = f"The sweep stopped itself: {recorder.breaker_reason}"
             self.warnings.warn(WarningCode.CIRCUIT_BREAKER, text)
@@ -534,6 +534,8 @@ class Run:
     async def _verify(self, verifier: DeletionVerifier) -> None:
         """Read the lists again from which invitations were deleted."""
         await verifier.run(workers=self._readers)
-        self.counts.verified = verifier.verified
-        self.counts.still_there = Counter(each.org_id for each in verifier.still_there)
+        for org_id, verified in verifier.verified.items():
+            self.state.counts[org_id] += Counts(verified=verified)
+        for each in verifier.still_there:
+            self.state.counts[each.org_id] += Counts(still_there=1)
         self.warnings.still_there(verifier.still_there)

@@ -4,13 +4,13 @@ The summary is the only set of these numbers. Standard output, the `run_finished
 metrics and the notifications are all rendered from it.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from invite_sweeper.audit import error_fields
+from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, ExitCode, Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import ErrorParts, RunError
 from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired
@@ -27,7 +27,7 @@ NOT_ON_STDOUT = ("shard", "finished_at", "advisor")
 
 
 @dataclass(frozen=True, slots=True)
-class OrganizationSummary:
+class OrganizationSummary(Counts):
     """What a run saw and did in one organization; an entry of `organizations` in the JSON result.
 
     Attributes:
@@ -37,6 +37,9 @@ class OrganizationSummary:
         exit_code: Of this run.
         error: What stopped this run, in three parts; None when it completed.
         reasons: Why this run did not do everything; empty if it did.
+        plan_made: Whether the number of stale invitations is known: each list was read, or could
+            not be.
+        plan_complete: Whether every list in scope was read.
         requests: Sent with these credentials; None where other organizations share them, as
             are `retries` and `rate_limited`.
     """
@@ -47,24 +50,8 @@ class OrganizationSummary:
     exit_code: int = 0
     error: ErrorParts | None = None
     reasons: tuple[Reason, ...] = ()
-    projects_seen: int = 0
-    projects_unreadable: int = 0
-    projects_gone: int = 0
-    invitations_seen: int = 0
-    stale: int = 0
-    trimmed: int = 0
-    kept: int = 0
-    kept_by_reason: Mapping[str, int] = field(default_factory=dict)
-    deleted: int = 0
-    already_gone: int = 0
-    failed: int = 0
-    unknown: int = 0
-    skipped: int = 0
-    accepted_before: int = 0
-    accepted_during: int = 0
-    verified: int = 0
-    still_there: int = 0
-    not_verified: int = 0
+    plan_made: bool = False
+    plan_complete: bool = False
     requests: int | None = None
     retries: int | None = None
     rate_limited: int | None = None
@@ -74,36 +61,17 @@ class OrganizationSummary:
         """The name with the id, or the id alone."""
         return organization_label(self.id, self.name)
 
-    @property
-    def read_completely(self) -> bool:
-        """Whether the number of stale invitations is known: no error came before the plan."""
-        if self.error is None or any(getattr(self, outcome) for outcome in Outcome):
-            return True
-        return self.exit_code == ExitCode.REFUSED and bool(self.projects_seen or self.stale)
-
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
+class RunSummary(Counts):
     """What a run saw and did; the contract's `--output json`, field by field.
 
     Attributes:
         now: The one instant of the run, RFC 3339.
-        projects_seen: In scope, including those that could not be read or were gone.
-        projects_gone: Deleted after Atlas had listed them; not a failure.
-        invitations_seen: In scope; `stale` and `kept` together.
-        invitations_by_source: Adds up to `invitations_seen`; only sources that Atlas serves.
-        trimmed: Stale, but left for a later run by `over_limit: trim`.
-        kept_by_reason: Adds up to `kept`.
-        accepted_before: Active members when the deletion was due; they were not removed.
-        accepted_during: Became active members while the DELETE was in flight.
-        verified: Deleted, and no longer in the list that was read again after the sweep.
-        still_there: Deleted according to Atlas, but still in that list.
-        not_verified: Deleted, but that list could not be read again, or not in time.
         requests: Sent to Atlas, sign-in included.
         rate_limited: Answers with status 429.
         duration_s: From the start of the run, without the time that the question was open.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
-        recovered: Intents that an interrupted run left open, resolved by this run.
         estimate_s: How long the deletions should take, by Atlas's rate limits and the response
             time that the run measured.
         sunset: The first day on which Atlas stops serving something that was in use.
@@ -125,25 +93,6 @@ class RunSummary:
     run_id: str
     mode: str
     now: str
-    projects_seen: int = 0
-    projects_unreadable: int = 0
-    projects_gone: int = 0
-    invitations_seen: int = 0
-    invitations_by_source: Mapping[str, int] = field(default_factory=dict)
-    stale: int = 0
-    trimmed: int = 0
-    kept: int = 0
-    kept_by_reason: Mapping[str, int] = field(default_factory=dict)
-    deleted: int = 0
-    already_gone: int = 0
-    failed: int = 0
-    unknown: int = 0
-    skipped: int = 0
-    accepted_before: int = 0
-    accepted_during: int = 0
-    verified: int = 0
-    still_there: int = 0
-    not_verified: int = 0
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
@@ -151,7 +100,6 @@ class RunSummary:
     audit_log: str = ""
     exit_code: int = 0
     audit_last_hash: str = ""
-    recovered: int = 0
     estimate_s: float | None = None
     sunset: str | None = None
     deprecation: str | None = None
@@ -181,12 +129,12 @@ class RunSummary:
         return ExitCode(self.exit_code).succeeded
 
     @property
-    def read_completely(self) -> bool:
-        """Whether the plan was complete: the estimate is made only then."""
+    def plan_made(self) -> bool:
+        """Whether each list was read, or could not be: the estimate is made only then."""
         return self.estimate_s is not None
 
     @property
-    def changed(self) -> bool:
+    def has_effect(self) -> bool:
         """Whether the run changed something in Atlas, or a dry run found something stale."""
         attempted = any(getattr(self, outcome) for outcome in Outcome)
         return attempted or (self.mode == "dry-run" and self.stale > 0)
@@ -214,7 +162,8 @@ class RunSummary:
         values = asdict(self)
         for key in NOT_ON_STDOUT:
             del values[key]
-        return values
+        values["organizations"] = [_identity_first(each) for each in values["organizations"]]
+        return _identity_first(values)
 
     def to_run_finished(self) -> dict[str, object]:
         """Return the fields of the `run_finished` line, `exit_code` last."""
@@ -238,15 +187,15 @@ _METRICS: Final = (
     *("requests", "retries", "rate_limited", "duration_s", "oldest_pending_days"),
     *("days_to_sunset", "shard"),
 )
-_COUNTS: Final = tuple(
-    each.name for each in fields(RunSummary) if each.type is int and each.name != "exit_code"
-)
-SHARED_COUNTS: Final = tuple(
-    each.name
-    for each in fields(OrganizationSummary)
-    if each.name not in {"id", "name", "run_id", "exit_code", "reasons", "error"}
-)
-"""The counts that a run and each of its organizations have."""
+
+
+def _identity_first(values: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields with those first that say what the counts are about."""
+    names = ("id", "name", "run_id", "mode", "now")
+    return {**{name: values[name] for name in names if name in values}, **values}
+
+
+_REQUEST_COUNTS: Final = ("requests", "retries", "rate_limited")
 
 
 _PRIORITY_CODES: Final = (ExitCode.INTERRUPTED, ExitCode.AUDIT)
@@ -284,17 +233,11 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
     """
     if len(summaries) == 1:
         return summaries[0]
-    reasons: Counter[str] = Counter()
-    sources: Counter[str] = Counter()
-    for each in summaries:
-        reasons.update(each.kept_by_reason)
-        sources.update(each.invitations_by_source)
     estimates = [s.estimate_s for s in summaries if s.estimate_s is not None]
     return replace(
         summaries[0],
-        **{name: sum(getattr(each, name) for each in summaries) for name in _COUNTS},
-        kept_by_reason=dict(reasons),
-        invitations_by_source=dict(sources),
+        **count_values(total(summaries)),
+        **{name: sum(getattr(each, name) for each in summaries) for name in _REQUEST_COUNTS},
         duration_s=max(each.duration_s for each in summaries),
         estimate_s=sum(estimates) if estimates else None,
         organizations=tuple(i for each in summaries for i in each.organizations),
@@ -308,7 +251,7 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
         plan_complete=all(each.plan_complete for each in summaries),
         advice=tuple(dict.fromkeys(each for s in summaries for each in s.advice)),
         warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
-        changes=merge_changes([each.changes for each in summaries if each.read_completely]),
+        changes=merge_changes([each.changes for each in summaries if each.plan_made]),
         policy_change=next((s.policy_change for s in summaries if s.policy_change), None),
         reasons=tuple(dict.fromkeys(each for s in summaries for each in s.reasons)),
         error=next((s.error for s in summaries if s.error), None),

@@ -1,6 +1,7 @@
 """Deletion of an invited user: invitations are removed, active members are kept."""
 
 import asyncio
+import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -127,32 +128,152 @@ async def test_user_removed_since_the_listing_is_already_gone_and_nothing_is_sen
     assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.ALREADY_GONE, 0, 0)
 
 
-async def test_user_invited_again_since_the_listing_is_not_removed(sim, online, invite):
-    user = invite("INVITATION_EXPIRED")
+def expire_later(user):
+    user.expires_at += timedelta(days=1)
 
-    def invite_again():
-        sim.set_status(user, "PENDING")
+
+CHANGES = {
+    "another date": lambda user: setattr(user, "created_at", user.created_at + timedelta(days=1)),
+    "another expiry": expire_later,
+    "no expiry": lambda user: setattr(user, "expires_at", None),
+    "another inviter": lambda user: setattr(user, "inviter", "boss@example.com"),
+    "pending again": lambda user: setattr(user, "status", type(user.status)("PENDING")),
+}
+IN_PROJECT_ONLY = {
+    "a further role": lambda user, alpha: user.group_roles.update({alpha: ("GROUP_OWNER", "X")}),
+    "another role": lambda user, alpha: user.group_roles.update({alpha: ("GROUP_READ_ONLY",)}),
+}
+IN_ORGANIZATION_ONLY = {
+    "another role": lambda user, alpha: setattr(user, "org_roles", ("ORG_OWNER",)),
+    "another project": lambda user, alpha: user.group_roles.update({"0" * 24: ("GROUP_OWNER",)}),
+    "another role in a project": lambda user, alpha: user.group_roles.update({alpha: ("X",)}),
+    "a team": lambda user, alpha: setattr(user, "team_ids", ("0" * 24,)),
+}
+
+
+def ids_of(changes):
+    return [pytest.param(change, id=name) for name, change in changes.items()]
+
+
+async def expect_changed(sim, online, source, change):
+    async with online() as atlas:
+        result = await remove(sim, atlas, source, change)
+
+    assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.CHANGED, 0, 0)
+    assert result.fatal_error is None
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@pytest.mark.parametrize("change", ids_of(CHANGES))
+async def test_user_read_with_another_fact_than_listed_is_changed_and_nothing_is_sent(
+    sim, online, invite, source, change
+):
+    user = invite("INVITATION_EXPIRED")
+    await expect_changed(sim, online, source, lambda: change(sim.user(user)))
+
+
+@pytest.mark.parametrize("change", ids_of(IN_PROJECT_ONLY))
+async def test_user_read_with_another_role_in_the_project_is_changed(
+    sim, online, invite, alpha, change
+):
+    user = invite()
+    await expect_changed(sim, online, Source.USERS, lambda: change(sim.user(user), alpha))
+
+
+@pytest.mark.parametrize("change", ids_of(IN_ORGANIZATION_ONLY))
+async def test_user_read_with_another_role_project_or_team_in_the_organization_is_changed(
+    sim, online, invite, alpha, change
+):
+    user = invite()
+    await expect_changed(sim, online, Source.ORG_USERS, lambda: change(sim.user(user), alpha))
+
+
+def more_precise(fields):
+    fields["invitationCreatedAt"] = fields["invitationCreatedAt"].replace("Z", ".250Z")
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        pytest.param(lambda fields: fields.pop("invitationCreatedAt"), id="no date"),
+        pytest.param(more_precise, id="a more precise date"),
+        pytest.param(lambda fields: fields.pop("inviterUsername"), id="no inviter"),
+        pytest.param(lambda fields: fields.pop("teamIds"), id="no teams"),
+    ],
+)
+async def test_user_read_without_a_fact_that_the_list_had_or_with_a_finer_one_is_changed(
+    sim, online, invite, alter
+):
+    invite()
+
+    def altered(body):
+        fields = json.loads(body)
+        alter(fields)
+        return json.dumps(fields).encode()
+
+    sim.faults.add(faults.altered(altered), method="GET", path=IN_ORG)
+    await expect_changed(sim, online, Source.ORG_USERS, lambda: None)
+
+
+async def test_order_of_roles_and_teams_is_no_change(sim, online, invite, alpha):
+    user = invite()
+    sim.user(user).group_roles[alpha] = ("A", "B")
+    sim.user(user).team_ids = ("0" * 24, "1" * 24)
+
+    def reorder():
+        sim.user(user).group_roles[alpha] = ("B", "A")
+        sim.user(user).team_ids = ("1" * 24, "0" * 24)
 
     async with online() as atlas:
-        result = await remove(sim, atlas, Source.USERS, invite_again)
+        result = await remove(sim, atlas, Source.ORG_USERS, reorder)
 
-    assert (result.outcome, result.seen_before, deletes(sim)) == (
+    assert result.outcome is Outcome.DELETED
+
+
+@pytest.mark.parametrize("status", [404, 400])
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_user_who_is_gone_by_the_delete_alone_has_failed_if_a_read_still_shows_them(
+    sim, online, invite, source, status
+):
+    user = invite()
+    fault = faults.fail_with(status, "INVALID_INVITATION_ID")
+    sim.faults.add(fault, method="DELETE", times=None)
+    async with online() as atlas:
+        result = await remove(sim, atlas, source)
+
+    assert (result.outcome, result.attempts, result.seen_after) == (Outcome.FAILED, 1, "PENDING")
+    assert sim.user(user).group_roles
+
+
+async def test_user_who_is_gone_by_the_delete_and_by_the_read_after_it_is_already_gone(
+    sim, online, invite
+):
+    user = invite()
+
+    def leave(_):
+        sim.organizations[ORG].users.pop(user)
+
+    sim.faults.add(faults.effect(before=leave), method="DELETE")
+    async with online() as atlas:
+        result = await remove(sim, atlas, Source.USERS)
+
+    assert (result.outcome, result.http_status, result.seen_after) == (
         Outcome.ALREADY_GONE,
-        "PENDING",
-        0,
+        404,
+        "gone",
     )
 
 
-async def test_user_with_another_invitation_date_is_not_removed(sim, online, invite):
-    user = invite()
-
-    def invite_again():
-        sim.user(user).created_at += timedelta(seconds=1)
-
+async def test_removal_refused_twice_has_failed_although_the_organization_answers_404(
+    sim, online, invite
+):
+    invite()
+    sim.faults.add(faults.role_missing(), method="DELETE", times=None)
+    sim.faults.add(faults.fail_with(404, "USER_NOT_IN_ORG"), method="GET", path=IN_ORG, times=None)
     async with online() as atlas:
-        result = await remove(sim, atlas, Source.USERS, invite_again)
+        result = await remove(sim, atlas, Source.USERS)
 
-    assert (result.outcome, deletes(sim)) == (Outcome.ALREADY_GONE, 0)
+    assert (result.outcome, result.attempts, result.http_status) == (Outcome.FAILED, 2, 401)
 
 
 @pytest.mark.parametrize(

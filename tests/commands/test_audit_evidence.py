@@ -13,10 +13,12 @@ from audit.written_logs import lines_of, write_run
 from cryptography.hazmat.primitives import serialization
 from typer.testing import CliRunner
 
+from invite_sweeper import keys
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.cli.audit import app as audit_commands
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.keys import fingerprint, read_public_key, read_signing_key
+from invite_sweeper.notes import is_signed_by
 
 
 def run(*arguments) -> tuple[int, str]:
@@ -56,7 +58,7 @@ def test_keygen_writes_a_private_key_with_mode_0600_and_its_public_key(tmp_path)
     assert pem.startswith("-----BEGIN PRIVATE KEY-----")
     signing_key = read_signing_key({"KEY": pem}, "KEY")
     note = checkpoint.sign(checkpoint.Checkpoint("log", 1, 2, "a" * 64, "r"), signing_key)
-    assert checkpoint.is_signed_by(note, read_public_key(tmp_path / "key.pub"))
+    assert is_signed_by(note, read_public_key(tmp_path / "key.pub"))
 
 
 @pytest.mark.parametrize("existing", ["key", "key.pub"])
@@ -95,9 +97,9 @@ def test_example_of_the_specification_is_verified():
         "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
     )
     public_key = Ed25519PublicKey.from_public_bytes(key[1:])
-    assert checkpoint.is_signed_by(note, public_key)
-    assert not checkpoint.is_signed_by(note.replace("example m", "Example m"), public_key)
-    assert not checkpoint.is_signed_by(note, KEY.public_key())
+    assert is_signed_by(note, public_key)
+    assert not is_signed_by(note.replace("example m", "Example m"), public_key)
+    assert not is_signed_by(note, KEY.public_key())
 
 
 async def test_checkpoint_is_over_lines_bytes_and_the_hash_of_run_finished(log):
@@ -108,7 +110,7 @@ async def test_checkpoint_is_over_lines_bytes_and_the_hash_of_run_finished(log):
     noted = checkpoint.parse(record["note"])
     assert noted.last_hash == hashlib.sha256(finished).hexdigest()
     assert (noted.origin, noted.run_id, noted.lines) == ("log.jsonl", "run-3", 3 * 7 - 1)
-    assert checkpoint.is_signed_by(record["note"], KEY.public_key())
+    assert is_signed_by(record["note"], KEY.public_key())
 
 
 @pytest.mark.parametrize("change", ["", "x", "a\n\nb\n"])
@@ -250,3 +252,32 @@ async def test_nonsense_is_a_usage_error(log, options):
     code, message = run("show", log[0], *options)
     assert code == 2
     assert options[1] in message
+
+
+HOSTILE = "run\x1b[31m\x9b31m\u202e\u200f\x7f"
+
+
+def test_names_in_a_log_cannot_move_the_cursor_of_the_auditor(tmp_path):
+    """Run IDs, names of files and of logs come from whoever wrote the log."""
+    path = tmp_path / f"log{HOSTILE}.jsonl"
+    write_run(path, HOSTILE)
+    write_run(path, f"{HOSTILE}2")
+    path.write_bytes(path.read_bytes().replace(b"person-1", b"person-2", 1))
+    for command in (("verify", path), ("show", path)):
+        for output in ("text", "json"):
+            _, text = run(*command, "--output", output)
+            unsafe = set(text) & set("\x1b\x9b\u202e\u200f\x7f")
+            assert (command[0], output, unsafe) == (command[0], output, set())
+    records = [json.loads(line) for line in run("show", path, "--output", "json")[1].splitlines()]
+    assert records[0]["run_id"] == HOSTILE
+
+
+def test_public_key_is_written_before_the_private_one(tmp_path, monkeypatch):
+    written, original = [], keys.write_new_file
+    monkeypatch.setattr(
+        keys,
+        "write_new_file",
+        lambda path, *more: (written.append(path.name), original(path, *more)),
+    )
+    run("keygen", "--out", tmp_path / "key")
+    assert written == ["key.pub", "key"]

@@ -23,7 +23,7 @@ COMMANDS = {
     "plan": ("plan", *POLICY),
     "explain": ("explain", "ada@example.com", *POLICY),
     "doctor": ("doctor", *POLICY),
-    "restore": ("restore", LOG, "--dry-run"),
+    "restore": ("restore", LOG, "--yes"),
     "validate": ("validate", "policy.yaml"),
     "audit verify": ("audit", "verify", LOG),
     "audit show": ("audit", "show", LOG),

@@ -95,7 +95,7 @@ def test_webhook_receives_signed_changes_without_names(cli, receiver):
     assert path == "/hook"
     assert json.loads(body)
     assert b"p0@example.com" not in body
-    assert headers["X-Invite-Sweeper-Signature"].startswith("sha256=")
+    assert headers["webhook-signature"].startswith("v1,")
     assert cli.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
     assert len(receiver.requests) == 1
 

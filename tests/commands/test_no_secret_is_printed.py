@@ -1,7 +1,9 @@
 """No secret, token or digest response anywhere: output, log, audit lines, errors, with -v."""
 
 import base64
+import re
 from datetime import timedelta
+from itertools import cycle
 
 import faults
 import pytest
@@ -147,6 +149,46 @@ def test_answer_that_echoes_the_credentials_is_shown_without_them(cli, verbose):
         assert secret not in output
 
 
+SPELLINGS = (
+    str,
+    str.upper,
+    lambda text: text.encode().hex(),
+    lambda text: base64.b64encode(text.encode()).decode(),
+    lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    lambda text: "".join(f"%25{byte:02X}" for byte in text.encode()),
+    lambda text: "".join(f"&#{byte};" for byte in text.encode()),
+    lambda text: "".join(f"\\u{byte:04x}" for byte in text.encode()),
+)
+
+
+def test_answer_that_echoes_a_response_to_a_challenge_is_shown_without_it(tmp_path):
+    with cli_in(tmp_path, kind="api-key") as cli:
+        cli.short_waits = True
+        for number in range(len(SPELLINGS)):
+            cli.sim.add_project(f"Project {number}")
+        seen, spellings = [], cycle(SPELLINGS)
+        authenticate, faults_for = cli.sim.accounts.authenticate, cli.sim.faults.faults_for
+
+        def noted(header, *arguments):
+            seen.extend(re.findall(r'response="([0-9a-f]+)"', header))
+            return authenticate(header, *arguments)
+
+        def echo(method, path):
+            if not path.endswith("/invites"):
+                return faults_for(method, path)
+            shown = next(spellings)(seen[-1])
+            return (faults.fail_with(500, "UNEXPECTED_ERROR", f"request {shown} failed"),)
+
+        cli.sim.accounts.authenticate, cli.sim.faults.faults_for = noted, echo
+        done = cli.sweep("-v")
+        assert done.code == 4, done.err
+        output = done.out + done.err + cli.log_path.read_text()
+        reasons = [each["reason"] for each in cli.lines("project_unreadable")]
+        assert sum("request ***" in reason for reason in reasons) == len(SPELLINGS)
+        spelled = [spelling(each) for each in set(seen) for spelling in SPELLINGS]
+        assert not [each for each in spelled if each in output]
+
+
 def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_path):
     with cli_in(tmp_path) as cli:
         project = cli.sim.add_project("Project")
@@ -170,7 +212,8 @@ def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_pa
 def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_shown(cli):
     named = cli.sim.add_project(f"Team {cli.account.secret}")
     cli.sim.invite(named, "q@example.com", age=timedelta(days=20))
-    done = cli.sweep()
+    done = cli.sweep("--population", "seen.csv")
+    assert "Team ***" in (cli.folder / "seen.csv").read_text("utf-8")
     assert (done.code, done.summary["deleted"]) == (0, 3), done.err
     assert done.summary["kept_by_reason"] == {"unrecordable": 1}
     assert len(cli.sim.invitations(named)) == 1

@@ -333,7 +333,7 @@ def test_population_over_a_file_of_the_run_is_refused(cli, place, what):
 
 def test_population_with_the_name_of_a_log_is_refused(cli):
     options = ("--audit-log", "audit/{run_id}.jsonl", "--population", "audit/{run_id}.jsonl")
-    refused(cli, cli.sweep(*options), "has the name of an audit log")
+    refused(cli, cli.sweep(*options), "would overwrite the audit log")
 
 
 def test_shards_need_the_run_id_in_the_name(cli):

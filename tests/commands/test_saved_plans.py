@@ -402,7 +402,7 @@ def test_plan_show_says_what_would_be_deleted_where_and_by_which_policy_and_call
     assert {each["invitation_id"] for each in shown["invitations"]} == set(ids)
     assert (shown["planned"], shown["rules"]) == (3, {"forgotten": 3})
     assert [(each["project_id"], each["planned"]) for each in shown["projects"]] == [(project, 3)]
-    assert shown["organizations"] == [{"id": ORG_ID}]
+    assert shown["organizations"] == [{"id": ORG_ID, "name": None}]
     assert shown["base_url"] == cli.base_url
     policy = cli.folder / "policy.yaml"
     assert shown["policy_path"] == str(policy)

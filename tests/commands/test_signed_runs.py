@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from running import cli_in
 
-from invite_sweeper.audit import checkpoint
 from invite_sweeper.keys import fingerprint, read_public_key
+from invite_sweeper.notes import is_signed_by, key_ids
 
 KEY = "INVITE_SWEEPER_SIGNING_KEY"
 
@@ -34,7 +34,7 @@ def test_signed_run_ends_with_its_checkpoint_everywhere(cli):
     assert (finished["event"], last["event"]) == ("run_finished", "checkpoint")
     note = last["note"]
     assert json.loads(done.out)["checkpoint"] == note == (cli.folder / "note").read_text()
-    assert checkpoint.is_signed_by(note, read_public_key(cli.folder / "key.pub"))
+    assert is_signed_by(note, read_public_key(cli.folder / "key.pub"))
     assert (cli.folder / "note").stat().st_mode & 0o777 == 0o600
     log = "audit/invite-sweeper.jsonl"
     evidence = ("--public-key", "key.pub", "--checkpoint", "note")
@@ -153,7 +153,7 @@ def report(cli, *arguments, form="md"):
 def test_report_of_signed_runs_names_the_key_of_each_run_and_asks_for_the_public_key(cli):
     for _ in range(2):
         signed(cli)
-    (ids,) = {checkpoint.key_ids(line["note"]) for line in cli.lines("checkpoint")}
+    (ids,) = {key_ids(line["note"]) for line in cli.lines("checkpoint")}
     text = report(cli)
     assert "2 of 2 runs have checkpoints. The signatures were not verified" in text
     assert f"The newest run is signed with the key ID {ids[0]}." in text

@@ -1,6 +1,7 @@
 """The scenarios of `simulate`: consistent data, and the scripted changes."""
 
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 from simulator.simulated import ORG, V2025, open_client
@@ -145,3 +146,25 @@ async def test_a_night_passes_before_each_further_list_of_projects():
     assert first.keys() <= second.keys()
     assert all(second[each] < first[each] for each in first)
     assert sim.invitation_count() == 2 * 5 + 2
+
+
+async def test_both_lists_of_invitations_announce_their_end_reach_it_and_are_gone():
+    sim = prepared("sunset", projects=2)
+    lists = [f"/groups/{next(iter(sim.groups))}/invites", f"/orgs/{ORG}/invites"]
+
+    async def night(request):
+        await request("GET", "/groups")
+        return [await request("GET", path) for path in lists]
+
+    async with open_client(sim) as request:
+        before, last_day, after, later = [await night(request) for _ in range(4)]
+        users = await request("GET", f"/orgs/{ORG}/users", accept=V2025)
+    today = sim.clock().date()
+    ends = [
+        {parsedate_to_datetime(each.headers["Sunset"]).date() for each in found}
+        for found in (before, last_day)
+    ]
+    assert ends == [{today + timedelta(days=1)}, {today}]
+    assert {each.status for each in (*before, *last_day)} == {200}
+    assert {(each.status, each.code) for each in (*after, *later)} == {(410, "VERSION_GONE")}
+    assert (users.status, "Sunset" in users.headers) == (200, False)

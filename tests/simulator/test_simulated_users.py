@@ -341,3 +341,17 @@ def test_rejected_user_has_no_expiry(sim):
     user = sim.add_user("ada@example.com")
     sim.set_status(user, "INVITATION_REJECTED")
     assert sim.user(user).expires_at is None
+
+
+async def test_user_invited_in_the_web_interface_is_in_no_list_of_invitations(sim, project):
+    roles = {project: ("GROUP_OWNER",)}
+    user = sim.add_user("web@example.com", group_roles=roles, by_web_interface=True)
+    invitation = sim.user(user).invitation_id
+    async with open_client(sim) as request:
+        for path in (f"/orgs/{ORG}/invites", f"/groups/{project}/invites"):
+            assert (await request("GET", path)).json() == []
+        one = await request("GET", f"/orgs/{ORG}/invites/{invitation}")
+        for path in (f"/orgs/{ORG}/users", f"/groups/{project}/users"):
+            listed = (await request("GET", path, accept=V2025)).json()["results"]
+            assert [each["id"] for each in listed] == [user]
+    assert one.status == 404

@@ -1,15 +1,19 @@
 """Known secrets are in no output, in no form; what is not a secret stays as it is."""
 
 import base64
+import html
+import json
+import re
 import string
-from urllib.parse import quote
+import struct
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.redaction import MASK, Redactor
+from invite_sweeper.redaction import MASK, MAX_RESPONSES, Redactor
 
 SECRET = 's3cret/"\\+é-0123'
 TEXT = st.text(string.printable, max_size=12)
@@ -223,3 +227,110 @@ def test_encoded_password_of_a_url_is_a_secret_without_its_name():
     redactor.add_user_info("https://a-long-name:p%2fssword-1@host/x")
     for form in ("p%2fssword-1", "p%2Fssword-1", "p/ssword-1"):
         assert redactor.redact(form) == MASK
+
+
+def escape_each(form):
+    """Return a spelling that escapes each character, as `form` does."""
+    return lambda text: "".join(form.format(ord(char), char) for char in text)
+
+
+SPELLINGS = {
+    "text": str,
+    "upper case": str.upper,
+    "mixed case": str.title,
+    "JSON": json.dumps,
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "JSON with escaped slashes": lambda text: json.dumps(text).replace("/", "\\/"),
+    "JSON in code units": lambda text: "".join(
+        f"\\u{unit:04x}" for unit in struct.unpack(f">{len(text)}H", text.encode("utf-16-be"))
+    ),
+    "JSON in upper-case code units": escape_each("\\u{0:04X}"),
+    "percent": lambda text: quote(text, safe=""),
+    "form": quote_plus,
+    "lower-case percent": lambda text: re.sub(
+        "%..", lambda found: found[0].lower(), quote(text, safe="")
+    ),
+    "double percent": lambda text: quote(quote(text, safe=""), safe=""),
+    "triple percent": lambda text: quote(quote(quote(text, safe=""), safe=""), safe=""),
+    "percent of each byte": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+    "HTML": html.escape,
+    "decimal entities": escape_each("&#{0};"),
+    "padded decimal entities": escape_each("&#{0:06};"),
+    "hexadecimal entities": escape_each("&#x{0:X};"),
+    "HTML in HTML": lambda text: html.escape(escape_each("&#{0};")(text)),
+    "HTML in JSON": lambda text: json.dumps(html.escape(text)),
+    "percent in HTML in JSON": lambda text: json.dumps(html.escape(quote(text, safe=""))),
+    "hex": lambda text: text.encode().hex(),
+    "upper-case hex": lambda text: text.encode().hex().upper(),
+    "escapes of Python": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode("latin-1")),
+    "Base64": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+    "Base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode(), safe=""),
+}
+KNOWN = {
+    "password": "s3cret/\"\\+ \xe9<&>'-0123",
+    "with escapes": 'a%41b&lt;c\\u0041/"d-0123',
+    "UUID": "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "token": "mdb_sa_sk_AbCd-0123_4567.89~x",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("name", KNOWN)
+def test_secret_is_not_shown_in_any_spelling(name, spelling):
+    shown = SPELLINGS[spelling](KNOWN[name])
+    redacted = knowing(*KNOWN.values()).redact(f'{{"detail": "no {shown}, sorry"}}')
+    before, mask, after = redacted.partition(MASK)
+    assert (before.rstrip('"\\'), mask, after.lstrip('"\\')[:7]) == (
+        '{"detail": "no ',
+        MASK,
+        after.lstrip('"\\')[:7],
+    )
+    assert shown.strip('"\\') not in redacted
+
+
+@pytest.mark.parametrize("spelling", ["text", "upper case", "percent of each byte", "hex"])
+def test_uuid_is_not_shown_without_its_dashes(spelling):
+    shown = SPELLINGS[spelling](KNOWN["UUID"].replace("-", ""))
+    assert knowing(KNOWN["UUID"]).redact(f"key {shown}.") == "key ***."
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("digest", ["0123456789abcdef" * 2, "fedcba9876543210" * 4])
+def test_response_to_a_digest_challenge_is_not_shown_in_any_spelling(digest, spelling):
+    redactor = Redactor()
+    redactor.add_response(f'Digest username="k", uri="/x", response="{digest}", qop=auth')
+    shown = SPELLINGS[spelling](digest)
+    redacted = redactor.redact(f"refused: x{shown}x")
+    assert MASK in redacted
+    assert shown.strip('"\\') not in redacted
+    assert digest not in redacted
+
+
+def test_the_last_500_responses_are_known():
+    redactor = Redactor()
+    for number in range(MAX_RESPONSES + 1):
+        redactor.add_response(f'Digest response="{number:032x}"')
+    assert redactor.redact(f"{0:032x}") == f"{0:032x}"
+    assert redactor.redact(f"{1:032x} {MAX_RESPONSES:032x}") == "*** ***"
+    redactor.clear()
+    assert redactor.redact(f"{1:032x}") == f"{1:032x}"
+
+
+@pytest.mark.parametrize("header", ["", "Bearer 0123456789", "Digest qop=auth", 'response="xyz"'])
+def test_header_without_a_digest_response_registers_nothing(header):
+    redactor = Redactor()
+    redactor.add_response(header)
+    assert redactor.redact("response 0123456789") == "response 0123456789"
+
+
+def test_text_around_an_escaped_secret_stays_as_it_was():
+    shown = knowing("0123-4567-89").redact("a%20b %30%31%32%33-4567-89 &amp; \\u0041 \u0130")
+    assert shown == "a%20b *** &amp; \\u0041 \u0130"
+
+
+@given(st.text(max_size=60))
+def test_any_text_with_escapes_is_redacted_without_an_error(text):
+    redactor = knowing(SECRET)
+    for each in (text, quote(text, errors="replace"), html.escape(text), json.dumps(text)):
+        if SECRET not in text:
+            assert MASK not in redactor.redact(each) or MASK in text

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from invite_sweeper.audit import in_order
-from invite_sweeper.audit.checkpoint import key_ids
 from invite_sweeper.audit.reader import open_log
 from invite_sweeper.endings import Reason, Status, parse_warning, status_of, worst
 from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.notes import key_ids
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.html.model import (
     Figures,

@@ -138,7 +138,7 @@ def test_missing_status_is_none_and_never_pending():
 def test_user_record_has_projects_only_from_an_organization():
     in_org = {"orgRoles": [], "groupRoleAssignments": [{"groupId": GROUP, "groupRoles": ["X"]}]}
     assert parse_user(json.dumps({**COMMON, "roles": in_org}).encode()) == UserRecord(
-        USER, "ada@example.com", "PENDING", CREATED, frozenset({GROUP})
+        USER, "PENDING", frozenset({GROUP})
     )
     assert parse_user(json.dumps({**COMMON, "roles": ["X"]}).encode()).project_ids is None
 

@@ -6,15 +6,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit.checkpoint import (
-    MAX_NOTE_BYTES,
     Checkpoint,
     is_checkpoint,
-    is_signed_by,
-    key_ids,
     key_name,
     parse,
     sign,
 )
+from invite_sweeper.notes import MAX_NOTE_BYTES, is_signed_by, key_ids
 
 OURS = Ed25519PrivateKey.from_private_bytes(bytes(32))
 THEIRS = Ed25519PrivateKey.from_private_bytes(bytes([1] * 32))

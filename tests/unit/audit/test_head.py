@@ -19,6 +19,7 @@ from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.checkpoint import parse
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import read_head
+from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.verify import Evidence, verify
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
@@ -235,9 +236,25 @@ def test_head_that_is_not_readable_is_refused(path):
     for data in (b"", b"[]", b"{}", b'{"version":1}', b'{"version":2}', other_version):
         head_path.write_bytes(data)
         refused_head(path, "cannot be read: it is not a head file")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (os.mkfifo, "it is not a regular file"),
+        (lambda path: path.symlink_to("nothing"), "it is a symbolic link"),
+        (lambda path: path.symlink_to(path), "it is a symbolic link"),
+    ],
+    ids=["directory", "FIFO", "dangling link", "link to itself"],
+)
+def test_head_that_is_not_a_regular_file_is_refused(path, make, reason):
+    write_run(path)
+    head_path = LogPath(str(path)).head_path
     head_path.unlink()
-    head_path.mkdir()
-    refused_head(path, "cannot be read: Is a directory")
+    make(head_path)
+    refused_head(path, f"cannot be read: {reason}")
+    assert not path.with_name("nothing").exists()
 
 
 @pytest.mark.parametrize(("name", "value"), [("lines", "1"), ("closed", 1), ("first_hash", 3)])
@@ -525,13 +542,43 @@ async def test_head_has_the_lines_and_bytes_of_a_killed_run_without_its_torn_lin
     assert b'"event":"checkpoint"' not in added.splitlines()[0]
 
 
-async def test_run_that_an_earlier_version_appended_gets_no_checkpoint(path):
+async def test_lines_appended_after_a_clean_end_are_refused(path):
     await write_signed_run(path, "run-1")
-    write_earlier_version(path, "old", [STARTED, FINISHED])
-    await write_signed_run(path, "run-2")
-    records = [json.loads(line) for line in lines_of(path)]
-    signed = [each["run_id"] for each in records if each["event"] == "checkpoint"]
-    assert signed == ["run-1", "run-2"]
+    write_earlier_version(path, "forged", [STARTED, FINISHED])
+    refused(
+        path,
+        f"The audit log {path} is longer than what was written: 2 lines were appended after run "
+        "run-1 had ended.",
+        "Check it with `audit verify`, and restore it from a backup. To go on without it, move it "
+        "away.",
+        signing_key=KEY,
+    )
+    with pytest.raises(GuardRefused, match="is longer than"):
+        check_end(LogPath(str(path)), path)
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["gone", "empty"])
+async def test_log_that_is_not_here_is_continued_by_its_head_and_said(path, is_empty):
+    last_hash, _ = await write_signed_run(path, "run-1")
+    path.unlink()
+    if is_empty:
+        path.touch(mode=0o600)
+    missing = check_end(LogPath(str(path)), path)
+    assert missing.startswith(
+        "The audit log log.jsonl is missing or empty, and its end with it: the log has 7 lines up "
+        "to run run-1, and continues after them."
+    )
+    log = opened(path, "run-2")
+    assert (log.missing, log.last_hash) == (missing, last_hash)
+    log.write("run_started")
+    await log.close()
+    assert check_end(LogPath(str(path)), path) == ""
+    assert opened(path, "run-3").missing == ""
+
+
+def test_new_log_and_a_log_before_its_first_run_have_no_missing_line(path):
+    assert check_end(LogPath(str(path)), path) == ""
+    assert opened(path, "run-1").missing == ""
 
 
 async def test_head_that_cannot_be_written_at_the_end_does_not_fail_the_run(path):

@@ -1,7 +1,9 @@
 """`audit verify`: valid logs, and each kind of damage at each line."""
 
+import gzip
 import json
 import re
+import resource
 from hashlib import sha256
 from pathlib import Path
 
@@ -397,7 +399,9 @@ def warning_after(path, rest: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    "rest", [b"{", b'{"ts":"2026-11-25T01', b"\0\0\0", b"\xff", b"[" * 100_000]
+    "rest",
+    [b"{", b'{"ts":"2026-11-25T01', b"\0\0\0", b"\xff", b"[" * 100_000, b'{"seq":' + b"9" * 5000],
+    ids=["brace", "date", "zeros", "not UTF-8", "brackets", "digits"],
 )
 def test_torn_last_line_is_a_warning(path, rest):
     write_run(path)
@@ -572,6 +576,16 @@ def test_intents_with_unusual_contents_or_field_order_are_matched(path):
     path.unlink()
     write_events(path, "r", [STARTED, events[0], reordered[1], FINISHED])
     assert verify([path]).error is None
+
+
+def test_compressed_line_of_300_mib_is_reported_in_bounded_memory(tmp_path):
+    path = tmp_path / "log.jsonl.1.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(300):
+            file.write(bytes(1 << 20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert first_error(path) == (1, Damage.CHANGED)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
 # Several files --------------------------------------------------------------------------------

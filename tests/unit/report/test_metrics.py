@@ -390,7 +390,7 @@ async def test_error_status_of_the_gateway_is_reported_without_its_address():
         "http://user:s3cret@127.0.0.1:1",
         "http://127.0.0.1:1/s3cret",
         "ftp://s3cret",
-        "s3cret",
+        "127.0.0.1:1/s3cret",
         "http://[s3cret",
         "",
     ],

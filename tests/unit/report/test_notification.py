@@ -1,6 +1,7 @@
 """Notifications as HTTP receivers on loopback get them."""
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -29,7 +30,7 @@ from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_e
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 OTHER = "6f1a20c4d39b5e7788a0c1d2"
-ACME = OrganizationSummary(ORG, "Acme", "run-1")
+ACME = OrganizationSummary(ORG, "Acme", "run-1", plan_made=True)
 QUIET = RunSummary(
     run_id="run-1",
     mode="sweep",
@@ -146,7 +147,7 @@ async def test_refusal_has_its_reason_in_the_first_line_then_message_and_hint():
 
 async def test_each_of_several_organizations_has_a_line():
     refused = replace(REFUSED.organizations[0], stale=30)
-    deleted = OrganizationSummary(OTHER, None, "run-2", stale=2, deleted=2)
+    deleted = OrganizationSummary(OTHER, None, "run-2", stale=2, deleted=2, plan_made=True)
     text = await slack_text(
         replace(REFUSED, exit_code=4, deleted=2, organizations=(refused, deleted))
     )
@@ -231,19 +232,48 @@ async def test_slack_message_escapes_mentions_and_links():
     async with receiving(Receiver()) as receiver:
         hostile = replace(QUIET, run_id="<!channel> & <http://x|y>")
         assert await send_end([SLACK], environment(receiver), hostile) == ()
-    text = json.loads(receiver.requests[0][2])["text"]
+    sent = json.loads(receiver.requests[0][2])
+    text = sent.pop("text")
     assert "<" not in text
     assert "&lt;!channel&gt; &amp; " in text
+    assert sent == {"parse": "none", "unfurl_links": False, "unfurl_media": False}
 
 
-async def test_webhook_contains_the_summary_and_a_signature_of_timestamp_and_body():
-    async with receiving(Receiver()) as receiver:
-        assert await send_end([WEBHOOK], environment(receiver), DELETED) == ()
-    ((_, headers, body),) = receiver.requests
-    timestamp = headers["X-Invite-Sweeper-Timestamp"]
+@pytest.mark.parametrize("link", ["https://evil.example/x", "HTTP://evil.example", "www.evil.test"])
+async def test_name_that_is_a_link_is_no_link_in_slack(link):
+    hostile = replace(QUIET, organizations=(replace(ACME, name=f"Acme {link}"),))
+    text = await slack_text(hostile)
+    assert link not in text
+    assert link in text.replace("\u200b", "")
+    assert "://" not in text.replace("://\u200b", "")
+
+
+def verify_as_standard_webhooks(headers, body, key: bytes):
+    """Check the three headers of the specification; return the identifier."""
+    identifier, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
+    signed = f"{identifier}.{timestamp}.".encode() + body
+    digest = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{digest}"
     assert int(timestamp) == DELETED.finished_at.timestamp()
-    expected = hmac.new(b"k3y", timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    assert headers["X-Invite-Sweeper-Signature"] == f"sha256={expected}"
+    return identifier
+
+
+@pytest.mark.parametrize(
+    ("secret", "key"),
+    [("k3y", b"k3y"), ("whsec_" + base64.b64encode(bytes(range(32))).decode(), bytes(range(32)))],
+)
+async def test_webhook_contains_the_summary_and_is_signed_as_standard_webhooks(secret, key):
+    async with receiving(Receiver()) as receiver:
+        env = environment(receiver, HOOK_KEY=secret)
+        assert await send_end([WEBHOOK], env, DELETED) == ()
+        assert await send_end([WEBHOOK], env, DELETED) == ()
+        assert await send_end([WEBHOOK], env, replace(DELETED, run_id="run-2")) == ()
+    first, again, other = (
+        verify_as_standard_webhooks(headers, body, key) for _, headers, body in receiver.requests
+    )
+    assert first == again != other
+    _, headers, body = receiver.requests[0]
+    assert not [name for name in headers if name.startswith("X-Invite")]
     sent = json.loads(body)
     assert (sent["deleted"], sent["exit_code"], sent["succeeded"]) == (3, 0, True)
     assert sent["finished_at"] == "2026-11-25T01:02:03Z"
@@ -280,7 +310,15 @@ async def test_webhook_without_secret_env_is_not_signed():
     async with receiving(Receiver()) as receiver:
         unsigned = Notification(kind="webhook", url_env="HOOK_URL")
         assert await send_end([unsigned], environment(receiver), DELETED) == ()
-    assert not [name for name in receiver.requests[0][1] if name.startswith("X-Invite")]
+    assert not [name for name in receiver.requests[0][1] if name.lower().startswith("webhook-")]
+
+
+async def test_webhook_with_a_key_that_is_not_base64_after_its_prefix_is_not_sent():
+    async with receiving(Receiver()) as receiver:
+        env = environment(receiver, HOOK_KEY="whsec_not base64")
+        (message,) = await send_end([WEBHOOK], env, DELETED)
+    assert message.endswith("the signing key in HOOK_KEY is not Base64 after whsec_.")
+    assert receiver.requests == []
 
 
 async def test_webhook_with_an_empty_key_is_not_sent():
@@ -336,8 +374,11 @@ async def test_failing_channel_does_not_stop_the_others():
     async with receiving(Receiver()) as receiver:
         env = environment(receiver, CHAT_URL="http://127.0.0.1:1/s3cret")
         (message,) = await send_end([SLACK, WEBHOOK], env, DELETED)
-    assert message.startswith("Notification to slack (CHAT_URL) was not sent: ")
-    assert "s3cret" not in message
+    assert message == (
+        "Notification to slack (CHAT_URL) was not sent to 127.0.0.1: could not connect to "
+        "127.0.0.1: connection refused. Check the firewall, and the proxy in HTTPS_PROXY and "
+        "NO_PROXY."
+    )
     assert len(receiver.requests) == 1
 
 
@@ -353,7 +394,44 @@ async def test_redirect_is_reported_and_not_followed():
 async def test_error_status_is_reported_without_the_address(status):
     async with receiving(Receiver(status=status)) as receiver:
         (message,) = await send_end([SLACK], environment(receiver), DELETED)
-    assert f"status {status}" in message
+    fix = "The receiver failed; the next run notifies it again."
+    if status < 500:
+        fix = "Check the address in CHAT_URL."
+    assert message == (
+        f"Notification to slack (CHAT_URL) was not sent to 127.0.0.1: status {status}. {fix}"
+    )
+
+
+async def test_message_goes_through_the_proxy_of_the_environment(monkeypatch):
+    """The proxy gets CONNECT with the receiver's name; loopback is never sent through it."""
+    seen = []
+
+    async def proxy(reader, writer):
+        seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("https_proxy", f"http://ada:p4ssw0rd@127.0.0.1:{port}")
+        env = {"CHAT_URL": "https://hooks.example.test/s3cret"}
+        (message,) = await send_end([SLACK], env, DELETED)
+        async with receiving(Receiver()) as receiver:
+            assert await send_end([SLACK], environment(receiver), DELETED) == ()
+    (request,) = seen
+    assert request.startswith("CONNECT hooks.example.test:443")
+    assert "Proxy-Authorization: Basic " in request
+    assert message.startswith(
+        "Notification to slack (CHAT_URL) was not sent to hooks.example.test: "
+        "proxy responded with HTTP 407. Check "
+    )
+
+
+async def test_invalid_proxy_is_reported_without_its_value(monkeypatch):
+    monkeypatch.setenv("https_proxy", "socks5://s3cret@127.0.0.1")
+    (message,) = await send_end([SLACK], {"CHAT_URL": "https://hooks.example.test/x"}, DELETED)
+    assert "The value of https_proxy is not a valid proxy URL. Write it as http://HOST" in message
     assert "s3cret" not in message
 
 

@@ -188,6 +188,7 @@ def two_organizations(scene: Scene, width: int, *, first_fails: bool, mode: str)
         invitations_seen=7,
         stale=7,
         deleted=7 * (mode == "sweep"),
+        plan_made=True,
     )
     beta = OrganizationSummary("0123456789abcdef01234567", "Beta", RUN, 5, UNAUTHORIZED)
     organizations = (beta, acme) if first_fails else (acme, beta)

@@ -4,8 +4,9 @@ import pytest
 from audit.written_logs import opened
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.audit.checkpoint import Checkpoint, key_ids, sign
+from invite_sweeper.audit.checkpoint import Checkpoint, sign
 from invite_sweeper.errors import UsageError
+from invite_sweeper.notes import key_ids
 from invite_sweeper.restore import read_log_facts
 
 

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.checkpoint import Checkpoint
+from invite_sweeper.audit.checkpoint import sign as sign_checkpoint
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.keys import fingerprint as key_fingerprint
-from invite_sweeper.keys import read_public_key
+from invite_sweeper.keys import fingerprint, read_private_key, read_public_key
+from invite_sweeper.notes import sign_note
 from invite_sweeper.sweep.approval import (
     check_approval,
     check_replaceable,
-    fingerprint,
     require_approval,
     sign,
     signature_path,
@@ -75,9 +76,9 @@ def test_signed_plan_is_approved_with_either_form_of_the_public_key(signed, key,
     public = key.with_suffix(suffix)
     require_approval(signed, plan(1, 2), public)
     check = check_approval(plan(1, 2), signature_path(signed), public)
-    assert (check.key, check.refusal) == (key_fingerprint(read_public_key(public)), "")
+    assert (check.key, check.refusal) == (fingerprint(read_public_key(public)), "")
     assert check == check_approval(plan(1, 2), signature_path(signed), None)
-    assert fingerprint(sign(plan(1, 2), key)) == check.key
+    assert fingerprint(sign(plan(1, 2), key).key) == check.key
 
 
 def test_plan_with_one_invitation_more_or_less_is_not_approved(signed, key):
@@ -117,15 +118,36 @@ def test_two_hundred_changed_and_resealed_plans_are_all_refused(signed, key):
     assert read > 50
 
 
-def test_signature_of_other_bytes_by_the_same_key_is_not_an_approval(tmp_path, key, signed):
+def test_other_text_that_the_same_key_signed_is_not_an_approval(tmp_path, key):
     """A key that signs other things, too, must not approve a plan by that."""
-    private = s.load_pem_private_key(key.read_bytes(), password=None)
-    approval = sign(plan(1, 2), key)
-    forged = base64.b64encode(private.sign(approval.plan_sha256.encode())).decode()
-    path = tmp_path / "forged.sig"
-    write(path, approval.model_copy(update={"signature": forged}))
+    private, path = read_private_key(key), tmp_path / "plan.jsonl.sig"
+    digest = plan(1, 2).digest
+    for note in (
+        sign_checkpoint(Checkpoint("invite-sweeper", 1, 2, digest, "r1"), private),
+        sign_note(f"{digest}\n", "invite-sweeper/plan", private),
+    ):
+        path.write_text(note)
+        check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
+        assert check.refusal == f"{path} is not the approval of a plan."
+    text = sign(plan(1, 2), key).note.partition("\n\n")[0] + "\n"
+    path.write_text(sign_note(text, "other", private).replace("other", "invite-sweeper/plan"))
     check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
     assert check.refusal == "The signature is not valid: its file was changed."
+
+
+def test_control_character_in_a_run_id_cannot_add_a_line(tmp_path, key):
+    path, hostile = tmp_path / "plan.jsonl.sig", plan(1, run_id="r\nkey x\n\n")
+    write(path, sign(hostile, key))
+    assert check_approval(hostile, path, key.with_suffix(".pub")).refusal == ""
+
+
+def test_approval_of_an_earlier_version_is_refused_and_may_be_replaced(signed, key):
+    path = signature_path(signed)
+    path.write_bytes(b'{"approval":"invite-sweeper plan approval 1","run_id":"r1"}\n')
+    check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
+    assert check == (None, f"{path} has the format of an earlier version: approve again.")
+    write(path, sign(plan(1, 2), key))
+    assert check_approval(plan(1, 2), path, None).refusal == ""
 
 
 @pytest.mark.parametrize("name", ["boss.pub", "nothing"])
@@ -187,18 +209,19 @@ def test_signature_may_be_a_link_to_a_mounted_file(signed, key, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("old", "new"),
     [
-        {"approval": "invite-sweeper approval 2"},
-        {"public_key": "no key"},
-        {"more": 1},
-        None,
+        ("invite-sweeper/plan\n", "invite-sweeper/plan2\n"),
+        ("key ssh-ed25519 ", "key ssh-ed25519 no"),
+        ("\nrun ", "\nmore x\nrun "),
+        ("\n\n", "\n"),
     ],
 )
-def test_file_that_is_not_an_approval_approves_nothing(signed, key, change):
+def test_file_that_is_not_an_approval_approves_nothing(signed, key, old, new):
     path = signature_path(signed)
-    fields = msgspec.json.decode(path.read_bytes())
-    path.write_bytes(msgspec.json.encode(fields | change) if change is not None else b"{")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
     for required in (None, key.with_suffix(".pub")):
         check = check_approval(plan(1, 2), path, required)
         assert check == (None, f"{path} is not the approval of a plan.")
@@ -217,9 +240,8 @@ def test_only_the_first_4096_bytes_of_a_signature_are_read(signed):
 @pytest.mark.parametrize("added", ["\n", "!", " "])
 def test_signature_with_other_characters_in_its_base64_is_not_valid(signed, key, added):
     path = signature_path(signed)
-    fields = msgspec.json.decode(path.read_bytes())
-    fields["signature"] = f"{fields['signature'][:10]}{added}{fields['signature'][10:]}"
-    path.write_bytes(msgspec.json.encode(fields))
+    note = path.read_text()
+    path.write_text(f"{note[:-20]}{added}{note[-20:]}")
     check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
     assert check == (None, "The signature is not valid: its file was changed.")
 
@@ -229,7 +251,7 @@ def test_key_of_another_approver_is_named_by_its_fingerprint(signed, key, tmp_pa
     path = tmp_path / "other.pub"
     path.write_bytes(other.public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH))
     check = check_approval(plan(1, 2), signature_path(signed), path)
-    own = key_fingerprint(read_public_key(key.with_suffix(".pub")))
+    own = fingerprint(read_public_key(key.with_suffix(".pub")))
     assert check == (None, f"It was signed with another key: {own}.")
 
 
@@ -238,16 +260,11 @@ def test_fingerprint_is_that_of_ssh_keygen(tmp_path):
     path.write_text(
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f test\n"
     )
-    found = key_fingerprint(read_public_key(path))
+    found = fingerprint(read_public_key(path))
     data = base64.b64decode(path.read_text().split()[1])
     expected = base64.b64encode(hashlib.sha256(data).digest()).decode()
     assert expected.endswith("=")
     assert found == f"SHA256:{expected[:-1]}"
-
-
-def test_fingerprint_of_an_approval_without_a_key_is_empty(key):
-    approval = sign(plan(1), key)
-    assert fingerprint(approval.model_copy(update={"public_key": "no key"})) == ""
 
 
 # Files that may not be replaced ----------------------------------------------------------------
@@ -293,10 +310,10 @@ def test_approval_is_complete_beside_its_place_before_it_has_its_name(tmp_path, 
     path, seen = tmp_path / ("p" * 200 + ".sig"), []
 
     def fsync(descriptor):
-        (partial,) = tmp_path.iterdir()
+        (partial, *_) = tmp_path.iterdir()
         seen.append((partial.name[:102], partial.stat().st_size))
 
     monkeypatch.setattr("os.fsync", fsync)
     write(path, sign(plan(1), key))
-    assert seen == [("." + "p" * 100 + ".", path.stat().st_size)]
+    assert seen[0] == ("." + "p" * 100 + ".", path.stat().st_size)
     assert list(tmp_path.iterdir()) == [path]

@@ -24,7 +24,7 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunGroup
 from invite_sweeper.sweep.run import Run, RunConfig
-from invite_sweeper.sweep.run_counts import RunCounts
+from invite_sweeper.sweep.run_state import RunState
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
@@ -157,7 +157,7 @@ class Command:
             now=NOW.isoformat(),
             organizations=(OrganizationSummary(org_id, None, run_id),),
         )
-        counts = RunCounts(start, NOW, Counters(), lambda: self.clock_s)
+        state = RunState(start, NOW, Counters(), lambda: self.clock_s)
         config = RunConfig(
             policy=rules,
             now=NOW,
@@ -173,7 +173,7 @@ class Command:
         connection = FakeConnection(atlas)
         self.atlases.append(atlas)
         self.connections.append(connection)
-        self.runs.append(Run(config, connection, log, counts, stop=self.stop, view=self.view))
+        self.runs.append(Run(config, connection, log, state, stop=self.stop, view=self.view))
 
     async def run(self, **config):
         results = await RunGroup(self.runs, GroupConfig(**config), self.stop).run()
@@ -587,9 +587,9 @@ async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(
 async def test_error_of_a_run_with_several_organizations_names_them_all(path):
     command = Command(path, 1, 1)
     run = command.runs[0]
-    start = run.counts._start
+    start = run.state._start
     both = (*start.organizations, OrganizationSummary("b" * 24, None, "run-0"))
-    run.counts._start = replace(start, organizations=both)
+    run.state._start = replace(start, organizations=both)
     command.atlases[0].list_results = {object_id(1): AtlasUnavailable("No connection.")}
     failed, _ = await command.run()
     message = f"Organizations Alpha ({ORG}), {'b' * 24}: No connection."

@@ -8,14 +8,13 @@ from builders import invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.counts import Counts
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.guards import (
-    PlanCounts,
     check_clock,
     check_limits,
     limit_violations,
-    merge_counts,
     share_limit,
 )
 from invite_sweeper.sweep.plan import OldestFirst
@@ -36,71 +35,71 @@ def limits(**changes):
 
 def plan_counts(*deletions, seen=10**6, unreadable=0):
     by_project = {object_id(n): count for n, count in enumerate(deletions)}
-    return PlanCounts(seen, unreadable, by_project)
+    return Counts(invitations_seen=seen, projects_unreadable=unreadable), by_project
 
 
 def test_max_deletions_is_inclusive():
-    assert limit_violations(plan_counts(2, 3), limits(max_deletions=5)) == ()
-    ((_, message),) = limit_violations(plan_counts(3, 3), limits(max_deletions=5))
+    assert limit_violations(*plan_counts(2, 3), limits(max_deletions=5)) == ()
+    ((_, message),) = limit_violations(*plan_counts(3, 3), limits(max_deletions=5))
     assert message == "6 stale invitations are over max_deletions: 5."
 
 
 def test_zero_max_deletions_means_zero():
-    assert limit_violations(plan_counts(), limits(max_deletions=0)) == ()
-    assert limit_violations(plan_counts(1), limits(max_deletions=0)) != ()
+    assert limit_violations(*plan_counts(), limits(max_deletions=0)) == ()
+    assert limit_violations(*plan_counts(1), limits(max_deletions=0)) != ()
 
 
 def test_zero_per_project_means_zero():
-    assert limit_violations(plan_counts(), limits(max_deletions_per_project=0)) == ()
-    assert limit_violations(plan_counts(1), limits(max_deletions_per_project=0)) != ()
+    assert limit_violations(*plan_counts(), limits(max_deletions_per_project=0)) == ()
+    assert limit_violations(*plan_counts(1), limits(max_deletions_per_project=0)) != ()
 
 
 def test_limit_per_project_counts_each_project_separately():
-    assert limit_violations(plan_counts(3, 3, 3), limits(max_deletions_per_project=3)) == ()
-    ((_, message),) = limit_violations(plan_counts(3, 4, 3), limits(max_deletions_per_project=3))
+    assert limit_violations(*plan_counts(3, 3, 3), limits(max_deletions_per_project=3)) == ()
+    ((_, message),) = limit_violations(*plan_counts(3, 4, 3), limits(max_deletions_per_project=3))
     assert message == (
         f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3."
     )
 
 
 def test_share_is_ignored_with_10_stale_and_checked_with_11():
-    assert limit_violations(plan_counts(10, seen=10), limits(max_share=0.5)) == ()
-    ((_, message),) = limit_violations(plan_counts(11, seen=11), limits(max_share=0.5))
+    assert limit_violations(*plan_counts(10, seen=10), limits(max_share=0.5)) == ()
+    ((_, message),) = limit_violations(*plan_counts(11, seen=11), limits(max_share=0.5))
     assert message == "11 stale of 11 invitations (100.0%) are over max_share: 0.5."
 
 
 def test_share_limit_is_inclusive():
-    assert limit_violations(plan_counts(50, seen=100), limits(max_share=0.5)) == ()
-    assert limit_violations(plan_counts(51, seen=100), limits(max_share=0.5)) != ()
+    assert limit_violations(*plan_counts(50, seen=100), limits(max_share=0.5)) == ()
+    assert limit_violations(*plan_counts(51, seen=100), limits(max_share=0.5)) != ()
 
 
 def test_share_is_exact_where_floats_are_not():
-    assert limit_violations(plan_counts(29, seen=100), limits(max_share=0.29)) == ()
+    assert limit_violations(*plan_counts(29, seen=100), limits(max_share=0.29)) == ()
     assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
-    assert limit_violations(plan_counts(30, seen=100), limits(max_share=0.29)) != ()
+    assert limit_violations(*plan_counts(30, seen=100), limits(max_share=0.29)) != ()
 
 
 def test_zero_share_means_zero_above_ten():
-    assert limit_violations(plan_counts(10, seen=100), limits(max_share=0)) == ()
-    assert limit_violations(plan_counts(11, seen=100), limits(max_share=0)) != ()
+    assert limit_violations(*plan_counts(10, seen=100), limits(max_share=0)) == ()
+    assert limit_violations(*plan_counts(11, seen=100), limits(max_share=0)) != ()
 
 
 def test_max_unreadable_projects_is_inclusive():
-    assert limit_violations(plan_counts(unreadable=10), limits(max_unreadable_projects=10)) == ()
+    assert limit_violations(*plan_counts(unreadable=10), limits(max_unreadable_projects=10)) == ()
     ((_, message),) = limit_violations(
-        plan_counts(unreadable=11), limits(max_unreadable_projects=10)
+        *plan_counts(unreadable=11), limits(max_unreadable_projects=10)
     )
     assert message == "11 projects could not be read, over max_unreadable_projects: 10."
 
 
 def test_zero_unreadable_projects_means_every_project_must_be_readable():
-    assert limit_violations(plan_counts(unreadable=0), limits(max_unreadable_projects=0)) == ()
-    assert limit_violations(plan_counts(unreadable=1), limits(max_unreadable_projects=0)) != ()
+    assert limit_violations(*plan_counts(unreadable=0), limits(max_unreadable_projects=0)) == ()
+    assert limit_violations(*plan_counts(unreadable=1), limits(max_unreadable_projects=0)) != ()
 
 
 def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
     tight = limits(**dict.fromkeys(WIDE, 0))
-    found = limit_violations(plan_counts(11, seen=11, unreadable=1), tight, Shard(1, 3))
+    found = limit_violations(*plan_counts(11, seen=11, unreadable=1), tight, Shard(1, 3))
     part = ", the part of shard 1/3."
     assert [each.message.endswith(part) for each in found] == [True, True, False, False]
     assert found[0].message == f"1 project could not be read, over max_unreadable_projects: 0{part}"
@@ -109,17 +108,17 @@ def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
 
 def test_error_names_the_shard():
     with pytest.raises(GuardRefused, match="the part of shard 2/3"):
-        check_limits(plan_counts(2), limits(max_deletions=1), Shard(2, 3))
+        check_limits(*plan_counts(2), limits(max_deletions=1), Shard(2, 3))
 
 
 def test_every_exceeded_limit_is_reported():
     tight = dict.fromkeys(WIDE, 0)
-    assert len(limit_violations(plan_counts(11, seen=11, unreadable=1), limits(**tight))) == 4
+    assert len(limit_violations(*plan_counts(11, seen=11, unreadable=1), limits(**tight))) == 4
 
 
 def test_error_contains_the_first_five_violations_and_counts_the_rest():
     with pytest.raises(GuardRefused) as caught:
-        check_limits(plan_counts(*[2] * 8), limits(max_deletions_per_project=1))
+        check_limits(*plan_counts(*[2] * 8), limits(max_deletions_per_project=1))
     assert caught.value.message.count("max_deletions_per_project") == 5
     assert caught.value.message.endswith("And 3 more.")
     assert caught.value.consequence == "Nothing was deleted."
@@ -127,7 +126,7 @@ def test_error_contains_the_first_five_violations_and_counts_the_rest():
 
 def test_error_contains_all_violations_and_a_hint():
     with pytest.raises(GuardRefused) as caught:
-        check_limits(plan_counts(2), limits(max_deletions=1, max_deletions_per_project=1))
+        check_limits(*plan_counts(2), limits(max_deletions=1, max_deletions_per_project=1))
     assert caught.value.message == (
         "2 stale invitations are over max_deletions: 1. "
         f"2 stale invitations in project {object_id(0)} are over max_deletions_per_project: 1."
@@ -146,21 +145,21 @@ READABLE = (
 
 def test_hint_for_unreadable_projects_does_not_suggest_narrower_rules():
     with pytest.raises(GuardRefused) as caught:
-        check_limits(plan_counts(1, unreadable=1), limits(max_unreadable_projects=0))
+        check_limits(*plan_counts(1, unreadable=1), limits(max_unreadable_projects=0))
     assert caught.value.hint == READABLE
 
 
 def test_both_hints_are_included_if_both_limits_are_exceeded():
     tight = limits(max_unreadable_projects=0, max_deletions=1)
     with pytest.raises(GuardRefused) as caught:
-        check_limits(plan_counts(2, unreadable=1), tight)
+        check_limits(*plan_counts(2, unreadable=1), tight)
     assert caught.value.hint.startswith(f"{READABLE} Read the plan, then raise the limit")
 
 
 def test_hint_for_unreadable_projects_is_omitted_at_the_limit():
     with pytest.raises(GuardRefused) as caught:
         check_limits(
-            plan_counts(2, unreadable=1), limits(max_unreadable_projects=1, max_deletions=1)
+            *plan_counts(2, unreadable=1), limits(max_unreadable_projects=1, max_deletions=1)
         )
     assert READABLE not in caught.value.hint
 
@@ -169,9 +168,9 @@ def test_hint_for_unreadable_projects_is_omitted_at_the_limit():
     ("count", "text"), [(1, "1 stale invitation is over"), (2, "2 stale invitations are over")]
 )
 def test_violation_agrees_in_number(count, text):
-    ((_, message),) = limit_violations(plan_counts(count), limits(max_deletions=0))
+    ((_, message),) = limit_violations(*plan_counts(count), limits(max_deletions=0))
     assert message == f"{text} max_deletions: 0."
-    ((_, message),) = limit_violations(plan_counts(count), limits(max_deletions_per_project=0))
+    ((_, message),) = limit_violations(*plan_counts(count), limits(max_deletions_per_project=0))
     assert message.startswith(
         text.replace(" is", f" in project {object_id(0)} is").replace(
             " are", f" in project {object_id(0)} are"
@@ -181,12 +180,12 @@ def test_violation_agrees_in_number(count, text):
 
 def test_five_violations_are_all_included():
     with pytest.raises(GuardRefused) as caught:
-        check_limits(plan_counts(*[2] * 5), limits(max_deletions_per_project=1))
+        check_limits(*plan_counts(*[2] * 5), limits(max_deletions_per_project=1))
     assert "more." not in caught.value.message
 
 
 def test_plan_within_its_limits_passes():
-    check_limits(plan_counts(1), limits())
+    check_limits(*plan_counts(1), limits())
 
 
 def stale(number, *, days=20, project=1, source=Source.INVITES):
@@ -271,7 +270,9 @@ some_limits = st.builds(
 @given(deletions=counts, kept=st.integers(0, 60), unreadable=st.integers(0, 4), limits=some_limits)
 def test_plan_has_no_violations_exactly_if_every_limit_holds(deletions, kept, unreadable, limits):
     total = sum(deletions.values())
-    found = limit_violations(PlanCounts(total + kept, unreadable, deletions), limits)
+    found = limit_violations(
+        Counts(invitations_seen=total + kept, projects_unreadable=unreadable), deletions, limits
+    )
     share = Fraction(round(limits.max_share * 100), 100)
     holds = (
         total <= limits.max_deletions
@@ -309,10 +310,6 @@ def test_trimmed_plan_is_within_limits_and_selects_the_oldest_of_each_project(ag
         )
 
 
-def test_deletions_are_the_sum_of_all_projects():
-    assert plan_counts(1, 2, 3).deletions == 6
-
-
 @pytest.mark.parametrize("skew_s", [0.0, 300.0, -300.0])
 def test_clock_skew_of_up_to_5_minutes_is_accepted(skew_s):
     check_clock(skew_s)
@@ -341,9 +338,9 @@ def test_clock_skew_over_5_minutes_or_unknown_is_refused(skew_s, message, hint):
 
 
 def test_share_is_described_in_the_singular_and_in_the_plural():
-    (one,) = limit_violations(plan_counts(1, seen=3), limits(max_share=0), Shard(100, 100))
+    (one,) = limit_violations(*plan_counts(1, seen=3), limits(max_share=0), Shard(100, 100))
     assert one.message == "1 stale of 3 invitations (33.3%) is over max_share: 0.0."
-    (two,) = limit_violations(plan_counts(2, seen=3), limits(max_share=0), Shard(100, 100))
+    (two,) = limit_violations(*plan_counts(2, seen=3), limits(max_share=0), Shard(100, 100))
     assert two.message == "2 stale of 3 invitations (66.7%) are over max_share: 0.0."
 
 
@@ -353,11 +350,3 @@ def test_skew_in_either_direction_is_named():
             check_clock(skew_s)
     check_clock(300.0)
     check_clock(-300.0)
-
-
-def test_counts_of_several_plans_are_added_up():
-    merged = merge_counts([plan_counts(1, 2, seen=10, unreadable=1), plan_counts(4, seen=5)])
-    assert merged == PlanCounts(15, 1, {object_id(0): 5, object_id(1): 2})
-    assert merge_counts([]) == PlanCounts(0, 0, {})
-    both = merge_counts([plan_counts(1, seen=1, unreadable=2), plan_counts(seen=2, unreadable=3)])
-    assert (both.projects_unreadable, both.deletions) == (5, 1)

@@ -8,6 +8,7 @@ from audit.written_logs import lines_of, opened
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 
 from invite_sweeper.audit import PlanReader
+from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     InvitationList,
     ListRef,
@@ -18,7 +19,6 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.discovery import ListedInvitations
-from invite_sweeper.sweep.guards import PlanCounts
 from invite_sweeper.sweep.plan import (
     AGE_CLASS_LABELS,
     AgeHistogram,
@@ -43,7 +43,7 @@ async def test_each_stale_invitation_is_planned_once_and_read_back_in_order(tmp_
     await plan.finish()
     await log.close()
     (span,) = plan.spans
-    assert (plan.planned, plan.stale, span.count) == (count, count, count)
+    assert (plan.planned, plan.total().stale, span.count) == (count, count, count)
     ids = []
     with PlanReader.open(log.path, "run-1") as queue_for:
         queue = queue_for(span)
@@ -99,13 +99,16 @@ async def test_counts_of_several_lists_are_added_up(path):
     )
     await plan.add(listed(invitation(6), invitation(7)))
     await plan.finish()
-    assert (plan.stale, plan.planned, plan.seen, plan.trimmed) == (4, 4, 7, 0)
-    assert plan.kept == {"too_young": 2, "not_pending": 1}
-    assert plan.seen_by_source == {"invites": 5, "users": 2}
-    organization = plan.organizations[ORG]
-    assert (organization.stale, organization.planned) == (4, 4)
-    assert organization.kept == {"too_young": 2, "not_pending": 1}
-    assert plan.counts() == PlanCounts(7, 0, {PROJECT: 4})
+    counts = Counts(
+        invitations_seen=7,
+        invitations_by_source={"invites": 5, "users": 2},
+        stale=4,
+        kept=3,
+        kept_by_reason={"too_young": 2, "not_pending": 1},
+    )
+    assert (plan.total(), plan.planned) == (counts, 4)
+    assert plan.counts == {ORG: counts}
+    assert plan.deletions_by_project == {PROJECT: 4}
     by_source = {ref.source: count for ref, count in plan.deletions_by_list.items()}
     assert by_source == {Source.INVITES: 3, Source.USERS: 1}
     assert all(ref.project.name == "Sandbox Alpha" for ref in plan.deletions_by_list)
@@ -121,19 +124,20 @@ async def test_plan_of_another_organization_counts_apart(path):
             project_id=object_id(9),
         )
     )
-    assert {key: each.planned for key, each in plan.organizations.items()} == {
+    assert {key: each.planned for key, each in plan.counts.items()} == {
         ORG: 1,
         OTHER_ORG: 1,
     }
-    assert plan.counts().deletions_by_project == {PROJECT: 1, object_id(9): 1}
+    assert plan.deletions_by_project == {PROJECT: 1, object_id(9): 1}
 
 
 async def test_empty_plan_has_no_counts_and_no_oldest(path):
     plan, _ = builder(path)
     await plan.add(listed())
     await plan.finish()
-    assert (plan.counts(), plan.oldest, plan.unreadable) == (PlanCounts(0, 0, {}), None, 0)
-    assert (plan.kept.total(), plan.gone_ids, plan.retired) == (0, set(), [])
+    assert plan.total() == Counts(invitations_by_source={"invites": 0})
+    assert (plan.oldest, plan.deletions_by_project) == (None, {})
+    assert (plan.gone_ids, plan.retired) == (set(), [])
     assert set(plan.kept_ages.to_field().values()) == {0}
 
 
@@ -214,7 +218,8 @@ async def test_project_that_is_gone_counts_once_for_all_its_lists(path):
     for project_id in (PROJECT, PROJECT, object_id(8), object_id(9), object_id(5)):
         await plan.add(ProjectGone(project_id, "A"))
     assert plan.gone_ids == {PROJECT, object_id(8), object_id(9), object_id(5)}
-    assert {key: each.gone for key, each in plan.organizations.items()} == {ORG: 2, OTHER_ORG: 1}
+    gone = {key: each.projects_gone for key, each in plan.counts.items()}
+    assert gone == {ORG: 2, OTHER_ORG: 1, "": 1}
 
 
 async def test_unreadable_project_is_recorded_with_its_reason(path):
@@ -222,8 +227,8 @@ async def test_unreadable_project_is_recorded_with_its_reason(path):
     await plan.add(ListUnreadable(PROJECT, "A", "HTTP 500.", 500, "X", Source.USERS))
     await plan.add(ListUnreadable(object_id(5), "B", "Malformed."))
     await plan.add(ListUnreadable(object_id(8), "C", "HTTP 500.", 500))
-    assert (plan.unreadable, plan.counts().projects_unreadable) == (3, 3)
-    assert plan.organizations[ORG].unreadable == 2
+    unread = {key: each.projects_unreadable for key, each in plan.counts.items()}
+    assert unread == {ORG: 2, "": 1}
     first, second, _ = await written(log, "project_unreadable")
     del first["ts"], first["run_id"], first["seq"], first["prev"]
     assert first == {
@@ -250,7 +255,7 @@ async def test_retired_source_is_recorded_with_its_reason(path):
     plan, log = builder(path)
     retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
     await plan.add(retired)
-    assert (plan.retired, plan.unreadable) == ([retired], 0)
+    assert (plan.retired, plan.total().projects_unreadable) == ([retired], 0)
     (line,) = await written(log, "source_retired")
     assert [line[key] for key in ("source", "reason", "http_status", "error_code")] == [
         "invites",
@@ -313,9 +318,9 @@ async def trimmed(plans, shard=None):
 async def test_trimmed_plan_writes_nothing_before_the_end(path):
     plan, log = builder(path, **TRIM)
     await plan.add(listed(*(invitation(n, age=timedelta(days=20 + n)) for n in range(5))))
-    assert (plan.stale, plan.planned) == (5, 0)
+    assert (plan.total().stale, plan.planned) == (5, 0)
     await trimmed([plan])
-    assert (plan.planned, plan.trimmed, plan.organizations[ORG].planned) == (3, 2, 3)
+    assert (plan.planned, plan.total().trimmed, plan.counts[ORG].planned) == (3, 2, 3)
     lines = await written(log, "planned")
     assert [line["invitation_id"] for line in lines] == [object_id(n) for n in (4, 3, 2)]
 
@@ -336,7 +341,7 @@ async def test_oldest_of_all_plans_are_selected_and_each_goes_to_its_own_plan(tm
         await plan.add(listed(*found, org_id=org_id, project_id=object_id(number)))
         plans.append(plan)
     await trimmed(plans)
-    assert [(plan.planned, plan.trimmed) for plan in plans] == [(1, 2), (2, 1)]
+    assert [(plan.planned, plan.total().trimmed) for plan in plans] == [(1, 2), (2, 1)]
 
 
 async def test_share_of_all_plans_limits_a_trimmed_plan(path):

@@ -1,6 +1,6 @@
 """Warnings of a run: their texts, when they are due, and what the summary contains."""
 
-from collections import Counter
+from collections import defaultdict
 from datetime import date, timedelta
 from types import SimpleNamespace
 
@@ -8,6 +8,7 @@ import pytest
 from builders import invitation, policy
 
 from invite_sweeper.audit import OpenIntent
+from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.models import Outcome, Source, SourceRetired
 from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
@@ -92,7 +93,7 @@ def test_active_keep_entries_without_a_match_are_reported(kept, unused):
 @pytest.mark.parametrize("count", [MAX_WARNINGS - 1, MAX_WARNINGS, MAX_WARNINGS + 1])
 def test_summary_contains_1000_warnings_at_most_and_all_are_shown(count):
     counts, shown = SimpleNamespace(warnings=[]), []
-    warnings = RunWarnings(None, None, counts, SimpleNamespace(warning=shown.append))
+    warnings = RunWarnings(None, counts, SimpleNamespace(warning=shown.append))
     messages = [f"Warning {number}." for number in range(count)]
     warnings.warn(WarningCode.OTHER, *messages)
     assert shown == messages
@@ -104,14 +105,14 @@ def run():
     """The warnings of a run, what was shown as warning and as error, and the counts."""
     counts = SimpleNamespace(
         warnings=[],
-        recovered=Counter(),
+        counts=defaultdict(Counts),
         removed_members=[],
         advisor=Advisor("log.jsonl", "run-2"),
     )
     warned, errors = [], []
     view = SimpleNamespace(warning=warned.append, error=errors.append)
-    config, log = SimpleNamespace(run_id="run-2"), SimpleNamespace(path="log.jsonl")
-    warnings = RunWarnings(config, log, counts, view)
+    config = SimpleNamespace(run_id="run-2")
+    warnings = RunWarnings(config, counts, view)
     return SimpleNamespace(warnings=warnings, counts=counts, warned=warned, errors=errors)
 
 
@@ -123,7 +124,7 @@ def recover(run, outcome, mode="sweep"):
 @pytest.mark.parametrize("outcome", Outcome)
 def test_only_a_removed_member_of_an_earlier_run_is_shown_as_an_error(run, outcome):
     recover(run, outcome)
-    assert run.counts.recovered == {outcome: 1}
+    assert [each.recovered for each in run.counts.counts.values()] == [1]
     assert len(run.errors) == (outcome is Outcome.ACCEPTED_DURING)
     assert all("restore log.jsonl --run run-2 --username" in text for text in run.errors)
     assert (run.warned, [each.message for each in run.counts.warnings]) == ([], run.errors)

@@ -27,6 +27,7 @@ from invite_sweeper.audit.files import FileEnds
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, checksum_ok, line_hash
 from invite_sweeper.models import Outcome
+from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize
 
 _MAX_NAMED_RUNS = 5
@@ -377,9 +378,7 @@ class LineChecker:
         if (noted.last_hash, noted.run_id, start) != (self.prev, run_id, self.chain_start):
             message = "The checkpoint is not the one of the line before."
             return self._error(self.position, Damage.CHANGED, message, run_id)
-        signers = (
-            name for name, key in self._public_keys.items() if checkpoint.is_signed_by(note, key)
-        )
+        signers = (name for name, key in self._public_keys.items() if is_signed_by(note, key))
         signer = next(signers, None)
         if self._public_keys and signer is None:
             keys = plural_form(len(self._public_keys), "the public key", "one of the public keys")

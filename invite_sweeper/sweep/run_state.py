@@ -1,4 +1,4 @@
-"""The counts of a run while it goes on, and its summary at the end."""
+"""What is known about a run while it goes on, and its summary at the end."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -7,13 +7,14 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
-from invite_sweeper.models import Outcome, Population
+from invite_sweeper.models import Population
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
-from invite_sweeper.sweep.plan import OrganizationCounts, PlanBuilder
-from invite_sweeper.sweep.summary import SHARED_COUNTS, OrganizationSummary, RunSummary, with_end
+from invite_sweeper.sweep.plan import PlanBuilder
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_end
 
 
 class RequestCounters(Protocol):
@@ -37,8 +38,8 @@ class RunResult(NamedTuple):
     reached_atlas: bool
 
 
-class RunCounts:
-    """Collects the counts of one run.
+class RunState:
+    """Collects what becomes known during one run.
 
     Args:
         start: A summary with what is known from the start.
@@ -49,15 +50,11 @@ class RunCounts:
     Attributes:
         reached_atlas: Atlas returned the projects, or was being asked for them when a stop came.
         organization_names: As Atlas returned them, by organization id.
-        projects_by_organization: Projects in scope, by organization id.
-        outcomes: Deletions by outcome.
-        outcomes_by_organization: The same, by organization id.
-        verified: Deletions whose invitation was gone from its list after the sweep, by
-            organization id.
-        still_there: Deletions whose invitation was still in its list after the sweep, likewise.
-        recovered: Deletions that an interrupted run left open, by outcome; not in `outcomes`.
+        counts: What is counted outside of the plan, by organization id.
+        outcomes: Deletions by outcome, by organization id.
         visible_projects: By organization, before the policy selects some.
-        removed_members: The username of each active member that this run removed.
+        removed_members: The username of each active member that this run removed, or whose
+            removal by an interrupted run it found.
         removed: Invitations that are no longer pending after this run's deletions, by source.
         changes: The complete plan compared with the last one; None if there is none.
         policy_change: What a policy that is not accepted changes; None for an accepted one.
@@ -83,21 +80,16 @@ class RunCounts:
         self._keep = keep
         self._detailed_exit_code = detailed_exit_code
         self.reached_atlas = False
-        self.projects_seen = 0
         self.organization_names: Mapping[str, str] = {}
-        self.projects_by_organization: Counter[str] = Counter()
+        self.counts: defaultdict[str, Counts] = defaultdict(Counts)
         self.plan: PlanBuilder | None = None
-        self.outcomes: Counter[Outcome] = Counter()
-        self.outcomes_by_organization: defaultdict[str, Counter[Outcome]] = defaultdict(Counter)
-        self.verified: Counter[str] = Counter()
-        self.still_there: Counter[str] = Counter()
+        self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.warnings: list[RunWarning] = []
         self.sunset: date | None = None
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
         self.policy_change: PolicyDifference | None = None
-        self.recovered: Counter[Outcome] = Counter()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
         self.removed_members: list[str | None] = []
@@ -105,23 +97,28 @@ class RunCounts:
         self.question_s = 0.0
         self.stopped_by: list[Reason] = []
 
+    @property
+    def projects_seen(self) -> int:
+        """The projects in scope."""
+        return sum(each.projects_seen for each in self.counts.values())
+
     def population(self) -> Population:
         """Return what the run found so far."""
         plan = self.plan
         if plan is None:
             return Population(self.projects_seen, self.visible_projects)
         retired = {each.source for each in plan.retired}
+        seen = plan.total().invitations_by_source
         return Population(
             projects=self.projects_seen - len(plan.gone_ids),
             visible_projects=self.visible_projects,
-            invitations={s: n for s, n in plan.seen_by_source.items() if s not in retired},
+            invitations={s: n for s, n in seen.items() if s not in retired},
         )
 
     def _remaining(self) -> dict[str, object]:
         """Return what the run leaves, for the comparison of a later run."""
         found = self.population()
-        counts = sorted(found.invitations.items())
-        left = {source: n - self.removed[source] for source, n in counts}
+        left = {source: n - self.removed[source] for source, n in found.invitations.items()}
         return asdict(replace(found, invitations=left))
 
     @property
@@ -131,11 +128,12 @@ class RunCounts:
         return replace(self._start.advisor, removed=members)
 
     def summary(self) -> RunSummary:
-        """Return the counts so far."""
-        outcomes: dict[str, Any] = {each.value: self.outcomes[each] for each in Outcome}
+        """Return what is known so far."""
+        by_organization = self._counts_by_organization()
+        whole, plan = total(by_organization.values()), self.plan
         summary = replace(
             self._start,
-            projects_seen=self.projects_seen,
+            **count_values(whole),
             requests=self._counters.requests,
             retries=self._counters.retries,
             rate_limited=self._counters.rate_limited,
@@ -143,68 +141,53 @@ class RunCounts:
             estimate_s=self.estimate_s,
             changes=self.changes,
             policy_change=self.policy_change,
-            recovered=self.recovered.total(),
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),
             advisor=self.advisor,
-            verified=self.verified.total(),
-            still_there=self.still_there.total(),
-            not_verified=self.outcomes[Outcome.DELETED]
-            - self.verified.total()
-            - self.still_there.total(),
-            **outcomes,
+            plan_complete=self.estimate_s is not None and not whole.projects_unreadable,
         )
-        plan = self.plan
         if plan is not None:
-            summary = self._with_plan(summary, plan)
-        organizations = tuple(self._organization(each, summary) for each in summary.organizations)
+            summary = replace(
+                summary,
+                sources_retired=tuple(each.source.value for each in plan.retired),
+                oldest_pending_days=self._days_since(plan.oldest),
+            )
+        if len(summary.organizations) == 1:  # also what was counted without an organization
+            by_organization = {summary.organizations[0].id: whole}
+        organizations = tuple(
+            self._organization(each, by_organization.get(each.id, Counts()), summary)
+            for each in summary.organizations
+        )
         return replace(summary, organizations=organizations)
 
-    def _with_plan(self, summary: RunSummary, plan: PlanBuilder) -> RunSummary:
-        return replace(
-            summary,
-            plan_complete=self.estimate_s is not None and not plan.unreadable,
-            projects_unreadable=plan.unreadable,
-            projects_gone=len(plan.gone_ids),
-            invitations_by_source=dict(sorted(plan.seen_by_source.items())),
-            sources_retired=tuple(each.source.value for each in plan.retired),
-            invitations_seen=plan.seen,
-            stale=plan.stale,
-            trimmed=plan.trimmed,
-            kept=plan.kept.total(),
-            kept_by_reason=dict(plan.kept),
-            oldest_pending_days=self._days_since(plan.oldest),
-        )
+    def _counts_by_organization(self) -> dict[str, Counts]:
+        planned = self.plan.counts if self.plan is not None else {}
+        found: dict[str, Counts] = {}
+        for org_id in dict.fromkeys((*planned, *self.counts, *self.outcomes)):
+            outcomes = Counts(**dict[str, Any](self.outcomes[org_id]))
+            found[org_id] = both = total(
+                (planned.get(org_id, Counts()), self.counts[org_id], outcomes)
+            )
+            not_verified = both.deleted - both.verified - both.still_there
+            found[org_id] = replace(both, not_verified=not_verified)
+        return found
 
     def _organization(
-        self, organization: OrganizationSummary, summary: RunSummary
+        self, organization: OrganizationSummary, counts: Counts, summary: RunSummary
     ) -> OrganizationSummary:
-        """Return the counts of one organization; those of the only one are the run's."""
-        organization = replace(organization, name=self.organization_names.get(organization.id))
-        if len(summary.organizations) == 1:
-            return replace(organization, **{name: getattr(summary, name) for name in SHARED_COUNTS})
-        plan, org_id = self.plan, organization.id
-        counts = plan.organizations.get(org_id) if plan is not None else None
-        counts = counts if counts is not None else OrganizationCounts()
-        outcomes = self.outcomes_by_organization[org_id]
-        counted: dict[str, Any] = {each.value: outcomes[each] for each in Outcome}
+        """Return the summary of one organization; requests are known if it is the only one."""
+        requests: dict[str, Any] = {
+            name: getattr(summary, name) if len(summary.organizations) == 1 else None
+            for name in ("requests", "retries", "rate_limited")
+        }
         return replace(
             organization,
-            projects_seen=self.projects_by_organization[org_id],
-            projects_unreadable=counts.unreadable,
-            projects_gone=counts.gone,
-            invitations_seen=counts.stale + counts.kept.total(),
-            stale=counts.stale,
-            trimmed=counts.stale - counts.planned if summary.trimmed else 0,
-            kept=counts.kept.total(),
-            kept_by_reason=dict(counts.kept),
-            verified=self.verified[org_id],
-            still_there=self.still_there[org_id],
-            not_verified=outcomes[Outcome.DELETED]
-            - self.verified[org_id]
-            - self.still_there[org_id],
-            **counted,
+            name=self.organization_names.get(organization.id),
+            plan_made=summary.plan_made,
+            plan_complete=summary.plan_made and not counts.projects_unreadable,
+            **count_values(counts),
+            **requests,
         )
 
     async def finish(self, log: AuditLog, error: RunError | None) -> RunResult:
@@ -227,12 +210,13 @@ class RunCounts:
         plan = self.plan
         if plan is None:
             return {}
+        kept = plan.total().kept_by_reason
         entries = [
             {
                 "name": entry.name,
                 "reason": entry.reason,
                 "until": entry.until.isoformat() if entry.until else None,
-                "matched": plan.kept[f"keep:{entry.name}"],
+                "matched": kept.get(f"keep:{entry.name}", 0),
             }
             for entry in self._keep
         ]
@@ -247,7 +231,7 @@ class RunCounts:
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         # This run may have completed what an interrupted one left open.
-        removed = [Reason.REMOVED_MEMBER] if self.recovered[Outcome.ACCEPTED_DURING] else []
+        removed = [Reason.REMOVED_MEMBER] if self.removed_members else []
         return with_end(
             self.summary(),
             error,

@@ -1,0 +1,33 @@
+"""`demo`: a dry run and two sweeps of all four lists, without an account."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from running import COMMAND
+
+from invite_sweeper.cli.demo import INVITED
+
+
+def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_nothing(tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "demo"], cwd=tmp_path, capture_output=True, check=False, timeout=120
+    )
+    out = done.stdout.decode()
+    assert done.returncode == 0, done.stderr
+    assert out.startswith("This Atlas is simulated")
+    steps = re.split(r"─+ \d  .* ─+\n", out)
+    assert len(steps) == 4
+    assert [INVITED in step for step in steps] == [True, True, True, False]
+    assert "nothing was deleted" in steps[3]
+    (log,) = set(re.findall(r"(\S+/audit\.jsonl)", out))
+    lines = [json.loads(line) for line in Path(log).read_text("utf-8").splitlines()]
+    outcomes = {
+        (line["source"], line["outcome"])
+        for line in lines
+        if line["event"] == "outcome" and line["username"] == INVITED
+    }
+    assert outcomes == {("org_users", "deleted"), ("users", "already_gone")}
+    swept = {line["source"] for line in lines if line.get("outcome") == "deleted"}
+    assert swept >= {"invites", "org_users", "org_invites"}

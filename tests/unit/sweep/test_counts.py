@@ -1,0 +1,41 @@
+"""Counts add up: of lists, organizations and runs."""
+
+from dataclasses import fields
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.counts import Counts, count_values, total
+from invite_sweeper.models import Outcome
+
+by_key = st.dictionaries(st.sampled_from("abc"), st.integers(0, 9))
+counts = st.builds(
+    Counts,
+    **{each.name: st.integers(0, 9) for each in fields(Counts) if each.type is int},
+    invitations_by_source=by_key,
+    kept_by_reason=by_key,
+)
+
+
+@given(counts, counts, counts)
+def test_each_count_is_added_in_any_order(one, two, three):
+    assert (one + two) + three == one + (two + three) == total([three, two, one])
+    assert one + Counts() == one
+    for each in fields(Counts):
+        if each.type is int:
+            both = getattr(one, each.name) + getattr(two, each.name)
+            assert getattr(one + two, each.name) == both
+
+
+def test_counts_by_key_are_added_and_a_zero_is_kept():
+    one = Counts(invitations_by_source={"invites": 0, "users": 1})
+    two = Counts(invitations_by_source={"users": 2})
+    assert (one + two).invitations_by_source == {"invites": 0, "users": 3}
+
+
+def test_there_is_a_count_for_each_outcome():
+    assert set(map(str, Outcome)) <= set(count_values(Counts()))
+
+
+def test_total_of_nothing_is_zero():
+    assert total([]) == Counts()
