@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from invite_sweeper.audit.record import invitation_fields
+from invite_sweeper.audit.events import invitation_fields
 from invite_sweeper.models import Invitation, Timestamp, UnreadableDate
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.decision_steps import Step, apply_steps

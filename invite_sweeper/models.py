@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, Protocol, Self, TypeAlias
 import msgspec
 
 from invite_sweeper.errors import RunError
+from invite_sweeper.text import casefold_visible
 
 
 class Logger(Protocol):
@@ -152,6 +153,12 @@ def organization_list_ref(org_id: str, source: Source) -> ListRef:
     return ListRef(Project(org_id, "", org_id), source)
 
 
+InvitationKey: TypeAlias = tuple[str, str, str, str]
+"""Source, organization, project (the organization for its own lists) and id."""
+UserKey: TypeAlias = tuple[str, str]
+"""Organization and user."""
+
+
 class Invitation(NamedTuple):
     """One pending invitation, as Atlas sent it. A named tuple, because a run creates many.
 
@@ -190,6 +197,16 @@ class Invitation(NamedTuple):
     project_roles: tuple[tuple[str, str], ...] = ()
     linked_projects: tuple[tuple[str, str], ...] = ()
     links_out_of_scope: bool = False
+
+    @property
+    def key(self) -> InvitationKey:
+        """Identifies the invitation: a user has the same id in two organizations."""
+        return self.source.value, self.org_id, self.project_id, self.id
+
+    @property
+    def user_key(self) -> UserKey:
+        """Identifies the user within an organization, by the id if there is no username."""
+        return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
 
     @property
     def all_roles(self) -> tuple[str, ...]:
@@ -292,13 +309,6 @@ class Population:
             Counter(self.visible_projects) + Counter(other.visible_projects),
             Counter(self.invitations) + Counter(other.invitations),
         )
-
-
-def user_key(invitation: Invitation) -> tuple[str, str] | None:
-    """Return a key that identifies a user within an organization; None without a username."""
-    if invitation.username is None:
-        return None
-    return invitation.org_id, invitation.username.casefold()
 
 
 class Outcome(StrEnum):

@@ -22,13 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from running import cli_in
 
-from invite_sweeper.audit.record import (
-    CHECKSUMMED_EVENT,
-    GENESIS_HASH,
-    add_checksum,
-    line_hash,
-    to_json,
-)
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, add_checksum, line_hash
+from invite_sweeper.json_text import to_json
 
 README = (Path(__file__).parent.parent / "deploy" / "README.md").read_text("utf-8")
 SECTION = README.partition("## What an auditor gets\n")[2].partition("\n## ")[0]

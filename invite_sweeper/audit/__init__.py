@@ -4,6 +4,20 @@ This package exports what a run needs. Import the rest from its module: `verify`
 log, `reader` filters its lines.
 """
 
+from invite_sweeper.audit.events import (
+    Event,
+    Intent,
+    InvitationFields,
+    OutcomeLine,
+    Planned,
+    ProjectUnreadable,
+    RestoreFinished,
+    RunFinished,
+    RunStarted,
+    SourceRetired,
+    error_fields,
+    invitation_fields,
+)
 from invite_sweeper.audit.files import LogPath, in_order
 from invite_sweeper.audit.history import (
     DeletionHistory,
@@ -18,35 +32,37 @@ from invite_sweeper.audit.history import (
 from invite_sweeper.audit.lock import RunLock
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.reader import LinePosition, read_records
-from invite_sweeper.audit.record import (
-    error_fields,
-    invitation_fields,
-    invitation_from_record,
-    outcome_fields,
-)
 from invite_sweeper.audit.write_ahead import PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
 
 __all__ = [
     "AuditLog",
     "DeletionHistory",
+    "Event",
+    "Intent",
+    "InvitationFields",
     "LinePosition",
     "LogPath",
     "OpenIntent",
+    "OutcomeLine",
     "PlanReader",
     "PlanSpan",
     "PlanSpanBuilder",
+    "Planned",
+    "ProjectUnreadable",
+    "RestoreFinished",
+    "RunFinished",
     "RunLock",
     "RunRecord",
+    "RunStarted",
+    "SourceRetired",
     "SweepRecorder",
     "error_fields",
     "in_order",
     "invitation_fields",
-    "invitation_from_record",
     "last_population",
     "last_sweep",
     "open_intents",
     "organization_names",
-    "outcome_fields",
     "read_records",
     "read_runs",
 ]

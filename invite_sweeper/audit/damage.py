@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from invite_sweeper.audit.chain import checksum_ok, line_hash
 from invite_sweeper.audit.reader import LinePosition
-from invite_sweeper.audit.record import checksum_ok, line_hash
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 
 _PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')

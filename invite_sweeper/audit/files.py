@@ -16,8 +16,9 @@ from math import inf
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
-from invite_sweeper.audit.record import GENESIS_HASH, line_hash
+from invite_sweeper.audit.chain import GENESIS_HASH, line_hash
+from invite_sweeper.audit.events import LineHeader
+from invite_sweeper.audit.reader import open_log, parse_record
 from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
 from invite_sweeper.files import read_small_file, replace_file
 from invite_sweeper.json_text import parse_json, to_json

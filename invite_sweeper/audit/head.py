@@ -13,9 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, parse, sign
+from invite_sweeper.audit.events import CheckpointLine, LineHeader, RunStarted
 from invite_sweeper.audit.files import (
     FileEnds,
     Head,
@@ -26,8 +29,7 @@ from invite_sweeper.audit.files import (
     read_head,
     write_head,
 )
-from invite_sweeper.audit.reader import LineHeader, open_log, parse_record
-from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
+from invite_sweeper.audit.reader import open_log, parse_record
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 from invite_sweeper.text import pluralize
 
@@ -338,10 +340,9 @@ class LogEnding:
         self._is_new_log = is_new_log
         self.checkpoint: str | None = None
 
-    @property
-    def started_fields(self) -> dict[str, object]:
-        """The fields that the log adds to `run_started`."""
-        return {"log": self._name, **({"new_log": True} if self._is_new_log else {})}
+    def with_log(self, started: RunStarted) -> RunStarted:
+        """Return the first line of a run with the log's name, and whether the log is new."""
+        return msgspec.structs.replace(started, log=self._name, new_log=self._is_new_log)
 
     def sign(self, run_id: str, last_hash: str, offset: int) -> str | None:
         """Return the signed note of a run whose last line was just written; None without a key.
@@ -370,7 +371,8 @@ class LogEnding:
         run_id, seq = run
         chain = HashChain(self._head.start.last_hash, clock, seqs={run_id: seq})
         note = self.sign(run_id, chain.last_hash, offset)
-        line = chain.add(run_id, CHECKPOINT_EVENT, {"note": note})
+        assert note is not None  # noqa: S101  there is a key
+        line = chain.add(run_id, CheckpointLine(note=note))
         self.lines += 1
         return line, chain.last_hash
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from invite_sweeper.audit.reader import read_records
-from invite_sweeper.audit.record import Record, invitation_from_record
+from invite_sweeper.audit.events import invitation_from_record
+from invite_sweeper.audit.reader import Record, read_records
 from invite_sweeper.errors import ExitCode, GuardRefused, Reason
 from invite_sweeper.models import Invitation, Outcome, Population
 

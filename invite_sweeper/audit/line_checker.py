@@ -14,6 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from invite_sweeper.audit import checkpoint
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, checksum_ok, line_hash
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
 from invite_sweeper.audit.damage import (
     BrokenLine,
@@ -25,7 +26,6 @@ from invite_sweeper.audit.damage import (
 )
 from invite_sweeper.audit.files import FileEnds
 from invite_sweeper.audit.reader import LinePosition
-from invite_sweeper.audit.record import CHECKSUMMED_EVENT, GENESIS_HASH, checksum_ok, line_hash
 from invite_sweeper.models import Outcome
 from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize

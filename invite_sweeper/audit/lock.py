@@ -10,7 +10,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from invite_sweeper.audit.record import format_timestamp
+from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.errors import AuditLogError, LockHeld
 from invite_sweeper.files import read_small_file

@@ -7,7 +7,7 @@ fsyncs, and `LogFile` writes to the file. After the first failure nothing more i
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -17,15 +17,10 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, HashChain
+from invite_sweeper.audit.events import CheckpointLine, Event, RunStarted
 from invite_sweeper.audit.files import LogPath
 from invite_sweeper.audit.head import LogEnding, LogHead
-from invite_sweeper.audit.record import (
-    CHECKSUMMED_EVENT,
-    RESERVED_FIELDS,
-    STARTED_EVENT,
-    HashChain,
-)
 from invite_sweeper.audit.storage import OpenedLog, open_log_file
 from invite_sweeper.errors import AuditLogError
 
@@ -412,33 +407,26 @@ class AuditLog:
         """Why the copy ended early; None if it is complete or was not requested."""
         return self._file.copy_failure
 
-    def write(self, event: str, /, **fields: object) -> None:
+    def write(self, event: Event) -> None:
         """Add one line to the chain. It is on disk after the next `sync`.
 
         With a signing key, `run_finished` is followed by a `checkpoint`.
 
-        Args:
-            event: One of the contract's events.
-            fields: The event's fields, in order.
-
         Raises:
             AuditLogError: The log has failed. The caller must not send any request.
-            ValueError: A field name is reserved.
         """
-        if not RESERVED_FIELDS.isdisjoint(fields):
-            raise ValueError(f"reserved field names: {RESERVED_FIELDS & fields.keys()}")
         self._writer.check_not_failed()
-        if event == STARTED_EVENT:
-            fields |= self._ending.started_fields
-        self._append(event, fields)
-        if event == CHECKSUMMED_EVENT:
+        if isinstance(event, RunStarted):
+            event = self._ending.with_log(event)
+        self._append(event)
+        if event.event == CHECKSUMMED_EVENT:
             note = self._ending.sign(self._run_id, self._chain.last_hash, self._writer.offset)
             if note is not None:
-                self._append(CHECKPOINT_EVENT, {"note": note})
+                self._append(CheckpointLine(note=note))
             self._ending.checkpoint = note
 
-    def _append(self, event: str, fields: Mapping[str, object]) -> None:
-        self._writer.append(self._chain.add(self._run_id, event, fields))
+    def _append(self, event: Event) -> None:
+        self._writer.append(self._chain.add(self._run_id, event))
         self._ending.lines += 1
 
     async def sync(self) -> None:

@@ -3,17 +3,17 @@
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn, cast
+from typing import IO, NamedTuple, NoReturn, TypeAlias, cast
 
 from typing_extensions import override
 
-from invite_sweeper.audit.record import Record, format_timestamp
+from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
 from invite_sweeper.json_text import parse_json
@@ -24,6 +24,9 @@ _GZIP_SUFFIX = ".gz"
 _GZIP_MAGIC = b"\x1f\x8b"
 _EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
 _RUN_FIELD = re.compile(rb'"run_id"\s*:\s*"([^"\\]*)"')
+
+Record: TypeAlias = Mapping[str, object]
+"""One parsed line."""
 
 
 class LinePosition(NamedTuple):
@@ -39,28 +42,6 @@ class LinePosition(NamedTuple):
     @override
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"
-
-
-class LineHeader(NamedTuple):
-    """The fields that give a line its position in the hash chain."""
-
-    run_id: str
-    seq: int
-    event: str
-    prev: str
-
-    @classmethod
-    def parse(cls, line: bytes) -> "LineHeader | None":
-        """Parse a line without its newline; None if it is not a line of an audit log."""
-        record = parse_record(line)
-        if record is None:
-            return None
-        run_id, seq, event, prev = map(record.get, ("run_id", "seq", "event", "prev"))
-        if not (isinstance(run_id, str) and isinstance(event, str) and isinstance(prev, str)):
-            return None
-        if type(seq) is not int:
-            return None
-        return cls(run_id, seq, event, prev)
 
 
 def parse_record(line: bytes) -> Record | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from invite_sweeper.audit import checkpoint
+from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
 from invite_sweeper.audit.damage import Damage, VerificationError, changed
 from invite_sweeper.audit.files import (
@@ -25,7 +26,6 @@ from invite_sweeper.audit.files import (
 )
 from invite_sweeper.audit.line_checker import LineChecker
 from invite_sweeper.audit.reader import LinePosition, open_log, reject_duplicates
-from invite_sweeper.audit.record import GENESIS_HASH
 from invite_sweeper.audit.storage import is_torn_write
 from invite_sweeper.errors import ExitCode, GuardRefused
 from invite_sweeper.notes import is_signed_by

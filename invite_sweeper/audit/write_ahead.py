@@ -6,23 +6,17 @@ a list's `planned` lines are, and `PlanReader` reads them back and checks their 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from invite_sweeper.audit.chain import line_hash
+from invite_sweeper.audit.events import Intent, LineHeader, OutcomeLine, Planned, decode
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.record import (
-    Record,
-    invitation_fields,
-    invitation_from_record,
-    line_hash,
-    outcome_fields,
-)
 from invite_sweeper.errors import AuditLogError
-from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import DeletionResult, ListRef, PlannedDeletion
 
 PLAN_BLOCK_BYTES = 65_536
@@ -39,35 +33,34 @@ class SweepRecorder:
     def __init__(self, log: AuditLog, now: datetime) -> None:
         self._log = log
         self._now = now
-        self._fields_of: dict[PlannedDeletion, dict[str, object]] = {}
 
     def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
         """Record that deletions are about to be sent. They are on disk after `sync`."""
         for planned in group:
-            fields = self._fields_of[planned] = self._fields(planned)
-            self._log.write("intent", **fields)
+            invitation, rule = planned.invitation, planned.rule
+            self._log.write(Intent.from_invitation(invitation, self._now, rule=rule))
 
     def write_outcome(
         self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
     ) -> None:
         """Record the outcome of one deletion."""
-        ended = outcome_fields(
-            deletion.outcome,
+        line = OutcomeLine.from_invitation(
+            planned.invitation,
+            self._now,
+            rule=planned.rule,
+            outcome=deletion.outcome,
             attempts=deletion.attempts,
             http_status=deletion.http_status,
             error_code=deletion.error_code,
-            duration_ms=duration_ms,
-            seen=(deletion.seen_before, deletion.seen_after),
+            duration_ms=round(duration_ms, 1),
+            seen_before=deletion.seen_before,
+            seen_after=deletion.seen_after,
         )
-        fields = self._fields_of.pop(planned, None) or self._fields(planned)
-        self._log.write("outcome", **fields, **ended)
+        self._log.write(line)
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk."""
         await self._log.sync()
-
-    def _fields(self, planned: PlannedDeletion) -> dict[str, object]:
-        return {**invitation_fields(planned.invitation, self._now), "rule": planned.rule}
 
 
 class PlanBlock(NamedTuple):
@@ -109,9 +102,9 @@ class PlanSpanBuilder:
         self._blocks: list[PlanBlock] = []
         self._count = 0
 
-    def write(self, fields: Mapping[str, object]) -> None:
+    def write(self, planned: Planned) -> None:
         """Write one line. No other line may be written to the log before `build` is called."""
-        self._log.write("planned", **fields)
+        self._log.write(planned)
         self._count += 1
         if self._log.offset - self._block_start >= PLAN_BLOCK_BYTES:
             self._end_block()
@@ -192,28 +185,35 @@ class PlanReader:
         data = os.pread(self._fd, size, self._start)
         if len(data) < size:
             raise _plan_error("The plan in the audit log is truncated.")
-        expected_hash: object = block.last_hash
+        expected_hash = block.last_hash
         planned = []
         for line in reversed(data.removesuffix(b"\n").split(b"\n")):
             if line_hash(line) != expected_hash:
                 raise _plan_error(_CHANGED)
-            record: Record = parse_json(line)
-            expected_hash = record["prev"]
-            planned.append(self._parse_line(record))
+            header = LineHeader.parse(line)
+            if header is None:
+                raise _plan_error(_CHANGED)
+            expected_hash = header.prev
+            planned.append(self._parse_line(line))
         return planned[::-1]
 
-    def _parse_line(self, record: Record) -> PlannedDeletion:
+    def _parse_line(self, line: bytes) -> PlannedDeletion:
         """Parse a line; check that it belongs to this run and list: the DELETE depends on it."""
         try:
-            invitation, rule = invitation_from_record(record)
+            found = decode(line)
         except ValueError:
             raise _plan_error(_CHANGED) from None
         project, source = self._list_ref
-        is_plan = record["event"] == "planned" and record["run_id"] == self._run_id
-        listed = (invitation.project_id, invitation.org_id, invitation.source)
-        if not is_plan or listed != (project.id, project.org_id, source):
+        if found is None or found.run_id != self._run_id or not isinstance(found.event, Planned):
             raise _plan_error(_CHANGED)
-        return PlannedDeletion(invitation, rule, record.get("new") is True)
+        planned = found.event
+        if (planned.scope_id, planned.org_id, planned.source) != (
+            project.id,
+            project.org_id,
+            source,
+        ):
+            raise _plan_error(_CHANGED)
+        return PlannedDeletion(planned.invitation(), planned.rule, planned.new)
 
 
 def _plan_error(message: str) -> AuditLogError:

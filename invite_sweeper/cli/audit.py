@@ -10,9 +10,9 @@ from typing import Annotated, Final
 
 import typer
 
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
-from invite_sweeper.audit.reader import LineFilter, filter_lines
-from invite_sweeper.audit.record import Record, line_hash
+from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
 from invite_sweeper.audit.verify import ChainStatus, Evidence
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console

@@ -20,6 +20,7 @@ from invite_sweeper.atlas import Credentials, read_credentials
 from invite_sweeper.audit import (
     AuditLog,
     LogPath,
+    RunStarted,
     in_order,
     open_intents,
     organization_names,
@@ -492,8 +493,8 @@ class _RestoreSession:
                 report,
                 self._session.stop,
                 InviteRateLimit(time.monotonic, self._sleep),
+                self._run_started(report, credentials),
                 self._confirm if Confirmation.is_interactive() and not self._options.yes else None,
-                self._run_started_fields(report, credentials),
                 unresolved,
                 self._deletions.max_invitations,
                 self._on_result,
@@ -506,23 +507,21 @@ class _RestoreSession:
         report.duration_s = round(time.monotonic() - self._session.started_s, 3)
         await report.finish(audit, error)
 
-    def _run_started_fields(
-        self, report: RestoreReport, credentials: Credentials
-    ) -> Mapping[str, object]:
-        return {
-            "mode": "restore",
-            "tool_version": __version__,
-            "policy_sha256": None,
-            "policy_path": None,
-            "organizations": report.organizations,
-            "base_url": str(self._base_url),
-            "actor": credentials.actor,
-            "now": self._session.now.isoformat().replace("+00:00", "Z"),
-            "shard": None,
-            **({"signing_key_env": self._variable} if self._variable else {}),
-            "dry_run": False,
-            "files": [str(path) for path in self._files],
-        }
+    def _run_started(self, report: RestoreReport, credentials: Credentials) -> RunStarted:
+        return RunStarted(
+            mode="restore",
+            tool_version=__version__,
+            policy_sha256=None,
+            policy_path=None,
+            base_url=str(self._base_url),
+            actor=credentials.actor,
+            now=self._session.now.isoformat().replace("+00:00", "Z"),
+            shard=None,
+            organizations=report.organizations,
+            signing_key_env=self._variable,
+            dry_run=False,
+            files=tuple(str(path) for path in self._files),
+        )
 
     def _on_result(self, deleted: DeletedInvitation, result: RestoreResult) -> None:
         """Report a user who became an active member immediately."""

@@ -40,8 +40,8 @@ class InvitationRecord(TypedDict):
         source: The list that contains the invitation.
         status: Only if it is not PENDING.
         team_ids: Only if there are any.
-        origin: The project roles of an organization invitation, as pairs of id and role.
-        reaches: The projects that an organization invitation reaches, as pairs of id and name.
+        project_roles: The project roles of an organization invitation, as pairs of id and role.
+        linked_projects: What an organization invitation gives access to, as pairs of id and name.
     """
 
     invitation_id: str
@@ -57,8 +57,8 @@ class InvitationRecord(TypedDict):
     source: Source
     status: NotRequired[str | None]
     team_ids: NotRequired[list[str]]
-    origin: NotRequired[list[tuple[str, str]]]
-    reaches: NotRequired[list[tuple[str, str]]]
+    project_roles: NotRequired[list[tuple[str, str]]]
+    linked_projects: NotRequired[list[tuple[str, str]]]
 
 
 class PlannedRecord(InvitationRecord):

@@ -11,7 +11,7 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
 from invite_sweeper.atlas.credentials import read_secret
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import AuditLog, LogPath, PlanReader, invitation_fields
+from invite_sweeper.audit import AuditLog, LogPath, PlanReader, RunStarted, invitation_fields
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
@@ -315,7 +315,7 @@ class CommandSetup:
             clock=time.monotonic,
             started_s=context.session.started_s,
             shard=context.shard,
-            run_started_fields=self._run_started_fields(part),
+            started=self._run_started(part),
             steps=tuple(self._decision_steps()),
             previous_population=self._previous_population(part.policy),
             open_intents=self._previous_runs.open_intents(
@@ -366,31 +366,30 @@ class CommandSetup:
 
         return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
-    def _run_started_fields(self, part: RunPart) -> Mapping[str, object]:
+    def _run_started(self, part: RunPart) -> RunStarted:
         context = self._context
-        fields: dict[str, object] = {
-            "mode": self.mode,
-            "tool_version": __version__,
-            "policy_sha256": context.policy.sha256,
-            "policy_path": str(context.options.policy),
-            "base_url": context.base_url,
-            "actor": part.credentials.actor,
-            "now": context.now.isoformat().replace("+00:00", "Z"),
-            "shard": None if context.shard is None else str(context.shard),
-            "organizations": sorted(part.policy.organization_ids),
-            "group_id": context.session.run_id,
-            "scope_sha256": scope_sha256(part.policy),
-            "quarantine": context.policy.limits.quarantine,
-        }
-        if (name := part.policy.organizations[0].credentials) is not None:
-            fields["credentials"] = name
-        if (variable := context.policy.audit.signing_key_env) is not None:
-            fields["signing_key_env"] = variable
-        if self._saved_plan is not None:
-            fields["plan_sha256"] = self._saved_plan.digest
-            if (key := context.options.plan and context.options.plan.require_approval) is not None:
-                fields["plan_approved_by"] = fingerprint(read_public_key(key))
-        return fields
+        saved = self._saved_plan
+        approver = context.options.plan and context.options.plan.require_approval
+        return RunStarted(
+            mode=self.mode,
+            tool_version=__version__,
+            policy_sha256=context.policy.sha256,
+            policy_path=str(context.options.policy),
+            base_url=context.base_url,
+            actor=part.credentials.actor,
+            now=context.now.isoformat().replace("+00:00", "Z"),
+            shard=None if context.shard is None else str(context.shard),
+            organizations=tuple(sorted(part.policy.organization_ids)),
+            group_id=context.session.run_id,
+            scope_sha256=scope_sha256(part.policy),
+            quarantine=context.policy.limits.quarantine,
+            credentials=part.policy.organizations[0].credentials,
+            signing_key_env=context.policy.audit.signing_key_env,
+            plan_sha256=saved.digest if saved is not None else None,
+            plan_approved_by=fingerprint(read_public_key(approver))
+            if approver is not None
+            else None,
+        )
 
     def _decision_steps(self) -> Iterator[Step]:
         """Yield the steps after the policy's decision, in order; each can only keep more."""

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from invite_sweeper.audit import invitation_fields
-from invite_sweeper.audit.record import format_timestamp
+from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.storage import fsync_directory
 from invite_sweeper.errors import AuditLogError, UsageError
 from invite_sweeper.files import replaceable_target
@@ -48,7 +48,7 @@ _FIELDS: Final = (
     *("invitation_id", "project_id", "project_name", "org_id", "username", "roles", "inviter"),
     *("created_at", "expires_at", "age_days"),
 )
-_OPTIONAL_FIELDS: Final = ("team_ids", "origin", "reaches")
+_OPTIONAL_FIELDS: Final = ("team_ids", "project_roles", "linked_projects")
 COLUMNS: Final = (
     *("source", "complete", *_FIELDS, "status", "decision", "reason"),
     *_OPTIONAL_FIELDS,

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
+from invite_sweeper.audit.events import invitation_from_record
 from invite_sweeper.audit.history import open_intents
-from invite_sweeper.audit.reader import read_records
-from invite_sweeper.audit.record import Record, invitation_from_record
+from invite_sweeper.audit.reader import Record, read_records
 from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.models import Invitation, ListUnreadable, Source
@@ -210,15 +210,14 @@ def _without_duplicates(
     seen: set[tuple[str, ...]] = set()
     for each in sorted(deletions, key=lambda each: bool(each.doubt)):
         invitation = each.invitation
-        key = _key(invitation)
+        key = _user_of(invitation)
         if key not in seen and _matches(invitation.username, username):
             seen.add(key)
             yield each
 
 
-def _key(invitation: Invitation) -> tuple[str, ...]:
-    user = casefold_visible(invitation.username) if invitation.username else f"#{invitation.id}"
-    return (invitation.source, invitation.org_id, invitation.project_id, user)
+def _user_of(invitation: Invitation) -> tuple[str, ...]:
+    return (invitation.source, invitation.project_id, *invitation.user_key)
 
 
 def _matches(username: str | None, glob: str | None) -> bool:
@@ -329,12 +328,14 @@ def count_other_doubtful(paths: Sequence[Path], selected_run: str | None) -> dic
     """
     _, by_run = _read_runs(paths, "")
     back = {
-        (record.get("restores"), _key(invitation_from_record(record)[0]))
+        (record.get("restores"), _user_of(invitation_from_record(record)[0]))
         for record in read_records(paths, _EVENTS)
         if record.get("outcome") in _BACK
     }
     counts = {
-        run_id: len({_key(each.invitation) for each in found} - {k for r, k in back if r == run_id})
+        run_id: len(
+            {_user_of(each.invitation) for each in found} - {k for r, k in back if r == run_id}
+        )
         for run_id, found in by_run.items()
         if run_id != selected_run and all(each.doubt for each in found)
     }

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from invite_sweeper.audit.reader import read_records
-from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.reader import Record, read_records
 from invite_sweeper.errors import UsageError
 from invite_sweeper.notes import key_ids
 

@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from invite_sweeper.audit import (
     AuditLog,
+    Intent,
     OpenIntent,
+    OutcomeLine,
+    RestoreFinished,
     error_fields,
     invitation_fields,
-    outcome_fields,
 )
 from invite_sweeper.errors import AuditLogError, ExitCode, RunError
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
@@ -31,40 +34,50 @@ class RestoreRecorder:
 
     def write_intent(self, deleted: DeletedInvitation) -> None:
         """Record that a POST is about to be sent; `sync` writes it to disk."""
-        self._log.write("intent", **self._fields(deleted))
+        line = Intent.from_invitation(
+            deleted.invitation, self._now, rule=deleted.rule, restores=deleted.run_id
+        )
+        self._log.write(line)
 
     def write_outcome(
         self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
     ) -> None:
         """Record the outcome of one invitation."""
-        ended = outcome_fields(
-            result.outcome,
+        line = OutcomeLine.from_invitation(
+            deleted.invitation,
+            self._now,
+            rule=deleted.rule,
+            restores=deleted.run_id,
+            outcome=result.outcome,
             attempts=result.attempts,
             http_status=result.http_status,
             error_code=result.error_code,
-            duration_ms=duration_ms,
+            duration_ms=round(duration_ms, 1),
         )
-        self._log.write("outcome", **self._fields(deleted), **ended)
+        self._log.write(line)
 
     def write_unresolved(self, intent: OpenIntent) -> None:
         """Record that the result of a POST of a killed restore is unknown.
 
         Users that are invited or members by now are skipped; the others are invited again.
         """
-        self._log.write(
-            "outcome",
-            **invitation_fields(intent.invitation, self._now),
+        line = OutcomeLine.from_invitation(
+            intent.invitation,
+            self._now,
             rule=intent.rule,
-            **outcome_fields(RestoreOutcome.UNKNOWN, recovers=intent.run_id),
+            outcome=RestoreOutcome.UNKNOWN,
+            attempts=0,
+            http_status=None,
+            error_code=None,
+            duration_ms=None,
+            recovered=True,
+            recovers=intent.run_id,
         )
+        self._log.write(line)
 
     async def sync(self) -> None:
         """Return when all records are on disk."""
         await self._log.sync()
-
-    def _fields(self, deleted: DeletedInvitation) -> dict[str, object]:
-        fields = invitation_fields(deleted.invitation, self._now)
-        return {**fields, "rule": deleted.rule, "restores": deleted.run_id}
 
 
 _INCOMPLETE_OUTCOMES = (RestoreOutcome.FAILED, RestoreOutcome.UNKNOWN, RestoreOutcome.SKIPPED)
@@ -151,13 +164,10 @@ class RestoreReport:
             ended = error_fields(self.error.to_json() if self.error is not None else None)
             names = self.organization_names
             known = {each: names[each] for each in self.organizations if each in names}
-            log.write(
-                "run_finished",
-                **self._totals(),
-                organization_names=known,
-                **ended,
-                exit_code=self.exit_code,
+            finished = RestoreFinished(
+                **self._totals(), organization_names=known, **ended, exit_code=self.exit_code
             )
+            log.write(finished)
             await log.sync()
         except AuditLogError as log_error:
             self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
@@ -208,7 +218,7 @@ class RestoreReport:
             "reason": (result.reason or None) if result is not None else None,
         }
 
-    def _totals(self) -> dict[str, object]:
+    def _totals(self) -> dict[str, Any]:
         outcomes = self.outcomes
         return {
             "dry_run": self.dry_run,

@@ -7,10 +7,10 @@ without a known result is only sent again after a list shows that the user is mi
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from invite_sweeper.audit import AuditLog, OpenIntent
+from invite_sweeper.audit import AuditLog, OpenIntent, RunStarted
 from invite_sweeper.errors import Cancelled, CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.models import (
     DeletionProgress,
@@ -334,7 +334,7 @@ class RestoreRun:
         report: Updated by every step.
         confirm: Called once before the first POST; None skips the question.
         log: None for a dry run, which writes nothing.
-        run_started_fields: The fields of the `run_started` record.
+        started: The first line of the run.
         open_intents: Intents without an outcome, from a killed restore.
         max_invitations: More users to invite are refused.
         on_result: Called for each result immediately.
@@ -346,8 +346,8 @@ class RestoreRun:
     report: RestoreReport
     stop: StopRequest
     rate_limit: InviteRateLimit
+    started: RunStarted
     confirm: Callable[[RestoreReport], Awaitable[bool]] | None = None
-    run_started_fields: Mapping[str, object] = field(default_factory=dict)
     open_intents: Sequence[OpenIntent] = ()
     max_invitations: int = MAX_INVITATIONS
     on_result: Callable[[DeletedInvitation, RestoreResult], None] | None = None
@@ -358,7 +358,7 @@ class RestoreRun:
         report = self.report
         try:
             if self.log is not None:
-                self.log.write("run_started", **self.run_started_fields)
+                self.log.write(self.started)
                 await self.log.sync()
             await self._run_steps()
         except RunError as error:

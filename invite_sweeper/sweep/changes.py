@@ -11,8 +11,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from invite_sweeper.audit.history import RunRecord, read_runs
-from invite_sweeper.audit.reader import read_records
-from invite_sweeper.audit.record import Record
+from invite_sweeper.audit.reader import Record, read_records
 from invite_sweeper.errors import ExitCode
 from invite_sweeper.models import Invitation, ListUnreadable, Outcome, SourceRetired
 

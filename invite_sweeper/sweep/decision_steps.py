@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from invite_sweeper.audit.record import is_recordable
+from invite_sweeper.audit.limits import is_recordable
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.selection import Decision
 

@@ -24,10 +24,11 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
     Timestamp,
+    UserKey,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
-from invite_sweeper.text import casefold_visible, pluralize
+from invite_sweeper.text import pluralize
 
 
 class ListReader(Protocol):
@@ -268,8 +269,6 @@ def _first_error(errors: BaseExceptionGroup[RunError]) -> RunError:
 MAX_LISTS: Final = 1000
 """Lists, and so GET requests, that `count_lists` reads at most."""
 
-_UserKey = tuple[str, str]
-
 
 @dataclass(slots=True)
 class ListCounts:
@@ -286,7 +285,7 @@ class ListCounts:
 
     lists_read: Counter[Source] = field(default_factory=Counter)
     pending: Counter[Source] = field(default_factory=Counter)
-    users: dict[Source, set[_UserKey]] = field(default_factory=dict)
+    users: dict[Source, set[UserKey]] = field(default_factory=dict)
     unreadable: list[ListUnreadable] = field(default_factory=list)
     retired: dict[Source, SourceRetired] = field(default_factory=dict)
     skipped: int = 0
@@ -300,7 +299,7 @@ class ListCounts:
         elif isinstance(found, tuple):
             self.lists_read[list_ref.source] += 1
             self.pending[list_ref.source] += len(found)
-            self.users.setdefault(list_ref.source, set()).update(map(_user_key, found))
+            self.users.setdefault(list_ref.source, set()).update(each.user_key for each in found)
 
 
 async def count_lists(
@@ -326,11 +325,6 @@ async def count_lists(
     except* RunError as errors:
         raise _first_error(errors) from None
     return counts
-
-
-def _user_key(invitation: Invitation) -> _UserKey:
-    username = invitation.username
-    return invitation.org_id, casefold_visible(username) if username else f"#{invitation.id}"
 
 
 MAX_LISTS_VERIFIED: Final = 500

@@ -20,7 +20,6 @@ from invite_sweeper.models import (
     Outcome,
     PlannedDeletion,
     Source,
-    user_key,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.guards import CircuitBreaker
@@ -63,9 +62,9 @@ class SourceTracker:
 
         An `already_gone` for that reason does not count for the circuit breaker.
         """
-        if not self._multiple_sources or (user := user_key(invitation)) is None:
+        if not self._multiple_sources:
             return False
-        known = hash(user)
+        known = hash(invitation.user_key)
         if result.outcome is Outcome.ALREADY_GONE:
             return known in self._deleted_users
         if result.outcome is Outcome.DELETED:

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import pairwise
 from types import MappingProxyType
 
-from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, invitation_fields
+from invite_sweeper.audit import AuditLog, Planned, PlanSpan, PlanSpanBuilder, events
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.models import (
     ListRef,
@@ -22,7 +22,6 @@ from invite_sweeper.models import (
     ProjectGone,
     SourceRetired,
     Timestamp,
-    user_key,
 )
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.decision_steps import Step, apply_steps
@@ -297,12 +296,14 @@ class PlanBuilder:
         self._planned[first.org_id] += len(decisions)
         builder = PlanSpanBuilder(self._log, list_ref)
         for decision in decisions:
-            fields = {**invitation_fields(decision.invitation, self._now), "rule": decision.rule}
-            if decision.bounced:
-                fields["bounced"] = decision.bounced
-            if decision.new:
-                fields["new"] = True
-            builder.write(fields)
+            planned = Planned.from_invitation(
+                decision.invitation,
+                self._now,
+                rule=decision.rule,
+                bounced=decision.bounced,
+                new=decision.new,
+            )
+            builder.write(planned)
         self._unsynced += len(decisions)
         self.spans.append(builder.build())
 
@@ -319,24 +320,26 @@ class PlanBuilder:
         self.counts[org_id or ""] += Counts(projects_unreadable=1)
         is_organization_level = unreadable.source.is_organization_level
         self._log.write(
-            "project_unreadable",
-            project_id=None if is_organization_level else unreadable.project_id,
-            project_name=None if is_organization_level else unreadable.project_name,
-            reason=unreadable.reason,
-            http_status=unreadable.http_status,
-            error_code=unreadable.error_code,
-            source=unreadable.source,
-            org_id=org_id,
+            events.ProjectUnreadable(
+                project_id=None if is_organization_level else unreadable.project_id,
+                project_name=None if is_organization_level else unreadable.project_name,
+                reason=unreadable.reason,
+                http_status=unreadable.http_status,
+                error_code=unreadable.error_code,
+                source=unreadable.source,
+                org_id=org_id,
+            )
         )
 
     def _write_retired(self, retired: SourceRetired) -> None:
         self.retired.append(retired)
         self._log.write(
-            "source_retired",
-            source=retired.source,
-            reason=retired.reason,
-            http_status=retired.http_status,
-            error_code=retired.error_code,
+            events.SourceRetired(
+                source=retired.source,
+                reason=retired.reason,
+                http_status=retired.http_status,
+                error_code=retired.error_code,
+            )
         )
 
 
@@ -383,14 +386,13 @@ class RemainingOrgInvitations:
 
     def observe(self, decision: Decision) -> Decision:
         """Record one decision and return it unchanged."""
-        user = user_key(decision.invitation)
-        if user is None:
-            return decision
-        if decision.invitation.source.is_organization_level:
+        invitation = decision.invitation
+        user = hash(invitation.user_key)
+        if invitation.source.is_organization_level:
             if not decision.stale:
-                self._remaining_users[hash(user)] = decision.invitation.username or ""
+                self._remaining_users[user] = invitation.username or invitation.id
         elif decision.stale:
-            self._deleted_users.add(hash(user))
+            self._deleted_users.add(user)
         return decision
 
     def warnings(self) -> tuple[str, ...]:

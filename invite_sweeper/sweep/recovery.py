@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from invite_sweeper.audit import AuditLog, OpenIntent, invitation_fields, outcome_fields
+from invite_sweeper.audit import AuditLog, OpenIntent, OutcomeLine
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -110,12 +110,21 @@ class Recovery:
         return ()
 
     def _record(self, intent: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
-        self._log.write(
-            "outcome",
-            **invitation_fields(intent.invitation, self._now),
+        line = OutcomeLine.from_invitation(
+            intent.invitation,
+            self._now,
             rule=intent.rule,
-            **outcome_fields(outcome, seen=(None, seen_after), recovers=intent.run_id),
+            outcome=outcome,
+            attempts=0,
+            http_status=None,
+            error_code=None,
+            duration_ms=None,
+            seen_before=None,
+            seen_after=seen_after,
+            recovered=True,
+            recovers=intent.run_id,
         )
+        self._log.write(line)
         self._on_resolved(intent, outcome)
 
 

@@ -7,11 +7,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Protocol
 
-from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, SweepRecorder
+from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, RunStarted, SweepRecorder
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
@@ -173,7 +173,7 @@ class RunConfig:
         now: The one instant of the run, aware UTC.
         dry_run: Stop before the first DELETE.
         clock: Monotonic seconds; the command began at `started_s`.
-        run_started_fields: The fields of the `run_started` line.
+        started: The first line of the run.
         steps: Applied to each decision; they can only keep more.
         previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
@@ -188,8 +188,8 @@ class RunConfig:
     dry_run: bool
     clock: Callable[[], float]
     started_s: float
+    started: RunStarted
     shard: Shard | None = None
-    run_started_fields: Mapping[str, object] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
@@ -336,7 +336,7 @@ class Run:
         Raises:
             RunError: The run cannot go on. Nothing was deleted.
         """
-        self._log.write("run_started", **self.config.run_started_fields)
+        self._log.write(self.config.started)
         await self._log.sync()
         scope = await self._stop.run_unless_stopped(self._list_projects())
         if self.config.open_intents and not self.config.dry_run:

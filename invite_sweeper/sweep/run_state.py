@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
-from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit import AuditLog, RunFinished
+from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
@@ -115,11 +116,11 @@ class RunState:
             invitations={s: n for s, n in seen.items() if s not in retired},
         )
 
-    def _remaining(self) -> dict[str, object]:
+    def _remaining(self) -> Population:
         """Return what the run leaves, for the comparison of a later run."""
         found = self.population()
         left = {source: n - self.removed[source] for source, n in found.invitations.items()}
-        return asdict(replace(found, invitations=left))
+        return replace(found, invitations=left)
 
     @property
     def advisor(self) -> Advisor:
@@ -197,7 +198,7 @@ class RunState:
         """
         try:
             finished = self._final_summary(error)
-            log.write("run_finished", **finished.to_run_finished(), **self._extra_log_fields())
+            log.write(RunFinished(**finished.to_run_finished(), **self._extra_log_fields()))
             await log.sync()
         except AuditLogError as failure:
             error = error if isinstance(error, AuditLogError) else failure
@@ -205,22 +206,22 @@ class RunState:
         summary = replace(finished, audit_last_hash=log.last_hash, checkpoint=log.checkpoint)
         return RunResult(summary, error, self.reached_atlas)
 
-    def _extra_log_fields(self) -> dict[str, object]:
+    def _extra_log_fields(self) -> dict[str, Any]:
         """Return what later runs compare with, evidence, and for the report ages and entries."""
         plan = self.plan
         if plan is None:
             return {}
         kept = plan.total().kept_by_reason
         entries = [
-            {
-                "name": entry.name,
-                "reason": entry.reason,
-                "until": entry.until.isoformat() if entry.until else None,
-                "matched": kept.get(f"keep:{entry.name}", 0),
-            }
+            KeepEntry(
+                name=entry.name,
+                reason=entry.reason,
+                until=entry.until.isoformat() if entry.until else None,
+                matched=kept.get(f"keep:{entry.name}", 0),
+            )
             for entry in self._keep
         ]
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "kept_ages": plan.kept_ages.to_field(),
             "keep_entries": entries,
             "remaining": self._remaining(),

@@ -11,23 +11,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from invite_sweeper.audit.record import invitation_from_record
+from invite_sweeper.audit.events import invitation_from_record
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
 from invite_sweeper.json_text import parse_json, to_json
-from invite_sweeper.models import Invitation, PlannedDeletion
+from invite_sweeper.models import Invitation, InvitationKey, PlannedDeletion
 from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form, to_int
 
 FORMAT = "invite-sweeper plan 1"
 _NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
-
-InvitationKey: TypeAlias = tuple[str, str, str]
-"""Source, project id (the organization's id for a list of an organization), invitation id."""
 
 
 class PlanContext(BaseModel):
@@ -176,7 +173,7 @@ def _parse_line(
         invitation, rule = invitation_from_record(record)
         is_new, bounced = record.get("new") is True, to_int(record.get("bounced")) or 0
         planned = PlannedDeletion(invitation, rule, is_new, bounced)
-        invitations[_key(planned.invitation)] = planned
+        invitations[planned.invitation.key] = planned
     except (ValidationError, ValueError, AttributeError):
         raise _invalid_plan("it is not a plan file, or was edited") from None
     return header
@@ -214,7 +211,7 @@ class SavedPlanFilter:
 
     def allows(self, invitation: Invitation) -> bool:
         """Return whether a stale invitation is in the plan, with the same evidence."""
-        planned = self._remaining.pop(_key(invitation), None)
+        planned = self._remaining.pop(invitation.key, None)
         if planned is None:
             return False
         created_at, listed = invitation.created_at, planned.invitation
@@ -226,7 +223,7 @@ class SavedPlanFilter:
 
     def record_kept(self, invitation: Invitation, reason: str) -> None:
         """Record that an invitation is kept now, if the plan contains it."""
-        if self._remaining.pop(_key(invitation), None) is not None:
+        if self._remaining.pop(invitation.key, None) is not None:
             self.kept_by_reason[reason] = self.kept_by_reason.get(reason, 0) + 1
 
     @property
@@ -245,10 +242,6 @@ class SavedPlanFilter:
                 f"{plural_form(self.not_seen, 'was', 'were')} not seen: "
                 "gone, or in a list that was not read."
             )
-
-
-def _key(invitation: Invitation) -> InvitationKey:
-    return invitation.source.value, invitation.project_id, invitation.id
 
 
 def save(

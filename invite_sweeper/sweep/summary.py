@@ -165,7 +165,7 @@ class RunSummary(Counts):
         values["organizations"] = [_identity_first(each) for each in values["organizations"]]
         return _identity_first(values)
 
-    def to_run_finished(self) -> dict[str, object]:
+    def to_run_finished(self) -> dict[str, Any]:
         """Return the fields of the `run_finished` line, `exit_code` last."""
         values = {k: v for k, v in self.to_json().items() if k not in _NOT_IN_RUN_FINISHED}
         values["organizations"] = [each.id for each in self.organizations]

@@ -8,7 +8,7 @@ import faults
 import pytest
 from running import cli_in
 
-from invite_sweeper.audit.record import line_hash
+from invite_sweeper.audit.chain import line_hash
 
 DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"

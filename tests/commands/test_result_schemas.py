@@ -185,7 +185,16 @@ def at(result: dict, path: tuple) -> dict:
 
 
 OPTIONAL = {
-    *("truncated", "outcome", "bounced", "new", "status", "team_ids", "origin", "reaches"),
+    *(
+        "truncated",
+        "outcome",
+        "bounced",
+        "new",
+        "status",
+        "team_ids",
+        "project_roles",
+        "linked_projects",
+    ),
     *("verdict", "name", "organizations"),
 }
 

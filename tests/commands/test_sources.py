@@ -111,7 +111,7 @@ def test_invitation_linked_to_a_project_out_of_scope_is_kept(cli):
         "none@example.com",
     }
     (first, *_) = [line for line in cli.lines("planned") if line["username"] == "in@example.com"]
-    assert first["reaches"] == [[sandbox, "Sandbox"]]
+    assert first["linked_projects"] == [[sandbox, "Sandbox"]]
 
 
 def test_keep_entry_for_a_project_protects_invitations_linked_to_it(cli):

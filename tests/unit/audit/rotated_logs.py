@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from audit.written_logs import answer, fields_of, opened
+from audit.written_logs import answer, event, fields_of, opened
 from builders import invitation
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import LogPath
+from invite_sweeper.audit.chain import add_checksum
 from invite_sweeper.audit.checkpoint import Checkpoint, key_name, parse, sign
-from invite_sweeper.audit.record import add_checksum
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
@@ -37,17 +37,17 @@ async def write_signed_run(
         killed_after: The number of deletions after whose intent the run is killed.
     """
     log = opened(path, run_id, signing_key=key, log_path=log_path)
-    log.write("run_started", mode="sweep")
+    log.write(event("run_started", mode="sweep"))
     for killed, number in recovers:
         fields = fields_of(invitation(number)) | answer()
-        log.write("outcome", **fields, recovered=True, recovers=killed)
+        log.write(event("outcome", **fields, recovered=True, recovers=killed))
     for number in range(deletions):
-        log.write("intent", **fields_of(invitation(number)))
+        log.write(event("intent", **fields_of(invitation(number))))
         if number == killed_after:
             await kill(log)
             return log.last_hash, None
-        log.write("outcome", **fields_of(invitation(number)), **answer())
-    log.write("run_finished", exit_code=0, deleted=deletions)
+        log.write(event("outcome", **fields_of(invitation(number)), **answer()))
+    log.write(event("run_finished", exit_code=0, deleted=deletions))
     await log.close()
     return log.last_hash, log.checkpoint
 

@@ -7,9 +7,9 @@ from audit.rotated_logs import KEY, KEYS, OTHER_KEY, OTHER_KEYS, rotate, write_s
 from audit.written_logs import lines_of, write_earlier_version, write_run
 
 from invite_sweeper.audit import LinePosition
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.checkpoint import Checkpoint, sign
 from invite_sweeper.audit.damage import Damage, VerificationError
-from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.verify import Evidence, Verdict, verify
 from invite_sweeper.errors import GuardRefused
 

@@ -5,7 +5,7 @@ import os
 import threading
 
 import pytest
-from audit.written_logs import lines_of, opened
+from audit.written_logs import event, lines_of, opened
 
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditLogError
@@ -39,7 +39,7 @@ def sync(log, monkeypatch):
 
 
 async def write_and_sync(log, number):
-    log.write("intent", number=number)
+    log.write(event("intent", rule=str(number)))
     await log.sync()
 
 
@@ -52,7 +52,7 @@ async def test_first_of_50_callers_syncs_at_once_and_the_others_share_one_sync(l
 
 async def test_sync_starts_before_its_caller_first_yields(log, sync):
     sync.released.clear()
-    log.write("intent")
+    log.write(event("intent"))
     waiter = log.sync()
     waiter.send(None)  # runs to the first await; the event loop has not run
     assert await asyncio.to_thread(sync.started.wait, 10)
@@ -142,7 +142,7 @@ async def test_close_completes_waiting_callers_and_later_ones_fail(log):
 
 async def test_cancelled_close_waits_for_the_current_sync(log, sync):
     sync.released.clear()
-    log.write("run_finished")
+    log.write(event("run_finished"))
     closing = asyncio.ensure_future(log.close())
     await asyncio.to_thread(sync.started.wait, 10)
     cancelled = threading.Event()
@@ -160,12 +160,12 @@ async def test_cancelled_close_waits_for_the_current_sync(log, sync):
 async def test_chain_is_valid_with_20_concurrent_writers(log):
     async def worker(start):
         for number in range(60):
-            log.write("planned", number=start + number, padding="x" * 900)
+            log.write(event("planned", rule="x" * 900))
             if number % 7 == 0:
                 await log.sync()
 
     await asyncio.gather(*map(worker, range(20)))
-    log.write("run_finished")
+    log.write(event("run_finished"))
     await log.close()
     result = verify([log.path])
     assert (result.lines, result.error) == (1201, None)

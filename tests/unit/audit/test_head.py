@@ -12,15 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 from audit.rotated_logs import KEY, KEYS, kill, rotate, write_signed_run
-from audit.written_logs import lines_of, opened, write_earlier_version, write_run
+from audit.written_logs import event, lines_of, opened, write_earlier_version, write_run
 from builders import NOW
 
 from invite_sweeper.audit import LinePosition, LogPath
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.checkpoint import parse
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import read_head
 from invite_sweeper.audit.head import check_end
-from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.verify import Evidence, verify
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 
@@ -178,7 +178,7 @@ async def test_earlier_file_in_place_of_the_newest_is_refused_without_a_head(pat
 async def test_missing_file_of_a_killed_run_is_refused_and_accepted_when_it_is_back(path):
     write_run(path, "run-1")
     log = opened(path, "killed")
-    log.write("run_started")
+    log.write(event("run_started"))
     await kill(log)
     away = path.rename(path.with_name("away"))
     for _ in ("no file", "empty file, as logrotate creates it"):
@@ -287,8 +287,8 @@ def test_new_log_starts_with_64_zeros_and_is_recorded(path):
 
 async def write_new_log(path):
     log = opened(path, "new", new_log=True)
-    log.write("run_started")
-    log.write("run_finished")
+    log.write(event("run_started"))
+    log.write(event("run_finished"))
     await log.close()
 
 
@@ -359,6 +359,7 @@ import asyncio, os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from audit.rotated_logs import KEY
+from audit.written_logs import event
 from invite_sweeper.audit import AuditLog
 
 step, calls = int(sys.argv[3]), 0
@@ -381,9 +382,9 @@ async def main():
     log = AuditLog.open(
         Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC), signing_key=KEY
     )
-    log.write("run_started", mode="sweep")
+    log.write(event("run_started", mode="sweep"))
     await log.sync()
-    log.write("run_finished", exit_code=0)
+    log.write(event("run_finished", exit_code=0))
     await log.close()
 
 asyncio.run(main())
@@ -427,8 +428,8 @@ def test_next_run_goes_on_after_a_kill_at_every_step_and_verify_accepts(path, ro
 
 async def test_checkpoint_that_a_kill_prevented_is_written_by_the_next_run(path):
     log = opened(path, "killed", signing_key=KEY)
-    log.write("run_started")
-    log.write("run_finished", exit_code=0)
+    log.write(event("run_started"))
+    log.write(event("run_finished", exit_code=0))
     await kill(log)
     data = path.read_bytes()
     path.write_bytes(data[: data.index(b"\n", data.index(b"run_finished")) + 1])
@@ -468,9 +469,9 @@ async def test_lost_head_is_rebuilt_with_the_exact_counts_of_the_last_checkpoint
 
 async def test_checkpoint_that_is_not_a_note_does_not_count(path):
     log = opened(path, "odd")
-    log.write(STARTED[0], **STARTED[1])
-    log.write("checkpoint", note="no note")
-    log.write(FINISHED[0], **FINISHED[1])
+    log.write(event(STARTED[0], **STARTED[1]))
+    log.write(event("checkpoint", note="no note"))
+    log.write(event(FINISHED[0], **FINISHED[1]))
     await log.close()
     LogPath(str(path)).head_path.unlink()
     write_run(path, "next")
@@ -570,7 +571,7 @@ async def test_log_that_is_not_here_is_continued_by_its_head_and_said(path, is_e
     )
     log = opened(path, "run-2")
     assert (log.missing, log.last_hash) == (missing, last_hash)
-    log.write("run_started")
+    log.write(event("run_started"))
     await log.close()
     assert check_end(LogPath(str(path)), path) == ""
     assert opened(path, "run-3").missing == ""
@@ -583,7 +584,7 @@ def test_new_log_and_a_log_before_its_first_run_have_no_missing_line(path):
 
 async def test_head_that_cannot_be_written_at_the_end_does_not_fail_the_run(path):
     log = opened(path)
-    log.write("run_started")
+    log.write(event("run_started"))
     head_path = LogPath(str(path)).head_path
     head_path.unlink()
     head_path.mkdir()

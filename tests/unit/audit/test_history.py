@@ -47,12 +47,6 @@ def test_name_of_an_organization_is_the_last_one_recorded(path):
     assert organization_names(path) == {"a": "Acme Industries", "b": "Beta"}
 
 
-@pytest.mark.parametrize("value", [None, 7, "Acme", ["Acme"], {"a": 7}, {"a": None}])
-def test_names_of_another_type_are_ignored(path, value):
-    names(path, "one", value)
-    assert organization_names(path) == {}
-
-
 # Runs -----------------------------------------------------------------------------------------
 
 
@@ -142,13 +136,11 @@ def test_open_intents_of_several_runs_are_found_with_their_modes(path):
 
 
 def test_open_intents_have_their_own_run_s_base_url(path):
-    write_events(path, "unknown", [STARTED, intent(1)])
     for run_id in ("one", "two"):
         start = ("run_started", {"mode": "sweep", "base_url": f"https://{run_id}.example.com"})
         write_events(path, run_id, [start, intent(1), intent(2), outcome(2)])
     write_run(path, "three", started={"base_url": "https://three.example.com"})
     assert [(each.run_id, each.base_url) for each in open_intents(path)] == [
-        ("unknown", None),
         ("one", "https://one.example.com"),
         ("two", "https://two.example.com"),
     ]
@@ -173,12 +165,6 @@ def test_outcome_without_recovers_resolves_no_earlier_intent(path):
 def test_outcome_of_another_invitation_resolves_no_intent(path, change):
     write_events(path, "one", [STARTED, intent(1), outcome(1, **change)])
     assert len(open_intents(path)) == 1
-
-
-def test_other_events_of_the_invitation_resolve_no_intent(path):
-    fields = fields_of(invitation(1))
-    write_events(path, "one", [STARTED, intent(1), ("planned", fields), ("restore", fields)])
-    assert open_numbers(path) == [("one", 1)]
 
 
 def test_open_intent_of_a_run_without_first_line_has_no_mode(path):
@@ -231,15 +217,6 @@ def test_damaged_line_before_the_last_is_refused(path, line):
         "Check it with `audit verify`. Runs go on without the file if it is moved away, "
         "but then without its interrupted deletions, used plans and bounced invitations."
     )
-
-
-def test_intent_without_an_invitation_is_refused(path):
-    write_events(path, "one", [STARTED, ("intent", {"invitation_id": "x"})])
-    with pytest.raises(
-        GuardRefused, match=r"intent of run one cannot be read: `\w+` is not a string"
-    ) as failed:
-        open_intents(path)
-    assert failed.value.hint == "Check the audit log with `audit verify`."
 
 
 # Policy and population ------------------------------------------------------------------------
@@ -316,7 +293,6 @@ def test_population_is_what_the_last_complete_sweep_left(path):
         (8, False),
         (6, False),
         (7, False),
-        (None, False),
     ],
 )
 def test_population_is_that_of_runs_with_exit_code_0_4_or_10(path, code, counts):
@@ -376,24 +352,6 @@ def test_population_ignores_other_organizations_and_base_urls(path):
     assert population_of(path).visible_projects == {ORG_A: 1}
     assert population_of(path, organizations=frozenset(two)).visible_projects == two
     assert population_of(path, base_url="https://b.example.com") == NOTHING
-    write_night(path, "unknown url", left(5), base_url=None)
-    assert population_of(path).projects == 10
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        None,
-        [],
-        {},
-        {"projects": "5", "visible_projects": [1], "invitations": 3},
-        {"projects": True, "visible_projects": {ORG_A: "9"}, "invitations": {"invites": None}},
-    ],
-)
-def test_counts_of_another_type_and_of_earlier_versions_are_ignored(path, wrong):
-    write_night(path, "good", left(10, 12, invites=40))
-    write_night(path, "odd", wrong)
-    assert population_of(path) == Population(10, {ORG_A: 12}, {"invites": 40})
 
 
 # Deletion counts ------------------------------------------------------------------------------
@@ -409,11 +367,6 @@ def test_only_outcomes_deleted_are_counted(path):
     assert history.count("PERSON-1@Example.com", PROJECT) == 3
     assert history.count("person-2@example.com", PROJECT) == 0
     assert history.count(username, "f" * 24) == 0
-
-
-def test_other_events_with_outcome_deleted_are_not_counted(path):
-    write_events(path, "r", [("restore", fields_of(invitation(1)) | {"outcome": "deleted"})])
-    assert DeletionHistory(path).count("person-1@example.com", PROJECT) == 0
 
 
 def test_deletions_of_several_files_are_summed_per_user(tmp_path):

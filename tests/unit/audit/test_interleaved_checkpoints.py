@@ -9,14 +9,14 @@ from hashlib import sha256
 
 import pytest
 from audit.rotated_logs import KEY, KEYS, OTHER_KEY, OTHER_KEYS, rotate
-from audit.written_logs import answer, fields_of, lines_of, opened
+from audit.written_logs import answer, event, fields_of, lines_of, opened
 from builders import ORG, OTHER_ORG, invitation
 
 from invite_sweeper.audit import LogPath
+from invite_sweeper.audit.chain import add_checksum
 from invite_sweeper.audit.checkpoint import parse, sign
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.reader import LinePosition
-from invite_sweeper.audit.record import add_checksum
 from invite_sweeper.audit.verify import Evidence, verify
 
 SIGNED = Evidence(public_keys=KEYS)
@@ -31,16 +31,16 @@ class SignedRun:
         self.fields = fields | ({"group_id": group} if group else {})
 
     async def steps(self, deletions=2):
-        self.log.write("run_started", **self.fields)
+        self.log.write(event("run_started", **self.fields))
         yield
         for number in range(deletions):
             fields = fields_of(invitation(number, org_id=self.org_id))
-            self.log.write("intent", **fields)
+            self.log.write(event("intent", **fields))
             await self.log.sync()
             yield
-            self.log.write("outcome", **fields, **answer())
+            self.log.write(event("outcome", **fields, **answer()))
             yield
-        self.log.write("run_finished", exit_code=0, deleted=deletions)
+        self.log.write(event("run_finished", exit_code=0, deleted=deletions))
 
 
 async def run_interleaved(*runs):

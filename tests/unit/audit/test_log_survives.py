@@ -20,10 +20,14 @@ import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import SourceRetired
+
+def line(text):
+    return SourceRetired(source="users", reason=text, http_status=410, error_code=None)
 
 async def worker(log, start):
     for number in range(start, start + 100_000):
-        log.write("planned", number=number, padding="x" * 300)
+        log.write(line(f"{number} " + "x" * 300))
         await log.sync()
         print(number, flush=True)
 
@@ -39,12 +43,16 @@ import asyncio, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import SourceRetired
+
+def line(text):
+    return SourceRetired(source="users", reason=text, http_status=410, error_code=None)
 from invite_sweeper.errors import AuditLogError
 
 async def main():
     log = AuditLog.open(Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC))
     for number in range(10_000):
-        log.write("planned", number=number)
+        log.write(line(f"{number}"))
         await log.sync()
         print(number, flush=True)
 
@@ -73,8 +81,10 @@ def test_every_synced_line_is_in_the_log_after_a_kill_at_any_time(tmp_path):
             )
             process.kill()
             synced |= synced_numbers(process.stdout.read())
-        lines = read_records([path], frozenset({b"planned"}))
-        written = {line["number"] for line in lines if line["run_id"] == f"run-{kill}"}
+        lines = read_records([path], frozenset({b"source_retired"}))
+        written = {
+            int(line["reason"].split()[0]) for line in lines if line["run_id"] == f"run-{kill}"
+        }
         assert synced
         assert synced <= written
     error = verify([path]).error
@@ -112,7 +122,7 @@ def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path,
     assert "No space left on device" in result.stderr
     log = tmp_path / "log.jsonl"
     synced = synced_numbers(result.stdout)
-    assert synced <= {r["number"] for r in read_records([log]) if r["run_id"] == "one"}
+    assert synced <= {int(r["reason"]) for r in read_records([log]) if r["run_id"] == "one"}
     assert synced == set(range(len(synced)))
     assert log.read_bytes().endswith(b"\n")
     assert log.stat().st_size <= size_kib * 1024

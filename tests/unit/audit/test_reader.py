@@ -4,12 +4,12 @@ import gzip
 from datetime import date, timedelta, timezone
 
 import pytest
-from audit.written_logs import answer, fields_of, opened, write_events
+from audit.written_logs import answer, fields_of, write_events
 from builders import NOW, invitation
 
 from invite_sweeper.audit import LinePosition, read_records, reader
+from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log, require_audit_log
-from invite_sweeper.audit.record import format_timestamp
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 
 
@@ -82,13 +82,6 @@ def matching_lines(path, **criteria) -> list[int]:
 )
 def test_all_criteria_must_match(path, criteria, lines):
     assert matching_lines(path, **criteria) == lines
-
-
-async def test_outcome_criterion_matches_other_events_with_an_outcome(tmp_path):
-    log = opened(tmp_path / "log")
-    log.write("restore", outcome="restored")
-    await log.close()
-    assert len(list(records_of([log.path], LineFilter(outcome="restored")))) == 1
 
 
 def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):

@@ -4,20 +4,18 @@ import asyncio
 
 import msgspec
 import pytest
-from audit.written_logs import TickingClock, lines_of, opened
+from audit.written_logs import TickingClock, event, lines_of, opened
 from builders import invitation
 
-from invite_sweeper.audit import invitation_fields
-from invite_sweeper.audit.record import (
-    GENESIS_HASH,
+from invite_sweeper.audit.chain import GENESIS_HASH, HashChain, line_hash
+from invite_sweeper.audit.limits import (
     MAX_LINE_BYTES,
     MAX_VALUE_LENGTH,
-    HashChain,
     is_recordable,
-    line_hash,
     loggable,
-    to_json,
+    to_loggable_json,
 )
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
@@ -66,9 +64,9 @@ def test_invitation_with_many_short_values_is_recordable_up_to_a_mebibyte():
 
 
 def test_ordinary_invitation_is_recordable_and_its_fields_are_unchanged(secret):
-    fields = invitation_fields(invitation(), TickingClock()())
+    planned = event("planned")
     assert is_recordable(invitation())
-    assert loggable(fields) == fields
+    assert to_loggable_json(planned) == to_json(planned)
 
 
 def test_long_values_are_cut_visibly_at_any_depth():
@@ -105,8 +103,8 @@ def test_lists_are_cut_to_100_items_only_in_a_line_over_a_mebibyte():
 def test_redacted_line_keeps_its_chain_fields_and_time(secret):
     clock = TickingClock()
     chain, run_id = HashChain(GENESIS_HASH, clock), f"run-{secret}"
-    first = chain.add(run_id, "project_unreadable", {"reason": f"Bearer {secret}"})
-    second = chain.add(run_id, "project_unreadable", {"reason": "none"})
+    first = chain.add(run_id, event("project_unreadable", reason=f"Bearer {secret}"))
+    second = chain.add(run_id, event("project_unreadable", reason="none"))
     one, two = msgspec.json.decode(first), msgspec.json.decode(second)
     assert (one["run_id"], one["seq"], one["prev"]) == (run_id, 1, GENESIS_HASH)
     assert one["reason"] == "Bearer ***"
@@ -122,7 +120,7 @@ def test_log_with_a_value_of_20_mib_is_opened_again(tmp_path):
 
     async def write(run_id):
         log = opened(path, run_id)
-        log.write("project_unreadable", project_name="n" * (20 << 20))
+        log.write(event("project_unreadable", project_name="n" * (20 << 20)))
         await log.close()
 
     for run_id in ("one", "two"):

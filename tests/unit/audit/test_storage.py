@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from audit.written_logs import lines_of, opened, write_run
+from audit.written_logs import event, lines_of, opened, write_run
 
-from invite_sweeper.audit.record import line_hash
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.storage import fsync_directory, open_log_file, read_tail
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditLogError
@@ -253,8 +253,8 @@ async def torn_copy(path, rest: bytes):
     whole = path.read_bytes()
     path.write_bytes(whole + rest)
     log = opened(path, "run-2")
-    log.write("run_started")
-    log.write("run_finished")
+    log.write(event("run_started"))
+    log.write(event("run_finished"))
     await log.close()
     assert path.read_bytes().startswith(whole)
     assert verify([path]).error is None
@@ -415,9 +415,9 @@ def test_copy_that_cannot_be_removed_does_not_hide_the_first_error(path, monkeyp
 @pytest.mark.parametrize("length", [1, 100, 65_000, 65_535, 65_536, 65_537, 131_072, 400_000])
 async def test_last_hash_is_found_for_any_length_of_the_last_lines(path, length):
     log = opened(path)
-    log.write("run_started")
-    log.write("planned", padding="x" * length)
-    log.write("planned", padding="y" * length)
+    log.write(event("run_started"))
+    log.write(event("planned", rule="x" * length))
+    log.write(event("planned", rule="y" * length))
     await log.close()
     again = opened(path)
     assert again.last_hash == log.last_hash == line_hash(lines_of(path)[-1])
@@ -429,7 +429,7 @@ async def test_last_hash_is_found_for_any_length_of_the_last_lines(path, length)
 async def test_torn_line_is_found_for_any_length_of_the_lines_before(path, length):
     log = opened(path)
     for _ in range(3):
-        log.write("planned", padding="x" * length)
+        log.write(event("planned", rule="x" * length))
     await log.close()
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"ts":"20\n')

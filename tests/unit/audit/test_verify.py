@@ -22,9 +22,9 @@ from audit.written_logs import (
 from builders import invitation
 
 from invite_sweeper.audit import LinePosition, LogPath
+from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.reader import READ_BLOCK_BYTES
-from invite_sweeper.audit.record import line_hash
 from invite_sweeper.audit.verify import Evidence, Verdict, verify
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source

@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from audit.written_logs import answer, fields_of, opened
+from audit.written_logs import answer, event, fields_of, opened
 from builders import invitation
 
 VERIFY = """
@@ -23,16 +23,16 @@ print(result.lines, status.split("VmHWM:")[1].split()[0])
 async def write_log(path, deletions: int) -> int:
     """Write a sweep with 50 deletions in flight and return its number of lines."""
     log = opened(path)
-    log.write("run_started", mode="sweep")
+    log.write(event("run_started", mode="sweep"))
     fields = [fields_of(invitation(number)) for number in range(deletions)]
     for each in fields:
-        log.write("planned", **each)
+        log.write(event("planned", **each))
     for start in range(0, deletions, 50):
         for each in fields[start : start + 50]:
-            log.write("intent", **each)
+            log.write(event("intent", **each))
         for each in fields[start : start + 50]:
-            log.write("outcome", **each, **answer())
-    log.write("run_finished", exit_code=0)
+            log.write(event("outcome", **each, **answer()))
+    log.write(event("run_finished", exit_code=0))
     await log.close()
     return 3 * deletions + 2
 

@@ -8,16 +8,32 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
-from audit.written_logs import fields_of, lines_of, opened
+from audit.written_logs import event, fields_of, lines_of, opened
 from builders import NOW, PROJECT, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
+from invite_sweeper.audit import (
+    AuditLog,
+    Planned,
+    PlanReader,
+    PlanSpan,
+    PlanSpanBuilder,
+    SweepRecorder,
+)
 from invite_sweeper.audit.write_ahead import PLAN_BLOCK_BYTES, PlanBlock
 from invite_sweeper.errors import AuditLogError
-from invite_sweeper.models import DeletionResult, ListRef, Outcome, PlannedDeletion, Project, Source
+from invite_sweeper.models import (
+    DeletionResult,
+    Invitation,
+    ListRef,
+    Outcome,
+    PlannedDeletion,
+    Project,
+    Source,
+)
 
 LIST_REF = ListRef(
     Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES
@@ -29,15 +45,19 @@ def path(tmp_path):
     return tmp_path / "log.jsonl"
 
 
+def planned_of(one: Invitation, rule: str = "forgotten", **more: object) -> Planned:
+    return Planned.from_invitation(one, NOW, rule=rule, **more)
+
+
 async def write_plan(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
     log = opened(path, run_id)
-    log.write("run_started")
+    log.write(event("run_started"))
     builder = PlanSpanBuilder(log, LIST_REF)
     for number in numbers:
-        builder.write(fields_of(invitation(number, **changes)))
+        builder.write(planned_of(invitation(number, **changes)))
     span = builder.build()
     assert span.count == len(numbers)
-    log.write("run_finished")
+    log.write(event("run_finished"))
     await log.close()
     return span
 
@@ -110,19 +130,20 @@ AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 async def test_intent_and_outcome_repeat_the_plan_s_fields_byte_for_byte(path, extra):
     log = opened(path)
     builder = PlanSpanBuilder(log, LIST_REF)
-    fields = fields_of(invitation(3, username=AWKWARD, project_name=AWKWARD)) | {"rule": AWKWARD}
-    builder.write({**fields, **extra})
+    planned_line = planned_of(
+        invitation(3, username=AWKWARD, project_name=AWKWARD), rule=AWKWARD, **extra
+    )
+    builder.write(planned_line)
     span = builder.build()
     await log.sync()
     recorder = SweepRecorder(log, NOW)
     (planned_one,) = read(path, span)
     recorder.write_intents([planned_one])
     recorder.write_outcome(planned_one, DeletionResult(Outcome.DELETED, 1, 204), 1.0)
-    log.write("like an intent", **fields)
     await log.close()
-    _, intent, outcome, rendered = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
-    assert intent == rendered
-    assert outcome.startswith(rendered[:-1] + b',"outcome":"deleted"')
+    planned, intent, outcome = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
+    assert intent == planned.replace(b',"bounced":2', b"")
+    assert outcome.startswith(intent[:-1] + b',"outcome":"deleted"')
     assert planned_one.invitation.username == AWKWARD
 
 
@@ -169,7 +190,7 @@ CHANGES = {
     "another project": lambda data: data.replace(PROJECT.encode(), b"f" * 24),
     "another type": lambda data: data.replace(b'"roles":[', b'"roles":1,"x":[', 1),
     "no id": lambda data: data.replace(b"invitation_id", b"invitation_ix"),
-    "truncated": lambda data: data[:-900],
+    "truncated": lambda data: data[: len(data) // 2],
     "not json": lambda data: data.replace(b'"prev"', b"prev"),
     "moved": lambda data: b"[]\n" + data,
     "empty": lambda data: b"",
@@ -224,16 +245,16 @@ def roles_of_size(size):
 @pytest.mark.parametrize("over", [-1, 0, 1])
 async def test_block_ends_with_the_line_that_reaches_64_kib(path, over):
     log = opened(path)
-    log.write("run_started")
+    log.write(event("run_started"))
     builder = PlanSpanBuilder(log, LIST_REF)
-    fields = fields_of(invitation(1, roles=()))
+    short = planned_of(invitation(1, roles=()))
     start = log.offset
-    builder.write(fields)
+    builder.write(short)
     line_size = log.offset - start
     roles = roles_of_size(PLAN_BLOCK_BYTES - 2 * line_size + over)
-    builder.write(fields_of(invitation(2, roles=roles)))
+    builder.write(planned_of(invitation(2, roles=roles)))
     size = log.offset - start
-    builder.write(fields)
+    builder.write(short)
     span = builder.build()
     await log.close()
     assert size == PLAN_BLOCK_BYTES + over
@@ -244,7 +265,6 @@ async def test_block_ends_with_the_line_that_reaches_64_kib(path, over):
 @pytest.mark.parametrize(
     "fields",
     [
-        {},
         {"rule": 1},
         {"source": "letters"},
         {"source": "users"},
@@ -252,12 +272,12 @@ async def test_block_ends_with_the_line_that_reaches_64_kib(path, over):
         {"roles": "OWNER"},
         {"created_at": 1},
     ],
-    ids=["nothing", "rule", "source", "another source", "id", "roles", "date"],
+    ids=["rule", "source", "another source", "id", "roles", "date"],
 )
 async def test_line_that_is_not_an_invitation_of_the_list_is_refused(path, fields):
     log = opened(path)
     builder = PlanSpanBuilder(log, LIST_REF)
-    builder.write({**fields_of(invitation(1)), **fields} if fields else {})
+    builder.write(msgspec.structs.replace(planned_of(invitation(1)), **fields))
     span = builder.build()
     await log.close()
     with pytest.raises(AuditLogError, match=REFUSED):
@@ -301,7 +321,7 @@ async def test_invitations_of_each_source_are_read_back_unchanged(path, source):
         one = one._replace(project_name="")
     log = opened(path)
     builder = PlanSpanBuilder(log, ListRef(Project(scope_id, one.project_name, org_id), source))
-    builder.write(fields_of(one))
+    builder.write(planned_of(one))
     await log.close()
     (planned_one,) = read(path, builder.build())
     assert planned_one.invitation == one

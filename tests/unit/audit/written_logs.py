@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import msgspec
 from builders import NOW, invitation
 
-from invite_sweeper.audit import AuditLog, invitation_fields
-from invite_sweeper.audit.record import HashChain, line_hash
+from invite_sweeper.audit import AuditLog, events, invitation_fields
+from invite_sweeper.audit.chain import HashChain, line_hash
 from invite_sweeper.models import Invitation
 
 
@@ -22,6 +23,35 @@ class TickingClock:
     def __call__(self) -> datetime:
         self.now += timedelta(milliseconds=1)
         return self.now
+
+
+def event(name: str, **fields: object) -> events.Event:
+    """Return an event of the log; fields that are left out have ordinary values."""
+    ordinary: dict[str, object] = {}
+    if name == "run_started":
+        ordinary = {
+            "mode": "sweep",
+            "tool_version": "1.0.0",
+            "policy_sha256": None,
+            "policy_path": None,
+            "base_url": "https://cloud.mongodb.com",
+            "actor": "token",
+            "now": "2026-11-25T01:00:00Z",
+            "shard": None,
+            "organizations": (),
+        }
+    elif name in {"planned", "announced", "intent", "outcome"}:
+        ordinary = fields_of(invitation(1)) | answer()
+    elif name == "run_finished":
+        ordinary = {"exit_code": 0}
+    elif name in {"project_unreadable", "source_retired"}:
+        ordinary = dict.fromkeys(("project_id", "project_name", "org_id"))
+        ordinary |= {"source": "invites", "reason": "", "http_status": None, "error_code": None}
+    kind = events.RestoreFinished if "wanted" in fields else _KINDS[name]
+    return msgspec.convert(msgspec.to_builtins({**ordinary, **fields}), kind)
+
+
+_KINDS = {each.event: each for each in reversed(events.EVENTS)}
 
 
 def opened(path: Path, run_id: str = "run-1", **options) -> AuditLog:
@@ -51,21 +81,21 @@ def write_run(
     """Append a complete run: started, planned, intents, outcomes, finished."""
     fields = [fields_of(invitation(number)) for number in numbers]
     head = {"mode": mode, "policy_sha256": "c" * 64, "shard": None, **(started or {})}
-    events = [("run_started", head), *(("planned", each) for each in fields)]
+    lines = [("run_started", head), *(("planned", each) for each in fields)]
     if mode == "sweep":
-        events += [("intent", each) for each in fields]
-        events += [("outcome", each | answer()) for each in fields]
+        lines += [("intent", each) for each in fields]
+        lines += [("outcome", each | answer()) for each in fields]
     tail = {"projects_seen": 1, "invitations_seen": len(fields), "exit_code": 0}
-    write_events(path, run_id, [*events, ("run_finished", tail | (totals or {}))])
+    write_events(path, run_id, [*lines, ("run_finished", tail | (totals or {}))])
 
 
-def write_events(path: Path, run_id: str, events: Iterable[tuple[str, dict[str, object]]]) -> None:
+def write_events(path: Path, run_id: str, lines: Iterable[tuple[str, dict[str, object]]]) -> None:
     """Append a run with exactly these lines."""
 
     async def write() -> None:
         log = opened(path, run_id)
-        for event, fields in events:
-            log.write(event, **fields)
+        for name, fields in lines:
+            log.write(event(name, **fields))
         await log.close()
 
     with ThreadPoolExecutor(1) as thread:  # the test may already run an event loop
@@ -73,14 +103,14 @@ def write_events(path: Path, run_id: str, events: Iterable[tuple[str, dict[str, 
 
 
 def write_earlier_version(
-    path: Path, run_id: str, events: Iterable[tuple[str, dict[str, object]]], prev: str = "0" * 64
+    path: Path, run_id: str, lines: Iterable[tuple[str, dict[str, object]]], prev: str = "0" * 64
 ) -> None:
     """Append a run as versions without one chain over all files wrote it: no head, no `log`."""
-    if path.exists() and (lines := lines_of(path)):
-        prev = line_hash(lines[-1])
+    if path.exists() and (before := lines_of(path)):
+        prev = line_hash(before[-1])
     chain = HashChain(prev, TickingClock())
     with path.open("ab") as file:
-        file.writelines(chain.add(run_id, event, fields) + b"\n" for event, fields in events)
+        file.writelines(chain.add(run_id, event(name, **each)) + b"\n" for name, each in lines)
 
 
 def answer(outcome: str = "deleted") -> dict[str, object]:
@@ -99,11 +129,11 @@ def write_group(path: Path, lines: Iterable[tuple[str, str, dict[str, object]]])
 
     async def write() -> None:
         logs: dict[str, AuditLog] = {}
-        for run_id, event, fields in lines:
+        for run_id, name, fields in lines:
             if not logs:
                 logs[run_id] = opened(path, run_id)
             log = logs.setdefault(run_id, next(iter(logs.values())).for_run(run_id))
-            log.write(event, **fields)
+            log.write(event(name, **fields))
         await next(iter(logs.values())).close()
 
     with ThreadPoolExecutor(1) as thread:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from report.recording import Played, World
 
-from invite_sweeper.audit.record import line_hash
+from invite_sweeper.audit.chain import line_hash
 
 FAILING = {
     "two_first_fails": {"5efda682a3f2ed2e7dd6cde4"},

@@ -164,8 +164,8 @@ def test_csv_has_the_same_rows_under_one_header(tmp_path):
     assert tuple(first) == COLUMNS
     assert (first["complete"], first["roles"]) == ("true", "GROUP_OWNER, GROUP_READ_ONLY")
     assert (second["project_id"], second["status"]) == ("", "INVITATION_EXPIRED")
-    assert second["origin"] == f"{'a' * 24}:GROUP_OWNER"
-    assert second["reaches"] == f"{'a' * 24}:Alpha, {'b' * 24}:Beta"
+    assert second["project_roles"] == f"{'a' * 24}:GROUP_OWNER"
+    assert second["linked_projects"] == f"{'a' * 24}:Alpha, {'b' * 24}:Beta"
     other = [each for each in events(same) if each["event"] == "invitation"]
     for row, record in zip((first, second), other, strict=True):
         assert row["invitation_id"] == record["invitation_id"]

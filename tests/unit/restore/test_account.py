@@ -17,8 +17,8 @@ class Log:
         self.failing = failing
         self.lines = []
 
-    def write(self, event, **fields):
-        self.lines.append((event, fields))
+    def write(self, event):
+        self.lines.append(event)
 
     async def sync(self):
         if self.failing:
@@ -54,8 +54,9 @@ async def closed(log, error=None, outcome=RestoreOutcome.RESTORED):
 async def test_outcome_sets_the_exit_code_and_is_in_the_last_record(outcome, code):
     log = Log()
     report = await closed(log, outcome=outcome)
-    ((event, fields),) = log.lines
-    assert (event, fields["exit_code"], fields[outcome.value]) == ("run_finished", code, 1)
+    (finished,) = log.lines
+    assert (finished.event, finished.exit_code) == ("run_finished", code)
+    assert getattr(finished, outcome.value) == 1
     assert report.exit_code == code
 
 

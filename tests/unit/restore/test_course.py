@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from audit.written_logs import opened
+from audit.written_logs import event, opened
 from builders import NOW
 from restoring import Clock, FakePost, deleted
 
@@ -27,6 +27,9 @@ class World:
         return self.post
 
 
+STARTED = event("run_started", mode="restore")
+
+
 async def stopped(tmp_path, count, *, answered):
     """Restore a number of users, with a stop while the first POST is in flight."""
     stop, post, log = StopRequest(), FakePost(), opened(tmp_path / "log.jsonl")
@@ -35,7 +38,9 @@ async def stopped(tmp_path, count, *, answered):
     account = RestoreReport("run-2", NOW, False, "log.jsonl", wanted)
     loop = asyncio.get_running_loop()
     pace = InviteRateLimit(loop.time, asyncio.sleep)
-    running = asyncio.ensure_future(RestoreRun(World(post), log, account, stop, pace).run())
+    running = asyncio.ensure_future(
+        RestoreRun(World(post), log, account, stop, pace, STARTED).run()
+    )
     while not post.reached_atlas:
         await asyncio.sleep(0.001)
     stop.request("SIGTERM came")
@@ -74,7 +79,9 @@ async def limited(tmp_path, count, limit, *, dry_run=False):
     pace = InviteRateLimit(clock, clock.rest)
     options = {} if limit is None else {"max_invitations": limit}
     written = None if dry_run else log
-    error = await RestoreRun(World(post), written, report, StopRequest(), pace, **options).run()
+    error = await RestoreRun(
+        World(post), written, report, StopRequest(), pace, STARTED, **options
+    ).run()
     await log.close()
     return error, len(post.send_count)
 

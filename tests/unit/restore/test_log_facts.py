@@ -1,7 +1,7 @@
 """What a log says about how to restore from it."""
 
 import pytest
-from audit.written_logs import opened
+from audit.written_logs import event, opened
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit.checkpoint import Checkpoint, sign
@@ -13,10 +13,10 @@ from invite_sweeper.restore import read_log_facts
 async def facts_of(path, *, signed=True, **fields):
     """Return the facts of a log with one run, and the id of the key that signed it."""
     log = opened(path)
-    log.write("run_started", mode="sweep", **fields)
+    log.write(event("run_started", mode="sweep", **fields))
     note = sign(Checkpoint("log.jsonl", 1, 1, "0" * 64, "run-1"), Ed25519PrivateKey.generate())
     if signed:
-        log.write("checkpoint", note=note)
+        log.write(event("checkpoint", note=note))
     await log.close()
     return read_log_facts([path]), key_ids(note)[0]
 

@@ -236,11 +236,10 @@ def test_the_last_of_several_plans_is_compared(path):
         {"base_url": "https://cloud.mongodbgov.com"},
         {"organizations": ["f" * 24]},
         {"organizations": [ORG, "f" * 24]},
-        {"organizations": None},
         {"mode": "restore"},
         {"mode": "sweep", "plan_sha256": "d" * 64},
     ],
-    ids=["policy", "host", "organization", "more", "unknown", "restore", "saved plan"],
+    ids=["policy", "host", "organization", "more", "restore", "saved plan"],
 )
 def test_run_of_another_scope_is_not_compared(path, started):
     write_plan(path, "one", (1,))

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 import pytest
-from audit.written_logs import lines_of, opened
+from audit.written_logs import event, lines_of, opened
 from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
@@ -165,7 +165,7 @@ class Command:
             dry_run=dry_run,
             clock=lambda: self.clock_s,
             started_s=0.0,
-            run_started_fields={"mode": start.mode, "group_id": "run-0"},
+            started=event("run_started", mode=start.mode, group_id="run-0"),
             previous_population=previous[number] if previous else Population(),
             population=self.population,
             shard=self.shard,

@@ -4,7 +4,6 @@ import pytest
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
 from fakes import FakeAtlas, FakeDeletionLog, ListQueue
 
-from invite_sweeper.audit import invitation_fields, invitation_from_record
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
     DeletionResult,
@@ -15,7 +14,6 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
     organization_list_ref,
-    user_key,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import discover_projects, list_invitations
@@ -138,34 +136,16 @@ async def test_run_ends_with_a_hint_when_every_source_is_retired():
     assert "users and org_users instead of invites" in caught.value.hint
 
 
-# --- the audit log ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("source", ORG_LISTS)
-def test_organization_record_has_no_project_and_can_be_parsed(source):
-    one = org_invitation((A, "Alpha"), source=source, project_roles=((A, "GROUP_OWNER"),))
-    fields = invitation_fields(one, NOW)
-    assert (fields["project_id"], fields["project_name"], fields["org_id"]) == (None, None, ORG)
-    record = {
-        **fields,
-        "rule": "r",
-        "roles": list(one.roles),
-        "reaches": [[A, "Alpha"]],
-        "origin": [[A, "GROUP_OWNER"]],
-    }
-    assert invitation_from_record(record) == (one, "r")
-
-
 # --- duplicate invitations of one user -------------------------------------------------------
 
 
-def test_user_key_ignores_case_and_needs_a_username():
+def test_user_key_ignores_case_and_falls_back_to_the_id():
     one, other = (
         invitation(1, username="Ada@Example.com"),
         invitation(2, username="ada@example.com"),
     )
-    assert user_key(one) == user_key(other) != user_key(invitation(3))
-    assert user_key(invitation(username=None)) is None
+    assert one.user_key == other.user_key != invitation(3).user_key
+    assert invitation(4, username=None).user_key == (ORG, f"#{object_id(4)}")
 
 
 def planned_deletions(count, username):

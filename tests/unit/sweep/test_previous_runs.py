@@ -126,9 +126,9 @@ def test_no_history_is_not_unreadable(log_path):
 def test_open_intents_are_those_of_the_organizations_at_the_base_url_or_an_unknown_one(
     log_path, org_id, base_url
 ):
-    start = {"mode": "sweep", **({} if base_url is None else {"base_url": base_url})}
+    start = [] if base_url is None else [("run_started", {"base_url": base_url})]
     intent = ("intent", fields_of(invitation(1, org_id=org_id)))
-    write_events(Path(log_path.template), "killed", [("run_started", start), intent])
+    write_events(Path(log_path.template), "killed", [*start, intent])
     found = PreviousRuns.find(log_path).open_intents(frozenset([ORG]), URL)
     expected = org_id == ORG and base_url in {URL, None}
     assert [each.invitation.id for each in found] == [object_id(1)] * expected

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from builders import NOW, ORG, PROJECT, invitation
 from fakes import FakeAtlas
 
-from invite_sweeper.audit import OpenIntent
+from invite_sweeper.audit import OpenIntent, OutcomeLine
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -42,9 +43,9 @@ class FakeLog:
     lines: list[dict[str, object]] = field(default_factory=list)
     on_disk: int = 0
 
-    def write(self, event, **fields):
-        assert event == "outcome"
-        self.lines.append(fields)
+    def write(self, event):
+        assert isinstance(event, OutcomeLine)
+        self.lines.append(msgspec.to_builtins(event))
 
     async def sync(self):
         self.on_disk = len(self.lines)

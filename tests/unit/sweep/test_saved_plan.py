@@ -63,14 +63,14 @@ def test_plan_can_be_read_back():
     assert plan.context == CONTEXT
     assert plan.created_at == NOW
     assert set(plan.invitations) == {
-        ("invites", invitation(n).project_id, object_id(n)) for n in (1, 2)
+        ("invites", ORG, invitation(n).project_id, object_id(n)) for n in (1, 2)
     }
 
 
 def test_organization_invitation_is_planned_under_the_organization_id():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
     plan = parse_plan(render_lines(CONTEXT, [row(one)]))
-    assert set(plan.invitations) == {("org_invites", ORG, object_id(1))}
+    assert set(plan.invitations) == {("org_invites", ORG, ORG, object_id(1))}
     assert SavedPlanFilter(plan).allows(one)
 
 

@@ -1,22 +1,32 @@
-"""One line: its bytes, its checksum, and the conversion of an invitation to fields and back."""
+"""Events: their fields and bytes, the invitation in them, and what cannot be read."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from pathlib import PurePosixPath
 
+import jsonschema
 import msgspec
 import pytest
+from audit.written_logs import event
 from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import (
-    error_fields,
-    invitation_fields,
-    invitation_from_record,
-    outcome_fields,
+from invite_sweeper.audit import error_fields
+from invite_sweeper.audit.chain import add_checksum, checksum_ok
+from invite_sweeper.audit.events import (
+    EVENTS,
+    Event,
+    Intent,
+    InvitationFields,
+    Line,
+    OutcomeLine,
+    Planned,
+    RestoreFinished,
+    decode,
+    format_timestamp,
+    json_schema,
 )
-from invite_sweeper.audit.record import add_checksum, checksum_ok, format_timestamp
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, Source, UnreadableDate
 
@@ -61,10 +71,28 @@ def without_project(one: Invitation) -> Invitation:
     return one._replace(project_id=one.org_id, project_name="")
 
 
+def line_of(written: Event, **changes: object) -> bytes:
+    """Return a line with this event; a field that is None in `changes` is left out."""
+    header = {"ts": "t", "run_id": "run-1", "seq": 1, "event": written.event, "prev": "0" * 64}
+    fields = header | msgspec.to_builtins(written) | changes
+    return to_json({name: value for name, value in fields.items() if value is not ...})
+
+
+def planned(one: Invitation, rule: str = "r") -> Planned:
+    return Planned.from_invitation(one, NOW, rule=rule)
+
+
 @given(INVITATIONS.map(without_project), TEXT)
 def test_invitation_is_equal_after_a_round_trip_through_its_line(original, rule):
-    line = to_json({**invitation_fields(original, NOW), "rule": rule})
-    assert invitation_from_record(msgspec.json.decode(line)) == (original, rule)
+    found = decode(line_of(planned(original, rule)))
+    assert found == Line("t", "run-1", planned(original, rule))
+    assert found.event.invitation() == original
+
+
+@given(INVITATIONS.map(without_project))
+def test_key_of_an_invitation_is_that_of_its_fields(original):
+    assert planned(original).key == original.key
+    assert planned(original).user_key == original.user_key
 
 
 @given(
@@ -79,52 +107,19 @@ def test_line_is_identical_after_a_round_trip_through_the_invitation(
         sent_at = sent_at.astimezone(zone)
     odd = UnreadableDate("a" + name)
     one = original._replace(username=name, created_at=sent_at, expires_at=odd, roles=(name,))
-    planned = to_json({**invitation_fields(one, NOW), "rule": rule})
-    read, read_rule = invitation_from_record(msgspec.json.decode(planned))
-    assert to_json({**invitation_fields(read, NOW), "rule": read_rule}) == planned
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("source", Source.USERS),
-        ("status", "INVITATION_EXPIRED"),
-        ("team_ids", ("t",)),
-        ("project_roles", (("a", "b"),)),
-        ("linked_projects", (("c", "d"),)),
-        ("username", None),
-        ("roles", ()),
-    ],
-)
-def test_invitation_with_an_unusual_field_survives_the_round_trip(name, value):
-    one = invitation(**{name: value})
-    line = to_json({**invitation_fields(one, NOW), "rule": "r"})
-    assert invitation_from_record(msgspec.json.decode(line)) == (one, "r")
+    line = line_of(planned(one, rule))
+    found = decode(line).event
+    assert line_of(planned(found.invitation(), found.rule)) == line
 
 
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
 def test_project_in_an_organization_invitation_s_line_is_ignored(source):
-    record = {**msgspec.json.decode(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
-    one, _ = invitation_from_record({**record, "source": source.value})
+    one = decode(line_of(planned(invitation()), source=source.value)).event.invitation()
     assert (one.project_id, one.project_name, one.source) == (one.org_id, "", source)
 
 
 def test_fields_have_the_contract_s_names_and_order():
-    fields = invitation_fields(invitation(7), NOW)
-    assert list(fields) == [
-        "invitation_id",
-        "project_id",
-        "project_name",
-        "org_id",
-        "username",
-        "roles",
-        "inviter",
-        "created_at",
-        "expires_at",
-        "age_days",
-        "source",
-    ]
-    assert msgspec.json.decode(to_json(fields)) == {
+    assert msgspec.json.decode(to_json(InvitationFields.from_invitation(invitation(7), NOW))) == {
         "invitation_id": "000000000000000000000007",
         "project_id": "6a793fd0c0eb9e7a177181d4",
         "project_name": "Sandbox Alpha",
@@ -137,12 +132,32 @@ def test_fields_have_the_contract_s_names_and_order():
         "age_days": 20.0,
         "source": "invites",
     }
+    assert names_of(planned(invitation()))[:11] == CONTRACT_FIELDS
+
+
+CONTRACT_FIELDS = [
+    "invitation_id",
+    "project_id",
+    "project_name",
+    "org_id",
+    "username",
+    "roles",
+    "inviter",
+    "created_at",
+    "expires_at",
+    "age_days",
+    "source",
+]
+
+
+def names_of(written: object) -> list[str]:
+    return list(msgspec.json.decode(to_json(written)))
 
 
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
 def test_organization_invitation_has_no_project_in_its_line(source):
-    fields = invitation_fields(invitation(source=source), NOW)
-    assert (fields["project_id"], fields["project_name"]) == (None, None)
+    fields = planned(invitation(source=source))
+    assert (fields.project_id, fields.project_name) == (None, None)
 
 
 def test_error_of_a_run_has_three_fields_and_null_for_a_missing_part():
@@ -160,41 +175,90 @@ def test_optional_fields_follow_only_if_they_are_not_the_default():
     more = {
         "status": "INVITATION_EXPIRED",
         "team_ids": ("t",),
-        "origin": (("a", "b"),),
-        "reaches": (("c", "d"),),
+        "project_roles": (("a", "b"),),
+        "linked_projects": (("c", "d"),),
     }
-    attributes = {"origin": "project_roles", "reaches": "linked_projects"}
-    changes = {attributes.get(name, name): value for name, value in more.items()}
-    fields = invitation_fields(invitation(**changes), NOW)
-    assert list(fields.items())[11:] == list(more.items())
-    assert list(invitation_fields(invitation(status=None), NOW))[11:] == ["status"]
+    assert names_of(planned(invitation(**more)))[11:] == [*more, "rule"]
+    assert names_of(planned(invitation(status=None)))[11:] == ["status", "rule"]
+    assert names_of(planned(invitation()))[11:] == ["rule"]
+    found = Planned.from_invitation(invitation(), NOW, rule="r", bounced=2, new=True)
+    assert names_of(found)[11:] == ["rule", "bounced", "new"]
 
 
-def test_outcome_fields_have_the_contract_s_names_and_order():
-    fields = outcome_fields(
-        "deleted", attempts=2, http_status=204, error_code="X", duration_ms=12.3456
+def test_lines_with_the_earlier_names_of_two_fields_are_read():
+    one = invitation(
+        source=Source.ORG_USERS, project_roles=(("a", "b"),), linked_projects=(("c", "d"),)
     )
-    assert list(fields.items()) == [
-        ("outcome", "deleted"),
-        ("attempts", 2),
-        ("http_status", 204),
-        ("error_code", "X"),
-        ("duration_ms", 12.3),
-    ]
+    one = without_project(one)
+    line = line_of(planned(one)).replace(b'"project_roles"', b'"origin"')
+    line = line.replace(b'"linked_projects"', b'"reaches"')
+    assert decode(line).event == planned(one)
 
 
-def test_recovered_outcome_ends_with_the_status_seen_and_the_recovered_run():
-    fields = outcome_fields("already_gone", seen=(None, "gone"), recovers="run-1")
-    assert list(fields.items())[1:] == [
-        ("attempts", 0),
-        ("http_status", None),
-        ("error_code", None),
-        ("duration_ms", None),
-        ("seen_before", None),
-        ("seen_after", "gone"),
-        ("recovered", True),
-        ("recovers", "run-1"),
-    ]
+OUTCOME = {
+    "rule": "r",
+    "outcome": "deleted",
+    "attempts": 2,
+    "http_status": 204,
+    "error_code": "X",
+    "duration_ms": 12.3,
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({}, []),
+        ({"seen_before": "PENDING", "seen_after": None}, ["seen_before", "seen_after"]),
+        ({"recovered": True, "recovers": "run-1"}, ["recovered", "recovers"]),
+    ],
+)
+def test_outcome_has_the_contract_s_names_and_order(more, names):
+    found = OutcomeLine.from_invitation(invitation(), NOW, **OUTCOME, **more)
+    assert names_of(found)[11:] == [*OUTCOME, *names]
+    assert decode(line_of(found)).event == found
+
+
+def test_intent_and_outcome_of_a_restore_name_the_run_after_the_rule():
+    intent = Intent.from_invitation(invitation(), NOW, rule="r", restores="run-1")
+    ended = OutcomeLine.from_invitation(invitation(), NOW, **OUTCOME, restores="run-1")
+    assert names_of(intent)[11:] == ["rule", "restores"]
+    assert names_of(ended)[11:14] == ["rule", "restores", "outcome"]
+
+
+def test_end_of_a_restore_and_of_a_sweep_are_told_apart():
+    sweep, restore = (
+        event("run_finished", exit_code=4),
+        event("run_finished", wanted=3, exit_code=4),
+    )
+    assert isinstance(restore, RestoreFinished)
+    assert decode(line_of(restore)).event == restore
+    assert decode(line_of(sweep)).event == sweep
+
+
+def test_event_of_a_later_version_is_none():
+    assert decode(line_of(event("checkpoint", note="n"), event="invented")) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"[]", b"{}", b"\xff", b'{"event":"planned"}', b"[" * 100_000, b'"\\ud800"'],
+)
+def test_line_that_is_not_of_an_audit_log_is_a_value_error(line):
+    with pytest.raises(ValueError, match=r"."):
+        decode(line)
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+def test_schema_describes_the_line_of_each_event(kind):
+    more = {"note": "n"} if kind.event == "checkpoint" else {}
+    more |= {"wanted": 1, "exit_code": 0} if kind is RestoreFinished else {}
+    more |= {"deletable_from": "2026-11-26T01:00:00Z"} if kind.event == "announced" else {}
+    written = event(kind.event, **more)
+    validator = jsonschema.Draft202012Validator(json_schema())
+    record = msgspec.json.decode(line_of(written))
+    assert list(validator.iter_errors(record)) == []
+    assert list(validator.iter_errors({**record, "seq": "1"})) != []
 
 
 @pytest.mark.parametrize(
@@ -208,8 +272,8 @@ def test_recovered_outcome_ends_with_the_status_seen_and_the_recovered_run():
     ],
 )
 def test_dates_are_rfc_3339_in_utc_or_the_original_text_or_null(moment, written):
-    fields = invitation_fields(invitation(created_at=moment, expires_at=moment), NOW)
-    assert (fields["created_at"], fields["expires_at"]) == (written, written)
+    fields = planned(invitation(created_at=moment, expires_at=moment))
+    assert (fields.created_at, fields.expires_at) == (written, written)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +289,12 @@ def test_dates_are_rfc_3339_in_utc_or_the_original_text_or_null(moment, written)
     ],
 )
 def test_age_is_floored_to_a_tenth_of_a_day(age, days):
-    assert invitation_fields(invitation(age=age), NOW)["age_days"] == days
+    assert planned(invitation(age=age)).age_days == days
 
 
 @pytest.mark.parametrize("moment", [None, UnreadableDate("x")])
 def test_age_is_null_without_a_readable_date(moment):
-    assert invitation_fields(invitation(created_at=moment), NOW)["age_days"] is None
+    assert planned(invitation(created_at=moment)).age_days is None
 
 
 @pytest.mark.parametrize(
@@ -251,26 +315,23 @@ def test_age_is_null_without_a_readable_date(moment):
             "rule": (None, 1),
             "status": (1,),
             "team_ids": (None, [1]),
-            "origin": (None, [1], [["a"]], [["a", 1]], [["a", "b", "c"]], ["ab"]),
-            "reaches": (None, [["a", 1]]),
+            "project_roles": (None, [1], [["a"]], [["a", 1]], [["a", "b", "c"]], ["ab"]),
+            "linked_projects": (None, [["a", 1]]),
         }.items()
         for value in values
     ],
 )
 def test_field_of_another_type_is_a_value_error_that_names_it(name, value):
-    record = {**msgspec.json.decode(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
-    with pytest.raises(ValueError, match=name if value != "elsewhere" else value):
-        invitation_from_record({**record, name: value})
+    with pytest.raises(
+        ValueError, match="project" if value is None and "project" in name else name
+    ):
+        decode(line_of(planned(invitation()), **{name: value})).event.invitation()
 
 
-@pytest.mark.parametrize("name", [*invitation_fields(invitation(), NOW), "rule"])
+@pytest.mark.parametrize("name", [*CONTRACT_FIELDS, "rule"])
 def test_missing_field_is_a_value_error_that_names_it(name):
-    record = {**msgspec.json.decode(to_json(invitation_fields(invitation(), NOW))), "rule": "r"}
-    if name == "age_days":
-        return
-    del record[name]
     with pytest.raises(ValueError, match=name):
-        invitation_from_record(record)
+        decode(line_of(planned(invitation()), **{name: ...}))
 
 
 def test_timestamps_are_utc_and_always_have_microseconds():
@@ -284,9 +345,9 @@ def test_timestamps_and_dates_are_utc_in_any_time_zone_of_the_machine():
     assert format_timestamp(NOW) == "2026-11-25T01:00:00.000000Z"
     there = NOW.astimezone(timezone(timedelta(hours=2)))
     one = invitation(created_at=NOW, expires_at=there)
-    fields = invitation_fields(one, NOW)
-    assert (fields["created_at"], fields["expires_at"]) == ("2026-11-25T01:00:00Z",) * 2
-    assert invitation_from_record(msgspec.json.decode(to_json({**fields, "rule": "r"})))[0] == one
+    fields = planned(one)
+    assert (fields.created_at, fields.expires_at) == ("2026-11-25T01:00:00Z",) * 2
+    assert fields.invitation() == one
 
 
 class Colour(Enum):
@@ -322,6 +383,7 @@ def test_checksum_is_true_if_correct_and_none_if_missing():
     assert checksum_ok(b'{"a":1}') is None
     assert checksum_ok(b'{"other":"' + b"0" * 64 + b'"}') is None
     assert checksum_ok(b'{"a":1,"seal":"' + b"0" * 63 + b'"}') is None
+    assert checksum_ok(b'{"a":1,"seal":"' + b"\xff" * 64 + b'"}') is False
 
 
 @pytest.mark.parametrize("key", [b"sEal", b"hash"])
