@@ -12,12 +12,18 @@ from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.models import Source
-from invite_sweeper.text import escape_unprintable, pluralize, to_float, to_int, to_text
+from invite_sweeper.audit.events import (
+    Announced,
+    Intent,
+    InvitationFields,
+    OutcomeLine,
+    Planned,
+    ProjectUnreadable,
+)
+from invite_sweeper.models import Outcome
+from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 T = TypeVar("T")
-Fields: TypeAlias = Mapping[str, object]
-"""The fields of an invitation, as in the audit log; any program may have written them."""
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 FAILED_OUTCOMES: Final = frozenset({"failed", "unknown", "accepted_during"})
 """Outcomes that need the operator's attention."""
@@ -106,8 +112,8 @@ class Row:
     place: Place
     roles: tuple[Role, ...]
     age_days: float | None
-    rule: str
-    inviter: str
+    rule: str = ""
+    inviter: str = ""
     source: str = ""
     invitation_id: str = ""
     bounced: int = 0
@@ -138,92 +144,91 @@ class Row:
         return f"deleted {pluralize(self.bounced, 'time')} before" if self.bounced else ""
 
 
-def row_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Row:
-    """Return the row of a `planned` or `outcome` line.
+def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Row:
+    """Return the row of an event about an invitation.
 
     Args:
         labels: The organizations' names with their ids, by id.
     """
-    outcome = display_text(fields.get("outcome"))
-    return Row(
-        username=display_text(fields.get("username")),
-        place=place_of_fields(fields, labels),
-        roles=tuple(_roles(fields)),
-        age_days=to_float(fields.get("age_days")),
-        rule=display_text(fields.get("rule")),
-        inviter=display_text(fields.get("inviter")),
-        source=display_text(fields.get("source")),
-        invitation_id=display_text(fields.get("invitation_id")),
-        bounced=to_int(fields.get("bounced")) or 0,
-        new=fields.get("new") is True,
-        outcome=outcome or None,
-        detail=_detail(fields) if outcome in FAILED_OUTCOMES else "",
-        deletable_from=display_text(fields.get("deletable_from")),
+    row = Row(
+        username=display_text(event.username),
+        place=place_of(event, labels),
+        roles=tuple(_roles(event)),
+        age_days=event.age_days,
+        inviter=display_text(event.inviter),
+        source=event.source.value,
+        invitation_id=display_text(event.invitation_id),
     )
+    if isinstance(event, (Planned, Announced, Intent, OutcomeLine)):
+        row = replace(row, rule=display_text(event.rule))
+    if isinstance(event, Planned):
+        return replace(row, bounced=event.bounced, new=event.new)
+    if isinstance(event, Announced):
+        return replace(row, deletable_from=display_text(event.deletable_from))
+    if isinstance(event, OutcomeLine):
+        detail = _detail(event) if event.outcome in FAILED_OUTCOMES else ""
+        return replace(row, outcome=display_text(event.outcome), detail=detail)
+    return row
 
 
-def place_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Place:
-    """Return the place of a line about an invitation or a list."""
-    project_id, name = fields.get("project_id"), fields.get("project_name")
-    org_id = display_text(fields.get("org_id"))
+def place_of(
+    event: InvitationFields | ProjectUnreadable, labels: Mapping[str, str] = NO_LABELS
+) -> Place:
+    """Return the place of an event about an invitation or a list."""
+    in_project = event.project_id is not None or event.project_name is not None
+    org_id = display_text(event.org_id)
     return Place(
-        display_text(project_id) or None,
-        None if project_id is None and name is None else display_text(name),
+        display_text(event.project_id) or None,
+        display_text(event.project_name) if in_project else None,
         org_id,
         escape_unprintable(labels.get(org_id, org_id)),
     )
 
 
-def row_order(fields: Fields) -> tuple[object, ...]:
+def row_order(event: InvitationFields) -> tuple[object, ...]:
     """Return the sort key of a row: owners first, then the oldest, then by project and user."""
-    age_days = to_float(fields.get("age_days"))
-    names = ("created_at", "project_name", "username", "source", "invitation_id")
+    roles = (*event.roles, *(role for _, role in event.project_roles))
     return (
-        not any(_OWNER in to_text(role) for role, _ in _raw_roles(fields)),
-        float("inf") if age_days is None else -age_days,
-        *(to_text(fields.get(name)) for name in names),
+        not any(_OWNER in role for role in roles),
+        float("inf") if event.age_days is None else -event.age_days,
+        event.created_at or "",
+        event.project_name or "",
+        event.username or "",
+        event.source.value,
+        event.invitation_id,
     )
+
+
+def sorted_rows(
+    events: Iterable[InvitationFields], labels: Mapping[str, str] = NO_LABELS
+) -> tuple[Row, ...]:
+    """Return the rows of events in their order."""
+    return tuple(row_of(each, labels) for each in sorted(events, key=row_order))
 
 
 _OWNER: Final = "OWNER"
 
 
-def _raw_roles(fields: Fields) -> Iterator[tuple[object, object]]:
-    """Yield each role with the id of its project, which is None for a role in the place."""
-    roles = fields.get("roles")
-    for role in roles if isinstance(roles, (list, tuple)) else ():
-        yield role, None
-    for project_id, role in _pairs(fields.get("origin")):
-        yield role, project_id
-
-
-def _pairs(value: object) -> Iterator[tuple[object, object]]:
-    for pair in value if isinstance(value, (list, tuple)) else ():
-        if isinstance(pair, (list, tuple)) and len(pair) == 2:  # noqa: PLR2004
-            yield pair[0], pair[1]
-
-
-def _roles(fields: Fields) -> Iterator[Role]:
+def _roles(event: InvitationFields) -> Iterator[Role]:
     """Yield each role once, with the projects in which an organization user has it."""
-    names = {to_text(id_): display_text(name) for id_, name in _pairs(fields.get("reaches"))}
-    found: dict[tuple[str, bool], list[str]] = {}
-    for role, project_id in _raw_roles(fields):
-        projects = found.setdefault((display_text(role), project_id is not None), [])
-        if project_id is not None:
-            projects.append(names.get(to_text(project_id)) or display_text(project_id))
-    for (name, _), projects in tuple(found.items())[:_MAX_ROLES]:
-        yield Role(name, tuple(projects))
+    names = dict(event.linked_projects)
+    in_projects: dict[str, list[str]] = {}
+    for project_id, role in event.project_roles:
+        name = display_text(names.get(project_id) or project_id)
+        in_projects.setdefault(display_text(role), []).append(name)
+    own = dict.fromkeys(map(display_text, event.roles))
+    roles = (*map(Role, own), *(Role(role, tuple(names)) for role, names in in_projects.items()))
+    yield from roles[:_MAX_ROLES]
 
 
-def _detail(fields: Fields) -> str:
-    if fields.get("outcome") == "accepted_during":
+def _detail(event: OutcomeLine) -> str:
+    if event.outcome == Outcome.ACCEPTED_DURING:
         return "accepted meanwhile; the active member was removed"
-    status, code = display_text(fields.get("http_status")), display_text(fields.get("error_code"))
-    text = " ".join(part for part in (status, code) if part) or "no response"
-    source = fields.get("source")
-    is_known = isinstance(source, str) and source in SOURCES
-    if is_known and is_permission_error(fields.get("http_status"), code or None):
-        text += f"; deleting requires the role {SOURCES[Source(str(source))].roles[1]}"
+    status, code = event.http_status, event.error_code
+    parts = (str(status) if status is not None else "", display_text(code))
+    text = " ".join(filter(None, parts)) or "no response"
+    if is_permission_error(status, code):
+        text += f"; deleting requires the role {SOURCES[event.source].roles[1]}"
     return text
 
 

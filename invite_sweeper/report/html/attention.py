@@ -63,6 +63,7 @@ def _advisor(report: Report, run: Run) -> Advisor:
         run_id=run.run_id,
         policy_path=run.policy_path,
         policy_sha256=run.policy_sha256,
+        credentials=run.credentials,
         base_url=run.base_url,
         removed=tuple(dict.fromkeys(row.username for row in removed if row.username)),
     )
@@ -176,7 +177,7 @@ def _people(report: Report) -> Iterator[Attention]:
 
 
 def _unreadable(report: Report) -> Iterator[Attention]:
-    count = report.figure("projects_unreadable")
+    count = report.reported.projects_unreadable
     if count:
         reasons = dict.fromkeys(each.reason for each in report.unreadable)
         yield Attention(

@@ -5,44 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
+from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import Colour, Reason, RunWarning, Status, worst
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.rows import Row
 from invite_sweeper.report.run_view import UnreadableProject
-from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 from invite_sweeper.text import organization_label
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the last line of a sweep or dry run reports; a restore has none.
-
-    Attributes:
-        stale: Of all lists that were read, in the plan or not.
-        requests: Sent to Atlas, as `retries` and `rate_limited`.
-    """
-
-    projects_seen: int = 0
-    projects_unreadable: int = 0
-    invitations_seen: int = 0
-    stale: int = 0
-    trimmed: int = 0
-    announced: int = 0
-    kept: int = 0
-    kept_by_reason: Mapping[str, int] = field(default_factory=dict)
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class KeepEntry:
-    """A keep entry of the policy, and how many invitations it kept."""
-
-    name: str
-    reason: str
-    until: str
-    matched: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +25,7 @@ class Run:
         organizations: Ids; empty if the log does not contain them.
         started: None if the first line is missing.
         actor: A client id or public key, or `token`.
+        credentials: The name of the set of credentials; empty for the plain one.
         approver: Fingerprint of the key that approved the saved plan; empty without one.
         status: RECOVERED for a run without an end whose requests all have a result by now.
         exit_code: None if the run has no last line.
@@ -65,7 +35,8 @@ class Run:
         open: Requests without a result.
         resolved: Results that it recorded for interrupted runs.
         plan_made: Whether the plan is complete, but for lists that could not be read.
-        figures: None without a last line, and for a restore.
+        reported: What its last line counts; None without one, and for a restore.
+        requests: Sent to Atlas, repeated, and rate-limited.
         wanted: Deletions that a restore selected, as `to_restore` those of missing users.
         keep_entries: Of the policy.
         key_ids: The key that its checkpoint names, 8 hex digits; empty without one.
@@ -78,6 +49,7 @@ class Run:
     organizations: tuple[str, ...] = ()
     started: datetime | None = None
     actor: str = ""
+    credentials: str = ""
     approver: str = ""
     base_url: str = ""
     policy_path: str = ""
@@ -96,7 +68,8 @@ class Run:
     resolved: int = 0
     plan_made: bool = False
     duration_s: float | None = None
-    figures: Figures | None = None
+    reported: Counts | None = None
+    requests: tuple[int, int, int] = (0, 0, 0)
     wanted: int = 0
     to_restore: int = 0
     changes: PlanChanges | None = None
@@ -292,9 +265,10 @@ class Report:
             found.update({**run.outcomes, "planned": run.planned, "no_outcome": run.open})
         return found
 
-    def figure(self, name: str) -> int:
-        """Return the sum of a figure over the runs of the command that report it."""
-        return sum(getattr(run.figures, name) for run in self.subject if run.figures)
+    @property
+    def reported(self) -> Counts:
+        """What the last lines of the runs of the command count."""
+        return total(run.reported for run in self.subject if run.reported is not None)
 
     def labels(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Return organizations as text."""

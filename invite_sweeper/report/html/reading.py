@@ -5,7 +5,7 @@ logs and the rows that are shown.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -14,24 +14,26 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from invite_sweeper.audit import in_order
+from invite_sweeper.audit.events import (
+    CheckpointLine,
+    Intent,
+    Line,
+    OutcomeLine,
+    Planned,
+    RestoreFinished,
+    RunFinished,
+    RunStarted,
+    decode,
+)
 from invite_sweeper.audit.reader import open_log
+from invite_sweeper.counts import Counts, count_values
 from invite_sweeper.endings import Reason, Status, parse_warning, status_of, worst
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.notes import key_ids
 from invite_sweeper.report.html.chain import ChainResult
-from invite_sweeper.report.html.model import (
-    Figures,
-    KeepEntry,
-    LogFile,
-    Night,
-    Organization,
-    Report,
-    Run,
-)
-from invite_sweeper.report.rows import display_text
-from invite_sweeper.report.run_view import RunView, parse_log_line, read_view
-from invite_sweeper.sweep.changes import parse_changes, parse_policy_difference
-from invite_sweeper.text import organization_label, to_datetime, to_float, to_int, to_text
+from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
+from invite_sweeper.report.run_view import RunView, read_view
+from invite_sweeper.text import organization_label, to_datetime, to_text
 
 SHOWN_ROWS = 500
 SHOWN_RUNS = 100
@@ -39,8 +41,8 @@ SHOWN_NIGHTS = 30
 _MAX_LINE_BYTES = 1 << 23
 """A longer line is not an audit record and is skipped."""
 
-_Request: TypeAlias = tuple[str, str, str, str, str]
-"""The run that sent a request, and the invitation."""
+_Request: TypeAlias = tuple[str, Hashable]
+"""The run that sent a request, and the invitation's key."""
 
 
 def read_report(
@@ -118,16 +120,13 @@ def _skip_line(stream: IO[bytes]) -> None:
 # The runs of the logs.
 
 
-_Line: TypeAlias = Mapping[str, object]
-
-
 @dataclass(slots=True)
 class _RunLines:
     """The lines of one run, counted."""
 
     run_id: str
-    start: _Line = field(default_factory=dict)
-    end: _Line | None = None
+    start: RunStarted | None = None
+    end: RunFinished | RestoreFinished | None = None
     planned: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     recovered: int = 0
@@ -149,88 +148,57 @@ class _Logs:
         raw = b""
         for raw in raw_lines(path):
             lines += 1
-            line = parse_log_line(raw)
-            if line is None:
+            try:
+                line = decode(raw)
+            except ValueError:
                 invalid_lines += 1
-            else:
+                continue
+            if line is not None:
                 self._add(line)
         last_hash = sha256(raw).hexdigest() if lines else ""
         return LogFile(to_text(path.name), lines, invalid_lines, last_hash)
 
-    def _add(self, line: _Line) -> None:
-        run_id = line.get("run_id")
-        if not isinstance(run_id, str):
-            return
-        run = self._runs.setdefault(run_id, _RunLines(run_id))
-        match line.get("event"):
-            case "run_started":
-                run.start = line
-            case "planned":
+    def _add(self, line: Line) -> None:
+        run = self._runs.setdefault(line.run_id, _RunLines(line.run_id))
+        match line.event:
+            case RunStarted() as start:
+                run.start = start
+            case Planned():
                 run.planned += 1
-            case "intent":
-                self._open.add(_request(line, run_id))
-            case "outcome":
-                self._add_outcome(run, line)
-            case "run_finished":
-                run.end = line
-                self.names |= {
-                    to_text(id_): to_text(name) for id_, name in _items(line, "organization_names")
-                }
-            case "checkpoint":
-                run.key_ids = ", ".join(key_ids(to_text(line.get("note"), _MAX_NOTE_LENGTH)))
+            case Intent() as intent:
+                self._open.add((run.run_id, intent.key))
+            case OutcomeLine() as outcome:
+                self._add_outcome(run, outcome)
+            case RunFinished() | RestoreFinished() as end:
+                run.end = end
+                self.names |= end.organization_names
+            case CheckpointLine() as checkpoint:
+                run.key_ids = ", ".join(key_ids(checkpoint.note))
             case _:
                 pass
 
-    def _add_outcome(self, run: _RunLines, line: _Line) -> None:
-        recovers = line.get("recovers")
-        interrupted = self._runs.get(recovers) if isinstance(recovers, str) else None
-        self._open.discard(_request(line, run.run_id if recovers is None else str(recovers)))
-        if recovers is None:
-            run.outcomes[to_text(line.get("outcome"))] += 1
+    def _add_outcome(self, run: _RunLines, outcome: OutcomeLine) -> None:
+        self._open.discard((outcome.recovers or run.run_id, outcome.key))
+        if outcome.recovers is None:
+            run.outcomes[outcome.outcome] += 1
             return
         run.resolved += 1
+        interrupted = self._runs.get(outcome.recovers)
         if interrupted is not None:
             interrupted.recovered += 1
-            interrupted.outcomes[to_text(line.get("outcome"))] += 1
+            interrupted.outcomes[outcome.outcome] += 1
 
     def runs(self) -> tuple[Run, ...]:
         """Return the runs in the order of the log."""
-        open_requests = Counter(run_id for run_id, *_ in self._open)
-        found = (each for each in self._runs.values() if each.start or each.end is not None)
-        return tuple(_run(each, open_requests[each.run_id]) for each in found)
-
-
-_MAX_NOTE_LENGTH = 10_000
-
-
-def _request(line: _Line, run_id: str) -> _Request:
-    source, org_id, project_id, id_ = (
-        to_text(line.get(name)) for name in ("source", "org_id", "project_id", "invitation_id")
-    )
-    return (run_id, source, org_id, project_id, id_)
-
-
-def _items(line: _Line, name: str) -> Iterable[tuple[object, object]]:
-    value = line.get(name)
-    return value.items() if isinstance(value, Mapping) else ()
-
-
-def _list(line: _Line, name: str) -> Iterable[object]:
-    value = line.get(name)
-    return value if isinstance(value, list) else ()
+        open_requests = Counter(run_id for run_id, _ in self._open)
+        return tuple(_run(each, open_requests[each.run_id]) for each in self._runs.values())
 
 
 def _run(lines: _RunLines, open_requests: int) -> Run:
-    start = lines.start
-    mode = to_text(start.get("mode"))
+    start, end = lines.start, lines.end
     run = Run(
         lines.run_id,
-        mode=mode,
-        dry_run=mode == "dry-run" or start.get("dry_run") is True,
-        group_id=to_text(start.get("group_id")) or lines.run_id,
-        organizations=tuple(map(to_text, _list(start, "organizations"))),
-        started=to_datetime(start.get("now")) or to_datetime(start.get("ts")),
-        approver=to_text(start.get("plan_approved_by")),
+        group_id=lines.run_id,
         status=Status.RECOVERED if lines.recovered and not open_requests else Status.UNFINISHED,
         planned=lines.planned,
         outcomes=dict(lines.outcomes),
@@ -238,65 +206,63 @@ def _run(lines: _RunLines, open_requests: int) -> Run:
         resolved=lines.resolved,
         plan_made=bool(lines.planned and (lines.outcomes or open_requests)),
         key_ids=lines.key_ids,
-        actor=to_text(start.get("actor")),
-        base_url=to_text(start.get("base_url")),
-        policy_path=to_text(start.get("policy_path")),
-        policy_sha256=to_text(start.get("policy_sha256")),
-        tool_version=to_text(start.get("tool_version")),
     )
-    return run if lines.end is None else _ended(run, lines.end)
+    if start is not None:
+        run = replace(
+            run,
+            mode=start.mode,
+            dry_run=start.mode == "dry-run" or bool(start.dry_run),
+            group_id=start.group_id or lines.run_id,
+            organizations=start.organizations,
+            started=to_datetime(start.now),
+            actor=start.actor,
+            credentials=start.credentials or "",
+            approver=start.plan_approved_by or "",
+            base_url=start.base_url,
+            policy_path=start.policy_path or "",
+            policy_sha256=start.policy_sha256 or "",
+            tool_version=start.tool_version,
+        )
+    return run if end is None else _ended(run, end)
 
 
-def _ended(run: Run, end: _Line) -> Run:
-    exit_code = to_int(end.get("exit_code"))
-    status = status_of(-1 if exit_code is None else exit_code)
-    made = end.get("estimate_s") is not None
-    if "estimate_s" not in end:  # written by an earlier version
-        made = status in {Status.DONE, Status.PARTLY_DONE} or run.plan_made
-        made = made or (status is Status.REFUSED and bool(run.planned))
-    warnings = (parse_warning(each) for each in _list(end, "warnings"))
-    counts = {name: to_int(end.get(name)) or 0 for name in _FIGURE_COUNTS}
-    kept = {to_text(r): to_int(n) or 0 for r, n in _items(end, "kept_by_reason")}
-    return replace(
+def _ended(run: Run, end: RunFinished | RestoreFinished) -> Run:
+    status = status_of(end.exit_code)
+    run = replace(
         run,
         status=status,
-        exit_code=exit_code,
-        reasons=tuple(map(to_text, _list(end, "reasons"))) or _reasons_of_restore(run, status),
-        error=to_text(end.get("error")),
-        consequence=to_text(end.get("consequence")),
-        hint=to_text(end.get("hint")),
+        exit_code=end.exit_code,
+        error=end.error or "",
+        consequence=end.consequence or "",
+        hint=end.hint or "",
+        duration_s=end.duration_s,
+    )
+    if isinstance(end, RestoreFinished):
+        reasons = _reasons_of_restore(run) if status is Status.PARTLY_DONE else ()
+        wanted = end.wanted
+        return replace(
+            run, plan_made=True, reasons=reasons, wanted=wanted, to_restore=end.to_restore
+        )
+    warnings = (parse_warning(each) if isinstance(each, str) else each for each in end.warnings)
+    return replace(
+        run,
+        reasons=end.reasons,
         warnings=tuple(each for each in warnings if each is not None),
-        plan_made=made,
-        duration_s=to_float(end.get("duration_s")),
-        figures=None if run.is_restore else Figures(**counts, kept_by_reason=kept),
-        wanted=to_int(end.get("wanted")) or 0,
-        to_restore=to_int(end.get("to_restore")) or 0,
-        changes=parse_changes(end.get("changes")),
-        policy_change=parse_policy_difference(end.get("policy_change")),
-        keep_entries=tuple(
-            KeepEntry(
-                display_text(each.get("name")),
-                display_text(each.get("reason")),
-                display_text(each.get("until")),
-                to_int(each.get("matched")) or 0,
-            )
-            for each in _list(end, "keep_entries")
-            if isinstance(each, Mapping)
-        ),
-        sunset=to_text(end.get("sunset")),
+        plan_made=end.plan_made,
+        reported=Counts(**count_values(end)),
+        requests=(end.requests, end.retries, end.rate_limited),
+        changes=end.changes,
+        policy_change=end.policy_change,
+        keep_entries=end.keep_entries or (),
+        sunset=end.sunset or "",
     )
 
 
-def _reasons_of_restore(run: Run, status: Status) -> tuple[str, ...]:
-    """Return the reasons of a restore whose last line has none."""
-    if not run.is_restore or status is not Status.PARTLY_DONE:
-        return ()
+def _reasons_of_restore(run: Run) -> tuple[str, ...]:
+    """Return why a restore did not do everything: its last line has no reasons."""
     incomplete = run.count("failed", "unknown", "skipped") or run.open
     active = (Reason.MADE_ACTIVE,) if run.count("active") else ()
     return (*active, *((Reason.NOT_INVITED,) if incomplete else ()))
-
-
-_FIGURE_COUNTS = tuple(name for name in Figures.__dataclass_fields__ if name != "kept_by_reason")
 
 
 # The command, and the nights before it.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.endings import Colour, Status
 from invite_sweeper.report.formatting import (
     describe_keep_reason,
@@ -11,7 +12,7 @@ from invite_sweeper.report.formatting import (
 )
 from invite_sweeper.report.html.attention import describe_code
 from invite_sweeper.report.html.chain import ChainResult
-from invite_sweeper.report.html.model import KeepEntry, LogFile, Night, Organization, Report, Run
+from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
 from invite_sweeper.report.rows import (
     Cell,
     Column,
@@ -126,8 +127,8 @@ def tiles(report: Report) -> tuple[tuple[str, str], ...]:
 
 def _sweep_figures(report: Report) -> Iterator[tuple[str, int | None]]:
     counts, known = report.counts, report.plan_made
-    yield "Seen", report.figure("invitations_seen") if known else None
-    yield "Stale", report.figure("stale") or counts["planned"] if known else None
+    yield "Seen", report.reported.invitations_seen if known else None
+    yield "Stale", report.reported.stale or counts["planned"] if known else None
     if not report.dry_run:
         yield "Deleted", counts["deleted"]
         yield "Failed", counts["failed"]
@@ -138,10 +139,10 @@ def _sweep_figures(report: Report) -> Iterator[tuple[str, int | None]]:
         yield "Left alone (active)", counts["accepted_before"] or None
         yield "Removed while active", counts["accepted_during"] or None
         yield "No outcome", counts["no_outcome"] or None
-    yield "Kept", report.figure("kept") if known else None
-    yield "Announced", report.figure("announced") or None
-    yield "Trimmed", report.figure("trimmed") or None
-    yield "Projects not read", report.figure("projects_unreadable") or None
+    yield "Kept", report.reported.kept if known else None
+    yield "Announced", report.reported.announced or None
+    yield "Trimmed", report.reported.trimmed or None
+    yield "Projects not read", report.reported.projects_unreadable or None
 
 
 def _restore_figures(report: Report) -> Iterator[tuple[str, int | None]]:
@@ -273,7 +274,7 @@ def _announced_section(report: Report) -> Section | None:
         "Announced for a later deletion",
         columns,
         report.announced,
-        total=max(report.figure("announced"), len(report.announced)),
+        total=max(report.reported.announced, len(report.announced)),
         command=_show(report, "--event", "announced"),
     )
     return Section("announced", "Announced", (), (table,))
@@ -284,10 +285,7 @@ def _show(report: Report, *words: str) -> str:
 
 
 def _kept_section(report: Report) -> Section | None:
-    kept: dict[str, int] = {}
-    for run in report.subject:
-        for reason, count in run.figures.kept_by_reason.items() if run.figures else ():
-            kept[reason] = kept.get(reason, 0) + count
+    kept = report.reported.kept_by_reason
     entries = tuple(entry for run in report.subject for entry in run.keep_entries)
     if not kept and not entries:
         return None
@@ -312,9 +310,9 @@ def _keep_entries_table(report: Report, entries: Sequence[KeepEntry]) -> Table:
         return text_cell("ended" if ended else "in force", "warning" if ended else "good")
 
     columns: tuple[Column[KeepEntry], ...] = (
-        Column("Name", lambda entry: text_cell(entry.name)),
-        Column("Reason", lambda entry: text_cell(entry.reason), "prose"),
-        Column("Until", lambda entry: text_cell(entry.until), "date"),
+        Column("Name", lambda entry: text_cell(display_text(entry.name))),
+        Column("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
+        Column("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
         Column("State", state, "state"),
         Column("Kept", lambda entry: count_cell(matched[entry.name]), "number"),
     )
@@ -325,7 +323,7 @@ def _keep_entries_table(report: Report, entries: Sequence[KeepEntry]) -> Table:
 def _coverage_section(report: Report) -> Section | None:
     if not report.subject or report.is_restore:
         return None
-    seen, unreadable = report.figure("projects_seen"), report.figure("projects_unreadable")
+    seen, unreadable = report.reported.projects_seen, report.reported.projects_unreadable
     if not report.plan_made:
         message = (
             f"Of {pluralize(seen, 'project')} known to be in scope, it is not known how many were"
@@ -476,9 +474,7 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
     if not report.subject:
         return ()
     runs, first = report.subject, report.first
-    requests, retries, limited = (
-        report.figure(name) for name in ("requests", "retries", "rate_limited")
-    )
+    requests, retries, limited = map(sum, zip(*(run.requests for run in runs), strict=True))
     durations = [run.duration_s for run in runs if run.duration_s is not None]
     values = (
         ("Run", first.run_id if len(runs) == 1 else f"{len(runs)} runs of one command"),
@@ -512,13 +508,11 @@ def _log_notes(report: Report) -> Iterator[str]:
             lines = pluralize(log.lines, "line")
             yield f"{log.invalid_lines:,} of {lines} of {log.name} {invalid}."
     for run in report.subject:
-        if run.figures is not None and run.plan_made:
-            expected = run.figures.stale - run.figures.trimmed
-            if run.planned != expected:
-                yield (
-                    f"Run {run.run_id} reports {expected:,} planned; its lines show"
-                    f" {run.planned:,}."
-                )
+        if run.reported is not None and run.plan_made and run.planned != run.reported.planned:
+            yield (
+                f"Run {run.run_id} reports {run.reported.planned:,} planned; its lines show"
+                f" {run.planned:,}."
+            )
 
 
 def _remarks(report: Report) -> Iterator[str]:

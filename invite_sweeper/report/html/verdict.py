@@ -203,7 +203,7 @@ def _sweep_sentences(report: Report) -> Iterator[str]:
 
 def _plan_sentences(report: Report) -> Iterator[str]:
     """Yield what is and is not known about the plan."""
-    unread, trimmed = report.figure("projects_unreadable"), report.figure("trimmed")
+    unread, trimmed = report.reported.projects_unreadable, report.reported.trimmed
     if not report.plan_made:
         unknown = sum(not run.plan_made for run in report.subject)
         whose = "the run" if unknown == len(report.subject) else "every run"
@@ -219,7 +219,7 @@ def _plan_sentences(report: Report) -> Iterator[str]:
     if trimmed:
         more = pluralize(trimmed, "more stale invitation")
         yield f"{more} {_were(trimmed)} left for a later run by over_limit: trim."
-    if announced := report.figure("announced"):
+    if announced := report.reported.announced:
         were = plural_form(announced, "was", "were")
         yield f"{pluralize(announced, 'invitation')} {were} announced for a later deletion."
     for run in report.subject:

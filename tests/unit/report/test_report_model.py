@@ -307,13 +307,6 @@ def test_recorded_changes_are_the_only_comparison(book, mode):
     assert [row.new for row in found.rows] == [True, False]
 
 
-@pytest.mark.parametrize("wrong", [None, 7, [], {}, {"runs": []}, {**CHANGES, "new": "x"}])
-def test_recorded_changes_of_another_form_are_ignored(book, wrong):
-    book.start("run-1", mode="dry-run")
-    book.finish(changes=wrong, policy_change=wrong)
-    assert (read(book).first.policy_change, read(book).first.changes) == (None, None)
-
-
 @pytest.mark.parametrize("refused", [True, False])
 def test_policy_that_is_not_accepted_is_shown_once_with_the_command_that_accepts_it(book, refused):
     sentences = ["The new policy would also delete Alpha: a@example.com"]
@@ -373,7 +366,7 @@ def test_name_of_an_organization_is_that_of_the_last_line_that_knows_it(book):
     book.start("run-1", days_ago=1)
     book.finish(organization_names={"b" * 24: "Acme"})
     book.start("run-2", organizations=["b" * 24, "c" * 24])
-    book.finish(organization_names=7)
+    book.finish()
     assert [each.label for each in read(book).organizations] == [f"Acme ({'b' * 24})", "c" * 24]
 
 

@@ -18,6 +18,7 @@ from report.logbook import Logbook, invitation
 
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import UsageError
+from invite_sweeper.json_text import to_json
 from invite_sweeper.report.html import (
     ChainResult,
     chain_result,
@@ -40,22 +41,26 @@ FOLD = re.compile(r"<details>\n<summary>[A-Za-z ]+(\(\d+\))?</summary>\n|</detai
 def hostile_book(path: Path, value: str) -> Logbook:
     """Write a log in which every text is the value."""
     book = Logbook(path)
-    everything = dict.fromkeys(FIELDS, value) | {"roles": [value, value], "source": value}
+    everything = dict.fromkeys(FIELDS, value) | {"roles": [value, value]}
     head = dict.fromkeys(("policy_path", "base_url", "actor", "tool_version", "mode"), value)
     for number, days in ((1, 1), (2, 0)):
         book.run_id, book.seq = f"{value}{number}", 0
         now = f"2026-11-{25 - days}T01:02:03Z"
-        common = {"run_id": book.run_id, "ts": now}
-        book.json({**common, "event": "run_started", "seq": 1, "now": now, **head})
+        common = {"run_id": book.run_id, "ts": now, "seq": 1, "prev": "0" * 64}
+        head |= {"policy_sha256": value, "organizations": [value], "shard": None, "now": now}
+        book.raw(to_json({**common, "event": "run_started", **head}))
         for event in ("planned", "outcome"):
             line = {**invitation(number), **everything, "outcome": "failed", "error_code": value}
-            book.json({**common, "event": event, **line})
+            line |= {"attempts": 1, "http_status": 500, "duration_ms": 1.0}
+            book.raw(to_json({**common, "event": event, **line}))
         project = dict.fromkeys(("project_id", "project_name", "reason", "error_code"), value)
-        book.json({**common, "event": "project_unreadable", **project})
+        project |= {"http_status": 401, "source": "invites", "org_id": value}
+        book.raw(to_json({**common, "event": "project_unreadable", **project}))
         keep = {"name": value, "reason": value, "until": value, "matched": 1}
         final = {
             "exit_code": 4,
             "stale": 1,
+            "estimate_s": 1.0,
             "projects_seen": 3,
             "kept": 1,
             "kept_by_reason": {f"keep:{value}": 1},
@@ -81,7 +86,7 @@ def hostile_book(path: Path, value: str) -> Logbook:
                 "sentences": [value],
             },
         }
-        book.json({**common, "event": "run_finished", **final})
+        book.raw(to_json({**common, "event": "run_finished", **final}))
     return book
 
 
