@@ -26,6 +26,7 @@ class Counts:
         verified: Deleted, and no longer in the list that was read again after the sweep.
         still_there: Deleted according to Atlas, but still in that list.
         not_verified: Deleted, but that list could not be read again, or not in time.
+        missing_role: Lists not read and deletions that failed for want of a role.
         recovered: Intents that an interrupted run left open, resolved by this run.
     """
 
@@ -50,6 +51,7 @@ class Counts:
     verified: int = 0
     still_there: int = 0
     not_verified: int = 0
+    missing_role: int = 0
     recovered: int = 0
 
     @property

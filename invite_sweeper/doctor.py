@@ -9,7 +9,7 @@ import os
 import shutil
 import stat
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -21,11 +21,12 @@ import msgspec
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.auth import jwt_expiry
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
-from invite_sweeper.atlas.responses import ACCESS_LIST_HINT, UNAUTHENTICATED_CODES
+from invite_sweeper.atlas.responses import ACCESS_LIST_HINT
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import LogPath, RunLock, open_intents, read_runs
 from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.storage import ensure_private_directory
+from invite_sweeper.endings import UNFINISHED_ADVICE
 from invite_sweeper.errors import (
     AtlasUnavailable,
     AuditLogError,
@@ -34,14 +35,20 @@ from invite_sweeper.errors import (
     GuardRefused,
     RunError,
 )
-from invite_sweeper.models import ListUnreadable, OrganizationName, Project, Source
+from invite_sweeper.models import (
+    MAX_CLOCK_SKEW_S,
+    UNAUTHENTICATED_CODES,
+    ListUnreadable,
+    OrganizationName,
+    Project,
+    Source,
+)
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
-from invite_sweeper.sweep.guards import MAX_CLOCK_SKEW_S
 from invite_sweeper.sweep.previous_runs import refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS
+from invite_sweeper.sweep.sunset import SUNSET_WARNING_DAYS
 from invite_sweeper.text import describe_duration, organization_label, plural_form, pluralize
 
 __all__ = [
@@ -402,7 +409,7 @@ def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
         yield warning(
             _RUNS,
             f"The last run, {last.run_id}, did not finish: it was killed or is still running.",
-            f"{requests} without an outcome; the next sweep checks their results.",
+            f"{requests} without an outcome. {UNFINISHED_ADVICE}",
         )
     else:
         code = f"exit code {last.exit_code}"
@@ -448,14 +455,26 @@ def clock_check(skew_s: float | None) -> Check:
     return ok(name, f"{description} Atlas's.")
 
 
-def list_checks(sources: Sequence[Source], counts: ListCounts, limits: Limits) -> Iterator[Check]:
-    """Check whether each of the policy's lists can be read, and name the role to delete."""
+def list_checks(
+    sources: Sequence[Source],
+    counts: ListCounts,
+    limits: Limits,
+    ended: Collection[Source] = (),
+) -> Iterator[Check]:
+    """Check whether each of the policy's lists can be read, and name the role to delete.
+
+    Args:
+        sources: Of the policy.
+        counts: What was read of them.
+        limits: Of the policy.
+        ended: Sources whose announced last day has come.
+    """
     if counts.retired.keys() >= set(sources):
         message = " ".join(each.reason for each in counts.retired.values())
         yield failed("lists", AtlasUnavailable(message, hint=sources[0].replacement_hint))
         return
     for source in sources:
-        yield _list_check(source, counts)
+        yield _list_check(source, counts, has_ended=source in ended)
     projects = {lost.project_id for lost in counts.unreadable}
     if len(projects) > limits.max_unreadable_projects:
         yield failed(
@@ -472,10 +491,11 @@ def list_checks(sources: Sequence[Source], counts: ListCounts, limits: Limits) -
         yield warning("lists", f"{lists} {was} not read: at most {MAX_LISTS:,} are.")
 
 
-def _list_check(source: Source, counts: ListCounts) -> Check:
+def _list_check(source: Source, counts: ListCounts, *, has_ended: bool) -> Check:
     name = f"list {source}"
     if source in counts.retired:
-        return warning(name, counts.retired[source].reason, source.replacement_hint)
+        check = note if has_ended else warning
+        return check(name, counts.retired[source].reason, source.replacement_hint)
     unreadable = [each for each in counts.unreadable if each.source is source]
     reading, deleting = SOURCES[source].roles
     if unreadable:

@@ -6,11 +6,12 @@ manifests in deploy/ take their words from here; programs decide by the codes an
 sentence.
 """
 
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Self
+
+from invite_sweeper.program import command
 
 
 class Colour(StrEnum):
@@ -280,13 +281,13 @@ class Reason(StrEnum):
         "plan",
         "saved plan not valid",
         ExitCode.REFUSED,
-        "Create a new plan with: invite-sweeper plan --out FILE",
+        "Create a new plan with: {plan}",
     )
     APPROVAL = (
         "approval",
         "plan not approved",
         ExitCode.REFUSED,
-        "Approve the plan with: invite-sweeper plan approve FILE --key KEY",
+        "Approve the plan with: {approve}",
     )
     EARLIER_RUNS = (
         "earlier_runs",
@@ -439,11 +440,6 @@ def status_of(exit_code: int | None) -> Status:
     return next((code.status for code in ExitCode if code == exit_code), Status.FAILED)
 
 
-def command(*words: str) -> str:
-    """Return a command of this program that can be copied into a shell."""
-    return shlex.join(("invite-sweeper", *words))
-
-
 _GLOB_CHARACTERS: Final = str.maketrans({each: f"[{each}]" for each in "*?["})
 
 
@@ -491,6 +487,8 @@ class Advisor:
             report=self._command("report", self.audit_log, "--out", "report.html"),
             doctor=self._command("doctor", policy=True),
             verify=self._command("audit", "verify", self.audit_log),
+            plan=command("plan", "--out", "FILE"),
+            approve=command("plan", "approve", "FILE", "--key", "KEY"),
             failed=self._show("failed"),
             active=self._show("active"),
             restore=self._restore_all(),

@@ -4,7 +4,6 @@ A failure of one list or one invitation is not an exception. It is a value
 (`models.ListUnreadable`, the outcome `failed`), and the run continues.
 """
 
-import shlex
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
@@ -12,6 +11,7 @@ from typing_extensions import TypedDict, override
 
 from invite_sweeper.endings import ExitCode as ExitCode  # noqa: PLC0414 - moved
 from invite_sweeper.endings import Reason as Reason  # noqa: PLC0414 - moved
+from invite_sweeper.program import command
 
 
 class ErrorParts(TypedDict):
@@ -121,8 +121,8 @@ class InvalidPolicy(UsageError):
     @override
     def to_json(self) -> ErrorParts:
         """Return the three parts; only stderr has the errors."""
-        command = shlex.join(("invite-sweeper", "validate", self.name))
-        hint = f"List them with: {command}"
+        listed = command("validate", self.name)
+        hint = f"List them with: {listed}"
         return {"message": self.message, "consequence": self.consequence, "hint": hint}
 
     def lines(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file, write_new_file
+from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 
 _MAX_KEY_BYTES = 64 * 1024
@@ -109,7 +110,7 @@ def read_signing_key(environment: Mapping[str, str], variable: str) -> Ed25519Pr
         raise UsageError(
             f"The signing key is missing: {variable} is not set.",
             hint=f"Set {variable} or {variable}_FILE, or remove `audit.signing_key_env`. "
-            "To make a key: invite-sweeper audit keygen --out PATH",
+            f"To make a key: {command('audit', 'keygen', '--out', 'PATH')}",
         )
     name = f"{variable}_FILE" if file else variable
     try:
@@ -128,7 +129,7 @@ def read_signing_key(environment: Mapping[str, str], variable: str) -> Ed25519Pr
     if key is None:
         raise UsageError(
             f"{name} does not contain a private ed25519 key without a passphrase.",
-            hint="Use a key made with: invite-sweeper audit keygen --out PATH",
+            hint=f"Use a key made with: {command('audit', 'keygen', '--out', 'PATH')}",
         )
     return key
 

@@ -43,6 +43,10 @@ class OrganizationName(msgspec.Struct, frozen=True):
     name: str | None
 
 
+MAX_CLOCK_SKEW_S: Final = 300.0
+"""Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
+
+
 class Source(StrEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
@@ -476,3 +480,16 @@ class InviteResult:
     http_status: int | None = None
     error_code: str | None = None
     fatal_error: RunError | None = None
+
+
+UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
+"""Error codes of a 401 about the credentials; others are about a role. Source: recordings."""
+ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
+"""How error codes end that are about the IP access list."""
+
+
+def is_permission_error(status: object, code: str | None) -> bool:
+    """Return whether Atlas accepted the credentials and refused a request for want of a role."""
+    if status == 401:  # noqa: PLR2004
+        return code not in UNAUTHENTICATED_CODES
+    return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004

@@ -3,6 +3,7 @@
 Error messages name variables and files, never a value.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,22 @@ class _Value(NamedTuple):
 
 def _read_file(path: Path) -> bytes:
     return read_small_file(path, _MAX_SECRET_BYTES)
+
+
+_VARIABLE: Final = re.compile(
+    rf"(?:{_CLIENT_ID}|{_CLIENT_SECRET}|{_PUBLIC_KEY}|{_PRIVATE_KEY}|{_ACCESS_TOKEN})"
+    r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?:_FILE)?"
+)
+"""A variable of a set of credentials; a set cannot be named `FILE`."""
+
+
+def credentials_names(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the sets of credentials in the environment, "" for the plain one.
+
+    A set may be incomplete: `read_credentials` says what is missing.
+    """
+    found = (_VARIABLE.fullmatch(variable) for variable, value in environment.items() if value)
+    return tuple(sorted({match["name"] or "" for match in found if match is not None}))
 
 
 def read_credentials(

@@ -25,7 +25,12 @@ from invite_sweeper.atlas.rate_limits import (
     BucketKey,
 )
 from invite_sweeper.atlas.responses import ResponseOrFailure
-from invite_sweeper.models import INVITED_STATUSES, DeletionProgress, MembershipStatus
+from invite_sweeper.models import (
+    INVITED_STATUSES,
+    MAX_CLOCK_SKEW_S,
+    DeletionProgress,
+    MembershipStatus,
+)
 
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
@@ -46,6 +51,7 @@ class Endpoint:
         query: Pinned parameters, URL-encoded.
         paged: Whether it takes a `pageNum`.
         dated: Whether it takes a `minDate`.
+        max_age_s: An answer that was made longer before its request is from a cache.
     """
 
     method: str
@@ -55,6 +61,7 @@ class Endpoint:
     query: str = ""
     paged: bool = False
     dated: bool = False
+    max_age_s: float = MAX_CLOCK_SKEW_S
 
 
 LIST_GROUPS: Final = Endpoint(
@@ -106,13 +113,15 @@ LIST_GROUP_USERS: Final = Endpoint(
     "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_INVITED_USERS_PAGE, paged=True
 )
 GET_GROUP_USER: Final = Endpoint(
-    "GET", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP, query=_ANY_STATUS
+    "GET", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP, query=_ANY_STATUS, max_age_s=0.0
 )
 REMOVE_GROUP_USER: Final = Endpoint("DELETE", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP)
 LIST_ORG_USERS: Final = Endpoint(
     "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_INVITED_USERS_PAGE, paged=True
 )
-GET_ORG_USER: Final = Endpoint("GET", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG, query=_ANY_STATUS)
+GET_ORG_USER: Final = Endpoint(
+    "GET", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG, query=_ANY_STATUS, max_age_s=0.0
+)
 REMOVE_ORG_USER: Final = Endpoint("DELETE", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG)
 LIST_ORG_INVITES: Final = Endpoint(
     "GET", "/api/atlas/v2/orgs/{}/invites", V2023_01_01, ORGANIZATIONS_ORG

@@ -6,12 +6,17 @@ An unreadable header counts as missing. No input or output.
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.rate_limits import clamp_wait_s
 
 _MAX_DIGITS: Final = 9
+_EARLY_TOLERANCE_S: Final = 5.0
+"""`Date` has no fraction, and the servers behind one address may differ."""
+_LATE_TOLERANCE_S: Final = 120.0
+"""The known skew contains the duration of the first response."""
 
 
 def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
@@ -21,7 +26,12 @@ def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
         The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
         00:00:00 GMT`); `Deprecation` is such a date too, not the number of RFC 9745.
     """
-    raw = headers.get(name)
+    return _parse_date(headers.get(name, ""))
+
+
+@lru_cache(maxsize=64)
+def _parse_date(raw: str) -> datetime | None:
+    """Parse a date. Cached: most answers of one second have the same ones."""
     if not raw:
         return None
     try:
@@ -92,6 +102,25 @@ class ServerInfo:
     def deprecation(self) -> date | None:
         """The earliest deprecation; None without any."""
         return min(self.deprecations.values(), default=None)
+
+    def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
+        """Return how long before its request an answer was made; 0.0 for one that is fresh.
+
+        Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
+        did not show between the request and now.
+
+        Args:
+            headers: Of the answer.
+            sent_at: When the request was sent, by the local clock.
+        """
+        age_s = float(parse_int_header(headers, "Age") or 0)
+        theirs = parse_date_header(headers, "Date")
+        if theirs is None or self.clock_skew_s is None:
+            return age_s
+        early_s = (sent_at - theirs).total_seconds() - self.clock_skew_s
+        late_s = (theirs - self.clock()).total_seconds() + self.clock_skew_s
+        is_off = early_s > _EARLY_TOLERANCE_S or late_s > _LATE_TOLERANCE_S
+        return max(age_s, early_s, late_s) if is_off else age_s
 
     def update(
         self, headers: Mapping[str, str], *, good: bool, operation: Endpoint | None = None

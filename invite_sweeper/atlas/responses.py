@@ -14,7 +14,16 @@ from typing_extensions import override
 from invite_sweeper.atlas.rate_limits import clamp_wait_s
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
-from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
+from invite_sweeper.models import (
+    ACCESS_LIST_CODES,
+    UNAUTHENTICATED_CODES,
+    ListRef,
+    ListUnreadable,
+    ProjectGone,
+    Source,
+    SourceRetired,
+    is_permission_error,
+)
 from invite_sweeper.redaction import SECRETS
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
@@ -208,9 +217,6 @@ def parse_rate_limit_error(response: Response) -> RateLimitDetails:
 _NO_CONTENT: Final = 204
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
-_ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
-UNAUTHENTICATED_CODES: Final = frozenset({None, "UNEXPECTED_ERROR"})
-"""Codes of a 401 about the credentials, not about a missing role."""
 
 ACCESS_LIST_HINT: Final = (
     "Add the IP address of this machine to the access list of the API key or service account."
@@ -256,15 +262,8 @@ def lacks_permission(result: ResponseOrFailure) -> bool:
     return is_permission_error(result.status, parse_error(result).code)
 
 
-def is_permission_error(status: object, code: str | None) -> bool:
-    """Return whether a status and an error code mean `lacks_permission`."""
-    if status == 401:  # noqa: PLR2004
-        return code not in UNAUTHENTICATED_CODES
-    return status == 403 and not (code or "").endswith(_ACCESS_LIST_CODES)  # noqa: PLR2004
-
-
 def _is_about_access_list(response: Response) -> bool:
-    return (parse_error(response).code or "").endswith(_ACCESS_LIST_CODES)
+    return (parse_error(response).code or "").endswith(ACCESS_LIST_CODES)
 
 
 def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> RunError | None:

@@ -213,13 +213,16 @@ class Transport:
         """
         endpoint = request.endpoint
         headers = {"Accept": endpoint.media_type}
+        is_read = endpoint.method == "GET"
+        if is_read:
+            headers["Cache-Control"] = "no-cache"
         if request.body is not None:
             headers["Content-Type"] = endpoint.media_type
         if header is not None:
             headers["Authorization"] = header.get_secret_value()
         slot.start(request.progress)
         tokens.pop()  # the response completes it
-        sent_s = self._retry_policy.monotonic()
+        sent_s, sent_at = self._retry_policy.monotonic(), self.server.clock()
         try:
             result = await self._http.send(
                 endpoint.method, request.path, headers, slot, request.body, connect_s
@@ -231,6 +234,9 @@ class Transport:
             return result
         self._http.counters.responses += 1
         self._http.counters.response_s += self._retry_policy.monotonic() - sent_s
+        if is_read and (age_s := self.server.age_s(result.headers, sent_at)) > endpoint.max_age_s:
+            reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
+            return RequestFailed(reason, http_status=result.status)
         return self._parse(request, result)
 
     async def _wait_for_spacing(self) -> None:

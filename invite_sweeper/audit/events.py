@@ -365,6 +365,7 @@ class RunFinished(Counts):
         warnings: Only sentences in lines of earlier versions.
         kept_ages: Kept invitations by age class; None before a plan was made, as `keep_entries`.
         remaining: What the run leaves, for the comparison of a later run; likewise.
+        sunsets: The announced end of each list that has one, by source.
         population_sha256: Of the population file, where one was written.
     """
 
@@ -393,6 +394,7 @@ class RunFinished(Counts):
     kept_ages: Mapping[str, int] | None = None
     keep_entries: tuple[KeepEntry, ...] | None = None
     remaining: Population | None = None
+    sunsets: Mapping[str, str] | UnsetType = UNSET
     population_sha256: str | UnsetType = UNSET
 
     @property
@@ -427,6 +429,7 @@ class RestoreFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rate_limited: int = 0
     duration_s: float = 0.0
     organization_names: Mapping[str, str] = {}
+    reasons: tuple[str, ...] = ()
     error: str | None = None
     consequence: str | None = None
     hint: str | None = None

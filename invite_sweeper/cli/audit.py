@@ -31,6 +31,7 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
 from invite_sweeper.notes import MAX_NOTE_BYTES
+from invite_sweeper.program import command
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.restore.deletions import RestoreOutcome
 from invite_sweeper.text import escape_unprintable, neutralize_formula, pluralize
@@ -110,7 +111,7 @@ def _to_text(status: ChainStatus) -> Iterator[str]:
     error = status.error
     if error is not None:
         yield f"{error.position}: {error.kind}: {error.message}"
-        parts = (error.consequence, error.kind.hint, "More: invite-sweeper help audit")
+        parts = (error.consequence, error.kind.hint, f"More: {command('help', 'audit')}")
         yield from (f"  {part}" for part in parts if part)
         return
     yield f"Sound: {pluralize(status.lines, 'line')} of {pluralize(status.runs, 'run')}."

@@ -13,6 +13,7 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.simulate import Simulation, serve_in_thread
 from invite_sweeper.cli.sweep_session import run_sweep
+from invite_sweeper.program import command
 from invite_sweeper.simulator.seed import ORG_ID
 
 app = typer.Typer(rich_markup_mode=None)
@@ -79,13 +80,13 @@ def demo() -> None:
             codes.append(run_sweep(options, environment))
     console.print(Rule(style="dim"))
     typer.echo("To try next:")
-    for command in (
-        f"invite-sweeper audit show {audit}",
-        f"invite-sweeper audit verify {audit}",
-        f"invite-sweeper report {audit} --out report.html",
-        "invite-sweeper init",
+    for words in (
+        ("audit", "show", str(audit)),
+        ("audit", "verify", str(audit)),
+        ("report", str(audit), "--out", "report.html"),
+        ("init",),
     ):
-        typer.echo(f"  {command}")
+        typer.echo(f"  {command(*words)}")
     raise typer.Exit(max(codes))
 
 

@@ -62,10 +62,12 @@ from invite_sweeper.doctor import (
 from invite_sweeper.errors import ExitCode, RunError, UsageError
 from invite_sweeper.models import Project, Source
 from invite_sweeper.policy import Execution, Policy, loader
+from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
 from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
+from invite_sweeper.sweep.sunset import has_ended
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
@@ -170,7 +172,9 @@ class AtlasChecks:
         others = [source for source in Source if source not in sources]
         covered_counts = await count_lists(reader, scope.lists(sources), workers=workers)
         covered_counts.unreadable.extend(scope.unreadable)
-        for found in list_checks(sources, covered_counts, policy.limits):
+        announced, today = self.connection.sunsets, self.now.date()
+        ended = [source for source in sources if has_ended(source, announced, today)]
+        for found in list_checks(sources, covered_counts, policy.limits, ended):
             yield found
         other_counts = await count_lists(reader, scope.lists(others), workers=workers)
         excluded_scope = replace(scope, projects=tuple(project_filter.excluded), organizations=())
@@ -246,8 +250,8 @@ class _Doctor:
         elif self._policy_error is not None:
             found = failed("policy", self._policy_error)
             # The check has only the number of errors.
-            command = shlex.join(("invite-sweeper", "validate", str(self._options.policy)))
-            yield found if found.hint else replace(found, hint=f"List them with: {command}")
+            validate = command("validate", str(self._options.policy))
+            yield found if found.hint else replace(found, hint=f"List them with: {validate}")
 
     def _check_credentials(self) -> Iterator[Check]:
         if self._base_url_error is None:

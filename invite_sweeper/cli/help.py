@@ -13,6 +13,7 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
+from invite_sweeper.program import command
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -53,8 +54,8 @@ def show_help(
     """
     if topic is None:
         for each, summary in _SUMMARIES.items():
-            typer.echo(f"  invite-sweeper help {each.value:<12}  {summary}")
-        typer.echo("Options of a command: invite-sweeper COMMAND --help")
+            typer.echo(f"  {command('help', each.value):<32}  {summary}")
+        typer.echo(f"Options of a command: {command('COMMAND', '--help')}")
         return
     text = page(topic)
     if sys.stdout.isatty():

@@ -3,8 +3,7 @@
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
@@ -12,14 +11,15 @@ from typing import Annotated, NamedTuple, TypeVar
 
 import typer
 
-from invite_sweeper.atlas import parse_base_url, read_credentials
-from invite_sweeper.atlas.client import connect_for_run
-from invite_sweeper.cli.console import configure_logging, run_async
-from invite_sweeper.cli.options import DEFAULT_BASE_URL, DEFAULT_POLICY, BaseUrl
+from invite_sweeper.atlas.credentials import credentials_names
+from invite_sweeper.cli.console import run_async
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, DEFAULT_POLICY, BaseUrl, RunOptions
+from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.policy import Execution, parse_duration, parse_policy
 from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.program import command
 from invite_sweeper.text import escape_unprintable
 
 app = typer.Typer(rich_markup_mode=None)
@@ -31,7 +31,7 @@ _SOURCES = {
     Source.ORG_INVITES: "organization invitations by older tools",
 }
 _DEFAULT_AGE = "14d"
-_TIMEOUT_S = 60.0
+_DEADLINE = timedelta(minutes=1)
 
 _POLICY = Template(
     """\
@@ -99,14 +99,37 @@ _WEEK = timedelta(days=7)
 _LONGEST_WAIT = timedelta(days=29)  # Atlas ends invitations after 30 days
 
 
-class Answers(NamedTuple):
-    """What the policy is written from.
+class Choice(NamedTuple):
+    """An organization, as the policy names it.
 
     Attributes:
-        organizations: Names by id; "" for an unknown name.
+        name: "" where it is not known.
+        credentials: The name of the set that can see it; "" for the plain variables.
     """
 
-    organizations: Mapping[str, str]
+    id: str
+    name: str = ""
+    credentials: str = ""
+
+    @property
+    def label(self) -> str:
+        """The organization as it is listed."""
+        of = f", credentials {self.credentials}" if self.credentials else ""
+        return f"{escape_unprintable(self.name)} ({self.id}{of})"
+
+    @property
+    def yaml(self) -> str:
+        """The entry of `organizations`."""
+        value = f'"{self.id}"'
+        if self.credentials:
+            value = f'{{id: "{self.id}", credentials: {self.credentials}}}'
+        return f"  - {value}" + (f"    # {escape_unprintable(self.name)}" if self.name else "")
+
+
+class Answers(NamedTuple):
+    """What the policy is written from."""
+
+    organizations: Sequence[Choice]
     older_than: str
     sources: tuple[Source, ...]
 
@@ -134,17 +157,16 @@ def init(
 ) -> None:
     """Write a first policy that is safe to run.
 
-    Asks on a terminal, elsewhere takes options. With credentials in the environment it lists the
-    organizations that they can see. It never overwrites a file.
+    Asks on a terminal, elsewhere takes options. It asks Atlas which organizations each set of
+    credentials in the environment can see: the plain variables, and those of each suffix _NAME.
+    It never overwrites a file.
 
     Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
     """
     try:
         _check_absent(path)
         asks = sys.stdin.isatty()
-        organizations = dict.fromkeys(organization or (), "") or _choose_organization(
-            _visible_organizations(base_url), asks=asks
-        )
+        organizations = _choose_organizations(organization or (), base_url, asks=asks)
         answers = Answers(
             organizations,
             older_than or _choose_age(asks=asks),
@@ -162,7 +184,7 @@ def init(
     for remark in policy.warnings(datetime.now(UTC).date()):
         typer.echo(f"Warning: {remark}", err=True)
     typer.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
-    typer.echo(f"Next: invite-sweeper plan --policy {shlex.quote(str(path))}")
+    typer.echo(f"Next: {command('plan', '--policy', str(path))}")
 
 
 def render_policy(answers: Answers, path: Path, now: datetime) -> str:
@@ -177,10 +199,7 @@ def render_policy(answers: Answers, path: Path, now: datetime) -> str:
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
-        organizations="\n".join(
-            f'  - "{id_}"' + (f"    # {escape_unprintable(name)}" if name else "")
-            for id_, name in answers.organizations.items()
-        ),
+        organizations="\n".join(each.yaml for each in answers.organizations),
         sources=", ".join(answers.sources),
         age=answers.older_than,
         sooner=sooner,
@@ -192,7 +211,7 @@ def render_policy(answers: Answers, path: Path, now: datetime) -> str:
 def _check_absent(path: Path) -> None:
     if os.path.lexists(path):
         raise UsageError(
-            f"{path} already exists.", hint="Name another file: invite-sweeper init POLICY."
+            f"{path} already exists.", hint=f"Name another file: {command('init', 'POLICY')}"
         )
 
 
@@ -204,64 +223,93 @@ def _write_new(path: Path, text: str) -> None:
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.",
-            hint="Name another file: invite-sweeper init POLICY.",
+            hint=f"Name another file: {command('init', 'POLICY')}",
         ) from None
 
 
-def _visible_organizations(base_url: str) -> Mapping[str, str]:
-    """Return the organizations that the credentials can see; empty without credentials."""
-    if not any(name.startswith("MONGODB_ATLAS_") for name in os.environ if _is_credential(name)):
-        return {}
-    credentials = read_credentials(os.environ)
-    url, started_s = parse_base_url(base_url), time.monotonic()
-    found: list[Mapping[str, str]] = []
+def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> Sequence[Choice]:
+    """Return the organizations for the policy.
 
-    async def read() -> int:
-        async with connect_for_run(
-            url,
-            credentials,
-            Execution(),
-            now=datetime.now(UTC),
-            started_s=started_s,
-            deadline_s=started_s + _TIMEOUT_S,
-            log=configure_logging(quiet=True, verbose=False),
-        ) as connection:
-            found.append(await connection.reader.organizations())
-        return 0
+    Args:
+        ids: Those of `--organization`; Atlas is asked only if a set of credentials has a name.
 
-    run_async(read())
-    return found[0]
+    Raises:
+        RunError: Credentials are incomplete or refused, or none sees an organization.
+    """
+    names = credentials_names(os.environ)
+    if ids and names in {(), ("",)}:
+        return [Choice(each) for each in dict.fromkeys(ids)]
+    visible = run_async(_read_organizations(base_url, names)) if names else []
+    if ids:
+        known = {each.id: each for each in reversed(visible)}
+        return [known.get(each, Choice(each)) for each in dict.fromkeys(ids)]
+    return _ask_for_organizations(visible) if asks else _only_organizations(visible)
 
 
-def _is_credential(variable: str) -> bool:
-    return variable != "MONGODB_ATLAS_BASE_URL" and bool(os.environ[variable])
+async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
+    """Return the organizations that each set of credentials can see, each once.
+
+    Raises:
+        RunError: A set is incomplete, Atlas refuses it, or does not answer in time.
+    """
+    session = RunSession(RunOptions(base_url=base_url, quiet=True), Execution(deadline=_DEADLINE))
+    found: dict[str, Choice] = {}
+
+    async def read() -> None:
+        for name, credentials in session.credentials(names).items():
+            async with session.connect(credentials) as connection:
+                organizations = await connection.reader.organizations()
+            for org_id, label in organizations.items():
+                found.setdefault(org_id, Choice(org_id, label, name))
+
+    with session.last_resort, session.working():
+        await session.stop.run_unless_stopped(read())
+    return list(found.values())
 
 
-def _choose_organization(visible: Mapping[str, str], *, asks: bool) -> Mapping[str, str]:
-    if not asks:
-        if len(visible) == 1:
-            return visible
-        listed = ", ".join(f"{id_} ({name})" for id_, name in visible.items())
+def _only_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
+    """Return all organizations, if each set of credentials sees one.
+
+    Raises:
+        UsageError: There is none, or a set of credentials sees several.
+    """
+    if not visible:
         raise UsageError(
-            f"The credentials can see several organizations: {listed}."
-            if visible
-            else "No organization was named, and no credentials are set to look it up.",
+            "No organization was named, and no credentials are set to look it up.",
             hint="Add --organization ID.",
         )
-    typer.echo("Which organization? Projects of others are never changed.")
-    ids = list(visible)
-    for number, id_ in enumerate(ids, 1):
-        typer.echo(f"  {number}  {escape_unprintable(visible[id_])} ({id_})")
+    if len({each.credentials for each in visible}) < len(visible):
+        raise UsageError(
+            "The credentials can see several organizations: "
+            f"{', '.join(each.label for each in visible)}.",
+            hint="Add --organization ID.",
+        )
+    return visible
 
-    def parse(answer: str) -> str:
-        if answer.isdecimal() and 1 <= int(answer) <= len(ids):
-            return ids[int(answer) - 1]
+
+def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
+    typer.echo("Which organizations? Projects of others are never changed.")
+    for number, each in enumerate(visible, 1):
+        typer.echo(f"  {number}  {each.label}")
+    known = {each.id: each for each in visible}
+
+    def parse_one(answer: str) -> Choice:
+        if answer.isdecimal() and 1 <= int(answer) <= len(visible):
+            return visible[int(answer) - 1]
         if len(answer) == len("0" * 24) and set(answer.lower()) <= set("0123456789abcdef"):
-            return answer.lower()
+            return known.get(answer.lower(), Choice(answer.lower()))
         raise typer.BadParameter("Type a number of the list, or an id of 24 hex digits.")
 
-    chosen = _ask("Number or id" if ids else "Id", parse, default="1" if len(ids) == 1 else None)
-    return {chosen: visible.get(chosen, "")}
+    def parse(answer: str) -> Sequence[Choice]:
+        words = answer.replace(",", " ").split()
+        if answer == "all" and visible:
+            return visible
+        return list(dict.fromkeys(map(parse_one, words)))
+
+    several = len(visible) > 1
+    question = "Numbers or ids, separated by commas" if several else "Number or id"
+    default = "all" if several else "1"
+    return _ask(question if visible else "Id", parse, default=default if visible else None)
 
 
 def _choose_age(*, asks: bool) -> str:

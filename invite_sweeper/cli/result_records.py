@@ -154,6 +154,7 @@ class RestoreRecord(TypedDict):
     rate_limited: int
     duration_s: float
     exit_code: int
+    reasons: list[Reason]
     error: ErrorParts | None
     warnings: list[str]
     invitations: list[RestoredRecord]

@@ -1,7 +1,6 @@
 """Results of a command: output on stdout, exit code, metrics and notifications."""
 
 import asyncio
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.files import replace_file
 from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
+from invite_sweeper.program import command
 from invite_sweeper.report.formatting import (
     describe_organizations,
     describe_outcomes,
@@ -226,7 +226,7 @@ def _load_view(options: RunOptions, log_file: Path, start: int, summary: RunSumm
 
 def report_saved_plan(options: RunOptions, plan: Path, log: Logger) -> None:
     """Write where the plan is and the next commands; a sweep has deleted what it lists."""
-    show = shlex.join(("invite-sweeper", "plan", "show", str(plan)))
+    show = command("plan", "show", str(plan))
     apply = _sweep_command(options, "--plan", str(plan))
     if options.output is Output.JSON:
         log.info("plan saved", file=str(plan), show=show, apply=apply)
@@ -239,11 +239,11 @@ def report_saved_plan(options: RunOptions, plan: Path, log: Logger) -> None:
 def report_policy_change(options: RunOptions, change: PolicyDifference) -> None:
     """Write that a sweep refuses the policy until it is accepted, and the command that does."""
     if options.output is Output.TEXT and not options.quiet:
-        command = _sweep_command(options, "--accept-policy", change.policy_sha256)
+        accept = _sweep_command(options, "--accept-policy", change.policy_sha256)
         _print_lines(
             (
                 "A sweep refuses this policy until it is accepted (quarantine).",
-                f"  Accept it and sweep: {command}",
+                f"  Accept it and sweep: {accept}",
             )
         )
 
@@ -254,7 +254,7 @@ def _sweep_command(options: RunOptions, *words: str) -> str:
     target += ["--audit-log", options.audit_log] if options.audit_log is not None else []
     target += ["--shard", options.shard] if options.shard is not None else []
     policy = str(options.policy)
-    return shlex.join(("invite-sweeper", "sweep", "--policy", policy, *words, *target))
+    return command("sweep", "--policy", policy, *words, *target)
 
 
 def _print_lines(lines: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +24,7 @@ from invite_sweeper.audit import AuditLog, LogPath, RunLock
 from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy_stream
+from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, Policy
 from invite_sweeper.shutdown import StopRequest, handle_signals
@@ -91,16 +92,41 @@ class RunSession:
         """Return another run id of this instant."""
         return f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
+    def credentials(self, names: Iterable[str]) -> dict[str, Credentials]:
+        """Return the sets of credentials by name, "" for the plain variables.
+
+        Raises:
+            UsageError: Sets are missing or cannot be read; it names every variable at once.
+        """
+        found: dict[str, Credentials] = {}
+        errors: dict[str, UsageError] = {}
+        for name in names:
+            try:
+                found[name] = read_credentials(self.environment, suffix=name)
+            except UsageError as error:
+                errors[name] = error
+        if len(errors) == 1:
+            raise next(iter(errors.values()))
+        if errors:
+            raise UsageError(
+                " ".join(
+                    f"{f'Credentials {name}' if name else 'Credentials without a name'}: "
+                    f"{error.message}"
+                    for name, error in errors.items()
+                ),
+                hint=" ".join(error.hint for error in errors.values()),
+            )
+        return found
+
     def parts(self, policy: Policy) -> tuple[tuple[Policy, Credentials], ...]:
         """Return each part of the policy with its credentials.
 
         Raises:
             UsageError: Credentials are missing or cannot be read.
         """
-        return tuple(
-            (part, read_credentials(self.environment, suffix=name))
-            for name, part in split_by_credentials(policy)
-        )
+        parts = dict(split_by_credentials(policy))
+        credentials = self.credentials(parts)
+        return tuple((part, credentials[name]) for name, part in parts.items())
 
     @contextmanager
     def working(self, log_path: LogPath | None = None) -> Iterator[None]:

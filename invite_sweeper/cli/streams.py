@@ -15,6 +15,7 @@ import typer
 from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, InvalidPolicy, RunError
+from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
@@ -177,7 +178,7 @@ def print_error(error: RunError) -> None:
         return
     colour = typer.colors.RED if use_color() else None
     typer.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
-    more = f"More: invite-sweeper help {error.help_topic}" if error.help_topic else ""
+    more = f"More: {command('help', error.help_topic)}" if error.help_topic else ""
     for part in (error.consequence, error.hint, more):
         if part:
             typer.echo(f"  {escape_unprintable(part)}", err=True)

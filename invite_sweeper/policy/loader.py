@@ -10,6 +10,7 @@ from invite_sweeper.policy.durations import DurationError, parse_duration
 from invite_sweeper.policy.model import Execution
 from invite_sweeper.policy.valid_policy import Policy
 from invite_sweeper.policy.yaml_reader import MAX_BYTES
+from invite_sweeper.program import command
 
 
 def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
@@ -38,7 +39,7 @@ def read_policy(path: Path) -> bytes:
         raise UsageError(
             f"The policy {path} cannot be read: {error.strerror or error}.",
             hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
-            "policy: invite-sweeper init PATH",
+            f"policy: {command('init', 'PATH')}",
         ) from None
 
 

@@ -5,8 +5,9 @@ from typing import Final
 
 from invite_sweeper.audit import events
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
-from invite_sweeper.endings import ExitCode, Reason, command
+from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
+from invite_sweeper.program import command
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS

@@ -10,7 +10,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.atlas.responses import is_permission_error
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit.events import (
     Announced,
@@ -20,7 +19,7 @@ from invite_sweeper.audit.events import (
     Planned,
     ProjectUnreadable,
 )
-from invite_sweeper.models import Outcome
+from invite_sweeper.models import Outcome, is_permission_error
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 T = TypeVar("T")

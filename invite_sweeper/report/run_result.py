@@ -9,14 +9,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.endings import Colour, ExitCode
+from invite_sweeper.endings import Colour, ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import Row, format_age, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
 from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
-from invite_sweeper.sweep.summary import SUNSET_WARNING_DAYS, OrganizationSummary, RunSummary
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
+from invite_sweeper.sweep.sunset import SUNSET_WARNING_DAYS
 from invite_sweeper.text import escape_unprintable, pluralize
 
 _GAP: Final = 2
@@ -83,7 +84,8 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     yield "Time", "bold", _time(summary, view)
     if summary.sources_retired:
         lists = ", ".join(map(escape_unprintable, summary.sources_retired))
-        yield "Retired", "bold red", f"Atlas no longer serves these lists: {lists}"
+        style = "bold red" if Reason.RETIRED_SOURCE in summary.reasons else "bold"
+        yield "Retired", style, f"Atlas no longer serves these lists: {lists}"
     if _is_sunset_near(summary):
         message = f"Atlas stops serving an API version in use on {summary.sunset}"
         yield "Sunset", "bold yellow", message

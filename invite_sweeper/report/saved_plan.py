@@ -83,7 +83,7 @@ class PlanStatus(NamedTuple):
         """Return the invitations in the order of rows: owners first, then the oldest."""
         found = (
             Planned.from_invitation(
-                each.invitation, self.now, rule=each.rule, bounced=each.bounced, new=each.new
+                each.invitation(), self.now, rule=each.rule, bounced=each.bounced, new=each.new
             )
             for each in self.saved.invitations.values()
         )

@@ -15,7 +15,8 @@ from invite_sweeper.audit import (
     error_fields,
     invitation_fields,
 )
-from invite_sweeper.errors import AuditLogError, ExitCode, RunError
+from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.errors import AuditLogError, RunError
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 
 
@@ -103,6 +104,7 @@ class RestoreReport:
         results: The result of each; in a dry run, only of those that need no invitation.
         reached_atlas: The lists were read, so there is a result to show.
         declined: The user did not confirm.
+        reasons: Why the restore did not do everything; empty if it did.
     """
 
     run_id: str
@@ -124,6 +126,7 @@ class RestoreReport:
     duration_s: float = 0.0
     error: RunError | None = None
     exit_code: int = 0
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def outcomes(self) -> Counter[RestoreOutcome]:
@@ -157,7 +160,7 @@ class RestoreReport:
         Args:
             log: None for a dry run, which writes nothing.
         """
-        self._set_exit_code(error)
+        self._set_end(error)
         if log is None:
             return
         try:
@@ -165,12 +168,16 @@ class RestoreReport:
             names = self.organization_names
             known = {each: names[each] for each in self.organizations if each in names}
             finished = RestoreFinished(
-                **self._totals(), organization_names=known, **ended, exit_code=self.exit_code
+                **self._totals(),
+                organization_names=known,
+                reasons=self.reasons,
+                **ended,
+                exit_code=self.exit_code,
             )
             log.write(finished)
             await log.sync()
         except AuditLogError as log_error:
-            self._set_exit_code(error if isinstance(error, AuditLogError) else log_error)
+            self._set_end(error if isinstance(error, AuditLogError) else log_error)
 
     def to_json(self) -> dict[str, object]:
         """Return the object that `--output json` writes."""
@@ -188,6 +195,7 @@ class RestoreReport:
             **self._totals(),
             "error": self.error.to_json() if self.error is not None else None,
             "exit_code": self.exit_code,
+            "reasons": self.reasons,
             "warnings": list(self.warnings),
             "invitations": [self._to_record(each) for each in self.deletions],
             "uncertain_invitations": [
@@ -229,10 +237,11 @@ class RestoreReport:
             **{name: getattr(self, name) for name in _COPIED_FIELDS},
         }
 
-    def _set_exit_code(self, error: RunError | None) -> None:
+    def _set_end(self, error: RunError | None) -> None:
         self.error = error
         if error is not None:
-            self.exit_code = int(error.exit_code)
-        else:
-            is_partial = self.is_incomplete or self.added
-            self.exit_code = int(ExitCode.PARTIAL if is_partial else ExitCode.DONE)
+            self.exit_code, self.reasons = int(error.exit_code), error.reasons
+            return
+        found = (Reason.NOT_INVITED, self.is_incomplete), (Reason.MADE_ACTIVE, self.added)
+        self.reasons = tuple(reason for reason, count in found if count)
+        self.exit_code = int(ExitCode.PARTIAL if self.reasons else ExitCode.DONE)

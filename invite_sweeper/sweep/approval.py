@@ -22,6 +22,7 @@ from invite_sweeper.keys import (
     read_public_key,
 )
 from invite_sweeper.notes import is_signed_by, note_text, sign_note
+from invite_sweeper.program import command
 from invite_sweeper.sweep.saved_plan import SavedPlan
 
 NOT_APPROVED: Final = "The plan was not approved."
@@ -143,7 +144,8 @@ def require_approval(plan: Path, saved: SavedPlan, key: Path) -> None:
     if check.refusal:
         raise GuardRefused(
             f"The plan is not approved with the key {key}. {check.refusal}",
-            hint=f"The approver runs: invite-sweeper plan approve {plan} --key PRIVATE_KEY",
+            hint="The approver runs: "
+            + command("plan", "approve", str(plan), "--key", "PRIVATE_KEY"),
             reasons=(Reason.APPROVAL,),
         )
 

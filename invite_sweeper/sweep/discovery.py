@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, Reason, RunError
@@ -333,32 +334,45 @@ MAX_DELETIONS_VERIFIED: Final = 10_000
 """Deletions that are remembered, so that memory stays flat."""
 
 
+def is_same_invitation(listed: Invitation, created_at: Timestamp) -> bool:
+    """Return whether a listed row with the same id is the invitation with this date.
+
+    A user keeps the id when invited again. Without two dates, it counts as the same.
+    """
+    if not (isinstance(listed.created_at, datetime) and isinstance(created_at, datetime)):
+        return True
+    return abs(listed.created_at - created_at) < timedelta(seconds=1)
+
+
 class DeletionVerifier:
-    """Reads each list again from which an invitation was deleted, once.
+    """Reads each list again from which an invitation was deleted or seemed gone, once.
 
     A list that cannot be read again, or not before a stop, proves nothing about its deletions.
 
     Attributes:
         verified: Deletions whose invitation has left its list, by organization id.
         still_there: Invitations that Atlas confirmed as deleted and that are in their list.
+        not_gone: Invitations that are in their list although an answer said they were gone.
     """
 
     def __init__(self, reader: ListReader, stop: StopRequest) -> None:
         self._reader = reader
         self._stop = stop
-        self._deleted: dict[ListRef, dict[str, Timestamp]] = {}
+        self._deleted: dict[ListRef, dict[str, tuple[Timestamp, Outcome]]] = {}
         self._recorded = 0
         self.verified: Counter[str] = Counter()
         self.still_there: list[Invitation] = []
+        self.not_gone: list[Invitation] = []
 
     def record(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Record the result of one deletion."""
-        if result.outcome is not Outcome.DELETED or self._recorded >= MAX_DELETIONS_VERIFIED:
+        outcome, is_full = result.outcome, self._recorded >= MAX_DELETIONS_VERIFIED
+        if outcome not in {Outcome.DELETED, Outcome.ALREADY_GONE} or is_full:
             return
         self._recorded += 1
         one = planned.invitation
         list_ref = ListRef(Project(one.project_id, one.project_name, one.org_id), one.source)
-        self._deleted.setdefault(list_ref, {})[one.id] = one.created_at
+        self._deleted.setdefault(list_ref, {})[one.id] = one.created_at, outcome
 
     async def run(self, *, workers: int) -> None:
         """Read the lists again, until all are read or a stop is requested; nothing is raised.
@@ -376,7 +390,9 @@ class DeletionVerifier:
             for _ in range(min(workers, len(self._deleted))):
                 group.create_task(self._work(pending))
 
-    async def _work(self, pending: Iterator[tuple[ListRef, dict[str, Timestamp]]]) -> None:
+    async def _work(
+        self, pending: Iterator[tuple[ListRef, dict[str, tuple[Timestamp, Outcome]]]]
+    ) -> None:
         with suppress(RunError):  # Atlas or the credentials are gone: the rest is not verified
             for list_ref, deleted in pending:
                 found = await self._reader.invitations(list_ref.project, list_ref.source)
@@ -384,9 +400,15 @@ class DeletionVerifier:
                     self._compare(list_ref.project.org_id, deleted, found)
 
     def _compare(
-        self, org_id: str, deleted: dict[str, Timestamp], found: tuple[Invitation, ...]
+        self,
+        org_id: str,
+        deleted: dict[str, tuple[Timestamp, Outcome]],
+        found: tuple[Invitation, ...],
     ) -> None:
-        # Another date is a new invitation: a user keeps the id when invited again.
-        left = [one for one in found if one.id in deleted and deleted[one.id] == one.created_at]
-        self.still_there += left
-        self.verified[org_id] += len(deleted) - len(left)
+        left = dict(deleted)
+        for one in found:
+            created_at, outcome = deleted.get(one.id, (None, None))
+            if outcome is not None and is_same_invitation(one, created_at):
+                (self.still_there if outcome is Outcome.DELETED else self.not_gone).append(one)
+                left.pop(one.id, None)
+        self.verified[org_id] += sum(outcome is Outcome.DELETED for _, outcome in left.values())

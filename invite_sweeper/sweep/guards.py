@@ -13,7 +13,7 @@ from typing import NamedTuple
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Outcome, Population
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Population
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import describe_duration, plural_form, pluralize
@@ -21,7 +21,6 @@ from invite_sweeper.text import describe_duration, plural_form, pluralize
 MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
 or two invitations are half of all. Shards divide it like a limit."""
-MAX_CLOCK_SKEW_S = 300.0
 _MAX_SHOWN = 5
 
 

@@ -22,6 +22,7 @@ from invite_sweeper.models import (
     ProjectGone,
     SourceRetired,
     Timestamp,
+    is_permission_error,
 )
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.decision_steps import Step, apply_steps
@@ -317,7 +318,8 @@ class PlanBuilder:
     def _write_unreadable(self, unreadable: ListUnreadable) -> None:
         self._unsynced += 1
         org_id = self._organization_of.get(unreadable.project_id)
-        self.counts[org_id or ""] += Counts(projects_unreadable=1)
+        refused = is_permission_error(unreadable.http_status, unreadable.error_code)
+        self.counts[org_id or ""] += Counts(projects_unreadable=1, missing_role=int(refused))
         is_organization_level = unreadable.source.is_organization_level
         self._log.write(
             events.ProjectUnreadable(

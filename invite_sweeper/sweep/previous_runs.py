@@ -1,8 +1,9 @@
 """What the audit logs of earlier runs say about the next one."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from invite_sweeper.audit import (
@@ -17,13 +18,13 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.history import RunRecord
 from invite_sweeper.audit.reader import require_audit_log
 from invite_sweeper.errors import ExitCode, GuardRefused, Reason, UsageError
-from invite_sweeper.models import Population
+from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy, load_policy_copy, policy_copy_path
 from invite_sweeper.sweep.changes import ChangeTracker, PlanScope
 from invite_sweeper.sweep.scope import scope_sha256
 
-_APPLIED = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
+APPLIED_CODES = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 
 
 @contextmanager
@@ -98,6 +99,18 @@ class PreviousRuns:
         with refuse_unreadable():
             return ChangeTracker.find(self.files, scope)
 
+    def sunsets(self, base_url: str) -> dict[Source, date]:
+        """Return the end of each source as the last runs against this base URL recorded it."""
+        found: dict[Source, date] = {}
+        with refuse_unreadable():
+            for run in read_runs(*self.files):
+                recorded = run.end_record.get("sunsets")
+                if run.base_url != base_url or not isinstance(recorded, dict):
+                    continue
+                with suppress(ValueError):
+                    found |= {Source(s): date.fromisoformat(str(d)) for s, d in recorded.items()}
+        return found
+
     def deletion_history(self) -> DeletionHistory:
         """Return how often each invitation was deleted before."""
         with refuse_unreadable():
@@ -108,10 +121,13 @@ class PreviousRuns:
         return self.applied_by(digest) is not None
 
     def applied_by(self, digest: str) -> RunRecord | None:
-        """Return the sweep that completed this plan; None without one."""
+        """Return the first run of the sweep that completed this plan; None without one."""
+        groups: dict[str, list[RunRecord]] = {}
         with refuse_unreadable():
-            runs = read_runs(*self.files)
-            return next((run for run in runs if _is_applied_by(run, digest)), None)
+            for run in read_runs(*self.files):
+                if run.mode == "sweep" and run.start_record.get("plan_sha256") == digest:
+                    groups.setdefault(run.group_id, []).append(run)
+        return next((runs[0] for runs in groups.values() if _has_completed(runs)), None)
 
     def contains(self, run_id: str) -> bool:
         """Return whether the logs have a run."""
@@ -138,6 +154,7 @@ class PreviousRuns:
         return AcceptedPolicy(sha256, quarantine, copy)
 
 
-def _is_applied_by(run: RunRecord, digest: str) -> bool:
-    applied = run.mode == "sweep" and run.exit_code in _APPLIED
-    return applied and run.start_record.get("plan_sha256") == digest
+def _has_completed(runs: Sequence[RunRecord]) -> bool:
+    """Return whether the runs of one command applied a plan; the same command goes on otherwise."""
+    ends = [run.exit_code for run in runs]
+    return bool(APPLIED_CODES.intersection(ends)) and {None, ExitCode.INTERRUPTED}.isdisjoint(ends)

@@ -17,7 +17,7 @@ from invite_sweeper.models import (
     ProjectGone,
     UserStatus,
 )
-from invite_sweeper.sweep.discovery import ListReader
+from invite_sweeper.sweep.discovery import ListReader, is_same_invitation
 from invite_sweeper.text import plural_form, pluralize
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
@@ -36,7 +36,7 @@ class Recovery:
 
     It is not known whether the DELETE of an open intent was sent, so the outcome claims only
     what Atlas shows: an invitation that is missing is `already_gone`, one that is still there
-    is `failed`. If Atlas cannot answer, the intent stays open.
+    with the same date is `failed`. If Atlas cannot answer, the intent stays open.
 
     A list of users omits users who accepted as well as removed ones. The status of a missing
     user is requested separately, which finds members whom the DELETE removed.
@@ -89,11 +89,13 @@ class Recovery:
         found = await self._reader.invitations(project, first.source)
         if isinstance(found, ListUnreadable):
             return [_describe_unresolved(first, len(group), found.reason)]
-        present_ids = set() if isinstance(found, ProjectGone) else {each.id for each in found}
+        listed = {} if isinstance(found, ProjectGone) else {each.id: each for each in found}
         reasons: Counter[str] = Counter()
         for intent in group:
-            if intent.invitation.id in present_ids:
-                self._record(intent, Outcome.FAILED)
+            present = listed.get(intent.invitation.id)
+            if present is not None:
+                is_same = is_same_invitation(present, intent.invitation.created_at)
+                self._record(intent, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
             elif first.source not in SOURCES_OF_USERS or isinstance(found, ProjectGone):
                 # A deleted project has no memberships left that the DELETE could have removed.
                 self._record(intent, Outcome.ALREADY_GONE)

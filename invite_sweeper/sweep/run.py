@@ -27,6 +27,7 @@ from invite_sweeper.models import (
     Population,
     Source,
     SourceRetired,
+    is_permission_error,
 )
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
@@ -53,12 +54,11 @@ from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.summary import (
     RunSummary,
     removed_member_warning,
-    retired_warning,
     still_there_warnings,
-    sunset_warnings,
     unused_keep_warnings,
     unverified_warning,
 )
+from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warnings
 from invite_sweeper.text import pluralize
 
 
@@ -180,6 +180,7 @@ class RunConfig:
         on_scope: Called with all projects.
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
+        earlier_sunsets: Returns the end of each source as the last runs recorded it.
     """
 
     policy: Policy
@@ -196,6 +197,7 @@ class RunConfig:
     on_scope: Callable[[RunScope], None] | None = None
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
+    earlier_sunsets: Callable[[], Mapping[Source, date]] = dict
 
     @property
     def limits(self) -> Limits:
@@ -233,13 +235,22 @@ class RunWarnings:
     def retired_sources(
         self, retired: Iterable[SourceRetired], sunsets: Mapping[Source, date]
     ) -> None:
-        """Warn about sources that Atlas has retired or will retire soon."""
+        """Warn about sources that Atlas has retired or will retire soon.
+
+        A source that is retired before the announced day is a reason of the run's end.
+        """
+        today = self._config.now.date()
         retired_by_source = {each.source: each for each in retired}
         upcoming = {
             source: day for source, day in sunsets.items() if source not in retired_by_source
         }
-        self.report(*map(retired_warning, retired_by_source.values()))
-        self.report(*sunset_warnings(upcoming, self._config.now.date()))
+        announced = {**self._config.earlier_sunsets(), **sunsets} if retired_by_source else {}
+        for source, each in retired_by_source.items():
+            ended = has_ended(source, announced, today)
+            self.report(retired_warning(each, has_ended=ended))
+            if not ended:
+                self._state.retired_early.add(source)
+        self.report(*sunset_warnings(upcoming, today))
 
     def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Show the outcome of one deletion; report a removed member immediately."""
@@ -249,6 +260,9 @@ class RunWarnings:
         self._state.removed[planned.invitation.source] += result.outcome.no_longer_pending
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
+        elif result.outcome is Outcome.FAILED:
+            refused = is_permission_error(result.http_status, result.error_code)
+            self._state.counts[org_id] += Counts(missing_role=int(refused))
         elif result.outcome is Outcome.DELETED and result.seen_after is None:
             self._unverified += planned.invitation.source in SOURCES_OF_USERS
 
@@ -260,9 +274,11 @@ class RunWarnings:
         elif outcome is Outcome.UNKNOWN:
             self._unverified += not intent.from_restore
 
-    def still_there(self, invitations: Sequence[Invitation]) -> None:
-        """Report the deleted invitations that Atlas's lists still contain."""
-        self.report(*still_there_warnings(invitations))
+    def still_there(self, verifier: DeletionVerifier) -> None:
+        """Report the invitations that Atlas's lists still contain."""
+        self.report(*still_there_warnings(verifier.still_there))
+        claim = "An answer said that there is no such invitation, for"
+        self.report(*still_there_warnings(verifier.not_gone, claim))
 
     def finish(self) -> None:
         """Report how many removed users could not be checked since the last call."""
@@ -366,6 +382,7 @@ class Run:
             interrupted = isinstance(error, Interrupted) and state.summary().requests > 0
             state.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
         state.sunset = self._atlas.sunset
+        state.sunsets = self._atlas.sunsets
         state.deprecation = self._atlas.deprecation
         return await state.finish(self._log, error)
 
@@ -538,4 +555,9 @@ class Run:
             self.state.counts[org_id] += Counts(verified=verified)
         for each in verifier.still_there:
             self.state.counts[each.org_id] += Counts(still_there=1)
-        self.warnings.still_there(verifier.still_there)
+        for each in verifier.not_gone:
+            # The outcome in the log is what the answer said; the totals are what is true.
+            self.state.outcomes[each.org_id][Outcome.ALREADY_GONE] -= 1
+            self.state.outcomes[each.org_id][Outcome.FAILED] += 1
+            self.state.removed[each.source] -= 1
+        self.warnings.still_there(verifier)

@@ -11,7 +11,7 @@ from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
-from invite_sweeper.models import Population
+from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 from invite_sweeper.sweep.plan import PlanBuilder
@@ -87,6 +87,8 @@ class RunState:
         self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.warnings: list[RunWarning] = []
         self.sunset: date | None = None
+        self.sunsets: Mapping[Source, date] = {}
+        self.retired_early: set[Source] = set()
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
@@ -146,7 +148,8 @@ class RunState:
             deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),
             advisor=self.advisor,
-            plan_complete=self.estimate_s is not None and not whole.projects_unreadable,
+            plan_complete=self.estimate_s is not None
+            and not (whole.projects_unreadable or self.retired_early),
         )
         if plan is not None:
             summary = replace(
@@ -226,17 +229,20 @@ class RunState:
             "keep_entries": entries,
             "remaining": self._remaining(),
         }
+        if self.sunsets:
+            fields["sunsets"] = {each.value: day.isoformat() for each, day in self.sunsets.items()}
         if self.population_sha256 is not None:
             fields["population_sha256"] = self.population_sha256
         return fields
 
     def _final_summary(self, error: RunError | None) -> RunSummary:
         # This run may have completed what an interrupted one left open.
+        retired = [Reason.RETIRED_SOURCE] if self.retired_early else []
         removed = [Reason.REMOVED_MEMBER] if self.removed_members else []
         return with_end(
             self.summary(),
             error,
-            stopped_by=(*self.stopped_by, *removed),
+            stopped_by=(*retired, *self.stopped_by, *removed),
             detailed_exit_code=self._detailed_exit_code,
         )
 

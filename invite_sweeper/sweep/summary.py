@@ -13,7 +13,7 @@ from invite_sweeper.audit import error_fields
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, ExitCode, Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import ErrorParts, RunError
-from invite_sweeper.models import Invitation, Outcome, Source, SourceRetired
+from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference, merge_changes
 from invite_sweeper.text import organization_label, pluralize
@@ -308,10 +308,9 @@ def _incomplete_reasons(
     counts: RunSummary | OrganizationSummary, stopped_by: Sequence[Reason]
 ) -> tuple[Reason, ...]:
     """Return why a run without an error did not do everything."""
-    retired = isinstance(counts, RunSummary) and counts.sources_retired
     found = (
+        (Reason.MISSING_ROLE, counts.missing_role),
         (Reason.UNREADABLE_PROJECTS, counts.projects_unreadable),
-        (Reason.RETIRED_SOURCE, retired),
         (Reason.FAILED_DELETIONS, counts.failed),
         (Reason.UNKNOWN_DELETIONS, counts.unknown),
         (Reason.REMOVED_MEMBER, counts.accepted_during),
@@ -319,42 +318,6 @@ def _incomplete_reasons(
     )
     reasons = (reason for reason, count in found if count)
     return tuple(dict.fromkeys((*reasons, *stopped_by)))
-
-
-SUNSET_WARNING_DAYS: Final = 180
-"""Runs warn this long before a list ends: time to change a policy and to watch the result."""
-SUNSET_URGENT_DAYS: Final = 30
-
-
-def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWarning, ...]:
-    """Warn about each list that Atlas will stop serving, from 180 days before.
-
-    Args:
-        sunsets: The day that Atlas named, by source.
-        today: The day of the run.
-    """
-    return tuple(
-        RunWarning(
-            WarningCode.SUNSET,
-            _sunset_text(source, day, today),
-            _sunset_level((day - today).days),
-        )
-        for source, day in sorted(sunsets.items())
-        if (day - today).days <= SUNSET_WARNING_DAYS
-    )
-
-
-def _sunset_level(days_left: int) -> WarningLevel:
-    return WarningLevel.URGENT if days_left <= SUNSET_URGENT_DAYS else WarningLevel.REMARK
-
-
-def retired_warning(retired: SourceRetired) -> RunWarning:
-    """Warn that Atlas no longer serves a list, with the source that replaces it."""
-    return RunWarning(
-        WarningCode.RETIRED_SOURCE,
-        f"{retired.reason} {retired.source.replacement_hint}",
-        WarningLevel.URGENT,
-    )
 
 
 def removed_member_warning(invitation: Invitation, advisor: Advisor) -> RunWarning:
@@ -381,8 +344,10 @@ def unverified_warning(count: int) -> RunWarning:
 _MAX_NAMED: Final = 10
 
 
-def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning, ...]:
-    """Warn that invitations are still in their list although Atlas confirmed their deletion."""
+def still_there_warnings(
+    invitations: Sequence[Invitation], claim: str = "Atlas confirmed the deletion of"
+) -> tuple[RunWarning, ...]:
+    """Warn that invitations are still in their list although an answer claimed otherwise."""
     if not invitations:
         return ()
     named = ", ".join(
@@ -394,7 +359,7 @@ def still_there_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning,
     return (
         RunWarning(
             WarningCode.STILL_THERE,
-            f"Atlas confirmed the deletion of {count} that its lists still contain: {named}{rest}. "
+            f"{claim} {count} that Atlas's lists still contain: {named}{rest}. "
             "Run the command again later; if they stay, ask MongoDB support.",
             WarningLevel.URGENT,
         ),
@@ -419,12 +384,3 @@ def unused_keep_warnings(
         for entry in keep
         if entry.is_active(today) and not kept.get(f"keep:{entry.name}")
     )
-
-
-def _sunset_text(source: Source, day: date, today: date) -> str:
-    left = (day - today).days
-    if left > 0:
-        end = f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
-    else:
-        end = f"Atlas announced {day} as the last day of the list {source}."
-    return f"{end} {source.replacement_hint}"

@@ -433,6 +433,7 @@ async def test_each_request_has_a_version_and_a_user_agent(connecting, answering
     assert call.kwargs["headers"] == {
         "Accept": "application/vnd.atlas.2023-01-01+json",
         "Authorization": "Bearer a-ready-token",
+        "Cache-Control": "no-cache",
         "User-Agent": f"invite-sweeper/{__version__} (linux; {platform.machine()})",
     }
     assert call.kwargs["allow_redirects"] is False

@@ -7,7 +7,7 @@ import pytest
 from running import cli_in
 from terminals import terminal_of
 
-from invite_sweeper.cli.init import Answers, render_policy
+from invite_sweeper.cli.init import Answers, Choice, render_policy
 from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_duration, parse_policy
 from invite_sweeper.simulator.seed import ORG_ID
@@ -45,9 +45,76 @@ def test_several_visible_organizations_without_a_terminal_need_an_option(cli):
     cli.account.org_ids = (ORG_ID, OTHER)
     done = cli.run("init", "first.yaml")
     assert done.code == 2
-    assert f"{OTHER} (Elsewhere)" in done.err
+    assert f"Elsewhere ({OTHER})" in done.err
     assert not (cli.folder / "first.yaml").exists()
     assert cli.run("init", "first.yaml", "--organization", OTHER).code == 0
+
+
+@pytest.fixture
+def three_sets(cli):
+    """Three organizations, each with a service account of its own, under names."""
+    changes = dict.fromkeys(cli.account.environment())
+    for number, name in enumerate(("ALPHA", "BETA", "GAMMA_2")):
+        org_id = f"{number + 1}" * 24
+        cli.sim.add_organization(org_id, name.title())
+        cli.sim.add_project(f"Project {name}", org_id=org_id)
+        account = cli.sim.add_service_account(org_id)
+        changes |= {f"{key}_{name}": value for key, value in account.environment().items()}
+    return changes
+
+
+def test_three_sets_of_credentials_make_a_policy_that_validate_and_plan_accept(cli, three_sets):
+    done = cli.run("init", "first.yaml", **three_sets)
+    assert done.code == 0, done.err
+    text = (cli.folder / "first.yaml").read_text("utf-8")
+    assert '{id: "111111111111111111111111", credentials: ALPHA}    # Alpha' in text
+    policy = parse_policy(text.encode(), "first.yaml")
+    assert [each.credentials for each in policy.organizations] == ["ALPHA", "BETA", "GAMMA_2"]
+    validated = cli.run("validate", "first.yaml")
+    assert (validated.code, validated.err) == (0, "")
+    planned = cli.run("plan", "--policy", "first.yaml", "--output", "json", **three_sets)
+    assert (planned.code, planned.summary["projects_seen"]) == (0, 3), planned.err
+
+
+def test_organization_of_an_option_gets_the_name_of_its_credentials(cli, three_sets):
+    option = ("--organization", "2" * 24, "--organization", OTHER)
+    assert cli.run("init", "first.yaml", *option, **three_sets).code == 0
+    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
+    assert {each.id: each.credentials for each in policy.organizations} == {
+        "2" * 24: "BETA",
+        OTHER: None,
+    }
+
+
+def test_terminal_takes_all_organizations_or_some(cli, three_sets):
+    for answer, ids in (("\n", "123"), ("1, 3\n", "13")):
+        name = f"{len(ids)}.yaml"
+        given = {key: value or "" for key, value in three_sets.items()}
+        with terminal_of(cli, "init", name, "--older-than", "14d", **given) as terminal:
+            terminal.read_until("credentials GAMMA_2)")
+            terminal.type(answer)
+            terminal.read_until("Lists, separated by commas")
+            terminal.type("\n")
+            code, text = terminal.end()
+        assert code == 0, text
+        policy = parse_policy((cli.folder / name).read_bytes(), name)
+        assert policy.organization_ids == {each * 24 for each in ids}
+
+
+def test_refused_set_of_credentials_writes_no_file(cli, three_sets):
+    done = cli.run("init", "first.yaml", **{**three_sets, "MONGODB_ATLAS_CLIENT_SECRET_BETA": "x"})
+    assert done.code == 5
+    assert "No file was written." in done.err
+    assert not (cli.folder / "first.yaml").exists()
+
+
+def test_all_missing_variables_of_all_sets_are_named_at_once(cli, three_sets):
+    secrets = [f"MONGODB_ATLAS_CLIENT_SECRET_{name}" for name in ("ALPHA", "GAMMA_2")]
+    done = cli.run("init", "first.yaml", **{**three_sets, **dict.fromkeys(secrets)})
+    assert done.code == 2
+    for name in secrets:
+        assert name in done.err
+    assert list(cli.sim.requests) == []
 
 
 def test_options_alone_call_no_atlas(cli):
@@ -104,7 +171,7 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
     cli.sim.add_organization(OTHER, "Elsewhere")
     cli.account.org_ids = (ORG_ID, OTHER)
     with terminal_of(cli, "init", "first.yaml") as terminal:
-        terminal.read_until("Number or id")
+        terminal.read_until("Numbers or ids")
         terminal.type("3\n")
         terminal.read_until("Type a number of the list")
         terminal.type("1\n")  # Elsewhere; organizations are listed by name
@@ -138,7 +205,7 @@ def test_end_of_input_writes_no_file(cli):
 @pytest.mark.parametrize("sources", [(Source.USERS,), tuple(Source)], ids=["one", "all"])
 def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources):
     now = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    answers = Answers({ORG_ID: 'A # name: [with] "signs"'}, "14d", sources)
+    answers = Answers([Choice(ORG_ID, 'A # name: [with] "signs"')], "14d", sources)
     text = render_policy(answers, tmp_path / "a b.yaml", now)
     policy = parse_policy(text.encode(), "policy.yaml")
     assert policy.warnings(now.date()) == ()
@@ -165,7 +232,7 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
 def test_pending_people_are_deleted_later_and_before_atlas_ends_their_invitations(
     tmp_path, age, later
 ):
-    answers = Answers({ORG_ID: ""}, age, tuple(Source))
+    answers = Answers([Choice(ORG_ID)], age, tuple(Source))
     text = render_policy(answers, tmp_path / "p.yaml", datetime(2026, 11, 27, tzinfo=UTC))
     rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
     assert rules["pending"].older_than == parse_duration(later)

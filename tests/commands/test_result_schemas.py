@@ -97,7 +97,9 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         run("records", "audit show", LOG, code=0)
         (cli.folder / "damaged.jsonl").write_bytes(cli.log_path.read_bytes()[100:])
         run("damaged", "audit verify", "damaged.jsonl", code=3)
-        report = cli.run("report", LOG, "--format", "json").out
+        done = cli.run("report", LOG, "--format", "json")
+        assert done.code == 0, done.err
+        report = done.out
         found.append(("report", "report", json.loads(report)))
         run("valid", "validate", "policy.yaml", code=0)
         (cli.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n")

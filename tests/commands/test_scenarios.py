@@ -134,6 +134,21 @@ def test_each_night_makes_more_invitations_stale(simulated):
     assert summary["stale"] > first
 
 
+def test_policy_of_all_lists_goes_on_unchanged_before_on_and_after_the_end_of_the_old_ones(
+    simulated,
+):
+    simulation = simulated("sunset")
+    nights = [simulation.run("sweep") for _ in range(4)]
+
+    assert [code for code, _ in nights] == [0, 0, 0, 0]
+    retired = [sorted(summary["sources_retired"]) for _, summary in nights]
+    assert retired == [[], [], ["invites", "org_invites"], ["invites", "org_invites"]]
+    for _, summary in nights[2:]:
+        assert (summary["reasons"], summary["plan_complete"]) == ([], True)
+        levels = {w["level"] for w in summary["warnings"] if w["code"] == "retired_source"}
+        assert levels == {"remark"}
+
+
 def test_trouble_is_retried(simulated):
     simulation = simulated("trouble", "--seed", "3")
     code, summary = simulation.run("sweep")

@@ -240,6 +240,44 @@ def test_retired_source_is_skipped_and_the_others_are_swept(cli):
     assert "write users and org_users instead of invites" in done.err
 
 
+@pytest.mark.parametrize(("days", "code"), [(-1, 0), (0, 0), (1, 4)])
+def test_list_that_is_gone_is_no_failure_from_the_day_on_that_earlier_runs_recorded(
+    cli, days, code
+):
+    project = cli.sim.add_project("Alpha")
+    cli.sim.invite(project, "ada@example.com", age=OLD)
+    cli.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    day = datetime.now(UTC) + timedelta(days=days)
+    cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+    cli.keys["sources"] = ["invites", "users"]
+    assert cli.plan().code == 0
+    retire(cli.sim, "invites")
+    done = cli.sweep()
+
+    assert (done.code, done.summary["deleted"]) == (code, 1)
+    assert done.summary["sources_retired"] == ["invites"]
+    assert done.summary["reasons"] == (["retired_source"] if code else [])
+    assert done.summary["plan_complete"] is (code == 0)
+    assert ("(410), as announced. " in done.err) == (code == 0)
+    assert ("(410), before the day that was announced. " in done.err) == (code == 4)
+    assert cli.lines("run_finished")[0]["sunsets"] == {"invites": f"{day:%Y-%m-%d}"}
+
+
+def test_last_announcement_of_earlier_runs_counts(cli):
+    cli.sim.add_project("Alpha")
+    cli.keys["sources"] = ["invites", "users"]
+    for day in ("Fri, 1 Jan 2021", "Wed, 1 Jan 2098"):
+        cli.sim.versions.sunsets["invites"] = f"{day} 00:00:00 GMT"
+        assert cli.plan().code == 0
+    retire(cli.sim, "invites")
+    assert cli.sweep().code == 4
+    cli.sim.versions.retired.clear()
+    cli.sim.versions.sunsets["invites"] = "Fri, 1 Jan 2021 00:00:00 GMT"
+    assert cli.plan().code == 0
+    retire(cli.sim, "invites")
+    assert cli.sweep().code == 0
+
+
 def test_retired_source_is_not_a_drop_in_population(cli):
     project = cli.sim.add_project("Alpha")
     for number in range(30):

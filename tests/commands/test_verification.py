@@ -51,9 +51,37 @@ def test_invitation_that_is_still_listed_is_exit_4_and_named(cli):
     assert done.code == 4, done.err
     assert counts(done.summary) == (4, 3, 1, 0)
     (warning,) = done.warnings
-    assert "1 invitation that its lists still contain" in warning
+    assert "1 invitation that Atlas's lists still contain" in warning
     assert "0@example.com (Project 0)" in warning
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_404_that_is_not_from_atlas_is_failed_with_exit_4_where_the_list_still_has_them(
+    cli, source
+):
+    cli.keys["sources"] = [source]
+    cli.keys["limits"] = {"max_already_gone_share": 1}
+    cli.sim.faults.add(faults.fail_with(404), method="DELETE", times=None)
+    done = cli.sweep()
+
+    assert done.code == 4, done.err
+    assert (done.summary["already_gone"], done.summary["failed"]) == (0, 4)
+    assert counts(done.summary) == (0, 0, 0, 0)
+    assert cli.run("audit", "verify", str(cli.log_path)).code == 0
+
+
+def test_invitations_that_were_withdrawn_meanwhile_are_already_gone(cli):
+    first = cli.sim.groups[cli.projects[0]]
+
+    def withdraw(_):
+        first.invites.clear()
+
+    cli.sim.faults.add(faults.effect(before=withdraw), method="DELETE", path=f"*/{first.id}/*")
+    done = cli.sweep()
+
+    assert done.code == 0, done.err
+    assert (done.summary["already_gone"], done.summary["failed"]) == (2, 0)
 
 
 def test_list_that_cannot_be_read_again_is_not_verified_and_no_failure(cli):

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import yaml
 from deploy.containers import run
-from deploy.manifests import built, documents
+from deploy.manifests import KUBERNETES, built, documents
 
 NAMESPACE = "invite-sweeper"
 POD = "by-hand-pod"
 CONTAINER = f"{POD}-invite-sweeper"
+CLAIM = ("PersistentVolumeClaim", "invite-sweeper-audit")
 READ_BY_ALL = 0o444
 
 
@@ -37,7 +38,8 @@ def playable(text, base_url, secret):
     (volume,) = (v["secret"] for v in pod["volumes"] if "secret" in v)
     volume["defaultMode"] = READ_BY_ALL
     policy = found["ConfigMap", "invite-sweeper-policy"]
-    return [policy, secret, found["PersistentVolumeClaim", "invite-sweeper-audit"], job]
+    claim = documents((KUBERNETES / "audit-claim.yaml").read_text())[CLAIM]
+    return [policy, secret, claim, job]
 
 
 def remove_pod(containers):
@@ -62,7 +64,8 @@ def kubectl(arguments, state):
         arguments = arguments[2:]
     match arguments:
         case ["apply", "-f", path]:
-            assert ("Namespace", NAMESPACE) in documents(Path(path).read_text())
+            named = {"namespace": ("Namespace", NAMESPACE), "audit-claim": CLAIM}
+            assert named[Path(path).stem] in documents(Path(path).read_text())
         case ["apply", "-k", folder]:
             (state / "manifests.yaml").write_text(built(folder))
         case ["create", "secret", "generic", "invite-sweeper-atlas", *files]:

@@ -45,14 +45,15 @@ def overlaid(components, folder, *, patches=()):
 
 
 def comparable(text):
-    """Return the manifests without what only Helm needs, and lists without an order sorted."""
+    """Return the manifests but the claim, and lists without an order sorted.
+
+    Helm keeps the claim when it uninstalls; with kustomize it is a file of its own.
+    """
     found = documents(text)
-    for (kind, _), manifest in found.items():
+    for (kind, _), manifest in [*found.items()]:
         if kind == "PersistentVolumeClaim":
-            assert manifest["metadata"].pop("annotations", {}) in (
-                {},
-                {"helm.sh/resource-policy": "keep"},
-            )
+            assert manifest["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+            del found[kind, manifest["metadata"]["name"]]
         if kind == "CronJob":
             _sort(pod_spec(manifest))
     return found

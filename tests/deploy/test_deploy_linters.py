@@ -25,7 +25,7 @@ def test_manifests_match_the_schema_of_kubernetes(overlay, tmp_path):
 
     done = run("kubernetes-validate", "--strict", path, check=False)
     assert done.returncode == 0, done.stderr
-    assert (done.stdout + done.stderr).count("passed for resource") == 5
+    assert (done.stdout + done.stderr).count("passed for resource") == 4
 
 
 @pytest.mark.needs("kustomize", "kubernetes-validate")

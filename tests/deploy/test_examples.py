@@ -6,7 +6,7 @@ import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, documents, pod_spec
-from deploy.rendering import CHART, overlaid, rendered
+from deploy.rendering import CHART, rendered
 
 from invite_sweeper.policy import parse_policy
 
@@ -67,12 +67,3 @@ def test_argo_cd_renders_the_chart_as_a_dry_run_with_a_valid_policy(tmp_path):
     assert box["args"][0] == "plan"
     policy = manifests["ConfigMap", "invite-sweeper-policy"]["data"]["policy.yaml"]
     assert parse_policy(policy.encode(), "policy.yaml").limits.max_deletions == 25
-
-
-def test_patch_of_argo_cd_applies_and_keeps_the_audit_log(tmp_path):
-    patches = example("argo-cd-kustomize.yaml")["spec"]["source"]["kustomize"]["patches"]
-    text = overlaid((), tmp_path, patches=patches)
-    claim = documents(text)["PersistentVolumeClaim", "invite-sweeper-audit"]
-
-    options = claim["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
-    assert set(options.split(",")) == {"Prune=false", "Delete=false"}

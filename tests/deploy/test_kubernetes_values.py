@@ -18,6 +18,7 @@ from invite_sweeper.errors import ExitCode
 
 pytestmark = pytest.mark.needs("kustomize")
 DAY_S = 86_400
+CLAIM = "audit-claim.yaml"
 GRACE_S = 20  # the default of execution.grace
 
 
@@ -129,7 +130,16 @@ def test_every_volume_has_a_source_and_every_mount_a_volume(job, manifests):
     assert {m["name"] for m in container(job)["volumeMounts"]} == set(volumes)
     assert ("ConfigMap", volumes["policy"]["configMap"]["name"]) in manifests
     claim = volumes["audit"]["persistentVolumeClaim"]["claimName"]
-    assert ("PersistentVolumeClaim", claim) in manifests
+    assert ("PersistentVolumeClaim", claim) in documents((KUBERNETES / CLAIM).read_text())
+
+
+@pytest.mark.parametrize("overlay", sorted((KUBERNETES / "overlays").iterdir()), ids=str)
+def test_deleting_an_overlay_keeps_the_audit_log_and_the_namespace(overlay):
+    """`kubectl delete -k` deletes what the overlay renders to."""
+    kinds = {kind for kind, _ in documents(built(overlay))}
+
+    assert "CronJob" in kinds
+    assert not kinds & {"PersistentVolumeClaim", "PersistentVolume", "Namespace"}
 
 
 def test_arguments_name_files_below_the_mounts(job, manifests):

@@ -16,13 +16,19 @@ from deploy.workflows import Runner, load, steps
 from invite_sweeper.errors import ExitCode
 
 WORKFLOW = DEPLOY / "github/policy.yml"
-(MATCHER,) = yaml.safe_load((DEPLOY / "github/problem-matcher.json").read_text())["problemMatcher"]
+GITLAB = DEPLOY / "gitlab/policy.gitlab-ci.yml"
+MATCHERS = yaml.safe_load((DEPLOY / "github/problem-matcher.json").read_text())["problemMatcher"]
 MARKER = "<!-- invite-sweeper plan -->\n"
 GITHUB_LIMIT = 65_536  # characters of a comment
 INVALID = """\
 version: 1
 organizations: [12]
 ruls: []
+"""
+UNUSUAL = """\
+version: 1
+organizations: ["5efda682a3f2ed2e7dd6cde4"]
+rules: [{name: a, older_than: 6m}]
 """
 GH = """#!/bin/sh
 case " $* " in
@@ -138,24 +144,105 @@ def test_workflow_runs_no_command_that_deletes_and_gives_secrets_to_one_step():
     assert jobs["plan"]["permissions"] == {"contents": "read", "pull-requests": "write"}
 
 
-def test_problem_matcher_finds_file_line_column_and_message_of_every_error(tmp_path):
-    (tmp_path / "policy.yaml").write_text(INVALID)
+@pytest.mark.parametrize("job", ["validate", "plan"])
+def test_program_is_installed_from_the_base_branch(job):
+    found = load(WORKFLOW)
+    checkouts = [s["with"] for s in found["jobs"][job]["steps"] if "checkout" in s.get("uses", "")]
+    change, base = checkouts
+
+    assert "ref" not in change
+    assert base["ref"] == "${{ github.event.pull_request.base.sha }}"
+    assert found["env"]["FILES"] == f"{base['path']}/.github/invite-sweeper"
+    script = steps(WORKFLOW, job)["Install the program"]["run"]
+    assert script.count('"$FILES') == 2
+    assert ".github/" not in script
+
+
+def test_changes_of_what_it_installs_run_the_workflow():
+    (trigger,) = (load(WORKFLOW).get("on") or load(WORKFLOW)[True]).values()
+
+    assert {"policy.yaml", ".github/invite-sweeper/**"} < set(trigger["paths"])
+
+
+@pytest.mark.parametrize("path", [WORKFLOW, GITLAB], ids=["GitHub", "GitLab"])
+def test_head_asks_first_for_approvals_and_a_service_account_of_its_own(path):
+    head = " ".join(path.read_text().partition("\n#\n")[0].replace("# ", "").split())
+
+    assert head.startswith("FIRST protect the environment `atlas`")
+    assert "required reviewers" in head or "require an approval" in head
+    assert "service account of its own" in head
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "places"),
+    [
+        (INVALID, "error", [("1", "1"), ("2", "17"), ("3", "1")]),
+        (UNUSUAL, "warning", [("1", "1"), ("3", "31")]),
+    ],
+)
+def test_problem_matcher_finds_every_error_and_no_warning_as_an_error(
+    text, severity, places, tmp_path
+):
+    (tmp_path / "policy.yaml").write_text(text)
     runner = Runner(WORKFLOW, "validate", tmp_path, {"POLICY": "policy.yaml", "FILES": "files"})
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = runner.run("Validate the policy", PATH=path)
-    (pattern,) = MATCHER["pattern"]
-    found = [re.match(pattern["regexp"], line) for line in done.stderr.splitlines()]
-    groups = [match.groups() for match in found if match]
+    found = []
+    for matcher in MATCHERS:
+        (pattern,) = matcher["pattern"]
+        assert [pattern[key] for key in ("file", "line", "column", "message")] == [1, 2, 3, 4]
+        matches = [re.match(pattern["regexp"], line) for line in done.stderr.splitlines()]
+        found += [(matcher["severity"], *match.groups()) for match in matches if match]
 
-    assert done.returncode == ExitCode.USAGE
-    assert done.stdout == "::add-matcher::files/problem-matcher.json\n"
-    assert [group[:3] for group in groups] == [
-        ("policy.yaml", "1", "1"),
-        ("policy.yaml", "2", "17"),
-        ("policy.yaml", "3", "1"),
-    ]
-    assert all(len(group[3]) > 10 for group in groups)
-    assert [pattern[key] for key in ("file", "line", "column", "message")] == [1, 2, 3, 4]
+    assert done.returncode == (ExitCode.USAGE if severity == "error" else ExitCode.DONE)
+    assert done.stdout.startswith("::add-matcher::files/problem-matcher.json\n")
+    assert [each[:4] for each in found] == [(severity, "policy.yaml", *at) for at in places]
+    assert all(len(each[4]) > 10 for each in found)
+
+
+def gitlab_script(job, folder, stage, **variables):
+    """Run the script of a job as GitLab's shell does, with the program in the PATH."""
+    script = "\n".join(load(GITLAB)[job]["script"])
+    policy = str(stage.folder / "policy/policy.yaml")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "POLICY": policy} | variables
+    return run("bash", "-eo", "pipefail", "-c", script, cwd=folder, env=environment, check=False)
+
+
+def test_gitlab_shows_the_plan_as_an_artifact(small, tmp_path):
+    atlas = {"MONGODB_ATLAS_BASE_URL": small.base_url}
+    assert gitlab_script("validate", tmp_path, small).returncode == ExitCode.DONE
+    done = gitlab_script("plan", tmp_path, small, **account_of(small), **atlas)
+
+    assert done.returncode == ExitCode.DONE, done.stderr
+    (name,) = load(GITLAB)["plan"]["artifacts"]["paths"]
+    assert all(invitation in (tmp_path / name).read_text() for invitation in small.stale)
+    small.assert_untouched()
+
+
+def test_gitlab_job_ends_as_the_dry_run_did(small, tmp_path):
+    atlas = {"MONGODB_ATLAS_BASE_URL": small.base_url}
+    wrong = account_of(small) | {"MONGODB_ATLAS_CLIENT_SECRET": "mdb_sa_sk_wrong"}
+
+    assert gitlab_script("plan", tmp_path, small, **wrong, **atlas).returncode == 5
+
+
+def test_gitlab_runs_no_command_that_deletes_and_only_plan_has_the_environment():
+    jobs = load(GITLAB)
+    scripts = "\n".join(line for job in ("validate", "plan") for line in jobs[job]["script"])
+
+    commands = set(re.findall(r"invite-sweeper (\w+)", scripts))
+    assert commands == {"validate", "plan", "report"}
+    assert [name for name, job in jobs.items() if "environment" in job] == ["plan"]
+    before = "\n".join(jobs[".invite-sweeper"]["before_script"])
+    assert before.count('"program/$FILES') == 2
+    assert "git archive FETCH_HEAD" in before
+
+
+@pytest.mark.needs("check-jsonschema")
+def test_gitlab_file_matches_the_schema_of_gitlab():
+    done = run("check-jsonschema", "--builtin-schema=vendor.gitlab-ci", GITLAB, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def git(folder, *arguments):

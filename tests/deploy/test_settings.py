@@ -23,7 +23,6 @@ NAMED = [{"name": "PROD", "secretName": "invite-sweeper-prod", "kind": "service-
 PUSHED = {"metrics": {"pushgateway": "http://pushgateway.monitoring.svc:9091"}}
 TEXTFILE = {"metrics": {"textfile": {"claimName": "invite-sweeper-metrics"}}}
 CHECKPOINT = {"checkpoint": {"claimName": "invite-sweeper-checkpoint"}}
-STORAGE = {"spec": {"storageClassName": "fast", "resources": {"requests": {"storage": "5Gi"}}}}
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,6 @@ SETTINGS = [
     Setting("proxy", {"proxy": PROXY} | egress(PROXY_RULE), ("proxy",)),
     Setting("no NetworkPolicy", {"networkPolicy": {"enabled": False}}, ("no-network-policy",)),
     Setting("existing claim", {"audit": {"existingClaim": "company-audit"}}, ("existing-claim",)),
-    Setting(
-        "storage",
-        {"audit": {"size": "5Gi", "storageClassName": "fast"}},
-        patches=patch("PersistentVolumeClaim", "invite-sweeper-audit", STORAGE),
-    ),
     Setting(
         "schedule and time zone",
         {"schedule": "5 4 * * *", "timeZone": "America/New_York"},
@@ -106,6 +100,35 @@ def test_setting_renders_alike_with_helm_and_kustomize(setting, tmp_path):
         assert chart != comparable(built(KUBERNETES / "base"))
 
 
+@pytest.mark.parametrize(
+    ("audit", "change"),
+    [
+        ({}, {}),
+        ({"storageClassName": "fast"}, {"storageClassName": "fast"}),
+        ({"size": "5Gi"}, {"resources": {"requests": {"storage": "5Gi"}}}),
+        ({"accessMode": "ReadWriteMany"}, {"accessModes": ["ReadWriteMany"]}),
+    ],
+    ids=["defaults", "class", "size", "several nodes"],
+)
+def test_claim_of_the_chart_is_that_of_kustomize_and_stays_when_uninstalled(
+    audit, change, tmp_path
+):
+    (claim,) = documents((KUBERNETES / "audit-claim.yaml").read_text()).values()
+    found = documents(rendered({"audit": audit}, tmp_path))[
+        "PersistentVolumeClaim", "invite-sweeper-audit"
+    ]
+
+    assert found["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    claim["spec"] |= change
+    assert found == claim
+
+
+def test_existing_claim_of_the_chart_creates_none(tmp_path):
+    found = documents(rendered({"audit": {"existingClaim": "company-audit"}}, tmp_path))
+
+    assert "PersistentVolumeClaim" not in {kind for kind, _ in found}
+
+
 def test_customized_overlay_and_example_values_render_alike(tmp_path):
     chart = comparable(rendered({}, tmp_path, CHART / "examples/customized.yaml"))
 
@@ -134,7 +157,7 @@ def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_pat
     texts += [overlaid(each.components, tmp_path, patches=each.patches) for each in SETTINGS]
     texts += [rendered({}, tmp_path, CHART / "examples/customized.yaml")]
     texts += [built(path) for path in sorted((KUBERNETES / "overlays").iterdir())]
-    texts += [(KUBERNETES / "namespace.yaml").read_text()]
+    texts += [(KUBERNETES / name).read_text() for name in ("namespace.yaml", "audit-claim.yaml")]
     manifests = [each for text in texts for each in documents(text).values()]
     native = {yaml.safe_dump(m) for m in manifests if m["kind"] != "PrometheusRule"}
     path = tmp_path / "all.yaml"
@@ -142,7 +165,7 @@ def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_pat
     versions = kubernetes_versions()
 
     assert len(versions) == 3
-    assert len(native) > 30
+    assert len(native) > 25
     for version in versions:
         done = run("kubernetes-validate", "--strict", "-k", version, path, check=False)
         assert done.returncode == 0, done.stderr[-2000:]

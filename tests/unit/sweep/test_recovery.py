@@ -1,6 +1,7 @@
 """Recovery of deletions that a killed run left open: outcomes claim only what Atlas shows."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -105,6 +106,15 @@ async def test_invitation_that_is_still_listed_is_failed(source):
     key = one.project_id if source is Source.INVITES else (source, one.project_id)
     (line,), _ = await recover(FakeUserStatusReader(lists={key: (one,)}), one)
     assert (line["outcome"], line["seen_after"]) == ("failed", None)
+
+
+@pytest.mark.parametrize("source", BOTH)
+async def test_user_who_is_listed_with_another_date_was_deleted_and_invited_anew(source):
+    one = one_of(source)
+    anew = one._replace(created_at=one.created_at + timedelta(days=1))
+    atlas = FakeUserStatusReader(lists={(source, one.project_id): (anew,)})
+    (line,), _ = await recover(atlas, one)
+    assert line["outcome"] == "already_gone"
 
 
 @pytest.mark.parametrize("source", sorted(set(Source) - SOURCES_OF_USERS))

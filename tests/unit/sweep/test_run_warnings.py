@@ -14,11 +14,10 @@ from invite_sweeper.models import Outcome, Source, SourceRetired
 from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
 from invite_sweeper.sweep.summary import (
     removed_member_warning,
-    retired_warning,
-    sunset_warnings,
     unused_keep_warnings,
     unverified_warning,
 )
+from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warnings
 
 REMARK, URGENT = WarningLevel.REMARK, WarningLevel.URGENT
 TODAY = date(2026, 11, 25)
@@ -48,12 +47,28 @@ def test_each_source_names_its_replacement_or_an_upgrade(source):
     assert (f"instead of {source}." in hint) == (source in {Source.INVITES, Source.ORG_INVITES})
 
 
-def test_retired_source_is_urgent_and_includes_the_hint():
-    warning = retired_warning(
-        SourceRetired("", "", "It is retired.", 410, "VERSION_GONE", Source.ORG_INVITES)
-    )
-    message = f"It is retired. {Source.ORG_INVITES.replacement_hint}"
-    assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, URGENT)
+@pytest.mark.parametrize("ended", [False, True])
+def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_then_on(ended):
+    retired = SourceRetired("", "", "It is retired.", 410, "VERSION_GONE", Source.ORG_INVITES)
+    warning = retired_warning(retired, has_ended=ended)
+    when = "as announced" if ended else "before the day that was announced"
+    message = f"It is retired, {when}. {Source.ORG_INVITES.replacement_hint}"
+    level = REMARK if ended else URGENT
+    assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, level)
+
+
+@pytest.mark.parametrize(("days", "ended"), [(-1, True), (0, True), (1, False)])
+def test_list_has_ended_from_the_announced_day_on(days, ended):
+    announced = {Source.INVITES: TODAY + timedelta(days=days)}
+    assert has_ended(Source.INVITES, announced, TODAY) is ended
+
+
+def test_list_without_an_announcement_ends_on_the_last_known_day_and_lists_of_users_never():
+    day = date(2027, 7, 1)
+    assert not has_ended(Source.ORG_INVITES, {}, day - timedelta(days=1))
+    assert has_ended(Source.ORG_INVITES, {}, day)
+    assert not has_ended(Source.ORG_INVITES, {Source.ORG_INVITES: date(2028, 1, 1)}, day)
+    assert not has_ended(Source.USERS, {}, date(2040, 1, 1))
 
 
 def test_removed_member_without_a_username_is_named_by_id_and_no_command_restores_all():

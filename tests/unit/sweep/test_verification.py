@@ -1,6 +1,7 @@
 """After a sweep the lists are read again: verified, still there, or not verified."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from builders import OTHER_ORG, PROJECT, invitation, object_id
@@ -46,13 +47,6 @@ async def test_deletion_that_is_in_its_list_is_still_there():
     assert await verify(atlas, invitation(1), invitation(2)) == (1, [object_id(1)])
 
 
-async def test_user_with_a_new_invitation_is_not_still_there():
-    earlier = invitation(1, source=Source.USERS)
-    later = invitation(1, source=Source.USERS, age=earlier.created_at - earlier.created_at)
-    atlas = FakeAtlas(lists={(Source.USERS, PROJECT): (later,)})
-    assert await verify(atlas, earlier) == (1, [])
-
-
 @pytest.mark.parametrize(
     "result",
     [
@@ -68,11 +62,40 @@ async def test_list_that_cannot_be_read_again_verifies_nothing_and_raises_nothin
     assert await verify(atlas, invitation(1), other, workers=2) == (1, [])
 
 
-@pytest.mark.parametrize("outcome", [each for each in Outcome if each is not Outcome.DELETED])
-async def test_only_deleted_invitations_are_looked_up(outcome):
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.DELETED, Outcome.ALREADY_GONE}))
+async def test_only_deleted_and_gone_invitations_are_looked_up(outcome):
     atlas = FakeAtlas()
     assert await verify(atlas, invitation(1), outcome=outcome) == (0, [])
     assert atlas.requested == []
+
+
+async def test_gone_invitation_that_is_in_its_list_is_not_gone_and_never_counts_as_verified():
+    atlas = FakeAtlas(lists={PROJECT: (invitation(1), invitation(3))})
+    verifier = DeletionVerifier(atlas, StopRequest())
+    for number in (1, 2):
+        planned = PlannedDeletion(invitation(number), "forgotten")
+        verifier.record(planned, DeletionResult(Outcome.ALREADY_GONE, 1, 404))
+    await verifier.run(workers=4)
+    assert [each.id for each in verifier.not_gone] == [object_id(1)]
+    assert (verifier.verified.total(), verifier.still_there) == (0, [])
+    assert atlas.requested == [PROJECT]
+
+
+@pytest.mark.parametrize(
+    ("listed_at", "still_there"),
+    [
+        (timedelta(0), True),
+        (timedelta(milliseconds=250), True),
+        (timedelta(seconds=1), False),
+        (timedelta(days=-1), False),
+        (None, True),
+    ],
+)
+async def test_user_is_still_there_unless_listed_with_another_date(listed_at, still_there):
+    one = invitation(1, source=Source.USERS)
+    moved = None if listed_at is None else one.created_at + listed_at
+    atlas = FakeAtlas(lists={(Source.USERS, PROJECT): (one._replace(created_at=moved),)})
+    assert await verify(atlas, one) == (int(not still_there), [one.id] * still_there)
 
 
 async def test_nothing_is_read_after_a_stop():

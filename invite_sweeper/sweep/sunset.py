@@ -1,0 +1,78 @@
+"""The end of a list: what Atlas announces, and what its 410 means."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Final
+
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.models import Source, SourceRetired
+from invite_sweeper.text import pluralize
+
+LAST_KNOWN_SUNSETS: Final = {
+    Source.INVITES: date(2027, 7, 1),
+    Source.ORG_INVITES: date(2027, 7, 1),
+}
+"""What Atlas announced when this version was made; only for a 410 without any announcement.
+
+Source: the OpenAPI document of 2026-08-21. The day has moved three times, so the `Sunset` header
+and what earlier runs recorded of it come first.
+"""
+SUNSET_WARNING_DAYS: Final = 180
+"""Runs warn this long before a list ends: time to change a policy and to watch the result."""
+SUNSET_URGENT_DAYS: Final = 30
+
+
+def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWarning, ...]:
+    """Warn about each list that Atlas will stop serving, from 180 days before.
+
+    Args:
+        sunsets: The day that Atlas named, by source.
+        today: The day of the run.
+    """
+    return tuple(
+        RunWarning(
+            WarningCode.SUNSET,
+            _sunset_text(source, day, today),
+            _sunset_level((day - today).days),
+        )
+        for source, day in sorted(sunsets.items())
+        if (day - today).days <= SUNSET_WARNING_DAYS
+    )
+
+
+def _sunset_level(days_left: int) -> WarningLevel:
+    return WarningLevel.URGENT if days_left <= SUNSET_URGENT_DAYS else WarningLevel.REMARK
+
+
+def has_ended(source: Source, announced: Mapping[Source, date], today: date) -> bool:
+    """Return whether the last day that was announced for a list has come.
+
+    Args:
+        source: The list.
+        announced: The day that Atlas named, by source.
+        today: The day of the run.
+    """
+    end = announced.get(source, LAST_KNOWN_SUNSETS.get(source))
+    return end is not None and end <= today
+
+
+def retired_warning(retired: SourceRetired, *, has_ended: bool) -> RunWarning:
+    """Warn that Atlas no longer serves a list, with the source that replaces it.
+
+    After the announced day nothing is wrong, and the other lists of the policy go on.
+    """
+    when = "as announced" if has_ended else "before the day that was announced"
+    return RunWarning(
+        WarningCode.RETIRED_SOURCE,
+        f"{retired.reason.removesuffix('.')}, {when}. {retired.source.replacement_hint}",
+        WarningLevel.REMARK if has_ended else WarningLevel.URGENT,
+    )
+
+
+def _sunset_text(source: Source, day: date, today: date) -> str:
+    left = (day - today).days
+    if left > 0:
+        end = f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
+    else:
+        end = f"Atlas announced {day} as the last day of the list {source}."
+    return f"{end} {source.replacement_hint}"

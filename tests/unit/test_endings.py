@@ -1,0 +1,198 @@
+"""The table of endings: statuses, exit codes, reasons, and advice as exact commands."""
+
+import shlex
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from invite_sweeper.cli.main import app
+from invite_sweeper.endings import (
+    REFUSAL_REASONS,
+    Advisor,
+    ExitCode,
+    Reason,
+    RunWarning,
+    Status,
+    WarningCode,
+    known_reasons,
+    may_repeat,
+    parse_warning,
+    status_of,
+    worst,
+)
+from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.report.formatting import describe_status
+from invite_sweeper.sweep.summary import RunSummary, with_end
+
+ADVISOR = Advisor(
+    audit_log="audit/my log.jsonl",
+    run_id="20261125T010203Z-0badcafe",
+    policy_path="my policy.yaml",
+    policy_sha256="c" * 64,
+    credentials="TEAM",
+    base_url="https://cloud.mongodbgov.com",
+    removed=("o'neil@example.com", "b@example.com"),
+)
+
+
+def commands_of(sentence):
+    """Return the words of each command that a sentence contains."""
+    _, *found = sentence.replace(" && ", " ").split("invite-sweeper ")
+    return [shlex.split(each) for each in found]
+
+
+def subclasses(cls):
+    return [cls, *(each for child in cls.__subclasses__() for each in subclasses(child))]
+
+
+def test_worst_status_is_the_first_of_the_vocabulary():
+    assert worst([Status.DONE, Status.FAILED, Status.REFUSED]) is Status.FAILED
+    assert worst([]) is Status.EMPTY
+
+
+@pytest.mark.parametrize("status", Status)
+def test_each_status_has_a_label_and_a_word_for_lists(status):
+    assert status.label[0].isupper()
+    assert status.past == status.past.lower()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (0, Status.DONE),
+        (10, Status.DONE),
+        (4, Status.PARTLY_DONE),
+        (8, Status.STOPPED),
+        (3, Status.REFUSED),
+        (99, Status.FAILED),
+        (None, Status.UNFINISHED),
+    ],
+)
+def test_status_of_an_exit_code(code, status):
+    assert status_of(code) is status
+
+
+def test_only_codes_that_a_schedule_may_repeat_are_retryable():
+    assert {int(code) for code in ExitCode if code.retryable} == {4, 6, 8}
+    assert {int(code) for code in ExitCode if code.succeeded} == {0, 10}
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_each_reason_has_a_label_and_an_exit_code(reason):
+    assert reason.label
+    assert not reason.exit_code.succeeded
+
+
+def test_refusals_are_the_reasons_of_exit_code_3():
+    assert {each.exit_code for each in REFUSAL_REASONS} == {ExitCode.REFUSED}
+    assert Reason.CIRCUIT_BREAKER not in REFUSAL_REASONS
+
+
+@pytest.mark.parametrize("error", subclasses(RunError), ids=lambda cls: cls.__name__)
+def test_each_error_has_a_reason_of_its_exit_code(error):
+    assert error.default_reason.exit_code is error.exit_code
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_commands_of_each_reason_exist_and_take_these_options(reason):
+    for sentence in ADVISOR.advise([reason]):
+        for words in commands_of(sentence):
+            if any(word.isupper() for word in words):  # FILE, KEY: for the operator to fill in
+                continue
+            shown = CliRunner().invoke(app, [*words, "--help"])
+            assert shown.exit_code == 0, words
+            assert all(word in shown.stdout for word in words if word.startswith("--")), words
+
+
+def test_removed_members_are_invited_again_each_by_a_command_for_this_person_alone():
+    (sentence,) = ADVISOR.advise([Reason.REMOVED_MEMBER])
+    start = ["restore", "audit/my log.jsonl", "--run", "20261125T010203Z-0badcafe", "--username"]
+    end = ["--credentials", "TEAM", "--base-url", "https://cloud.mongodbgov.com"]
+    assert commands_of(sentence) == [
+        [*start, "o'neil@example.com", *end],
+        [*start, "b@example.com", *end],
+    ]
+
+
+def test_no_command_restores_a_whole_run():
+    unknown = Advisor("log.jsonl", "run-1")
+    (sentence,) = unknown.advise([Reason.REMOVED_MEMBER])
+    assert "restore" not in sentence
+    assert "audit show log.jsonl --run run-1 --outcome accepted_during" in sentence
+    assert "invite-sweeper" not in unknown.restore(None)
+
+
+@given(st.text(min_size=1))
+def test_pattern_of_the_command_matches_this_username_and_no_other(username):
+    _, _, command = Advisor("log", "run").restore(username).partition("To invite them again: ")
+    pattern = shlex.split(command)[-1]
+    assert fnmatchcase(username, pattern)
+    assert not fnmatchcase(f"{username}x", pattern)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "again"),
+    [
+        ([Reason.FAILED_DELETIONS], True),
+        ([Reason.FAILED_DELETIONS, Reason.MISSING_ROLE], False),
+        ([Reason.CIRCUIT_BREAKER], False),
+        ([Reason.INTERRUPTED], True),
+        ([], True),
+        (["a_reason_of_a_later_version"], True),
+    ],
+)
+def test_command_may_be_repeated_only_if_every_reason_allows_it(reasons, again):
+    assert may_repeat(ExitCode.PARTIAL, reasons) is again
+
+
+def test_missing_role_is_not_answered_with_running_the_same_command_again():
+    reasons = [Reason.FAILED_DELETIONS, Reason.UNREADABLE_PROJECTS, Reason.MISSING_ROLE]
+    (sentence,) = ADVISOR.advise(reasons)
+    assert sentence.startswith("Grant the credentials the role that is missing")
+    assert "doctor --policy 'my policy.yaml'" in sentence
+
+
+def test_advice_is_in_the_order_of_urgency_and_said_once():
+    reasons = [Reason.MAX_SHARE, Reason.MAX_DELETIONS, "unheard_of", Reason.MAX_SHARE]
+    assert known_reasons(reasons) == (Reason.MAX_DELETIONS, Reason.MAX_SHARE)
+    assert len(ADVISOR.advise(reasons)) == 1
+
+
+def test_error_without_a_hint_gets_the_advice_of_its_reasons():
+    started = RunSummary("run-1", "sweep", "2026-11-25T01:00:00Z", advisor=ADVISOR)
+    ended = with_end(started, GuardRefused("Over.", reasons=(Reason.MAX_DELETIONS,)))
+    assert ended.error["hint"].startswith("Read the plan, then raise the limit")
+    assert with_end(started, GuardRefused("No.", hint="Do it.")).error["hint"] == "Do it."
+    assert with_end(started, GuardRefused("No.")).error["hint"] == ExitCode.REFUSED.advice
+
+
+def test_refusal_in_general_does_not_advise_about_rules():
+    assert "rules" not in ExitCode.REFUSED.advice
+
+
+def test_name_that_reads_like_a_stop_changes_no_verdict():
+    message = "The teams of the project The sweep stopped itself could not be read."
+    named = RunWarning(WarningCode.TEAMS, message)
+    summary = RunSummary("run-1", "sweep", "2026-11-25T01:00:00Z", warnings=(named,))
+    assert describe_status(with_end(summary, None)) == "Done"
+    stopped = with_end(summary, None, stopped_by=[Reason.CIRCUIT_BREAKER])
+    assert describe_status(stopped) == "Stopped itself"
+
+
+@pytest.mark.parametrize(
+    ("value", "warning"),
+    [
+        ("A sentence.", RunWarning("other", "A sentence.", "warning")),
+        ({"code": "sunset", "message": "Ends.", "level": "remark"}, ("sunset", "Ends.", "remark")),
+        ({"message": "Ends."}, ("other", "Ends.", "warning")),
+        ({"code": "sunset"}, None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_warning_of_a_log_is_read_with_and_without_a_code(value, warning):
+    expected = RunWarning(*warning) if isinstance(warning, tuple) else warning
+    assert parse_warning(value) == expected
