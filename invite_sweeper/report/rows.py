@@ -92,6 +92,16 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherList:
+    """Another list that contains the user of a row, with what became of its invitation."""
+
+    source: str
+    place: Place
+    outcome: str | None
+    bounced: int
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One invitation.
 
@@ -104,7 +114,7 @@ class Row:
         outcome: None if there is none yet, or in a dry run.
         detail: Details of a failed or unexpected outcome.
         deletable_from: When a later sweep may delete an announced invitation; empty otherwise.
-        duplicates: Invitations of the same user in other lists, shown in this row.
+        others: Invitations of the same user in other lists, shown in this row.
     """
 
     username: str
@@ -120,7 +130,7 @@ class Row:
     outcome: str | None = None
     detail: str = ""
     deletable_from: str = ""
-    duplicates: tuple["Row", ...] = ()
+    others: tuple[OtherList, ...] = ()
 
     @property
     def user(self) -> str:
@@ -140,7 +150,8 @@ class Row:
     @property
     def history(self) -> str:
         """How often the invitation was deleted before; empty if never."""
-        return f"deleted {pluralize(self.bounced, 'time')} before" if self.bounced else ""
+        bounced = max((self.bounced, *(each.bounced for each in self.others)))
+        return f"deleted {pluralize(bounced, 'time')} before" if bounced else ""
 
 
 def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Row:
@@ -246,14 +257,15 @@ def merge_rows_by_user(rows: Iterable[Row]) -> tuple[Row, ...]:
             known.append(len(merged))
             merged.append(row)
         else:
-            merged[first] = replace(merged[first], duplicates=(*merged[first].duplicates, row))
+            other = OtherList(row.source, row.place, row.outcome, row.bounced)
+            merged[first] = replace(merged[first], others=(*merged[first].others, other))
     return tuple(merged)
 
 
 def _is_duplicate(shown: Row, row: Row) -> bool:
     same_place = shown.place.project_id == row.place.project_id
     of_organization = None in {shown.place.project_id, row.place.project_id}
-    sources = {shown.source, *(each.source for each in shown.duplicates)}
+    sources = {shown.source, *(each.source for each in shown.others)}
     return bool(row.username and row.source not in {"", *sources}) and (
         same_place or of_organization
     )
@@ -385,14 +397,12 @@ def outcome_line(outcome: str | None) -> Line:
 
 def _invited_cell(row: Row) -> Cell:
     """Return the address, the history, and with duplicates the lists that contain the user."""
-    rows = (row, *row.duplicates)
     lines = [Line(f"{row.user} (new)" if row.new else row.user)]
-    bounced = max(rows, key=lambda each: each.bounced)
-    if bounced.history:
-        lines.append(Line(bounced.history, "warning"))
-    if row.duplicates:
-        lists = ", ".join(each.source for each in rows)
-        lines.append(Line(f"in {len(rows)} lists: {lists}", "note"))
+    if row.history:
+        lines.append(Line(row.history, "warning"))
+    if row.others:
+        lists = ", ".join((row.source, *(other.source for other in row.others)))
+        lines.append(Line(f"in {len(row.others) + 1} lists: {lists}", "note"))
     return Cell(tuple(lines))
 
 
@@ -414,7 +424,7 @@ ROLES: Final = Column[Row]("Role", lambda row: Cell(tuple(map(role_line, row.rol
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.inviter), max_width=32)
 OUTCOME: Final = Column[Row](
     "Outcome",
-    lambda row: Cell(tuple(outcome_line(each.outcome) for each in (row, *row.duplicates))),
+    lambda row: Cell(tuple(map(outcome_line, (row.outcome, *(o.outcome for o in row.others))))),
     "state",
     16,
 )

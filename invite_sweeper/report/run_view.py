@@ -135,7 +135,7 @@ class RunView:
         shown: Counter[str] = Counter()
         for row in merge_rows_by_user(self.rows):
             rows_by_place.setdefault(row.place.id, []).append(row)
-            shown.update(each.place.id for each in (row, *row.duplicates))
+            shown.update((row.place.id, *(other.place.id for other in row.others)))
         return tuple(
             ProjectRows(tuple(rows), self.counts[id_], self.counts[id_] - shown[id_])
             for id_, rows in rows_by_place.items()

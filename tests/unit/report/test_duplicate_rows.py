@@ -32,7 +32,7 @@ def row(username="ann@example.com", source="invites", place=PROJECT, org_id="o")
 def test_user_in_two_lists_of_a_place_has_one_row(second, rows):
     merged = merge_rows_by_user((row(), second))
     assert len(merged) == rows
-    assert sum(1 + len(each.duplicates) for each in merged) == 2
+    assert sum(1 + len(each.others) for each in merged) == 2
 
 
 def test_invitations_without_an_address_are_never_merged():
