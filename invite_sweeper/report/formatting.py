@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from typing import Final
 
-from invite_sweeper.audit import events
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
+from invite_sweeper.audit.events import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.program import command
 from invite_sweeper.report.run_view import RunView
-from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime
@@ -101,7 +100,7 @@ def describe_outcomes(summary: RunSummary | OrganizationSummary) -> str:
     return parts or "nothing was deleted"
 
 
-def describe_changes(changes: PlanChanges | events.PlanChanges) -> str:
+def describe_changes(changes: PlanChanges) -> str:
     """Return how many stale invitations are new, and what became of the earlier ones."""
     since = f"since {_describe_compared(changes)}"
     counts = (
@@ -117,7 +116,7 @@ def describe_changes(changes: PlanChanges | events.PlanChanges) -> str:
     return f"{new} {since}{'; ' if rest else ''}{rest}"
 
 
-def describe_policy_change(change: PolicyDifference | events.PolicyDifference) -> str:
+def describe_policy_change(change: PolicyDifference) -> str:
     """Return how many invitations a policy adds and removes that is not accepted."""
     if change.accepted_sha256 is None:
         return "not accepted: no sweep has accepted a policy in this audit log yet"
@@ -129,9 +128,8 @@ def describe_policy_change(change: PolicyDifference | events.PolicyDifference) -
     )
 
 
-def _describe_compared(changes: PlanChanges | events.PlanChanges) -> str:
-    found: tuple[ComparedRun | events.ComparedRun, ...] = changes.runs
-    runs = sorted(found, key=lambda run: run.now)
+def _describe_compared(changes: PlanChanges) -> str:
+    runs = sorted(changes.runs, key=lambda run: run.now)
     only_planned = all(run.mode == "dry-run" or run.refused for run in runs)
     noun = "plan" if only_planned else "sweep" if all(_swept(run) for run in runs) else "run"
     times = sorted({_describe_instant(run.now) for run in runs})
@@ -140,7 +138,7 @@ def _describe_compared(changes: PlanChanges | events.PlanChanges) -> str:
     return f"the {noun}s of {times[0]} to {times[-1]}"
 
 
-def _swept(run: ComparedRun | events.ComparedRun) -> bool:
+def _swept(run: ComparedRun) -> bool:
     return run.mode == "sweep" and not run.refused
 
 
