@@ -213,7 +213,7 @@ class PlanReader:
             source,
         ):
             raise _plan_error(_CHANGED)
-        return PlannedDeletion(planned.invitation(), planned.rule, planned.new)
+        return PlannedDeletion(planned.invitation(), planned.rule, planned.new, planned.bounced)
 
 
 def _plan_error(message: str) -> AuditLogError:

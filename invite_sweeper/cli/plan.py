@@ -25,7 +25,7 @@ from invite_sweeper.cli.options import (
     offline,
 )
 from invite_sweeper.cli.sweep import sweep
-from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
+from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.keys import fingerprint
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy.loader import parse_duration_option
@@ -176,10 +176,7 @@ async def _approve(
     status = _plan_status(file, saved, audit_log, max_age, None)
     saved_plan.check_age(saved, now=status.now, max_age=max_age)
     if status.use.run_id is not None:
-        raise GuardRefused(
-            f"The plan {file} has already been applied, by run {status.use.run_id}.",
-            hint=f"Create a new one with: {command('plan', '--out', 'FILE')}",
-        )
+        raise saved_plan.used_error(file, f"run {status.use.run_id}")
     if yes:
         _present(stdout_console(), status, verbose=verbose)
     else:
@@ -224,17 +221,19 @@ def _plan_status(
         saved=saved,
         now=datetime.now(UTC),
         max_age=max_age,
-        use=_find_use(saved, audit_log),
+        use=_find_use(file, saved, audit_log),
         approval=approval.check_approval(saved, approval.signature_path(file), key),
         any_key=key is None,
     )
 
 
-def _find_use(saved: SavedPlan, audit_log: str | None) -> PlanUse:
-    """Return whether the audit log has a sweep that applied the plan.
+def _find_use(file: Path, saved: SavedPlan, audit_log: str | None) -> PlanUse:
+    """Return whether a sweep applied the plan, by the file beside it and by the audit log.
 
     A log without the run that created the plan is another one: it proves nothing.
     """
+    if (applied := saved_plan.read_applied(file, saved)) is not None:
+        return PlanUse(applied.run_id)
     if audit_log is not None:
         log_path = LogPath.parse(audit_log)
     elif saved.context.audit_log is not None:

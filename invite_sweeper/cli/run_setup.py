@@ -7,22 +7,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
 from invite_sweeper.atlas.credentials import read_secret
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import AuditLog, LogPath, PlanReader, RunStarted, invitation_fields
+from invite_sweeper.audit import AuditLog, LogPath, PlanReader, RunStarted
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
-from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.errors import UsageError
 from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
-from invite_sweeper.program import command
 from invite_sweeper.report.population import PopulationFile, PopulationRun, Pseudonymizer
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
@@ -33,10 +35,11 @@ from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
-from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.previous_runs import APPLIED_CODES, PreviousRuns
 from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.run import RunConfig
 from invite_sweeper.sweep.saved_plan import (
+    AppliedPlan,
     PlanContext,
     SavedPlan,
     SavedPlanFilter,
@@ -205,11 +208,10 @@ def load_usable_plan(context: CommandContext, previous_runs: PreviousRuns) -> Sa
     if key is not None:
         require_approval(path, saved, key)
     if previous_runs.was_applied(saved.digest):
-        raise GuardRefused(
-            f"The plan {path} has already been applied.",
-            hint=f"Create a new one with: {command('plan', '--out', 'FILE')}",
-            reasons=(Reason.PLAN,),
-        )
+        raise saved_plan.used_error(path)
+    if (applied := saved_plan.read_applied(path, saved)) is not None:
+        by = f"run {applied.run_id} with the log {applied.audit_log}"
+        raise saved_plan.used_error(path, by)
     return saved
 
 
@@ -243,6 +245,7 @@ class CommandSetup:
         self.dry_run = context.options.dry_run or self._change is not None
         self.kept_invitations = self._collect_kept_invitations()
         self.plan_saved = False
+        self._actors: dict[str, None] = {}
         self._remaining_org_invitations = (
             RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
         )
@@ -280,6 +283,15 @@ class CommandSetup:
             quarantine=self._quarantine_result,
         )
 
+    def record_plan_use(self, audit: AuditLog, exit_code: int) -> None:
+        """Record beside the saved plan that it was applied, if the command has completed."""
+        options, saved = self._context.options, self._saved_plan
+        if options.plan is None or saved is None or self.dry_run or exit_code not in APPLIED_CODES:
+            return
+        log = str(audit.path.absolute())
+        applied = AppliedPlan(saved.digest, self._context.session.run_id, log)
+        saved_plan.record_applied(options.plan.path, applied)
+
     def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
         """Create the population file of the command, if one is to be written.
 
@@ -308,6 +320,7 @@ class CommandSetup:
             RunError: An earlier log is damaged.
         """
         context = self._context
+        self._actors[part.credentials.actor] = None
         return RunConfig(
             policy=part.policy,
             now=context.now,
@@ -412,9 +425,15 @@ class CommandSetup:
         if self._context.options.out is not None:
             saved_plan.save(
                 self._context.options.out,
-                self._context.plan_context,
+                structs.replace(
+                    self._context.plan_context,
+                    changes=merge_changes([each.changes for each in plans]),
+                    organization_names={
+                        id_: name for each in plans for id_, name in each.organization_names.items()
+                    },
+                    actors=tuple(self._actors),
+                ),
                 self._planned_rows(audit, plans),
-                merge_changes([each.changes for each in plans]),
             )
             self.plan_saved = True
         difference = (
@@ -436,18 +455,20 @@ class CommandSetup:
             ),
         )
 
-    def _planned_rows(
-        self, audit: AuditLog, plans: Sequence[RunPlan]
-    ) -> Iterator[Mapping[str, object]]:
-        for run_id, spans, _ in plans:
+    def _planned_rows(self, audit: AuditLog, plans: Sequence[RunPlan]) -> Iterator[Planned]:
+        for run_id, spans, *_ in plans:
             with PlanReader.open(audit.path, run_id) as reader_for:
                 for span in spans:
                     reader = reader_for(span)
                     while (planned := reader.peek()) is not None:
                         reader.pop()
-                        fields = invitation_fields(planned.invitation, self._context.now)
-                        new = {"new": True} if planned.new else {}
-                        yield {**fields, "rule": planned.rule, **new}
+                        yield Planned.from_invitation(
+                            planned.invitation,
+                            self._context.now,
+                            rule=planned.rule,
+                            new=planned.new,
+                            bounced=planned.bounced,
+                        )
 
     def _quarantine_result(self) -> QuarantineResult:
         """Return what ends a quarantined run after its plan is written, and the difference.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.atlas import Credentials, RateLimitedAtlasClient
+from invite_sweeper.atlas import RateLimitedAtlasClient
 from invite_sweeper.audit import AuditLog, LogPath
 from invite_sweeper.audit.checkpoint import is_checkpoint
 from invite_sweeper.audit.lock import holder_path
@@ -77,6 +77,7 @@ def protected_files(context: CommandContext) -> Iterator[tuple[str, Path]]:
     if options.plan is not None:
         yield "the plan", options.plan.path
         yield "the plan's approval", signature_path(options.plan.path)
+        yield "the record of the plan's use", saved_plan.applied_path(options.plan.path)
         if options.plan.require_approval is not None:
             yield "the key", options.plan.require_approval
 
@@ -110,7 +111,7 @@ class _SweepSession:
         self._session = session = RunSession(options, policy.execution, environment)
         self._log = session.log
         register_secrets(policy.notify, environment)
-        self._parts = self._split_by_credentials()
+        self._parts = session.parts(policy)
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
         _check_accept_policy(options, policy, log_path)
         population = population_settings(options, policy, environment, self._shard)
@@ -214,6 +215,7 @@ class _SweepSession:
             audit_last_hash=audit.last_hash,
             checkpoint=audit.checkpoint,
         )
+        setup.record_plan_use(audit, summary.exit_code)
         if population is not None:
             self._report_population(population)
         if audit.copy_failure is not None:
@@ -268,20 +270,6 @@ class _SweepSession:
             keep=part.policy.keep,
             detailed_exit_code=self._options.detailed_exitcode,
         )
-
-    def _split_by_credentials(self) -> tuple[tuple[Policy, Credentials], ...]:
-        """Return the parts of the policy with their credentials.
-
-        Raises:
-            UsageError: Credentials are missing, or a saved plan is used with several.
-        """
-        parts = self._session.parts(self._policy)
-        if len(parts) > 1 and (self._options.out or self._options.plan):
-            raise UsageError(
-                "A saved plan needs a policy with one credential; this policy names several.",
-                hint="Use one policy per credential.",
-            )
-        return parts
 
     def _not_started(self, error: RunError) -> RunSummary:
         """Return the summary of a command that could not start a run."""

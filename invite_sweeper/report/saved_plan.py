@@ -82,7 +82,7 @@ class PlanStatus(NamedTuple):
         """Return the fields of the invitations in the order of rows: owners, then the oldest."""
         found = (
             {
-                **invitation_fields(each.invitation, self.now),
+                **invitation_fields(each.invitation(), self.now),
                 "rule": each.rule,
                 **({"bounced": each.bounced} if each.bounced else {}),
                 **({"new": True} if each.new else {}),

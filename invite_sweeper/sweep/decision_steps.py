@@ -68,7 +68,7 @@ class KeepBounced:
 
 @dataclass(frozen=True, slots=True)
 class KeepOutsidePlan:
-    """Keeps what a saved plan does not list."""
+    """Keeps what a saved plan does not list, or lists with other evidence."""
 
     plan_filter: SavedPlanFilter
 
@@ -76,6 +76,8 @@ class KeepOutsidePlan:
         """Keep the invitation, or record why one is kept that the plan may list."""
         if decision.keep_reason is not None:
             self.plan_filter.record_kept(decision.invitation, decision.keep_reason)
-        elif not self.plan_filter.allows(decision.invitation):
-            return Decision(decision.invitation, None, "not_in_plan", decision.bounced)
+            return decision
+        reason = self.plan_filter.find_keep_reason(decision.invitation, decision.rule or "")
+        if reason is not None:
+            return Decision(decision.invitation, None, reason, decision.bounced)
         return decision

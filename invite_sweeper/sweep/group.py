@@ -5,8 +5,9 @@ once, and one circuit breaker watches all deletions. A run that fails leaves the
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from invite_sweeper.audit import PlanSpan
@@ -33,6 +34,7 @@ class RunPlan(NamedTuple):
     run_id: str
     spans: Sequence[PlanSpan]
     changes: PlanChanges | None = None
+    organization_names: Mapping[str, str] = MappingProxyType({})
 
 
 class QuarantineResult(NamedTuple):
@@ -150,7 +152,15 @@ class RunGroup:
         if quarantine.refusal is not None:
             raise quarantine.refusal
         if group.on_plans_accepted is not None:
-            plans = [RunPlan(run.config.run_id, run.plan.spans, run.state.changes) for run in runs]
+            plans = [
+                RunPlan(
+                    run.config.run_id,
+                    run.plan.spans,
+                    run.state.changes,
+                    run.state.organization_names,
+                )
+                for run in runs
+            ]
             runs[0].warnings.report(*group.on_plans_accepted(plans))
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:

@@ -24,7 +24,7 @@ from invite_sweeper.sweep.accepted_policy import AcceptedPolicy, load_policy_cop
 from invite_sweeper.sweep.changes import ChangeTracker, PlanScope
 from invite_sweeper.sweep.scope import scope_sha256
 
-_APPLIED = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
+APPLIED_CODES = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 
 
 @contextmanager
@@ -121,10 +121,13 @@ class PreviousRuns:
         return self.applied_by(digest) is not None
 
     def applied_by(self, digest: str) -> RunRecord | None:
-        """Return the sweep that completed this plan; None without one."""
+        """Return the first run of the sweep that completed this plan; None without one."""
+        groups: dict[str, list[RunRecord]] = {}
         with refuse_unreadable():
-            runs = read_runs(*self.files)
-            return next((run for run in runs if _is_applied_by(run, digest)), None)
+            for run in read_runs(*self.files):
+                if run.mode == "sweep" and run.start_record.get("plan_sha256") == digest:
+                    groups.setdefault(run.group_id, []).append(run)
+        return next((runs[0] for runs in groups.values() if _has_completed(runs)), None)
 
     def contains(self, run_id: str) -> bool:
         """Return whether the logs have a run."""
@@ -151,6 +154,7 @@ class PreviousRuns:
         return AcceptedPolicy(sha256, quarantine, copy)
 
 
-def _is_applied_by(run: RunRecord, digest: str) -> bool:
-    applied = run.mode == "sweep" and run.exit_code in _APPLIED
-    return applied and run.start_record.get("plan_sha256") == digest
+def _has_completed(runs: Sequence[RunRecord]) -> bool:
+    """Return whether the runs of one command applied a plan; the same command goes on otherwise."""
+    ends = [run.exit_code for run in runs]
+    return bool(APPLIED_CODES.intersection(ends)) and {None, ExitCode.INTERRUPTED}.isdisjoint(ends)

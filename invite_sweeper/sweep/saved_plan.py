@@ -7,40 +7,44 @@ deletes only what is both in the plan and still stale.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
 
-from invite_sweeper.audit.events import invitation_from_record
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
-from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, replace_file
-from invite_sweeper.json_text import parse_json, to_json
-from invite_sweeper.models import Invitation, InvitationKey, PlannedDeletion
+from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, read_small_file, replace_file
+from invite_sweeper.json_text import to_json
+from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.program import command
 from invite_sweeper.sweep.changes import PlanChanges
-from invite_sweeper.text import describe_duration, plural_form, to_int
+from invite_sweeper.text import describe_duration, plural_form
 
-FORMAT = "invite-sweeper plan 1"
+FORMAT = "invite-sweeper plan 2"
+_FORMAT_START = b'{"plan":"%b"' % FORMAT.encode()
 
 
-class PlanContext(BaseModel):
-    """What a plan was created for; a sweep with the plan must match it.
+class PlanContext(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first line of a plan: what it was created for. A sweep with the plan must match it.
 
     Attributes:
+        plan: The format.
         now: The instant of the run that created it, RFC 3339.
-        organizations: Ids, sorted.
+        organizations: Ids, sorted; of all credentials.
         policy_sha256: The hash of the policy file.
-        policy_path: The policy file, absolute, for readers; None in plans of older versions.
-        audit_log: The template of the audit log that records the plan's use, absolute; None in
-            plans of older versions.
+        policy_path: The policy file, absolute, for readers.
+        audit_log: The template of the audit log that records the plan's use, absolute.
+        organization_names: By id, as far as they are known.
+        actors: The credentials with which the plan was made: client id, public key, or `token`.
+        changes: What was new or gone since the plan before; None if that is not known.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
-
+    plan: str = FORMAT
     run_id: str
     now: str
     tool_version: str
@@ -49,6 +53,9 @@ class PlanContext(BaseModel):
     policy_sha256: str
     policy_path: str | None = None
     audit_log: str | None = None
+    organization_names: Mapping[str, str] = {}
+    actors: tuple[str, ...] = ()
+    changes: PlanChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +66,21 @@ class SavedPlan:
         digest: 64 hex digits; an approval signs them.
         created_at: Aware.
         invitations: Each invitation as it was when the plan was created, with its rule.
-        changes: What was new or gone since the plan before; None if that is not known.
     """
 
     context: PlanContext
     digest: str
     created_at: datetime
-    invitations: Mapping[InvitationKey, PlannedDeletion]
-    changes: PlanChanges | None = None
+    invitations: Mapping[InvitationKey, Planned]
+
+    @property
+    def changes(self) -> PlanChanges | None:
+        """What was new or gone since the plan before; None if that is not known."""
+        return self.context.changes
 
 
-class _Header(PlanContext):
-    plan: str
-    changes: PlanChanges | None = None
+_decode_context = msgspec.json.Decoder(PlanContext).decode
+_decode_row = msgspec.json.Decoder(Planned).decode
 
 
 def is_plan(start: bytes) -> bool:
@@ -79,21 +88,16 @@ def is_plan(start: bytes) -> bool:
     return start.startswith(b'{"plan":"invite-sweeper plan ')
 
 
-def render_lines(
-    context: PlanContext,
-    rows: Iterable[Mapping[str, object]],
-    changes: PlanChanges | None = None,
-) -> Iterator[bytes]:
+def render_lines(context: PlanContext, rows: Iterable[Planned]) -> Iterator[bytes]:
     """Yield the lines of a plan file, each with its newline.
 
     Args:
-        rows: The fields of the audit log's `planned` lines.
-        changes: What is new or gone since the plan before.
+        context: The first line.
+        rows: The invitations, as in the audit log's `planned` lines.
     """
     digest = hashlib.sha256()
-    known = {"changes": asdict(changes)} if changes is not None else {}
-    for row in chain([{"plan": FORMAT, **context.model_dump(), **known}], rows):
-        line = to_json(row) + b"\n"
+    for row in chain([to_json(context)], map(to_json, rows)):
+        line = row + b"\n"
         digest.update(line)
         yield line
     yield to_json({"sha256": digest.hexdigest()}) + b"\n"
@@ -106,8 +110,8 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
         GuardRefused: It is not a plan, or was edited or truncated. Nothing was deleted.
     """
     digest = hashlib.sha256()
-    invitations: dict[InvitationKey, PlannedDeletion] = {}
-    header: _Header | None = None
+    invitations: dict[InvitationKey, Planned] = {}
+    header: PlanContext | None = None
     last: bytes | None = None
     for line in lines:
         if last is not None:
@@ -118,9 +122,7 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
         raise _invalid_plan("it is not a plan file, or was truncated")
     if last != to_json({"sha256": digest.hexdigest()}) + b"\n":
         raise _invalid_plan("the digest does not match, so it was edited or truncated")
-    created_at = _parse_timestamp(header.now)
-    context = PlanContext(**header.model_dump(exclude={"plan", "changes"}))
-    return SavedPlan(context, digest.hexdigest(), created_at, invitations, header.changes)
+    return SavedPlan(header, digest.hexdigest(), _parse_timestamp(header.now), invitations)
 
 
 def check_applicable(
@@ -160,21 +162,18 @@ def check_age(saved: SavedPlan, *, now: datetime, max_age: timedelta) -> None:
 
 
 def _parse_line(
-    line: bytes, header: _Header | None, invitations: dict[InvitationKey, PlannedDeletion]
-) -> _Header:
+    line: bytes, header: PlanContext | None, invitations: dict[InvitationKey, Planned]
+) -> PlanContext:
     """Parse one line into `invitations` and return the header, which is the first line."""
     try:
         if header is None:
-            header = _Header.model_validate_json(line)
-            if header.plan != FORMAT:
+            if is_plan(line) and not line.startswith(_FORMAT_START):
                 raise _invalid_plan("its format version is not supported")
-            return header
-        record = parse_json(line)
-        invitation, rule = invitation_from_record(record)
-        is_new, bounced = record.get("new") is True, to_int(record.get("bounced")) or 0
-        planned = PlannedDeletion(invitation, rule, is_new, bounced)
-        invitations[planned.invitation.key] = planned
-    except (ValidationError, ValueError, AttributeError):
+            return _decode_context(line)
+        planned = _decode_row(line)
+        planned.invitation()  # raises ValueError without a project
+        invitations[planned.key] = planned
+    except (ValueError, RecursionError):
         raise _invalid_plan("it is not a plan file, or was edited") from None
     return header
 
@@ -204,23 +203,30 @@ class SavedPlanFilter:
 
     Attributes:
         kept_by_reason: Planned invitations that are kept now, by reason.
+        changed: Number of planned invitations that are kept because they have changed.
     """
 
     def __init__(self, saved: SavedPlan) -> None:
         self._remaining = dict(saved.invitations)
         self.kept_by_reason: dict[str, int] = {}
+        self.changed = 0
 
-    def allows(self, invitation: Invitation) -> bool:
-        """Return whether a stale invitation is in the plan, with the same evidence."""
+    def find_keep_reason(self, invitation: Invitation, rule: str) -> str | None:
+        """Return why a stale invitation is kept; None if the plan lists it as it is now.
+
+        Approved is what was shown: an invitation is another one if its date is unknown or
+        differs, and it has changed if its roles, projects, inviter, expiry or rule differ.
+        """
         planned = self._remaining.pop(invitation.key, None)
-        if planned is None:
-            return False
-        created_at, listed = invitation.created_at, planned.invitation
-        return (
-            isinstance(created_at, datetime)
-            and created_at == listed.created_at
-            and invitation.username == listed.username
-        )
+        if planned is None or not isinstance(invitation.created_at, datetime):
+            return "not_in_plan"
+        listed = planned.invitation()
+        if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
+            return "not_in_plan"
+        if rule == planned.rule and _evidence(invitation) == _evidence(listed):
+            return None
+        self.changed += 1
+        return "changed_since_plan"
 
     def record_kept(self, invitation: Invitation, reason: str) -> None:
         """Record that an invitation is kept now, if the plan contains it."""
@@ -237,6 +243,12 @@ class SavedPlanFilter:
         for reason, count in sorted(self.kept_by_reason.items()):
             are = plural_form(count, "is", "are")
             yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
+        if self.changed:
+            yield (
+                f"{self.changed:,} of the plan's invitations "
+                f"{plural_form(self.changed, 'is', 'are')} kept because the roles, projects, "
+                "inviter, expiry or rule changed since the plan was created."
+            )
         if self.not_seen:
             yield (
                 f"{self.not_seen:,} of the plan's invitations "
@@ -245,12 +257,24 @@ class SavedPlanFilter:
             )
 
 
-def save(
-    path: Path,
-    context: PlanContext,
-    rows: Iterable[Mapping[str, object]],
-    changes: PlanChanges | None = None,
-) -> None:
+def _evidence(invitation: Invitation) -> tuple[object, ...]:
+    """Return what a plan shows about an invitation, in a form that does not depend on order."""
+    return (
+        invitation.inviter,
+        invitation.expires_at,
+        *map(
+            frozenset,
+            (
+                invitation.roles,
+                invitation.team_ids,
+                invitation.project_roles,
+                invitation.linked_projects,
+            ),
+        ),
+    )
+
+
+def save(path: Path, context: PlanContext, rows: Iterable[Planned]) -> None:
     """Write a plan atomically, with mode 0600; see `render_lines`.
 
     Raises:
@@ -258,7 +282,7 @@ def save(
             begin before its plan is saved.
     """
     try:
-        replace_file(path, render_lines(context, rows, changes))
+        replace_file(path, render_lines(context, rows))
     except OSError as error:
         raise GuardRefused(
             f"The plan {path} was not saved: {error.strerror}.",
@@ -284,6 +308,55 @@ def load(path: Path) -> SavedPlan:
         ) from None
 
 
+# The record of a plan's use, beside the plan: another log does not know the use.
+
+
+class AppliedPlan(msgspec.Struct, frozen=True):
+    """The content of PLAN.applied.
+
+    Attributes:
+        sha256: The plan's digest; the file of an earlier plan with the same name says nothing.
+        run_id: The sweep that completed it.
+        audit_log: The log of that sweep.
+    """
+
+    sha256: str
+    run_id: str
+    audit_log: str
+
+
+def applied_path(plan: Path) -> Path:
+    """Return the path of the record of a plan's use."""
+    return plan.with_name(plan.name + ".applied")
+
+
+def record_applied(plan: Path, applied: AppliedPlan) -> None:
+    """Record that a plan was used, where its folder can be written; the log says so in any case."""
+    with suppress(OSError):
+        replace_file(applied_path(plan), [msgspec.json.encode(applied) + b"\n"], follow_links=False)
+
+
+def read_applied(plan: Path, saved: SavedPlan) -> AppliedPlan | None:
+    """Return the recorded use of a plan; None without one."""
+    try:
+        applied = _decode_applied(read_small_file(applied_path(plan), _MAX_APPLIED_BYTES))
+    except (OSError, ValueError):
+        return None
+    return applied if applied.sha256 == saved.digest else None
+
+
+def used_error(plan: Path, by: str = "") -> GuardRefused:
+    """Return the error for a plan that was used.
+
+    Args:
+        plan: Its file.
+        by: What used it, as far as it is known.
+    """
+    return _plan_error(f"The plan {plan} has already been applied{by and f', by {by}'}.")
+
+
+_decode_applied = msgspec.json.Decoder(AppliedPlan).decode
+_MAX_APPLIED_BYTES = 1 << 14
 _MAX_LINE_BYTES = 1 << 20
 
 

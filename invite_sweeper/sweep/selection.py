@@ -226,6 +226,7 @@ KEEP_REASONS: Final = {
     "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
     "bounced": "deleted and re-invited too often (max_bounces)",
     "not_in_plan": "not in the saved plan",
+    "changed_since_plan": "changed since the saved plan was created",
     "unrecordable": "too long for the audit log, or contains a secret of this run",
 }
 """The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a

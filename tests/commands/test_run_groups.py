@@ -3,6 +3,7 @@
 Each organization has its own credentials, so its own run.
 """
 
+import json
 import signal
 from datetime import timedelta
 
@@ -520,3 +521,32 @@ def test_each_shard_of_a_changed_policy_is_quarantined(group, shard):
     group.invite(1, 1, 1, age=4)
     group.cli.keys["rules"][0]["older_than"] = "3d"
     assert (group.sweep("--shard", shard).code, group.left()) == (3, [1, 1, 1])
+
+
+# A saved plan -------------------------------------------------------------------------------
+
+
+def test_plan_over_several_organizations_is_one_file_that_is_shown_and_applied_as_one(group):
+    group.invite(2, 1, 3)
+    assert group.plan("--out", "plan.jsonl").code == 0
+    shown = json.loads(group.cli.run("plan", "show", "plan.jsonl", "--output", "json").out)
+    assert (shown["planned"], {each["org_id"] for each in shown["projects"]}) == (6, set(ORGS))
+    header = json.loads((group.cli.folder / "plan.jsonl").read_bytes().splitlines()[0])
+    assert set(header["organization_names"]) == set(ORGS) == set(header["organizations"])
+    assert header["actors"] == ["token"]
+    late = group.cli.projects[1]
+    group.sim.invite(late, "late@example.com", age=20 * DAYS)
+    done = group.sweep("--plan", "plan.jsonl", "--yes")
+    assert (done.code, group.left()) == (0, [0, 1, 0])
+    again = group.sweep("--plan", "plan.jsonl", "--yes")
+    assert (again.code, group.left()) == (3, [0, 1, 0])
+    assert "has already been applied" in again.err
+
+
+def test_plan_over_several_organizations_is_used_although_one_of_them_failed(group):
+    group.invite(1, 1, 1)
+    assert group.plan("--out", "plan.jsonl").code == 0
+    failed = group.sweep("--plan", "plan.jsonl", "--yes", **wrong("BETA"))
+    assert failed.code == 4
+    assert group.left() == [0, 1, 0]
+    assert (group.cli.folder / "plan.jsonl.applied").exists()

@@ -203,7 +203,7 @@ def test_refused_run_saves_no_plan(cli):
         ("policy.yaml/plan.jsonl", ("plan",)),
         ("folder", ("plan",)),
         (".", ("plan",)),
-        ("n" * 250, ("plan",)),
+        ("n" * 256, ("plan",)),
     ],
     ids=["plan", "dry run", "sweep", "in a file", "a folder", "this folder", "too long a name"],
 )
@@ -491,8 +491,40 @@ def test_use_is_read_from_the_audit_log_that_is_named(cli):
     saved(cli)
     assert by_plan(cli).code == 0
     (cli.folder / "audit").rename(cli.folder / "moved")
+    assert show(cli)["used"] is True
+    (cli.folder / "plan.jsonl.applied").unlink()
     assert show(cli)["used"] is None
     assert show(cli, "--audit-log", "moved/invite-sweeper.jsonl")["used"] is True
+
+
+def test_used_plan_is_refused_with_another_log_too(cli):
+    stock(cli)
+    saved(cli)
+    assert by_plan(cli).code == 0
+    before = cli.deletes()
+    other = by_plan(cli, "--audit-log", "other.jsonl")
+    assert (other.code, cli.deletes()) == (3, before)
+    assert "has already been applied, by run " in other.err
+    assert "with the log" in other.err
+
+
+def test_plan_made_with_one_log_may_be_applied_with_another(cli):
+    _, ids = stock(cli)
+    saved(cli)
+    assert by_plan(cli, "--audit-log", "other.jsonl").code == 0
+    assert sorted(cli.sim.deleted) == sorted(ids)
+
+
+def test_invitation_whose_roles_changed_since_the_plan_is_left_out_and_said(cli):
+    project, ids = stock(cli)
+    dates = {"createdAt": "2026-10-01T00:00:00Z", "expiresAt": "2027-10-31T00:00:00Z"}
+    changed = cli.sim.invite(project, "changed@example.com", **dates)
+    saved(cli)
+    owner = {"id": changed, "roles": ("GROUP_OWNER",)}
+    cli.sim.invite(project, "changed@example.com", **dates, **owner)
+    done = by_plan(cli)
+    assert (done.code, sorted(cli.sim.deleted)) == (0, sorted(ids))
+    assert "1 of the plan's invitations is kept because the roles" in done.err
 
 
 def test_use_is_found_from_any_folder(cli, tmp_path):

@@ -6,6 +6,7 @@ The owner here is an organization user whose only owner role is one in a project
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders import NOW, ORG, invitation, object_id, policy
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from report.scenes import Scene, on_terminal
 
 from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.explain import Explainer
 from invite_sweeper.models import Source
@@ -63,7 +65,8 @@ def scene(tmp_path) -> Scene:
 
 
 def saved_plan() -> PlanStatus:
-    plan = parse_plan(render_lines(CONTEXT, LINES))
+    rows = [msgspec.convert(line, Planned) for line in LINES]
+    plan = parse_plan(render_lines(CONTEXT, rows))
     unsigned = ApprovalCheck(None, "It has no signature.")
     return PlanStatus(Path("p"), plan, NOW, timedelta(hours=24), PlanUse(), unsigned)
 

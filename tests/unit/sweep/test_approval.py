@@ -9,10 +9,11 @@ import pytest
 from builders import NOW, ORG, invitation
 from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
-from invite_sweeper.audit import invitation_fields
 from invite_sweeper.audit.checkpoint import Checkpoint
 from invite_sweeper.audit.checkpoint import sign as sign_checkpoint
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.keys import fingerprint, read_private_key, read_public_key
 from invite_sweeper.notes import sign_note
@@ -37,8 +38,8 @@ CONTEXT = PlanContext(
 
 
 def plan(*numbers, **changes):
-    rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
-    return parse_plan(render_lines(CONTEXT.model_copy(update=changes), rows))
+    rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers)
+    return parse_plan(render_lines(structs.replace(CONTEXT, **changes), rows))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_refusal_names_the_command_of_the_approver(signed, key):
 
 
 def test_two_hundred_changed_and_resealed_plans_are_all_refused(signed, key):
-    rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in (1, 2))
+    rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in (1, 2))
     lines = list(render_lines(CONTEXT, rows))
     dice = random.Random(3)
     read = 0

@@ -4,7 +4,7 @@ from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, apply_steps, standing_steps
 from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
 from invite_sweeper.sweep.selection import Decision
@@ -40,7 +40,7 @@ def filter_of(*numbers):
         organizations=(),
         policy_sha256="",
     )
-    rows = ({**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers)
+    rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers)
     return SavedPlanFilter(parse_plan(render_lines(context, rows)))
 
 

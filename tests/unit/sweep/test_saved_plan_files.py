@@ -6,15 +6,20 @@ import stat
 import msgspec
 import pytest
 from builders import NOW, ORG, invitation
+from msgspec import structs
 
 from invite_sweeper import files
-from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
 from invite_sweeper.sweep.saved_plan import (
+    AppliedPlan,
     PlanContext,
+    applied_path,
     is_plan,
     load,
+    read_applied,
+    record_applied,
     render_lines,
     save,
 )
@@ -32,7 +37,7 @@ NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
 
 
 def rows(*numbers):
-    return [{**invitation_fields(invitation(n), NOW), "rule": "r"} for n in numbers]
+    return [Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers]
 
 
 def test_saved_plan_is_loaded_as_it_was(tmp_path):
@@ -40,7 +45,7 @@ def test_saved_plan_is_loaded_as_it_was(tmp_path):
     save(path, CONTEXT, rows(1, 2))
     saved = load(path)
     assert saved.context == CONTEXT
-    assert [each.invitation for each in saved.invitations.values()] == [
+    assert [each.invitation() for each in saved.invitations.values()] == [
         invitation(1),
         invitation(2),
     ]
@@ -166,7 +171,7 @@ def test_missing_plan_is_wrong_usage(tmp_path):
 def test_line_of_1_mib_is_refused(tmp_path, length, refused):
     path, context = tmp_path / "plan.jsonl", CONTEXT
     header = len(next(iter(render_lines(context, []))))
-    context = context.model_copy(update={"tool_version": "0.1.0" + "x" * (length - header)})
+    context = structs.replace(context, tool_version="0.1.0" + "x" * (length - header))
     path.write_bytes(b"".join(render_lines(context, rows(1))))
     if not refused:
         assert len(load(path).invitations) == 1
@@ -179,6 +184,33 @@ def test_line_of_1_mib_is_refused(tmp_path, length, refused):
 
 def test_plan_of_any_format_version_is_recognised_by_its_start():
     assert is_plan(next(iter(render_lines(CONTEXT, []))))
-    assert is_plan(b'{"plan":"invite-sweeper plan 2","other":1}')
+    assert is_plan(b'{"plan":"invite-sweeper plan 1","other":1}')
     assert not is_plan(msgspec.json.encode({"plan": "another plan 1"}))
     assert not is_plan(b"")
+
+
+# The record of a plan's use --------------------------------------------------------------------
+
+
+def test_use_of_a_plan_is_recorded_beside_it_and_only_for_this_plan(tmp_path):
+    path = tmp_path / "plan.jsonl"
+    save(path, CONTEXT, rows(1))
+    applied = AppliedPlan(load(path).digest, "run-1", "/var/log/audit.jsonl")
+    assert read_applied(path, load(path)) is None
+    record_applied(path, applied)
+    assert applied_path(path) == tmp_path / "plan.jsonl.applied"
+    assert read_applied(path, load(path)) == applied
+    save(path, CONTEXT, rows(1, 2))
+    assert read_applied(path, load(path)) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[", b"\xff", b'{"sha256":1}'])
+def test_record_that_cannot_be_read_says_nothing(tmp_path, content):
+    path = tmp_path / "plan.jsonl"
+    save(path, CONTEXT, rows(1))
+    applied_path(path).write_bytes(content)
+    assert read_applied(path, load(path)) is None
+
+
+def test_use_in_a_folder_that_cannot_be_written_is_left_to_the_log(tmp_path):
+    record_applied(tmp_path / "none" / "plan.jsonl", AppliedPlan("a" * 64, "run-1", "log"))
