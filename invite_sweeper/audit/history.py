@@ -219,12 +219,16 @@ def last_population(
     """
     weakest_first = (("dry-run", False), ("dry-run", True), ("sweep", False), ("sweep", True))
     parts: dict[tuple[str, bool], dict[_Part, int]] = {each: {} for each in weakest_first}
+    lists: dict[str, Mapping[str, int]] = {}
     for run in read_runs(*paths):
         same_scope = run.scope_sha256 == scope_sha256
         found = parts.get((run.mode or "", same_scope))
         is_complete = run.exit_code in _COMPLETE_EXIT_CODES and run.base_url == base_url
         if found is not None and is_complete:
             found.update(_population_parts(run, same_scope=same_scope))
+            if same_scope:
+                lists[run.mode or ""] = _lists(run)
+    known_lists = lists["sweep"] if "sweep" in lists else lists.get("dry-run", {})
     last = {part: n for each in weakest_first for part, n in parts[each].items()}
     return Population(
         projects=last.get(_PROJECTS, 0),
@@ -234,6 +238,7 @@ def last_population(
             if key == "visible_projects" and name in organizations
         },
         invitations={name: count for (key, name), count in last.items() if key == "invitations"},
+        lists=known_lists,
     )
 
 
@@ -275,13 +280,26 @@ def _population_parts(run: RunRecord, *, same_scope: bool) -> Iterator[tuple[_Pa
     remaining = run.end_record.get("remaining")
     if not isinstance(remaining, dict):
         return
-    for key in ("visible_projects", "invitations") if same_scope else ("visible_projects",):
+    end = run.end_record
+    # A run of an earlier version counted nothing for a list that it could not read.
+    partial = "plan_complete" not in end and end.get("projects_unreadable") != 0
+    keys = ("visible_projects", "invitations")
+    for key in keys if same_scope and not partial else keys[:1]:
         counts = remaining.get(key)
         if isinstance(counts, dict):
             yield from (((key, name), n) for name, n in counts.items() if type(n) is int)
     projects = remaining.get("projects")
     if same_scope and type(projects) is int:
         yield _PROJECTS, projects
+
+
+def _lists(run: RunRecord) -> dict[str, int]:
+    """Return the counts of the lists that a complete run left."""
+    remaining = run.end_record.get("remaining")
+    found = remaining.get("lists") if isinstance(remaining, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    return {str(name): n for name, n in found.items() if type(n) is int}
 
 
 class DeletionHistory:

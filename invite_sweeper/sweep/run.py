@@ -35,6 +35,7 @@ from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.decision_steps import Step
 from invite_sweeper.sweep.discovery import (
     DeletionVerifier,
+    ListedInvitations,
     ListOutcome,
     discover_projects,
     list_invitations,
@@ -48,7 +49,7 @@ from invite_sweeper.sweep.executor import (
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
-from invite_sweeper.sweep.run_state import RunResult, RunState
+from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.summary import (
@@ -257,7 +258,9 @@ class RunWarnings:
         self._view.deletion_done(result.outcome)
         org_id = planned.invitation.org_id
         self._state.outcomes[org_id][result.outcome] += 1
-        self._state.removed[planned.invitation.source] += result.outcome.no_longer_pending
+        invitation = planned.invitation
+        name = list_name(invitation.source, invitation.project_id)
+        self._state.removed[name] += result.outcome.no_longer_pending
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
         elif result.outcome is Outcome.FAILED:
@@ -331,6 +334,7 @@ class Run:
     ) -> None:
         self.config = config
         self.state = state
+        state.previous = config.previous_population
         self.warnings = RunWarnings(config, state, view)
         self.unused_patterns: tuple[str, ...] = ()
         self._atlas = atlas
@@ -453,6 +457,12 @@ class Run:
         return decision
 
     def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
+        if isinstance(outcome, ListedInvitations):
+            ref, count = outcome.list_ref, len(outcome.invitations)
+            if count:
+                self.state.lists[list_name(ref.source, ref.project.id)] = count
+        elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
+            self.state.unread.add(list_name(outcome.source, outcome.project_id))
         if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
             self.config.last_plan.add_unread(outcome)
         if self.config.population is not None:
@@ -559,5 +569,5 @@ class Run:
             # The outcome in the log is what the answer said; the totals are what is true.
             self.state.outcomes[each.org_id][Outcome.ALREADY_GONE] -= 1
             self.state.outcomes[each.org_id][Outcome.FAILED] += 1
-            self.state.removed[each.source] -= 1
+            self.state.removed[list_name(each.source, each.project_id)] -= 1
         self.warnings.still_there(verifier)
