@@ -24,7 +24,7 @@ from invite_sweeper.atlas.endpoints import (
     InvalidRequest,
     build_request,
 )
-from invite_sweeper.atlas.pages import read_list
+from invite_sweeper.atlas.pages import Listing, read_list
 from invite_sweeper.atlas.parsing import (
     OrgEvent,
     parse_advertised_limit,
@@ -73,6 +73,7 @@ from invite_sweeper.text import casefold_visible
 T = TypeVar("T")
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
 _OK: Final = 200
+_MAX_READINGS: Final = 3
 _NOT_FOUND: Final = 404
 
 
@@ -83,10 +84,15 @@ class AtlasReader:
         self._transport = transport
         self._actor = actor
 
-    async def projects(self) -> tuple[Project | ListUnreadable, ...]:
+    async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
         """Return each project that the credentials can see, once and in Atlas's order.
 
         A project with a malformed id, or listed twice with different facts, is a ListUnreadable.
+
+        Args:
+            stable: Read a list of several pages until two readings have the same projects: one
+                that is added, renamed or deleted between two pages can hide another one. After
+                three different readings, a ListUnreadable is added.
 
         Raises:
             CredentialsRefused: The first page returned 401 or 403.
@@ -94,6 +100,19 @@ class AtlasReader:
 
         Source: `listGroups` of the OpenAPI document; see `parsing.parse_page` on its oddities.
         """
+        listing = await self._list_projects()
+        projects = _each_once(listing.rows)
+        if not stable or listing.pages == 1:
+            return projects
+        for _ in range(_MAX_READINGS - 1):
+            again = _each_once((await self._list_projects()).rows)
+            if set(map(_project_key, again)) == set(map(_project_key, projects)):
+                return projects
+            projects = again
+        reason = f"The list of projects changed during each of {_MAX_READINGS} readings."
+        return (*projects, ListUnreadable("", "", reason))
+
+    async def _list_projects(self) -> Listing[Project | ListUnreadable]:
         listing = await read_list(
             self._transport,
             LIST_GROUPS,
@@ -103,7 +122,7 @@ class AtlasReader:
         )
         if listing.failure is not None:
             raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
-        return _each_once(listing.rows)
+        return listing
 
     async def organizations(self) -> Mapping[str, str]:
         """Return the names of the organizations that the credentials can see, by id.

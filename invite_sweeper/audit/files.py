@@ -9,19 +9,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Literal, NamedTuple, cast
+
+import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH, line_hash
-from invite_sweeper.audit.events import LineHeader
-from invite_sweeper.audit.reader import open_log, parse_record
+from invite_sweeper.audit.events import LineHeader, RunStarted, decode
+from invite_sweeper.audit.reader import open_log
 from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
 from invite_sweeper.files import read_small_file, replace_file
-from invite_sweeper.json_text import parse_json, to_json
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
 DEFAULT_LOG = Path(DEFAULT_PATH)
@@ -204,17 +205,12 @@ class RotatedName(NamedTuple):
         return (self.age[0] == 0) == (newer.age[0] == 0) and newer.age < self.age
 
 
-# The head file --------------------------------------------------------------------------------
-
-
-_HEAD_VERSION = 1
 _MAX_HEAD_BYTES = 1 << 16
 _MAX_DIRECTORIES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The contents of a head file.
+class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The contents of a head file: how far the log reaches.
 
     Attributes:
         log: The template below the directory of the head file.
@@ -229,6 +225,7 @@ class Head:
         closed: Whether the run ended; False from its start on.
     """
 
+    version: Literal[1] = 1
     log: str
     file: str
     first_hash: str | None
@@ -240,7 +237,7 @@ class Head:
     closed: bool
 
 
-_FIELD_TYPES = [[str, str, first, int, str, int, int, str, bool] for first in (str, type(None))]
+_decode_head = msgspec.json.Decoder(Head).decode
 
 
 def read_head(path: Path) -> Head | None:
@@ -250,15 +247,10 @@ def read_head(path: Path) -> Head | None:
         GuardRefused: It cannot be read, or is not a head file.
     """
     try:
-        values = parse_json(read_small_file(path, _MAX_HEAD_BYTES, follow_links=False))
-        version = values.pop("version")
-        head = Head(**values)
-        types = [type(value) for value in asdict(head).values()]
-        if version != _HEAD_VERSION or types not in _FIELD_TYPES:
-            raise ValueError  # noqa: TRY301  one message for all of them
+        return _decode_head(read_small_file(path, _MAX_HEAD_BYTES, follow_links=False))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a head file"
         raise GuardRefused(
             f"The head of the audit log, {path}, cannot be read: {reason}.",
@@ -266,7 +258,6 @@ def read_head(path: Path) -> Head | None:
             "can be deleted.",
             reasons=(Reason.EARLIER_RUNS,),
         ) from None
-    return head
 
 
 def find_head(path: Path) -> tuple[LogPath, Head | None]:
@@ -288,11 +279,7 @@ def write_head(path: Path, head: Head) -> None:
     Raises:
         OSError: It was not written; an earlier head is unchanged.
     """
-    values = {"version": _HEAD_VERSION, **asdict(head)}
-    replace_file(path, [to_json(values) + b"\n"])
-
-
-# Order ----------------------------------------------------------------------------------------
+    replace_file(path, [msgspec.json.encode(head) + b"\n"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +289,6 @@ class FileEnds:
     Attributes:
         first: Header of the first line; None if it is not a line of an audit log.
         first_hash: Hash of the first line.
-        ts: Timestamp of the first line; empty if unknown.
         log: Name of the log, from the first `run_started`; None in files of earlier versions.
         is_new_log: Whether the first run was started with `--new-log`.
         last_hash: Hash of the last complete line.
@@ -312,7 +298,6 @@ class FileEnds:
     path: Path
     first: LineHeader | None
     first_hash: str
-    ts: str
     log: str | None
     is_new_log: bool
     last_hash: str
@@ -322,6 +307,11 @@ class FileEnds:
     def prev(self) -> str | None:
         """The hash that the first line continues; None if it is unreadable."""
         return self.first.prev if self.first is not None else None
+
+    @property
+    def ts(self) -> str:
+        """Timestamp of the first line; empty if unknown."""
+        return self.first.ts if self.first is not None else ""
 
     @property
     def run_id(self) -> str:
@@ -436,22 +426,25 @@ def read_ends(path: Path) -> FileEnds | None:
             last = _last_line(file) or [line for line in head if line.endswith(b"\n")][-1]
     except RunError as error:
         name = f"{path}"
-        return FileEnds(
-            path, None, name, "", log=None, is_new_log=False, last_hash=name, error=error
-        )
-    records = [parse_record(line) or {} for line in head]
-    ts = records[0].get("ts")
-    started = next((each for each in records if each.get("event") == "run_started"), {})
-    log = started.get("log")
+        return FileEnds(path, None, name, log=None, is_new_log=False, last_hash=name, error=error)
+    started = next(filter(None, map(_parse_start, head)), None)
     return FileEnds(
         path=path,
         first=LineHeader.parse(head[0]),
         first_hash=line_hash(head[0][:-1]),
-        ts=ts if isinstance(ts, str) else "",
-        log=log if isinstance(log, str) else None,
-        is_new_log=started.get("new_log") is True,
+        log=started.log if started is not None else None,
+        is_new_log=started is not None and started.new_log,
         last_hash=line_hash(last[:-1]),
     )
+
+
+def _parse_start(line: bytes) -> RunStarted | None:
+    """Return the start of a run; None for another line."""
+    try:
+        found = decode(line)
+    except ValueError:
+        return None
+    return found.event if found is not None and isinstance(found.event, RunStarted) else None
 
 
 def _last_line(file: IO[bytes]) -> bytes:

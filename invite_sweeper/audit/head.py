@@ -7,18 +7,17 @@ that is longer although the head says that it was closed. A log that is gone or 
 elsewhere or deleted: the run says so, and continues after the line that the head names.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, HashChain, line_hash
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, line_hash
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, parse, sign
-from invite_sweeper.audit.events import CheckpointLine, LineHeader, RunStarted
+from invite_sweeper.audit.events import CheckpointLine, LineHeader, RunStarted, decode
 from invite_sweeper.audit.files import (
     FileEnds,
     Head,
@@ -29,7 +28,7 @@ from invite_sweeper.audit.files import (
     read_head,
     write_head,
 )
-from invite_sweeper.audit.reader import open_log, parse_record
+from invite_sweeper.audit.reader import open_log
 from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
 from invite_sweeper.text import pluralize
 
@@ -212,10 +211,11 @@ def _count_lines(paths: Iterable[Path]) -> ChainEnd:
                     break
                 last, lines, size = line, lines + 1, size + len(line)
                 if _CHECKPOINT_FIELD in line:
-                    record = parse_record(line) or {}
                     with suppress(ValueError):
-                        noted = parse(str(record.get("note")))
-                        lines, size = noted.lines + 1, noted.size + len(line)
+                        found = decode(line)
+                        if found is not None and isinstance(found.event, CheckpointLine):
+                            noted = parse(found.event.note)
+                            lines, size = noted.lines + 1, noted.size + len(line)
     return ChainEnd(line_hash(last[:-1]), lines, size)
 
 
@@ -243,106 +243,55 @@ def _not_newest(path: Path, newest: str) -> GuardRefused:
     )
 
 
-class LogHead:
-    """The head file of an open log.
+class LogEnding:
+    """The end of an open log: its head file, and the checkpoints of its runs.
 
     Attributes:
         start: The end of the log when it was opened.
-    """
-
-    def __init__(
-        self, log_path: LogPath, path: Path, run_id: str, *, existed: bool, new_log: bool
-    ) -> None:
-        """Find the end of the log.
-
-        Args:
-            log_path: The log.
-            path: The run's file, absolute, open and without a torn line.
-            run_id: The run.
-            existed: Whether the file existed before the run opened it.
-            new_log: Start a new log (`--new-log`).
-
-        Raises:
-            GuardRefused: The end of the log is missing, or was cut or changed.
-            UsageError: `--new-log` does not apply.
-        """
-        self._head_path = log_path.head_path.absolute()
-        self._log = log_path.varying_part
-        self._path = path
-        self._run_id = run_id
-        head = None if new_log else read_head(self._head_path)
-        self.start = find_end(log_path, path, head, existed=existed, new_log=new_log)
-
-    def write(self, end: ChainEnd, file_size: int, *, closed: bool) -> None:
-        """Write the head file: before the first line of a run, and after its last.
-
-        Raises:
-            AuditLogError: It was not written.
-        """
-        try:
-            first_hash = _first_hash(self._path) if file_size else None
-            head = Head(
-                log=self._log,
-                file=self._path.name,
-                first_hash=first_hash,
-                file_size=file_size,
-                last_hash=end.last_hash,
-                lines=end.lines,
-                size=end.size,
-                run_id=self._run_id,
-                closed=closed,
-            )
-            write_head(self._head_path, head)
-        except OSError as error:
-            raise AuditLogError(
-                f"The head of the audit log, {self._head_path}, cannot be written: "
-                f"{error.strerror or error}.",
-                hint="Use a disk with free space and a directory that this user can write to.",
-            ) from error
-
-
-def _first_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return line_hash(file.readline()[:-1])
-
-
-class LogEnding:
-    """What is written at the end of a run: its checkpoint, and the head of the log.
-
-    Args:
-        head: The log's head file.
-        file_size: The size of the run's file when it was opened.
-        name: The log's name.
-        key: Signs the checkpoint; None for no checkpoint.
-        is_new_log: Whether the run starts a new log (`--new-log`).
-
-    Attributes:
         lines: Number of lines of the log, in all files.
-        missing: A sentence about earlier lines that are not here; empty if the last one is.
         checkpoint: The signed note over the last end of a run of this command.
     """
 
     def __init__(
         self,
-        head: LogHead,
+        log_path: LogPath,
+        path: Path,
         file_size: int,
-        name: str,
-        key: Ed25519PrivateKey | None,
         *,
-        is_new_log: bool,
+        run_id: str,
+        key: Ed25519PrivateKey | None,
+        existed: bool,
+        new_log: bool,
     ) -> None:
-        self.lines = head.start.lines
-        self.missing = head.start.missing
-        self._head = head
-        self._size_before = head.start.size - file_size
-        self._name = name
-        self._key = key
-        self._is_new_log = is_new_log
+        """Find the end of the log and write its head.
+
+        Args:
+            log_path: The log.
+            path: The run's file, absolute, open and without a torn line.
+            file_size: Its size.
+            run_id: The run.
+            key: Signs the checkpoints; None for no checkpoint.
+            existed: Whether the file existed before the run opened it.
+            new_log: Start a new log (`--new-log`).
+
+        Raises:
+            GuardRefused: The end of the log is missing, or was cut or changed.
+            AuditLogError: The head was not written.
+            UsageError: `--new-log` does not apply.
+        """
+        self._log_path, self._path, self._run_id = log_path, path, run_id
+        self._key, self._is_new_log = key, new_log
+        head = None if new_log else read_head(log_path.head_path.absolute())
+        self.start = find_end(log_path, path, head, existed=existed, new_log=new_log)
+        self.lines = self.start.lines
         self.checkpoint: str | None = None
+        self._size_before = self.start.size - file_size
+        self._write_head(self.start, file_size, closed=False)
 
     def with_log(self, started: RunStarted) -> RunStarted:
         """Return the first line of a run with the log's name, and whether the log is new."""
-        return msgspec.structs.replace(started, log=self._name, new_log=self._is_new_log)
+        name = self._log_path.name
+        return msgspec.structs.replace(started, log=name, new_log=self._is_new_log)
 
     def sign(self, run_id: str, last_hash: str, offset: int) -> str | None:
         """Return the signed note of a run whose last line was just written; None without a key.
@@ -354,30 +303,39 @@ class LogEnding:
         """
         if self._key is None:
             return None
-        size = self._size_before + offset
-        checkpoint = Checkpoint(key_name(self._name), self.lines, size, last_hash, run_id)
-        return sign(checkpoint, self._key)
+        name, size = key_name(self._log_path.name), self._size_before + offset
+        return sign(Checkpoint(name, self.lines, size, last_hash, run_id), self._key)
 
-    def sign_killed_run(
-        self, run: tuple[str, int], clock: Callable[[], datetime], offset: int
-    ) -> tuple[bytes, str]:
-        """Return the checkpoint line of a run that was killed before it wrote it, and its hash.
-
-        Args:
-            run: Run ID and `seq` of the log's last line, a `run_finished`.
-            clock: Returns the timestamp of the line, timezone-aware.
-            offset: Byte offset after that line.
-        """
-        run_id, seq = run
-        chain = HashChain(self._head.start.last_hash, clock, seqs={run_id: seq})
-        note = self.sign(run_id, chain.last_hash, offset)
-        assert note is not None  # noqa: S101  there is a key
-        line = chain.add(run_id, CheckpointLine(note=note))
-        self.lines += 1
-        return line, chain.last_hash
-
-    def write_head(self, last_hash: str, offset: int) -> None:
+    def close(self, last_hash: str, offset: int) -> None:
         """Write the head of the closed log. An error is ignored: the file itself has all lines."""
         end = ChainEnd(last_hash, self.lines, self._size_before + offset)
         with suppress(AuditLogError):
-            self._head.write(end, offset, closed=True)
+            self._write_head(end, offset, closed=True)
+
+    def _write_head(self, end: ChainEnd, file_size: int, *, closed: bool) -> None:
+        """Write the head: before the first line of a run, and after its last.
+
+        Raises:
+            AuditLogError: It was not written.
+        """
+        path = self._log_path.head_path.absolute()
+        try:
+            with self._path.open("rb") as file:
+                first_line = file.readline()
+            head = Head(
+                log=self._log_path.varying_part,
+                file=self._path.name,
+                first_hash=line_hash(first_line[:-1]) if file_size else None,
+                file_size=file_size,
+                last_hash=end.last_hash,
+                lines=end.lines,
+                size=end.size,
+                run_id=self._run_id,
+                closed=closed,
+            )
+            write_head(path, head)
+        except OSError as error:
+            raise AuditLogError(
+                f"The head of the audit log, {path}, cannot be written: {error.strerror or error}.",
+                hint="Use a disk with free space and a directory that this user can write to.",
+            ) from error

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, HashChain
 from invite_sweeper.audit.events import CheckpointLine, Event, RunStarted
 from invite_sweeper.audit.files import LogPath
-from invite_sweeper.audit.head import LogEnding, LogHead
+from invite_sweeper.audit.head import LogEnding
 from invite_sweeper.audit.storage import OpenedLog, open_log_file
 from invite_sweeper.errors import AuditLogError
 
@@ -317,7 +317,7 @@ class AuditLog:
     ) -> None:
         self.path = path
         self.torn_copy = torn_copy
-        self.missing = ending.missing
+        self.missing = ending.start.missing
         self._run_id = run_id
         self._chain = chain
         self._file = file
@@ -358,22 +358,30 @@ class AuditLog:
         existed = os.path.lexists(absolute)
         opened = open_log_file(absolute)
         try:
-            head = LogHead(log_path, absolute, run_id, existed=existed, new_log=new_log)
-            head.write(head.start, opened.size, closed=False)
+            ending = LogEnding(
+                log_path,
+                absolute,
+                opened.size,
+                run_id=run_id,
+                key=signing_key,
+                existed=existed,
+                new_log=new_log,
+            )
         except BaseException:
             os.close(opened.fd)
             if not existed:
                 with suppress(OSError):
                     absolute.unlink()
             raise
-        ending = LogEnding(head, opened.size, log_path.name, signing_key, is_new_log=new_log)
         file = LogFile(absolute, opened, copy)
         writer = GroupCommit(file, opened.size)
-        chain = HashChain(head.start.last_hash, clock)
-        if head.start.unsigned is not None and signing_key is not None:
-            line, chain.last_hash = ending.sign_killed_run(head.start.unsigned, clock, opened.size)
-            writer.append(line)
-        return cls(path, run_id, chain, file, writer, opened.torn_copy, ending)
+        unsigned = ending.start.unsigned
+        seqs = {} if unsigned is None else dict([unsigned])
+        chain = HashChain(ending.start.last_hash, clock, seqs=seqs)
+        log = cls(path, run_id, chain, file, writer, opened.torn_copy, ending)
+        if unsigned is not None:  # its run was killed before it wrote its checkpoint
+            log.for_run(unsigned[0])._sign_run()  # noqa: SLF001  of the same class
+        return log
 
     def for_run(self, run_id: str) -> "AuditLog":
         """Return the log of another run, which writes to the same file; close only one of them."""
@@ -420,10 +428,14 @@ class AuditLog:
             event = self._ending.with_log(event)
         self._append(event)
         if event.event == CHECKSUMMED_EVENT:
-            note = self._ending.sign(self._run_id, self._chain.last_hash, self._writer.offset)
-            if note is not None:
-                self._append(CheckpointLine(note=note))
-            self._ending.checkpoint = note
+            self._ending.checkpoint = self._sign_run()
+
+    def _sign_run(self) -> str | None:
+        """Append the checkpoint of a run whose last line was just written; return its note."""
+        note = self._ending.sign(self._run_id, self._chain.last_hash, self._writer.offset)
+        if note is not None:
+            self._append(CheckpointLine(note=note))
+        return note
 
     def _append(self, event: Event) -> None:
         self._writer.append(self._chain.add(self._run_id, event))
@@ -446,4 +458,4 @@ class AuditLog:
         had_failed = self._writer.has_failed
         await self._writer.close()
         if not had_failed:
-            self._ending.write_head(self._chain.last_hash, self._writer.offset)
+            self._ending.close(self._chain.last_hash, self._writer.offset)

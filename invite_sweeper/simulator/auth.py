@@ -227,9 +227,6 @@ class AccountStore:
         return account
 
 
-# The token endpoint of service accounts.
-
-
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
 _JSON: Final = "application/json"

@@ -3,7 +3,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -12,8 +11,7 @@ from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Accou
 from invite_sweeper.simulator.calls import Call, Endpoint, Family
 from invite_sweeper.simulator.data import ID_PATTERN
 from invite_sweeper.simulator.responses import (
-    BucketState,
-    Retirement,
+    HandledResponse,
     SimulatedResponse,
     api_error,
     group_not_found,
@@ -155,16 +153,6 @@ class IncomingRequest(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     client_ip: str
-
-
-@dataclass(frozen=True, slots=True)
-class HandledResponse:
-    """A response and the values of its endpoint's headers."""
-
-    response: SimulatedResponse
-    java_method: str = ""
-    retirement: Retirement | None = None
-    rate: BucketState | None = None
 
 
 def handle(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -184,71 +185,46 @@ class Retirement(NamedTuple):
     sunset: str
 
 
-class HeaderTemplate(NamedTuple):
-    """Everything that decides which headers a response has, without their variable values."""
+@dataclass(frozen=True, slots=True)
+class HandledResponse:
+    """A response and the values of its endpoint's headers."""
 
-    status: int
-    media: str | None
-    style: HeaderStyle
-    extra: tuple[tuple[str, str], ...]
-    java_method: str
-    retirement: Retirement | None
-    has_rate_limit: bool
+    response: SimulatedResponse
+    java_method: str = ""
+    retirement: Retirement | None = None
+    rate: BucketState | None = None
 
 
-def header_template(
-    response: SimulatedResponse,
-    java_method: str,
-    retirement: Retirement | None,
-    rate: BucketState | None,
-) -> HeaderTemplate:
-    """Return the header template of a response."""
-    status, media, style, extra = response.status, response.media, response.style, response.extra
-    return HeaderTemplate(status, media, style, extra, java_method, retirement, rate is not None)
-
-
-def render_headers(
-    template: HeaderTemplate, length: int, date: str, rate: BucketState | None, elapsed_ms: int
-) -> bytes:
+def render_headers(handled: HandledResponse, date: str, elapsed_ms: int) -> bytes:
     """Return the bytes of the status line and headers, with the final empty line."""
-    values: list[object] = [] if template.status == _NO_CONTENT else [length]
-    if template.style in _STYLES_WITH_TIMES:
-        values.append(date)
-        if rate is not None:
-            values += (rate.limit, rate.remaining)
-        values.append(elapsed_ms)
-    return (_format_string(template) % tuple(values)).encode("latin-1")
+    response, rate = handled.response, handled.rate
+    head = replace(response, body=b"")
+    template = _head_template(head, handled.java_method, handled.retirement, rate is not None)
+    values: dict[str, object] = {"length": len(response.body), "date": date, "ms": elapsed_ms}
+    if rate is not None:
+        values |= {"limit": rate.limit, "remaining": rate.remaining}
+    return (template % values).encode("latin-1")
 
 
 @lru_cache(maxsize=1024)
-def _format_string(template: HeaderTemplate) -> str:
-    """Return a format string whose fields are in the order of `render_headers`.
-
-    It is cached: building one costs more than the rest of a DELETE.
-    """
-    pairs = [*_STANDARD_HEADERS[template.style], *template.extra]
-    if template.media is not None:
-        pairs.append(("Content-Type", template.media))
-    if template.java_method and template.style in _STYLES_WITH_METHOD:
-        pairs.append(("X-Java-Method", template.java_method))
-    if template.retirement is not None and template.style in _STYLES_WITH_METHOD:
-        pairs.append(("Deprecation", template.retirement.deprecation))
-        pairs.append(("Sunset", template.retirement.sunset))
-    fixed_headers = [(name, value.replace("%", "%%")) for name, value in pairs]
-    lines = (
-        f"{name}: {value}\r\n"
-        for name, value in sorted(fixed_headers + _variable_headers(template), key=_header_name)
-    )
-    return f"HTTP/1.1 {template.status} {reason_phrase(template.status)}\r\n{''.join(lines)}\r\n"
-
-
-def _variable_headers(template: HeaderTemplate) -> list[tuple[str, str]]:
-    names = [] if template.status == _NO_CONTENT else ["Content-Length"]
-    if template.style in _STYLES_WITH_TIMES:
-        names += ["Date", "X-Envoy-Upstream-Service-Time"]
-        names += ["Ratelimit-Limit", "Ratelimit-Remaining"] if template.has_rate_limit else []
-    return [(name, "%s") for name in names]
-
-
-def _header_name(pair: tuple[str, str]) -> str:
-    return pair[0]
+def _head_template(
+    head: SimulatedResponse, java_method: str, retirement: Retirement | None, has_rate: bool
+) -> str:
+    """Return the format string of a head; building one costs more than the rest of a DELETE."""
+    pairs = [*_STANDARD_HEADERS[head.style], *head.extra]
+    if head.media is not None:
+        pairs.append(("Content-Type", head.media))
+    if head.style in _STYLES_WITH_METHOD:
+        if java_method:
+            pairs.append(("X-Java-Method", java_method))
+        if retirement is not None:
+            pairs += (("Deprecation", retirement.deprecation), ("Sunset", retirement.sunset))
+    pairs = [(name, value.replace("%", "%%")) for name, value in pairs]
+    if head.status != _NO_CONTENT:
+        pairs.append(("Content-Length", "%(length)s"))
+    if head.style in _STYLES_WITH_TIMES:
+        pairs += (("Date", "%(date)s"), ("X-Envoy-Upstream-Service-Time", "%(ms)s"))
+        if has_rate:
+            pairs += (("Ratelimit-Limit", "%(limit)s"), ("Ratelimit-Remaining", "%(remaining)s"))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in sorted(pairs, key=itemgetter(0)))
+    return f"HTTP/1.1 {head.status} {reason_phrase(head.status)}\r\n{lines}\r\n"

@@ -8,7 +8,7 @@ from typing import Final
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access
-from invite_sweeper.simulator.data import OrgMembershipStatus
+from invite_sweeper.simulator.data import Federation, OrgMembershipStatus
 from invite_sweeper.simulator.faults import Effect, FaultContext
 from invite_sweeper.simulator.seed import ORG_ID, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
@@ -168,11 +168,15 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
 
 
 def _federated(sim: SimulatedAtlas, size: Size) -> None:
-    """Users who are invited again become active members at once."""
+    """Users who are invited again become active members at once; some domains cannot join."""
     _lists(sim, size)
-    sim.organizations[ORG_ID].federated = True
+    organization = sim.organizations[ORG_ID]
+    organization.federated = True
+    allowed = ("board.example.com", "contractors.example.com", "example.com")
+    organization.federation = Federation(_FEDERATION_ID, ("example.com",), allowed)
 
 
+_FEDERATION_ID: Final = "60c4fd418ebe251047c50554"
 _NIGHT: Final = timedelta(days=1)
 
 

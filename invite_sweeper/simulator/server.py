@@ -16,11 +16,11 @@ from typing import Final
 from aiohttp import web
 from typing_extensions import override
 
-from invite_sweeper.simulator.endpoints import HandledResponse, IncomingRequest, handle, parse_route
+from invite_sweeper.simulator.endpoints import IncomingRequest, handle, parse_route
 from invite_sweeper.simulator.faults import Delivery, Fault, FaultContext
 from invite_sweeper.simulator.responses import (
+    HandledResponse,
     SimulatedResponse,
-    header_template,
     render_headers,
 )
 from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
@@ -102,9 +102,7 @@ class ResponseRenderer:
             response = _compressed(response, request)
         if not keep_alive and _CLOSE_HEADER not in response.extra:
             response = replace(response, extra=(*response.extra, _CLOSE_HEADER))
-        template = header_template(response, handled.java_method, handled.retirement, handled.rate)
-        length = len(response.body)
-        head = render_headers(template, length, self._date_line(), handled.rate, elapsed_ms)
+        head = render_headers(replace(handled, response=response), self._date_line(), elapsed_ms)
         return head + response.body
 
     def _date_line(self) -> str:

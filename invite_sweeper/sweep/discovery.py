@@ -35,8 +35,11 @@ from invite_sweeper.text import pluralize
 class ListReader(Protocol):
     """The read access to Atlas that discovery needs."""
 
-    async def projects(self) -> tuple[Project | ListUnreadable, ...]:
-        """Return every project that the credentials can see, once each."""
+    async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
+        """Return every project that the credentials can see, once each.
+
+        With `stable`, a list of several pages is read until it does not change meanwhile.
+        """
         ...
 
     async def invitations(
@@ -65,7 +68,8 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
     """List all projects before reading any of their invitations.
 
     Atlas pages the list by offset: a project that is added or renamed between two pages can
-    hide another one. Reading the pages without a pause keeps that time short.
+    hide another one. A hidden project is read by the next run; but its teams would seem to give
+    access to nothing, so where teams decide, the list must not change while it is read.
 
     Raises:
         GuardRefused: No project of the policy's organizations is visible: the credentials
@@ -77,7 +81,7 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
     organizations: dict[str, None] = {}
     names: dict[str, str] = {}
     team_projects: list[Project] = []
-    for project in await reader.projects():
+    for project in await reader.projects(stable=project_filter.teams_decide):
         if isinstance(project, ListUnreadable):
             unreadable.append(project)
             continue

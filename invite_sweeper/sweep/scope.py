@@ -31,6 +31,7 @@ class ProjectFilter:
 
     Attributes:
         names_projects_in_entries: A rule or keep entry has the key `projects`.
+        teams_decide: A list of organizations is read, whose invitations may join teams.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -43,6 +44,7 @@ class ProjectFilter:
         self.names_projects_in_entries = any(
             entry.projects is not None for entry in (*policy.rules, *policy.keep)
         )
+        self.teams_decide = any(source.is_organization_level for source in policy.sources)
         self._tags = frozenset(
             (casefold_visible(key), casefold_visible(value))
             for key, value in dict(policy.projects.tags or {}).items()
@@ -104,7 +106,8 @@ class RunScope:
         team_projects: The projects whose teams must be known to decide about an invitation with
             a team: those of the policy's organizations that are out of scope, and all of them
             if rules or keep entries name projects.
-        all_ids_readable: No project was listed with an invalid id.
+        all_ids_readable: Every visible project is known: none was listed with an invalid id or
+            with different facts, and the list did not change while it was read.
     """
 
     projects: tuple[Project, ...]

@@ -14,7 +14,7 @@ from builders import ORG, PROJECT, object_id, project
 from invite_sweeper.atlas import BearerToken, Secret, parse_base_url
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import SimulatedAtlas, serve
 from invite_sweeper.sweep.guards import check_clock
@@ -151,3 +151,80 @@ async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_w
         list(await atlas.reader.projects())
         with pytest.raises(GuardRefused, match="clock"):
             check_clock(atlas.clock_skew_s)
+
+
+PROJECTS = f"{BASE}/api/atlas/v2/groups?itemsPerPage=500&includeCount=false&pageNum="
+
+
+def page_of_projects(*numbers, has_next=False, **changes):
+    rows = [
+        {"id": f"{number:024x}", "name": f"Project {number}", "orgId": ORG, **changes}
+        for number in numbers
+    ]
+    return {"results": rows, "links": [{"rel": "next"}] if has_next else []}
+
+
+def answer_projects(answering, *readings):
+    """Answer with a list of pages, each a list of numbers, for each reading."""
+    for pages in readings:
+        for number, page in enumerate(pages, start=1):
+            answering.get(
+                f"{PROJECTS}{number}",
+                payload=page_of_projects(*page, has_next=number < len(pages)),
+            )
+
+
+async def read_projects(connecting, **options):
+    async with connecting(BASE) as atlas:
+        found = await atlas.reader.projects(**options)
+    readable = [int(each.id, 16) for each in found if isinstance(each, Project)]
+    return readable, [each.reason for each in found if isinstance(each, ListUnreadable)]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name": "New"}, {"orgId": "0" * 24}, {"tags": [{"key": "a", "value": "b"}]}]
+)
+async def test_project_listed_twice_with_different_facts_is_unreadable(
+    connecting, answering, changes
+):
+    answering.get(PROJECTS + "1", payload=page_of_projects(1, 2, has_next=True))
+    answering.get(PROJECTS + "2", payload=page_of_projects(1, 3, **changes))
+
+    readable, reasons = await read_projects(connecting)
+
+    assert readable == [2, 3]
+    assert reasons == ["Atlas listed the project twice, with different facts."]
+
+
+async def test_project_listed_twice_with_the_same_facts_is_one_project(connecting, answering):
+    answer_projects(answering, [[1, 2], [2, 3]])
+
+    assert await read_projects(connecting) == ([1, 2, 3], [])
+
+
+@pytest.mark.parametrize(
+    ("readings", "readable", "unstable"),
+    [
+        ([[[1, 2]]], [1, 2], 0),
+        ([[[1, 2], [3]], [[1, 2], [3]]], [1, 2, 3], 0),
+        ([[[1, 2], [4]], [[2, 3], [4]], [[2, 3], [4]]], [2, 3, 4], 0),
+        ([[[1, 2], [4]], [[2, 3], [4]], [[3, 4], [5]]], [3, 4, 5], 1),
+    ],
+    ids=["one page is read once", "no change", "a change", "two changes"],
+)
+async def test_stable_list_of_projects_is_read_until_it_does_not_change(
+    connecting, answering, readings, readable, unstable
+):
+    answer_projects(answering, *readings)
+
+    found, reasons = await read_projects(connecting, stable=True)
+
+    assert (found, len(reasons)) == (readable, unstable)
+    requests = sum(len(calls) for calls in answering.requests.values())
+    assert requests == sum(map(len, readings))
+
+
+async def test_list_of_projects_is_read_once_where_no_team_decides(connecting, answering):
+    answer_projects(answering, [[1, 2], [4]])
+
+    assert await read_projects(connecting) == ([1, 2, 4], [])

@@ -12,7 +12,7 @@ from deploy.manifests import DEPLOY, ROOT
 from environment import with_tools
 
 BASE = "localhost/python:3.13-slim"
-IMAGE = "localhost/invite-sweeper:0.1.0"
+IMAGE = "localhost/invite-sweeper:0.2.0.dev0"
 HARDENED = (
     "--read-only",
     "--user=10001:10001",

@@ -1,7 +1,10 @@
 """The sdist and the wheel as published, and their bill of materials."""
 
+import ast
+import importlib.metadata
 import json
 import re
+import shutil
 import sys
 import tarfile
 import tomllib
@@ -10,6 +13,7 @@ import zipfile
 import pytest
 from deploy.containers import fetch_wheels, run
 from deploy.manifests import ROOT
+from deploy.workflows import Runner
 
 import invite_sweeper
 
@@ -53,6 +57,58 @@ def test_lock_has_wheels_for_the_image_on_arm64(tmp_path):
     assert not any("x86_64" in name for name in wheels)
 
 
+def test_release_names_the_repository_in_the_package(tmp_path):
+    """A package index shows the README without the files that it links to."""
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    runner = Runner(
+        ROOT / ".github/workflows/release.yml", "build", tmp_path, {"VERSION": "v1.2.3"}
+    )
+    url = "https://git.example.com/platform/invite-sweeper"
+    done = runner.run("Name the repository in the package", URL=url)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "README.md").read_text()
+    targets = re.findall(r"\]\(([^)]+)\)", page)
+
+    assert [each for each in targets if not each.startswith(("https://", "#"))] == []
+    assert f"]({url}/blob/v1.2.3/deploy/README.md#what-an-auditor-gets)" in page
+    assert f"]({url}/raw/v1.2.3/.github/pictures/demo.svg)" in page
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    assert project["urls"]["Source"] == url
+    assert project["authors"]
+
+
+@pytest.mark.parametrize("module", ["invite_sweeper", "invite_sweeper.cli"])
+def test_windows_gets_one_sentence(module):
+    script = f"import sys; sys.platform = 'win32'; import {module}"
+    done = run(sys.executable, "-c", script, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "invite-sweeper does not run on Windows: use it in WSL or in a container.\n"
+    )
+
+
+def test_every_imported_distribution_is_declared():
+    """`yarl` came with aiohttp only; what is imported is declared."""
+    imported = set()
+    for path in (ROOT / "invite_sweeper").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    imported -= {*sys.stdlib_module_names, "invite_sweeper", "_typeshed"}
+    distributions = importlib.metadata.packages_distributions()
+    needed = {canonical(distributions[name][0]) for name in imported}
+    declared = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["speed"]
+
+    # pydantic pins the version of its core.
+    assert needed - {"pydantic-core"} == {
+        canonical(re.match(r"[\w.-]+", each).group()) for each in declared
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.needs("pyproject-build")
 def test_wheel_contains_only_the_package_its_types_and_licence(dist):
@@ -78,7 +134,8 @@ def test_sdist_contains_tests_lock_and_deployment_files(dist):
 
     assert {"requirements.lock", "pyproject.toml", "LICENSE", "README.md"} <= names
     assert {"deploy/docker/Dockerfile", "deploy/helm/Chart.yaml", "config/policy.yaml"} <= names
-    assert "tests/deploy/conftest.py" in names
+    assert {"tests/deploy/conftest.py", ".ci/run", ".pre-commit-hooks.yaml"} <= names
+    assert {".github/workflows/release.yml", ".github/release.lock"} <= names
     assert not [name for name in names if "__pycache__" in name or name.startswith(".git/")]
 
 

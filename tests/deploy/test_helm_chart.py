@@ -207,5 +207,7 @@ def test_chart_has_the_version_of_the_program():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     values = yaml.safe_load((CHART / "values.yaml").read_text())
 
-    assert chart["version"] == chart["appVersion"] == invite_sweeper.__version__
+    # A chart needs a semantic version: 0.2.0-dev.0 is 0.2.0.dev0 of Python.
+    assert chart["version"].replace("-dev.", ".dev") == invite_sweeper.__version__
+    assert chart["appVersion"] == invite_sweeper.__version__
     assert values["image"]["tag"] == invite_sweeper.__version__

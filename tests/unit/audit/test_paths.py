@@ -1,6 +1,7 @@
 """`audit.path`: placeholders, the copy, the lock file, and the files of earlier runs."""
 
 import gzip
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -94,7 +95,8 @@ def found_names(folder, template, *names) -> list[str]:
     matching = {name for name in names if target.matches(folder / name)}
     for minute, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        line = f'{{"ts":"2026-11-25T01:{minute:02}:00.000000Z","run_id":"r"}}\n'.encode()
+        header = {"ts": f"2026-11-25T01:{minute:02}:00.000000Z", "run_id": "r", "seq": 1}
+        line = json.dumps({**header, "event": "e", "prev": f"{minute:064}"}).encode() + b"\n"
         (folder / name).write_bytes(gzip.compress(line) if name.endswith(".gz") else line)
     found = [str(path.relative_to(folder)) for path in target.files()]
     assert matching == set(found)

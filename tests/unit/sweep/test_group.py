@@ -508,7 +508,7 @@ async def test_stop_while_projects_are_listed_deletes_nothing(path):
     hold = asyncio.Event()
     asyncio.get_running_loop().call_soon(command.stop.request, "the deadline passed")
 
-    async def projects():
+    async def projects(*, stable):
         await hold.wait()
 
     command.atlases[0].projects = projects

@@ -193,3 +193,10 @@ async def test_linked_project_of_a_team_that_is_not_visible_has_an_empty_name():
         **WITHOUT_PROD,
     )
     assert decision.invitation.linked_projects == ((SANDBOX, "sandbox"), (PROD, "prod"))
+
+
+async def test_list_of_projects_that_changed_while_it_was_read_keeps_invitations_with_a_team():
+    changed = ListUnreadable("", "", "The list of projects changed.")
+    (decision,), _, _ = await decide(invited(), listed=[*PROJECTS, changed])
+
+    assert not decision.stale
