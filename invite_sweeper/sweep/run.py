@@ -337,6 +337,7 @@ class Run:
         state.previous = config.previous_population
         self.warnings = RunWarnings(config, state, view)
         self.unused_patterns: tuple[str, ...] = ()
+        self._listed_again: set[int] | None = None
         self._atlas = atlas
         self._estimate = DeletionEstimate()
         self._log = log
@@ -419,6 +420,31 @@ class Run:
         for org_id, projects in seen.items():
             self.state.counts[org_id] += Counts(projects_seen=projects)
         return scope
+
+    async def reread(self) -> None:
+        """Read projects and lists again, because the plan was shown a while ago.
+
+        The plan is a ceiling: what is no longer listed as it was planned, or is in a list that
+        cannot be read now, is not deleted.
+
+        Raises:
+            RunError: The run cannot go on. Nothing was deleted.
+        """
+        config, listed = self.config, set[int]()
+        scope = await discover_projects(self._atlas.reader, ProjectFilter(config.policy))
+        self.check_clock()
+
+        async def add_list(outcome: ListOutcome) -> None:
+            if isinstance(outcome, ListedInvitations):
+                listed.update(map(hash, outcome.invitations))
+
+        await list_invitations(
+            self._atlas.reader, scope, config.policy.sources, add_list, workers=self._readers
+        )
+        self._listed_again = listed
+
+    def _is_current(self, invitation: Invitation) -> bool:
+        return self._listed_again is None or hash(invitation) in self._listed_again
 
     async def _build_plan(self, scope: RunScope) -> None:
         config = self.config
@@ -521,6 +547,7 @@ class Run:
                 canary=breaker.canary_left,
                 grace_s=execution.grace.total_seconds(),
                 multiple_sources=len(config.policy.sources) > 1,
+                is_current=self._is_current,
             ),
             on_deletion_done=on_deletion_done,
         )
@@ -537,12 +564,22 @@ class Run:
         finally:
             self.warnings.finish()
         self._report_skipped(recorder, opened_before=opened_before)
+        self._report_changed(outcomes[Outcome.CHANGED])
         await self._verify(verifier)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
         if stop.reason is not None and incomplete:
             raise stop.as_error(consequence="The audit log is complete.")
+
+    def _report_changed(self, count: int) -> None:
+        if count and self._listed_again is not None:
+            invitations = pluralize(count, "planned invitation")
+            text = (
+                f"{invitations} changed or left the lists after the plan was shown: "
+                "nothing was deleted there, the next run judges them anew."
+            )
+            self.warnings.warn(WarningCode.PLAN_DIFFERS, text)
 
     def _report_skipped(self, recorder: OutcomeRecorder, *, opened_before: bool) -> None:
         """Report why deletions were skipped although no error stopped the run."""
