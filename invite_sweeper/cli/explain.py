@@ -217,7 +217,7 @@ def _load_steps(context: CommandContext) -> tuple[Step, ...]:
     Raises:
         GuardRefused: Earlier runs cannot be read, or a sweep would refuse the plan.
     """
-    history = read_previous_runs(context.log_path)
+    history = read_previous_runs(context.log_path, context.session.check_deadline)
     path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
     if missing := check_end(context.log_path, path):
         context.session.log.warning(missing)

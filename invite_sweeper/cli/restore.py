@@ -411,7 +411,7 @@ class _RestoreSession:
         with session.last_resort, session.working(lock):
             for warning in (warnings := check_log_intact(self._files)):
                 session.log.warning(warning)
-            log = read_deletion_log(self._files)
+            log = read_deletion_log(self._files, session.check_deadline)
             report = self._report_of(log, warnings)
             name = self._deletions.credentials
             start = _start_of(log.history, report.undone_run)
@@ -420,7 +420,7 @@ class _RestoreSession:
             credentials = read_credentials(session.environment, suffix=name)
             async with AsyncExitStack() as stack:
                 audit = None
-                own = read_history(self._log_path.files())
+                own = read_history(self._log_path.files(), check=session.check_deadline)
                 if not self._options.dry_run:
                     audit = session.open_log(self._log_path, self._signing_key(own))
                     stack.push_async_callback(audit.close)

@@ -27,7 +27,7 @@ from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, Policy
-from invite_sweeper.shutdown import StopRequest, handle_signals
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.text import describe_duration
 
 
@@ -88,6 +88,16 @@ class RunSession:
         """The deadline on the monotonic clock."""
         return self.started_s + self.execution.deadline.total_seconds()
 
+    @property
+    def _deadline_reason(self) -> str:
+        return f"the deadline of {describe_duration(self.execution.deadline)} passed"
+
+    def check_deadline(self) -> None:
+        """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
+        if time.monotonic() >= self.deadline_s:
+            self.stop.request(self._deadline_reason)
+            raise self.stop.as_error(consequence=NOTHING_DELETED)
+
     def new_run_id(self) -> str:
         """Return another run id of this instant."""
         return f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
@@ -144,7 +154,7 @@ class RunSession:
             timer = asyncio.get_running_loop().call_later(
                 self.deadline_s - time.monotonic(),
                 self.stop.request,
-                f"the deadline of {describe_duration(self.execution.deadline)} passed",
+                self._deadline_reason,
             )
             try:
                 yield

@@ -252,7 +252,7 @@ class CommandSetup:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._history = read_previous_runs(context.log_path)
+        self._history = read_previous_runs(context.log_path, context.session.check_deadline)
         self._accepted_policy = accepted_policy(self._history, context.log_path)
         _check_accept_policy(context, self._accepted_policy)
         self._change = self._detect_policy_change()
