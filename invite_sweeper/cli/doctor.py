@@ -3,9 +3,10 @@
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 
 import typer
@@ -40,7 +41,9 @@ from invite_sweeper.cli.run_session import RunSession, split_by_credentials
 from invite_sweeper.doctor import (
     Check,
     CheckState,
+    Completeness,
     Diagnosis,
+    ListCounts,
     atlas_error_check,
     audit_checks,
     clock_check,
@@ -59,8 +62,17 @@ from invite_sweeper.doctor import (
     sunset_checks,
     warning,
 )
+from invite_sweeper.doctor_organization import (
+    EVENT_DAYS,
+    completeness_check,
+    deleted_users,
+    domain_check,
+    explain_invited,
+    secret_check,
+    unreadable_check,
+)
 from invite_sweeper.errors import ExitCode, RunError, UsageError
-from invite_sweeper.models import Project, Source
+from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
@@ -118,13 +130,17 @@ class AtlasChecks:
 
     Attributes:
         policy: None if it is invalid; then only checks that do not need it run.
+        deleted: Returns the users whose invitations the audit log says are gone.
         names: Of the organizations that the credentials can see, by id; set by `run`.
+        completeness: Of each organization whose events could be read; set by `run`.
     """
 
     connection: RateLimitedAtlasClient
     policy: Policy | None
     now: datetime
+    deleted: Callable[[], frozenset[UserKey]]
     names: Mapping[str, str] = field(default_factory=dict)
+    completeness: list[Completeness] = field(default_factory=list)
 
     async def run(self) -> AsyncIterator[Check]:
         """Yield each check; an error is the last one."""
@@ -186,6 +202,35 @@ class AtlasChecks:
             yield found
         for found in sunset_checks(self.connection.sunsets, sources, self.now.date()):
             yield found
+        every = (covered_counts, other_counts, excluded_counts)
+        for org_id in scope.organizations:
+            async for found in self._organization_checks(org_id, every):
+                yield found
+        expiries = await reader.secret_expiries(scope.organizations[0])
+        if isinstance(expiries, ListUnreadable):
+            yield unreadable_check("secret", expiries)
+        elif check := secret_check(expiries, self.now):
+            yield check
+
+    async def _organization_checks(
+        self, org_id: str, every: Sequence[ListCounts]
+    ) -> AsyncIterator[Check]:
+        """Yield what Atlas knows of an organization beyond its lists."""
+        reader = self.connection.reader
+        listed = frozenset[UserKey]().union(*(u for c in every for u in c.users.values()))
+        events = await reader.invitation_events(org_id, self.now - timedelta(days=EVENT_DAYS))
+        if isinstance(events, ListUnreadable):
+            yield unreadable_check("events", events)
+        else:
+            complete = not any(each.unreadable or each.skipped for each in every)
+            found = explain_invited(org_id, events, listed, self.deleted(), lists_complete=complete)
+            self.completeness.append(found)
+            yield completeness_check(found)
+        domains = await reader.allowed_domains(org_id)
+        if isinstance(domains, ListUnreadable):
+            yield unreadable_check("domains", domains)
+        else:
+            yield domain_check(domains, org_id, listed)
 
     async def _rate_limit_checks(self) -> AsyncIterator[Check]:
         policy = self.policy
@@ -226,6 +271,7 @@ class _Doctor:
         self._parts: list[tuple[str, Policy | None, Credentials]] = []
         self._log_path: LogPath | None = None
         self._names: dict[str, str] = {}
+        self._completeness: list[Completeness] = []
 
     async def run(self) -> Diagnosis:
         """Return all checks, in order."""
@@ -233,7 +279,7 @@ class _Doctor:
             checks = await self._session.stop.run_unless_stopped(self._check_all())
         organizations = self._policy.organizations if self._policy is not None else ()
         names = {each.id: self._names.get(each.id) for each in organizations}
-        return Diagnosis(self._session.now, checks, names)
+        return Diagnosis(self._session.now, checks, names, self._completeness)
 
     async def _check_all(self) -> list[Check]:
         return [
@@ -305,12 +351,19 @@ class _Doctor:
     ) -> list[Check]:
         try:
             async with self._session.connect(credentials, retry_for_s=_RETRY_S) as connection:
-                atlas_checks = AtlasChecks(connection, part, self._session.now)
+                atlas_checks = AtlasChecks(connection, part, self._session.now, self._deleted_users)
                 checks = [_with_credentials_name(name, each) async for each in atlas_checks.run()]
                 self._names |= atlas_checks.names
+                self._completeness += atlas_checks.completeness
                 return [self._with_organizations(each, part) for each in checks]
         except UsageError as error:
             return [_with_credentials_name(name, failed("proxy", error))]
+
+    def _deleted_users(self) -> frozenset[UserKey]:
+        """Return the users deleted according to the audit log; a check reports a damaged one."""
+        with suppress(RunError):
+            return deleted_users(self._log_path.files() if self._log_path is not None else ())
+        return frozenset()
 
     def _with_organizations(self, check: Check, part: Policy | None) -> Check:
         """Return a check that found something with the organizations of its credentials."""
