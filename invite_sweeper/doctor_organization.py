@@ -3,16 +3,13 @@
 Atlas's events are an account of who was invited that does not depend on any list.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from invite_sweeper.atlas.parsing import OrgEvent
-from invite_sweeper.audit.reader import read_records
 from invite_sweeper.doctor import Check, Completeness, note, ok, warning
-from invite_sweeper.models import ListUnreadable, Outcome, UserKey
-from invite_sweeper.sweep.previous_runs import refuse_unreadable
+from invite_sweeper.models import ListUnreadable, UserKey
 from invite_sweeper.text import casefold_visible, plural_form, pluralize
 
 EVENT_DAYS: Final = 30
@@ -20,32 +17,25 @@ EVENT_DAYS: Final = 30
 SECRET_WARNING_DAYS: Final = 14
 _MAX_NAMED: Final = 10
 _INVITED, _JOINED = "INVITED_TO_ORG", "JOINED_ORG"
-_GONE: Final = frozenset({Outcome.DELETED, Outcome.ALREADY_GONE})
-
-
-def deleted_users(files: Sequence[Path]) -> frozenset[UserKey]:
-    """Return the users whose invitations the audit logs say are gone.
-
-    Raises:
-        GuardRefused: A log cannot be read.
-    """
-    with refuse_unreadable():
-        return frozenset(
-            (str(line.get("org_id")), casefold_visible(str(line.get("username"))))
-            for line in read_records(files, frozenset({b"outcome"}))
-            if line.get("outcome") in _GONE
-        )
 
 
 def explain_invited(
     org_id: str,
     events: Iterable[OrgEvent],
     listed: Collection[UserKey],
-    deleted: Collection[UserKey],
+    is_gone: Callable[[UserKey], bool],
     *,
     lists_complete: bool,
 ) -> Completeness:
-    """Return what became of the users that the events of an organization name as invited."""
+    """Return what became of the users that the events of an organization name as invited.
+
+    Args:
+        org_id: The organization.
+        events: Of the last 30 days.
+        listed: Whom any list shows.
+        is_gone: Returns whether the audit log says that a user's invitation was deleted.
+        lists_complete: Whether every list could be read.
+    """
     by_kind: dict[str, set[str]] = {_INVITED: set(), _JOINED: set()}
     for event in events:
         if event.username is not None and event.kind in by_kind:
@@ -53,14 +43,15 @@ def explain_invited(
     invited, joined = by_kind[_INVITED], by_kind[_JOINED]
     in_lists = invited & {name for each, name in listed if each == org_id}
     joined = (invited & joined) - in_lists
-    gone = (invited & {name for each, name in deleted if each == org_id}) - in_lists - joined
+    rest = invited - in_lists - joined
+    gone = {name for name in rest if is_gone((org_id, name))}
     return Completeness(
         org_id,
         invited=len(invited),
         listed=len(in_lists),
         joined=len(joined),
         deleted=len(gone),
-        unexplained=sorted(invited - in_lists - joined - gone),
+        unexplained=sorted(rest - gone),
         lists_complete=lists_complete,
     )
 

@@ -3,10 +3,10 @@
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 
 import typer
@@ -19,7 +19,7 @@ from invite_sweeper.atlas import (
     RateLimitedAtlasClient,
     read_credentials,
 )
-from invite_sweeper.audit import LogPath, RunLock
+from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -49,7 +49,7 @@ from invite_sweeper.doctor import (
     clock_check,
     coverage_checks,
     credentials_check,
-    earlier_run_checks,
+    earlier_run_check,
     failed,
     list_checks,
     lock_check,
@@ -65,7 +65,6 @@ from invite_sweeper.doctor import (
 from invite_sweeper.doctor_organization import (
     EVENT_DAYS,
     completeness_check,
-    deleted_users,
     domain_check,
     explain_invited,
     secret_check,
@@ -76,8 +75,9 @@ from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
-from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
 from invite_sweeper.sweep.sunset import has_ended
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
@@ -130,7 +130,8 @@ class AtlasChecks:
 
     Attributes:
         policy: None if it is invalid; then only checks that do not need it run.
-        deleted: Returns the users whose invitations the audit log says are gone.
+        history: Of the audit log; an empty one if it cannot be read.
+        base_url: Of the Atlas API, as the log records it.
         names: Of the organizations that the credentials can see, by id; set by `run`.
         completeness: Of each organization whose events could be read; set by `run`.
     """
@@ -138,7 +139,8 @@ class AtlasChecks:
     connection: RateLimitedAtlasClient
     policy: Policy | None
     now: datetime
-    deleted: Callable[[], frozenset[UserKey]]
+    history: History
+    base_url: str
     names: Mapping[str, str] = field(default_factory=dict)
     completeness: list[Completeness] = field(default_factory=list)
 
@@ -188,7 +190,8 @@ class AtlasChecks:
         others = [source for source in Source if source not in sources]
         covered_counts = await count_lists(reader, scope.lists(sources), workers=workers)
         covered_counts.unreadable.extend(scope.unreadable)
-        announced, today = self.connection.sunsets, self.now.date()
+        announced = {**self.history.sunsets(self.base_url), **self.connection.sunsets}
+        today = self.now.date()
         ended = [source for source in sources if has_ended(source, announced, today)]
         for found in list_checks(sources, covered_counts, policy.limits, ended):
             yield found
@@ -223,7 +226,9 @@ class AtlasChecks:
             yield unreadable_check("events", events)
         else:
             complete = not any(each.unreadable or each.skipped for each in every)
-            found = explain_invited(org_id, events, listed, self.deleted(), lists_complete=complete)
+            found = explain_invited(
+                org_id, events, listed, self.history.is_gone, lists_complete=complete
+            )
             self.completeness.append(found)
             yield completeness_check(found)
         domains = await reader.allowed_domains(org_id)
@@ -270,6 +275,7 @@ class _Doctor:
             self._session = RunSession(without, execution, environment)
         self._parts: list[tuple[str, Policy | None, Credentials]] = []
         self._log_path: LogPath | None = None
+        self._history: History | None = None
         self._names: dict[str, str] = {}
         self._completeness: list[Completeness] = []
 
@@ -326,7 +332,8 @@ class _Doctor:
             return
         lock = RunLock(log_path.lock_path, now=self._session.now, command=shlex.join(sys.argv))
         yield lock_check(lock, log_path.lock_path)
-        yield from earlier_run_checks(log_path.files())
+        check, self._history = earlier_run_check(partial(read_previous_runs, log_path))
+        yield check
         path = log_path.path_of_run(now=self._session.now, run_id="run")
         yield from log_end_checks(log_path, path)
         yield from audit_checks(path)
@@ -351,19 +358,19 @@ class _Doctor:
     ) -> list[Check]:
         try:
             async with self._session.connect(credentials, retry_for_s=_RETRY_S) as connection:
-                atlas_checks = AtlasChecks(connection, part, self._session.now, self._deleted_users)
+                atlas_checks = AtlasChecks(
+                    connection,
+                    part,
+                    self._session.now,
+                    self._history or History(),
+                    str(self._session.base_url),
+                )
                 checks = [_with_credentials_name(name, each) async for each in atlas_checks.run()]
                 self._names |= atlas_checks.names
                 self._completeness += atlas_checks.completeness
                 return [self._with_organizations(each, part) for each in checks]
         except UsageError as error:
             return [_with_credentials_name(name, failed("proxy", error))]
-
-    def _deleted_users(self) -> frozenset[UserKey]:
-        """Return the users deleted according to the audit log; a check reports a damaged one."""
-        with suppress(RunError):
-            return deleted_users(self._log_path.files() if self._log_path is not None else ())
-        return frozenset()
 
     def _with_organizations(self, check: Check, part: Policy | None) -> Check:
         """Return a check that found something with the organizations of its credentials."""
@@ -375,13 +382,9 @@ class _Doctor:
         return replace(check, message=f"In organization {labels}: {check.message}")
 
     def _check_quarantine(self) -> Iterator[Check]:
-        if self._policy is None or self._log_path is None:
-            return
-        try:
-            accepted = PreviousRuns.find(self._log_path).accepted_policy(self._log_path)
-        except RunError:
-            return  # reported by the check of earlier runs
-        yield quarantine_check(self._policy, accepted)
+        if self._policy is not None and self._log_path is not None and self._history is not None:
+            accepted = accepted_policy(self._history, self._log_path)
+            yield quarantine_check(self._policy, accepted)
 
 
 def _with_credentials_name(name: str, check: Check) -> Check:

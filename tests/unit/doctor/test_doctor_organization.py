@@ -25,7 +25,7 @@ def event(name, kind="INVITED_TO_ORG"):
 
 
 def explained(events, listed=(), deleted=()):
-    return explain_invited(ORG, events, listed, deleted, lists_complete=True)
+    return explain_invited(ORG, events, listed, set(deleted).__contains__, lists_complete=True)
 
 
 def test_each_invited_address_is_explained_once_by_list_then_joining_then_log():
