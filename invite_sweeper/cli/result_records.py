@@ -9,9 +9,9 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from invite_sweeper.audit.events import PlanChanges
 from invite_sweeper.errors import ErrorParts, Reason
 from invite_sweeper.models import OrganizationName, Source
-from invite_sweeper.sweep.changes import PlanChanges
 
 
 class ErrorRecord(TypedDict):
