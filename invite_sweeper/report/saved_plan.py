@@ -1,22 +1,23 @@
 """Show a saved plan as text and as JSON: its context, use, approval and invitations."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from msgspec import to_builtins
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import (
     Place,
     display_text,
-    place_of_fields,
-    row_of_fields,
+    place_of,
+    row_of,
     row_order,
 )
 from invite_sweeper.report.tables import (
@@ -78,15 +79,12 @@ class PlanStatus(NamedTuple):
         """Whether the plan was created after now."""
         return self.age < timedelta(0)
 
-    def lines(self) -> Sequence[Mapping[str, object]]:
-        """Return the fields of the invitations in the order of rows: owners, then the oldest."""
+    def planned(self) -> Sequence[Planned]:
+        """Return the invitations in the order of rows: owners first, then the oldest."""
         found = (
-            {
-                **invitation_fields(each.invitation(), self.now),
-                "rule": each.rule,
-                **({"bounced": each.bounced} if each.bounced else {}),
-                **({"new": True} if each.new else {}),
-            }
+            Planned.from_invitation(
+                each.invitation(), self.now, rule=each.rule, bounced=each.bounced, new=each.new
+            )
             for each in self.saved.invitations.values()
         )
         return sorted(found, key=row_order)
@@ -94,7 +92,7 @@ class PlanStatus(NamedTuple):
 
 def status_to_json(status: PlanStatus) -> dict[str, object]:
     """Return the object that `plan show --output json` writes."""
-    context, lines = status.saved.context, status.lines()
+    context, planned = status.saved.context, status.planned()
     return {
         "file": str(status.path),
         "sha256": status.saved.digest,
@@ -114,9 +112,9 @@ def status_to_json(status: PlanStatus) -> dict[str, object]:
         "policy_path": context.policy_path,
         "policy_sha256": context.policy_sha256,
         "tool_version": context.tool_version,
-        "planned": len(lines),
+        "planned": len(planned),
         "changes": asdict(status.saved.changes) if status.saved.changes is not None else None,
-        "rules": dict(_count_rules(lines)),
+        "rules": dict(_count_rules(planned)),
         "projects": [
             {
                 "project_id": place.project_id,
@@ -124,22 +122,22 @@ def status_to_json(status: PlanStatus) -> dict[str, object]:
                 "org_id": place.org_id,
                 "planned": count,
             }
-            for place, count in _count_places(lines)
+            for place, count in _count_places(planned)
         ],
-        "invitations": list(lines[:MAX_JSON_ROWS]),
-        "truncated": len(lines) > MAX_JSON_ROWS,
+        "invitations": to_builtins(planned[:MAX_JSON_ROWS]),
+        "truncated": len(planned) > MAX_JSON_ROWS,
         "exit_code": 0,
         "error": None,
     }
 
 
-def _count_rules(lines: Sequence[Mapping[str, object]]) -> Sequence[tuple[str, int]]:
+def _count_rules(planned: Sequence[Planned]) -> Sequence[tuple[str, int]]:
     """Return the rules with their number of invitations, the largest first."""
-    return Counter(str(each["rule"]) for each in lines).most_common()
+    return Counter(each.rule for each in planned).most_common()
 
 
-def _count_places(lines: Sequence[Mapping[str, object]]) -> Sequence[tuple[Place, int]]:
-    return Counter(map(place_of_fields, lines)).most_common()
+def _count_places(planned: Sequence[Planned]) -> Sequence[tuple[Place, int]]:
+    return Counter(map(place_of, planned)).most_common()
 
 
 def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show_all: str) -> None:
@@ -149,28 +147,28 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
         verbose: Print all invitations and projects.
         show_all: The command that prints all of them.
     """
-    lines = status.lines()
-    places = _count_places(lines)
-    console.print(_heading(status, len(lines), places), soft_wrap=True)
+    planned = status.planned()
+    places = _count_places(planned)
+    console.print(_heading(status, len(planned), places), soft_wrap=True)
     console.print(RightTrimmed(definition_table(_facts(status))), end="")
-    if not lines:
+    if not planned:
         return
-    shown = len(lines) if verbose else _MAX_ROWS
+    shown = len(planned) if verbose else _MAX_ROWS
     console.print()
-    counts = definition_table(_counts(lines, places, verbose=verbose))
+    counts = definition_table(_counts(planned, places, verbose=verbose))
     console.print(RightTrimmed(counts), end="")
     console.print()
-    rows = tuple(map(row_of_fields, lines[:shown]))
+    rows = tuple(map(row_of, planned[:shown]))
     for part in invitation_tables([Group(rows)], console.width):
         console.print(RightTrimmed(part), end="")
-    if len(lines) > shown:
+    if len(planned) > shown:
         console.print(
-            Text(f"… {len(lines) - shown:,} more; all of them: {show_all}", style="dim"),
+            Text(f"… {len(planned) - shown:,} more; all of them: {show_all}", style="dim"),
             soft_wrap=True,
         )
 
 
-def _heading(status: PlanStatus, planned: int, places: Sequence[tuple[Place, int]]) -> Text:
+def _heading(status: PlanStatus, count: int, places: Sequence[tuple[Place, int]]) -> Text:
     name = escape_unprintable(str(status.path))
     organizations = ", ".join(map(display_text, status.saved.context.organizations))
     where = plural_form(len(status.saved.context.organizations), "organization", "organizations")
@@ -178,7 +176,7 @@ def _heading(status: PlanStatus, planned: int, places: Sequence[tuple[Place, int
     described = formatting.describe_places(len(places) - lists, lists)
     return Text.assemble(
         (f"Plan {name}: ", "bold"),
-        f"{pluralize(planned, 'invitation')}{described and f' in {described}'} "
+        f"{pluralize(count, 'invitation')}{described and f' in {described}'} "
         f"of {where} {organizations}",
     )
 
@@ -224,12 +222,12 @@ def _approval_text(status: PlanStatus) -> Text:
 
 
 def _counts(
-    lines: Sequence[Mapping[str, object]],
+    planned: Sequence[Planned],
     places: Sequence[tuple[Place, int]],
     *,
     verbose: bool,
 ) -> Iterator[tuple[str, Text]]:
-    for number, (rule, count) in enumerate(_count_rules(lines)):
+    for number, (rule, count) in enumerate(_count_rules(planned)):
         yield "" if number else "by rule", Text(f"{count:>6,}  {display_text(rule)}")
     shown = len(places) if verbose else _MAX_PROJECTS
     for number, (place, count) in enumerate(places[:shown]):
