@@ -312,9 +312,8 @@ def test_report_shows_all_runs_of_the_newest_command(group):
 def test_restore_brings_back_the_deletions_of_one_run(group):
     group.invite(1, 2, 3)
     assert group.sweep().code == 0
-    token = {"MONGODB_ATLAS_ACCESS_TOKEN": group.cli.changes[VARIABLE + "BETA"]}
     run_id = group.run_ids()[1]
-    done = group.cli.run("restore", LOG, "--run", run_id, "--yes", **token)
+    done = group.cli.run("restore", LOG, "--run", run_id, "--yes", **only(group, "BETA"))
     assert (done.code, group.left()) == (0, [0, 2, 0]), done.err
     assert group.verify() == 0
 

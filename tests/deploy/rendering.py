@@ -45,11 +45,12 @@ def overlaid(components, folder, *, patches=()):
 
 
 def comparable(text):
-    """Return the manifests but the claim, and lists without an order sorted.
+    """Return the manifests without the claim and Helm's labels, lists without an order sorted.
 
     Helm keeps the claim when it uninstalls; with kustomize it is a file of its own.
     """
     found = documents(text)
+    without_labels_of_helm(found)
     for (kind, _), manifest in [*found.items()]:
         if kind == "PersistentVolumeClaim":
             assert manifest["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
@@ -57,6 +58,24 @@ def comparable(text):
         if kind == "CronJob":
             _sort(pod_spec(manifest))
     return found
+
+
+LABELS_OF_HELM = {
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/version",
+    "app.kubernetes.io/managed-by",
+    "helm.sh/chart",
+}
+
+
+def without_labels_of_helm(value):
+    """Remove them from every mapping, those of selectors and pods included."""
+    if isinstance(value, dict):
+        for key in LABELS_OF_HELM & value.keys():
+            del value[key]
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts if isinstance(value, dict | list) else ():
+        without_labels_of_helm(part)
 
 
 def _sort(pod):

@@ -11,6 +11,7 @@ import tomllib
 import zipfile
 
 import pytest
+import yaml
 from deploy.containers import fetch_wheels, run
 from deploy.manifests import ROOT
 from deploy.workflows import Runner
@@ -59,8 +60,9 @@ def test_lock_has_wheels_for_the_image_on_arm64(tmp_path):
 
 def test_release_names_the_repository_in_the_package(tmp_path):
     """A package index shows the README without the files that it links to."""
-    for name in ("README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "deploy/helm").mkdir(parents=True)
+    for name in ("README.md", "pyproject.toml", "deploy/helm/Chart.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
     runner = Runner(
         ROOT / ".github/workflows/release.yml", "build", tmp_path, {"VERSION": "v1.2.3"}
     )
@@ -76,6 +78,9 @@ def test_release_names_the_repository_in_the_package(tmp_path):
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
     assert project["urls"]["Source"] == url
     assert project["authors"]
+    chart = yaml.safe_load((tmp_path / "deploy/helm/Chart.yaml").read_text())
+    assert (chart["home"], chart["sources"]) == (url, [url])
+    assert (ROOT / chart["icon"].removeprefix(f"{url}/raw/v1.2.3/")).exists()
 
 
 @pytest.mark.parametrize("module", ["invite_sweeper", "invite_sweeper.cli"])

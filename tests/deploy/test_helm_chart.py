@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from deploy.chart_readme import with_table
 from deploy.containers import run
 from deploy.manifests import KUBERNETES, built, changed_lines, container, cronjob, documents
 from deploy.rendering import CHART, comparable, render
@@ -91,6 +92,16 @@ INVALID = [
     {"extraArgs": [f"--base-url={LINE}"]},
     {"extraArgs": ["--audit-log=/tmp/other.jsonl"]},
     {"extraArgs": ["--policy"]},
+    {"extraArgs": ["--yes"]},
+    {"extraArgs": ["--new-log"]},
+    {"extraArgs": ["--accept-population"]},
+    {"extraArgs": [f"--accept-policy={'a' * 64}"]},
+    {"extraArgs": ["--plan-max-age=1000d"]},
+    {"extraVolumes": [{"emptyDir": {}}]},
+    {"extraObjects": [{"kind": "Secret"}]},
+    {"credentials": {"secretName": "", "kind": "service-account"}},
+    {"suspend": "yes"},
+    {"startingDeadlineSeconds": 86400},
     {"extraEnv": [{"name": "A B", "value": ""}]},
     {"extraEnv": [{"name": "A", "value": 1}]},
     {"extraEnv": [{"name": "A"}]},
@@ -197,6 +208,15 @@ def test_digest_replaces_the_tag(template):
 
     job = cronjob(template(image={"digest": digest}).stdout)
     assert container(job)["image"] == f"invite-sweeper@{digest}"
+
+
+def test_readme_of_the_chart_has_the_values_and_their_comments():
+    """`PYTHONPATH=tests .venv/bin/python -m deploy.chart_readme` writes it."""
+    page = (CHART / "README.md").read_text()
+
+    assert page == with_table(page)
+    assert page.count("\n| `") > 40
+    assert "| `mode` | `dry-run` | dry-run only lists what would be deleted." in page
 
 
 def test_helm_lint_accepts_the_chart():

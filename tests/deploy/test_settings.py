@@ -6,7 +6,15 @@ import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, built, container, cronjob, documents, pod_spec
-from deploy.rendering import CHART, comparable, kubernetes_versions, overlaid, rendered
+from deploy.rendering import (
+    CHART,
+    comparable,
+    kubernetes_versions,
+    overlaid,
+    render,
+    rendered,
+    without_labels_of_helm,
+)
 
 pytestmark = pytest.mark.needs("helm", "kustomize")
 
@@ -118,6 +126,7 @@ def test_claim_of_the_chart_is_that_of_kustomize_and_stays_when_uninstalled(
         "PersistentVolumeClaim", "invite-sweeper-audit"
     ]
 
+    without_labels_of_helm(found)
     assert found["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
     claim["spec"] |= change
     assert found == claim
@@ -141,7 +150,12 @@ def test_customized_example_changes_every_value_without_a_component():
     changed |= {key for setting in SETTINGS for key in setting.values}
     every = set(yaml.safe_load((CHART / "values.yaml").read_text()))
 
-    assert every - changed == {"deadlineMinutes", "retries", "shards", "policy"}
+    # Those of Helm alone have tests of their own.
+    assert every - changed == {
+        "deadlineMinutes", "retries", "shards", "policy", "policyConfigMap", "approvedPlan",
+        "dashboard", "suspend", "startingDeadlineSeconds", "extraVolumes", "extraVolumeMounts",
+        "initContainers", "extraObjects", "podSecurityContext", "securityContext",
+    }  # fmt: skip
 
 
 def test_every_component_is_in_the_table():
@@ -175,8 +189,128 @@ def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_pat
 def test_labels_of_values_do_not_replace_the_label_of_the_network_policy(tmp_path):
     text = rendered({"podLabels": {"app.kubernetes.io/name": "other"}}, tmp_path)
     labels = cronjob(text)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    selected = documents(text)["NetworkPolicy", "invite-sweeper"]["spec"]["podSelector"]
 
-    assert labels == {"app.kubernetes.io/name": "invite-sweeper"}
+    assert labels == selected["matchLabels"]
+    assert labels["app.kubernetes.io/name"] == "invite-sweeper"
+
+
+def rendered_as(release, values, folder):
+    """Return the manifests of a release of another name."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    command = ("helm", "template", release, CHART, "--namespace=shared", f"--values={path}")
+    return documents(run(*command).stdout)
+
+
+def test_two_releases_in_one_namespace_select_only_their_own_pods(tmp_path):
+    pods, selectors, names = [], [], set()
+    for release in ("eu", "us"):
+        found = rendered_as(release, {}, tmp_path)
+        job = found["CronJob", release]
+        pods.append(job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"])
+        selectors.append(found["NetworkPolicy", release]["spec"]["podSelector"]["matchLabels"])
+        assert not names & set(found)
+        names |= set(found)
+
+    selects = [[s.items() <= pod.items() for s in selectors] for pod in pods]
+    assert selects == [[True, False], [False, True]]
+
+
+def test_every_manifest_has_the_labels_that_helm_recommends(tmp_path):
+    text = rendered({"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}, tmp_path)
+
+    for manifest in documents(text).values():
+        labels = manifest["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "invite-sweeper"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert labels["helm.sh/chart"].startswith("invite-sweeper-")
+        assert labels["app.kubernetes.io/version"]
+
+
+def test_name_of_a_long_release_is_cut_to_what_a_cronjob_may_have(tmp_path):
+    (name,) = (n for kind, n in rendered_as("a" * 51 + "-b", {}, tmp_path) if kind == "CronJob")
+
+    assert name == "a" * 51
+
+
+def test_private_authority_is_mounted_and_named(tmp_path):
+    values = {
+        "extraVolumes": [{"name": "authority", "configMap": {"name": "company-authority"}}],
+        "extraVolumeMounts": [{"name": "authority", "mountPath": "/etc/company", "readOnly": True}],
+        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/company/ca.pem"}],
+    }
+    job = cronjob(rendered(values, tmp_path))
+
+    assert pod_spec(job)["volumes"][-1] == values["extraVolumes"][0]
+    assert container(job)["volumeMounts"][-1] == values["extraVolumeMounts"][0]
+    assert container(job)["env"][-1] == values["extraEnv"][0]
+
+
+def test_files_of_vault_replace_the_secret(tmp_path):
+    path = "/vault/secrets/client-secret"
+    values = {
+        "credentials": {"kind": "none"},
+        "podAnnotations": {"vault.hashicorp.com/agent-inject": "true"},
+        "extraEnv": [{"name": "MONGODB_ATLAS_CLIENT_SECRET_FILE", "value": path}],
+    }
+    job = cronjob(rendered(values, tmp_path))
+
+    assert container(job)["env"] == values["extraEnv"]
+    assert not [v for v in pod_spec(job)["volumes"] if "secret" in v]
+
+
+def test_user_of_openshift_is_not_set(tmp_path):
+    arbitrary = dict.fromkeys(("fsGroup", "runAsGroup", "runAsUser"))
+    job = cronjob(rendered({"podSecurityContext": arbitrary}, tmp_path))
+
+    assert not arbitrary.keys() & pod_spec(job)["securityContext"].keys()
+    assert pod_spec(job)["securityContext"]["runAsNonRoot"] is True
+
+
+def test_approved_plan_is_swept_and_nothing_else(tmp_path):
+    values = {"mode": "sweep", "approvedPlan": {"secretName": "tonight"}}
+    job = cronjob(rendered(values, tmp_path))
+    args = container(job)["args"]
+    (mount,) = (m for m in container(job)["volumeMounts"] if m["name"] == "plan")
+    (volume,) = (v for v in pod_spec(job)["volumes"] if v["name"] == "plan")
+
+    assert f"--plan={mount['mountPath']}/plan.jsonl" in args
+    assert f"--require-approval={mount['mountPath']}/approver.pub" in args
+    assert (mount["readOnly"], volume["secret"]["secretName"]) == (True, "tonight")
+    refused = render(values | {"mode": "dry-run"}, tmp_path)
+    assert "approvedPlan is carried out by a sweep: set mode: sweep." in refused.stderr
+
+
+def test_existing_configmap_service_account_and_suspended_schedule(tmp_path):
+    values = {
+        "policyConfigMap": "company-policy",
+        "serviceAccount": {"create": False, "name": "company"},
+        "suspend": True,
+        "startingDeadlineSeconds": 600,
+        "initContainers": [{"name": "wait", "image": "busybox"}],
+        "extraObjects": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "more"}}],
+    }
+    text = rendered(values, tmp_path)
+    job, found = cronjob(text), documents(text)
+
+    assert {"ConfigMap", "ServiceAccount"}.isdisjoint(kind for kind, _ in found)
+    assert pod_spec(job)["volumes"][0]["configMap"] == {"name": "company-policy"}
+    assert pod_spec(job)["serviceAccountName"] == "company"
+    assert (job["spec"]["suspend"], job["spec"]["startingDeadlineSeconds"]) == (True, 600)
+    assert pod_spec(job)["initContainers"] == values["initContainers"]
+    assert found["Secret", "more"] == values["extraObjects"][0]
+
+
+def test_dashboard_is_that_of_monitoring_and_notes_warn_of_the_placeholder(tmp_path):
+    text = rendered({"dashboard": {"enabled": True}}, tmp_path)
+    dashboard = documents(text)["ConfigMap", "invite-sweeper-dashboard"]
+
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    source = (DEPLOY / "monitoring/dashboard.json").read_text()
+    assert dashboard["data"]["invite-sweeper.json"] == source
+    notes = (CHART / "templates/NOTES.txt").read_text()
+    assert 'contains "000000000000000000000000"' in notes
 
 
 def test_named_credentials_alone_mount_no_secret_without_a_name(tmp_path):
@@ -205,5 +339,6 @@ def test_alerts_of_chart_and_component_are_those_of_monitoring():
         (KUBERNETES / "components/alerts/prometheus-rule.yaml").read_text()
     ).values()
 
-    assert (CHART / "files/alerts.yaml").read_text() == source
+    for name in ("alerts.yaml", "dashboard.json"):
+        assert (CHART / "files" / name).resolve() == DEPLOY / "monitoring" / name
     assert rule["spec"] == yaml.safe_load(source)

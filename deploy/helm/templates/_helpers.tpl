@@ -1,10 +1,28 @@
-{{- define "invite-sweeper.labels" -}}
-app.kubernetes.io/name: invite-sweeper
+{{- /* A CronJob's name has at most 52 characters. */ -}}
+{{- define "invite-sweeper.fullname" -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* The label of the chart wins over labels of the values, because the NetworkPolicy selects it. */ -}}
+{{- /* What the NetworkPolicy selects: the pods of this release alone. */ -}}
+{{- define "invite-sweeper.selector" -}}
+app.kubernetes.io/name: invite-sweeper
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "invite-sweeper.labels" -}}
+{{ include "invite-sweeper.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- end }}
+
+{{- /* Labels of the chart (the template `labels` or `selector`) win over those of the values. */ -}}
 {{- define "invite-sweeper.labels-with" -}}
-{{- toYaml (merge (include "invite-sweeper.labels" . | fromYaml) .extra) }}
+{{- toYaml (merge (include (printf "invite-sweeper.%s" .which) .root | fromYaml) .extra) }}
+{{- end }}
+
+{{- define "invite-sweeper.service-account" -}}
+{{- .Values.serviceAccount.name | default (include "invite-sweeper.fullname" .) }}
 {{- end }}
 
 {{- /* The name of a file of this pod: each shard writes its own files. */ -}}

@@ -1,0 +1,45 @@
+"""The policy that `init` writes finds whoever is invited, in all four lists."""
+
+import json
+
+import pytest
+from running import cli_in
+
+from invite_sweeper.simulator import OrgMembershipStatus, fill
+
+
+def invited(sim):
+    """Return list, organization or project, and id of every invitation of a simulated Atlas."""
+    found = {
+        ("invites", group.id, invitation)
+        for group in sim.groups.values()
+        for invitation in group.invites
+    }
+    for organization in sim.organizations.values():
+        for user in organization.users.values():
+            if user.status is OrgMembershipStatus.ACTIVE:
+                continue
+            found.add(("org_users", organization.id, user.id))
+            found |= {("users", project_id, user.id) for project_id in user.group_roles}
+            if user.status is OrgMembershipStatus.PENDING and not user.by_web_interface:
+                found.add(("org_invites", organization.id, user.invitation_id))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["token", "service-account", "api-key"])
+def test_first_policy_finds_every_pending_invitation_of_all_four_lists(tmp_path, kind):
+    with cli_in(tmp_path, kind=kind) as cli:
+        fill(cli.sim, projects=5, invitations_per_project=4, user_count=30, seed=2)
+        assert cli.run("init", "first.yaml").code == 0
+        done = cli.run("plan", "--policy", "first.yaml", "--population", "seen.jsonl")
+
+    assert done.code in {0, 3}, done.err  # the first policy has low limits
+    rows = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
+    seen = {
+        (row["source"], row["project_id"] or row["org_id"], row["invitation_id"])
+        for row in rows
+        if row.get("invitation_id")
+    }
+    expected = invited(cli.sim)
+    assert {source for source, *_ in expected} == {"invites", "users", "org_users", "org_invites"}
+    assert seen == expected
