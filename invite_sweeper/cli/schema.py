@@ -13,11 +13,13 @@ from msgspec.inspect import DataclassType, Field, StructType, Type, TypedDictTyp
 from msgspec.json import schema_components
 
 from invite_sweeper.cli import result_records as records
+from invite_sweeper.cli.audit import Verification
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.doctor import DiagnosisResult
 from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.html.model import ReportRecord
+from invite_sweeper.report.saved_plan import SavedPlanResult
 from invite_sweeper.sweep.summary import NOT_ON_STDOUT, RunSummary
 
 app = typer.Typer(rich_markup_mode=None)
@@ -46,8 +48,8 @@ _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
     SchemaName.VALIDATE: ("validate", Validation),
     SchemaName.DOCTOR: ("doctor", DiagnosisResult),
     SchemaName.EXPLAIN: ("explain", records.SearchRecord),
-    SchemaName.PLAN_SHOW: ("plan show", records.SavedPlanRecord),
-    SchemaName.AUDIT_VERIFY: ("audit verify", records.VerificationRecord),
+    SchemaName.PLAN_SHOW: ("plan show", SavedPlanResult),
+    SchemaName.AUDIT_VERIFY: ("audit verify", Verification),
     SchemaName.AUDIT_SHOW: ("audit show, one line", records.AuditLineRecord),
     SchemaName.REPORT: ("report", ReportRecord),
 }

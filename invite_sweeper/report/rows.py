@@ -195,7 +195,7 @@ def _raw_roles(fields: Fields) -> Iterator[tuple[object, object]]:
     roles = fields.get("roles")
     for role in roles if isinstance(roles, (list, tuple)) else ():
         yield role, None
-    for project_id, role in _pairs(fields.get("origin")):
+    for project_id, role in _pairs(fields.get("project_roles")):
         yield role, project_id
 
 
@@ -207,7 +207,9 @@ def _pairs(value: object) -> Iterator[tuple[object, object]]:
 
 def _roles(fields: Fields) -> Iterator[Role]:
     """Yield each role once, with the projects in which an organization user has it."""
-    names = {to_text(id_): display_text(name) for id_, name in _pairs(fields.get("reaches"))}
+    names = {
+        to_text(id_): display_text(name) for id_, name in _pairs(fields.get("linked_projects"))
+    }
     found: dict[tuple[str, bool], list[str]] = {}
     for role, project_id in _raw_roles(fields):
         projects = found.setdefault((display_text(role), project_id is not None), [])

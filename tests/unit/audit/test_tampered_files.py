@@ -217,7 +217,7 @@ def check_cut_at_the_end_of_a_run(result, files, clean):
     assert left[0] == clean[0][0]
     run_id = record_of(left[-1])["run_id"]
     assert log.end == f"signed up to run {run_id}: runs removed after it would not be seen"
-    assert not log.is_end_proven
+    assert not log.end_proven
 
 
 # What each proof shows about a new end ----------------------------------------------------------
