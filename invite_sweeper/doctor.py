@@ -8,8 +8,8 @@ import fcntl
 import os
 import shutil
 import stat
-from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -23,7 +23,7 @@ from invite_sweeper.atlas.auth import jwt_expiry
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.responses import ACCESS_LIST_HINT
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import LogPath, RunLock, open_intents, read_runs
+from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.endings import UNFINISHED_ADVICE
@@ -46,7 +46,6 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
-from invite_sweeper.sweep.previous_runs import refuse_unreadable
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.sunset import SUNSET_WARNING_DAYS
 from invite_sweeper.text import describe_duration, organization_label, plural_form, pluralize
@@ -64,7 +63,7 @@ __all__ = [
     "count_lists",
     "coverage_checks",
     "credentials_check",
-    "earlier_run_checks",
+    "earlier_run_check",
     "failed",
     "list_checks",
     "lock_check",
@@ -392,28 +391,33 @@ def lock_check(lock: RunLock, path: Path) -> Check:
     return ok(_LOCK, "Free.")
 
 
-def earlier_run_checks(files: Sequence[Path]) -> Iterator[Check]:
-    """Check how the last run ended, and which intents a killed run left open."""
+def earlier_run_check(read: Callable[[], History]) -> tuple[Check, History | None]:
+    """Check how the last run ended, and which intents a killed run left open.
+
+    Args:
+        read: Reads the history.
+
+    Returns:
+        The check, and the history; None if it cannot be read.
+    """
     try:
-        with refuse_unreadable():
-            runs = deque(read_runs(*files), maxlen=1)
-            intents = open_intents(*files)
+        history = read()
+        intents = history.open_intents()
     except GuardRefused as error:
-        yield failed(_RUNS, error)
-        return
-    last = runs.pop() if runs else None
+        return failed(_RUNS, error), None
+    last = history.runs[-1] if history.runs else None
     if last is None:
-        yield ok(_RUNS, "None yet.")
-    elif not last.finished:
+        return ok(_RUNS, "None yet."), history
+    if not last.finished:
         requests = pluralize(len(intents), "request")
-        yield warning(
+        found = warning(
             _RUNS,
             f"The last run, {last.run_id}, did not finish: it was killed or is still running.",
             f"{requests} without an outcome. {UNFINISHED_ADVICE}",
         )
-    else:
-        code = f"exit code {last.exit_code}"
-        yield ok(_RUNS, f"The last run, {last.run_id} ({last.mode}), ended with {code}.")
+        return found, history
+    code = f"exit code {last.exit_code}"
+    return ok(_RUNS, f"The last run, {last.run_id} ({last.mode}), ended with {code}."), history
 
 
 def log_end_checks(log_path: LogPath, path: Path) -> Iterator[Check]:

@@ -145,25 +145,37 @@ def parse_timestamp(value: object) -> Timestamp:
 
 
 def _load_json(body: bytes) -> object:
+    """Parse JSON, more strictly than `json`: no `NaN`, no key twice, no half of a character."""
     try:
-        loaded: object = parse_json(body)
-    except ValueError as error:
-        message = f"the body is not JSON ({error})" if body else "the body is empty"
+        text = body.decode()
+        if "\\u" in text:
+            parse_json(body)  # refuses half of a surrogate pair
+        loaded: object = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
+        )
+    except InvalidResponse:
+        raise
+    except ValueError:
+        message = "the body is not JSON" if body else "the body is empty"
         raise InvalidResponse(message) from None
-    try:
-        json.loads(body, object_pairs_hook=_check_unique_keys)
     except RecursionError:
         message = "the body is nested too deeply"
         raise InvalidResponse(message) from None
     return loaded
 
 
-def _check_unique_keys(pairs: list[tuple[str, object]]) -> None:
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Raise InvalidResponse if a key occurs twice in one object: which value holds is unknown."""
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
+    found = dict(pairs)
+    if len(found) < len(pairs):
         message = "a key occurs twice in one object"
         raise InvalidResponse(message)
+    return found
+
+
+def _refuse_constant(name: str) -> object:
+    message = f"the body is not JSON: {name} is not a number"
+    raise InvalidResponse(message)
 
 
 def _require_object(value: object, name: str) -> dict[str, object]:

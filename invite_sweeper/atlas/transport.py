@@ -222,7 +222,8 @@ class Transport:
             headers["Authorization"] = header.get_secret_value()
         slot.start(request.progress)
         tokens.pop()  # the response completes it
-        sent_s, sent_at = self._retry_policy.monotonic(), self.server.clock()
+        sent_s = self._retry_policy.monotonic()
+        sent_at = self.server.clock() if is_read else None
         try:
             result = await self._http.send(
                 endpoint.method, request.path, headers, slot, request.body, connect_s
@@ -234,7 +235,8 @@ class Transport:
             return result
         self._http.counters.responses += 1
         self._http.counters.response_s += self._retry_policy.monotonic() - sent_s
-        if is_read and (age_s := self.server.age_s(result.headers, sent_at)) > endpoint.max_age_s:
+        age_s = self.server.age_s(result.headers, sent_at) if sent_at is not None else 0.0
+        if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
             return RequestFailed(reason, http_status=result.status)
         return self._parse(request, result)

@@ -20,24 +20,24 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.audit.files import LogPath, in_order
 from invite_sweeper.audit.history import (
-    DeletionHistory,
+    DeletionCounts,
+    History,
     OpenIntent,
+    PlanScope,
+    PreviousPlan,
     RunRecord,
-    last_population,
-    last_sweep,
-    open_intents,
-    organization_names,
-    read_runs,
+    read_history,
 )
 from invite_sweeper.audit.lock import RunLock
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.reader import LinePosition, read_records
+from invite_sweeper.audit.reader import LinePosition, read_events
 from invite_sweeper.audit.write_ahead import PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
 
 __all__ = [
     "AuditLog",
-    "DeletionHistory",
+    "DeletionCounts",
     "Event",
+    "History",
     "Intent",
     "InvitationFields",
     "LinePosition",
@@ -45,9 +45,11 @@ __all__ = [
     "OpenIntent",
     "OutcomeLine",
     "PlanReader",
+    "PlanScope",
     "PlanSpan",
     "PlanSpanBuilder",
     "Planned",
+    "PreviousPlan",
     "ProjectUnreadable",
     "RestoreFinished",
     "RunFinished",
@@ -59,10 +61,6 @@ __all__ = [
     "error_fields",
     "in_order",
     "invitation_fields",
-    "last_population",
-    "last_sweep",
-    "open_intents",
-    "organization_names",
-    "read_records",
-    "read_runs",
+    "read_events",
+    "read_history",
 ]

@@ -560,7 +560,8 @@ def invitation_from_record(record: Mapping[str, object]) -> tuple[Invitation, st
 
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def parse_timestamp(text: str | None) -> Timestamp:
@@ -582,7 +583,8 @@ _TENTH_OF_A_DAY_S: Final = 8640
 def _date(moment: Timestamp) -> str | None:
     """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     if isinstance(moment, datetime):
-        return moment.astimezone(UTC).isoformat()[:-6] + "Z"
+        moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return moment.isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
 
 

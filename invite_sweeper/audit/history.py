@@ -1,112 +1,105 @@
-"""Read earlier runs back from the audit log.
+"""What happened before: everything that the audit log says, from one pass over its files.
 
-Covers how runs ended, intents without an outcome, and how often an invitation was deleted.
+The order is that of the hash chain, not of the clock. Memory holds the runs, the last plan of each
+policy, and 16 bytes for each deletion.
 """
 
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit.events import invitation_from_record
-from invite_sweeper.audit.reader import Record, read_records
-from invite_sweeper.errors import ExitCode, GuardRefused, Reason
-from invite_sweeper.models import Invitation, Outcome, Population
+from msgspec import UNSET
 
-_ID = re.compile(r"[0-9a-f]{24}")
-_RUN_EVENTS = frozenset({b"run_started", b"run_finished"})
-_INTENT_EVENTS = frozenset({b"run_started", b"intent", b"outcome", b"run_finished"})
-_OUTCOME_EVENTS = frozenset({b"outcome"})
-_COMPLETE_EXIT_CODES = frozenset(code for code in ExitCode if code.read_everything)
+from invite_sweeper.audit.events import (
+    Announced,
+    CheckpointLine,
+    Intent,
+    InvitationFields,
+    Line,
+    OutcomeLine,
+    Planned,
+    ProjectUnreadable,
+    RestoreFinished,
+    RunFinished,
+    RunStarted,
+    SourceRetired,
+)
+from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
+from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Invitation, Outcome, Population, Source
+from invite_sweeper.notes import key_ids
+
+_ID: Final = re.compile(r"[0-9a-f]{24}")
+_COMPLETE_EXIT_CODES: Final = frozenset(code for code in ExitCode if code.read_everything)
 """Exit codes of runs that read all they could and were not stopped: 0, 4 and 10."""
+_PLANNING_CODES: Final = _COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
+"""Exit codes of runs with a whole plan; a run that a guard refused may have one."""
+APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
+"""Exit codes of a sweep that completed a saved plan."""
+
+ListKey: TypeAlias = tuple[str, str]
+"""A source, and the project's id; the organization's id for a list of an organization."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunRecord:
-    """The first and the last record of one run.
+    """One run.
 
     Attributes:
-        start_record: The run's `run_started`; empty if the files do not contain it.
-        end_record: The run's `run_finished`; empty if the run is unfinished.
+        start: Its first line; None if the files do not contain it.
+        end: Its last line; None if the run is unfinished.
+        started_at: When the first line was written, RFC 3339; "" without one.
+        finished_at: When the last line was written; "" without one.
+        planned: Its `planned` lines.
+        outcomes: Its outcomes; those of an interrupted run that it resolved are in `resolved`.
     """
 
     run_id: str
-    start_record: Record = field(default_factory=dict)
-    end_record: Record = field(default_factory=dict)
+    start: RunStarted | None = None
+    end: RunFinished | RestoreFinished | None = None
+    started_at: str = ""
+    finished_at: str = ""
+    planned: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    resolved: Counter[str] = field(default_factory=Counter)
 
     @property
     def group_id(self) -> str:
         """The id that the runs of one command share; a run without one is a group of its own."""
-        return _text(self.start_record.get("group_id")) or self.run_id
+        return (self.start.group_id if self.start is not None else None) or self.run_id
 
     @property
     def finished(self) -> bool:
         """Whether the run wrote its last line."""
-        return bool(self.end_record)
+        return self.end is not None
 
     @property
     def mode(self) -> str | None:
         """The mode (`sweep`, `dry-run`, …); None if unknown."""
-        return _text(self.start_record.get("mode"))
-
-    @property
-    def policy_sha256(self) -> str | None:
-        """SHA-256 of the policy's bytes, 64 hex digits; None if unknown."""
-        return _text(self.start_record.get("policy_sha256"))
+        return self.start.mode if self.start is not None else None
 
     @property
     def base_url(self) -> str | None:
         """The base URL of the Atlas API that the run used; None if unknown."""
-        return _text(self.start_record.get("base_url"))
+        return self.start.base_url if self.start is not None else None
 
     @property
-    def scope_sha256(self) -> str | None:
-        """The hash of what the run read, see `scope.scope_sha256`; None if unknown."""
-        return _text(self.start_record.get("scope_sha256"))
-
-    @property
-    def quarantine(self) -> bool | None:
-        """Whether the run's policy set `quarantine`; None if unknown."""
-        value = self.start_record.get("quarantine")
-        return value if isinstance(value, bool) else None
+    def policy_sha256(self) -> str | None:
+        """SHA-256 of the policy's bytes, 64 hex digits; None if unknown."""
+        return self.start.policy_sha256 if self.start is not None else None
 
     @property
     def exit_code(self) -> int | None:
         """The exit code; None if the run is unfinished."""
-        code = self.end_record.get("exit_code")
-        return code if type(code) is int else None
-
-
-def read_runs(*paths: Path) -> Iterator[RunRecord]:
-    """Yield the runs of the logs in the order of their ends.
-
-    The lines of runs of one command alternate. A run without an end is yielded when the next
-    command starts, or after the last line. Memory holds the runs of one command.
-
-    Raises:
-        GuardRefused: A line is damaged.
-        UsageError: A file cannot be read.
-    """
-    unfinished: dict[str, RunRecord] = {}
-    for record in read_records(paths, _RUN_EVENTS):
-        run_id = str(record.get("run_id"))
-        if record.get("event") == "run_finished":
-            started = unfinished.pop(run_id, RunRecord(run_id))
-            yield RunRecord(run_id, started.start_record, record)
-            continue
-        run = RunRecord(run_id, start_record=record)
-        if any(each.group_id != run.group_id for each in unfinished.values()):
-            yield from unfinished.values()
-            unfinished.clear()
-        unfinished[run_id] = run
-    yield from unfinished.values()
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+        return self.end.exit_code if self.end is not None else None
 
 
 class OpenIntent(NamedTuple):
@@ -129,197 +122,351 @@ class OpenIntent(NamedTuple):
         return self.mode == "restore"
 
 
-def open_intents(*paths: Path) -> tuple[OpenIntent, ...]:
-    """Return the intents of all runs that have no outcome, in order.
+class PlanScope(NamedTuple):
+    """What two runs have in common if their plans can be compared."""
 
-    An outcome with `recovers` resolves the intent of the run that it names. Memory grows with
-    the number of intents open at one time, which is limited by the requests in flight, and
-    with the number of runs without an end.
+    policy_sha256: str
+    organizations: frozenset[str]
+    base_url: str
 
-    Raises:
-        GuardRefused: A line is damaged, so the requests that were sent are not all known.
-        UsageError: A file cannot be read.
+
+class PreviousPlan(NamedTuple):
+    """The last whole plan of a scope.
+
+    Attributes:
+        planned: The list of each planned invitation, by the hash of its key.
+        deleted: Those that a run has deleted since.
+        unread: What that run did not read: lists, and sources that were retired.
     """
-    runs_by_id: dict[object, RunRecord] = {}
-    without_outcome: dict[tuple[object, ...], Record] = {}
-    for record in read_records(paths, _INTENT_EVENTS):
-        run_id = record.get("run_id")
-        match record.get("event"):
-            case "run_started":
-                runs_by_id[run_id] = RunRecord(str(run_id), start_record=record)
-            case "run_finished":
-                if not any(run == run_id for run, *_ in without_outcome):
-                    runs_by_id.pop(run_id, None)
-            case "intent":
-                without_outcome[_intent_key(record, run_id)] = record
-            case _:
-                without_outcome.pop(_intent_key(record, record.get("recovers", run_id)), None)
-    return tuple(_open_intent(record, runs_by_id) for record in without_outcome.values())
+
+    run: RunRecord
+    planned: Mapping[int, ListKey]
+    deleted: frozenset[int]
+    unread: frozenset[ListKey | str]
 
 
-def last_sweep(*paths: Path) -> RunRecord | None:
-    """Return the last finished sweep; None without one.
+class DeletionCounts:
+    """Counts how often a user's invitation to a project or organization was deleted before.
 
-    Its policy was accepted: with a quarantine, a changed policy ends as a dry run until then.
-
-    Raises:
-        GuardRefused: A line is damaged.
-        UsageError: A file cannot be read.
+    An invitation that returns after each deletion is likely created by another program.
+    A collision of two hashes raises a count, which at worst keeps an invitation.
     """
-    last = None
-    for run in read_runs(*paths):
-        if run.finished and run.mode == "sweep":
-            last = run
-    return last
+
+    def __init__(self, deleted: Iterable[Invitation] = ()) -> None:
+        self._hashes = array("q", [_user_hash(each) for each in deleted])
+        self._sorted = False
+
+    def add(self, deleted: InvitationFields) -> None:
+        """Record one deletion."""
+        self._hashes.append(hash((deleted.user_key, deleted.scope_id)))
+        self._sorted = False
+
+    def count(self, invitation: Invitation) -> int:
+        """Return the number of deletions of this user's invitation to the same place."""
+        if not self._sorted:
+            self._hashes = array("q", sorted(self._hashes))
+            self._sorted = True
+        wanted = _user_hash(invitation)
+        first = bisect_left(self._hashes, wanted)
+        return bisect_right(self._hashes, wanted, first) - first
 
 
-def organization_names(*paths: Path) -> dict[str, str]:
-    """Return the names of organizations by id, as the last run recorded them that knew them.
+def _user_hash(invitation: Invitation) -> int:
+    return hash((invitation.user_key, invitation.project_id))
 
-    Raises:
-        GuardRefused: A line is damaged.
-        UsageError: A file cannot be read.
+
+@dataclass(slots=True)
+class _OpenPlan:
+    """The plan of a run that has not ended yet."""
+
+    deletions_before: int
+    planned: dict[int, ListKey] = field(default_factory=dict)
+    unread: set[ListKey | str] = field(default_factory=set)
+
+
+class History:
+    """The history of a log. `add` takes its lines in the order of the chain.
+
+    Attributes:
+        runs: The runs in the order of their ends; a run without one comes before the next command.
+        deletions: How often each invitation was deleted.
+        signing_key_env: The variable of the signing key that the newest run named; None without.
+        key_id: Of the key that signed the newest signed run; None if no run is signed.
     """
-    found: dict[str, str] = {}
-    for run in read_runs(*paths):
-        names = run.end_record.get("organization_names")
-        if isinstance(names, dict):
-            found |= {id_: name for id_, name in names.items() if isinstance(name, str)}
-    return found
+
+    def __init__(self) -> None:
+        self.runs: list[RunRecord] = []
+        self.deletions = DeletionCounts()
+        self.signing_key_env: str | None = None
+        self.key_id: str | None = None
+        self._by_id: dict[str, RunRecord] = {}
+        self._unfinished: dict[str, RunRecord] = {}
+        self._open_plans: dict[str, _OpenPlan] = {}
+        self._open_intents: dict[tuple[str, ...], Intent] = {}
+        self._plans: dict[PlanScope, tuple[RunRecord, _OpenPlan]] = {}
+        self._deleted = array("q")  # hashes of keys
+        self._lists: dict[ListKey, ListKey] = {}
+
+    def add(self, line: Line) -> None:
+        """Add the next line."""
+        run_id, event = line.run_id, line.event
+        match event:
+            case Planned():
+                self._run(run_id).planned += 1
+                self._open_plans[run_id].planned[hash(event.key)] = self._list(event)
+            case Intent():
+                self._open_intents[run_id, *event.key] = event
+            case OutcomeLine():
+                self._add_outcome(run_id, event)
+            case RunStarted():
+                self._add_start(line.ts, run_id, event)
+            case RunFinished() | RestoreFinished():
+                self._add_end(line.ts, run_id, event)
+            case ProjectUnreadable():
+                self._open_plan(run_id).unread.add(_list_of_unreadable(event))
+            case SourceRetired():
+                self._open_plan(run_id).unread.add(event.source.value)
+            case Announced():
+                pass
+            case CheckpointLine():
+                self.key_id = next(iter(key_ids(event.note)), self.key_id)
+
+    def finish(self) -> None:
+        """Add the runs without an end, after the last line."""
+        self.runs += self._unfinished.values()
+        self._unfinished.clear()
+        self._open_plans.clear()
+
+    def open_intents(self) -> tuple[OpenIntent, ...]:
+        """Return the intents of all runs that have no outcome, in order.
+
+        An outcome with `recovers` resolves the intent of the run that it names.
+
+        Raises:
+            GuardRefused: The ids of an intent cannot be part of a request.
+        """
+        return tuple(
+            _open_intent(self._by_id.get(run_id) or RunRecord(run_id), intent)
+            for (run_id, *_), intent in self._open_intents.items()
+        )
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """Return a run; None if the log does not contain it."""
+        return self._by_id.get(run_id)
+
+    def last_sweep(self) -> RunRecord | None:
+        """Return the last finished sweep; None without one.
+
+        Its policy was accepted: with a quarantine, a changed policy ends as a dry run until then.
+        """
+        sweeps = (run for run in reversed(self.runs) if run.finished and run.mode == "sweep")
+        return next(sweeps, None)
+
+    def applied_by(self, digest: str) -> RunRecord | None:
+        """Return the first run of the sweep that completed a saved plan; None without one."""
+        groups: dict[str, list[RunRecord]] = {}
+        for run in self.runs:
+            if run.mode == "sweep" and run.start is not None and run.start.plan_sha256 == digest:
+                groups.setdefault(run.group_id, []).append(run)
+        return next((runs[0] for runs in groups.values() if _has_completed(runs)), None)
+
+    def sunsets(self, base_url: str) -> dict[Source, date]:
+        """Return the end of each source as the last runs against a base URL recorded it."""
+        found: dict[Source, date] = {}
+        for run in self.runs:
+            recorded = run.end.sunsets if isinstance(run.end, RunFinished) else UNSET
+            if run.base_url == base_url and recorded is not UNSET:
+                with suppress(ValueError):
+                    found |= {Source(s): date.fromisoformat(day) for s, day in recorded.items()}
+        return found
+
+    def organization_names(self) -> dict[str, str]:
+        """Return the names of organizations by id, as the last run that knew them recorded them."""
+        found: dict[str, str] = {}
+        for run in self.runs:
+            found |= run.end.organization_names if run.end is not None else {}
+        return found
+
+    def last_plan(self, scope: PlanScope) -> PreviousPlan | None:
+        """Return the last whole plan of a scope; None without one."""
+        if scope not in self._plans:
+            return None
+        run, plan = self._plans[scope]
+        deleted = frozenset(self._deleted[plan.deletions_before :])
+        return PreviousPlan(run, plan.planned, deleted, frozenset(plan.unread))
+
+    def population(
+        self, *, scope_sha256: str, organizations: frozenset[str], base_url: str
+    ) -> Population:
+        """Return what the last complete sweep left; a dry run counts until there was a sweep.
+
+        A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor stopped.
+        Each part is from the last run that knows it and can be compared:
+
+        - the projects in scope and the invitations of a source: a run with the same scope. A
+          source that was retired in one night keeps its count from before.
+        - the visible projects of an organization: the same, or any run if there is none. The policy
+          does not narrow them, so the check holds for a changed policy, too.
+
+        A dry run deletes nothing, so a person can run one with `--accept-population` and another
+        policy or credential. It must not become what sweeps are compared with.
+
+        Args:
+            scope_sha256: `scope.scope_sha256` of the policy.
+            organizations: Ids; visible projects of others are left out.
+            base_url: Use only runs against this base URL.
+        """
+        weakest_first = (("dry-run", False), ("dry-run", True), ("sweep", False), ("sweep", True))
+        parts: dict[tuple[str, bool], dict[_Part, int]] = {each: {} for each in weakest_first}
+        for run in self.runs:
+            if run.start is None or run.base_url != base_url:
+                continue
+            same_scope = run.start.scope_sha256 == scope_sha256
+            found = parts.get((run.start.mode, same_scope))
+            if found is not None and run.exit_code in _COMPLETE_EXIT_CODES:
+                found.update(_population_parts(run, same_scope=same_scope))
+        last = {part: n for each in weakest_first for part, n in parts[each].items()}
+        return Population(
+            projects=last.get(_PROJECTS, 0),
+            visible_projects={
+                name: count
+                for (key, name), count in last.items()
+                if key == "visible_projects" and name in organizations
+            },
+            invitations={
+                name: count for (key, name), count in last.items() if key == "invitations"
+            },
+        )
+
+    def _run(self, run_id: str) -> RunRecord:
+        """Return a run that has not ended; its first line may be in a file that is not here."""
+        run = self._unfinished.get(run_id)
+        if run is None:
+            run = self._unfinished[run_id] = self._by_id[run_id] = RunRecord(run_id)
+            self._open_plans[run_id] = _OpenPlan(len(self._deleted))
+        return run
+
+    def _open_plan(self, run_id: str) -> _OpenPlan:
+        self._run(run_id)
+        return self._open_plans[run_id]
+
+    def _list(self, fields: InvitationFields) -> ListKey:
+        """Return the list of an invitation; one value for all that are in it."""
+        found = (fields.source.value, fields.scope_id)
+        return self._lists.setdefault(found, found)
+
+    def _add_start(self, ts: str, run_id: str, event: RunStarted) -> None:
+        group_id = event.group_id or run_id
+        if any(each.group_id != group_id for each in self._unfinished.values()):
+            self.finish()  # only one command runs at a time: these were killed
+        run = self._run(run_id)
+        run.start, run.started_at = event, ts
+        self.signing_key_env = event.signing_key_env or self.signing_key_env
+
+    def _add_end(self, ts: str, run_id: str, event: RunFinished | RestoreFinished) -> None:
+        run = self._run(run_id)
+        run.end, run.finished_at = event, ts
+        self.runs.append(self._unfinished.pop(run_id))
+        plan = self._open_plans.pop(run_id)
+        if (scope := _plan_scope(run)) is not None:
+            self._plans[scope] = (run, plan)
+
+    def _add_outcome(self, run_id: str, event: OutcomeLine) -> None:
+        run = self._run(run_id)
+        (run.resolved if event.recovers is not None else run.outcomes)[event.outcome] += 1
+        key = event.key
+        self._open_intents.pop((event.recovers or run_id, *key), None)
+        if event.outcome == Outcome.DELETED:
+            self._deleted.append(hash(key))
+            self.deletions.add(event)
 
 
-def last_population(
-    *paths: Path,
-    scope_sha256: str,
-    organizations: frozenset[str],
-    base_url: str,
-) -> Population:
-    """Return what the last complete sweep left; a dry run counts until there was a sweep.
-
-    A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor stopped.
-    Each part is from the last run that knows it and can be compared:
-
-    - the projects in scope and the invitations of a source: a run with the same
-      scope. A source that was retired in one night keeps its count from before.
-    - the visible projects of an organization: the same, or any run if there is none. The
-      policy does not narrow them, so the check holds for a changed policy, too.
-
-    A dry run deletes nothing, so a person can run one with `--accept-population` and another
-    policy or credential. It must not become what sweeps are compared with.
+def read_history(
+    files: Iterable[Path],
+    *,
+    check: Callable[[], None] = lambda: None,
+    observe: Callable[[Line], None] = lambda _line: None,
+    on_damaged: Callable[[LinePosition], object] = raise_damaged,
+) -> History:
+    """Return the history of a log.
 
     Args:
-        *paths: The logs, oldest first.
-        scope_sha256: `scope.scope_sha256` of the policy.
-        organizations: Ids; visible projects of others are left out.
-        base_url: Use only runs against this base URL.
+        files: Its files, oldest first.
+        check: Called every 10,000 lines; may raise to stop.
+        observe: Called with each line, after the history has it.
+        on_damaged: Called with the position of a damaged line. By default it raises DamagedLog.
 
     Raises:
-        GuardRefused: A line is damaged.
+        GuardRefused: A line is damaged (by default).
         UsageError: A file cannot be read.
     """
-    weakest_first = (("dry-run", False), ("dry-run", True), ("sweep", False), ("sweep", True))
-    parts: dict[tuple[str, bool], dict[_Part, int]] = {each: {} for each in weakest_first}
-    for run in read_runs(*paths):
-        same_scope = run.scope_sha256 == scope_sha256
-        found = parts.get((run.mode or "", same_scope))
-        is_complete = run.exit_code in _COMPLETE_EXIT_CODES and run.base_url == base_url
-        if found is not None and is_complete:
-            found.update(_population_parts(run, same_scope=same_scope))
-    last = {part: n for each in weakest_first for part, n in parts[each].items()}
-    return Population(
-        projects=last.get(_PROJECTS, 0),
-        visible_projects={
-            name: count
-            for (key, name), count in last.items()
-            if key == "visible_projects" and name in organizations
-        },
-        invitations={name: count for (key, name), count in last.items() if key == "invitations"},
-    )
+    history = History()
+    for number, line in enumerate(read_events(files, on_damaged=on_damaged)):
+        if number % _LINES_PER_CHECK == 0:
+            check()
+        history.add(line)
+        observe(line)
+    history.finish()
+    return history
 
 
-def _intent_key(record: Record, run_id: object) -> tuple[object, ...]:
-    # A user has the same id in two organizations.
-    names = ("source", "org_id", "project_id", "invitation_id")
-    return (run_id, *(record.get(name) for name in names))
+_LINES_PER_CHECK: Final = 10_000
 
 
-def _open_intent(record: Record, runs_by_id: Mapping[object, RunRecord]) -> OpenIntent:
-    try:
-        invitation, rule = invitation_from_record(record)
-        _check_ids(invitation)
-    except ValueError as error:
-        raise GuardRefused(
-            f"An intent of run {record.get('run_id')} cannot be read: {error}.",
-            hint="Check the audit log with `audit verify`.",
-            reasons=(Reason.EARLIER_RUNS,),
-        ) from error
-    run_id = record.get("run_id")
-    run = runs_by_id.get(run_id, RunRecord(str(run_id)))
-    return OpenIntent(run.run_id, run.mode, invitation, rule, run.base_url)
+def _plan_scope(run: RunRecord) -> PlanScope | None:
+    """Return the scope in which a run planned everything that is stale; None if it did not.
+
+    A sweep of a saved plan and a trimmed plan list only a part of it.
+    """
+    start, end = run.start, run.end
+    if (
+        start is None
+        or not isinstance(end, RunFinished)
+        or start.mode not in {"sweep", "dry-run"}
+        or start.plan_sha256 is not None
+        or start.policy_sha256 is None
+        or end.exit_code not in _PLANNING_CODES
+        or not end.plan_made
+        or end.trimmed
+    ):
+        return None
+    return PlanScope(start.policy_sha256, frozenset(start.organizations), start.base_url)
 
 
-def _check_ids(invitation: Invitation) -> None:
-    """Raise ValueError if an id cannot be part of a request; no run plans such an invitation."""
-    for name, value in (("invitation_id", invitation.id), ("project_id", invitation.project_id)):
-        if _ID.fullmatch(value) is None:
-            raise ValueError(f"`{name}` is not an id of 24 hex digits")
+def _has_completed(runs: Sequence[RunRecord]) -> bool:
+    """Return whether the runs of one command applied a plan; the same command goes on otherwise."""
+    ends = [run.exit_code for run in runs]
+    return bool(APPLIED_CODES.intersection(ends)) and {None, ExitCode.INTERRUPTED}.isdisjoint(ends)
+
+
+def _list_of_unreadable(event: ProjectUnreadable) -> ListKey:
+    return event.source.value, event.project_id or event.org_id or ""
+
+
+def _open_intent(run: RunRecord, intent: Intent) -> OpenIntent:
+    for value in (intent.invitation_id, intent.scope_id):
+        if _ID.fullmatch(value) is None:  # no run plans such an invitation
+            raise GuardRefused(
+                f"An intent of run {run.run_id} cannot be read: an id has not 24 hex digits.",
+                hint="Check the audit log with `audit verify`.",
+                reasons=(Reason.EARLIER_RUNS,),
+            )
+    return OpenIntent(run.run_id, run.mode, intent.invitation(), intent.rule, run.base_url)
 
 
 _Part: TypeAlias = tuple[str, str]
-"""A key of `remaining` in `run_finished`, and the organization or the source."""
-_PROJECTS: _Part = ("projects", "")
+"""A field of `remaining` in `run_finished`, and the organization or the source."""
+_PROJECTS: Final[_Part] = ("projects", "")
 
 
 def _population_parts(run: RunRecord, *, same_scope: bool) -> Iterator[tuple[_Part, int]]:
-    """Yield the counts that a complete run left; runs of earlier versions have none."""
-    remaining = run.end_record.get("remaining")
-    if not isinstance(remaining, dict):
+    """Yield the counts that a complete run left; a run without a plan has none."""
+    left = run.end.remaining if isinstance(run.end, RunFinished) else None
+    if left is None:
         return
-    for key in ("visible_projects", "invitations") if same_scope else ("visible_projects",):
-        counts = remaining.get(key)
-        if isinstance(counts, dict):
-            yield from (((key, name), n) for name, n in counts.items() if type(n) is int)
-    projects = remaining.get("projects")
-    if same_scope and type(projects) is int:
-        yield _PROJECTS, projects
-
-
-class DeletionHistory:
-    """Counts how often a user's invitation to a project was deleted before.
-
-    An invitation that returns after each deletion is likely created by another program.
-    Needs 8 bytes of memory per deletion.
-    """
-
-    def __init__(self, *paths: Path) -> None:
-        """Read the deletions from the logs.
-
-        Raises:
-            GuardRefused: A line is damaged.
-            UsageError: A file cannot be read.
-        """
-        key_hashes = array("q")
-        for record in read_records(paths, _OUTCOME_EVENTS):
-            username = record.get("username")
-            scope_id = record.get("project_id") or record.get("org_id")
-            is_deleted = record.get("outcome") == Outcome.DELETED
-            if is_deleted and isinstance(username, str) and isinstance(scope_id, str):
-                key_hashes.append(_key_hash(username, scope_id))
-        self._key_hashes = array("q", sorted(key_hashes))
-
-    def count(self, username: str, project_id: str) -> int:
-        """Return the number of deletions of this user's invitation to this project.
-
-        The case of the username is ignored. For an organization invitation, pass the
-        organization's ID as `project_id`.
-        """
-        if not self._key_hashes:
-            return 0
-        key_hash = _key_hash(username, project_id)
-        first = bisect_left(self._key_hashes, key_hash)
-        return bisect_right(self._key_hashes, key_hash, first) - first
-
-
-def _key_hash(username: str, scope_id: str) -> int:
-    """Return a 64-bit key. A collision raises a count, which at worst keeps an invitation."""
-    return hash((username.casefold().encode("utf-8", "backslashreplace"), scope_id))
+    for name, count in left.visible_projects.items():
+        yield ("visible_projects", name), count
+    if same_scope:
+        for name, count in left.invitations.items():
+            yield ("invitations", name), count
+        yield _PROJECTS, left.projects

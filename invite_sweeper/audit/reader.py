@@ -1,29 +1,31 @@
 """Read and filter the lines of audit logs, one at a time, so that files may be large."""
 
 import gzip
-import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn, TypeAlias, cast
+from typing import IO, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 from typing_extensions import override
 
-from invite_sweeper.audit.events import format_timestamp
+from invite_sweeper.audit.events import Line, decode, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
 from invite_sweeper.json_text import parse_json
 
 READ_BLOCK_BYTES = 1 << 18
+_MAX_LINE_BYTES = 1 << 24
+"""A longer line is damaged; the log writes none over 1 MiB."""
 _UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
 _GZIP_SUFFIX = ".gz"
 _GZIP_MAGIC = b"\x1f\x8b"
-_EVENT_FIELD = re.compile(rb'"event"\s*:\s*"([^"\\]*)"')
-_RUN_FIELD = re.compile(rb'"run_id"\s*:\s*"([^"\\]*)"')
+_T = TypeVar("_T")
 
 Record: TypeAlias = Mapping[str, object]
 """One parsed line."""
@@ -147,77 +149,49 @@ def reject_duplicates(paths: Iterable[Path]) -> None:
         seen[identity] = path
 
 
-def read_records(
-    paths: Sequence[Path],
-    events: frozenset[bytes] | None = None,
-    *,
-    run_ids: Collection[str] | None = None,
-    on_damaged: Callable[[LinePosition], object] = raise_damaged,
-) -> Iterator[Record]:
-    """Yield the records of the files in order.
+def read_events(
+    paths: Iterable[Path], *, on_damaged: Callable[[LinePosition], object] = raise_damaged
+) -> Iterator[Line]:
+    """Yield the lines of the files in order, but for the events of later versions.
 
-    A torn or invalid last line is skipped: the next run moves it to another file. Only lines of
-    the requested events are parsed, which is several times faster than parsing all.
+    A torn or invalid last line is skipped: the next run moves it to another file.
 
     Args:
         paths: The logs, oldest first.
-        events: Names of events; None for all.
-        run_ids: Ids of runs; None for all.
-        on_damaged: Called with the position of each line that is not a record. By default it
-            raises GuardRefused.
+        on_damaged: Called with the position of each line that cannot be parsed. By default it
+            raises DamagedLog.
 
     Raises:
         GuardRefused: A line is damaged (by default).
         UsageError: A file cannot be read.
     """
-    lines = read_lines(paths, events, run_ids=run_ids, on_damaged=on_damaged)
-    return (record for record, _ in lines)
+    return chain.from_iterable(_parse_file(path, decode, on_damaged) for path in paths)
 
 
-def read_lines(
-    paths: Sequence[Path],
-    events: frozenset[bytes] | None = None,
-    *,
-    run_ids: Collection[str] | None = None,
-    on_damaged: Callable[[LinePosition], object] = raise_damaged,
-) -> Iterator[tuple[Record, bytes]]:
-    """Yield the records of the files in order, each with its line without the newline.
-
-    See `read_records`.
-
-    Raises:
-        GuardRefused: A line is damaged (by default).
-        UsageError: A file cannot be read.
-    """
-    runs = None if run_ids is None else frozenset(each.encode() for each in run_ids)
-    for path in paths:
-        yield from _read_file(path, events, runs, on_damaged)
-
-
-def _read_file(
+def _parse_file(
     path: Path,
-    events: frozenset[bytes] | None,
-    run_ids: frozenset[bytes] | None,
+    parse: Callable[[bytes], _T | None],
     on_damaged: Callable[[LinePosition], object],
-) -> Iterator[tuple[Record, bytes]]:
-    unreadable: int | None = None
+) -> Iterator[_T]:
+    """Yield what `parse` returns for each line; it raises ValueError for a damaged one."""
+    unreadable: tuple[int, bytes] | None = None
     with open_log(path) as file:
-        for number, line in enumerate(file, 1):
+        lines = iter(partial(file.readline, _MAX_LINE_BYTES), b"")
+        for number, line in enumerate(lines, 1):
             if unreadable is not None:  # not the last line, so not a torn one
-                on_damaged(LinePosition(path, unreadable))
+                on_damaged(LinePosition(path, unreadable[0]))
                 unreadable = None
-            event = _EVENT_FIELD.search(line)
-            if event and events is not None and event[1] not in events:
-                continue
-            if event and run_ids is not None:
-                run = _RUN_FIELD.search(line)
-                if run and run[1] not in run_ids:
-                    continue
-            record = parse_record(line) if event and line.endswith(b"\n") else None
-            if record is None:
-                unreadable = number
+            try:
+                if not line.endswith(b"\n"):
+                    raise ValueError  # noqa: TRY301  a torn line is reported as an invalid one
+                parsed = parse(line[:-1])
+            except ValueError:
+                unreadable = (number, line)
             else:
-                yield record, line[:-1]
+                if parsed is not None:
+                    yield parsed
+    if unreadable is not None and unreadable[0] == 1 and not could_be_first_line(unreadable[1]):
+        on_damaged(LinePosition(path, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +255,7 @@ def filter_lines(
     Args:
         paths: The logs, oldest first.
         line_filter: Which records to return.
-        on_damaged: See `read_records`.
+        on_damaged: See `read_events`.
 
     Raises:
         GuardRefused: A file is not an audit log, or a line is damaged (by default).
@@ -289,9 +263,15 @@ def filter_lines(
     """
     for path in paths:
         require_audit_log(path)
-    events = None if line_filter.event is None else frozenset({line_filter.event.encode()})
-    lines = read_lines(paths, events, on_damaged=on_damaged)
-    return (each for each in lines if line_filter.matches(each[0]))
+    found = chain.from_iterable(_parse_file(path, _with_record, on_damaged) for path in paths)
+    return (each for each in found if line_filter.matches(each[0]))
+
+
+def _with_record(line: bytes) -> tuple[Record, bytes]:
+    record = parse_record(line)
+    if record is None or "event" not in record:
+        raise ValueError("not a line of an audit log")
+    return record, line
 
 
 def _starts_with(wanted: str | None, value: object) -> bool:

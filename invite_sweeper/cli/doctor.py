@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from itertools import chain
 
 import typer
@@ -18,7 +19,7 @@ from invite_sweeper.atlas import (
     RateLimitedAtlasClient,
     read_credentials,
 )
-from invite_sweeper.audit import LogPath, RunLock
+from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -46,7 +47,7 @@ from invite_sweeper.doctor import (
     clock_check,
     coverage_checks,
     credentials_check,
-    earlier_run_checks,
+    earlier_run_check,
     failed,
     list_checks,
     lock_check,
@@ -64,8 +65,9 @@ from invite_sweeper.models import Project, Source
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import count_lists, discover_projects
-from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
 from invite_sweeper.sweep.sunset import has_ended
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
@@ -225,6 +227,7 @@ class _Doctor:
             self._session = RunSession(without, execution, environment)
         self._parts: list[tuple[str, Policy | None, Credentials]] = []
         self._log_path: LogPath | None = None
+        self._history: History | None = None
         self._names: dict[str, str] = {}
 
     async def run(self) -> Diagnosis:
@@ -280,7 +283,8 @@ class _Doctor:
             return
         lock = RunLock(log_path.lock_path, now=self._session.now, command=shlex.join(sys.argv))
         yield lock_check(lock, log_path.lock_path)
-        yield from earlier_run_checks(log_path.files())
+        check, self._history = earlier_run_check(partial(read_previous_runs, log_path))
+        yield check
         path = log_path.path_of_run(now=self._session.now, run_id="run")
         yield from log_end_checks(log_path, path)
         yield from audit_checks(path)
@@ -322,13 +326,9 @@ class _Doctor:
         return replace(check, message=f"In organization {labels}: {check.message}")
 
     def _check_quarantine(self) -> Iterator[Check]:
-        if self._policy is None or self._log_path is None:
-            return
-        try:
-            accepted = PreviousRuns.find(self._log_path).accepted_policy(self._log_path)
-        except RunError:
-            return  # reported by the check of earlier runs
-        yield quarantine_check(self._policy, accepted)
+        if self._policy is not None and self._log_path is not None and self._history is not None:
+            accepted = accepted_policy(self._history, self._log_path)
+            yield quarantine_check(self._policy, accepted)
 
 
 def _with_credentials_name(name: str, check: Check) -> Check:

@@ -43,7 +43,7 @@ from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
-from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
 from invite_sweeper.sweep.selection import MatchResult
@@ -232,13 +232,13 @@ def _load_steps(context: CommandContext) -> tuple[Step, ...]:
     Raises:
         GuardRefused: Earlier runs cannot be read, or a sweep would refuse the plan.
     """
-    previous_runs = PreviousRuns.find(context.log_path)
+    history = read_previous_runs(context.log_path)
     path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
     if missing := check_end(context.log_path, path):
         context.session.log.warning(missing)
     max_bounces = context.policy.limits.max_bounces
-    steps = standing_steps(previous_runs.deletion_history(), max_bounces)
-    saved = load_usable_plan(context, previous_runs)
+    steps = standing_steps(history.deletions, max_bounces)
+    saved = load_usable_plan(context, history)
     return steps if saved is None else (*steps, KeepOutsidePlan(SavedPlanFilter(saved)))
 
 

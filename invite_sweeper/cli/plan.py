@@ -33,7 +33,7 @@ from invite_sweeper.program import command
 from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, SavedPlanResult, show_saved_plan
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import approval, saved_plan
-from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlan
 from invite_sweeper.text import escape_unprintable, pluralize
 
@@ -240,10 +240,10 @@ def _find_use(file: Path, saved: SavedPlan, audit_log: str | None) -> PlanUse:
         log_path = LogPath(saved.context.audit_log)
     else:
         return PlanUse(unknown="the plan does not name its audit log.")
-    runs = PreviousRuns.find(log_path)
-    applied_by = runs.applied_by(saved.digest)
+    history = read_previous_runs(log_path)
+    applied_by = history.applied_by(saved.digest)
     if applied_by is not None:
         return PlanUse(applied_by.run_id)
-    if not runs.contains(saved.context.run_id):
+    if history.run(saved.context.run_id) is None:
         return PlanUse(unknown=f"{log_path.template} is not the log of the run that created it.")
     return PlanUse()

@@ -19,11 +19,11 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials, read_credentials
 from invite_sweeper.audit import (
     AuditLog,
+    History,
     LogPath,
     RunStarted,
     in_order,
-    open_intents,
-    organization_names,
+    read_history,
 )
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
@@ -56,17 +56,18 @@ from invite_sweeper.restore import (
     MAX_PER_MINUTE,
     NOTHING_INVITED,
     DeletedInvitation,
+    DeletionLog,
     InviteRateLimit,
-    LogFacts,
     RestoreReport,
     RestoreResult,
     RestoreRun,
     check_log_intact,
     count_other_doubtful,
     describe_signature,
+    find_deletions,
     is_added,
-    read_deletions,
-    read_log_facts,
+    read_deletion_log,
+    signing_variable,
 )
 from invite_sweeper.shutdown import NOTHING_DELETED
 from invite_sweeper.text import (
@@ -408,47 +409,48 @@ class _RestoreSession:
         session = self._session
         lock = None if self._options.dry_run else self._log_path
         with session.last_resort, session.working(lock):
-            facts = read_log_facts(self._files)
-            report = self._read_deletions()
+            for warning in (warnings := check_log_intact(self._files)):
+                session.log.warning(warning)
+            log = read_deletion_log(self._files)
+            report = self._report_of(log, warnings)
             name = self._deletions.credentials
-            name = facts.credentials_of(report.undone_run) if name is None else name
+            start = _start_of(log.history, report.undone_run)
+            if name is None:
+                name = (start.credentials if start is not None else None) or ""
             credentials = read_credentials(session.environment, suffix=name)
             async with AsyncExitStack() as stack:
                 audit = None
+                own = read_history(self._log_path.files())
                 if not self._options.dry_run:
-                    audit = session.open_log(self._log_path, self._signing_key())
+                    audit = session.open_log(self._log_path, self._signing_key(own))
                     stack.push_async_callback(audit.close)
                     report.audit_log = str(audit.path)
-                await self._run_with_connection(report, audit, facts, credentials)
+                await self._run_with_connection(report, audit, own, start, credentials)
             session.last_resort.result_known(report.exit_code)
             return self._report(report)
 
-    def _signing_key(self) -> Ed25519PrivateKey | None:
+    def _signing_key(self, own: History) -> Ed25519PrivateKey | None:
         """Return the key that signs the end of this run; None for a log without signatures.
 
         Raises:
             UsageError: The runs of the log are signed, and their key is not set.
         """
-        facts = read_log_facts(self._log_path.files())
         option, log = self._deletions.signing_key_env, self._log_path.template
-        variable = self._variable = facts.signing_variable(option, log)
+        variable = self._variable = signing_variable(own, option, log)
         return read_signing_key(self._session.environment, variable) if variable else None
 
-    def _read_deletions(self) -> RestoreReport:
+    def _report_of(self, log: DeletionLog, warnings: Sequence[str]) -> RestoreReport:
         """Return the report of a restore that has not begun."""
-        warnings = check_log_intact(self._files)
-        for warning in warnings:
-            self._session.log.warning(warning)
-        found = read_deletions(
-            self._files,
+        found = find_deletions(
+            log,
             base_url=str(self._base_url),
             run=self._deletions.run,
             username=self._deletions.username,
         )
-        warnings = (*warnings, *self._doubtful_runs(found))
+        warnings = (*warnings, *self._doubtful_runs(log, found))
         include_all = self._deletions.include_recovered
         deletions = [each for each in found if include_all or not each.doubt]
-        signature = describe_signature(self._files) if found else ""
+        signature = describe_signature(log.history) if found else ""
         if signature:
             self._session.log.info(signature)
         return RestoreReport(
@@ -460,15 +462,15 @@ class _RestoreSession:
             base_url=str(self._base_url),
             uncertain=[each for each in found if each.doubt and not include_all],
             warnings=[*warnings, *([signature] if signature else [])],
-            organization_names=organization_names(*self._files),
+            organization_names=log.history.organization_names(),
         )
 
-    def _doubtful_runs(self, found: Sequence[DeletedInvitation]) -> Iterator[str]:
+    def _doubtful_runs(self, log: DeletionLog, found: Sequence[DeletedInvitation]) -> Iterator[str]:
         """Yield a warning for each other run that may have deleted more, unless one was named."""
         if self._deletions.run is not None:
             return
         selected = next((each.run_id for each in found), None)
-        for run_id, count in count_other_doubtful(self._files, selected).items():
+        for run_id, count in count_other_doubtful(log, selected).items():
             invitations = pluralize(count, "invitation")
             message = (
                 f"Run {run_id} may have deleted {invitations}, which this restore leaves out; "
@@ -481,11 +483,11 @@ class _RestoreSession:
         self,
         report: RestoreReport,
         audit: AuditLog | None,
-        facts: LogFacts,
+        own: History,
+        start: RunStarted | None,
         credentials: Credentials,
     ) -> None:
-        earlier = open_intents(*self._log_path.files())
-        unresolved = tuple(intent for intent in earlier if intent.from_restore)
+        unresolved = tuple(intent for intent in own.open_intents() if intent.from_restore)
         async with self._session.connect(credentials) as atlas:
             restore_run = RestoreRun(
                 atlas,
@@ -498,7 +500,7 @@ class _RestoreSession:
                 unresolved,
                 self._deletions.max_invitations,
                 self._on_result,
-                facts.actor_of(report.undone_run),
+                start.actor if start is not None else None,
             )
             error = await restore_run.run()
         counters = atlas.counters
@@ -553,3 +555,9 @@ class _RestoreSession:
         if report.error is not None:
             explain(report.error)
         return report.exit_code
+
+
+def _start_of(history: History, run_id: str | None) -> RunStarted | None:
+    """Return the first line of a run; None if it is not known."""
+    record = history.run(run_id) if run_id is not None else None
+    return record.start if record is not None else None

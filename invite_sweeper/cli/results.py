@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import PolicyDifference
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -34,7 +35,6 @@ from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_result import show, show_plan
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
 from invite_sweeper.report.webhooks import select_users, send_end, send_start
-from invite_sweeper.sweep.changes import PolicyDifference
 from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.run_state import RunResult
 from invite_sweeper.sweep.summary import RunSummary

@@ -13,8 +13,9 @@ from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
 from invite_sweeper.atlas.credentials import read_secret
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import AuditLog, LogPath, PlanReader, RunStarted
+from invite_sweeper.audit import AuditLog, History, LogPath, PlanReader, PlanScope, RunStarted
 from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.history import APPLIED_CODES
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
@@ -29,14 +30,19 @@ from invite_sweeper.report.population import PopulationFile, PopulationRun, Pseu
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.accepted_policy import save_policy_copy
+from invite_sweeper.sweep.accepted_policy import (
+    AcceptedPolicy,
+    accepted_policy,
+    save_policy_copy,
+)
 from invite_sweeper.sweep.approval import require_approval
-from invite_sweeper.sweep.changes import ChangeTracker, PlanScope, merge_changes
+from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
-from invite_sweeper.sweep.previous_runs import APPLIED_CODES, PreviousRuns
+from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.quarantine import PolicyChange
+from invite_sweeper.sweep.recovery import resolvable
 from invite_sweeper.sweep.run import RunConfig
 from invite_sweeper.sweep.saved_plan import (
     AppliedPlan,
@@ -193,7 +199,7 @@ class CommandContext(NamedTuple):
         )
 
 
-def load_usable_plan(context: CommandContext, previous_runs: PreviousRuns) -> SavedPlan | None:
+def load_usable_plan(context: CommandContext, history: History) -> SavedPlan | None:
     """Return the plan of `--plan`; None without the option.
 
     Raises:
@@ -207,12 +213,24 @@ def load_usable_plan(context: CommandContext, previous_runs: PreviousRuns) -> Sa
     check_applicable(saved, context.plan_context, now=context.now, max_age=max_age)
     if key is not None:
         require_approval(path, saved, key)
-    if previous_runs.was_applied(saved.digest):
+    if history.applied_by(saved.digest) is not None:
         raise saved_plan.used_error(path)
     if (applied := saved_plan.read_applied(path, saved)) is not None:
         by = f"run {applied.run_id} with the log {applied.audit_log}"
         raise saved_plan.used_error(path, by)
     return saved
+
+
+def _check_accept_policy(context: CommandContext, accepted: AcceptedPolicy | None) -> None:
+    """Raise UsageError if `--accept-policy` is set and nothing sets quarantine."""
+    if context.options.accept_policy is None or context.policy.limits.quarantine:
+        return
+    if accepted is None or not accepted.quarantine:
+        raise UsageError(
+            "`--accept-policy` was given, but the policy sets no quarantine. The last accepted "
+            "policy does not either.",
+            hint="Remove the option, or set limits: {quarantine: true} in the policy.",
+        )
 
 
 class RunPart(NamedTuple):
@@ -234,11 +252,11 @@ class CommandSetup:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._previous_runs = PreviousRuns.find(context.log_path)
-        self._history = self._previous_runs.deletion_history()
-        self._accepted_policy = self._previous_runs.accepted_policy(context.log_path)
+        self._history = read_previous_runs(context.log_path)
+        self._accepted_policy = accepted_policy(self._history, context.log_path)
+        _check_accept_policy(context, self._accepted_policy)
         self._change = self._detect_policy_change()
-        self._saved_plan = load_usable_plan(context, self._previous_runs)
+        self._saved_plan = load_usable_plan(context, self._history)
         self._plan_filter = (
             SavedPlanFilter(self._saved_plan) if self._saved_plan is not None else None
         )
@@ -332,13 +350,13 @@ class CommandSetup:
             started=self._run_started(part),
             steps=tuple(self._decision_steps()),
             previous_population=self._previous_population(part.policy),
-            open_intents=self._previous_runs.open_intents(
-                part.policy.organization_ids, context.base_url
+            open_intents=resolvable(
+                self._history.open_intents(), part.policy.organization_ids, context.base_url
             ),
             on_scope=self._change.observe_scope if self._change is not None else None,
             population=population.for_run(part.run_id) if population is not None else None,
             last_plan=self._last_plan(part.policy),
-            earlier_sunsets=partial(self._previous_runs.sunsets, context.base_url),
+            earlier_sunsets=self._history.sunsets(context.base_url),
         )
 
     def _last_plan(self, policy: Policy) -> ChangeTracker | None:
@@ -348,7 +366,8 @@ class CommandSetup:
         context = self._context
         base_url, organizations = context.base_url, policy.organization_ids
         scope = PlanScope(context.policy.sha256, organizations, base_url)
-        return self._previous_runs.last_plan(scope)
+        previous = self._history.last_plan(scope)
+        return ChangeTracker(previous) if previous is not None else None
 
     def _collect_kept_invitations(self) -> KeptInvitations | None:
         if not self._context.options.verbose:
@@ -359,7 +378,11 @@ class CommandSetup:
     def _previous_population(self, policy: Policy) -> Population | None:
         if self._context.options.accept_population:
             return None
-        return self._previous_runs.population(policy, self._context.base_url)
+        return self._history.population(
+            scope_sha256=scope_sha256(policy),
+            organizations=policy.organization_ids,
+            base_url=self._context.base_url,
+        )
 
     def _detect_policy_change(self) -> PolicyChange | None:
         context, accepted = self._context, self._accepted_policy
@@ -371,7 +394,7 @@ class CommandSetup:
             accepted,
             context.now,
             accepted_option=self._accept_option,
-            history=self._history,
+            deletions=self._history.deletions,
         )
 
     def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation[RunSummary] | None:
@@ -408,7 +431,7 @@ class CommandSetup:
 
     def _decision_steps(self) -> Iterator[Step]:
         """Yield the steps after the policy's decision, in order; each can only keep more."""
-        yield from standing_steps(self._history, self._context.policy.limits.max_bounces)
+        yield from standing_steps(self._history.deletions, self._context.policy.limits.max_bounces)
         if self._change is not None:  # compared as without a saved plan
             yield self._change.observe
         if self._plan_filter is not None:

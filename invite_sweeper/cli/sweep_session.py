@@ -31,7 +31,6 @@ from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secret
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
-from invite_sweeper.sweep.previous_runs import PreviousRuns
 from invite_sweeper.sweep.run import ProgressView, Run
 from invite_sweeper.sweep.run_state import RunState
 from invite_sweeper.sweep.scope import Shard
@@ -113,7 +112,6 @@ class _SweepSession:
         register_secrets(policy.notify, environment)
         self._parts = session.parts(policy)
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
-        _check_accept_policy(options, policy, log_path)
         population = population_settings(options, policy, environment, self._shard)
         self._signing_key = _read_signing_key(options, policy, environment)
         self._context = CommandContext(session, policy, self._shard, log_path, population)
@@ -343,20 +341,3 @@ def _read_signing_key(
             hint="Set audit: {signing_key_env: NAME} in the policy.",
         )
     return None
-
-
-def _check_accept_policy(options: RunOptions, policy: Policy, log_path: LogPath) -> None:
-    """Raise UsageError if `--accept-policy` is set and nothing sets quarantine.
-
-    Raises:
-        GuardRefused: Earlier runs cannot be read.
-    """
-    if options.accept_policy is None or policy.limits.quarantine:
-        return
-    accepted = PreviousRuns.find(log_path).accepted_policy(log_path)
-    if accepted is None or not accepted.quarantine:
-        raise UsageError(
-            "`--accept-policy` was given, but the policy sets no quarantine. The last accepted "
-            "policy does not either.",
-            hint="Remove the option, or set limits: {quarantine: true} in the policy.",
-        )

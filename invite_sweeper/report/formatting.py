@@ -3,10 +3,10 @@
 from typing import Final
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
+from invite_sweeper.audit.events import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.report.run_view import RunView
-from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize, to_datetime

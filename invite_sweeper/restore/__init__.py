@@ -3,16 +3,17 @@
 from invite_sweeper.restore.deletions import (
     NOTHING_INVITED,
     DeletedInvitation,
+    DeletionLog,
     MemberReader,
     RestoreOutcome,
     RestoreResult,
     check_log_intact,
     count_other_doubtful,
     describe_signature,
-    read_deletions,
+    find_deletions,
+    read_deletion_log,
     still_missing,
 )
-from invite_sweeper.restore.log_facts import LogFacts, read_log_facts
 from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, is_added
 from invite_sweeper.restore.restorer import (
     MAX_INVITATIONS,
@@ -22,15 +23,16 @@ from invite_sweeper.restore.restorer import (
     Restorer,
     RestoreRun,
 )
+from invite_sweeper.restore.signing import signing_variable
 
 __all__ = [
     "MAX_INVITATIONS",
     "MAX_PER_MINUTE",
     "NOTHING_INVITED",
     "DeletedInvitation",
+    "DeletionLog",
     "InviteRateLimit",
     "Inviter",
-    "LogFacts",
     "MemberReader",
     "RestoreOutcome",
     "RestoreRecorder",
@@ -41,8 +43,9 @@ __all__ = [
     "check_log_intact",
     "count_other_doubtful",
     "describe_signature",
+    "find_deletions",
     "is_added",
-    "read_deletions",
-    "read_log_facts",
+    "read_deletion_log",
+    "signing_variable",
     "still_missing",
 ]

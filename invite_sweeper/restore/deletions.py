@@ -7,12 +7,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
-from invite_sweeper.audit.events import invitation_from_record
-from invite_sweeper.audit.history import open_intents
-from invite_sweeper.audit.reader import Record, read_records
+from invite_sweeper.audit.events import Line, OutcomeLine
+from invite_sweeper.audit.history import History, read_history
 from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
-from invite_sweeper.models import Invitation, ListUnreadable, Source
+from invite_sweeper.models import Invitation, ListUnreadable, Outcome, Source
 from invite_sweeper.text import casefold_visible
 
 
@@ -70,21 +69,51 @@ class RestoreResult:
 
 
 _DELETED = frozenset({"deleted", "accepted_during"})
-_EVENTS = frozenset({b"run_started", b"outcome"})
-_CHECKPOINTS = frozenset({b"checkpoint"})
 _MAX_NAMED = 5
 NOTHING_INVITED = "No one was invited."
 
 
-def describe_signature(paths: Sequence[Path]) -> str:
-    """Return a sentence about the signatures of the logs, for the operator; "" if they are valid.
+@dataclass(frozen=True, slots=True)
+class DeletionLog:
+    """What a restore reads from a log, in one pass.
 
-    The hash chain alone does not show that a whole log was rewritten.
+    Attributes:
+        outcomes: The lines of outcomes, in order.
+    """
+
+    history: History
+    outcomes: Sequence[tuple[str, OutcomeLine]]
+
+
+def read_deletion_log(paths: Sequence[Path]) -> DeletionLog:
+    """Read a log.
+
+    Args:
+        paths: Its files, in the order of the chain.
 
     Raises:
+        GuardRefused: A line is damaged.
         UsageError: A file cannot be read.
     """
-    if next(iter(read_records(paths, _CHECKPOINTS)), None) is not None:
+    outcomes: list[tuple[str, OutcomeLine]] = []
+
+    def observe(line: Line) -> None:
+        if isinstance(line.event, OutcomeLine):
+            outcomes.append((line.run_id, line.event))
+
+    try:
+        return DeletionLog(read_history(paths, observe=observe), outcomes)
+    except RunError as error:
+        error.consequence = NOTHING_INVITED
+        raise
+
+
+def describe_signature(history: History) -> str:
+    """Return a sentence about the signatures of a log, for the operator.
+
+    The hash chain alone does not show that a whole log was rewritten.
+    """
+    if history.key_id is not None:
         return (
             "The signatures of this log were not verified; "
             "verify them with: audit verify --public-key FILE."
@@ -115,8 +144,8 @@ def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
     )
 
 
-def read_deletions(
-    paths: Sequence[Path], *, base_url: str, run: str | None = None, username: str | None = None
+def find_deletions(
+    log: DeletionLog, *, base_url: str, run: str | None = None, username: str | None = None
 ) -> tuple[DeletedInvitation, ...]:
     """Return what one run deleted or may have deleted, in its order, each user of a list once.
 
@@ -125,22 +154,22 @@ def read_deletions(
     later run recorded for a killed one belongs to the killed one.
 
     Args:
-        paths: The audit logs, in the order in which they were written.
         base_url: The Atlas of this restore; the run must have used the same.
         run: The run's id or the start of it; None if only one run deleted anything.
         username: A glob for the addresses; None for all.
 
     Raises:
         UsageError: Several runs match, or no run has that id.
-        GuardRefused: The run used another base URL, or a record cannot be read.
+        GuardRefused: The run used another base URL.
     """
-    starts, by_run = _read_runs(paths, run or "")
+    by_run = _deletions_by_run(log, run or "")
     selected_run = _only_run(by_run)
     if selected_run is None:
-        if run and not any(each.startswith(run) for each in starts):
+        if run and not any(each.run_id.startswith(run) for each in log.history.runs):
             raise UsageError(f"The log has no run {run}.", hint="List the runs with: audit show")
         return ()
-    used_url = starts.get(selected_run, {}).get("base_url")
+    record = log.history.run(selected_run)
+    used_url = record.base_url if record is not None else None
     if used_url not in {None, base_url}:
         raise GuardRefused(
             f"Run {selected_run} used {used_url}, not {base_url}.",
@@ -150,27 +179,24 @@ def read_deletions(
     return tuple(_without_duplicates(by_run[selected_run], username))
 
 
-def _read_runs(
-    paths: Sequence[Path], run: str
-) -> tuple[dict[str, Record], dict[str, list[DeletedInvitation]]]:
-    """Return the `run_started` records, and the deletions of the runs that match, by run."""
-    starts: dict[str, Record] = {}
+def _deletions_by_run(log: DeletionLog, run: str) -> dict[str, list[DeletedInvitation]]:
+    """Return the deletions of the runs whose ids begin with a text, by run."""
     by_run: dict[str, list[DeletedInvitation]] = {}
-    for record in read_records(paths, _EVENTS):
-        if record.get("event") == "run_started":
-            starts[str(record.get("run_id"))] = record
-            continue
-        run_id = _deleting_run(record, run)
-        doubt = _doubt(record, starts.get(run_id, {}).get("mode"))
+    for written_by, line in log.outcomes:
+        run_id = _deleting_run(written_by, line, run)
+        record = log.history.run(run_id)
+        doubt = _doubt(line, record.mode if record is not None else None)
         if doubt is not None and run_id.startswith(run):
-            by_run.setdefault(run_id, []).append(_parse_deletion(run_id, record, doubt))
-    for intent in open_intents(*paths):
+            was_member = line.outcome == Outcome.ACCEPTED_DURING
+            deleted = DeletedInvitation(run_id, line.invitation(), line.rule, doubt, was_member)
+            by_run.setdefault(run_id, []).append(deleted)
+    for intent in log.history.open_intents():
         if intent.mode == "sweep" and intent.run_id.startswith(run):
             deleted = DeletedInvitation(
                 intent.run_id, intent.invitation, intent.rule, _WITHOUT_OUTCOME
             )
             by_run.setdefault(intent.run_id, []).append(deleted)
-    return starts, by_run
+    return by_run
 
 
 _WITHOUT_OUTCOME = "The run was killed before it recorded an outcome."
@@ -179,29 +205,27 @@ _GONE_AFTER_RETRY = "Atlas no longer had the invitation when the DELETE was repe
 _NO_RESPONSE = "The DELETE had no response."
 
 
-def _deleting_run(record: Record, run: str) -> str:
+def _deleting_run(written_by: str, line: OutcomeLine, run: str) -> str:
     """Return the run whose DELETE an outcome is about.
 
     A member removed by a killed run is also found under the run that discovered it, which named
     itself in its warning.
     """
-    run_id = str(record.get("run_id"))
-    if run and run_id.startswith(run) and record.get("outcome") in _DELETED:
-        return run_id
-    return str(record.get("recovers", run_id))
+    if run and written_by.startswith(run) and line.outcome in _DELETED:
+        return written_by
+    return line.recovers or written_by
 
 
-def _doubt(record: Record, mode: object) -> str | None:
+def _doubt(line: OutcomeLine, mode: str | None) -> str | None:
     """Return what is known of a deletion: "" if it is certain, None if the outcome is none."""
-    outcome, attempts = record.get("outcome"), record.get("attempts")
-    if outcome in _DELETED:
+    if line.outcome in _DELETED:
         return ""
-    if outcome == "already_gone":
-        if record.get("recovered"):
+    if line.outcome == Outcome.ALREADY_GONE:
+        if line.recovered:
             return _GONE_AFTER_KILL
-        return _GONE_AFTER_RETRY if isinstance(attempts, int) and attempts > 1 else None
+        return _GONE_AFTER_RETRY if line.attempts > 1 else None
     # The outcome of a POST of a restore can be unknown, too.
-    return _NO_RESPONSE if outcome == "unknown" and mode == "sweep" else None
+    return _NO_RESPONSE if line.outcome == Outcome.UNKNOWN and mode == "sweep" else None
 
 
 def _without_duplicates(
@@ -238,18 +262,6 @@ def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
         f"The log has deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
         hint="Select the run to undo with --run ID.",
     )
-
-
-def _parse_deletion(run_id: str, record: Record, doubt: str) -> DeletedInvitation:
-    try:
-        invitation, rule = invitation_from_record(record)
-    except ValueError as error:
-        raise GuardRefused(
-            f"A deletion of run {run_id} cannot be read: {error}.",
-            consequence=NOTHING_INVITED,
-        ) from error
-    was_member = record.get("outcome") == "accepted_during"
-    return DeletedInvitation(run_id, invitation, rule, doubt, was_member)
 
 
 _ListKey = tuple[Source, str, str]
@@ -316,27 +328,22 @@ def _known_result(
 _BACK = frozenset({"restored", "active", "already_there"})
 
 
-def count_other_doubtful(paths: Sequence[Path], selected_run: str | None) -> dict[str, int]:
+def count_other_doubtful(log: DeletionLog, selected_run: str | None) -> dict[str, int]:
     """Return how many invitations each other run may have deleted that no restore brought back.
 
     Only runs whose deletions are all in doubt count, such as a killed one: a run with certain
     deletions is asked for by its id.
-
-    Raises:
-        GuardRefused: A line is damaged.
-        UsageError: A file cannot be read.
     """
-    _, by_run = _read_runs(paths, "")
     back = {
-        (record.get("restores"), _user_of(invitation_from_record(record)[0]))
-        for record in read_records(paths, _EVENTS)
-        if record.get("outcome") in _BACK
+        (line.restores, _user_of(line.invitation()))
+        for _, line in log.outcomes
+        if line.outcome in _BACK
     }
     counts = {
         run_id: len(
             {_user_of(each.invitation) for each in found} - {k for r, k in back if r == run_id}
         )
-        for run_id, found in by_run.items()
+        for run_id, found in _deletions_by_run(log, "").items()
         if run_id != selected_run and all(each.doubt for each in found)
     }
     return {run_id: count for run_id, count in counts.items() if count}

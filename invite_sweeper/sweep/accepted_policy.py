@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from invite_sweeper.audit import LogPath
+from invite_sweeper.audit import History, LogPath
 from invite_sweeper.errors import AuditLogError, InvalidPolicy
 from invite_sweeper.files import replace_file
 from invite_sweeper.policy import Policy, parse_policy
@@ -53,3 +53,22 @@ def load_policy_copy(log_path: LogPath, sha256: str) -> Policy | str:
     except InvalidPolicy:
         return f"its copy {path} is not a valid policy"
     return policy if policy.sha256 == sha256 else f"its copy {path} was changed"
+
+
+def accepted_policy(history: History, log_path: LogPath) -> AcceptedPolicy | None:
+    """Return the policy of the last finished sweep; None without a sweep.
+
+    A sweep of an earlier version did not record whether its policy set `quarantine`. It
+    saved a copy only if it did, so a copy that is there and cannot be read counts as set.
+    """
+    run = history.last_sweep()
+    if run is None or run.start is None:
+        return None
+    sha256 = run.start.policy_sha256
+    copy = load_policy_copy(log_path, sha256 or "")
+    quarantine = run.start.quarantine
+    if quarantine is None and isinstance(copy, Policy):
+        quarantine = copy.limits.quarantine
+    elif quarantine is None:
+        quarantine = policy_copy_path(log_path, sha256 or "").exists()
+    return AcceptedPolicy(sha256, quarantine, copy)

@@ -6,21 +6,14 @@ it sees at its place among the others.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
+from invite_sweeper.audit.history import DeletionCounts
 from invite_sweeper.audit.limits import is_recordable
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.selection import Decision
 
 Step: TypeAlias = Callable[[Decision], Decision]
-
-
-class DeletionCounter(Protocol):
-    """The number of earlier deletions."""
-
-    def count(self, username: str, project_id: str) -> int:
-        """Return how often this user's invitation to this project was deleted."""
-        ...
 
 
 def apply_steps(steps: Iterable[Step], decision: Decision) -> Decision:
@@ -30,15 +23,15 @@ def apply_steps(steps: Iterable[Step], decision: Decision) -> Decision:
     return decision
 
 
-def standing_steps(history: DeletionCounter | None, max_bounces: int) -> tuple[Step, ...]:
+def standing_steps(deletions: DeletionCounts | None, max_bounces: int) -> tuple[Step, ...]:
     """Return the steps of every run.
 
     Args:
-        history: Earlier deletions; None to not check for bounces.
+        deletions: Earlier deletions; None to not check for bounces.
     """
-    if history is None:
+    if deletions is None:
         return (keep_unrecordable,)
-    return (keep_unrecordable, KeepBounced(history, max_bounces))
+    return (keep_unrecordable, KeepBounced(deletions, max_bounces))
 
 
 def keep_unrecordable(decision: Decision) -> Decision:
@@ -52,15 +45,15 @@ def keep_unrecordable(decision: Decision) -> Decision:
 class KeepBounced:
     """Keeps what was deleted `max_bounces` times: another program may re-create it each time."""
 
-    history: DeletionCounter
+    deletions: DeletionCounts
     max_bounces: int
 
     def __call__(self, decision: Decision) -> Decision:
         """Keep the invitation, or mark it with the number of its deletions."""
         invitation = decision.invitation
-        if not decision.stale or invitation.username is None:
+        if not decision.stale:
             return decision
-        count = self.history.count(invitation.username, invitation.project_id)
+        count = self.deletions.count(invitation)
         if count >= self.max_bounces and count > 0:
             return Decision(invitation, None, "bounced", count)
         return decision._replace(bounced=count) if count else decision

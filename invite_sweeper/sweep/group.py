@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from invite_sweeper.audit import PlanSpan
+from invite_sweeper.audit.events import PlanChanges, PolicyDifference
 from invite_sweeper.counts import total
 from invite_sweeper.endings import RunWarning, WarningCode
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.models import Population
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
-from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 from invite_sweeper.sweep.guards import (
     CircuitBreaker,
     check_limits,

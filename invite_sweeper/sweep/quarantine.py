@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from invite_sweeper.audit.events import PolicyDifference
+from invite_sweeper.audit.history import DeletionCounts
 from invite_sweeper.errors import GuardRefused, Reason
 from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
-from invite_sweeper.sweep.changes import PolicyDifference
-from invite_sweeper.sweep.decision_steps import DeletionCounter, apply_steps, standing_steps
+from invite_sweeper.sweep.decision_steps import apply_steps, standing_steps
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import plural_form, pluralize
@@ -24,7 +25,7 @@ class PolicyChange:
         policy: The new policy.
         accepted: The last accepted policy; None before the first sweep.
         accepted_option: The value of `--accept-policy`, which names another policy.
-        history: Earlier deletions, which keep what came back `max_bounces` times.
+        deletions: Earlier ones, which keep what came back `max_bounces` times.
 
     Attributes:
         added: Stale only by the new policy, as `project: username`; the first 20.
@@ -38,7 +39,7 @@ class PolicyChange:
         now: datetime,
         *,
         accepted_option: str | None = None,
-        history: DeletionCounter | None = None,
+        deletions: DeletionCounts | None = None,
     ) -> None:
         self._policy = policy
         self._accepted = accepted
@@ -47,7 +48,7 @@ class PolicyChange:
         self._old = old if isinstance(old, Policy) else None
         if self._old is not None:
             self._decide_old = Selector(self._old, now).decide
-            self._old_steps = standing_steps(history, self._old.limits.max_bounces)
+            self._old_steps = standing_steps(deletions, self._old.limits.max_bounces)
         self._old_scope = RunScope(())
         self._scope_messages: list[str] = []
         self.added: list[str] = []

@@ -1,7 +1,7 @@
 """Resolves what a killed run left open: intents without an outcome."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -21,6 +21,22 @@ from invite_sweeper.sweep.discovery import ListReader, is_same_invitation
 from invite_sweeper.text import plural_form, pluralize
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
+
+
+def resolvable(
+    intents: Iterable[OpenIntent], organizations: frozenset[str], base_url: str
+) -> tuple[OpenIntent, ...]:
+    """Return the intents without an outcome that a run can resolve.
+
+    Intents of another organization need that organization's credentials. Intents of another
+    base URL are skipped: their invitations would seem to be gone here. A run whose first line is
+    missing is assumed to have used this one.
+    """
+    return tuple(
+        intent
+        for intent in intents
+        if intent.invitation.org_id in organizations and intent.base_url in {None, base_url}
+    )
 
 
 class UserStatusReader(ListReader, Protocol):

@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, Protocol
 
@@ -180,7 +180,7 @@ class RunConfig:
         on_scope: Called with all projects.
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
-        earlier_sunsets: Returns the end of each source as the last runs recorded it.
+        earlier_sunsets: The end of each source as the last runs recorded it.
     """
 
     policy: Policy
@@ -197,7 +197,7 @@ class RunConfig:
     on_scope: Callable[[RunScope], None] | None = None
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
-    earlier_sunsets: Callable[[], Mapping[Source, date]] = dict
+    earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
@@ -244,7 +244,7 @@ class RunWarnings:
         upcoming = {
             source: day for source, day in sunsets.items() if source not in retired_by_source
         }
-        announced = {**self._config.earlier_sunsets(), **sunsets} if retired_by_source else {}
+        announced = {**self._config.earlier_sunsets, **sunsets} if retired_by_source else {}
         for source, each in retired_by_source.items():
             ended = has_ended(source, announced, today)
             self.report(retired_warning(each, has_ended=ended))

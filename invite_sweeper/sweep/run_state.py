@@ -7,13 +7,12 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog, RunFinished
-from invite_sweeper.audit.events import KeepEntry
+from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
 from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import Keep
-from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_end
 

@@ -16,13 +16,12 @@ from typing import BinaryIO
 
 import msgspec
 
-from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.events import PlanChanges, Planned
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.program import command
-from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 2"

@@ -10,12 +10,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from invite_sweeper.audit import error_fields
+from invite_sweeper.audit.events import PlanChanges, PolicyDifference
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, ExitCode, Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import ErrorParts, RunError
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import Keep
-from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference, merge_changes
+from invite_sweeper.sweep.changes import merge_changes
 from invite_sweeper.text import organization_label, pluralize
 
 _NOT_IN_RUN_FINISHED = frozenset(

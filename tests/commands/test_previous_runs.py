@@ -6,11 +6,8 @@ from datetime import timedelta
 
 import faults
 import pytest
-from audit.written_logs import fields_of, write_events, write_run
-from builders import ORG, OTHER_ORG, invitation, object_id
+from builders import OTHER_ORG
 from running import cli_in, wait_until
-
-from invite_sweeper.sweep.previous_runs import PreviousRuns
 
 DAYS = timedelta(days=1)
 HERE, ELSEWHERE = "https://here.example.com", "https://elsewhere.example.com"
@@ -109,20 +106,6 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
     assert verified(cli).code == 0
 
 
-@pytest.mark.parametrize("org_id", [ORG, OTHER_ORG])
-@pytest.mark.parametrize("base_url", [HERE, ELSEWHERE, None])
-def test_open_intents_are_those_of_our_organizations_at_our_base_url_or_an_unknown_one(
-    tmp_path, org_id, base_url
-):
-    log = tmp_path / "log.jsonl"
-    url_field = {} if base_url is None else {"base_url": base_url}
-    one = fields_of(invitation(1, org_id=org_id))
-    write_events(log, "killed", [("run_started", {"mode": "sweep", **url_field}), ("intent", one)])
-    found = PreviousRuns([log]).open_intents(frozenset([ORG]), HERE)
-    ours = org_id == ORG and base_url != ELSEWHERE
-    assert [each.invitation.id for each in found] == [object_id(1)] * ours
-
-
 def test_open_intents_of_another_organization_stay_open_for_a_run_over_it(cli):
     stock(cli)
     killed_in_flight(cli, late=False)
@@ -195,24 +178,6 @@ def test_refused_run_is_not_compared_with_later_runs(cli):
 
 
 # --- plans ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "done"),
-    [(0, True), (4, True), (3, False), (6, False), (7, False), (8, False), (10, False)],
-)
-def test_plan_is_used_up_by_a_sweep_that_ended_with_0_or_4_and_by_no_other(tmp_path, code, done):
-    log = tmp_path / "log.jsonl"
-    write_run(log, started={"plan_sha256": "a" * 64}, totals={"exit_code": code})
-    assert PreviousRuns([log]).was_applied("a" * 64) is done
-    assert PreviousRuns([log]).was_applied("b" * 64) is False
-
-
-def test_plan_is_not_used_up_by_a_dry_run_or_by_a_sweep_without_an_end(tmp_path):
-    log = tmp_path / "log.jsonl"
-    write_run(log, "dry", mode="dry-run", started={"plan_sha256": "a" * 64})
-    write_events(log, "killed", [("run_started", {"mode": "sweep", "plan_sha256": "a" * 64})])
-    assert PreviousRuns([log]).was_applied("a" * 64) is False
 
 
 def test_plan_whose_sweep_ended_with_4_is_refused_the_next_time(cli):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from invite_sweeper.audit import in_order
+from invite_sweeper.audit.events import PlanChanges, PolicyDifference
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.report.formatting import describe_changes
 from invite_sweeper.report.html import queries
@@ -20,13 +21,7 @@ from invite_sweeper.report.html.model import (
     Totals,
 )
 from invite_sweeper.report.html.selection import SelectedRuns, find_runs
-from invite_sweeper.sweep.changes import (
-    PlanChanges,
-    PolicyDifference,
-    merge_changes,
-    parse_changes,
-    parse_policy_difference,
-)
+from invite_sweeper.sweep.changes import merge_changes, parse_changes, parse_policy_difference
 from invite_sweeper.sweep.plan import parse_age_counts
 from invite_sweeper.text import plural_form, pluralize, to_float, to_int, to_text
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from invite_sweeper.audit.events import PlanChanges, PolicyDifference
 from invite_sweeper.endings import ExitCode, RunWarning, WarningCode
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html.chain import ChainResult
-from invite_sweeper.sweep.changes import PlanChanges, PolicyDifference
 
 T = TypeVar("T")
 

@@ -133,6 +133,9 @@ def test_invitation_to_another_project_makes_the_list_invalid():
         b"<html></html>",
         b"\xff",
         b"NaN",
+        b'[{"age":Infinity}]',
+        b'[{"username":"\\ud800"}]',
+        b"\xef\xbb\xbf[]",
         b"[" * 2000,
     ],
 )

@@ -2,17 +2,9 @@
 
 import pytest
 from audit.written_logs import answer, fields_of, write_events, write_run
-from builders import PROJECT, invitation
+from builders import ORG, invitation
 
-from invite_sweeper.audit import (
-    DeletionHistory,
-    RunRecord,
-    last_population,
-    last_sweep,
-    open_intents,
-    organization_names,
-    read_runs,
-)
+from invite_sweeper.audit import PlanScope, RunRecord, read_history
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.models import Population, Source
 
@@ -44,7 +36,7 @@ def test_name_of_an_organization_is_the_last_one_recorded(path):
     names(path, "one", {"a": "Acme", "b": "Beta"})
     names(path, "two", {"a": "Acme Industries"})
     write_events(path, "earlier version", [STARTED, FINISHED])
-    assert organization_names(path) == {"a": "Acme Industries", "b": "Beta"}
+    assert read_history([path]).organization_names() == {"a": "Acme Industries", "b": "Beta"}
 
 
 # Runs -----------------------------------------------------------------------------------------
@@ -52,20 +44,19 @@ def test_name_of_an_organization_is_the_last_one_recorded(path):
 
 def test_no_runs_in_no_files_and_an_empty_file(path):
     path.touch()
-    assert list(read_runs()) == []
-    assert list(read_runs(path)) == []
+    assert read_history([]).runs == read_history([path]).runs == []
     with pytest.raises(UsageError):
-        list(read_runs(path.with_name("missing")))
+        read_history([path.with_name("missing")])
 
 
 def test_run_is_read_from_its_first_and_last_line(path):
     write_run(path, "one", mode="dry-run", started={"policy_sha256": "d" * 64})
     write_run(path, "two", totals={"exit_code": 4})
-    first, second = read_runs(path)
+    first, second = read_history([path]).runs
     assert (first.run_id, first.mode, first.finished) == ("one", "dry-run", True)
     assert (first.policy_sha256, first.exit_code) == ("d" * 64, 0)
-    assert first.start_record["event"] == "run_started"
-    assert first.end_record["invitations_seen"] == 3
+    assert first.start.tool_version == "1.0.0"
+    assert first.end.invitations_seen == 3
     assert (second.run_id, second.mode, second.exit_code) == ("two", "sweep", 4)
 
 
@@ -74,7 +65,7 @@ def test_unfinished_runs_are_included_in_order(path):
     write_events(path, "killed-2", [STARTED])
     write_run(path, "whole")
     write_events(path, "killed-3", [STARTED])
-    runs = list(read_runs(path))
+    runs = read_history([path]).runs
     assert [run.run_id for run in runs] == ["killed-1", "killed-2", "whole", "killed-3"]
     assert [run.finished for run in runs] == [False, False, True, False]
     assert runs[0].exit_code is None
@@ -83,41 +74,29 @@ def test_unfinished_runs_are_included_in_order(path):
 def test_run_may_span_two_files_or_lack_its_first_line(tmp_path):
     write_events(tmp_path / "1", "run", [STARTED])
     write_events(tmp_path / "2", "run", [FINISHED])
-    (whole,) = read_runs(tmp_path / "1", tmp_path / "2")
+    (whole,) = read_history([tmp_path / "1", tmp_path / "2"]).runs
     assert (whole.finished, whole.mode) == (True, "sweep")
-    (half,) = read_runs(tmp_path / "2")
+    (half,) = read_history([tmp_path / "2"]).runs
     assert (half.finished, half.mode, half.policy_sha256) == (True, None, None)
-    assert half == RunRecord("run", end_record=half.end_record)
-
-
-@pytest.mark.parametrize("code", [None, "0", 0.0, True])
-def test_exit_code_of_another_type_is_unknown(code):
-    assert RunRecord("r", end_record={"exit_code": code}).exit_code is None
-
-
-@pytest.mark.parametrize("value", [None, 1, ["sweep"]])
-def test_start_field_of_another_type_is_unknown(value):
-    names = ("mode", "policy_sha256", "base_url")
-    run = RunRecord("r", start_record=dict.fromkeys(names, value))
-    assert [getattr(run, name) for name in names] == [None] * 3
+    assert half == RunRecord("run", end=half.end, finished_at=half.finished_at)
 
 
 # Open intents ---------------------------------------------------------------------------------
 
 
 def open_numbers(*paths) -> list[tuple[str, int]]:
-    found = open_intents(*paths)
+    found = read_history(paths).open_intents()
     return [(each.run_id, int(each.invitation.id, 16)) for each in found]
 
 
 def test_finished_run_leaves_no_open_intent(path):
     write_run(path)
-    assert open_intents(path) == ()
+    assert read_history([path]).open_intents() == ()
 
 
 def test_open_intent_contains_its_invitation_rule_run_and_mode(path):
     write_events(path, "killed", [STARTED, intent(1), intent(2, rule="other"), outcome(1)])
-    (found,) = open_intents(path)
+    (found,) = read_history([path]).open_intents()
     assert (found.invitation, found.rule) == (invitation(2), "other")
     assert (found.run_id, found.mode) == ("killed", "sweep")
 
@@ -126,7 +105,7 @@ def test_open_intents_of_several_runs_are_found_with_their_modes(path):
     write_events(path, "one", [("run_started", {"mode": "restore"}), intent(1)])
     write_events(path, "two", [STARTED, intent(2), intent(1)])
     write_run(path, "three")
-    found = open_intents(path)
+    found = read_history([path]).open_intents()
     assert [(each.run_id, each.mode) for each in found] == [
         ("one", "restore"),
         ("two", "sweep"),
@@ -140,7 +119,7 @@ def test_open_intents_have_their_own_run_s_base_url(path):
         start = ("run_started", {"mode": "sweep", "base_url": f"https://{run_id}.example.com"})
         write_events(path, run_id, [start, intent(1), intent(2), outcome(2)])
     write_run(path, "three", started={"base_url": "https://three.example.com"})
-    assert [(each.run_id, each.base_url) for each in open_intents(path)] == [
+    assert [(each.run_id, each.base_url) for each in read_history([path]).open_intents()] == [
         ("one", "https://one.example.com"),
         ("two", "https://two.example.com"),
     ]
@@ -164,14 +143,14 @@ def test_outcome_without_recovers_resolves_no_earlier_intent(path):
 )
 def test_outcome_of_another_invitation_resolves_no_intent(path, change):
     write_events(path, "one", [STARTED, intent(1), outcome(1, **change)])
-    assert len(open_intents(path)) == 1
+    assert len(read_history([path]).open_intents()) == 1
 
 
 def test_open_intent_of_a_run_without_first_line_has_no_mode(path):
     write_events(path, "half", [intent(1)])
-    (alone,) = open_intents(path)
+    (alone,) = read_history([path]).open_intents()
     write_run(path, "next")
-    (followed,) = open_intents(path)
+    (followed,) = read_history([path]).open_intents()
     assert (alone.run_id, alone.mode) == (followed.run_id, followed.mode) == ("half", None)
 
 
@@ -179,7 +158,9 @@ def test_intent_in_a_rotated_file_is_resolved_in_the_next(tmp_path):
     write_events(tmp_path / "1", "one", [STARTED, intent(1), intent(2)])
     write_events(tmp_path / "2", "two", [outcome(2, more={"recovers": "one"}), FINISHED])
     assert open_numbers(tmp_path / "1", tmp_path / "2") == [("one", 1)]
-    assert [each.mode for each in open_intents(tmp_path / "1", tmp_path / "2")] == ["sweep"]
+    assert [
+        each.mode for each in read_history([tmp_path / "1", tmp_path / "2"]).open_intents()
+    ] == ["sweep"]
 
 
 @pytest.mark.parametrize("rest", [b'{"ts":"2026', b'{"ts":"2026\n', b"\0\0\0", b"\n"])
@@ -211,7 +192,7 @@ def test_damaged_line_before_the_last_is_refused(path, line):
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + line + second)
     with pytest.raises(GuardRefused, match=f"{path}:2") as failed:
-        open_intents(path)
+        read_history([path]).open_intents()
     assert failed.value.exit_code == 3
     assert failed.value.hint == (
         "Check it with `audit verify`. Runs go on without the file if it is moved away, "
@@ -224,20 +205,13 @@ def test_damaged_line_before_the_last_is_refused(path, line):
 
 def test_last_sweep_is_the_last_finished_one(path):
     path.touch()
-    assert last_sweep(path) is None
+    assert read_history([path]).last_sweep() is None
     write_run(path, "1", started={"policy_sha256": "1" * 64})
     write_run(path, "2", started={"policy_sha256": "2" * 64, "quarantine": True})
     write_run(path, "3", started={"policy_sha256": "3" * 64}, mode="dry-run")
     write_events(path, "4", [("run_started", {"mode": "sweep", "policy_sha256": "4" * 64})])
-    found = last_sweep(path)
-    assert (found.run_id, found.policy_sha256, found.quarantine) == ("2", "2" * 64, True)
-
-
-@pytest.mark.parametrize("value", [None, 1, "true", []])
-def test_quarantine_of_another_type_is_unknown(value):
-    assert RunRecord("r", start_record={"quarantine": value}).quarantine is None
-    assert RunRecord("r").quarantine is None
-    assert RunRecord("r", start_record={"quarantine": False}).quarantine is False
+    found = read_history([path]).last_sweep()
+    assert (found.run_id, found.policy_sha256, found.start.quarantine) == ("2", "2" * 64, True)
 
 
 ORG_A, ORG_B = "a" * 24, "b" * 24
@@ -267,7 +241,7 @@ def population_of(*paths, **changes):
         "organizations": frozenset([ORG_A]),
         "base_url": URL,
     }
-    return last_population(*paths, **{**options, **changes})
+    return read_history(paths).population(**{**options, **changes})
 
 
 def test_no_population_without_a_complete_run(path):
@@ -354,62 +328,94 @@ def test_population_ignores_other_organizations_and_base_urls(path):
     assert population_of(path, base_url="https://b.example.com") == NOTHING
 
 
-# Deletion counts ------------------------------------------------------------------------------
+# Deletions ------------------------------------------------------------------------------------
 
 
 def test_only_outcomes_deleted_are_counted(path):
-    username = "person-1@example.com"
     three_deletions = [intent(1), outcome(1)] * 3
     others = [intent(1), outcome(1, "already_gone"), intent(1), outcome(1, "failed")]
     write_events(path, "r", [STARTED, *three_deletions, *others])
-    history = DeletionHistory(path)
-    assert history.count(username, PROJECT) == 3
-    assert history.count("PERSON-1@Example.com", PROJECT) == 3
-    assert history.count("person-2@example.com", PROJECT) == 0
-    assert history.count(username, "f" * 24) == 0
+    deletions = read_history([path]).deletions
+    assert deletions.count(invitation(1)) == 3
+    assert deletions.count(invitation(9, username="PERSON-1@Example.com")) == 3
+    assert deletions.count(invitation(2)) == 0
+    assert deletions.count(invitation(1, project_id="f" * 24)) == 0
 
 
-def test_deletions_of_several_files_are_summed_per_user(tmp_path):
+def test_deletions_of_several_files_are_summed_for_each_user(tmp_path):
     write_run(tmp_path / "1", "one", numbers=range(1, 50))
-    write_run(tmp_path / "2", "two", numbers=range(25, 75))
-    history = DeletionHistory(tmp_path / "1", tmp_path / "2")
-    counts = [history.count(f"person-{number}@example.com", PROJECT) for number in range(80)]
-    assert counts == [0] + [1] * 24 + [2] * 25 + [1] * 25 + [0] * 5
-    assert DeletionHistory().count("person-1@example.com", PROJECT) == 0
+    write_run(tmp_path / "2", "two", numbers=range(30, 70))
+    deletions = read_history([tmp_path / "1", tmp_path / "2"]).deletions
+    assert [deletions.count(invitation(n)) for n in (1, 29, 30, 49, 50, 69, 70)] == [
+        *(1, 1, 2, 2, 1, 1, 0)
+    ]
 
 
-def test_deletion_of_an_organization_invitation_counts_for_the_organization(path):
-    fields = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
-    write_events(path, "r", [("outcome", fields | {"org_id": "b" * 24})])
-    assert DeletionHistory(path).count("a@example.com", "b" * 24) == 1
+def test_organization_s_invitation_is_counted_apart_from_those_of_projects(path):
+    one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
+    fields = fields_of(one)
+    write_events(path, "r", [STARTED, ("intent", fields), ("outcome", fields | answer())])
+    deletions = read_history([path]).deletions
+    assert (deletions.count(one), deletions.count(invitation(1))) == (1, 0)
 
 
-def test_deletions_of_a_username_with_a_lone_surrogate_are_counted(path):
-    write_events(path, "r", [outcome(1, username="a\udc80")])
-    assert DeletionHistory(path).count("a\udc80", PROJECT) == 1
+# Runs in numbers ------------------------------------------------------------------------------
 
 
-def test_outcomes_without_a_username_or_project_are_not_counted(path):
-    without_username = {"outcome": "deleted", "username": None, "project_id": PROJECT}
-    without_project = {"outcome": "deleted", "username": "a@example.com", "project_id": None}
-    write_events(path, "r", [("outcome", without_username), ("outcome", without_project)])
-    assert DeletionHistory(path).count("None", PROJECT) == 0
-    assert DeletionHistory(path).count("a@example.com", "None") == 0
+def test_planned_lines_and_outcomes_are_counted_for_each_run(path):
+    write_events(path, "one", [STARTED, ("planned", {}), intent(1)])
+    recovered = outcome(1, "already_gone", {"recovered": True, "recovers": "one"})
+    write_events(path, "two", [STARTED, recovered, intent(2), outcome(2), FINISHED])
+    one, two = read_history([path]).runs
+    assert (one.planned, one.outcomes, one.resolved) == (1, {}, {})
+    assert (two.planned, two.outcomes, two.resolved) == (0, {"deleted": 1}, {"already_gone": 1})
+    assert one.started_at != "" != two.started_at < two.finished_at
+    assert one.finished_at == ""
 
 
-@pytest.mark.parametrize("field", ["invitation_id", "project_id"])
-@pytest.mark.parametrize("bad", ["", "a" * 23, "a" * 25, "A" * 24, "../x", "a" * 24 + "\n"])
-def test_open_intent_with_an_invalid_id_is_refused_with_its_field(path, field, bad):
-    event, fields = intent()
-    write_events(path, "one", [STARTED, (event, fields | {field: bad})])
-    with pytest.raises(GuardRefused, match=f"`{field}` is not an id") as refused:
-        open_intents(path)
-    assert "audit verify" in refused.value.hint
+def test_order_is_that_of_the_lines_not_of_the_clock(path):
+    write_run(path, "late", started={"now": "2030-01-01T00:00:00Z", "policy_sha256": "1" * 64})
+    write_run(path, "early", started={"now": "2020-01-01T00:00:00Z", "policy_sha256": "2" * 64})
+    history = read_history([path])
+    assert [run.run_id for run in history.runs] == ["late", "early"]
+    assert history.last_sweep().policy_sha256 == "2" * 64
 
 
-def test_closed_intent_with_an_invalid_id_is_ignored(path):
-    event, fields = intent()
-    bad = {"invitation_id": "x"}
-    _, done = outcome()
-    write_events(path, "one", [STARTED, (event, fields | bad), ("outcome", done | bad)])
-    assert open_intents(path) == ()
+def test_plan_of_each_policy_is_remembered(path):
+    for run_id, policy, number in (("1", "a", 1), ("2", "b", 2), ("3", "a", 3)):
+        head = ("run_started", {"mode": "dry-run", "policy_sha256": policy * 64, "base_url": URL})
+        planned = ("planned", fields_of(invitation(number)))
+        write_events(path, run_id, [head, planned, ("run_finished", {"estimate_s": 0.0})])
+    history = read_history([path])
+    found = [history.last_plan(PlanScope(each * 64, frozenset(), URL)) for each in "abc"]
+    assert [None if plan is None else plan.run.run_id for plan in found] == ["3", "2", None]
+    assert list(found[0].planned) == [hash(invitation(3).key)]
+
+
+def test_intent_with_an_id_that_cannot_be_requested_is_refused(path):
+    write_events(path, "one", [STARTED, intent(1, id="../x")])
+    with pytest.raises(GuardRefused, match="intent of run one cannot be read") as failed:
+        read_history([path]).open_intents()
+    assert failed.value.hint == "Check the audit log with `audit verify`."
+
+
+def test_field_of_another_type_is_a_damaged_line(path):
+    write_run(path)
+    path.write_bytes(path.read_bytes().replace(b'"roles":[', b'"roles":1,"x":[', 1))
+    with pytest.raises(GuardRefused, match=f"damaged at {path}:2"):
+        read_history([path])
+
+
+def test_event_of_a_later_version_is_skipped(path):
+    write_run(path, "one")
+    path.write_bytes(path.read_bytes().replace(b'"event":"planned"', b'"event":"foreseen"'))
+    (run,) = read_history([path]).runs
+    assert (run.planned, run.outcomes) == (0, {"deleted": 3})
+
+
+def test_each_line_is_observed_and_the_check_is_called_every_10000_lines(path):
+    write_run(path, numbers=range(6000))
+    seen, checks = [], []
+    read_history([path], check=lambda: checks.append(len(seen)), observe=seen.append)
+    assert len(seen) == 18_002
+    assert checks == [0, 10_000]

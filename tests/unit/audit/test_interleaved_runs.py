@@ -8,7 +8,7 @@ from audit.damages import DAMAGES
 from audit.written_logs import answer, fields_of, lines_of, write_events, write_group, write_run
 from builders import ORG, invitation, object_id
 
-from invite_sweeper.audit import last_population, open_intents, read_runs
+from invite_sweeper.audit import read_history
 from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.models import Population, Source
@@ -55,7 +55,7 @@ def path(tmp_path):
 def test_runs_of_a_group_are_read_with_their_own_start_and_end(path):
     write_group(path, lines_of_group())
     write_run(path, "later")
-    runs = list(read_runs(path))
+    runs = read_history([path]).runs
     assert [(run.run_id, run.group_id, run.finished) for run in runs] == [
         ("a", "a", True),
         ("b", "a", True),
@@ -66,7 +66,7 @@ def test_runs_of_a_group_are_read_with_their_own_start_and_end(path):
 def test_runs_of_a_killed_group_come_before_those_of_the_next_command(path):
     write_group(path, lines_of_group()[:6])
     write_run(path, "later")
-    assert [(run.run_id, run.finished) for run in read_runs(path)] == [
+    assert [(run.run_id, run.finished) for run in read_history([path]).runs] == [
         ("a", False),
         ("b", False),
         ("later", True),
@@ -76,8 +76,7 @@ def test_runs_of_a_killed_group_come_before_those_of_the_next_command(path):
 def test_population_of_each_organization_is_that_of_its_own_run(path):
     write_group(path, lines_of_group())
     for org_id, invitations in ((ORG, 20), (OTHER, 30)):
-        found = last_population(
-            path,
+        found = read_history([path]).population(
             scope_sha256=org_id,
             organizations=frozenset({org_id}),
             base_url=URL,
@@ -91,7 +90,7 @@ def test_open_intent_of_a_group_killed_at_any_line_has_its_run_and_url(path, cut
     write_group(path, lines)
     intents = [line for line in lines if line[1] == "intent"]
     outcomes = [line for line in lines if line[1] == "outcome"]
-    found = open_intents(path)
+    found = read_history([path]).open_intents()
     assert len(found) == len(intents) - len(outcomes)
     for each in found:
         assert (each.run_id, each.mode, each.base_url) == (intents[-1][0], "sweep", URL)
@@ -106,7 +105,7 @@ def test_open_intent_keeps_the_url_of_its_run_when_the_other_run_ended(path):
     ]
     write_group(path, lines)
     write_run(path, "later")
-    (found,) = open_intents(path)
+    (found,) = read_history([path]).open_intents()
     assert (found.run_id, found.base_url) == ("a", ELSEWHERE)
 
 
@@ -157,7 +156,7 @@ def test_user_with_one_id_in_two_organizations_has_an_intent_in_each(path):
     lines = [("a", "run_started", started(ORG))]
     lines += [("a", "intent", each) for each in fields]
     write_group(path, lines)
-    assert len(open_intents(path)) == 2
+    assert len(read_history([path]).open_intents()) == 2
     ends = [("a", "outcome", each | answer()) for each in fields]
     path.unlink()
     write_group(path, [*lines, *ends, ("a", "run_finished", {"exit_code": 0})])
@@ -190,13 +189,13 @@ def test_next_run_recovers_intents_of_both_runs_of_a_killed_group(path):
     lines = lines_of_group()[:8]
     lines += [(run, "intent", fields_of(planned(run, 1))) for run in "ab"]
     write_group(path, lines)
-    assert [each.run_id for each in open_intents(path)] == ["a", "b"]
+    assert [each.run_id for each in read_history([path]).open_intents()] == ["a", "b"]
     recovered = [
         ("outcome", fields_of(planned(run, 1)) | answer("already_gone") | {"recovers": run})
         for run in "ab"
     ]
     write_events(path, "next", [("run_started", started(ORG, group="next")), *recovered])
-    assert open_intents(path) == ()
+    assert read_history([path]).open_intents() == ()
     write_events(path, "last", [("run_started", started(ORG, group="last"))])
     assert verify([path]).error.kind is Damage.UNFINISHED  # only run "last" has no end
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from needs import MOUNT
 
-from invite_sweeper.audit import LogPath, read_records
+from invite_sweeper.audit import LogPath, read_events
 from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.verify import verify
 
@@ -81,9 +81,9 @@ def test_every_synced_line_is_in_the_log_after_a_kill_at_any_time(tmp_path):
             )
             process.kill()
             synced |= synced_numbers(process.stdout.read())
-        lines = read_records([path], frozenset({b"source_retired"}))
+        lines = read_events([path])
         written = {
-            int(line["reason"].split()[0]) for line in lines if line["run_id"] == f"run-{kill}"
+            int(line.event.reason.split()[0]) for line in lines if line.run_id == f"run-{kill}"
         }
         assert synced
         assert synced <= written
@@ -122,7 +122,7 @@ def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path,
     assert "No space left on device" in result.stderr
     log = tmp_path / "log.jsonl"
     synced = synced_numbers(result.stdout)
-    assert synced <= {int(r["reason"]) for r in read_records([log]) if r["run_id"] == "one"}
+    assert synced <= {int(r.event.reason) for r in read_events([log]) if r.run_id == "one"}
     assert synced == set(range(len(synced)))
     assert log.read_bytes().endswith(b"\n")
     assert log.stat().st_size <= size_kib * 1024

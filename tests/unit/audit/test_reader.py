@@ -7,7 +7,7 @@ import pytest
 from audit.written_logs import answer, fields_of, write_events
 from builders import NOW, invitation
 
-from invite_sweeper.audit import LinePosition, read_records, reader
+from invite_sweeper.audit import LinePosition, read_events, reader
 from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log, require_audit_log
 from invite_sweeper.errors import GuardRefused, Reason, UsageError
@@ -103,54 +103,9 @@ def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):
     assert refused.value.reasons == (Reason.EARLIER_RUNS,)
 
 
-@pytest.mark.parametrize(
-    ("run_ids", "lines"),
-    [(None, 10), ((), 0), (["run-abc"], 8), ({"run-abd"}, 2), (["run-abc", "run-abd"], 10)],
-)
-def test_records_are_those_of_the_requested_runs(path, run_ids, lines):
-    found = list(read_records([path], run_ids=run_ids))
-    assert len(found) == lines
-    assert {each["run_id"] for each in found} <= set(run_ids or ["run-abc", "run-abd"])
-
-
-def test_record_without_a_run_is_one_of_all_runs_and_one_without_an_event_is_damaged(path):
-    path.write_bytes(b'{"event":"other"}\n{"run_id":"run-1"}\n{"event":"last"}\n')
-    damaged = []
-    found = list(read_records([path], run_ids=["run-2"], on_damaged=damaged.append))
-    assert [each["event"] for each in found] == ["other", "last"]
-    assert damaged == [LinePosition(path, 2)]
-
-
 def test_last_line_without_its_newline_is_skipped(path):
     path.write_bytes(path.read_bytes()[:-1])
-    assert len(list(read_records([path]))) == 9
-
-
-def test_damaged_line_of_another_event_is_ignored_when_filtering_by_event(path):
-    data = path.read_bytes()
-    path.write_bytes(data.replace(b'"rule"', b"rule", 1))
-    assert matching_lines(path, event="intent") == [4, 7]
-    with pytest.raises(GuardRefused):
-        matching_lines(path)
-
-
-def test_lines_of_other_events_are_not_parsed(path):
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[2] = lines[2].replace(b'"rule"', b"rule", 1)
-    path.write_bytes(b"".join(lines))
-    assert [r["seq"] for r in read_records([path], frozenset({b"intent"}))] == [4, 7]
-    with pytest.raises(GuardRefused):
-        list(read_records([path], frozenset({b"intent", b"planned"})))
-
-
-def test_event_is_found_in_other_json_formatting_but_not_inside_a_string(tmp_path):
-    path = tmp_path / "log"
-    path.write_text(
-        '{"a": "\\"event\\":\\"intent\\"", "event" : "other"}\n'
-        '{"a": "x", "event" : "intent"}\n{"event":"last"}\n'
-    )
-    assert [r["event"] for r in read_records([path], frozenset({b"intent"}))] == ["intent"]
-    assert len(list(read_records([path]))) == 3
+    assert len(list(read_events([path]))) == 9
 
 
 # Compressed files ---------------------------------------------------------------------------
@@ -159,19 +114,19 @@ def test_event_is_found_in_other_json_formatting_but_not_inside_a_string(tmp_pat
 def test_compressed_log_yields_the_same_records(tmp_path, path):
     compressed = tmp_path / "log.jsonl.1.gz"
     compressed.write_bytes(gzip.compress(path.read_bytes()))
-    assert list(read_records([compressed])) == list(read_records([path])) != []
+    assert list(read_events([compressed])) == list(read_events([path])) != []
 
 
 def test_compressed_log_of_several_members_is_read_to_its_end(tmp_path, path):
     first, *rest = path.read_bytes().splitlines(keepends=True)
     compressed = tmp_path / "log.gz"
     compressed.write_bytes(gzip.compress(first) + gzip.compress(b"".join(rest)))
-    assert list(read_records([compressed])) == list(read_records([path]))
+    assert list(read_events([compressed])) == list(read_events([path]))
 
 
 def test_compressed_empty_log_has_no_records(tmp_path):
     (tmp_path / "log.gz").write_bytes(gzip.compress(b""))
-    assert list(read_records([tmp_path / "log.gz"])) == []
+    assert list(read_events([tmp_path / "log.gz"])) == []
 
 
 @pytest.mark.parametrize(
@@ -192,7 +147,7 @@ def test_compressed_log_that_cannot_be_read_to_its_end_is_an_error(tmp_path, pat
     compressed.write_bytes(change(gzip.compress(path.read_bytes())))
     message = f"The audit log {compressed} cannot be read: {reason}\\."
     with pytest.raises(GuardRefused, match=f"^{message}") as caught:
-        list(read_records([compressed]))
+        list(read_events([compressed]))
     assert caught.value.hint == "Restore the file from a copy: it is damaged."
     assert caught.value.reasons == (Reason.EARLIER_RUNS,)
 

@@ -10,8 +10,8 @@ import pytest
 from audit.written_logs import fields_of, write_events, write_run
 from builders import NOW, invitation
 
-from invite_sweeper.audit import RunLock
-from invite_sweeper.doctor import CheckState, audit_checks, earlier_run_checks, lock_check
+from invite_sweeper.audit import RunLock, read_history
+from invite_sweeper.doctor import CheckState, audit_checks, earlier_run_check, lock_check
 from invite_sweeper.errors import ExitCode
 
 
@@ -155,13 +155,15 @@ def test_held_lock_names_the_holder_and_stays_held(folder):
 
 
 def test_no_run_so_far_is_ok():
-    assert [check.message for check in earlier_run_checks([])] == ["None yet."]
+    check, _ = earlier_run_check(lambda: read_history([]))
+    assert check.message == "None yet."
 
 
 def test_compressed_log_that_is_cut_off_fails_with_the_exit_code_of_a_sweep(folder):
     path = folder / "log.jsonl.1.gz"
-    path.write_bytes(gzip.compress(b'{"event":"planned"}\n' * 1000)[:-9])
-    (check,) = earlier_run_checks([path])
+    write_run(folder / "log.jsonl", numbers=range(99))
+    path.write_bytes(gzip.compress((folder / "log.jsonl").read_bytes())[:-9])
+    check, _ = earlier_run_check(lambda: read_history([path]))
     assert (check.state, check.exit_code) == (CheckState.FAILED, ExitCode.REFUSED)
     assert "the compressed file is cut off" in check.message
 
@@ -170,7 +172,7 @@ def test_unfinished_run_is_a_warning_with_its_open_intents(folder):
     path = folder / "log.jsonl"
     events = [("run_started", {"mode": "sweep"}), ("intent", fields_of(invitation(1)))]
     write_events(path, "run-1", events)
-    (check,) = earlier_run_checks([path])
+    check, _ = earlier_run_check(lambda: read_history([path]))
     assert check.state is CheckState.WARNING
     assert "run-1" in check.message
     assert check.hint.startswith("1 request without an outcome")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from invite_sweeper.audit.events import ComparedRun, PlanChanges
 from invite_sweeper.report.formatting import describe_changes
-from invite_sweeper.sweep.changes import ComparedRun, PlanChanges
 
 
 def run(day=25, *, mode="dry-run", refused=False):

@@ -9,12 +9,12 @@ from report.scenes import ORG, RUN, Scene, kept_invitations, on_terminal
 from report.snapshots import assert_snapshot
 from rich.cells import cell_len
 
+from invite_sweeper.audit.events import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.endings import Reason
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.report.run_view import RunView
-from invite_sweeper.sweep.changes import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 WIDTHS = (60, 80, 140)

@@ -1,11 +1,18 @@
 """Deletions that a restore reads from audit logs, and logs that it refuses."""
 
 import pytest
+from audit.rotated_logs import write_signed_run
 from audit.written_logs import answer, fields_of, lines_of, write_events, write_run
 from builders import invitation
 
+from invite_sweeper.audit import read_history
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.restore import check_log_intact, describe_signature, read_deletions
+from invite_sweeper.restore import (
+    check_log_intact,
+    describe_signature,
+    find_deletions,
+    read_deletion_log,
+)
 
 URL = "https://atlas.example.com"
 
@@ -33,14 +40,14 @@ def test_only_deletions_are_returned(log):
     run_with(
         log, "run-1", (1, "deleted"), (2, "already_gone"), (3, "failed"), (4, "accepted_during")
     )
-    found = read_deletions([log], base_url=URL)
+    found = find_deletions(read_deletion_log([log]), base_url=URL)
     assert names(found) == ["person-1@example.com", "person-4@example.com"]
     assert {each.run_id for each in found} == {"run-1"}
 
 
 def test_deletion_is_read_with_all_recorded_fields(log):
     run_with(log, "run-1", (1, "deleted"))
-    (found,) = read_deletions([log], base_url=URL)
+    (found,) = find_deletions(read_deletion_log([log]), base_url=URL)
     assert found.invitation == invitation(1)
     assert found.rule == "forgotten"
 
@@ -49,45 +56,47 @@ def test_two_runs_with_deletions_require_a_run_id(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
     with pytest.raises(UsageError, match=r"run-1 \(1\), run-2 \(1\)"):
-        read_deletions([log], base_url=URL)
-    assert names(read_deletions([log], base_url=URL, run="run-2")) == ["person-2@example.com"]
+        find_deletions(read_deletion_log([log]), base_url=URL)
+    assert names(find_deletions(read_deletion_log([log]), base_url=URL, run="run-2")) == [
+        "person-2@example.com"
+    ]
 
 
 def test_ambiguous_start_of_a_run_id_is_refused(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
     with pytest.raises(UsageError):
-        read_deletions([log], base_url=URL, run="run-")
+        find_deletions(read_deletion_log([log]), base_url=URL, run="run-")
 
 
 def test_run_without_deletions_is_ignored(log):
     run_with(log, "run-1", (1, "deleted"))
     write_run(log, "run-2", mode="dry-run")
-    assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]
+    assert names(find_deletions(read_deletion_log([log]), base_url=URL)) == ["person-1@example.com"]
 
 
 def test_unknown_run_is_a_usage_error(log):
     run_with(log, "run-1", (1, "deleted"))
     with pytest.raises(UsageError, match="no run nowhere"):
-        read_deletions([log], base_url=URL, run="nowhere")
+        find_deletions(read_deletion_log([log]), base_url=URL, run="nowhere")
 
 
 @pytest.mark.parametrize("run", [None, "run-2"], ids=["whichever", "by name"])
 def test_log_without_a_deletion_returns_nothing(log, run):
     run_with(log, "run-1", (1, "already_gone"))
     run_with(log, "run-2", (2, "failed"))
-    assert read_deletions([log], base_url=URL, run=run) == ()
+    assert find_deletions(read_deletion_log([log]), base_url=URL, run=run) == ()
 
 
 def test_selected_run_without_deletions_returns_nothing_if_another_has_some(log):
     run_with(log, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "failed"))
-    assert read_deletions([log], base_url=URL, run="run-2") == ()
+    assert find_deletions(read_deletion_log([log]), base_url=URL, run="run-2") == ()
 
 
 def test_username_is_a_glob_and_case_does_not_matter(log):
     run_with(log, "run-1", (1, "deleted"), (12, "deleted"), (2, "deleted"))
-    found = read_deletions([log], base_url=URL, username="PERSON-1*")
+    found = find_deletions(read_deletion_log([log]), base_url=URL, username="PERSON-1*")
     assert names(found) == ["person-1@example.com", "person-12@example.com"]
 
 
@@ -97,7 +106,7 @@ def test_user_of_one_list_is_returned_once(log):
     for each in (invitation(1), again):
         events += [("intent", fields_of(each)), ("outcome", fields_of(each) | answer())]
     write_events(log, "run-1", events)
-    assert names(read_deletions([log], base_url=URL)) == ["person-1@example.com"]
+    assert names(find_deletions(read_deletion_log([log]), base_url=URL)) == ["person-1@example.com"]
 
 
 @pytest.mark.parametrize("lacks", ["source", "roles", "username", "rule"])
@@ -105,21 +114,21 @@ def test_incomplete_deletion_record_is_refused(log, lacks):
     run_with(log, "run-1", (1, "deleted"))
     log.write_bytes(log.read_bytes().replace(f'"{lacks}":'.encode(), b'"other":'))
     with pytest.raises(GuardRefused, match="cannot be read") as refused:
-        read_deletions([log], base_url=URL)
+        find_deletions(read_deletion_log([log]), base_url=URL)
     assert refused.value.consequence == "No one was invited."
 
 
 def test_run_with_another_base_url_is_refused(log):
     run_with(log, "run-1", (1, "deleted"), base_url="https://elsewhere.example.com")
     with pytest.raises(GuardRefused, match="used https://elsewhere"):
-        read_deletions([log], base_url=URL)
+        find_deletions(read_deletion_log([log]), base_url=URL)
 
 
 def test_rotated_files_are_read_together(tmp_path, log):
     older = tmp_path / "audit.jsonl.1"
     run_with(older, "run-1", (1, "deleted"))
     run_with(log, "run-2", (2, "deleted"))
-    assert names(read_deletions([older, log], base_url=URL, run="run-1")) == [
+    assert names(find_deletions(read_deletion_log([older, log]), base_url=URL, run="run-1")) == [
         "person-1@example.com"
     ]
 
@@ -159,7 +168,9 @@ def test_log_of_a_killed_run_passes_with_a_warning(log):
     )
     (message,) = check_log_intact([log])
     assert "no end" in message
-    found = [each for each in read_deletions([log], base_url=URL) if not each.doubt]
+    found = [
+        each for each in find_deletions(read_deletion_log([log]), base_url=URL) if not each.doubt
+    ]
     assert names(found) == ["person-1@example.com"]
 
 
@@ -194,15 +205,15 @@ def test_invitation_that_was_gone_after_a_kill_belongs_to_the_killed_run_and_is_
     killed_run(log, "run-1", 1, 2)
     recovering_run(log, "run-2", "run-1", (1, "already_gone"), (2, "failed"))
     for run in (None, "run-1"):
-        found = read_deletions([log], base_url=URL, run=run)
+        found = find_deletions(read_deletion_log([log]), base_url=URL, run=run)
         assert doubts(found) == {"person-1@example.com": GONE}
         assert {each.run_id for each in found} == {"run-1"}
-    assert read_deletions([log], base_url=URL, run="run-2") == ()
+    assert find_deletions(read_deletion_log([log]), base_url=URL, run="run-2") == ()
 
 
 def test_intent_without_an_outcome_is_in_doubt(log):
     killed_run(log, "run-1", 1)
-    found = read_deletions([log], base_url=URL, run="run-1")
+    found = find_deletions(read_deletion_log([log]), base_url=URL, run="run-1")
     assert doubts(found) == {
         "person-1@example.com": "The run was killed before it recorded an outcome."
     }
@@ -211,17 +222,17 @@ def test_intent_without_an_outcome_is_in_doubt(log):
 @pytest.mark.parametrize("mode", ["restore", "dry-run"])
 def test_open_intent_of_another_mode_is_not_a_deletion(log, mode):
     killed_run(log, "run-1", 1, mode=mode)
-    assert read_deletions([log], base_url=URL) == ()
+    assert find_deletions(read_deletion_log([log]), base_url=URL) == ()
 
 
 def test_unknown_outcome_of_a_sweep_is_in_doubt_and_that_of_a_restore_is_not_a_deletion(log):
     run_with(log, "run-1", (1, "unknown"))
-    assert doubts(read_deletions([log], base_url=URL)) == {
+    assert doubts(find_deletions(read_deletion_log([log]), base_url=URL)) == {
         "person-1@example.com": "The DELETE had no response."
     }
     killed_run(log, "run-2", 2, mode="restore")
     recovering_run(log, "run-3", "run-2", (2, "unknown"))
-    assert read_deletions([log], base_url=URL, run="run-2") == ()
+    assert find_deletions(read_deletion_log([log]), base_url=URL, run="run-2") == ()
 
 
 @pytest.mark.parametrize(("attempts", "count"), [(1, 0), (2, 1)])
@@ -229,14 +240,14 @@ def test_invitation_gone_at_a_repeated_delete_is_in_doubt(log, attempts, count):
     fields = fields_of(invitation(1)) | answer("already_gone") | {"attempts": attempts}
     events = [("run_started", {"mode": "sweep", "base_url": URL}), ("outcome", fields)]
     write_events(log, "run-1", events)
-    assert len(read_deletions([log], base_url=URL)) == count
+    assert len(find_deletions(read_deletion_log([log]), base_url=URL)) == count
 
 
 def test_certain_deletions_come_first_and_decide_which_run_is_meant(log):
     killed_run(log, "run-1", 1)
     recovering_run(log, "run-2", "run-1", (1, "already_gone"))
     run_with(log, "run-3", (2, "unknown"), (3, "deleted"))
-    found = read_deletions([log], base_url=URL)
+    found = find_deletions(read_deletion_log([log]), base_url=URL)
     assert doubts(found) == {
         "person-3@example.com": "",
         "person-2@example.com": "The DELETE had no response.",
@@ -248,12 +259,14 @@ def test_member_removed_by_a_killed_run_is_found_under_both_runs(log):
     killed_run(log, "run-1", 1)
     recovering_run(log, "run-2", "run-1", (1, "accepted_during"))
     for run, found_run in ((None, "run-1"), ("run-1", "run-1"), ("run-2", "run-2")):
-        (found,) = read_deletions([log], base_url=URL, run=run)
+        (found,) = find_deletions(read_deletion_log([log]), base_url=URL, run=run)
         assert (found.run_id, found.doubt, found.was_member) == (found_run, "", True)
 
 
-def test_log_without_checkpoints_is_said_to_be_unsigned_and_one_with_them_to_be_unverified(log):
+async def test_log_without_checkpoints_is_said_to_be_unsigned_and_one_with_them_to_be_unverified(
+    log,
+):
     run_with(log, "run-1", (1, "deleted"))
-    assert describe_signature([log]).startswith("This log is not signed; ")
-    write_events(log, "run-2", [("checkpoint", {"note": "x"})])
-    assert "were not verified" in describe_signature([log])
+    assert describe_signature(read_history([log])).startswith("This log is not signed; ")
+    await write_signed_run(log, "run-2")
+    assert "were not verified" in describe_signature(read_history([log]))

@@ -10,15 +10,11 @@ from builders import ORG, PROJECT, invitation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invite_sweeper.audit.events import ComparedRun, PlanChanges
+from invite_sweeper.audit.history import PlanScope, read_history
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.changes import (
-    ChangeTracker,
-    ComparedRun,
-    PlanChanges,
-    PlanScope,
-    merge_changes,
-)
+from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 
 URL = "https://cloud.mongodb.com"
 SCOPE = PlanScope("c" * 64, frozenset({ORG}), URL)
@@ -48,9 +44,14 @@ def outcome(number, kind="deleted"):
     return ("outcome", fields_of(invitation(number)) | answer(kind))
 
 
+def tracker_of(paths, scope=SCOPE):
+    previous = read_history(paths).last_plan(scope)
+    return ChangeTracker(previous) if previous is not None else None
+
+
 def compare(paths, stale=(), kept=(), unread=(), scope=SCOPE):
     """Return the comparison with the last plan in the logs; None without one."""
-    tracker = ChangeTracker.find(paths, scope)
+    tracker = tracker_of(paths, scope)
     if tracker is None:
         return None
     for number in stale:
@@ -82,7 +83,7 @@ def test_each_invitation_of_both_plans_is_counted_once(path):
 
 def test_only_what_is_stale_now_and_was_not_planned_then_is_new(path):
     write_plan(path, numbers=(1, 2))
-    tracker = ChangeTracker.find([path], SCOPE)
+    tracker = tracker_of([path])
     found = [tracker.is_new(invitation(n), stale=n != 4) for n in (1, 3, 4)]
     assert found == [False, True, False]
 
@@ -133,7 +134,7 @@ def test_what_a_run_deleted_before_the_plan_is_not_counted(path):
 
 def test_same_id_in_another_list_or_organization_is_another_invitation(path):
     write_plan(path, numbers=(1,))
-    tracker = ChangeTracker.find([path], SCOPE)
+    tracker = tracker_of([path])
     assert tracker.is_new(invitation(1, source=Source.USERS), stale=True)
     assert tracker.is_new(invitation(1, org_id="f" * 24), stale=True)
     assert tracker.is_new(invitation(1, project_id="f" * 24), stale=True)
@@ -143,7 +144,7 @@ def test_same_id_in_another_list_or_organization_is_another_invitation(path):
 def test_invitation_of_an_organization_has_no_project_and_is_found_again(path):
     listed = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
     write_plan(path, numbers=(), more=[("planned", fields_of(listed))])
-    tracker = ChangeTracker.find([path], SCOPE)
+    tracker = tracker_of([path])
     assert not tracker.is_new(listed, stale=True)
 
 

@@ -4,6 +4,7 @@ from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.audit import DeletionCounts
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, apply_steps, standing_steps
 from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
@@ -13,19 +14,12 @@ STALE = Decision(invitation(1), "r", None)
 KEPT = Decision(invitation(1), None, "too_young")
 
 
-class FixedHistory:
-    """A deletion history with a fixed count."""
-
-    def __init__(self, count):
-        self.number = count
-
-    def count(self, username, project_id):
-        assert (username, project_id) == (STALE.invitation.username, STALE.invitation.project_id)
-        return self.number
+def deleted(times):
+    return DeletionCounts([STALE.invitation] * times)
 
 
-def apply(decision, *, history=None, max_bounces=3, plan_filter=None):
-    steps = standing_steps(history, max_bounces)
+def apply(decision, *, deletions=None, max_bounces=3, plan_filter=None):
+    steps = standing_steps(deletions, max_bounces)
     if plan_filter is not None:
         steps = (*steps, KeepOutsidePlan(plan_filter))
     return apply_steps(steps, decision)
@@ -49,27 +43,27 @@ def test_decision_is_unchanged_without_history_and_plan():
 
 
 def test_invitation_deleted_fewer_than_max_bounces_times_is_marked():
-    found = apply(STALE, history=FixedHistory(2))
+    found = apply(STALE, deletions=deleted(2))
     assert (found.rule, found.bounced) == ("r", 2)
 
 
 def test_invitation_deleted_max_bounces_times_is_kept():
-    found = apply(STALE, history=FixedHistory(3))
+    found = apply(STALE, deletions=deleted(3))
     assert (found.keep_reason, found.rule, found.bounced) == ("bounced", None, 3)
 
 
 def test_max_bounces_of_zero_keeps_only_what_was_deleted_before():
-    assert apply(STALE, history=FixedHistory(1), max_bounces=0).keep_reason == "bounced"
-    assert apply(STALE, history=FixedHistory(0), max_bounces=0).stale
+    assert apply(STALE, deletions=deleted(1), max_bounces=0).keep_reason == "bounced"
+    assert apply(STALE, deletions=deleted(0), max_bounces=0).stale
 
 
 def test_invitation_without_username_is_not_checked_for_bounces():
     nameless = Decision(invitation(1, username=None), "r", None)
-    assert apply(nameless, history=FixedHistory(9)) == nameless
+    assert apply(nameless, deletions=deleted(9)) == nameless
 
 
 def test_kept_invitation_keeps_its_reason():
-    assert apply(KEPT, history=FixedHistory(9)) == KEPT
+    assert apply(KEPT, deletions=deleted(9)) == KEPT
 
 
 def test_stale_invitation_that_is_not_in_the_plan_is_kept():
@@ -85,7 +79,7 @@ def test_planned_invitation_that_is_kept_now_is_counted():
 
 def test_bounced_invitation_of_a_plan_is_kept_and_counted():
     plan_filter = filter_of(1)
-    assert apply(STALE, history=FixedHistory(3), plan_filter=plan_filter).keep_reason == "bounced"
+    assert apply(STALE, deletions=deleted(3), plan_filter=plan_filter).keep_reason == "bounced"
     assert plan_filter.kept_by_reason == {"bounced": 1}
 
 
@@ -99,7 +93,7 @@ def test_steps_never_deletes_more(count, max_bounces, planned, stale):
     before = STALE if stale else KEPT
     plan_filter = filter_of(1) if planned else filter_of()
     after = apply(
-        before, history=FixedHistory(count), max_bounces=max_bounces, plan_filter=plan_filter
+        before, deletions=deleted(count), max_bounces=max_bounces, plan_filter=plan_filter
     )
     assert before.stale or not after.stale
 
@@ -120,9 +114,9 @@ def test_planned_invitation_that_cannot_be_recorded_is_counted_as_kept():
 
 
 def test_invitation_that_is_not_in_the_plan_keeps_its_fields_and_its_bounces():
-    found = apply(STALE, history=FixedHistory(2), plan_filter=filter_of(2))
+    found = apply(STALE, deletions=deleted(2), plan_filter=filter_of(2))
     assert found == Decision(STALE.invitation, None, "not_in_plan", 2)
 
 
 def test_invitation_that_never_bounced_is_the_same_decision():
-    assert apply(STALE, history=FixedHistory(0)) is STALE
+    assert apply(STALE, deletions=deleted(0)) is STALE

@@ -18,18 +18,20 @@ from builders import (
     project,
 )
 
-from invite_sweeper.audit import LogPath
+from invite_sweeper.audit import DeletionCounts, LogPath
 from invite_sweeper.errors import AuditLogError, GuardRefused
 from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.sweep.accepted_policy import (
     AcceptedPolicy,
+    accepted_policy,
     load_policy_copy,
     policy_copy_path,
     save_policy_copy,
 )
-from invite_sweeper.sweep.previous_runs import PreviousRuns
+from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.quarantine import PolicyChange
+from invite_sweeper.sweep.recovery import resolvable
 from invite_sweeper.sweep.scope import RunScope, scope_sha256
 from invite_sweeper.sweep.selection import Selector
 
@@ -48,44 +50,40 @@ def rotated(log_path, name="1.gz"):
 # Unreadable history -------------------------------------------------------------------------
 
 
-READS = {
-    "open_intents": lambda runs, _path: runs.open_intents(frozenset([ORG]), URL),
-    "population": lambda runs, _path: runs.population(policy(), URL),
-    "deletion_history": lambda runs, _path: runs.deletion_history(),
-    "was_applied": lambda runs, _path: runs.was_applied("a" * 64),
-    "accepted_policy": lambda runs, path: runs.accepted_policy(path),
-}
 HINT = (
     "Restore the file, or decompress it. Moving it away removes its interrupted deletions, used "
     "plans and bounced invitations from what later runs know."
 )
 
 
-@pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_history_that_is_cut_off_refuses(log_path, read):
+def test_history_that_is_cut_off_refuses(log_path):
     write_run(Path(log_path.template), numbers=range(1, 200))
     data = gzip.compress(Path(log_path.template).read_bytes())
     rotated(log_path).write_bytes(data[:-9])
     with pytest.raises(GuardRefused) as caught:
-        read(PreviousRuns.find(log_path), log_path)
+        read_previous_runs(log_path)
     assert caught.value.message == (
         f"The audit log {rotated(log_path)} cannot be read: the compressed file is cut off."
     )
     assert caught.value.hint == "Restore the file from a copy: it is damaged."
 
 
-@pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_file_that_is_missing_when_it_is_read_refuses(log_path, read):
-    with pytest.raises(GuardRefused, match=r"^Earlier runs cannot be read\. .*No such file"):
-        read(PreviousRuns([Path(log_path.template)]), log_path)
+def test_reading_is_stopped_by_the_check(log_path):
+    write_run(Path(log_path.template))
+    with pytest.raises(RuntimeError):
+        read_previous_runs(log_path, check=stop)
+
+
+def stop():
+    raise RuntimeError
 
 
 @pytest.mark.parametrize("content", [b"junk", b"junk\n", b"[]\n", b"\x1f\x8b junk"])
 @pytest.mark.parametrize("name", ["1", "2.gz"])
 def test_rotated_file_that_is_not_an_audit_log_refuses(log_path, content, name):
     rotated(log_path, name).write_bytes(gzip.compress(content) if name == "2.gz" else content)
-    with pytest.raises(GuardRefused, match=r"is not a line of an audit log|file is cut off"):
-        PreviousRuns.find(log_path)
+    with pytest.raises(GuardRefused, match=r"is damaged at|file is cut off"):
+        read_previous_runs(log_path)
 
 
 def test_directory_that_cannot_be_read_refuses(log_path, monkeypatch):
@@ -94,7 +92,7 @@ def test_directory_that_cannot_be_read_refuses(log_path, monkeypatch):
 
     monkeypatch.setattr(Path, "iterdir", fail)
     with pytest.raises(GuardRefused) as caught:
-        PreviousRuns.find(log_path)
+        read_previous_runs(log_path)
     assert caught.value.message == (
         "Earlier runs cannot be read. The directory audit cannot be read: Permission denied."
     )
@@ -108,17 +106,22 @@ def test_file_without_permission_refuses(log_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(GuardRefused, match=r"log.jsonl.1 cannot be read: Permission denied\."):
-        PreviousRuns.find(log_path)
+        read_previous_runs(log_path)
 
 
 def test_no_history_is_not_unreadable(log_path):
-    runs = PreviousRuns.find(log_path)
-    assert runs.files == ()
-    assert runs.open_intents(frozenset([ORG]), URL) == ()
-    assert runs.population(policy(), URL) == Population()
-    assert runs.deletion_history().count("a@example.com", PROJECT) == 0
-    assert runs.was_applied("a" * 64) is False
-    assert runs.accepted_policy(log_path) is None
+    history = read_previous_runs(log_path)
+    assert (history.runs, history.open_intents()) == ([], ())
+    assert population_of(history, policy()) == Population()
+    assert history.deletions.count(invitation(1)) == 0
+    assert history.applied_by("a" * 64) is None
+    assert accepted_policy(history, log_path) is None
+
+
+def population_of(history, rules):
+    return history.population(
+        scope_sha256=scope_sha256(rules), organizations=rules.organization_ids, base_url=URL
+    )
 
 
 @pytest.mark.parametrize("org_id", [ORG, OTHER_ORG])
@@ -129,7 +132,8 @@ def test_open_intents_are_those_of_the_organizations_at_the_base_url_or_an_unkno
     start = [] if base_url is None else [("run_started", {"base_url": base_url})]
     intent = ("intent", fields_of(invitation(1, org_id=org_id)))
     write_events(Path(log_path.template), "killed", [*start, intent])
-    found = PreviousRuns.find(log_path).open_intents(frozenset([ORG]), URL)
+    intents = read_previous_runs(log_path).open_intents()
+    found = resolvable(intents, frozenset([ORG]), URL)
     expected = org_id == ORG and base_url in {URL, None}
     assert [each.invitation.id for each in found] == [object_id(1)] * expected
 
@@ -145,23 +149,29 @@ def test_population_is_that_of_the_policy_s_scope_organizations_and_url(log_path
     write("1", 11)
     write("3", 13, base_url="https://elsewhere.example.com")
     write("4", 14, scope_sha256="0" * 64)
-    runs = PreviousRuns.find(log_path)
-    assert runs.population(policy(), URL) == Population(11, {ORG: 11})
+    history = read_previous_runs(log_path)
+    assert population_of(history, policy()) == Population(11, {ORG: 11})
     other_rules = policy(rules=[{"name": "other", "older_than": "1d"}])
-    assert runs.population(other_rules, URL) == Population(11, {ORG: 11})
+    assert population_of(history, other_rules) == Population(11, {ORG: 11})
     narrow = policy(projects={"include": ["a"]})
-    assert runs.population(narrow, URL) == Population(0, {ORG: 14})
+    assert population_of(history, narrow) == Population(0, {ORG: 14})
 
 
 @pytest.mark.parametrize(
     ("code", "mode", "used"),
-    [(0, "sweep", True), (4, "sweep", True), (3, "sweep", False), (0, "dry-run", False)],
+    [
+        (0, "sweep", True),
+        (4, "sweep", True),
+        *((code, "sweep", False) for code in (3, 6, 7, 8, 10)),
+        (0, "dry-run", False),
+    ],
 )
 def test_plan_is_used_by_a_sweep_that_ended_with_0_or_4(log_path, code, mode, used):
     head = {"plan_sha256": "a" * 64}
     write_run(Path(log_path.template), mode=mode, started=head, totals={"exit_code": code})
-    runs = PreviousRuns.find(log_path)
-    assert (runs.was_applied("a" * 64), runs.was_applied("b" * 64)) == (used, False)
+    history = read_previous_runs(log_path)
+    assert (history.applied_by("a" * 64) is not None) is used
+    assert history.applied_by("b" * 64) is None
 
 
 # The accepted policy ------------------------------------------------------------------------
@@ -245,7 +255,7 @@ def test_setting_of_the_log_counts_with_and_without_a_copy(log_path, setting, ha
         policy_copy_path(log_path, found.sha256).unlink()
     head = {"policy_sha256": found.sha256, "quarantine": setting}
     write_run(Path(log_path.template), started=head)
-    accepted = PreviousRuns.find(log_path).accepted_policy(log_path)
+    accepted = accepted_policy(read_previous_runs(log_path), log_path)
     assert (accepted.sha256, accepted.quarantine) == (found.sha256, setting)
     assert isinstance(accepted.policy, str) is not has_copy
 
@@ -254,7 +264,7 @@ def test_setting_that_the_log_lacks_is_that_of_the_copy(log_path):
     for setting in (True, False):
         found = saved(log_path, {"limits": {"quarantine": setting}})
         write_run(Path(log_path.template), started={"policy_sha256": found.sha256})
-        accepted = PreviousRuns.find(log_path).accepted_policy(log_path)
+        accepted = accepted_policy(read_previous_runs(log_path), log_path)
         assert accepted == AcceptedPolicy(found.sha256, setting, found)
 
 
@@ -264,12 +274,12 @@ def test_copy_that_cannot_be_read_counts_as_quarantine_and_a_missing_one_does_no
     if there:
         policy_copy_path(log_path, found.sha256).write_bytes(b"junk")
     write_run(Path(log_path.template), started={"policy_sha256": found.sha256})
-    assert PreviousRuns.find(log_path).accepted_policy(log_path).quarantine is there
+    assert accepted_policy(read_previous_runs(log_path), log_path).quarantine is there
 
 
 def test_sweep_without_a_policy_hash_has_no_copy(log_path):
     write_run(Path(log_path.template), started={"policy_sha256": None})
-    accepted = PreviousRuns.find(log_path).accepted_policy(log_path)
+    accepted = accepted_policy(read_previous_runs(log_path), log_path)
     assert (accepted.sha256, accepted.quarantine) == (None, False)
 
 
@@ -407,13 +417,10 @@ def test_changed_limits_and_sources_are_shown():
 
 
 def test_bounces_are_kept_by_each_policy_s_own_max_bounces():
-    class Twice:
-        def count(self, username, project_id):
-            return 2
-
+    twice = DeletionCounts([aged(20)] * 2)
     strict = policy(limits={"quarantine": True, "max_bounces": 2})
-    assert counts(change_from(strict, NEW, aged(20), history=Twice())) == (1, 0)
-    assert counts(change_from(OLD, NEW, aged(20), history=Twice())) == (0, 0)
+    assert counts(change_from(strict, NEW, aged(20), deletions=twice)) == (1, 0)
+    assert counts(change_from(OLD, NEW, aged(20), deletions=twice)) == (0, 0)
 
 
 def test_error_of_a_changed_policy_counts_and_has_the_hash_to_accept():
