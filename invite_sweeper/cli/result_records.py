@@ -9,7 +9,6 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from invite_sweeper.audit.events import PlanChanges
 from invite_sweeper.errors import ErrorParts, Reason
 from invite_sweeper.models import OrganizationName, Source
 

@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.events import PlanChanges, Planned
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import (
@@ -27,7 +27,6 @@ from invite_sweeper.report.tables import (
     invitation_tables,
 )
 from invite_sweeper.sweep.approval import ApprovalCheck
-from invite_sweeper.sweep.changes import PlanChanges
 from invite_sweeper.sweep.saved_plan import SavedPlan
 from invite_sweeper.text import (
     describe_duration,

@@ -151,8 +151,8 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
     row = row_of_fields(
         {
             "roles": () if projects else (role,),
-            "origin": pairs,
-            "reaches": [(f"id-{name}", name) for name in projects],
+            "project_roles": pairs,
+            "linked_projects": [(f"id-{name}", name) for name in projects],
         }
     )
     assert [role_line(each) for each in row.roles] == [(text, style)]
@@ -177,8 +177,12 @@ def test_owners_come_first_then_the_oldest_then_those_without_a_date(lines):
 
 
 HOSTILE_FIELDS = (
-    {"roles": "GROUP_OWNER", "origin": "ab", "reaches": "cd"},
-    {"roles": [None, 7], "origin": [["x"], 3, ["p", "GROUP_OWNER", "q"]], "reaches": [["x"], 1]},
+    {"roles": "GROUP_OWNER", "project_roles": "ab", "linked_projects": "cd"},
+    {
+        "roles": [None, 7],
+        "project_roles": [["x"], 3, ["p", "GROUP_OWNER", "q"]],
+        "linked_projects": [["x"], 1],
+    },
     {"age_days": float("nan"), "username": ["a"], "bounced": "often", "new": "yes"},
 )
 
