@@ -16,8 +16,8 @@ from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import (
     Place,
     display_text,
-    place_of_fields,
-    row_of_fields,
+    place_of,
+    row_of,
     row_order,
 )
 from invite_sweeper.report.tables import (
@@ -92,19 +92,15 @@ class PlanStatus(NamedTuple):
         names = context.organization_names
         return {each: organization_label(each, names.get(each)) for each in context.organizations}
 
-    def rows(self) -> Sequence[Planned]:
-        """Return the invitations in the order of rows: owners, then the oldest; aged now."""
-        aged = (
+    def planned(self) -> Sequence[Planned]:
+        """Return the invitations in the order of rows: owners first, then the oldest."""
+        found = (
             Planned.from_invitation(
-                each.invitation(), self.now, rule=each.rule, new=each.new, bounced=each.bounced
+                each.invitation(), self.now, rule=each.rule, bounced=each.bounced, new=each.new
             )
             for each in self.saved.invitations.values()
         )
-        return sorted(aged, key=lambda each: row_order(msgspec.to_builtins(each)))
-
-    def lines(self) -> Sequence[Mapping[str, object]]:
-        """Return the fields of `rows`."""
-        return [msgspec.to_builtins(each) for each in self.rows()]
+        return sorted(found, key=row_order)
 
 
 class ProjectCount(msgspec.Struct, frozen=True):
@@ -162,7 +158,7 @@ class SavedPlanResult(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, status: PlanStatus) -> "SavedPlanResult":
         """Return what is known about a plan."""
-        context, rows, lines = status.saved.context, status.rows(), status.lines()
+        context, planned = status.saved.context, status.planned()
         return cls(
             file=str(status.path),
             sha256=status.saved.digest,
@@ -186,27 +182,27 @@ class SavedPlanResult(msgspec.Struct, frozen=True, kw_only=True):
             policy_path=context.policy_path,
             policy_sha256=context.policy_sha256,
             tool_version=context.tool_version,
-            planned=len(rows),
+            planned=len(planned),
             changes=status.saved.changes,
-            rules=dict(_count_rules(lines)),
+            rules=dict(_count_rules(planned)),
             projects=tuple(
                 ProjectCount(place.project_id, place.project, place.org_id, count)
-                for place, count in _count_places(lines, {})
+                for place, count in _count_places(planned, {})
             ),
-            invitations=tuple(rows[:MAX_JSON_ROWS]),
-            truncated=len(rows) > MAX_JSON_ROWS,
+            invitations=tuple(planned[:MAX_JSON_ROWS]),
+            truncated=len(planned) > MAX_JSON_ROWS,
         )
 
 
-def _count_rules(lines: Sequence[Mapping[str, object]]) -> Sequence[tuple[str, int]]:
+def _count_rules(planned: Sequence[Planned]) -> Sequence[tuple[str, int]]:
     """Return the rules with their number of invitations, the largest first."""
-    return Counter(str(each["rule"]) for each in lines).most_common()
+    return Counter(each.rule for each in planned).most_common()
 
 
 def _count_places(
-    lines: Sequence[Mapping[str, object]], labels: Mapping[str, str]
+    planned: Sequence[Planned], labels: Mapping[str, str]
 ) -> Sequence[tuple[Place, int]]:
-    return Counter(place_of_fields(each, labels) for each in lines).most_common()
+    return Counter(place_of(each, labels) for each in planned).most_common()
 
 
 def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show_all: str) -> None:
@@ -216,28 +212,28 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
         verbose: Print all invitations and projects.
         show_all: The command that prints all of them.
     """
-    lines = status.lines()
-    places = _count_places(lines, status.labels)
-    console.print(_heading(status, len(lines), places), soft_wrap=True)
+    planned = status.planned()
+    places = _count_places(planned, status.labels)
+    console.print(_heading(status, len(planned), places), soft_wrap=True)
     console.print(RightTrimmed(definition_table(_facts(status))), end="")
-    if not lines:
+    if not planned:
         return
-    shown = len(lines) if verbose else _MAX_ROWS
+    shown = len(planned) if verbose else _MAX_ROWS
     console.print()
-    counts = definition_table(_counts(lines, places, verbose=verbose))
+    counts = definition_table(_counts(planned, places, verbose=verbose))
     console.print(RightTrimmed(counts), end="")
     console.print()
-    rows = tuple(row_of_fields(each, status.labels) for each in lines[:shown])
+    rows = tuple(row_of(each, status.labels) for each in planned[:shown])
     for part in invitation_tables([Group(rows)], console.width):
         console.print(RightTrimmed(part), end="")
-    if len(lines) > shown:
+    if len(planned) > shown:
         console.print(
-            Text(f"… {len(lines) - shown:,} more; all of them: {show_all}", style="dim"),
+            Text(f"… {len(planned) - shown:,} more; all of them: {show_all}", style="dim"),
             soft_wrap=True,
         )
 
 
-def _heading(status: PlanStatus, planned: int, places: Sequence[tuple[Place, int]]) -> Text:
+def _heading(status: PlanStatus, count: int, places: Sequence[tuple[Place, int]]) -> Text:
     name = escape_unprintable(str(status.path))
     organizations = ", ".join(map(display_text, status.labels.values()))
     where = plural_form(len(status.saved.context.organizations), "organization", "organizations")
@@ -245,7 +241,7 @@ def _heading(status: PlanStatus, planned: int, places: Sequence[tuple[Place, int
     described = formatting.describe_places(len(places) - lists, lists)
     return Text.assemble(
         (f"Plan {name}: ", "bold"),
-        f"{pluralize(planned, 'invitation')}{described and f' in {described}'} "
+        f"{pluralize(count, 'invitation')}{described and f' in {described}'} "
         f"of {where} {organizations}",
     )
 
@@ -293,12 +289,12 @@ def _approval_text(status: PlanStatus) -> Text:
 
 
 def _counts(
-    lines: Sequence[Mapping[str, object]],
+    planned: Sequence[Planned],
     places: Sequence[tuple[Place, int]],
     *,
     verbose: bool,
 ) -> Iterator[tuple[str, Text]]:
-    for number, (rule, count) in enumerate(_count_rules(lines)):
+    for number, (rule, count) in enumerate(_count_rules(planned)):
         yield "" if number else "by rule", Text(f"{count:>6,}  {display_text(rule)}")
     shown = len(places) if verbose else _MAX_PROJECTS
     for number, (place, count) in enumerate(places[:shown]):
