@@ -8,9 +8,8 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from invite_sweeper.audit.events import PlanChanges
 from invite_sweeper.errors import ErrorParts, Reason
-from invite_sweeper.models import OrganizationName, Source
+from invite_sweeper.models import Source
 
 
 class ErrorRecord(TypedDict):
@@ -86,100 +85,3 @@ class PlannedFields(TypedDict):
 
     invitations: list[PlannedRecord]
     truncated: NotRequired[Literal[True]]
-
-
-class LogRecord(TypedDict):
-    """One audit log, across its files.
-
-    Attributes:
-        beginning: What is known about its first line.
-        end: What is known about its last line.
-        end_proven: A signature, a checkpoint or a hash that was kept proves the end.
-    """
-
-    name: str
-    files: list[str]
-    lines: int
-    last_hash: str
-    beginning: str
-    end: str
-    end_proven: bool
-
-
-class VerificationRecord(TypedDict):
-    """The result of `audit verify`.
-
-    Attributes:
-        verdict: `sound`, `unfinished` (a run was killed) or `damaged`.
-        sound: Neither damaged nor unfinished.
-        file: The file with the first wrong line; None for sound logs.
-        line: The number of that line, from 1.
-        damage: The kind of damage.
-        affected_runs: The runs that the damage concerns.
-        error: The damage in three parts; None for sound logs.
-    """
-
-    verdict: str
-    sound: bool
-    lines: int
-    runs: int
-    last_hash: str
-    warnings: list[str]
-    file: str | None
-    line: int | None
-    damage: str | None
-    affected_runs: list[str]
-    logs: list[LogRecord]
-    exit_code: int
-    error: ErrorParts | None
-
-
-class ProjectCountRecord(TypedDict):
-    """The planned invitations of a project, or of an organization."""
-
-    project_id: str | None
-    project_name: str | None
-    org_id: str
-    planned: int
-
-
-class SavedPlanRecord(TypedDict):
-    """The result of `plan show`.
-
-    Attributes:
-        sha256: Of the plan; a sweep that applies it records this hash.
-        too_old: A sweep would refuse it.
-        from_future: Its date is after now.
-        used: A sweep has applied it; None where that is not known.
-        signature_message: Why the signature is not valid; None for a valid one.
-        changes: Compared with the plan of an earlier run; None without one.
-        rules: Number of planned invitations by rule.
-        invitations: Owners first, then the oldest; at most 10,000.
-    """
-
-    file: str
-    sha256: str
-    run_id: str
-    created_at: str
-    age_s: int
-    max_age_s: int
-    too_old: bool
-    from_future: bool
-    used: bool | None
-    used_by_run: str | None
-    signed: bool
-    signed_with: str | None
-    signature_message: str | None
-    organizations: list[OrganizationName]
-    base_url: str
-    policy_path: str
-    policy_sha256: str
-    tool_version: str
-    changes: PlanChanges | None
-    planned: int
-    rules: dict[str, int]
-    projects: list[ProjectCountRecord]
-    invitations: list[PlannedRecord]
-    truncated: bool
-    exit_code: int
-    error: None

@@ -15,12 +15,14 @@ from msgspec.json import schema_components
 from invite_sweeper.audit.chain import CHECKSUMMED_EVENT
 from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli import result_records as records
+from invite_sweeper.cli.audit import Verification
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.doctor import DiagnosisResult
 from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.html.model import ReportRecord
+from invite_sweeper.report.saved_plan import SavedPlanResult
 from invite_sweeper.restore import RestoreSummary
 from invite_sweeper.sweep.summary import NOT_ON_STDOUT, RunSummary
 
@@ -51,8 +53,8 @@ _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
     SchemaName.VALIDATE: ("validate", Validation),
     SchemaName.DOCTOR: ("doctor", DiagnosisResult),
     SchemaName.EXPLAIN: ("explain", Search),
-    SchemaName.PLAN_SHOW: ("plan show", records.SavedPlanRecord),
-    SchemaName.AUDIT_VERIFY: ("audit verify", records.VerificationRecord),
+    SchemaName.PLAN_SHOW: ("plan show", SavedPlanResult),
+    SchemaName.AUDIT_VERIFY: ("audit verify", Verification),
     SchemaName.REPORT: ("report", ReportRecord),
 }
 
