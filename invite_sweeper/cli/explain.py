@@ -282,7 +282,8 @@ class _Search:
 
     async def _search_part(self, part: Policy, credentials: Credentials) -> None:
         """Search the organizations of one set of credentials."""
-        async with self._session.connect(credentials) as connection:
+        name = part.organizations[0].credentials or ""
+        async with self._session.connect(credentials, name=name) as connection:
             project_filter = ReportingProjectFilter(part)
             scope = await discover_projects(connection.reader, project_filter)
             check_clock(connection.clock_skew_s)

@@ -182,6 +182,7 @@ class RunConfig:
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
         earlier_sunsets: The end of each source as the last runs recorded it.
+        credentials_variables: The environment variables with the credentials.
     """
 
     policy: Policy
@@ -199,6 +200,7 @@ class RunConfig:
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
     earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
+    credentials_variables: tuple[str, ...] = ()
 
     @property
     def limits(self) -> Limits:
@@ -408,7 +410,7 @@ class Run:
         names, _ = await asyncio.gather(
             self._atlas.organization_names(), self._atlas.fetch_limits()
         )
-        self.state.organization_names = names
+        self.state.organization_names = {**self.state.organization_names, **names}
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
         self.unused_patterns = project_filter.unused_patterns()
