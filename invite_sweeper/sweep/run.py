@@ -59,7 +59,7 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warnings
+from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
 from invite_sweeper.text import pluralize
 
 
@@ -106,6 +106,10 @@ class AtlasConnection(Protocol):
 
     async def organization_names(self) -> Mapping[str, str]:
         """Return the names of the organizations, by id; failing to read them is not an error."""
+        ...
+
+    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
+        """Return when the credentials' secrets expire; failing to read it is not an error."""
         ...
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
@@ -405,9 +409,12 @@ class Run:
         scope = await discover_projects(self._atlas.reader, project_filter)
         self.state.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
-        names, _ = await asyncio.gather(
-            self._atlas.organization_names(), self._atlas.fetch_limits()
+        names, expiries, _ = await asyncio.gather(
+            self._atlas.organization_names(),
+            self._atlas.secret_expiries(scope.organizations[0]),
+            self._atlas.fetch_limits(),
         )
+        self.warnings.report(*secret_warnings(expiries, self.config.now))
         self.state.organization_names = names
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
