@@ -34,7 +34,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Invitation, Outcome, Population, Source
+from invite_sweeper.models import Invitation, Outcome, Population, Source, UserKey
 from invite_sweeper.notes import key_ids
 from invite_sweeper.text import casefold_lookalike
 
@@ -208,6 +208,7 @@ class History:
         self._open_intents: dict[tuple[str, ...], Intent] = {}
         self._plans: dict[PlanScope, tuple[RunRecord, _OpenPlan]] = {}
         self._deleted = array("q")  # hashes of keys
+        self._gone_users: set[int] = set()  # hashes of user keys
         self._lists: dict[ListKey, ListKey] = {}
         self._counts_of_lists: dict[tuple[str | None, ...], Mapping[str, int]] = {}
 
@@ -253,6 +254,10 @@ class History:
             _open_intent(self._by_id.get(run_id) or RunRecord(run_id), intent)
             for (run_id, *_), intent in self._open_intents.items()
         )
+
+    def is_gone(self, user: UserKey) -> bool:
+        """Return whether an invitation of the user was deleted, or was gone when it was to be."""
+        return hash(user) in self._gone_users
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return a run; None if the log does not contain it."""
@@ -391,6 +396,8 @@ class History:
         (run.resolved if event.recovers is not None else run.outcomes)[event.outcome] += 1
         key = event.key
         self._open_intents.pop((event.recovers or run_id, *key), None)
+        if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
+            self._gone_users.add(hash(event.user_key))
         if event.outcome == Outcome.DELETED:
             self._deleted.append(hash(key))
             self.deletions.add(event)
