@@ -530,6 +530,7 @@ class WarningCode(StrEnum):
     ABSENT_ORGANIZATION = "absent_organization"
     CIRCUIT_BREAKER = "circuit_breaker"
     HIDDEN_INVITATIONS = "hidden_invitations"
+    MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     POLICY_CHANGED = "policy_changed"
