@@ -157,6 +157,11 @@ class PopulationRecorder(Protocol):
         """The hash of what was recorded; None before it is complete."""
         ...
 
+    @property
+    def manifest_sha256(self) -> str | None:
+        """The hash of the manifest, likewise."""
+        ...
+
     def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
         """Record one list; raise AuditLogError if that fails."""
         ...
@@ -537,6 +542,7 @@ class Run:
         """Take the hash of the population file, once all runs of the command have ended theirs."""
         if self.config.population is not None:
             self.state.population_sha256 = self.config.population.sha256
+            self.state.population_manifest_sha256 = self.config.population.manifest_sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.
