@@ -538,6 +538,7 @@ class WarningCode(StrEnum):
     REMAINING_INVITATIONS = "remaining_invitations"
     REMOVED_MEMBER = "removed_member"
     RETIRED_SOURCE = "retired_source"
+    SECRET = "secret"  # noqa: S105 - the name of a warning
     STILL_THERE = "still_there"
     SUNSET = "sunset"
     TEAMS = "teams"

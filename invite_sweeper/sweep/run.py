@@ -59,7 +59,7 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warnings
+from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
 from invite_sweeper.text import pluralize
 
 
@@ -108,6 +108,10 @@ class AtlasConnection(Protocol):
         """Return the names of the organizations, by id; failing to read them is not an error."""
         ...
 
+    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
+        """Return when the credentials' secrets expire; failing to read it is not an error."""
+        ...
+
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long this number of deletions per list will take."""
         ...
@@ -151,6 +155,11 @@ class PopulationRecorder(Protocol):
     @property
     def sha256(self) -> str | None:
         """The hash of what was recorded; None before it is complete."""
+        ...
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        """The hash of the manifest, likewise."""
         ...
 
     def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
@@ -414,9 +423,12 @@ class Run:
         scope = replace(scope, projects=left)
         self.state.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
-        names, _ = await asyncio.gather(
-            self._atlas.organization_names(), self._atlas.fetch_limits()
+        names, expiries, _ = await asyncio.gather(
+            self._atlas.organization_names(),
+            self._atlas.secret_expiries(scope.organizations[0]),
+            self._atlas.fetch_limits(),
         )
+        self.warnings.report(*secret_warnings(expiries, self.config.now))
         self.state.organization_names = names
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
@@ -530,6 +542,7 @@ class Run:
         """Take the hash of the population file, once all runs of the command have ended theirs."""
         if self.config.population is not None:
             self.state.population_sha256 = self.config.population.sha256
+            self.state.population_manifest_sha256 = self.config.population.manifest_sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.

@@ -455,10 +455,8 @@ def test_plan_show_without_an_invitation_ends_with_0(cli):
     cli.sim.add_project("Empty")
     saved(cli)
     assert show(cli)["planned"] == 0
-    assert (
-        f"0 invitations of organization Example Industries ({ORG_ID})"
-        in cli.run("plan", "show", "plan.jsonl").out
-    )
+    shown = cli.run("plan", "show", "plan.jsonl").out
+    assert f"0 invitations of organization Example Industries ({ORG_ID})" in shown
 
 
 @pytest.mark.parametrize(("hours", "too_old"), [(23.9, False), (24.1, True)])

@@ -60,6 +60,9 @@ class FakeConnection:
     async def fetch_limits(self):
         pass
 
+    async def secret_expiries(self, org_id):
+        return ()
+
     async def organization_names(self):
         return {ORG: "Alpha"}
 
