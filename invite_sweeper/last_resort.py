@@ -89,6 +89,22 @@ class LastResort:
         """Set the exit code for the rest of the run: output, metrics and notifications."""
         self._exit_code, self._result_known = exit_code, True
 
+    def keep_result(self) -> None:
+        """Let later signals change no exit code, once the result is known.
+
+        What is left is to end the process: a signal now limits the time for that.
+        """
+        if not self._result_known:
+            restore_handlers()
+            return
+
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            ending = LastResort(started_s=time.monotonic(), deadline_s=0.0, grace_s=0.0)
+            ending.result_known(self._exit_code)
+            ending.start()
+
+        install_handlers(handle)
+
     def _wait(self) -> None:
         while not self._ended:
             left_s = self._limit_s - time.monotonic()

@@ -300,11 +300,14 @@ class Population:
         projects: In the policy's scope; without those that are gone.
         visible_projects: By organization, before the policy selects some.
         invitations: By source; only sources that Atlas serves.
+        lists: Invitations by list, "SOURCE ID"; only lists that have some. Where a later run
+            cannot read a list, its count stands in.
     """
 
     projects: int = 0
     visible_projects: Mapping[str, int] = field(default_factory=dict)
     invitations: Mapping[str, int] = field(default_factory=dict)
+    lists: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Population") -> "Population":
         """Return the population of both, such as of two organizations."""

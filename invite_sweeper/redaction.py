@@ -104,12 +104,13 @@ class Redactor:
 
         A text without either is returned as the same object.
         """
-        if len(text) >= self._min_length:  # decoding makes no text longer
+        folded = _fold(text)
+        # Decoding makes no text longer.
+        if len(text) >= self._min_length and self._may_contain_secret(folded):
             text = self._mask_secrets(text)
         if "@" in text and "://" in text:
             text = _USER_INFO.sub("", text)
-        lower = text.lower()
-        if "basic" in lower or "bearer" in lower or "response" in lower:
+        if "basic" in folded or "bearer" in folded or "response" in folded:
             text = _AUTHORIZATION.sub(_mask_authorization, text)
         return text
 
@@ -118,6 +119,12 @@ class Redactor:
         text = data.decode(errors="surrogateescape")
         redacted = self.redact(text)
         return data if redacted == text else redacted.encode(errors="surrogateescape")
+
+    def _may_contain_secret(self, folded: str) -> bool:
+        """Return whether a text must be searched; most lines of the log need not."""
+        if any(map(folded.__contains__, self._forms)) or self._response_forms:
+            return True
+        return "%" in folded or "&" in folded or "\\" in folded
 
     def _mask_secrets(self, text: str) -> str:
         text = _mask(text, self._find(_fold(text)))

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Final, TypeVar
 
 from invite_sweeper.errors import Interrupted
-from invite_sweeper.last_resort import LastResort, install_handlers, restore_handlers
+from invite_sweeper.last_resort import LastResort, install_handlers
 from invite_sweeper.models import Logger
 
 T = TypeVar("T")
@@ -76,6 +76,8 @@ class StopRequest:
 def handle_signals(stop: StopRequest, log: Logger, last_resort: LastResort) -> Iterator[None]:
     """Request a stop on SIGINT, SIGTERM and SIGHUP while the block runs; at once on the second.
 
+    A signal after the block changes no exit code that is known by then.
+
     A SIGHUP that the process ignores, as under nohup, stays ignored. The handlers are those of
     Python, not of the event loop: they also run while the main thread waits in a system call.
     """
@@ -96,4 +98,4 @@ def handle_signals(stop: StopRequest, log: Logger, last_resort: LastResort) -> I
     try:
         yield
     finally:
-        restore_handlers()
+        last_resort.keep_result()

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -34,7 +34,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Invitation, Outcome, Population, Source
+from invite_sweeper.models import Invitation, Outcome, Population, Source, UserKey
 from invite_sweeper.notes import key_ids
 
 _ID: Final = re.compile(r"[0-9a-f]{24}")
@@ -205,7 +205,9 @@ class History:
         self._open_intents: dict[tuple[str, ...], Intent] = {}
         self._plans: dict[PlanScope, tuple[RunRecord, _OpenPlan]] = {}
         self._deleted = array("q")  # hashes of keys
+        self._gone_users: set[int] = set()  # hashes of user keys
         self._lists: dict[ListKey, ListKey] = {}
+        self._counts_of_lists: dict[tuple[str | None, ...], Mapping[str, int]] = {}
 
     def add(self, line: Line) -> None:
         """Add the next line."""
@@ -249,6 +251,10 @@ class History:
             _open_intent(self._by_id.get(run_id) or RunRecord(run_id), intent)
             for (run_id, *_), intent in self._open_intents.items()
         )
+
+    def is_gone(self, user: UserKey) -> bool:
+        """Return whether an invitation of the user was deleted, or was gone when it was to be."""
+        return hash(user) in self._gone_users
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return a run; None if the log does not contain it."""
@@ -326,6 +332,10 @@ class History:
             if found is not None and run.exit_code in _COMPLETE_EXIT_CODES:
                 found.update(_population_parts(run, same_scope=same_scope))
         last = {part: n for each in weakest_first for part, n in parts[each].items()}
+        lists = (
+            self._counts_of_lists.get((base_url, scope_sha256, mode))
+            for mode in ("sweep", "dry-run")
+        )
         return Population(
             projects=last.get(_PROJECTS, 0),
             visible_projects={
@@ -336,6 +346,7 @@ class History:
             invitations={
                 name: count for (key, name), count in last.items() if key == "invitations"
             },
+            lists=next((each for each in lists if each is not None), {}),
         )
 
     def _run(self, run_id: str) -> RunRecord:
@@ -365,6 +376,12 @@ class History:
 
     def _add_end(self, ts: str, run_id: str, event: RunFinished | RestoreFinished) -> None:
         run = self._run(run_id)
+        if isinstance(event, RunFinished) and event.remaining is not None:
+            # Only those of the last run are compared, and a year of nights would be long.
+            if run.start is not None and event.exit_code in _COMPLETE_EXIT_CODES:
+                key = run.start.base_url, run.start.scope_sha256, run.start.mode
+                self._counts_of_lists[key] = event.remaining.lists
+            event = replace(event, remaining=replace(event.remaining, lists={}))
         run.end, run.finished_at = event, ts
         self.runs.append(self._unfinished.pop(run_id))
         plan = self._open_plans.pop(run_id)
@@ -376,6 +393,8 @@ class History:
         (run.resolved if event.recovers is not None else run.outcomes)[event.outcome] += 1
         key = event.key
         self._open_intents.pop((event.recovers or run_id, *key), None)
+        if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
+            self._gone_users.add(hash(event.user_key))
         if event.outcome == Outcome.DELETED:
             self._deleted.append(hash(key))
             self.deletions.add(event)
@@ -461,12 +480,13 @@ _PROJECTS: Final[_Part] = ("projects", "")
 
 def _population_parts(run: RunRecord, *, same_scope: bool) -> Iterator[tuple[_Part, int]]:
     """Yield the counts that a complete run left; a run without a plan has none."""
-    left = run.end.remaining if isinstance(run.end, RunFinished) else None
-    if left is None:
+    if not isinstance(run.end, RunFinished) or (left := run.end.remaining) is None:
         return
     for name, count in left.visible_projects.items():
         yield ("visible_projects", name), count
+    # A run of an earlier version counted nothing for a list that it could not read.
+    partial = run.end.plan_complete is None and run.end.projects_unreadable
     if same_scope:
-        for name, count in left.invitations.items():
+        for name, count in left.invitations.items() if not partial else ():
             yield ("invitations", name), count
         yield _PROJECTS, left.projects

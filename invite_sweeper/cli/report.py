@@ -40,13 +40,17 @@ def report(
         ReportFormat | None,
         typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
     ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="A run's id, or the start of it; default: the newest."),
+    ] = None,
     public_key: PublicKeys = None,
     signed_from: SignedFrom = None,
 ) -> None:
     """Write a report from audit logs: an HTML page, Markdown or JSON.
 
-    It shows how the newest run and the nights before it ended, what needs attention, what was
-    deleted, kept and seen, and whether the logs are sound.
+    It shows how the newest run, or that of --run, and the nights before it ended, what needs
+    attention, what was deleted and kept, and whether the logs are sound.
 
     Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
     """
@@ -56,6 +60,6 @@ def report(
     form = form or _BY_SUFFIX.get(suffix, ReportFormat.HTML)
     keys = read_public_keys(public_key or ())
     status = verify(paths, evidence=Evidence(public_keys=keys, signed_from=signed_from))
-    write_report(paths, out, form.value, chain_result(status, ", ".join(keys)))
+    write_report(paths, out, form.value, chain_result(status, ", ".join(keys)), run or "")
     if out is not None:
         typer.echo(f"Report written to {out}.", err=True)

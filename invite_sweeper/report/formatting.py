@@ -1,11 +1,13 @@
 """Describe what a run did: reasons, outcomes, changes and durations as text."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.audit.events import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
+from invite_sweeper.program import command
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.sweep.selection import KEEP_REASONS
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
@@ -23,6 +25,17 @@ def describe_keep_reason(key: str) -> str:
     if kind == "keep":
         return f"keep entry {escape_unprintable(entry)}"
     return KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
+
+
+def show_command(audit_log: str, run_ids: Iterable[str], *words: str) -> str:
+    """Return the command that lists records of the runs of one command.
+
+    The ids of these runs begin with the same instant.
+    """
+    ids = set(run_ids)
+    starts = {each.partition("-")[0] for each in ids} if len(ids) > 1 else ids
+    run = ("--run", *starts) if len(starts) == 1 else ()
+    return command("audit", "show", audit_log, *run, *words)
 
 
 def describe_checkpoint(note: str) -> str:

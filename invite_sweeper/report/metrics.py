@@ -63,6 +63,10 @@ _ORGANIZATION_COUNTS = {
 """Attributes of `OrganizationSummary`; the metric name adds `invite_sweeper_organization_`."""
 
 
+_TEXTFILE_MODE = 0o644
+"""The node exporter reads it as another user; it has counts and names of organizations only."""
+
+
 def is_textfile(start: bytes) -> bool:
     """Return whether a file that starts so was written by `write_textfile`."""
     return start.startswith(b"# HELP invite_sweeper_")
@@ -83,6 +87,7 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
             _write_to_pipe(path, _registry(summary, None))
         else:
             write_to_textfile(str(target), _registry(summary, _last_success(target)))
+            target.chmod(_TEXTFILE_MODE)
     except OSError as error:
         return (f"The metrics could not be written to {path}: {error.strerror}.",)
     return ()

@@ -11,13 +11,18 @@ from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.audit import invitation_fields
-from invite_sweeper.models import Invitation, Source, is_permission_error
-from invite_sweeper.text import escape_unprintable, pluralize, to_float, to_int, to_text
+from invite_sweeper.audit.events import (
+    Announced,
+    Intent,
+    InvitationFields,
+    OutcomeLine,
+    Planned,
+    ProjectUnreadable,
+)
+from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 T = TypeVar("T")
-Fields: TypeAlias = Mapping[str, object]
-"""The fields of an invitation, as in the audit log; any program may have written them."""
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 FAILED_OUTCOMES: Final = frozenset({"failed", "unknown", "accepted_during"})
 """Outcomes that need the operator's attention."""
@@ -33,7 +38,8 @@ def display_text(value: object) -> str:
 # Rows.
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Place:
     """Where an invitation leads to.
 
     Attributes:
@@ -66,7 +72,8 @@ class Place(NamedTuple):
         return f"{self.name} of organization {self.organization}" if known else self.name
 
 
-class Role(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Role:
     """A role that the invitation grants.
 
     Attributes:
@@ -85,6 +92,16 @@ class Role(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class OtherList:
+    """Another list that contains the user of a row, with what became of its invitation."""
+
+    source: str
+    place: Place
+    outcome: str | None
+    bounced: int
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One invitation.
 
@@ -96,22 +113,24 @@ class Row:
         new: Whether the last plan of the same policy did not contain it.
         outcome: None if there is none yet, or in a dry run.
         detail: Details of a failed or unexpected outcome.
-        duplicates: Invitations of the same user in other lists, shown in this row.
+        deletable_from: When a later sweep may delete an announced invitation; empty otherwise.
+        others: Invitations of the same user in other lists, shown in this row.
     """
 
     username: str
     place: Place
     roles: tuple[Role, ...]
     age_days: float | None
-    rule: str
-    inviter: str
+    rule: str = ""
+    inviter: str = ""
     source: str = ""
     invitation_id: str = ""
     bounced: int = 0
     new: bool = False
     outcome: str | None = None
     detail: str = ""
-    duplicates: tuple["Row", ...] = ()
+    deletable_from: str = ""
+    others: tuple[OtherList, ...] = ()
 
     @property
     def user(self) -> str:
@@ -131,101 +150,95 @@ class Row:
     @property
     def history(self) -> str:
         """How often the invitation was deleted before; empty if never."""
-        return f"deleted {pluralize(self.bounced, 'time')} before" if self.bounced else ""
+        bounced = max((self.bounced, *(each.bounced for each in self.others)))
+        return f"deleted {pluralize(bounced, 'time')} before" if bounced else ""
 
 
-def row_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Row:
-    """Return the row of a `planned` or `outcome` line.
+def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Row:
+    """Return the row of an event about an invitation.
 
     Args:
         labels: The organizations' names with their ids, by id.
     """
-    outcome = display_text(fields.get("outcome"))
-    return Row(
-        username=display_text(fields.get("username")),
-        place=place_of_fields(fields, labels),
-        roles=tuple(_roles(fields)),
-        age_days=to_float(fields.get("age_days")),
-        rule=display_text(fields.get("rule")),
-        inviter=display_text(fields.get("inviter")),
-        source=display_text(fields.get("source")),
-        invitation_id=display_text(fields.get("invitation_id")),
-        bounced=to_int(fields.get("bounced")) or 0,
-        new=fields.get("new") is True,
-        outcome=outcome or None,
-        detail=_detail(fields) if outcome in FAILED_OUTCOMES else "",
+    row = Row(
+        username=display_text(event.username),
+        place=place_of(event, labels),
+        roles=tuple(_roles(event)),
+        age_days=event.age_days,
+        inviter=display_text(event.inviter),
+        source=event.source.value,
+        invitation_id=display_text(event.invitation_id),
     )
+    if isinstance(event, (Planned, Announced, Intent, OutcomeLine)):
+        row = replace(row, rule=display_text(event.rule))
+    if isinstance(event, Planned):
+        return replace(row, bounced=event.bounced, new=event.new)
+    if isinstance(event, Announced):
+        return replace(row, deletable_from=display_text(event.deletable_from))
+    if isinstance(event, OutcomeLine):
+        detail = _detail(event) if event.outcome in FAILED_OUTCOMES else ""
+        return replace(row, outcome=display_text(event.outcome), detail=detail)
+    return row
 
 
-def row_of_invitation(
-    invitation: Invitation, now: datetime, labels: Mapping[str, str] = NO_LABELS
-) -> Row:
-    """Return the row of an invitation that is not in the audit log."""
-    return row_of_fields(invitation_fields(invitation, now), labels)
-
-
-def place_of_fields(fields: Fields, labels: Mapping[str, str] = NO_LABELS) -> Place:
-    """Return the place of a line about an invitation or a list."""
-    project_id, name = fields.get("project_id"), fields.get("project_name")
-    org_id = display_text(fields.get("org_id"))
+def place_of(
+    event: InvitationFields | ProjectUnreadable, labels: Mapping[str, str] = NO_LABELS
+) -> Place:
+    """Return the place of an event about an invitation or a list."""
+    in_project = event.project_id is not None or event.project_name is not None
+    org_id = display_text(event.org_id)
     return Place(
-        display_text(project_id) or None,
-        None if project_id is None and name is None else display_text(name),
+        display_text(event.project_id) or None,
+        display_text(event.project_name) if in_project else None,
         org_id,
         escape_unprintable(labels.get(org_id, org_id)),
     )
 
 
-def row_order(fields: Fields) -> tuple[object, ...]:
+def row_order(event: InvitationFields) -> tuple[object, ...]:
     """Return the sort key of a row: owners first, then the oldest, then by project and user."""
-    age_days = to_float(fields.get("age_days"))
-    names = ("created_at", "project_name", "username", "source", "invitation_id")
+    roles = (*event.roles, *(role for _, role in event.project_roles))
     return (
-        not any(_OWNER in to_text(role) for role, _ in _raw_roles(fields)),
-        float("inf") if age_days is None else -age_days,
-        *(to_text(fields.get(name)) for name in names),
+        not any(_OWNER in role for role in roles),
+        float("inf") if event.age_days is None else -event.age_days,
+        event.created_at or "",
+        event.project_name or "",
+        event.username or "",
+        event.source.value,
+        event.invitation_id,
     )
+
+
+def sorted_rows(
+    events: Iterable[InvitationFields], labels: Mapping[str, str] = NO_LABELS
+) -> tuple[Row, ...]:
+    """Return the rows of events in their order."""
+    return tuple(row_of(each, labels) for each in sorted(events, key=row_order))
 
 
 _OWNER: Final = "OWNER"
 
 
-def _raw_roles(fields: Fields) -> Iterator[tuple[object, object]]:
-    """Yield each role with the id of its project, which is None for a role in the place."""
-    roles = fields.get("roles")
-    for role in roles if isinstance(roles, (list, tuple)) else ():
-        yield role, None
-    for project_id, role in _pairs(fields.get("origin")):
-        yield role, project_id
-
-
-def _pairs(value: object) -> Iterator[tuple[object, object]]:
-    for pair in value if isinstance(value, (list, tuple)) else ():
-        if isinstance(pair, (list, tuple)) and len(pair) == 2:  # noqa: PLR2004
-            yield pair[0], pair[1]
-
-
-def _roles(fields: Fields) -> Iterator[Role]:
+def _roles(event: InvitationFields) -> Iterator[Role]:
     """Yield each role once, with the projects in which an organization user has it."""
-    names = {to_text(id_): display_text(name) for id_, name in _pairs(fields.get("reaches"))}
-    found: dict[tuple[str, bool], list[str]] = {}
-    for role, project_id in _raw_roles(fields):
-        projects = found.setdefault((display_text(role), project_id is not None), [])
-        if project_id is not None:
-            projects.append(names.get(to_text(project_id)) or display_text(project_id))
-    for (name, _), projects in tuple(found.items())[:_MAX_ROLES]:
-        yield Role(name, tuple(projects))
+    names = dict(event.linked_projects)
+    in_projects: dict[str, list[str]] = {}
+    for project_id, role in event.project_roles:
+        name = display_text(names.get(project_id) or project_id)
+        in_projects.setdefault(display_text(role), []).append(name)
+    own = dict.fromkeys(map(display_text, event.roles))
+    roles = (*map(Role, own), *(Role(role, tuple(names)) for role, names in in_projects.items()))
+    yield from roles[:_MAX_ROLES]
 
 
-def _detail(fields: Fields) -> str:
-    if fields.get("outcome") == "accepted_during":
+def _detail(event: OutcomeLine) -> str:
+    if event.outcome == Outcome.ACCEPTED_DURING:
         return "accepted meanwhile; the active member was removed"
-    status, code = display_text(fields.get("http_status")), display_text(fields.get("error_code"))
-    text = " ".join(part for part in (status, code) if part) or "no response"
-    source = fields.get("source")
-    is_known = isinstance(source, str) and source in SOURCES
-    if is_known and is_permission_error(fields.get("http_status"), code or None):
-        text += f"; deleting requires the role {SOURCES[Source(str(source))].roles[1]}"
+    status, code = event.http_status, event.error_code
+    parts = (str(status) if status is not None else "", display_text(code))
+    text = " ".join(filter(None, parts)) or "no response"
+    if is_permission_error(status, code):
+        text += f"; deleting requires the role {SOURCES[event.source].roles[1]}"
     return text
 
 
@@ -244,14 +257,15 @@ def merge_rows_by_user(rows: Iterable[Row]) -> tuple[Row, ...]:
             known.append(len(merged))
             merged.append(row)
         else:
-            merged[first] = replace(merged[first], duplicates=(*merged[first].duplicates, row))
+            other = OtherList(row.source, row.place, row.outcome, row.bounced)
+            merged[first] = replace(merged[first], others=(*merged[first].others, other))
     return tuple(merged)
 
 
 def _is_duplicate(shown: Row, row: Row) -> bool:
     same_place = shown.place.project_id == row.place.project_id
     of_organization = None in {shown.place.project_id, row.place.project_id}
-    sources = {shown.source, *(each.source for each in shown.duplicates)}
+    sources = {shown.source, *(each.source for each in shown.others)}
     return bool(row.username and row.source not in {"", *sources}) and (
         same_place or of_organization
     )
@@ -263,7 +277,7 @@ def _is_duplicate(shown: Row, row: Row) -> bool:
 Style: TypeAlias = Literal[
     "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
 ]
-Kind: TypeAlias = Literal["text", "prose", "number", "date", "state", "code"]
+Kind: TypeAlias = Literal["text", "address", "prose", "number", "date", "state", "code"]
 
 
 class Line(NamedTuple):
@@ -371,6 +385,7 @@ OUTCOME_STYLES: Final[Mapping[str, Style]] = {
     "unknown": "bad",
     "accepted_during": "bad",
     "active": "bad",
+    "no_outcome": "bad",
 }
 
 
@@ -382,14 +397,12 @@ def outcome_line(outcome: str | None) -> Line:
 
 def _invited_cell(row: Row) -> Cell:
     """Return the address, the history, and with duplicates the lists that contain the user."""
-    rows = (row, *row.duplicates)
     lines = [Line(f"{row.user} (new)" if row.new else row.user)]
-    bounced = max(rows, key=lambda each: each.bounced)
-    if bounced.history:
-        lines.append(Line(bounced.history, "warning"))
-    if row.duplicates:
-        lists = ", ".join(each.source for each in rows)
-        lines.append(Line(f"in {len(rows)} lists: {lists}", "note"))
+    if row.history:
+        lines.append(Line(row.history, "warning"))
+    if row.others:
+        lists = ", ".join((row.source, *(other.source for other in row.others)))
+        lines.append(Line(f"in {len(row.others) + 1} lists: {lists}", "note"))
     return Cell(tuple(lines))
 
 
@@ -403,7 +416,7 @@ def _full_place_cell(row: Row) -> Cell:
 
 
 AGE: Final = Column[Row]("Age", lambda row: age_cell(row.age_days), "number", 9)
-INVITED: Final = Column[Row]("Invited", _invited_cell, max_width=64)
+INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
 PLACE: Final = Column[Row]("To", _place_cell, max_width=40)
 PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _full_place_cell, max_width=40)
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(row.rule))
@@ -411,7 +424,7 @@ ROLES: Final = Column[Row]("Role", lambda row: Cell(tuple(map(role_line, row.rol
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.inviter), max_width=32)
 OUTCOME: Final = Column[Row](
     "Outcome",
-    lambda row: Cell(tuple(outcome_line(each.outcome) for each in (row, *row.duplicates))),
+    lambda row: Cell(tuple(map(outcome_line, (row.outcome, *(o.outcome for o in row.others))))),
     "state",
     16,
 )

@@ -12,7 +12,6 @@ from rich.text import Text
 from invite_sweeper.endings import Colour, ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
-from invite_sweeper.program import command
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import Row, format_age, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
@@ -347,6 +346,8 @@ def _more_rows(count: int) -> Iterator[Text]:
 
 def _audit_show_hint(summary: RunSummary, event: str) -> Text:
     """Return the command that lists all records; never wrapped, so that it can be copied."""
-    log, run_id = escape_unprintable(summary.audit_log), escape_unprintable(summary.run_id)
-    show_all = command("audit", "show", log, "--run", run_id, "--event", event)
-    return Text.assemble(("Show all: ", "dim"), show_all, no_wrap=True)
+    run_ids = {each.run_id for each in summary.organizations} or {summary.run_id}
+    command = formatting.show_command(
+        escape_unprintable(summary.audit_log), map(escape_unprintable, run_ids), "--event", event
+    )
+    return Text.assemble(("Show all: ", "dim"), command, no_wrap=True)

@@ -3,47 +3,53 @@
 The log is read line by line; memory holds only what is shown.
 """
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
-from invite_sweeper.audit import invitation_fields
-from invite_sweeper.json_text import parse_json
+from msgspec import to_builtins
+
+from invite_sweeper.audit.events import (
+    Announced,
+    Intent,
+    InvitationFields,
+    Line,
+    OutcomeLine,
+    Planned,
+    ProjectUnreadable,
+    RunStarted,
+    decode,
+)
+from invite_sweeper.models import Outcome
 from invite_sweeper.report.rows import (
     FAILED_OUTCOMES,
     NO_LABELS,
     Place,
     Row,
     merge_rows_by_user,
-    place_of_fields,
-    row_of_fields,
+    place_of,
+    row_of,
     row_order,
+    sorted_rows,
 )
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.text import escape_unprintable, to_datetime, to_float, to_text
+from invite_sweeper.text import escape_unprintable, to_datetime, to_text
 
 
-def parse_log_line(raw: bytes) -> Mapping[str, object] | None:
-    """Return an audit line as an object; None if it is not a JSON object.
-
-    The standard library's lenient parser also reads what `parse_json` rejects (a lone surrogate,
-    bytes that are not UTF-8), so that they are shown rather than hidden.
-    """
-    try:
-        found: object = parse_json(raw)
-    except ValueError:
-        try:
-            found = json.loads(raw.decode("utf-8", "backslashreplace"))
-        except (ValueError, RecursionError):
-            return None
-    return found if isinstance(found, dict) else None
+def read_events(raw_lines: Iterable[bytes]) -> Iterator[Line]:
+    """Yield the events of audit lines; what is not one, or of a later version, is skipped."""
+    for raw in raw_lines:
+        with suppress(ValueError):
+            line = decode(raw)
+            if line is not None:
+                yield line
 
 
-class UnreadableProject(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UnreadableProject:
     """A project, or an organization's own list, that could not be read."""
 
     place: Place
@@ -84,7 +90,10 @@ class RunView:
         failed: The first deletions that did not go as planned.
         owners: Number of planned invitations of owners.
         bounced: Number of planned invitations that were deleted before.
+        announced: The first invitations that were announced for a later deletion.
         unreadable: The first projects that could not be read.
+        by_organization: Number of invitations by organization id and outcome; `planned` for
+            those in the plan, `no_outcome` for requests without a result.
         deleting_s: Seconds from the first request to the last response; None if none was sent.
     """
 
@@ -97,7 +106,9 @@ class RunView:
     failed: tuple[Row, ...] = ()
     owners: int = 0
     bounced: int = 0
+    announced: tuple[Row, ...] = ()
     unreadable: tuple[UnreadableProject, ...] = ()
+    by_organization: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     deleting_s: float | None = None
 
     @property
@@ -124,20 +135,11 @@ class RunView:
         shown: Counter[str] = Counter()
         for row in merge_rows_by_user(self.rows):
             rows_by_place.setdefault(row.place.id, []).append(row)
-            shown.update(each.place.id for each in (row, *row.duplicates))
+            shown.update((row.place.id, *(other.place.id for other in row.others)))
         return tuple(
             ProjectRows(tuple(rows), self.counts[id_], self.counts[id_] - shown[id_])
             for id_, rows in rows_by_place.items()
         )
-
-
-_Line: TypeAlias = Mapping[str, object]
-_Key: TypeAlias = tuple[str, str, str, str]
-
-_HEADER_BYTES = 160
-"""`ts`, `run_id`, `seq` and `event` are within these first bytes of a line."""
-_INTENT_MARK = b'"event":"intent"'
-_PLAN_MARKS = (b'"event":"planned"', b'"event":"outcome"')
 
 
 def load_run_view(
@@ -160,19 +162,26 @@ def load_run_view(
     Raises:
         OSError: The log cannot be read.
     """
+    return read_view(_raw_lines(path, start), run_ids, max_rows=max_rows, labels=labels)
+
+
+def read_view(
+    raw_lines: Iterable[bytes],
+    run_ids: Collection[str],
+    *,
+    max_rows: int,
+    labels: Mapping[str, str] = NO_LABELS,
+) -> RunView:
+    """Return what is shown of runs; see `load_run_view`."""
     reader = _RunReader(max_rows, labels)
-    for raw in _raw_lines(path, start):
-        if reader.started_at is not None and _INTENT_MARK in raw[:_HEADER_BYTES]:
-            continue
-        line = parse_log_line(raw)
-        if line is not None and line.get("run_id") in run_ids:
+    for line in read_events(raw_lines):
+        if line.run_id in run_ids:
             reader.add(line)
     return reader.view()
 
 
 MAX_PLANNED = 10_000
 """Planned invitations that the JSON result contains; the audit log has all."""
-_HEADER_FIELDS = frozenset({"ts", "run_id", "seq", "event", "prev"})
 
 
 def load_planned(
@@ -192,22 +201,20 @@ def load_planned(
     Raises:
         OSError: The log cannot be read.
     """
-    planned: dict[_Key, dict[str, object]] = {}
+    planned: dict[Hashable, dict[str, object]] = {}
     truncated = False
-    for raw in _raw_lines(path, start):
-        if not any(mark in raw[:_HEADER_BYTES] for mark in _PLAN_MARKS):
+    for line in read_events(_raw_lines(path, start)):
+        event = line.event
+        if line.run_id not in run_ids:
             continue
-        line = parse_log_line(raw)
-        if line is None or line.get("run_id") not in run_ids:
-            continue
-        key = _key(line)
-        if line.get("event") == "outcome":
-            if key in planned and "recovers" not in line:
-                planned[key]["outcome"] = line.get("outcome")
-        elif len(planned) < max_rows:
-            planned[key] = {k: v for k, v in line.items() if k not in _HEADER_FIELDS}
-        else:
-            truncated = True
+        if isinstance(event, OutcomeLine):
+            if event.key in planned and event.recovers is None:
+                planned[event.key]["outcome"] = event.outcome
+        elif isinstance(event, Planned):
+            if len(planned) < max_rows:
+                planned[event.key] = to_builtins(event)
+            else:
+                truncated = True
     return list(planned.values()), truncated
 
 
@@ -224,100 +231,120 @@ class _RunReader:
         self._max_rows = max_rows
         self._labels = labels
         self._counts: Counter[str] = Counter()
-        self._first: list[tuple[tuple[object, ...], _Line]] = []
-        self._shown: set[_Key] | None = None  # of `_first`; None while there is no outcome
-        self._outcomes: dict[_Key, _Line] = {}
+        self._first: list[tuple[tuple[object, ...], InvitationFields]] = []
+        self._shown: set[Hashable] | None = None  # keys of `_first`; None before an outcome
+        self._outcomes: dict[Hashable, OutcomeLine] = {}
         self._places: dict[str, Place] = {}
         self._owners = 0
         self._bounced = 0
-        self._oldest: tuple[float, _Line] | None = None
-        self._newest: tuple[float, _Line] | None = None
-        self._failed: list[Row] = []
+        self._oldest: InvitationFields | None = None
+        self._newest: InvitationFields | None = None
+        self._failed: list[OutcomeLine] = []
+        self._announced: list[Announced] = []
         self._unreadable: list[UnreadableProject] = []
+        self._open: dict[Hashable, str] = {}  # requests without a result, with organization
+        self._by_organization: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._restored: set[Hashable] | None = None  # in a restore, which has no plan
+        self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
-        self.started_at: datetime | None = None
 
-    def add(self, line: _Line) -> None:
-        match line.get("event"):
-            case "planned":
-                self._add_planned(line)
-            case "intent":
-                self.started_at = self.started_at or to_datetime(line.get("ts"))
-            case "outcome":
-                self._add_outcome(line)
-            case "project_unreadable" if len(self._unreadable) < self._max_rows:
-                place = place_of_fields(line, self._labels)
-                reason = escape_unprintable(to_text(line.get("reason")))
-                self._unreadable.append(UnreadableProject(place, reason))
+    def add(self, line: Line) -> None:
+        match line.event:
+            case RunStarted() as start:
+                self._restored = set() if start.mode == "restore" else None
+            case Planned() as planned:
+                self._add_planned(planned)
+            case Intent() as intent:
+                self._started_at = self._started_at or to_datetime(line.ts)
+                self._open[intent.key] = intent.org_id
+                self._add_restored(intent)
+            case OutcomeLine() as outcome:
+                self._add_outcome(outcome, line.ts)
+            case Announced() as announced if len(self._announced) < self._max_rows:
+                self._announced.append(announced)
+            case ProjectUnreadable() as each if len(self._unreadable) < self._max_rows:
+                reason = escape_unprintable(to_text(each.reason))
+                self._unreadable.append(UnreadableProject(place_of(each, self._labels), reason))
+            case _:
+                pass
 
-    def _add_planned(self, line: _Line) -> None:
-        project_id, org_id = line.get("project_id"), line.get("org_id")
-        key = to_text(project_id or org_id)
-        if key not in self._counts:
-            self._places[key] = place_of_fields(line, self._labels)
-        self._counts[key] += 1
-        self._bounced += bool(line.get("bounced"))
-        aged = (to_float(line.get("age_days")) or 0.0, line)
-        if self._oldest is None or aged[0] > self._oldest[0]:
-            self._oldest = aged
-        if self._newest is None or aged[0] < self._newest[0]:
-            self._newest = aged
+    def _add_planned(self, planned: InvitationFields) -> None:
+        id_ = planned.scope_id
+        if id_ not in self._counts:
+            self._places[id_] = place_of(planned, self._labels)
+        self._counts[id_] += 1
+        self._by_organization[planned.org_id]["planned"] += 1
+        self._bounced += isinstance(planned, Planned) and bool(planned.bounced)
+        age = planned.age_days or 0.0
+        if self._oldest is None or age > (self._oldest.age_days or 0.0):
+            self._oldest = planned
+        if self._newest is None or age < (self._newest.age_days or 0.0):
+            self._newest = planned
         self._shown = None
-        order = row_order(line)
+        order = row_order(planned)
         self._owners += not order[0]
-        self._first.append((order, line))
+        self._first.append((order, planned))
         if len(self._first) > 2 * self._max_rows:
             self._cut()
+
+    def _add_restored(self, event: InvitationFields) -> None:
+        if self._restored is not None and event.key not in self._restored:
+            self._restored.add(event.key)
+            self._add_planned(event)
 
     def _cut(self) -> None:
         """Leave the first rows in order, so that memory is bounded."""
         self._first.sort(key=lambda each: each[0])
         del self._first[self._max_rows :]
 
-    def _add_outcome(self, line: _Line) -> None:
+    def _add_outcome(self, line: OutcomeLine, ts: str) -> None:
+        self._open.pop(line.key, None)
+        if line.recovers is not None:
+            return  # of another run, which planned it
+        self._by_organization[line.org_id][line.outcome] += 1
+        self._add_restored(line)
         if self._shown is None:
             self._cut()
-            self._shown = {_key(planned) for _, planned in self._first}
-        if line.get("outcome") != "skipped":
-            self._ended_at = to_datetime(line.get("ts")) or self._ended_at
-        if (key := _key(line)) in self._shown:
-            self._outcomes[key] = line
-        if line.get("outcome") in FAILED_OUTCOMES and len(self._failed) < self._max_rows:
-            self._failed.append(row_of_fields(line, self._labels))
+            self._shown = {planned.key for _, planned in self._first}
+        if line.outcome != Outcome.SKIPPED:
+            self._ended_at = to_datetime(ts) or self._ended_at
+        if line.key in self._shown:
+            self._outcomes[line.key] = line
+        if line.outcome in FAILED_OUTCOMES and len(self._failed) < self._max_rows:
+            self._failed.append(line)
 
     def view(self) -> RunView:
         self._cut()
-        duration = self._ended_at - self.started_at if self._ended_at and self.started_at else None
+        for org_id in self._open.values():
+            self._by_organization[org_id]["no_outcome"] += 1
+        ended, started = self._ended_at, self._started_at
+        duration = ended - started if ended and started else None
         places = self._places.values()
         return RunView(
-            rows=tuple(self._row(line) for _, line in self._first),
+            rows=tuple(self._row(planned) for _, planned in self._first),
             counts=dict(self._counts),
             organization_lists=sum(place.project_id is None for place in places),
             organizations=tuple(sorted({place.organization for place in places})),
-            oldest=self._row(self._oldest[1]) if self._oldest is not None else None,
-            newest=self._row(self._newest[1]) if self._newest is not None else None,
-            failed=tuple(self._failed),
+            oldest=row_of(self._oldest, self._labels) if self._oldest is not None else None,
+            newest=row_of(self._newest, self._labels) if self._newest is not None else None,
+            failed=sorted_rows(self._failed, self._labels),
             owners=self._owners,
             bounced=self._bounced,
+            announced=sorted_rows(self._announced, self._labels),
             unreadable=tuple(self._unreadable),
+            by_organization=dict(self._by_organization),
             deleting_s=duration.total_seconds() if duration is not None else None,
         )
 
-    def _row(self, planned: _Line) -> Row:
-        row, ended = row_of_fields(planned, self._labels), self._outcomes.get(_key(planned))
+    def _row(self, planned: InvitationFields) -> Row:
+        row = row_of(planned, self._labels)
+        if planned.key in self._open:
+            return replace(row, outcome="no_outcome")
+        ended = self._outcomes.get(planned.key)
         if ended is None:
             return row
-        outcome = row_of_fields(ended, self._labels)
+        outcome = row_of(ended, self._labels)
         return replace(row, outcome=outcome.outcome, detail=outcome.detail)
-
-
-def _key(line: _Line) -> _Key:
-    return (
-        to_text(line.get("source")),
-        to_text(line.get("org_id")),  # a user has the same id in two organizations
-        to_text(line.get("project_id")),
-        to_text(line.get("invitation_id")),
-    )
 
 
 _MAX_KEPT = 1_000
@@ -334,17 +361,17 @@ class KeptInvitations:
     def __init__(self, now: datetime, max_rows: int = _MAX_KEPT) -> None:
         self._now = now
         self._rows_left = max_rows
-        self._lines: dict[str, list[_Line]] = defaultdict(list)
+        self._kept: dict[str, list[Planned]] = defaultdict(list)
 
     def record(self, decision: Decision) -> Decision:
         """Record a decision to keep, up to the limit; return the decision unchanged."""
         if decision.keep_reason is not None and self._rows_left:
             self._rows_left -= 1
-            fields = invitation_fields(decision.invitation, self._now)
-            self._lines[decision.keep_reason].append({**fields, "bounced": decision.bounced})
+            invitation, bounced = decision.invitation, decision.bounced
+            kept = Planned.from_invitation(invitation, self._now, rule="", bounced=bounced)
+            self._kept[decision.keep_reason].append(kept)
         return decision
 
     def rows(self, reason: str, labels: Mapping[str, str] = NO_LABELS) -> tuple[Row, ...]:
         """Return the rows of the invitations that were kept for a reason."""
-        lines = sorted(self._lines.get(reason, ()), key=row_order)
-        return tuple(row_of_fields(line, labels) for line in lines)
+        return sorted_rows(self._kept.get(reason, ()), labels)

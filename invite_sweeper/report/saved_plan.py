@@ -2,21 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.audit import invitation_fields
+from invite_sweeper.audit.events import PlanChanges, Planned
+from invite_sweeper.models import OrganizationName
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import (
     Place,
     display_text,
-    place_of_fields,
-    row_of_fields,
+    place_of,
+    row_of,
     row_order,
 )
 from invite_sweeper.report.tables import (
@@ -27,7 +28,13 @@ from invite_sweeper.report.tables import (
 )
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
-from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    organization_label,
+    plural_form,
+    pluralize,
+)
 
 _MAX_ROWS: Final = 50
 _MAX_PROJECTS: Final = 20
@@ -78,68 +85,124 @@ class PlanStatus(NamedTuple):
         """Whether the plan was created after now."""
         return self.age < timedelta(0)
 
-    def lines(self) -> Sequence[Mapping[str, object]]:
-        """Return the fields of the invitations in the order of rows: owners, then the oldest."""
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The organizations of the plan as outputs name them, by id."""
+        context = self.saved.context
+        names = context.organization_names
+        return {each: organization_label(each, names.get(each)) for each in context.organizations}
+
+    def planned(self) -> Sequence[Planned]:
+        """Return the invitations in the order of rows: owners first, then the oldest."""
         found = (
-            {
-                **invitation_fields(each.invitation(), self.now),
-                "rule": each.rule,
-                **({"bounced": each.bounced} if each.bounced else {}),
-                **({"new": True} if each.new else {}),
-            }
+            Planned.from_invitation(
+                each.invitation(), self.now, rule=each.rule, bounced=each.bounced, new=each.new
+            )
             for each in self.saved.invitations.values()
         )
         return sorted(found, key=row_order)
 
 
-def status_to_json(status: PlanStatus) -> dict[str, object]:
-    """Return the object that `plan show --output json` writes."""
-    context, lines = status.saved.context, status.lines()
-    return {
-        "file": str(status.path),
-        "sha256": status.saved.digest,
-        "run_id": context.run_id,
-        "created_at": context.now,
-        "age_s": int(status.age.total_seconds()),
-        "max_age_s": int(status.max_age.total_seconds()),
-        "too_old": status.is_too_old,
-        "from_future": status.is_from_future,
-        "used": None if status.use.unknown else status.use.run_id is not None,
-        "used_by_run": status.use.run_id,
-        "signed": status.approval.key is not None,
-        "signed_with": status.approval.key,
-        "signature_message": status.approval.refusal or None,
-        "organizations": [{"id": each, "name": None} for each in context.organizations],
-        "base_url": context.base_url,
-        "policy_path": context.policy_path,
-        "policy_sha256": context.policy_sha256,
-        "tool_version": context.tool_version,
-        "planned": len(lines),
-        "changes": asdict(status.saved.changes) if status.saved.changes is not None else None,
-        "rules": dict(_count_rules(lines)),
-        "projects": [
-            {
-                "project_id": place.project_id,
-                "project_name": place.project,
-                "org_id": place.org_id,
-                "planned": count,
-            }
-            for place, count in _count_places(lines)
-        ],
-        "invitations": list(lines[:MAX_JSON_ROWS]),
-        "truncated": len(lines) > MAX_JSON_ROWS,
-        "exit_code": 0,
-        "error": None,
-    }
+class ProjectCount(msgspec.Struct, frozen=True):
+    """The planned invitations of a project, or of an organization."""
+
+    project_id: str | None
+    project_name: str | None
+    org_id: str
+    planned: int
 
 
-def _count_rules(lines: Sequence[Mapping[str, object]]) -> Sequence[tuple[str, int]]:
+class SavedPlanResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of `plan show`.
+
+    Attributes:
+        sha256: Of the plan; a sweep that applies it records this hash.
+        too_old: A sweep would refuse it.
+        from_future: Its date is after now.
+        used: A sweep has applied it; None where that is not known.
+        signature_message: Why the signature is not valid; None for a valid one.
+        actors: The credentials with which it was made.
+        changes: Compared with the plan of an earlier run; None without one.
+        rules: Number of planned invitations by rule.
+        invitations: Owners first, then the oldest; at most 10,000.
+    """
+
+    file: str
+    sha256: str
+    run_id: str
+    created_at: str
+    age_s: int
+    max_age_s: int
+    too_old: bool
+    from_future: bool
+    used: bool | None
+    used_by_run: str | None
+    signed: bool
+    signed_with: str | None
+    signature_message: str | None
+    organizations: tuple[OrganizationName, ...]
+    actors: tuple[str, ...]
+    base_url: str
+    policy_path: str | None
+    policy_sha256: str
+    tool_version: str
+    planned: int
+    changes: PlanChanges | None
+    rules: dict[str, int]
+    projects: tuple[ProjectCount, ...]
+    invitations: tuple[Planned, ...]
+    truncated: bool
+    exit_code: int = 0
+    error: None = None
+
+    @classmethod
+    def of(cls, status: PlanStatus) -> "SavedPlanResult":
+        """Return what is known about a plan."""
+        context, planned = status.saved.context, status.planned()
+        return cls(
+            file=str(status.path),
+            sha256=status.saved.digest,
+            run_id=context.run_id,
+            created_at=context.now,
+            age_s=int(status.age.total_seconds()),
+            max_age_s=int(status.max_age.total_seconds()),
+            too_old=status.is_too_old,
+            from_future=status.is_from_future,
+            used=None if status.use.unknown else status.use.run_id is not None,
+            used_by_run=status.use.run_id,
+            signed=status.approval.key is not None,
+            signed_with=status.approval.key,
+            signature_message=status.approval.refusal or None,
+            organizations=tuple(
+                OrganizationName(id=each, name=context.organization_names.get(each))
+                for each in context.organizations
+            ),
+            actors=context.actors,
+            base_url=context.base_url,
+            policy_path=context.policy_path,
+            policy_sha256=context.policy_sha256,
+            tool_version=context.tool_version,
+            planned=len(planned),
+            changes=status.saved.changes,
+            rules=dict(_count_rules(planned)),
+            projects=tuple(
+                ProjectCount(place.project_id, place.project, place.org_id, count)
+                for place, count in _count_places(planned, {})
+            ),
+            invitations=tuple(planned[:MAX_JSON_ROWS]),
+            truncated=len(planned) > MAX_JSON_ROWS,
+        )
+
+
+def _count_rules(planned: Sequence[Planned]) -> Sequence[tuple[str, int]]:
     """Return the rules with their number of invitations, the largest first."""
-    return Counter(str(each["rule"]) for each in lines).most_common()
+    return Counter(each.rule for each in planned).most_common()
 
 
-def _count_places(lines: Sequence[Mapping[str, object]]) -> Sequence[tuple[Place, int]]:
-    return Counter(map(place_of_fields, lines)).most_common()
+def _count_places(
+    planned: Sequence[Planned], labels: Mapping[str, str]
+) -> Sequence[tuple[Place, int]]:
+    return Counter(place_of(each, labels) for each in planned).most_common()
 
 
 def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show_all: str) -> None:
@@ -149,36 +212,36 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
         verbose: Print all invitations and projects.
         show_all: The command that prints all of them.
     """
-    lines = status.lines()
-    places = _count_places(lines)
-    console.print(_heading(status, len(lines), places), soft_wrap=True)
+    planned = status.planned()
+    places = _count_places(planned, status.labels)
+    console.print(_heading(status, len(planned), places), soft_wrap=True)
     console.print(RightTrimmed(definition_table(_facts(status))), end="")
-    if not lines:
+    if not planned:
         return
-    shown = len(lines) if verbose else _MAX_ROWS
+    shown = len(planned) if verbose else _MAX_ROWS
     console.print()
-    counts = definition_table(_counts(lines, places, verbose=verbose))
+    counts = definition_table(_counts(planned, places, verbose=verbose))
     console.print(RightTrimmed(counts), end="")
     console.print()
-    rows = tuple(map(row_of_fields, lines[:shown]))
+    rows = tuple(row_of(each, status.labels) for each in planned[:shown])
     for part in invitation_tables([Group(rows)], console.width):
         console.print(RightTrimmed(part), end="")
-    if len(lines) > shown:
+    if len(planned) > shown:
         console.print(
-            Text(f"… {len(lines) - shown:,} more; all of them: {show_all}", style="dim"),
+            Text(f"… {len(planned) - shown:,} more; all of them: {show_all}", style="dim"),
             soft_wrap=True,
         )
 
 
-def _heading(status: PlanStatus, planned: int, places: Sequence[tuple[Place, int]]) -> Text:
+def _heading(status: PlanStatus, count: int, places: Sequence[tuple[Place, int]]) -> Text:
     name = escape_unprintable(str(status.path))
-    organizations = ", ".join(map(display_text, status.saved.context.organizations))
+    organizations = ", ".join(map(display_text, status.labels.values()))
     where = plural_form(len(status.saved.context.organizations), "organization", "organizations")
     lists = sum(place.project_id is None for place, _ in places)
     described = formatting.describe_places(len(places) - lists, lists)
     return Text.assemble(
         (f"Plan {name}: ", "bold"),
-        f"{pluralize(planned, 'invitation')}{described and f' in {described}'} "
+        f"{pluralize(count, 'invitation')}{described and f' in {described}'} "
         f"of {where} {organizations}",
     )
 
@@ -189,6 +252,8 @@ def _facts(status: PlanStatus) -> Iterator[tuple[str, Text]]:
     yield "policy", Text(f"{path}sha256 {display_text(context.policy_sha256)}")
     yield "Atlas", Text(display_text(context.base_url))
     yield "created", _age_text(status)
+    if context.actors:
+        yield "by", Text(", ".join(map(display_text, context.actors)))
     if status.saved.changes is not None:
         yield "changes", Text(display_text(formatting.describe_changes(status.saved.changes)))
     yield "used", _use_text(status.use)
@@ -224,12 +289,12 @@ def _approval_text(status: PlanStatus) -> Text:
 
 
 def _counts(
-    lines: Sequence[Mapping[str, object]],
+    planned: Sequence[Planned],
     places: Sequence[tuple[Place, int]],
     *,
     verbose: bool,
 ) -> Iterator[tuple[str, Text]]:
-    for number, (rule, count) in enumerate(_count_rules(lines)):
+    for number, (rule, count) in enumerate(_count_rules(planned)):
         yield "" if number else "by rule", Text(f"{count:>6,}  {display_text(rule)}")
     shown = len(places) if verbose else _MAX_PROJECTS
     for number, (place, count) in enumerate(places[:shown]):

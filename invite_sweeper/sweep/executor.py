@@ -105,12 +105,14 @@ class DeletionLog(Protocol):
 LINES_PER_SYNC = 1000
 """Lines of skipped deletions that are written between two syncs."""
 _SKIPPED = DeletionResult(Outcome.SKIPPED, 0)
+_CHANGED = DeletionResult(Outcome.CHANGED, 0)
 
 
 class OutcomeRecorder:
     """Records outcomes and decides whether the sweep may continue.
 
     Args:
+        is_current: Returns whether an invitation is still listed as it was planned.
         clock: Monotonic seconds.
         on_deletion_done: Called after each outcome was written to the log.
         on_stop: Called when nothing new may be sent; may be called again.
@@ -131,6 +133,7 @@ class OutcomeRecorder:
         stop: StopRequest,
         breaker: CircuitBreaker,
         sources: SourceTracker,
+        is_current: Callable[[Invitation], bool],
         clock: Callable[[], float],
         on_deletion_done: Callable[[PlannedDeletion, DeletionResult], None],
         on_stop: Callable[[], None],
@@ -138,6 +141,7 @@ class OutcomeRecorder:
         self._log = log
         self._stop = stop
         self._breaker = breaker
+        self._is_current = is_current
         self._clock = clock
         self._on_deletion_done = on_deletion_done
         self._on_stop = on_stop
@@ -176,7 +180,7 @@ class OutcomeRecorder:
             about_list = self.sources.mark_retired(planned.invitation, result)
             if not about_list:
                 self.abort(result.fatal_error)
-        counts = outcome is not Outcome.SKIPPED and not about_list
+        counts = result not in {_SKIPPED, _CHANGED} and not about_list
         if counts and not self.sources.is_duplicate(planned.invitation, result):
             self._check_breaker(outcome)
         try:
@@ -185,19 +189,25 @@ class OutcomeRecorder:
             self.abort(error)
         self._on_deletion_done(planned, result)
 
-    def skip(self, planned_deletions: Iterable[PlannedDeletion]) -> None:
+    def admits(self, planned: PlannedDeletion) -> bool:
+        """Return whether a deletion may be sent; record that it was not otherwise."""
+        if self.sources.is_retired(planned.invitation):
+            self.skip((planned,))
+        elif not self._is_current(planned.invitation):
+            self.skip((planned,), _CHANGED)
+        else:
+            return True
+        return False
+
+    def skip(
+        self, planned_deletions: Iterable[PlannedDeletion], result: DeletionResult | None = None
+    ) -> None:
         """Record that these deletions were not sent."""
         for planned in planned_deletions:
             try:
-                self.record(planned, _SKIPPED, self._clock())
+                self.record(planned, result or _SKIPPED, self._clock())
             except Exception as error:  # noqa: BLE001 - record the others in spite of a defect
                 self.abort(error)
-
-    def skip_retired(self, group: list[PlannedDeletion]) -> None:
-        """Remove the deletions of retired sources from a group and record them as skipped."""
-        if self.sources.retired:
-            self.skip(each for each in group if self.sources.is_retired(each.invitation))
-            group[:] = [each for each in group if not self.sources.is_retired(each.invitation)]
 
     async def skip_queues(self, queues: Iterable[ProjectQueue]) -> None:
         """Record that all remaining deletions of these queues were not sent."""
@@ -254,6 +264,7 @@ class ExecutorOptions:
         grace_s: How long deletions in flight may continue after a stop.
         extra_workers: Workers started at most while other deletions back off.
         multiple_sources: The plan covers several sources; see `SourceTracker`.
+        is_current: Returns whether an invitation is still listed as it was planned.
     """
 
     workers: int
@@ -261,6 +272,7 @@ class ExecutorOptions:
     grace_s: float
     extra_workers: int = 0
     multiple_sources: bool = False
+    is_current: Callable[[Invitation], bool] = lambda _: True
 
 
 class SweepExecutor:
@@ -301,6 +313,7 @@ class SweepExecutor:
             stop=stop,
             breaker=breaker,
             sources=SourceTracker(multiple_sources=options.multiple_sources),
+            is_current=options.is_current,
             clock=clock,
             on_deletion_done=on_deletion_done,
             on_stop=self._close_queue,
@@ -314,7 +327,9 @@ class SweepExecutor:
                 version). Deletions in flight have ended; the rest is `skipped`.
             Exception: A defect of the program; the state is the same.
         """
-        pending = ProjectQueues(queues, self._deleter.try_acquire, self._clock)
+        pending = ProjectQueues(
+            queues, self._deleter.try_acquire, self._clock, self.recorder.admits
+        )
         if self._options.canary:
             await self._run_phase(pending, max_deletions=self._options.canary)
         await self._run_phase(pending, max_deletions=None)
@@ -396,7 +411,6 @@ class SweepExecutor:
             self.recorder.skip(group)
 
     async def _sync_intents(self, group: list[PlannedDeletion]) -> None:
-        self.recorder.skip_retired(group)
         self._log.write_intents(group)
         await self._log.sync()
         self._ready.put(group)

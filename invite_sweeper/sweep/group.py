@@ -27,6 +27,9 @@ from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.run_state import RunResult
 from invite_sweeper.sweep.summary import RunSummary, merge_summaries
 
+_MAX_QUESTION_S = 60.0
+"""After a longer question, the lists are read again before anything is deleted."""
+
 
 class RunPlan(NamedTuple):
     """The planned lines of one run in the audit log, compared with those of the last plan."""
@@ -200,6 +203,10 @@ class RunGroup:
             raise self._stop.as_error(consequence=NOTHING_DELETED)
         if not agreed:
             raise Cancelled("Cancelled.")
+        if clock() - asked_s > _MAX_QUESTION_S:
+            for run in runs:
+                if run.plan.planned:
+                    await self._stop.run_unless_stopped(run.reread())
 
 
 def _describe_organizations(run: Run) -> str:

@@ -5,13 +5,14 @@ within the limits, over all organizations.
 """
 
 import heapq
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from types import MappingProxyType
+from typing import TypeAlias
 
 from invite_sweeper.audit import AuditLog, Planned, PlanSpan, PlanSpanBuilder, events
 from invite_sweeper.counts import Counts, total
@@ -32,64 +33,75 @@ from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import plural_form, pluralize
 
+_Entry: TypeAlias = tuple[float, int, Decision]
+"""When the invitation was created, a number that breaks ties, and the decision."""
+
 
 class OldestFirst:
     """Selects the oldest stale invitations within the limits (`over_limit: trim`).
 
-    Memory is bounded by `max_deletions`. `guards` applies the same limits to the result.
+    Both limits hold after each addition: an invitation over the limit of its project replaces the
+    youngest one of this project, one over `max_deletions` the youngest of all. So what is left is
+    the oldest selection that both limits allow, in any order of arrival. Memory is bounded by
+    `max_deletions`. `guards` applies the same limits to the result.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._heap: list[tuple[float, int, Decision]] = []
+        self._selected: list[_Entry] = []
+        self._of_project: defaultdict[str, list[_Entry]] = defaultdict(list)
         self._added = 0
 
     def add(self, stale: Sequence[Decision]) -> None:
         """Add the stale invitations of one list."""
         per_project = self._limits.max_deletions_per_project
         for decision in heapq.nsmallest(per_project, stale, key=_age_order):
-            self._push(decision)
+            self._add(decision)
 
     def add_all(self, other: "OldestFirst") -> None:
         """Add what another plan of the same command has selected so far."""
         for decision in other.oldest():
-            self._push(decision)
+            self._add(decision)
 
-    def _push(self, decision: Decision) -> None:
-        # The order of arrival breaks ties, so that the heap never compares decisions.
+    def _add(self, decision: Decision) -> None:
         self._added += 1
-        entry = (-_created_at_s(decision), -self._added, decision)
-        if len(self._heap) < self._limits.max_deletions:
-            heapq.heappush(self._heap, entry)
-        elif self._heap:
-            heapq.heappushpop(self._heap, entry)
+        entry = (_created_at_s(decision), self._added, decision)
+        project = self._of_project[decision.invitation.project_id]
+        insort(project, entry)
+        insort(self._selected, entry)
+        if len(project) > self._limits.max_deletions_per_project:
+            self._remove(project[-1])
+        elif len(self._selected) > self._limits.max_deletions:
+            self._remove(self._selected[-1])
+
+    def _remove(self, entry: _Entry) -> None:
+        project_id = entry[2].invitation.project_id
+        project = self._of_project[project_id]
+        for entries in (project, self._selected):
+            del entries[bisect_left(entries, entry)]
+        if not project:
+            del self._of_project[project_id]
 
     def oldest(self) -> list[Decision]:
         """Return what is selected so far, the oldest first."""
-        return [decision for *_, decision in sorted(self._heap, reverse=True)]
+        return [decision for *_, decision in self._selected]
 
     def select(
         self, *, seen: int, stale: int, shard: Shard | None = None
     ) -> Iterable[tuple[Decision, ...]]:
         """Return the selected decisions by list, the list with the oldest one first.
 
-        The lists of one project share the project's limit. No list is empty.
+        No list is empty.
 
         Args:
             seen: The invitations in scope.
             stale: The stale ones before trimming.
             shard: The shard that the limits are a part for.
         """
-        oldest = self.oldest()
         max_deletions = share_limit(self._limits, seen=seen, stale=stale, shard=shard)
-        per_project: Counter[str] = Counter()
         by_list: dict[tuple[str, str], list[Decision]] = {}
-        for decision in oldest[:max_deletions]:
-            project_id = decision.invitation.project_id
-            if per_project[project_id] == self._limits.max_deletions_per_project:
-                continue
-            per_project[project_id] += 1
-            key = (decision.invitation.source, project_id)
+        for decision in self.oldest()[:max_deletions]:
+            key = (decision.invitation.source, decision.invitation.project_id)
             by_list.setdefault(key, []).append(decision)
         return map(tuple, by_list.values())
 

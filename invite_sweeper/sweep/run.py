@@ -35,6 +35,7 @@ from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.decision_steps import Step
 from invite_sweeper.sweep.discovery import (
     DeletionVerifier,
+    ListedInvitations,
     ListOutcome,
     discover_projects,
     list_invitations,
@@ -48,7 +49,7 @@ from invite_sweeper.sweep.executor import (
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
-from invite_sweeper.sweep.run_state import RunResult, RunState
+from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.summary import (
@@ -257,7 +258,9 @@ class RunWarnings:
         self._view.deletion_done(result.outcome)
         org_id = planned.invitation.org_id
         self._state.outcomes[org_id][result.outcome] += 1
-        self._state.removed[planned.invitation.source] += result.outcome.no_longer_pending
+        invitation = planned.invitation
+        name = list_name(invitation.source, invitation.project_id)
+        self._state.removed[name] += result.outcome.no_longer_pending
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
         elif result.outcome is Outcome.FAILED:
@@ -331,8 +334,10 @@ class Run:
     ) -> None:
         self.config = config
         self.state = state
+        state.previous = config.previous_population
         self.warnings = RunWarnings(config, state, view)
         self.unused_patterns: tuple[str, ...] = ()
+        self._listed_again: set[int] | None = None
         self._atlas = atlas
         self._estimate = DeletionEstimate()
         self._log = log
@@ -416,6 +421,31 @@ class Run:
             self.state.counts[org_id] += Counts(projects_seen=projects)
         return scope
 
+    async def reread(self) -> None:
+        """Read projects and lists again, because the plan was shown a while ago.
+
+        The plan is a ceiling: what is no longer listed as it was planned, or is in a list that
+        cannot be read now, is not deleted.
+
+        Raises:
+            RunError: The run cannot go on. Nothing was deleted.
+        """
+        config, listed = self.config, set[int]()
+        scope = await discover_projects(self._atlas.reader, ProjectFilter(config.policy))
+        self.check_clock()
+
+        async def add_list(outcome: ListOutcome) -> None:
+            if isinstance(outcome, ListedInvitations):
+                listed.update(map(hash, outcome.invitations))
+
+        await list_invitations(
+            self._atlas.reader, scope, config.policy.sources, add_list, workers=self._readers
+        )
+        self._listed_again = listed
+
+    def _is_current(self, invitation: Invitation) -> bool:
+        return self._listed_again is None or hash(invitation) in self._listed_again
+
     async def _build_plan(self, scope: RunScope) -> None:
         config = self.config
         organization_of = {each.id: each.org_id for each in scope.projects}
@@ -453,6 +483,12 @@ class Run:
         return decision
 
     def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
+        if isinstance(outcome, ListedInvitations):
+            ref, count = outcome.list_ref, len(outcome.invitations)
+            if count:
+                self.state.lists[list_name(ref.source, ref.project.id)] = count
+        elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
+            self.state.unread.add(list_name(outcome.source, outcome.project_id))
         if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
             self.config.last_plan.add_unread(outcome)
         if self.config.population is not None:
@@ -511,6 +547,7 @@ class Run:
                 canary=breaker.canary_left,
                 grace_s=execution.grace.total_seconds(),
                 multiple_sources=len(config.policy.sources) > 1,
+                is_current=self._is_current,
             ),
             on_deletion_done=on_deletion_done,
         )
@@ -526,12 +563,22 @@ class Run:
         finally:
             self.warnings.finish()
         self._report_skipped(recorder, opened_before=opened_before)
+        self._report_changed(outcomes[Outcome.CHANGED])
         await self._verify(verifier)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
         if stop.reason is not None and incomplete:
             raise stop.as_error(consequence="The audit log is complete.")
+
+    def _report_changed(self, count: int) -> None:
+        if count and self._listed_again is not None:
+            invitations = pluralize(count, "planned invitation")
+            text = (
+                f"{invitations} changed or left the lists after the plan was shown: "
+                "nothing was deleted there, the next run judges them anew."
+            )
+            self.warnings.warn(WarningCode.PLAN_DIFFERS, text)
 
     def _report_skipped(self, recorder: OutcomeRecorder, *, opened_before: bool) -> None:
         """Report why deletions were skipped although no error stopped the run."""
@@ -558,5 +605,5 @@ class Run:
             # The outcome in the log is what the answer said; the totals are what is true.
             self.state.outcomes[each.org_id][Outcome.ALREADY_GONE] -= 1
             self.state.outcomes[each.org_id][Outcome.FAILED] += 1
-            self.state.removed[each.source] -= 1
+            self.state.removed[list_name(each.source, each.project_id)] -= 1
         self.warnings.still_there(verifier)

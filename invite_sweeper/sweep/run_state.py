@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from invite_sweeper.audit import AuditLog, RunFinished
 from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
@@ -15,6 +15,18 @@ from invite_sweeper.models import Population, Source
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_end
+
+_MAX_LISTS: Final = 10_000
+"""Lists whose counts a line of the log contains: of a larger estate it would be too long."""
+
+
+def list_name(source: Source, project_id: str) -> str:
+    """Return the name of a list in `Population.lists`."""
+    return f"{source.value} {project_id}"
+
+
+def _source_of(name: str) -> str:
+    return name.partition(" ")[0]
 
 
 class RequestCounters(Protocol):
@@ -55,7 +67,10 @@ class RunState:
         visible_projects: By organization, before the policy selects some.
         removed_members: The username of each active member that this run removed, or whose
             removal by an interrupted run it found.
-        removed: Invitations that are no longer pending after this run's deletions, by source.
+        removed: Invitations that are no longer pending after this run's deletions, by list.
+        lists: Invitations of the lists that were read, by `list_name`; only lists that have some.
+        unread: The lists that could not be read.
+        previous: What the last complete runs left; None to ignore a drop.
         changes: The complete plan compared with the last one; None if there is none.
         policy_change: What a policy that is not accepted changes; None for an accepted one.
         question_s: How long the confirmation question was open.
@@ -94,6 +109,9 @@ class RunState:
         self.policy_change: PolicyDifference | None = None
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
+        self.lists: dict[str, int] = {}
+        self.unread: set[str] = set()
+        self.previous: Population | None = None
         self.removed_members: list[str | None] = []
         self.population_sha256: str | None = None
         self.question_s = 0.0
@@ -105,23 +123,44 @@ class RunState:
         return sum(each.projects_seen for each in self.counts.values())
 
     def population(self) -> Population:
-        """Return what the run found so far."""
+        """Return what the run found so far; for a list that was not read, what is known of it."""
         plan = self.plan
         if plan is None:
             return Population(self.projects_seen, self.visible_projects)
-        retired = {each.source for each in plan.retired}
-        seen = plan.total().invitations_by_source
+        retired = {each.source.value for each in plan.retired}
+        seen = Counter(plan.total().invitations_by_source)
+        known = self.previous.lists if self.previous is not None else {}
+        stand_in = {name: known[name] for name in sorted(self.unread) if name in known}
+        for name, count in stand_in.items():
+            seen[_source_of(name)] += count
         return Population(
             projects=self.projects_seen - len(plan.gone_ids),
             visible_projects=self.visible_projects,
-            invitations={s: n for s, n in seen.items() if s not in retired},
+            invitations={s: n for s, n in sorted(seen.items()) if s not in retired},
+            lists=self.lists | stand_in,
         )
 
     def _remaining(self) -> Population:
-        """Return what the run leaves, for the comparison of a later run."""
+        """Return what the run leaves, for the comparison of a later run.
+
+        A source of which a list was never read is left out: its earlier count holds on.
+        """
         found = self.population()
-        left = {source: n - self.removed[source] for source, n in found.invitations.items()}
-        return replace(found, invitations=left)
+        known = self.previous is not None and bool(self.previous.lists)
+        unknown = set() if known else {_source_of(name) for name in self.unread}
+        removed: Counter[str] = Counter()
+        for name, count in self.removed.items():
+            removed[_source_of(name)] += count
+        lists = {name: n - self.removed[name] for name, n in found.lists.items()}
+        return replace(
+            found,
+            invitations={
+                source: n - removed[source]
+                for source, n in found.invitations.items()
+                if source not in unknown
+            },
+            lists=lists if not unknown and len(lists) <= _MAX_LISTS else {},
+        )
 
     @property
     def advisor(self) -> Advisor:

@@ -222,7 +222,7 @@ KEEP_REASONS: Final = {
     "future_date": "creation date in the future",
     "unreadable_id": "malformed id",
     "not_pending": "not pending",
-    "pending_not_named": "pending, and no rule names statuses: [PENDING]",
+    "pending_not_named": "pending: only a rule with statuses: [PENDING] may delete them",
     "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
     "bounced": "deleted and re-invited too often (max_bounces)",
     "not_in_plan": "not in the saved plan",

@@ -116,6 +116,7 @@ class ProjectQueues:
         try_acquire: Acquires the tokens for one deletion and returns 0.0, or returns the
             seconds to wait.
         clock: Monotonic seconds.
+        admits: Returns whether a deletion may be sent; one that may not is removed.
     """
 
     def __init__(
@@ -123,7 +124,9 @@ class ProjectQueues:
         queues: Iterable[ProjectQueue],
         try_acquire: Callable[[Invitation], float],
         clock: Callable[[], float],
+        admits: Callable[[PlannedDeletion], bool] = lambda _: True,
     ) -> None:
+        self._admits = admits
         self._ready = deque(queues)
         self._waiting: list[tuple[float, int, ProjectQueue]] = []
         self._try_acquire = try_acquire
@@ -138,6 +141,9 @@ class ProjectQueues:
             planned = queue.peek()
             if planned is None:
                 self._ready.popleft()
+                continue
+            if not self._admits(planned):
+                queue.pop()
                 continue
             wait_s = self._try_acquire(planned.invitation)
             if wait_s <= 0:

@@ -346,3 +346,58 @@ def test_projects_gone_count_as_a_drop_since_the_last_sweep(cli):
     for project in ids[4:7]:
         gone(cli, project)
     assert "13 projects were found, but the last complete run left 20" in refused(cli)
+
+
+# Nights on which some lists cannot be read ----------------------------------------------------
+
+
+def hide(cli, projects):
+    """Let these lists, and no other, be refused for want of a role."""
+    cli.sim.faults.clear()
+    for project in projects:
+        cli.sim.faults.add(
+            faults.role_missing(), method="GET", path=f"*/groups/{project}/invites", times=None
+        )
+
+
+def test_nights_with_unread_lists_do_not_lower_what_a_run_is_compared_with(cli):
+    projects = add_projects(cli, young=5)
+    assert cli.sweep().code == 0
+    for count in (5, 8):
+        hide(cli, projects[:count])
+        assert cli.sweep().code == 4
+        (*_, last) = cli.lines("run_finished")
+        assert last["remaining"]["invitations"] == {"invites": 100}
+    hide(cli, [])
+    for project in projects[:11]:
+        cli.sim.groups[project].invites.clear()
+    assert "45 invitations were found, but the last complete run left 100" in refused(cli)
+
+
+def test_drop_beside_an_unread_list_is_refused(cli):
+    projects = add_projects(cli, young=5)
+    assert cli.sweep().code == 0
+    hide(cli, projects[:5])
+    for project in projects[5:12]:
+        cli.sim.groups[project].invites.clear()
+    assert "65 invitations were found, but the last complete run left 100" in refused(cli)
+
+
+def test_deletions_of_a_night_with_an_unread_list_lower_what_the_next_is_compared_with(cli):
+    projects = add_projects(cli, young=5)
+    assert cli.sweep().code == 0
+    add_stale(cli, projects[9], *"abc")
+    hide(cli, projects[:1])
+    assert (cli.sweep().code, cli.deletes()) == (4, 3)
+    (*_, last) = cli.lines("run_finished")
+    assert last["remaining"]["invitations"] == {"invites": 100}
+    assert last["remaining"]["lists"][f"invites {projects[9]}"] == 5
+
+
+def test_first_night_with_an_unread_list_sets_no_count_of_its_source(cli):
+    projects = add_projects(cli, young=5)
+    hide(cli, projects[:3])
+    assert cli.sweep().code == 4
+    (last,) = cli.lines("run_finished")
+    assert last["plan_complete"] is False
+    assert (last["remaining"]["invitations"], last["remaining"]["projects"]) == ({}, 20)

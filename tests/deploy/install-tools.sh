@@ -35,7 +35,7 @@ fi
 
 # Models of custom resources: Prometheus operator, External Secrets, Argo CD.
 if command -v npm >/dev/null; then
-    npm install --silent --no-fund --no-audit --no-save --prefix "$folder/node" \
+    npm install --silent --no-fund --no-audit --no-save --ignore-scripts --prefix "$folder/node" \
         @kubernetes-models/{argo-cd@4.0.0,external-secrets@2.0.0,prometheus-operator@6.0.0}
     printf '#!/bin/sh\nexec node "%s" "%s"\n' "$PWD/tests/deploy/check-custom-resources.mjs" \
         "$folder/node" >"$folder/commands/check-custom-resources"

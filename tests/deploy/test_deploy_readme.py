@@ -36,7 +36,7 @@ def test_uninstalling_names_every_installed_file_and_keeps_the_audit_log():
         assert f"`{path}`" in guide or f"`{folder}`" in guide or f"{folder}/system`" in guide, path
     for way in ("kubectl delete -k .", "helm uninstall", "userdel invite-sweeper"):
         assert way in guide
-    assert "/var/lib/invite-sweeper" not in guide.replace("| `/var/lib/invite-sweeper` |", "")
+    assert "/var/lib/invite-sweeper`" not in guide.replace("| `/var/lib/invite-sweeper` |", "")
 
 
 def test_readme_lists_every_exit_code_of_a_nightly_run():

@@ -1,12 +1,14 @@
 """The workflows use pinned actions, minimal permissions and the gate."""
 
 import re
+import shutil
 import tomllib
 
 import pytest
 import yaml
 from deploy.containers import run
 from deploy.manifests import DEPLOY, ROOT
+from deploy.workflows import Runner
 from packaging.requirements import Requirement
 
 from invite_sweeper.cli.help import Topic, page
@@ -38,7 +40,7 @@ def test_every_action_is_pinned_to_one_hash():
     assert len(pins) == len({pin.split("@")[0] for pin in pins})
 
 
-@pytest.mark.parametrize("name", ["gate.yml", "release.yml"])
+@pytest.mark.parametrize("name", ["gate.yml", "release.yml", "weekly.yml"])
 def test_only_jobs_have_permissions(name):
     assert workflow(name)["permissions"] == {}
     assert all("permissions" in job for job in workflow(name)["jobs"].values())
@@ -48,6 +50,7 @@ PUBLISHING = {
     "publish-package": {"id-token": "write"},
     "publish-image": {"packages": "write", "id-token": "write", "attestations": "write"},
     "publish-chart": {"packages": "write", "id-token": "write", "attestations": "write"},
+    "publish-release": {"contents": "write"},
 }
 
 
@@ -75,7 +78,7 @@ def test_publishing_job_runs_nothing_that_is_not_pinned(name):
     assert scripts.count("pip install") == scripts.count("--require-hashes")
 
 
-PINNED_PROGRAMS = {"oras", "tools/bin/pip", "tools/bin/python", "tools/bin/uv"}
+PINNED_PROGRAMS = {"gh", "oras", "tools/bin/pip", "tools/bin/python", "tools/bin/uv"}
 
 
 def test_every_installation_of_the_release_has_hashes_and_every_image_a_digest():
@@ -88,7 +91,7 @@ def test_every_installation_of_the_release_has_hashes_and_every_image_a_digest()
     assert [image for image in images if not re.search(r"@sha256:[0-9a-f]{64}$", image)] == []
 
 
-@pytest.mark.parametrize("name", ["release", "publish"])
+@pytest.mark.parametrize("name", ["release", "publish", "audit"])
 def test_locked_tools_satisfy_the_group_and_have_hashes(name):
     lock = (ROOT / f".github/{name}.lock").read_text()
     group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"][name]
@@ -108,7 +111,8 @@ def test_names_and_registries_are_variables_in_one_place():
     hosts = re.findall(r"\b[\w.-]+\.(?:io|com|org|net|dev)\b", "\n".join(lines))
 
     assert variables == {
-        *("PACKAGE_INDEX_URL", "IMAGE_REPOSITORY", "CHART_REPOSITORY", "REGISTRY_USERNAME")
+        *("PACKAGE_INDEX_URL", "IMAGE_REPOSITORY", "CHART_REPOSITORY", "REGISTRY_USERNAME"),
+        "RELEASE_NOTES",
     }
     for name in variables:
         assert f"`{name}`" in (DEPLOY / "README.md").read_text()
@@ -129,8 +133,8 @@ def test_every_supported_version_of_python_is_tested_and_named_by_the_documentat
     matrix = workflow("gate.yml")["jobs"]["python"]["strategy"]["matrix"]["version"]
     platforms = page(Topic.DEPLOYMENT).partition("## Platforms")[2]
 
-    # .ci/run needs 3.11 or newer, and its tests of deploy/ run 3.13.
-    assert sorted([*matrix, "3.11", "3.13"]) == classifiers
+    # .ci/run is run on Debian, with 3.13.
+    assert sorted([*matrix, "3.13"]) == classifiers
     assert project["requires-python"] == f">={classifiers[0]}"
     assert [version for version in classifiers if version not in platforms] == []
 
@@ -162,3 +166,45 @@ def test_workflows_match_the_schema_of_github(tmp_path):
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(files[0].read_text().replace("runs-on:", "run-on:"))
     assert run(*command, wrong, check=False).returncode == 1
+
+
+def test_security_policy_verifies_what_the_release_attests():
+    page = (ROOT / "SECURITY.md").read_text()
+    commands = re.findall(r"^gh attestation verify (\S+) .*$", page, re.MULTILINE)
+
+    assert [name.replace("VERSION", "1") for name in commands] == [
+        "invite_sweeper-1-py3-none-any.whl", "invite-sweeper-1.tgz", "oci://IMAGE:1",
+    ]  # fmt: skip
+    assert page.count(".github/workflows/release.yml") == len(commands)
+    assert "actions/attest@" in (WORKFLOWS / "release.yml").read_text()
+
+
+def test_notes_of_a_release_are_its_section_of_the_changelog(tmp_path):
+    (tmp_path / "bill").mkdir()
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    name = "Write the notes of the release"
+    done = Runner(WORKFLOWS / "release.yml", "build", tmp_path, {"VERSION": "v0.1.0"}).run(name)
+    notes = (tmp_path / "bill/notes.md").read_text()
+
+    assert done.returncode == 0, done.stderr
+    assert notes.strip().startswith("### Added")
+    assert "## [" not in notes
+    missing = Runner(WORKFLOWS / "release.yml", "build", tmp_path, {"VERSION": "v9.9.9"}).run(name)
+    assert missing.returncode != 0
+
+
+def test_weekly_workflow_runs_the_gate_and_scans_the_lock_and_the_image():
+    jobs = workflow("weekly.yml")["jobs"]
+    text = str(jobs["vulnerabilities"])
+
+    assert jobs["gate"]["uses"] == "./.github/workflows/gate.yml"
+    assert "pip-audit" in text
+    assert "requirements.lock" in text
+    assert "anchore/scan-action@" in text
+
+
+def test_dependency_updates_cover_actions_image_and_packages():
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+
+    assert {u["package-ecosystem"] for u in updates} == {"github-actions", "docker", "pip"}
+    assert {u["schedule"]["interval"] for u in updates} == {"weekly"}

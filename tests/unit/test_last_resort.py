@@ -2,6 +2,9 @@
 
 import json
 import queue
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -91,3 +94,34 @@ def test_result_of_an_overdue_run_is_one_object_if_json_was_asked_for(ended, cap
         {"message", "consequence", "hint"},
     )
     assert "did not stop" in result["error"]["message"]
+
+
+ENDED = """
+import asyncio, os, signal, sys, time
+from types import SimpleNamespace
+from invite_sweeper.last_resort import LastResort
+from invite_sweeper.shutdown import StopRequest, handle_signals
+
+async def run(known):
+    last_resort = LastResort(started_s=time.monotonic(), deadline_s=60.0, grace_s=1.0)
+    with last_resort, handle_signals(StopRequest(), SimpleNamespace(), last_resort):
+        if known:
+            last_resort.result_known(4)
+
+asyncio.run(run(sys.argv[1] == "known"))
+for _ in range(2):
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+    time.sleep(0.1)
+sys.exit(4)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signal_after_the_end_of_a_run_changes_no_exit_code(name):
+    done = subprocess.run([sys.executable, "-c", ENDED, "known", name], check=False, timeout=30)
+    assert done.returncode == 4
+
+
+def test_signal_after_work_without_a_result_ends_the_process():
+    words = [sys.executable, "-c", ENDED, "unknown", "SIGTERM"]
+    assert subprocess.run(words, check=False, timeout=30).returncode == -signal.SIGTERM

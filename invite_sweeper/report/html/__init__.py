@@ -13,38 +13,40 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.json_text import format_json
 from invite_sweeper.report.html.attention import attention
-from invite_sweeper.report.html.building import build_report_model
 from invite_sweeper.report.html.chain import ChainResult, chain_result
-from invite_sweeper.report.html.charts import HEIGHT, WIDTH, Chart, layout
-from invite_sweeper.report.html.figures import (
-    chain_line,
+from invite_sweeper.report.html.model import Report, ReportRecord
+from invite_sweeper.report.html.reading import read_report
+from invite_sweeper.report.html.sections import (
+    chain_mark,
+    chain_sentences,
     facts,
+    legend,
+    notes,
+    organizations_table,
+    sections,
     strip,
-    strip_legend,
     target,
     tiles,
     title,
 )
-from invite_sweeper.report.html.model import ReportModel, ReportRecord, ReportStatus
-from invite_sweeper.report.html.sections import organizations_grid, sections
 from invite_sweeper.report.html.verdict import verdict
 from invite_sweeper.text import escape_unprintable
 
 __all__ = [
     "ChainResult",
     "Format",
-    "ReportModel",
-    "build_report_model",
+    "Report",
     "chain_result",
+    "read_report",
     "render",
     "write_report",
 ]
-
 
 _SAFE_TEXT = re.compile(r"[A-Za-z0-9 ,;:'()%/.+-]*")
 _LINKS = re.compile(r"://|www\.", re.IGNORECASE)
@@ -76,21 +78,6 @@ def markdown_sentence(value: str) -> str:
     return value if plain else code_span(value)
 
 
-STATUS_CLASSES = {
-    ReportStatus.CLEAN: "good",
-    ReportStatus.RECOVERED: "warning",
-    ReportStatus.EARLIER: "warning",
-    ReportStatus.EMPTY: "plain",
-    ReportStatus.PARTIAL: "warning",
-    ReportStatus.INTERRUPTED: "warning",
-    ReportStatus.REFUSED: "warning",
-    ReportStatus.UNFINISHED: "bad",
-    ReportStatus.FAILED: "bad",
-    ReportStatus.DAMAGED: "bad",
-}
-"""CSS class of each status; the status is also shown as text."""
-
-
 MARKDOWN_ROWS = 50
 """Maximum rows of a Markdown table; a pull request accepts 65,536 characters."""
 
@@ -99,7 +86,7 @@ SHOWN_MESSAGES = 3
 """Messages of one item that are not folded."""
 
 
-def render_html(model: ReportModel) -> str:
+def render_html(report: Report) -> str:
     """Return one self-contained page that makes no network requests.
 
     Its Content-Security-Policy allows only its own style sheet and script, by hash, so that
@@ -110,54 +97,47 @@ def render_html(model: ReportModel) -> str:
         _environment(autoescape=True)
         .get_template("report.html.j2")
         .render(
-            **_parts(model),
-            classes=STATUS_CLASSES,
+            **_parts(report),
             shown_messages=SHOWN_MESSAGES,
             style=style,
             script=script,
             style_hash=_hash(style),
             script_hash=_hash(script),
-            svg=svg,
         )
     )
 
 
-def render_markdown(model: ReportModel) -> str:
-    """Return the report as Markdown: tables in place of charts, values as code spans."""
+def render_markdown(report: Report) -> str:
+    """Return the report as Markdown, values as code spans."""
     return (
         _environment(autoescape=False)
         .get_template("report.md.j2")
-        .render(**_parts(model), shown_rows=MARKDOWN_ROWS)
+        .render(**_parts(report), shown_rows=MARKDOWN_ROWS)
     )
 
 
-def render_json(model: ReportModel) -> str:
-    """Return the report as one JSON object: the verdict and the model's values."""
-    found = ReportRecord(verdict(model), attention(model), model)
-    return format_json(found).decode()
+def render_json(report: Report) -> str:
+    """Return the report as one JSON object: the verdict, what needs attention, the content."""
+    return format_json(ReportRecord(verdict(report), attention(report), report)).decode()
 
 
-def svg(chart: Chart) -> str:
-    """Return a chart as SVG; each bar is a `<rect data-value>`, ordered by series, then label."""
-    template = _environment(autoescape=True).get_template("chart.svg.j2")
-    return template.render(chart=chart, at=layout(chart), width=WIDTH, height=HEIGHT)
-
-
-def _parts(model: ReportModel) -> dict[str, object]:
+def _parts(report: Report) -> dict[str, object]:
+    marks = strip(report)
     return {
-        "title": title(model),
-        "verdict": verdict(model),
-        "attention": attention(model),
-        "target": target(model),
-        "chain": chain_line(model),
-        "strip": strip(model),
-        "legend": strip_legend(model),
-        "nights": model.nights,
-        "organizations": organizations_grid(model),
-        "notes": model.notes,
-        "tiles": tiles(model),
-        "facts": facts(model),
-        "sections": sections(model),
+        "title": title(report),
+        "verdict": verdict(report),
+        "attention": attention(report),
+        "target": target(report),
+        "chain": chain_mark(report.chain),
+        "chain_sentences": chain_sentences(report),
+        "strip": marks,
+        "legend": legend(marks),
+        "nights": report.nights,
+        "organizations": organizations_table(report),
+        "notes": notes(report),
+        "tiles": tiles(report),
+        "facts": facts(report),
+        "sections": sections(report),
     }
 
 
@@ -172,10 +152,24 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     environment.filters["escape_unprintable"] = escape_unprintable
     environment.filters["code_span"] = code_span
+    environment.filters["breakable"] = breakable
     environment.filters["markdown_sentence"] = lambda text: markdown_sentence(
         escape_unprintable(text)
     )
     return environment
+
+
+_AFTER_SIGN = re.compile(r"(?<=[@.+/:-])(?=\w)")
+_LONG_WORD = re.compile(r"[^\s\0]{40}(?=[^\s\0])")
+
+
+def breakable(value: str) -> Markup:
+    """Return a text with the places where a line may break: after a sign, not inside a word.
+
+    A word of over 40 characters breaks, too.
+    """
+    marked = _LONG_WORD.sub("\\g<0>\0", _AFTER_SIGN.sub("\0", value))
+    return Markup("<wbr>").join(marked.split("\0"))
 
 
 def _asset(name: str) -> str:
@@ -191,7 +185,11 @@ Format: TypeAlias = Literal["html", "md", "json"]
 
 
 def write_report(
-    paths: Sequence[Path], out: Path | None, fmt: Format, chain: ChainResult | None
+    paths: Sequence[Path],
+    out: Path | None,
+    fmt: Format,
+    chain: ChainResult | None,
+    run_id: str = "",
 ) -> None:
     """Write a report of audit logs to a file or to stdout.
 
@@ -202,12 +200,13 @@ def write_report(
         out: Path of the report; None for stdout.
         fmt: HTML, Markdown or JSON.
         chain: The result of `audit.verify` for the same files; None if it was not run.
+        run_id: As for `read_report`.
 
     Raises:
         UsageError: A log cannot be read, or `out` cannot be written; an existing file is
             unchanged.
     """
-    text = render(build_report_model(paths, chain), fmt)
+    text = render(read_report(paths, chain, run_id), fmt)
     if out is None:
         sys.stdout.write(text)
         return
@@ -235,12 +234,12 @@ def _write(out: Path, text: str) -> None:
         raise
 
 
-def render(model: ReportModel, fmt: Format) -> str:
+def render(report: Report, fmt: Format) -> str:
     """Return the report as text."""
-    return _RENDERERS[fmt](model)
+    return _RENDERERS[fmt](report)
 
 
-_RENDERERS: dict[Format, Callable[[ReportModel], str]] = {
+_RENDERERS: dict[Format, Callable[[Report], str]] = {
     "html": render_html,
     "md": render_markdown,
     "json": render_json,

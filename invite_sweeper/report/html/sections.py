@@ -1,374 +1,520 @@
-"""Build a report's sections and their tables."""
+"""The parts of a report below its verdict: figures, tables and facts, for every format."""
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from invite_sweeper.report.html.ages import ages_section
-from invite_sweeper.report.html.charts import Chart, Series
-from invite_sweeper.report.html.figures import signature_sentences
-from invite_sweeper.report.html.grids import (
+from invite_sweeper.audit.events import KeepEntry
+from invite_sweeper.endings import Colour, Status
+from invite_sweeper.report.formatting import (
+    describe_keep_reason,
+    format_duration,
+    show_command,
+)
+from invite_sweeper.report.html.attention import describe_code
+from invite_sweeper.report.html.chain import ChainResult
+from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
+from invite_sweeper.report.rows import (
     Cell,
     Column,
-    Columns,
-    EntryColumn,
-    Figure,
-    Grid,
-    Section,
-    age_cell,
-    build_grid,
+    Kind,
+    Line,
+    Row,
+    T,
     count_cell,
+    display_text,
+    invitation_columns,
     text_cell,
     time_cell,
 )
-from invite_sweeper.report.html.model import (
-    Comparison,
-    Day,
-    InvitationRow,
-    KeepEntry,
-    LogFile,
-    OrganizationRow,
-    ReportModel,
-    RunRow,
-    Truncated,
-    UnreadableProject,
-)
-from invite_sweeper.text import plural_form, pluralize, to_text
+from invite_sweeper.report.run_view import UnreadableProject
+from invite_sweeper.text import plural_form, pluralize
 
-SHOWN_FILES = 50
-_UNREADABLE_COLUMNS: Columns[UnreadableProject] = (
-    (Column("Project"), lambda each: text_cell(each.project or each.project_id)),
-    (Column("Reason", "prose"), lambda each: text_cell(each.reason, 200)),
-    (Column("HTTP", "number"), lambda each: count_cell(each.http_status)),
-    (Column("Error code"), lambda each: text_cell(each.error_code)),
-    (Column("Id", "code"), lambda each: text_cell(each.project_id, 24)),
-)
-
-_USER_COLUMNS: Columns[InvitationRow] = (
-    (Column("Invited"), lambda entry: text_cell(entry.username or "(none)")),
-    (Column("Project"), lambda entry: text_cell(entry.project or entry.project_id, 40)),
-    (Column("Age, days", "number"), lambda entry: age_cell(entry.age_days)),
-)
-_RULE_COLUMN: EntryColumn = (Column("Rule"), lambda entry: text_cell(entry.rule, 30))
-_REASON_COLUMNS: Columns[InvitationRow] = (
-    _RULE_COLUMN,
-    (Column("Role"), lambda entry: text_cell(entry.roles, 40)),
-    (Column("Invited by"), lambda entry: text_cell(entry.inviter, 40)),
-)
-_STATE_COLUMN: EntryColumn = (
-    Column("State", "state"),
-    lambda entry: text_cell(entry.state.replace("_", " ")),
-)
-_ID_COLUMN: EntryColumn = (Column("Id", "code"), lambda entry: text_cell(entry.invitation_id, 24))
+_SHOWN_FILES = 50
+_SHOWN_ROWS = 100
+_WIDEST_CODE = 64
 
 
-def _organization_columns(model: ReportModel) -> Columns[InvitationRow]:
-    """Return the column with the organization if there are several."""
-    if not model.several_organizations:
+class Table(NamedTuple):
+    """A table with its cells.
+
+    Attributes:
+        key: Unique on the page; lower-case letters and hyphens.
+        total: Number of rows, shown or not.
+        command: Lists all rows; empty if all are shown.
+    """
+
+    key: str
+    caption: str
+    columns: tuple[tuple[str, Kind], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: int
+    command: str = ""
+
+    @property
+    def more(self) -> int:
+        """Number of rows left out."""
+        return self.total - len(self.rows)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Distinct values of the `state` column; empty without such a column."""
+        kinds = [kind for _, kind in self.columns]
+        if "state" not in kinds:
+            return ()
+        return tuple(sorted({row[kinds.index("state")].text for row in self.rows}))
+
+
+class Section(NamedTuple):
+    """A section of the page."""
+
+    key: str
+    heading: str
+    sentences: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+def _table(
+    key: str,
+    caption: str,
+    columns: Iterable[Column[T]],
+    rows: Sequence[T],
+    *,
+    total: int | None = None,
+    command: str = "",
+) -> Table:
+    columns = tuple(columns)
+    return Table(
+        key,
+        caption,
+        tuple((column.heading, column.kind) for column in columns),
+        tuple(tuple(column.cell(row) for column in columns) for row in rows),
+        len(rows) if total is None else total,
+        command,
+    )
+
+
+def title(report: Report) -> str:
+    """Return the title, with the day of the command if it is known."""
+    if not report.subject:
+        return "Invitation sweep"
+    first = report.first
+    names = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
+    name = names.get(first.mode, "Invitation sweep")
+    return f"{name}, {first.day}" if first.day else name
+
+
+def target(report: Report) -> tuple[str, ...]:
+    """Return what the command was about: its organizations, its mode, start and host."""
+    if not report.subject:
         return ()
-    names = {each.id: each.name or each.id for each in model.organizations.rows}
-    return (
-        (
-            Column("Organization"),
-            lambda entry: text_cell(names.get(entry.organization, entry.organization), 40),
-        ),
+    first = report.first
+    organizations = (
+        report.organizations[0].label
+        if len(report.organizations) == 1
+        else pluralize(len(report.organizations), "organization")
     )
+    started = f"{first.started:%Y-%m-%d %H:%M} UTC" if first.started else ""
+    return tuple(filter(None, (organizations, first.kind, started, first.base_url)))
 
 
-def sections(model: ReportModel) -> tuple[Section, ...]:
+def tiles(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return what the command did, in numbers; unknown ones are left out."""
+    if not report.subject:
+        return ()
+    figures = _restore_figures(report) if report.is_restore else _sweep_figures(report)
+    return tuple((name, f"{number:,}") for name, number in figures if number is not None)
+
+
+def _sweep_figures(report: Report) -> Iterator[tuple[str, int | None]]:
+    counts, known = report.counts, report.plan_made
+    yield "Seen", report.reported.invitations_seen if known else None
+    yield "Stale", report.reported.stale or counts["planned"] if known else None
+    if not report.dry_run:
+        yield "Deleted", counts["deleted"]
+        yield "Failed", counts["failed"]
+        yield "Already gone", counts["already_gone"] or None
+        yield "Changed", counts["changed"] or None
+        yield "Unknown", counts["unknown"] or None
+        yield "Not attempted", counts["skipped"] or None
+        yield "Left alone (active)", counts["accepted_before"] or None
+        yield "Removed while active", counts["accepted_during"] or None
+        yield "No outcome", counts["no_outcome"] or None
+    yield "Kept", report.reported.kept if known else None
+    yield "Announced", report.reported.announced or None
+    yield "Trimmed", report.reported.trimmed or None
+    yield "Projects not read", report.reported.projects_unreadable or None
+
+
+def _restore_figures(report: Report) -> Iterator[tuple[str, int | None]]:
+    counts, first = report.counts, report.first
+    yield "Deleted before", first.wanted
+    if first.dry_run:
+        yield "Would be sent again", first.to_restore if report.status is Status.DONE else None
+        return
+    yield "Sent again", counts["restored"]
+    yield "Active at once", counts["active"] or None
+    yield "There already", counts["already_there"] or None
+    yield "Failed", counts["failed"]
+    yield "Unknown", counts["unknown"] + counts["no_outcome"] or None
+    yield "Not sent", counts["skipped"] or None
+
+
+# The strip of nights.
+
+
+class NightMark(NamedTuple):
+    """One night of the strip.
+
+    Attributes:
+        mark: The exit code; `!` without one, `-` for a day without a run.
+        day: Day of the month, for the row below the marks.
+        text: The same for screen readers and as a tooltip.
+        meaning: For the legend.
+    """
+
+    mark: str
+    colour: Colour
+    day: str
+    text: str
+    meaning: str
+
+
+def strip(report: Report) -> tuple[NightMark, ...]:
+    """Return a mark for each night; none for a single day."""
+    return tuple(map(_mark, report.nights)) if len(report.nights) > 1 else ()
+
+
+def legend(marks: Iterable[NightMark]) -> tuple[tuple[str, str, Colour], ...]:
+    """Return each mark of the strip with its meaning and colour."""
+    return tuple(sorted({(each.mark, each.meaning, each.colour) for each in marks}))
+
+
+def _mark(night: Night) -> NightMark:
+    day, colour = f"{night.day:%d}", night.status.colour
+    if not night.runs:
+        return NightMark("-", colour, day, f"{night.day}: no run", "no run in these logs")
+    runs = pluralize(night.runs, display_text(night.kind) or "run")
+    deleted = f", {night.deleted:,} deleted" if night.kind == "sweep" else ""
+    text = f"{night.day}: {night.status}, {describe_code(night.exit_code)}; {runs}{deleted}"
+    if night.exit_code is None:
+        return NightMark("!", colour, day, text, f"{night.status}, no last line")
+    meaning = describe_code(night.exit_code).removeprefix(f"exit code {night.exit_code}: ")
+    return NightMark(str(night.exit_code), colour, day, text, meaning)
+
+
+# Sections.
+
+
+def sections(report: Report) -> tuple[Section, ...]:
     """Return the sections that are not empty, in page order."""
-    candidates = (
-        _outcomes_section(model),
-        _comparison_section(model.comparison),
-        _bounced_section(model),
-        ages_section(model),
-        _days_section(model),
-        _coverage_section(model),
-        _kept_section(model),
-        _runs_section(model),
-        _chain_section(model),
+    return tuple(
+        each
+        for each in (
+            _failed_section(report),
+            _invitations_section(report),
+            _announced_section(report),
+            _kept_section(report),
+            _coverage_section(report),
+            _nights_section(report),
+            _runs_section(report),
+            _chain_section(report),
+        )
+        if each is not None
     )
-    return tuple(section for section in candidates if section is not None)
 
 
-def _days_section(model: ReportModel) -> Section | None:
-    if not model.days.rows:
+_DETAIL: Column[Row] = Column("Detail", lambda row: text_cell(row.detail), "prose")
+_LIST: Column[Row] = Column("List", lambda row: text_cell(row.source))
+_ID: Column[Row] = Column("Id", lambda row: text_cell(row.invitation_id), "code")
+
+
+def _failed_section(report: Report) -> Section | None:
+    total = sum(report.counts[each] for each in ("failed", "unknown", "accepted_during"))
+    if not report.failed:
         return None
-    days = model.days.rows
-    series = (
-        Series("deleted", tuple(day.outcomes.deleted for day in days), 0),
-        Series("already gone", tuple(day.outcomes.already_gone for day in days), 2),
-        Series("failed or unknown", tuple(_failed_count(day) for day in days), 1),
-        Series("skipped", tuple(day.outcomes.skipped for day in days), 5),
+    columns = (*invitation_columns(report.failed), _DETAIL, _ID)
+    command = _show(report, "--outcome", "failed")
+    table = _table(
+        "failed",
+        "Invitations that need attention",
+        columns,
+        report.failed,
+        total=total,
+        command=command,
     )
-    caption = "Outcomes by day"
-    columns: Columns[Day] = (
-        (Column("Day (UTC)", "date"), lambda day: text_cell(day.day)),
-        (Column("Runs", "number"), lambda day: count_cell(day.runs)),
-        (Column("Planned", "number"), lambda day: count_cell(day.outcomes.planned)),
-        (Column("Deleted", "number"), lambda day: count_cell(day.outcomes.deleted)),
-        (Column("Already gone", "number"), lambda day: count_cell(day.outcomes.already_gone)),
-        (Column("Failed", "number"), lambda day: count_cell(day.outcomes.failed)),
-        (Column("Unknown", "number"), lambda day: count_cell(day.outcomes.unknown)),
-        (Column("Skipped", "number"), lambda day: count_cell(day.outcomes.skipped)),
-    )
-    chart = Chart(caption, tuple(day.day for day in days), series)
-    return Section(
-        "days",
-        "Deletions by day",
-        ("A sweep counts for the day, in UTC, on which it started.",),
-        (Figure(chart, build_grid("days-table", caption, columns, model.days)),),
-    )
+    return Section("failed", "Not as planned", (), (table,))
 
 
-def _failed_count(day: Day) -> int:
-    return day.outcomes.failed + day.outcomes.unknown + day.outcomes.accepted_during
-
-
-def _coverage_section(model: ReportModel) -> Section | None:
-    coverage = model.coverage
-    if not model.current:
+def _invitations_section(report: Report) -> Section | None:
+    if not report.rows:
         return None
-    if model.mode == "restore":
+    heading, caption = {
+        "restore": ("Restored invitations", "Deleted invitations and what became of them"),
+        "dry-run": ("Planned deletions", "Invitations that would be deleted"),
+    }.get(report.first.mode, ("Deletions", "Planned invitations and what became of them"))
+    columns = (*invitation_columns(report.rows), _LIST, _ID)
+    command = _show(report, "--event", "outcome" if report.is_restore else "planned")
+    table = _table(
+        "invitations", caption, columns, report.rows, total=report.rows_total, command=command
+    )
+    return Section("done", heading, ("Owners first, then the oldest.",), (table,))
+
+
+def _announced_section(report: Report) -> Section | None:
+    if not report.announced:
         return None
-    if coverage.seen is None:
-        message = "The newest run did not record how many projects were in scope."
-    elif not model.plan_known:
+    columns = (
+        *invitation_columns(report.announced),
+        Column[Row]("Deletable from", lambda row: text_cell(row.deletable_from), "date"),
+        _LIST,
+        _ID,
+    )
+    table = _table(
+        "announced",
+        "Announced for a later deletion",
+        columns,
+        report.announced,
+        total=max(report.reported.announced, len(report.announced)),
+        command=_show(report, "--event", "announced"),
+    )
+    return Section("announced", "Announced", (), (table,))
+
+
+def _show(report: Report, *words: str) -> str:
+    return show_command(report.audit_log, (run.run_id for run in report.subject), *words)
+
+
+def _kept_section(report: Report) -> Section | None:
+    kept = report.reported.kept_by_reason
+    entries = tuple(entry for run in report.subject for entry in run.keep_entries)
+    if not kept and not entries:
+        return None
+    rows = sorted(kept.items(), key=lambda pair: (-pair[1], pair[0]))
+    reasons: tuple[Column[tuple[str, int]], ...] = (
+        Column("Kept", lambda pair: count_cell(pair[1]), "number"),
+        Column("Reason", lambda pair: text_cell(describe_keep_reason(pair[0])), "prose"),
+    )
+    tables = [_table("kept", "Kept invitations by reason", reasons, rows[:_SHOWN_ROWS])]
+    if entries:
+        tables.append(_keep_entries_table(report, entries))
+    return Section("kept", "Kept invitations", (), tuple(tables))
+
+
+def _keep_entries_table(report: Report, entries: Sequence[KeepEntry]) -> Table:
+    day = str(report.first.day or "")
+    merged = {each.name: each for each in reversed(entries)}
+    matched = {name: sum(e.matched for e in entries if e.name == name) for name in merged}
+
+    def state(entry: KeepEntry) -> Cell:
+        ended = bool(entry.until and day and entry.until < day)
+        return text_cell("ended" if ended else "in force", "warning" if ended else "good")
+
+    columns: tuple[Column[KeepEntry], ...] = (
+        Column("Name", lambda entry: text_cell(display_text(entry.name))),
+        Column("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
+        Column("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
+        Column("State", state, "state"),
+        Column("Kept", lambda entry: count_cell(matched[entry.name]), "number"),
+    )
+    rows = tuple(merged[name] for name in sorted(merged))[:_SHOWN_ROWS]
+    return _table("keep-entries", "Keep entries of the policy", columns, rows, total=len(merged))
+
+
+def _coverage_section(report: Report) -> Section | None:
+    if not report.subject or report.is_restore:
+        return None
+    seen, unreadable = report.reported.projects_seen, report.reported.projects_unreadable
+    if not report.plan_made:
         message = (
-            f"Of {pluralize(coverage.seen, 'project')} known to be in scope, it is not known how"
-            " many were read: a run stopped first."
+            f"Of {pluralize(seen, 'project')} known to be in scope, it is not known how many were"
+            " read: a run stopped first."
         )
     else:
-        read, projects = coverage.seen - coverage.unreadable, pluralize(coverage.seen, "project")
+        read, projects = seen - unreadable, pluralize(seen, "project")
         message = f"{read:,} of {projects} in scope {plural_form(read, 'was', 'were')} read."
-    if not coverage.unreadable:
+    if not report.unreadable:
         return Section("coverage", "Coverage", (message,))
-    reasons: Columns[tuple[str, int]] = (
-        (Column("Reason", "prose"), lambda pair: text_cell(pair[0], 200)),
-        (Column("Projects", "number"), lambda pair: count_cell(pair[1])),
+    columns: tuple[Column[UnreadableProject], ...] = (
+        Column("Project", lambda each: text_cell(each.place.full_name)),
+        Column("Reason", lambda each: text_cell(each.reason), "prose"),
     )
-    grids = (
-        build_grid("reasons", "Reasons, by number of projects", reasons, coverage.reasons),
-        build_grid(
-            "unreadable",
-            "Projects not read",
-            _UNREADABLE_COLUMNS,
-            coverage.projects,
-            filtered=True,
-        ),
+    table = _table(
+        "unreadable",
+        "Projects not read; nothing is deleted there",
+        columns,
+        report.unreadable,
+        total=max(unreadable, len(report.unreadable)),
+        command=_show(report, "--event", "project_unreadable"),
     )
-    unreadable_note = "Nothing is deleted in a project that could not be read."
-    return Section("coverage", "Coverage", (message, unreadable_note), (), grids)
+    return Section("coverage", "Coverage", (message,), (table,))
 
 
-def _kept_section(model: ReportModel) -> Section | None:
-    if not model.kept_by_reason.total and not model.keep_entries.total:
+def _status_cell(status: Status) -> Cell:
+    return Cell((Line(str(status), status.colour.value),))
+
+
+def _nights_section(report: Report) -> Section | None:
+    nights = [night for night in reversed(report.nights) if night.runs]
+    if len(nights) <= 1:
         return None
-    kept = model.totals.kept
-    message = (
-        f"{pluralize(kept, 'invitation')} {plural_form(kept, 'was', 'were')} kept."
-        if kept is not None
-        else ""
+    columns: tuple[Column[Night], ...] = (
+        Column("Day (UTC)", lambda night: text_cell(str(night.day)), "date"),
+        Column("State", lambda night: _status_cell(night.status), "state"),
+        Column("Exit code", lambda night: count_cell(night.exit_code), "number"),
+        Column("Runs", lambda night: count_cell(night.runs), "number"),
+        Column("Planned", lambda night: count_cell(night.planned), "number"),
+        Column("Deleted", lambda night: count_cell(night.deleted), "number"),
+        Column("Failed", lambda night: count_cell(night.failed), "number"),
     )
-    reasons: Columns[tuple[str, int]] = (
-        (Column("Reason"), lambda pair: text_cell(pair[0].replace("_", " "))),
-        (Column("Invitations", "number"), lambda pair: count_cell(pair[1])),
-    )
-    grids = [build_grid("kept", "Kept invitations by reason", reasons, model.kept_by_reason)]
-    if model.keep_entries.total:
-        grids.append(_keep_entries_grid(model.keep_entries))
-    return Section("kept", "Kept invitations", (message,) if message else (), (), tuple(grids))
+    table = _table("days", "Nights, the newest first", columns, nights)
+    return Section("days", "Planned and deleted", (), (table,))
 
 
-def _keep_entries_grid(entries: Truncated[KeepEntry]) -> Grid:
-    columns: Columns[KeepEntry] = (
-        (Column("Name"), lambda entry: text_cell(entry.name)),
-        (Column("Reason", "prose"), lambda entry: text_cell(entry.reason or "(none)", 200)),
-        (Column("Until", "date"), lambda entry: text_cell(entry.until or "(none)")),
-        (Column("State", "state"), lambda entry: text_cell("ended" if entry.ended else "in force")),
-        (Column("Kept", "number"), lambda entry: count_cell(entry.matched)),
-    )
-    return build_grid("keep-entries", "Keep entries of the policy", columns, entries)
-
-
-def _runs_section(model: ReportModel) -> Section | None:
-    if not model.runs.total:
+def _runs_section(report: Report) -> Section | None:
+    if not report.runs:
         return None
-    signed: tuple[Column, Callable[[RunRow], Cell]] = (
-        Column("Signed, key ID", "code"),
-        lambda run: text_cell(run.key_ids or "no"),
+
+    def organizations(run: Run) -> Cell:
+        shown = report.labels(run.organizations[:3])
+        more = len(run.organizations) - len(shown)
+        lines = [*map(display_text, shown), *([f"and {more:,} more"] if more > 0 else [])]
+        return Cell(tuple(map(Line, lines)))
+
+    optional: tuple[Column[Run], ...] = (
+        Column("Restored", lambda run: count_cell(run.count("restored") or None), "number"),
+        Column("Approved by", lambda run: text_cell(display_text(run.approver)), "code"),
+        Column("Signed, key ID", lambda run: text_cell(run.key_ids), "code"),
     )
-    columns: Columns[RunRow] = (
-        (Column("Started (UTC)", "date"), lambda run: time_cell(run.started)),
-        (Column("Mode"), lambda run: text_cell(run.kind)),
-        (Column("State", "state"), lambda run: text_cell(run.status.value)),
-        (Column("Exit code", "number"), lambda run: count_cell(run.exit_code)),
-        (Column("Planned", "number"), lambda run: count_cell(run.outcomes.planned)),
-        (Column("Deleted", "number"), lambda run: count_cell(run.outcomes.deleted)),
-        (Column("Failed", "number"), lambda run: count_cell(run.outcomes.failed)),
-        (Column("Restored", "number"), lambda run: count_cell(run.outcomes.restored or None)),
-        (Column("Shard"), lambda run: text_cell(run.shard)),
-        *((signed,) if any(run.key_ids for run in model.runs.rows) else ()),
-        (Column("Run", "code"), lambda run: text_cell(run.run_id, 40)),
+    columns: tuple[Column[Run], ...] = (
+        Column("Started (UTC)", lambda run: time_cell(run.started), "date"),
+        Column("Mode", lambda run: text_cell(display_text(run.kind))),
+        Column("State", lambda run: _status_cell(run.status), "state"),
+        Column("Exit code", lambda run: count_cell(run.exit_code), "number"),
+        Column("Planned", lambda run: count_cell(run.planned), "number"),
+        Column("Deleted", lambda run: count_cell(run.count("deleted")), "number"),
+        Column("Failed", lambda run: count_cell(run.count("failed")), "number"),
+        Column("Organization", organizations),
+        Column("Actor", lambda run: text_cell(display_text(run.actor))),
+        *(each for each in optional if any(each.cell(run).lines for run in report.runs)),
+        Column("Run", lambda run: text_cell(display_text(run.run_id)), "code"),
     )
     caption = "Runs in these logs, the newest first"
-    grid = build_grid("runs", caption, columns, model.runs, filtered=True)
-    return Section("runs", "Runs", (), (), (grid,))
+    command = show_command(report.audit_log, (), "--event", "run_finished")
+    table = _table("runs", caption, columns, report.runs, total=report.runs_total, command=command)
+    return Section("runs", "Runs", (), (table,))
 
 
-def _chain_section(model: ReportModel) -> Section | None:
-    if not model.files:
-        return None
-    messages = ["The hash chain was not verified for this report."]
-    if model.chain_message is not None:
-        chain = model.chain_message
-        messages = [to_text(chain.message), *map(to_text, chain.warnings)]
-        if model.chain_message.last_hash:
-            messages.append(f"Hash of the last line: {to_text(model.chain_message.last_hash)}")
-        messages += filter(None, signature_sentences(model, chain))
-    columns: Columns[LogFile] = (
-        (Column("File"), lambda log: text_cell(log.name)),
-        (Column("Lines", "number"), lambda log: count_cell(log.lines)),
-        (Column("Invalid lines", "number"), lambda log: count_cell(log.invalid_lines)),
-        (Column("Hash of the last line", "code"), lambda log: text_cell(log.last_hash, 64)),
-    )
-    files = Truncated(model.files[:SHOWN_FILES], len(model.files))
-    return Section(
-        "chain",
-        "Hash chain",
-        tuple(messages),
-        (),
-        (build_grid("files", "Files read", columns, files),),
-    )
-
-
-_INVITATION_TEXTS = {
-    "sweep": (
-        "Deletions",
-        "Stale invitations and their outcomes",
-        "Failures first, then owners, then the oldest.",
-    ),
-    "dry-run": ("Planned deletions", "Invitations to delete", "Owners first, then the oldest."),
-    "restore": (
-        "Restored invitations",
-        "Deleted invitations and what became of them",
-        "Failures first, then owners, then the oldest.",
-    ),
-}
-
-
-def _outcomes_section(model: ReportModel) -> Section | None:
-    if not model.invitations.total:
-        return None
-    heading, caption, order = _INVITATION_TEXTS.get(model.mode, _INVITATION_TEXTS["sweep"])
-    detail: EntryColumn = (Column("Error", "prose"), lambda entry: text_cell(entry.detail))
-    columns = (
-        _STATE_COLUMN,
-        *_USER_COLUMNS,
-        *_organization_columns(model),
-        *_REASON_COLUMNS,
-        *((detail,) if any(entry.detail for entry in model.invitations.rows) else ()),
-        _ID_COLUMN,
-    )
-    grid = build_grid("invitations", caption, columns, model.invitations, filtered=True)
-    return Section("done", heading, (order,), (), (grid,))
-
-
-def _comparison_section(found: Comparison | None) -> Section | None:
-    if found is None:
-        return None
-    since = f" of {found.since:%Y-%m-%d %H:%M} UTC" if found.since else ""
-    messages = [f"Compared with the previous run{since}: {_comparison_counts(found)}."]
-    if found.unseen:
-        was = plural_form(found.unseen, "was", "were")
-        messages.append(
-            f"{found.unseen:,} more {was} in projects that could not be read this time;"
-            " their state is unknown."
-        )
-    if found.unseen_then:
-        are = plural_form(found.unseen_then, "is", "are")
-        messages.append(
-            f"{found.unseen_then:,} more {are} in projects that could not be read then;"
-            f" whether they {are} new is unknown."
-        )
-    reason: EntryColumn = (Column("Reason", "state"), _STATE_COLUMN[1])
-    lists = (
-        ("new", "New", found.new, (*_USER_COLUMNS, *_REASON_COLUMNS, _ID_COLUMN)),
-        (
-            "persisting",
-            "Still stale",
-            found.persisting,
-            (_STATE_COLUMN, *_USER_COLUMNS, *_REASON_COLUMNS, _ID_COLUMN),
-        ),
-        (
-            "gone",
-            "Deleted or gone",
-            found.gone,
-            (*_USER_COLUMNS, reason, _RULE_COLUMN, _ID_COLUMN),
-        ),
-    )
-    grids = tuple(
-        build_grid(key, caption, columns, rows, filtered=True)
-        for key, caption, rows, columns in lists
-        if rows.total
-    )
-    return Section("since", "Changes since the previous run", tuple(messages), (), grids)
-
-
-def _comparison_counts(found: Comparison) -> str:
-    gone = found.gone.total - found.deleted
-    deleted = f"{found.deleted:,} deleted, " if found.deleted else ""
-    return (
-        f"{found.new.total:,} new, {found.persisting.total:,} still stale, {deleted}{gone:,} gone"
-    )
-
-
-def _bounced_section(model: ReportModel) -> Section | None:
-    if not model.bounces.total or model.mode == "restore":
-        return None
-    times: EntryColumn = (
-        Column("Deleted before", "number"),
-        lambda entry: count_cell(entry.bounced),
-    )
-    last: EntryColumn = (
-        Column("Last on", "date"),
-        lambda entry: text_cell(entry.last_deleted[:10]),
-    )
-    columns = (_STATE_COLUMN, *_USER_COLUMNS[:2], times, last, *_REASON_COLUMNS, _ID_COLUMN)
-    message = "An earlier run deleted these invitations, and something re-creates them."
-    heading = "Invited again after a deletion"
-    caption = "Invitations of people whose invitation was deleted before"
-    grid = build_grid("bounces", caption, columns, model.bounces, filtered=True)
-    return Section("bounces", heading, (message,), (), (grid,))
-
-
-def organizations_grid(model: ReportModel) -> Grid | None:
+def organizations_table(report: Report) -> Table | None:
     """Return the table with one row for each organization; None for a single one."""
-    if not model.several_organizations:
+    if len(report.organizations) <= 1:
         return None
-    name = (Column("Organization"), lambda row: text_cell(row.name))
-    columns: Columns[OrganizationRow] = (
-        (Column("State", "state"), lambda row: text_cell(row.status.value)),
-        (Column("Id", "code"), lambda row: text_cell(row.id, 24)),
-        *((name,) if any(row.name for row in model.organizations.rows) else ()),
-        (Column("Exit code", "number"), lambda row: count_cell(row.exit_code)),
-        *_organization_counts(model),
+    outcomes = (
+        ("restored", "failed")
+        if report.is_restore
+        else ("planned",)
+        if report.dry_run
+        else ("planned", "deleted", "failed", "skipped")
     )
-    return build_grid("organizations", "Organizations", columns, model.organizations)
+    columns: tuple[Column[Organization], ...] = (
+        Column("Organization", lambda each: text_cell(display_text(each.label))),
+        Column("State", lambda each: _status_cell(each.status), "state"),
+        Column("Exit code", lambda each: count_cell(each.exit_code), "number"),
+        *(_count_column(outcome) for outcome in outcomes),
+        Column("Actor", lambda each: text_cell(display_text(each.actor))),
+    )
+    return _table("organizations", "Organizations", columns, report.organizations)
 
 
-def _organization_counts(model: ReportModel) -> Columns[OrganizationRow]:
-    if model.mode == "restore":
-        return (
-            (Column("Restored", "number"), lambda row: count_cell(row.outcomes.restored)),
-            (Column("Failed", "number"), lambda row: count_cell(row.outcomes.failed)),
-        )
-    planned: Columns[OrganizationRow] = (
-        (Column("Planned", "number"), lambda row: count_cell(row.outcomes.planned)),
+def _count_column(outcome: str) -> Column[Organization]:
+    return Column(
+        outcome.capitalize(), lambda each: count_cell(each.counts.get(outcome, 0)), "number"
     )
-    if model.dry_run:
-        return planned
-    return (
-        *planned,
-        (Column("Deleted", "number"), lambda row: count_cell(row.outcomes.deleted)),
-        (Column("Failed", "number"), lambda row: count_cell(row.outcomes.failed)),
-        (Column("Skipped", "number"), lambda row: count_cell(row.outcomes.skipped)),
+
+
+# The audit log, and facts about the command.
+
+
+def chain_mark(chain: ChainResult | None) -> tuple[str, Colour]:
+    """Return whether the log is sound, in a few words, and the colour."""
+    if chain is None:
+        return "not verified", Colour.PLAIN
+    return ("sound", Colour.GOOD) if chain.sound else ("not sound", Colour.BAD)
+
+
+def chain_sentences(report: Report) -> tuple[str, ...]:
+    """Return the result of the verification, and what signs the log."""
+    chain = report.chain
+    if chain is None:
+        return ("The hash chain was not verified for this report.",)
+    last = f"Hash of the last line: {chain.last_hash}." if chain.last_hash else ""
+    signed = ""
+    if not chain.key and any(run.key_ids for run in (*report.subject, *report.runs)):
+        ids = dict.fromkeys(run.key_ids for run in report.subject)
+        named = f"signed with the key ID {', '.join(ids)}" if all(ids) else "not signed"
+        signed = f"The run is {named}."
+    return tuple(filter(None, (chain.message, *chain.warnings, last, chain.signature, signed)))
+
+
+def _chain_section(report: Report) -> Section | None:
+    if not report.files:
+        return None
+    columns: tuple[Column[LogFile], ...] = (
+        Column("File", lambda log: text_cell(display_text(log.name))),
+        Column("Lines", lambda log: count_cell(log.lines), "number"),
+        Column("Invalid lines", lambda log: count_cell(log.invalid_lines), "number"),
+        Column("Hash of the last line", lambda log: text_cell(log.last_hash), "code"),
     )
+    files = report.files[:_SHOWN_FILES]
+    table = _table("files", "Files read", columns, files, total=len(report.files))
+    return Section("chain", "Audit log", chain_sentences(report), (table,))
+
+
+def facts(report: Report) -> tuple[tuple[str, str], ...]:
+    """Return the metadata of the command: ids, duration, requests, policy and versions."""
+    if not report.subject:
+        return ()
+    runs, first = report.subject, report.first
+    requests, retries, limited = map(sum, zip(*(run.requests for run in runs), strict=True))
+    durations = [run.duration_s for run in runs if run.duration_s is not None]
+    values = (
+        ("Run", first.run_id if len(runs) == 1 else f"{len(runs)} runs of one command"),
+        ("Mode", first.kind),
+        ("Started (UTC)", f"{first.started:%Y-%m-%d %H:%M:%S}" if first.started else ""),
+        ("Duration", format_duration(max(durations)) if durations else ""),
+        (
+            "Requests",
+            f"{requests:,}, retries {retries:,}, rate-limited {limited:,}" if requests else "",
+        ),
+        ("Atlas", first.base_url),
+        ("Actor", ", ".join(dict.fromkeys(run.actor for run in runs if run.actor))),
+        ("Approved by", ", ".join(dict.fromkeys(r.approver for r in runs if r.approver))),
+        ("Policy", first.policy_path),
+        ("Policy SHA-256", first.policy_sha256),
+        ("Version", first.tool_version),
+        ("API version ends", first.sunset),
+    )
+    return tuple((name, display_text(value)) for name, value in values if value)
+
+
+def notes(report: Report) -> tuple[str, ...]:
+    """Return caveats for the figures, and the remarks of the runs, one sentence each."""
+    return (*_log_notes(report), *dict.fromkeys(_remarks(report)))
+
+
+def _log_notes(report: Report) -> Iterator[str]:
+    for log in report.files:
+        if log.invalid_lines:
+            invalid = plural_form(log.invalid_lines, "is not an audit line", "are not audit lines")
+            lines = pluralize(log.lines, "line")
+            yield f"{log.invalid_lines:,} of {lines} of {log.name} {invalid}."
+    for run in report.subject:
+        if run.reported is not None and run.plan_made and run.planned != run.reported.planned:
+            yield (
+                f"Run {run.run_id} reports {run.reported.planned:,} planned; its lines show"
+                f" {run.planned:,}."
+            )
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    for run in report.subject:
+        yield from (f"The run noted: {w.message}" for w in run.warnings if w.level == "remark")

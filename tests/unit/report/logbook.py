@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import msgspec
+from invite_sweeper.json_text import to_json
 
 NOW = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 BASE_URL = "https://cloud.example.com"
@@ -34,6 +34,21 @@ def invitation(number: int = 1, **changes) -> dict[str, object]:
     }
 
 
+_DEFAULTS = {
+    "outcome": {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 12.0},
+    "project_unreadable": {
+        "project_id": "a" * 24,
+        "project_name": "Blue Lagoon",
+        "reason": "timeout",
+        "http_status": None,
+        "error_code": None,
+        "source": "invites",
+        "org_id": "b" * 24,
+    },
+}
+"""Fields that a line must have."""
+
+
 class Logbook:
     """An audit log; each call appends a chained line.
 
@@ -60,11 +75,8 @@ class Logbook:
             "seq": self.seq,
             "event": event,
         }
-        values = {**header, "prev": self.prev, **fields}
-        try:
-            return self.raw(msgspec.json.encode(values))
-        except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
-            return self.json(values)
+        values = {**header, "prev": self.prev, **_DEFAULTS.get(event, {}), **fields}
+        return self.raw(to_json(values))
 
     def raw(self, raw: bytes) -> bytes:
         """Append arbitrary bytes as a line."""
@@ -89,6 +101,7 @@ class Logbook:
             "actor": "mdb_sa_id_example",
             "now": rfc3339(self.now),
             "shard": None,
+            "organizations": ["b" * 24],
         }
         self.line("run_started", **{**values, **fields})
 
@@ -111,6 +124,7 @@ class Logbook:
             "retries": 1,
             "rate_limited": 0,
             "duration_s": 3.5,
+            "estimate_s": 0.5 if exit_code in {0, 4, 10} else None,
         }
         self.line("run_finished", **{**values, **totals}, exit_code=exit_code)
 

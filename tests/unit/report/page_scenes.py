@@ -13,7 +13,7 @@ from report.recording import Played, play
 from running import CliRunner, cli_in, wait_until
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.report.html import ReportModel, build_report_model, chain_result
+from invite_sweeper.report.html import Report, chain_result, read_report
 from invite_sweeper.simulator.seed import ORG_ID
 
 ACME, BETA = ORG_ID, "0123456789abcdef01234567"
@@ -33,7 +33,7 @@ class Scene:
     """
 
     log: Path
-    model: ReportModel
+    model: Report
     played: tuple[Played, ...]
     pending: int
     removed: int
@@ -49,8 +49,8 @@ class Scene:
         return sum(each.deletes for each in self.played)
 
 
-def read(log: Path) -> ReportModel:
-    return build_report_model([log], chain_result(verify([log])))
+def read(log: Path) -> Report:
+    return read_report([log], chain_result(verify([log])))
 
 
 def play_scene(play_all: Callable[[CliRunner], tuple[Played, ...]], folder: Path) -> Scene:

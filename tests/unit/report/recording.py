@@ -99,7 +99,11 @@ def play(cli: CliRunner, *words: str, **changes: str | None) -> Played:
         texts = {width: head + path.read_text("utf-8") for width, path in recorded.items()}
         result = json.loads((cli.folder / "result.json").read_bytes())
     else:  # no run began, or the command only reads the log
-        texts, result = dict.fromkeys(WIDTHS, done.err + done.out), {}
+        remarks = [line for line in done.err.splitlines(keepends=True) if "[info" in line[:20]]
+        texts, result = (
+            dict.fromkeys(WIDTHS, done.err.removeprefix("".join(remarks)) + done.out),
+            {},
+        )
         if words[:2] == ("audit", "show"):
             texts = {w: cli.run(*words, COLUMNS=str(w)).out for w in WIDTHS}
     for path in cli.folder.glob("result*"):

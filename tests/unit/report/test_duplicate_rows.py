@@ -2,16 +2,14 @@
 
 import pytest
 
-from invite_sweeper.report.rows import merge_rows_by_user, row_of_fields
+from invite_sweeper.report.rows import Place, Row, merge_rows_by_user
 from invite_sweeper.report.run_view import RunView
 
-PROJECT = {"project_id": "p1", "project_name": "p1"}
-OTHER_PROJECT = {"project_id": "p2", "project_name": "p2"}
-ORGANIZATION = {"project_id": None, "project_name": None}
+PROJECT, OTHER_PROJECT, ORGANIZATION = "p1", "p2", None
 
 
 def row(username="ann@example.com", source="invites", place=PROJECT, org_id="o"):
-    return row_of_fields({"username": username, "source": source, "org_id": org_id, **place})
+    return Row(username, Place(place, place, org_id, org_id), (), 20.0, source=source)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +32,7 @@ def row(username="ann@example.com", source="invites", place=PROJECT, org_id="o")
 def test_user_in_two_lists_of_a_place_has_one_row(second, rows):
     merged = merge_rows_by_user((row(), second))
     assert len(merged) == rows
-    assert sum(1 + len(each.duplicates) for each in merged) == 2
+    assert sum(1 + len(each.others) for each in merged) == 2
 
 
 def test_invitations_without_an_address_are_never_merged():

@@ -4,7 +4,9 @@ import json
 import math
 import os
 import re
+import stat
 import subprocess
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -92,6 +94,32 @@ def test_all_totals_are_written_in_base_units(path):
         "oldest_pending_age_seconds": 45.5 * 86_400,
         "api_sunset_timestamp_seconds": datetime(2027, 6, 13, tzinfo=UTC).timestamp(),
     }
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_textfile_can_be_read_by_the_user_of_the_node_exporter(path, mask):
+    before = os.umask(mask)
+    try:
+        assert write_textfile(path, SUMMARY) == ()
+        assert write_textfile(path, SUMMARY) == ()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.needs("root")
+def test_another_user_reads_the_textfile_that_a_service_with_umask_077_wrote():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder, "invite-sweeper.prom")
+        before = os.umask(0o077)
+        try:
+            assert write_textfile(path, SUMMARY) == ()
+        finally:
+            os.umask(before)
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+        read = subprocess.run(["cat", path], capture_output=True, check=False, **nobody)
+    assert read.stdout.startswith(b"# HELP invite_sweeper_")
 
 
 def test_outcomes_reasons_and_mode_are_labels(path):

@@ -1,25 +1,23 @@
-"""The report's model, built from audit logs."""
+"""What the report says of the runs in audit logs."""
 
-import sqlite3
 from collections import Counter
-from datetime import timedelta
-from pathlib import Path
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report.logbook import NOW, Logbook, invitation
+from report.logbook import Logbook, invitation
 
+from invite_sweeper.endings import Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.html import ChainResult, build_report_model
+from invite_sweeper.report.html import ChainResult, read_report, render
 from invite_sweeper.report.html.attention import attention
-from invite_sweeper.report.html.database import temporary_database
-from invite_sweeper.report.html.model import ReportStatus
+from invite_sweeper.report.html.sections import notes
 from invite_sweeper.report.html.verdict import verdict
-from invite_sweeper.sweep.plan import AGE_CLASS_LABELS, AgeHistogram, age_class
 
 INTACT = ChainResult(sound=True, message="The chain is intact.", last_hash="d" * 64)
+ORGANIZATIONS = {"a" * 24: "Acme", "b" * 24: "Beta", "c" * 24: "Gamma"}
 
 
 @pytest.fixture
@@ -27,571 +25,374 @@ def book(tmp_path):
     return Logbook(tmp_path / "audit.jsonl")
 
 
-def model(*books: Logbook, chain=None):
-    return build_report_model([book.path for book in books], chain)
+def read(*books: Logbook, chain=None, run_id=""):
+    return read_report([book.path for book in books], chain, run_id)
 
 
-def ids(truncated) -> set[int]:
-    return {int(entry.invitation_id, 16) for entry in truncated.rows}
+def titles(report) -> list[str]:
+    return [item.title for item in attention(report)]
 
 
-def test_empty_log_has_the_status_empty(book):
-    found = model(book)
-    assert verdict(found).status is ReportStatus.EMPTY
-    assert found.current == ()
-    assert found.invitations.total == 0
+def test_log_without_a_run_is_empty(book):
+    found = read(book)
+    assert verdict(found).status is Status.EMPTY
+    assert (found.subject, found.rows) == ((), ())
 
 
 @pytest.mark.parametrize(
     ("exit_code", "status"),
     [
-        (0, ReportStatus.CLEAN),
-        (10, ReportStatus.CLEAN),
-        (1, ReportStatus.FAILED),
-        (3, ReportStatus.REFUSED),
-        (4, ReportStatus.PARTIAL),
-        (5, ReportStatus.FAILED),
-        (6, ReportStatus.FAILED),
-        (7, ReportStatus.FAILED),
-        (8, ReportStatus.INTERRUPTED),
-        (99, ReportStatus.FAILED),
+        (0, Status.DONE),
+        (10, Status.DONE),
+        (1, Status.FAILED),
+        (3, Status.REFUSED),
+        (4, Status.PARTLY_DONE),
+        (5, Status.FAILED),
+        (7, Status.FAILED),
+        (8, Status.STOPPED),
+        (99, Status.FAILED),
     ],
 )
 def test_status_follows_the_exit_code_of_the_newest_run(book, exit_code, status):
     book.sweep("run-1", {1: "deleted"}, days_ago=1)
     book.start("run-2")
     book.finish(exit_code, error="This is the reason.")
-    found = model(book, chain=INTACT)
+    found = read(book, chain=INTACT)
     assert verdict(found).status is status
-    assert status is ReportStatus.CLEAN or "This is the reason." in " ".join(
-        verdict(found).sentences
-    )
+    assert verdict(found).colour == status.colour
+    assert status is Status.DONE or "This is the reason." in " ".join(verdict(found).sentences)
 
 
-def test_run_without_a_last_line_is_unfinished(book):
+def test_run_without_a_last_line_is_unfinished_and_its_request_has_no_outcome(book):
     book.start("run-1")
     book.line("planned", **invitation(1))
+    book.line("planned", **invitation(2))
     book.line("intent", **invitation(1))
-    found = model(book)
-    assert verdict(found).status is ReportStatus.UNFINISHED
-    assert found.outcomes.open == 1
-    assert found.invitations.rows[0].state == "no outcome"
+    found = read(book)
+    assert verdict(found).status is Status.UNFINISHED
+    assert found.counts["no_outcome"] == 1
+    assert [row.outcome for row in found.rows] == ["no_outcome", None]
 
 
 def test_damaged_chain_overrides_every_other_status(book):
     book.sweep("run-1", {1: "deleted"})
     damaged = ChainResult(sound=False, message="Line 2 was edited.", last_hash="")
-    found = model(book, chain=damaged)
-    assert verdict(found).status is ReportStatus.DAMAGED
+    found = read(book, chain=damaged)
+    assert verdict(found).status is Status.DAMAGED
     assert "Line 2 was edited." in " ".join(verdict(found).sentences)
 
 
-def test_newest_run_is_the_one_that_started_last_in_any_file_order(tmp_path):
+def test_outcomes_are_counted_from_the_lines(book):
+    book.sweep("run-1", dict(enumerate([*Outcome] * 2)))
+    counts = read(book).counts
+    assert [counts[outcome] for outcome in Outcome] == [2] * len(Outcome)
+    assert (counts["planned"], counts["no_outcome"]) == (2 * len(Outcome), 0)
+
+
+def test_reported_plan_that_differs_from_the_lines_is_noted(book):
+    book.sweep("run-1", {1: "deleted", 2: "failed"}, stale=3)
+    assert "Run run-1 reports 3 planned; its lines show 2." in notes(read(book))
+
+
+# Which command ------------------------------------------------------------------------------
+
+
+def test_newest_command_is_the_one_that_started_last_in_any_file_order(tmp_path):
     late, early = Logbook(tmp_path / "a.jsonl"), Logbook(tmp_path / "b.jsonl")
     late.sweep("late", {1: "deleted"})
     early.sweep("early", {2: "deleted"}, days_ago=3)
-    for order in ([late, early], [early, late]):
-        assert [run.run_id for run in model(*order).current] == ["late"]
+    for order in permutations((late, early)):
+        assert [run.run_id for run in read(*order).subject] == ["late"]
 
 
-def test_outcomes_are_counted_from_the_lines(book):
-    outcomes = dict(enumerate([*Outcome] * 2))
-    book.sweep("run-1", outcomes)
-    found = model(book).outcomes
-    counts = [getattr(found, outcome.value) for outcome in Outcome]
-    assert counts == [2] * len(Outcome)
-    assert (found.planned, found.open) == (2 * len(Outcome), 0)
-
-
-def test_reported_total_that_differs_from_the_lines_is_noted(book):
-    book.sweep("run-1", {1: "deleted", 2: "failed"}, deleted=3)
-    assert "Run run-1 reports 3 deleted; its lines show 1." in model(book).notes
-
-
-def test_matching_totals_have_no_note(book):
+def test_dry_run_of_a_restore_is_never_the_newest_command(book):
     book.sweep("run-1", {1: "deleted"}, days_ago=1)
-    book.sweep("run-2", {2: "deleted", 3: "failed", 4: "already_gone"})
-    assert model(book).notes == ()
+    book.start("run-2", mode="restore", dry_run=True)
+    book.line("run_finished", wanted=1, to_restore=1, exit_code=0)
+    assert read(book).first.run_id == "run-1"
+    said = verdict(read(book, run_id="run-2"))
+    assert said.label == "Restore, dry run: 1 would be sent again"
+    assert "1 of 1 deleted invitation would be sent again." in said.sentences
 
 
-def test_failures_are_first_then_the_oldest(book):
-    book.start("run-1")
-    states = ["deleted", "failed", "skipped", "unknown", "deleted"]
-    for number, state in enumerate(states):
-        book.line("planned", **invitation(number, age_days=float(number)))
-        book.line("outcome", **invitation(number), outcome=state, attempts=2, http_status=500)
-    book.finish(4)
-    rows = model(book).invitations.rows
-    assert [row.state for row in rows] == ["failed", "unknown", "skipped", "deleted", "deleted"]
-    assert [row.age_days for row in rows[-2:]] == [4.0, 0.0]
-    assert rows[0].detail == "HTTP 500, 2 attempts"
+def test_named_run_is_the_subject_and_its_night_the_last(book):
+    for days_ago in (3, 2, 1, 0):
+        book.sweep(f"run-{days_ago}", {days_ago: "deleted"}, days_ago=days_ago)
+    found = read(book, run_id="run-1")
+    assert found.first.run_id == "run-1"
+    assert [int(row.invitation_id, 16) for row in found.rows] == [1]
+    assert len(found.nights) == 3
+    assert found.runs_total == 4
 
 
-@pytest.mark.parametrize("role", ["GROUP_OWNER", "ORG_OWNER"])
-def test_owners_come_before_older_invitations_and_after_failures(book, role):
-    book.start("run-1")
-    for number, (roles, state) in enumerate(
-        [(["GROUP_READ_ONLY"], "deleted"), ([role], "deleted"), (["GROUP_READ_ONLY"], "failed")]
-    ):
-        fields = invitation(number, roles=roles, age_days=90.0 - number)
-        book.line("planned", **fields)
-        book.line("outcome", **fields, outcome=state, attempts=1)
-    book.finish(4)
-    assert [int(row.invitation_id, 16) for row in model(book).invitations.rows] == [2, 1, 0]
+@pytest.mark.parametrize(("run_id", "message"), [("x", "no run has"), ("run-", "several runs")])
+def test_run_that_is_not_one_command_is_a_usage_error(book, run_id, message):
+    for days_ago in (1, 0):
+        book.sweep(f"run-{days_ago}", {}, days_ago=days_ago)
+    with pytest.raises(UsageError, match=message):
+        read(book, run_id=run_id)
 
 
-class TestPreviousRun:
-    def test_invitations_are_new_persisting_or_gone(self, book):
-        book.sweep("run-1", {1: "deleted", 2: "failed", 3: "skipped"}, days_ago=1)
-        book.sweep("run-2", {2: "deleted", 4: "deleted"})
-        found = model(book).comparison
-        assert ids(found.new) == {4}
-        assert ids(found.persisting) == {2}
-        assert ids(found.gone) == {1, 3}
-        reasons = {int(entry.invitation_id, 16): entry.state for entry in found.gone.rows}
-        assert reasons[1] == "deleted by the previous run"
-        assert reasons[3].startswith("accepted")
-        assert found.since == NOW - timedelta(days=1)
-
-    @pytest.mark.parametrize(
-        ("outcome", "reason"),
-        [
-            ("deleted", "deleted by the previous run"),
-            ("already_gone", "already gone before its planned deletion"),
-            ("accepted_before", "accepted before its planned deletion"),
-            ("accepted_during", "accepted and removed during the previous run"),
-            ("failed", "accepted, revoked, expired or no longer stale"),
-        ],
-    )
-    def test_reason_of_a_gone_invitation_is_its_previous_outcome(self, book, outcome, reason):
-        book.sweep("run-1", {1: outcome}, days_ago=1)
-        book.sweep("run-2", {})
-        (entry,) = model(book).comparison.gone.rows
-        assert entry.state == reason
-
-    def test_invitation_of_a_now_unreadable_project_is_unseen_not_gone(self, book):
-        book.sweep("run-1", {1: "failed"}, days_ago=1)
-        book.start("run-2")
-        book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
-        book.finish(4, projects_unreadable=1)
-        found = model(book).comparison
-        assert (found.gone.total, found.unseen) == (0, 1)
-
-    @pytest.mark.parametrize(
-        ("final", "reason"),
-        [
-            ({"exit_code": 6, "projects_seen": 0}, "did not list everything"),
-            ({"exit_code": 3, "projects_seen": 0}, "did not list everything"),
-            ({"exit_code": 8, "stale": 9}, "did not list everything"),
-        ],
-    )
-    def test_run_that_did_not_list_everything_is_not_compared(self, book, final, reason):
-        book.sweep("run-1", {1: "failed"}, days_ago=1)
-        book.start("run-2")
-        book.finish(**final)
-        found = model(book)
-        assert found.comparison is None
-        assert any(reason in note for note in found.notes)
-
-    def test_states_of_compared_invitations_are_outcomes(self, book):
-        book.sweep("run-1", {1: "failed"}, days_ago=1)
-        book.sweep("run-2", {1: "deleted", 2: "deleted"})
-        found = model(book).comparison
-        assert [entry.state for entry in found.persisting.rows] == ["deleted"]
-        assert [entry.state for entry in found.new.rows] == ["deleted"]
-
-    def test_what_another_run_deleted_since_is_deleted_and_not_gone(self, book):
-        book.start("plan", days_ago=2, mode="dry-run")
-        for number in (1, 2, 3):
-            book.line("planned", **invitation(number))
-        book.finish(stale=3)
-        book.start("sweep", days_ago=1, plan_sha256="d" * 64)
-        book.deletions({1: "deleted"})
-        book.finish(stale=1)
-        book.sweep("run-2", {3: "deleted"})
-        found = model(book).comparison
-        assert (found.deleted, ids(found.gone), ids(found.persisting)) == (1, {1, 2}, {3})
-        reasons = {int(entry.invitation_id, 16): entry.state for entry in found.gone.rows}
-        assert reasons[1] == "deleted by another run since"
-
-    def test_deleted_in_a_now_unreadable_project_stays_deleted(self, book):
-        book.sweep("run-1", {1: "deleted", 2: "failed"}, days_ago=1)
-        book.start("run-2")
-        book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
-        book.finish(4, projects_unreadable=1)
-        found = model(book).comparison
-        assert (found.deleted, ids(found.gone), found.unseen) == (1, {1}, 1)
-
-    def test_invitation_of_a_then_unreadable_project_is_not_new(self, book):
-        book.start("run-1", days_ago=1)
-        book.line("project_unreadable", project_id="a" * 24, project_name="x", reason="401")
-        book.finish(4, projects_unreadable=1)
-        book.sweep("run-2", {1: "deleted"})
-        found = model(book).comparison
-        assert (found.new.total, found.unseen_then) == (0, 1)
-
-    @pytest.mark.parametrize(
-        ("started", "final"),
-        [
-            ({}, {"exit_code": 3, "estimate_s": None}),
-            ({}, {"exit_code": 3}),
-            ({}, {"trimmed": 1}),
-            ({"plan_sha256": "d" * 64}, {}),
-        ],
-        ids=["refused while reading", "refused, earlier version", "trimmed", "saved plan"],
-    )
-    def test_run_without_a_whole_plan_is_not_the_previous_run(self, book, started, final):
-        book.sweep("run-1", {1: "failed"}, days_ago=2)
-        book.start("run-2", days_ago=1, **started)
-        book.finish(**final)
-        book.sweep("run-3", {1: "failed"})
-        assert ids(model(book).comparison.persisting) == {1}
-
-    def test_refused_run_with_a_whole_plan_is_the_previous_run(self, book):
-        book.start("run-1", days_ago=1)
-        book.line("planned", **invitation(1))
-        book.finish(3, stale=1, estimate_s=0.0)
-        book.sweep("run-2", {1: "deleted"})
-        assert ids(model(book).comparison.persisting) == {1}
-
-    def test_run_of_the_same_policy_is_compared_before_a_later_one_of_another(self, book):
-        book.sweep("run-1", {1: "failed"}, days_ago=2)
-        book.start("run-2", days_ago=1, policy_sha256="e" * 64)
-        book.finish()
-        book.sweep("run-3", {1: "failed"})
-        assert ids(model(book).comparison.persisting) == {1}
-
-    def test_sweep_of_a_saved_plan_is_not_compared(self, book):
-        book.sweep("run-1", {1: "failed"}, days_ago=1)
-        book.start("run-2", plan_sha256="d" * 64)
-        book.finish()
-        found = model(book)
-        assert found.comparison is None
-        assert any("used a saved plan" in note for note in found.notes)
-
-    def test_unfinished_run_is_not_compared(self, book):
-        book.sweep("run-1", {1: "failed"}, days_ago=1)
-        book.start("run-2")
-        assert model(book).comparison is None
-
-    def test_unfinished_run_in_between_is_skipped(self, book):
-        book.sweep("run-1", {1: "failed"}, days_ago=2)
-        book.start("run-2", days_ago=1)
-        book.line("planned", **invitation(7))
-        book.sweep("run-3", {1: "failed"})
-        assert ids(model(book).comparison.persisting) == {1}
-
-    def test_run_of_another_policy_is_not_the_previous_run(self, book):
-        book.start("other", days_ago=1, policy_path="config/other.yaml")
-        book.finish()
-        book.sweep("run-1", {1: "deleted"})
-        found = model(book)
-        assert found.comparison is None
-        assert any("1 other pair of host and policy" in note for note in found.notes)
-
-    def test_changed_policy_and_trimmed_plan_are_noted(self, book):
-        book.start("run-1", days_ago=1, policy_sha256="e" * 64)
-        book.finish()
-        book.start("run-2")
-        book.line("planned", **invitation(1))
-        book.finish(stale=3, trimmed=2)
-        notes = model(book).notes
-        assert any("policy changed" in note for note in notes)
-        assert any("trimmed" in note for note in notes)
-
-    @given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)))
-    @settings(max_examples=25, deadline=None)
-    def test_each_invitation_is_in_exactly_one_list(self, tmp_path_factory, before, now):
-        book = Logbook(tmp_path_factory.mktemp("logs") / "audit.jsonl")
-        book.sweep("run-1", dict.fromkeys(before, "failed"), days_ago=1)
-        book.sweep("run-2", dict.fromkeys(now, "failed"))
-        found = model(book).comparison
-        assert ids(found.new) == now - before
-        assert ids(found.persisting) == now & before
-        assert ids(found.gone) == before - now
+# Several organizations ------------------------------------------------------------------------
 
 
-class TestShards:
-    def shard(self, path: Path, number: int, *, of: int = 3, days_ago: float = 0) -> Logbook:
-        book = Logbook(path / f"{number}-{days_ago}.jsonl")
-        book.start(f"run-{number}-{days_ago}", shard=f"{number}/{of}", days_ago=days_ago)
-        book.line("planned", **invitation(number))
-        book.line("intent", **invitation(number))
-        book.line("outcome", **invitation(number), outcome="deleted")
-        book.finish(stale=1, deleted=1)
-        return book
-
-    def test_shards_of_a_run_are_summed(self, tmp_path):
-        found = model(*(self.shard(tmp_path, number) for number in (1, 2, 3)))
-        assert verdict(found).status is ReportStatus.CLEAN
-        assert (found.outcomes.deleted, found.totals.stale, found.invitations.total) == (3, 3, 3)
-
-    def test_missing_shard_is_named_and_the_run_is_unfinished(self, tmp_path):
-        found = model(self.shard(tmp_path, 1), self.shard(tmp_path, 3))
-        assert verdict(found).status is ReportStatus.UNFINISHED
-        assert found.missing_shards == (2,)
-
-    def test_shard_of_the_previous_day_does_not_replace_a_missing_one(self, tmp_path):
-        books = [self.shard(tmp_path, number) for number in (1, 3)]
-        found = model(*books, self.shard(tmp_path, 2, days_ago=1))
-        assert found.missing_shards == (2,)
-        assert verdict(found).status is ReportStatus.UNFINISHED
-
-    def test_sharded_runs_are_compared_shard_by_shard(self, tmp_path):
-        books = [self.shard(tmp_path, n, days_ago=d) for n in (1, 2, 3) for d in (0, 1)]
-        found = model(*books)
-        assert ids(found.comparison.persisting) == {1, 2, 3}
-
-
-class TestCopiesAndRotation:
-    def test_same_file_passed_twice_is_read_once(self, book):
-        book.sweep("run-1", {1: "deleted"})
-        found = model(book, book)
-        assert (found.outcomes.deleted, len(found.files)) == (1, 1)
-
-    def test_copy_of_a_log_is_not_counted_twice(self, book, tmp_path):
-        book.sweep("run-1", {1: "deleted", 2: "failed"})
-        copy = tmp_path / "copy.jsonl"
-        copy.write_bytes(book.path.read_bytes())
-        found = build_report_model([book.path, copy])
-        assert (found.outcomes.planned, found.outcomes.deleted, found.invitations.total) == (
-            2,
-            1,
-            2,
+def three_organizations(book: Logbook, **failing) -> None:
+    """Write a command with a run for each of three organizations, the last of which fails."""
+    for number, org_id in enumerate(ORGANIZATIONS):
+        last = number == 2
+        book.start(
+            f"20261125T010203Z-0000000{number}",
+            organizations=[org_id],
+            group_id="20261125T010203Z-00000000",
+            actor=f"actor-{number}",
+            plan_approved_by="3f9a1c77" if last else None,
         )
-
-    def test_log_rotated_within_a_run_is_one_run_in_any_file_order(self, book):
-        book.sweep("run-1", {1: "deleted", 2: "failed"})
-        lines = book.path.read_bytes().splitlines(keepends=True)
-        first, second = book.path.with_name("z.jsonl"), book.path.with_name("a.jsonl")
-        first.write_bytes(b"".join(lines[:4]))
-        second.write_bytes(b"".join(lines[4:]))
-        found = build_report_model([second, first])
-        assert (found.outcomes.planned, found.outcomes.deleted, found.outcomes.failed) == (2, 1, 1)
-
-    def test_recovered_outcome_belongs_to_the_interrupted_run(self, book):
-        book.start("killed", days_ago=1)
-        book.line("planned", **invitation(1))
-        book.line("intent", **invitation(1))
-        book.start("next")
-        recovered = {"outcome": "deleted", "recovered": True, "recovers": "killed"}
-        book.line("outcome", **invitation(1), **recovered)
-        book.finish()
-        found = model(book)
-        assert found.outcomes.deleted == 0
-        assert found.notes == (
-            "These logs contain no earlier complete run of this policy to compare with.",
-        )
-        killed = next(run for run in found.runs.rows if run.run_id == "killed")
-        assert (killed.outcomes.deleted, killed.outcomes.open) == (1, 0)
+        book.deletions({number: "failed" if last else "deleted"}, org_id=org_id)
+        end = failing if last else {}
+        book.finish(4 if last else 0, stale=1, organization_names=ORGANIZATIONS, **end)
 
 
-def test_ages_are_grouped_by_project_and_by_inviter(book):
-    book.start("run-1", mode="dry-run")
-    for number, (project, inviter, age) in enumerate(
-        [("a", "x", 2.9), ("a", "y", 3.0), ("b", "x", 364.9), ("b", "x", 365.0), ("b", "x", None)]
-    ):
-        fields = {"project_id": project, "project_name": project.upper(), "inviter": inviter}
-        book.line("planned", **invitation(number, **fields, age_days=age))
-    book.finish(stale=5, kept_ages={"0": 4, "none": 1})
-    found = model(book)
-    assert dict(zip(AGE_CLASS_LABELS, found.stale_ages, strict=True)) == {
-        **dict.fromkeys(AGE_CLASS_LABELS, 0),
-        "0-3": 1,
-        "3-7": 1,
-        "180-365": 1,
-        "365+": 1,
-        "unknown": 1,
-    }
-    assert [(row.name, row.total) for row in found.by_project.rows.rows] == [("B", 3), ("A", 2)]
-    assert [(row.name, row.total) for row in found.by_inviter.rows.rows] == [("x", 4), ("y", 1)]
-    assert found.kept_ages == (4, *[0] * 8, 1)
+def test_each_of_three_organizations_has_its_actor_and_counts_the_worst_first(book):
+    three_organizations(book, reasons=["failed_deletions"])
+    found = read(book)
+    rows = [(each.name, each.actor, each.counts.get("deleted", 0)) for each in found.organizations]
+    assert rows == [("Gamma", "actor-2", 0), ("Acme", "actor-0", 1), ("Beta", "actor-1", 1)]
+    assert verdict(found).label == "1 of 3 organizations partly done"
 
 
-def test_projects_after_the_50th_are_summed_in_the_rest(book):
-    book.start("run-1", mode="dry-run")
-    for number in range(60):
-        book.line("planned", **invitation(number, project_id=f"{number:024x}"))
-    book.finish(stale=60)
-    table = model(book).by_project
-    assert (len(table.rows.rows), table.rows.more) == (50, 10)
-    assert sum(table.rest) == 10
+@pytest.mark.parametrize("fmt", ["html", "md"])
+def test_runs_show_organization_actor_and_approver_and_show_all_shows_all_runs(book, fmt):
+    three_organizations(book)
+    text = render(read(book), fmt)
+    for shown in (*ORGANIZATIONS, "actor-0", "actor-1", "actor-2", "3f9a1c77"):
+        assert shown in text.replace("<wbr>", "")
+    for number in range(600):
+        book.line("planned", **invitation(number, org_id="c" * 24))
+    found = render(read(book), fmt).replace("<wbr>", "")
+    assert f"audit show {book.path} --run 20261125T010203Z --event planned" in found
 
 
-@given(st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False)))
-def test_each_age_is_in_one_class(age):
-    histogram = AgeHistogram()
-    histogram.add(age)
-    assert sum(histogram.to_field().values()) == 1
-    assert 0 <= age_class(age) < len(AGE_CLASS_LABELS)
+# Earlier runs ---------------------------------------------------------------------------------
 
 
-def test_deletions_are_counted_by_the_day_on_which_their_run_started(book):
-    book.sweep("run-1", {1: "deleted"}, days_ago=2)
-    book.sweep("run-2", {2: "deleted"}, days_ago=1.5)
-    book.sweep("run-3", {3: "failed", 4: "skipped"})
-    book.start("dry", mode="dry-run")
-    book.line("planned", **invitation(9))
-    book.finish()
-    days = {each.day: each.outcomes for each in model(book).days.rows}
-    assert {day: outcomes.deleted for day, outcomes in days.items()} == {
-        "2026-11-23": 2,
-        "2026-11-25": 0,
-    }
-    assert days["2026-11-25"].planned == 2
+def failed_night(book: Logbook, days_ago: float, **start) -> None:
+    book.start(f"failed-{days_ago}", days_ago=days_ago, **start)
+    book.finish(5, error="Credentials refused.")
 
 
-def test_unknown_events_and_outcomes_are_ignored(book):
-    book.start("run-1")
-    book.line("planned", **invitation(1))
-    book.line("run_paused", exit_code=3)
-    book.line("outcome", **invitation(1), outcome="postponed")
-    book.finish(stale=1, keep_entries=["board", {"name": "real", "matched": 1}])
-    found = model(book)
-    assert (verdict(found).status, found.outcomes.planned, found.outcomes.deleted) == (
-        ReportStatus.CLEAN,
-        1,
-        0,
-    )
-    assert [entry.name for entry in found.keep_entries.rows] == ["real"]
-
-
-def test_unreadable_projects_of_older_runs_are_not_counted(book):
-    for run, days_ago in (("run-1", 2), ("run-2", 1), ("run-3", 0)):
-        book.start(run, days_ago=days_ago)
-        if run == "run-1":
-            book.line("project_unreadable", project_id="1", project_name="p", reason="no role")
-        book.finish()
-    assert model(book).coverage.reasons.total == 0
-
-
-def test_coverage_contains_the_reasons_of_unreadable_projects(book):
-    book.start("run-1")
-    for number, reason in enumerate(["no role", "no role", "timeout"]):
-        book.line("project_unreadable", project_id=f"{number}", project_name="p", reason=reason)
-    book.finish(4, projects_seen=10, projects_unreadable=3)
-    found = model(book).coverage
-    assert (found.seen, found.unreadable) == (10, 3)
-    assert found.reasons.rows == (("no role", 2), ("timeout", 1))
-
-
-def test_keep_entry_ends_after_its_last_day(book):
-    book.start("run-1")
-    entries = [
-        {"name": "board", "reason": "on leave", "until": "2026-11-25", "matched": 2},
-        {"name": "past", "reason": None, "until": "2026-11-24", "matched": 0},
-        {"name": "endless", "reason": None, "until": None},
-    ]
-    book.finish(kept=5, kept_by_reason={"keep:endless": 3, "keep:board": 2}, keep_entries=entries)
-    found = {entry.name: entry for entry in model(book).keep_entries.rows}
-    assert (found["board"].reason, found["board"].ended) == ("on leave", False)
-    assert found["past"].ended
-    assert (found["endless"].matched, found["endless"].ended) == (3, False)
-
-
-def test_keep_entries_missing_from_the_last_line_are_taken_from_the_counts(book):
-    book.start("run-1")
-    book.finish(kept=5, kept_by_reason={"keep:board": 2, "too_young": 3})
-    found = model(book)
-    assert [(entry.name, entry.matched) for entry in found.keep_entries.rows] == [("board", 2)]
-    assert found.kept_by_reason.rows == (("too_young", 3), ("keep:board", 2))
-
-
-def test_bounced_invitation_is_recognized_by_user_and_project(book):
-    book.sweep("run-1", {1: "deleted"}, days_ago=2)
-    book.start("run-2", days_ago=1)
-    book.deletions({2: "deleted"}, username="PERSON-1@example.com")
-    book.finish(stale=1, deleted=1)
-    book.start("run-3")
-    book.line("planned", **invitation(3, username="person-1@example.com"))
-    book.line("planned", **invitation(4, username="person-1@example.com", project_id="f" * 24))
-    book.line("planned", **invitation(5, username=None))
-    book.line("planned", **invitation(6, bounced=7))
-    book.finish(stale=4)
-    found = model(book).bounces
-    assert [(int(row.invitation_id, 16), row.bounced) for row in found.rows] == [(6, 7), (3, 2)]
-    assert found.rows[1].last_deleted.startswith("2026-11-24")
-
-
-def test_lists_are_truncated_and_state_their_length(book):
-    book.sweep("run-1", {}, days_ago=1)
-    book.sweep("run-2", dict.fromkeys(range(600), "deleted"))
-    found = model(book)
-    assert (len(found.invitations.rows), found.invitations.total) == (500, 600)
-    assert (len(found.comparison.new.rows), found.comparison.new.more) == (100, 500)
-
-
-def coded(code, message, level="warning"):
-    return {"code": code, "message": message, "level": level}
-
-
-def messages_of(found):
-    return [each.message for each in found.warnings]
-
-
-def test_warning_about_a_project_named_like_one_needs_attention(book):
-    book.start("run-1")
-    message = "The teams of matched no project. could not be read."
-    book.finish(warnings=[coded("teams", message)])
-    assert messages_of(model(book)) == [message]
-
-
-def test_warnings_of_the_run_need_attention(book):
-    book.start("run-1")
-    book.finish(warnings=["The keep entry board has ended."])
-    assert messages_of(model(book)) == ["The keep entry board has ended."]
+def test_earlier_failure_is_resolved_by_a_good_night_with_the_same_credentials(book):
+    failed_night(book, 2)
+    book.sweep("run-2", {1: "deleted"}, days_ago=1)
+    book.sweep("run-3", {2: "deleted"})
+    found = read(book)
+    assert (verdict(found).label, titles(found)) == ("Done, 1 deleted", [])
+    assert verdict(found).colour == "good"
 
 
 @pytest.mark.parametrize(
-    ("code", "warning"),
+    "start",
     [
-        ("unused_pattern", "projects.include 'dev-*' matched no project."),
-        ("unused_keep", "The keep entry 'board' matched no invitation: check its spelling."),
+        {"actor": "another", "organizations": ["d" * 24]},
+        {"base_url": "https://x"},
+        {"mode": "dry-run"},
     ],
 )
-def test_entry_that_matches_nothing_is_a_note_from_the_first_run_on(book, code, warning):
-    book.start("run-1")
-    book.finish(warnings=[coded(code, warning, "remark")])
-    found = model(book)
-    assert found.warnings == ()
-    assert f"The run warned: {warning}" in found.notes
+def test_earlier_failure_stays_until_the_same_credentials_did_the_same(book, start):
+    failed_night(book, 2, **start)
+    book.sweep("run-3", {2: "deleted"})
+    found = read(book)
+    assert verdict(found).label == "Done, 1 deleted, but an earlier run failed"
+    assert verdict(found).colour == "warning"
+    assert titles(found) == ["1 earlier run with exit code 5: credentials refused"]
 
 
-def test_warning_that_the_previous_run_recorded_too_is_a_note(book):
-    book.start("run-1", days_ago=1)
-    book.finish(warnings=["Known."])
+def test_new_key_of_the_same_organizations_resolves_an_earlier_failure(book):
+    failed_night(book, 2, actor="expired")
+    book.sweep("run-3", {2: "deleted"})
+    assert titles(read(book)) == []
+
+
+def test_killed_run_whose_requests_were_all_recovered_needs_no_attention(book):
+    book.start("run-1", days_ago=1, actor="x", organizations=["d" * 24])
+    book.line("planned", **invitation(1))
+    book.line("intent", **invitation(1))
     book.start("run-2")
-    book.finish(warnings=["Known.", "New."])
-    found = model(book)
-    assert messages_of(found) == ["New."]
-    assert found.notes == ("The run warned: Known.",)
+    book.line("outcome", **invitation(1), outcome="deleted", recovers="run-1")
+    book.finish()
+    found = read(book)
+    assert titles(found) == []
+    assert [run.status for run in found.runs] == [Status.DONE, Status.RECOVERED]
+    assert found.nights[0].deleted == 1
+
+
+# What needs attention ---------------------------------------------------------------------------
+
+
+def coded(code: str, message: str, level: str = "warning") -> dict[str, str]:
+    return {"code": code, "message": message, "level": level}
+
+
+def test_warning_needs_attention_and_a_remark_is_a_note(book):
+    book.start("run-1")
+    remark = coded("unused_pattern", "The entry x matched no project.", "remark")
+    book.finish(warnings=[coded("sunset", "A list ends."), remark, "A sentence of an old log."])
+    found = read(book)
+    (warned,) = attention(found)
+    assert warned.messages == ("A list ends.", "A sentence of an old log.")
+    assert notes(found) == ("The run noted: The entry x matched no project.",)
+
+
+def test_project_with_the_name_of_a_warning_changes_no_verdict(book):
+    hostile = "The sweep stopped itself"
+    book.start("run-1")
+    book.line("planned", **invitation(1, project_name=hostile))
+    book.line("outcome", **invitation(1, project_name=hostile), outcome="deleted")
+    book.finish(stale=1, warnings=[coded("teams", f"{hostile} matched no project.")])
+    found = read(book)
+    assert verdict(found).label == "Done, 1 deleted"
+    assert titles(found) == ["The run warned"]
+
+
+def test_removed_member_has_the_command_for_this_person_alone(book):
+    book.start("run-1")
+    book.deletions({1: "accepted_during", 2: "deleted"})
+    book.finish(4, stale=2, reasons=["removed_member"])
+    advice = {item.advice for item in attention(read(book))}
+    (command,) = advice
+    assert command.count("--username") == 1
+    assert "--run run-1 --username person-1@example.com" in command
+
+
+@pytest.mark.parametrize(
+    ("reasons", "says"),
+    [(["missing_role"], "Grant the credentials the role"), (["unknown_deletions"], "next sweep")],
+)
+def test_advice_follows_from_the_reasons_and_not_from_the_exit_code(book, reasons, says):
+    book.start("run-1")
+    book.finish(4, reasons=reasons)
+    (item,) = attention(read(book))
+    assert says in item.advice
+
+
+def test_consequence_and_hint_of_an_error_are_shown(book):
+    book.start("run-1")
+    book.finish(3, error="It is over the limit.", consequence="Nothing happened.", hint="Wait.")
+    (item,) = attention(read(book))
+    assert (item.messages[-1], item.advice) == ("Nothing happened.", "Wait.")
+
+
+CHANGES = {
+    "runs": [
+        {"run_id": "run-0", "mode": "dry-run", "now": "2026-11-24T01:02:03Z", "refused": False}
+    ],
+    "new": 1,
+    "still_stale": 2,
+    "deleted": 3,
+    "kept": 0,
+    "gone": 4,
+    "not_read": 0,
+    "not_read_then": 0,
+}
+
+
+@pytest.mark.parametrize("mode", ["sweep", "dry-run"])
+def test_recorded_changes_are_the_only_comparison(book, mode):
+    book.start("run-1", mode=mode)
+    book.line("planned", **invitation(1), new=True)
+    book.line("planned", **invitation(2))
+    book.finish(stale=2, changes=CHANGES)
+    found = read(book)
+    changed = "1 new since the plan of 2026-11-24 01:02 UTC; 2 still stale, 3 deleted, 4 gone."
+    assert verdict(found).sentences.count(changed) == 1
+    assert [row.new for row in found.rows] == [True, False]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_policy_that_is_not_accepted_is_shown_once_with_the_command_that_accepts_it(book, refused):
+    sentences = ["The new policy would also delete Alpha: a@example.com"]
+    book.start("run-1", mode="dry-run")
+    difference = {
+        "policy_sha256": "c" * 64,
+        "accepted_sha256": "d" * 64,
+        "compared": True,
+        "added": 1,
+        "removed": 2,
+        "sentences": sentences,
+    }
+    book.finish(
+        3 if refused else 0,
+        error="It has changed." if refused else None,
+        reasons=["quarantine"] if refused else [],
+        policy_change=difference,
+        warnings=[*(coded("policy_changed", each) for each in sentences), "Another warning."],
+    )
+    items = {item.title: item for item in attention(read(book))}
+    policy = items["The policy is not accepted (quarantine)"]
+    changed = "Changed since the last sweep: 1 more stale, 2 no longer stale."
+    assert policy.messages == (changed, *sentences)
+    assert items["The run warned"].messages == ("Another warning.",)
+    accept = [
+        item.advice for item in items.values() if f"--accept-policy {'c' * 64}" in item.advice
+    ]
+    assert len(accept) == 1
+
+
+# Lists and tables -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fmt", ["html", "md"])
+def test_announced_invitations_have_a_table_with_the_day_from_which_they_are_deletable(book, fmt):
+    book.start("run-1")
+    book.line("announced", **invitation(1), deletable_from="2026-12-02T01:02:03Z")
+    book.finish(announced=1, kept=1, kept_by_reason={"notice_pending": 1})
+    found = read(book)
+    assert "1 invitation was announced for a later deletion." in verdict(found).sentences
+    text = render(found, fmt)
+    assert "Announced for a later deletion" in text
+    assert "2026-12-02T01:02:03Z" in text
+
+
+def test_lists_are_truncated_and_state_their_length(book):
+    book.start("run-1", mode="dry-run")
+    for number in range(510):
+        book.line("planned", **invitation(number))
+        book.line("project_unreadable", project_id="x", project_name=f"p{number}", reason="r")
+    book.finish(stale=510, projects_unreadable=510)
+    found = read(book)
+    assert (len(found.rows), found.rows_total, len(found.unreadable)) == (500, 510, 500)
+
+
+def test_name_of_an_organization_is_that_of_the_last_line_that_knows_it(book):
+    book.start("run-1", days_ago=1)
+    book.finish(organization_names={"b" * 24: "Acme"})
+    book.start("run-2", organizations=["b" * 24, "c" * 24])
+    book.finish()
+    assert [each.label for each in read(book).organizations] == [f"Acme ({'b' * 24})", "c" * 24]
+
+
+@pytest.mark.parametrize(("until", "state"), [("2026-11-24", "ended"), ("2026-11-25", "in force")])
+def test_keep_entry_ends_after_its_last_day(book, until, state):
+    book.start("run-1")
+    entry = {"name": "board", "reason": "travel", "until": until, "matched": 2}
+    book.finish(keep_entries=[entry], kept=2, kept_by_reason={"keep:board": 2})
+    page = render(read(book), "html")
+    assert f'data-is="{state}"' in page
+
+
+# Any log ---------------------------------------------------------------------------------------
 
 
 def test_missing_file_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
-        build_report_model([tmp_path / "absent.jsonl"])
+    with pytest.raises(UsageError):
+        read_report([tmp_path / "absent.jsonl"])
 
 
-def test_full_temporary_folder_is_a_usage_error(book, monkeypatch):
+@pytest.mark.parametrize("repeated", [1, 2])
+def test_file_that_is_named_twice_is_read_once(book, repeated):
     book.sweep("run-1", {1: "deleted"})
-    real = sqlite3.connect
-
-    def connect_with_size_limit(*arguments, **options):
-        connection = real(*arguments, **options)
-        connection.execute("PRAGMA max_page_count = 3")
-        return connection
-
-    monkeypatch.setattr(sqlite3, "connect", connect_with_size_limit)
-    with pytest.raises(UsageError, match="temporary folder"):
-        model(book)
-
-
-def test_sql_error_is_not_reported_as_a_full_temporary_folder():
-    with (
-        pytest.raises(sqlite3.OperationalError, match="no such table"),
-        temporary_database() as connection,
-    ):
-        connection.execute("SELECT * FROM missing")
+    found = read(*[book] * repeated)
+    assert found.counts["deleted"] == 1
+    assert [log.lines for log in found.files] == [5]
 
 
 @given(
@@ -645,8 +446,10 @@ def test_arbitrary_lines_do_not_stop_a_report(tmp_path_factory, lines):
             book.raw(line.replace(b"\n", b" "))
         else:
             book.json(line)
-    found = model(book)
+    found = read(book)
     assert sum(log.lines for log in found.files) == kinds.total()
+    for fmt in ("html", "md", "json"):
+        assert render(found, fmt)
 
 
 def test_line_of_20_mib_is_skipped(book):
@@ -656,126 +459,7 @@ def test_line_of_20_mib_is_skipped(book):
             stream.write(b"x" * (1 << 20))
         stream.write(b"\n")
     book.sweep("run-2", {1: "deleted"})
-    found = model(book)
-    assert found.current[0].run_id == "run-2"
+    found = read(book)
+    assert found.first.run_id == "run-2"
     assert [(log.lines, log.invalid_lines) for log in found.files] == [(11, 1)]
-
-
-# What the runs recorded about themselves ------------------------------------------------------
-
-CHANGES = {
-    "runs": [
-        {"run_id": "run-0", "mode": "dry-run", "now": "2026-11-24T01:02:03Z", "refused": False}
-    ],
-    "new": 1,
-    "still_stale": 2,
-    "deleted": 3,
-    "kept": 0,
-    "gone": 4,
-    "not_read": 0,
-    "not_read_then": 0,
-}
-
-
-def test_recorded_changes_are_shown_without_the_earlier_log(book):
-    book.start("run-1", mode="dry-run")
-    book.line("planned", **invitation(1), new=True)
-    book.line("planned", **invitation(2))
-    book.finish(stale=2, changes=CHANGES)
-    found = model(book)
-    assert (
-        "1 new since the plan of 2026-11-24 01:02 UTC; 2 still stale, 3 deleted, 4 gone."
-        in verdict(found).sentences
-    )
-    states = {int(row.invitation_id, 16): row.state for row in found.invitations.rows}
-    assert states == {1: "planned, new", 2: "planned"}
-
-
-def test_recorded_changes_of_a_sweep_are_a_note(book):
-    book.start("run-1")
-    book.deletions({1: "deleted"})
-    book.finish(stale=1, deleted=1, changes=CHANGES)
-    assert any(note.startswith("The run recorded: 1 new since") for note in model(book).notes)
-
-
-@pytest.mark.parametrize("wrong", [None, 7, [], {}, {"runs": []}, {**CHANGES, "new": "x"}])
-def test_recorded_changes_of_another_form_are_ignored(book, wrong):
-    book.start("run-1", mode="dry-run")
-    book.finish(changes=wrong, policy_change=wrong)
-    found = model(book)
-    assert (found.policy_change, found.changes) == (None, None)
-
-
-def test_policy_that_is_not_accepted_is_shown_once_with_the_hash_to_accept(book):
-    sentences = ["The new policy would also delete Alpha: a@example.com"]
-    refusal = "A sweep would be refused: The policy has changed."
-    book.start("run-1", mode="dry-run")
-    difference = {
-        "policy_sha256": "c" * 64,
-        "accepted_sha256": "d" * 64,
-        "compared": True,
-        "added": 1,
-        "removed": 2,
-        "sentences": sentences,
-    }
-    book.finish(
-        policy_change=difference,
-        warnings=[
-            *(coded("policy_changed", each) for each in sentences),
-            coded("would_be_refused", refusal),
-            "Another warning.",
-        ],
-    )
-    policy, warned = attention(model(book))
-    assert policy.messages == (
-        "Changed since the last sweep: 1 more stale, 2 no longer stale.",
-        *sentences,
-    )
-    assert policy.hint.endswith(f"run the sweep with --accept-policy {'c' * 64}.")
-    assert warned.messages == ("Another warning.",)
-
-
-def test_refused_sweep_of_a_policy_that_is_not_accepted_has_the_hint_once(book):
-    book.start("run-1", mode="dry-run")
-    difference = {
-        "policy_sha256": "c" * 64,
-        "accepted_sha256": None,
-        "compared": False,
-        "added": 1,
-        "removed": 0,
-        "sentences": [],
-    }
-    book.finish(3, error="No sweep yet (quarantine).", hint="Accept it.", policy_change=difference)
-    hints = [item.hint for item in attention(model(book))]
-    assert hints == ["Accept it.", ""]
-
-
-def test_name_of_an_organization_is_that_of_the_last_line(book):
-    book.start("run-1", days_ago=1, organizations=["b" * 24, "c" * 24])
-    book.finish(organizations=["b" * 24, "c" * 24], organization_names={"b" * 24: "Acme"})
-    book.start("run-2", organizations=["b" * 24, "c" * 24])
-    labels = {each.label for each in model(book).organizations.rows}
-    assert labels == {f"Acme ({'b' * 24})", "c" * 24}
-
-
-@pytest.mark.parametrize("wrong", [None, 7, ["Acme"], "Acme"])
-def test_names_of_another_form_are_ignored(book, wrong):
-    book.start("run-1", organizations=["b" * 24])
-    book.finish(organizations=["b" * 24], organization_names=wrong)
-    assert [each.label for each in model(book).organizations.rows] == ["b" * 24]
-
-
-def test_consequence_and_hint_of_an_error_are_shown(book):
-    book.start("run-1")
-    left = "3 invitations had been deleted by then."
-    book.finish(5, error="Refused.", consequence=left, hint="Check the role.")
-    (item,) = attention(model(book))
-    assert left in item.messages
-    assert item.hint == "Check the role."
-
-
-def test_error_of_a_version_without_consequence_and_hint_has_those_of_its_exit_code(book):
-    book.start("run-1")
-    book.finish(5, error="Refused.")
-    (item,) = attention(model(book))
-    assert item.hint == "Check the credentials, their role and the access list."
+    assert any("1 of 11 lines" in note for note in notes(found))

@@ -104,8 +104,8 @@ def test_failures_of_hidden_rows_are_shown(scene):
         scene.plan("Data Lake", number)
     scene.sweep(*["deleted"] * 27, "failed", "unknown", "failed")
     shown = read(scene, max_rows=2)
-    assert [row.outcome for row in shown.failed] == ["failed", "unknown"]
-    assert [row.detail for row in shown.failed] == ["500 UNEXPECTED_ERROR", "no response"]
+    failed = {(row.outcome, row.detail) for row in shown.failed}
+    assert failed == {("failed", "500 UNEXPECTED_ERROR"), ("unknown", "no response")}
 
 
 def test_deletion_time_is_from_first_request_to_last_response(scene):
@@ -145,7 +145,7 @@ def test_invalid_lines_are_skipped(scene):
         scene.book.raw(junk)
     scene.book.line("planned", roles="not a list", age_days="old", bounced="often")
     shown = read(scene)
-    assert shown.planned == 2
+    assert shown.planned == 1
 
 
 def test_missing_log_raises_oserror(tmp_path):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import pytest
 from audit.written_logs import event, lines_of, opened
@@ -472,6 +473,73 @@ async def test_question_has_the_counts_of_all_runs_and_its_time_is_not_the_runs(
     assert asked == [(3, 3.0, 3)]
     assert [each.summary.duration_s for each in results] == [10.0, 10.0, 10.0]
     assert command.deleted == [1, 2, 0]
+
+
+def waiting(command, seconds, change=lambda: None):
+    """Return a question that is open for a time, in which Atlas changes."""
+
+    async def confirm(_):
+        command.clock_s += seconds
+        change()
+        return True
+
+    return confirm
+
+
+async def test_question_of_up_to_a_minute_reads_nothing_again(path):
+    command = Command(path, 2)
+    before = []
+    ask = waiting(command, 60, lambda: before.extend(command.atlases[0].requested))
+    (result,) = await command.run(confirm=ask)
+    assert len(before) == 1
+    assert (result.summary.deleted, result.summary.changed) == (2, 0)
+
+
+async def test_long_question_reads_again_and_leaves_out_what_changed(path):
+    command = Command(path, 4)
+    (atlas,) = command.atlases
+    one, two, three, four = atlas.lists[object_id(1)]
+
+    def change():
+        promoted = two._replace(roles=("GROUP_OWNER",))
+        later = three._replace(expires_at=three.created_at + timedelta(days=60))
+        atlas.lists[object_id(1)] = (promoted, later, four)
+
+    (result,) = await command.run(confirm=waiting(command, 61, change))
+    assert atlas.deleted == [four.id]
+    assert (result.summary.deleted, result.summary.changed, result.summary.exit_code) == (1, 3, 0)
+    assert {line["invitation_id"] for line in command.lines("intent")} == {four.id}
+    assert [(w.code, w.message.partition(" changed")[0]) for w in result.summary.warnings[-1:]] == [
+        ("plan_differs", "3 planned invitations")
+    ]
+    assert one.id in {line["invitation_id"] for line in command.lines("outcome")}
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"list_results": {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 500.", 500)}},
+        {"listed": [project(1, name="renamed")]},
+    ],
+    ids=["unread", "out of scope"],
+)
+async def test_long_question_deletes_nothing_in_a_list_that_is_unread_or_out_of_scope(path, later):
+    command = Command(path, 2, projects={"include": ["p0"]})
+    change = lambda: vars(command.atlases[0]).update(later)  # noqa: E731
+    (result,) = await command.run(confirm=waiting(command, 61, change))
+    assert command.deleted == [0]
+    assert result.summary.changed == 2 or result.error is not None
+
+
+async def test_error_while_reading_again_deletes_nothing(path):
+    command = Command(path, 1, 1)
+
+    def change():
+        command.atlases[1].list_results = {object_id(2): AtlasUnavailable("No connection.")}
+
+    results = await command.run(confirm=waiting(command, 61, change))
+    assert messages(results) == ["No connection."] * 2
+    assert command.deleted == [0, 0]
 
 
 async def test_refused_question_deletes_nothing(path):

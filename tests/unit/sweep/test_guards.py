@@ -1,10 +1,11 @@
 """Limits at their boundary and with 0, trimming, and the clock."""
 
+from collections import Counter
 from datetime import timedelta
 from fractions import Fraction
 
 import pytest
-from builders import invitation, object_id, policy
+from builders import NOW, invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -235,6 +236,42 @@ def test_trim_applies_the_limit_per_project_to_all_its_lists_together():
     oldest.add([stale(5, days=50, project=2)])
     found = [[d.invitation.id for d in part] for part in oldest.select(seen=100, stale=5)]
     assert found == [[object_id(1)], [object_id(3)], [object_id(5)]]
+
+
+def test_trim_fills_the_limit_of_the_run_with_what_a_full_project_leaves():
+    oldest = OldestFirst(limits(max_deletions=3, max_deletions_per_project=2))
+    oldest.add([stale(1, days=90), stale(2, days=89)])
+    oldest.add([stale(3, days=88, source=Source.USERS), stale(4, days=87, source=Source.USERS)])
+    oldest.add([stale(5, days=20, project=2)])
+    assert [d.invitation.id for part in oldest.select(seen=100, stale=5) for d in part] == [
+        object_id(n) for n in (1, 2, 5)
+    ]
+
+
+@given(
+    lists=st.lists(
+        st.tuples(st.integers(1, 4), st.lists(st.integers(20, 90), max_size=6)), max_size=8
+    ),
+    run=st.integers(0, 8),
+    project=st.integers(0, 4),
+)
+def test_trim_selects_as_many_as_fit_and_always_the_oldest(lists, run, project):
+    oldest = OldestFirst(limits(max_deletions=run, max_deletions_per_project=project))
+    every = []
+    for number, (of_project, ages) in enumerate(lists):
+        found = [
+            stale(100 * number + n, days=age, project=of_project) for n, age in enumerate(ages)
+        ]
+        oldest.add(found)
+        every += found
+    expected, taken = [], Counter()
+    for age, of_project in sorted(
+        ((NOW - d.invitation.created_at, d.invitation.project_id) for d in every), reverse=True
+    ):
+        if len(expected) < run and taken[of_project] < project:
+            taken[of_project] += 1
+            expected.append(age)
+    assert [NOW - d.invitation.created_at for d in oldest.oldest()] == expected
 
 
 def test_trim_with_max_deletions_0_selects_none():
