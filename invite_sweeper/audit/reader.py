@@ -17,6 +17,7 @@ from typing_extensions import override
 from invite_sweeper.audit.events import Line, decode, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line, is_record
 from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
+from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 
 READ_BLOCK_BYTES = 1 << 18
@@ -80,7 +81,7 @@ def open_log(path: Path, fd: int | None = None) -> Iterator[IO[bytes]]:
 
 
 def _open_file(path: Path) -> IO[bytes]:
-    file = path.open("rb", buffering=READ_BLOCK_BYTES)
+    file = open_regular(path, buffer_bytes=READ_BLOCK_BYTES)  # a pipe cannot be read twice
     is_compressed = path.suffix == _GZIP_SUFFIX or file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     file.seek(0)
     if not is_compressed:
