@@ -4,17 +4,17 @@ Atlas's events are an account of who was invited that does not depend on any lis
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from invite_sweeper.atlas.parsing import OrgEvent
 from invite_sweeper.doctor import Check, Completeness, note, ok, warning
 from invite_sweeper.models import ListUnreadable, UserKey
+from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.text import casefold_visible, plural_form, pluralize
 
 EVENT_DAYS: Final = 30
 """The lifetime of an invitation: whoever was invited before has joined or can no longer."""
-SECRET_WARNING_DAYS: Final = 14
 _MAX_NAMED: Final = 10
 _INVITED, _JOINED = "INVITED_TO_ORG", "JOINED_ORG"
 
@@ -81,18 +81,9 @@ def secret_check(expiries: Sequence[datetime], now: datetime) -> Check | None:
     live = [each for each in expiries if each > now]
     if not live:
         return None
-    name, first, last = "secret", live[0], live[-1]
-    days = (first - now) // timedelta(days=1)
-    when = f"on {first:%Y-%m-%d}, in {pluralize(days, 'day')}"
-    if days > SECRET_WARNING_DAYS:
-        return ok(name, f"The secret of the service account ends {when}.")
-    other = f"; another one ends on {last:%Y-%m-%d}" if last > first else ""
-    return warning(
-        name,
-        f"A secret of the service account ends {when}{other}.",
-        "Create a new secret: the old one then works for at most 7 days. Atlas's own alert covers "
-        "service accounts of an organization only, and an expired secret stays in its slot.",
-    )
+    for each in secret_warnings(expiries, now):
+        return warning("secret", each.message, "Create a new secret and store it.")
+    return ok("secret", f"The secret of the service account ends on {live[0]:%Y-%m-%d}.")
 
 
 def domain_check(domains: Collection[str], org_id: str, listed: Collection[UserKey]) -> Check:

@@ -530,6 +530,7 @@ class WarningCode(StrEnum):
     ABSENT_ORGANIZATION = "absent_organization"
     CIRCUIT_BREAKER = "circuit_breaker"
     HIDDEN_INVITATIONS = "hidden_invitations"
+    MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     POLICY_CHANGED = "policy_changed"
@@ -537,6 +538,7 @@ class WarningCode(StrEnum):
     REMAINING_INVITATIONS = "remaining_invitations"
     REMOVED_MEMBER = "removed_member"
     RETIRED_SOURCE = "retired_source"
+    SECRET = "secret"  # noqa: S105 - the name of a warning
     STILL_THERE = "still_there"
     SUNSET = "sunset"
     TEAMS = "teams"

@@ -367,6 +367,7 @@ class RunFinished(Counts):
         remaining: What the run leaves, for the comparison of a later run; likewise.
         sunsets: The announced end of each list that has one, by source.
         population_sha256: Of the population file, where one was written.
+        population_manifest_sha256: Of the manifest beside it.
     """
 
     event: ClassVar[str] = "run_finished"
@@ -396,6 +397,7 @@ class RunFinished(Counts):
     remaining: Population | None = None
     sunsets: Mapping[str, str] | UnsetType = UNSET
     population_sha256: str | UnsetType = UNSET
+    population_manifest_sha256: str | UnsetType = UNSET
 
     @property
     def plan_made(self) -> bool:

@@ -36,6 +36,7 @@ from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Invitation, Outcome, Population, Source, UserKey
 from invite_sweeper.notes import key_ids
+from invite_sweeper.text import casefold_lookalike
 
 _ID: Final = re.compile(r"[0-9a-f]{24}")
 _COMPLETE_EXIT_CODES: Final = frozenset(code for code in ExitCode if code.read_everything)
@@ -153,12 +154,12 @@ class DeletionCounts:
     """
 
     def __init__(self, deleted: Iterable[Invitation] = ()) -> None:
-        self._hashes = array("q", [_user_hash(each) for each in deleted])
+        self._hashes = array("q", [_hash_of(each, each.project_id) for each in deleted])
         self._sorted = False
 
     def add(self, deleted: InvitationFields) -> None:
         """Record one deletion."""
-        self._hashes.append(hash((deleted.user_key, deleted.scope_id)))
+        self._hashes.append(_hash_of(deleted, deleted.scope_id))
         self._sorted = False
 
     def count(self, invitation: Invitation) -> int:
@@ -166,13 +167,15 @@ class DeletionCounts:
         if not self._sorted:
             self._hashes = array("q", sorted(self._hashes))
             self._sorted = True
-        wanted = _user_hash(invitation)
+        wanted = _hash_of(invitation, invitation.project_id)
         first = bisect_left(self._hashes, wanted)
         return bisect_right(self._hashes, wanted, first) - first
 
 
-def _user_hash(invitation: Invitation) -> int:
-    return hash((invitation.user_key, invitation.project_id))
+def _hash_of(invited: Invitation | InvitationFields, scope_id: str) -> int:
+    """Return the hash of the user in a place; names that look the same are one, as for `keep`."""
+    org_id, user = invited.user_key
+    return hash((org_id, casefold_lookalike(user), scope_id))
 
 
 @dataclass(slots=True)
@@ -251,6 +254,10 @@ class History:
             _open_intent(self._by_id.get(run_id) or RunRecord(run_id), intent)
             for (run_id, *_), intent in self._open_intents.items()
         )
+
+    def open_requests(self) -> Counter[str]:
+        """Return the number of intents without an outcome, by run."""
+        return Counter(run_id for run_id, *_ in self._open_intents)
 
     def is_gone(self, user: UserKey) -> bool:
         """Return whether an invitation of the user was deleted, or was gone when it was to be."""
