@@ -274,7 +274,7 @@ class CommandSetup:
         return self._context.options.accept_policy
 
     @property
-    def organization_names(self) -> Mapping[str, str]:
+    def organization_names(self) -> dict[str, str]:
         """The names of organizations as earlier runs recorded them, by id."""
         return self._history.organization_names()
 
