@@ -25,6 +25,7 @@ from invite_sweeper.policy.types import (
     KnownSource,
     LogPath,
     NullInFile,
+    OnlyTrue,
     PopulationPath,
     ProjectPattern,
     ProjectPatterns,
@@ -46,7 +47,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-CONDITIONS = ("older_than", "expired", "expires_within", "statuses")
+CONDITIONS = ("older_than", "expired", "expires_within", "statuses", "inviter_gone")
 """Conditions that make an invitation stale. A rule needs at least one."""
 SELECTIONS = ("usernames", "inviters", "roles", "projects")
 """Conditions that only narrow a rule. One is enough for a keep entry."""
@@ -99,6 +100,12 @@ class Matcher(StrictModel):
         default=None,
         description="Statuses; the invitation must have one of them.",
         examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
+    )
+    inviter_gone: OnlyTrue | None = Field(
+        default=None,
+        description="The inviter is an address that no active member of the organization has; "
+        "where that is not known, the invitation is kept.",
+        examples=[True],
     )
 
 
@@ -243,6 +250,14 @@ class AuditSettings(StrictModel):
     )
 
 
+class Notice(StrictModel):
+    """Announces an invitation before a later sweep deletes it."""
+
+    wait: Duration = Field(
+        description="Minimum time between the announcement and the deletion.", examples=["7d"]
+    )
+
+
 class Notification(StrictModel):
     """A notification about a run. URLs and secrets are in the environment, never here."""
 
@@ -362,6 +377,11 @@ class PolicyFile(StrictModel):
         default=AuditSettings(),
         description="Where the audit log is.",
         examples=[{"path": "audit/invite-sweeper.jsonl"}],
+    )
+    notice: Notice | None = Field(
+        default=None,
+        description="Announce an invitation first, and delete it in a later sweep.",
+        examples=[{"wait": "7d"}],
     )
     notify: tuple[Notification, ...] = Field(
         default=(),
