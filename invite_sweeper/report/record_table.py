@@ -100,7 +100,9 @@ def _summarize_record(record: Mapping[str, object]) -> str:
             return " ".join(filter(None, map(text, ("outcome", "http_status", "error_code"))))
         case "planned" | "intent":
             return text("rule")
-        case "project_unreadable" | "source_retired":
+        case "announced":
+            return f"{text('rule')}, deletable from {text('deletable_from')}"
+        case "project_unreadable" | "source_retired" | "announcement_ended":
             return text("reason")
         case "run_started":
             return f"{text('mode')} by {text('actor')}"
