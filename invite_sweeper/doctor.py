@@ -54,6 +54,7 @@ __all__ = [
     "Check",
     "CheckResult",
     "CheckState",
+    "Completeness",
     "Diagnosis",
     "DiagnosisResult",
     "ListCounts",
@@ -121,11 +122,34 @@ class CheckResult(msgspec.Struct, frozen=True):
     hint: str | None
 
 
+class Completeness(msgspec.Struct, frozen=True):
+    """Whom Atlas's events of the last 30 days name as invited, and what became of them.
+
+    Attributes:
+        organization: Its id.
+        invited: Addresses that were invited.
+        listed: Those that a list shows.
+        joined: Those of the others that joined.
+        deleted: Those of the rest whose invitation the audit log says was deleted.
+        unexplained: The addresses that are left.
+        lists_complete: Whether every list could be read.
+    """
+
+    organization: str
+    invited: int
+    listed: int
+    joined: int
+    deleted: int
+    unexplained: list[str]
+    lists_complete: bool
+
+
 class DiagnosisResult(msgspec.Struct, frozen=True):
     """The result of `doctor`.
 
     Attributes:
         verdict: What the checks mean for the next sweep.
+        completeness: Of each organization whose events could be read.
         exit_code: What a sweep would end with; 4 if there are only warnings.
     """
 
@@ -133,6 +157,7 @@ class DiagnosisResult(msgspec.Struct, frozen=True):
     verdict: str
     organizations: list[OrganizationName]
     checks: list[CheckResult]
+    completeness: list[Completeness]
     exit_code: int
 
 
@@ -148,6 +173,7 @@ class Diagnosis:
     now: datetime
     checks: Sequence[Check]
     organizations: Mapping[str, str | None]
+    completeness: Sequence[Completeness] = ()
 
     @property
     def exit_code(self) -> int:
@@ -184,6 +210,7 @@ class Diagnosis:
             verdict=self.verdict,
             organizations=[OrganizationName(*each) for each in self.organizations.items()],
             checks=[CheckResult(c.name, c.state, c.message, c.hint or None) for c in self.checks],
+            completeness=list(self.completeness),
             exit_code=self.exit_code,
         )
 

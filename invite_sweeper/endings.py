@@ -532,6 +532,7 @@ class WarningCode(StrEnum):
     HIDDEN_INVITATIONS = "hidden_invitations"
     MEMBERS = "members"
     NOTICE = "notice"
+    MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     POLICY_CHANGED = "policy_changed"
@@ -539,6 +540,7 @@ class WarningCode(StrEnum):
     REMAINING_INVITATIONS = "remaining_invitations"
     REMOVED_MEMBER = "removed_member"
     RETIRED_SOURCE = "retired_source"
+    SECRET = "secret"  # noqa: S105 - the name of a warning
     STILL_THERE = "still_there"
     SUNSET = "sunset"
     TEAMS = "teams"

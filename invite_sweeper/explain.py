@@ -1,10 +1,12 @@
 """Explains why an invitation is stale or kept: every entry of the policy, key by key."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Self
 
-from invite_sweeper.audit.events import invitation_fields
+import msgspec
+
+from invite_sweeper.audit.events import InvitationFields
 from invite_sweeper.models import Invitation, Timestamp, UnreadableDate
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.decision_steps import Step, apply_steps
@@ -12,7 +14,6 @@ from invite_sweeper.sweep.selection import (
     KEEP_REASONS,
     Decision,
     EntryResult,
-    MatchResult,
     Members,
     Selector,
 )
@@ -45,63 +46,75 @@ _IMPLICIT_STATUSES = "not PENDING in a users list, unless the rule names statuse
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyResult:
-    """One key of an entry, compared with the invitation.
+class KeyExplanation(msgspec.Struct, frozen=True):
+    """One key of a rule or keep entry, compared with an invitation.
 
     Attributes:
         expected: The policy's value.
         actual: The invitation's value.
-        result: Whether it matches; a text is the reason why it cannot be evaluated.
+        unknown: Why it cannot be evaluated; None if it can.
     """
 
-    name: str
+    key: str
     expected: str
     actual: str
-    result: MatchResult
+    matched: bool
+    unknown: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryExplanation:
-    """One keep entry or rule, compared with the invitation.
+class EntryExplanation(msgspec.Struct, frozen=True):
+    """A rule or keep entry, compared with an invitation.
 
     Attributes:
-        kind: `keep` or `rule`.
-        result: As in `KeyResult`; None for an expired keep entry, which is not evaluated.
-        note: The policy's reason for a keep entry, or when it expired.
+        unknown: Why it cannot be evaluated; None if it can.
+        ended: A keep entry that no longer applies.
+        note: The reason of a keep entry, or when it ended.
     """
 
-    kind: str
     name: str
-    result: MatchResult | None
-    keys: tuple[KeyResult, ...]
-    note: str = ""
+    matched: bool = False
+    unknown: str | None = None
+    ended: bool = False
+    note: str | None = None
+    keys: tuple[KeyExplanation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why one invitation is stale or kept.
+class DecisionExplanation(msgspec.Struct, frozen=True):
+    """Whether a sweep would delete an invitation.
+
+    Attributes:
+        rule: The first rule that matches; None for a kept invitation.
+        kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
+        bounced: How often it was deleted before and came back.
+    """
+
+    stale: bool
+    rule: str | None
+    kept: str | None
+    bounced: int
+    description: str
+
+    @classmethod
+    def of(cls, decision: Decision) -> Self:
+        """Return the explanation of a decision."""
+        description = describe_decision(decision)
+        return cls(
+            decision.stale, decision.rule, decision.keep_reason, decision.bounced, description
+        )
+
+
+class Explanation(InvitationFields, frozen=True, kw_only=True):
+    """An invitation, and why it is stale or kept.
 
     Attributes:
         by_policy: The decision of the policy alone.
-        decision: The decision of a run, in which bounces and a saved plan may keep more.
+        decision: The decision of a run, in which earlier deletions and a plan may keep more.
     """
 
-    invitation: Invitation
-    entries: tuple[EntryExplanation, ...]
-    by_policy: Decision
-    decision: Decision
-
-    def to_record(self, now: datetime) -> dict[str, object]:
-        """Return the JSON object, with the invitation's fields as in the audit log."""
-        record: dict[str, object] = dict(invitation_fields(self.invitation, now))
-        for kind in ("keep", "rule"):
-            record[f"{kind}s" if kind == "rule" else kind] = [
-                _entry_record(entry) for entry in self.entries if entry.kind == kind
-            ]
-        record["by_policy"] = _decision_record(self.by_policy)
-        record["decision"] = _decision_record(self.decision)
-        return record
+    keep: tuple[EntryExplanation, ...]
+    rules: tuple[EntryExplanation, ...]
+    by_policy: DecisionExplanation
+    decision: DecisionExplanation
 
 
 class Explainer:
@@ -132,36 +145,45 @@ class Explainer:
     def explain(self, invitation: Invitation) -> Explanation:
         """Return what every entry and the run decide about one invitation."""
         by_policy = self._selector.decide(invitation)
-        return Explanation(
+        evaluated = self._selector.explain(invitation)
+        entries = {
+            kind: tuple(
+                self._explain_entry(each, invitation) for each in evaluated if each.kind == kind
+            )
+            for kind in ("keep", "rule")
+        }
+        ended = (
+            EntryExplanation(entry.name, ended=True, note=f"expired on {entry.until}")
+            for entry in self._expired
+        )
+        return Explanation.from_invitation(
             invitation,
-            (
-                *self._explain_expired(),
-                *map(self._explain_entry(invitation), self._selector.explain(invitation)),
-            ),
-            by_policy,
-            apply_steps(self._steps, by_policy),
+            self._now,
+            keep=(*ended, *entries["keep"]),
+            rules=entries["rule"],
+            by_policy=DecisionExplanation.of(by_policy),
+            decision=DecisionExplanation.of(apply_steps(self._steps, by_policy)),
         )
 
-    def _explain_expired(self) -> Iterator[EntryExplanation]:
-        for entry in self._expired:
-            yield EntryExplanation("keep", entry.name, None, (), f"expired on {entry.until}")
-
-    def _explain_entry(self, invitation: Invitation) -> Callable[[EntryResult], EntryExplanation]:
-        def explain_entry(evaluated: EntryResult) -> EntryExplanation:
-            entry = self._entries[evaluated.kind, evaluated.name]
-            keys = tuple(
-                KeyResult(
-                    name,
-                    _expected_text(entry, name),
-                    _actual_text(invitation, name, self._now),
-                    result,
-                )
-                for name, result in evaluated.conditions
+    def _explain_entry(self, evaluated: EntryResult, invitation: Invitation) -> EntryExplanation:
+        entry = self._entries[evaluated.kind, evaluated.name]
+        keys = tuple(
+            KeyExplanation(
+                name,
+                _expected_text(entry, name),
+                _actual_text(invitation, name, self._now),
+                matched=result is True,
+                unknown=result if isinstance(result, str) else None,
             )
-            note = (entry.reason or "") if isinstance(entry, Keep) else ""
-            return EntryExplanation(evaluated.kind, evaluated.name, evaluated.result, keys, note)
-
-        return explain_entry
+            for name, result in evaluated.conditions
+        )
+        return EntryExplanation(
+            evaluated.name,
+            matched=evaluated.result is True,
+            unknown=evaluated.result if isinstance(evaluated.result, str) else None,
+            note=(entry.reason if isinstance(entry, Keep) else None) or None,
+            keys=keys,
+        )
 
 
 def _expected_text(entry: Rule | Keep, key: str) -> str:
@@ -213,33 +235,3 @@ def _timestamp_text(timestamp: Timestamp) -> str:
 def _days_text(span: timedelta) -> str:
     """Return days to the hundredth, rounded down so that too young never reads as old enough."""
     return f"{span // (_DAY / 100) / 100:g} days" if span % _DAY else f"{span.days} days"
-
-
-def _entry_record(entry: EntryExplanation) -> dict[str, object]:
-    return {
-        "name": entry.name,
-        "matched": entry.result is True,
-        "unknown": entry.result if isinstance(entry.result, str) else None,
-        "ended": entry.result is None,
-        "note": entry.note or None,
-        "keys": [
-            {
-                "key": key.name,
-                "expected": key.expected,
-                "actual": key.actual,
-                "matched": key.result is True,
-                "unknown": key.result if isinstance(key.result, str) else None,
-            }
-            for key in entry.keys
-        ],
-    }
-
-
-def _decision_record(decision: Decision) -> dict[str, object]:
-    return {
-        "stale": decision.stale,
-        "rule": decision.rule,
-        "kept": decision.keep_reason,
-        "bounced": decision.bounced,
-        "description": describe_decision(decision),
-    }

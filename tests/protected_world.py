@@ -4,12 +4,12 @@ import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import faults
 
-from invite_sweeper.simulator.responses import MISSING
+from invite_sweeper.simulator.responses import MISSING, SimulatedResponse
 from invite_sweeper.simulator.seed import ORG_ID
 
 ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
@@ -75,6 +75,7 @@ class World:
         unreadable: Projects whose lists cannot be read.
         incomplete: Lists without an end or with a duplicate key, as `(source, scope id)`.
         two_statuses: Users whom the lists of users contain twice, with different statuses.
+        changed: Users whom a single read shows otherwise than the list, or out of a cache.
         unreadable_teams: Projects whose list of teams cannot be read.
         ids_as_names: The id that is also the name of another project.
         accepting_share: Of the users, who become members just before they are read.
@@ -93,6 +94,7 @@ class World:
     unreadable: set[str] = field(default_factory=set)
     incomplete: set[tuple[str, str]] = field(default_factory=set)
     two_statuses: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
     unreadable_teams: set[str] = field(default_factory=set)
     ids_as_names: tuple[str, ...] = ()
     accepting_share: float = 0.3
@@ -422,11 +424,12 @@ class World:
         self.incomplete.add((source, scope_id))
 
     def _add_changing_users(self) -> None:
-        """Let users be listed twice with two statuses, and accept before their last check."""
+        """Let users be listed twice, accept before their last check, or differ in it."""
         sim, dice = self.cli.sim, self.dice
         ids = sorted({each.removed_as[1] for each in self.items if each.source == "org_users"})
         self.two_statuses |= {each for each in ids if dice.random() < 0.3}
         accepting = {each for each in ids if dice.random() < self.accepting_share}
+        self.changed |= {each for each in ids if dice.random() < 0.3}
 
         def accept(context: faults.FaultContext) -> None:
             if context.item_id in accepting and self._is_pending(context.item_id):
@@ -435,6 +438,20 @@ class World:
         sim.faults.add(faults.altered(self._list_twice), path="*/users", times=None)
         accepted = faults.effect(before=accept)
         sim.faults.add(accepted, method="GET", path="*/users/*", times=None)
+        changed = faults.Fault(alter=self._change)
+        sim.faults.add(changed, method="GET", path="*/users/*", times=None)
+
+    def _change(self, response: SimulatedResponse) -> SimulatedResponse:
+        """Return what a single read shows of a user."""
+        user = json.loads(response.body) if response.status == 200 else {}
+        if user.get("id") not in self.changed:
+            return response
+        kind = int(user["id"][-1], 16) % 4
+        if kind == 3:
+            return replace(response, extra=(*response.extra, ("Age", "3600")))
+        key = ("inviterUsername", "invitationExpiresAt", "invitationCreatedAt")[kind]
+        user[key] = "boss@example.com" if kind == 0 else FUTURE
+        return replace(response, body=json.dumps(user).encode())
 
     def _is_pending(self, user_id: str) -> bool:
         users = (each.users.get(user_id) for each in self.cli.sim.organizations.values())

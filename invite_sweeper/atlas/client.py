@@ -39,7 +39,7 @@ from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.urls import find_proxy
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import DeletionEstimate, ListRef, Source
+from invite_sweeper.models import DeletionEstimate, ListRef, ListUnreadable, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.resolver import DaemonResolver
 
@@ -132,6 +132,17 @@ class RateLimitedAtlasClient:
             async with asyncio.timeout(_LIMITS_TIMEOUT_S):
                 return await self.reader.organizations()
         return {}
+
+    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
+        """Return when the secrets of the service account expire, the first one first.
+
+        Empty for other credentials, a role that may not read it and a slow response.
+        """
+        with suppress(TimeoutError, RunError):
+            async with asyncio.timeout(_LIMITS_TIMEOUT_S):
+                found = await self.reader.secret_expiries(org_id)
+                return () if isinstance(found, ListUnreadable) else found
+        return ()
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long these deletions will take, by rate limits and measured responses."""

@@ -392,6 +392,7 @@ class RunFinished(Counts):
         sunsets: The announced end of each list that has one, by source.
         population_sha256: Of the population file, where one was written.
         members: Active members by organization, where a rule has `inviter_gone`.
+        population_manifest_sha256: Of the manifest beside it.
     """
 
     event: ClassVar[str] = "run_finished"
@@ -422,6 +423,7 @@ class RunFinished(Counts):
     sunsets: Mapping[str, str] | UnsetType = UNSET
     population_sha256: str | UnsetType = UNSET
     members: Mapping[str, int] | UnsetType = UNSET
+    population_manifest_sha256: str | UnsetType = UNSET
 
     @property
     def plan_made(self) -> bool:
@@ -429,16 +431,20 @@ class RunFinished(Counts):
         return self.estimate_s is not None
 
 
-class RestoreFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The last line of a restore, a `run_finished` with other counts.
+class RestoreCounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a restore did, in its last line and in its result.
 
     Attributes:
         wanted: Selected deletions of the run to undo.
         to_restore: Those of users that were still missing.
         uncertain: Deletions in doubt that were not restored.
+        restored: Invited, and pending again.
+        active: Added by Atlas as members at once, without an acceptance.
+        already_there: Invited or members without this restore.
+        failed: Rejected or given up.
+        unknown: Without a response or a proof.
+        skipped: A signal, the deadline or an error came first.
     """
-
-    event: ClassVar[str] = "run_finished"
 
     dry_run: bool = False
     wanted: int
@@ -454,6 +460,13 @@ class RestoreFinished(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     retries: int = 0
     rate_limited: int = 0
     duration_s: float = 0.0
+
+
+class RestoreFinished(RestoreCounts, frozen=True, kw_only=True, gc=False):
+    """The last line of a restore, a `run_finished` with other counts."""
+
+    event: ClassVar[str] = "run_finished"
+
     organization_names: Mapping[str, str] = {}
     reasons: tuple[str, ...] = ()
     error: str | None = None
@@ -489,6 +502,10 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
     """The fields of each line that the log writes itself.
 
     Attributes:
+        run_id: The run that wrote it.
+        seq: From 1 in each run.
+        prev: SHA-256 of the line before.
+        ts: When it was written, RFC 3339.
         wanted: Only in the end of a restore.
     """
 

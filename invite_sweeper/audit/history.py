@@ -37,8 +37,9 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Invitation, Outcome, Population, Source
+from invite_sweeper.models import Invitation, Outcome, Population, Source, UserKey
 from invite_sweeper.notes import key_ids
+from invite_sweeper.text import casefold_lookalike
 
 _ID: Final = re.compile(r"[0-9a-f]{24}")
 _COMPLETE_EXIT_CODES: Final = frozenset(code for code in ExitCode if code.read_everything)
@@ -156,12 +157,12 @@ class DeletionCounts:
     """
 
     def __init__(self, deleted: Iterable[Invitation] = ()) -> None:
-        self._hashes = array("q", [_user_hash(each) for each in deleted])
+        self._hashes = array("q", [_hash_of(each, each.project_id) for each in deleted])
         self._sorted = False
 
     def add(self, deleted: InvitationFields) -> None:
         """Record one deletion."""
-        self._hashes.append(hash((deleted.user_key, deleted.scope_id)))
+        self._hashes.append(_hash_of(deleted, deleted.scope_id))
         self._sorted = False
 
     def count(self, invitation: Invitation) -> int:
@@ -169,13 +170,15 @@ class DeletionCounts:
         if not self._sorted:
             self._hashes = array("q", sorted(self._hashes))
             self._sorted = True
-        wanted = _user_hash(invitation)
+        wanted = _hash_of(invitation, invitation.project_id)
         first = bisect_left(self._hashes, wanted)
         return bisect_right(self._hashes, wanted, first) - first
 
 
-def _user_hash(invitation: Invitation) -> int:
-    return hash((invitation.user_key, invitation.project_id))
+def _hash_of(invited: Invitation | InvitationFields, scope_id: str) -> int:
+    """Return the hash of the user in a place; names that look the same are one, as for `keep`."""
+    org_id, user = invited.user_key
+    return hash((org_id, casefold_lookalike(user), scope_id))
 
 
 @dataclass(slots=True)
@@ -209,6 +212,7 @@ class History:
         self._plans: dict[PlanScope, tuple[RunRecord, _OpenPlan]] = {}
         self._deleted = array("q")  # hashes of keys
         self._announcements: dict[str, dict[AnnouncementKey, datetime]] = {}  # by base URL
+        self._gone_users: set[int] = set()  # hashes of user keys
         self._lists: dict[ListKey, ListKey] = {}
         self._counts_of_lists: dict[tuple[str | None, ...], Mapping[str, int]] = {}
 
@@ -254,6 +258,10 @@ class History:
             _open_intent(self._by_id.get(run_id) or RunRecord(run_id), intent)
             for (run_id, *_), intent in self._open_intents.items()
         )
+
+    def is_gone(self, user: UserKey) -> bool:
+        """Return whether an invitation of the user was deleted, or was gone when it was to be."""
+        return hash(user) in self._gone_users
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return a run; None if the log does not contain it."""
@@ -416,6 +424,8 @@ class History:
         (run.resolved if event.recovers is not None else run.outcomes)[event.outcome] += 1
         key = event.key
         self._open_intents.pop((event.recovers or run_id, *key), None)
+        if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
+            self._gone_users.add(hash(event.user_key))
         if event.outcome == Outcome.DELETED:
             self._deleted.append(hash(key))
             self.deletions.add(event)

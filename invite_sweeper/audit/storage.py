@@ -35,7 +35,7 @@ def ensure_private_directory(directory: Path) -> None:
         AuditLogError: The directory is not safe. Missing directories may have been created.
         OSError: The directory cannot be created or read.
     """
-    _make_directories(directory)
+    make_directories(directory)
     _reject_symlink(directory)
     _reject_world_writable(directory)
 
@@ -53,7 +53,7 @@ def fsync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _make_directories(directory: Path) -> None:
+def make_directories(directory: Path) -> None:
     """Create missing directories and sync their names, or a crash could remove the log."""
     missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
     for each in reversed(missing):

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from invite_sweeper.audit import checkpoint
@@ -80,8 +81,7 @@ class Verdict(StrEnum):
     DAMAGED = "damaged"
 
 
-@dataclass(frozen=True, slots=True)
-class LogStatus:
+class LogStatus(msgspec.Struct, frozen=True):
     """What the files of one log prove about its beginning and its end.
 
     Attributes:
@@ -91,16 +91,16 @@ class LogStatus:
         last_hash: Hash of the last line, 64 hex digits.
         beginning: One sentence.
         end: One sentence.
-        is_end_proven: Whether a hash or a checkpoint that was kept elsewhere proves the end.
+        end_proven: Whether a hash or a checkpoint that was kept elsewhere proves the end.
     """
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     lines: int
     last_hash: str
     beginning: str
     end: str
-    is_end_proven: bool
+    end_proven: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,12 +324,12 @@ class _Verifier:
         lines = self._lines.lines
         return LogStatus(
             name=log.name,
-            files=tuple(each.path for each in files),
+            files=tuple(str(each.path) for each in files),
             lines=lines - lines_before,
             last_hash=self._lines.prev,
             beginning=beginning,
             end=self._describe_end(lines),
-            is_end_proven=self._proven_lines() == lines,
+            end_proven=self._proven_lines() == lines,
         )
 
     def _describe_end(self, lines: int) -> str:

@@ -8,13 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 
 from invite_sweeper.audit.chain import line_hash
+from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
-from invite_sweeper.audit.verify import ChainStatus, Evidence
+from invite_sweeper.audit.verify import ChainStatus, Evidence, LogStatus, Verdict
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import json_line, write_json
@@ -26,8 +28,7 @@ from invite_sweeper.cli.options import (
     offline,
     require_command,
 )
-from invite_sweeper.cli.result_records import VerificationRecord
-from invite_sweeper.errors import UsageError
+from invite_sweeper.errors import ErrorParts, UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
@@ -96,11 +97,10 @@ def verify(
         signed_from=signed_from,
     )
     status = verify_logs(files, continuation=continuation, evidence=evidence)
-    warnings = list(status.warnings)
-    for warning in warnings:
+    for warning in status.warnings:
         typer.echo(escape_unprintable(f"Warning: {warning}"), err=True)
     if output is Output.JSON:
-        write_json(_to_json(status, warnings))
+        write_json(Verification.of(status))
     else:
         for line in _to_text(status):
             typer.echo(escape_unprintable(line))
@@ -124,40 +124,60 @@ def _to_text(status: ChainStatus) -> Iterator[str]:
     yield f"Last hash {status.last_hash}"
 
 
-def _to_json(status: ChainStatus, warnings: list[str]) -> VerificationRecord:
-    error = status.error
-    return {
-        "verdict": status.verdict.value,
-        "sound": error is None,
-        "lines": status.lines,
-        "runs": status.runs,
-        "last_hash": status.last_hash,
-        "warnings": warnings,
-        "file": str(error.position.path) if error else None,
-        "line": error.position.line if error else None,
-        "damage": str(error.kind) if error else None,
-        "affected_runs": list(error.runs) if error else [],
-        "logs": [
-            {
-                "name": log.name,
-                "files": [str(path) for path in log.files],
-                "lines": log.lines,
-                "last_hash": log.last_hash,
-                "beginning": log.beginning,
-                "end": log.end,
-                "end_proven": log.is_end_proven,
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of `audit verify`.
+
+    Attributes:
+        verdict: Unfinished: a run was killed, and the next sweep resolves its intents.
+        sound: Neither damaged nor unfinished.
+        file: The file with the first wrong line; None for sound logs.
+        line: The number of that line, from 1.
+        damage: The kind of damage.
+        affected_runs: The runs that the damage concerns.
+        logs: Without a damaged one and those after it.
+        error: The damage in three parts; None for sound logs.
+    """
+
+    verdict: Verdict
+    sound: bool
+    lines: int
+    runs: int
+    last_hash: str
+    warnings: tuple[str, ...]
+    file: str | None
+    line: int | None
+    damage: Damage | None
+    affected_runs: tuple[str, ...]
+    logs: tuple[LogStatus, ...]
+    exit_code: int
+    error: ErrorParts | None
+
+    @classmethod
+    def of(cls, status: ChainStatus) -> "Verification":
+        """Return the result of a verification."""
+        error = status.error
+        parts: ErrorParts | None = None
+        if error is not None:
+            parts = {
+                "message": error.message,
+                "consequence": error.consequence,
+                "hint": error.kind.hint,
             }
-            for log in status.logs
-        ],
-        "exit_code": int(status.exit_code),
-        "error": {
-            "message": error.message,
-            "consequence": error.consequence,
-            "hint": error.kind.hint,
-        }
-        if error
-        else None,
-    }
+        return cls(
+            verdict=status.verdict,
+            sound=error is None,
+            lines=status.lines,
+            runs=status.runs,
+            last_hash=status.last_hash,
+            warnings=status.warnings,
+            file=str(error.position.path) if error is not None else None,
+            line=error.position.line if error is not None else None,
+            damage=error.kind if error is not None else None,
+            affected_runs=error.runs if error is not None else (),
+            logs=status.logs,
+            exit_code=status.exit_code,
+            error=parts,
+        )
 
 
 def _parse_hash(text: str) -> str:

@@ -3,9 +3,9 @@
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 
@@ -41,7 +41,9 @@ from invite_sweeper.cli.run_session import RunSession, split_by_credentials
 from invite_sweeper.doctor import (
     Check,
     CheckState,
+    Completeness,
     Diagnosis,
+    ListCounts,
     atlas_error_check,
     audit_checks,
     clock_check,
@@ -60,8 +62,16 @@ from invite_sweeper.doctor import (
     sunset_checks,
     warning,
 )
+from invite_sweeper.doctor_organization import (
+    EVENT_DAYS,
+    completeness_check,
+    domain_check,
+    explain_invited,
+    secret_check,
+    unreadable_check,
+)
 from invite_sweeper.errors import ExitCode, RunError, UsageError
-from invite_sweeper.models import Project, Source
+from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
@@ -120,13 +130,19 @@ class AtlasChecks:
 
     Attributes:
         policy: None if it is invalid; then only checks that do not need it run.
+        history: Of the audit log; an empty one if it cannot be read.
+        base_url: Of the Atlas API, as the log records it.
         names: Of the organizations that the credentials can see, by id; set by `run`.
+        completeness: Of each organization whose events could be read; set by `run`.
     """
 
     connection: RateLimitedAtlasClient
     policy: Policy | None
     now: datetime
+    history: History
+    base_url: str
     names: Mapping[str, str] = field(default_factory=dict)
+    completeness: list[Completeness] = field(default_factory=list)
 
     async def run(self) -> AsyncIterator[Check]:
         """Yield each check; an error is the last one."""
@@ -174,7 +190,8 @@ class AtlasChecks:
         others = [source for source in Source if source not in sources]
         covered_counts = await count_lists(reader, scope.lists(sources), workers=workers)
         covered_counts.unreadable.extend(scope.unreadable)
-        announced, today = self.connection.sunsets, self.now.date()
+        announced = {**self.history.sunsets(self.base_url), **self.connection.sunsets}
+        today = self.now.date()
         ended = [source for source in sources if has_ended(source, announced, today)]
         for found in list_checks(sources, covered_counts, policy.limits, ended):
             yield found
@@ -188,6 +205,37 @@ class AtlasChecks:
             yield found
         for found in sunset_checks(self.connection.sunsets, sources, self.now.date()):
             yield found
+        every = (covered_counts, other_counts, excluded_counts)
+        for org_id in scope.organizations:
+            async for found in self._organization_checks(org_id, every):
+                yield found
+        expiries = await reader.secret_expiries(scope.organizations[0])
+        if isinstance(expiries, ListUnreadable):
+            yield unreadable_check("secret", expiries)
+        elif check := secret_check(expiries, self.now):
+            yield check
+
+    async def _organization_checks(
+        self, org_id: str, every: Sequence[ListCounts]
+    ) -> AsyncIterator[Check]:
+        """Yield what Atlas knows of an organization beyond its lists."""
+        reader = self.connection.reader
+        listed = frozenset[UserKey]().union(*(u for c in every for u in c.users.values()))
+        events = await reader.invitation_events(org_id, self.now - timedelta(days=EVENT_DAYS))
+        if isinstance(events, ListUnreadable):
+            yield unreadable_check("events", events)
+        else:
+            complete = not any(each.unreadable or each.skipped for each in every)
+            found = explain_invited(
+                org_id, events, listed, self.history.is_gone, lists_complete=complete
+            )
+            self.completeness.append(found)
+            yield completeness_check(found)
+        domains = await reader.allowed_domains(org_id)
+        if isinstance(domains, ListUnreadable):
+            yield unreadable_check("domains", domains)
+        else:
+            yield domain_check(domains, org_id, listed)
 
     async def _rate_limit_checks(self) -> AsyncIterator[Check]:
         policy = self.policy
@@ -229,6 +277,7 @@ class _Doctor:
         self._log_path: LogPath | None = None
         self._history: History | None = None
         self._names: dict[str, str] = {}
+        self._completeness: list[Completeness] = []
 
     async def run(self) -> Diagnosis:
         """Return all checks, in order."""
@@ -236,7 +285,7 @@ class _Doctor:
             checks = await self._session.stop.run_unless_stopped(self._check_all())
         organizations = self._policy.organizations if self._policy is not None else ()
         names = {each.id: self._names.get(each.id) for each in organizations}
-        return Diagnosis(self._session.now, checks, names)
+        return Diagnosis(self._session.now, checks, names, self._completeness)
 
     async def _check_all(self) -> list[Check]:
         return [
@@ -309,9 +358,16 @@ class _Doctor:
     ) -> list[Check]:
         try:
             async with self._session.connect(credentials, retry_for_s=_RETRY_S) as connection:
-                atlas_checks = AtlasChecks(connection, part, self._session.now)
+                atlas_checks = AtlasChecks(
+                    connection,
+                    part,
+                    self._session.now,
+                    self._history or History(),
+                    str(self._session.base_url),
+                )
                 checks = [_with_credentials_name(name, each) async for each in atlas_checks.run()]
                 self._names |= atlas_checks.names
+                self._completeness += atlas_checks.completeness
                 return [self._with_organizations(each, part) for each in checks]
         except UsageError as error:
             return [_with_credentials_name(name, failed("proxy", error))]

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -36,8 +36,8 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.run_setup import CommandContext, load_usable_plan
 from invite_sweeper.errors import ExitCode, RunError
-from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, describe_decision
-from invite_sweeper.models import Invitation, ListUnreadable, ProjectGone
+from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, KeyExplanation
+from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, ProjectGone, Source
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
@@ -48,7 +48,6 @@ from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
-from invite_sweeper.sweep.selection import MatchResult
 from invite_sweeper.text import (
     Globs,
     casefold_visible,
@@ -104,120 +103,106 @@ def explain(
     )
     result = run_async(_Search(term, options, os.environ).run())
     if output is Output.JSON:
-        write_json(result.to_json())
+        write_json(result)
     else:
-        result.show(stdout_console())
+        show(stdout_console(), result)
     raise typer.Exit(result.exit_code)
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainResult:
-    """The invitations that `explain` found, and where it searched.
+class Search(msgspec.Struct, frozen=True):
+    """The result of `explain`.
 
     Attributes:
-        organizations: The names of those of the policy, by id; None where Atlas returned none.
-        out_of_scope: Names of projects in the policy's organizations that it excludes.
-        unreadable: Projects that could not be read; they may contain more invitations.
+        term: What was searched for.
+        projects: Number of projects that were read.
+        invitations: Number of invitations that were read.
+        out_of_scope: Projects in the policy's organizations that it excludes.
+        unreadable: Lists that may contain more invitations.
+        found: The invitations that match the term.
     """
 
     term: str
     now: datetime
     policy_sha256: str
-    sources: tuple[str, ...]
+    sources: tuple[Source, ...]
     projects: int
     invitations: int
-    organizations: Mapping[str, str | None]
-    out_of_scope: tuple[str, ...]
-    unreadable: tuple[ListUnreadable, ...]
-    found: tuple[Explanation, ...]
+    organizations: list[OrganizationName]
+    out_of_scope: list[str]
+    unreadable: list[ListUnreadable]
+    found: list[Explanation]
     exit_code: int
 
-    def to_json(self) -> dict[str, object]:
-        """Return the object that `--output json` writes."""
-        return {
-            "term": self.term,
-            "now": self.now,
-            "policy_sha256": self.policy_sha256,
-            "sources": self.sources,
-            "projects": self.projects,
-            "invitations": self.invitations,
-            "organizations": [
-                {"id": org_id, "name": name} for org_id, name in self.organizations.items()
-            ],
-            "out_of_scope": self.out_of_scope,
-            "unreadable": [asdict(each) for each in self.unreadable],
-            "found": [explanation.to_record(self.now) for explanation in self.found],
-            "exit_code": self.exit_code,
-        }
 
-    def show(self, console: Console) -> None:
-        """Write the result; control characters in names are escaped."""
-        for line in self._lines():
-            console.print(line, soft_wrap=True)
+def show(console: Console, search: Search) -> None:
+    """Write the result; control characters in names are escaped."""
+    for line in _lines(search):
+        console.print(line, soft_wrap=True)
 
-    def _lines(self) -> Iterator[Text]:
-        for explanation in self.found:
-            org_id = explanation.invitation.org_id
-            label = organization_label(org_id, self.organizations.get(org_id))
-            yield from _explanation_lines(explanation, label)
-            yield Text("")
-        if not self.found:
-            yield Text(f"Nothing found for {escape_unprintable(self.term)!r}.", style="bold")
-        invitations, projects = (
-            pluralize(self.invitations, "invitation"),
-            pluralize(self.projects, "project"),
+
+def _lines(search: Search) -> Iterator[Text]:
+    names = {each.id: each.name for each in search.organizations}
+    for explanation in search.found:
+        label = organization_label(explanation.org_id, names.get(explanation.org_id))
+        yield from _explanation_lines(explanation, label)
+        yield Text("")
+    if not search.found:
+        yield Text(f"Nothing found for {escape_unprintable(search.term)!r}.", style="bold")
+    invitations, projects = (
+        pluralize(search.invitations, "invitation"),
+        pluralize(search.projects, "project"),
+    )
+    yield Text(f"Searched: {invitations} in {projects} ({', '.join(search.sources)}).")
+    if search.out_of_scope:
+        yield Text(
+            f"Not searched, as the policy excludes them: "
+            f"{_format_names([escape_unprintable(name) for name in search.out_of_scope])}."
         )
-        yield Text(f"Searched: {invitations} in {projects} ({', '.join(self.sources)}).")
-        if self.out_of_scope:
-            yield Text(
-                f"Not searched, as the policy excludes them: "
-                f"{_format_names([escape_unprintable(name) for name in self.out_of_scope])}."
-            )
-        for unreadable in self.unreadable:
-            yield Text(
-                f"Could not be read: {escape_unprintable(unreadable.project_name)}: "
-                f"{escape_unprintable(unreadable.reason)}",
-                style="yellow",
-            )
+    for unreadable in search.unreadable:
+        yield Text(
+            f"Could not be read: {escape_unprintable(unreadable.project_name)}: "
+            f"{escape_unprintable(unreadable.reason)}",
+            style="yellow",
+        )
 
 
 def _explanation_lines(explanation: Explanation, organization: str) -> Iterator[Text]:
-    invitation = explanation.invitation
-    project = escape_unprintable(invitation.project_name)
+    project = escape_unprintable(explanation.project_name or "")
     organization = f"organization {escape_unprintable(organization)}"
-    status = escape_unprintable(invitation.status or "no status")
+    status = escape_unprintable(explanation.status or "no status")
     yield Text.assemble(
-        (escape_unprintable(invitation.username or "(no address)"), "bold"),
+        (escape_unprintable(explanation.username or "(no address)"), "bold"),
         f" to {f'{project} of {organization}' if project else organization}"
-        f" (id {escape_unprintable(invitation.id)}, list {invitation.source}, {status})",
+        f" (id {escape_unprintable(explanation.invitation_id)}, list {explanation.source}, "
+        f"{status})",
     )
-    for entry in explanation.entries:
-        yield from _entry_lines(entry)
-    stale = explanation.decision.stale
-    style = "bold red" if stale else "bold green"
-    if explanation.decision != explanation.by_policy:
-        by_policy = escape_unprintable(describe_decision(explanation.by_policy))
-        yield Text(f"  By the policy alone: {by_policy}.")
+    for kind, entries in (("keep", explanation.keep), ("rule", explanation.rules)):
+        for entry in entries:
+            yield from _entry_lines(kind, entry)
+    decision, by_policy = explanation.decision, explanation.by_policy
+    if decision != by_policy:
+        yield Text(f"  By the policy alone: {escape_unprintable(by_policy.description)}.")
     yield Text(
-        f"  Decision: {escape_unprintable(describe_decision(explanation.decision))}.", style=style
+        f"  Decision: {escape_unprintable(decision.description)}.",
+        style="bold red" if decision.stale else "bold green",
     )
 
 
-def _entry_lines(entry: EntryExplanation) -> Iterator[Text]:
+def _entry_lines(kind: str, entry: EntryExplanation) -> Iterator[Text]:
     note = f" ({escape_unprintable(entry.note)})" if entry.note else ""
-    result = "not evaluated" if entry.result is None else _format_result(entry.result)
-    yield Text(f"  {entry.kind} `{escape_unprintable(entry.name)}`: {result}{note}")
+    result = "not evaluated" if entry.ended else _format_result(entry)
+    yield Text(f"  {kind} `{escape_unprintable(entry.name)}`: {result}{note}")
     for key in entry.keys:
         has = escape_unprintable(key.actual) or "none"
-        result = _format_result(key.result)
         expected = escape_unprintable(key.expected)
-        yield Text(f"    {key.name}: {result}; expected {expected}, has {has}", style="dim")
+        text = f"    {key.key}: {_format_result(key)}; expected {expected}, has {has}"
+        yield Text(text, style="dim")
 
 
-def _format_result(result: MatchResult) -> str:
-    if isinstance(result, str):
-        return f"cannot be evaluated ({result.replace('_', ' ')})"
-    return "matches" if result else "does not match"
+def _format_result(found: EntryExplanation | KeyExplanation) -> str:
+    if found.unknown is not None:
+        return f"cannot be evaluated ({found.unknown.replace('_', ' ')})"
+    return "matches" if found.matched else "does not match"
 
 
 def _format_names(names: Sequence[str], max_names: int = 20) -> str:
@@ -264,26 +249,26 @@ class _Search:
         self._projects = self._invitations_seen = 0
         self._organization_names: dict[str, str] = {}
 
-    async def run(self) -> ExplainResult:
+    async def run(self) -> Search:
         """Read all lists and explain the invitations that match the term."""
         with self._session.last_resort, self._session.working():
             self._steps = _load_steps(self._context)
             await self._session.stop.run_unless_stopped(self._search())
-        self._found.sort(key=lambda e: (e.invitation.project_name, e.invitation.id))
-        return ExplainResult(
+        self._found.sort(key=lambda each: (each.project_name or "", each.invitation_id))
+        return Search(
             term=self._term,
             now=self._session.now,
             policy_sha256=self._policy.sha256,
             sources=tuple(self._policy.sources),
             projects=self._projects,
             invitations=self._invitations_seen,
-            organizations={
-                each.id: self._organization_names.get(each.id)
+            organizations=[
+                OrganizationName(each.id, self._organization_names.get(each.id))
                 for each in self._policy.organizations
-            },
-            out_of_scope=tuple(self._excluded),
-            unreadable=tuple(self._unreadable),
-            found=tuple(self._found),
+            ],
+            out_of_scope=self._excluded,
+            unreadable=self._unreadable,
+            found=self._found,
             exit_code=int(ExitCode.PARTIAL if self._unreadable else ExitCode.DONE),
         )
 

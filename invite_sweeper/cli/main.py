@@ -41,7 +41,7 @@ COMMANDS = {
     "restore": _Command("restore", "Re-invite people whose invitations a run deleted."),
     "doctor": _Command("doctor", "Check that a sweep can run."),
     "validate": _Command("validate", "Check a policy offline and list all errors."),
-    "schema": _Command("schema", "Print a JSON Schema: of the policy, or of a result."),
+    "schema": _Command("schema", "Print a JSON Schema: of the policy, a result or an audit line."),
     "audit": _Command("audit", "Read and verify an audit log."),
     "report": _Command("report", "Write a report from audit logs: an HTML page, Markdown or JSON."),
     "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),

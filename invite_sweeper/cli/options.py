@@ -174,14 +174,6 @@ PopulationOption: TypeAlias = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-Pseudonymize: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--pseudonymize",
-        help="Write pseudonyms, not addresses; the key is in INVITE_SWEEPER_PSEUDONYM_KEY.",
-        rich_help_panel=OUTPUT,
-    ),
-]
 MetricsFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -364,7 +356,6 @@ class RunOptions(NamedTuple):
     yes: bool = False
     shard: str | None = None
     population: str | None = None
-    pseudonymize: bool = False
     metrics_file: Path | None = None
     pushgateway: str | None = None
     deadline: str | None = None

@@ -30,12 +30,12 @@ from invite_sweeper.keys import fingerprint
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.program import command
-from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, show_saved_plan, status_to_json
+from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, SavedPlanResult, show_saved_plan
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import approval, saved_plan
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlan
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -123,7 +123,7 @@ def show(
     max_age = parse_duration_option("--plan-max-age", plan_max_age)
     status = _plan_status(file, saved_plan.load(file), audit_log, max_age, key)
     if output is Output.JSON:
-        write_json(status_to_json(status))
+        write_json(SavedPlanResult.of(status))
     else:
         _present(stdout_console(), status, verbose=verbose)
 
@@ -193,7 +193,7 @@ async def _confirm(status: PlanStatus, *, verbose: bool) -> None:
     def present(console: Console, status: PlanStatus) -> None:
         _present(console, status, verbose=verbose)
         count = pluralize(len(status.saved.invitations), "invitation")
-        organizations = ", ".join(status.saved.context.organizations)
+        organizations = escape_unprintable(", ".join(status.labels.values()))
         console.print(f"\nApprove the deletion of {count} in {organizations}?", soft_wrap=True)
 
     log = configure_logging(quiet=False, verbose=False)

@@ -549,7 +549,7 @@ class _RestoreSession:
 
     def _report(self, report: RestoreReport) -> int:
         if self._options.output is Output.JSON:
-            write_json(report.to_json())
+            write_json(report.summary())
         elif report.reached_atlas and not (self._options.quiet or report.declined):
             show_result(stdout_console(), report)
         if report.error is not None:

@@ -1,17 +1,16 @@
 """Builds the runs of a command from options, policy, earlier runs and saved plan."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
-from invite_sweeper.atlas.credentials import read_secret
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import AuditLog, History, LogPath, PlanReader, PlanScope, RunStarted
 from invite_sweeper.audit.events import Planned
@@ -26,7 +25,7 @@ from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.types import population_path_issue
-from invite_sweeper.report.population import PopulationFile, PopulationRun, Pseudonymizer
+from invite_sweeper.report.population import PopulationFile, PopulationRun
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
@@ -66,7 +65,6 @@ class PopulationSettings(NamedTuple):
 
     label: str
     template: str
-    pseudonymizer: Pseudonymizer | None
 
     def path(self, now: datetime, run_id: str) -> Path:
         """Return the file of a command."""
@@ -87,26 +85,21 @@ class PopulationSettings(NamedTuple):
             tool_version=__version__,
             runs=runs,
             clock=partial(datetime.now, UTC),
-            pseudonymizer=self.pseudonymizer,
         )
 
 
 def population_settings(
-    options: RunOptions, policy: Policy, environment: Mapping[str, str], shard: Shard | None
+    options: RunOptions, policy: Policy, shard: Shard | None
 ) -> PopulationSettings | None:
     """Return the settings; None if no population is to be written.
 
     Raises:
-        UsageError: The path is not valid, or the key for pseudonyms is missing or too short.
+        UsageError: The path is not valid.
     """
     label, template = "--population", options.population
     if template is None:
         label, template = "audit.population", policy.audit.population
     if template is None:
-        if options.pseudonymize:
-            raise UsageError(
-                "--pseudonymize needs a population file.", hint="Add --population FILE."
-            )
         return None
     if issue := population_path_issue(template):
         message, hint = issue
@@ -116,8 +109,7 @@ def population_settings(
             f"{label} {template} would be written by every shard.",
             hint="Write {run_id} in the file's name: each shard is a run of its own.",
         )
-    names = _read_pseudonymizer(environment) if options.pseudonymize else None
-    return PopulationSettings(label, template, names)
+    return PopulationSettings(label, template)
 
 
 def population_run(
@@ -141,19 +133,6 @@ def population_run(
         tuple(sorted(policy.organization_ids)),
         query,
     )
-
-
-def _read_pseudonymizer(environment: Mapping[str, str]) -> Pseudonymizer:
-    secret = read_secret(PSEUDONYM_KEY, environment)
-    hint = f"Set {PSEUDONYM_KEY} or {PSEUDONYM_KEY}_FILE to the output of: openssl rand -hex 32"
-    if secret is None:
-        raise UsageError("--pseudonymize needs a key.", hint=hint)
-    key = secret.get_secret_value()
-    if len(key) < MIN_KEY_LENGTH:
-        raise UsageError(
-            f"The key of {PSEUDONYM_KEY} is shorter than {MIN_KEY_LENGTH} characters.", hint=hint
-        )
-    return Pseudonymizer(key.encode())
 
 
 class CommandContext(NamedTuple):
@@ -513,8 +492,3 @@ class CommandSetup:
             warnings.append(RunWarning(WarningCode.WOULD_BE_REFUSED, refusal))
             return QuarantineResult(None, tuple(warnings), difference)
         return QuarantineResult(error, tuple(warnings), difference)
-
-
-PSEUDONYM_KEY: Final = "INVITE_SWEEPER_PSEUDONYM_KEY"
-MIN_KEY_LENGTH: Final = 32
-"""Characters. RFC 2104 discourages keys shorter than the hash, which has 32 bytes."""

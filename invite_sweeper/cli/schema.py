@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from inspect import cleandoc
 from typing import Annotated, Any, Final, TypeAlias, get_origin
@@ -12,12 +12,18 @@ from msgspec import NODEFAULT, UNSET, structs
 from msgspec.inspect import DataclassType, Field, StructType, Type, TypedDictType, type_info
 from msgspec.json import schema_components
 
+from invite_sweeper.audit.chain import CHECKSUMMED_EVENT
+from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli import result_records as records
+from invite_sweeper.cli.audit import Verification
+from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.doctor import DiagnosisResult
 from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.html.model import ReportRecord
+from invite_sweeper.report.saved_plan import SavedPlanResult
+from invite_sweeper.restore import RestoreSummary
 from invite_sweeper.sweep.summary import NOT_ON_STDOUT, RunSummary
 
 app = typer.Typer(rich_markup_mode=None)
@@ -35,6 +41,7 @@ class SchemaName(StrEnum):
     PLAN_SHOW = "plan-show"
     AUDIT_VERIFY = "audit-verify"
     AUDIT_SHOW = "audit-show"
+    AUDIT_LINE = "audit-line"
     REPORT = "report"
 
 
@@ -42,13 +49,12 @@ _Object: TypeAlias = StructType | DataclassType | TypedDictType
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _RESULTS: Final[Mapping[SchemaName, tuple[str, Any]]] = {
     SchemaName.SUMMARY: ("sweep, plan", RunSummary),
-    SchemaName.RESTORE: ("restore", records.RestoreRecord),
+    SchemaName.RESTORE: ("restore", RestoreSummary),
     SchemaName.VALIDATE: ("validate", Validation),
     SchemaName.DOCTOR: ("doctor", DiagnosisResult),
-    SchemaName.EXPLAIN: ("explain", records.SearchRecord),
-    SchemaName.PLAN_SHOW: ("plan show", records.SavedPlanRecord),
-    SchemaName.AUDIT_VERIFY: ("audit verify", records.VerificationRecord),
-    SchemaName.AUDIT_SHOW: ("audit show, one line", records.AuditLineRecord),
+    SchemaName.EXPLAIN: ("explain", Search),
+    SchemaName.PLAN_SHOW: ("plan show", SavedPlanResult),
+    SchemaName.AUDIT_VERIFY: ("audit verify", Verification),
     SchemaName.REPORT: ("report", ReportRecord),
 }
 
@@ -60,10 +66,11 @@ def schema(
         typer.Argument(metavar="NAME", show_choices=False, help=f"One of {', '.join(SchemaName)}."),
     ] = SchemaName.POLICY,
 ) -> None:
-    """Print a JSON Schema: of the policy, or of a result.
+    """Print a JSON Schema: of the policy, a result or an audit line.
 
     That of the policy is for editors. The others describe what `--output json` writes on every
-    exit; summary is that of sweep and plan. report is what `report --format json` writes.
+    exit; summary is that of sweep and plan. report is what `report --format json` writes, and
+    audit-line is a line of the audit log.
 
     Example: invite-sweeper schema summary > summary.schema.json
     """
@@ -74,21 +81,58 @@ def schema_of(name: SchemaName) -> dict[str, object]:
     """Return a JSON Schema; that of `--output json` allows the result or the error."""
     if name is SchemaName.POLICY:
         return policy_schema()
+    if name is SchemaName.AUDIT_LINE:
+        return {"$schema": _DRAFT, "title": "A line of the audit log", **_audit_lines()}
+    if name is SchemaName.AUDIT_SHOW:
+        lines = _audit_lines(line_sha256="SHA-256 of the line itself.")
+        error = _schema_of_types([records.ErrorRecord])
+        either = {
+            "anyOf": lines["anyOf"] + error["anyOf"],
+            "$defs": lines["$defs"] | error["$defs"],
+        }
+        return {"$schema": _DRAFT, "title": "A line of invite-sweeper audit show", **either}
     command, result = _RESULTS[name]
     types = (result,) if result is ReportRecord else (result, records.ErrorRecord)
     if result is RunSummary:
         types = (*types, records.PlannedFields)
+    found = _schema_of_types(types)
+    if result is RunSummary:
+        _merge_planned_fields(found)
+    return {"$schema": _DRAFT, "title": f"Result of invite-sweeper {command}", **found}
+
+
+def _schema_of_types(types: Sequence[Any]) -> dict[str, Any]:
+    """Return the schema of a value of one of these types, with complete objects."""
     nodes = {each.cls.__name__: each for one in types for each in _objects(type_info(one))}
     schemas, definitions = schema_components(types, ref_template="#/$defs/{name}")
     for title, schema in definitions.items():
         if "properties" in schema:  # a generic class is named after its parameters, too
             _complete(schema, nodes.get(title) or nodes[title.partition("_")[0]])
-    if result is records.AuditLineRecord:
-        definitions["AuditLineRecord"]["additionalProperties"] = True
-    found = {"anyOf": list(schemas), "$defs": definitions}
-    if result is RunSummary:
-        _merge_planned_fields(found)
-    return {"$schema": _DRAFT, "title": f"Result of invite-sweeper {command}", **found}
+    references = [one for each in schemas for one in each.get("anyOf", [each])]
+    return {"anyOf": references, "$defs": definitions}
+
+
+def _audit_lines(**more: str) -> dict[str, Any]:
+    """Return the schema of the lines of a log: their header, and the fields of each event.
+
+    Args:
+        more: Further keys of each line, with what they are.
+    """
+    found = _schema_of_types(EVENTS)
+    (_, header), *_ = _schema_of_types([LineHeader])["$defs"].items()
+    common = {key: header["properties"][key] for key in ("ts", "run_id", "seq", "event", "prev")}
+    common |= {key: {"type": "string", "description": text} for key, text in more.items()}
+    for each in EVENTS:
+        schema = found["$defs"][each.__name__]
+        schema["properties"] = {**common, "event": {"const": each.event}, **schema["properties"]}
+        schema["required"] = [*common, *schema["required"]]
+        if each.event == CHECKSUMMED_EVENT:
+            schema["properties"]["seal"] = {
+                "type": "string",
+                "description": "SHA-256 of the line without it.",
+            }
+            schema["required"].append("seal")
+    return found
 
 
 def _merge_planned_fields(schema: dict[str, Any]) -> None:

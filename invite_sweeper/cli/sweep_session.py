@@ -26,7 +26,12 @@ from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics
-from invite_sweeper.report.population import PopulationFile, is_population
+from invite_sweeper.report.population import (
+    PopulationFile,
+    is_manifest,
+    is_population,
+    manifest_path,
+)
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import signature_path
@@ -51,8 +56,11 @@ def check_outputs(context: CommandContext) -> None:
         ("--checkpoint-file", "a checkpoint", is_checkpoint),
     ]
     if (population := context.population) is not None:
-        outputs[population.label] = population.path(context.session.now, context.session.run_id)
+        rows = population.path(context.session.now, context.session.run_id)
+        manifest = f"the manifest of {population.label}"
+        outputs |= {population.label: rows, manifest: manifest_path(rows)}
         kinds.append((population.label, "a population", is_population))
+        kinds.append((manifest, "the manifest of a population", is_manifest))
     check_distinct_files(outputs, protected_files(context))
     for option, path in outputs.items():
         if path is not None and log_path.matches(path):
@@ -112,7 +120,7 @@ class _SweepSession:
         register_secrets(policy.notify, environment)
         self._parts = session.parts(policy)
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
-        population = population_settings(options, policy, environment, self._shard)
+        population = population_settings(options, policy, self._shard)
         self._signing_key = _read_signing_key(options, policy, environment)
         self._context = CommandContext(session, policy, self._shard, log_path, population)
         check_outputs(self._context)

@@ -146,7 +146,8 @@ def _setting(*, default: object, description: str, example: object = None) -> An
 class Limits(StrictModel):
     """The limits of a run; each is inclusive.
 
-    0 means zero, never "no limit"; only `max_share` is ignored when 10 or fewer are stale.
+    0 means zero, never "no limit". Two are ignored for small numbers, even if they are 0:
+    `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
     """
 
     max_deletions: Count = _setting(default=100, description="Maximum deletions in a run.")

@@ -98,10 +98,8 @@ def _summarize_record(record: Mapping[str, object]) -> str:
     match record.get("event"):
         case "outcome":
             return " ".join(filter(None, map(text, ("outcome", "http_status", "error_code"))))
-        case "planned" | "intent":
+        case "planned" | "intent" | "announced":
             return text("rule")
-        case "announced":
-            return f"{text('rule')}, deletable from {text('deletable_from')}"
         case "project_unreadable" | "source_retired" | "announcement_ended":
             return text("reason")
         case "run_started":

@@ -1,17 +1,17 @@
 """Show a saved plan as text and as JSON: its context, use, approval and invitations."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from msgspec import to_builtins
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.audit.events import Planned
+from invite_sweeper.audit.events import PlanChanges, Planned
+from invite_sweeper.models import OrganizationName
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import (
     Place,
@@ -28,7 +28,13 @@ from invite_sweeper.report.tables import (
 )
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
-from invite_sweeper.text import describe_duration, escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    organization_label,
+    plural_form,
+    pluralize,
+)
 
 _MAX_ROWS: Final = 50
 _MAX_PROJECTS: Final = 20
@@ -79,6 +85,13 @@ class PlanStatus(NamedTuple):
         """Whether the plan was created after now."""
         return self.age < timedelta(0)
 
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The organizations of the plan as outputs name them, by id."""
+        context = self.saved.context
+        names = context.organization_names
+        return {each: organization_label(each, names.get(each)) for each in context.organizations}
+
     def planned(self) -> Sequence[Planned]:
         """Return the invitations in the order of rows: owners first, then the oldest."""
         found = (
@@ -90,45 +103,95 @@ class PlanStatus(NamedTuple):
         return sorted(found, key=row_order)
 
 
-def status_to_json(status: PlanStatus) -> dict[str, object]:
-    """Return the object that `plan show --output json` writes."""
-    context, planned = status.saved.context, status.planned()
-    return {
-        "file": str(status.path),
-        "sha256": status.saved.digest,
-        "run_id": context.run_id,
-        "created_at": context.now,
-        "age_s": int(status.age.total_seconds()),
-        "max_age_s": int(status.max_age.total_seconds()),
-        "too_old": status.is_too_old,
-        "from_future": status.is_from_future,
-        "used": None if status.use.unknown else status.use.run_id is not None,
-        "used_by_run": status.use.run_id,
-        "signed": status.approval.key is not None,
-        "signed_with": status.approval.key,
-        "signature_message": status.approval.refusal or None,
-        "organizations": [{"id": each, "name": None} for each in context.organizations],
-        "base_url": context.base_url,
-        "policy_path": context.policy_path,
-        "policy_sha256": context.policy_sha256,
-        "tool_version": context.tool_version,
-        "planned": len(planned),
-        "changes": asdict(status.saved.changes) if status.saved.changes is not None else None,
-        "rules": dict(_count_rules(planned)),
-        "projects": [
-            {
-                "project_id": place.project_id,
-                "project_name": place.project,
-                "org_id": place.org_id,
-                "planned": count,
-            }
-            for place, count in _count_places(planned)
-        ],
-        "invitations": to_builtins(planned[:MAX_JSON_ROWS]),
-        "truncated": len(planned) > MAX_JSON_ROWS,
-        "exit_code": 0,
-        "error": None,
-    }
+class ProjectCount(msgspec.Struct, frozen=True):
+    """The planned invitations of a project, or of an organization."""
+
+    project_id: str | None
+    project_name: str | None
+    org_id: str
+    planned: int
+
+
+class SavedPlanResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of `plan show`.
+
+    Attributes:
+        sha256: Of the plan; a sweep that applies it records this hash.
+        too_old: A sweep would refuse it.
+        from_future: Its date is after now.
+        used: A sweep has applied it; None where that is not known.
+        signature_message: Why the signature is not valid; None for a valid one.
+        actors: The credentials with which it was made.
+        changes: Compared with the plan of an earlier run; None without one.
+        rules: Number of planned invitations by rule.
+        invitations: Owners first, then the oldest; at most 10,000.
+    """
+
+    file: str
+    sha256: str
+    run_id: str
+    created_at: str
+    age_s: int
+    max_age_s: int
+    too_old: bool
+    from_future: bool
+    used: bool | None
+    used_by_run: str | None
+    signed: bool
+    signed_with: str | None
+    signature_message: str | None
+    organizations: tuple[OrganizationName, ...]
+    actors: tuple[str, ...]
+    base_url: str
+    policy_path: str | None
+    policy_sha256: str
+    tool_version: str
+    planned: int
+    changes: PlanChanges | None
+    rules: dict[str, int]
+    projects: tuple[ProjectCount, ...]
+    invitations: tuple[Planned, ...]
+    truncated: bool
+    exit_code: int = 0
+    error: None = None
+
+    @classmethod
+    def of(cls, status: PlanStatus) -> "SavedPlanResult":
+        """Return what is known about a plan."""
+        context, planned = status.saved.context, status.planned()
+        return cls(
+            file=str(status.path),
+            sha256=status.saved.digest,
+            run_id=context.run_id,
+            created_at=context.now,
+            age_s=int(status.age.total_seconds()),
+            max_age_s=int(status.max_age.total_seconds()),
+            too_old=status.is_too_old,
+            from_future=status.is_from_future,
+            used=None if status.use.unknown else status.use.run_id is not None,
+            used_by_run=status.use.run_id,
+            signed=status.approval.key is not None,
+            signed_with=status.approval.key,
+            signature_message=status.approval.refusal or None,
+            organizations=tuple(
+                OrganizationName(id=each, name=context.organization_names.get(each))
+                for each in context.organizations
+            ),
+            actors=context.actors,
+            base_url=context.base_url,
+            policy_path=context.policy_path,
+            policy_sha256=context.policy_sha256,
+            tool_version=context.tool_version,
+            planned=len(planned),
+            changes=status.saved.changes,
+            rules=dict(_count_rules(planned)),
+            projects=tuple(
+                ProjectCount(place.project_id, place.project, place.org_id, count)
+                for place, count in _count_places(planned, {})
+            ),
+            invitations=tuple(planned[:MAX_JSON_ROWS]),
+            truncated=len(planned) > MAX_JSON_ROWS,
+        )
 
 
 def _count_rules(planned: Sequence[Planned]) -> Sequence[tuple[str, int]]:
@@ -136,8 +199,10 @@ def _count_rules(planned: Sequence[Planned]) -> Sequence[tuple[str, int]]:
     return Counter(each.rule for each in planned).most_common()
 
 
-def _count_places(planned: Sequence[Planned]) -> Sequence[tuple[Place, int]]:
-    return Counter(map(place_of, planned)).most_common()
+def _count_places(
+    planned: Sequence[Planned], labels: Mapping[str, str]
+) -> Sequence[tuple[Place, int]]:
+    return Counter(place_of(each, labels) for each in planned).most_common()
 
 
 def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show_all: str) -> None:
@@ -148,7 +213,7 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
         show_all: The command that prints all of them.
     """
     planned = status.planned()
-    places = _count_places(planned)
+    places = _count_places(planned, status.labels)
     console.print(_heading(status, len(planned), places), soft_wrap=True)
     console.print(RightTrimmed(definition_table(_facts(status))), end="")
     if not planned:
@@ -158,7 +223,7 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
     counts = definition_table(_counts(planned, places, verbose=verbose))
     console.print(RightTrimmed(counts), end="")
     console.print()
-    rows = tuple(map(row_of, planned[:shown]))
+    rows = tuple(row_of(each, status.labels) for each in planned[:shown])
     for part in invitation_tables([Group(rows)], console.width):
         console.print(RightTrimmed(part), end="")
     if len(planned) > shown:
@@ -170,7 +235,7 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
 
 def _heading(status: PlanStatus, count: int, places: Sequence[tuple[Place, int]]) -> Text:
     name = escape_unprintable(str(status.path))
-    organizations = ", ".join(map(display_text, status.saved.context.organizations))
+    organizations = ", ".join(map(display_text, status.labels.values()))
     where = plural_form(len(status.saved.context.organizations), "organization", "organizations")
     lists = sum(place.project_id is None for place, _ in places)
     described = formatting.describe_places(len(places) - lists, lists)
@@ -187,6 +252,8 @@ def _facts(status: PlanStatus) -> Iterator[tuple[str, Text]]:
     yield "policy", Text(f"{path}sha256 {display_text(context.policy_sha256)}")
     yield "Atlas", Text(display_text(context.base_url))
     yield "created", _age_text(status)
+    if context.actors:
+        yield "by", Text(", ".join(map(display_text, context.actors)))
     if status.saved.changes is not None:
         yield "changes", Text(display_text(formatting.describe_changes(status.saved.changes)))
     yield "used", _use_text(status.use)

@@ -14,7 +14,7 @@ from invite_sweeper.restore.deletions import (
     read_deletion_log,
     still_missing,
 )
-from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, is_added
+from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, RestoreSummary, is_added
 from invite_sweeper.restore.restorer import (
     MAX_INVITATIONS,
     MAX_PER_MINUTE,
@@ -39,6 +39,7 @@ __all__ = [
     "RestoreReport",
     "RestoreResult",
     "RestoreRun",
+    "RestoreSummary",
     "Restorer",
     "check_log_intact",
     "count_other_doubtful",

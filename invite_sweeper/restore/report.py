@@ -4,19 +4,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from invite_sweeper.audit import (
     AuditLog,
     Intent,
+    InvitationFields,
     OpenIntent,
     OutcomeLine,
+    RestoreCounts,
     RestoreFinished,
     error_fields,
-    invitation_fields,
 )
 from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.errors import AuditLogError, RunError
+from invite_sweeper.errors import AuditLogError, ErrorParts, RunError
+from invite_sweeper.models import OrganizationName
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 
 
@@ -88,6 +90,55 @@ _COPIED_FIELDS = ("requests", "retries", "rate_limited", "duration_s")
 def is_added(deleted: DeletedInvitation, result: RestoreResult) -> bool:
     """Return whether a user became an active member who had not been one before."""
     return result.outcome is RestoreOutcome.ACTIVE and not deleted.was_member
+
+
+class RestoredInvitation(InvitationFields, frozen=True, kw_only=True):
+    """A deleted invitation, and what a restore made of it.
+
+    Attributes:
+        outcome: As in the audit log; `would_restore` in a dry run.
+    """
+
+    deleted_by_run: str
+    outcome: str
+    http_status: int | None
+    error_code: str | None
+    reason: str | None
+
+
+class UncertainInvitation(InvitationFields, frozen=True, kw_only=True):
+    """A deletion that Atlas did not confirm.
+
+    Attributes:
+        known: What is known about it.
+    """
+
+    deleted_by_run: str
+    known: str
+
+
+class RestoreSummary(RestoreCounts, frozen=True, kw_only=True):
+    """The result of `restore`.
+
+    Attributes:
+        now: The one instant of the run.
+        deleted_by_run: The run whose deletions are restored; None without deletions.
+        error: What stopped the restore; None when it completed.
+    """
+
+    run_id: str
+    mode: Literal["restore"] = "restore"
+    now: datetime
+    audit_log: str
+    base_url: str
+    organizations: Sequence[OrganizationName]
+    deleted_by_run: str | None
+    error: ErrorParts | None
+    exit_code: int
+    reasons: Sequence[Reason]
+    warnings: Sequence[str]
+    invitations: Sequence[RestoredInvitation]
+    uncertain_invitations: Sequence[UncertainInvitation]
 
 
 @dataclass(slots=True)
@@ -179,34 +230,31 @@ class RestoreReport:
         except AuditLogError as log_error:
             self._set_end(error if isinstance(error, AuditLogError) else log_error)
 
-    def to_json(self) -> dict[str, object]:
-        """Return the object that `--output json` writes."""
-        return {
-            "run_id": self.run_id,
-            "mode": "restore",
-            "now": self.now,
-            "audit_log": self.audit_log,
-            "base_url": self.base_url,
-            "organizations": [
-                {"id": each, "name": self.organization_names.get(each)}
+    def summary(self) -> RestoreSummary:
+        """Return what `--output json` writes."""
+        return RestoreSummary(
+            run_id=self.run_id,
+            now=self.now,
+            audit_log=self.audit_log,
+            base_url=self.base_url,
+            organizations=[
+                OrganizationName(each, self.organization_names.get(each))
                 for each in self.organizations
             ],
-            "deleted_by_run": self.undone_run,
+            deleted_by_run=self.undone_run,
             **self._totals(),
-            "error": self.error.to_json() if self.error is not None else None,
-            "exit_code": self.exit_code,
-            "reasons": self.reasons,
-            "warnings": list(self.warnings),
-            "invitations": [self._to_record(each) for each in self.deletions],
-            "uncertain_invitations": [
-                {
-                    **invitation_fields(each.invitation, self.now),
-                    "deleted_by_run": each.run_id,
-                    "known": each.doubt,
-                }
+            error=self.error.to_json() if self.error is not None else None,
+            exit_code=self.exit_code,
+            reasons=self.reasons,
+            warnings=self.warnings,
+            invitations=[self._restored(each) for each in self.deletions],
+            uncertain_invitations=[
+                UncertainInvitation.from_invitation(
+                    each.invitation, self.now, deleted_by_run=each.run_id, known=each.doubt
+                )
                 for each in self.uncertain
             ],
-        }
+        )
 
     def outcome_of(self, deleted: DeletedInvitation) -> str:
         """Return the outcome of one deletion, or what a restore would do."""
@@ -215,16 +263,17 @@ class RestoreReport:
             return result.outcome.value
         return "would_restore" if deleted in self.to_restore else RestoreOutcome.SKIPPED.value
 
-    def _to_record(self, deleted: DeletedInvitation) -> dict[str, object]:
-        result = self.results.get(deleted)
-        return {
-            **invitation_fields(deleted.invitation, self.now),
-            "deleted_by_run": deleted.run_id,
-            "outcome": self.outcome_of(deleted),
-            "http_status": result.http_status if result is not None else None,
-            "error_code": result.error_code if result is not None else None,
-            "reason": (result.reason or None) if result is not None else None,
-        }
+    def _restored(self, deleted: DeletedInvitation) -> RestoredInvitation:
+        result = self.results.get(deleted, RestoreResult(RestoreOutcome.SKIPPED))
+        return RestoredInvitation.from_invitation(
+            deleted.invitation,
+            self.now,
+            deleted_by_run=deleted.run_id,
+            outcome=self.outcome_of(deleted),
+            http_status=result.http_status,
+            error_code=result.error_code,
+            reason=result.reason or None,
+        )
 
     def _totals(self) -> dict[str, Any]:
         outcomes = self.outcomes

@@ -86,8 +86,9 @@ class RunGroup:
 
     async def run(self) -> tuple[RunResult, ...]:
         """Read, check, delete; return the result of each run, with the error that stopped it."""
+        claimed: set[str] = set()
         for run in self._runs:
-            await self._attempt(run, run.read())
+            await self._attempt(run, run.read(claimed))
         await self._check_and_sweep(self._unfinished())
         return tuple(self._results[run] for run in self._runs)
 

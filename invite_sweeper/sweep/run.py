@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Final, Protocol
 
@@ -60,7 +60,7 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warnings
+from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
 from invite_sweeper.text import plural_form, pluralize
 
 
@@ -113,6 +113,10 @@ class AtlasConnection(Protocol):
         """Return the names of the organizations, by id; failing to read them is not an error."""
         ...
 
+    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
+        """Return when the credentials' secrets expire; failing to read it is not an error."""
+        ...
+
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long this number of deletions per list will take."""
         ...
@@ -156,6 +160,11 @@ class PopulationRecorder(Protocol):
     @property
     def sha256(self) -> str | None:
         """The hash of what was recorded; None before it is complete."""
+        ...
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        """The hash of the manifest, likewise."""
         ...
 
     def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
@@ -358,15 +367,20 @@ class Run:
         assert self.state.plan is not None  # noqa: S101 - the group plans before it checks
         return self.state.plan
 
-    async def read(self) -> None:
+    async def read(self, claimed: set[str] | None = None) -> None:
         """Read everything and decide; write the plan, but what `over_limit: trim` may leave out.
+
+        Args:
+            claimed: The projects that earlier runs of the command have read; this run's are
+                added. A project that moves between two organizations is read once.
 
         Raises:
             RunError: The run cannot go on. Nothing was deleted.
         """
         self._log.write(self.config.started)
         await self._log.sync()
-        scope = await self._stop.run_unless_stopped(self._list_projects())
+        claimed = claimed if claimed is not None else set()
+        scope = await self._stop.run_unless_stopped(self._list_projects(claimed))
         if self.config.open_intents and not self.config.dry_run:
             await self._stop.run_unless_stopped(self._recover())
         await self._stop.run_unless_stopped(self._build_plan(scope))
@@ -408,17 +422,28 @@ class Run:
         finally:
             warnings.finish()
 
-    async def _list_projects(self) -> RunScope:
+    async def _list_projects(self, claimed: set[str]) -> RunScope:
         project_filter = ProjectFilter(self.config.policy)
         scope = await discover_projects(self._atlas.reader, project_filter)
+        moved = claimed.intersection(each.id for each in scope.projects)
+        left = tuple(each for each in scope.projects if each.id not in moved)
+        claimed.update(each.id for each in left)
+        scope = replace(scope, projects=left)
         self.state.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
-        names, _ = await asyncio.gather(
-            self._atlas.organization_names(), self._atlas.fetch_limits()
+        names, expiries, _ = await asyncio.gather(
+            self._atlas.organization_names(),
+            self._atlas.secret_expiries(scope.organizations[0]),
+            self._atlas.fetch_limits(),
         )
+        self.warnings.report(*secret_warnings(expiries, self.config.now))
         self.state.organization_names = names
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
+        if moved:
+            ids = ", ".join(sorted(moved))
+            text = f"Moved between two organizations, and read in the first alone: {ids}."
+            self.warnings.warn(WarningCode.MOVED_PROJECT, text)
         self.unused_patterns = project_filter.unused_patterns()
         self.state.visible_projects = scope.visible_projects()
         if self.config.on_scope is not None:
@@ -547,6 +572,7 @@ class Run:
         """Take the hash of the population file, once all runs of the command have ended theirs."""
         if self.config.population is not None:
             self.state.population_sha256 = self.config.population.sha256
+            self.state.population_manifest_sha256 = self.config.population.manifest_sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.

@@ -1,7 +1,7 @@
-"""The end of a list: what Atlas announces, and what its 410 means."""
+"""What ends: a list, as Atlas announces it and as its 410 says, and the secret of an account."""
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
@@ -76,3 +76,30 @@ def _sunset_text(source: Source, day: date, today: date) -> str:
     else:
         end = f"Atlas announced {day} as the last day of the list {source}."
     return f"{end} {source.replacement_hint}"
+
+
+SECRET_WARNING_DAYS: Final = 14
+
+
+def secret_warnings(expiries: Sequence[datetime], now: datetime) -> tuple[RunWarning, ...]:
+    """Warn about a secret that ends soon, unless it has ended: then another one is in use.
+
+    Args:
+        expiries: When the secrets of the service account expire, the first one first.
+        now: The instant of the run.
+
+    Source: Atlas documentation of service accounts (read 2026-11).
+    """
+    live = [each for each in expiries if each > now]
+    if not live or live[0] - now >= timedelta(days=SECRET_WARNING_DAYS + 1):
+        return ()
+    left = pluralize((live[0] - now) // timedelta(days=1), "day")
+    other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
+    return (
+        RunWarning(
+            WarningCode.SECRET,
+            f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. "
+            "A new secret leaves the old one at most 7 days. Atlas's own alert covers service "
+            "accounts of an organization only.",
+        ),
+    )

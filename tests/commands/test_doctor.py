@@ -14,7 +14,7 @@ from running import cli_in, wait_until
 
 from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor import Diagnosis, warning
-from invite_sweeper.simulator import Access
+from invite_sweeper.simulator import Access, Federation
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -374,3 +374,64 @@ def test_terminal_wraps_at_words_with_the_state_beside_them(width):
     assert text.startswith(f"warning list invites: {message} {hint} 1 warning: a sweep of ")
     indented = [line for line in lines if line.startswith(" ")]
     assert all(re.match(r" {9}\S", line) for line in indented)
+
+
+# Beyond the lists -----------------------------------------------------------------------------
+
+
+def completeness(cli, code=0):
+    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json")
+    assert done.code == code, (done.out, done.err)
+    (found,) = json.loads(done.out)["completeness"]
+    return found
+
+
+def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by_this_log(cli):
+    deleted = cli.sim.invite(cli.project, "swept@example.com", age=22 * DAYS)
+    lost = cli.sim.invite(cli.project, "lost@example.com", age=5 * DAYS)
+    accepted = cli.sim.add_user("new@example.com", age=5 * DAYS)
+    cli.sim.add_user("old@example.com", age=31 * DAYS, status="INVITATION_EXPIRED")
+    cli.sim.set_status(accepted, "ACTIVE")
+    assert cli.sweep().code == 0
+    cli.sim.groups[cli.project].invites.pop(lost)  # as another program with an API key would
+    cli.sim.invite(cli.project, "young@example.com", age=DAYS)
+    assert deleted in cli.sim.deleted
+    assert completeness(cli, code=4) == {
+        "organization": ORG_ID,
+        "invited": 5,
+        "listed": 1,
+        "joined": 1,
+        "deleted": 2,
+        "unexplained": ["lost@example.com"],
+        "lists_complete": True,
+    }
+    (check,) = named(checks_of(cli, code=4), "events")
+    assert "1 is in no list: lost@example.com." in check["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("*/events", "events"), ("*/federationSettings", "domains")]
+)
+def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name):
+    cli.sim.faults.add(faults.role_missing(), path=path, times=None)
+    (check,) = named(checks_of(cli), name)
+    assert (check["state"], check["message"].startswith("Not known. ")) == ("note", True)
+
+
+def test_secret_of_a_service_account_that_ends_soon_is_a_warning(tmp_path):
+    with cli_in(tmp_path, kind="service-account") as cli:
+        cli.keys["sources"] = ["users"]
+        cli.keys["rules"].append({"name": "p", "older_than": "21d", "statuses": ["PENDING"]})
+        cli.sim.add_project("Search")
+        assert states(checks_of(cli), "secret") == {"ok"}
+        cli.account.secrets_expire_at = (datetime.now(UTC) + 5 * DAYS,)
+        assert states(checks_of(cli, code=4), "secret") == {"warning"}
+
+
+def test_address_that_the_federation_does_not_accept_is_a_warning(cli):
+    federation = Federation("5" * 24, ("example.com",), ("example.com",))
+    cli.sim.organizations[ORG_ID].federation = federation
+    assert states(checks_of(cli), "domains") == {"ok"}
+    cli.sim.add_user("eve@elsewhere.org", age=DAYS, group_roles={cli.project: ["GROUP_OWNER"]})
+    (check,) = named(checks_of(cli, code=4), "domains")
+    assert "eve@elsewhere.org" in check["message"]

@@ -144,7 +144,6 @@ def test_page_uses_the_width_of_the_terminal_and_breaks_no_option(width):
     assert width - 25 <= longest <= width
     options = text.partition("Target:\n")[2]
     assert not re.search(r"-$", options, re.MULTILINE)
-    assert "INVITE_SWEEPER_PSEUDONYM_KEY" in options
 
 
 def test_list_of_commands_does_not_truncate_sentences(pages):

@@ -88,7 +88,7 @@ def age(cli, hours):
 
 def test_approval_shows_the_plan_and_the_sweep_accepts_it(cli):
     done = approve(cli)
-    assert f"3 invitations in 1 project of organization {ORG_ID}" in done.out
+    assert f"3 invitations in 1 project of organization Example Industries ({ORG_ID})" in done.out
     assert done.out.count("@example.com") == 3
     assert "Approved with the key SHA256:" in done.out
     assert required(cli).code == 0
@@ -126,7 +126,7 @@ def test_question_on_a_terminal_shows_the_plan_and_yes_signs(cli):
     with terminal_of(cli, *APPROVE) as terminal:
         shown = terminal.read_until(ASKS)
         assert "p1@example.com" in shown
-        assert f"Approve the deletion of 3 invitations in {ORG_ID}?" in shown
+        assert f"Approve the deletion of 3 invitations in Example Industries ({ORG_ID})?" in shown
         assert not signature(cli).exists()
         terminal.type("yes\n")
         code, _ = terminal.end()
@@ -204,6 +204,8 @@ def test_use_is_read_from_the_named_audit_log_and_a_damaged_one_is_refused(cli):
     assert cli.sweep("--plan", "plan.jsonl").code == 0
     (cli.folder / "audit").rename(cli.folder / "moved")
     log = "moved/invite-sweeper.jsonl"
+    assert "already been applied" in approve(cli, "--audit-log", log, code=3).err
+    (cli.folder / "plan.jsonl.applied").unlink()
     assert "already been applied" in approve(cli, "--audit-log", log, code=3).err
     (cli.folder / log).write_bytes(b"garbage\n" + (cli.folder / log).read_bytes())
     assert "damaged" in approve(cli, "--audit-log", log, code=3).err

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import hmac
 import json
 import os
 import signal
@@ -20,7 +19,6 @@ from invite_sweeper.simulator.seed import ORG_ID
 OTHER = "0123456789abcdef01234567"
 ALL = ["invites", "users", "org_users", "org_invites"]
 DAYS = timedelta(days=1)
-KEY = "0123456789abcdef0123456789abcdef"
 STALE = {
     "name": "stale",
     "older_than": "14d",
@@ -48,20 +46,20 @@ def stock(cli, projects=2, stale=2, young=1):
             cli.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
 
 
-def records(path, event=None):
-    found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return [each for each in found if event in (None, each["event"])]
+def rows_of(path):
+    """Return the rows of a population file."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    return [json.loads(line) for line in text.splitlines()]
 
 
-def csv_rows(path):
-    lines = path.read_text("utf-8").splitlines()
-    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+def manifest_of(path):
+    return json.loads(path.with_name(f"{path.name}.manifest.json").read_text("utf-8"))
 
 
-def csv_totals(path):
-    event, _, text = path.read_text("utf-8").splitlines()[-1].removeprefix("# ").partition(": ")
-    assert event == "totals"
-    return json.loads(text)
+def totals_of(path):
+    return manifest_of(path)["totals"]
 
 
 def refused(cli, done, *texts):
@@ -98,8 +96,8 @@ def test_population_of_200_projects_with_60_invitations_reconciles_to_the_last_o
 
     assert done.code == 4, done.err
     path = cli.folder / "population.jsonl"
-    found, lists = records(path, "invitation"), records(path, "list")
-    summary, totals = done.summary, records(path)[-1]
+    found, lists = rows_of(path), manifest_of(path)["lists"]
+    summary, totals = done.summary, totals_of(path)
     assert {name: totals[name] for name in TOTALS} == {name: summary[name] for name in TOTALS}
     assert summary["trimmed"] == summary["stale"] - 300 > 0
     assert summary["projects_unreadable"] == 3
@@ -122,7 +120,7 @@ def test_population_of_200_projects_with_60_invitations_reconciles_to_the_last_o
     unread = {(e["project_id"], e["source"]) for e in lists if not e["complete"]}
     assert unread == {(lost, "invites"), (lost, "users"), (list_lost, "users")}
     assert sum(each["rows"] for each in lists) == len(found) == totals["rows"]
-    assert totals["complete"] is False
+    assert manifest_of(path)["complete"] is False
     # The trimmed ones are those without a `planned` line.
     planned = {(line["source"], line["invitation_id"]) for line in cli.lines("planned")}
     stale = {(r["source"], r["invitation_id"]) for r in found if r["decision"] == "stale"}
@@ -137,15 +135,15 @@ def test_population_of_a_sweep_has_the_rows_that_were_deleted_and_the_others(cli
 
     assert (done.code, done.summary["deleted"]) == (0, 4), done.err
     path = cli.folder / name
-    rows = csv_rows(path) if name.endswith("csv") else records(path, "invitation")
+    rows = rows_of(path)
     decided = {row["invitation_id"]: (row["decision"], row["reason"]) for row in rows}
     assert {i for i, (decision, _) in decided.items() if decision == "stale"} == set(
         cli.sim.deleted
     )
     assert Counter(decided.values()) == {("stale", "forgotten"): 4, ("kept", "too_young"): 2}
-    totals = csv_totals(path) if name.endswith("csv") else records(path)[-1]
+    totals = totals_of(path)
     assert {each: totals[each] for each in TOTALS} == {each: done.summary[each] for each in TOTALS}
-    assert totals["complete"] is True
+    assert manifest_of(path)["complete"] is True
 
 
 def test_hash_of_the_population_is_in_run_finished_and_under_the_chain(cli):
@@ -154,7 +152,12 @@ def test_hash_of_the_population_is_in_run_finished_and_under_the_chain(cli):
 
     path = cli.folder / "population.csv"
     (finished,) = cli.lines("run_finished")
-    assert finished["population_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest = path.with_name("population.csv.manifest.json")
+    digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (path, manifest)]
+    names = ("population_sha256", "population_manifest_sha256")
+    assert [finished[name] for name in names] == digests
+    assert manifest_of(path)["sha256"] == digests[0]
+    assert stat.S_IMODE(manifest.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     verify = ("audit", "verify", str(cli.log_path))
     assert cli.run(*verify).code == 0
@@ -176,10 +179,18 @@ def test_population_of_a_refused_run_is_complete(cli):
 
     assert (done.code, cli.deletes()) == (3, 0)
     path = cli.folder / "population.jsonl"
-    assert records(path)[-1]["stale"] == 4
+    assert totals_of(path)["stale"] == 4
     assert cli.lines("run_finished")[0]["population_sha256"] == (
         hashlib.sha256(path.read_bytes()).hexdigest()
     )
+
+
+def test_missing_folder_of_the_population_is_made(cli):
+    stock(cli)
+    assert cli.plan("--population", "new/folder/population.csv").code == 0
+    path = cli.folder / "new/folder/population.csv"
+    assert len(rows_of(path)) == 6
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_policy_names_the_population_by_date_and_run(cli):
@@ -202,7 +213,7 @@ def test_file_of_the_run_before_is_replaced(cli):
     stock(cli)
     runs = [cli.plan("--population", "population.jsonl").summary["run_id"] for _ in range(2)]
 
-    (described,) = records(cli.folder / "population.jsonl", "run")
+    (described,) = manifest_of(cli.folder / "population.jsonl")["runs"]
     assert described["run_id"] == runs[1]
     assert (described["mode"], described["organizations"]) == ("dry-run", [ORG_ID])
     policy = (cli.folder / "policy.yaml").read_bytes()
@@ -214,60 +225,11 @@ def test_scope_of_the_run_is_in_the_query(cli):
     cli.keys["projects"] = {"include": ["project*"], "exclude": ["Project 1"]}
     assert cli.plan("--population", "population.jsonl").code == 0
 
-    (described,) = records(cli.folder / "population.jsonl", "run")
+    (described,) = manifest_of(cli.folder / "population.jsonl")["runs"]
     assert described["query"]["lists"] == {"invites": "GET /api/atlas/v2/groups/{}/invites"}
     assert described["query"]["projects"]["exclude"] == ["Project 1"]
-    found = records(cli.folder / "population.jsonl", "invitation")
+    found = rows_of(cli.folder / "population.jsonl")
     assert {row["project_id"] for row in found} == {cli.projects[0]}
-
-
-# --- pseudonyms ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
-def test_pseudonyms_replace_addresses_and_are_stable(cli, name, tmp_path):
-    stock(cli, projects=1, stale=1, young=0)
-    key_file = tmp_path / "key"
-    key_file.write_text(f"{KEY}\n")
-    options = ("--population", name, "--pseudonymize")
-    first = cli.plan(*options, INVITE_SWEEPER_PSEUDONYM_KEY=KEY)
-    assert first.code == 0, first.err
-    text = (cli.folder / name).read_text()
-    second = cli.plan(*options, INVITE_SWEEPER_PSEUDONYM_KEY_FILE=str(key_file))
-    assert second.code == 0, second.err
-
-    pseudonym = hmac.new(KEY.encode(), b"stale-0-0@example.com", hashlib.sha256).hexdigest()
-    for each in (text, (cli.folder / name).read_text()):
-        assert pseudonym in each
-        assert "@" not in each
-        assert KEY not in each
-    assert cli.lines("planned")[0]["username"] == "stale-0-0@example.com"
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({}, "--pseudonymize needs a key."),
-        ({"INVITE_SWEEPER_PSEUDONYM_KEY": ""}, "--pseudonymize needs a key."),
-        ({"INVITE_SWEEPER_PSEUDONYM_KEY": KEY[:31]}, "shorter than 32 characters"),
-        ({"INVITE_SWEEPER_PSEUDONYM_KEY_FILE": "/missing"}, "Cannot read /missing"),
-        (
-            {"INVITE_SWEEPER_PSEUDONYM_KEY": KEY, "INVITE_SWEEPER_PSEUDONYM_KEY_FILE": "key"},
-            "are both set",
-        ),
-    ],
-    ids=["none", "empty", "31 characters", "missing file", "both"],
-)
-def test_pseudonyms_without_a_usable_key_are_refused(cli, changes, text):
-    stock(cli)
-    done = cli.sweep("--population", "population.csv", "--pseudonymize", **changes)
-    refused(cli, done, text, "INVITE_SWEEPER_PSEUDONYM_KEY", "Atlas was not called.")
-    assert KEY[:31] not in done.err
-
-
-def test_pseudonyms_without_a_population_are_refused(cli):
-    done = cli.sweep("--pseudonymize", INVITE_SWEEPER_PSEUDONYM_KEY=KEY)
-    refused(cli, done, "--pseudonymize needs a population file.")
 
 
 # --- a population that cannot be written ---------------------------------------------------
@@ -283,7 +245,6 @@ def test_pseudonyms_without_a_population_are_refused(cli):
         ("", "does not end with .csv or .jsonl"),
         ("{day}.csv", "braces that are not a placeholder"),
         ("{date}/population.csv", "braces that are not a placeholder"),
-        ("missing/population.csv", "No such file or directory"),
         ("folder.csv", "is a directory"),
         ("pipe.csv", "it is not a regular file"),
     ],
@@ -343,7 +304,7 @@ def test_shards_need_the_run_id_in_the_name(cli):
     cli.keys["audit"] = {"population": "population-{run_id}.csv"}
     assert [cli.plan("--shard", f"{n}/2").code for n in (1, 2)] == [0, 0]
     paths = sorted(cli.folder.glob("population-*.csv"))
-    assert sum(csv_totals(path)["invitations_seen"] for path in paths) == 6
+    assert sum(totals_of(path)["invitations_seen"] for path in paths) == 6
 
 
 @pytest.mark.needs("root", "mount")  # a disk of a fixed size
@@ -401,19 +362,18 @@ def test_run_that_is_killed_while_it_reads_leaves_nothing_that_looks_complete(cl
     process.kill()
     process.communicate(timeout=30)
 
-    (left,) = [each for each in cli.folder.iterdir() if "population" in each.name]
-    assert (left.name[0], left.suffix) == (".", ".partial")
-    assert b"# totals" not in left.read_bytes()
+    left = [each for each in cli.folder.iterdir() if "population" in each.name]
+    assert {(each.name[0], each.suffix) for each in left} == {(".", ".partial")}
     cli.sim.faults.set_latency(0.0)
     assert cli.sweep("--population", "population.csv").code == 0
-    assert csv_totals(cli.folder / "population.csv")["stale"] == 60
+    assert totals_of(cli.folder / "population.csv")["stale"] == 60
 
 
 def test_population_is_complete_before_the_first_deletion(cli):
     stock(cli, projects=5, stale=20)
     path = cli.folder / "population.jsonl"
     seen = []
-    look = faults.effect(before=lambda _: seen.append(path.exists()))
+    look = faults.effect(before=lambda _: seen.append(manifest_of(path)["complete"]))
     cli.sim.faults.add(look, method="DELETE")
     cli.keys["execution"] = {"concurrency": 1}
     cli.sim.faults.set_latency(0.02)
@@ -423,8 +383,7 @@ def test_population_is_complete_before_the_first_deletion(cli):
     process.communicate(timeout=30)
 
     assert seen[0] is True
-    assert records(path)[-1]["event"] == "totals"
-    assert records(path)[-1]["stale"] == 100
+    assert totals_of(path)["stale"] == 100
 
 
 def two_organizations(cli):
@@ -442,11 +401,10 @@ def test_population_of_two_organizations_is_one_file_whose_totals_are_those_of_t
     done = cli.sweep("--population", "population.jsonl", **changes)
     assert done.code == 0, done.err
     path = cli.folder / "population.jsonl"
-    rows = records(path, "invitation")
+    rows = rows_of(path)
     assert {row["org_id"] for row in rows} == {ORG_ID, OTHER}
-    totals = records(path)[-1]
-    assert totals["event"] == "totals"
-    assert totals["complete"] is True
+    totals = totals_of(path)
+    assert manifest_of(path)["complete"] is True
     assert totals["invitations_seen"] == len(rows) == done.summary["invitations_seen"]
     assert totals["stale"] == done.summary["stale"] == 5
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -460,7 +418,7 @@ def test_population_with_an_organization_that_fails_is_complete_for_the_other_an
     done = cli.sweep("--population", "population.jsonl", **wrong)
     assert done.code == 4
     path = cli.folder / "population.jsonl"
-    (failed,) = records(path, "run_failed")
-    assert OTHER in failed["reason"]
-    totals = records(path)[-1]
-    assert (totals["event"], totals["complete"], totals["stale"]) == ("totals", False, 4)
+    failed = [run["failed"] for run in manifest_of(path)["runs"]]
+    assert failed[0] is None
+    assert OTHER in failed[1]
+    assert (manifest_of(path)["complete"], totals_of(path)["stale"]) == (False, 4)

@@ -402,7 +402,7 @@ def test_plan_show_says_what_would_be_deleted_where_and_by_which_policy_and_call
     assert {each["invitation_id"] for each in shown["invitations"]} == set(ids)
     assert (shown["planned"], shown["rules"]) == (3, {"forgotten": 3})
     assert [(each["project_id"], each["planned"]) for each in shown["projects"]] == [(project, 3)]
-    assert shown["organizations"] == [{"id": ORG_ID, "name": None}]
+    assert shown["organizations"] == [{"id": ORG_ID, "name": "Example Industries"}]
     assert shown["base_url"] == cli.base_url
     policy = cli.folder / "policy.yaml"
     assert shown["policy_path"] == str(policy)
@@ -417,7 +417,7 @@ def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_o
     cli.sim.invite(other, "boss@example.com", age=15 * DAYS, roles=("GROUP_OWNER",))
     saved(cli)
     text = cli.run("plan", "show", "plan.jsonl").out
-    assert f"4 invitations in 2 projects of organization {ORG_ID}" in text
+    assert f"4 invitations in 2 projects of organization Example Industries ({ORG_ID})" in text
     rows = [line.split() for line in text.partition("AGE")[2].splitlines()[1:]]
     names = ["boss@example.com", "p2@example.com", "p1@example.com", "p0@example.com"]
     assert [row[2] for row in rows] == names
@@ -432,7 +432,7 @@ def test_plan_show_does_not_count_the_list_of_an_organization_as_a_project(cli):
     saved(cli)
     text = cli.run("plan", "show", "plan.jsonl").out
     places = "in 1 project and 1 organization list"
-    assert f"4 invitations {places} of organization {ORG_ID}" in text
+    assert f"4 invitations {places} of organization Example Industries ({ORG_ID})" in text
 
 
 def test_plan_of_51_shows_50_and_the_command_that_shows_all(cli):
@@ -455,7 +455,8 @@ def test_plan_show_without_an_invitation_ends_with_0(cli):
     cli.sim.add_project("Empty")
     saved(cli)
     assert show(cli)["planned"] == 0
-    assert f"0 invitations of organization {ORG_ID}" in cli.run("plan", "show", "plan.jsonl").out
+    shown = cli.run("plan", "show", "plan.jsonl").out
+    assert f"0 invitations of organization Example Industries ({ORG_ID})" in shown
 
 
 @pytest.mark.parametrize(("hours", "too_old"), [(23.9, False), (24.1, True)])

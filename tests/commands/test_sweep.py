@@ -576,3 +576,17 @@ def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(cli, wor
     done = cli.run(*words, *policy, "--audit-log", "")
     assert done.code == 2
     assert "does not name a file" in done.out + done.err
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_secret_that_ends_soon_is_a_warning_of_the_run_and_no_failure(tmp_path, refused):
+    with cli_in(tmp_path, kind="service-account") as cli:
+        stock(cli, projects=1)
+        cli.account.secrets_expire_at = (datetime.now(UTC) + 5.5 * DAYS,)
+        if refused:
+            cli.sim.faults.add(faults.role_missing(), path="*/serviceAccounts/*", times=None)
+        done = cli.sweep()
+    assert (done.code, done.summary["reasons"]) == (0, [])
+    codes = [each["code"] for each in done.summary["warnings"]]
+    assert codes.count("secret") == (not refused)
+    assert (", in 5 days. A new secret leaves" in done.err) == (not refused)

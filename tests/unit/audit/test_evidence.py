@@ -30,7 +30,7 @@ async def test_log_says_how_many_lines_are_missing_before_its_first_file(tmp_pat
     path.with_name("log.jsonl.1").unlink()
     for paths in ([path], [other, path]):
         log = verify(paths).logs[-1]
-        assert (log.name, log.files, log.lines) == ("log.jsonl", (path,), 7)
+        assert (log.name, log.files, log.lines) == ("log.jsonl", (str(path),), 7)
         assert log.beginning == "begins after a file that is not here, with 9 lines"
         assert log.end == NOT_PROVEN
     assert verify([other]).logs[0].beginning == "begins with the first line of the log"
@@ -73,7 +73,7 @@ async def test_missing_file_is_reported_with_the_runs_around_the_gap(path):
 def test_end_is_proven_up_to_the_line_with_the_expected_hash(path, proven, end):
     write_run(path)
     (log,) = verify([path], evidence=Evidence(head=line_hash(lines_of(path)[proven - 1]))).logs
-    assert (log.end, log.is_end_proven) == (end, proven == 11)
+    assert (log.end, log.end_proven) == (end, proven == 11)
 
 
 async def test_end_is_proven_by_a_checkpoint_that_was_kept_and_not_by_a_key_alone(path):
@@ -81,13 +81,13 @@ async def test_end_is_proven_by_a_checkpoint_that_was_kept_and_not_by_a_key_alon
     _, note = await write_signed_run(path, "second")
     (log,) = verify([path], evidence=Evidence(public_keys=KEYS)).logs
     assert log.end == "signed up to run second: runs removed after it would not be seen"
-    assert not log.is_end_proven
+    assert not log.end_proven
     for evidence in (Evidence(note=note), Evidence(public_keys=KEYS, note=note)):
         (log,) = verify([path], evidence=evidence).logs
         assert log.end == "the end is proven by the checkpoint of run second"
-        assert log.is_end_proven
+        assert log.end_proven
     (log,) = verify([path]).logs
-    assert (log.end, log.is_end_proven) == (NOT_PROVEN, False)
+    assert (log.end, log.end_proven) == (NOT_PROVEN, False)
 
 
 async def test_missing_expected_line_is_reported_at_the_end_with_what_expected_it(path):

@@ -338,6 +338,12 @@ def test_only_outcomes_deleted_are_counted(path):
     deletions = read_history([path]).deletions
     assert deletions.count(invitation(1)) == 3
     assert deletions.count(invitation(9, username="PERSON-1@Example.com")) == 3
+    for name in (
+        "\uff50erson-1@example.com",
+        "person-1@example.com.",
+        "person-\u200b1@example.com",
+    ):
+        assert deletions.count(invitation(9, username=name)) == 3
     assert deletions.count(invitation(2)) == 0
     assert deletions.count(invitation(1, project_id="f" * 24)) == 0
 

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from audit.rotated_logs import KEYS, recomputed, rotate, write_signed_run
 
+from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.verify import Evidence, verify
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
@@ -19,7 +20,7 @@ NAMES = ["log.jsonl.4.gz", "log.jsonl.3.gz", "log.jsonl.2", "log.jsonl.1", "log.
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    """Return the lines of each file, oldest first, the last hash and the last checkpoint."""
+    """Return the lines of each file, oldest first, last hash, last checkpoint and head file."""
     path = tmp_path_factory.mktemp("original") / "log.jsonl"
 
     async def write():
@@ -32,9 +33,10 @@ def original(tmp_path_factory):
         return last
 
     last_hash, note = asyncio.run(write())
+    head = LogPath(str(path)).head_path.read_bytes()
     files = [read_lines(path.with_name(name)) for name in NAMES]
     assert verify([path.with_name(name) for name in NAMES]).error is None
-    return files, last_hash, note
+    return files, last_hash, note, head
 
 
 def read_lines(path) -> list[bytes]:
@@ -164,7 +166,7 @@ def changes_only_the_ends(files, original) -> bool:
 def test_every_manipulation_is_found_with_evidence_and_all_but_those_of_the_ends_without(
     manipulation, original, tmp_path
 ):
-    clean, last_hash, note = original
+    clean, last_hash, note, _ = original
     random = Random(manipulation.__name__)
     for case in range(CASES // len(MANIPULATIONS)):
         files = [list(lines) for lines in clean]
@@ -215,4 +217,81 @@ def check_cut_at_the_end_of_a_run(result, files, clean):
     assert left[0] == clean[0][0]
     run_id = record_of(left[-1])["run_id"]
     assert log.end == f"signed up to run {run_id}: runs removed after it would not be seen"
-    assert not log.is_end_proven
+    assert not log.end_proven
+
+
+# What each proof shows about a new end ----------------------------------------------------------
+
+
+def append_a_forged_run(files, random):
+    run_id = record_of(random.choice(files[random.randrange(5)]))["run_id"]
+    whole = [line for lines in files for line in lines if record_of(line)["run_id"] == run_id]
+    forged = [line.replace(run_id.encode(), b"forged") for line in whole]
+    unsigned = [line for line in forged if record_of(line)["event"] != "checkpoint"]
+    files[4] += recomputed(unsigned, sha256(files[4][-1][:-1]).hexdigest(), 0)
+
+
+def roll_back(files, random):
+    """Remove all runs after one that is chosen."""
+    ends = [
+        (number, at)
+        for number, lines in enumerate(files)
+        for at, line in enumerate(lines)
+        if record_of(line)["event"] == "checkpoint"
+    ][:-1]
+    number, at = random.choice(ends)
+    files[number] = files[number][: at + 1]
+    files[number + 1 :] = [None] * (4 - number)
+
+
+def wipe(files, random):
+    """Empty the newest files, and remove the others."""
+    files[:4], files[4] = [None] * 4, []
+
+
+def replace_the_key(files, random):
+    """Sign every checkpoint again, from a file on, with a key of one's own."""
+    number = random.randrange(5)
+    prev = sha256(files[number - 1][-1][:-1]).hexdigest() if number else "0" * 64
+    for each in range(number, 5):
+        files[each] = recomputed(files[each], prev, sum(map(len, files[:each])))
+        prev = sha256(files[each][-1][:-1]).hexdigest()
+
+
+NEW_ENDS = {
+    append_a_forged_run: (
+        "has no checkpoint",
+        "after the expected hash are not proven",
+        "appended",
+    ),
+    roll_back: ("runs removed after it would not be seen", "do not contain", "do not contain"),
+    wipe: ("The audit log is empty.", "do not contain", "do not contain"),
+    replace_the_key: ("is not signed with the public key", "do not contain", "do not contain"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("manipulation", NEW_ENDS, ids=lambda each: each.__name__)
+def test_new_end_is_found_or_said_by_key_by_kept_hash_and_by_head_file(
+    manipulation, original, tmp_path
+):
+    clean, last_hash, _, head = original
+    random = Random(manipulation.__name__)
+    for case in range(CASES // len(NEW_ENDS)):
+        files = [list(lines) for lines in clean]
+        manipulation(files, random)
+        paths = write_files(tmp_path, files)
+        if manipulation is wipe:
+            paths = [tmp_path / "log.jsonl"]
+            paths[0].touch()
+        by_key = verify(paths, evidence=Evidence(public_keys=KEYS))
+        by_hash = verify(paths, evidence=Evidence(head=last_hash))
+        head_path = LogPath(str(tmp_path / "log.jsonl")).head_path
+        head_path.write_bytes(head)
+        by_head = verify(paths)
+        head_path.unlink()
+        for found, words in zip((by_key, by_hash, by_head), NEW_ENDS[manipulation], strict=True):
+            said = found.error.message if found.error is not None else ""
+            said += "".join([*(log.end for log in found.logs), *found.warnings])
+            assert words in said, (case, words, said)
+        assert by_head.exit_code == 3

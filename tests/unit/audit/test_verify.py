@@ -818,8 +818,8 @@ async def test_each_log_has_its_files_lines_and_last_hash(tmp_path):
         last_hashes.append(last_hash)
     status = verify(paths)
     assert [(each.files, each.lines, each.last_hash) for each in status.logs] == [
-        ((paths[0],), 21, last_hashes[0]),
-        ((paths[1],), 7, last_hashes[1]),
+        ((str(paths[0]),), 21, last_hashes[0]),
+        ((str(paths[1]),), 7, last_hashes[1]),
     ]
 
 
@@ -832,6 +832,6 @@ async def test_lines_after_the_proven_one_are_counted(tmp_path, proven, words):
         await write_signed_run(path, f"a-{number}")
     head = line_hash(lines_of(path)[proven - 1])
     (log,) = verify([path], evidence=Evidence(head=head)).logs
-    assert log.is_end_proven is (words is None)
+    assert log.end_proven is (words is None)
     assert (words or "expected hash") in log.end
     assert words is None or " are " in log.end

@@ -32,7 +32,7 @@ def record_results() -> None:
 
     def record_restore(session, report):
         at_each_width(lambda: report_restore(session, report))
-        Path("result.json").write_bytes(msgspec.json.encode(report.to_json()))
+        Path("result.json").write_bytes(msgspec.json.encode(report.summary()))
         return report_restore(session, report)
 
     results.report_command, results.report_policy_change = record_command, record_change

@@ -1,9 +1,9 @@
-"""The population file: its rows, formulas, pseudonyms, totals, and what a failure leaves."""
+"""The population file: its rows, formulas, manifest, and what a failure leaves."""
 
 import csv
 import errno
 import hashlib
-import hmac
+import io
 import json
 import os
 import stat
@@ -29,18 +29,14 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.report.population import (
-    COLUMNS,
-    PopulationFile,
-    PopulationRun,
-    Pseudonymizer,
-)
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.population import PopulationFile, PopulationRun
+from invite_sweeper.report.population_rows import COLUMNS
 from invite_sweeper.sweep.discovery import ListedInvitations
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import neutralize_formula
 
-KEY = b"0123456789abcdef0123456789abcdef"
 ALPHA = Project(PROJECT, "Sandbox Alpha", ORG)
 READ_AT = NOW + timedelta(seconds=7)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -51,7 +47,7 @@ def run(run_id="run-1", organization=ORG):
     return PopulationRun(run_id, "sweep", "5" * 64, "policy.yaml", (organization,), query)
 
 
-def opened(path, *runs, names=None):
+def opened(path, *runs):
     return PopulationFile(
         path,
         now=NOW,
@@ -59,7 +55,6 @@ def opened(path, *runs, names=None):
         tool_version="0.1.0",
         runs=runs or (run(),),
         clock=lambda: READ_AT,
-        pseudonymizer=names,
     )
 
 
@@ -86,30 +81,25 @@ def summary(*decisions, run_id="run-1", **changes):
     return RunSummary(run_id, "sweep", NOW.isoformat(), **{**counts, **changes})
 
 
-def written(path, *decisions, outcome=None, names=None, **changes):
+def written(path, *decisions, outcome=None, **changes):
     """Write one list and return the file's hash."""
     outcome = outcome or listed(*(each.invitation for each in decisions))
-    with opened(path, names=names) as file:
+    with opened(path) as file:
         part = file.for_run("run-1")
         part.add_list(outcome, decisions)
         part.end(summary(*decisions, **changes))
     return part.sha256
 
 
-def events(path):
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
-def comments(path):
-    """Return the comment lines of a CSV file as pairs of event and fields."""
-    lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith("#")]
-    found = [line.removeprefix("# ").partition(": ") for line in lines]
-    return [(event, json.loads(text)) for event, _, text in found]
+def manifest(path):
+    return json.loads(path.with_name(f"{path.name}.manifest.json").read_text("utf-8"))
 
 
 def rows(path):
-    lines = path.read_text("utf-8").splitlines()
-    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    text = path.read_text("utf-8")
+    if path.suffix == ".csv":
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    return [json.loads(line) for line in text.splitlines()]
 
 
 # --- rows ----------------------------------------------------------------------------------
@@ -119,14 +109,13 @@ def test_jsonl_has_one_object_for_each_invitation_with_its_decision(tmp_path):
     path = tmp_path / "population.jsonl"
     written(path, stale(1), kept(2, "keep:board"), kept(3, created_at=None))
 
-    found = [each for each in events(path) if each["event"] == "invitation"]
+    found = rows(path)
     assert [(e["invitation_id"], e["decision"], e["reason"]) for e in found] == [
         (object_id(1), "stale", "forgotten"),
         (object_id(2), "kept", "keep:board"),
         (object_id(3), "kept", "too_young"),
     ]
     assert found[0] == {
-        "event": "invitation",
         "source": "invites",
         "complete": True,
         "invitation_id": object_id(1),
@@ -142,6 +131,9 @@ def test_jsonl_has_one_object_for_each_invitation_with_its_decision(tmp_path):
         "status": "PENDING",
         "decision": "stale",
         "reason": "forgotten",
+        "team_ids": [],
+        "project_roles": [],
+        "linked_projects": [],
     }
     assert found[2]["created_at"] is found[2]["age_days"] is None
 
@@ -166,28 +158,42 @@ def test_csv_has_the_same_rows_under_one_header(tmp_path):
     assert (second["project_id"], second["status"]) == ("", "INVITATION_EXPIRED")
     assert second["project_roles"] == f"{'a' * 24}:GROUP_OWNER"
     assert second["linked_projects"] == f"{'a' * 24}:Alpha, {'b' * 24}:Beta"
-    other = [each for each in events(same) if each["event"] == "invitation"]
+    other = rows(same)
     for row, record in zip((first, second), other, strict=True):
         assert row["invitation_id"] == record["invitation_id"]
         assert row["username"] == record["username"]
         assert float(row["age_days"]) == record["age_days"]
 
 
-def test_head_names_run_policy_host_query_and_instant(tmp_path):
-    path = tmp_path / "population.csv"
-    written(path, kept())
+@pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
+def test_manifest_names_run_policy_host_query_and_instant_and_the_hash(tmp_path, name):
+    path = tmp_path / name
+    digest = written(path, kept())
 
-    (_, head), (_, described) = comments(path)[:2]
-    assert (head["now"], head["host"]) == (
-        "2026-11-25T01:00:00.000000Z",
-        "https://cloud.mongodb.com",
-    )
-    assert (head["organizations"], head["pseudonymized"]) == ([ORG], False)
+    found = manifest(path)
+    assert (found["population"], found["now"]) == (name, "2026-11-25T01:00:00.000000Z")
+    assert (found["host"], found["organizations"]) == ("https://cloud.mongodb.com", [ORG])
+    assert (found["sha256"], found["rows"], found["complete"]) == (digest, 1, True)
+    (described,) = found["runs"]
     assert (described["run_id"], described["policy_sha256"]) == ("run-1", "5" * 64)
     assert described["query"]["lists"] == {"invites": "GET /invites"}
-    assert [event for event, _ in comments(path)] == [
-        *("population", "run", "list", "run_totals", "totals")
-    ]
+
+
+@pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
+def test_secret_in_a_name_is_in_neither_file(tmp_path, name):
+    secret = "tok-population-0123456789"
+    SECRETS.add(secret)
+    path = tmp_path / name
+    unread = ListUnreadable(PROJECT, secret, secret, 403, secret, Source.USERS, ORG)
+    decisions = [kept(1, username=f"{secret}@example.com", inviter=secret)]
+    with opened(path) as file:
+        part = file.for_run("run-1")
+        part.add_list(listed(decisions[0].invitation), decisions)
+        part.add_list(unread, [])
+        part.end(summary(*decisions))
+    for each in tmp_path.iterdir():
+        assert secret not in each.read_text("utf-8")
+    assert len(rows(path)) == 1
 
 
 # --- lists ---------------------------------------------------------------------------------
@@ -198,11 +204,10 @@ def test_list_says_how_many_rows_atlas_gave_when_and_from_which_host(tmp_path):
     decision = kept()
     written(path, decision, outcome=listed(decision.invitation, rows=3))
 
-    (found,) = [each for each in events(path) if each["event"] == "list"]
+    (found,) = manifest(path)["lists"]
     assert (found["rows"], found["invitations"], found["complete"]) == (3, 1, True)
     assert found["read_at"] == "2026-11-25T01:00:07.000000Z"
-    assert found["host"] == "https://cloud.mongodb.com"
-    assert events(path)[-1]["rows"] == 3
+    assert manifest(path)["totals"]["rows"] == 3
 
 
 @pytest.mark.parametrize(
@@ -231,18 +236,18 @@ def test_list_that_was_not_read_is_incomplete_and_says_why(tmp_path, outcome, fi
     path = tmp_path / "population.jsonl"
     written(path, outcome=outcome)
 
-    (found,) = [each for each in events(path) if each["event"] == "list"]
+    (found,) = manifest(path)["lists"]
     expected = {**fields, "complete": False, "invitations": 0, "reason": outcome.reason}
     assert found.items() >= expected.items()
-    last = events(path)[-1]
-    assert (last["event"], last["complete"], last["lists_incomplete"]) == ("totals", False, 1)
+    assert manifest(path)["complete"] is False
+    assert manifest(path)["totals"]["lists_incomplete"] == 1
 
 
 def test_project_that_is_gone_has_a_complete_and_empty_list(tmp_path):
     path = tmp_path / "population.jsonl"
     written(path, outcome=ProjectGone(PROJECT, "Alpha", ORG, Source.USERS))
 
-    (found,) = [each for each in events(path) if each["event"] == "list"]
+    (found,) = manifest(path)["lists"]
     assert (found["source"], found["complete"], found["rows"]) == ("users", True, 0)
     assert found["reason"] == "The project no longer exists."
 
@@ -255,8 +260,8 @@ def test_totals_are_those_of_the_summary(tmp_path):
     decisions = stale(1), stale(2), kept(3), kept(4, "keep:board")
     written(path, *decisions, trimmed=1, projects_seen=1)
 
-    last = events(path)[-1]
-    assert last["complete"] is True
+    last = manifest(path)["totals"]
+    assert manifest(path)["complete"] is True
     assert (last["invitations_seen"], last["stale"], last["trimmed"], last["kept"]) == (4, 2, 1, 2)
     assert last["kept_by_reason"] == {"too_young": 1, "keep:board": 1}
     assert (last["projects_seen"], last["lists"], last["lists_incomplete"]) == (1, 1, 0)
@@ -287,13 +292,16 @@ def test_several_runs_share_one_file_and_the_last_one_completes_it(tmp_path):
         first.end(summary(one))
         assert (first.sha256, path.exists()) == (None, False)
         second.end(summary(two, run_id="run-2"))
-    found = events(path)
+    found = manifest(path)
     assert first.sha256 == second.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert found[0]["organizations"] == sorted([ORG, OTHER_ORG])
-    assert [each["run_id"] for each in found if each["event"] == "run"] == ["run-1", "run-2"]
-    totals = [(e["run_id"], e["stale"], e["kept"]) for e in found if e["event"] == "run_totals"]
-    assert totals == [("run-1", 1, 0), ("run-2", 0, 1)]
-    assert (found[-1]["stale"], found[-1]["kept"], found[-1]["complete"]) == (1, 1, True)
+    assert found["organizations"] == sorted([ORG, OTHER_ORG])
+    runs = {run["run_id"]: run["totals"] for run in found["runs"]}
+    assert {name: (t["stale"], t["kept"]) for name, t in runs.items()} == {
+        "run-1": (1, 0),
+        "run-2": (0, 1),
+    }
+    totals = found["totals"]
+    assert (totals["stale"], totals["kept"], found["complete"]) == (1, 1, True)
 
 
 @pytest.mark.parametrize("fails_first", [True, False])
@@ -307,11 +315,9 @@ def test_run_that_fails_is_named_and_the_file_is_not_complete(tmp_path, fails_fi
         good.add_list(listed(one.invitation), [one])
         good.end(summary(one))
         bad.fail("Atlas refused the credentials.")
-    (failed,) = [each for each in events(path) if each["event"] == "run_failed"]
-    assert failed["run_id"] == "run-2"
-    assert failed["reason"] == "Atlas refused the credentials."
-    last = events(path)[-1]
-    assert (last["complete"], last["runs_failed"], last["stale"]) == (False, ["run-2"], 1)
+    failed = {run["run_id"]: run["failed"] for run in manifest(path)["runs"]}
+    assert failed == {"run-1": None, "run-2": "Atlas refused the credentials."}
+    assert (manifest(path)["complete"], manifest(path)["totals"]["stale"]) == (False, 1)
 
 
 def test_file_of_which_every_run_failed_is_not_written(tmp_path):
@@ -327,7 +333,7 @@ def test_run_that_fails_after_its_lists_were_read_stays_complete(tmp_path):
         part = file.for_run("run-1")
         part.end(summary())
         part.fail("A limit was exceeded.")
-    assert events(path)[-1]["complete"] is True
+    assert manifest(path)["complete"] is True
 
 
 # --- the file ------------------------------------------------------------------------------
@@ -343,7 +349,7 @@ def test_file_has_mode_0600_and_the_hash_is_that_of_its_bytes(tmp_path, name):
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [name, f"{name}.manifest.json"]
 
 
 def test_file_has_its_name_only_when_it_is_complete(tmp_path):
@@ -352,9 +358,12 @@ def test_file_has_its_name_only_when_it_is_complete(tmp_path):
     with opened(path) as file:
         file.for_run("run-1").add_list(listed(invitation()), [stale()])
         assert path.read_text() == "of an earlier run"
-        (partial,) = set(tmp_path.iterdir()) - {path}
-        assert partial.name == ".population.csv.run-1.partial"
-        assert stat.S_IMODE(partial.stat().st_mode) == 0o600
+        partial = set(tmp_path.iterdir()) - {path}
+        assert {each.name for each in partial} == {
+            ".population.csv.run-1.partial",
+            ".population.csv.manifest.json.run-1.partial",
+        }
+        assert {stat.S_IMODE(each.stat().st_mode) for each in partial} == {0o600}
     assert (path.read_text(), list(tmp_path.iterdir())) == ("of an earlier run", [path])
 
 
@@ -368,7 +377,7 @@ def test_two_commands_never_write_one_temporary_file(tmp_path):
     assert two.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("place", ["missing/population.csv", "folder.csv", "pipe.csv"])
+@pytest.mark.parametrize("place", ["folder.csv", "pipe.csv"])
 def test_file_that_cannot_be_created_is_a_usage_error(tmp_path, place):
     (tmp_path / "folder.csv").mkdir()
     os.mkfifo(tmp_path / "pipe.csv")
@@ -444,7 +453,7 @@ TEXTS = st.one_of(
 
 
 def is_formula(cell):
-    return cell.startswith(FORMULA_STARTS)
+    return cell.startswith(("\t", "\r", "\n")) or cell.lstrip().startswith(("=", "+", "-", "@"))
 
 
 @example(username="=1", project="a", inviter="b", role="c", reason="d", more=False)
@@ -476,10 +485,7 @@ def test_no_text_becomes_a_formula_or_a_line_of_its_own(
         table = list(csv.reader(text.split("\n"), delimiter=delimiter))
         assert not [cell for line in table for cell in line if is_formula(cell)]
     lines = data.decode("utf-8").split("\n")
-    assert len(lines) == 9
-    assert [line.split(":")[0] for line in lines if line.startswith("#")] == [
-        *("# population", "# run", "# list", "# list", "# run_totals", "# totals")
-    ]
+    assert (len(lines), lines[-1]) == (3, "")
     assert not [
         c for c in data.decode("utf-8").replace("\n", "") if unicodedata.category(c) == "Cc"
     ]
@@ -493,51 +499,6 @@ def test_formula_gets_an_apostrophe(start):
 @pytest.mark.parametrize("text", ["", "ada@example.com", "a=1", "'=1", "1-2"])
 def test_other_text_is_unchanged(text):
     assert neutralize_formula(text) == text
-
-
-# --- pseudonyms ----------------------------------------------------------------------------
-
-
-def test_pseudonym_is_hmac_sha256_of_the_address_in_lower_case():
-    expected = hmac.new(KEY, b"ada@example.com", hashlib.sha256).hexdigest()
-    names = Pseudonymizer(KEY)
-    forms = "ada@example.com", "Ada@Example.COM", " ada@example.com", "a\u200bda@example.com"
-    assert {names.address(form) for form in forms} == {expected}
-    assert names.address("ada@example.org") != expected
-    assert Pseudonymizer(b"x" * 32).address("ada@example.com") != expected
-
-
-@pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
-def test_no_address_is_left_in_any_part_of_the_file(tmp_path, name):
-    path, names = tmp_path / name, Pseudonymizer(KEY)
-    secret = "ada.o'neil+x@example.com"
-    decision = kept(
-        1,
-        f"keep:{secret}",
-        username=secret,
-        inviter=secret.upper(),
-        project_name=f"Sandbox of ({secret})",
-        linked_projects=(("a" * 24, f"<{secret}>"),),
-    )
-    unread = ListUnreadable(PROJECT, secret, f"{secret} is missing.", 404, None, Source.INVITES)
-    with opened(path, names=names) as file:
-        part = file.for_run("run-1")
-        part.add_list(listed(decision.invitation), [decision])
-        part.add_list(unread, [])
-        part.end(summary(decision))
-    text = path.read_text("utf-8")
-    assert "neil" not in text.lower()
-    assert "@" not in text
-    assert text.count(names.address(secret)) >= 6
-
-
-def test_username_without_an_at_sign_is_replaced_and_an_api_key_is_not(tmp_path):
-    path, names = tmp_path / "population.jsonl", Pseudonymizer(KEY)
-    written(path, kept(1, username="ada", inviter="nmtxqlkl"), kept(2, username=None), names=names)
-    one, two = [each for each in events(path) if each["event"] == "invitation"]
-    assert (one["username"], one["inviter"]) == (names.address("ada"), "nmtxqlkl")
-    assert two["username"] is None
-    assert events(path)[0]["pseudonymized"] is True
 
 
 # --- memory --------------------------------------------------------------------------------

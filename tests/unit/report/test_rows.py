@@ -6,6 +6,7 @@ The owner here is an organization user whose only owner role is one in a project
 from datetime import UTC, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from builders import NOW, ORG, invitation, object_id, policy
 from hypothesis import given
@@ -22,8 +23,8 @@ from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.report.saved_plan import (
     PlanStatus,
     PlanUse,
+    SavedPlanResult,
     show_saved_plan,
-    status_to_json,
 )
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
@@ -100,9 +101,29 @@ def test_question_names_the_role_and_history_of_the_newest_and_counts_owners(sce
 
 
 def test_saved_plan_as_json_is_in_the_order_of_the_rows_and_keeps_the_history():
-    first, second = status_to_json(saved_plan())["invitations"]
+    result = msgspec.to_builtins(SavedPlanResult.of(saved_plan()))
+    first, second = result["invitations"]
     assert (first["username"], first["bounced"]) == ("owner@example.com", 1)
     assert (second["username"], "bounced" in second) == ("reader@example.com", False)
+
+
+def test_saved_plan_names_its_organizations_and_who_made_it():
+    plan = parse_plan(
+        render_lines(
+            msgspec.structs.replace(CONTEXT, organization_names={ORG: "Acme"}, actors=("client",)),
+            [Planned.from_invitation(OWNER, NOW, rule="r")],
+        )
+    )
+    status = saved_plan()._replace(saved=plan)
+    result = SavedPlanResult.of(status)
+    assert (result.organizations[0].name, result.actors) == ("Acme", ("client",))
+
+    def show(console):
+        show_saved_plan(console, status, verbose=False, show_all="")
+
+    text = on_terminal(140, show)
+    assert f"of organization Acme ({ORG})" in text
+    assert "by       client" in text
 
 
 def test_explanation_names_the_roles_in_projects():

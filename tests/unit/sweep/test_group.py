@@ -60,6 +60,9 @@ class FakeConnection:
     async def fetch_limits(self):
         pass
 
+    async def secret_expiries(self, org_id):
+        return ()
+
     async def organization_names(self):
         return {ORG: "Alpha"}
 
@@ -397,7 +400,8 @@ async def test_projects_gone_in_two_runs_are_added_up(path):
     command = Command(path, 0, 0)
     for number, atlas in enumerate(command.atlases):
         org_id = ORGS[number]
-        atlas.listed = [project(n, org_id=org_id) for n in range(1, 10)]
+        ids = range(100 * number + 1, 100 * number + 10)
+        atlas.listed = [project(n, org_id=org_id) for n in ids]
         atlas.list_results = {
             each.id: ProjectGone(each.id, each.name, org_id) for each in atlas.listed[4:]
         }
@@ -473,6 +477,20 @@ async def test_question_has_the_counts_of_all_runs_and_its_time_is_not_the_runs(
     assert asked == [(3, 3.0, 3)]
     assert [each.summary.duration_s for each in results] == [10.0, 10.0, 10.0]
     assert command.deleted == [1, 2, 0]
+
+
+async def test_project_that_moves_between_two_organizations_counts_once(path):
+    command = Command(path, 2, 2)
+    first, second = command.atlases
+    moved = invitation(7, project_id=object_id(1), org_id=OTHER_ORG)
+    second.listed.append(project(1, org_id=OTHER_ORG, name="p0"))
+    second.lists[object_id(1)] = (moved, *first.lists[object_id(1)])
+    results = await command.run()
+    assert [each.summary.projects_seen for each in results] == [1, 1]
+    assert [each.summary.stale for each in results] == [2, 2]
+    assert (command.deleted, set(second.requested)) == ([2, 2], {object_id(2)})
+    (warning,) = results[1].summary.warnings
+    assert (warning.code, object_id(1) in warning.message) == ("moved_project", True)
 
 
 def waiting(command, seconds, change=lambda: None):

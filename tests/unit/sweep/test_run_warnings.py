@@ -1,7 +1,7 @@
 """Warnings of a run: their texts, when they are due, and what the summary contains."""
 
 from collections import defaultdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +17,12 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warnings
+from invite_sweeper.sweep.sunset import (
+    has_ended,
+    retired_warning,
+    secret_warnings,
+    sunset_warnings,
+)
 
 REMARK, URGENT = WarningLevel.REMARK, WarningLevel.URGENT
 TODAY = date(2026, 11, 25)
@@ -69,6 +74,24 @@ def test_list_without_an_announcement_ends_on_the_last_known_day_and_lists_of_us
     assert has_ended(Source.ORG_INVITES, {}, day)
     assert not has_ended(Source.ORG_INVITES, {Source.ORG_INVITES: date(2028, 1, 1)}, day)
     assert not has_ended(Source.USERS, {}, date(2040, 1, 1))
+
+
+@pytest.mark.parametrize(("days", "warned"), [(15, False), (14, True), (0, True), (-1, False)])
+def test_secret_of_the_credentials_is_reported_from_14_days_before_its_end(days, warned):
+    now = datetime(2026, 11, 25, 3, tzinfo=UTC)
+    found = secret_warnings([now + timedelta(days=days, hours=1)], now)
+    assert [each.code for each in found] == [WarningCode.SECRET] * warned
+    assert all(f"in {days} day" in each.message for each in found)
+
+
+def test_second_secret_is_named_and_an_expired_one_is_not():
+    now = datetime(2026, 11, 25, 3, tzinfo=UTC)
+    days = [now + timedelta(days=each) for each in (-1, 1, 90)]
+    (found,) = secret_warnings(days, now)
+    assert found.message.startswith(
+        "A secret of the service account ends on 2026-11-26, in 1 day; another one ends on "
+        "2027-02-23. A new secret leaves the old one at most 7 days."
+    )
 
 
 def test_removed_member_without_a_username_is_named_by_id_and_no_command_restores_all():
