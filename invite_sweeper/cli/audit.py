@@ -29,6 +29,7 @@ from invite_sweeper.cli.options import (
     require_command,
 )
 from invite_sweeper.errors import ErrorParts, UsageError
+from invite_sweeper.files import read_small_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
@@ -191,8 +192,7 @@ def _parse_hash(text: str) -> str:
 
 def _read_note(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_NOTE_BYTES + 1).decode("utf-8", "replace")
+        return read_small_file(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
     except OSError as error:
         raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror}.") from None
 

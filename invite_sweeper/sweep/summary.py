@@ -175,20 +175,6 @@ class RunSummary(Counts):
         values["exit_code"] = values.pop("exit_code")
         return values
 
-    def to_metrics(self) -> dict[str, object]:
-        """Return the numbers, without a name of a user, project or organization."""
-        values = {name: getattr(self, name) for name in _METRICS}
-        return {**values, "kept_by_reason": dict(self.kept_by_reason)}
-
-
-_METRICS: Final = (
-    *("run_id", "mode", "exit_code", "finished_at", "projects_seen", "projects_unreadable"),
-    *("invitations_seen", "stale", "trimmed", "kept", "kept_by_reason"),
-    *(outcome.value for outcome in Outcome),
-    *("requests", "retries", "rate_limited", "duration_s", "oldest_pending_days"),
-    *("days_to_sunset", "shard"),
-)
-
 
 def _identity_first(values: Mapping[str, object]) -> dict[str, object]:
     """Return the fields with those first that say what the counts are about."""

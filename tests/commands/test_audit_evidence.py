@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import stat
 
 import msgspec
@@ -282,3 +283,15 @@ def test_public_key_is_written_before_the_private_one(tmp_path, monkeypatch):
     )
     run("keygen", "--out", tmp_path / "key")
     assert written == ["key.pub", "key"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("verify", "pipe"), ("show", "pipe"), ("verify", "log.jsonl", "--checkpoint", "pipe")],
+)
+def test_pipe_in_place_of_a_file_does_not_block(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    write_run(tmp_path / "log.jsonl")
+    code, message = run(*command)
+    assert (code, "cannot be read: it is not a regular file." in message) == (2, True)
