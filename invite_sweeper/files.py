@@ -203,11 +203,20 @@ def _write_beside(
         with suppress(OSError):
             partial.unlink()
         raise
-    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fsync_directory(target.parent)
+
+
+def fsync_directory(directory: Path) -> None:
+    """Sync the names in a directory to disk: syncing a new file does not sync its name.
+
+    Raises:
+        OSError: The directory cannot be synced.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _create_beside(target: Path) -> tuple[int, Path]:

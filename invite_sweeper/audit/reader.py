@@ -14,8 +14,8 @@ from typing import IO, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 from typing_extensions import override
 
-from invite_sweeper.audit.events import Line, decode, format_timestamp
-from invite_sweeper.audit.storage import could_be_first_line, is_record
+from invite_sweeper.audit.events import Line, LineHeader, decode, format_timestamp
+from invite_sweeper.audit.storage import could_be_first_line
 from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
@@ -121,7 +121,7 @@ def require_audit_log(path: Path) -> None:
     """
     with open_log(path) as file:
         first_line = file.readline(READ_BLOCK_BYTES)
-    if not (is_record(first_line) or could_be_first_line(first_line)):
+    if not (LineHeader.parse(first_line) or could_be_first_line(first_line)):
         raise GuardRefused(
             f"{LinePosition(path, 1)} is not a line of an audit log.",
             hint="Name an audit log. Check a damaged one with `audit verify`.",

@@ -10,9 +10,10 @@ import pytest
 from audit.written_logs import event, lines_of, opened, write_run
 
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.storage import fsync_directory, open_log_file, read_tail
+from invite_sweeper.audit.storage import open_log_file, read_tail
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditLogError
+from invite_sweeper.files import fsync_directory
 
 
 @pytest.fixture
