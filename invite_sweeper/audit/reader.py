@@ -57,8 +57,11 @@ def parse_record(line: bytes) -> Record | None:
 
 
 @contextmanager
-def open_log(path: Path) -> Iterator[IO[bytes]]:
+def open_log(path: Path, fd: int | None = None) -> Iterator[IO[bytes]]:
     """Open an audit log for reading; one that is compressed with gzip is decompressed.
+
+    Args:
+        fd: The file, if it is open already; it stays open.
 
     Raises:
         UsageError: The file cannot be opened or read.
@@ -70,7 +73,8 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
             hint="Decompress it, and compress with gzip in future.",
         )
     try:
-        with _open_file(path) as file:
+        with _open_file(path) if fd is None else open(fd, "rb", closefd=False) as file:
+            file.seek(0)
             yield file
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable_error(path, error) from error

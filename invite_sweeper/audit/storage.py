@@ -195,9 +195,9 @@ def _open_or_create(path: Path) -> int:
     """Open the file. If it is new, sync its name to disk."""
     flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _SAFE_FLAGS
     try:
-        fd = os.open(path, flags | _CREATE_FLAGS, 0o600)
-    except FileExistsError:
         return os.open(path, flags)
+    except FileNotFoundError:
+        fd = os.open(path, flags | _CREATE_FLAGS, 0o600)
     fsync_directory(path.parent)
     return fd
 

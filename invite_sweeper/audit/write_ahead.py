@@ -6,11 +6,9 @@ a list's `planned` lines are, and `PlanReader` reads them back and checks their 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 from invite_sweeper.audit.chain import line_hash
@@ -129,6 +127,7 @@ class PlanReader:
     """
 
     def __init__(self, fd: int, span: PlanSpan, run_id: str) -> None:
+        """Return a reader of the log that is open as `fd`; the log keeps it open."""
         self._fd = fd
         self._start = span.start
         self._blocks = deque(span.blocks)
@@ -136,23 +135,6 @@ class PlanReader:
         self._list_ref = span.list_ref
         self._run_id = run_id
         self._buffer: deque[PlannedDeletion] = deque()
-
-    @staticmethod
-    @contextmanager
-    def open(path: Path, run_id: str) -> Iterator[Callable[[PlanSpan], "PlanReader"]]:
-        """Open a log; return a function that makes a reader of a span.
-
-        Raises:
-            AuditLogError: The log cannot be read back, so nothing may be deleted.
-        """
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError as error:
-            raise AuditLogError(f"The plan in {path} cannot be read: {error.strerror}.") from None
-        try:
-            yield lambda span: PlanReader(fd, span, run_id)
-        finally:
-            os.close(fd)
 
     def peek(self) -> PlannedDeletion | None:
         """Return the next deletion without taking it; None at the end of the span.

@@ -459,18 +459,17 @@ class CommandSetup:
 
     def _planned_rows(self, audit: AuditLog, plans: Sequence[RunPlan]) -> Iterator[Planned]:
         for run_id, spans, *_ in plans:
-            with PlanReader.open(audit.path, run_id) as reader_for:
-                for span in spans:
-                    reader = reader_for(span)
-                    while (planned := reader.peek()) is not None:
-                        reader.pop()
-                        yield Planned.from_invitation(
-                            planned.invitation,
-                            self._context.now,
-                            rule=planned.rule,
-                            new=planned.new,
-                            bounced=planned.bounced,
-                        )
+            for span in spans:
+                reader = PlanReader(audit.fd, span, run_id)
+                while (planned := reader.peek()) is not None:
+                    reader.pop()
+                    yield Planned.from_invitation(
+                        planned.invitation,
+                        self._context.now,
+                        rule=planned.rule,
+                        new=planned.new,
+                        bounced=planned.bounced,
+                    )
 
     def _quarantine_result(self) -> QuarantineResult:
         """Return what ends a quarantined run after its plan is written, and the difference.

@@ -581,8 +581,7 @@ class Run:
         outcomes = recorder.outcomes
         self._view.deleting_started(plan.planned, self._estimate)
         try:
-            with PlanReader.open(self._log.path, config.run_id) as queue_for:
-                await executor.run(queue_for(span) for span in plan.spans)
+            await executor.run(PlanReader(self._log.fd, span, config.run_id) for span in plan.spans)
         except RunError as error:
             done = pluralize(outcomes[Outcome.DELETED], "invitation")
             error.consequence = f"{done} had been deleted by then."
