@@ -255,6 +255,10 @@ class History:
             for (run_id, *_), intent in self._open_intents.items()
         )
 
+    def open_requests(self) -> Counter[str]:
+        """Return the number of intents without an outcome, by run."""
+        return Counter(run_id for run_id, *_ in self._open_intents)
+
     def is_gone(self, user: UserKey) -> bool:
         """Return whether an invitation of the user was deleted, or was gone when it was to be."""
         return hash(user) in self._gone_users
