@@ -29,7 +29,8 @@ from invite_sweeper.audit.files import (
 from invite_sweeper.audit.line_checker import LineChecker
 from invite_sweeper.audit.reader import LinePosition, open_log, reject_duplicates
 from invite_sweeper.audit.storage import is_torn_write
-from invite_sweeper.errors import ExitCode, GuardRefused
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize
 
