@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,6 +37,7 @@ from invite_sweeper.sweep.discovery import (
     DeletionVerifier,
     ListedInvitations,
     ListOutcome,
+    count_lists,
     discover_projects,
     list_invitations,
 )
@@ -59,7 +60,14 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
+from invite_sweeper.sweep.sunset import (
+    LAST_KNOWN_SUNSETS,
+    has_ended,
+    retired_warning,
+    secret_warnings,
+    sunset_warnings,
+)
+from invite_sweeper.sweep.unread_lists import unread_lists, unread_warnings
 from invite_sweeper.text import pluralize
 
 
@@ -352,6 +360,7 @@ class Run:
         self._log = log
         self._stop = stop
         self._view = view
+        self._seen: defaultdict[Source, set[int]] = defaultdict(set)  # hashes of user keys
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     @property
@@ -500,6 +509,21 @@ class Run:
             self.warnings.warn(WarningCode.TEAMS, *warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
+        await self._look_beyond_the_policy(scope)
+
+    async def _look_beyond_the_policy(self, scope: RunScope) -> None:
+        """Remark on people in lists that the policy does not read; failing to is no error."""
+        sources = self.config.policy.sources
+        lists = unread_lists(sources, scope.organizations)
+        if not lists:
+            return
+        try:
+            found = await count_lists(self._atlas.reader, lists, workers=self._readers)
+        except RunError:
+            return
+        announced = LAST_KNOWN_SUNSETS | dict(self._atlas.sunsets)
+        ends = {source: day for source, day in announced.items() if source in sources}
+        self.warnings.report(*unread_warnings(found, self._seen, ends))
 
     def _mark_new(self, decision: Decision) -> Decision:
         last_plan = self.config.last_plan
@@ -510,6 +534,8 @@ class Run:
     def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
+            if Source.ORG_USERS not in self.config.policy.sources:
+                self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count
         elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
