@@ -324,6 +324,8 @@ class RunWarnings:
                     self._view.warning(each.message)
 
 
+_OPTIONAL_READ_S: Final = 10.0
+"""What is read for a remark alone must not hold up the deletions."""
 _READERS_PER_SLOT = 2
 """Lists read at a time per request in flight: one of them may be backing off."""
 
@@ -518,8 +520,9 @@ class Run:
         if not lists:
             return
         try:
-            found = await count_lists(self._atlas.reader, lists, workers=self._readers)
-        except RunError:
+            async with asyncio.timeout(_OPTIONAL_READ_S):
+                found = await count_lists(self._atlas.reader, lists, workers=self._readers)
+        except (TimeoutError, RunError):
             return
         announced = LAST_KNOWN_SUNSETS | dict(self._atlas.sunsets)
         ends = {source: day for source, day in announced.items() if source in sources}
