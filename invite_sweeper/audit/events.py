@@ -220,6 +220,8 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
         rule: The name of the rule that makes the invitation stale.
         bounced: How often the user's invitation was deleted before.
         new: The last plan of the same policy did not contain it.
+        inviter_gone: No active member of the organization has the inviter's address.
+        members_read: The active members that were compared.
     """
 
     event: ClassVar[str] = "planned"
@@ -227,6 +229,8 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
     rule: str
     bounced: int = 0
     new: bool = False
+    inviter_gone: bool = False
+    members_read: int = 0
 
 
 class Announced(InvitationFields, frozen=True, kw_only=True):
@@ -236,6 +240,26 @@ class Announced(InvitationFields, frozen=True, kw_only=True):
 
     rule: str
     deletable_from: str
+
+
+class AnnouncementEnded(InvitationFields, frozen=True, kw_only=True):
+    """A sweep read the list of an announced invitation, which is not stale any more.
+
+    Attributes:
+        reason: Why it is kept, a key of `kept_by_reason`.
+    """
+
+    event: ClassVar[str] = "announcement_ended"
+
+    reason: str
+
+
+AnnouncementKey: TypeAlias = tuple[str, str, str, str, str | None]
+
+
+def announcement_key(invitation: Invitation) -> AnnouncementKey:
+    """Return what is announced: the list and the id of an invitation, and its date."""
+    return *invitation.key, _date(invitation.created_at)
 
 
 class Intent(InvitationFields, frozen=True, kw_only=True):
@@ -367,6 +391,7 @@ class RunFinished(Counts):
         remaining: What the run leaves, for the comparison of a later run; likewise.
         sunsets: The announced end of each list that has one, by source.
         population_sha256: Of the population file, where one was written.
+        members: Active members by organization, where a rule has `inviter_gone`.
         population_manifest_sha256: Of the manifest beside it.
     """
 
@@ -397,6 +422,7 @@ class RunFinished(Counts):
     remaining: Population | None = None
     sunsets: Mapping[str, str] | UnsetType = UNSET
     population_sha256: str | UnsetType = UNSET
+    members: Mapping[str, int] | UnsetType = UNSET
     population_manifest_sha256: str | UnsetType = UNSET
 
     @property
@@ -462,6 +488,7 @@ Event: TypeAlias = (
     | SourceRetired
     | ProjectUnreadable
     | Announced
+    | AnnouncementEnded
     | Planned
     | Intent
     | OutcomeLine
@@ -632,6 +659,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SourceRetired,
     ProjectUnreadable,
     Announced,
+    AnnouncementEnded,
     Planned,
     Intent,
     OutcomeLine,

@@ -13,6 +13,7 @@ import typer
 
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.damage import Damage
+from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
 from invite_sweeper.audit.verify import ChainStatus, Evidence, LogStatus, Verdict
@@ -222,10 +223,7 @@ class ShowOutput(StrEnum):
     CSV = "csv"
 
 
-_EVENTS: Final = (
-    *("run_started", "source_retired", "project_unreadable", "planned", "intent", "outcome"),
-    *("run_finished", "checkpoint"),
-)
+_EVENTS: Final = tuple(dict.fromkeys(each.event for each in EVENTS))
 _OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
 
 

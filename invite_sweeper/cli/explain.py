@@ -35,7 +35,8 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.run_setup import CommandContext, load_usable_plan
-from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import RunError
 from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, KeyExplanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, ProjectGone, Source
 from invite_sweeper.policy import Policy, loader
@@ -43,6 +44,8 @@ from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
+from invite_sweeper.sweep.members import read_members
+from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
@@ -222,7 +225,10 @@ def _load_steps(context: CommandContext) -> tuple[Step, ...]:
     if missing := check_end(context.log_path, path):
         context.session.log.warning(missing)
     max_bounces = context.policy.limits.max_bounces
-    steps = standing_steps(history.deletions, max_bounces)
+    steps: tuple[Step, ...] = (
+        *standing_steps(history.deletions, max_bounces),
+        *notice_steps(context.policy, history, context.base_url, context.now),
+    )
     saved = load_usable_plan(context, history)
     return steps if saved is None else (*steps, KeepOutsidePlan(SavedPlanFilter(saved)))
 
@@ -247,8 +253,7 @@ class _Search:
     async def run(self) -> Search:
         """Read all lists and explain the invitations that match the term."""
         with self._session.last_resort, self._session.working():
-            steps = _load_steps(self._context)
-            self._explainer = Explainer(self._policy, self._session.now, steps)
+            self._steps = _load_steps(self._context)
             await self._session.stop.run_unless_stopped(self._search())
         self._found.sort(key=lambda each: (each.project_name or "", each.invitation_id))
         return Search(
@@ -289,6 +294,10 @@ class _Search:
             self._organization_names |= await connection.organization_names()
             self._unreadable.extend(scope.unreadable)
             self._excluded.extend(project.name for project in project_filter.excluded)
+            members = await read_members(connection.reader, part, {})
+            self._explainer = Explainer(
+                self._policy, self._session.now, self._steps, members.members
+            )
             workers = part.execution.concurrency * _READERS_PER_SLOT
             await list_invitations(
                 connection.reader, scope, part.sources, self._on_list, workers=workers

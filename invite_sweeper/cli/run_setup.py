@@ -38,6 +38,7 @@ from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
+from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.quarantine import PolicyChange
@@ -336,6 +337,9 @@ class CommandSetup:
             population=population.for_run(part.run_id) if population is not None else None,
             last_plan=self._last_plan(part.policy),
             earlier_sunsets=self._history.sunsets(context.base_url),
+            earlier_members={}
+            if context.options.accept_population
+            else self._history.members(context.base_url),
         )
 
     def _last_plan(self, policy: Policy) -> ChangeTracker | None:
@@ -413,6 +417,8 @@ class CommandSetup:
         yield from standing_steps(self._history.deletions, self._context.policy.limits.max_bounces)
         if self._change is not None:  # compared as without a saved plan
             yield self._change.observe
+        context = self._context
+        yield from notice_steps(context.policy, self._history, context.base_url, context.now)
         if self._plan_filter is not None:
             yield KeepOutsidePlan(self._plan_filter)
         if self.kept_invitations is not None:

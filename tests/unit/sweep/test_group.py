@@ -76,6 +76,7 @@ class Recorder:
 
     calls: list = field(default_factory=list)
     sha256: str | None = None
+    manifest_sha256: str | None = None
     fails: bool = False
 
     def add_list(self, outcome, decisions):
