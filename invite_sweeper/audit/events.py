@@ -627,9 +627,12 @@ _TENTH_OF_A_DAY_S: Final = 8640
 def _date(moment: Timestamp) -> str | None:
     """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     if isinstance(moment, datetime):
-        moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-        return moment.isoformat()[:-6] + "Z"
+        return _in_utc(moment).isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:

@@ -196,6 +196,7 @@ class RunConfig:
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
         earlier_sunsets: The end of each source as the last runs recorded it.
+        credentials_variables: The environment variables with the credentials.
         earlier_members: The active members that each organization last had.
     """
 
@@ -214,6 +215,7 @@ class RunConfig:
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
     earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
+    credentials_variables: tuple[str, ...] = ()
     earlier_members: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -437,7 +439,7 @@ class Run:
             self._atlas.fetch_limits(),
         )
         self.warnings.report(*secret_warnings(expiries, self.config.now))
-        self.state.organization_names = names
+        self.state.organization_names = {**self.state.organization_names, **names}
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
         if moved:
