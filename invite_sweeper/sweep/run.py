@@ -534,7 +534,7 @@ class Run:
             WarningCode.NOTICE,
             f"{pluralize(counts.announced, 'invitation')} {verb}, {waiting:,} announced before "
             f"{plural_form(waiting, 'waits', 'wait')}: the first may be deleted from "
-            f"{plan.next_due:%Y-%m-%d %H:%M} UTC on.",
+            f"{plan.next_due:%Y-%m-%d %H:%M} UTC.",
         )
 
     def _mark_new(self, decision: Decision) -> Decision:
