@@ -220,7 +220,7 @@ def _load_steps(context: CommandContext) -> tuple[Step, ...]:
     Raises:
         GuardRefused: Earlier runs cannot be read, or a sweep would refuse the plan.
     """
-    history = read_previous_runs(context.log_path)
+    history = read_previous_runs(context.log_path, context.session.check_deadline)
     path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
     if missing := check_end(context.log_path, path):
         context.session.log.warning(missing)
@@ -287,7 +287,8 @@ class _Search:
 
     async def _search_part(self, part: Policy, credentials: Credentials) -> None:
         """Search the organizations of one set of credentials."""
-        async with self._session.connect(credentials) as connection:
+        name = part.organizations[0].credentials or ""
+        async with self._session.connect(credentials, name=name) as connection:
             project_filter = ReportingProjectFilter(part)
             scope = await discover_projects(connection.reader, project_filter)
             check_clock(connection.clock_skew_s)

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import AuditLog, History, LogPath, PlanReader, PlanScope, RunStarted
 from invite_sweeper.audit.events import Planned
@@ -232,7 +233,7 @@ class CommandSetup:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._history = read_previous_runs(context.log_path)
+        self._history = read_previous_runs(context.log_path, context.session.check_deadline)
         self._accepted_policy = accepted_policy(self._history, context.log_path)
         _check_accept_policy(context, self._accepted_policy)
         self._change = self._detect_policy_change()
@@ -272,6 +273,11 @@ class CommandSetup:
     @property
     def _accept_option(self) -> str | None:
         return self._context.options.accept_policy
+
+    @property
+    def organization_names(self) -> dict[str, str]:
+        """The names of organizations as earlier runs recorded them, by id."""
+        return self._history.organization_names()
 
     def group_config(self, audit: AuditLog, stop: StopRequest) -> GroupConfig:
         """Return what the runs decide together."""
@@ -328,6 +334,9 @@ class CommandSetup:
             started_s=context.session.started_s,
             shard=context.shard,
             started=self._run_started(part),
+            credentials_variables=credentials_variables(
+                context.session.environment, part.policy.organizations[0].credentials or ""
+            ),
             steps=tuple(self._decision_steps()),
             previous_population=self._previous_population(part.policy),
             open_intents=resolvable(

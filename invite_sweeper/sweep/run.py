@@ -117,6 +117,10 @@ class AtlasConnection(Protocol):
         """Return when the credentials' secrets expire; failing to read it is not an error."""
         ...
 
+    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
+        """Read the rate limits in force where these deletions need them."""
+        ...
+
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long this number of deletions per list will take."""
         ...
@@ -196,6 +200,7 @@ class RunConfig:
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
         earlier_sunsets: The end of each source as the last runs recorded it.
+        credentials_variables: The environment variables with the credentials.
         earlier_members: The active members that each organization last had.
     """
 
@@ -214,6 +219,7 @@ class RunConfig:
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
     earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
+    credentials_variables: tuple[str, ...] = ()
     earlier_members: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -437,7 +443,7 @@ class Run:
             self._atlas.fetch_limits(),
         )
         self.warnings.report(*secret_warnings(expiries, self.config.now))
-        self.state.organization_names = names
+        self.state.organization_names = {**self.state.organization_names, **names}
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
         if moved:
@@ -585,6 +591,8 @@ class Run:
         """
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
+        if stop.reason is None and not opened_before:
+            await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:

@@ -83,7 +83,7 @@ def test_text_has_the_error_of_one_and_the_result_of_the_other(cli):
     wrong = cli.changes | {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
     done = cli.run("sweep", "--policy", "policy.yaml", **wrong)
     assert done.code == 4
-    assert "Error: " in done.err
+    assert done.errors
     assert f"{OTHER[:4]} 0" in done.out
     assert f"{ORG_ID[:4]} 0" not in done.out
 
@@ -94,7 +94,7 @@ def test_log_that_cannot_be_opened_ends_all_with_7_without_a_result(cli, output)
     log = ("--audit-log", "log.jsonl")
     done = cli.run("sweep", "--policy", "policy.yaml", "--output", output, *log, **cli.changes)
     assert (done.code, done.has_result, cli.deletes()) == (7, False, 0)
-    assert done.err.count("Error: ") == 1
+    assert len(done.errors) == 1
 
 
 def test_closed_pipe_changes_nothing_in_the_runs(cli):
