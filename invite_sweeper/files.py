@@ -115,7 +115,9 @@ def regular_file_target(path: Path) -> Path | None:
     return path.resolve() if stat.S_ISREG(mode) else None
 
 
-def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
+def open_regular(
+    path: Path, *, follow_links: bool = True, buffer_bytes: int = io.DEFAULT_BUFFER_SIZE
+) -> BinaryIO:
     """Open a regular file for reading.
 
     A pipe without a writer would block, and a device such as `/dev/zero` has no end.
@@ -128,7 +130,8 @@ def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
         if path.is_symlink():
             raise OSError(errno.ELOOP, "it is a symbolic link")
         flags |= os.O_NOFOLLOW
-    file = io.BufferedReader(io.FileIO(path, opener=lambda name, _: os.open(name, flags)))
+    raw = io.FileIO(path, opener=lambda name, _: os.open(name, flags))
+    file = io.BufferedReader(raw, buffer_bytes)
     if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         return file
     file.close()
@@ -200,11 +203,20 @@ def _write_beside(
         with suppress(OSError):
             partial.unlink()
         raise
-    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fsync_directory(target.parent)
+
+
+def fsync_directory(directory: Path) -> None:
+    """Sync the names in a directory to disk: syncing a new file does not sync its name.
+
+    Raises:
+        OSError: The directory cannot be synced.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _create_beside(target: Path) -> tuple[int, Path]:

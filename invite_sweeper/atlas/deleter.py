@@ -1,10 +1,10 @@
 """Delete invitations. Code without an `AtlasDeleter` cannot delete.
 
 `users` and `org_users` contain members as well, and their DELETE removes a user in any status.
-Such a deletion therefore reads the user by id just before, sends the DELETE only if the status is
-still that of an invitation, and reads the status from the organization afterwards. A user who
-accepts in the one round trip between that read and the DELETE is removed; the second read detects
-this if the organization still returns the user.
+Such a deletion therefore reads the user by id just before, with the parser of the list, sends the
+DELETE only if nothing differs from what was listed, and reads the status from the organization
+afterwards. A user who accepts in the one round trip between that read and the DELETE is removed;
+the second read detects this if the organization still returns the user.
 """
 
 from collections.abc import Iterable

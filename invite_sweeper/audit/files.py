@@ -21,7 +21,8 @@ import msgspec
 from invite_sweeper.audit.chain import GENESIS_HASH, line_hash
 from invite_sweeper.audit.events import LineHeader, RunStarted, decode
 from invite_sweeper.audit.reader import open_log
-from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused, RunError, UsageError
 from invite_sweeper.files import read_small_file, replace_file
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"
@@ -134,7 +135,10 @@ class LogPath:
 
     def files(self) -> tuple[Path, ...]:
         """Return the existing logs in the order in which they were written; see `read_chains`."""
-        chains, without_lines = read_chains(self.paths())
+        paths = tuple(self.paths())
+        if len(paths) <= 1:
+            return paths
+        chains, without_lines = read_chains(paths)
         return (*(each.path for chain in chains for each in chain), *without_lines)
 
     def matches(self, path: Path) -> bool:
@@ -416,10 +420,14 @@ MAX_LINE_BYTES = 1 << 22
 _BLOCK_BYTES = 1 << 16
 
 
-def read_ends(path: Path) -> FileEnds | None:
-    """Return the first and the last line of a file; None without a complete line."""
+def read_ends(path: Path, fd: int | None = None) -> FileEnds | None:
+    """Return the first and the last line of a file; None without a complete line.
+
+    Args:
+        fd: The file, if it is open already.
+    """
     try:
-        with open_log(path) as file:
+        with open_log(path, fd) as file:
             head = [file.readline(MAX_LINE_BYTES) for _ in range(_MAX_LINES_BEFORE_START)]
             if not head[0].endswith(b"\n"):
                 return None

@@ -29,7 +29,9 @@ from invite_sweeper.audit.files import (
     write_head,
 )
 from invite_sweeper.audit.reader import open_log
-from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
+from invite_sweeper.audit.storage import OpenedLog
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 from invite_sweeper.text import pluralize
 
 _CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
@@ -61,7 +63,13 @@ class ChainEnd(NamedTuple):
 
 
 def find_end(
-    log_path: LogPath, path: Path, head: Head | None, *, existed: bool, new_log: bool
+    log_path: LogPath,
+    path: Path,
+    head: Head | None,
+    *,
+    existed: bool,
+    new_log: bool,
+    fd: int | None = None,
 ) -> ChainEnd:
     """Return the end of a log, which the first line of a run continues.
 
@@ -71,12 +79,13 @@ def find_end(
         head: The log's head; None if it does not exist.
         existed: Whether the file existed before the run opened it.
         new_log: Start a new log (`--new-log`).
+        fd: The run's file, if it is open already.
 
     Raises:
         GuardRefused: The end of the log is missing, or was cut or changed.
         UsageError: A new log cannot start in a file that has lines, or a file cannot be read.
     """
-    own = read_ends(path) if path.exists() else None
+    own = read_ends(path, fd) if path.exists() else None
     if new_log:
         if own is not None:
             raise UsageError(
@@ -85,7 +94,7 @@ def find_end(
             )
         return ChainEnd()
     if head is not None and own is not None and own.first_hash == head.first_hash:
-        return _end_of_file(head, path)
+        return _end_of_file(head, path, fd)
     chains, empty = read_chains(
         [*([path] if path.exists() else ()), *(each.absolute() for each in log_path.paths())]
     )
@@ -144,12 +153,12 @@ def _end_after_head(
     )
 
 
-def _end_of_file(head: Head, path: Path) -> ChainEnd:
+def _end_of_file(head: Head, path: Path, fd: int | None = None) -> ChainEnd:
     """Return the end of the newest file, after checking it against the head."""
     size = lines = 0
     last = b""
     is_unchanged = head.file_size == 0
-    with open_log(path) as file:
+    with open_log(path, fd) as file:
         for line in file:
             if not line.endswith(b"\n"):  # a torn line of a rotated file
                 break
@@ -190,6 +199,14 @@ def describe_missing(head: Head) -> str:
         "the missing runs recorded is not known: the last population, used plans, the accepted "
         "policy, and how often invitations were deleted."
     )
+
+
+def _first_hash(path: Path, opened: OpenedLog) -> str | None:
+    """Return the hash of the first line of an open file; None without a line."""
+    if not opened.size:
+        return None
+    with open_log(path, opened.fd) as file:
+        return line_hash(file.readline()[:-1])
 
 
 def _finished_run(line: bytes) -> tuple[str, int] | None:
@@ -256,7 +273,7 @@ class LogEnding:
         self,
         log_path: LogPath,
         path: Path,
-        file_size: int,
+        opened: OpenedLog,
         *,
         run_id: str,
         key: Ed25519PrivateKey | None,
@@ -267,8 +284,8 @@ class LogEnding:
 
         Args:
             log_path: The log.
-            path: The run's file, absolute, open and without a torn line.
-            file_size: Its size.
+            path: The run's file, absolute, without a torn line.
+            opened: The open file.
             run_id: The run.
             key: Signs the checkpoints; None for no checkpoint.
             existed: Whether the file existed before the run opened it.
@@ -282,11 +299,17 @@ class LogEnding:
         self._log_path, self._path, self._run_id = log_path, path, run_id
         self._key, self._is_new_log = key, new_log
         head = None if new_log else read_head(log_path.head_path.absolute())
-        self.start = find_end(log_path, path, head, existed=existed, new_log=new_log)
+        self.start = find_end(log_path, path, head, existed=existed, new_log=new_log, fd=opened.fd)
         self.lines = self.start.lines
         self.checkpoint: str | None = None
-        self._size_before = self.start.size - file_size
-        self._write_head(self.start, file_size, closed=False)
+        self._size_before = self.start.size - opened.size
+        self._first_hash = _first_hash(path, opened)
+        self._write_head(self.start, opened.size, closed=False)
+
+    def add_line(self, line_hash: str) -> None:
+        """Count a line that was written, and remember the first one of a new file."""
+        self.lines += 1
+        self._first_hash = self._first_hash or line_hash
 
     def with_log(self, started: RunStarted) -> RunStarted:
         """Return the first line of a run with the log's name, and whether the log is new."""
@@ -320,12 +343,10 @@ class LogEnding:
         """
         path = self._log_path.head_path.absolute()
         try:
-            with self._path.open("rb") as file:
-                first_line = file.readline()
             head = Head(
                 log=self._log_path.varying_part,
                 file=self._path.name,
-                first_hash=line_hash(first_line[:-1]) if file_size else None,
+                first_hash=self._first_hash,
                 file_size=file_size,
                 last_hash=end.last_hash,
                 lines=end.lines,

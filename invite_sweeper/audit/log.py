@@ -44,12 +44,13 @@ class LogFile:
 
     Attributes:
         copy_failure: Why the copy ended early; None while it is complete.
+        fd: The open file; -1 once it is closed.
     """
 
     def __init__(self, path: Path, opened: OpenedLog, copy: BinaryIO | None = None) -> None:
         self.copy_failure: Exception | None = None
         self._path = path
-        self._fd = opened.fd
+        self.fd = opened.fd
         self._size = opened.size
         self._copy_stream = copy
         self._uncopied: deque[bytes] = deque()
@@ -83,20 +84,20 @@ class LogFile:
         """
         self._write_copy()
         try:
-            os.fsync(self._fd)
+            os.fsync(self.fd)
         except OSError as error:
             raise self._as_log_error(error) from error
 
     def close(self) -> None:
         """Write the rest of the copy and close the file. Closing twice is allowed."""
         self._write_copy()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def _check_not_replaced(self) -> None:
         """Raise AuditLogError if the file was moved, replaced or changed by another program."""
-        opened_status = os.fstat(self._fd)
+        opened_status = os.fstat(self.fd)
         try:
             path_status = self._path.lstat()
         except FileNotFoundError:
@@ -118,12 +119,12 @@ class LogFile:
         written = 0
         try:
             while written < len(data):
-                written += os.write(self._fd, memoryview(data)[written:])
+                written += os.write(self.fd, memoryview(data)[written:])
         except OSError:
             whole_lines_size = data.rfind(b"\n", 0, written) + 1
             with suppress(OSError):
-                os.ftruncate(self._fd, self._size + whole_lines_size)
-                os.fsync(self._fd)
+                os.ftruncate(self.fd, self._size + whole_lines_size)
+                os.fsync(self.fd)
             raise
         self._size += written
 
@@ -361,7 +362,7 @@ class AuditLog:
             ending = LogEnding(
                 log_path,
                 absolute,
-                opened.size,
+                opened,
                 run_id=run_id,
                 key=signing_key,
                 existed=existed,
@@ -399,6 +400,11 @@ class AuditLog:
     def checkpoint(self) -> str | None:
         """The signed note over the last end of a run; None before an end, or without a key."""
         return self._ending.checkpoint
+
+    @property
+    def fd(self) -> int:
+        """The open file, from which the plan is read back; -1 once it is closed."""
+        return self._file.fd
 
     @property
     def offset(self) -> int:
@@ -439,7 +445,7 @@ class AuditLog:
 
     def _append(self, event: Event) -> None:
         self._writer.append(self._chain.add(self._run_id, event))
-        self._ending.lines += 1
+        self._ending.add_line(self._chain.last_hash)
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk. Concurrent callers share one fsync.

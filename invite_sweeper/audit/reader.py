@@ -14,9 +14,11 @@ from typing import IO, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 from typing_extensions import override
 
-from invite_sweeper.audit.events import Line, decode, format_timestamp
-from invite_sweeper.audit.storage import could_be_first_line, is_record
-from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
+from invite_sweeper.audit.events import Line, LineHeader, decode, format_timestamp
+from invite_sweeper.audit.storage import could_be_first_line
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
+from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 
 READ_BLOCK_BYTES = 1 << 18
@@ -56,8 +58,11 @@ def parse_record(line: bytes) -> Record | None:
 
 
 @contextmanager
-def open_log(path: Path) -> Iterator[IO[bytes]]:
+def open_log(path: Path, fd: int | None = None) -> Iterator[IO[bytes]]:
     """Open an audit log for reading; one that is compressed with gzip is decompressed.
+
+    Args:
+        fd: The file, if it is open already; it stays open.
 
     Raises:
         UsageError: The file cannot be opened or read.
@@ -69,14 +74,15 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
             hint="Decompress it, and compress with gzip in future.",
         )
     try:
-        with _open_file(path) as file:
+        with _open_file(path) if fd is None else open(fd, "rb", closefd=False) as file:
+            file.seek(0)
             yield file
     except (OSError, EOFError, zlib.error) as error:
         raise _unreadable_error(path, error) from error
 
 
 def _open_file(path: Path) -> IO[bytes]:
-    file = path.open("rb", buffering=READ_BLOCK_BYTES)
+    file = open_regular(path, buffer_bytes=READ_BLOCK_BYTES)  # a pipe cannot be read twice
     is_compressed = path.suffix == _GZIP_SUFFIX or file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     file.seek(0)
     if not is_compressed:
@@ -120,7 +126,7 @@ def require_audit_log(path: Path) -> None:
     """
     with open_log(path) as file:
         first_line = file.readline(READ_BLOCK_BYTES)
-    if not (is_record(first_line) or could_be_first_line(first_line)):
+    if not (LineHeader.parse(first_line) or could_be_first_line(first_line)):
         raise GuardRefused(
             f"{LinePosition(path, 1)} is not a line of an audit log.",
             hint="Name an audit log. Check a damaged one with `audit verify`.",

@@ -8,8 +8,9 @@ from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import NamedTuple
 
+from invite_sweeper.audit.events import LineHeader
 from invite_sweeper.errors import AuditLogError
-from invite_sweeper.json_text import parse_json
+from invite_sweeper.files import fsync_directory
 
 _LINE_START = b'{"ts":"'
 _BLOCK_BYTES = 1 << 16
@@ -20,9 +21,6 @@ _MAX_TAIL_BYTES = 1 << 24
 _CREATE_FLAGS = os.O_CREAT | os.O_EXCL
 _SAFE_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _COPY_BYTES = 1 << 20
-
-
-# Directory ----------------------------------------------------------------------------------
 
 
 def ensure_private_directory(directory: Path) -> None:
@@ -38,19 +36,6 @@ def ensure_private_directory(directory: Path) -> None:
     make_directories(directory)
     _reject_symlink(directory)
     _reject_world_writable(directory)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Sync the names in a directory to disk: syncing a new file does not sync its name.
-
-    Raises:
-        OSError: The directory cannot be synced.
-    """
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def make_directories(directory: Path) -> None:
@@ -88,9 +73,6 @@ def _reject_world_writable(directory: Path) -> None:
         child_owner = status.st_uid
 
 
-# End of the file ----------------------------------------------------------------------------
-
-
 class LogTail(NamedTuple):
     """The end of an audit log.
 
@@ -113,10 +95,10 @@ def read_tail(fd: int, path: Path) -> LogTail:
     """
     end = os.fstat(fd).st_size
     lines, torn = _last_two_lines(fd, path, end)
-    if not torn and lines and not is_record(lines[-1]):
+    if not torn and lines and LineHeader.parse(lines[-1]) is None:
         torn = lines.pop() + b"\n"
     last = lines[-1] if lines else None
-    if torn and not (could_be_first_line(torn) if last is None else is_record(last)):
+    if torn and not (could_be_first_line(torn) if last is None else LineHeader.parse(last)):
         raise _not_a_log_error(path)
     return LogTail(end - len(torn), bool(torn))
 
@@ -158,18 +140,6 @@ def is_torn_write(rest: bytes) -> bool:
     except (JSONDecodeError, RecursionError):
         return True
     return end == len(text)
-
-
-def is_record(line: bytes) -> bool:
-    """Return whether a line has the form of an audit log line, with its chain fields."""
-    try:
-        record = parse_json(line)
-    except ValueError:
-        return False
-    return isinstance(record, dict) and {"run_id", "seq", "event", "prev"} <= record.keys()
-
-
-# Opening ------------------------------------------------------------------------------------
 
 
 class OpenedLog(NamedTuple):
@@ -225,9 +195,9 @@ def _open_or_create(path: Path) -> int:
     """Open the file. If it is new, sync its name to disk."""
     flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _SAFE_FLAGS
     try:
-        fd = os.open(path, flags | _CREATE_FLAGS, 0o600)
-    except FileExistsError:
         return os.open(path, flags)
+    except FileNotFoundError:
+        fd = os.open(path, flags | _CREATE_FLAGS, 0o600)
     fsync_directory(path.parent)
     return fd
 

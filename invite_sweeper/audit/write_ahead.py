@@ -6,12 +6,12 @@ a list's `planned` lines are, and `PlanReader` reads them back and checks their 
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import Intent, LineHeader, OutcomeLine, Planned, decode
@@ -33,21 +33,21 @@ class SweepRecorder:
     def __init__(self, log: AuditLog, now: datetime) -> None:
         self._log = log
         self._now = now
+        self._intents: dict[PlannedDeletion, Intent] = {}
 
     def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
         """Record that deletions are about to be sent. They are on disk after `sync`."""
         for planned in group:
-            invitation, rule = planned.invitation, planned.rule
-            self._log.write(Intent.from_invitation(invitation, self._now, rule=rule))
+            intent = self._intents[planned] = self._intent(planned)
+            self._log.write(intent)
 
     def write_outcome(
         self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
     ) -> None:
         """Record the outcome of one deletion."""
-        line = OutcomeLine.from_invitation(
-            planned.invitation,
-            self._now,
-            rule=planned.rule,
+        intent = self._intents.pop(planned, None) or self._intent(planned)
+        line = OutcomeLine(
+            **msgspec.structs.asdict(intent),
             outcome=deletion.outcome,
             attempts=deletion.attempts,
             http_status=deletion.http_status,
@@ -57,6 +57,9 @@ class SweepRecorder:
             seen_after=deletion.seen_after,
         )
         self._log.write(line)
+
+    def _intent(self, planned: PlannedDeletion) -> Intent:
+        return Intent.from_invitation(planned.invitation, self._now, rule=planned.rule)
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk."""
@@ -129,6 +132,7 @@ class PlanReader:
     """
 
     def __init__(self, fd: int, span: PlanSpan, run_id: str) -> None:
+        """Return a reader of the log that is open as `fd`; the log keeps it open."""
         self._fd = fd
         self._start = span.start
         self._blocks = deque(span.blocks)
@@ -136,23 +140,6 @@ class PlanReader:
         self._list_ref = span.list_ref
         self._run_id = run_id
         self._buffer: deque[PlannedDeletion] = deque()
-
-    @staticmethod
-    @contextmanager
-    def open(path: Path, run_id: str) -> Iterator[Callable[[PlanSpan], "PlanReader"]]:
-        """Open a log; return a function that makes a reader of a span.
-
-        Raises:
-            AuditLogError: The log cannot be read back, so nothing may be deleted.
-        """
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError as error:
-            raise AuditLogError(f"The plan in {path} cannot be read: {error.strerror}.") from None
-        try:
-            yield lambda span: PlanReader(fd, span, run_id)
-        finally:
-            os.close(fd)
 
     def peek(self) -> PlannedDeletion | None:
         """Return the next deletion without taking it; None at the end of the span.

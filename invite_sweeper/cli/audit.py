@@ -13,6 +13,7 @@ import typer
 
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.damage import Damage
+from invite_sweeper.audit.events import EVENTS, InvitationFields
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
 from invite_sweeper.audit.verify import ChainStatus, Evidence, LogStatus, Verdict
@@ -28,6 +29,7 @@ from invite_sweeper.cli.options import (
     require_command,
 )
 from invite_sweeper.errors import ErrorParts, UsageError
+from invite_sweeper.files import read_small_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
@@ -190,8 +192,7 @@ def _parse_hash(text: str) -> str:
 
 def _read_note(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_NOTE_BYTES + 1).decode("utf-8", "replace")
+        return read_small_file(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
     except OSError as error:
         raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror}.") from None
 
@@ -222,10 +223,7 @@ class ShowOutput(StrEnum):
     CSV = "csv"
 
 
-_EVENTS: Final = (
-    *("run_started", "source_retired", "project_unreadable", "planned", "intent", "outcome"),
-    *("run_finished", "checkpoint"),
-)
+_EVENTS: Final = tuple(dict.fromkeys(each.event for each in EVENTS))
 _OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
 
 
@@ -328,9 +326,18 @@ def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 
 
 _CSV_COLUMNS: Final = (
-    *("ts", "run_id", "seq", "event", "invitation_id", "project_id", "project_name", "org_id"),
-    *("username", "roles", "inviter", "created_at", "expires_at", "age_days", "source", "status"),
-    *("rule", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
+    "ts",
+    "run_id",
+    "seq",
+    "event",
+    *InvitationFields.__struct_fields__,
+    "rule",
+    "outcome",
+    "attempts",
+    "http_status",
+    "error_code",
+    "duration_ms",
+    "prev",
 )
 
 

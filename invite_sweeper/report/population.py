@@ -18,9 +18,9 @@ from typing import Final, NamedTuple, Self
 
 from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.limits import to_loggable_json
-from invite_sweeper.audit.storage import fsync_directory, make_directories
+from invite_sweeper.audit.storage import make_directories
 from invite_sweeper.errors import AuditLogError, UsageError
-from invite_sweeper.files import replaceable_target
+from invite_sweeper.files import fsync_directory, replaceable_target
 from invite_sweeper.models import ListUnreadable, ProjectGone, Source, SourceRetired
 from invite_sweeper.report.population_rows import COLUMNS, CsvRows, JsonRows, population_row
 from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome

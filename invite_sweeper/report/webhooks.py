@@ -22,6 +22,7 @@ from yarl import URL
 
 from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
 from invite_sweeper.atlas.urls import find_proxy
+from invite_sweeper.counts import count_values
 from invite_sweeper.endings import ExitCode, Reason, Status, may_repeat
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
@@ -74,12 +75,16 @@ def _results(summary: RunSummary) -> Iterator[str]:
     """Yield what was done, or would be, and why not everything."""
     attempted = any(getattr(summary, outcome) for outcome in Outcome)
     planned = summary.stale - summary.trimmed
+    waiting = "notice_pending" in summary.kept_by_reason
     if attempted:
         yield describe_outcomes(summary)
     elif summary.mode == "dry-run" and planned:
         yield f"{planned:,} would be deleted"
     elif not summary.reasons:
-        yield "nothing stale" if not planned else "nothing was deleted"
+        yield "nothing stale" if not planned and not waiting else "nothing was deleted"
+    if summary.announced:
+        verb = "would be announced" if summary.mode == "dry-run" else "announced"
+        yield f"{summary.announced:,} {verb}"
     yield from _reason_words(summary)
 
 
@@ -183,6 +188,20 @@ _MIN_LIMIT_S = 0.1
 FIRST_REDIRECT_STATUS = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
 
+_FACTS: Final = (
+    "run_id",
+    "mode",
+    "exit_code",
+    "finished_at",
+    "requests",
+    "retries",
+    "rate_limited",
+    "duration_s",
+    "oldest_pending_days",
+    "days_to_sunset",
+    "shard",
+)
+"""Of the summary, in the JSON of a webhook; the counts come on top."""
 _INVITATION_FIELDS = ("username", "org_id", "project_id", "project_name", "rule", "outcome")
 """Of an invitation in the JSON of a webhook with `details: true`."""
 
@@ -282,7 +301,8 @@ _BARE_LINK: Final = re.compile(r"://|\bwww\.", re.IGNORECASE)
 def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, object]:
     error = summary.error
     fields = {
-        **summary.to_metrics(),
+        **{name: getattr(summary, name) for name in _FACTS},
+        **count_values(summary),
         "succeeded": summary.succeeded,
         "verdict": ExitCode(summary.exit_code).status,
         "reasons": summary.reasons,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from invite_sweeper.audit import PlanReader, SweepRecorder
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
     DeletionProgress,
@@ -23,7 +24,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.guards import CircuitBreaker
-from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueue, ProjectQueues, ReadyQueue
+from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueues, ReadyQueue
 
 
 class SourceTracker:
@@ -84,24 +85,6 @@ class Deleter(Protocol):
         ...
 
 
-class DeletionLog(Protocol):
-    """The part of the audit log that a sweep writes."""
-
-    def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
-        """Record that these invitations are about to be deleted."""
-        ...
-
-    def write_outcome(
-        self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
-    ) -> None:
-        """Record the outcome of one deletion."""
-        ...
-
-    async def sync(self) -> None:
-        """Return when every line so far is on disk."""
-        ...
-
-
 LINES_PER_SYNC = 1000
 """Lines of skipped deletions that are written between two syncs."""
 _SKIPPED = DeletionResult(Outcome.SKIPPED, 0)
@@ -128,7 +111,7 @@ class OutcomeRecorder:
 
     def __init__(
         self,
-        log: DeletionLog,
+        log: SweepRecorder,
         *,
         stop: StopRequest,
         breaker: CircuitBreaker,
@@ -209,7 +192,7 @@ class OutcomeRecorder:
             except Exception as error:  # noqa: BLE001 - record the others in spite of a defect
                 self.abort(error)
 
-    async def skip_queues(self, queues: Iterable[ProjectQueue]) -> None:
+    async def skip_queues(self, queues: Iterable[PlanReader]) -> None:
         """Record that all remaining deletions of these queues were not sent."""
         for queue in queues:
             try:
@@ -217,7 +200,7 @@ class OutcomeRecorder:
             except Exception as error:  # noqa: BLE001 - skip the other queues as well
                 self.abort(error)
 
-    async def _skip_queue(self, queue: ProjectQueue) -> None:
+    async def _skip_queue(self, queue: PlanReader) -> None:
         while (planned := queue.peek()) is not None:
             queue.pop()
             self.skip((planned,))
@@ -290,7 +273,7 @@ class SweepExecutor:
     def __init__(
         self,
         deleter: Deleter,
-        log: DeletionLog,
+        log: SweepRecorder,
         *,
         stop: StopRequest,
         breaker: CircuitBreaker,
@@ -319,7 +302,7 @@ class SweepExecutor:
             on_stop=self._close_queue,
         )
 
-    async def run(self, queues: Iterable[ProjectQueue]) -> None:
+    async def run(self, queues: Iterable[PlanReader]) -> None:
         """Execute the plan; every deletion that can be read back gets exactly one outcome.
 
         Raises:

@@ -136,9 +136,9 @@ class RunSummary(Counts):
 
     @property
     def has_effect(self) -> bool:
-        """Whether the run changed something in Atlas, or a dry run found something stale."""
+        """Whether the run deleted or announced something, or a dry run found something stale."""
         attempted = any(getattr(self, outcome) for outcome in Outcome)
-        return attempted or (self.mode == "dry-run" and self.stale > 0)
+        return attempted or self.announced > 0 or (self.mode == "dry-run" and self.stale > 0)
 
     @property
     def finished_s(self) -> float:
@@ -174,20 +174,6 @@ class RunSummary(Counts):
         values |= error_fields(self.error)
         values["exit_code"] = values.pop("exit_code")
         return values
-
-    def to_metrics(self) -> dict[str, object]:
-        """Return the numbers, without a name of a user, project or organization."""
-        values = {name: getattr(self, name) for name in _METRICS}
-        return {**values, "kept_by_reason": dict(self.kept_by_reason)}
-
-
-_METRICS: Final = (
-    *("run_id", "mode", "exit_code", "finished_at", "projects_seen", "projects_unreadable"),
-    *("invitations_seen", "stale", "trimmed", "kept", "kept_by_reason"),
-    *(outcome.value for outcome in Outcome),
-    *("requests", "retries", "rate_limited", "duration_s", "oldest_pending_days"),
-    *("days_to_sunset", "shard"),
-)
 
 
 def _identity_first(values: Mapping[str, object]) -> dict[str, object]:

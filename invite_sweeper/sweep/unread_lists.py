@@ -1,13 +1,21 @@
 """People who are invited in lists that the policy does not read."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import date
+from typing import Final
 
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListRef, Source, organization_list_ref
-from invite_sweeper.sweep.discovery import ListCounts
+from invite_sweeper.sweep.discovery import ListCounts, ListReader, count_lists
+from invite_sweeper.sweep.sunset import LAST_KNOWN_SUNSETS
 from invite_sweeper.text import plural_form, pluralize
+
+LIMIT_S: Final = 10.0
+"""What is read for a remark alone must not hold up the deletions."""
+_WORKERS: Final = 4
 
 
 def unread_lists(sources: Iterable[Source], organizations: Iterable[str]) -> tuple[ListRef, ...]:
@@ -19,6 +27,24 @@ def unread_lists(sources: Iterable[Source], organizations: Iterable[str]) -> tup
     if Source.ORG_USERS in sources:
         return ()
     return tuple(organization_list_ref(org_id, Source.ORG_USERS) for org_id in organizations)
+
+
+async def look_beyond(
+    reader: ListReader,
+    sources: Iterable[Source],
+    organizations: Iterable[str],
+    seen: Mapping[Source, AbstractSet[int]],
+    sunsets: Mapping[Source, date],
+) -> tuple[RunWarning, ...]:
+    """Return remarks on the people whom no list of the policy shows; failing to is no error."""
+    read = frozenset(sources)
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            found = await count_lists(reader, unread_lists(read, organizations), workers=_WORKERS)
+    except (TimeoutError, RunError):
+        return ()
+    ends = LAST_KNOWN_SUNSETS | dict(sunsets)
+    return unread_warnings(found, seen, {s: day for s, day in ends.items() if s in read})
 
 
 def unread_warnings(

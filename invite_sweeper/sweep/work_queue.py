@@ -8,8 +8,8 @@ import contextlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
+from invite_sweeper.audit import PlanReader
 from invite_sweeper.models import Invitation, PlannedDeletion
 
 
@@ -90,22 +90,6 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-class ProjectQueue(Protocol):
-    """The planned deletions of one project."""
-
-    def peek(self) -> PlannedDeletion | None:
-        """Return the next deletion without removing it; None at the end."""
-        ...
-
-    def pop(self) -> None:
-        """Remove the next deletion."""
-        ...
-
-    def release_memory(self) -> None:
-        """Free buffers; the queue is not needed for a while."""
-        ...
-
-
 class ProjectQueues:
     """The project queues of a sweep.
 
@@ -121,14 +105,14 @@ class ProjectQueues:
 
     def __init__(
         self,
-        queues: Iterable[ProjectQueue],
+        queues: Iterable[PlanReader],
         try_acquire: Callable[[Invitation], float],
         clock: Callable[[], float],
         admits: Callable[[PlannedDeletion], bool] = lambda _: True,
     ) -> None:
         self._admits = admits
         self._ready = deque(queues)
-        self._waiting: list[tuple[float, int, ProjectQueue]] = []
+        self._waiting: list[tuple[float, int, PlanReader]] = []
         self._try_acquire = try_acquire
         self._clock = clock
         self._sequence = 0
@@ -154,7 +138,7 @@ class ProjectQueues:
             return max(0.0, self._waiting[0][0] - self._clock())
         return None
 
-    def drain(self) -> tuple[ProjectQueue, ...]:
+    def drain(self) -> tuple[PlanReader, ...]:
         """Remove and return the queues that are not empty; no token is acquired."""
         queues = (*self._ready, *(queue for *_, queue in self._waiting))
         self._ready.clear()

@@ -1,6 +1,6 @@
 """What a run may read about an organization beside its lists; a refusal is a value."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -157,3 +157,25 @@ async def test_refused_request_is_a_value_that_names_the_role(
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code, found.org_id) == (401, "USER_UNAUTHORIZED", ORG)
     assert f"requires the role {role}." in found.reason
+
+
+async def test_only_active_members_of_the_organization_are_returned(sim, online):
+    for number in range(7):
+        sim.add_user(f"Active-{number}@Example.com", status="ACTIVE")
+    for status in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"):
+        sim.add_user(f"{status}@example.com", status=status)
+    sim.user_paging.page_size = 2
+    async with online() as atlas:
+        found = await atlas.reader.active_members(ORG)
+
+    assert found == {f"active-{number}@example.com" for number in range(7)}
+
+
+async def test_event_of_each_invitation_is_returned(sim, online):
+    sim.add_user("ada@example.com", age=timedelta(days=2))
+    sim.add_user("old@example.com", age=timedelta(days=40))
+    since = datetime.now(UTC) - timedelta(days=30)
+    async with online() as atlas:
+        found = await atlas.reader.invitation_events(ORG, since)
+
+    assert {(each.kind, each.username) for each in found} == {("INVITED_TO_ORG", "ada@example.com")}

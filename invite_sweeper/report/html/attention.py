@@ -57,7 +57,12 @@ def describe_code(exit_code: int | None) -> str:
 
 
 def _advisor(report: Report, run: Run) -> Advisor:
-    removed = (row for row in report.failed if row.outcome == "accepted_during")
+    own = set(run.organizations)
+    removed = (
+        row
+        for row in report.failed
+        if row.outcome == "accepted_during" and (not own or row.place.org_id in own)
+    )
     return Advisor(
         audit_log=report.audit_log,
         run_id=run.run_id,
@@ -96,7 +101,7 @@ def _title(run: Run) -> str:
         return "The run has no end"
     title = describe_code(run.exit_code)
     if Reason.CIRCUIT_BREAKER in run.reasons:
-        title = f"exit code {run.exit_code}: the sweep stopped itself"
+        title = f"exit code {run.exit_code}: the sweep {Reason.CIRCUIT_BREAKER.label}"
     elif {*run.reasons} == {Reason.MADE_ACTIVE}:
         title = f"exit code {run.exit_code}: the restore made people active members"
     return title[0].upper() + title[1:]

@@ -5,30 +5,29 @@ logs and the rows that are shown.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO
 
 from invite_sweeper.audit import in_order
 from invite_sweeper.audit.events import (
     CheckpointLine,
-    Intent,
     Line,
     OutcomeLine,
-    Planned,
     RestoreFinished,
     RunFinished,
-    RunStarted,
     decode,
 )
+from invite_sweeper.audit.history import History, RunRecord
 from invite_sweeper.audit.reader import open_log
 from invite_sweeper.counts import Counts, count_values
 from invite_sweeper.endings import Reason, Status, parse_warning, status_of, worst
 from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.models import Outcome
 from invite_sweeper.notes import key_ids
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
@@ -40,9 +39,6 @@ SHOWN_RUNS = 100
 SHOWN_NIGHTS = 30
 _MAX_LINE_BYTES = 1 << 23
 """A longer line is not an audit record and is skipped."""
-
-_Request: TypeAlias = tuple[str, Hashable]
-"""The run that sent a request, and the invitation's key."""
 
 
 def read_report(
@@ -62,13 +58,13 @@ def read_report(
     files = in_order(dict.fromkeys(path.resolve() for path in paths))
     logs = _Logs()
     read = tuple(logs.read(path) for path in files)
-    runs = logs.runs()
+    runs, names = logs.runs(), logs.history.organization_names()
     subject = _select(runs, run_id)
     log = str(paths[-1]) if len(paths) == 1 else str(files[-1]) if files else ""
     if not subject:
         return Report(files=read, chain=chain, audit_log=log)
     ids = frozenset(run.run_id for run in subject)
-    labels = {id_: organization_label(id_, name) for id_, name in logs.names.items()}
+    labels = {id_: organization_label(id_, name) for id_, name in names.items()}
     lines = (raw for path in files for raw in raw_lines(path))
     view = read_view(lines, ids, max_rows=SHOWN_ROWS, labels=labels)
     until = _latest(subject)
@@ -78,8 +74,8 @@ def read_report(
     return Report(
         subject=subject,
         audit_log=log,
-        organizations=tuple(_organizations(subject, view, logs.names)),
-        names=logs.names,
+        organizations=tuple(_organizations(subject, view, names)),
+        names=names,
         nights=nights,
         unresolved=tuple(_unresolved(earlier, subject, nights)),
         runs=tuple(newest[:SHOWN_RUNS]),
@@ -120,30 +116,16 @@ def _skip_line(stream: IO[bytes]) -> None:
 # The runs of the logs.
 
 
-@dataclass(slots=True)
-class _RunLines:
-    """The lines of one run, counted."""
-
-    run_id: str
-    start: RunStarted | None = None
-    end: RunFinished | RestoreFinished | None = None
-    planned: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    recovered: int = 0
-    resolved: int = 0
-    key_ids: str = ""
-
-
 class _Logs:
-    """Counts the lines of audit logs by run."""
+    """The history of audit logs, and what became of requests of killed runs later."""
 
     def __init__(self) -> None:
-        self.names: dict[str, str] = {}
-        self._runs: dict[str, _RunLines] = {}
-        self._open: set[_Request] = set()
+        self.history = History()
+        self._recovered: dict[str, Counter[str]] = {}
+        self._key_ids: dict[str, str] = {}
 
     def read(self, path: Path) -> LogFile:
-        """Count the lines of a file."""
+        """Add the lines of a file to the history, and count them."""
         lines = invalid_lines = 0
         raw = b""
         for raw in raw_lines(path):
@@ -159,71 +141,53 @@ class _Logs:
         return LogFile(to_text(path.name), lines, invalid_lines, last_hash)
 
     def _add(self, line: Line) -> None:
-        run = self._runs.setdefault(line.run_id, _RunLines(line.run_id))
+        self.history.add(line)
         match line.event:
-            case RunStarted() as start:
-                run.start = start
-            case Planned():
-                run.planned += 1
-            case Intent() as intent:
-                self._open.add((run.run_id, intent.key))
-            case OutcomeLine() as outcome:
-                self._add_outcome(run, outcome)
-            case RunFinished() | RestoreFinished() as end:
-                run.end = end
-                self.names |= end.organization_names
+            case OutcomeLine() as outcome if outcome.recovers is not None:
+                self._recovered.setdefault(outcome.recovers, Counter())[outcome.outcome] += 1
             case CheckpointLine() as checkpoint:
-                run.key_ids = ", ".join(key_ids(checkpoint.note))
+                self._key_ids[line.run_id] = ", ".join(key_ids(checkpoint.note))
             case _:
                 pass
 
-    def _add_outcome(self, run: _RunLines, outcome: OutcomeLine) -> None:
-        self._open.discard((outcome.recovers or run.run_id, outcome.key))
-        if outcome.recovers is None:
-            run.outcomes[outcome.outcome] += 1
-            return
-        run.resolved += 1
-        interrupted = self._runs.get(outcome.recovers)
-        if interrupted is not None:
-            interrupted.recovered += 1
-            interrupted.outcomes[outcome.outcome] += 1
-
     def runs(self) -> tuple[Run, ...]:
-        """Return the runs in the order of the log."""
-        open_requests = Counter(run_id for run_id, _ in self._open)
-        return tuple(_run(each, open_requests[each.run_id]) for each in self._runs.values())
-
-
-def _run(lines: _RunLines, open_requests: int) -> Run:
-    start, end = lines.start, lines.end
-    run = Run(
-        lines.run_id,
-        group_id=lines.run_id,
-        status=Status.RECOVERED if lines.recovered and not open_requests else Status.UNFINISHED,
-        planned=lines.planned,
-        outcomes=dict(lines.outcomes),
-        open=open_requests,
-        resolved=lines.resolved,
-        plan_made=bool(lines.planned and (lines.outcomes or open_requests)),
-        key_ids=lines.key_ids,
-    )
-    if start is not None:
-        run = replace(
-            run,
-            mode=start.mode,
-            dry_run=start.mode == "dry-run" or bool(start.dry_run),
-            group_id=start.group_id or lines.run_id,
-            organizations=start.organizations,
-            started=to_datetime(start.now),
-            actor=start.actor,
-            credentials=start.credentials or "",
-            approver=start.plan_approved_by or "",
-            base_url=start.base_url,
-            policy_path=start.policy_path or "",
-            policy_sha256=start.policy_sha256 or "",
-            tool_version=start.tool_version,
+        """Return the runs in the order of their ends."""
+        self.history.finish()
+        open_requests = self.history.open_requests()
+        return tuple(
+            self._run(record, open_requests[record.run_id]) for record in self.history.runs
         )
-    return run if end is None else _ended(run, end)
+
+    def _run(self, record: RunRecord, open_requests: int) -> Run:
+        start, end = record.start, record.end
+        recovered = self._recovered.get(record.run_id, Counter())
+        run = Run(
+            record.run_id,
+            group_id=record.group_id,
+            status=Status.RECOVERED if recovered and not open_requests else Status.UNFINISHED,
+            planned=record.planned,
+            outcomes=dict(record.outcomes + recovered),
+            open=open_requests,
+            resolved=record.resolved.total(),
+            plan_made=bool(record.planned and (record.outcomes or open_requests)),
+            key_ids=self._key_ids.get(record.run_id, ""),
+        )
+        if start is not None:
+            run = replace(
+                run,
+                mode=start.mode,
+                dry_run=start.mode == "dry-run" or bool(start.dry_run),
+                organizations=start.organizations,
+                started=to_datetime(start.now),
+                actor=start.actor,
+                credentials=start.credentials or "",
+                approver=start.plan_approved_by or "",
+                base_url=start.base_url,
+                policy_path=start.policy_path or "",
+                policy_sha256=start.policy_sha256 or "",
+                tool_version=start.tool_version,
+            )
+        return run if end is None else _ended(run, end)
 
 
 def _ended(run: Run, end: RunFinished | RestoreFinished) -> Run:
@@ -238,14 +202,19 @@ def _ended(run: Run, end: RunFinished | RestoreFinished) -> Run:
         duration_s=end.duration_s,
     )
     if isinstance(end, RestoreFinished):
-        reasons = _reasons_of_restore(run) if status is Status.PARTLY_DONE else ()
+        reasons: tuple[str, ...] = end.reasons
+        if not reasons and status is Status.PARTLY_DONE:
+            reasons = _reasons_of_restore(run)
         wanted = end.wanted
         return replace(
             run, plan_made=True, reasons=reasons, wanted=wanted, to_restore=end.to_restore
         )
+    # Lists that were read again may have shown an invitation that was said to be gone.
+    totals = {each.value: getattr(end, each.value) for each in Outcome}
     warnings = (parse_warning(each) if isinstance(each, str) else each for each in end.warnings)
     return replace(
         run,
+        outcomes=totals if any(totals.values()) else run.outcomes,
         reasons=end.reasons,
         warnings=tuple(each for each in warnings if each is not None),
         plan_made=end.plan_made,
@@ -259,7 +228,7 @@ def _ended(run: Run, end: RunFinished | RestoreFinished) -> Run:
 
 
 def _reasons_of_restore(run: Run) -> tuple[str, ...]:
-    """Return why a restore did not do everything: its last line has no reasons."""
+    """Return why a restore of an earlier version, which wrote no reasons, was partly done."""
     incomplete = run.count("failed", "unknown", "skipped") or run.open
     active = (Reason.MADE_ACTIVE,) if run.count("active") else ()
     return (*active, *((Reason.NOT_INVITED,) if incomplete else ()))

@@ -10,9 +10,10 @@ import pytest
 from audit.written_logs import event, lines_of, opened, write_run
 
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.storage import fsync_directory, open_log_file, read_tail
+from invite_sweeper.audit.storage import open_log_file, read_tail
 from invite_sweeper.audit.verify import verify
 from invite_sweeper.errors import AuditLogError
+from invite_sweeper.files import fsync_directory
 
 
 @pytest.fixture
@@ -89,9 +90,10 @@ async def test_file_is_opened_for_append_with_cloexec_and_nofollow(path, monkeyp
     original = os.open
     monkeypatch.setattr(os, "open", lambda *args: seen.append(args) or original(*args))
     await opened(path).close()
-    flags = next(flags for name, flags, *_ in seen if name == path)
-    wanted = os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL | os.O_RDWR
-    assert flags & wanted == wanted
+    existing, created = (flags for name, flags, *_ in seen if name == path)
+    wanted = os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_RDWR
+    assert existing & wanted == wanted
+    assert created & (wanted := wanted | os.O_CREAT | os.O_EXCL) == wanted
 
 
 def test_symlink_as_file_is_refused_and_its_target_unchanged(path):

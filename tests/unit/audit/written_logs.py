@@ -1,15 +1,16 @@
 """Write audit logs for tests with `AuditLog`, and read their lines."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 from builders import NOW, invitation
 
-from invite_sweeper.audit import AuditLog, events, invitation_fields
+from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, events, invitation_fields
 from invite_sweeper.audit.chain import HashChain, line_hash
 from invite_sweeper.models import Invitation
 
@@ -40,7 +41,7 @@ def event(name: str, **fields: object) -> events.Event:
             "shard": None,
             "organizations": (),
         }
-    elif name in {"planned", "announced", "intent", "outcome"}:
+    elif name in {"planned", "announced", "announcement_ended", "intent", "outcome"}:
         ordinary = fields_of(invitation(1)) | answer()
     elif name == "run_finished":
         ordinary = {"exit_code": 0}
@@ -138,3 +139,10 @@ def write_group(path: Path, lines: Iterable[tuple[str, str, dict[str, object]]])
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(write())).result()
+
+
+@contextmanager
+def plan_readers(path: Path, run_id: str) -> Iterator[Callable[[PlanSpan], PlanReader]]:
+    """Open a log; return a function that makes a reader of a span."""
+    with path.open("rb") as file:
+        yield lambda span: PlanReader(file.fileno(), span, run_id)

@@ -263,6 +263,18 @@ def test_removed_member_has_the_command_for_this_person_alone(book):
     assert "--run run-1 --username person-1@example.com" in command
 
 
+def test_removed_member_is_restored_from_the_run_of_the_organization(book):
+    for number, org_id in enumerate(ORGANIZATIONS):
+        book.start(f"run-{number}", organizations=[org_id], group_id="run-0")
+        outcome = "deleted" if number == 0 else "accepted_during"
+        book.deletions({number: outcome}, org_id=org_id)
+        book.finish(4 if number else 0, stale=1, reasons=["removed_member"] if number else [])
+    advice = " ".join(item.advice for item in attention(read(book)))
+    assert "--run run-1 --username person-1@example.com" in advice
+    assert "--run run-2 --username person-2@example.com" in advice
+    assert "--run run-1 --username person-2@example.com" not in advice
+
+
 @pytest.mark.parametrize(
     ("reasons", "says"),
     [(["missing_role"], "Grant the credentials the role"), (["unknown_deletions"], "next sweep")],

@@ -131,9 +131,9 @@ def test_explanation_names_the_roles_in_projects():
         sources=["org_users"],
         rules=[{"name": "owners", "older_than": "1d", "roles": ["GROUP_OWNER"]}],
     )
-    (entry,) = Explainer(owners, NOW).explain(OWNER).entries
-    (roles,) = (key for key in entry.keys if key.name == "roles")
-    assert (roles.actual, roles.result) == ("ORG_MEMBER, GROUP_OWNER", True)
+    (entry,) = Explainer(owners, NOW).explain(OWNER).rules
+    (roles,) = (key for key in entry.keys if key.key == "roles")
+    assert (roles.actual, roles.matched) == ("ORG_MEMBER, GROUP_OWNER", True)
 
 
 @pytest.mark.parametrize(

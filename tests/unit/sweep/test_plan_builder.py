@@ -4,10 +4,9 @@ import json
 from datetime import timedelta
 
 import pytest
-from audit.written_logs import lines_of, opened
+from audit.written_logs import lines_of, opened, plan_readers
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 
-from invite_sweeper.audit import PlanReader
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
     InvitationList,
@@ -45,7 +44,7 @@ async def test_each_stale_invitation_is_planned_once_and_read_back_in_order(tmp_
     (span,) = plan.spans
     assert (plan.planned, plan.total().stale, span.count) == (count, count, count)
     ids = []
-    with PlanReader.open(log.path, "run-1") as queue_for:
+    with plan_readers(log.path, "run-1") as queue_for:
         queue = queue_for(span)
         while (planned := queue.peek()) is not None:
             ids.append(planned.invitation.id)
