@@ -26,12 +26,11 @@ from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.storage import ensure_private_directory
-from invite_sweeper.endings import UNFINISHED_ADVICE
+from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode
 from invite_sweeper.errors import (
     AtlasUnavailable,
     AuditLogError,
     CredentialsRefused,
-    ExitCode,
     GuardRefused,
     RunError,
 )

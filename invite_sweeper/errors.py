@@ -9,8 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from typing_extensions import TypedDict, override
 
-from invite_sweeper.endings import ExitCode as ExitCode  # noqa: PLC0414 - moved
-from invite_sweeper.endings import Reason as Reason  # noqa: PLC0414 - moved
+from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.program import command
 
 

@@ -14,7 +14,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Final, Self
 
-from invite_sweeper.errors import ExitCode, Interrupted
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import Interrupted
 
 _LOOK_S: Final = 0.2
 """The watching thread looks for a new time limit so often: an event would need a lock, which a

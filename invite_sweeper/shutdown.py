@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, TypeVar
 
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Interrupted
 from invite_sweeper.last_resort import LastResort, install_handlers
 from invite_sweeper.models import Logger
@@ -45,7 +46,7 @@ class StopRequest:
         return Interrupted(
             f"Stopped early: {self.reason}.",
             consequence=consequence,
-            hint="Run the command again to process the rest.",
+            hint=Reason.INTERRUPTED.advice,
         )
 
     async def run_unless_stopped(

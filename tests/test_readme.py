@@ -10,7 +10,7 @@ import pytest
 from readmes import OPERATORS, README, sections
 from running import cli_in
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import Source
 from invite_sweeper.policy import parse_policy
 

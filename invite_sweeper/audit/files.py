@@ -21,7 +21,8 @@ import msgspec
 from invite_sweeper.audit.chain import GENESIS_HASH, line_hash
 from invite_sweeper.audit.events import LineHeader, RunStarted, decode
 from invite_sweeper.audit.reader import open_log
-from invite_sweeper.errors import GuardRefused, Reason, RunError, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused, RunError, UsageError
 from invite_sweeper.files import read_small_file, replace_file
 
 DEFAULT_PATH = "audit/invite-sweeper.jsonl"

@@ -30,7 +30,8 @@ from invite_sweeper.audit.files import (
 )
 from invite_sweeper.audit.reader import open_log
 from invite_sweeper.audit.storage import OpenedLog
-from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 from invite_sweeper.text import pluralize
 
 _CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()

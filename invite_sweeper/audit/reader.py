@@ -16,7 +16,8 @@ from typing_extensions import override
 
 from invite_sweeper.audit.events import Line, LineHeader, decode, format_timestamp
 from invite_sweeper.audit.storage import could_be_first_line
-from invite_sweeper.errors import DamagedLog, GuardRefused, Reason, RunError, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 

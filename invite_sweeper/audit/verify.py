@@ -24,11 +24,13 @@ from invite_sweeper.audit.files import (
     RotatedName,
     find_head,
     order_files,
+    read_head,
 )
 from invite_sweeper.audit.line_checker import LineChecker
 from invite_sweeper.audit.reader import LinePosition, open_log, reject_duplicates
 from invite_sweeper.audit.storage import is_torn_write
-from invite_sweeper.errors import ExitCode, GuardRefused
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize
 
@@ -180,7 +182,7 @@ class _Verifier:
         self._first_paths: dict[str, Path] = {}
         self._own_chains = 0
         self._proof: tuple[str, int] | None = None
-        self._closed_by: Path | None = None
+        self._closed_by: LogPath | None = None
 
     def run(self) -> ChainStatus:
         """Verify all files."""
@@ -366,8 +368,8 @@ class _Verifier:
             while line := read_line():
                 if line[-1:] != b"\n":
                     return self._check_rest(line, is_last=not read_line())
-                if self._closed_by is not None:
-                    return self._appended_line()
+                if (appended := self._appended_line()) is not None:
+                    return appended
                 if (error := checker.check(line[:-1], read_line)) is not None:
                     return error
                 if checker.prev in self._expected or checker.prev in self._heads_to_find:
@@ -383,13 +385,20 @@ class _Verifier:
             self._heads_to_find.remove(self._lines.prev)
             for log_path, head in self._heads.items():
                 if head.closed and head.last_hash == self._lines.prev:
-                    self._closed_by = log_path.head_path
+                    self._closed_by = log_path
 
-    def _appended_line(self) -> VerificationError:
+    def _appended_line(self) -> VerificationError | None:
+        """Return an error if the head names the last line as that of a closed log.
+
+        The head is read again: a run may have opened the log since the verification began.
+        """
+        log_path, self._closed_by = self._closed_by, None
+        if log_path is None or read_head(log_path.head_path) != self._heads[log_path]:
+            return None
         return VerificationError(
             LinePosition(self._lines.path, self._lines.line_number + 1),
             Damage.INSERTED,
-            f"The line was appended after the log was closed: its head file {self._closed_by} "
+            f"The line was appended after the log was closed: its head file {log_path.head_path} "
             "names the line before as the last one.",
             (self._lines.last_run,),
         )

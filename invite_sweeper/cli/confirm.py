@@ -12,7 +12,8 @@ from typing import Generic, TextIO, TypeVar
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from invite_sweeper.errors import GuardRefused, Reason
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
 from invite_sweeper.report.rows import Row, format_age, role_line

@@ -70,7 +70,8 @@ from invite_sweeper.doctor_organization import (
     secret_check,
     unreadable_check,
 )
-from invite_sweeper.errors import ExitCode, RunError, UsageError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command

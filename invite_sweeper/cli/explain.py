@@ -35,7 +35,8 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.run_setup import CommandContext, load_usable_plan
-from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import RunError
 from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, KeyExplanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, ProjectGone, Source
 from invite_sweeper.policy import Policy, loader

@@ -21,7 +21,8 @@ from typing_extensions import override
 from invite_sweeper import __version__
 from invite_sweeper.cli.options import DOCUMENTATION, MAX_WIDTH, require_command, with_sections
 from invite_sweeper.cli.streams import RESULT, json_requested, print_error, secure, stdout_error
-from invite_sweeper.errors import ExitCode, Interrupted, RunError, UsageError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, LastResort, install_handlers, write_if_ready
 
 _NAME: Final = "invite-sweeper"

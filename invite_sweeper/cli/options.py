@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, NamedTuple, ParamSpec, TypeAlias, Type
 
 import typer
 
-from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import RunError
 
 TARGET: Final = "Target"
 SAFETY: Final = "Safety"

@@ -8,7 +8,8 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from invite_sweeper.errors import ErrorParts, Reason
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 
 

@@ -10,7 +10,8 @@ import typer
 
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, Output, OutputOption, offline
-from invite_sweeper.errors import ErrorParts, ExitCode, InvalidPolicy, PolicyIssue, Severity
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import ErrorParts, InvalidPolicy, PolicyIssue, Severity
 from invite_sweeper.policy import Policy, check_policy
 from invite_sweeper.policy.loader import read_policy
 from invite_sweeper.text import escape_unprintable

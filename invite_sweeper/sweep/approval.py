@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import open_regular, replace_file
 from invite_sweeper.keys import (
     fingerprint,

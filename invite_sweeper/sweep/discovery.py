@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeAlias
 
-from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, Reason, RunError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, RunError
 from invite_sweeper.models import (
     DeletionResult,
     Invitation,

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from invite_sweeper.audit.events import PolicyDifference
 from invite_sweeper.audit.history import DeletionCounts
-from invite_sweeper.errors import GuardRefused, Reason
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy

@@ -17,7 +17,8 @@ from typing import BinaryIO
 import msgspec
 
 from invite_sweeper.audit.events import PlanChanges, Planned
-from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, InvitationKey

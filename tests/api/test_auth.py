@@ -8,7 +8,8 @@ import faults
 import pytest
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, ExitCode
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import DeletionProgress, Outcome, Source
 from invite_sweeper.simulator import serve
 

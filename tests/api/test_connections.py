@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 import trustme
 
-from invite_sweeper.errors import AtlasUnavailable, ExitCode, UsageError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import AtlasUnavailable, UsageError
 from invite_sweeper.simulator import serve
 
 NAME = "atlas.example.com"

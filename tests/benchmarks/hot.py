@@ -19,7 +19,7 @@ import faults
 from benchmarks.measuring import OURS, STALE_DAYS, quiet_environment, wide_policy
 from builders import policy_bytes
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.simulator import Account, RequestRecord, SimulatedAtlas, serve
 from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from invite_sweeper.cli.help import Topic, page
 from invite_sweeper.cli.main import COMMANDS, app
-from invite_sweeper.errors import ExitCode, Reason
+from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.policy import json_schema
 
 RUNNER = CliRunner()

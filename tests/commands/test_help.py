@@ -15,7 +15,8 @@ from typer.main import get_command
 from invite_sweeper.cli.help import Topic
 from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
-from invite_sweeper.errors import ExitCode, RunError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import RunError
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore import MAX_PER_MINUTE
 

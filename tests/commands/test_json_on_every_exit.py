@@ -176,7 +176,7 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
         "error": {
             "message": "Stopped early: SIGTERM received.",
             "consequence": "Nothing was deleted.",
-            "hint": "Run the command again to process the rest.",
+            "hint": "Run the command again: it processes the rest.",
         },
     }
     assert "Error: Stopped early: SIGTERM received." in err.decode()

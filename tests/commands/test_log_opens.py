@@ -15,10 +15,16 @@ import sys
 from pathlib import Path
 
 opened = open(sys.argv.pop(1), "a")
+last = None
 
 def hook(event, arguments):
-    if event == "open" and "invite-sweeper.jsonl" in str(arguments[0]):
-        print(Path(arguments[0]).name, file=opened, flush=True)
+    global last
+    if event != "open":
+        return
+    path, mode, _flags = arguments
+    if "invite-sweeper.jsonl" in str(path) and (mode is not None or last != str(path)):
+        print(Path(path).name, file=opened, flush=True)
+    last = str(path) if mode is not None else None  # an `opener` opens the same file
 
 sys.addaudithook(hook)
 from invite_sweeper.cli import main

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 from deploy.containers import HARDENED, IMAGE, until
 from deploy.stage import ORGANIZATION, USER, staged
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 pytestmark = [
     pytest.mark.slow,

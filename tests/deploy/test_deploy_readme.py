@@ -8,7 +8,7 @@ import yaml
 from deploy.manifests import DEPLOY, ROOT, built, changed_lines, container, cronjob, documents
 from deploy.stage import shipped_policy
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import parse_policy
 
 README = (DEPLOY / "README.md").read_text()

@@ -11,7 +11,7 @@ from deploy.manifests import KUBERNETES, built
 from deploy.rendering import rendered
 from deploy.stage import shipped_policy, staged
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 pytestmark = [
     pytest.mark.slow,

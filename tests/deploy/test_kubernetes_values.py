@@ -14,7 +14,7 @@ from deploy.manifests import (
     seconds,
 )
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 pytestmark = pytest.mark.needs("kustomize")
 DAY_S = 86_400

@@ -13,7 +13,7 @@ from deploy.manifests import DEPLOY, ROOT
 from deploy.stage import staged
 from deploy.workflows import Runner, load, steps
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 WORKFLOW = DEPLOY / "github/policy.yml"
 GITLAB = DEPLOY / "gitlab/policy.gitlab-ci.yml"

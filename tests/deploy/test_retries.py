@@ -6,7 +6,7 @@ import pytest
 import yaml
 from deploy.manifests import DEPLOY, KUBERNETES
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 RETRYABLE = {code for code in ExitCode if code.retryable}
 FINAL = {code for code in ExitCode if not code.retryable and not code.succeeded}

@@ -8,7 +8,7 @@ from deploy.manifests import DEPLOY
 from deploy.stage import staged
 from readmes import OPERATORS, section
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text()
 EXEC_START = re.compile(r"^ExecStart=.*?[^\\]\n", re.MULTILINE | re.DOTALL)

@@ -9,7 +9,7 @@ import pytest
 from deploy.containers import run
 from deploy.manifests import DEPLOY, changed_lines
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 UNITS = DEPLOY / "systemd"
 SERVICE = (UNITS / "invite-sweeper.service").read_text()

@@ -1,7 +1,9 @@
 """The table of endings: statuses, exit codes, reasons, and advice as exact commands."""
 
+import os
 import shlex
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,9 @@ from typer.testing import CliRunner
 
 from invite_sweeper.cli.main import app
 from invite_sweeper.endings import (
+    DAMAGED_ADVICE,
     REFUSAL_REASONS,
+    UNFINISHED_ADVICE,
     Advisor,
     ExitCode,
     Reason,
@@ -196,3 +200,30 @@ def test_name_that_reads_like_a_stop_changes_no_verdict():
 def test_warning_of_a_log_is_read_with_and_without_a_code(value, warning):
     expected = RunWarning(*warning) if isinstance(warning, tuple) else warning
     assert parse_warning(value) == expected
+
+
+def table_of_endings():
+    """Return every row of the table, for comparison with the file beside this test."""
+    for status in Status:
+        yield f"status {status}: {status.label} | {status.past} | {status.colour}"
+    for code in ExitCode:
+        again = "again" if code.retryable else "final"
+        row = f"{code:d} {code.label} | {code.status} | {again} | {code.meaning} | {code.advice}"
+        yield row.rstrip()
+    for reason in Reason:
+        again = "again" if reason.retryable else "final"
+        row = f"{reason}: {reason.label} | {reason.exit_code:d} | {again} | {reason.advice}"
+        yield row.rstrip()
+    for reason in Reason:
+        yield f"advice {reason}: {' '.join(ADVISOR.advise([reason]))}".rstrip()
+    yield f"damaged: {DAMAGED_ADVICE}"
+    yield f"unfinished: {UNFINISHED_ADVICE}"
+
+
+def test_table_is_the_reviewed_one():
+    """After a change of a sentence: UPDATE_SNAPSHOTS=1 pytest tests/unit, and read the diff."""
+    path = Path(__file__).with_name("endings.txt")
+    text = "\n".join(table_of_endings()) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.write_text(text, "utf-8")
+    assert text == path.read_text("utf-8")

@@ -10,7 +10,8 @@ from invite_sweeper.atlas.credentials import (
     ServiceAccount,
     read_credentials,
 )
-from invite_sweeper.errors import ExitCode, UsageError
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import UsageError
 
 ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
 PUBLIC, PRIVATE = "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"

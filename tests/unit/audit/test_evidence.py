@@ -10,6 +10,7 @@ from invite_sweeper.audit import LinePosition
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.checkpoint import Checkpoint, sign
 from invite_sweeper.audit.damage import Damage, VerificationError
+from invite_sweeper.audit.files import find_head
 from invite_sweeper.audit.verify import Evidence, Verdict, verify
 from invite_sweeper.errors import GuardRefused
 
@@ -214,6 +215,14 @@ async def test_lines_of_a_killed_run_after_the_head_are_not_damage(path):
     assert verify([path]).verdict is Verdict.UNFINISHED
     await write_signed_run(path, "next", recovers=[("killed", 1)])
     assert verify([path]).verdict is Verdict.SOUND
+
+
+async def test_lines_of_a_run_that_began_during_the_verification_are_not_damage(path, monkeypatch):
+    await write_signed_run(path, "first")
+    log_path, before = find_head(path)
+    await write_signed_run(path, "second")
+    monkeypatch.setattr("invite_sweeper.audit.verify.find_head", lambda _: (log_path, before))
+    assert verify([path]).error is None
 
 
 async def test_end_is_not_judged_by_the_head_while_a_file_of_the_log_is_left_out(path):

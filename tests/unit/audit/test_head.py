@@ -22,7 +22,8 @@ from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import read_head
 from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.verify import Evidence, verify
-from invite_sweeper.errors import AuditLogError, GuardRefused, Reason, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 ZEROS = "0" * 64

@@ -10,7 +10,8 @@ from builders import NOW, invitation
 from invite_sweeper.audit import LinePosition, read_events, reader
 from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log, require_audit_log
-from invite_sweeper.errors import GuardRefused, Reason, UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused, UsageError
 
 
 def records_of(*arguments, **options):

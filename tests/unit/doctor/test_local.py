@@ -12,7 +12,7 @@ from builders import NOW, invitation
 
 from invite_sweeper.audit import RunLock, read_history
 from invite_sweeper.doctor import CheckState, audit_checks, earlier_run_check, lock_check
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 import pytest
 
-from invite_sweeper.errors import ExitCode, InvalidPolicy
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import InvalidPolicy
 from invite_sweeper.policy import parse_policy
 
 ID = "5efda682a3f2ed2e7dd6cde4"

@@ -7,7 +7,7 @@ from audit.written_logs import event, opened
 from builders import NOW
 from restoring import Clock, FakePost, deleted
 
-from invite_sweeper.errors import ExitCode
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.restore import InviteRateLimit, RestoreOutcome, RestoreReport, RestoreRun
 from invite_sweeper.shutdown import StopRequest
 
