@@ -530,6 +530,8 @@ class WarningCode(StrEnum):
     ABSENT_ORGANIZATION = "absent_organization"
     CIRCUIT_BREAKER = "circuit_breaker"
     HIDDEN_INVITATIONS = "hidden_invitations"
+    MEMBERS = "members"
+    NOTICE = "notice"
     MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"

@@ -4,6 +4,7 @@ A failure of one list or one invitation is not an exception. It is a value
 (`models.ListUnreadable`, the outcome `failed`), and the run continues.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
@@ -159,6 +160,11 @@ class CredentialsRefused(RunError):
     exit_code = ExitCode.CREDENTIALS
     default_reason = Reason.CREDENTIALS
     help_topic = "credentials"
+
+    def name_variables(self, variables: Iterable[str]) -> None:
+        """Add to the hint where the credentials come from."""
+        if names := " and ".join(variables):
+            self.hint = f"{self.hint} The credentials are those of {names}.".strip()
 
 
 class AtlasUnavailable(RunError):

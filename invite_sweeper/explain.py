@@ -10,7 +10,13 @@ from invite_sweeper.audit.events import InvitationFields
 from invite_sweeper.models import Invitation, Timestamp, UnreadableDate
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.decision_steps import Step, apply_steps
-from invite_sweeper.sweep.selection import KEEP_REASONS, Decision, EntryResult, Selector
+from invite_sweeper.sweep.selection import (
+    KEEP_REASONS,
+    Decision,
+    EntryResult,
+    Members,
+    Selector,
+)
 from invite_sweeper.text import pluralize
 
 
@@ -20,7 +26,12 @@ def describe_decision(decision: Decision) -> str:
         times = pluralize(decision.bounced, "time")
         note = f"; it was deleted {times} before and came back" if decision.bounced else ""
         return f"stale by rule `{decision.rule}`: a sweep would delete it{note}"
-    key = decision.keep_reason or ""
+    key, announcement = decision.keep_reason or "", decision.announcement
+    if announcement is not None and (due := announcement.deletable_from) is not None:
+        begun = "the next sweep announces it"
+        if announcement.announced_at is not None:
+            begun = f"announced {announcement.announced_at:%Y-%m-%d}"
+        return f"kept: {begun}, deletable from {due:%Y-%m-%d}"
     return f"kept: {KEEP_REASONS.get(key) or _entry_reason(key)}"
 
 
@@ -112,10 +123,17 @@ class Explainer:
     Args:
         now: From which ages are counted, aware UTC.
         steps: Those of a run, which may keep more than the policy does.
+        members: For `inviter_gone`.
     """
 
-    def __init__(self, policy: Policy, now: datetime, steps: Sequence[Step] = ()) -> None:
-        self._selector = Selector(policy, now)
+    def __init__(
+        self,
+        policy: Policy,
+        now: datetime,
+        steps: Sequence[Step] = (),
+        members: Members | None = None,
+    ) -> None:
+        self._selector = Selector(policy, now, members or {})
         self._now = now
         self._steps = steps
         self._entries: Mapping[tuple[str, str], Rule | Keep] = {
@@ -189,6 +207,7 @@ def _actual_text(invitation: Invitation, key: str, now: datetime) -> str:
         "roles": ", ".join(invitation.all_roles),
         "projects": _projects_text(invitation),
         "statuses": invitation.status,
+        "inviter_gone": invitation.inviter,
     }
     return values[key] or ""
 

@@ -42,6 +42,14 @@ class Done:
         return [each["message"] for each in self.summary["warnings"]]
 
     @property
+    def errors(self) -> list[str]:
+        """The message of each error on stderr, in text or JSON lines."""
+        lines = self.err.splitlines()
+        text = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
+        logged = [json.loads(line) for line in lines if line.startswith("{")]
+        return text + [each["event"] for each in logged if each["level"] == "error"]
+
+    @property
     def has_result(self) -> bool:
         """Whether a run began; otherwise stdout has only the error, and only as JSON."""
         if not self.out:

@@ -116,6 +116,12 @@ def credentials_names(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted({match["name"] or "" for match in found if match is not None}))
 
 
+def credentials_variables(environment: Mapping[str, str], name: str = "") -> tuple[str, ...]:
+    """Return the variables of a set of credentials that are set."""
+    found = (_VARIABLE.fullmatch(variable) for variable, value in environment.items() if value)
+    return tuple(sorted(match[0] for match in found if match and (match["name"] or "") == name))
+
+
 def read_credentials(
     environment: Mapping[str, str],
     read_file: Callable[[Path], bytes] = _read_file,

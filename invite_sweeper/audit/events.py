@@ -220,6 +220,8 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
         rule: The name of the rule that makes the invitation stale.
         bounced: How often the user's invitation was deleted before.
         new: The last plan of the same policy did not contain it.
+        inviter_gone: No active member of the organization has the inviter's address.
+        members_read: The active members that were compared.
     """
 
     event: ClassVar[str] = "planned"
@@ -227,6 +229,8 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
     rule: str
     bounced: int = 0
     new: bool = False
+    inviter_gone: bool = False
+    members_read: int = 0
 
 
 class Announced(InvitationFields, frozen=True, kw_only=True):
@@ -236,6 +240,26 @@ class Announced(InvitationFields, frozen=True, kw_only=True):
 
     rule: str
     deletable_from: str
+
+
+class AnnouncementEnded(InvitationFields, frozen=True, kw_only=True):
+    """A sweep read the list of an announced invitation, which is not stale any more.
+
+    Attributes:
+        reason: Why it is kept, a key of `kept_by_reason`.
+    """
+
+    event: ClassVar[str] = "announcement_ended"
+
+    reason: str
+
+
+AnnouncementKey: TypeAlias = tuple[str, str, str, str, str | None]
+
+
+def announcement_key(invitation: Invitation) -> AnnouncementKey:
+    """Return what is announced: the list and the id of an invitation, and its date."""
+    return *invitation.key, _date(invitation.created_at)
 
 
 class Intent(InvitationFields, frozen=True, kw_only=True):
@@ -367,6 +391,7 @@ class RunFinished(Counts):
         remaining: What the run leaves, for the comparison of a later run; likewise.
         sunsets: The announced end of each list that has one, by source.
         population_sha256: Of the population file, where one was written.
+        members: Active members by organization, where a rule has `inviter_gone`.
         population_manifest_sha256: Of the manifest beside it.
     """
 
@@ -397,6 +422,7 @@ class RunFinished(Counts):
     remaining: Population | None = None
     sunsets: Mapping[str, str] | UnsetType = UNSET
     population_sha256: str | UnsetType = UNSET
+    members: Mapping[str, int] | UnsetType = UNSET
     population_manifest_sha256: str | UnsetType = UNSET
 
     @property
@@ -462,6 +488,7 @@ Event: TypeAlias = (
     | SourceRetired
     | ProjectUnreadable
     | Announced
+    | AnnouncementEnded
     | Planned
     | Intent
     | OutcomeLine
@@ -567,14 +594,6 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
     return fields
 
 
-def invitation_from_record(record: Mapping[str, object]) -> tuple[Invitation, str]:
-    """Return the invitation and the rule of a parsed line."""
-    intent = msgspec.convert(
-        {_EARLIER_NAMES.get(name, name): value for name, value in record.items()}, Intent
-    )
-    return intent.invitation(), intent.rule
-
-
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
     moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
@@ -600,9 +619,12 @@ _TENTH_OF_A_DAY_S: Final = 8640
 def _date(moment: Timestamp) -> str | None:
     """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     if isinstance(moment, datetime):
-        moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-        return moment.isoformat()[:-6] + "Z"
+        return _in_utc(moment).isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:
@@ -629,6 +651,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SourceRetired,
     ProjectUnreadable,
     Announced,
+    AnnouncementEnded,
     Planned,
     Intent,
     OutcomeLine,

@@ -1,7 +1,7 @@
 """What happened before: everything that the audit log says, from one pass over its files.
 
 The order is that of the hash chain, not of the clock. Memory holds the runs, the last plan of each
-policy, and 16 bytes for each deletion.
+policy, the announcements that hold, and 16 bytes for each deletion.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,6 +19,8 @@ from msgspec import UNSET
 
 from invite_sweeper.audit.events import (
     Announced,
+    AnnouncementEnded,
+    AnnouncementKey,
     CheckpointLine,
     Intent,
     InvitationFields,
@@ -30,6 +32,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     SourceRetired,
+    parse_timestamp,
 )
 from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
 from invite_sweeper.endings import ExitCode, Reason
@@ -208,6 +211,7 @@ class History:
         self._open_intents: dict[tuple[str, ...], Intent] = {}
         self._plans: dict[PlanScope, tuple[RunRecord, _OpenPlan]] = {}
         self._deleted = array("q")  # hashes of keys
+        self._announcements: dict[str, dict[AnnouncementKey, datetime]] = {}  # by base URL
         self._gone_users: set[int] = set()  # hashes of user keys
         self._lists: dict[ListKey, ListKey] = {}
         self._counts_of_lists: dict[tuple[str | None, ...], Mapping[str, int]] = {}
@@ -231,8 +235,8 @@ class History:
                 self._open_plan(run_id).unread.add(_list_of_unreadable(event))
             case SourceRetired():
                 self._open_plan(run_id).unread.add(event.source.value)
-            case Announced():
-                pass
+            case Announced() | AnnouncementEnded():
+                self._add_announcement(line, event)
             case CheckpointLine():
                 self.key_id = next(iter(key_ids(event.note)), self.key_id)
 
@@ -299,6 +303,30 @@ class History:
         for run in self.runs:
             found |= run.end.organization_names if run.end is not None else {}
         return found
+
+    def announcements(self, base_url: str) -> dict[AnnouncementKey, datetime]:
+        """Return the announcements that hold against a base URL, with the instant of each.
+
+        It is the instant of the run that announced: ages and waits count from one `now`.
+        """
+        return self._announcements.get(base_url, {})
+
+    def members(self, base_url: str) -> dict[str, int]:
+        """Return how many active members each organization last had, where it was read."""
+        found: dict[str, int] = {}
+        for run in self.runs:
+            recorded = run.end.members if isinstance(run.end, RunFinished) else UNSET
+            if run.base_url == base_url and recorded is not UNSET:
+                found |= recorded
+        return found
+
+    def _add_announcement(self, line: Line, event: Announced | AnnouncementEnded) -> None:
+        run = self._run(line.run_id)
+        instant = parse_timestamp(run.start.now if run.start is not None else line.ts)
+        held = self._announcements.setdefault(run.base_url or "", {})
+        held.pop((*event.key, event.created_at), None)
+        if isinstance(event, Announced) and isinstance(instant, datetime):
+            held[*event.key, event.created_at] = instant
 
     def last_plan(self, scope: PlanScope) -> PreviousPlan | None:
         """Return the last whole plan of a scope; None without one."""
@@ -405,6 +433,8 @@ class History:
         if event.outcome == Outcome.DELETED:
             self._deleted.append(hash(key))
             self.deletions.add(event)
+            held = self._announcements.get(run.base_url or "", {})
+            held.pop((*key, event.created_at), None)
 
 
 def read_history(
@@ -470,10 +500,10 @@ def _list_of_unreadable(event: ProjectUnreadable) -> ListKey:
 
 
 def _open_intent(run: RunRecord, intent: Intent) -> OpenIntent:
-    for value in (intent.invitation_id, intent.scope_id):
+    for name, value in (("invitation_id", intent.invitation_id), ("project_id", intent.scope_id)):
         if _ID.fullmatch(value) is None:  # no run plans such an invitation
             raise GuardRefused(
-                f"An intent of run {run.run_id} cannot be read: an id has not 24 hex digits.",
+                f"An intent of run {run.run_id} cannot be read: `{name}` is not an id.",
                 hint="Check the audit log with `audit verify`.",
                 reasons=(Reason.EARLIER_RUNS,),
             )

@@ -5,6 +5,7 @@ request has an intent before and an outcome after it, and every checkpoint is th
 before.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -16,14 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, checksum_ok, line_hash
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
-from invite_sweeper.audit.damage import (
-    BrokenLine,
-    Damage,
-    VerificationError,
-    changed,
-    diagnose,
-    find_prev,
-)
+from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import FileEnds
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.models import Outcome
@@ -258,11 +252,10 @@ class LineChecker:
         found = _parse(line)
         run = self._open_runs.get(found.run_id) if found is not None else None
         if found is None or found.prev != self.prev or not self._is_next(found, run):
-            return self._diagnose(line, found, run, read_next().removesuffix(b"\n") or None)
+            return self._diagnose(line, found, run, read_next())
         if (error := self._track(found, run, line)) is not None:
-            next_prev = find_prev(read_next())
-            is_changed = next_prev not in {None, line_hash(line)}
-            return self._error(*changed(self.position)) if is_changed else error
+            is_intact = _find_prev(read_next()) in {None, line_hash(line)}
+            return error if is_intact else self._error(self.position, Damage.CHANGED)
         self.prev = sha256(line).hexdigest()
         self._previous_line = line
         self.lines += 1
@@ -276,26 +269,38 @@ class LineChecker:
         return line.seq == (1 if run is None else run.seq + 1)
 
     def _diagnose(
-        self, line: bytes, found: _Line | None, run: _Run | None, following: bytes | None
+        self, line: bytes, found: _Line | None, run: _Run | None, following: bytes
     ) -> VerificationError:
-        broken = BrokenLine(line, None, "", 0, following)
-        if found is not None:
-            broken = BrokenLine(line, found.prev, found.run_id, found.seq, following)
-        position, kind, message = diagnose(
-            self.position,
-            broken,
-            expected_prev=self.prev,
-            last=(run.run_id, run.seq) if run is not None else self._last,
-            previous_line=self._previous_line,
-            known_runs=self._is_finished,
-        )
-        return self._error(position, kind, message)
+        """Return where the log is damaged, and how, at the first line that does not follow.
+
+        A line is intact if the next line contains its hash. This tells a changed line from
+        missing and inserted ones.
+        """
+        next_prev, here = _find_prev(following), self.position
+        if (found is None or found.prev != self.prev) and next_prev == self.prev:
+            return self._error(here, Damage.INSERTED)
+        if found is None or found.prev == self.prev:
+            return self._error(here, Damage.CHANGED)
+        is_intact = not following or next_prev == line_hash(line)
+        if self._previous_line is None:
+            return self._error(here, Damage.REMOVED if is_intact else Damage.CHANGED)
+        before = LinePosition(here.path, here.line - 1)
+        last_run, last_seq = self._last if run is None else (run.run_id, run.seq)
+        if found.seq == last_seq + 1:
+            return self._error(before if is_intact else here, Damage.CHANGED)
+        if found.seq == 1 and checksum_ok(self._previous_line) is False:
+            return self._error(before, Damage.CHANGED)
+        continues_run = found.run_id == last_run and found.seq > last_seq
+        belongs_elsewhere = found.run_id in self._is_finished and not continues_run
+        return self._error(here, Damage.INSERTED if belongs_elsewhere else Damage.REMOVED)
 
     def _error(
-        self, position: LinePosition, kind: Damage, message: str, run_id: str = ""
+        self, position: LinePosition, kind: Damage, message: str = "", run_id: str = ""
     ) -> VerificationError:
         run_id = run_id or self.last_run
-        return VerificationError(position, kind, message, (run_id,) if run_id else ())
+        return VerificationError(
+            position, kind, message or kind.message, (run_id,) if run_id else ()
+        )
 
     def _track(self, line: _Line, run: _Run | None, raw: bytes) -> VerificationError | None:
         """Update the state of the line's run and return an error, if any."""
@@ -335,7 +340,7 @@ class LineChecker:
         is_intact = checksum_ok(line)
         self._without_checksum += is_intact is None
         if is_intact is False:
-            return self._error(*changed(self.position))
+            return self._error(self.position, Damage.CHANGED)
         if self._must_be_signed:
             self._unsigned = (self.position, run.run_id)
         return None
@@ -371,7 +376,7 @@ class LineChecker:
         try:
             noted = checkpoint.parse(note)
         except ValueError:
-            return self._error(*changed(self.position), run_id)
+            return self._error(self.position, Damage.CHANGED, run_id=run_id)
         start = self.lines - noted.lines
         if self.chain_start is None:
             self.chain_start = start
@@ -388,6 +393,15 @@ class LineChecker:
         self.signed_runs.setdefault(signer or "", []).append(run_id)
         self._unsigned = self._last_finished = None
         return None
+
+
+_PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
+
+
+def _find_prev(line: bytes) -> str | None:
+    """Return the hash of the previous line that a line contains, which may be damaged."""
+    found = _PREV_FIELD.search(line)
+    return found[1].decode() if found else None
 
 
 def _intent_key(line: _Line, run_id: str) -> _IntentKey:

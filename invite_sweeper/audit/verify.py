@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from invite_sweeper.audit import checkpoint
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
-from invite_sweeper.audit.damage import Damage, VerificationError, changed
+from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import (
     MAX_LINE_BYTES,
     FileEnds,
@@ -409,7 +409,9 @@ class _Verifier:
         position = self._lines.position
         if not is_last or not is_torn_write(rest):
             run_id = self._lines.last_run
-            return VerificationError(*changed(position), (run_id,) if run_id else ())
+            return VerificationError(
+                position, Damage.CHANGED, Damage.CHANGED.message, (run_id,) if run_id else ()
+            )
         self._torn_positions.append(position)
         return None
 

@@ -78,6 +78,7 @@ def configure_logging(
         cache_logger_on_first_use=False,
     )
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    streams.JSON_LOG.log = None if is_text else log
     return log
 
 

@@ -44,6 +44,8 @@ from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
+from invite_sweeper.sweep.members import read_members
+from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
@@ -218,12 +220,15 @@ def _load_steps(context: CommandContext) -> tuple[Step, ...]:
     Raises:
         GuardRefused: Earlier runs cannot be read, or a sweep would refuse the plan.
     """
-    history = read_previous_runs(context.log_path)
+    history = read_previous_runs(context.log_path, context.session.check_deadline)
     path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
     if missing := check_end(context.log_path, path):
         context.session.log.warning(missing)
     max_bounces = context.policy.limits.max_bounces
-    steps = standing_steps(history.deletions, max_bounces)
+    steps: tuple[Step, ...] = (
+        *standing_steps(history.deletions, max_bounces),
+        *notice_steps(context.policy, history, context.base_url, context.now),
+    )
     saved = load_usable_plan(context, history)
     return steps if saved is None else (*steps, KeepOutsidePlan(SavedPlanFilter(saved)))
 
@@ -248,8 +253,7 @@ class _Search:
     async def run(self) -> Search:
         """Read all lists and explain the invitations that match the term."""
         with self._session.last_resort, self._session.working():
-            steps = _load_steps(self._context)
-            self._explainer = Explainer(self._policy, self._session.now, steps)
+            self._steps = _load_steps(self._context)
             await self._session.stop.run_unless_stopped(self._search())
         self._found.sort(key=lambda each: (each.project_name or "", each.invitation_id))
         return Search(
@@ -283,13 +287,18 @@ class _Search:
 
     async def _search_part(self, part: Policy, credentials: Credentials) -> None:
         """Search the organizations of one set of credentials."""
-        async with self._session.connect(credentials) as connection:
+        name = part.organizations[0].credentials or ""
+        async with self._session.connect(credentials, name=name) as connection:
             project_filter = ReportingProjectFilter(part)
             scope = await discover_projects(connection.reader, project_filter)
             check_clock(connection.clock_skew_s)
             self._organization_names |= await connection.organization_names()
             self._unreadable.extend(scope.unreadable)
             self._excluded.extend(project.name for project in project_filter.excluded)
+            members = await read_members(connection.reader, part, {})
+            self._explainer = Explainer(
+                self._policy, self._session.now, self._steps, members.members
+            )
             workers = part.execution.concurrency * _READERS_PER_SLOT
             await list_invitations(
                 connection.reader, scope, part.sources, self._on_list, workers=workers

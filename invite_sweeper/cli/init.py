@@ -257,7 +257,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
 
     async def read() -> None:
         for name, credentials in session.credentials(names).items():
-            async with session.connect(credentials) as connection:
+            async with session.connect(credentials, name=name) as connection:
                 organizations = await connection.reader.organizations()
             for org_id, label in organizations.items():
                 found.setdefault(org_id, Choice(org_id, label, name))

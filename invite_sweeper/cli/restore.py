@@ -17,6 +17,7 @@ from rich.text import Text
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials, read_credentials
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import (
     AuditLog,
     History,
@@ -47,7 +48,7 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.endings import ExitCode, Status
-from invite_sweeper.errors import RunError
+from invite_sweeper.errors import CredentialsRefused, RunError
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.report.tables import RightTrimmed
@@ -400,6 +401,7 @@ class _RestoreSession:
         self._deletions = deletions
         self._base_url = session.base_url
         self._variable: str | None = None
+        self._name = ""
         self._files = in_order(deletions.files)
         own_log = LogPath.of_file(self._files[-1])
         self._log_path = LogPath.from_option(options.audit_log, own_log.template)
@@ -411,16 +413,17 @@ class _RestoreSession:
         with session.last_resort, session.working(lock):
             for warning in (warnings := check_log_intact(self._files)):
                 session.log.warning(warning)
-            log = read_deletion_log(self._files)
+            log = read_deletion_log(self._files, session.check_deadline)
             report = self._report_of(log, warnings)
             name = self._deletions.credentials
             start = _start_of(log.history, report.undone_run)
             if name is None:
                 name = (start.credentials if start is not None else None) or ""
+            self._name = name
             credentials = read_credentials(session.environment, suffix=name)
             async with AsyncExitStack() as stack:
                 audit = None
-                own = read_history(self._log_path.files())
+                own = read_history(self._log_path.files(), check=session.check_deadline)
                 if not self._options.dry_run:
                     audit = session.open_log(self._log_path, self._signing_key(own))
                     stack.push_async_callback(audit.close)
@@ -507,6 +510,8 @@ class _RestoreSession:
         report.requests, report.retries = counters.requests, counters.retries
         report.rate_limited = counters.rate_limited
         report.duration_s = round(time.monotonic() - self._session.started_s, 3)
+        if isinstance(error, CredentialsRefused):
+            error.name_variables(credentials_variables(self._session.environment, self._name))
         await report.finish(audit, error)
 
     def _run_started(self, report: RestoreReport, credentials: Credentials) -> RunStarted:

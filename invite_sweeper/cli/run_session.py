@@ -6,8 +6,8 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,14 +20,15 @@ from invite_sweeper.atlas import (
     read_credentials,
 )
 from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import AuditLog, LogPath, RunLock
 from invite_sweeper.cli.console import configure_logging
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy_stream
-from invite_sweeper.errors import UsageError
+from invite_sweeper.errors import CredentialsRefused, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Execution, Policy
-from invite_sweeper.shutdown import StopRequest, handle_signals
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.text import describe_duration
 
 
@@ -88,6 +89,16 @@ class RunSession:
         """The deadline on the monotonic clock."""
         return self.started_s + self.execution.deadline.total_seconds()
 
+    @property
+    def _deadline_reason(self) -> str:
+        return f"the deadline of {describe_duration(self.execution.deadline)} passed"
+
+    def check_deadline(self) -> None:
+        """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
+        if time.monotonic() >= self.deadline_s:
+            self.stop.request(self._deadline_reason)
+            raise self.stop.as_error(consequence=NOTHING_DELETED)
+
     def new_run_id(self) -> str:
         """Return another run id of this instant."""
         return f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
@@ -144,7 +155,7 @@ class RunSession:
             timer = asyncio.get_running_loop().call_later(
                 self.deadline_s - time.monotonic(),
                 self.stop.request,
-                f"the deadline of {describe_duration(self.execution.deadline)} passed",
+                self._deadline_reason,
             )
             try:
                 yield
@@ -172,20 +183,28 @@ class RunSession:
             self.log.warning(audit.missing)
         return audit
 
-    def connect(
-        self, credentials: Credentials, *, retry_for_s: float | None = None
-    ) -> AbstractAsyncContextManager[RateLimitedAtlasClient]:
-        """Return a client of Atlas; nothing is sent before it is used.
+    @asynccontextmanager
+    async def connect(
+        self, credentials: Credentials, *, name: str = "", retry_for_s: float | None = None
+    ) -> AsyncIterator[RateLimitedAtlasClient]:
+        """Open a client of Atlas; nothing is sent before it is used.
 
         Args:
+            name: Of the set of credentials, to say which variables Atlas refused.
             retry_for_s: How long requests are retried; None until the deadline.
         """
-        return connect_for_run(
-            self.base_url,
-            credentials,
-            self.execution,
-            now=self.now,
-            started_s=self.started_s,
-            deadline_s=self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s,
-            log=self.log,
-        )
+        deadline_s = self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s
+        try:
+            async with connect_for_run(
+                self.base_url,
+                credentials,
+                self.execution,
+                now=self.now,
+                started_s=self.started_s,
+                deadline_s=deadline_s,
+                log=self.log,
+            ) as connection:
+                yield connection
+        except CredentialsRefused as error:
+            error.name_variables(credentials_variables(self.environment, name))
+            raise

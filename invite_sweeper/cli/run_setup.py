@@ -11,6 +11,7 @@ from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import AuditLog, History, LogPath, PlanReader, PlanScope, RunStarted
 from invite_sweeper.audit.events import Planned
@@ -38,6 +39,7 @@ from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
+from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.quarantine import PolicyChange
@@ -231,7 +233,7 @@ class CommandSetup:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._history = read_previous_runs(context.log_path)
+        self._history = read_previous_runs(context.log_path, context.session.check_deadline)
         self._accepted_policy = accepted_policy(self._history, context.log_path)
         _check_accept_policy(context, self._accepted_policy)
         self._change = self._detect_policy_change()
@@ -271,6 +273,11 @@ class CommandSetup:
     @property
     def _accept_option(self) -> str | None:
         return self._context.options.accept_policy
+
+    @property
+    def organization_names(self) -> dict[str, str]:
+        """The names of organizations as earlier runs recorded them, by id."""
+        return self._history.organization_names()
 
     def group_config(self, audit: AuditLog, stop: StopRequest) -> GroupConfig:
         """Return what the runs decide together."""
@@ -327,6 +334,9 @@ class CommandSetup:
             started_s=context.session.started_s,
             shard=context.shard,
             started=self._run_started(part),
+            credentials_variables=credentials_variables(
+                context.session.environment, part.policy.organizations[0].credentials or ""
+            ),
             steps=tuple(self._decision_steps()),
             previous_population=self._previous_population(part.policy),
             open_intents=resolvable(
@@ -336,6 +346,9 @@ class CommandSetup:
             population=population.for_run(part.run_id) if population is not None else None,
             last_plan=self._last_plan(part.policy),
             earlier_sunsets=self._history.sunsets(context.base_url),
+            earlier_members={}
+            if context.options.accept_population
+            else self._history.members(context.base_url),
         )
 
     def _last_plan(self, policy: Policy) -> ChangeTracker | None:
@@ -413,6 +426,8 @@ class CommandSetup:
         yield from standing_steps(self._history.deletions, self._context.policy.limits.max_bounces)
         if self._change is not None:  # compared as without a saved plan
             yield self._change.observe
+        context = self._context
+        yield from notice_steps(context.policy, self._history, context.base_url, context.now)
         if self._plan_filter is not None:
             yield KeepOutsidePlan(self._plan_filter)
         if self.kept_invitations is not None:

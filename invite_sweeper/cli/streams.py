@@ -15,6 +15,7 @@ import typer
 from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, InvalidPolicy, RunError
+from invite_sweeper.models import Logger
 from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
@@ -168,6 +169,21 @@ def use_color() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
+class _JsonLog:
+    """The program's log where it writes JSON lines to stderr.
+
+    Attributes:
+        log: None before the log is configured, and for text.
+    """
+
+    def __init__(self) -> None:
+        self.log: Logger | None = None
+
+
+JSON_LOG: Final = _JsonLog()
+"""Of this process: stderr has one format, so errors are lines of the log, too."""
+
+
 def print_error(error: RunError) -> None:
     """Write message, consequence and hint of an error to stderr; control characters are escaped."""
     if isinstance(error, InvalidPolicy):
@@ -176,9 +192,13 @@ def print_error(error: RunError) -> None:
     if isinstance(error, Cancelled):  # the person at the terminal knows why
         typer.echo(f"{error.message} {error.consequence}", err=True)
         return
+    more = f"More: {command('help', error.help_topic)}" if error.help_topic else ""
+    if JSON_LOG.log is not None:
+        parts = {"consequence": error.consequence, "hint": error.hint, "more": more}
+        JSON_LOG.log.error(error.message, **{key: part for key, part in parts.items() if part})
+        return
     colour = typer.colors.RED if use_color() else None
     typer.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
-    more = f"More: {command('help', error.help_topic)}" if error.help_topic else ""
     for part in (error.consequence, error.hint, more):
         if part:
             typer.echo(f"  {escape_unprintable(part)}", err=True)

@@ -255,6 +255,7 @@ class _SweepSession:
         async with self._session.connect(part.credentials) as connection:
             log = audit.for_run(part.run_id)
             counts = self._counts(part, connection, audit, setup.mode)
+            counts.organization_names = setup.organization_names
             if setup.dry_run:  # a sweep logs them only
                 counts.warnings += (
                     RunWarning(WarningCode.POLICY, each, WarningLevel.REMARK)

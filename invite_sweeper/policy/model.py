@@ -25,6 +25,7 @@ from invite_sweeper.policy.types import (
     KnownSource,
     LogPath,
     NullInFile,
+    OnlyTrue,
     PopulationPath,
     ProjectPattern,
     ProjectPatterns,
@@ -46,7 +47,7 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-CONDITIONS = ("older_than", "expired", "expires_within", "statuses")
+CONDITIONS = ("older_than", "expired", "expires_within", "statuses", "inviter_gone")
 """Conditions that make an invitation stale. A rule needs at least one."""
 SELECTIONS = ("usernames", "inviters", "roles", "projects")
 """Conditions that only narrow a rule. One is enough for a keep entry."""
@@ -100,6 +101,12 @@ class Matcher(StrictModel):
         description="Statuses; the invitation must have one of them.",
         examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
     )
+    inviter_gone: OnlyTrue | None = Field(
+        default=None,
+        description="The inviter is an address that no active member of the organization has; "
+        "where that is not known, the invitation is kept.",
+        examples=[True],
+    )
 
 
 class Rule(Matcher):
@@ -139,7 +146,8 @@ def _setting(*, default: object, description: str, example: object = None) -> An
 class Limits(StrictModel):
     """The limits of a run; each is inclusive.
 
-    0 means zero, never "no limit"; only `max_share` is ignored when 10 or fewer are stale.
+    0 means zero, never "no limit". Two are ignored for small numbers, even if they are 0:
+    `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
     """
 
     max_deletions: Count = _setting(default=100, description="Maximum deletions in a run.")
@@ -240,6 +248,14 @@ class AuditSettings(StrictModel):
         description="Name of the environment variable, or of NAME_FILE, with the ed25519 private "
         "key that signs the end of each run.",
         examples=["INVITE_SWEEPER_SIGNING_KEY"],
+    )
+
+
+class Notice(StrictModel):
+    """Announces an invitation before a later sweep deletes it."""
+
+    wait: Duration = Field(
+        description="Minimum time between the announcement and the deletion.", examples=["7d"]
     )
 
 
@@ -362,6 +378,11 @@ class PolicyFile(StrictModel):
         default=AuditSettings(),
         description="Where the audit log is.",
         examples=[{"path": "audit/invite-sweeper.jsonl"}],
+    )
+    notice: Notice | None = Field(
+        default=None,
+        description="Announce an invitation first, and delete it in a later sweep.",
+        examples=[{"wait": "7d"}],
     )
     notify: tuple[Notification, ...] = Field(
         default=(),

@@ -174,6 +174,12 @@ def population_path_issue(path: str) -> tuple[str, str] | None:
     return None
 
 
+def _only_true(value: bool) -> bool:
+    if not value:
+        raise value_error("is not a condition", "write `true`, or remove the key")
+    return value
+
+
 def _collapse_whitespace(value: str) -> str:
     return " ".join(value.split())
 
@@ -223,6 +229,7 @@ PopulationPath: TypeAlias = Annotated[
     AfterValidator(_reject(population_path_issue)),
     WithJsonSchema({"type": "string", "pattern": r"\.(csv|jsonl)$"}),
 ]
+OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 UsernamePatterns: TypeAlias = Annotated[
     tuple[Annotated[Text, AfterValidator(_reject(unmatched_username))], ...], Field(min_length=1)

@@ -11,7 +11,7 @@ from invite_sweeper.policy.suspects import suspicious_pattern, suspicious_role
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
 """In the policies of `config/`; no organization has this id."""
-_INVITATION_LIFETIME: Final = timedelta(days=30)
+INVITATION_LIFETIME: Final = timedelta(days=30)
 """Lifetime of an invitation. Source: every recorded response."""
 
 _Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
@@ -94,11 +94,11 @@ class Policy(PolicyFile):
         expiring = "people who are PENDING" if rule.statuses == (MembershipStatus.PENDING,) else ""
         if rule.statuses is None and Source.INVITES in self.sources:
             expiring = "invitations in `invites`"
-        if expiring and (rule.older_than or timedelta()) >= _INVITATION_LIFETIME:
+        if expiring and (rule.older_than or timedelta()) >= INVITATION_LIFETIME:
             yield Finding(
                 (*path, "older_than"),
                 f"The rule `{rule.name}` may never match: {expiring} expire after "
-                f"{_INVITATION_LIFETIME.days} days.",
+                f"{INVITATION_LIFETIME.days} days.",
             )
         lists = [source.value for source in self.sources if source in SOURCES_OF_USERS]
         names_pending = any(

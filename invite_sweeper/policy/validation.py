@@ -2,15 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 
 from pydantic import ValidationError
 
 from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
+from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus
 from invite_sweeper.policy.issues import issue_at_value, model_issues
 from invite_sweeper.policy.messages import Finding, KeyPath, format_path, join_or, quote
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
-from invite_sweeper.policy.valid_policy import Policy
+from invite_sweeper.policy.valid_policy import INVITATION_LIFETIME, Policy
 from invite_sweeper.policy.yaml_reader import Document, parse_yaml
 
 
@@ -61,6 +62,8 @@ def _parse(data: bytes, document: Document) -> tuple[Policy | None, tuple[Policy
     except ValidationError as error:
         issues.update(model_issues(document, error))
     issues.update(issue_at_value(document, *each) for each in _across_fields(document.root.value))
+    if policy_file is not None:
+        issues.update(issue_at_value(document, *each) for each in _notice_too_long(policy_file))
     if issues or policy_file is None:
         return None, tuple(sorted(issues))
     return Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest()), ()
@@ -83,7 +86,8 @@ def _across_fields(data: object) -> Iterator[Finding]:
             yield Finding(
                 path,
                 "has no time or status condition",
-                "add `older_than`, `expired: true`, `expires_within` or `statuses`",
+                "add `older_than`, `expired: true`, `expires_within`, `statuses` or "
+                "`inviter_gone: true`",
             )
     matchers = (*CONDITIONS, *SELECTIONS)
     for path, entry in _mappings(data, "keep"):
@@ -95,6 +99,28 @@ def _across_fields(data: object) -> Iterator[Finding]:
             yield Finding(at_secret, "is missing", "name the variable with the signing key")
         if kind in ("slack", "ping") and "secret_env" in entry:
             yield Finding(at_secret, f"applies to `webhook`, not to `{kind}`", "remove it")
+
+
+def _notice_too_long(policy: PolicyFile) -> Iterator[Finding]:
+    """Yield the rules whose invitations Atlas ends before a notice is over."""
+    if policy.notice is None:
+        return
+    has_users = not SOURCES_OF_USERS.isdisjoint(policy.sources)
+    for number, rule in enumerate(policy.rules):
+        only_pending = (
+            not has_users
+            if rule.statuses is None
+            else set(rule.statuses) == {MembershipStatus.PENDING}
+        )
+        age = rule.older_than or timedelta()
+        if only_pending and age + policy.notice.wait >= INVITATION_LIFETIME:
+            yield Finding(
+                ("rules", number),
+                "never deletes: Atlas ends PENDING invitations after "
+                f"{INVITATION_LIFETIME.days} days, and `older_than` and `notice.wait` together "
+                "reach that",
+                "shorten one of them",
+            )
 
 
 def _has_only_expired_false(rule: dict[str, object]) -> bool:

@@ -43,6 +43,7 @@ _COUNTS = {
     "invitations_seen": "Pending invitations in scope.",
     "stale": "Invitations that a rule matches and no keep entry protects.",
     "trimmed": "Stale invitations left for a later run, to stay within the limits.",
+    "announced": "Invitations that the last run announced, where the policy has a notice.",
     "requests": "Requests sent to Atlas.",
     "retries": "Requests sent again after a failure.",
     "rate_limited": "Responses of Atlas with status 429.",
@@ -225,6 +226,9 @@ def _unlabelled_samples(
 ) -> Iterator[tuple[str, str, float]]:
     for name, help_text in _COUNTS.items():
         yield f"invite_sweeper_{name}", help_text, getattr(summary, name)
+    pending = summary.kept_by_reason.get("notice_pending", 0)
+    help_text = "Announced invitations whose notice was not over in the last run."
+    yield "invite_sweeper_notice_pending", help_text, pending
     finished_s = summary.finished_s
     yield "invite_sweeper_last_run_timestamp_seconds", "When the last run ended.", finished_s
     yield "invite_sweeper_last_run_exit_code", "Exit code of the last run.", summary.exit_code

@@ -98,9 +98,9 @@ def _summarize_record(record: Mapping[str, object]) -> str:
     match record.get("event"):
         case "outcome":
             return " ".join(filter(None, map(text, ("outcome", "http_status", "error_code"))))
-        case "planned" | "intent":
+        case "planned" | "intent" | "announced":
             return text("rule")
-        case "project_unreadable" | "source_retired":
+        case "project_unreadable" | "source_retired" | "announcement_ended":
             return text("reason")
         case "run_started":
             return f"{text('mode')} by {text('actor')}"

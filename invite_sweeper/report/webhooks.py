@@ -75,12 +75,16 @@ def _results(summary: RunSummary) -> Iterator[str]:
     """Yield what was done, or would be, and why not everything."""
     attempted = any(getattr(summary, outcome) for outcome in Outcome)
     planned = summary.stale - summary.trimmed
+    waiting = "notice_pending" in summary.kept_by_reason
     if attempted:
         yield describe_outcomes(summary)
     elif summary.mode == "dry-run" and planned:
         yield f"{planned:,} would be deleted"
     elif not summary.reasons:
-        yield "nothing stale" if not planned else "nothing was deleted"
+        yield "nothing stale" if not planned and not waiting else "nothing was deleted"
+    if summary.announced:
+        verb = "would be announced" if summary.mode == "dry-run" else "announced"
+        yield f"{summary.announced:,} {verb}"
     yield from _reason_words(summary)
 
 

@@ -1,6 +1,6 @@
 """Reads from audit logs what a run deleted, and finds which users are still missing in Atlas."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -85,11 +85,14 @@ class DeletionLog:
     outcomes: Sequence[tuple[str, OutcomeLine]]
 
 
-def read_deletion_log(paths: Sequence[Path]) -> DeletionLog:
+def read_deletion_log(
+    paths: Sequence[Path], check: Callable[[], None] = lambda: None
+) -> DeletionLog:
     """Read a log.
 
     Args:
         paths: Its files, in the order of the chain.
+        check: Called now and then; may raise to stop.
 
     Raises:
         GuardRefused: A line is damaged.
@@ -102,7 +105,7 @@ def read_deletion_log(paths: Sequence[Path]) -> DeletionLog:
             outcomes.append((line.run_id, line.event))
 
     try:
-        return DeletionLog(read_history(paths, observe=observe), outcomes)
+        return DeletionLog(read_history(paths, observe=observe, check=check), outcomes)
     except RunError as error:
         error.consequence = NOTHING_INVITED
         raise

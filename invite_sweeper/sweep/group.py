@@ -14,7 +14,13 @@ from invite_sweeper.audit import PlanSpan
 from invite_sweeper.audit.events import PlanChanges, PolicyDifference
 from invite_sweeper.counts import total
 from invite_sweeper.endings import RunWarning, WarningCode
-from invite_sweeper.errors import Cancelled, GuardRefused, RunError
+from invite_sweeper.errors import (
+    Cancelled,
+    CredentialsRefused,
+    GuardRefused,
+    Interrupted,
+    RunError,
+)
 from invite_sweeper.models import Population
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.guards import (
@@ -100,7 +106,9 @@ class RunGroup:
         try:
             await phase
         except RunError as error:
-            if len(self._runs) > 1:
+            if isinstance(error, CredentialsRefused):
+                error.name_variables(run.config.credentials_variables)
+            if len(self._runs) > 1 and not isinstance(error, Interrupted):
                 error.message = f"{_describe_organizations(run)}: {error.message}"
                 if error.consequence == NOTHING_DELETED:
                     error.consequence = "Nothing was deleted there."

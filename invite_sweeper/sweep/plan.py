@@ -14,7 +14,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import TypeAlias
 
-from invite_sweeper.audit import AuditLog, Planned, PlanSpan, PlanSpanBuilder, events
+from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, events
+from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.models import (
     ListRef,
@@ -175,6 +176,7 @@ class PlanBuilder:
         steps: May keep invitations that the policy alone would delete.
         organization_of: The organization's id by project id, for lists that cannot be read.
         on_list: Called with each list and the decisions about its invitations.
+        announces: Whether announcements are written, and end: in a sweep.
 
     Attributes:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
@@ -184,6 +186,7 @@ class PlanBuilder:
         retired: Sources that Atlas no longer serves.
         spans: The positions of the planned lines of each list in the log.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
+        next_due: When the first of the announced invitations may be deleted; None without one.
     """
 
     def __init__(
@@ -195,8 +198,11 @@ class PlanBuilder:
         steps: Sequence[Step] = (),
         organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
         on_list: Callable[[ListOutcome, Sequence[Decision]], None] = lambda *_: None,
+        *,
+        announces: bool = False,
     ) -> None:
         self._log = log
+        self._announces = announces
         self._selector = selector
         self._now = now
         self._steps = steps
@@ -212,6 +218,7 @@ class PlanBuilder:
         self._planned: Counter[str] = Counter()  # by organization
         self.spans: list[PlanSpan] = []
         self.oldest: datetime | None = None
+        self.next_due: datetime | None = None
 
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
@@ -287,6 +294,7 @@ class PlanBuilder:
             stale=len(stale),
             kept=kept.total(),
             kept_by_reason=kept,
+            announced=self._add_announcements(decisions),
         )
         self._update_oldest([decision.invitation.created_at for decision in decisions])
         if not stale:
@@ -295,6 +303,30 @@ class PlanBuilder:
             self.trim.add(stale)
         else:
             self._write_planned(stale)
+
+    def _add_announcements(self, decisions: Sequence[Decision]) -> int:
+        """Record what the decisions mean for announcements; return how many are new."""
+        new = 0
+        for decision in decisions:
+            announcement = decision.announcement
+            if announcement is None:
+                continue
+            if announcement.ends:
+                self._announce(AnnouncementEnded, decision, reason=decision.keep_reason or "")
+            elif (due := announcement.deletable_from) is not None:
+                self.next_due = min(self.next_due or due, due)
+                if announcement.rule is not None:
+                    new += 1
+                    day = due.isoformat().replace("+00:00", "Z")
+                    self._announce(Announced, decision, rule=announcement.rule, deletable_from=day)
+        return new
+
+    def _announce(
+        self, event: type[Announced | AnnouncementEnded], decision: Decision, **more: str
+    ) -> None:
+        if self._announces:
+            self._log.write(event.from_invitation(decision.invitation, self._now, **more))
+            self._unsynced += 1
 
     def _update_oldest(self, timestamps: Sequence[Timestamp]) -> None:
         dates = [each for each in (self.oldest, *timestamps) if isinstance(each, datetime)]
@@ -315,6 +347,8 @@ class PlanBuilder:
                 rule=decision.rule,
                 bounced=decision.bounced,
                 new=decision.new,
+                inviter_gone=decision.members_read > 0,
+                members_read=decision.members_read,
             )
             builder.write(planned)
         self._unsynced += len(decisions)

@@ -47,11 +47,12 @@ from invite_sweeper.sweep.executor import (
     SweepExecutor,
 )
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
+from invite_sweeper.sweep.members import MemberReader, read_members
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
 from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
-from invite_sweeper.sweep.selection import Decision, Selector
+from invite_sweeper.sweep.selection import Decision, Members, Selector
 from invite_sweeper.sweep.summary import (
     RunSummary,
     removed_member_warning,
@@ -60,14 +61,18 @@ from invite_sweeper.sweep.summary import (
     unverified_warning,
 )
 from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import plural_form, pluralize
+
+
+class RunReader(UserStatusReader, MemberReader, Protocol):
+    """The read access to Atlas that a run needs."""
 
 
 class AtlasConnection(Protocol):
     """The Atlas client as a run uses it."""
 
     @property
-    def reader(self) -> UserStatusReader:
+    def reader(self) -> RunReader:
         """The part that reads; it cannot delete."""
         ...
 
@@ -110,6 +115,10 @@ class AtlasConnection(Protocol):
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
         """Return when the credentials' secrets expire; failing to read it is not an error."""
+        ...
+
+    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
+        """Read the rate limits in force where these deletions need them."""
         ...
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
@@ -191,6 +200,8 @@ class RunConfig:
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
         earlier_sunsets: The end of each source as the last runs recorded it.
+        credentials_variables: The environment variables with the credentials.
+        earlier_members: The active members that each organization last had.
     """
 
     policy: Policy
@@ -208,6 +219,8 @@ class RunConfig:
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
     earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
+    credentials_variables: tuple[str, ...] = ()
+    earlier_members: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
@@ -387,6 +400,7 @@ class Run:
         """Estimate the time that the planned deletions take, and compare the complete plan."""
         self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
         self.state.estimate_s = round(self._estimate.expected_s, 3)
+        self._report_notice()
         if self.config.last_plan is not None:
             self.state.changes = self.config.last_plan.result()
 
@@ -429,7 +443,7 @@ class Run:
             self._atlas.fetch_limits(),
         )
         self.warnings.report(*secret_warnings(expiries, self.config.now))
-        self.state.organization_names = names
+        self.state.organization_names = {**self.state.organization_names, **names}
         absent = project_filter.absent_organizations()
         self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
         if moved:
@@ -476,12 +490,13 @@ class Run:
         organization_of = {each.id: each.org_id for each in scope.projects}
         plan = PlanBuilder(
             self._log,
-            Selector(config.policy, config.now),
+            Selector(config.policy, config.now, await self._read_members()),
             config.limits,
             config.now,
             (*config.steps, self._mark_new),
             organization_of | {org_id: org_id for org_id in scope.organizations},
             self._list_added,
+            announces=not config.dry_run,
         )
         self.state.plan = plan
         sources = config.policy.sources
@@ -500,6 +515,27 @@ class Run:
             self.warnings.warn(WarningCode.TEAMS, *warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
+
+    async def _read_members(self) -> Members:
+        earlier = self.config.earlier_members
+        found = await read_members(self._atlas.reader, self.config.policy, earlier)
+        self.state.members = found.counts
+        self.warnings.warn(WarningCode.MEMBERS, *found.problems)
+        return found.members
+
+    def _report_notice(self) -> None:
+        """Report what is announced, what waits, and from when the first may be deleted."""
+        plan, counts = self.plan, self.plan.total()
+        if plan.next_due is None:
+            return
+        waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
+        verb = "would be announced" if self.config.dry_run else "announced"
+        self.warnings.remark(
+            WarningCode.NOTICE,
+            f"{pluralize(counts.announced, 'invitation')} {verb}, {waiting:,} announced before "
+            f"{plural_form(waiting, 'waits', 'wait')}: the first may be deleted from "
+            f"{plan.next_due:%Y-%m-%d %H:%M} UTC.",
+        )
 
     def _mark_new(self, decision: Decision) -> Decision:
         last_plan = self.config.last_plan
@@ -555,6 +591,8 @@ class Run:
         """
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
+        if stop.reason is None and not opened_before:
+            await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:

@@ -14,9 +14,10 @@
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.models import (
@@ -28,7 +29,13 @@ from invite_sweeper.models import (
     UnreadableDate,
 )
 from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.text import Globs, ProjectPatterns, ProtectiveGlobs, casefold_visible
+from invite_sweeper.text import (
+    Globs,
+    ProjectPatterns,
+    ProtectiveGlobs,
+    casefold_lookalike,
+    casefold_visible,
+)
 
 MatchResult: TypeAlias = bool | str
 """Whether a condition matches; a string is the reason why that is unknown."""
@@ -55,6 +62,12 @@ Source: MongoDB announced Atlas on 2016-06-28.
 """
 
 
+Members: TypeAlias = Mapping[str, frozenset[str]]
+"""The folded usernames (`casefold_visible`) of the active members, by organization; only
+organizations whose list was read to its end and did not shrink too much."""
+_NO_MEMBERS: Final[Members] = MappingProxyType({})
+
+
 def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> MatchResult:
     """Return True if all match, False if one does not, else the first reason for unknown."""
     unknown_reason = ""
@@ -67,13 +80,15 @@ def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> Matc
     return unknown_reason or True
 
 
-def rule_conditions(rule: Rule, now: datetime) -> tuple[Condition, ...]:
+def rule_conditions(
+    rule: Rule, now: datetime, members: Members = _NO_MEMBERS
+) -> tuple[Condition, ...]:
     """Return the conditions of a rule, including the implicit one on `statuses`.
 
     Deleting from a list of users also removes an accepted membership, so PENDING users match
     only a rule that names this status.
     """
-    conditions = entry_conditions(rule, now)
+    conditions = entry_conditions(rule, now, members)
     if rule.statuses is not None:
         return conditions
     return (*conditions, ("statuses", _pending_needs_explicit_status))
@@ -84,9 +99,12 @@ def _pending_needs_explicit_status(invitation: Invitation) -> MatchResult:
     return "pending_not_named" if invitation.source in SOURCES_OF_USERS and is_pending else True
 
 
-def entry_conditions(entry: Rule | Keep, now: datetime) -> tuple[Condition, ...]:
+def entry_conditions(
+    entry: Rule | Keep, now: datetime, members: Members = _NO_MEMBERS
+) -> tuple[Condition, ...]:
     """Return one condition for each key that the entry has, in a fixed order."""
-    return (*_time_conditions(entry, now), *_name_conditions(entry))
+    gone = (("inviter_gone", _inviter_gone_condition(members)),) if entry.inviter_gone else ()
+    return (*_time_conditions(entry, now), *_name_conditions(entry), *gone)
 
 
 def _time_conditions(entry: Rule | Keep, now: datetime) -> Iterator[Condition]:
@@ -178,6 +196,26 @@ def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchRes
     return matches
 
 
+def _inviter_gone_condition(members: Members) -> Callable[[Invitation], MatchResult]:
+    """Match an inviter who is a person and no active member; names that look the same are one."""
+    lookalikes = {
+        org_id: frozenset(map(casefold_lookalike, names)) for org_id, names in members.items()
+    }
+
+    def matches(invitation: Invitation) -> MatchResult:
+        known, inviter = members.get(invitation.org_id), (invitation.inviter or "").strip()
+        if not known or _ADDRESS.fullmatch(inviter) is None:
+            return "inviter_unknown"
+        is_member = casefold_visible(inviter) in known
+        return not is_member and casefold_lookalike(inviter) not in lookalikes[invitation.org_id]
+
+    return matches
+
+
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+"""A person's address; API keys and service accounts have other names."""
+
+
 def _projects_condition(
     entry: Rule | Keep, entries: tuple[str, ...]
 ) -> Callable[[Invitation], MatchResult]:
@@ -225,12 +263,30 @@ KEEP_REASONS: Final = {
     "pending_not_named": "pending: only a rule with statuses: [PENDING] may delete them",
     "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
     "bounced": "deleted and re-invited too often (max_bounces)",
+    "notice_pending": "announced, and the policy's notice is not over",
+    "inviter_unknown": "not known whether the inviter is still a member",
     "not_in_plan": "not in the saved plan",
     "changed_since_plan": "changed since the saved plan was created",
     "unrecordable": "too long for the audit log, or contains a secret of this run",
 }
 """The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a
 value that Atlas did not send, `no_` and the name of the value."""
+
+
+class Announcement(NamedTuple):
+    """What a decision means for the announcement of the invitation.
+
+    Attributes:
+        announced_at: The instant of the sweep that announced it; None if this run does.
+        deletable_from: When a sweep may delete it, while it waits.
+        rule: The rule for which it is announced by this run; None if it was announced before.
+        ends: It was announced and is not stale any more.
+    """
+
+    announced_at: datetime | None = None
+    deletable_from: datetime | None = None
+    rule: str | None = None
+    ends: bool = False
 
 
 class Decision(NamedTuple):
@@ -244,6 +300,8 @@ class Decision(NamedTuple):
             when it is stale.
         bounced: How often runs have deleted this user's invitation to this project before.
         new: Whether it is stale, and the last plan of the same policy did not contain it.
+        announcement: Where the policy has a `notice`: what becomes of the announcement.
+        members_read: The active members that `inviter_gone` was judged by; 0 if it was not.
     """
 
     invitation: Invitation
@@ -251,6 +309,8 @@ class Decision(NamedTuple):
     keep_reason: str | None
     bounced: int = 0
     new: bool = False
+    announcement: Announcement | None = None
+    members_read: int = 0
 
     @property
     def stale(self) -> bool:
@@ -279,14 +339,19 @@ class Selector:
 
     Args:
         now: The one instant of the run, aware UTC.
+        members: For `inviter_gone`.
     """
 
-    def __init__(self, policy: Policy, now: datetime) -> None:
+    def __init__(self, policy: Policy, now: datetime, members: Members = _NO_MEMBERS) -> None:
         self._now = now
-        self._rules = tuple((rule.name, rule_conditions(rule, now)) for rule in policy.rules)
+        self._members = members
+        self._rules = tuple(
+            (rule.name, rule_conditions(rule, now, members)) for rule in policy.rules
+        )
+        self._by_inviter = frozenset(rule.name for rule in policy.rules if rule.inviter_gone)
         self._rules_with_age_variant = tuple((*rule, _without_age(rule[1])) for rule in self._rules)
         self._keep = tuple(
-            (entry.name, entry_conditions(entry, now))
+            (entry.name, entry_conditions(entry, now, members))
             for entry in policy.keep
             if entry.until is None or now.date() <= entry.until
         )
@@ -300,7 +365,8 @@ class Selector:
         for name, conditions, without_age in self._rules_with_age_variant:
             result = match_all(conditions, invitation)
             if result is True:
-                return Decision(invitation, name, None)
+                read = len(self._members[invitation.org_id]) if name in self._by_inviter else 0
+                return Decision(invitation, name, None, members_read=read)
             if isinstance(result, str):
                 reason = result
             elif reason == "no_rule" and match_all(without_age, invitation) is True:

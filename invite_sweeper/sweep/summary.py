@@ -136,9 +136,9 @@ class RunSummary(Counts):
 
     @property
     def has_effect(self) -> bool:
-        """Whether the run changed something in Atlas, or a dry run found something stale."""
+        """Whether the run deleted or announced something, or a dry run found something stale."""
         attempted = any(getattr(self, outcome) for outcome in Outcome)
-        return attempted or (self.mode == "dry-run" and self.stale > 0)
+        return attempted or self.announced > 0 or (self.mode == "dry-run" and self.stale > 0)
 
     @property
     def finished_s(self) -> float:

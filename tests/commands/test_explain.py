@@ -176,8 +176,7 @@ def test_plan_that_a_sweep_would_refuse_is_refused(cli, change):
     done = cli.run("explain", "*", "--policy", str(cli.write_policy()), "--plan", "plan.jsonl")
     swept = cli.sweep("--plan", "plan.jsonl")
     assert (done.code, swept.code) == (3, 3), done.err
-    (reason,) = [line for line in done.err.splitlines() if line.startswith("Error: ")]
-    assert reason in swept.err
+    assert done.errors == swept.errors != []
 
 
 def test_saved_plan_that_does_not_list_it_keeps_it(cli):

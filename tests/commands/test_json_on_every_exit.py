@@ -51,7 +51,7 @@ def error_of(done: Done, code: int) -> dict[str, str]:
     assert result.keys() == {"exit_code", "reasons", "error"}
     assert result["error"].keys() == {"message", "consequence", "hint"}
     assert (done.code, result["exit_code"]) == (code, code), done.err
-    assert f"Error: {result['error']['message']}" in done.err
+    assert result["error"]["message"] in done.errors
     assert all(fits(schema_name(command), result) for command in COMMANDS)
     return result["error"]
 
@@ -179,7 +179,7 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
             "hint": "Run the command again: it processes the rest.",
         },
     }
-    assert "Error: Stopped early: SIGTERM received." in err.decode()
+    assert "Stopped early: SIGTERM received." in err.decode()
 
 
 DEFECT = """

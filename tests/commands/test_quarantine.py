@@ -1,6 +1,7 @@
 """The quarantine of a changed policy: which setting counts, what is shown, and how to accept."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -34,7 +35,7 @@ def accept(cli, *arguments):
     """Sweep with the hash that the program prints; without one it would be wrong usage."""
     done = cli.sweep()
     assert done.code == 3
-    sha256 = done.err.split("--accept-policy ")[1].split()[0]
+    sha256 = re.search(r"--accept-policy ([0-9a-f]{64})", done.err)[1]
     assert sha256 == current_sha256(cli)
     return cli.sweep("--accept-policy", sha256, *arguments)
 

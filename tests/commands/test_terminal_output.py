@@ -256,7 +256,7 @@ def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(cli):
 
 def test_log_on_a_terminal_escapes_control_characters(cli):
     cli.keys["limits"] |= {"quarantine": True}
-    sha256 = cli.sweep().err.split("--accept-policy ")[1].split()[0]
+    sha256 = re.search(r"--accept-policy ([0-9a-f]{64})", cli.sweep().err)[1]
     assert cli.sweep("--accept-policy", sha256).code == 0
     cli.sim.invite(cli.projects[0], "evil\x1b[2J@example.com", age=9 * DAYS)
     cli.keys["rules"] = [{"name": "stricter", "older_than": "7d"}]

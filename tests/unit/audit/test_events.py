@@ -254,6 +254,7 @@ def test_schema_describes_the_line_of_each_event(kind):
     more = {"note": "n"} if kind.event == "checkpoint" else {}
     more |= {"wanted": 1, "exit_code": 0} if kind is RestoreFinished else {}
     more |= {"deletable_from": "2026-11-26T01:00:00Z"} if kind.event == "announced" else {}
+    more |= {"reason": "no_rule"} if kind.event == "announcement_ended" else {}
     written = event(kind.event, **more)
     validator = jsonschema.Draft202012Validator(json_schema())
     record = msgspec.json.decode(line_of(written))

@@ -41,7 +41,7 @@ def event(name: str, **fields: object) -> events.Event:
             "shard": None,
             "organizations": (),
         }
-    elif name in {"planned", "announced", "intent", "outcome"}:
+    elif name in {"planned", "announced", "announcement_ended", "intent", "outcome"}:
         ordinary = fields_of(invitation(1)) | answer()
     elif name == "run_finished":
         ordinary = {"exit_code": 0}

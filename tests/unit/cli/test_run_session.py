@@ -9,7 +9,7 @@ import pytest
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.run_session import RunSession
-from invite_sweeper.errors import LockHeld, UsageError
+from invite_sweeper.errors import Interrupted, LockHeld, UsageError
 from invite_sweeper.policy import Execution
 
 
@@ -49,3 +49,10 @@ def test_run_ids_are_unique_and_begin_with_the_instant():
 def test_base_url_that_is_not_valid_starts_no_session():
     with pytest.raises(UsageError):
         session(base_url="ftp://x")
+
+
+def test_work_that_waits_for_nothing_ends_at_the_deadline():
+    session().check_deadline()
+    found = session(0.0)
+    with pytest.raises(Interrupted, match="the deadline of 0 seconds passed"):
+        found.check_deadline()

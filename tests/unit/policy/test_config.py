@@ -61,8 +61,9 @@ def test_policies_for_cli_kustomize_and_helm_are_found():
 @pytest.mark.parametrize("name", ["README.md", "config/policy.yaml", "config/policy.schema.json"])
 def test_texts_about_max_share_name_the_minimum_count(name):
     words = " ".join((ROOT / name).read_text("utf-8").replace("`", "").replace("\n#", "").split())
-    (sentence,) = re.findall(r"0 means zero[^.]*\.", words)
-    assert f"only max_share is ignored when {MIN_COUNT_FOR_SHARE} or fewer are stale" in sentence
+    (rest,) = re.findall(r"0 means zero[^.]*\. (Two are ignored[^.]*)\.", words)
+    assert f"max_share when {MIN_COUNT_FOR_SHARE} or fewer are stale" in rest
+    assert f"max_population_drop for a count of {MIN_COUNT_FOR_SHARE} or fewer" in rest
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -92,10 +93,21 @@ def test_shipped_policy_reads_all_four_lists_and_says_what_deleting_a_person_mea
     text = shipped.read_text("utf-8")
     policy = parse_policy(text.encode(), "p")
     assert set(policy.sources) == set(Source)
-    owners = [rule.older_than for rule in policy.rules if "GROUP_OWNER" in (rule.roles or ())]
-    assert min(owners) < max(rule.older_than for rule in policy.rules if rule.statuses is None)
+    aged = [rule for rule in policy.rules if rule.older_than is not None]
+    owners = [rule.older_than for rule in aged if "GROUP_OWNER" in (rule.roles or ())]
+    assert min(owners) < max(rule.older_than for rule in aged if rule.statuses is None)
     comments = " ".join(text.replace("#", " ").split())
     assert "Deleting one removes the person from the project or the organization" in comments
+
+
+def test_shipped_policy_matches_inviters_who_left_only_with_a_notice(shipped):
+    policy = parse_policy(shipped.read_bytes(), shipped.name)
+    assert policy.notice is not None or not any(rule.inviter_gone for rule in policy.rules)
+
+
+def test_a_shipped_policy_and_the_example_of_the_readme_announce_first():
+    assert parse_policy((CONFIG / "strict-audit.yaml").read_bytes(), "p").notice is not None
+    assert "\nnotice: {wait: 7d}" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_shipped_policy_has_the_placeholder_id_and_says_replace(shipped):

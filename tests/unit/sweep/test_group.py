@@ -53,6 +53,7 @@ class FakeConnection:
         self.atlas = self.reader = atlas
         self.clock_skew_s, self.has_responded = 0.0, True
         self.sunset, self.deprecation, self.sunsets = None, None, {}
+        self.prepared_for = []
 
     def deleter(self, sources):
         return self.atlas
@@ -66,6 +67,9 @@ class FakeConnection:
     async def organization_names(self):
         return {ORG: "Alpha"}
 
+    async def prepare_for(self, deletions):
+        self.prepared_for.append(dict(deletions))
+
     def estimate(self, deletions):
         return DeletionEstimate(float(sum(deletions.values())))
 
@@ -76,6 +80,7 @@ class Recorder:
 
     calls: list = field(default_factory=list)
     sha256: str | None = None
+    manifest_sha256: str | None = None
     fails: bool = False
 
     def add_list(self, outcome, decisions):

@@ -1,0 +1,110 @@
+"""`inviter_gone` matches a person who has left, and nobody who may still be a member."""
+
+from datetime import timedelta
+
+import pytest
+from builders import NOW, ORG, OTHER_ORG, invitation, policy
+
+from invite_sweeper.models import ListUnreadable
+from invite_sweeper.sweep.members import read_members
+from invite_sweeper.sweep.selection import Selector
+
+RULES = [{"name": "left", "inviter_gone": True}]
+MEMBERS = {ORG: frozenset({"ada@example.com", "zoë@example.com", "bo@example.com"})}
+
+
+def decide(inviter, *, members=MEMBERS, rules=RULES, **changes):
+    one = invitation(inviter=inviter, age=timedelta(minutes=1), **changes)
+    return Selector(policy(rules=rules), NOW, members).decide(one)
+
+
+@pytest.mark.parametrize("inviter", ["gone@example.com", " Gone@Example.com ", "a.b+c@x.example"])
+def test_person_who_is_no_active_member_is_gone(inviter):
+    decision = decide(inviter)
+    assert (decision.rule, decision.members_read) == ("left", 3)
+
+
+@pytest.mark.parametrize(
+    "inviter",
+    [
+        "ada@example.com",
+        "ADA@example.com ",
+        "zoe\u0308@example.com",
+        "\uff41da@example.com",
+        "ada\u200b@example.com",
+        "ada@example.com.",
+    ],
+)
+def test_active_member_in_any_spelling_is_not_gone(inviter):
+    assert decide(inviter).keep_reason == "no_rule"
+
+
+@pytest.mark.parametrize(
+    "inviter", [None, "", " ", "nmtxqlkl", "mdb_sa_id_5efda682a3f2ed2e7dd6cde4", "a@b", "a b@c.d"]
+)
+def test_inviter_that_is_no_address_is_unknown(inviter):
+    assert decide(inviter).keep_reason == "inviter_unknown"
+
+
+@pytest.mark.parametrize("members", [{}, {OTHER_ORG: frozenset({"x@y.z"})}, {ORG: frozenset()}])
+def test_inviter_is_unknown_where_the_members_are(members):
+    assert decide("gone@example.com", members=members).keep_reason == "inviter_unknown"
+
+
+def test_other_conditions_of_the_rule_must_hold_too():
+    rules = [{"name": "left", "inviter_gone": True, "older_than": "1d"}]
+    assert not decide("gone@example.com", rules=rules).stale
+    assert not decide("gone@example.com", rules=rules, members={}).stale
+
+
+def test_member_who_invited_themselves_is_not_gone():
+    assert not decide("ada@example.com", username="ada@example.com").stale
+
+
+class Reader:
+    def __init__(self, found):
+        self.found, self.asked = found, []
+
+    async def active_members(self, org_id):
+        self.asked.append(org_id)
+        return self.found[org_id]
+
+
+def names(count):
+    return frozenset(f"p{number}@example.com" for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("listed", "earlier", "known"),
+    [
+        (70, 100, True),
+        (69, 100, False),
+        (1, 0, True),
+        (3, 4, True),
+        (2, 4, False),
+        (200, 100, True),
+    ],
+)
+async def test_list_that_shrank_by_more_than_a_third_is_not_believed(listed, earlier, known):
+    reader = Reader({ORG: names(listed)})
+    found = await read_members(reader, policy(rules=RULES), {ORG: earlier} if earlier else {})
+    assert (ORG in found.members) is known
+    assert found.counts == {ORG: listed if known else earlier}
+    assert len(found.problems) == (not known)
+
+
+async def test_unreadable_list_is_reported_once_and_matches_nobody():
+    reader = Reader({ORG: ListUnreadable(ORG, "Example", "the role is missing.")})
+    found = await read_members(reader, policy(rules=RULES), {ORG: 9})
+    assert (found.members, found.counts) == ({}, {})
+    (problem,) = found.problems
+    assert problem == (
+        f"The active members of the organization {ORG} are not known: the role is missing. "
+        "Nothing is deleted there by inviter_gone."
+    )
+
+
+async def test_members_are_read_only_for_a_policy_that_needs_them():
+    reader = Reader({})
+    assert await read_members(reader, policy(), {}) == ({}, {}, ())
+    assert reader.asked == []
