@@ -117,6 +117,10 @@ class AtlasConnection(Protocol):
         """Return when the credentials' secrets expire; failing to read it is not an error."""
         ...
 
+    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
+        """Read the rate limits in force where these deletions need them."""
+        ...
+
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long this number of deletions per list will take."""
         ...
@@ -587,6 +591,8 @@ class Run:
         """
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
+        if stop.reason is None and not opened_before:
+            await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:

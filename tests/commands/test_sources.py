@@ -198,6 +198,8 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
         done.summary["run_id"],
         "--username",
         "o'neil@example.com",
+        "--base-url",
+        cli.base_url,
     ]
     assert '"level": "error"' in done.err
     assert "o'neil@example.com accepted" in done.err

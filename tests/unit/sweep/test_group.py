@@ -53,6 +53,7 @@ class FakeConnection:
         self.atlas = self.reader = atlas
         self.clock_skew_s, self.has_responded = 0.0, True
         self.sunset, self.deprecation, self.sunsets = None, None, {}
+        self.prepared_for = []
 
     def deleter(self, sources):
         return self.atlas
@@ -65,6 +66,9 @@ class FakeConnection:
 
     async def organization_names(self):
         return {ORG: "Alpha"}
+
+    async def prepare_for(self, deletions):
+        self.prepared_for.append(dict(deletions))
 
     def estimate(self, deletions):
         return DeletionEstimate(float(sum(deletions.values())))
