@@ -594,14 +594,6 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
     return fields
 
 
-def invitation_from_record(record: Mapping[str, object]) -> tuple[Invitation, str]:
-    """Return the invitation and the rule of a parsed line."""
-    intent = msgspec.convert(
-        {_EARLIER_NAMES.get(name, name): value for name, value in record.items()}, Intent
-    )
-    return intent.invitation(), intent.rule
-
-
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
     moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
@@ -627,9 +619,12 @@ _TENTH_OF_A_DAY_S: Final = 8640
 def _date(moment: Timestamp) -> str | None:
     """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     if isinstance(moment, datetime):
-        moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-        return moment.isoformat()[:-6] + "Z"
+        return _in_utc(moment).isoformat()[:-6] + "Z"
     return None if moment is None else moment.raw
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:

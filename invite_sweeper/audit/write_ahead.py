@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import Intent, LineHeader, OutcomeLine, Planned, decode
 from invite_sweeper.audit.log import AuditLog
@@ -31,21 +33,21 @@ class SweepRecorder:
     def __init__(self, log: AuditLog, now: datetime) -> None:
         self._log = log
         self._now = now
+        self._intents: dict[PlannedDeletion, Intent] = {}
 
     def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
         """Record that deletions are about to be sent. They are on disk after `sync`."""
         for planned in group:
-            invitation, rule = planned.invitation, planned.rule
-            self._log.write(Intent.from_invitation(invitation, self._now, rule=rule))
+            intent = self._intents[planned] = self._intent(planned)
+            self._log.write(intent)
 
     def write_outcome(
         self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
     ) -> None:
         """Record the outcome of one deletion."""
-        line = OutcomeLine.from_invitation(
-            planned.invitation,
-            self._now,
-            rule=planned.rule,
+        intent = self._intents.pop(planned, None) or self._intent(planned)
+        line = OutcomeLine(
+            **msgspec.structs.asdict(intent),
             outcome=deletion.outcome,
             attempts=deletion.attempts,
             http_status=deletion.http_status,
@@ -55,6 +57,9 @@ class SweepRecorder:
             seen_after=deletion.seen_after,
         )
         self._log.write(line)
+
+    def _intent(self, planned: PlannedDeletion) -> Intent:
+        return Intent.from_invitation(planned.invitation, self._now, rule=planned.rule)
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk."""

@@ -13,7 +13,7 @@ import typer
 
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.damage import Damage
-from invite_sweeper.audit.events import EVENTS
+from invite_sweeper.audit.events import EVENTS, InvitationFields
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
 from invite_sweeper.audit.verify import ChainStatus, Evidence, LogStatus, Verdict
@@ -328,9 +328,18 @@ def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 
 
 _CSV_COLUMNS: Final = (
-    *("ts", "run_id", "seq", "event", "invitation_id", "project_id", "project_name", "org_id"),
-    *("username", "roles", "inviter", "created_at", "expires_at", "age_days", "source", "status"),
-    *("rule", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
+    "ts",
+    "run_id",
+    "seq",
+    "event",
+    *InvitationFields.__struct_fields__,
+    "rule",
+    "outcome",
+    "attempts",
+    "http_status",
+    "error_code",
+    "duration_ms",
+    "prev",
 )
 
 

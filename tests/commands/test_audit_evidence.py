@@ -10,7 +10,8 @@ import stat
 import msgspec
 import pytest
 from audit.rotated_logs import KEY, rotate, write_signed_run
-from audit.written_logs import lines_of, write_run
+from audit.written_logs import fields_of, lines_of, write_events, write_run
+from builders import ORG, invitation
 from cryptography.hazmat.primitives import serialization
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from invite_sweeper.audit import checkpoint
 from invite_sweeper.cli.audit import app as audit_commands
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.keys import fingerprint, read_public_key, read_signing_key
+from invite_sweeper.models import Source
 from invite_sweeper.notes import is_signed_by
 
 
@@ -210,6 +212,16 @@ async def test_show_as_json_and_csv_has_the_digest_of_each_line(log):
     assert rows[2]["outcome"] == "deleted"
     other = json.loads(rows[0]["other"])
     assert (other["mode"], other["log"]) == ("sweep", "log.jsonl")
+
+
+def test_every_field_of_an_invitation_has_a_column_in_csv(tmp_path):
+    path = tmp_path / "log.jsonl"
+    one = invitation(1, source=Source.ORG_USERS, project_id=ORG, project_roles=((ORG, "OWNER"),))
+    write_events(path, "run-1", [("run_started", {}), ("planned", fields_of(one))])
+    _, output = run("show", path, "--output", "csv")
+    _, row = csv.DictReader(io.StringIO(output))
+    assert (row["username"], row["project_roles"]) == (one.username, f'[["{ORG}","OWNER"]]')
+    assert row["other"] == ""
 
 
 async def test_formulas_are_neutralized_in_csv(tmp_path):

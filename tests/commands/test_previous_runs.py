@@ -276,3 +276,18 @@ def test_torn_last_line_is_moved_to_a_file_and_reported(cli):
         b'{"ts":"2026-11-25T01:0'
     )
     assert verified(cli).code == 0
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["gone", "empty"])
+def test_log_that_is_gone_or_empty_is_said_by_sweep_explain_and_doctor(cli, is_empty):
+    cli.sim.add_project("Project")
+    assert cli.sweep().code == 0
+    lines = len(cli.lines())
+    cli.log_path.unlink()
+    if is_empty:
+        cli.log_path.touch(mode=0o600)
+    words = f"is missing or empty, and its end with it: the log has {lines} lines"
+    assert words in cli.run("explain", "nobody@example.com", "--policy", "policy.yaml", "-q").err
+    assert words in cli.run("doctor", "--policy", "policy.yaml", "-q").out
+    assert words in cli.sweep("-q").err
+    assert words not in cli.sweep("-q").err
