@@ -106,11 +106,6 @@ def test_closed_pipe_changes_nothing_in_the_runs(cli):
     assert b"Traceback" not in err
 
 
-def test_saved_plan_of_several_credentials_is_refused_as_wrong_usage(cli):
-    done = cli.plan("--out", "plan.jsonl", **cli.changes)
-    assert (done.code, list(cli.sim.requests)) == (2, [])
-
-
 def test_several_organizations_of_one_credential_are_one_run(cli):
     both = cli.sim.add_token(ORG_ID, OTHER)
     cli.keys["organizations"] = [ORG_ID, OTHER]
