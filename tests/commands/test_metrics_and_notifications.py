@@ -102,10 +102,10 @@ def test_webhook_receives_signed_changes_without_names(cli, receiver):
 
 def test_webhook_with_details_names_what_was_announced_by_inviter(cli, receiver):
     cli.keys["notice"] = {"wait": "7d"}
-    cli.keys["notify"] = [
-        {"kind": "webhook", "url_env": "HOOK", "when": "changes", "details": True}
-    ]
-    assert cli.sweep(HOOK=f"{receiver.url}/hook").code == 0
+    channel = {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "details": True}
+    cli.keys["notify"] = [{**channel, "when": "changes"}]
+    environment = {"HOOK": f"{receiver.url}/hook", "KEY": "very-secret"}
+    assert cli.sweep(**environment).code == 0
     ((_, _, body),) = receiver.requests
     sent = json.loads(body)
     assert sent["invitations"] == []
@@ -113,7 +113,7 @@ def test_webhook_with_details_names_what_was_announced_by_inviter(cli, receiver)
     first = sent["announcements"][0]
     assert (first["username"], first["rule"]) == ("p0@example.com", "forgotten")
     assert {"inviter", "project_name", "deletable_from"} <= first.keys()
-    assert cli.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
+    assert cli.sweep(**environment).code == 0
     assert len(receiver.requests) == 1
 
 
