@@ -32,7 +32,7 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey
+from invite_sweeper.atlas.rate_limits import BucketKey, endpoint_set_of
 from invite_sweeper.atlas.reader import AtlasReader, MemberReader
 from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.atlas.sources import SOURCES
@@ -46,6 +46,8 @@ from invite_sweeper.resolver import DaemonResolver
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 _LIMITS_TIMEOUT_S: Final = 3.0
+_MAX_UNUSUAL_BUCKETS: Final = 100
+"""At most this many buckets of undocumented size are requested from `GET /rateLimits`."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, decompressed."""
 
@@ -143,6 +145,16 @@ class RateLimitedAtlasClient:
                 found = await self.reader.secret_expiries(org_id)
                 return () if isinstance(found, ListUnreadable) else found
         return ()
+
+    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
+        """Read the limits of the buckets of these deletions that have an undocumented size."""
+        unusual = [key for key in _tokens_needed(deletions) if self.limiter.refill_unknown(key)]
+        for key in unusual[:_MAX_UNUSUAL_BUCKETS]:
+            with suppress(TimeoutError, RunError):
+                async with asyncio.timeout(_LIMITS_TIMEOUT_S):
+                    for found in await self.reader.rate_limits(in_force=key):
+                        if endpoint_set_of(found) == key.endpoint_set:
+                            self.limiter.set_limit(key, found.limit)
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long these deletions will take, by rate limits and measured responses."""

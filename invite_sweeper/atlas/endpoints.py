@@ -93,6 +93,13 @@ LIST_RATE_LIMITS: Final = Endpoint(
     query="itemsPerPage=500",
     paged=True,
 )
+LIST_PROJECT_RATE_LIMITS: Final = Endpoint(
+    "GET", "/api/atlas/v2/rateLimits?groupId={}", V2025_03_12, RATE_LIMITS_USER
+)
+"""The limits in force in one project; without a scope Atlas returns the default ones."""
+LIST_ORG_RATE_LIMITS: Final = Endpoint(
+    "GET", "/api/atlas/v2/rateLimits?orgId={}", V2025_03_12, RATE_LIMITS_USER
+)
 
 
 def _with_status(*statuses: MembershipStatus) -> str:
@@ -223,6 +230,8 @@ ENDPOINTS: Final = frozenset(
         REMOVE_ORG_USER,
         LIST_ORG_INVITES,
         DELETE_ORG_INVITE,
+        LIST_ORG_RATE_LIMITS,
+        LIST_PROJECT_RATE_LIMITS,
         LIST_RATE_LIMITS,
     }
 )

@@ -254,6 +254,13 @@ class RateLimiter:
             if self._buckets.apply_advertised(advertised, now_s):
                 self.no_limit_headers = False
 
+    def refill_unknown(self, key: BucketKey) -> bool:
+        """Return whether a header had a capacity that differs from the known limit.
+
+        Then the refill is a guess until `set_limit`, with the response of `GET /rateLimits`.
+        """
+        return self._buckets.peek(key, self._clock()).refill_unknown
+
     def blocked_s(self, key: BucketKey) -> float:
         """Return the seconds for which a 429 still blocks a bucket."""
         now_s = self._clock()

@@ -18,7 +18,9 @@ from invite_sweeper.atlas.endpoints import (
     LIST_ORG_ACTIVE_MEMBERS,
     LIST_ORG_EVENTS,
     LIST_ORG_MEMBERS,
+    LIST_ORG_RATE_LIMITS,
     LIST_ORGS,
+    LIST_PROJECT_RATE_LIMITS,
     LIST_RATE_LIMITS,
     Endpoint,
     InvalidRequest,
@@ -40,7 +42,7 @@ from invite_sweeper.atlas.parsing import (
     parse_team_id,
     parse_user,
 )
-from invite_sweeper.atlas.rate_limits import AdvertisedLimit
+from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketKey
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
@@ -222,17 +224,28 @@ class AtlasReader:
 
         return await resolve_status(read_user, invitation)
 
-    async def rate_limits(self) -> tuple[AdvertisedLimit, ...]:
-        """Return the default rate limits that Atlas publishes; empty if they cannot be read.
+    async def rate_limits(self, in_force: BucketKey | None = None) -> tuple[AdvertisedLimit, ...]:
+        """Return the rate limits that Atlas publishes; empty if they cannot be read.
+
+        Args:
+            in_force: A bucket of a project or organization, for the limits in force there; None
+                for the default ones.
 
         Raises:
             CredentialsRefused: By the access list or the token endpoint.
 
         Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
         """
+        endpoint = LIST_RATE_LIMITS
+        ids: tuple[str, ...] = ()
+        if in_force is not None:
+            is_project = in_force.endpoint_set.endswith("_group")
+            endpoint = LIST_PROJECT_RATE_LIMITS if is_project else LIST_ORG_RATE_LIMITS
+            ids = (in_force.scope_id,)
         listing = await read_list(
             self._transport,
-            LIST_RATE_LIMITS,
+            endpoint,
+            *ids,
             scope_id=self._actor,
             parse=lambda body: parse_page(body, parse_advertised_limit),
             key=lambda limit: limit,

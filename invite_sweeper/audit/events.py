@@ -594,14 +594,6 @@ def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object
     return fields
 
 
-def invitation_from_record(record: Mapping[str, object]) -> tuple[Invitation, str]:
-    """Return the invitation and the rule of a parsed line."""
-    intent = msgspec.convert(
-        {_EARLIER_NAMES.get(name, name): value for name, value in record.items()}, Intent
-    )
-    return intent.invitation(), intent.rule
-
-
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
     moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)

@@ -500,10 +500,10 @@ def _list_of_unreadable(event: ProjectUnreadable) -> ListKey:
 
 
 def _open_intent(run: RunRecord, intent: Intent) -> OpenIntent:
-    for value in (intent.invitation_id, intent.scope_id):
+    for name, value in (("invitation_id", intent.invitation_id), ("project_id", intent.scope_id)):
         if _ID.fullmatch(value) is None:  # no run plans such an invitation
             raise GuardRefused(
-                f"An intent of run {run.run_id} cannot be read: an id has not 24 hex digits.",
+                f"An intent of run {run.run_id} cannot be read: `{name}` is not an id.",
                 hint="Check the audit log with `audit verify`.",
                 reasons=(Reason.EARLIER_RUNS,),
             )

@@ -135,7 +135,7 @@ def _question_rows(
     if view.owners:
         yield "owners", Text(f"{view.owners:,} of them", style="bold")
     if view.bounced:
-        yield "bounced", Text(f"{view.bounced:,} of them deleted before", style="yellow")
+        yield "history", Text(f"{view.bounced:,} of them deleted before", style="yellow")
     yield "limits", Text(_limits_text(summary, view, limits))
     if view.oldest is not None and view.newest is not None:
         yield "oldest", _invitation_text(view.oldest)

@@ -180,7 +180,8 @@ def describe_dry_run(summary: RunSummary, view: RunView) -> str:
     elif not summary.plan_made:
         what = f"the lists of {where} were not all read"
     else:
-        what = f"nothing stale in {pluralize(summary.projects_seen, 'project')} of {where}"
+        due = "due" if "notice_pending" in summary.kept_by_reason else "stale"
+        what = f"nothing {due} in {pluralize(summary.projects_seen, 'project')} of {where}"
     if summary.error is None:
         return f"{what}; nothing was deleted"
     if ExitCode(summary.exit_code) is ExitCode.REFUSED:

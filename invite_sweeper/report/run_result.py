@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.endings import Colour, ExitCode, Reason
+from invite_sweeper.endings import Colour, ExitCode, Reason, WarningCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
@@ -73,6 +73,9 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         yield "Organization", "bold", _organization_label(summary.organizations[0])
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
+    for warning in summary.warnings:
+        if warning.code == WarningCode.NOTICE:
+            yield "Notice", "bold", escape_unprintable(warning.message)
     if summary.changes is not None:
         yield "Changes", "bold", formatting.describe_changes(summary.changes)
     if summary.policy_change is not None:

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -61,6 +61,7 @@ from invite_sweeper.sweep.summary import (
     unverified_warning,
 )
 from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
+from invite_sweeper.sweep.unread_lists import look_beyond
 from invite_sweeper.text import plural_form, pluralize
 
 
@@ -115,6 +116,10 @@ class AtlasConnection(Protocol):
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
         """Return when the credentials' secrets expire; failing to read it is not an error."""
+        ...
+
+    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
+        """Read the rate limits in force where these deletions need them."""
         ...
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
@@ -361,6 +366,7 @@ class Run:
         self._log = log
         self._stop = stop
         self._view = view
+        self._seen: defaultdict[Source, set[int]] = defaultdict(set)  # hashes of user keys
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     @property
@@ -511,6 +517,9 @@ class Run:
             self.warnings.warn(WarningCode.TEAMS, *warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
+        reader, sunsets = self._atlas.reader, self._atlas.sunsets
+        remarks = await look_beyond(reader, sources, scope.organizations, self._seen, sunsets)
+        self.warnings.report(*remarks)
 
     async def _read_members(self) -> Members:
         earlier = self.config.earlier_members
@@ -530,7 +539,7 @@ class Run:
             WarningCode.NOTICE,
             f"{pluralize(counts.announced, 'invitation')} {verb}, {waiting:,} announced before "
             f"{plural_form(waiting, 'waits', 'wait')}: the first may be deleted from "
-            f"{plan.next_due:%Y-%m-%d %H:%M} UTC on.",
+            f"{plan.next_due:%Y-%m-%d %H:%M} UTC.",
         )
 
     def _mark_new(self, decision: Decision) -> Decision:
@@ -542,6 +551,8 @@ class Run:
     def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
+            if Source.ORG_USERS not in self.config.policy.sources:
+                self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count
         elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
@@ -587,6 +598,8 @@ class Run:
         """
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
+        if stop.reason is None and not opened_before:
+            await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:

@@ -57,6 +57,10 @@ def test_plan_announces_nothing_and_says_what_a_sweep_would(cli):
     assert (done.code, done.summary["announced"], done.summary["stale"]) == (0, 1, 0)
     assert cli.lines("announced") == []
     assert any("1 invitation would be announced" in w["message"] for w in done.summary["warnings"])
+    shown = cli.run("plan", "--policy", "policy.yaml").out
+    assert "nothing due in 1 project" in shown
+    assert "Notice" in shown
+    assert "1 invitation would be announced" in " ".join(shown.split())
 
 
 def test_announcement_ends_with_a_line_where_a_keep_entry_matches(cli):

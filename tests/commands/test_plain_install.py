@@ -71,7 +71,8 @@ def test_sweep_verify_metrics_and_report_work(cli):
     assert 'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (cli.folder / "run.prom").read_text()
     assert cli.run("audit", "verify", LOG, **cli.bare).code == 0
     report = cli.run("report", LOG, **cli.bare)
-    assert (report.code, "old@example.com" in report.out) == (0, True), report.err
+    assert report.code == 0, report.err
+    assert "old@example.com" in report.out.replace("<wbr>", "")
 
 
 def test_saved_plan_is_approved_and_swept(cli):

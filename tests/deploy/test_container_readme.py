@@ -135,7 +135,8 @@ def test_image_built_by_the_readme_is_the_same_to_the_byte(image, built):
 def test_policy_dry_run_and_report_are_made_in_a_container(built, terminal, stage):
     assert (terminal.folder / "policy.yaml").exists()
     assert "nothing was deleted" in built.output
-    assert "old0@example.com" in (terminal.folder / "report.html").read_text()
+    page = (terminal.folder / "report.html").read_text().replace("<wbr>", "")
+    assert "old0@example.com" in page
     stage.assert_untouched()
 
 

@@ -204,7 +204,7 @@ def changed_plan(cli: CliRunner) -> tuple[Played, ...]:
     """A sweep in which two deletions fail, and a plan with two new invitations."""
     fail_deletions(cli, faults.fail_with(400), times=2)
     first = sweep(cli)
-    invite(cli, 2, name="later")
+    invite(cli, 2, name="later", days=20.5)
     return (first, plan(cli))
 
 

@@ -165,6 +165,11 @@ async def test_each_of_several_organizations_has_a_line():
         (replace(QUIET, mode="dry-run", stale=3, exit_code=10), "dry run done: 3 would be deleted"),
         (replace(REFUSED, mode="dry-run"), None),
         (with_end(replace(QUIET, projects_unreadable=1), None), "projects not read"),
+        (replace(QUIET, announced=2, kept_by_reason={"notice_pending": 2}), "2 announced"),
+        (
+            replace(QUIET, mode="dry-run", announced=2, kept_by_reason={"notice_pending": 2}),
+            "nothing was deleted, 2 would be announced",
+        ),
         (replace(QUIET, exit_code=8, deleted=1, reasons=(Reason.INTERRUPTED,)), "1 deleted, inter"),
     ],
 )
@@ -350,6 +355,7 @@ async def test_ping_reports_start_success_and_failure():
         ("changes", FAILED, True),
         ("changes", replace(QUIET, exit_code=3), True),
         ("changes", replace(QUIET, already_gone=1), True),
+        ("changes", replace(QUIET, announced=1), True),
         ("changes", replace(QUIET, mode="dry-run", stale=1), True),
         ("changes", replace(QUIET, mode="dry-run", stale=1, exit_code=10), True),
         ("changes", replace(QUIET, mode="dry-run"), False),

@@ -19,6 +19,7 @@ from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.explain import Explainer
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.policy import Limits
+from invite_sweeper.report.html import read_report, render
 from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.report.saved_plan import (
     PlanStatus,
@@ -82,8 +83,17 @@ def result(scene: Scene, width: int) -> str:
     return scene.printed(width, scene.summary())
 
 
+def page(scene: Scene, _width: int, fmt: str = "html") -> str:
+    text = render(read_report([scene.path]), fmt).replace("<wbr>", "")
+    return text.partition("Owners first, then the oldest.")[2]
+
+
+def markdown(scene: Scene, width: int) -> str:
+    return page(scene, width, "md")
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
-@pytest.mark.parametrize("surface", [result, plan_text])
+@pytest.mark.parametrize("surface", [result, plan_text, page, markdown])
 def test_owner_in_a_project_is_first_with_role_and_history(scene, surface, width):
     text = surface(scene, width)
     assert text.index("owner@example.com") < text.index("reader@example.com")
