@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import PolicyDifference
+from invite_sweeper.audit.events import Announced, PolicyDifference
+from invite_sweeper.audit.reader import read_events
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -265,14 +267,32 @@ def _print_lines(lines: Iterable[str]) -> None:
 def users_to_name(
     notifications: tuple[Notification, ...], report: CommandReport
 ) -> Sequence[Mapping[str, object]]:
-    """Return the planned invitations for channels with `details`; empty if none has it."""
+    """Return what channels with `details` name: planned invitations, then all announced ones.
+
+    Empty if no channel has it.
+    """
     if not any(each.details for each in notifications):
         return ()
     try:
         invitations, _ = load_planned(report.log_file, report.run_ids, start=report.log_offset)
+        announced = _announcements(report) if report.summary.announced else []
     except OSError:
         return ()
-    return select_users(invitations)
+    return [*select_users(invitations), *announced]
+
+
+_MAX_ANNOUNCEMENTS: Final = 1000
+
+
+def _announcements(report: CommandReport) -> list[Mapping[str, object]]:
+    """Return what the runs announced, by inviter."""
+    found: list[Mapping[str, object]] = [
+        {**msgspec.structs.asdict(line.event), "outcome": "announced"}
+        for line in read_events([report.log_file])
+        if isinstance(line.event, Announced) and line.run_id in report.run_ids
+    ]
+    found.sort(key=lambda each: (str(each["inviter"] or ""), str(each["username"] or "")))
+    return found[:_MAX_ANNOUNCEMENTS]
 
 
 def write_checkpoint(path: Path | None, note: str | None) -> tuple[str, ...]:

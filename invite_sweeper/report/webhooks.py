@@ -173,11 +173,13 @@ def select_users(invitations: Sequence[Mapping[str, object]]) -> list[Mapping[st
 
 
 def describe_users(invitations: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Yield one line for each user to name."""
-    for each in invitations:
+    """Yield one line for each user to name, at most `MAX_USERS`."""
+    for each in invitations[:MAX_USERS]:
         user = each.get("username") or "(no address)"
         project = each.get("project_name") or each.get("org_id")
         outcome = str(each.get("outcome") or "planned").replace("_", " ")
+        if due := each.get("deletable_from"):
+            outcome = f"{outcome}, deletable from {str(due)[:10]}"
         yield escape_unprintable(f"- {user} in {project}: {outcome}")
 
 
@@ -204,6 +206,16 @@ _FACTS: Final = (
 """Of the summary, in the JSON of a webhook; the counts come on top."""
 _INVITATION_FIELDS = ("username", "org_id", "project_id", "project_name", "rule", "outcome")
 """Of an invitation in the JSON of a webhook with `details: true`."""
+_ANNOUNCEMENT_FIELDS = (
+    "inviter",
+    "username",
+    "org_id",
+    "project_id",
+    "project_name",
+    "rule",
+    "deletable_from",
+)
+"""Of an announcement there: a workflow can tell the inviter what will be deleted, and when."""
 
 Users: TypeAlias = Sequence[Mapping[str, object]]
 """Planned invitations as in the audit log, with their outcomes."""
@@ -320,7 +332,14 @@ def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, objec
         fields["checkpoint"] = summary.checkpoint
     if users is not None:
         fields["invitations"] = [
-            {name: each.get(name) for name in _INVITATION_FIELDS} for each in users
+            {name: each.get(name) for name in _INVITATION_FIELDS}
+            for each in users
+            if "deletable_from" not in each
+        ]
+        fields["announcements"] = [
+            {name: each.get(name) for name in _ANNOUNCEMENT_FIELDS}
+            for each in users
+            if "deletable_from" in each
         ]
     return fields
 

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -61,6 +61,7 @@ from invite_sweeper.sweep.summary import (
     unverified_warning,
 )
 from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
+from invite_sweeper.sweep.unread_lists import look_beyond
 from invite_sweeper.text import plural_form, pluralize
 
 
@@ -365,6 +366,7 @@ class Run:
         self._log = log
         self._stop = stop
         self._view = view
+        self._seen: defaultdict[Source, set[int]] = defaultdict(set)  # hashes of user keys
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     @property
@@ -515,6 +517,9 @@ class Run:
             self.warnings.warn(WarningCode.TEAMS, *warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
+        reader, sunsets = self._atlas.reader, self._atlas.sunsets
+        remarks = await look_beyond(reader, sources, scope.organizations, self._seen, sunsets)
+        self.warnings.report(*remarks)
 
     async def _read_members(self) -> Members:
         earlier = self.config.earlier_members
@@ -546,6 +551,8 @@ class Run:
     def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
+            if Source.ORG_USERS not in self.config.policy.sources:
+                self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count
         elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):

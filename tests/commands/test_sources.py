@@ -91,7 +91,7 @@ def test_users_are_read_page_after_page(cli):
     planned = cli.plan()
 
     assert planned.summary["stale"] == 1203
-    listings = [each for each in cli.sim.requests if "/users?" in each.path]
+    listings = [each for each in cli.sim.requests if f"/{project}/users?" in each.path]
     assert [each.path.rpartition("pageNum=")[2] for each in listings] == ["1", "2", "3"]
 
 
@@ -215,6 +215,44 @@ def test_user_who_accepted_in_time_is_kept_and_not_a_failure(cli):
 
     assert (done.code, done.summary["accepted_before"], cli.deletes()) == (0, 1, 0)
     assert outcomes(cli, "outcome", "attempts", "seen_before") == [("accepted_before", 0, "ACTIVE")]
+
+
+def beyond(done):
+    return [each["message"] for each in done.summary["warnings"] if each["code"] == "unread_lists"]
+
+
+def test_plan_says_who_is_invited_only_in_a_list_that_the_policy_does_not_read(cli):
+    project = cli.sim.add_project("Sandbox")
+    cli.sim.invite(project, "both@example.com", age=OLD)
+    cli.sim.add_user("both@example.com", age=OLD)
+    cli.sim.add_user("web@example.com", age=OLD, by_web_interface=True)
+    cli.sim.add_user("late@example.com", age=31 * OLD, status="INVITATION_EXPIRED")
+    cli.sim.add_user("member@example.com", status="ACTIVE")
+    done = cli.plan()
+
+    assert done.code == 0
+    (message,) = beyond(done)
+    assert message == (
+        "2 people are invited only in the list org_users, which the policy does not read. After "
+        "2027-07-01 this policy would see 0 of 3."
+    )
+    cli.keys["sources"] = ["invites", "org_users"]
+    assert beyond(cli.plan()) == []
+
+
+def test_list_of_users_that_may_not_be_read_is_a_remark_and_no_failure(cli):
+    cli.sim.add_project("Sandbox")
+    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
+    done = cli.sweep()
+    (message,) = beyond(done)
+    assert (done.code, "Who is invited in the list org_users is not known." in message) == (0, True)
+
+
+def test_failing_look_beyond_the_policy_ends_no_run(cli):
+    cli.sim.add_project("Sandbox")
+    fault = faults.fail_with(406, "INVALID_VERSION_DATE")
+    cli.sim.faults.add(fault, path="*/orgs/*/users", times=None)
+    assert (cli.sweep().code, beyond(cli.plan())) == (0, [])
 
 
 def retire(sim, *families):

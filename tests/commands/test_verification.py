@@ -40,7 +40,9 @@ def test_deletions_from_every_list_are_verified(cli, source):
     (finished,) = cli.lines("run_finished")
     assert counts(finished) == (4, 4, 0, 0)
     lists = [each for each in cli.sim.requests if each.method == "GET" and source[-5:] in each.path]
-    after = [each for each in lists if each.path.partition("?")[0].endswith(source[-5:])]
+    scope = "/orgs/" if source.startswith("org_") else "/groups/"
+    ends = (each.path.partition("?")[0] for each in lists if scope in each.path)
+    after = [each for each in ends if each.endswith(source[-5:])]
     assert len(after) == 2 * (1 if source.startswith("org_") else 2)
 
 
