@@ -80,7 +80,7 @@ class TokenBucket:
     def wait_s(self, now_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check."""
         if now_s < self._blocked_until_s:
-            return self._blocked_until_s - now_s
+            return max(self._blocked_until_s - now_s, _MIN_WAIT_S)
         self._advance(now_s)
         if self._rejections:  # send one request and wait for its response
             return self._soon_s(now_s) if self._awaits_response(now_s) else 0.0
@@ -106,7 +106,7 @@ class TokenBucket:
         would be a deadlock.
         """
         if now_s < self._blocked_until_s:
-            return self._blocked_until_s - now_s
+            return max(self._blocked_until_s - now_s, _MIN_WAIT_S)
         self._advance(now_s)
         left_s = max(since_s, self._blocked_until_s) + MAX_RETRY_DELAY_S - now_s
         if self._rejections:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -342,6 +342,14 @@ def test_bucket_is_full_without_requests_in_flight_and_429s():
 ANY_COUNT = st.one_of(st.none(), st.integers(-10, 2000), st.integers(-(10**18), 10**18))
 
 
+@example(
+    [
+        ("acquire", 0.0, None, None, None),
+        ("acquire", 0.0, None, None, None),
+        ("reject", 1.9644931137510029, 67, None, None),
+        ("acquire", 2.4357495697314793, None, None, None),
+    ]
+)
 @given(
     st.lists(
         st.tuples(
