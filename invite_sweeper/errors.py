@@ -4,7 +4,7 @@ A failure of one list or one invitation is not an exception. It is a value
 (`models.ListUnreadable`, the outcome `failed`), and the run continues.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
@@ -26,6 +26,18 @@ class ErrorParts(TypedDict):
     message: str
     consequence: str
     hint: str
+
+
+class ErrorResult(TypedDict):
+    """What a command writes where it has no result.
+
+    Attributes:
+        reasons: Why the command has no result, as words for programs.
+    """
+
+    exit_code: int
+    reasons: Sequence[Reason]
+    error: ErrorParts
 
 
 class RunError(Exception):

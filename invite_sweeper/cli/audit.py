@@ -263,7 +263,9 @@ def show(
     ] = None,
     output: Annotated[
         ShowOutput,
-        typer.Option("--output", help="Format of the result on stdout.", case_sensitive=False),
+        typer.Option(
+            "-o", "--output", help="Format of the result on stdout.", case_sensitive=False
+        ),
     ] = ShowOutput.TEXT,
 ) -> None:
     """Show records of audit logs: as a table, as JSON lines or as CSV.

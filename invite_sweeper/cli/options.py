@@ -127,6 +127,7 @@ PlanOut: TypeAlias = Annotated[
 OutputOption: TypeAlias = Annotated[
     Output,
     typer.Option(
+        "-o",
         "--output",
         metavar="FORMAT",
         help="Format of the result on stdout: text or json.",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -35,9 +35,14 @@ from invite_sweeper.report.formatting import (
 from invite_sweeper.report.metrics import push, write_textfile
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_result import show, show_plan
-from invite_sweeper.report.run_view import KeptInvitations, RunView, load_planned, load_run_view
+from invite_sweeper.report.run_view import (
+    KeptInvitations,
+    PlannedResult,
+    RunView,
+    load_planned,
+    load_run_view,
+)
 from invite_sweeper.report.webhooks import select_users, send_end, send_start
-from invite_sweeper.sweep.run import ProgressView
 from invite_sweeper.sweep.run_state import RunResult
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
@@ -73,15 +78,19 @@ class CommandReport(NamedTuple):
         return tuple({str(error): error for error in found}.values())
 
 
-class ClosableProgressView(ProgressView, Protocol):
-    """A progress view that can be removed."""
+class PlannedInvitations(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the result of `sweep` and `plan` has beside the summary.
 
-    def close(self) -> None:
-        """Remove the view before the result is shown."""
-        ...
+    Attributes:
+        invitations: The planned invitations, at most 10,000.
+        truncated: There are more, or the audit log could not be read; it has all.
+    """
+
+    invitations: list[PlannedResult]
+    truncated: bool = False
 
 
-def progress_view(options: RunOptions, log: Logger) -> ClosableProgressView:
+def progress_view(options: RunOptions, log: Logger) -> BarProgressView | LogProgressView:
     """Return a progress bar on a terminal, log lines elsewhere."""
     if sys.stderr.isatty() and not (options.quiet or options.quiet_progress):
         return BarProgressView(log, Console(stderr=True))
@@ -104,16 +113,15 @@ def report_command(options: RunOptions, report: CommandReport) -> None:
 
 def _to_json(report: CommandReport) -> dict[str, object]:
     """Return the summary with the planned invitations, which are read back from the log."""
-    if not report.runs:
-        return {**report.summary.to_json(), "invitations": []}
-    try:
-        invitations, truncated = load_planned(
-            report.log_file, report.run_ids, start=report.log_offset
-        )
-    except OSError:
-        invitations, truncated = [], True
-    rest = {"truncated": True} if truncated else {}
-    return {**report.summary.to_json(), "invitations": invitations, **rest}
+    planned = PlannedInvitations([])
+    if report.runs:
+        try:
+            planned = PlannedInvitations(
+                *load_planned(report.log_file, report.run_ids, start=report.log_offset)
+            )
+        except OSError:
+            planned = PlannedInvitations([], truncated=True)
+    return {**report.summary.to_json(), **msgspec.to_builtins(planned)}
 
 
 MAX_NAMED: Final = 10
@@ -278,7 +286,7 @@ def users_to_name(
         announced = _announcements(report) if report.summary.announced else []
     except OSError:
         return ()
-    return [*select_users(invitations), *announced]
+    return [*select_users([msgspec.to_builtins(each) for each in invitations]), *announced]
 
 
 _MAX_ANNOUNCEMENTS: Final = 1000

@@ -14,11 +14,12 @@ from msgspec.json import schema_components
 
 from invite_sweeper.audit.chain import CHECKSUMMED_EVENT
 from invite_sweeper.audit.events import EVENTS, LineHeader
-from invite_sweeper.cli import result_records as records
 from invite_sweeper.cli.audit import Verification
 from invite_sweeper.cli.explain import Search
+from invite_sweeper.cli.results import PlannedInvitations
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.doctor import DiagnosisResult
+from invite_sweeper.errors import ErrorResult
 from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.html.model import ReportRecord
@@ -85,16 +86,16 @@ def schema_of(name: SchemaName) -> dict[str, object]:
         return {"$schema": _DRAFT, "title": "A line of the audit log", **_audit_lines()}
     if name is SchemaName.AUDIT_SHOW:
         lines = _audit_lines(line_sha256="SHA-256 of the line itself.")
-        error = _schema_of_types([records.ErrorRecord])
+        error = _schema_of_types([ErrorResult])
         either = {
             "anyOf": lines["anyOf"] + error["anyOf"],
             "$defs": lines["$defs"] | error["$defs"],
         }
         return {"$schema": _DRAFT, "title": "A line of invite-sweeper audit show", **either}
     command, result = _RESULTS[name]
-    types = (result,) if result is ReportRecord else (result, records.ErrorRecord)
+    types = (result,) if result is ReportRecord else (result, ErrorResult)
     if result is RunSummary:
-        types = (*types, records.PlannedFields)
+        types = (*types, PlannedInvitations)
     found = _schema_of_types(types)
     if result is RunSummary:
         _merge_planned_fields(found)
@@ -138,8 +139,8 @@ def _audit_lines(**more: str) -> dict[str, Any]:
 def _merge_planned_fields(schema: dict[str, Any]) -> None:
     """Make the summary of a command one object: counts, and the planned invitations."""
     definitions = schema["$defs"]
-    schema["anyOf"] = [each for each in schema["anyOf"] if "PlannedFields" not in each["$ref"]]
-    planned, summary = definitions.pop("PlannedFields"), definitions["RunSummary"]
+    schema["anyOf"] = [each for each in schema["anyOf"] if "PlannedInvitations" not in each["$ref"]]
+    planned, summary = definitions.pop("PlannedInvitations"), definitions["RunSummary"]
     summary["properties"] |= planned["properties"]
     summary["required"] = [
         each for each in summary["required"] if each not in NOT_ON_STDOUT

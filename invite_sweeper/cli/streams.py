@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import select
 import sys
 import time
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import typer
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, InvalidPolicy, RunError
-from invite_sweeper.models import Logger
+from invite_sweeper.errors import Cancelled, ErrorResult, InvalidPolicy, RunError
 from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+    from invite_sweeper.models import Logger
 
 
 _ATOMIC_BYTES: Final = 4096
@@ -204,14 +206,15 @@ def print_error(error: RunError) -> None:
             typer.echo(f"  {escape_unprintable(part)}", err=True)
 
 
-_OUTPUT_OPTION: Final = "--output"
+_OUTPUT_OPTIONS: Final = ("--output", "-o")
 
 
 def json_requested(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for JSON, also if it cannot be parsed."""
     words = list(takewhile(lambda word: word != "--", arguments))
-    values = [value for word, value in pairwise(words) if word == _OUTPUT_OPTION]
-    values += [word.partition("=")[2] for word in words if word.startswith(f"{_OUTPUT_OPTION}=")]
+    values = [value for word, value in pairwise(words) if word in _OUTPUT_OPTIONS]
+    joined = re.compile(r"(?:--output=|-o)(.+)")
+    values += [found[1] for word in words if (found := joined.fullmatch(word))]
     return any(value.lower() == "json" for value in values)
 
 
@@ -230,8 +233,10 @@ class JsonResult:
     def write_error(self, error: RunError) -> None:
         """Write an error, unless the result was written: it says what happened."""
         if not self._written:
-            result = {"exit_code": int(error.exit_code), "reasons": error.reasons}
-            self.write(json.dumps({**result, "error": error.to_json()}).encode() + b"\n")
+            result = ErrorResult(
+                exit_code=int(error.exit_code), reasons=error.reasons, error=error.to_json()
+            )
+            self.write(json.dumps(result).encode() + b"\n")
 
 
 RESULT: Final = JsonResult()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from msgspec import to_builtins
+from msgspec import structs
 
 from invite_sweeper.audit.events import (
     Announced,
@@ -191,9 +191,19 @@ MAX_PLANNED = 10_000
 """Planned invitations that the JSON result contains; the audit log has all."""
 
 
+class PlannedResult(Planned, frozen=True, kw_only=True):
+    """A planned invitation, and what became of it.
+
+    Attributes:
+        outcome: Only after a sweep.
+    """
+
+    outcome: str | None = None
+
+
 def load_planned(
     path: Path, run_ids: Collection[str], *, start: int, max_rows: int = MAX_PLANNED
-) -> tuple[list[dict[str, object]], bool]:
+) -> tuple[list[PlannedResult], bool]:
     """Read the planned invitations of the runs of one command, with their outcomes.
 
     Args:
@@ -203,12 +213,13 @@ def load_planned(
         max_rows: Maximum number of invitations.
 
     Returns:
-        The fields of each invitation, in the order of the log, and whether there are more.
+        The invitations, in the order of the log, and whether there are more.
 
     Raises:
         OSError: The log cannot be read.
     """
-    planned: dict[Hashable, dict[str, object]] = {}
+    planned: dict[Hashable, Planned] = {}
+    outcomes: dict[Hashable, str] = {}
     truncated = False
     for line in read_events(_raw_lines(path, start)):
         event = line.event
@@ -216,13 +227,17 @@ def load_planned(
             continue
         if isinstance(event, OutcomeLine):
             if event.key in planned and event.recovers is None:
-                planned[event.key]["outcome"] = event.outcome
+                outcomes[event.key] = event.outcome
         elif isinstance(event, Planned):
             if len(planned) < max_rows:
-                planned[event.key] = to_builtins(event)
+                planned[event.key] = event
             else:
                 truncated = True
-    return list(planned.values()), truncated
+    rows = [
+        PlannedResult(**structs.asdict(each), outcome=outcomes.get(key))
+        for key, each in planned.items()
+    ]
+    return rows, truncated
 
 
 def _raw_lines(path: Path, start: int) -> Iterator[bytes]:

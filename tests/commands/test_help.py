@@ -114,7 +114,7 @@ def test_option_about_a_deletion_means_the_same_in_plan_and_in_a_dry_run(option)
     value = [] if option in {"--dry-run", "--yes"} else ["3h"]
     plan = run("plan", option, *value)
     sweep = run("sweep", "--dry-run", option, *value)
-    assert (plan.code, plan.out, plan.err) == (2, "", sweep.err)
+    assert (plan.code, plan.out, plan.errors) == (2, "", sweep.errors)
     assert "No such option" not in plan.err
 
 

@@ -240,6 +240,10 @@ def test_error_without_the_option_is_text_alone(cli):
     [
         ("sweep --output json", True),
         ("sweep --output=json --x", True),
+        ("sweep -o json", True),
+        ("sweep -ojson", True),
+        ("sweep -o text", False),
+        ("explain json", False),
         ("sweep --output text", False),
         ("sweep --output", False),
         ("sweep", False),

@@ -201,6 +201,6 @@ def test_open_intent_with_a_bad_id_is_refused_with_a_hint(cli, field, bad):
     cli.log_path.with_name(f".{cli.log_path.name}.head").unlink()
     done = cli.sweep()
     assert done.code == 3, done.err
-    assert f"`{field}` is not an id" in done.err
+    assert "cannot be read: an id has not 24 hex digits." in done.err
     assert "audit verify" in done.err
     assert "Traceback" not in done.err

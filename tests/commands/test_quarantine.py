@@ -41,7 +41,8 @@ def accept(cli, *arguments):
 
 
 def warnings(done):
-    return "\n".join(done.warnings)
+    ended = "Atlas has announced the end of each list"
+    return "\n".join(each for each in done.warnings if not each.startswith(ended))
 
 
 AGGRESSIVE = [{"name": "all", "older_than": "1d"}]
@@ -261,7 +262,7 @@ def test_changed_limits_are_shown(cli):
     done = cli.sweep()
     assert "changes limits.max_deletions from 7 to 9000" in warnings(done)
     assert "changes limits.over_limit from refuse to trim" in warnings(done)
-    assert len(done.warnings) == 2
+    assert len(warnings(done).splitlines()) == 2
 
 
 def test_invitations_freed_by_a_higher_max_bounces_are_added(cli):

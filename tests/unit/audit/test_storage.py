@@ -90,7 +90,8 @@ async def test_file_is_opened_for_append_with_cloexec_and_nofollow(path, monkeyp
     original = os.open
     monkeypatch.setattr(os, "open", lambda *args: seen.append(args) or original(*args))
     await opened(path).close()
-    existing, created = (flags for name, flags, *_ in seen if name == path)
+    appended = [flags for name, flags, *_ in seen if name == path and flags & os.O_APPEND]
+    existing, created = appended
     wanted = os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_RDWR
     assert existing & wanted == wanted
     assert created & (wanted := wanted | os.O_CREAT | os.O_EXCL) == wanted
