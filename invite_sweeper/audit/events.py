@@ -387,7 +387,7 @@ class RunFinished(Counts):
         reasons: Codes of `endings.Reason`.
         error: What stopped the run, with `consequence` and `hint`; None when it completed.
         warnings: Only sentences in lines of earlier versions.
-        kept_ages: Kept invitations by age class; None before a plan was made, as `keep_entries`.
+        keep_entries: None before a plan was made.
         remaining: What the run leaves, for the comparison of a later run; likewise.
         sunsets: The announced end of each list that has one, by source.
         population_sha256: Of the population file, where one was written.
@@ -417,7 +417,6 @@ class RunFinished(Counts):
     consequence: str | None = None
     hint: str | None = None
     exit_code: int
-    kept_ages: Mapping[str, int] | None = None
     keep_entries: tuple[KeepEntry, ...] | None = None
     remaining: Population | None = None
     sunsets: Mapping[str, str] | UnsetType = UNSET

@@ -248,10 +248,9 @@ def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[Renderable
         ],
         width,
     )
-    if hidden := len(view.counts) - len(places):
-        count = view.planned - sum(each.count for each in places)
+    if hidden := view.hidden_by_place():
         noun = "other list" if view.organization_lists else "other project"
-        rest = f"… {count:,} more in {pluralize(hidden, noun)}"
+        rest = f"… {sum(hidden.values()):,} more in {pluralize(len(hidden), noun)}"
         yield Text(rest, style="dim")
     if view.planned > len(view.rows):
         yield Text("Shown are owners first, then the oldest.", style="dim")

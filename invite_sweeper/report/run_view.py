@@ -61,19 +61,22 @@ class ProjectRows:
     """The planned deletions of one project, or of an organization's own lists.
 
     Attributes:
-        rows: The first ones; at least one.
-        count: Number of planned deletions, shown or not.
-        hidden: Number of deletions that are not shown.
+        rows: The first ones; at least one. Duplicates of a user are one row.
+        hidden: Number of deletions that are not shown, here or in a row of another project.
     """
 
     rows: tuple[Row, ...]
-    count: int
     hidden: int
 
     @property
     def place(self) -> Place:
         """The project or organization."""
         return self.rows[0].place
+
+    @property
+    def count(self) -> int:
+        """Number of rows, shown or not."""
+        return len(self.rows) + self.hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +135,18 @@ class RunView:
         Duplicate invitations of a user are one row.
         """
         rows_by_place: dict[str, list[Row]] = {}
-        shown: Counter[str] = Counter()
         for row in merge_rows_by_user(self.rows):
             rows_by_place.setdefault(row.place.id, []).append(row)
-            shown.update((row.place.id, *(other.place.id for other in row.others)))
+        shown = Counter(row.place.id for row in self.rows)
         return tuple(
-            ProjectRows(tuple(rows), self.counts[id_], self.counts[id_] - shown[id_])
+            ProjectRows(tuple(rows), self.counts[id_] - shown[id_])
             for id_, rows in rows_by_place.items()
         )
+
+    def hidden_by_place(self) -> Mapping[str, int]:
+        """Return the number of deletions of each place of which none is shown."""
+        shown = {row.place.id for row in self.rows}
+        return {id_: count for id_, count in self.counts.items() if id_ not in shown}
 
 
 def load_run_view(

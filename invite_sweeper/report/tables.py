@@ -6,6 +6,7 @@ Names from Atlas can neither move the cursor nor start a new line.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.segment import Segment
@@ -42,8 +43,6 @@ _RICH_STYLES: Final[Mapping[Style, str]] = {
 _GAP: Final = 2
 _INDENT: Final = 2
 _SEPARATOR: Final = " · "
-_MIN_INVITED_WIDTH: Final = 30
-"""Below this width addresses wrap too often: each invitation then takes two lines."""
 _SECOND_LINE: Final = (OUTCOME, PLACE, PLACE_WITH_ORGANIZATION, RULE, ROLES, INVITER)
 
 
@@ -105,21 +104,24 @@ def _indented(part: RenderableType) -> Padding:
 def _column_widths(
     columns: Sequence[Column[Row]], rows: Sequence[Sequence[Text]], width: int
 ) -> tuple[int, ...]:
-    """Return the column widths, INVITED taking the rest; empty if the terminal is too narrow."""
-    widths = [
-        min(
-            column.max_width,
-            max(len(column.heading), *(_cell_width(row[number]) for row in rows)),
-        )
-        for number, column in enumerate(columns)
-    ]
+    """Return the column widths; empty if the terminal is too narrow to leave words whole."""
+    widths, words = [], []
+    for number, column in enumerate(columns):
+        cells = [row[number] for row in rows]
+        words.append(max(len(column.heading), *map(_longest_word, cells)))
+        longest = max(len(column.heading), *map(_cell_width, cells))
+        widths.append(min(longest, max(column.max_width, words[-1])))
     free_width = width - _INDENT - sum(widths) - _GAP * (len(columns) - 1)
     if free_width < 0:
         invited = columns.index(INVITED)
         widths[invited] += free_width
-        if widths[invited] < _MIN_INVITED_WIDTH:
+        if widths[invited] < words[invited]:
             return ()
     return tuple(widths)
+
+
+def _longest_word(cell: Text) -> int:
+    return max((cell_len(word) for word in cell.plain.split()), default=0)
 
 
 def _cell_width(cell: Text) -> int:

@@ -5,12 +5,11 @@ within the limits, over all organizations.
 """
 
 import heapq
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import pairwise
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -118,50 +117,6 @@ def _age_order(decision: Decision) -> tuple[float, str]:
     return _created_at_s(decision), decision.invitation.id
 
 
-AGE_CLASS_STARTS_DAYS = (0, 3, 7, 14, 30, 60, 90, 180, 365)
-"""The start of each age class in days; the last class has no end."""
-AGE_CLASS_LABELS = (
-    *(f"{low}-{high}" for low, high in pairwise(AGE_CLASS_STARTS_DAYS)),
-    f"{AGE_CLASS_STARTS_DAYS[-1]}+",
-    "unknown",
-)
-"""One label per class, youngest first; the last is for invitations without a usable age."""
-AGE_CLASS_KEYS = (*map(str, AGE_CLASS_STARTS_DAYS), "none")
-"""The keys of the classes in the audit log: the first day of each."""
-
-
-def age_class(age_days: float | None) -> int:
-    """Return an index into `AGE_CLASS_LABELS`; an age below zero (future date) is unknown."""
-    if age_days is None or age_days < 0:
-        return len(AGE_CLASS_STARTS_DAYS)
-    return bisect_right(AGE_CLASS_STARTS_DAYS, age_days) - 1
-
-
-class AgeHistogram:
-    """Counts ages by class, in constant memory."""
-
-    __slots__ = ("_counts",)
-
-    def __init__(self) -> None:
-        self._counts = [0] * len(AGE_CLASS_LABELS)
-
-    def add(self, age_days: float | None) -> None:
-        """Count one invitation."""
-        self._counts[age_class(age_days)] += 1
-
-    def to_field(self) -> dict[str, int]:
-        """Return the counts for the audit log's `run_finished`, by `AGE_CLASS_KEYS`."""
-        return dict(zip(AGE_CLASS_KEYS, self._counts, strict=True))
-
-
-def parse_age_counts(field: object) -> tuple[int, ...] | None:
-    """Parse `AgeHistogram.to_field`: one count per class, or None if it is not a mapping."""
-    if not isinstance(field, Mapping):
-        return None
-    values = [field.get(key) for key in AGE_CLASS_KEYS]
-    return tuple(value if isinstance(value, int) else 0 for value in values)
-
-
 _LINES_PER_SYNC = 1000
 _NO_ORGANIZATIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -181,7 +136,6 @@ class PlanBuilder:
     Attributes:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
         counts: What was counted by organization id, in "" where the organization is unknown.
-        kept_ages: The ages of kept invitations.
         gone_ids: Projects that were gone when their lists were read.
         retired: Sources that Atlas no longer serves.
         spans: The positions of the planned lines of each list in the log.
@@ -211,7 +165,6 @@ class PlanBuilder:
         self._unsynced = 0
         self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self.counts: defaultdict[str, Counts] = defaultdict(Counts)
-        self.kept_ages = AgeHistogram()
         self.gone_ids: set[str] = set()
         self.retired: list[SourceRetired] = []
         self._deletions_by_list: Counter[ListRef] = Counter()
@@ -282,11 +235,6 @@ class PlanBuilder:
         for decision in decisions:
             if decision.keep_reason is not None:
                 kept[decision.keep_reason] += 1
-                created_at = decision.invitation.created_at
-                # Whole days are enough: each age class starts at a whole day.
-                self.kept_ages.add(
-                    (self._now - created_at).days if isinstance(created_at, datetime) else None
-                )
         stale = [decision for decision in decisions if decision.rule is not None]
         self.counts[list_ref.project.org_id] += Counts(
             invitations_seen=len(stale) + kept.total(),

@@ -267,7 +267,6 @@ class RunState:
             for entry in self._keep
         ]
         fields: dict[str, Any] = {
-            "kept_ages": plan.kept_ages.to_field(),
             "keep_entries": entries,
             "remaining": self._remaining(),
         }

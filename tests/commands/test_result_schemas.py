@@ -169,7 +169,7 @@ def test_truncated_summary_matches_the_schema(tmp_path, monkeypatch):
 
 MAPPINGS = {
     *("kept_by_reason", "invitations_by_source", "rules", "organization_names"),
-    *("kept_ages", "keep_entries", "sunsets", "visible_projects", "remaining"),
+    *("keep_entries", "sunsets", "visible_projects", "remaining"),
     *("outcomes", "counts", "names"),
 }
 """Objects whose keys are names of the policy, outcomes or ids."""

@@ -31,7 +31,6 @@ from invite_sweeper.text import plural_form, pluralize
 
 _SHOWN_FILES = 50
 _SHOWN_ROWS = 100
-_WIDEST_CODE = 64
 
 
 class Table(NamedTuple):

@@ -19,11 +19,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.sweep.discovery import ListedInvitations
 from invite_sweeper.sweep.plan import (
-    AGE_CLASS_LABELS,
-    AgeHistogram,
     PlanBuilder,
-    age_class,
-    parse_age_counts,
     trim_plans,
 )
 from invite_sweeper.sweep.scope import Shard
@@ -137,7 +133,6 @@ async def test_empty_plan_has_no_counts_and_no_oldest(path):
     assert plan.total() == Counts(invitations_by_source={"invites": 0})
     assert (plan.oldest, plan.deletions_by_project) == (None, {})
     assert (plan.gone_ids, plan.retired) == (set(), [])
-    assert set(plan.kept_ages.to_field().values()) == {0}
 
 
 async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones(path):
@@ -147,51 +142,6 @@ async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_o
     await plan.add(listed(invitation(2), invitation(3, age=timedelta(days=90))))
     await plan.add(listed(invitation(4, age=timedelta(days=1))))
     assert plan.oldest == NOW - timedelta(days=90)
-
-
-async def test_ages_of_kept_invitations_are_counted_by_class(path):
-    plan, _ = builder(path, keep=[{"name": "all", "usernames": ["*"]}])
-    days = [0, 2.99, 3, 7, 14, 30, 60, 90, 180, 364.9, 365, 4000, -1]
-    ages = [invitation(n, age=timedelta(days=each)) for n, each in enumerate(days)]
-    await plan.add(listed(*ages, invitation(99, created_at=None)))
-    assert plan.kept_ages.to_field() == {
-        "0": 2,
-        "3": 1,
-        "7": 1,
-        "14": 1,
-        "30": 1,
-        "60": 1,
-        "90": 1,
-        "180": 2,
-        "365": 2,
-        "none": 2,
-    }
-
-
-@pytest.mark.parametrize(
-    ("age", "label"),
-    [
-        (None, "unknown"),
-        (-0.001, "unknown"),
-        (0, "0-3"),
-        (2.999, "0-3"),
-        (3, "3-7"),
-        (364.9, "180-365"),
-        (365, "365+"),
-    ],
-)
-def test_age_class_includes_its_first_day_and_not_its_last(age, label):
-    assert AGE_CLASS_LABELS[age_class(age)] == label
-
-
-def test_age_counts_are_read_back_and_unusable_values_are_zero():
-    histogram = AgeHistogram()
-    for age in (0, 0, 400, None):
-        histogram.add(age)
-    counts = (2, 0, 0, 0, 0, 0, 0, 0, 1, 1)
-    assert parse_age_counts(histogram.to_field()) == counts
-    assert parse_age_counts({"0": 2, "365": "x", "none": 1}) == (2, *(0,) * 8, 1)
-    assert parse_age_counts([1, 2]) is None
 
 
 # What is not deleted ---------------------------------------------------------------------------

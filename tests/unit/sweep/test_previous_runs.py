@@ -1,6 +1,7 @@
 """What earlier runs left: unreadable history, the accepted policy, and a policy's effect."""
 
 import gzip
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def test_file_without_permission_refuses(log_path, monkeypatch):
     def fail(*_arguments, **_options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(GuardRefused, match=r"log.jsonl.1 cannot be read: Permission denied\."):
         read_previous_runs(log_path)
 
