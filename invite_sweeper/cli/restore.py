@@ -138,7 +138,7 @@ def restore(
         str | None,
         typer.Option(
             "--credentials",
-            help="Name of the credentials in the policy.",
+            help="Name of the credentials in the policy; default: those of the run.",
             metavar="NAME",
             rich_help_panel=TARGET,
         ),
@@ -147,7 +147,7 @@ def restore(
         str | None,
         typer.Option(
             "--signing-key-env",
-            help="The variable with the key that signs the end, as in the policy.",
+            help="The variable with the key that signs the end; default: that of the log.",
             rich_help_panel=INTEGRATION,
             metavar="NAME",
         ),
@@ -171,7 +171,7 @@ def restore(
 
     Sends each user a new invitation email with the same roles and teams, at most 10 a minute.
     Skips users who are invited or members again, so the command can be repeated. On a terminal
-    it asks for confirmation first.
+    it asks for confirmation first. A dry run writes nothing.
 
     Atlas adds users of a federated organization at once as active members. Each one is
     reported, and the exit code is then 4.
