@@ -1,0 +1,179 @@
+"""The result and the plan of a restore as tables."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from invite_sweeper.endings import ExitCode, Status
+from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.restore import (
+    MAX_PER_MINUTE,
+    DeletedInvitation,
+    RestoreReport,
+)
+from invite_sweeper.text import (
+    escape_unprintable,
+    organization_label,
+    plural_form,
+    pluralize,
+)
+
+_STYLES = {
+    "restored": "green",
+    "active": "bold red",
+    "failed": "bold red",
+    "unknown": "bold red",
+    "skipped": "yellow",
+}
+_FEDERATION = (
+    "Atlas adds users of a federated organization at once as active members, without an acceptance."
+)
+
+
+def show_result(console: Console, report: RestoreReport) -> None:
+    """Write the result of each deletion and the totals; control characters are escaped."""
+    console.print(_heading(report), soft_wrap=True)
+    if report.deletions:
+        _show_rows(console, report, report.deletions)
+    else:
+        console.print("Nothing to restore: the log has no matching deletion.")
+    if report.dry_run and report.to_restore:
+        _show_notes(console, report)
+    if report.uncertain:
+        console.print(RightTrimmed(_uncertain_table(report)), end="")
+    for line in _total_lines(report):
+        console.print(line, soft_wrap=True)
+
+
+def show_restore_plan(console: Console, report: RestoreReport) -> None:
+    """Write who would be invited, and the question."""
+    console.print(_heading(report), soft_wrap=True)
+    _show_rows(console, report, report.to_restore)
+    _show_notes(console, report)
+    minutes = (len(report.to_restore) - 1) // MAX_PER_MINUTE
+    duration = (
+        f", which takes {pluralize(minutes, 'minute')} at {MAX_PER_MINUTE} a minute"
+        if minutes
+        else ""
+    )
+    users = pluralize(len(report.to_restore), "user")
+    console.print(f"Re-invite {users}{duration}?", soft_wrap=True)
+
+
+def _show_notes(console: Console, report: RestoreReport) -> None:
+    for note in (_FEDERATION, *report.warnings):
+        console.print(Text(escape_unprintable(note)), soft_wrap=True)
+
+
+def _heading(report: RestoreReport) -> Text:
+    kind = "Dry run of a restore" if report.dry_run else "Restore"
+    run = f" of run {escape_unprintable(report.undone_run)}" if report.undone_run else ""
+    names = (
+        escape_unprintable(organization_label(each, report.organization_names.get(each)))
+        for each in report.organizations
+    )
+    where = plural_form(len(report.organizations), "organization", "organizations")
+    organizations = f" in {where} {', '.join(names)}" if report.organizations else ""
+    return Text.assemble((f"{kind}{run}", "bold"), f"{organizations} at {report.base_url}")
+
+
+def _uncertain_table(report: RestoreReport) -> RenderableType:
+    """Return the users that the run may have deleted, with what is known."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
+    uncertain = report.uncertain
+    for deleted in uncertain:
+        table.add_row(
+            Text(escape_unprintable(deleted.invitation.username or "(no address)")),
+            _place(report, deleted),
+            Text(deleted.doubt),
+        )
+    users = pluralize(len(uncertain), "user")
+    are = plural_form(len(uncertain), "is", "are")
+    heading = f"{users} that the run may have deleted {are} missing, and not restored"
+    return Group(Text(f"{heading}; --include-recovered does:", style="bold yellow"), table)
+
+
+_UNLIMITED_CELLS = 10_000
+"""A width at which the measure of a table is what it needs, not what it has."""
+
+
+def _show_rows(
+    console: Console, report: RestoreReport, deletions: Sequence[DeletedInvitation]
+) -> None:
+    """Write a table, or two lines for each invitation where the terminal is too narrow for one."""
+    table = _table(report, deletions)
+    unlimited = console.options.update(max_width=_UNLIMITED_CELLS)
+    if console.measure(table, options=unlimited).maximum <= console.width:
+        console.print(RightTrimmed(table), end="")
+        return
+    for deleted in deletions:
+        username, *rest = _cells(report, deleted)
+        details = Padding(Text(" · ").join((rest[-1], *rest[:-1])), (0, 0, 0, 2))
+        console.print(RightTrimmed(Group(username, details)), end="")
+
+
+def _table(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("INVITED", "TO", "ROLES", "LIST", "OUTCOME"):
+        table.add_column(heading, overflow="fold")
+    for deleted in deletions:
+        table.add_row(*_cells(report, deleted))
+    return table
+
+
+def _cells(report: RestoreReport, deleted: DeletedInvitation) -> Iterator[Text]:
+    invitation, outcome, result = (
+        deleted.invitation,
+        report.outcome_of(deleted),
+        report.results.get(deleted),
+    )
+    yield Text(escape_unprintable(invitation.username or "(no address)"))
+    yield _place(report, deleted)
+    yield Text(escape_unprintable(", ".join(invitation.roles)))
+    yield Text(invitation.source)
+    detail = result.reason or result.error_code or "" if result is not None else ""
+    yield Text(
+        escape_unprintable(f"{outcome.replace('_', ' ')} {detail}".strip()),
+        style=_STYLES.get(outcome, ""),
+    )
+
+
+def _place(report: RestoreReport, deleted: DeletedInvitation) -> Text:
+    """Return the project, or the organization; the heading names the only one."""
+    invitation = deleted.invitation
+    if invitation.project_name:
+        return Text(escape_unprintable(invitation.project_name))
+    if len(report.organizations) == 1:
+        return Text("the organization")
+    name = report.organization_names.get(invitation.org_id)
+    return Text(escape_unprintable(organization_label(invitation.org_id, name)))
+
+
+def _total_lines(report: RestoreReport) -> Iterator[Text]:
+    outcomes = ", ".join(
+        f"{count:,} {outcome.value.replace('_', ' ')}" for outcome, count in report.outcomes.items()
+    )
+    if report.dry_run:
+        yield Text.assemble(
+            ("Dry run: ", "bold"),
+            f"no one was invited; {len(report.to_restore):,} of {len(report.deletions):,} would be",
+        )
+    if outcomes:
+        code = ExitCode(report.exit_code)
+        style = "bold green" if code.succeeded else "bold red"
+        # A restore that only made people active members has sent everything.
+        status = code.status if report.is_incomplete or report.error else Status.DONE
+        yield Text.assemble((f"{status.label}: ", style), outcomes)
+    if report.added:
+        users = pluralize(len(report.added), "user")
+        are = plural_form(len(report.added), "is", "are")
+        yield Text(
+            f"{users} {are} active now, without an acceptance. "
+            "Remove them in Atlas if they should not have access.",
+            style="bold red",
+        )
+    if not report.dry_run:
+        yield Text.assemble(("Audit: ", "bold"), escape_unprintable(report.audit_log))
