@@ -4,14 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from invite_sweeper.audit import AuditLog, RunFinished
 from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
-from invite_sweeper.models import Population, Source
+from invite_sweeper.models import Population, RequestCounters, Source
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_end
@@ -27,14 +27,6 @@ def list_name(source: Source, project_id: str) -> str:
 
 def _source_of(name: str) -> str:
     return name.partition(" ")[0]
-
-
-class RequestCounters(Protocol):
-    """The requests sent to Atlas, as the client counts them."""
-
-    requests: int
-    retries: int
-    rate_limited: int
 
 
 class RunResult(NamedTuple):
