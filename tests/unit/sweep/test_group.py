@@ -24,7 +24,8 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunGroup
-from invite_sweeper.sweep.run import Run, RunConfig
+from invite_sweeper.sweep.run import Run
+from invite_sweeper.sweep.run_config import RunConfig
 from invite_sweeper.sweep.run_state import RunState
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
