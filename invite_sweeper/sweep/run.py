@@ -48,7 +48,7 @@ from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
 from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.sweep.unread_lists import look_beyond
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.text import organization_label, plural_form, pluralize
 
 _READERS_PER_SLOT = 2
 """Lists read at a time per request in flight: one of them may be backing off."""
@@ -166,8 +166,7 @@ class Run:
         )
         self.warnings.report(*secret_warnings(expiries, self.config.now))
         self.state.organization_names = {**self.state.organization_names, **names}
-        absent = project_filter.absent_organizations()
-        self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
+        self._report_absent(project_filter.absent_organizations())
         if moved:
             ids = ", ".join(sorted(moved))
             text = f"Moved between two organizations, and read in the first alone: {ids}."
@@ -181,6 +180,18 @@ class Run:
         for org_id, projects in seen.items():
             self.state.counts[org_id] += Counts(projects_seen=projects)
         return scope
+
+    def _report_absent(self, organizations: Sequence[str]) -> None:
+        self.state.absent_organizations = frozenset(organizations)
+        variables = " and ".join(self.config.credentials_variables)
+        which = f" with the credentials of {variables}" if variables else ""
+        names = self.state.organization_names
+        messages = (
+            f"No project of organization {organization_label(each, names.get(each))} is "
+            f"visible{which}: check the id, and that the credentials belong to it."
+            for each in organizations
+        )
+        self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *messages)
 
     async def reread(self) -> None:
         """Read projects and lists again, because the plan was shown a while ago.

@@ -56,6 +56,7 @@ class RunState:
         organization_names: As Atlas returned them, by organization id.
         counts: What is counted outside of the plan, by organization id.
         outcomes: Deletions by outcome, by organization id.
+        absent_organizations: Those without a visible project.
         visible_projects: By organization, before the policy selects some.
         removed_members: The username of each active member that this run removed, or whose
             removal by an interrupted run it found.
@@ -101,6 +102,7 @@ class RunState:
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
         self.policy_change: PolicyDifference | None = None
+        self.absent_organizations: frozenset[str] = frozenset()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
         self.lists: dict[str, int] = {}
@@ -222,6 +224,7 @@ class RunState:
         return replace(
             organization,
             name=self.organization_names.get(organization.id),
+            visible=organization.id not in self.absent_organizations,
             plan_made=summary.plan_made,
             plan_complete=summary.plan_made and not counts.projects_unreadable,
             **count_values(counts),
