@@ -71,6 +71,8 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     yield *_status_label(summary), escape_unprintable(result)
     if not dry_run and len(summary.organizations) == 1:
         yield "Organization", "bold", _organization_label(summary.organizations[0])
+    if view.approver:
+        yield "Approved by", "bold", f"the key {view.approver}"
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
     for warning in summary.warnings:

@@ -203,11 +203,6 @@ def messages(results):
     return [None if each.error is None else each.error.message for each in results]
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 async def test_all_organizations_are_planned_before_anything_is_deleted(path):
     command = Command(path, 1, 2, 3)
     results = await command.run()

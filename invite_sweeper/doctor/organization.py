@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from invite_sweeper.atlas.parsing import OrgEvent
-from invite_sweeper.doctor import Check, Completeness, note, ok, warning
+from invite_sweeper.doctor.diagnosis import Check, Completeness, note, ok, warning
 from invite_sweeper.models import ListUnreadable, UserKey
 from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.text import casefold_visible, plural_form, pluralize
