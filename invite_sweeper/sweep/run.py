@@ -48,7 +48,9 @@ from invite_sweeper.sweep.executor import (
 )
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
 from invite_sweeper.sweep.members import MemberReader, read_members
+from invite_sweeper.sweep.notice import describe_notice
 from invite_sweeper.sweep.plan import PlanBuilder
+from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
 from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
@@ -62,7 +64,7 @@ from invite_sweeper.sweep.summary import (
 )
 from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.unread_lists import look_beyond
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.text import pluralize
 
 
 class RunReader(UserStatusReader, MemberReader, Protocol):
@@ -197,7 +199,7 @@ class RunConfig:
         steps: Applied to each decision; they can only keep more.
         previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
-        on_scope: Called with all projects.
+        change: Compares a changed policy with the accepted one; None without a quarantine.
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
         earlier_sunsets: The end of each source as the last runs recorded it.
@@ -216,7 +218,7 @@ class RunConfig:
     steps: tuple[Step, ...] = ()
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
-    on_scope: Callable[[RunScope], None] | None = None
+    change: PolicyChange | None = None
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
     earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
@@ -454,8 +456,8 @@ class Run:
             self.warnings.warn(WarningCode.MOVED_PROJECT, text)
         self.unused_patterns = project_filter.unused_patterns()
         self.state.visible_projects = scope.visible_projects()
-        if self.config.on_scope is not None:
-            self.config.on_scope(scope)
+        if self.config.change is not None:
+            self.config.change.observe_scope(scope)
         seen = Counter(each.org_id for each in scope.projects)
         seen[""] = len(scope.unreadable)  # Atlas listed them with a malformed id
         for org_id, projects in seen.items():
@@ -522,8 +524,13 @@ class Run:
         self.warnings.report(*remarks)
 
     async def _read_members(self) -> Members:
-        earlier = self.config.earlier_members
-        found = await read_members(self._atlas.reader, self.config.policy, earlier)
+        config, change = self.config, self.config.change
+        compared = change.policies if change is not None else ()
+        found = await read_members(
+            self._atlas.reader, config.policy, config.earlier_members, compared
+        )
+        if change is not None:
+            change.observe_members(found.members)
         self.state.members = found.counts
         self.warnings.warn(WarningCode.MEMBERS, *found.problems)
         return found.members
@@ -534,12 +541,15 @@ class Run:
         if plan.next_due is None:
             return
         waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
-        verb = "would be announced" if self.config.dry_run else "announced"
         self.warnings.remark(
             WarningCode.NOTICE,
-            f"{pluralize(counts.announced, 'invitation')} {verb}, {waiting:,} announced before "
-            f"{plural_form(waiting, 'waits', 'wait')}: the first may be deleted from "
-            f"{plan.next_due:%Y-%m-%d %H:%M} UTC.",
+            describe_notice(
+                announced=counts.announced,
+                due=plan.planned,
+                waiting=waiting,
+                next_due=plan.next_due,
+                dry_run=self.config.dry_run,
+            ),
         )
 
     def _mark_new(self, decision: Decision) -> Decision:
