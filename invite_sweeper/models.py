@@ -8,28 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
-from typing import Final, NamedTuple, Protocol, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 import msgspec
 
 from invite_sweeper.errors import RunError
 from invite_sweeper.text import casefold_visible
-
-
-class Logger(Protocol):
-    """The logger's methods that the program uses."""
-
-    def info(self, event: str, **fields: object) -> object:
-        """Log an event."""
-        ...
-
-    def warning(self, event: str, **fields: object) -> object:
-        """Log a warning."""
-        ...
-
-    def error(self, event: str, **fields: object) -> object:
-        """Log an error that needs action."""
-        ...
 
 
 class OrganizationName(msgspec.Struct, frozen=True):
@@ -496,3 +480,21 @@ def is_permission_error(status: object, code: str | None) -> bool:
     if status == 401:  # noqa: PLR2004
         return code not in UNAUTHENTICATED_CODES
     return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004
+
+
+@dataclass(slots=True)
+class RequestCounters:
+    """Request counts of a run; all include those to the token endpoint.
+
+    Attributes:
+        requests: Requests sent, including retries and those that a digest challenge repeats.
+        retries: Attempts after the first of each request.
+        rate_limited: Responses with status 429.
+        responses: Complete responses of Atlas, in `response_s` seconds together.
+    """
+
+    requests: int = 0
+    retries: int = 0
+    rate_limited: int = 0
+    responses: int = 0
+    response_s: float = 0.0

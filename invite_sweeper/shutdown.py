@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, TypeVar
 
+from structlog.typing import FilteringBoundLogger
+
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Interrupted
 from invite_sweeper.last_resort import LastResort, install_handlers
-from invite_sweeper.models import Logger
 
 T = TypeVar("T")
 NOTHING_DELETED: Final = "Nothing was deleted."
@@ -74,7 +75,9 @@ class StopRequest:
 
 
 @contextmanager
-def handle_signals(stop: StopRequest, log: Logger, last_resort: LastResort) -> Iterator[None]:
+def handle_signals(
+    stop: StopRequest, log: FilteringBoundLogger, last_resort: LastResort
+) -> Iterator[None]:
     """Request a stop on SIGINT, SIGTERM and SIGHUP while the block runs; at once on the second.
 
     A signal after the block changes no exit code that is known by then.

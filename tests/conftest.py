@@ -10,6 +10,7 @@ import environment
 import needs
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from invite_sweeper.redaction import SECRETS
 
@@ -27,10 +28,10 @@ settings.register_profile("many", settings.get_profile("here"), max_examples=200
 settings.load_profile("here")
 
 
-SHARED = frozenset({"checkout", "containers", "context", "dist", "fresh", "image"})
-"""Fixtures of `deploy/` that take long to build: one worker runs the tests that use them."""
 COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
+TOGETHER = ("test_prism.py", "test_report_browser.py", "test_pictures.py")
+"""Files with a server or a browser that one worker starts."""
 
 
 def pytest_xdist_auto_num_workers():
@@ -38,8 +39,26 @@ def pytest_xdist_auto_num_workers():
     return (os.cpu_count() or 1) + 1
 
 
+class Scheduling(LoadScopeScheduling):
+    """Gives tests to workers one by one, and those that share something long to make together.
+
+    The largest scope, `deploy/` with its image, is the first.
+    """
+
+    def _split_scope(self, nodeid):
+        if nodeid.startswith("tests/deploy/"):
+            return "deploy"
+        file, _, _ = nodeid.partition("::")
+        return file if file.endswith(TOGETHER) else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Return how xdist distributes the tests, for `-n`."""
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
-    """Deselect benchmarks unless `-m` names them, and start the longest group first.
+    """Name the needs of fixtures, and deselect benchmarks unless `-m` names them.
 
     Benchmarks take minutes and need an idle machine.
     """
@@ -47,9 +66,6 @@ def pytest_collection_modifyitems(config, items):
         fixtures = set(getattr(item, "fixturenames", ()))
         for name in COVERED_BY_FIXTURE & fixtures:
             item.add_marker(pytest.mark.needs(name))
-        if SHARED & fixtures:
-            item.add_marker(pytest.mark.xdist_group("image"))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
     if "benchmark" in config.option.markexpr:
         return
     benchmarks = [item for item in items if item.get_closest_marker("benchmark")]

@@ -21,7 +21,7 @@ from invite_sweeper.models import (
 
 @dataclass
 class FakeAtlas:
-    """Implements ListReader and Deleter.
+    """Implements AtlasReader and Deleter.
 
     Attributes:
         listed: The projects, or errors, that `projects` yields.

@@ -10,19 +10,22 @@ from invite_sweeper.atlas.credentials import (
     read_credentials,
 )
 from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.rate_limiter import RateLimiter
 from invite_sweeper.atlas.rate_limits import BucketKey
-from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.reader import AtlasReader, MemberReader
 from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.atlas.urls import parse_base_url
 
 __all__ = [
     "ApiKey",
     "AtlasDeleter",
+    "AtlasInviter",
     "AtlasReader",
     "BearerToken",
     "BucketKey",
     "Credentials",
+    "MemberReader",
     "RateLimitedAtlasClient",
     "RateLimiter",
     "RetryPolicy",

@@ -27,7 +27,6 @@ from invite_sweeper.atlas.http import (
     ConnectionSlot,
     HttpSession,
     NoResendClientResponse,
-    RequestCounters,
     SlotPool,
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
@@ -39,7 +38,7 @@ from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.urls import find_proxy
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import DeletionEstimate, ListRef, ListUnreadable, Source
+from invite_sweeper.models import DeletionEstimate, ListRef, ListUnreadable, RequestCounters, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.resolver import DaemonResolver
 

@@ -23,7 +23,7 @@ from invite_sweeper.atlas.network_errors import (
 )
 from invite_sweeper.atlas.responses import Response, ResponseOrFailure
 from invite_sweeper.atlas.urls import absolute_url
-from invite_sweeper.models import DeletionProgress
+from invite_sweeper.models import DeletionProgress, RequestCounters
 from invite_sweeper.redaction import SECRETS
 
 USER_AGENT: Final = (
@@ -66,24 +66,6 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
             raise BodyTooLarge
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-@dataclass(slots=True)
-class RequestCounters:
-    """Request counts of a run; all include those to the token endpoint.
-
-    Attributes:
-        requests: Requests sent, including retries and those that a digest challenge repeats.
-        retries: Attempts after the first of each request.
-        rate_limited: Responses with status 429.
-        responses: Complete responses of Atlas, in `response_s` seconds together.
-    """
-
-    requests: int = 0
-    retries: int = 0
-    rate_limited: int = 0
-    responses: int = 0
-    response_s: float = 0.0
 
 
 class ConnectionSlot:

@@ -17,7 +17,6 @@ from invite_sweeper.audit.events import (
     RunStarted,
     SourceRetired,
     error_fields,
-    invitation_fields,
 )
 from invite_sweeper.audit.files import LogPath, in_order
 from invite_sweeper.audit.history import (
@@ -62,7 +61,6 @@ __all__ = [
     "SweepRecorder",
     "error_fields",
     "in_order",
-    "invitation_fields",
     "read_events",
     "read_history",
 ]

@@ -1,4 +1,4 @@
-"""The events of the audit log: one struct for each, written, read and described as JSON.
+"""The events of the audit log: one struct for each, written and read.
 
 A struct has the fields of its event. `chain.HashChain` puts those before them that give a line
 its place in the log. Plan files and results are made of the same structs.
@@ -556,20 +556,6 @@ def decode(line: bytes) -> Line | None:
         raise ValueError("the line is nested too deeply") from None
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a line."""
-    (header, *events), definitions = msgspec.json.schema_components(
-        (LineHeader, *EVENTS), ref_template="#/$defs/{name}"
-    )
-    common = definitions.pop(header["$ref"].rpartition("/")[2])["properties"]
-    del common["wanted"]
-    for each in EVENTS:
-        schema = definitions[each.__name__]
-        schema["properties"] = {**common, "event": {"const": each.event}, **schema["properties"]}
-        schema["required"] = [*common, *schema["required"]]
-    return {"anyOf": events, "$defs": definitions}
-
-
 def error_fields(error: ErrorParts | None) -> dict[str, Any]:
     """Return the fields of a `run_finished` line that say what stopped the run.
 
@@ -583,14 +569,6 @@ def error_fields(error: ErrorParts | None) -> dict[str, Any]:
         "consequence": error["consequence"] or None,
         "hint": error["hint"] or None,
     }
-
-
-def invitation_fields(invitation: Invitation, now: datetime) -> dict[str, object]:
-    """Return the fields of an invitation as values of JSON, by their names."""
-    fields: dict[str, object] = msgspec.to_builtins(
-        InvitationFields.from_invitation(invitation, now)
-    )
-    return fields
 
 
 def format_timestamp(moment: datetime) -> str:

@@ -206,6 +206,7 @@ class LineFilter:
 
     Attributes:
         run: A run ID or its prefix.
+        group: The ID that the runs of one command share, or its prefix.
         project: A glob for the project's ID or name, case-insensitive.
         username: A glob for the invited user's name, case-insensitive.
         outcome: An outcome; lines without one do not match.
@@ -216,6 +217,7 @@ class LineFilter:
     """
 
     run: str | None = None
+    group: str | None = None
     project: str | None = None
     username: str | None = None
     outcome: str | None = None
@@ -269,8 +271,25 @@ def filter_lines(
     """
     for path in paths:
         require_audit_log(path)
-    found = chain.from_iterable(_parse_file(path, _with_record, on_damaged) for path in paths)
+    found: Iterable[tuple[Record, bytes]] = chain.from_iterable(
+        _parse_file(path, _with_record, on_damaged) for path in paths
+    )
+    if line_filter.group is not None:
+        found = _of_group(found, line_filter.group)
     return (each for each in found if line_filter.matches(each[0]))
+
+
+def _of_group(lines: Iterable[tuple[Record, bytes]], group: str) -> Iterator[tuple[Record, bytes]]:
+    """Yield the lines of the runs of one command; only the first line of a run names it."""
+    runs: set[object] = set()
+    for record, line in lines:
+        run_id = record.get("run_id")
+        if record.get("event") == "run_started" and _starts_with(
+            group, record.get("group_id") or run_id
+        ):
+            runs.add(run_id)
+        if run_id in runs:
+            yield record, line
 
 
 def _with_record(line: bytes) -> tuple[Record, bytes]:

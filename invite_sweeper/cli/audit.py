@@ -237,6 +237,12 @@ def show(
     run: Annotated[
         str | None, typer.Option(metavar="ID", help="A run's id, or the start of it.")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="The id of a command's first run: the records of all its runs."
+        ),
+    ] = None,
     project: Annotated[
         str | None, typer.Option(metavar="GLOB", help="A project's id, or a glob for its name.")
     ] = None,
@@ -284,6 +290,7 @@ def show(
         )
     line_filter = LineFilter(
         run=run,
+        group=group,
         project=project,
         username=username,
         outcome=outcome,

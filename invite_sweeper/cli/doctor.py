@@ -39,38 +39,35 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.run_session import RunSession, split_by_credentials
 from invite_sweeper.doctor import (
+    EVENT_DAYS,
     Check,
     CheckState,
     Completeness,
     Diagnosis,
-    ListCounts,
     atlas_error_check,
     audit_checks,
     clock_check,
+    completeness_check,
     coverage_checks,
     credentials_check,
+    domain_check,
     earlier_run_check,
+    explain_invited,
     failed,
     list_checks,
     lock_check,
     log_end_checks,
+    member_checks,
+    notice_check,
     ok,
     organization_checks,
     policy_checks,
     quarantine_check,
     rate_limit_checks,
-    sunset_checks,
-    warning,
-)
-from invite_sweeper.doctor_organization import (
-    EVENT_DAYS,
-    completeness_check,
-    domain_check,
-    explain_invited,
-    member_checks,
-    notice_check,
     secret_check,
+    sunset_checks,
     unreadable_check,
+    warning,
 )
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError, UsageError
@@ -79,7 +76,7 @@ from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.sweep.accepted_policy import accepted_policy
-from invite_sweeper.sweep.discovery import count_lists, discover_projects
+from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 from rich.console import Console
 from rich.text import Text
+from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Announced, PolicyDifference
@@ -23,7 +24,6 @@ from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.files import replace_file
-from invite_sweeper.models import Logger
 from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.program import command
 from invite_sweeper.report.formatting import (
@@ -90,7 +90,9 @@ class PlannedInvitations(msgspec.Struct, frozen=True, omit_defaults=True):
     truncated: bool = False
 
 
-def progress_view(options: RunOptions, log: Logger) -> BarProgressView | LogProgressView:
+def progress_view(
+    options: RunOptions, log: FilteringBoundLogger
+) -> BarProgressView | LogProgressView:
     """Return a progress bar on a terminal, log lines elsewhere."""
     if sys.stderr.isatty() and not (options.quiet or options.quiet_progress):
         return BarProgressView(log, Console(stderr=True))
@@ -234,7 +236,7 @@ def _load_view(options: RunOptions, log_file: Path, start: int, summary: RunSumm
         return RunView()
 
 
-def report_saved_plan(options: RunOptions, plan: Path, log: Logger) -> None:
+def report_saved_plan(options: RunOptions, plan: Path, log: FilteringBoundLogger) -> None:
     """Write where the plan is and the next commands; a sweep has deleted what it lists."""
     show = command("plan", "show", str(plan))
     apply = _sweep_command(options, "--plan", str(plan))

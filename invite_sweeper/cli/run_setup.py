@@ -44,7 +44,7 @@ from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.recovery import resolvable
-from invite_sweeper.sweep.run import RunConfig
+from invite_sweeper.sweep.run_config import RunConfig
 from invite_sweeper.sweep.saved_plan import (
     AppliedPlan,
     PlanContext,

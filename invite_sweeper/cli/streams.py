@@ -22,8 +22,7 @@ from invite_sweeper.text import escape_unprintable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-    from invite_sweeper.models import Logger
+    from structlog.typing import FilteringBoundLogger
 
 
 _ATOMIC_BYTES: Final = 4096
@@ -179,7 +178,7 @@ class _JsonLog:
     """
 
     def __init__(self) -> None:
-        self.log: Logger | None = None
+        self.log: FilteringBoundLogger | None = None
 
 
 JSON_LOG: Final = _JsonLog()

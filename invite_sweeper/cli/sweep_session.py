@@ -36,8 +36,9 @@ from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secret
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
-from invite_sweeper.sweep.run import ProgressView, Run
+from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.run_state import RunState
+from invite_sweeper.sweep.run_warnings import ProgressView
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, merge_summaries, with_end
 

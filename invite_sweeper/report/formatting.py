@@ -1,6 +1,6 @@
 """Describe what a run did: reasons, outcomes, changes and durations as text."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
@@ -27,15 +27,21 @@ def describe_keep_reason(key: str) -> str:
     return KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
 
 
-def show_command(audit_log: str, run_ids: Iterable[str], *words: str) -> str:
-    """Return the command that lists records of the runs of one command.
+def show_command(audit_log: str, run_ids: Collection[str], group_id: str, *words: str) -> str:
+    """Return the command that lists records of runs.
 
-    The ids of these runs begin with the same instant.
+    Args:
+        run_ids: The run, or all runs of one command; none for the whole log.
+        group_id: The id that the runs of one command share.
     """
-    ids = set(run_ids)
-    starts = {each.partition("-")[0] for each in ids} if len(ids) > 1 else ids
-    run = ("--run", *starts) if len(starts) == 1 else ()
-    return command("audit", "show", audit_log, *run, *words)
+    match list(dict.fromkeys(run_ids)):
+        case []:
+            runs: tuple[str, ...] = ()
+        case [run_id]:
+            runs = ("--run", run_id)
+        case _:
+            runs = ("--group", group_id)
+    return command("audit", "show", audit_log, *runs, *words)
 
 
 def describe_checkpoint(note: str) -> str:
@@ -156,10 +162,12 @@ def describe_failed_organizations(summary: RunSummary) -> str:
 
 
 def describe_organizations(summary: RunSummary) -> str:
-    """Return the only organization with its id, or the number of organizations."""
+    """Return the only organization with its id, or how many there are and are not visible."""
     if len(summary.organizations) == 1:
         return summary.organizations[0].label
-    return pluralize(len(summary.organizations), "organization")
+    count = pluralize(len(summary.organizations), "organization")
+    hidden = sum(not each.visible for each in summary.organizations)
+    return f"{count}, {hidden:,} of them not visible" if hidden else count
 
 
 def describe_places(projects: int, organization_lists: int) -> str:

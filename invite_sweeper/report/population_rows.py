@@ -29,9 +29,24 @@ class PopulationRow(InvitationFields, frozen=True, kw_only=True, omit_defaults=F
 
 
 COLUMNS: Final = (
-    *("source", "complete", "invitation_id", "project_id", "project_name", "org_id", "username"),
-    *("roles", "inviter", "created_at", "expires_at", "age_days", "status", "decision", "reason"),
-    *("team_ids", "project_roles", "linked_projects"),
+    "source",
+    "complete",
+    "invitation_id",
+    "project_id",
+    "project_name",
+    "org_id",
+    "username",
+    "roles",
+    "inviter",
+    "created_at",
+    "expires_at",
+    "age_days",
+    "status",
+    "decision",
+    "reason",
+    "team_ids",
+    "project_roles",
+    "linked_projects",
 )
 """The header row of a CSV file."""
 

@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
+from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
-from invite_sweeper.models import DeletionEstimate, Logger, Outcome
+from invite_sweeper.models import DeletionEstimate, Outcome
 from invite_sweeper.report import formatting
 
 _LINE_INTERVAL_S = 30.0
@@ -41,7 +42,7 @@ def remaining_s(
 class LogProgressView:
     """Progress as one log line every 30 seconds, for runs without a terminal."""
 
-    def __init__(self, log: Logger, clock: Callable[[], float]) -> None:
+    def __init__(self, log: FilteringBoundLogger, clock: Callable[[], float]) -> None:
         self._log = log
         self._clock = clock
         self._activity = ""
@@ -144,7 +145,7 @@ class _FailuresColumn(ProgressColumn):
 class BarProgressView:
     """A progress bar on stderr, with rate and remaining time."""
 
-    def __init__(self, log: Logger, console: Console) -> None:
+    def __init__(self, log: FilteringBoundLogger, console: Console) -> None:
         self._log = log
         wide = console.width >= _BAR_MIN_WIDTH
         bar = BarColumn(

@@ -132,6 +132,8 @@ def _organization_text(
         f"{pluralize(organization.projects_seen, 'project')}, "
         f"{organization.stale - organization.trimmed:,} stale"
     )
+    if not organization.visible:
+        stale = "not visible with these credentials"
     known = stale if organization.plan_made else formatting.NOT_ALL_READ
     counts = f"{known}, {formatting.describe_outcomes(organization)}"
     error = organization.error
@@ -149,7 +151,8 @@ def _seen(summary: RunSummary) -> str:
     if not summary.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     if any(Source(each).is_organization_level for each in summary.invitations_by_source):
-        projects += f" and {pluralize(len(summary.organizations), 'organization list')}"
+        visible = sum(each.visible for each in summary.organizations)
+        projects += f" and {pluralize(visible, 'organization list')}"
     unreadable = f", {summary.projects_unreadable:,} of them not read"
     gone = f", {summary.projects_gone:,} of them deleted since it was listed"
     return (
@@ -248,9 +251,10 @@ def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[Renderable
         ],
         width,
     )
-    if hidden := view.hidden_by_place():
+    for organization, hidden in view.hidden_by_organization().items():
         noun = "other list" if view.organization_lists else "other project"
-        rest = f"… {sum(hidden.values()):,} more in {pluralize(len(hidden), noun)}"
+        where = f" of organization {organization}" if several else ""
+        rest = f"… {sum(hidden):,} more in {pluralize(len(hidden), noun)}{where}"
         yield Text(rest, style="dim")
     if view.planned > len(view.rows):
         yield Text("Shown are owners first, then the oldest.", style="dim")
@@ -350,6 +354,6 @@ def _audit_show_hint(summary: RunSummary, event: str) -> Text:
     """Return the command that lists all records; never wrapped, so that it can be copied."""
     run_ids = {each.run_id for each in summary.organizations} or {summary.run_id}
     command = formatting.show_command(
-        escape_unprintable(summary.audit_log), map(escape_unprintable, run_ids), "--event", event
+        escape_unprintable(summary.audit_log), run_ids, summary.run_id, "--event", event
     )
     return Text.assemble(("Show all: ", "dim"), command, no_wrap=True)

@@ -4,7 +4,7 @@ The log is read line by line; memory holds only what is shown.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -85,9 +85,9 @@ class RunView:
 
     Attributes:
         rows: The first planned deletions: owners first, then the oldest.
+            A row that would be the only one not shown of its project is shown, too.
         counts: Number of planned deletions by the id of their project or organization.
-        organization_lists: Number of organizations whose own lists are in the plan.
-        organizations: Labels of the plan's organizations, sorted.
+        places: The projects and organizations of the plan, by id.
         oldest: Oldest invitation of the whole plan; None if the plan is empty.
         newest: Newest invitation of the whole plan; None if the plan is empty.
         failed: The first deletions that did not go as planned.
@@ -102,8 +102,7 @@ class RunView:
 
     rows: tuple[Row, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
-    organization_lists: int = 0
-    organizations: tuple[str, ...] = ()
+    places: Mapping[str, Place] = field(default_factory=dict)
     oldest: Row | None = None
     newest: Row | None = None
     failed: tuple[Row, ...] = ()
@@ -120,6 +119,16 @@ class RunView:
         return sum(self.counts.values())
 
     @property
+    def organization_lists(self) -> int:
+        """Number of organizations whose own lists are in the plan."""
+        return sum(place.project_id is None for place in self.places.values())
+
+    @property
+    def organizations(self) -> tuple[str, ...]:
+        """Labels of the plan's organizations, sorted."""
+        return tuple(sorted({place.organization for place in self.places.values()}))
+
+    @property
     def projects(self) -> int:
         """Number of projects in the plan."""
         return len(self.counts) - self.organization_lists
@@ -130,23 +139,36 @@ class RunView:
         return max(self.counts.values(), default=0)
 
     def by_place(self) -> tuple[ProjectRows, ...]:
-        """Return the rows by project, in the order of each project's first row.
+        """Return the rows by organization and project, each in the order of its first row.
 
-        Duplicate invitations of a user are one row.
+        An organization's own lists come before its projects. Duplicate invitations of a user
+        are one row.
         """
         rows_by_place: dict[str, list[Row]] = {}
         for row in merge_rows_by_user(self.rows):
             rows_by_place.setdefault(row.place.id, []).append(row)
         shown = Counter(row.place.id for row in self.rows)
-        return tuple(
+        groups = [
             ProjectRows(tuple(rows), self.counts[id_] - shown[id_])
             for id_, rows in rows_by_place.items()
+        ]
+        organizations = list(dict.fromkeys(each.place.org_id for each in groups))
+        groups.sort(
+            key=lambda each: (
+                organizations.index(each.place.org_id),
+                each.place.project_id is not None,
+            )
         )
+        return tuple(groups)
 
-    def hidden_by_place(self) -> Mapping[str, int]:
+    def hidden_by_organization(self) -> Mapping[str, Sequence[int]]:
         """Return the number of deletions of each place of which none is shown."""
         shown = {row.place.id for row in self.rows}
-        return {id_: count for id_, count in self.counts.items() if id_ not in shown}
+        hidden: dict[str, list[int]] = {}
+        for id_, count in self.counts.items():
+            if id_ not in shown:
+                hidden.setdefault(self.places[id_].organization, []).append(count)
+        return hidden
 
 
 def load_run_view(
@@ -257,6 +279,7 @@ class _RunReader:
         self._shown: set[Hashable] | None = None  # keys of `_first`; None before an outcome
         self._outcomes: dict[Hashable, OutcomeLine] = {}
         self._places: dict[str, Place] = {}
+        self._last: dict[str, tuple[tuple[object, ...], InvitationFields]] = {}  # by place
         self._owners = 0
         self._bounced = 0
         self._oldest: InvitationFields | None = None
@@ -306,6 +329,7 @@ class _RunReader:
         order = row_order(planned)
         self._owners += not order[0]
         self._first.append((order, planned))
+        self._last[id_] = max(self._last.get(id_, (order, planned)), (order, planned), key=_order)
         if len(self._first) > 2 * self._max_rows:
             self._cut()
 
@@ -316,8 +340,16 @@ class _RunReader:
 
     def _cut(self) -> None:
         """Leave the first rows in order, so that memory is bounded."""
-        self._first.sort(key=lambda each: each[0])
+        self._first.sort(key=_order)
         del self._first[self._max_rows :]
+
+    def _select(self) -> None:
+        """Leave the rows to show: the first, and any that would be the only one not shown."""
+        self._cut()
+        shown = Counter(planned.scope_id for _, planned in self._first)
+        self._first += [
+            self._last[id_] for id_, count in shown.items() if self._counts[id_] - count == 1
+        ]
 
     def _add_outcome(self, line: OutcomeLine, ts: str) -> None:
         self._open.pop(line.key, None)
@@ -326,7 +358,7 @@ class _RunReader:
         self._by_organization[line.org_id][line.outcome] += 1
         self._add_restored(line)
         if self._shown is None:
-            self._cut()
+            self._select()
             self._shown = {planned.key for _, planned in self._first}
         if line.outcome != Outcome.SKIPPED:
             self._ended_at = to_datetime(ts) or self._ended_at
@@ -336,17 +368,16 @@ class _RunReader:
             self._failed.append(line)
 
     def view(self) -> RunView:
-        self._cut()
+        if self._shown is None:
+            self._select()
         for org_id in self._open.values():
             self._by_organization[org_id]["no_outcome"] += 1
         ended, started = self._ended_at, self._started_at
         duration = ended - started if ended and started else None
-        places = self._places.values()
         return RunView(
             rows=tuple(self._row(planned) for _, planned in self._first),
             counts=dict(self._counts),
-            organization_lists=sum(place.project_id is None for place in places),
-            organizations=tuple(sorted({place.organization for place in places})),
+            places=self._places,
             oldest=row_of(self._oldest, self._labels) if self._oldest is not None else None,
             newest=row_of(self._newest, self._labels) if self._newest is not None else None,
             failed=sorted_rows(self._failed, self._labels),
@@ -367,6 +398,10 @@ class _RunReader:
             return row
         outcome = row_of(ended, self._labels)
         return replace(row, outcome=outcome.outcome, detail=outcome.detail)
+
+
+def _order(row: tuple[tuple[object, ...], InvitationFields]) -> tuple[object, ...]:
+    return row[0]
 
 
 _MAX_KEPT = 1_000

@@ -4,7 +4,6 @@ from invite_sweeper.restore.deletions import (
     NOTHING_INVITED,
     DeletedInvitation,
     DeletionLog,
-    MemberReader,
     RestoreOutcome,
     RestoreResult,
     check_log_intact,
@@ -12,17 +11,14 @@ from invite_sweeper.restore.deletions import (
     describe_signature,
     find_deletions,
     read_deletion_log,
-    still_missing,
 )
 from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, RestoreSummary, is_added
 from invite_sweeper.restore.restorer import (
-    MAX_INVITATIONS,
     MAX_PER_MINUTE,
-    Inviter,
     InviteRateLimit,
     Restorer,
-    RestoreRun,
 )
+from invite_sweeper.restore.run import MAX_INVITATIONS, RestoreRun, still_missing
 from invite_sweeper.restore.signing import signing_variable
 
 __all__ = [
@@ -32,8 +28,6 @@ __all__ = [
     "DeletedInvitation",
     "DeletionLog",
     "InviteRateLimit",
-    "Inviter",
-    "MemberReader",
     "RestoreOutcome",
     "RestoreRecorder",
     "RestoreReport",

@@ -1,17 +1,16 @@
 """Reads from audit logs what a run deleted, and finds which users are still missing in Atlas."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
 
 from invite_sweeper.audit.events import Line, OutcomeLine
 from invite_sweeper.audit.history import History, read_history
 from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
-from invite_sweeper.models import Invitation, ListUnreadable, Outcome, Source
+from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.text import casefold_visible
 
 
@@ -264,67 +263,6 @@ def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
     raise UsageError(
         f"The log has deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
         hint="Select the run to undo with --run ID.",
-    )
-
-
-_ListKey = tuple[Source, str, str]
-
-
-class MemberReader(Protocol):
-    """Reads the users of a list."""
-
-    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
-        """Return the status of each pending or active user where the invitation leads to.
-
-        The keys are case-folded usernames.
-        """
-        ...
-
-
-async def still_missing(
-    members: MemberReader, deletions: Sequence[DeletedInvitation]
-) -> tuple[tuple[DeletedInvitation, ...], dict[DeletedInvitation, RestoreResult]]:
-    """Return the deletions of users that are still missing, and the results of the others.
-
-    Each list is read once.
-
-    Raises:
-        RunError: A response of Atlas concerns the whole run. No one was invited.
-    """
-    known: dict[_ListKey, Mapping[str, str] | ListUnreadable] = {}
-    to_restore: list[DeletedInvitation] = []
-    known_results: dict[DeletedInvitation, RestoreResult] = {}
-    for each in deletions:
-        invitation = each.invitation
-        list_key = (invitation.source, invitation.org_id, invitation.project_id)
-        if list_key not in known:
-            known[list_key] = await members.statuses(invitation)
-        result = _known_result(invitation, known[list_key])
-        if result is None:
-            to_restore.append(each)
-        else:
-            known_results[each] = result
-    return tuple(to_restore), known_results
-
-
-def _known_result(
-    invitation: Invitation, statuses: Mapping[str, str] | ListUnreadable
-) -> RestoreResult | None:
-    if isinstance(statuses, ListUnreadable):
-        return RestoreResult(
-            RestoreOutcome.FAILED,
-            http_status=statuses.http_status,
-            error_code=statuses.error_code,
-            reason=statuses.reason,
-        )
-    if not invitation.username or not invitation.roles:
-        return RestoreResult(
-            RestoreOutcome.FAILED, reason="The log has no address or no roles for the invitation."
-        )
-    return (
-        RestoreResult(RestoreOutcome.ALREADY_THERE)
-        if casefold_visible(invitation.username) in statuses
-        else None
     )
 
 

@@ -6,12 +6,11 @@ without a known result is only sent again after a list shows that the user is mi
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from invite_sweeper.audit import AuditLog, OpenIntent, RunStarted
-from invite_sweeper.errors import Cancelled, CredentialsRefused, GuardRefused, RunError
+from invite_sweeper.errors import RunError
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -19,20 +18,19 @@ from invite_sweeper.models import (
     InviteStatus,
     ListUnreadable,
     MembershipStatus,
-    Project,
 )
 from invite_sweeper.policy import Execution
 from invite_sweeper.restore.deletions import (
-    NOTHING_INVITED,
     DeletedInvitation,
-    MemberReader,
     RestoreOutcome,
     RestoreResult,
-    still_missing,
 )
-from invite_sweeper.restore.report import RestoreRecorder, RestoreReport
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
-from invite_sweeper.text import casefold_visible, pluralize
+from invite_sweeper.restore.report import RestoreRecorder
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.text import casefold_visible
+
+if TYPE_CHECKING:  # the client takes long to import, and only a restore needs it
+    from invite_sweeper.atlas import AtlasInviter, MemberReader
 
 MAX_PER_MINUTE: Final = 10
 """Invitations a minute from one IP address.
@@ -40,9 +38,6 @@ MAX_PER_MINUTE: Final = 10
 Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/api-errors (read
 2026-08); Atlas also returns it as `INVITATIONS_RATE_LIMITED_IP`.
 """
-MAX_INVITATIONS: Final = 25
-"""The default limit of a restore: a rewritten log must not invite a crowd."""
-_SENT_OUTCOMES: Final = (RestoreOutcome.RESTORED, RestoreOutcome.ACTIVE, RestoreOutcome.UNKNOWN)
 _BACKOFF_S: Final = (10.0, 20.0, 40.0, 60.0)
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 
@@ -109,32 +104,6 @@ _UNREADABLE: Final = "Atlas confirmed the request, but not whether the user is i
 _SKIPPED: Final = RestoreResult(RestoreOutcome.SKIPPED)
 
 
-class Inviter(Protocol):
-    """Sends invitations; a dry run never creates one."""
-
-    async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
-        """Invite one user with one POST; return failures as values."""
-        ...
-
-
-class RestoreLog(Protocol):
-    """Records of a restore in the audit log."""
-
-    def write_intent(self, deleted: DeletedInvitation) -> None:
-        """Record that a POST is about to be sent."""
-        ...
-
-    def write_outcome(
-        self, deleted: DeletedInvitation, result: RestoreResult, duration_ms: float
-    ) -> None:
-        """Record the outcome."""
-        ...
-
-    async def sync(self) -> None:
-        """Return when all records are on disk."""
-        ...
-
-
 class Restorer:
     """Re-invites users one after another.
 
@@ -149,9 +118,9 @@ class Restorer:
 
     def __init__(
         self,
-        inviter: Inviter,
-        members: MemberReader,
-        log: RestoreLog,
+        inviter: "AtlasInviter",
+        members: "MemberReader",
+        log: RestoreRecorder,
         *,
         stop: StopRequest,
         rate_limit: InviteRateLimit,
@@ -299,185 +268,3 @@ def _result_if_interrupted(progress: DeletionProgress, attempts: int) -> Restore
     return RestoreResult(
         RestoreOutcome.UNKNOWN, attempts, progress.http_status, progress.error_code
     )
-
-
-class ProjectReader(Protocol):
-    """Lists projects."""
-
-    async def projects(self) -> Sequence[Project | ListUnreadable]:
-        """Return each project that the credentials can see."""
-        ...
-
-
-class AtlasForRestore(Protocol):
-    """The part of an Atlas client that a restore uses."""
-
-    @property
-    def reader(self) -> ProjectReader:
-        """The part that reads projects."""
-        ...
-
-    def members(self) -> MemberReader:
-        """Return the reader of members and invitations."""
-        ...
-
-    def inviter(self) -> Inviter:
-        """Return the object that sends invitations; a dry run never calls this."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreRun:
-    """The steps of one restore: read the lists, confirm, invite.
-
-    Attributes:
-        report: Updated by every step.
-        confirm: Called once before the first POST; None skips the question.
-        log: None for a dry run, which writes nothing.
-        started: The first line of the run.
-        open_intents: Intents without an outcome, from a killed restore.
-        max_invitations: More users to invite are refused.
-        on_result: Called for each result immediately.
-        run_actor: The client id or public key of the run that is undone, if it is known.
-    """
-
-    atlas: AtlasForRestore
-    log: AuditLog | None
-    report: RestoreReport
-    stop: StopRequest
-    rate_limit: InviteRateLimit
-    started: RunStarted
-    confirm: Callable[[RestoreReport], Awaitable[bool]] | None = None
-    open_intents: Sequence[OpenIntent] = ()
-    max_invitations: int = MAX_INVITATIONS
-    on_result: Callable[[DeletedInvitation, RestoreResult], None] | None = None
-    run_actor: str | None = None
-
-    async def run(self) -> RunError | None:
-        """Run the steps and return the error that stopped them; call `report.finish` next."""
-        report = self.report
-        try:
-            if self.log is not None:
-                self.log.write(self.started)
-                await self.log.sync()
-            await self._run_steps()
-        except RunError as error:
-            if error.consequence == NOTHING_DELETED:
-                error.consequence = self._consequence("error")
-            return error
-        incomplete = (
-            report.outcomes[RestoreOutcome.SKIPPED] or report.outcomes[RestoreOutcome.UNKNOWN]
-        )
-        if self.stop.reason is not None and incomplete:
-            return self.stop.as_error(consequence=self._consequence("stop"))
-        return None
-
-    def _consequence(self, end: str) -> str:
-        """Return who was invited before the end, as a sentence."""
-        outcomes = self.report.outcomes
-        if not any(outcomes[each] for each in _SENT_OUTCOMES):
-            return NOTHING_INVITED
-        users = outcomes[RestoreOutcome.RESTORED] + outcomes[RestoreOutcome.ACTIVE]
-        return f"Invited before the {end}: {pluralize(users, 'user')}."
-
-    async def _run_steps(self) -> None:
-        report, members = self.report, self.atlas.members()
-        missing, known_results = await self.stop.run_unless_stopped(
-            self._find_missing(members, (*report.deletions, *report.uncertain)),
-            consequence=NOTHING_INVITED,
-        )
-        self._check_readable(missing, known_results)
-        uncertain = frozenset(report.uncertain)
-        to_restore = tuple(each for each in missing if each not in uncertain)
-        report.to_restore, report.reached_atlas = to_restore, True
-        report.uncertain = [
-            each
-            for each in report.uncertain
-            if each not in known_results
-            or known_results[each].outcome is not RestoreOutcome.ALREADY_THERE
-        ]
-        report.results = known_results = {
-            each: result for each, result in known_results.items() if each not in uncertain
-        }
-        if len(to_restore) > self.max_invitations:
-            raise GuardRefused(
-                f"{pluralize(len(to_restore), 'user')} would be invited, "
-                f"and the limit is {self.max_invitations:,} (--max).",
-                consequence=NOTHING_INVITED,
-                hint="Check that the log is the one that the run wrote. Then select fewer with "
-                f"--username, or set --max {len(to_restore)}.",
-            )
-        if self.log is None:
-            return
-        if to_restore:
-            await self._confirm()
-        recorder = RestoreRecorder(self.log, report.now)
-        for intent in self.open_intents:
-            recorder.write_unresolved(intent)
-        restorer = Restorer(
-            self.atlas.inviter(),
-            members,
-            recorder,
-            stop=self.stop,
-            rate_limit=self.rate_limit,
-            on_result=self.on_result,
-        )
-        report.results = restorer.results
-        await restorer.run(to_restore, known_results)
-
-    async def _find_missing(
-        self, members: MemberReader, deletions: Sequence[DeletedInvitation]
-    ) -> tuple[tuple[DeletedInvitation, ...], dict[DeletedInvitation, RestoreResult]]:
-        """Return the deletions of users that are missing, and the results of the others.
-
-        A project that moved to another organization gets no invitation: its log names others.
-        """
-        found = await self.atlas.reader.projects() if deletions else ()
-        organizations = {each.id: each.org_id for each in found if isinstance(each, Project)}
-        moved = {
-            each: RestoreResult(RestoreOutcome.FAILED, reason=reason)
-            for each in deletions
-            if (reason := _moved_reason(each.invitation, organizations))
-        }
-        missing, known = await still_missing(
-            members, [each for each in deletions if each not in moved]
-        )
-        return missing, known | moved
-
-    def _check_readable(
-        self,
-        missing: Sequence[DeletedInvitation],
-        known: Mapping[DeletedInvitation, RestoreResult],
-    ) -> None:
-        """Raise CredentialsRefused if Atlas refused every list: these credentials are others."""
-        refused = [each for each in known.values() if each.http_status in {401, 403}]
-        if missing or not refused or len(refused) < len(known):
-            return
-        run_id, actor = self.report.undone_run, self.run_actor
-        used = f" Run {run_id} used those of {actor}." if actor else ""
-        raise CredentialsRefused(
-            f"These credentials can read no list from which run {run_id} deleted.{used}",
-            consequence=NOTHING_INVITED,
-            hint="Set the credentials of that run, or name them with --credentials NAME.",
-        )
-
-    async def _confirm(self) -> None:
-        if self.confirm is not None and not await self.confirm(self.report):
-            self.report.declined = True
-            if self.stop.reason is not None:
-                raise self.stop.as_error(consequence=NOTHING_INVITED)
-            raise Cancelled("Cancelled.", consequence=NOTHING_INVITED)
-
-
-def _moved_reason(invitation: Invitation, organizations: Mapping[str, str]) -> str:
-    """Return why an invitation leads to another organization than the log says; "" if not.
-
-    Args:
-        organizations: The organization of each project that the credentials see.
-    """
-    ids = {project_id for project_id, _ in invitation.linked_projects} | {invitation.project_id}
-    for project_id in sorted(ids):
-        now = organizations.get(project_id, invitation.org_id)
-        if now != invitation.org_id:
-            return f"Project {project_id} belongs to organization {now} now."
-    return ""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, RunError
@@ -29,29 +29,9 @@ from invite_sweeper.models import (
     UserKey,
 )
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.connection import AtlasReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.text import pluralize
-
-
-class ListReader(Protocol):
-    """The read access to Atlas that discovery needs."""
-
-    async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
-        """Return every project that the credentials can see, once each.
-
-        With `stable`, a list of several pages is read until it does not change meanwhile.
-        """
-        ...
-
-    async def invitations(
-        self, project: Project, source: Source
-    ) -> InvitationList | ListUnreadable | ProjectGone:
-        """Return all invitations of one list, or why they are not known."""
-        ...
-
-    async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
-        """Return the ids of all teams with access to a project, or why they are not known."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +45,7 @@ class ListedInvitations:
 ListOutcome: TypeAlias = ListedInvitations | ListUnreadable | ProjectGone
 
 
-async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -> RunScope:
+async def discover_projects(reader: AtlasReader, project_filter: ProjectFilter) -> RunScope:
     """List all projects before reading any of their invitations.
 
     Atlas pages the list by offset: a project that is added or renamed between two pages can
@@ -114,7 +94,7 @@ async def discover_projects(reader: ListReader, project_filter: ProjectFilter) -
 
 
 async def list_invitations(
-    reader: ListReader,
+    reader: AtlasReader,
     scope: RunScope,
     sources: Iterable[Source],
     on_list: Callable[[ListOutcome], Awaitable[None]],
@@ -153,7 +133,7 @@ class TeamAccess:
     a team and is not out of scope already.
     """
 
-    def __init__(self, reader: ListReader, scope: RunScope) -> None:
+    def __init__(self, reader: AtlasReader, scope: RunScope) -> None:
         self._reader = reader
         self._scope = scope
         self._lock = asyncio.Lock()
@@ -204,7 +184,7 @@ class _Workers:
 
     def __init__(
         self,
-        reader: ListReader,
+        reader: AtlasReader,
         scope: RunScope,
         on_list: Callable[[ListOutcome], Awaitable[None]],
         list_refs: tuple[ListRef, ...],
@@ -309,7 +289,7 @@ class ListCounts:
 
 
 async def count_lists(
-    reader: ListReader, list_refs: Sequence[ListRef], *, workers: int
+    reader: AtlasReader, list_refs: Sequence[ListRef], *, workers: int
 ) -> ListCounts:
     """Read lists concurrently and count their invitations; at most `MAX_LISTS` lists.
 
@@ -360,7 +340,7 @@ class DeletionVerifier:
         not_gone: Invitations that are in their list although an answer said they were gone.
     """
 
-    def __init__(self, reader: ListReader, stop: StopRequest) -> None:
+    def __init__(self, reader: AtlasReader, stop: StopRequest) -> None:
         self._reader = reader
         self._stop = stop
         self._deleted: dict[ListRef, dict[str, tuple[Timestamp, Outcome]]] = {}

@@ -10,7 +10,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from invite_sweeper.audit import PlanReader, SweepRecorder
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
@@ -23,6 +22,7 @@ from invite_sweeper.models import (
     Source,
 )
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.connection import Deleter
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueues, ReadyQueue
 
@@ -71,18 +71,6 @@ class SourceTracker:
         if result.outcome is Outcome.DELETED:
             self._deleted_users.add(known)
         return False
-
-
-class Deleter(Protocol):
-    """The part of the Atlas client that deletes; only a sweep has one."""
-
-    def try_acquire(self, invitation: Invitation) -> float:
-        """Acquire the tokens for one deletion and return 0.0, or return the seconds to wait."""
-        ...
-
-    async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
-        """Delete one invitation after `try_acquire`; a failure is part of the result."""
-        ...
 
 
 LINES_PER_SYNC = 1000

@@ -1,19 +1,12 @@
 """The active members of the organizations, by whom `inviter_gone` is judged."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.policy import Policy
+from invite_sweeper.sweep.connection import AtlasReader
 from invite_sweeper.sweep.selection import Members
-
-
-class MemberReader(Protocol):
-    """The read access to Atlas that this needs."""
-
-    async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
-        """Return the folded usernames of all active members, or why they are not known."""
-        ...
 
 
 class MemberLists(NamedTuple):
@@ -31,7 +24,7 @@ class MemberLists(NamedTuple):
 
 
 async def read_members(
-    reader: MemberReader,
+    reader: AtlasReader,
     policy: Policy,
     earlier: Mapping[str, int],
     compared: Iterable[Policy] = (),

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from invite_sweeper.audit import AuditLog, OpenIntent, OutcomeLine
 from invite_sweeper.models import (
@@ -17,7 +17,8 @@ from invite_sweeper.models import (
     ProjectGone,
     UserStatus,
 )
-from invite_sweeper.sweep.discovery import ListReader, is_same_invitation
+from invite_sweeper.sweep.connection import AtlasReader
+from invite_sweeper.sweep.discovery import is_same_invitation
 from invite_sweeper.text import plural_form, pluralize
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
@@ -39,14 +40,6 @@ def resolvable(
     )
 
 
-class UserStatusReader(ListReader, Protocol):
-    """The read access to Atlas that a recovery needs."""
-
-    async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        """Return the status of a user who is missing from a list of pending users."""
-        ...
-
-
 class Recovery:
     """Resolves open intents with Atlas and writes their outcomes.
 
@@ -66,7 +59,7 @@ class Recovery:
 
     def __init__(
         self,
-        reader: UserStatusReader,
+        reader: AtlasReader,
         log: AuditLog,
         now: datetime,
         on_resolved: Callable[[OpenIntent, Outcome], None],

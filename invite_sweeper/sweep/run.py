@@ -5,34 +5,26 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from typing import Final, Protocol
+from dataclasses import replace
 
-from invite_sweeper.audit import AuditLog, OpenIntent, PlanReader, RunStarted, SweepRecorder
+from invite_sweeper.audit import AuditLog, PlanReader, SweepRecorder
 from invite_sweeper.counts import Counts
-from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
-    SOURCES_OF_USERS,
     DeletionEstimate,
     DeletionResult,
     Invitation,
-    ListRef,
     ListUnreadable,
     Outcome,
     PlannedDeletion,
-    Population,
     Source,
     SourceRetired,
-    is_permission_error,
 )
-from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.changes import ChangeTracker
-from invite_sweeper.sweep.decision_steps import Step
+from invite_sweeper.sweep.connection import AtlasConnection
 from invite_sweeper.sweep.discovery import (
     DeletionVerifier,
     ListedInvitations,
@@ -41,296 +33,22 @@ from invite_sweeper.sweep.discovery import (
     list_invitations,
 )
 from invite_sweeper.sweep.executor import (
-    Deleter,
     ExecutorOptions,
     OutcomeRecorder,
     SweepExecutor,
 )
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
-from invite_sweeper.sweep.members import MemberReader, read_members
-from invite_sweeper.sweep.notice import describe_notice
+from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.plan import PlanBuilder
-from invite_sweeper.sweep.quarantine import PolicyChange
-from invite_sweeper.sweep.recovery import Recovery, UserStatusReader
+from invite_sweeper.sweep.recovery import Recovery
+from invite_sweeper.sweep.run_config import RunConfig
 from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
-from invite_sweeper.sweep.scope import ProjectFilter, RunScope, Shard
+from invite_sweeper.sweep.run_warnings import ProgressView, RunWarnings
+from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
-from invite_sweeper.sweep.summary import (
-    RunSummary,
-    removed_member_warning,
-    still_there_warnings,
-    unused_keep_warnings,
-    unverified_warning,
-)
-from invite_sweeper.sweep.sunset import has_ended, retired_warning, secret_warnings, sunset_warnings
+from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.sweep.unread_lists import look_beyond
-from invite_sweeper.text import pluralize
-
-
-class RunReader(UserStatusReader, MemberReader, Protocol):
-    """The read access to Atlas that a run needs."""
-
-
-class AtlasConnection(Protocol):
-    """The Atlas client as a run uses it."""
-
-    @property
-    def reader(self) -> RunReader:
-        """The part that reads; it cannot delete."""
-        ...
-
-    def deleter(self, sources: Iterable[Source]) -> Deleter:
-        """Return the part that deletes from these lists; only a sweep calls it."""
-        ...
-
-    @property
-    def clock_skew_s(self) -> float | None:
-        """Local time minus Atlas's; None while no response had a `Date` header."""
-        ...
-
-    @property
-    def has_responded(self) -> bool:
-        """Whether Atlas has returned any response."""
-        ...
-
-    @property
-    def sunset(self) -> date | None:
-        """The first day on which Atlas stops serving a list in use; None if not announced."""
-        ...
-
-    @property
-    def sunsets(self) -> Mapping[Source, date]:
-        """The announced sunset of each source."""
-        ...
-
-    @property
-    def deprecation(self) -> date | None:
-        """The first day on which something in use is deprecated; None if not announced."""
-        ...
-
-    async def fetch_limits(self) -> None:
-        """Read the rate limits from Atlas; failing to is not an error."""
-        ...
-
-    async def organization_names(self) -> Mapping[str, str]:
-        """Return the names of the organizations, by id; failing to read them is not an error."""
-        ...
-
-    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
-        """Return when the credentials' secrets expire; failing to read it is not an error."""
-        ...
-
-    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Read the rate limits in force where these deletions need them."""
-        ...
-
-    def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
-        """Return how long this number of deletions per list will take."""
-        ...
-
-
-class ProgressView(Protocol):
-    """What the operator sees during a run."""
-
-    def listing_started(self, projects: int) -> None:
-        """Show that this number of lists will be read."""
-        ...
-
-    def list_done(self) -> None:
-        """Show that one list was read, or could not be."""
-        ...
-
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
-        """Show that this number of deletions begins, and how long they should take."""
-        ...
-
-    def deletion_done(self, outcome: Outcome) -> None:
-        """Show that one deletion ended."""
-        ...
-
-    def remark(self, message: str) -> None:
-        """Show a remark about the policy or the setup; the run is not affected."""
-        ...
-
-    def warning(self, message: str) -> None:
-        """Show a warning; the run continues."""
-        ...
-
-    def error(self, message: str) -> None:
-        """Show an error that needs action; the run continues."""
-        ...
-
-
-class PopulationRecorder(Protocol):
-    """Records every invitation that a run sees, with its decision."""
-
-    @property
-    def sha256(self) -> str | None:
-        """The hash of what was recorded; None before it is complete."""
-        ...
-
-    @property
-    def manifest_sha256(self) -> str | None:
-        """The hash of the manifest, likewise."""
-        ...
-
-    def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
-        """Record one list; raise AuditLogError if that fails."""
-        ...
-
-    def end(self, summary: RunSummary) -> None:
-        """Record the totals, before anything is deleted; raise AuditLogError if that fails."""
-        ...
-
-    def fail(self, reason: str) -> None:
-        """Record that the run did not read all its lists; raise AuditLogError if that fails."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunConfig:
-    """The configuration of one run.
-
-    Attributes:
-        now: The one instant of the run, aware UTC.
-        dry_run: Stop before the first DELETE.
-        clock: Monotonic seconds; the command began at `started_s`.
-        started: The first line of the run.
-        steps: Applied to each decision; they can only keep more.
-        previous_population: What the last complete runs left; None to ignore a drop.
-        open_intents: Intents that an interrupted run left without an outcome.
-        change: Compares a changed policy with the accepted one; None without a quarantine.
-        population: Records every invitation that the run sees; None to not record them.
-        last_plan: The last plan of the same policy, to compare this one with; None without one.
-        earlier_sunsets: The end of each source as the last runs recorded it.
-        credentials_variables: The environment variables with the credentials.
-        earlier_members: The active members that each organization last had.
-    """
-
-    policy: Policy
-    now: datetime
-    run_id: str
-    dry_run: bool
-    clock: Callable[[], float]
-    started_s: float
-    started: RunStarted
-    shard: Shard | None = None
-    steps: tuple[Step, ...] = ()
-    previous_population: Population | None = None
-    open_intents: tuple[OpenIntent, ...] = ()
-    change: PolicyChange | None = None
-    population: PopulationRecorder | None = None
-    last_plan: ChangeTracker | None = None
-    earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
-    credentials_variables: tuple[str, ...] = ()
-    earlier_members: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of the command; with shards, this shard's part of them."""
-        whole = self.policy.limits
-        return self.shard.limits_for(whole) if self.shard is not None else whole
-
-
-MAX_WARNINGS: Final = 1000
-"""Warnings that the summary contains at most; the view shows all of them."""
-
-
-class RunWarnings:
-    """Shows warnings immediately and adds them to the summary."""
-
-    def __init__(self, config: RunConfig, state: RunState, view: ProgressView) -> None:
-        self._config = config
-        self._state = state
-        self._view = view
-        self._unverified = 0
-
-    def warn(self, code: WarningCode, *messages: str) -> None:
-        """Report warnings."""
-        self.report(*(RunWarning(code, message) for message in messages))
-
-    def remark(self, code: WarningCode, *messages: str) -> None:
-        """Report remarks about the policy."""
-        self.report(*(RunWarning(code, each, WarningLevel.REMARK) for each in messages))
-
-    def unused_keep_entries(self, kept: Mapping[str, int]) -> None:
-        """Warn about keep entries that matched no invitation."""
-        today = self._config.now.date()
-        self.report(*unused_keep_warnings(self._config.policy.keep, kept, today))
-
-    def retired_sources(
-        self, retired: Iterable[SourceRetired], sunsets: Mapping[Source, date]
-    ) -> None:
-        """Warn about sources that Atlas has retired or will retire soon.
-
-        A source that is retired before the announced day is a reason of the run's end.
-        """
-        today = self._config.now.date()
-        retired_by_source = {each.source: each for each in retired}
-        upcoming = {
-            source: day for source, day in sunsets.items() if source not in retired_by_source
-        }
-        announced = {**self._config.earlier_sunsets, **sunsets} if retired_by_source else {}
-        for source, each in retired_by_source.items():
-            ended = has_ended(source, announced, today)
-            self.report(retired_warning(each, has_ended=ended))
-            if not ended:
-                self._state.retired_early.add(source)
-        self.report(*sunset_warnings(upcoming, today))
-
-    def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
-        """Show the outcome of one deletion; report a removed member immediately."""
-        self._view.deletion_done(result.outcome)
-        org_id = planned.invitation.org_id
-        self._state.outcomes[org_id][result.outcome] += 1
-        invitation = planned.invitation
-        name = list_name(invitation.source, invitation.project_id)
-        self._state.removed[name] += result.outcome.no_longer_pending
-        if result.outcome is Outcome.ACCEPTED_DURING:
-            self._removed_member(planned.invitation)
-        elif result.outcome is Outcome.FAILED:
-            refused = is_permission_error(result.http_status, result.error_code)
-            self._state.counts[org_id] += Counts(missing_role=int(refused))
-        elif result.outcome is Outcome.DELETED and result.seen_after is None:
-            self._unverified += planned.invitation.source in SOURCES_OF_USERS
-
-    def recovered(self, intent: OpenIntent, outcome: Outcome) -> None:
-        """Count an intent of an earlier run; report a removed member immediately."""
-        self._state.counts[intent.invitation.org_id] += Counts(recovered=1)
-        if outcome is Outcome.ACCEPTED_DURING:
-            self._removed_member(intent.invitation)
-        elif outcome is Outcome.UNKNOWN:
-            self._unverified += not intent.from_restore
-
-    def still_there(self, verifier: DeletionVerifier) -> None:
-        """Report the invitations that Atlas's lists still contain."""
-        self.report(*still_there_warnings(verifier.still_there))
-        claim = "An answer said that there is no such invitation, for"
-        self.report(*still_there_warnings(verifier.not_gone, claim))
-
-    def finish(self) -> None:
-        """Report how many removed users could not be checked since the last call."""
-        if self._unverified:
-            self.report(unverified_warning(self._unverified))
-        self._unverified = 0
-
-    def _removed_member(self, invitation: Invitation) -> None:
-        self._state.removed_members.append(invitation.username)
-        self.report(removed_member_warning(invitation, self._state.advisor))
-
-    def report(self, *warnings: RunWarning) -> None:
-        """Show warnings and record them."""
-        for each in warnings:
-            if len(self._state.warnings) < MAX_WARNINGS:
-                self._state.warnings.append(each)
-            match each.level:
-                case WarningLevel.REMARK:
-                    self._view.remark(each.message)
-                case WarningLevel.URGENT:
-                    self._view.error(each.message)
-                case _:
-                    self._view.warning(each.message)
-
+from invite_sweeper.text import organization_label, pluralize
 
 _READERS_PER_SLOT = 2
 """Lists read at a time per request in flight: one of them may be backing off."""
@@ -404,7 +122,6 @@ class Run:
         """Estimate the time that the planned deletions take, and compare the complete plan."""
         self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
         self.state.estimate_s = round(self._estimate.expected_s, 3)
-        self._report_notice()
         if self.config.last_plan is not None:
             self.state.changes = self.config.last_plan.result()
 
@@ -448,8 +165,7 @@ class Run:
         )
         self.warnings.report(*secret_warnings(expiries, self.config.now))
         self.state.organization_names = {**self.state.organization_names, **names}
-        absent = project_filter.absent_organizations()
-        self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *absent)
+        self._report_absent(project_filter.absent_organizations())
         if moved:
             ids = ", ".join(sorted(moved))
             text = f"Moved between two organizations, and read in the first alone: {ids}."
@@ -463,6 +179,18 @@ class Run:
         for org_id, projects in seen.items():
             self.state.counts[org_id] += Counts(projects_seen=projects)
         return scope
+
+    def _report_absent(self, organizations: Sequence[str]) -> None:
+        self.state.absent_organizations = frozenset(organizations)
+        variables = " and ".join(self.config.credentials_variables)
+        which = f" with the credentials of {variables}" if variables else ""
+        names = self.state.organization_names
+        messages = (
+            f"No project of organization {organization_label(each, names.get(each))} is "
+            f"visible{which}: check the id, and that the credentials belong to it."
+            for each in organizations
+        )
+        self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *messages)
 
     async def reread(self) -> None:
         """Read projects and lists again, because the plan was shown a while ago.
@@ -534,23 +262,6 @@ class Run:
         self.state.members = found.counts
         self.warnings.warn(WarningCode.MEMBERS, *found.problems)
         return found.members
-
-    def _report_notice(self) -> None:
-        """Report what is announced, what waits, and from when the first may be deleted."""
-        plan, counts = self.plan, self.plan.total()
-        if plan.next_due is None:
-            return
-        waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
-        self.warnings.remark(
-            WarningCode.NOTICE,
-            describe_notice(
-                announced=counts.announced,
-                due=plan.planned,
-                waiting=waiting,
-                next_due=plan.next_due,
-                dry_run=self.config.dry_run,
-            ),
-        )
 
     def _mark_new(self, decision: Decision) -> Decision:
         last_plan = self.config.last_plan

@@ -4,14 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from invite_sweeper.audit import AuditLog, RunFinished
 from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
-from invite_sweeper.models import Population, Source
+from invite_sweeper.models import Population, RequestCounters, Source
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_end
@@ -27,14 +27,6 @@ def list_name(source: Source, project_id: str) -> str:
 
 def _source_of(name: str) -> str:
     return name.partition(" ")[0]
-
-
-class RequestCounters(Protocol):
-    """The requests sent to Atlas, as the client counts them."""
-
-    requests: int
-    retries: int
-    rate_limited: int
 
 
 class RunResult(NamedTuple):
@@ -64,6 +56,7 @@ class RunState:
         organization_names: As Atlas returned them, by organization id.
         counts: What is counted outside of the plan, by organization id.
         outcomes: Deletions by outcome, by organization id.
+        absent_organizations: Those without a visible project.
         visible_projects: By organization, before the policy selects some.
         removed_members: The username of each active member that this run removed, or whose
             removal by an interrupted run it found.
@@ -109,6 +102,7 @@ class RunState:
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
         self.policy_change: PolicyDifference | None = None
+        self.absent_organizations: frozenset[str] = frozenset()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
         self.lists: dict[str, int] = {}
@@ -230,6 +224,7 @@ class RunState:
         return replace(
             organization,
             name=self.organization_names.get(organization.id),
+            visible=organization.id not in self.absent_organizations,
             plan_made=summary.plan_made,
             plan_complete=summary.plan_made and not counts.projects_unreadable,
             **count_values(counts),

@@ -71,12 +71,8 @@ class ProjectFilter:
         return included and not excluded and self._tags <= tags
 
     def absent_organizations(self) -> tuple[str, ...]:
-        """Return a warning for each organization without a visible project so far."""
-        return tuple(
-            f"No project of organization {org_id} is visible: check the id, and that the "
-            "credentials belong to it."
-            for org_id in self._organizations_without_projects
-        )
+        """Return the organizations without a visible project so far."""
+        return tuple(self._organizations_without_projects)
 
     def unused_patterns(self) -> tuple[str, ...]:
         """Return a warning for each pattern that has matched no project so far."""

@@ -38,6 +38,7 @@ class OrganizationSummary(Counts):
         exit_code: Of this run.
         error: What stopped this run, in three parts; None when it completed.
         reasons: Why this run did not do everything; empty if it did.
+        visible: False if the credentials see no project of it.
         plan_made: Whether the number of stale invitations is known: each list was read, or could
             not be.
         plan_complete: Whether every list in scope was read.
@@ -51,6 +52,7 @@ class OrganizationSummary(Counts):
     exit_code: int = 0
     error: ErrorParts | None = None
     reasons: tuple[Reason, ...] = ()
+    visible: bool = True
     plan_made: bool = False
     plan_complete: bool = False
     requests: int | None = None

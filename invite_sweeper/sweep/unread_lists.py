@@ -9,7 +9,8 @@ from typing import Final
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListRef, Source, organization_list_ref
-from invite_sweeper.sweep.discovery import ListCounts, ListReader, count_lists
+from invite_sweeper.sweep.connection import AtlasReader
+from invite_sweeper.sweep.discovery import ListCounts, count_lists
 from invite_sweeper.sweep.sunset import LAST_KNOWN_SUNSETS
 from invite_sweeper.text import plural_form, pluralize
 
@@ -30,7 +31,7 @@ def unread_lists(sources: Iterable[Source], organizations: Iterable[str]) -> tup
 
 
 async def look_beyond(
-    reader: ListReader,
+    reader: AtlasReader,
     sources: Iterable[Source],
     organizations: Iterable[str],
     seen: Mapping[Source, AbstractSet[int]],

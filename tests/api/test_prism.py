@@ -30,7 +30,6 @@ V2025 = "application/vnd.atlas.2025-02-19+json"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.needs("document", "prism"),
-    pytest.mark.xdist_group("prism"),  # one server
 ]
 NOT_IN_THE_EXCERPT = {
     GET_CONNECTED_ORG,

@@ -6,16 +6,10 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in, wait_until
+from running import wait_until
 
 DAYS = timedelta(days=1)
 POLICY = ("--policy", "policy.yaml")
-
-
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
 
 
 @pytest.fixture

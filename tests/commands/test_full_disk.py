@@ -6,18 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, Done, cli_in, wait_until
+from running import COMMAND, Done, wait_until
 
 DAYS = timedelta(days=1)
 
 
 needs_mount = pytest.mark.needs("root", "mount")  # a disk of a fixed size
-
-
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
 
 
 def stock(cli, count):

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from running import cli_in
 from terminals import terminal_of
 
 from invite_sweeper.cli.init import Answers, Choice, render_policy
@@ -13,12 +12,6 @@ from invite_sweeper.policy import parse_duration, parse_policy
 from invite_sweeper.simulator.seed import ORG_ID
 
 OTHER = "0123456789abcdef01234567"
-
-
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
 
 
 def test_only_visible_organization_is_taken_without_a_terminal(cli):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
-from running import COMMAND, cli_in, wait_until
+from running import COMMAND, wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -28,12 +28,6 @@ TOTALS = (
     *("projects_seen", "projects_unreadable", "invitations_seen", "stale", "trimmed", "kept"),
     "kept_by_reason",
 )
-
-
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
 
 
 def stock(cli, projects=2, stale=2, young=1):

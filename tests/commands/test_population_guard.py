@@ -6,17 +6,10 @@ from datetime import timedelta
 import faults
 import pytest
 from builders import OTHER_ORG, policy_bytes
-from running import cli_in
 
 DAYS = timedelta(days=1)
 USERS = "*/groups/*/users"
 ACCEPT = "--accept-population"
-
-
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
 
 
 def add_projects(cli, count=20, young=1, start=0):

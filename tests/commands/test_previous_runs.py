@@ -13,12 +13,6 @@ DAYS = timedelta(days=1)
 HERE, ELSEWHERE = "https://here.example.com", "https://elsewhere.example.com"
 
 
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
-
-
 def stock(cli, projects=2, stale=3, young=0):
     ids = []
     for number in range(projects):

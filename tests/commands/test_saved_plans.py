@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import faults
 import msgspec
 import pytest
-from running import cli_in
 
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
@@ -20,12 +19,6 @@ from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.sweep.saved_plan import parse_plan
 
 DAYS = timedelta(days=1)
-
-
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
 
 
 def stock(cli, count=3):

@@ -1,5 +1,8 @@
 """Several organizations with separate credentials: one run each, one result in all."""
 
+import json
+import re
+import shlex
 from datetime import timedelta
 
 import pytest
@@ -130,3 +133,29 @@ def test_invisible_organization_is_reported_beside_one_that_is_swept(cli):
     (warning,) = done.warnings
     assert warning.startswith(f"No project of organization {OTHER} is visible")
     assert warning in done.err
+
+
+def test_show_all_lists_the_records_of_all_organizations(cli):
+    for project in cli.projects[1:3]:
+        for number in range(40):
+            cli.sim.invite(project, f"p{number}@example.com", age=30 * DAYS)
+    done = cli.run("plan", "--policy", "policy.yaml", **cli.changes)
+    cli.plan(**cli.changes)  # a later command, perhaps in the same second
+    (shown,) = re.findall(r"^Show all: .*? (audit show .*)$", done.out, re.MULTILINE)
+    assert "--group" in shown
+    rows = cli.run(*shlex.split(shown), "--output", "json").out.splitlines()
+    found = [json.loads(row)["org_id"] for row in rows]
+    assert (found.count(ORG_ID), found.count(OTHER)) == (42, 42)
+
+
+def test_organizations_that_no_credential_sees_are_neither_counted_nor_called_clean(cli):
+    absent = ["f" * 24, "e" * 24]
+    cli.keys["organizations"] += [{"id": each, "credentials": "ALPHA"} for each in absent]
+    done = cli.run("plan", "--policy", "policy.yaml", **cli.changes, COLUMNS="200")
+    assert "4 projects of 4 organizations, 2 of them not visible" in done.out
+    for each in absent:
+        assert re.search(rf"{each} +Dry run: not visible with these credentials", done.out)
+        (warning,) = [line for line in done.err.splitlines() if f"organization {each}" in line]
+        assert "MONGODB_ATLAS_ACCESS_TOKEN_ALPHA" in warning
+    visible = [each["visible"] for each in cli.plan(**cli.changes).summary["organizations"]]
+    assert visible.count(False) == 2

@@ -17,12 +17,6 @@ from invite_sweeper.simulator.seed import ORG_ID
 DAYS = timedelta(days=1)
 
 
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        yield found
-
-
 def stock(cli: CliRunner, projects=3, stale=2, young=1) -> list[str]:
     """Add projects and invitations; return the project ids."""
     ids = []

@@ -12,16 +12,6 @@ from simulator.simulated import open_client, organization
 
 
 @pytest.fixture
-def sim():
-    return organization()
-
-
-@pytest.fixture
-def project(sim):
-    return sim.add_project("Data Lake")
-
-
-@pytest.fixture
 def invitation(sim, project):
     return sim.invite(project, "ada@example.com", age=timedelta(days=20))
 

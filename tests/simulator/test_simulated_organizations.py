@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from simulator.simulated import NOW, ORG, V2023, V2025, open_client, organization
+from simulator.simulated import NOW, ORG, V2023, V2025, open_client
 
 from invite_sweeper.simulator import Access, Federation
 
@@ -40,16 +40,6 @@ def has_form(document, form):
     return list(document) == sorted(form) and all(
         re.fullmatch(form[name], str(value)) for name, value in document.items()
     )
-
-
-@pytest.fixture
-def sim():
-    return organization()
-
-
-@pytest.fixture
-def project(sim):
-    return sim.add_project("Data Lake")
 
 
 def names(response):

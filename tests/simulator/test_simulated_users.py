@@ -4,20 +4,10 @@ from datetime import timedelta
 
 import faults
 import pytest
-from simulator.simulated import ORG, V2023, V2025, open_client, organization
+from simulator.simulated import ORG, V2023, V2025, open_client
 
 STATUSES = ("ACTIVE", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 ALL = "&".join(f"orgMembershipStatuses={each}" for each in STATUSES)
-
-
-@pytest.fixture
-def sim():
-    return organization()
-
-
-@pytest.fixture
-def project(sim):
-    return sim.add_project("Data Lake")
 
 
 @pytest.fixture

@@ -280,7 +280,9 @@ def _announced_section(report: Report) -> Section | None:
 
 
 def _show(report: Report, *words: str) -> str:
-    return show_command(report.audit_log, (run.run_id for run in report.subject), *words)
+    run_ids = [run.run_id for run in report.subject]
+    group_id = report.subject[0].group_id if report.subject else ""
+    return show_command(report.audit_log, run_ids, group_id, *words)
 
 
 def _kept_section(report: Report) -> Section | None:
@@ -398,7 +400,7 @@ def _runs_section(report: Report) -> Section | None:
         Column("Run", lambda run: text_cell(display_text(run.run_id)), "code"),
     )
     caption = "Runs in these logs, the newest first"
-    command = show_command(report.audit_log, (), "--event", "run_finished")
+    command = show_command(report.audit_log, (), "", "--event", "run_finished")
     table = _table("runs", caption, columns, report.runs, total=report.runs_total, command=command)
     return Section("runs", "Runs", (), (table,))
 

@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 
-from invite_sweeper.atlas.http import ConnectionSlot, RequestCounters, SlotPool
+from invite_sweeper.atlas.http import ConnectionSlot, SlotPool
+from invite_sweeper.models import RequestCounters
 
 
 def pool_of(size):

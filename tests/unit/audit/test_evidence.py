@@ -17,11 +17,6 @@ from invite_sweeper.errors import GuardRefused
 NOT_PROVEN = "the end is not proven: later lines or files may be missing"
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 async def test_log_says_how_many_lines_are_missing_before_its_first_file(tmp_path, path):
     other = tmp_path / "complete.jsonl"
     await write_signed_run(other, "other")

@@ -31,11 +31,6 @@ STARTED = ("run_started", {"mode": "sweep"})
 FINISHED = ("run_finished", {"exit_code": 0})
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 def prev_of_first_line(path) -> str:
     return json.loads(lines_of(path)[0])["prev"]
 

@@ -20,11 +20,6 @@ def outcome(number=1, kind="deleted", more=None, **changes):
     return ("outcome", fields_of(invitation(number, **changes)) | answer(kind) | (more or {}))
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 # Names of organizations -----------------------------------------------------------------------
 
 

@@ -47,11 +47,6 @@ def planned(run, number):
     return invitation(number, org_id=ORG if run == "a" else OTHER)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 def test_runs_of_a_group_are_read_with_their_own_start_and_end(path):
     write_group(path, lines_of_group())
     write_run(path, "later")

@@ -18,11 +18,6 @@ WRITE_FAILED = (
 )
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 class Disk:
     """A disk with this many free bytes; a write beyond them is truncated."""
 

@@ -62,6 +62,9 @@ def matching_lines(path, **criteria) -> list[int]:
         ({"run": "run-abd"}, [9, 10]),
         ({"run": "run-ab"}, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
         ({"run": "abc"}, []),
+        ({"group": "run-abd"}, [9, 10]),
+        ({"group": "run-abc", "event": "planned"}, [3, 6]),
+        ({"group": "run-none"}, []),
         ({"project": "c" * 24}, [6, 7, 8]),
         ({"project": "blue*"}, [2, 3, 4, 5, 10]),
         ({"project": "BLUE SKY"}, [3, 4, 5, 10]),
@@ -83,6 +86,16 @@ def matching_lines(path, **criteria) -> list[int]:
 )
 def test_all_criteria_must_match(path, criteria, lines):
     assert matching_lines(path, **criteria) == lines
+
+
+def test_group_selects_the_alternating_lines_of_all_runs_of_one_command(tmp_path):
+    path = tmp_path / "log.jsonl"
+    for run_id, group in (("run-1", "run-1"), ("run-2", "run-1"), ("run-3", "run-3")):
+        write_events(path, run_id, [("run_started", {"group_id": group})])
+    for run_id in ("run-2", "run-3", "run-1"):
+        write_events(path, run_id, [("planned", fields_of(invitation(1)))])
+    found = [record["run_id"] for record in records_of([path], LineFilter(group="run-1"))]
+    assert found == ["run-1", "run-2", "run-2", "run-1"]
 
 
 def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):

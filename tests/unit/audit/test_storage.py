@@ -16,11 +16,6 @@ from invite_sweeper.errors import AuditLogError
 from invite_sweeper.files import fsync_directory
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 def mode_of(path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 

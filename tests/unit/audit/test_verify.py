@@ -41,11 +41,6 @@ def outcome(number=1, kind="deleted", **more):
     return ("outcome", fields_of(invitation(number)) | answer(kind) | more)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 def write_damaged(path, change) -> list[bytes]:
     """Write two runs of 11 lines each, apply the change, and return the lines."""
     for run_id in ("run-1", "run-2"):

@@ -39,11 +39,6 @@ LIST_REF = ListRef(
 )
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 def planned_of(one: Invitation, rule: str = "forgotten", **more: object) -> Planned:
     return Planned.from_invitation(one, NOW, rule=rule, **more)
 

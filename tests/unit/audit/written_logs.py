@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from builders import NOW, invitation
 
-from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, events, invitation_fields
+from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, events
 from invite_sweeper.audit.chain import HashChain, line_hash
 from invite_sweeper.models import Invitation
 
@@ -67,7 +67,8 @@ def lines_of(path: Path) -> list[bytes]:
 
 
 def fields_of(invitation: Invitation, rule: str = "forgotten") -> dict[str, object]:
-    return {**invitation_fields(invitation, NOW), "rule": rule}
+    fields = events.InvitationFields.from_invitation(invitation, NOW)
+    return {**msgspec.to_builtins(fields), "rule": rule}
 
 
 def write_run(

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.parsing import OrgEvent
-from invite_sweeper.doctor import CheckState, Completeness
-from invite_sweeper.doctor_organization import (
+from invite_sweeper.doctor import (
+    CheckState,
+    Completeness,
     completeness_check,
     domain_check,
     explain_invited,

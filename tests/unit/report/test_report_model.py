@@ -169,7 +169,7 @@ def test_runs_show_organization_actor_and_approver_and_show_all_shows_all_runs(b
     for number in range(600):
         book.line("planned", **invitation(number, org_id="c" * 24))
     found = render(read(book), fmt).replace("<wbr>", "")
-    assert f"audit show {book.path} --run 20261125T010203Z --event planned" in found
+    assert f"audit show {book.path} --group 20261125T010203Z-00000000 --event planned" in found
 
 
 # Earlier runs ---------------------------------------------------------------------------------

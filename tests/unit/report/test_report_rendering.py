@@ -320,14 +320,14 @@ def test_markdown_of_300_failures_is_below_65536_characters(tmp_path):
 
 @pytest.mark.parametrize(
     ("form", "shown", "text"),
-    [("md", 50, "1 more is in the audit log."), ("html", 500, "500 of 501 rows are shown.")],
+    [("md", 50, "2 more are in the audit log."), ("html", 500, "500 of 502 rows are shown.")],
 )
 def test_hidden_rows_are_counted_with_the_command_that_shows_them(tmp_path, form, shown, text):
     book = Logbook(tmp_path / "audit.jsonl")
     book.start("run-1")
-    for number in range(shown + 1):
+    for number in range(shown + 2):
         book.line("planned", **invitation(number))
-    book.finish(stale=shown + 1)
+    book.finish(stale=shown + 2)
     found = render(read_report([book.path]), form).replace("<wbr>", "")
     assert text in found
     assert f"invite-sweeper audit show {book.path} --run run-1 --event planned" in found

@@ -312,7 +312,7 @@ def test_kept_invitation_without_a_date_has_no_age():
 
 def test_question_omits_unknown_ages_and_estimate(scene):
     summary = scene.summary(stale=1, estimate_s=None)
-    view = RunView(organizations=("o" * 24,), counts={"a" * 24: 1})
+    view = RunView(counts={"a" * 24: 1})
     printed = printed_question(80, summary, view, Limits())
     assert "limits" in printed
     assert not set(printed.split()) & {"oldest", "newest", "time"}

@@ -22,11 +22,6 @@ async def history_of(path, *, signed=True, **fields):
     return read_history([path]), key_ids(note)[0]
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 async def test_variable_of_the_option_comes_before_the_recorded_one(path):
     history, _ = await history_of(path, signing_key_env="RECORDED")
     assert signing_variable(history, None, "log") == "RECORDED"

@@ -20,11 +20,6 @@ URL = "https://cloud.mongodb.com"
 SCOPE = PlanScope("c" * 64, frozenset({ORG}), URL)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 def write_plan(path, run_id="run-1", numbers=(1, 2, 3), *, started=None, totals=None, more=()):
     """Append a run that planned these invitations: by default a dry run that ended with 0."""
     head = {

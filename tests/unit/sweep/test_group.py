@@ -24,7 +24,8 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunGroup
-from invite_sweeper.sweep.run import Run, RunConfig
+from invite_sweeper.sweep.run import Run
+from invite_sweeper.sweep.run_config import RunConfig
 from invite_sweeper.sweep.run_state import RunState
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
@@ -200,11 +201,6 @@ class Command:
 
 def messages(results):
     return [None if each.error is None else each.error.message for each in results]
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
 
 
 async def test_all_organizations_are_planned_before_anything_is_deleted(path):

@@ -163,7 +163,7 @@ async def night(path, now, lists, rules, *, run_id, dry_run=False, deletes=False
         return plan
     due = planned(run_id, path)
     for one in [each for found in lists.values() for each in found or ()] if deletes else ():
-        if one.key in due:
+        if (one.key, one.created_at) in due:
             log.write(event("outcome", **fields_of(one), **answer()))
     log.write(event("run_finished"))
     await log.close()
@@ -180,7 +180,8 @@ def lines_of_run(run_id, path, *kinds):
 
 
 def planned(run_id, path):
-    return {each.key for each in lines_of_run(run_id, path, Planned)}
+    found = (each.invitation() for each in lines_of_run(run_id, path, Planned))
+    return {(each.key, each.created_at) for each in found}
 
 
 LISTS = [(ORG, PROJECT), (ORG, object_id(8)), (OTHER_ORG, object_id(7))]
@@ -277,10 +278,10 @@ async def test_any_weeks_delete_exactly_what_the_model_says(tmp_path_factory, ni
         written = len(lines_of_run(run_id, path, Announced, AnnouncementEnded))
         left = planned(run_id, path)
         if each["killed_at"] is None:
-            assert left == {key for key, _ in due}
+            assert left == due
             assert written == (0 if each["dry_run"] else len(changes))
         else:
-            assert left <= {key for key, _ in due}
+            assert left <= due
         model.apply(changes[:written], now)
         if deletes and each["killed_at"] is None:
             model.apply([(key, False) for key in due], now)

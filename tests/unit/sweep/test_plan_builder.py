@@ -76,11 +76,6 @@ async def written(log, event):
     return [r for r in map(json.loads, lines_of(log.path)) if r["event"] == event]
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "log.jsonl"
-
-
 async def test_counts_of_several_lists_are_added_up(path):
     plan, _ = builder(path)
     days = timedelta(days=1)

@@ -5,7 +5,15 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from builders import NOW, ORG, PROJECT, invitation
+from audit.written_logs import fields_of, write_events
+from builders import (
+    NOW,
+    ORG,
+    OTHER_ORG,
+    PROJECT,
+    invitation,
+    object_id,
+)
 from fakes import FakeAtlas
 
 from invite_sweeper.audit import OpenIntent, OutcomeLine
@@ -18,7 +26,8 @@ from invite_sweeper.models import (
     Source,
     UserStatus,
 )
-from invite_sweeper.sweep.recovery import Recovery
+from invite_sweeper.sweep.previous_runs import read_previous_runs
+from invite_sweeper.sweep.recovery import Recovery, resolvable
 
 BOTH = sorted(SOURCES_OF_USERS)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
@@ -218,3 +227,20 @@ async def test_unresolved_deletions_are_counted_with_their_place_and_reason(coun
     assert message == (
         f"{words} earlier run in Sandbox Alpha {remain} unresolved: Atlas answered 500."
     )
+
+
+URL = "https://here.example.com"
+
+
+@pytest.mark.parametrize("org_id", [ORG, OTHER_ORG])
+@pytest.mark.parametrize("base_url", [URL, "https://elsewhere.example.com", None])
+def test_open_intents_are_those_of_the_organizations_at_the_base_url_or_an_unknown_one(
+    path, log_path, org_id, base_url
+):
+    start = [] if base_url is None else [("run_started", {"base_url": base_url})]
+    intent = ("intent", fields_of(invitation(1, org_id=org_id)))
+    write_events(path, "killed", [*start, intent])
+    intents = read_previous_runs(log_path).open_intents()
+    found = resolvable(intents, frozenset([ORG]), URL)
+    expected = org_id == ORG and base_url in {URL, None}
+    assert [each.invitation.id for each in found] == [object_id(1)] * expected

@@ -11,7 +11,7 @@ from invite_sweeper.audit import OpenIntent
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.models import Outcome, Source, SourceRetired
-from invite_sweeper.sweep.run import MAX_WARNINGS, RunWarnings
+from invite_sweeper.sweep.run_warnings import MAX_WARNINGS, RunWarnings
 from invite_sweeper.sweep.summary import (
     removed_member_warning,
     unused_keep_warnings,

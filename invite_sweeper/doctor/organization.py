@@ -9,7 +9,7 @@ from typing import Final
 
 from invite_sweeper.atlas.parsing import OrgEvent
 from invite_sweeper.audit.events import AnnouncementKey
-from invite_sweeper.doctor import Check, Completeness, note, ok, warning
+from invite_sweeper.doctor.diagnosis import Check, Completeness, note, ok, warning
 from invite_sweeper.models import ListUnreadable, UserKey
 from invite_sweeper.sweep.members import MemberLists
 from invite_sweeper.sweep.sunset import secret_warnings
