@@ -69,6 +69,8 @@ class Confirmation(Generic[_Shown]):
             answer = await self._read_line()
             if not answer.endswith(b"\n"):
                 stream.write("\n")
+            if answer.strip().lower() == b"y":
+                stream.write("Only the whole word yes confirms.\n")
         return answer.strip().lower() == b"yes"
 
     async def _read_line(self) -> bytes:

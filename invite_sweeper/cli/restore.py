@@ -43,6 +43,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
+from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import CredentialsRefused, RunError
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
@@ -296,6 +297,9 @@ class _RestoreSession:
             str(self._files[-1]),
             deletions,
             base_url=str(self._base_url),
+            advisor=Advisor(
+                base_url="" if str(self._base_url) == DEFAULT_BASE_URL else str(self._base_url)
+            ),
             uncertain=[each for each in found if each.doubt and not include_all],
             warnings=[*warnings, *([signature] if signature else [])],
             organization_names=log.history.organization_names(),

@@ -16,7 +16,7 @@ from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.text import casefold_visible, describe_duration, plural_form, pluralize
 
 EVENT_DAYS: Final = 30
-"""The lifetime of an invitation: whoever was invited before has joined or can no longer."""
+"""The lifetime of an invitation: users invited earlier have joined, or can no longer."""
 _MAX_NAMED: Final = 10
 _INVITED, _JOINED = "INVITED_TO_ORG", "JOINED_ORG"
 

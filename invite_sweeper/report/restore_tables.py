@@ -171,9 +171,10 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
         users = pluralize(len(report.added), "user")
         are = plural_form(len(report.added), "is", "are")
         yield Text(
-            f"{users} {are} active now, without an acceptance. "
-            "Remove them in Atlas if they should not have access.",
+            f"{users} {are} active now, without an acceptance.",
             style="bold red",
         )
+    for advice in report.advice:
+        yield Text.assemble(("What to do: ", "bold"), escape_unprintable(advice))
     if not report.dry_run:
         yield Text.assemble(("Audit: ", "bold"), escape_unprintable(report.audit_log))

@@ -8,7 +8,9 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import structs
 
@@ -29,6 +31,7 @@ from invite_sweeper.report.rows import (
     NO_LABELS,
     Place,
     Row,
+    display_text,
     merge_rows_by_user,
     place_of,
     row_of,
@@ -97,6 +100,7 @@ class RunView:
         unreadable: The first projects that could not be read.
         by_organization: Number of invitations by organization id and outcome; `planned` for
             those in the plan, `no_outcome` for requests without a result.
+        approver: Fingerprint of the key that approved the saved plan; empty without one.
         deleting_s: Seconds from the first request to the last response; None if none was sent.
     """
 
@@ -111,6 +115,7 @@ class RunView:
     announced: tuple[Row, ...] = ()
     unreadable: tuple[UnreadableProject, ...] = ()
     by_organization: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    approver: str = ""
     deleting_s: float | None = None
 
     @property
@@ -268,6 +273,35 @@ def _raw_lines(path: Path, start: int) -> Iterator[bytes]:
         yield from file
 
 
+_Order: TypeAlias = tuple[object, ...]
+_Ordered: TypeAlias = tuple[_Order, InvitationFields]
+
+
+class _FirstRows:
+    """The first events in the order of rows, whatever the order in which they arrive."""
+
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
+        self._events: list[_Ordered] = []
+
+    def add(self, event: InvitationFields) -> _Order:
+        """Add an event; return its place in the order."""
+        order = row_order(event)
+        self._events.append((order, event))
+        if len(self._events) > 2 * self._max_rows:
+            self._cut()
+        return order
+
+    def events(self) -> Iterator[InvitationFields]:
+        """Return the first events in their order."""
+        self._cut()
+        return (event for _, event in self._events)
+
+    def _cut(self) -> None:
+        self._events.sort(key=itemgetter(0))
+        del self._events[self._max_rows :]
+
+
 class _RunReader:
     """Collects the lines of runs in log order."""
 
@@ -275,21 +309,22 @@ class _RunReader:
         self._max_rows = max_rows
         self._labels = labels
         self._counts: Counter[str] = Counter()
-        self._first: list[tuple[tuple[object, ...], InvitationFields]] = []
+        self._first = _FirstRows(max_rows)
         self._shown: set[Hashable] | None = None  # keys of `_first`; None before an outcome
         self._outcomes: dict[Hashable, OutcomeLine] = {}
         self._places: dict[str, Place] = {}
-        self._last: dict[str, tuple[tuple[object, ...], InvitationFields]] = {}  # by place
+        self._last: dict[str, _Ordered] = {}  # by place
         self._owners = 0
         self._bounced = 0
-        self._oldest: InvitationFields | None = None
-        self._newest: InvitationFields | None = None
-        self._failed: list[OutcomeLine] = []
-        self._announced: list[Announced] = []
+        self._oldest: _Ordered | None = None
+        self._newest: _Ordered | None = None
+        self._failed = _FirstRows(max_rows)
+        self._announced = _FirstRows(max_rows)
         self._unreadable: list[UnreadableProject] = []
         self._open: dict[Hashable, str] = {}  # requests without a result, with organization
         self._by_organization: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._restored: set[Hashable] | None = None  # in a restore, which has no plan
+        self._approver = ""
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
 
@@ -297,6 +332,7 @@ class _RunReader:
         match line.event:
             case RunStarted() as start:
                 self._restored = set() if start.mode == "restore" else None
+                self._approver = self._approver or display_text(start.plan_approved_by)
             case Planned() as planned:
                 self._add_planned(planned)
             case Intent() as intent:
@@ -305,8 +341,8 @@ class _RunReader:
                 self._add_restored(intent)
             case OutcomeLine() as outcome:
                 self._add_outcome(outcome, line.ts)
-            case Announced() as announced if len(self._announced) < self._max_rows:
-                self._announced.append(announced)
+            case Announced() as announced:
+                self._announced.add(announced)
             case ProjectUnreadable() as each if len(self._unreadable) < self._max_rows:
                 reason = escape_unprintable(to_text(each.reason))
                 self._unreadable.append(UnreadableProject(place_of(each, self._labels), reason))
@@ -320,36 +356,26 @@ class _RunReader:
         self._counts[id_] += 1
         self._by_organization[planned.org_id]["planned"] += 1
         self._bounced += isinstance(planned, Planned) and bool(planned.bounced)
-        age = planned.age_days or 0.0
-        if self._oldest is None or age > (self._oldest.age_days or 0.0):
-            self._oldest = planned
-        if self._newest is None or age < (self._newest.age_days or 0.0):
-            self._newest = planned
         self._shown = None
-        order = row_order(planned)
+        order = self._first.add(planned)
         self._owners += not order[0]
-        self._first.append((order, planned))
-        self._last[id_] = max(self._last.get(id_, (order, planned)), (order, planned), key=_order)
-        if len(self._first) > 2 * self._max_rows:
-            self._cut()
+        aged = ((planned.age_days or 0.0, *order[2:]), planned)
+        self._oldest = max(self._oldest or aged, aged, key=itemgetter(0))
+        self._newest = min(self._newest or aged, aged, key=itemgetter(0))
+        here = (order, planned)
+        self._last[id_] = max(self._last.get(id_, here), here, key=itemgetter(0))
 
     def _add_restored(self, event: InvitationFields) -> None:
         if self._restored is not None and event.key not in self._restored:
             self._restored.add(event.key)
             self._add_planned(event)
 
-    def _cut(self) -> None:
-        """Leave the first rows in order, so that memory is bounded."""
-        self._first.sort(key=_order)
-        del self._first[self._max_rows :]
-
-    def _select(self) -> None:
-        """Leave the rows to show: the first, and any that would be the only one not shown."""
-        self._cut()
-        shown = Counter(planned.scope_id for _, planned in self._first)
-        self._first += [
-            self._last[id_] for id_, count in shown.items() if self._counts[id_] - count == 1
-        ]
+    def _select(self) -> list[InvitationFields]:
+        """Return the rows to show: the first, and any that would be the only one not shown."""
+        first = list(self._first.events())
+        shown = Counter(planned.scope_id for planned in first)
+        alone = (self._last[id_][1] for id_, n in shown.items() if self._counts[id_] - n == 1)
+        return [*first, *alone]
 
     def _add_outcome(self, line: OutcomeLine, ts: str) -> None:
         self._open.pop(line.key, None)
@@ -358,34 +384,32 @@ class _RunReader:
         self._by_organization[line.org_id][line.outcome] += 1
         self._add_restored(line)
         if self._shown is None:
-            self._select()
-            self._shown = {planned.key for _, planned in self._first}
+            self._shown = {planned.key for planned in self._select()}
         if line.outcome != Outcome.SKIPPED:
             self._ended_at = to_datetime(ts) or self._ended_at
         if line.key in self._shown:
             self._outcomes[line.key] = line
-        if line.outcome in FAILED_OUTCOMES and len(self._failed) < self._max_rows:
-            self._failed.append(line)
+        if line.outcome in FAILED_OUTCOMES:
+            self._failed.add(line)
 
     def view(self) -> RunView:
-        if self._shown is None:
-            self._select()
         for org_id in self._open.values():
             self._by_organization[org_id]["no_outcome"] += 1
         ended, started = self._ended_at, self._started_at
         duration = ended - started if ended and started else None
         return RunView(
-            rows=tuple(self._row(planned) for _, planned in self._first),
+            rows=tuple(map(self._row, self._select())),
             counts=dict(self._counts),
             places=self._places,
-            oldest=row_of(self._oldest, self._labels) if self._oldest is not None else None,
-            newest=row_of(self._newest, self._labels) if self._newest is not None else None,
-            failed=sorted_rows(self._failed, self._labels),
+            oldest=row_of(self._oldest[1], self._labels) if self._oldest else None,
+            newest=row_of(self._newest[1], self._labels) if self._newest else None,
+            failed=sorted_rows(self._failed.events(), self._labels),
             owners=self._owners,
             bounced=self._bounced,
-            announced=sorted_rows(self._announced, self._labels),
+            announced=sorted_rows(self._announced.events(), self._labels),
             unreadable=tuple(self._unreadable),
             by_organization=dict(self._by_organization),
+            approver=self._approver,
             deleting_s=duration.total_seconds() if duration is not None else None,
         )
 
@@ -398,10 +422,6 @@ class _RunReader:
             return row
         outcome = row_of(ended, self._labels)
         return replace(row, outcome=outcome.outcome, detail=outcome.detail)
-
-
-def _order(row: tuple[tuple[object, ...], InvitationFields]) -> tuple[object, ...]:
-    return row[0]
 
 
 _MAX_KEPT = 1_000

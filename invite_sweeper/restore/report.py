@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from invite_sweeper.audit import (
     RestoreFinished,
     error_fields,
 )
-from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.endings import Advisor, ExitCode, Reason
 from invite_sweeper.errors import AuditLogError, ErrorParts, RunError
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
@@ -124,6 +124,7 @@ class RestoreSummary(RestoreCounts, frozen=True, kw_only=True):
         now: The one instant of the run.
         deleted_by_run: The run whose deletions are restored; None without deletions.
         error: What stopped the restore; None when it completed.
+        advice: What to do about reasons that are not an error, with exact commands.
     """
 
     run_id: str
@@ -136,6 +137,7 @@ class RestoreSummary(RestoreCounts, frozen=True, kw_only=True):
     error: ErrorParts | None
     exit_code: int
     reasons: Sequence[Reason]
+    advice: Sequence[str]
     warnings: Sequence[str]
     invitations: Sequence[RestoredInvitation]
     uncertain_invitations: Sequence[UncertainInvitation]
@@ -148,6 +150,7 @@ class RestoreReport:
     Attributes:
         deletions: The selected deletions of the run to undo.
         base_url: Of Atlas.
+        advisor: The facts that advice is made of, but for the log.
         uncertain: Deletions in doubt that are not restored, of users that are still missing.
         warnings: Sentences for the operator.
         organization_names: As earlier runs recorded them, by id.
@@ -164,6 +167,7 @@ class RestoreReport:
     audit_log: str
     deletions: Sequence[DeletedInvitation]
     base_url: str = ""
+    advisor: Advisor = field(default_factory=Advisor)
     uncertain: Sequence[DeletedInvitation] = ()
     warnings: Sequence[str] = ()
     organization_names: Mapping[str, str] = field(default_factory=dict)
@@ -204,6 +208,15 @@ class RestoreReport:
     def is_incomplete(self) -> bool:
         """Whether an invitation failed, was not sent, or has an unknown result."""
         return any(self.outcomes[outcome] for outcome in _INCOMPLETE_OUTCOMES)
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """Return what to do about reasons that are not an error, with exact commands."""
+        return () if self.error is not None else self._advisor.advise(self.reasons)
+
+    @property
+    def _advisor(self) -> Advisor:
+        return replace(self.advisor, audit_log=self.audit_log, run_id=self.run_id)
 
     async def finish(self, log: AuditLog | None, error: RunError | None) -> None:
         """Write `run_finished`; if that fails, the restore ends with the exit code 7.
@@ -246,6 +259,7 @@ class RestoreReport:
             error=self.error.to_json() if self.error is not None else None,
             exit_code=self.exit_code,
             reasons=self.reasons,
+            advice=self.advice,
             warnings=self.warnings,
             invitations=[self._restored(each) for each in self.deletions],
             uncertain_invitations=[
@@ -290,6 +304,7 @@ class RestoreReport:
         self.error = error
         if error is not None:
             self.exit_code, self.reasons = int(error.exit_code), error.reasons
+            error.hint = error.hint or self._advisor.hint(error.exit_code, error.reasons)
             return
         found = (Reason.NOT_INVITED, self.is_incomplete), (Reason.MADE_ACTIVE, self.added)
         self.reasons = tuple(reason for reason, count in found if count)

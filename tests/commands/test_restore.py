@@ -473,6 +473,18 @@ def test_text_says_how_many_are_active_and_what_to_do(federated):
     done = federated.run("restore", LOG, "--yes")
     assert "Done: 2 active" in done.out
     assert "2 users are active now, without an acceptance." in done.out
+    run_id = restored_lines(federated)[-1]["run_id"]
+    show = f"invite-sweeper audit show {LOG} --run {run_id} --outcome active"
+    assert "What to do: Check that each of them should have access" in done.out
+    assert show in done.out
+    assert show in federated.run("report", LOG, "--format", "md").out
+
+
+def test_json_has_the_advice_with_the_command(federated):
+    found = restore(federated, code=4)
+    assert found["error"] is None
+    (advice,) = found["advice"]
+    assert f"--run {found['run_id']} --outcome active" in advice
 
 
 def test_dry_run_says_that_users_can_become_active_at_once(federated):

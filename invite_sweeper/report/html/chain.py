@@ -11,19 +11,17 @@ class ChainResult:
     """Result of the hash chain's verification; every text may be hostile.
 
     Attributes:
-        sound: Whether every line is unchanged.
+        verdict: Whether the lines are unchanged, and complete.
         message: The result as text, up to which line the chain is intact.
         last_hash: SHA-256 of the last line, 64 hex digits.
-        unfinished: Whether the only finding is a run without an end.
         signature: Whether the runs are signed, and with which key; empty if that is unknown.
         key: Fingerprint of the key that signed the end of every run; empty if not verified.
         warnings: Findings that are not errors, one sentence each.
     """
 
-    sound: bool
+    verdict: Verdict
     message: str
     last_hash: str
-    unfinished: bool = False
     signature: str = ""
     key: str = ""
     warnings: tuple[str, ...] = ()
@@ -39,15 +37,14 @@ def chain_result(found: ChainStatus, key: str = "") -> ChainResult:
         error = found.error
         position = f"{error.position.path.name}, line {error.position.line:,}"
         return ChainResult(
-            sound=False,
+            verdict=found.verdict,
             message=f"{position}: {error.kind}. {error.message}",
             last_hash="",
-            unfinished=found.verdict is Verdict.UNFINISHED,
             warnings=found.warnings,
         )
     lines, runs = pluralize(found.lines, "line"), pluralize(found.runs, "run")
     return ChainResult(
-        sound=True,
+        verdict=found.verdict,
         message=f"The chain is intact: {lines}, {runs}.",
         last_hash=found.last_hash,
         signature=_describe_signatures(found, key),

@@ -143,7 +143,7 @@ class Night:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReportVerdict:
     """The first lines of the report.
 
     Attributes:
@@ -284,6 +284,6 @@ class ReportRecord:
         report: The content of the report; its lists are truncated.
     """
 
-    verdict: Verdict
+    verdict: ReportVerdict
     attention: tuple[Attention, ...]
     report: Report

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from invite_sweeper.audit.events import KeepEntry
+from invite_sweeper.audit.verify import Verdict
 from invite_sweeper.endings import Colour, Status
 from invite_sweeper.report.formatting import (
     describe_keep_reason,
@@ -435,11 +436,18 @@ def _count_column(outcome: str) -> Column[Organization]:
 # The audit log, and facts about the command.
 
 
+_VERDICT_COLOURS = {
+    Verdict.SOUND: Colour.GOOD,
+    Verdict.UNFINISHED: Colour.WARNING,
+    Verdict.DAMAGED: Colour.BAD,
+}
+
+
 def chain_mark(chain: ChainResult | None) -> tuple[str, Colour]:
     """Return whether the log is sound, in a few words, and the colour."""
     if chain is None:
         return "not verified", Colour.PLAIN
-    return ("sound", Colour.GOOD) if chain.sound else ("not sound", Colour.BAD)
+    return chain.verdict.value, _VERDICT_COLOURS[chain.verdict]
 
 
 def chain_sentences(report: Report) -> tuple[str, ...]:

@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from invite_sweeper.audit.verify import Verdict
 from invite_sweeper.endings import Colour, Reason, Status
 from invite_sweeper.report.formatting import describe_changes, describe_places
-from invite_sweeper.report.html.model import Report, Run, Verdict
+from invite_sweeper.report.html.model import Report, ReportVerdict, Run
 from invite_sweeper.text import plural_form, pluralize
 
 _NAMED_ORGANIZATIONS = 3
 
 
-def verdict(report: Report) -> Verdict:
+def verdict(report: Report) -> ReportVerdict:
     """Return the worst verdict that applies.
 
     All runs of the command count. If that command did everything, earlier runs decide that no
@@ -19,7 +20,7 @@ def verdict(report: Report) -> Verdict:
     """
     if is_damaged(report):
         assert report.chain is not None  # noqa: S101 - a damaged one
-        return Verdict(
+        return ReportVerdict(
             Status.DAMAGED,
             Status.DAMAGED.colour,
             Status.DAMAGED.label,
@@ -30,20 +31,17 @@ def verdict(report: Report) -> Verdict:
         )
     if not report.subject:
         status = Status.EMPTY
-        return Verdict(status, status.colour, status.label, ("These logs contain no run.",))
+        return ReportVerdict(status, status.colour, status.label, ("These logs contain no run.",))
     status, label = report.status, _label(report)
     sentences = (*_sentences(report), *_period(report))
     if status is not Status.DONE or not report.unresolved:
-        return Verdict(status, status.colour, label, sentences)
-    return Verdict(status, Colour.WARNING, f"{label}, but {_earlier(report)}", sentences)
+        return ReportVerdict(status, status.colour, label, sentences)
+    return ReportVerdict(status, Colour.WARNING, f"{label}, but {_earlier(report)}", sentences)
 
 
 def is_damaged(report: Report) -> bool:
-    """Return whether the log does not verify, for more than a run of the command without an end."""
-    chain = report.chain
-    if chain is None or chain.sound:
-        return False
-    return not (chain.unfinished and report.status is Status.UNFINISHED)
+    """Return whether the log does not verify; a run without an end is not damage."""
+    return report.chain is not None and report.chain.verdict is Verdict.DAMAGED
 
 
 def _earlier(report: Report) -> str:

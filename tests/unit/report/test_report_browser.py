@@ -11,6 +11,7 @@ from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
 from report.page_scenes import SCENES
 
+from invite_sweeper.audit.verify import Verdict
 from invite_sweeper.report.html import ChainResult, render, write_report
 from invite_sweeper.report.rows import display_text
 
@@ -75,7 +76,7 @@ def write_log(path: Path) -> Logbook:
 def page_file(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     book = write_log(folder / "audit.jsonl")
-    chain = ChainResult(sound=True, message="The chain is intact.", last_hash=book.prev)
+    chain = ChainResult(Verdict.SOUND, message="The chain is intact.", last_hash=book.prev)
     write_report([book.path], folder / "report.html", "html", chain)
     return folder / "report.html"
 

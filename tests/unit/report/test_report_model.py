@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report.logbook import Logbook, invitation
 
+from invite_sweeper.audit.verify import Verdict
 from invite_sweeper.endings import Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html import ChainResult, read_report, render
 from invite_sweeper.report.html.attention import attention
-from invite_sweeper.report.html.sections import notes
+from invite_sweeper.report.html.sections import chain_mark, notes
 from invite_sweeper.report.html.verdict import verdict
 
-INTACT = ChainResult(sound=True, message="The chain is intact.", last_hash="d" * 64)
+INTACT = ChainResult(Verdict.SOUND, message="The chain is intact.", last_hash="d" * 64)
 ORGANIZATIONS = {"a" * 24: "Acme", "b" * 24: "Beta", "c" * 24: "Gamma"}
 
 
@@ -76,10 +77,18 @@ def test_run_without_a_last_line_is_unfinished_and_its_request_has_no_outcome(bo
 
 def test_damaged_chain_overrides_every_other_status(book):
     book.sweep("run-1", {1: "deleted"})
-    damaged = ChainResult(sound=False, message="Line 2 was edited.", last_hash="")
+    damaged = ChainResult(Verdict.DAMAGED, message="Line 2 was edited.", last_hash="")
     found = read(book, chain=damaged)
     assert verdict(found).status is Status.DAMAGED
     assert "Line 2 was edited." in " ".join(verdict(found).sentences)
+
+
+@pytest.mark.parametrize("chain", [None, *Verdict])
+def test_log_has_the_verdict_of_the_verification_and_only_damage_is_a_damaged_log(book, chain):
+    book.sweep("run-1", {1: "deleted"})
+    found = read(book, chain=chain and ChainResult(chain, "Reason.", ""))
+    assert chain_mark(found.chain)[0] == (chain or "not verified")
+    assert (verdict(found).status is Status.DAMAGED) == (chain is Verdict.DAMAGED)
 
 
 def test_outcomes_are_counted_from_the_lines(book):

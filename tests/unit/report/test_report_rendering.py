@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from report.hostile import HOSTILE
 from report.logbook import Logbook, invitation
 
-from invite_sweeper.audit.verify import verify
+from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.report.html import (
@@ -94,7 +94,7 @@ def hostile_book(path: Path, value: str) -> Logbook:
 def hostile(request, tmp_path):
     """A report in which every text is hostile, and that text."""
     book = hostile_book(tmp_path / "audit.jsonl", request.param)
-    chain = ChainResult(sound=False, message=request.param, last_hash=request.param)
+    chain = ChainResult(Verdict.DAMAGED, message=request.param, last_hash=request.param)
     return read_report([book.path], chain), request.param
 
 
@@ -125,7 +125,8 @@ def shown(value: str) -> str:
 def test_hostile_values_add_no_tags_or_attributes(hostile, tmp_path):
     report, _ = hostile
     harmless = read_report(
-        [hostile_book(tmp_path / "harmless.jsonl", "harmless").path], ChainResult(False, "x", "x")
+        [hostile_book(tmp_path / "harmless.jsonl", "harmless").path],
+        ChainResult(Verdict.DAMAGED, "x", "x"),
     )
     found, expected = Tags(render(report, "html")), Tags(render(harmless, "html"))
     assert found.tags <= expected.tags
@@ -359,7 +360,7 @@ def test_intact_chain_is_described_with_its_counts(tmp_path):
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     chain = chain_result(verify([book.path]))
-    assert chain.sound
+    assert chain.verdict is Verdict.SOUND
     assert chain.message.startswith("The chain is intact: 5 lines, 1 run.")
     assert chain.last_hash == book.prev
 
@@ -370,7 +371,7 @@ def test_damaged_chain_names_the_line(tmp_path):
     lines = book.path.read_bytes().replace(b"person-1@", b"person-2@", 1)
     book.path.write_bytes(lines)
     chain = chain_result(verify([book.path]))
-    assert not chain.sound
+    assert chain.verdict is Verdict.DAMAGED
     assert "audit.jsonl, line 2" in chain.message
     page = render(read_report([book.path], chain), "html")
     assert '<p class="label">Damaged audit log</p>' in page
@@ -409,7 +410,7 @@ def test_rotated_log_that_is_compressed_with_gzip_is_read(tmp_path, fmt, newest_
     found = found.replace(".jsonl.1.gz", ".jsonl.1")
     assert found.replace(str(tmp_path), "") == expected.replace(str(plain), "")
     report = read_report(paths, chain_result(verify(paths)))
-    assert (report.chain.sound, len(report.nights)) == (True, 2)
+    assert (report.chain.verdict, len(report.nights)) == (Verdict.SOUND, 2)
 
 
 @pytest.mark.parametrize("fmt", FORMATS)

@@ -17,10 +17,12 @@ from report.scenes import Scene, on_terminal
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.explain import Explainer
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.html import read_report, render
 from invite_sweeper.report.rows import role_line, row_of, sorted_rows
+from invite_sweeper.report.run_view import RunView, read_view
 from invite_sweeper.report.saved_plan import (
     PlanStatus,
     PlanUse,
@@ -164,6 +166,40 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
     )
     row = row_of(Planned.from_invitation(one, NOW, rule="r"))
     assert [role_line(each) for each in row.roles] == [(text, style)]
+
+
+EQUALLY_OLD = [
+    *(invitation(number, username=f"user-{number}@example.com") for number in range(5)),
+    *(invitation(number, project_id=object_id(7), project_name="a") for number in range(5, 8)),
+]
+
+
+@given(st.permutations(EQUALLY_OLD), st.integers(1, 8))
+def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_rows):
+    def view(invitations) -> RunView:
+        planned = [to_builtins(Planned.from_invitation(i, NOW, rule="r")) for i in invitations]
+        failed = {
+            "outcome": "failed",
+            "attempts": 1,
+            "http_status": 500,
+            "error_code": "X",
+            "duration_ms": 1,
+        }
+        header = {"run_id": "run", "seq": 1, "prev": "0" * 64, "ts": NOW.isoformat()}
+        lines = (
+            *({**header, "event": "planned", **each} for each in planned),
+            *({**header, "event": "outcome", **each, **failed} for each in planned),
+        )
+        return read_view(map(to_json, lines), {"run"}, max_rows=max_rows)
+
+    shown, expected = view(arrived), view(EQUALLY_OLD)
+    assert shown.failed
+    assert shown.by_place() == expected.by_place()
+    assert (shown.failed, shown.oldest, shown.newest) == (
+        expected.failed,
+        expected.oldest,
+        expected.newest,
+    )
 
 
 ANY_INVITATION = st.builds(

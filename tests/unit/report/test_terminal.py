@@ -388,3 +388,8 @@ def test_hostile_names_neither_move_the_cursor_nor_start_a_line(scene, value, wi
     )
     lines = printed.split("\n")
     assert all(cell_len(line) <= width or NEVER_WRAPPED.match(line) for line in lines)
+
+
+def test_sweep_names_the_key_that_approved_its_plan(scene):
+    scene.book.start(RUN, plan_approved_by="SHA256:key")
+    assert "Approved by   the key SHA256:key" in scene.printed(80, scene.summary(mode="sweep"))

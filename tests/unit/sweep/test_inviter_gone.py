@@ -1,4 +1,4 @@
-"""`inviter_gone` matches a person who has left, and nobody who may still be a member."""
+"""`inviter_gone` matches a person who has left, and no inviter who may still be a member."""
 
 from datetime import timedelta
 
