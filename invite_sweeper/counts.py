@@ -26,7 +26,7 @@ class Counts:
         verified: Deleted, and no longer in the list that was read again after the sweep.
         still_there: Deleted according to Atlas, but still in that list.
         not_verified: Deleted, but that list could not be read again, or not in time.
-        missing_role: Lists not read and deletions that failed for want of a role.
+        missing_role: Lists not read and deletions that failed, because a role is missing.
         recovered: Intents that an interrupted run left open, resolved by this run.
     """
 

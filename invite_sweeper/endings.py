@@ -319,7 +319,7 @@ class Reason(StrEnum):
         "Invite the removed members again{restore}",
     )
     MISSING_ROLE = ("missing_role", "role missing", ExitCode.PARTIAL, _RIGHTS)
-    """Atlas refused to read a list or to delete, for want of a role."""
+    """Atlas refused to read a list or to delete: a role is missing."""
     UNREADABLE_PROJECTS = (
         "unreadable_projects",
         "projects not read",

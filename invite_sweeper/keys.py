@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -18,18 +18,29 @@ from invite_sweeper.redaction import SECRETS
 _MAX_KEY_BYTES = 64 * 1024
 
 
-def parse_private_key(data: bytes) -> Ed25519PrivateKey | None:
+def parse_private_key(data: bytes, passphrase: bytes | None = None) -> Ed25519PrivateKey | None:
     """Return the private key in PEM or OpenSSH form; None if it is another kind of data."""
-    load = (
-        serialization.load_ssh_private_key
-        if b"OPENSSH" in data
-        else serialization.load_pem_private_key
-    )
     try:
-        key = load(data, password=None)
+        key = _load_private_key(data, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return None
     return key if isinstance(key, Ed25519PrivateKey) else None
+
+
+def _has_passphrase(data: bytes) -> bool:
+    try:
+        _load_private_key(data, None)
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    except TypeError:  # as both loaders say it
+        return True
+    return False
+
+
+def _load_private_key(data: bytes, passphrase: bytes | None) -> object:
+    is_openssh = b"OPENSSH" in data
+    load = serialization.load_ssh_private_key if is_openssh else serialization.load_pem_private_key
+    return load(data, password=passphrase)
 
 
 def parse_public_key(data: bytes) -> Ed25519PublicKey | None:
@@ -46,17 +57,40 @@ def parse_public_key(data: bytes) -> Ed25519PublicKey | None:
     return key if isinstance(key, Ed25519PublicKey) else None
 
 
-def read_private_key(path: Path) -> Ed25519PrivateKey:
+def read_private_key(
+    path: Path, ask_passphrase: Callable[[str], str] | None = None
+) -> Ed25519PrivateKey:
     """Return the private key in a file.
 
+    Args:
+        ask_passphrase: Called with a question if the key has a passphrase; None if nobody can
+            be asked.
+
     Raises:
-        UsageError: The file is not a private ed25519 key without a passphrase.
+        UsageError: The file is not a private ed25519 key, or its passphrase is not known.
     """
-    key = parse_private_key(_read(path))
+    data = _read(path)
+    if not _has_passphrase(data):
+        key = parse_private_key(data)
+        if key is None:
+            raise UsageError(
+                f"{path} is not a private ed25519 key.",
+                hint="Create one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm "
+                "ed25519",
+            )
+        return key
+    if ask_passphrase is None:
+        raise UsageError(
+            f"{path} has a passphrase, and there is no terminal to ask for it.",
+            hint="Run the command on a terminal, or use a key without a passphrase.",
+        )
+    key = parse_private_key(data, ask_passphrase(f"Passphrase of {path}: ").encode())
     if key is None:
         raise UsageError(
-            f"{path} is not a private ed25519 key without a passphrase.",
-            hint="Create one: ssh-keygen -t ed25519 -f KEY, or openssl genpkey -algorithm ed25519",
+            f"{path} cannot be read with this passphrase, or is not an ed25519 key.",
+            hint="Type the passphrase again. A key in the form of OpenSSH also needs the package "
+            "bcrypt (pip install bcrypt); one of openssl genpkey -algorithm ed25519 -aes256 does "
+            "not.",
         )
     return key
 

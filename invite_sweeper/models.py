@@ -476,7 +476,7 @@ ACCESS_LIST_CODES: Final = ("_WHITELIST", "_ACCESS_LIST")
 
 
 def is_permission_error(status: object, code: str | None) -> bool:
-    """Return whether Atlas accepted the credentials and refused a request for want of a role."""
+    """Return whether Atlas accepted the credentials, and a role for the request is missing."""
     if status == 401:  # noqa: PLR2004
         return code not in UNAUTHENTICATED_CODES
     return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004

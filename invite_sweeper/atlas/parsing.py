@@ -307,7 +307,7 @@ def parse_event(item: dict[str, object]) -> OrgEvent:
         InvalidResponse: It has no kind.
 
     Source: `UserEventViewForOrg` of the OpenAPI document: `targetUsername` is the user whom the
-        event is about, `username` the one who caused it.
+        event is about, `username` the user who caused it.
     """
     kind, username = item.get("eventTypeName"), item.get("targetUsername")
     if not isinstance(kind, str):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec
 
@@ -33,6 +34,7 @@ from invite_sweeper.program import command
 from invite_sweeper.report.saved_plan import PlanStatus, PlanUse, SavedPlanResult, show_saved_plan
 from invite_sweeper.shutdown import StopRequest, handle_signals
 from invite_sweeper.sweep import approval, saved_plan
+from invite_sweeper.sweep.approval import Approval
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlan
 from invite_sweeper.text import escape_unprintable, pluralize
@@ -146,31 +148,40 @@ def approve(
     """
     try:
         max_age = parse_duration_option("--plan-max-age", plan_max_age)
+        is_interactive = Confirmation.is_interactive()
+        if not (yes or is_interactive):
+            raise UsageError(
+                "Cannot ask for confirmation: the input is not a terminal.",
+                hint="Read the plan with `plan show`, then add --yes.",
+            )
+        saved = saved_plan.load(file)
+        signed = approval.sign(saved, key, _ask_passphrase if is_interactive else None)
         raise typer.Exit(
-            run_async(_approve(file, key, audit_log, max_age, yes=yes, verbose=verbose))
+            run_async(_approve(file, saved, signed, audit_log, max_age, yes=yes, verbose=verbose))
         )
     except RunError as error:
         error.consequence = approval.NOT_APPROVED
         raise
 
 
+def _ask_passphrase(question: str) -> str:
+    try:
+        return getpass(question)
+    except EOFError:
+        raise Cancelled("Cancelled.", consequence=approval.NOT_APPROVED) from None
+
+
 async def _approve(
     file: Path,
-    key: Path,
+    saved: SavedPlan,
+    signed: Approval,
     audit_log: str | None,
     max_age: timedelta,
     *,
     yes: bool,
     verbose: bool,
 ) -> int:
-    """Check, show, ask and sign; what is signed is what was shown, not what the file is later."""
-    if not (yes or Confirmation.is_interactive()):
-        raise UsageError(
-            "Cannot ask for confirmation: the input is not a terminal.",
-            hint="Read the plan with `plan show`, then add --yes.",
-        )
-    saved = saved_plan.load(file)
-    signed = approval.sign(saved, key)
+    """Check, show, ask and write; what is signed is what was shown, not what the file is later."""
     path = approval.signature_path(file)
     approval.check_replaceable(path)
     status = _plan_status(file, saved, audit_log, max_age, None)

@@ -244,15 +244,8 @@ def _parts(
 
 
 def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
-    places = view.by_place()
     several = len(view.organizations) > 1
-    yield from invitation_tables(
-        [
-            Group(each.rows, _place_heading(each, with_organization=several), each.hidden)
-            for each in places
-        ],
-        width,
-    )
+    yield from invitation_tables(place_groups(view), width)
     for organization, hidden in view.hidden_by_organization().items():
         noun = "other list" if view.organization_lists else "other project"
         where = f" of organization {organization}" if several else ""
@@ -262,6 +255,15 @@ def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[Renderable
         yield Text("Shown are owners first, then the oldest.", style="dim")
         yield _audit_show_hint(summary, "planned")
         yield Text("")
+
+
+def place_groups(view: RunView) -> Sequence[Group]:
+    """Return the rows below their organizations and projects."""
+    several = len(view.organizations) > 1
+    return [
+        Group(each.rows, _place_heading(each, with_organization=several), each.hidden)
+        for each in view.by_place()
+    ]
 
 
 def _place_heading(rows: ProjectRows, *, with_organization: bool) -> Text:

@@ -20,6 +20,8 @@ from invite_sweeper.report.rows import (
     row_of,
     row_order,
 )
+from invite_sweeper.report.run_result import place_groups
+from invite_sweeper.report.run_view import RunView
 from invite_sweeper.report.tables import (
     Group,
     RightTrimmed,
@@ -224,7 +226,13 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
     console.print(RightTrimmed(counts), end="")
     console.print()
     rows = tuple(row_of(each, status.labels) for each in planned[:shown])
-    for part in invitation_tables([Group(rows)], console.width):
+    view = RunView(
+        rows,
+        counts={place.id: count for place, count in places},
+        places={place.id: place for place, _ in places},
+    )
+    groups = place_groups(view) if len(view.organizations) > 1 else [Group(rows)]
+    for part in invitation_tables(groups, console.width):
         console.print(RightTrimmed(part), end="")
     if len(planned) > shown:
         console.print(

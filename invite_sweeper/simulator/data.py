@@ -103,7 +103,7 @@ class User:
 
 
 class Event(NamedTuple):
-    """One event of an organization's feed: somebody was invited, or joined.
+    """One event of an organization's feed: a user was invited, or joined.
 
     Attributes:
         username: Who was invited or joined.

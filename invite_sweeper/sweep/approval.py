@@ -7,6 +7,7 @@ refusal can say what is wrong.
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -68,13 +69,18 @@ def signature_path(plan: Path) -> Path:
     return plan.with_name(plan.name + ".sig")
 
 
-def sign(saved: SavedPlan, key: Path) -> Approval:
+def sign(
+    saved: SavedPlan, key: Path, ask_passphrase: Callable[[str], str] | None = None
+) -> Approval:
     """Return the approval of a plan by a private ed25519 key.
 
+    Args:
+        ask_passphrase: Called with a question if the key has one; None if nobody can be asked.
+
     Raises:
-        UsageError: The file is not a private ed25519 key without a passphrase.
+        UsageError: The file is not a private ed25519 key, or its passphrase is not known.
     """
-    private = read_private_key(key)
+    private = read_private_key(key, ask_passphrase)
     run_id = re.sub(r"[\x00-\x1f]", "?", saved.context.run_id)
     public = private.public_key()
     text = f"{_NAME}\nsha256 {saved.digest}\nrun {run_id}\nkey {openssh_line(public)}\n"

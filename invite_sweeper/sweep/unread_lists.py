@@ -23,7 +23,7 @@ def unread_lists(sources: Iterable[Source], organizations: Iterable[str]) -> tup
     """Return the list of users of each organization, if the policy does not read it.
 
     It takes one request, and everyone in a project's list of users is in it, too. A list of
-    invitations is not read for this: what ends soon is no reason to add it to a policy.
+    invitations is not read for this: what ends soon should not be added to a policy.
     """
     if Source.ORG_USERS in sources:
         return ()
@@ -37,7 +37,7 @@ async def look_beyond(
     seen: Mapping[Source, AbstractSet[int]],
     sunsets: Mapping[Source, date],
 ) -> tuple[RunWarning, ...]:
-    """Return remarks on the people whom no list of the policy shows; failing to is no error."""
+    """Return remarks on the people whom no list of the policy shows; () if that fails."""
     read = frozenset(sources)
     try:
         async with asyncio.timeout(LIMIT_S):

@@ -35,7 +35,7 @@ INVITES = f"{API}/groups/{ALPHA.id}/invites"
 
 
 def made(offset_s):
-    """Return the headers of an answer that Atlas made so many seconds from now, or these ones."""
+    """Return the headers of an answer that Atlas made this many seconds from now, or these ones."""
     if isinstance(offset_s, dict):
         return offset_s
     moment = datetime.now(UTC) + timedelta(seconds=offset_s)

@@ -272,7 +272,7 @@ HOSTILE = "run\x1b[31m\x9b31m\u202e\u200f\x7f"
 
 
 def test_names_in_a_log_cannot_move_the_cursor_of_the_auditor(tmp_path):
-    """Run IDs, names of files and of logs come from whoever wrote the log."""
+    """Run IDs, names of files and of logs come from the writer of the log."""
     path = tmp_path / f"log{HOSTILE}.jsonl"
     write_run(path, HOSTILE)
     write_run(path, f"{HOSTILE}2")

@@ -1,4 +1,4 @@
-"""The policy that `init` writes finds whoever is invited, in all four lists."""
+"""The policy that `init` writes finds every invited person, in all four lists."""
 
 import json
 

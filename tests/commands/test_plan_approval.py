@@ -56,6 +56,13 @@ def approve(cli, *arguments, code=0):
     return done
 
 
+def lock(path, passphrase):
+    """Encrypt a private key with a passphrase."""
+    key = s.load_pem_private_key(path.read_bytes(), None)
+    how = s.BestAvailableEncryption(passphrase.encode())
+    path.write_bytes(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, how))
+
+
 def signature(cli):
     return cli.folder / "plan.jsonl.sig"
 
@@ -141,6 +148,39 @@ def test_any_answer_but_yes_signs_nothing_and_ends_with_3(cli, answer):
         code, text = terminal.end()
     assert (code, signature(cli).exists()) == (3, False)
     assert "The plan was not approved." in text
+    assert ("Only the whole word yes confirms." in text) == (answer == "y\n")
+
+
+@pytest.mark.parametrize(("passphrase", "code"), [("of the boss", 0), ("of another", 2)])
+def test_passphrase_of_a_key_is_asked_for_on_a_terminal_and_not_shown(cli, passphrase, code):
+    lock(cli.folder / "boss.pem", "of the boss")
+    with terminal_of(cli, *APPROVE) as terminal:
+        terminal.read_until("Passphrase of boss.pem: ")
+        terminal.type(f"{passphrase}\n")
+        if code == 0:
+            terminal.read_until(ASKS)
+            terminal.type("yes\n")
+        ended, text = terminal.end()
+    assert (ended, signature(cli).exists(), passphrase in text) == (code, code == 0, False)
+    assert code or required(cli).code == 0
+
+
+@pytest.mark.parametrize(("key", "expected"), [("\x03", 8), ("\x04", 3)], ids=["Ctrl-C", "Ctrl-D"])
+def test_question_for_the_passphrase_can_be_left(cli, key, expected):
+    lock(cli.folder / "boss.pem", "of the boss")
+    with terminal_of(cli, *APPROVE) as terminal:
+        terminal.read_until("Passphrase of boss.pem: ")
+        terminal.type(key)
+        code, text = terminal.end()
+    assert (code, signature(cli).exists()) == (expected, False)
+    assert "Traceback" not in text
+
+
+def test_key_with_a_passphrase_off_a_terminal_is_wrong_usage_that_says_so(cli):
+    lock(cli.folder / "boss.pem", "of the boss")
+    done = cli.run(*APPROVE, "--yes")
+    assert (done.code, signature(cli).exists()) == (2, False)
+    assert "boss.pem has a passphrase" in done.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

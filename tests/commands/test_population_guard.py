@@ -345,7 +345,7 @@ def test_projects_gone_count_as_a_drop_since_the_last_sweep(cli):
 
 
 def hide(cli, projects):
-    """Let these lists, and no other, be refused for want of a role."""
+    """Let these lists, and no other, be refused because a role is missing."""
     cli.sim.faults.clear()
     for project in projects:
         cli.sim.faults.add(

@@ -61,8 +61,10 @@ def test_any_answer_but_yes_deletes_nothing_and_ends_with_3(cli, answer):
         code, text = terminal.end()
     assert (code, cli.deletes()) == (3, 0)
     _, _, after = text.partition(ASKS)
-    line = "Cancelled. Nothing was deleted."
-    assert after.splitlines()[1:] == [line]
+    lines = ["Cancelled. Nothing was deleted."]
+    if answer == "y\n":
+        lines.insert(0, "Only the whole word yes confirms.")
+    assert after.splitlines()[1:] == lines
     assert cli.lines()[-1]["exit_code"] == 3
 
 
