@@ -3,15 +3,23 @@
 Atlas's events are an account of who was invited that does not depend on any list.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from invite_sweeper.atlas.parsing import OrgEvent
+from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.doctor.diagnosis import Check, Completeness, note, ok, warning
 from invite_sweeper.models import ListUnreadable, UserKey
+from invite_sweeper.sweep.members import MemberLists
 from invite_sweeper.sweep.sunset import secret_warnings
-from invite_sweeper.text import casefold_visible, plural_form, pluralize, shorten_list
+from invite_sweeper.text import (
+    casefold_visible,
+    describe_duration,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
@@ -107,6 +115,37 @@ def domain_check(domains: Collection[str], org_id: str, listed: Collection[UserK
         f"{count} outside the domains that the organization accepts "
         f"({', '.join(sorted(allowed))}) can probably never accept: {names}.",
         "This is inferred from the allow list of the federation. Delete them, or add the domain.",
+    )
+
+
+def member_checks(found: MemberLists) -> Iterator[Check]:
+    """Yield whether `inviter_gone` can be judged; nothing where no entry has it."""
+    for problem in found.problems:
+        yield warning("members", problem, "The list requires the role Organization Member.")
+    for org_id, names in found.members.items():
+        members = pluralize(len(names), "active member")
+        yield ok("members", f"{members} of organization {org_id}, by whom inviter_gone is judged.")
+
+
+def notice_check(
+    wait: timedelta,
+    announced: Mapping[AnnouncementKey, datetime],
+    organizations: Collection[str],
+    now: datetime,
+) -> Check:
+    """Return how many invitations wait by the policy's `notice`, and until when."""
+    instants = [at for (_, org_id, *_), at in announced.items() if org_id in organizations]
+    waiting = sorted(at for at in instants if now - wait < at <= now)
+    period = f"An invitation is deleted {describe_duration(wait)} after its announcement at the"
+    if not instants:
+        return ok("notice", f"{period} earliest; none is announced yet: a sweep deletes none.")
+    over = pluralize(sum(at <= now - wait for at in instants), "other")
+    verb = plural_form(len(waiting), "waits", "wait")
+    until = f", the first until {waiting[0] + wait:%Y-%m-%d %H:%M} UTC" if waiting else ""
+    return ok(
+        "notice",
+        f"{period} earliest. {pluralize(len(waiting), 'announced invitation')} {verb}{until}; "
+        f"the notice of {over} is over: a sweep deletes those that are still listed and stale.",
     )
 
 
