@@ -14,6 +14,7 @@ from invite_sweeper.sweep.selection import (
     KEEP_REASONS,
     Decision,
     EntryResult,
+    MatchResult,
     Members,
     Selector,
 )
@@ -133,7 +134,8 @@ class Explainer:
         steps: Sequence[Step] = (),
         members: Members | None = None,
     ) -> None:
-        self._selector = Selector(policy, now, members or {})
+        self._members = members or {}
+        self._selector = Selector(policy, now, self._members)
         self._now = now
         self._steps = steps
         self._entries: Mapping[tuple[str, str], Rule | Keep] = {
@@ -171,7 +173,9 @@ class Explainer:
             KeyExplanation(
                 name,
                 _expected_text(entry, name),
-                _actual_text(invitation, name, self._now),
+                self._inviter_text(invitation, result)
+                if name == "inviter_gone"
+                else _actual_text(invitation, name, self._now),
                 matched=result is True,
                 unknown=result if isinstance(result, str) else None,
             )
@@ -184,6 +188,19 @@ class Explainer:
             note=(entry.reason if isinstance(entry, Keep) else None) or None,
             keys=keys,
         )
+
+    def _inviter_text(self, invitation: Invitation, gone: MatchResult) -> str:
+        """Return the inviter, and whether it is one of the active members."""
+        known = pluralize(len(self._members.get(invitation.org_id, ())), "active member")
+        if gone is True:
+            state = f"none of the {known}"
+        elif gone is False:
+            state = f"one of the {known}"
+        elif invitation.org_id in self._members:
+            state = "not a person's address"
+        else:
+            state = "the active members are not known"
+        return f"{invitation.inviter or 'no inviter'}: {state}"
 
 
 def _expected_text(entry: Rule | Keep, key: str) -> str:
@@ -207,7 +224,6 @@ def _actual_text(invitation: Invitation, key: str, now: datetime) -> str:
         "roles": ", ".join(invitation.all_roles),
         "projects": _projects_text(invitation),
         "statuses": invitation.status,
-        "inviter_gone": invitation.inviter,
     }
     return values[key] or ""
 

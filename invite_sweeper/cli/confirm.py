@@ -12,7 +12,7 @@ from typing import Generic, TextIO, TypeVar
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
@@ -134,6 +134,9 @@ def _question_rows(
     where = plural_form(len(view.organizations), "organization", "organizations")
     yield where, Text(", ".join(view.organizations))
     yield "count", Text(_count_text(summary, view))
+    for warning in summary.warnings:
+        if warning.code == WarningCode.NOTICE:
+            yield "notice", Text(warning.message)
     if view.owners:
         yield "owners", Text(f"{view.owners:,} of them", style="bold")
     if view.bounced:

@@ -57,6 +57,8 @@ from invite_sweeper.doctor import (
     list_checks,
     lock_check,
     log_end_checks,
+    member_checks,
+    notice_check,
     ok,
     organization_checks,
     policy_checks,
@@ -75,6 +77,7 @@ from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
 from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
+from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
 from invite_sweeper.sweep.sunset import has_ended
@@ -174,6 +177,9 @@ class AtlasChecks:
         self.names = names = await self.connection.organization_names()
         others = project_filter.other_organizations
         for found in organization_checks(policy, scope, others, names):
+            yield found
+        earlier = self.history.members(self.base_url)
+        for found in member_checks(await read_members(self.connection.reader, policy, earlier)):
             yield found
         for sentence in project_filter.unused_patterns():
             yield warning("policy", sentence)
@@ -292,6 +298,7 @@ class _Doctor:
             *self._check_audit_log(),
             *[check async for check in self._check_atlas()],
             *self._check_quarantine(),
+            *self._check_notice(),
         ]
 
     def _check_policy(self) -> Iterator[Check]:
@@ -383,6 +390,13 @@ class _Doctor:
         if self._policy is not None and self._log_path is not None and self._history is not None:
             accepted = accepted_policy(self._history, self._log_path)
             yield quarantine_check(self._policy, accepted)
+
+    def _check_notice(self) -> Iterator[Check]:
+        policy, history = self._policy, self._history
+        if policy is not None and policy.notice is not None and history is not None:
+            announced = history.announcements(str(self._session.base_url))
+            now, wait = self._session.now, policy.notice.wait
+            yield notice_check(wait, announced, policy.organization_ids, now)
 
 
 def _with_credentials_name(name: str, check: Check) -> Check:

@@ -1,7 +1,7 @@
 """Command `explain`: search for invitations and show why each is stale or kept."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from invite_sweeper.atlas import Credentials
-from invite_sweeper.audit import LogPath
+from invite_sweeper.audit import History, LogPath
 from invite_sweeper.audit.head import check_end
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -55,9 +55,11 @@ from invite_sweeper.text import (
     escape_unprintable,
     organization_label,
     pluralize,
+    shorten_list,
 )
 
 app = typer.Typer(rich_markup_mode=None)
+_MAX_NAMES = 20
 
 
 @app.command()
@@ -155,9 +157,9 @@ def _lines(search: Search) -> Iterator[Text]:
     )
     yield Text(f"Searched: {invitations} in {projects} ({', '.join(search.sources)}).")
     if search.out_of_scope:
+        excluded = list(map(escape_unprintable, search.out_of_scope))
         yield Text(
-            f"Not searched, as the policy excludes them: "
-            f"{_format_names([escape_unprintable(name) for name in search.out_of_scope])}."
+            f"Not searched, as the policy excludes them: {shorten_list(excluded, _MAX_NAMES)}."
         )
     for unreadable in search.unreadable:
         yield Text(
@@ -206,24 +208,28 @@ def _format_result(found: EntryExplanation | KeyExplanation) -> str:
     return "matches" if found.matched else "does not match"
 
 
-def _format_names(names: Sequence[str], max_names: int = 20) -> str:
-    rest = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
-    return ", ".join(names[:max_names]) + rest
-
-
 _READERS_PER_SLOT = 2
 
 
-def _load_steps(context: CommandContext) -> tuple[Step, ...]:
-    """Return the steps of a sweep, from earlier deletions and a saved plan.
+def _read_history(context: CommandContext) -> History:
+    """Return the earlier runs; warn if files of the log are missing.
 
     Raises:
-        GuardRefused: Earlier runs cannot be read, or a sweep would refuse the plan.
+        GuardRefused: Earlier runs cannot be read.
     """
     history = read_previous_runs(context.log_path, context.session.check_deadline)
     path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
     if missing := check_end(context.log_path, path):
         context.session.log.warning(missing)
+    return history
+
+
+def _load_steps(context: CommandContext, history: History) -> tuple[Step, ...]:
+    """Return the steps of a sweep, from earlier deletions and a saved plan.
+
+    Raises:
+        GuardRefused: A sweep would refuse the plan.
+    """
     max_bounces = context.policy.limits.max_bounces
     steps: tuple[Step, ...] = (
         *standing_steps(history.deletions, max_bounces),
@@ -253,7 +259,9 @@ class _Search:
     async def run(self) -> Search:
         """Read all lists and explain the invitations that match the term."""
         with self._session.last_resort, self._session.working():
-            self._steps = _load_steps(self._context)
+            history = _read_history(self._context)
+            self._earlier_members = history.members(self._context.base_url)
+            self._steps = _load_steps(self._context, history)
             await self._session.stop.run_unless_stopped(self._search())
         self._found.sort(key=lambda each: (each.project_name or "", each.invitation_id))
         return Search(
@@ -295,7 +303,7 @@ class _Search:
             self._organization_names |= await connection.organization_names()
             self._unreadable.extend(scope.unreadable)
             self._excluded.extend(project.name for project in project_filter.excluded)
-            members = await read_members(connection.reader, part, {})
+            members = await read_members(connection.reader, part, self._earlier_members)
             self._explainer = Explainer(
                 self._policy, self._session.now, self._steps, members.members
             )

@@ -342,7 +342,7 @@ class CommandSetup:
             open_intents=resolvable(
                 self._history.open_intents(), part.policy.organization_ids, context.base_url
             ),
-            on_scope=self._change.observe_scope if self._change is not None else None,
+            change=self._change,
             population=population.for_run(part.run_id) if population is not None else None,
             last_plan=self._last_plan(part.policy),
             earlier_sunsets=self._history.sunsets(context.base_url),

@@ -30,6 +30,8 @@ from invite_sweeper.doctor.organization import (
     completeness_check,
     domain_check,
     explain_invited,
+    member_checks,
+    notice_check,
     secret_check,
     unreadable_check,
 )
@@ -62,7 +64,9 @@ __all__ = [
     "list_checks",
     "lock_check",
     "log_end_checks",
+    "member_checks",
     "note",
+    "notice_check",
     "ok",
     "organization_checks",
     "policy_checks",

@@ -3,15 +3,23 @@
 Atlas's events are an account of who was invited that does not depend on any list.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from invite_sweeper.atlas.parsing import OrgEvent
+from invite_sweeper.audit.events import AnnouncementKey
 from invite_sweeper.doctor.diagnosis import Check, Completeness, note, ok, warning
 from invite_sweeper.models import ListUnreadable, UserKey
+from invite_sweeper.sweep.members import MemberLists
 from invite_sweeper.sweep.sunset import secret_warnings
-from invite_sweeper.text import casefold_visible, plural_form, pluralize
+from invite_sweeper.text import (
+    casefold_visible,
+    describe_duration,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
@@ -70,7 +78,7 @@ def completeness_check(found: Completeness) -> Check:
     return warning(
         name,
         f"{message}; {len(left)} {plural_form(len(left), 'is', 'are')} in {where}: "
-        f"{_format_names(left)}.",
+        f"{shorten_list(left, _MAX_NAMED)}.",
         "Deletions with an API key or a service account are not among the events: ask who else "
         "deletes invitations.",
     )
@@ -98,20 +106,49 @@ def domain_check(domains: Collection[str], org_id: str, listed: Collection[UserK
     )
     if not outside:
         return ok(name, "Every invited address is in a domain that the organization accepts.")
-    count = pluralize(len(outside), "address", "addresses")
+    count, names = (
+        pluralize(len(outside), "address", "addresses"),
+        shorten_list(outside, _MAX_NAMED),
+    )
     return warning(
         name,
         f"{count} outside the domains that the organization accepts "
-        f"({', '.join(sorted(allowed))}) can probably never accept: {_format_names(outside)}.",
+        f"({', '.join(sorted(allowed))}) can probably never accept: {names}.",
         "This is inferred from the allow list of the federation. Delete them, or add the domain.",
+    )
+
+
+def member_checks(found: MemberLists) -> Iterator[Check]:
+    """Yield whether `inviter_gone` can be judged; nothing where no entry has it."""
+    for problem in found.problems:
+        yield warning("members", problem, "The list requires the role Organization Member.")
+    for org_id, names in found.members.items():
+        members = pluralize(len(names), "active member")
+        yield ok("members", f"{members} of organization {org_id}, by whom inviter_gone is judged.")
+
+
+def notice_check(
+    wait: timedelta,
+    announced: Mapping[AnnouncementKey, datetime],
+    organizations: Collection[str],
+    now: datetime,
+) -> Check:
+    """Return how many invitations wait by the policy's `notice`, and until when."""
+    instants = [at for (_, org_id, *_), at in announced.items() if org_id in organizations]
+    waiting = sorted(at for at in instants if now - wait < at <= now)
+    period = f"An invitation is deleted {describe_duration(wait)} after its announcement at the"
+    if not instants:
+        return ok("notice", f"{period} earliest; none is announced yet: a sweep deletes none.")
+    over = pluralize(sum(at <= now - wait for at in instants), "other")
+    verb = plural_form(len(waiting), "waits", "wait")
+    until = f", the first until {waiting[0] + wait:%Y-%m-%d %H:%M} UTC" if waiting else ""
+    return ok(
+        "notice",
+        f"{period} earliest. {pluralize(len(waiting), 'announced invitation')} {verb}{until}; "
+        f"the notice of {over} is over: a sweep deletes those that are still listed and stale.",
     )
 
 
 def unreadable_check(name: str, found: ListUnreadable) -> Check:
     """Return the check of something that the credentials may not read, or Atlas did not send."""
     return note(name, f"Not known. {found.reason}")
-
-
-def _format_names(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + rest

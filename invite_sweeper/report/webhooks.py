@@ -14,6 +14,7 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
@@ -173,14 +174,28 @@ def select_users(invitations: Sequence[Mapping[str, object]]) -> list[Mapping[st
 
 
 def describe_users(invitations: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Yield one line for each user to name, at most `MAX_USERS`."""
-    for each in invitations[:MAX_USERS]:
-        user = each.get("username") or "(no address)"
-        project = each.get("project_name") or each.get("org_id")
+    """Yield a line for each user to name, at most `MAX_USERS` planned and as many announced.
+
+    Args:
+        invitations: The announced ones are sorted by inviter.
+    """
+    announced = [each for each in invitations if "deletable_from" in each]
+    planned = [each for each in invitations if "deletable_from" not in each]
+    for each in planned[:MAX_USERS]:
         outcome = str(each.get("outcome") or "planned").replace("_", " ")
-        if due := each.get("deletable_from"):
-            outcome = f"{outcome}, deletable from {str(due)[:10]}"
-        yield escape_unprintable(f"- {user} in {project}: {outcome}")
+        yield escape_unprintable(f"- {_user_in_project(each)}: {outcome}")
+    for inviter, users in groupby(announced[:MAX_USERS], lambda each: each.get("inviter")):
+        yield escape_unprintable(f"Announced, invited by {inviter or '(not known)'}:")
+        for each in users:
+            day = str(each["deletable_from"])[:10]
+            yield escape_unprintable(f"- {_user_in_project(each)}: deletable from {day}")
+    if (more := len(announced) - MAX_USERS) > 0:
+        yield f"And {pluralize(more, 'more announced invitation')}."
+
+
+def _user_in_project(invitation: Mapping[str, object]) -> str:
+    user = invitation.get("username") or "(no address)"
+    return f"{user} in {invitation.get('project_name') or invitation.get('org_id')}"
 
 
 NOTIFICATION_LIMIT_S = 10.0

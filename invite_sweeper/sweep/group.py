@@ -28,6 +28,7 @@ from invite_sweeper.sweep.guards import (
     check_limits,
     check_population,
 )
+from invite_sweeper.sweep.notice import describe_notice
 from invite_sweeper.sweep.plan import trim_plans
 from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.run_state import RunResult
@@ -185,6 +186,7 @@ class RunGroup:
         for run in runs:
             run.estimate()
             run.end_population()
+        _report_notice(runs)
         for run in runs:
             run.record_population_hash()
 
@@ -224,6 +226,23 @@ class RunGroup:
 def _describe_organizations(run: Run) -> str:
     labels = [each.label for each in run.state.summary().organizations]
     return f"{'Organization' if len(labels) == 1 else 'Organizations'} {', '.join(labels)}"
+
+
+def _report_notice(runs: Sequence[Run]) -> None:
+    """Report what the runs announce, what waits, and from when the first may be deleted."""
+    next_due = min((run.plan.next_due for run in runs if run.plan.next_due), default=None)
+    if next_due is None:
+        return
+    counts = total(run.plan.total() for run in runs)
+    waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
+    text = describe_notice(
+        announced=counts.announced,
+        due=sum(run.plan.planned for run in runs),
+        waiting=waiting,
+        next_due=next_due,
+        dry_run=runs[0].config.dry_run,
+    )
+    runs[0].warnings.remark(WarningCode.NOTICE, text)
 
 
 def _check_populations(runs: Sequence[Run]) -> None:

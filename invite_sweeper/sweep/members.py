@@ -1,6 +1,6 @@
 """The active members of the organizations, by whom `inviter_gone` is judged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from invite_sweeper.models import ListUnreadable
@@ -24,7 +24,10 @@ class MemberLists(NamedTuple):
 
 
 async def read_members(
-    reader: AtlasReader, policy: Policy, earlier: Mapping[str, int]
+    reader: AtlasReader,
+    policy: Policy,
+    earlier: Mapping[str, int],
+    compared: Iterable[Policy] = (),
 ) -> MemberLists:
     """Read the active members of each organization; nothing if no entry has `inviter_gone`.
 
@@ -33,6 +36,7 @@ async def read_members(
 
     Args:
         earlier: The number of members that each organization last had.
+        compared: Policies whose decisions are compared with those of this one.
 
     Raises:
         RunError: No access token is available.
@@ -40,14 +44,15 @@ async def read_members(
     members: dict[str, frozenset[str]] = {}
     counts: dict[str, int] = {}
     problems: list[str] = []
-    judged = any(entry.inviter_gone for entry in (*policy.rules, *policy.keep))
+    entries = (entry for each in (policy, *compared) for entry in (*each.rules, *each.keep))
+    judged = any(entry.inviter_gone for entry in entries)
     for org_id in sorted(policy.organization_ids) if judged else ():
         found, last = await reader.active_members(org_id), earlier.get(org_id, 0)
         if isinstance(found, ListUnreadable):
             reason = found.reason
         elif last - len(found) > policy.limits.max_population_drop * last:
             counts[org_id] = last
-            reason = f"{len(found)} are listed, and {last} were before"
+            reason = f"{len(found)} are listed, {last} were before (--accept-population ignores it)"
         else:
             counts[org_id], members[org_id] = len(found), found
             continue

@@ -13,6 +13,7 @@ from invite_sweeper.audit.events import AnnouncementKey, announcement_key
 from invite_sweeper.audit.history import History
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.selection import Announcement, Decision
+from invite_sweeper.text import plural_form, pluralize
 
 UNKNOWN_REASONS: Final = frozenset({"inviter_unknown"})
 """Reasons that say nothing about whether the invitation is still stale: nothing changes."""
@@ -25,6 +26,26 @@ def notice_steps(
     if policy.notice is None:
         return ()
     return (Notice(history.announcements(base_url), policy.notice.wait, now),)
+
+
+def describe_notice(
+    *, announced: int, due: int, waiting: int, next_due: datetime, dry_run: bool
+) -> str:
+    """Return what is announced, due and waiting, as "12 would be announced, 5 deleted, …".
+
+    Args:
+        waiting: Announced by earlier sweeps, and the notice is not over.
+        next_due: When the first of those that are announced or wait may be deleted.
+    """
+    verbs = ("would be announced", "deleted") if dry_run else ("announced", "due")
+    day = f"{next_due.day} {next_due:%B %Y, %H:%M} UTC"
+    until = f"until {day}" if waiting == 1 else f"until {day} or later"
+    rest = (
+        f", {waiting:,} {plural_form(waiting, 'waits', 'wait')} {until}"
+        if waiting
+        else f"; the first may be deleted from {day}"
+    )
+    return f"{pluralize(announced, 'invitation')} {verbs[0]}, {due:,} {verbs[1]}{rest}."
 
 
 @dataclass(frozen=True, slots=True)

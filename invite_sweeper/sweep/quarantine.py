@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from invite_sweeper.audit.events import PolicyDifference
 from invite_sweeper.audit.history import DeletionCounts
@@ -13,8 +13,8 @@ from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.decision_steps import apply_steps, standing_steps
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
-from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.sweep.selection import Decision, Members, Selector
+from invite_sweeper.text import describe_duration, plural_form, pluralize
 
 _MAX_LISTED = 20
 
@@ -47,6 +47,7 @@ class PolicyChange:
         self._accepted_option = accepted_option
         old = accepted.policy if accepted is not None else None
         self._old = old if isinstance(old, Policy) else None
+        self._now = now
         if self._old is not None:
             self._decide_old = Selector(self._old, now).decide
             self._old_steps = standing_steps(deletions, self._old.limits.max_bounces)
@@ -72,6 +73,16 @@ class PolicyChange:
             if ids:
                 are = plural_form(len(ids), "is", "are")
                 self._scope_messages.append(f"{pluralize(len(ids), 'project')} {are} {text}")
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policy that it compares with; none if there is none."""
+        return () if self._old is None else (self._old,)
+
+    def observe_members(self, members: Members) -> None:
+        """Judge `inviter_gone` of the old policy by the same members as that of the new one."""
+        if self._old is not None:
+            self._decide_old = Selector(self._old, self._now, members).decide
 
     def observe(self, decision: Decision) -> Decision:
         """Record one decision and return it unchanged."""
@@ -133,6 +144,12 @@ class PolicyChange:
         for name, new in self._policy.limits:
             if (old := getattr(self._old.limits, name)) != new:
                 yield f"The new policy changes limits.{name} from {_yaml(old)} to {_yaml(new)}"
+        before, after = (
+            each.notice.wait if each.notice is not None else None
+            for each in (self._old, self._policy)
+        )
+        if before != after:
+            yield f"The new policy changes notice.wait from {_wait(before)} to {_wait(after)}"
         for text, sources in (
             ("also reads", set(self._policy.sources) - set(self._old.sources)),
             ("does not read", set(self._old.sources) - set(self._policy.sources)),
@@ -166,6 +183,10 @@ class PolicyChange:
             yield f"It adds {added} and removes {self.removed_count:,}."
         if self._accepted_option is not None:
             yield "--accept-policy names another policy."
+
+
+def _wait(wait: timedelta | None) -> str:
+    return "none: no announcement" if wait is None else describe_duration(wait)
 
 
 def _yaml(value: object) -> str:

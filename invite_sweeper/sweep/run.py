@@ -48,7 +48,7 @@ from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
 from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.sweep.unread_lists import look_beyond
-from invite_sweeper.text import organization_label, plural_form, pluralize
+from invite_sweeper.text import organization_label, pluralize
 
 _READERS_PER_SLOT = 2
 """Lists read at a time per request in flight: one of them may be backing off."""
@@ -122,7 +122,6 @@ class Run:
         """Estimate the time that the planned deletions take, and compare the complete plan."""
         self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
         self.state.estimate_s = round(self._estimate.expected_s, 3)
-        self._report_notice()
         if self.config.last_plan is not None:
             self.state.changes = self.config.last_plan.result()
 
@@ -173,8 +172,8 @@ class Run:
             self.warnings.warn(WarningCode.MOVED_PROJECT, text)
         self.unused_patterns = project_filter.unused_patterns()
         self.state.visible_projects = scope.visible_projects()
-        if self.config.on_scope is not None:
-            self.config.on_scope(scope)
+        if self.config.change is not None:
+            self.config.change.observe_scope(scope)
         seen = Counter(each.org_id for each in scope.projects)
         seen[""] = len(scope.unreadable)  # Atlas listed them with a malformed id
         for org_id, projects in seen.items():
@@ -253,25 +252,16 @@ class Run:
         self.warnings.report(*remarks)
 
     async def _read_members(self) -> Members:
-        earlier = self.config.earlier_members
-        found = await read_members(self._atlas.reader, self.config.policy, earlier)
+        config, change = self.config, self.config.change
+        compared = change.policies if change is not None else ()
+        found = await read_members(
+            self._atlas.reader, config.policy, config.earlier_members, compared
+        )
+        if change is not None:
+            change.observe_members(found.members)
         self.state.members = found.counts
         self.warnings.warn(WarningCode.MEMBERS, *found.problems)
         return found.members
-
-    def _report_notice(self) -> None:
-        """Report what is announced, what waits, and from when the first may be deleted."""
-        plan, counts = self.plan, self.plan.total()
-        if plan.next_due is None:
-            return
-        waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
-        verb = "would be announced" if self.config.dry_run else "announced"
-        self.warnings.remark(
-            WarningCode.NOTICE,
-            f"{pluralize(counts.announced, 'invitation')} {verb}, {waiting:,} announced before "
-            f"{plural_form(waiting, 'waits', 'wait')}: the first may be deleted from "
-            f"{plan.next_due:%Y-%m-%d %H:%M} UTC.",
-        )
 
     def _mark_new(self, decision: Decision) -> Decision:
         last_plan = self.config.last_plan

@@ -1,8 +1,11 @@
 """`notice` and `inviter_gone` as a process: announced lines, waiting, and what each output says."""
 
+import json
+import re
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import faults
 import pytest
 from running import cli_in
 
@@ -31,8 +34,11 @@ def test_first_armed_sweep_deletes_nothing_and_says_when_it_will(cli):
     (line,) = cli.lines("announced")
     assert (line["username"], line["rule"]) == ("ada@example.com", "forgotten")
     (warning,) = [w for w in done.summary["warnings"] if w["code"] == "notice"]
-    assert warning["message"].startswith("1 invitation announced, 0 announced before wait: ")
-    assert line["deletable_from"][:10] in warning["message"]
+    day = datetime.fromisoformat(line["deletable_from"])
+    assert warning["message"] == (
+        "1 invitation announced, 0 due; the first may be deleted from "
+        f"{day.day} {day:%B %Y, %H:%M} UTC."
+    )
     assert cli.sweep().summary["announced"] == 0
     assert len(cli.lines("announced")) == 1
 
@@ -116,3 +122,150 @@ def test_invitation_of_an_inviter_who_left_is_deleted_and_the_plan_says_by_what(
     assert planned["members_read"] >= 1
     (finished,) = cli.lines("run_finished")
     assert list(finished["members"].values()) == [planned["members_read"]]
+
+
+# Limits, trim, saved plans, quarantine -----------------------------------------------------------
+
+
+def test_limits_count_deletions_and_not_announcements(cli):
+    for number in range(3):
+        cli.sim.invite(cli.project, f"p{number}@example.com", age=20 * DAYS)
+    cli.keys["limits"] |= {"max_deletions": 1}
+    announced = cli.sweep()
+    assert (announced.code, announced.summary["announced"]) == (0, 4)
+    time.sleep(2.1)
+    assert (cli.sweep().code, cli.deletes()) == (3, 0)
+    assert cli.lines("announcement_ended") == []
+
+
+def test_trimmed_invitations_keep_their_announcement(cli):
+    cli.sim.invite(cli.project, "bo@example.com", age=19 * DAYS)
+    cli.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim"}
+    assert cli.sweep().summary["announced"] == 2
+    time.sleep(2.1)
+    done = cli.sweep()
+    assert (done.summary["trimmed"], done.summary["announced"]) == (1, 0)
+    assert cli.sweep().summary["deleted"] == 1
+    assert [line["username"] for line in cli.lines("outcome")] == [
+        "ada@example.com", "bo@example.com",
+    ]  # fmt: skip
+    assert len(cli.lines("announced")) == 2
+
+
+def test_approved_plan_deletes_nothing_where_the_log_has_no_announcement(cli):
+    cli.sweep()
+    time.sleep(2.1)
+    assert cli.plan("--out", "plan.jsonl").summary["stale"] == 1
+    assert cli.run("audit", "keygen", "--out", "key").code == 0
+    approved = cli.run("plan", "approve", "plan.jsonl", "--key", "key", "--yes")
+    assert approved.code == 0, approved.err
+    approval = ("--plan", "plan.jsonl", "--require-approval", "key.pub")
+    other = cli.sweep(*approval, "--audit-log", "other.jsonl")
+    assert (other.code, other.summary["announced"], cli.deletes()) == (0, 1, 0)
+
+
+def test_plan_says_what_is_announced_deleted_and_waits_in_one_line(cli):
+    cli.sweep()
+    time.sleep(2.1)
+    cli.sim.invite(cli.project, "bo@example.com", age=20 * DAYS)
+    (message,) = [w["message"] for w in cli.plan().summary["warnings"] if w["code"] == "notice"]
+    begin = "1 invitation would be announced, 1 deleted; the first may be deleted from "
+    assert message.startswith(begin)
+
+
+def test_changed_policy_in_quarantine_announces_nothing_and_shows_the_changed_notice(cli):
+    cli.keys["limits"] |= {"quarantine": True}
+    assert (cli.sweep().code, cli.lines("announced")) == (3, [])
+    accept = cli.lines("run_started")[-1]["policy_sha256"]
+    assert cli.sweep("--accept-policy", accept).summary["announced"] == 1
+    del cli.keys["notice"]
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (3, 0)
+    changes = "The new policy changes notice.wait from 2 seconds to none: no announcement"
+    assert changes in done.warnings
+
+
+def test_quarantine_judges_inviter_gone_of_the_accepted_policy(cli):
+    del cli.keys["notice"]
+    cli.keys["limits"] |= {"quarantine": True}
+    cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
+    cli.sim.add_user("boss@example.com", status="ACTIVE")
+    cli.sim.invite(cli.project, "of-gone@example.com", inviterUsername="gone@example.com")
+    assert cli.sweep().code == 3
+    accept = cli.lines("run_started")[-1]["policy_sha256"]
+    cli.sim.faults.add(faults.role_missing(), method="DELETE", times=None)
+    cli.sweep("--accept-policy", accept)
+    cli.keys["rules"] = [{"name": "old", "older_than": "300d"}]
+    done = cli.sweep()
+    assert done.code == 3
+    assert "The new policy would keep Search: of-gone@example.com" in done.warnings
+
+
+# doctor, explain, report, metrics ----------------------------------------------------------------
+
+
+def checks(cli, name):
+    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json")
+    return [
+        (c["state"], c["message"]) for c in json.loads(done.out)["checks"] if c["check"] == name
+    ]
+
+
+def test_doctor_says_what_waits_by_notice_and_until_when(cli):
+    cli.keys["notice"] = {"wait": "7d"}
+    ((state, before),) = checks(cli, "notice")
+    assert (state, "none is announced yet" in before) == ("ok", True)
+    cli.sweep()
+    ((state, after),) = checks(cli, "notice")
+    due = cli.lines("announced")[0]["deletable_from"][:10]
+    assert state == "ok"
+    assert f"1 announced invitation waits, the first until {due} " in after
+    del cli.keys["notice"]
+    assert checks(cli, "notice") == []
+
+
+def test_doctor_says_whether_inviter_gone_can_be_judged_and_by_which_role(cli):
+    assert checks(cli, "members") == []
+    cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
+    cli.sim.add_user("boss@example.com", status="ACTIVE")
+    ((state, message),) = checks(cli, "members")
+    assert (state, "active member" in message) == ("ok", True)
+    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
+    ((state, message),) = checks(cli, "members")
+    assert (state, "Organization Member" in message) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("inviter", "state"),
+    [
+        ("gone@example.com", "none of the "),
+        ("boss@example.com", "one of the "),
+        ("nmtxqlkl", "not a person's address"),
+    ],
+)
+def test_explain_shows_the_inviter_s_state(cli, inviter, state):
+    del cli.keys["notice"]
+    cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
+    cli.sim.add_user("boss@example.com", status="ACTIVE")
+    cli.sim.invite(cli.project, "bo@example.com", inviterUsername=inviter)
+    shown = cli.run("explain", "bo@example.com", "--policy", "policy.yaml").out
+    assert f"has {inviter}: {state}" in shown
+
+
+def test_metrics_have_the_announced_and_the_pending_ones(cli):
+    cli.sweep("--metrics-file", "metrics.prom")
+    text = (cli.folder / "metrics.prom").read_text()
+    assert re.search(r"^invite_sweeper_announced(\{.*\})? 1\.0$", text, re.MULTILINE)
+    assert re.search(r"^invite_sweeper_notice_pending(\{.*\})? 1\.0$", text, re.MULTILINE)
+
+
+def test_members_are_asked_for_once_and_only_by_a_policy_with_inviter_gone(cli):
+    def asked():
+        return [each for each in cli.sim.requests if "orgMembershipStatuses=ACTIVE" in each.path]
+
+    del cli.keys["notice"]
+    cli.sweep()
+    assert asked() == []
+    cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
+    cli.sweep()
+    assert len(asked()) == 1

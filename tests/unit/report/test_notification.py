@@ -214,6 +214,33 @@ def test_user_with_invitations_in_several_lists_is_named_once_by_the_worst_outco
     ]  # fmt: skip
 
 
+def announced(number, inviter):
+    more = {"inviter": inviter, "deletable_from": "2026-12-04T01:00:00Z"}
+    return {**planned(number, "announced"), **more}
+
+
+async def test_announced_users_are_grouped_by_inviter_with_the_day():
+    users = [planned(9, "failed"), announced(1, "ada@x.org"), announced(2, "ada@x.org")]
+    text = await slack_text(FAILED, users=[*users, announced(3, None)], details=True)
+    start = text.index("- p9@example.com")
+    assert text[start:].splitlines()[:6] == [
+        "- p9@example.com in Search: failed",
+        "Announced, invited by ada@x.org:",
+        "- p1@example.com in Search: deletable from 2026-12-04",
+        "- p2@example.com in Search: deletable from 2026-12-04",
+        "Announced, invited by (not known):",
+        "- p3@example.com in Search: deletable from 2026-12-04",
+    ]
+
+
+async def test_planned_users_hide_no_announced_one_and_the_rest_is_counted():
+    users = [planned(n, "deleted") for n in range(10)]
+    users += [announced(n, "ada@x.org") for n in range(20, 32)]
+    text = await slack_text(FAILED, users=users, details=True)
+    assert text.count("deletable from") == 10
+    assert "And 2 more announced invitations." in text
+
+
 async def test_named_users_cannot_start_a_new_line():
     hostile = {**planned(1, "failed"), "username": "a@b.c\n*done*"}
     text = await slack_text(FAILED, users=[hostile], details=True)

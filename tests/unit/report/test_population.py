@@ -196,6 +196,23 @@ def test_secret_in_a_name_is_in_neither_file(tmp_path, name):
     assert len(rows(path)) == 1
 
 
+def test_secret_in_the_query_or_an_error_is_not_in_the_manifest(tmp_path):
+    secret = "tok-population-query-0123456789"
+    SECRETS.add(secret)
+    path = tmp_path / "population.jsonl"
+    query = {"projects": {"include": [secret]}}
+    runs = [run(f"run-{number}")._replace(query=query) for number in (1, 2)]
+    with opened(path, *runs) as file:
+        file.for_run("run-2").fail(f"refused: {secret}")
+        part = file.for_run("run-1")
+        part.add_list(listed(kept().invitation), [kept()])
+        part.end(summary(kept()))
+    failed = [each for each in manifest(path)["runs"] if each.get("failed")]
+    assert [each["failed"].partition(":")[0] for each in failed] == ["refused"]
+    for each in tmp_path.iterdir():
+        assert secret not in each.read_text("utf-8")
+
+
 # --- lists ---------------------------------------------------------------------------------
 
 

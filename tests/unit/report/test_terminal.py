@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from invite_sweeper.audit.events import ComparedRun, PlanChanges, PolicyDifference
 from invite_sweeper.cli.confirm import render_question
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.report.run_view import RunView
@@ -259,6 +259,15 @@ def records(scene: Scene, width: int) -> str:
 
 def records_none(_scene: Scene, width: int) -> str:
     return printed_records(width, [])
+
+
+def test_question_says_what_is_announced_and_waits(scene):
+    scene.plan("Data Lake", 1)
+    message = "2 invitations announced, 1 due, 3 wait until 4 December 2026, 01:00 UTC or later."
+    remark = RunWarning(WarningCode.NOTICE, message, WarningLevel.REMARK)
+    summary = scene.summary(stale=1, invitations_seen=6, warnings=(remark,))
+    printed = printed_question(120, summary, scene.view(summary), Limits())
+    assert message in printed
 
 
 def printed_question(width: int, summary: RunSummary, view: RunView, limits: Limits) -> str:

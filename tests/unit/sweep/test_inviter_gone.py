@@ -57,8 +57,13 @@ def test_other_conditions_of_the_rule_must_hold_too():
     assert not decide("gone@example.com", rules=rules, members={}).stale
 
 
-def test_member_who_invited_themselves_is_not_gone():
-    assert not decide("ada@example.com", username="ada@example.com").stale
+@pytest.mark.parametrize(
+    ("inviter", "stale"), [("gone@example.com", True), ("ada@example.com", False)]
+)
+def test_invitation_that_a_person_sent_themselves_is_stale_only_once_the_person_left(
+    inviter, stale
+):
+    assert decide(inviter, username=inviter).stale is stale
 
 
 class Reader:
@@ -108,3 +113,9 @@ async def test_members_are_read_only_for_a_policy_that_needs_them():
     reader = Reader({})
     assert await read_members(reader, policy(), {}) == ({}, {}, ())
     assert reader.asked == []
+
+
+async def test_members_are_read_for_an_earlier_policy_that_is_compared():
+    reader = Reader({ORG: names(3)})
+    found = await read_members(reader, policy(), {}, [policy(rules=RULES)])
+    assert found.members == {ORG: names(3)}

@@ -8,17 +8,19 @@ import os
 from datetime import timedelta
 
 import pytest
-from audit.written_logs import event, opened
+from audit.rotated_logs import kill, rotate
+from audit.written_logs import answer, event, fields_of, opened
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.audit.events import Announced, announcement_key
+from invite_sweeper.audit import LogPath
+from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
 from invite_sweeper.audit.history import read_history
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.models import InvitationList, ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.discovery import ListedInvitations
-from invite_sweeper.sweep.notice import Notice, notice_steps
+from invite_sweeper.sweep.notice import Notice, describe_notice, notice_steps
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.selection import Selector
 
@@ -97,45 +99,89 @@ def test_same_id_with_another_date_list_or_organization_is_announced_anew(change
     assert announcement_key(invitation()._replace(username="x", roles=())) in held
 
 
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        (
+            (12, 5, 3, True),
+            (
+                "12 invitations would be announced, 5 deleted, "
+                "3 wait until 4 December 2026, 01:00 UTC or later."
+            ),
+        ),
+        (
+            (0, 0, 1, False),
+            "0 invitations announced, 0 due, 1 waits until 4 December 2026, 01:00 UTC.",
+        ),
+        (
+            (1, 0, 0, False),
+            (
+                "1 invitation announced, 0 due; "
+                "the first may be deleted from 4 December 2026, 01:00 UTC."
+            ),
+        ),
+    ],
+)
+def test_notice_is_described_by_what_is_announced_due_and_waits(counts, text):
+    announced, due, waiting, dry_run = counts
+    day = NOW.replace(month=12, day=4)
+    assert text == describe_notice(
+        announced=announced, due=due, waiting=waiting, next_due=day, dry_run=dry_run
+    )
+
+
 # Nights ------------------------------------------------------------------------------------------
 
 
-async def night(path, now, lists, rules, *, run_id, host=HOST, dry_run=False, killed_after=None):
-    """Run one night on a log; return the ids that would be deleted, by the plan.
+async def night(path, now, lists, rules, *, run_id, dry_run=False, deletes=False, killed_at=None):
+    """Run one night on a log, over all its files; return its plan.
 
     Args:
         lists: By list; None for one that is not read.
-        killed_after: The lists after which the run is killed; None to let it end.
+        deletes: Atlas deletes what is planned.
+        killed_at: The lines of the night that a kill leaves; None to let it end.
     """
-    log = opened(path, run_id)
+    log_path = LogPath(str(path))
+    history = read_history(log_path.files())
+    log = opened(path, run_id, log_path=log_path)
+    start = log.offset
     mode = "dry-run" if dry_run else "sweep"
-    history = read_history([path])
-    log.write(
-        event("run_started", mode=mode, base_url=host, now=now.isoformat().replace("+00:00", "Z"))
-    )
-    steps = notice_steps(rules, history, host, now)
+    log.write(event("run_started", mode=mode, now=now.isoformat().replace("+00:00", "Z")))
+    steps = notice_steps(rules, history, HOST, now)
     plan = PlanBuilder(log, Selector(rules, now), rules.limits, now, steps, announces=not dry_run)
-    for number, ((org_id, project_id), found) in enumerate(sorted(lists.items())):
-        if number == killed_after:
-            break
+    for (org_id, project_id), found in sorted(lists.items()):
         ref = ListRef(Project(project_id, "Sandbox Alpha", org_id), Source.INVITES)
         if found is None:
             await plan.add(ListUnreadable(project_id, "Sandbox Alpha", "timed out"))
         else:
             await plan.add(ListedInvitations(ref, InvitationList(tuple(found))))
     await plan.finish()
-    if killed_after is None:
-        log.write(event("run_finished"))
+    if killed_at is not None:
+        await kill(log)
+        lines = path.read_bytes()[start:].splitlines(keepends=True)[:killed_at]
+        os.truncate(path, start + sum(map(len, lines)))
+        return plan
+    due = planned(run_id, path)
+    for one in [each for found in lists.values() for each in found or ()] if deletes else ():
+        if (one.key, one.created_at) in due:
+            log.write(event("outcome", **fields_of(one), **answer()))
+    log.write(event("run_finished"))
     await log.close()
     return plan
 
 
-def planned(plan, path):
-    return {
-        line.event.invitation_id
-        for line in read_events([path])
-        if line.event.event == "planned" and line.run_id == plan
-    }
+def lines_of_run(run_id, path, *kinds):
+    """Return the events of a run of some kinds."""
+    return [
+        line.event
+        for line in read_events([path] if path.exists() else [])
+        if line.run_id == run_id and isinstance(line.event, kinds)
+    ]
+
+
+def planned(run_id, path):
+    found = (each.invitation() for each in lines_of_run(run_id, path, Planned))
+    return {(each.key, each.created_at) for each in found}
 
 
 LISTS = [(ORG, PROJECT), (ORG, object_id(8)), (OTHER_ORG, object_id(7))]
@@ -144,13 +190,16 @@ ENTRY = st.tuples(st.sampled_from(LISTS), st.integers(1, 4), st.integers(0, 1))
 NIGHT = st.fixed_dictionaries(
     {
         "step": st.sampled_from([DAY, DAY, 3 * DAY, WEEK, -2 * DAY]),
-        "wait": st.sampled_from([DAY, WEEK, WEEK]),
+        "wait": st.sampled_from([DAY, WEEK, WEEK, None]),
         "seen": st.sets(ENTRY, max_size=8),
         "unread": st.sets(st.sampled_from(LISTS), max_size=2),
+        "shard": st.sampled_from([None, None, ORG, OTHER_ORG]),
         "kept": st.sampled_from([None, None, "person-1@*", "person-2@*"]),
         "rule_age": st.sampled_from(["1d", "1d", "300d"]),
         "dry_run": st.booleans(),
-        "killed_after": st.sampled_from([None, None, None, 0, 1, 2]),
+        "deletes": st.booleans(),
+        "killed_at": st.none() | st.none() | st.integers(0, 12),
+        "rotate": st.sampled_from([None, None, "rename", "gzip"]),
     }
 )
 
@@ -161,38 +210,52 @@ class Model:
     def __init__(self):
         self.announced = {}
 
-    def due(self, shown, each, now):
-        """Return the ids that this night must delete, and take over what it announces and ends."""
-        ids, read = set(), sorted(shown)[: each["killed_after"]]
-        for at in read:
+    def night(self, shown, each, now):
+        """Return what this night must delete, and what it announces (True) and ends, in order."""
+        due, changes = set(), []
+        for at in sorted(shown):
             for one in shown[at] or ():
-                ids |= self._judge((at, one.id, one.created_at), one, each, now)
-        return ids
+                kept = each["kept"] and one.username.startswith(each["kept"].removesuffix("*"))
+                stale = each["rule_age"] == "1d" and not kept
+                since = self.announced.get((one.key, one.created_at))
+                since = since if since is not None and since <= now else None
+                if stale and self._is_due(since, each["wait"], now):
+                    due.add((one.key, one.created_at))
+                elif each["wait"] is not None and stale is (since is None):
+                    changes.append(((one.key, one.created_at), stale))
+        return due, changes
 
-    def _judge(self, key, one, each, now):
-        kept = each["kept"] and one.username.startswith(each["kept"].removesuffix("*"))
-        stale = each["rule_age"] == "1d" and not kept
-        since = self.announced.get(key)
-        since = since if since is not None and since <= now else None
-        if stale and since is not None and now - since >= each["wait"]:
-            return {one.id}
-        if not each["dry_run"]:
-            if stale and since is None:
+    def _is_due(self, since, wait, now):
+        return wait is None or (since is not None and now - since >= wait)
+
+    def apply(self, changes, now):
+        for key, announced in changes:
+            self.announced.pop(key, None)
+            if announced:
                 self.announced[key] = now
-            elif not stale and since is not None:
-                del self.announced[key]
-        return set()
 
 
 def shown_in(each):
     """Return the invitations of each list that a night reads; None for one that it does not."""
-    lists = {at: [] for at in LISTS}
-    for (org_id, project_id), number, date in each["seen"]:
+    lists = {at: [] for at in LISTS if each["shard"] in {None, at[0]}}
+    for (org_id, project_id), number, date in sorted(each["seen"]):
         sent = NOW - (100 + date) * DAY
-        lists[org_id, project_id].append(
-            invitation(number, org_id=org_id, project_id=project_id, created_at=sent)
-        )
+        if (org_id, project_id) in lists:
+            lists[org_id, project_id].append(
+                invitation(number, org_id=org_id, project_id=project_id, created_at=sent)
+            )
     return {at: None if at in each["unread"] else found for at, found in lists.items()}
+
+
+def policy_of(each):
+    notice = {} if each["wait"] is None else {"notice": {"wait": f"{each['wait'].days}d"}}
+    return policy(
+        organizations=[ORG, OTHER_ORG],
+        sources=["invites", "users"],
+        rules=[{"name": "r", "older_than": each["rule_age"]}],
+        keep=[{"name": "k", "usernames": [each["kept"]]}] if each["kept"] else [],
+        **notice,
+    )
 
 
 @settings(max_examples=CASES, deadline=None)
@@ -202,18 +265,30 @@ async def test_any_weeks_delete_exactly_what_the_model_says(tmp_path_factory, ni
     now, model = NOW, Model()
     for number, each in enumerate(nights):
         now += each["step"]
-        rules = policy(
-            organizations=[ORG, OTHER_ORG],
-            sources=["invites", "users"],
-            rules=[{"name": "r", "older_than": each["rule_age"]}],
-            keep=[{"name": "k", "usernames": [each["kept"]]}] if each["kept"] else [],
-            notice={"wait": f"{each['wait'].days}d"},
-        )
         shown, run_id = shown_in(each), f"run-{number}"
-        options = {key: each[key] for key in ("dry_run", "killed_after")}
-        plan = await night(path, now, shown, rules, run_id=run_id, **options)
-        assert planned(run_id, path) == model.due(shown, each, now)
-        assert plan.total().announced <= plan.total().kept_by_reason.get("notice_pending", 0)
+        if each["rotate"] and path.exists() and path.stat().st_size:
+            rotate(path, compress=each["rotate"] == "gzip")
+        due, changes = model.night(shown, each, now)
+        options = {key: each[key] for key in ("dry_run", "killed_at")}
+        deletes = each["deletes"] and not each["dry_run"]
+        rules = policy_of(each)
+        plan = await night(path, now, shown, rules, run_id=run_id, deletes=deletes, **options)
+        assert plan.planned == len(due)
+        assert plan.total().announced == sum(announced for _, announced in changes)
+        written = len(lines_of_run(run_id, path, Announced, AnnouncementEnded))
+        left = planned(run_id, path)
+        if each["killed_at"] is None:
+            assert left == due
+            assert written == (0 if each["dry_run"] else len(changes))
+        else:
+            assert left <= due
+        model.apply(changes[:written], now)
+        if deletes and each["killed_at"] is None:
+            model.apply([(key, False) for key in due], now)
+    assert read_history(LogPath(str(path)).files()).announcements(HOST) == {
+        (*key, created_at.strftime("%Y-%m-%dT%H:%M:%SZ")): since
+        for (key, created_at), since in model.announced.items()
+    }
 
 
 async def test_dry_run_writes_no_announcement_and_says_how_many_a_sweep_would_write(tmp_path):
