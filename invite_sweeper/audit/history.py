@@ -232,7 +232,8 @@ class History:
             case RunFinished() | RestoreFinished():
                 self._add_end(line.ts, run_id, event)
             case ProjectUnreadable():
-                self._open_plan(run_id).unread.add(_list_of_unreadable(event))
+                unread = (event.source.value, event.project_id or event.org_id or "")
+                self._open_plan(run_id).unread.add(unread)
             case SourceRetired():
                 self._open_plan(run_id).unread.add(event.source.value)
             case Announced() | AnnouncementEnded():
@@ -496,10 +497,6 @@ def _has_completed(runs: Sequence[RunRecord]) -> bool:
     """Return whether the runs of one command applied a plan; the same command goes on otherwise."""
     ends = [run.exit_code for run in runs]
     return bool(APPLIED_CODES.intersection(ends)) and {None, ExitCode.INTERRUPTED}.isdisjoint(ends)
-
-
-def _list_of_unreadable(event: ProjectUnreadable) -> ListKey:
-    return event.source.value, event.project_id or event.org_id or ""
 
 
 def _open_intent(run: RunRecord, intent: Intent) -> OpenIntent:

@@ -1,14 +1,27 @@
 """The result and the plan of a restore as tables."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from invite_sweeper.audit.events import InvitationFields
 from invite_sweeper.endings import ExitCode, Status
-from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.report.rows import (
+    INVITED,
+    LIST,
+    PLACE,
+    RESULT,
+    ROLES,
+    Row,
+    display_text,
+    row_of,
+    row_order,
+)
+from invite_sweeper.report.tables import RightTrimmed, cell_text, line_text
 from invite_sweeper.restore import (
     MAX_PER_MINUTE,
     DeletedInvitation,
@@ -21,13 +34,6 @@ from invite_sweeper.text import (
     pluralize,
 )
 
-_STYLES = {
-    "restored": "green",
-    "active": "bold red",
-    "failed": "bold red",
-    "unknown": "bold red",
-    "skipped": "yellow",
-}
 _FEDERATION = (
     "Atlas adds users of a federated organization at once as active members, without an acceptance."
 )
@@ -83,73 +89,54 @@ def _heading(report: RestoreReport) -> Text:
 def _uncertain_table(report: RestoreReport) -> RenderableType:
     """Return the users that the run may have deleted, with what is known."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), show_header=False)
-    uncertain = report.uncertain
-    for deleted in uncertain:
-        table.add_row(
-            Text(escape_unprintable(deleted.invitation.username or "(no address)")),
-            _place(report, deleted),
-            Text(deleted.doubt),
-        )
-    users = pluralize(len(uncertain), "user")
-    are = plural_form(len(uncertain), "is", "are")
+    for row in _rows(report, report.uncertain):
+        table.add_row(*map(Text, (row.user, row.place.name, row.detail)))
+    users = pluralize(len(report.uncertain), "user")
+    are = plural_form(len(report.uncertain), "is", "are")
     heading = f"{users} that the run may have deleted {are} missing, and not restored"
     return Group(Text(f"{heading}; --include-recovered does:", style="bold yellow"), table)
 
 
 _UNLIMITED_CELLS = 10_000
 """A width at which the measure of a table is what it needs, not what it has."""
+_COLUMNS = (INVITED, PLACE, ROLES, LIST, RESULT)
 
 
 def _show_rows(
     console: Console, report: RestoreReport, deletions: Sequence[DeletedInvitation]
 ) -> None:
     """Write a table, or two lines for each invitation where the terminal is too narrow for one."""
-    table = _table(report, deletions)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in _COLUMNS:
+        table.add_column(column.heading.upper(), overflow="fold")
+    rows = _rows(report, deletions)
+    for row in rows:
+        table.add_row(*(cell_text(column.cell(row)) for column in _COLUMNS))
     unlimited = console.options.update(max_width=_UNLIMITED_CELLS)
     if console.measure(table, options=unlimited).maximum <= console.width:
         console.print(RightTrimmed(table), end="")
         return
-    for deleted in deletions:
-        username, *rest = _cells(report, deleted)
-        details = Padding(Text(" · ").join((rest[-1], *rest[:-1])), (0, 0, 0, 2))
-        console.print(RightTrimmed(Group(username, details)), end="")
+    for row in rows:
+        lines = [line for column in (RESULT, PLACE, ROLES, LIST) for line in column.cell(row).lines]
+        details = Padding(Text(" · ").join(map(line_text, lines)), (0, 0, 0, 2))
+        console.print(RightTrimmed(Group(cell_text(INVITED.cell(row)), details)), end="")
 
 
-def _table(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("INVITED", "TO", "ROLES", "LIST", "OUTCOME"):
-        table.add_column(heading, overflow="fold")
-    for deleted in deletions:
-        table.add_row(*_cells(report, deleted))
-    return table
+def _rows(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> list[Row]:
+    """Return the rows of deletions in their order: owners first, then the oldest."""
+    names = report.organization_names
+    labels = {each: organization_label(each, names.get(each)) for each in report.organizations}
+    found = [
+        (InvitationFields.from_invitation(each.invitation, report.now), each) for each in deletions
+    ]
+    found.sort(key=lambda each: row_order(each[0]))
+    return [_row(report, deleted, row_of(fields, labels)) for fields, deleted in found]
 
 
-def _cells(report: RestoreReport, deleted: DeletedInvitation) -> Iterator[Text]:
-    invitation, outcome, result = (
-        deleted.invitation,
-        report.outcome_of(deleted),
-        report.results.get(deleted),
-    )
-    yield Text(escape_unprintable(invitation.username or "(no address)"))
-    yield _place(report, deleted)
-    yield Text(escape_unprintable(", ".join(invitation.roles)))
-    yield Text(invitation.source)
-    detail = result.reason or result.error_code or "" if result is not None else ""
-    yield Text(
-        escape_unprintable(f"{outcome.replace('_', ' ')} {detail}".strip()),
-        style=_STYLES.get(outcome, ""),
-    )
-
-
-def _place(report: RestoreReport, deleted: DeletedInvitation) -> Text:
-    """Return the project, or the organization; the heading names the only one."""
-    invitation = deleted.invitation
-    if invitation.project_name:
-        return Text(escape_unprintable(invitation.project_name))
-    if len(report.organizations) == 1:
-        return Text("the organization")
-    name = report.organization_names.get(invitation.org_id)
-    return Text(escape_unprintable(organization_label(invitation.org_id, name)))
+def _row(report: RestoreReport, deleted: DeletedInvitation, row: Row) -> Row:
+    result = report.results.get(deleted)
+    detail = result.reason or result.error_code or "" if result is not None else deleted.doubt
+    return replace(row, outcome=report.outcome_of(deleted), detail=display_text(detail))
 
 
 def _total_lines(report: RestoreReport) -> Iterator[Text]:

@@ -428,6 +428,15 @@ OUTCOME: Final = Column[Row](
     "state",
     16,
 )
+LIST: Final = Column[Row]("List", lambda row: text_cell(row.source))
+RESULT: Final = Column[Row](
+    "Outcome",
+    lambda row: Cell(
+        (outcome_line(row.outcome), *((Line(row.detail),) if row.detail else ())),
+    ),
+    "state",
+)
+"""The outcome with its details, in a table without a section for what failed."""
 
 
 def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[Column[Row], ...]:

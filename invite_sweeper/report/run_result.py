@@ -279,13 +279,15 @@ def _failed_section(summary: RunSummary, view: RunView) -> Iterator[RenderableTy
     if not count:
         return
     yield _heading("Not as planned", count, "bold red")
-    yield _list((row.user_in_place, _failure_text(row)) for row in view.failed)
+    yield _list(
+        (
+            row.user_in_place,
+            Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}"),
+        )
+        for row in view.failed
+    )
     yield from _more_rows(count - len(view.failed))
     yield Text("")
-
-
-def _failure_text(row: Row) -> Text:
-    return Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}")
 
 
 def _unreadable_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:

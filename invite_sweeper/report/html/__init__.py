@@ -2,10 +2,8 @@
 
 import base64
 import hashlib
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
@@ -16,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import regular_file_target
+from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.json_text import format_json
 from invite_sweeper.report.html.attention import attention
 from invite_sweeper.report.html.chain import ChainResult, chain_result
@@ -211,27 +209,15 @@ def write_report(
         sys.stdout.write(text)
         return
     try:
-        _write(out, text)
+        if regular_file_target(out) is None:
+            out.write_text(text, encoding="utf-8")
+        else:
+            replace_file(out, [text.encode()])
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {out}: {error.strerror}.",
             hint="Choose a file in a folder that you can write to.",
         ) from error
-
-
-def _write(out: Path, text: str) -> None:
-    target = regular_file_target(out)
-    if target is None:
-        out.write_text(text, encoding="utf-8")
-        return
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def render(report: Report, fmt: Format) -> str:

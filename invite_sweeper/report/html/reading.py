@@ -67,7 +67,7 @@ def read_report(
     labels = {id_: organization_label(id_, name) for id_, name in names.items()}
     lines = (raw for path in files for raw in raw_lines(path))
     view = read_view(lines, ids, max_rows=SHOWN_ROWS, labels=labels)
-    until = _latest(subject)
+    until = max(map(_started, subject), default=0.0)
     earlier = [run for run in runs if run.run_id not in ids and _started(run) <= until]
     nights = _nights([*earlier, *subject])
     newest = sorted(runs, key=_started, reverse=True)
@@ -239,10 +239,6 @@ def _reasons_of_restore(run: Run) -> tuple[str, ...]:
 
 def _started(run: Run) -> float:
     return run.started.timestamp() if run.started else 0.0
-
-
-def _latest(runs: Iterable[Run]) -> float:
-    return max(map(_started, runs), default=0.0)
 
 
 def _select(runs: Sequence[Run], run_id: str) -> tuple[Run, ...]:

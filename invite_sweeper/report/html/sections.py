@@ -15,6 +15,7 @@ from invite_sweeper.report.html.attention import describe_code
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
 from invite_sweeper.report.rows import (
+    LIST,
     Cell,
     Column,
     Kind,
@@ -224,7 +225,6 @@ def sections(report: Report) -> tuple[Section, ...]:
 
 
 _DETAIL: Column[Row] = Column("Detail", lambda row: text_cell(row.detail), "prose")
-_LIST: Column[Row] = Column("List", lambda row: text_cell(row.source))
 _ID: Column[Row] = Column("Id", lambda row: text_cell(row.invitation_id), "code")
 
 
@@ -252,7 +252,7 @@ def _invitations_section(report: Report) -> Section | None:
         "restore": ("Restored invitations", "Deleted invitations and what became of them"),
         "dry-run": ("Planned deletions", "Invitations that would be deleted"),
     }.get(report.first.mode, ("Deletions", "Planned invitations and what became of them"))
-    columns = (*invitation_columns(report.rows), _LIST, _ID)
+    columns = (*invitation_columns(report.rows), LIST, _ID)
     command = _show(report, "--event", "outcome" if report.is_restore else "planned")
     table = _table(
         "invitations", caption, columns, report.rows, total=report.rows_total, command=command
@@ -266,7 +266,7 @@ def _announced_section(report: Report) -> Section | None:
     columns = (
         *invitation_columns(report.announced),
         Column[Row]("Deletable from", lambda row: text_cell(row.deletable_from), "date"),
-        _LIST,
+        LIST,
         _ID,
     )
     table = _table(

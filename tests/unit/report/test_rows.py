@@ -21,6 +21,7 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.html import read_report, render
+from invite_sweeper.report.restore_tables import show_result
 from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.report.run_view import RunView, read_view
 from invite_sweeper.report.saved_plan import (
@@ -29,6 +30,8 @@ from invite_sweeper.report.saved_plan import (
     SavedPlanResult,
     show_saved_plan,
 )
+from invite_sweeper.restore import DeletedInvitation, RestoreReport, RestoreResult
+from invite_sweeper.restore.deletions import RestoreOutcome
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
 
@@ -101,6 +104,25 @@ def test_owner_in_a_project_is_first_with_role_and_history(scene, surface, width
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert " ".join(text.split()).count("GROUP_OWNER in Blue Lagoon") == 1
     assert text.count("deleted 1 time before") == 1
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_restore_shows_every_role_owners_first_and_why_one_failed(width):
+    deletions = [DeletedInvitation("r1", one, "forgotten") for one in (READER, OWNER)]
+    failed = RestoreResult(RestoreOutcome.FAILED, error_code="UNEXPECTED_ERROR")
+    report = RestoreReport(
+        "r2",
+        NOW,
+        dry_run=False,
+        audit_log="log",
+        deletions=deletions,
+        results={deletions[1]: failed},
+    )
+    text = on_terminal(width, lambda console: show_result(console, report))
+    assert text.index("owner@example.com") < text.index("reader@example.com")
+    words = " ".join(text.split())
+    assert "GROUP_OWNER in Blue Lagoon" in words
+    assert "UNEXPECTED_ERROR" in words
 
 
 def test_question_names_the_role_and_history_of_the_newest_and_counts_owners(scene):
