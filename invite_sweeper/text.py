@@ -5,7 +5,7 @@ Any program may have written an audit line, so its values are converted and esca
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from unicodedata import category, normalize
 
@@ -18,6 +18,12 @@ def pluralize(number: int, singular: str, plural: str | None = None) -> str:
 def plural_form(number: int, singular: str, plural: str) -> str:
     """Return the word that agrees with a number: `is` or `are`, `has` or `have`."""
     return singular if number == 1 else plural
+
+
+def shorten_list(names: Sequence[str], max_names: int) -> str:
+    """Return names as one text; those after the first ones are only counted."""
+    rest = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
+    return ", ".join(names[:max_names]) + rest
 
 
 def organization_label(org_id: str, name: str | None) -> str:

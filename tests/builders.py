@@ -6,6 +6,7 @@ import yaml
 
 from invite_sweeper.models import Invitation, Project, Source
 from invite_sweeper.policy import Policy, parse_policy
+from invite_sweeper.sweep.saved_plan import PlanContext
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -67,3 +68,13 @@ class _Plain(yaml.SafeDumper):
 def policy_bytes(keys: object) -> bytes:
     """Return the YAML of a policy file."""
     return yaml.dump(keys, Dumper=_Plain, sort_keys=False).encode()
+
+
+PLAN_CONTEXT = PlanContext(
+    run_id="r1",
+    now=NOW.isoformat(),
+    tool_version="0.1.0",
+    base_url="https://cloud.mongodb.com",
+    organizations=(ORG,),
+    policy_sha256="a" * 64,
+)

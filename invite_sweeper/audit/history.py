@@ -232,7 +232,8 @@ class History:
             case RunFinished() | RestoreFinished():
                 self._add_end(line.ts, run_id, event)
             case ProjectUnreadable():
-                self._open_plan(run_id).unread.add(_list_of_unreadable(event))
+                unread = (event.source.value, event.project_id or event.org_id or "")
+                self._open_plan(run_id).unread.add(unread)
             case SourceRetired():
                 self._open_plan(run_id).unread.add(event.source.value)
             case Announced() | AnnouncementEnded():
@@ -312,13 +313,16 @@ class History:
         return self._announcements.get(base_url, {})
 
     def members(self, base_url: str) -> dict[str, int]:
-        """Return how many active members each organization last had, where it was read."""
-        found: dict[str, int] = {}
+        """Return how many active members each organization last had, where it was read.
+
+        As for `population`, a dry run counts only where no sweep has read them.
+        """
+        found: dict[str, dict[str, int]] = {"dry-run": {}, "sweep": {}}
         for run in self.runs:
             recorded = run.end.members if isinstance(run.end, RunFinished) else UNSET
-            if run.base_url == base_url and recorded is not UNSET:
-                found |= recorded
-        return found
+            if run.base_url == base_url and recorded is not UNSET and run.mode in found:
+                found[run.mode] |= recorded
+        return found["dry-run"] | found["sweep"]
 
     def _add_announcement(self, line: Line, event: Announced | AnnouncementEnded) -> None:
         run = self._run(line.run_id)
@@ -493,10 +497,6 @@ def _has_completed(runs: Sequence[RunRecord]) -> bool:
     """Return whether the runs of one command applied a plan; the same command goes on otherwise."""
     ends = [run.exit_code for run in runs]
     return bool(APPLIED_CODES.intersection(ends)) and {None, ExitCode.INTERRUPTED}.isdisjoint(ends)
-
-
-def _list_of_unreadable(event: ProjectUnreadable) -> ListKey:
-    return event.source.value, event.project_id or event.org_id or ""
 
 
 def _open_intent(run: RunRecord, intent: Intent) -> OpenIntent:

@@ -1,7 +1,7 @@
 """Command `explain`: search for invitations and show why each is stale or kept."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -55,9 +55,11 @@ from invite_sweeper.text import (
     escape_unprintable,
     organization_label,
     pluralize,
+    shorten_list,
 )
 
 app = typer.Typer(rich_markup_mode=None)
+_MAX_NAMES = 20
 
 
 @app.command()
@@ -155,9 +157,9 @@ def _lines(search: Search) -> Iterator[Text]:
     )
     yield Text(f"Searched: {invitations} in {projects} ({', '.join(search.sources)}).")
     if search.out_of_scope:
+        excluded = list(map(escape_unprintable, search.out_of_scope))
         yield Text(
-            f"Not searched, as the policy excludes them: "
-            f"{_format_names([escape_unprintable(name) for name in search.out_of_scope])}."
+            f"Not searched, as the policy excludes them: {shorten_list(excluded, _MAX_NAMES)}."
         )
     for unreadable in search.unreadable:
         yield Text(
@@ -204,11 +206,6 @@ def _format_result(found: EntryExplanation | KeyExplanation) -> str:
     if found.unknown is not None:
         return f"cannot be evaluated ({found.unknown.replace('_', ' ')})"
     return "matches" if found.matched else "does not match"
-
-
-def _format_names(names: Sequence[str], max_names: int = 20) -> str:
-    rest = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
-    return ", ".join(names[:max_names]) + rest
 
 
 _READERS_PER_SLOT = 2

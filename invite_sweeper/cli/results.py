@@ -144,14 +144,10 @@ def failure_messages(options: RunOptions, report: CommandReport) -> Iterator[str
         where = describe_organizations(summary)
         yield f"{status}: {describe_outcomes(summary)} in {where} (exit code {summary.exit_code})."
     for each in report.runs:
-        if _failure_count(each.summary):
+        if each.summary.projects_unreadable or _unfinished_count(each.summary):
             yield from _run_failures(report, each.summary)
     if not report.errors:  # each is shown with its hint
         yield from (f"What to do: {hint}" for hint in hints(summary))
-
-
-def _failure_count(summary: RunSummary) -> int:
-    return summary.projects_unreadable + _unfinished_count(summary)
 
 
 def _unfinished_count(summary: RunSummary) -> int:

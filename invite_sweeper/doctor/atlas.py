@@ -21,7 +21,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts
 from invite_sweeper.sweep.sunset import SUNSET_WARNING_DAYS
-from invite_sweeper.text import describe_duration, plural_form, pluralize
+from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
 
 _CLOCK_WARNING_S: Final = 60.0
 _UNAUTHORIZED: Final = 401
@@ -88,7 +88,9 @@ def _list_check(source: Source, counts: ListCounts, *, has_ended: bool) -> Check
     unreadable = [each for each in counts.unreadable if each.source is source]
     reading, deleting = SOURCES[source].roles
     if unreadable:
-        where = _format_names([each.project_name or each.project_id for each in unreadable])
+        where = shorten_list(
+            [each.project_name or each.project_id for each in unreadable], _MAX_NAMED
+        )
         if any(map(_is_missing_role, unreadable)):
             kind, instead = "project", "exclude the projects"
             if source.is_organization_level:
@@ -176,7 +178,7 @@ def coverage_checks(
     all_projects = pluralize(in_scope + len(excluded), "project")
     yield ok(name, f"{in_scope} of {all_projects} {plural_form(in_scope, 'is', 'are')} in scope.")
     if excluded:
-        names = _format_names([project.name for project in excluded])
+        names = shorten_list([project.name for project in excluded], _MAX_NAMED)
         unreadable_note = (
             f", {len(excluded_counts.unreadable)} could not be read"
             if excluded_counts.unreadable
@@ -203,8 +205,3 @@ def _count_by_source(unreadable: Sequence[ListUnreadable]) -> Mapping[Source, in
     for each in unreadable:
         counts[each.source] = counts.get(each.source, 0) + 1
     return counts
-
-
-def _format_names(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + rest

@@ -13,7 +13,13 @@ from invite_sweeper.doctor.diagnosis import Check, Completeness, note, ok, warni
 from invite_sweeper.models import ListUnreadable, UserKey
 from invite_sweeper.sweep.members import MemberLists
 from invite_sweeper.sweep.sunset import secret_warnings
-from invite_sweeper.text import casefold_visible, describe_duration, plural_form, pluralize
+from invite_sweeper.text import (
+    casefold_visible,
+    describe_duration,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
@@ -72,7 +78,7 @@ def completeness_check(found: Completeness) -> Check:
     return warning(
         name,
         f"{message}; {len(left)} {plural_form(len(left), 'is', 'are')} in {where}: "
-        f"{_format_names(left)}.",
+        f"{shorten_list(left, _MAX_NAMED)}.",
         "Deletions with an API key or a service account are not among the events: ask who else "
         "deletes invitations.",
     )
@@ -100,11 +106,14 @@ def domain_check(domains: Collection[str], org_id: str, listed: Collection[UserK
     )
     if not outside:
         return ok(name, "Every invited address is in a domain that the organization accepts.")
-    count = pluralize(len(outside), "address", "addresses")
+    count, names = (
+        pluralize(len(outside), "address", "addresses"),
+        shorten_list(outside, _MAX_NAMED),
+    )
     return warning(
         name,
         f"{count} outside the domains that the organization accepts "
-        f"({', '.join(sorted(allowed))}) can probably never accept: {_format_names(outside)}.",
+        f"({', '.join(sorted(allowed))}) can probably never accept: {names}.",
         "This is inferred from the allow list of the federation. Delete them, or add the domain.",
     )
 
@@ -143,8 +152,3 @@ def notice_check(
 def unreadable_check(name: str, found: ListUnreadable) -> Check:
     """Return the check of something that the credentials may not read, or Atlas did not send."""
     return note(name, f"Not known. {found.reason}")
-
-
-def _format_names(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + rest

@@ -6,19 +6,13 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in, wait_until
+from running import wait_until
 
 from invite_sweeper.endings import UNFINISHED_ADVICE
 
 OLD = timedelta(days=20)
 LOG = "audit/invite-sweeper.jsonl"
 POLICY = ("--policy", "policy.yaml")
-
-
-@pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as made:
-        yield made
 
 
 def report(cli):

@@ -6,7 +6,7 @@ import random
 
 import msgspec
 import pytest
-from builders import NOW, ORG, invitation
+from builders import NOW, PLAN_CONTEXT, invitation
 from cryptography.hazmat.primitives import serialization as s
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
@@ -25,21 +25,12 @@ from invite_sweeper.sweep.approval import (
     signature_path,
     write,
 )
-from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
-
-CONTEXT = PlanContext(
-    run_id="r1",
-    now=NOW.isoformat(),
-    tool_version="0.1.0",
-    base_url="https://cloud.mongodb.com",
-    organizations=(ORG,),
-    policy_sha256="a" * 64,
-)
+from invite_sweeper.sweep.saved_plan import parse_plan, render_lines
 
 
 def plan(*numbers, **changes):
     rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers)
-    return parse_plan(render_lines(structs.replace(CONTEXT, **changes), rows))
+    return parse_plan(render_lines(structs.replace(PLAN_CONTEXT, **changes), rows))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +91,7 @@ def test_refusal_names_the_command_of_the_approver(signed, key):
 
 def test_two_hundred_changed_and_resealed_plans_are_all_refused(signed, key):
     rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in (1, 2))
-    lines = list(render_lines(CONTEXT, rows))
+    lines = list(render_lines(PLAN_CONTEXT, rows))
     dice = random.Random(3)
     read = 0
     for _ in range(200):

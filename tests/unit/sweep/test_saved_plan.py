@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from builders import NOW, ORG, invitation, object_id
+from builders import NOW, ORG, PLAN_CONTEXT, invitation, object_id
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -22,32 +22,24 @@ from invite_sweeper.sweep.saved_plan import (
 )
 
 MAX_AGE = timedelta(hours=24)
-CONTEXT = PlanContext(
-    run_id="r1",
-    now=NOW.isoformat(),
-    tool_version="0.1.0",
-    base_url="https://cloud.mongodb.com",
-    organizations=(ORG,),
-    policy_sha256="a" * 64,
-)
 
 
 def row(planned):
     return Planned.from_invitation(planned, NOW, rule="r")
 
 
-def lines(*numbers, context=CONTEXT):
+def lines(*numbers, context=PLAN_CONTEXT):
     return list(render_lines(context, (row(invitation(n)) for n in numbers)))
 
 
-def saved(*numbers, context=CONTEXT):
+def saved(*numbers, context=PLAN_CONTEXT):
     return parse_plan(lines(*numbers, context=context))
 
 
 def check(plan=None, *, now=NOW, max_age=MAX_AGE, **current):
     check_applicable(
         plan or saved(1),
-        structs.replace(CONTEXT, **current),
+        structs.replace(PLAN_CONTEXT, **current),
         now=now,
         max_age=max_age,
     )
@@ -61,7 +53,7 @@ def with_digest(body):
 
 def test_plan_can_be_read_back():
     plan = saved(1, 2)
-    assert plan.context == CONTEXT
+    assert plan.context == PLAN_CONTEXT
     assert plan.created_at == NOW
     assert set(plan.invitations) == {
         ("invites", ORG, invitation(n).project_id, object_id(n)) for n in (1, 2)
@@ -70,7 +62,7 @@ def test_plan_can_be_read_back():
 
 def test_organization_invitation_is_planned_under_the_organization_id():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
-    plan = parse_plan(render_lines(CONTEXT, [row(one)]))
+    plan = parse_plan(render_lines(PLAN_CONTEXT, [row(one)]))
     assert set(plan.invitations) == {("org_invites", ORG, ORG, object_id(1))}
     assert SavedPlanFilter(plan).find_keep_reason(one, "r") is None
 
@@ -78,7 +70,7 @@ def test_organization_invitation_is_planned_under_the_organization_id():
 def test_header_contains_the_format_and_the_context():
     header = msgspec.json.decode(lines()[0])
     assert header["plan"] == "invite-sweeper plan 2"
-    assert msgspec.convert(header, PlanContext) == CONTEXT
+    assert msgspec.convert(header, PlanContext) == PLAN_CONTEXT
 
 
 def test_empty_plan_is_valid():
@@ -266,19 +258,19 @@ def test_invitation_that_has_changed_since_it_was_approved_is_left_out_and_said(
 
 def test_order_of_roles_and_a_new_project_name_are_not_a_change():
     two = invitation(1, roles=("GROUP_OWNER", "GROUP_READ_ONLY"))
-    plan = parse_plan(render_lines(CONTEXT, [row(two)]))
+    plan = parse_plan(render_lines(PLAN_CONTEXT, [row(two)]))
     now = two._replace(roles=two.roles[::-1], project_name="renamed", status="INVITATION_EXPIRED")
     assert SavedPlanFilter(plan).find_keep_reason(now, "r") is None
 
 
 def test_number_of_earlier_deletions_is_read_back():
     fields = structs.replace(row(invitation(1)), bounced=2, new=True)
-    (planned,) = parse_plan(render_lines(CONTEXT, [fields])).invitations.values()
+    (planned,) = parse_plan(render_lines(PLAN_CONTEXT, [fields])).invitations.values()
     assert (planned.bounced, planned.new) == (2, True)
 
 
 def test_planned_line_without_a_date_allows_nothing():
-    plan = parse_plan(render_lines(CONTEXT, [row(invitation(1, created_at=None))]))
+    plan = parse_plan(render_lines(PLAN_CONTEXT, [row(invitation(1, created_at=None))]))
     assert SavedPlanFilter(plan).find_keep_reason(invitation(1), "r") == "not_in_plan"
     assert (
         SavedPlanFilter(plan).find_keep_reason(invitation(1, created_at=None), "r") == "not_in_plan"
@@ -286,7 +278,7 @@ def test_planned_line_without_a_date_allows_nothing():
 
 
 def test_planned_line_without_a_username_allows_only_one_without():
-    plan = parse_plan(render_lines(CONTEXT, [row(invitation(1, username=None))]))
+    plan = parse_plan(render_lines(PLAN_CONTEXT, [row(invitation(1, username=None))]))
     assert SavedPlanFilter(plan).find_keep_reason(invitation(1, username=None), "r") is None
     assert SavedPlanFilter(plan).find_keep_reason(invitation(1), "r") == "not_in_plan"
 

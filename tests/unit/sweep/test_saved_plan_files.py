@@ -5,7 +5,7 @@ import stat
 
 import msgspec
 import pytest
-from builders import NOW, ORG, invitation
+from builders import NOW, PLAN_CONTEXT, invitation
 from msgspec import structs
 
 from invite_sweeper import files
@@ -14,7 +14,6 @@ from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
 from invite_sweeper.sweep.saved_plan import (
     AppliedPlan,
-    PlanContext,
     applied_path,
     is_plan,
     load,
@@ -24,14 +23,6 @@ from invite_sweeper.sweep.saved_plan import (
     save,
 )
 
-CONTEXT = PlanContext(
-    run_id="r1",
-    now=NOW.isoformat(),
-    tool_version="0.1.0",
-    base_url="https://cloud.mongodb.com",
-    organizations=(ORG,),
-    policy_sha256="a" * 64,
-)
 OUT_HINT = "Name a regular file in a writable directory with free space."
 NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
 
@@ -42,21 +33,21 @@ def rows(*numbers):
 
 def test_saved_plan_is_loaded_as_it_was(tmp_path):
     path = tmp_path / "plan.jsonl"
-    save(path, CONTEXT, rows(1, 2))
+    save(path, PLAN_CONTEXT, rows(1, 2))
     saved = load(path)
-    assert saved.context == CONTEXT
+    assert saved.context == PLAN_CONTEXT
     assert [each.invitation() for each in saved.invitations.values()] == [
         invitation(1),
         invitation(2),
     ]
-    assert path.read_bytes() == b"".join(render_lines(CONTEXT, rows(1, 2)))
+    assert path.read_bytes() == b"".join(render_lines(PLAN_CONTEXT, rows(1, 2)))
 
 
 def test_plan_is_private_and_the_only_file(tmp_path):
     path = tmp_path / "plan.jsonl"
     before = os.umask(0)
     try:
-        save(path, CONTEXT, rows(1))
+        save(path, PLAN_CONTEXT, rows(1))
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -67,7 +58,7 @@ def test_partial_file_of_a_killed_run_is_replaced(tmp_path):
     path, partial = tmp_path / "plan.jsonl", tmp_path / ".plan.jsonl.partial"
     partial.write_text("left by a killed run")
     partial.chmod(0o644)
-    save(path, CONTEXT, rows(1))
+    save(path, PLAN_CONTEXT, rows(1))
     assert len(load(path).invitations) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not partial.exists()
@@ -77,7 +68,7 @@ def test_planted_link_at_the_partial_path_is_not_followed(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (tmp_path / ".plan.jsonl.partial").symlink_to(victim)
-    save(tmp_path / "plan.jsonl", CONTEXT, rows(1))
+    save(tmp_path / "plan.jsonl", PLAN_CONTEXT, rows(1))
     assert victim.read_text() == "mine"
     assert not (tmp_path / "plan.jsonl").is_symlink()
 
@@ -93,7 +84,7 @@ def test_link_that_appears_while_the_plan_is_written_is_not_followed(tmp_path, m
 
     monkeypatch.setattr(type(partial), "unlink", plant)
     with pytest.raises(GuardRefused, match="was not saved: File exists"):
-        save(tmp_path / "plan.jsonl", CONTEXT, rows(1))
+        save(tmp_path / "plan.jsonl", PLAN_CONTEXT, rows(1))
     assert not victim.exists()
 
 
@@ -104,7 +95,7 @@ def test_plan_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
         synced.append((os.fstat(descriptor).st_size, path.exists()))
 
     monkeypatch.setattr(files.os, "fsync", fsync)
-    save(path, CONTEXT, rows(1))
+    save(path, PLAN_CONTEXT, rows(1))
     assert synced[0] == (path.stat().st_size, False)
     assert len(synced) == 2  # the directory, with the new name, is synced as well
 
@@ -113,7 +104,7 @@ def test_plan_that_cannot_be_written_leaves_the_earlier_one_and_no_partial_file(
     tmp_path, monkeypatch
 ):
     path = tmp_path / "plan.jsonl"
-    save(path, CONTEXT, rows(1))
+    save(path, PLAN_CONTEXT, rows(1))
     before = path.read_bytes()
 
     def fsync(_):
@@ -121,7 +112,7 @@ def test_plan_that_cannot_be_written_leaves_the_earlier_one_and_no_partial_file(
 
     monkeypatch.setattr(files.os, "fsync", fsync)
     with pytest.raises(GuardRefused) as caught:
-        save(path, CONTEXT, rows(1, 2))
+        save(path, PLAN_CONTEXT, rows(1, 2))
     assert caught.value.message == f"The plan {path} was not saved: No space left on device."
     assert caught.value.hint == OUT_HINT
     assert path.read_bytes() == before
@@ -132,7 +123,7 @@ def test_plan_through_a_link_is_saved_at_its_target(tmp_path):
     target, link = tmp_path / "target.jsonl", tmp_path / "link.jsonl"
     link.symlink_to(target)
     check_writable(link, "The plan")
-    save(link, CONTEXT, rows(1))
+    save(link, PLAN_CONTEXT, rows(1))
     assert link.is_symlink()
     assert len(load(target).invitations) == 1
 
@@ -148,7 +139,7 @@ def test_place_where_no_plan_can_be_saved_is_wrong_usage_before_the_run(tmp_path
     with pytest.raises(UsageError) as early:
         check_writable(path, "The plan")
     with pytest.raises(GuardRefused) as late:
-        save(path, CONTEXT, [])
+        save(path, PLAN_CONTEXT, [])
     assert early.value.message == f"The plan {path} cannot be written: {reason}."
     assert late.value.message == f"The plan {path} was not saved: {reason}."
     assert early.value.hint == late.value.hint == OUT_HINT
@@ -169,7 +160,7 @@ def test_missing_plan_is_wrong_usage(tmp_path):
 
 @pytest.mark.parametrize(("length", "refused"), [((1 << 20) - 1, False), (1 << 20, True)])
 def test_line_of_1_mib_is_refused(tmp_path, length, refused):
-    path, context = tmp_path / "plan.jsonl", CONTEXT
+    path, context = tmp_path / "plan.jsonl", PLAN_CONTEXT
     header = len(next(iter(render_lines(context, []))))
     context = structs.replace(context, tool_version="0.1.0" + "x" * (length - header))
     path.write_bytes(b"".join(render_lines(context, rows(1))))
@@ -183,7 +174,7 @@ def test_line_of_1_mib_is_refused(tmp_path, length, refused):
 
 
 def test_plan_of_any_format_version_is_recognised_by_its_start():
-    assert is_plan(next(iter(render_lines(CONTEXT, []))))
+    assert is_plan(next(iter(render_lines(PLAN_CONTEXT, []))))
     assert is_plan(b'{"plan":"invite-sweeper plan 1","other":1}')
     assert not is_plan(msgspec.json.encode({"plan": "another plan 1"}))
     assert not is_plan(b"")
@@ -194,20 +185,20 @@ def test_plan_of_any_format_version_is_recognised_by_its_start():
 
 def test_use_of_a_plan_is_recorded_beside_it_and_only_for_this_plan(tmp_path):
     path = tmp_path / "plan.jsonl"
-    save(path, CONTEXT, rows(1))
+    save(path, PLAN_CONTEXT, rows(1))
     applied = AppliedPlan(load(path).digest, "run-1", "/var/log/audit.jsonl")
     assert read_applied(path, load(path)) is None
     record_applied(path, applied)
     assert applied_path(path) == tmp_path / "plan.jsonl.applied"
     assert read_applied(path, load(path)) == applied
-    save(path, CONTEXT, rows(1, 2))
+    save(path, PLAN_CONTEXT, rows(1, 2))
     assert read_applied(path, load(path)) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[", b"\xff", b'{"sha256":1}'])
 def test_record_that_cannot_be_read_says_nothing(tmp_path, content):
     path = tmp_path / "plan.jsonl"
-    save(path, CONTEXT, rows(1))
+    save(path, PLAN_CONTEXT, rows(1))
     applied_path(path).write_bytes(content)
     assert read_applied(path, load(path)) is None
 
