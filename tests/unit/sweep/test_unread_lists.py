@@ -43,8 +43,8 @@ def test_people_whom_the_policy_sees_too_are_not_counted():
 def test_one_person_is_singular_and_lists_without_an_end_have_no_outlook():
     assert messages("a", {Source.USERS: "b"}, {}) == [
         (
-            "1 person (1 rejected) is invited only in the list org_users, which the policy does not "
-            "read."
+            "1 person (1 rejected) is invited only in the list org_users, which the policy does "
+            "not read."
         )
     ]
 
