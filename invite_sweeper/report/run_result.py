@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -113,17 +114,18 @@ def _organization_label(organization: OrganizationSummary) -> str:
     return escape_unprintable(organization.label)
 
 
-def _organizations_section(summary: RunSummary) -> Iterator[RenderableType]:
+def _organizations_section(summary: RunSummary, width: int) -> Iterator[RenderableType]:
     """Yield a line for each of several organizations: how it ended, and its counts."""
     if len(summary.organizations) <= 1:
         return
     shared = all(each.error == summary.error for each in summary.organizations)
     shared_error = summary.error if shared else None
     yield _heading("Organizations", len(summary.organizations), "bold")
-    yield _list(
+    texts = (
         (_organization_label(each), _organization_text(each, summary.mode, shared_error))
         for each in summary.organizations
     )
+    yield from _list(texts, width)
     yield Text("")
 
 
@@ -238,10 +240,10 @@ def _parts(
     width: int, summary: RunSummary, view: RunView, kept_invitations: KeptInvitations | None
 ) -> Iterator[RenderableType]:
     yield from _plan(width, summary, view)
-    yield from _failed_section(summary, view)
-    yield from _unreadable_section(summary, view)
+    yield from _failed_section(summary, view, width)
+    yield from _unreadable_section(summary, view, width)
     yield from _kept_section(summary, kept_invitations)
-    yield from _organizations_section(summary)
+    yield from _organizations_section(summary, width)
     yield from totals(summary, view)
 
 
@@ -276,28 +278,29 @@ def _place_heading(rows: ProjectRows, *, with_organization: bool) -> Text:
     return Text.assemble((place.name, "bold"), (f"  {rows.count:,}{organization}", "dim"))
 
 
-def _failed_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
+def _failed_section(summary: RunSummary, view: RunView, width: int) -> Iterator[RenderableType]:
     count = summary.failed + summary.unknown + summary.accepted_during
     if not count:
         return
     yield _heading("Not as planned", count, "bold red")
-    yield _list(
+    texts = (
         (
             row.user_in_place,
             Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}"),
         )
         for row in view.failed
     )
+    yield from _list(texts, width)
     yield from _more_rows(count - len(view.failed))
     yield Text("")
 
 
-def _unreadable_section(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
+def _unreadable_section(summary: RunSummary, view: RunView, width: int) -> Iterator[RenderableType]:
     count = summary.projects_unreadable
     if not count:
         return
     yield _heading("Projects not read; nothing is deleted there", count, "bold yellow")
-    yield _list((each.place.name, Text(each.reason)) for each in view.unreadable)
+    yield from _list(((each.place.name, Text(each.reason)) for each in view.unreadable), width)
     if count > len(view.unreadable):
         yield from _more_rows(count - len(view.unreadable))
         yield _audit_show_hint(summary, "project_unreadable")
@@ -344,13 +347,30 @@ def _heading(title: str, count: int, style: str) -> Text:
     return Text.assemble((title, style), (f"  {count:,}", "dim"))
 
 
-def _list(items: Iterable[tuple[str, Text]]) -> Padding:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
-    for label, content in items:
-        table.add_row(Text(label), content)
-    return Padding(table, (0, 0, 0, 2))
+def _list(items: Iterable[tuple[str, Text]], width: int) -> Iterator[RenderableType]:
+    """Yield labels beside their texts, or above them where words would be broken."""
+    rows = [(Text(label), content) for label, content in items]
+    free = width - 2 * _GAP
+    labels, contents = zip(*rows, strict=True) if rows else ((), ())
+    label_width = max((each.cell_len for each in labels), default=0)
+    if label_width + max((each.cell_len for each in contents), default=0) > free:
+        label_width = max(_longest_word(labels), min(label_width, free // 2))
+        label_width = min(label_width, free - _longest_word(contents))
+    if label_width < _longest_word(labels):
+        for label, content in rows:
+            yield Padding(label, (0, 0, 0, _GAP))
+            yield Padding(content, (0, 0, 0, 2 * _GAP))
+        return
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(overflow="fold", width=label_width)
+    table.add_column(overflow="fold", width=free - label_width)
+    for row in rows:
+        table.add_row(*row)
+    yield Padding(table, (0, 0, 0, _GAP))
+
+
+def _longest_word(texts: Iterable[Text]) -> int:
+    return max((cell_len(word) for text in texts for word in text.plain.split()), default=0)
 
 
 def _more_rows(count: int) -> Iterator[Text]:

@@ -348,3 +348,15 @@ def test_hostile_names_neither_move_the_cursor_nor_start_a_line(scene, value, wi
 def test_sweep_names_the_key_that_approved_its_plan(scene):
     scene.book.start(RUN, plan_approved_by="SHA256:key")
     assert "Approved by   the key SHA256:key" in scene.printed(80, scene.summary(mode="sweep"))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 140])
+def test_failures_leave_addresses_and_project_names_whole_at_any_width(scene, width):
+    project = "project-with-a-very-long-name-that-has-no-blank"
+    for number in range(3):
+        scene.plan(project, number, username=f"a.long.name.{number}@subsidiary.example.com")
+    scene.sweep("failed", "failed", "failed")
+    printed = scene.printed(width, scene.summary(mode="sweep", exit_code=4))
+    _, _, section = printed.partition("Not as planned")
+    assert section.count(project) == section.count("@subsidiary.example.com") == 3
+    assert section.count("failed: 500 UNEXPECTED_ERROR") == 3
