@@ -280,10 +280,11 @@ def parse_member(item: dict[str, object]) -> tuple[str, str]:
         InvalidResponse: It has no username.
     """
     name, status = item.get("username"), item.get("orgMembershipStatus")
-    if not isinstance(name, str):
+    folded = casefold_visible(name) if isinstance(name, str) else ""
+    if not folded:
         message = "a user has no username"
         raise InvalidResponse(message)
-    return casefold_visible(name), status if isinstance(status, str) else ""
+    return folded, status if isinstance(status, str) else ""
 
 
 class OrgEvent(NamedTuple):

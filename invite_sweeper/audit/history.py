@@ -313,13 +313,16 @@ class History:
         return self._announcements.get(base_url, {})
 
     def members(self, base_url: str) -> dict[str, int]:
-        """Return how many active members each organization last had, where it was read."""
-        found: dict[str, int] = {}
+        """Return how many active members each organization last had, where it was read.
+
+        As for `population`, a dry run counts only where no sweep has read them.
+        """
+        found: dict[str, dict[str, int]] = {"dry-run": {}, "sweep": {}}
         for run in self.runs:
             recorded = run.end.members if isinstance(run.end, RunFinished) else UNSET
-            if run.base_url == base_url and recorded is not UNSET:
-                found |= recorded
-        return found
+            if run.base_url == base_url and recorded is not UNSET and run.mode in found:
+                found[run.mode] |= recorded
+        return found["dry-run"] | found["sweep"]
 
     def _add_announcement(self, line: Line, event: Announced | AnnouncementEnded) -> None:
         run = self._run(line.run_id)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
-from invite_sweeper.audit.events import ComparedRun, PlanChanges, PolicyDifference
+from invite_sweeper.audit.events import PlanChanges, PolicyDifference
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.program import command
@@ -137,15 +137,12 @@ def describe_policy_change(change: PolicyDifference) -> str:
 def _describe_compared(changes: PlanChanges) -> str:
     runs = sorted(changes.runs, key=lambda run: run.now)
     only_planned = all(run.mode == "dry-run" or run.refused for run in runs)
-    noun = "plan" if only_planned else "sweep" if all(_swept(run) for run in runs) else "run"
+    swept = all(run.mode == "sweep" and not run.refused for run in runs)
+    noun = "plan" if only_planned else "sweep" if swept else "run"
     times = sorted({_describe_instant(run.now) for run in runs})
     if len(times) == 1:
         return f"the {noun} of {times[0]}"
     return f"the {noun}s of {times[0]} to {times[-1]}"
-
-
-def _swept(run: ComparedRun) -> bool:
-    return run.mode == "sweep" and not run.refused
 
 
 def _describe_instant(text: str) -> str:

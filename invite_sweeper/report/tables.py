@@ -108,8 +108,9 @@ def _column_widths(
     widths, words = [], []
     for number, column in enumerate(columns):
         cells = [row[number] for row in rows]
-        words.append(max(len(column.heading), *map(_longest_word, cells)))
-        longest = max(len(column.heading), *map(_cell_width, cells))
+        heading = len(column.heading)
+        words.append(max([heading, *(cell_len(w) for cell in cells for w in cell.plain.split())]))
+        longest = max([heading, *(line.cell_len for cell in cells for line in cell.split())])
         widths.append(min(longest, max(column.max_width, words[-1])))
     free_width = width - _INDENT - sum(widths) - _GAP * (len(columns) - 1)
     if free_width < 0:
@@ -118,14 +119,6 @@ def _column_widths(
         if widths[invited] < words[invited]:
             return ()
     return tuple(widths)
-
-
-def _longest_word(cell: Text) -> int:
-    return max((cell_len(word) for word in cell.plain.split()), default=0)
-
-
-def _cell_width(cell: Text) -> int:
-    return max((line.cell_len for line in cell.split()), default=0)
 
 
 def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:

@@ -66,11 +66,12 @@ async def test_active_members_of_all_pages_are_returned_folded(facts, answering)
     [
         {"results": [{"username": None}]},
         {"results": [{}]},
+        {"results": [{"username": " "}]},
         {"results": [], "links": NEXT},
         {"results": [{"username": "A@x.org"}], "links": NEXT},
         [],
     ],
-    ids=["null", "missing", "endless", "repeated", "no page"],
+    ids=["null", "missing", "blank", "endless", "repeated", "no page"],
 )
 async def test_active_members_that_are_not_all_known_are_unreadable(facts, answering, second):
     answering.get(MEMBERS + "1", payload={"results": [{"username": "A@x.org"}], "links": NEXT})

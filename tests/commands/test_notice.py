@@ -269,3 +269,61 @@ def test_members_are_asked_for_once_and_only_by_a_policy_with_inviter_gone(cli):
     cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
     cli.sweep()
     assert len(asked()) == 1
+
+
+def test_notice_needs_no_request_and_a_policy_without_both_keys_sends_what_it_sent(cli):
+    def requested():
+        before = len(cli.sim.requests)
+        assert cli.plan().code == 0
+        return sorted(
+            f"{each.method} {re.sub('[0-9a-f]{24}', 'ID', each.path).partition('?')[0]}"
+            for each in cli.sim.requests[before:]
+        )
+
+    with_notice = requested()
+    del cli.keys["notice"]
+    assert with_notice == [
+        "GET /api/atlas/v2/groups",
+        "GET /api/atlas/v2/groups/ID/invites",
+        "GET /api/atlas/v2/orgs",
+        "GET /api/atlas/v2/orgs/ID/users",
+        "GET /api/atlas/v2/rateLimits",
+    ]
+    assert requested() == with_notice
+
+
+# Several organizations and shards ----------------------------------------------------------------
+
+
+@pytest.fixture
+def two(cli):
+    """Two organizations with a stale invitation each, and credentials of their own."""
+    changes = dict.fromkeys(cli.account.environment(), "")
+    cli.keys["organizations"] = []
+    for number, name in enumerate(("ALPHA", "BETA"), 1):
+        org_id = f"{number}" * 24
+        cli.sim.add_organization(org_id, name.title())
+        project = cli.sim.add_project(f"Project {name}", org_id=org_id)
+        cli.sim.invite(project, f"p@{name.lower()}.example.com", age=20 * DAYS)
+        account = cli.sim.add_service_account(org_id)
+        changes |= {f"{key}_{name}": value for key, value in account.environment().items()}
+        cli.keys["organizations"].append({"id": org_id, "credentials": name})
+    return changes
+
+
+def test_notice_of_two_organizations_is_one_sentence_over_both(cli, two):
+    done = cli.sweep(**two)
+    assert (done.code, done.summary["announced"]) == (0, 2)
+    (message,) = [w["message"] for w in done.summary["warnings"] if w["code"] == "notice"]
+    assert message.startswith("2 invitations announced, 0 due; the first may be deleted from ")
+    time.sleep(2.1)
+    assert cli.sweep(**two).summary["deleted"] == 2
+
+
+def test_shard_announces_and_ends_only_what_is_in_its_organizations(cli, two):
+    assert cli.sweep("--shard", "1/2", **two).summary["announced"] == 1
+    cli.keys["keep"] = [{"name": "k", "usernames": ["p@*"]}]
+    cli.sweep("--shard", "2/2", **two)
+    assert cli.lines("announcement_ended") == []
+    cli.sweep("--shard", "1/2", **two)
+    assert len(cli.lines("announcement_ended")) == 1

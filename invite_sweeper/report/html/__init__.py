@@ -209,19 +209,15 @@ def write_report(
         sys.stdout.write(text)
         return
     try:
-        _write(out, text)
+        if regular_file_target(out) is None:
+            out.write_text(text, encoding="utf-8")
+        else:
+            replace_file(out, [text.encode()])
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {out}: {error.strerror}.",
             hint="Choose a file in a folder that you can write to.",
         ) from error
-
-
-def _write(out: Path, text: str) -> None:
-    if regular_file_target(out) is None:
-        out.write_text(text, encoding="utf-8")
-    else:
-        replace_file(out, [text.encode()])
 
 
 def render(report: Report, fmt: Format) -> str:

@@ -34,6 +34,20 @@ def test_name_of_an_organization_is_the_last_one_recorded(path):
     assert read_history([path]).organization_names() == {"a": "Acme Industries", "b": "Beta"}
 
 
+def test_active_members_of_a_dry_run_count_only_where_no_sweep_has_read_them(path):
+    for mode, members in [
+        ("sweep", {"a": 10}),
+        ("sweep", {"a": 9}),
+        ("dry-run", {"a": 1, "b": 4}),
+        ("dry-run", {"b": 5}),
+    ]:
+        started = ("run_started", {"mode": mode})
+        write_events(path, f"{mode}-{members}", [started, ("run_finished", {"members": members})])
+    history = read_history([path])
+    assert history.members("https://cloud.mongodb.com") == {"a": 9, "b": 5}
+    assert history.members("https://cloud.mongodbgov.com") == {}
+
+
 # Runs -----------------------------------------------------------------------------------------
 
 
