@@ -63,8 +63,8 @@ def read_private_key(
     """Return the private key in a file.
 
     Args:
-        ask_passphrase: Called with a question if the key has a passphrase; None if nobody can
-            be asked.
+        ask_passphrase: Called with a question if the key has a passphrase; None without
+            a terminal.
 
     Raises:
         UsageError: The file is not a private ed25519 key, or its passphrase is not known.

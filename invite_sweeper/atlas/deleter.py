@@ -183,14 +183,14 @@ class UserRemoval:
             still_member: Whether the membership still exists; None if unknown.
             deleted: Whether Atlas confirmed the DELETE.
         """
-        removed_nobody = self._progress.attempts == 1 and _is_gone(result)
+        removed_no_user = self._progress.attempts == 1 and _is_gone(result)
         if still_member:
             return Outcome.FAILED
-        if self._progress.seen_after == MembershipStatus.ACTIVE and not removed_nobody:
+        if self._progress.seen_after == MembershipStatus.ACTIVE and not removed_no_user:
             return Outcome.ACCEPTED_DURING
         if deleted:
             return Outcome.DELETED
-        if still_member is False or removed_nobody:
+        if still_member is False or removed_no_user:
             return Outcome.ALREADY_GONE
         if self._progress.cancelled:
             return self._progress.result_if_interrupted().outcome

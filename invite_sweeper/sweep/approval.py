@@ -75,7 +75,7 @@ def sign(
     """Return the approval of a plan by a private ed25519 key.
 
     Args:
-        ask_passphrase: Called with a question if the key has one; None if nobody can be asked.
+        ask_passphrase: Called with a question if the key has one; None without a terminal.
 
     Raises:
         UsageError: The file is not a private ed25519 key, or its passphrase is not known.
