@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from invite_sweeper.models import DeletionEstimate, Outcome
 from invite_sweeper.report import formatting
+from invite_sweeper.text import escape_unprintable
 
 _LINE_INTERVAL_S = 30.0
 _NO_ESTIMATE = DeletionEstimate()
@@ -46,23 +47,24 @@ class LogProgressView:
         self._log = log
         self._clock = clock
         self._activity = ""
+        self._where = ""
         self._total = 0
         self._done = 0
         self._estimate = _NO_ESTIMATE
         self._outcomes: Counter[Outcome] = Counter()
         self._started_s = self._logged_s = clock()
 
-    def listing_started(self, projects: int) -> None:
-        """Start the listing of this number of projects."""
-        self._start("reading projects", projects)
+    def listing_started(self, projects: int, where: str) -> None:
+        """Start the listing of this number of projects of the named organizations."""
+        self._start("reading projects", projects, where)
 
     def list_done(self) -> None:
         """Count one project as read or unreadable."""
         self._advance()
 
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
-        """Start the deletions, with their number and estimated duration."""
-        self._start("deleting invitations", deletions, estimate)
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
+        """Start the deletions there, with their number and estimated duration."""
+        self._start("deleting invitations", deletions, where, estimate)
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Count one completed deletion."""
@@ -84,12 +86,16 @@ class LogProgressView:
     def close(self) -> None:
         """End the progress; log lines need no cleanup."""
 
-    def _start(self, activity: str, total: int, estimate: DeletionEstimate = _NO_ESTIMATE) -> None:
+    def _start(
+        self, activity: str, total: int, where: str, estimate: DeletionEstimate = _NO_ESTIMATE
+    ) -> None:
         self._activity, self._total, self._done = activity, total, 0
+        self._where = where
         self._estimate = estimate
         self._started_s = self._logged_s = self._clock()
         expected_s = round(estimate.expected_s, 1)
-        self._log.info(activity, total=total, **({"estimate_s": expected_s} if expected_s else {}))
+        expected = {"estimate_s": expected_s} if expected_s else {}
+        self._log.info(activity, organization=where, total=total, **expected)
 
     def _advance(self) -> None:
         self._done += 1
@@ -102,6 +108,7 @@ class LogProgressView:
         time_left_s = remaining_s(self._total - self._done, rate, elapsed_s, self._estimate)
         self._log.info(
             self._activity,
+            organization=self._where,
             done=self._done,
             total=self._total,
             per_second=round(rate, 1),
@@ -112,6 +119,8 @@ class LogProgressView:
 
 _BAR_MIN_WIDTH = 70
 """Terminal cells; a narrower terminal shows the numbers only."""
+_COUNTS_WIDTH = 60
+"""What the description leaves to the bar, the counts and the times."""
 _FAILED_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN)
 
 
@@ -147,6 +156,7 @@ class BarProgressView:
 
     def __init__(self, log: FilteringBoundLogger, console: Console) -> None:
         self._log = log
+        self._free_width = console.width - _COUNTS_WIDTH
         wide = console.width >= _BAR_MIN_WIDTH
         bar = BarColumn(
             bar_width=None,
@@ -166,17 +176,17 @@ class BarProgressView:
         )
         self._failures = 0
 
-    def listing_started(self, projects: int) -> None:
-        """Start the listing of this number of projects."""
-        self._start("Reading", projects)
+    def listing_started(self, projects: int, where: str) -> None:
+        """Start the listing of this number of projects of the named organizations."""
+        self._start(f"Reading{self._place(where)}", projects)
 
     def list_done(self) -> None:
         """Count one project as read or unreadable."""
         self._advance()
 
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
-        """Start the deletions, with their number and estimated duration."""
-        self._start("Deleting", deletions, estimate)
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
+        """Start the deletions there, with their number and estimated duration."""
+        self._start(f"Deleting{self._place(where)}", deletions, estimate)
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Count one completed deletion."""
@@ -198,6 +208,13 @@ class BarProgressView:
     def close(self) -> None:
         """Remove the bar."""
         self._progress.stop()
+
+    def _place(self, where: str) -> str:
+        """Return the organization, cut to the room that there is; nothing without room."""
+        name = escape_unprintable(where)
+        if self._free_width <= 0:
+            return ""
+        return f" · {name if len(name) <= self._free_width else name[: self._free_width - 1] + '…'}"
 
     def _start(self, activity: str, total: int, estimate: DeletionEstimate = _NO_ESTIMATE) -> None:
         for task in self._progress.task_ids:

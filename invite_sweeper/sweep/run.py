@@ -113,6 +113,12 @@ class Run:
             await self._stop.run_unless_stopped(self._recover())
         await self._stop.run_unless_stopped(self._build_plan(scope))
 
+    @property
+    def _where(self) -> str:
+        """The organization, or how many there are, for the progress."""
+        labels = [*self.state.summary().organization_labels.values()]
+        return labels[0] if len(labels) == 1 else f"{len(labels)} organizations"
+
     def check_clock(self) -> None:
         """Raise GuardRefused if the clock differs from Atlas's, where Atlas has shown its own."""
         if self._atlas.clock_skew_s is not None:
@@ -232,7 +238,7 @@ class Run:
         )
         self.state.plan = plan
         sources = config.policy.sources
-        self._view.listing_started(len(scope.lists(sources)))
+        self._view.listing_started(len(scope.lists(sources)), self._where)
 
         async def add_list(outcome: ListOutcome) -> None:
             await plan.add(outcome)
@@ -348,7 +354,7 @@ class Run:
         )
         recorder = executor.recorder
         outcomes = recorder.outcomes
-        self._view.deleting_started(plan.planned, self._estimate)
+        self._view.deleting_started(plan.planned, self._estimate, self._where)
         try:
             await executor.run(PlanReader(self._log.fd, span, config.run_id) for span in plan.spans)
         except RunError as error:

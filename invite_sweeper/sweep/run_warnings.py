@@ -35,7 +35,7 @@ from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warni
 class ProgressView(Protocol):
     """What the operator sees during a run."""
 
-    def listing_started(self, projects: int) -> None:
+    def listing_started(self, projects: int, where: str) -> None:
         """Show that this number of lists will be read."""
         ...
 
@@ -43,7 +43,7 @@ class ProgressView(Protocol):
         """Show that one list was read, or could not be."""
         ...
 
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate) -> None:
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
         """Show that this number of deletions begins, and how long they should take."""
         ...
 

@@ -71,20 +71,21 @@ def test_remaining_time_is_never_negative_nor_below_the_rest_of_the_rate_limits(
 def test_progress_is_logged_at_the_start_and_then_every_30_s():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
-    view.deleting_started(100, DeletionEstimate(60.0, 60.0))
+    view.deleting_started(100, DeletionEstimate(60.0, 60.0), "Acme")
     for _ in range(59):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
     assert [event for _, event, _ in log.lines] == ["deleting invitations"] * 2
     first, later = (fields for _, _, fields in log.lines)
-    assert first == {"total": 100, "estimate_s": 60.0}
+    assert first == {"organization": "Acme", "total": 100, "estimate_s": 60.0}
+    assert later.pop("organization") == "Acme"
     assert later == {"done": 30, "total": 100, "per_second": 1.0, "remaining_s": 70, "deleted": 30}
 
 
 def test_logged_remaining_time_is_not_below_the_rest_of_the_rate_limits():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
-    view.deleting_started(100, DeletionEstimate(600.0, 600.0))
+    view.deleting_started(100, DeletionEstimate(600.0, 600.0), "Acme")
     for _ in range(30):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
@@ -94,12 +95,12 @@ def test_logged_remaining_time_is_not_below_the_rest_of_the_rate_limits():
 def test_listing_and_deleting_are_logged_as_separate_events():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
-    view.listing_started(3)
+    view.listing_started(3, "Acme")
     view.list_done()
-    view.deleting_started(2, DeletionEstimate())
+    view.deleting_started(2, DeletionEstimate(), "Acme")
     assert [(event, fields) for _, event, fields in log.lines] == [
-        ("reading projects", {"total": 3}),
-        ("deleting invitations", {"total": 2}),
+        ("reading projects", {"organization": "Acme", "total": 3}),
+        ("deleting invitations", {"organization": "Acme", "total": 2}),
     ]
 
 
@@ -123,7 +124,7 @@ def bar(width: int) -> tuple[BarProgressView, Console]:
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_bar_shows_progress_and_failures_on_one_line(width):
     view, _ = bar(width)
-    view.deleting_started(40, DeletionEstimate(120.0, 120.0))
+    view.deleting_started(40, DeletionEstimate(120.0, 120.0), f"Example Industries ({'5' * 24})")
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
         view.deletion_done(outcome)
     output = Console(file=StringIO(), width=width)
@@ -132,13 +133,14 @@ def test_bar_shows_progress_and_failures_on_one_line(width):
     (line,) = output.file.getvalue().splitlines()
     assert len(line) <= width
     assert "10/40" in line
+    assert ("Example" in line) == (width > 60)
     assert "1 failed" in line
     assert "2:00 left" in line or "1:59 left" in line
 
 
 def test_bar_is_removed_after_the_last_step():
     view, console = bar(80)
-    view.listing_started(2)
+    view.listing_started(2, "Acme")
     assert view._progress.live.is_started
     view.list_done()
     assert view._progress.live.is_started
@@ -149,14 +151,14 @@ def test_bar_is_removed_after_the_last_step():
 
 def test_bar_shows_only_deletions_once_they_start():
     view, _ = bar(80)
-    view.listing_started(3)
+    view.listing_started(3, "Acme")
     view.list_done()
-    view.deleting_started(2, DeletionEstimate())
-    assert [task.description for task in view._progress.tasks] == ["Deleting"]
+    view.deleting_started(2, DeletionEstimate(), "Acme")
+    assert [task.description for task in view._progress.tasks] == ["Deleting · Acme"]
     view.close()
 
 
 def test_bar_of_0_steps_is_never_shown():
     view, _ = bar(80)
-    view.listing_started(0)
+    view.listing_started(0, "Acme")
     assert not view._progress.live.is_started

@@ -101,13 +101,13 @@ class View:
     def __init__(self):
         self.warnings, self.remarks, self.started = [], [], []
 
-    def listing_started(self, projects):
+    def listing_started(self, projects, where):
         pass
 
     def list_done(self):
         pass
 
-    def deleting_started(self, deletions, estimate_s):
+    def deleting_started(self, deletions, estimate_s, where):
         self.started.append((deletions, estimate_s))
 
     def deletion_done(self, outcome):
