@@ -23,6 +23,7 @@ from invite_sweeper.text import escape_unprintable, pluralize
 _GAP: Final = 2
 
 
+_LABELLED_WARNINGS: Final = {WarningCode.NOTICE: "Notice", WarningCode.UNREAD_LISTS: "Not seen"}
 _STYLES: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -76,8 +77,9 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
     for warning in summary.warnings:
-        if warning.code == WarningCode.NOTICE:
-            yield "Notice", "bold", escape_unprintable(warning.message)
+        if warning.code in _LABELLED_WARNINGS:
+            label = _LABELLED_WARNINGS[WarningCode(warning.code)]
+            yield label, "bold", escape_unprintable(warning.message)
     if summary.changes is not None:
         yield "Changes", "bold", formatting.describe_changes(summary.changes)
     if summary.policy_change is not None:

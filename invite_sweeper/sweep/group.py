@@ -154,11 +154,14 @@ class RunGroup:
         for run in runs:
             deletions.update(run.plan.deletions_by_project)
         counts = total(run.plan.total() for run in runs)
+        labels: dict[str, str] = {}
+        for run in runs:
+            labels |= run.state.summary().organization_labels
         try:
-            check_limits(counts, deletions, config.limits, config.shard)
+            check_limits(counts, deletions, config.limits, config.shard, labels)
         except GuardRefused as error:
             if len(runs) > 1:
-                count = sum(len(run.state.summary().organizations) for run in runs)
+                count = len(labels)
                 error.message = f"In {count} organizations together: {error.message}"
             raise
         group = self._config

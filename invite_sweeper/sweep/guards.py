@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 from fractions import Fraction
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason
@@ -35,6 +36,9 @@ def share_limit(limits: Limits, *, seen: int, stale: int, shard: Shard | None = 
     return int(Fraction(str(limits.max_share)) * seen)
 
 
+NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class Violation(NamedTuple):
     """One limit that a plan exceeds.
 
@@ -51,6 +55,7 @@ def limit_violations(
     deletions_by_project: Mapping[str, int],
     limits: Limits,
     shard: Shard | None = None,
+    organizations: Mapping[str, str] = NO_NAMES,
 ) -> tuple[Violation, ...]:
     """Return the limits that the plan exceeds; a limit per project once for each project.
 
@@ -59,6 +64,7 @@ def limit_violations(
         deletions_by_project: Their planned deletions by project id.
         limits: With shards, this shard's part of them.
         shard: The shard that these limits are a part for; None without shards.
+        organizations: Labels of the organizations by id: their own lists are no project.
     """
     violations: list[Violation] = []
     part = f", the part of shard {shard}" if shard is not None else ""
@@ -74,8 +80,10 @@ def limit_violations(
         violations.append(Violation(Reason.MAX_DELETIONS, message))
     for project_id, count in deletions_by_project.items():
         if count > limits.max_deletions_per_project:
+            label = organizations.get(project_id)
+            where = f"project {project_id}" if label is None else f"the lists of {label}"
             message = (
-                f"{_describe_stale(count, f' in project {project_id}')} over "
+                f"{_describe_stale(count, f' in {where}')} over "
                 f"max_deletions_per_project: {limits.max_deletions_per_project}."
             )
             violations.append(Violation(Reason.MAX_DELETIONS_PER_PROJECT, message))
@@ -94,9 +102,10 @@ def check_limits(
     deletions_by_project: Mapping[str, int],
     limits: Limits,
     shard: Shard | None = None,
+    organizations: Mapping[str, str] = NO_NAMES,
 ) -> None:
     """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s."""
-    violations = limit_violations(counts, deletions_by_project, limits, shard)
+    violations = limit_violations(counts, deletions_by_project, limits, shard, organizations)
     if violations:
         shown = [each.message for each in violations[:_MAX_SHOWN]]
         if len(violations) > _MAX_SHOWN:

@@ -248,7 +248,10 @@ class Run:
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
         reader, sunsets = self._atlas.reader, self._atlas.sunsets
-        remarks = await look_beyond(reader, sources, scope.organizations, self._seen, sunsets)
+        labels = self.state.summary().organization_labels
+        remarks = await look_beyond(
+            reader, sources, scope.organizations, self._seen, sunsets, labels
+        )
         self.warnings.report(*remarks)
 
     async def _read_members(self) -> Members:

@@ -21,13 +21,10 @@ from invite_sweeper.report.html.sections import notes, strip, tiles
 from invite_sweeper.report.html.verdict import verdict
 
 DAMAGED = {"damaged", "cut_line"}
-OTHER = {
-    "thirty_nights",
-    *("restore_dry", "restore_real", "recovered", "quarantine"),  # more than one run
-    *("restore_active", "restore_active_dry", "changed_plan"),
-    *("killed", "deadline_while_deleting"),  # some results are not known
-    *DAMAGED,  # the figures are not to be trusted
-}
+SEVERAL_RUNS = {"thirty_nights", "recovered", "quarantine", "changed_plan"}
+RESTORES = {"restore_dry", "restore_real", "restore_active", "restore_active_dry"}
+NOT_KNOWN = {"killed", "deadline_while_deleting"}
+OTHER = SEVERAL_RUNS | RESTORES | NOT_KNOWN | DAMAGED
 COMPLETE = tuple(name for name in SCENES if name not in OTHER)
 """Scenes of one command whose results are all known."""
 

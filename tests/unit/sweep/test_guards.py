@@ -63,6 +63,12 @@ def test_limit_per_project_counts_each_project_separately():
     )
 
 
+def test_list_of_an_organization_is_named_as_such_and_not_as_a_project():
+    given = (*plan_counts(3, 4), limits(max_deletions_per_project=3), None)
+    ((_, message),) = limit_violations(*given, {object_id(1): "Acme (id)"})
+    assert message.startswith("4 stale invitations in the lists of Acme (id) are over")
+
+
 def test_share_is_ignored_with_10_stale_and_checked_with_11():
     assert limit_violations(*plan_counts(10, seen=10), limits(max_share=0.5)) == ()
     ((_, message),) = limit_violations(*plan_counts(11, seen=11), limits(max_share=0.5))

@@ -17,7 +17,10 @@ def users(*names):
 
 
 def messages(unread, seen, ends):
-    counts = ListCounts(users={Source.ORG_USERS: users(*unread)})
+    found = users(*unread)
+    counts = ListCounts(
+        users={Source.ORG_USERS: found}, statuses=dict.fromkeys(found, "INVITATION_REJECTED")
+    )
     hashes = {source: {hash(each) for each in users(*names)} for source, names in seen.items()}
     found = unread_warnings(counts, hashes, ends)
     assert {each.level for each in found} <= {WarningLevel.REMARK}
@@ -39,7 +42,10 @@ def test_people_whom_the_policy_sees_too_are_not_counted():
 
 def test_one_person_is_singular_and_lists_without_an_end_have_no_outlook():
     assert messages("a", {Source.USERS: "b"}, {}) == [
-        "1 person is invited only in the list org_users, which the policy does not read."
+        (
+            "1 person (1 rejected) is invited only in the list org_users, which the policy does "
+            "not read."
+        )
     ]
 
 
@@ -47,12 +53,15 @@ def test_outlook_counts_whom_lists_without_an_end_show():
     seen = {Source.INVITES: "abc", Source.USERS: "cd"}
     (message,) = messages("xyz", seen, {Source.INVITES: DAY})
     assert message == (
-        "3 people are invited only in the list org_users, which the policy does not read. After "
+        "3 people (3 rejected) are invited only in the list org_users, which the policy does not "
+        "read. After "
         "2027-07-01 this policy would see 2 of 7."
     )
 
 
 def test_unreadable_list_is_not_known_with_its_reason():
     lost = ListUnreadable(ORG, "", "No role.", 401, None, Source.ORG_USERS, ORG)
-    (found,) = unread_warnings(ListCounts(unreadable=[lost]), {}, {})
-    assert found.message == "Who is invited in the list org_users is not known. No role."
+    (found,) = unread_warnings(ListCounts(unreadable=[lost]), {}, {}, {ORG: "Acme (id)"})
+    assert found.message == (
+        "Who is invited in the list org_users of organization Acme (id) is not known. No role."
+    )
