@@ -259,6 +259,23 @@ def test_metrics_have_the_announced_and_the_pending_ones(cli):
     assert re.search(r"^invite_sweeper_notice_pending(\{.*\})? 1\.0$", text, re.MULTILINE)
 
 
+def test_page_and_log_show_what_was_announced_and_that_earlier_ones_wait(cli):
+    cli.keys["notice"] = {"wait": "7d"}
+    cli.sweep()
+    cli.sim.invite(cli.project, "bo@example.com", age=20 * DAYS)
+    cli.sweep()
+    assert cli.run("report", str(cli.log_path), "--out", "page.html").code == 0
+    page = (cli.folder / "page.html").read_text()
+    assert "Announced for a later deletion" in page
+    assert "bo@example.com" in page.replace("<wbr>", "")
+    assert "1 invitation announced by earlier sweeps waits, too." in page
+    shown = cli.run("audit", "show", str(cli.log_path), "--event", "announced", "-o", "json")
+    assert [json.loads(line)["username"] for line in shown.out.splitlines()] == [
+        "ada@example.com",
+        "bo@example.com",
+    ]
+
+
 def test_members_are_asked_for_once_and_only_by_a_policy_with_inviter_gone(cli):
     def asked():
         return [each for each in cli.sim.requests if "orgMembershipStatuses=ACTIVE" in each.path]

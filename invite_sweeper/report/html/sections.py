@@ -261,10 +261,18 @@ def _invitations_section(report: Report) -> Section | None:
 
 
 def _announced_section(report: Report) -> Section | None:
+    pending = report.reported.kept_by_reason.get("notice_pending", 0)
+    earlier = pending - report.reported.announced
+    sentences: tuple[str, ...] = ()
+    if earlier > 0:
+        waits = plural_form(earlier, "waits", "wait")
+        more = pluralize(earlier, "invitation")
+        sentences = (f"{more} announced by earlier sweeps {waits}, too.",)
     if not report.announced:
-        return None
+        return Section("announced", "Announced", sentences) if earlier > 0 else None
+    rows = tuple(sorted(report.announced, key=lambda row: row.deletable_from))
     columns = (
-        *invitation_columns(report.announced),
+        *invitation_columns(rows),
         Column[Row]("Deletable from", lambda row: text_cell(row.deletable_from), "date"),
         LIST,
         _ID,
@@ -273,11 +281,11 @@ def _announced_section(report: Report) -> Section | None:
         "announced",
         "Announced for a later deletion",
         columns,
-        report.announced,
+        rows,
         total=max(report.reported.announced, len(report.announced)),
         command=_show(report, "--event", "announced"),
     )
-    return Section("announced", "Announced", (), (table,))
+    return Section("announced", "Announced", sentences, (table,))
 
 
 def _show(report: Report, *words: str) -> str:
