@@ -171,7 +171,8 @@ def test_signed_and_approved_sweep_is_reported_and_verified_across_compressed_fi
         forged = offline(containers, stage, "audit", "verify", *logs, *wrong)
         assert forged.returncode == ExitCode.REFUSED, forged.stdout
         for form, begin in {"html": "<!doctype html>", "md": "# "}.items():
-            report = offline(containers, stage, "report", f"--format={form}", *logs)
+            options = (f"--format={form}", f"--run={swept['run_id']}")
+            report = offline(containers, stage, "report", *options, *logs)
             assert report.returncode == ExitCode.DONE, report.stderr
             assert report.stdout.lower().startswith(begin)
             assert "old0@example.com" in report.stdout.replace("<wbr>", "")
