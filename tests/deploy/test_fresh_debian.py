@@ -14,7 +14,7 @@ def test_readme_leads_to_a_first_dry_run_in_6_commands_and_3_minutes(fresh):
     assert fresh.readme.seconds < 180
     demo, dry_run = fresh.readme.output.rsplit("Dry run", 1)
     assert "This Atlas is simulated" in demo
-    assert "62 invitations would be deleted" in dry_run
+    assert "73 invitations would be deleted" in dry_run
     assert "nothing was deleted" in dry_run
 
 
