@@ -17,6 +17,7 @@ from deploy.containers import BASE, run
 from deploy.fresh import Followed
 from deploy.registry import served_registry
 from deploy.stage import staged
+from environment import find_command
 from readmes import OPERATORS, README, section
 
 pytestmark = [
@@ -103,7 +104,7 @@ def terminal(containers, checkout, stage, tmp_path_factory):
         "PIP_FIND_LINKS": f"{containers.folder}/wheels",
         "BUILD_OPTIONS": " ".join((*containers.wheels, f"--build-arg=BASE={BASE}")),
         "CLUSTER": str(folder),
-        "HELM": shutil.which("helm"),
+        "HELM": find_command("helm"),
         "MONGODB_ATLAS_BASE_URL": stage.base_url,
         "MONGODB_ATLAS_CLIENT_ID": (home / "client-id").read_text(),
         "MONGODB_ATLAS_CLIENT_SECRET": (home / "client-secret").read_text(),

@@ -13,6 +13,7 @@ from deploy.containers import IMAGE, run
 from deploy.manifests import DEPLOY, ROOT, container, cronjob
 from deploy.registry import served_registry
 from deploy.workflows import Runner
+from environment import find_command
 
 import invite_sweeper
 
@@ -58,7 +59,7 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
         path = tmp_path / "deploy/helm" / name
         path.write_text(re.sub(r"(\.dev|-dev\.)\d+", "", path.read_text()))
     for folder, name, program in (
-        ("tools", "helm", shutil.which("helm")),
+        ("tools", "helm", find_command("helm")),
         ("fresh", "python", sys.executable),
     ):
         (tmp_path / folder / "bin").mkdir(parents=True)
