@@ -87,7 +87,7 @@ def results(cli):
             cwd=cli.folder,
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
             timeout=60,
         )
@@ -186,7 +186,7 @@ def test_plan_without_its_approval_deletes_nothing(cli, results, tmp_path):
 
 
 def test_run_names_the_approved_plan(cli, results):
-    lines = (cli.folder / "plan.jsonl").read_text().splitlines()
+    lines = (cli.folder / "plan.jsonl").read_text(encoding="utf-8").splitlines()
     started = [line["plan_sha256"] for line in cli.lines("run_started") if "plan_sha256" in line]
     assert started[:1] == [json.loads(lines[-1])["sha256"]]
 
@@ -196,7 +196,9 @@ def test_log_proves_the_population(cli, results, finished):
     assert finished["population_sha256"] == digest
     assert finished["population_manifest_sha256"] == of_manifest
     forged = cli.folder / "forged.jsonl"
-    forged.write_text(cli.log_path.read_text().replace(digest, "0" * 64))
+    forged.write_text(
+        cli.log_path.read_text(encoding="utf-8").replace(digest, "0" * 64), encoding="utf-8"
+    )
     assert cli.run("audit", "verify", "forged.jsonl").code == 3
 
 

@@ -52,7 +52,7 @@ def test_commands_of_every_section_of_both_readmes_are_run_by_a_test():
 
     assert with_commands == list(RUN_BY)
     for (_, heading), file in RUN_BY.items():
-        source = (TESTS / file).read_text()
+        source = (TESTS / file).read_text(encoding="utf-8")
         assert file == HERE or f'"{heading}"' in source or f"## {heading}" in source, heading
 
 
@@ -96,7 +96,7 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_page(cli):
             cwd=cli.folder,
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
             timeout=60,
         )
@@ -112,7 +112,9 @@ def test_simulated_atlas_of_the_readme_is_served_until_it_is_stopped():
     (command,) = [command for command in COMMANDS if command.startswith(SERVES)]
     arguments = command.removeprefix("invite-sweeper ").split()
     serving = subprocess.Popen(
-        [sys.executable, "-m", "invite_sweeper", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "invite_sweeper", *arguments],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
     )
     first_line = serving.stdout.readline()
     serving.terminate()

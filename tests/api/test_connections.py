@@ -308,7 +308,7 @@ async def test_host_in_no_proxy_is_connected_directly(connecting, monkeypatch, c
 
 async def test_credentials_in_netrc_are_not_used(sim, connecting, monkeypatch, tmp_path):
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login ada password s3cret\n")
+    netrc.write_text("machine 127.0.0.1 login ada password s3cret\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(netrc))
 
     async with serve(sim) as base_url, connecting(base_url, sim.add_api_key()) as atlas:

@@ -100,7 +100,7 @@ async def test_organization_invitation_without_usable_project_roles_has_no_assig
 @pytest.mark.needs("document")
 @pytest.mark.parametrize("source", Source)
 async def test_each_request_conforms_to_the_openapi_document(sent_request, source):
-    document = json.loads(DOCUMENT.read_text())
+    document = json.loads(DOCUMENT.read_text(encoding="utf-8"))
     method, path, headers, body = await sent_request(source)
     described = next(
         verbs[method.lower()]

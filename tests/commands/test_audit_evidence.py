@@ -41,7 +41,7 @@ async def log(tmp_path):
     rotate(path, compress=True)
     await write_signed_run(path, "run-2")
     last_hash, note = await write_signed_run(path, "run-3")
-    (tmp_path / "note").write_text(note)
+    (tmp_path / "note").write_text(note, encoding="utf-8")
     public = KEY.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -57,7 +57,7 @@ def test_keygen_writes_a_private_key_with_mode_0600_and_its_public_key(tmp_path)
     assert code == 0
     assert str(tmp_path / "key.pub") in output
     assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
-    pem = (tmp_path / "key").read_text()
+    pem = (tmp_path / "key").read_text(encoding="utf-8")
     assert pem.startswith("-----BEGIN PRIVATE KEY-----")
     signing_key = read_signing_key({"KEY": pem}, "KEY")
     note = checkpoint.sign(checkpoint.Checkpoint("log", 1, 2, "a" * 64, "r"), signing_key)
@@ -66,9 +66,9 @@ def test_keygen_writes_a_private_key_with_mode_0600_and_its_public_key(tmp_path)
 
 @pytest.mark.parametrize("existing", ["key", "key.pub"])
 def test_keygen_never_overwrites_a_file(tmp_path, existing):
-    (tmp_path / existing).write_text("precious")
+    (tmp_path / existing).write_text("precious", encoding="utf-8")
     code, message = run("keygen", "--out", tmp_path / "key")
-    assert (code, (tmp_path / existing).read_text()) == (2, "precious")
+    assert (code, (tmp_path / existing).read_text(encoding="utf-8")) == (2, "precious")
     assert "exists already" in message
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -186,7 +186,7 @@ def test_command_behind_a_full_stdout_ends_after_a_signal(cli):
 
 def is_blocked(pid):
     """Return whether a process sleeps and handles SIGTERM."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     fields = dict(line.split(":", 1) for line in status.splitlines())
     handled = int(fields["SigCgt"], 16) >> (signal.SIGTERM - 1) & 1
     return handled and fields["State"].split()[0] == "S"

@@ -234,7 +234,9 @@ def silent_name_server(who):
         server.bind(("127.66.66.66", 53))
         case.stack.callback(server.close)
         config = case.cli.folder / "resolv.conf"
-        config.write_text("nameserver 127.66.66.66\noptions timeout:30 attempts:5\n")
+        config.write_text(
+            "nameserver 127.66.66.66\noptions timeout:30 attempts:5\n", encoding="utf-8"
+        )
         bind = f'mount --bind {config} /etc/resolv.conf && exec "$@"'
         case.prefix = ["unshare", "--mount", "sh", "-c", bind, "sh"]
         if who == "Atlas":

@@ -34,7 +34,10 @@ def test_first_policy_finds_every_pending_invitation_of_all_four_lists(tmp_path,
         done = cli.run("plan", "--policy", "first.yaml", "--population", "seen.jsonl")
 
     assert done.code in {0, 3}, done.err  # the first policy has low limits
-    rows = [json.loads(line) for line in (tmp_path / "seen.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "seen.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     seen = {
         (row["source"], row["project_id"] or row["org_id"], row["invitation_id"])
         for row in rows

@@ -209,7 +209,7 @@ def test_version_takes_at_most_1_5_times_the_import_of_typer():
 def test_version_loads_nothing_that_only_a_run_needs():
     loads = "import sys; from invite_sweeper.cli.main import app; print(*sys.modules, sep='\\n')"
     done = subprocess.run(
-        [sys.executable, "-c", loads], capture_output=True, timeout=60, check=True, text=True
+        [sys.executable, "-c", loads], capture_output=True, timeout=60, check=True, encoding="utf-8"
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "tenacity", "msgspec"}
@@ -237,7 +237,12 @@ def completion(shell: str, typed: str, **changes: str) -> str:
         **changes,
     }
     done = subprocess.run(
-        [str(_SCRIPT)], env=environment, capture_output=True, timeout=60, check=True, text=True
+        [str(_SCRIPT)],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=True,
+        encoding="utf-8",
     )
     return done.stdout
 
@@ -256,13 +261,23 @@ class TestCompletion:
     def test_script_of_the_shell_calls_the_program(self, shell):
         environment = {**os.environ, "_INVITE_SWEEPER_COMPLETE": f"source_{shell}"}
         done = subprocess.run(
-            [str(_SCRIPT)], env=environment, capture_output=True, timeout=60, check=True, text=True
+            [str(_SCRIPT)],
+            env=environment,
+            capture_output=True,
+            timeout=60,
+            check=True,
+            encoding="utf-8",
         )
         assert f"_INVITE_SWEEPER_COMPLETE=complete_{shell}" in done.stdout
         assert "invite-sweeper" in done.stdout
         syntax = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
         checked = subprocess.run(
-            syntax, input=done.stdout, capture_output=True, timeout=60, check=False, text=True
+            syntax,
+            input=done.stdout,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            encoding="utf-8",
         )
         assert (checked.returncode, checked.stderr) == (0, "")
 
@@ -278,14 +293,16 @@ class TestCompletion:
                 capture_output=True,
                 timeout=60,
                 check=True,
-                text=True,
+                encoding="utf-8",
             )
             assert done.stderr == ""
             return done.stdout
 
         assert f"complete_{shell}" in in_shell("invite-sweeper --show-completion")
         assert f"{shell} completion installed" in in_shell("invite-sweeper --install-completion")
-        written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+        written = [
+            path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()
+        ]
         assert any(f"complete_{shell}" in text for text in written)
 
 
@@ -308,6 +325,6 @@ def test_topic_that_an_error_names_exists():
 
 def test_error_names_the_topic_of_the_documentation_last(tmp_path):
     policy = tmp_path / "policy.yaml"
-    policy.write_text("version: 1\n")
+    policy.write_text("version: 1\n", encoding="utf-8")
     done = run("plan", "--policy", str(policy))
     assert done.err.splitlines()[-1] == "  More: invite-sweeper help policy"

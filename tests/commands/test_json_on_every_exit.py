@@ -41,7 +41,7 @@ def cli(tmp_path_factory):
         found.sim.invite(project, "ada@example.com", age=20 * DAYS)
         assert found.sweep("--yes").code == 0
         assert found.plan("--out", "plan.jsonl").code == 0
-        (found.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n")
+        (found.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n", encoding="utf-8")
         yield found
 
 
@@ -200,7 +200,7 @@ def with_defect(cli, before: str, *arguments: str) -> Done:
         cwd=cli.folder,
         env=cli.environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )

@@ -53,7 +53,7 @@ def test_sweep_opens_each_file_of_its_log_at_most_three_times(tmp_path, rotated)
             capture_output=True,
         )
         log = cli.log_path.name
-        opens = Counter((cli.folder / "opens.txt").read_text().split())
+        opens = Counter((cli.folder / "opens.txt").read_text(encoding="utf-8").split())
         assert len(cli.lines("intent")) == (2 if rotated else 4)
         assert opens[log] <= 3 + rotated, opens  # the ends of several files show their order
         assert opens[f"{log}.1"] <= 3, opens

@@ -33,7 +33,7 @@ def test_traceback_shows_no_local_variable_though_rich_is_installed(terminal):
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT.format(terminal=terminal)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
         check=True,
     )

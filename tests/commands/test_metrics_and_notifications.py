@@ -55,7 +55,7 @@ def receiver():
 
 def test_metrics_file_has_the_results_of_the_run(cli):
     assert cli.sweep("--metrics-file", "run.prom").code == 0
-    text = (cli.folder / "run.prom").read_text()
+    text = (cli.folder / "run.prom").read_text(encoding="utf-8")
     assert "\ninvite_sweeper_" in text
     assert any(
         line.startswith("invite_sweeper_") and line.endswith(" 3.0") for line in text.splitlines()
@@ -135,7 +135,7 @@ def slack(cli, receiver, *arguments, **changes):
 
 def refused(cli):
     """Return the organizations and reasons that the metrics file has as refused."""
-    text = (cli.folder / "run.prom").read_text()
+    text = (cli.folder / "run.prom").read_text(encoding="utf-8")
     return {
         (sample.labels["organization"], sample.labels["reason"])
         for family in text_string_to_metric_families(text)
@@ -194,7 +194,7 @@ def test_held_lock_is_notified_and_the_metrics_are_left_to_its_run(cli, receiver
 def test_plan_that_is_refused_before_a_run_begins_is_notified_and_in_the_metrics(cli, receiver):
     cli.plan("--out", "plan.jsonl")
     plan = cli.folder / "plan.jsonl"
-    plan.write_text(plan.read_text().replace("p0@", "p9@"))
+    plan.write_text(plan.read_text(encoding="utf-8").replace("p0@", "p9@"), encoding="utf-8")
     options = ("--plan", "plan.jsonl", "--metrics-file", "run.prom")
     done, (text,) = slack(cli, receiver, *options)
     assert (done.code, cli.deletes()) == (3, 0)

@@ -88,7 +88,7 @@ def test_credentials_from_files_work_and_show_no_secret(cli):
         path = cli.folder / (
             "secret" if "SECRET" in name or "PRIVATE" in name or "TOKEN" in name else "client"
         )
-        path.write_text(value + "\n")
+        path.write_text(value + "\n", encoding="utf-8")
         changes |= {name: None, f"{name}_FILE": str(path)}
     done = cli.sweep("-v", **changes)
     assert (done.code, done.summary["deleted"]) == (0, 3)
@@ -141,8 +141,8 @@ def test_answer_that_echoes_the_credentials_is_shown_without_them(cli, verbose):
     echo_authorization(cli)
     done = cli.run("sweep", "--policy", "policy.yaml", *verbose)
     assert done.code == 4, done.err
-    assert "..." in cli.log_path.read_text()
-    output = done.out + done.err + cli.log_path.read_text()
+    assert "..." in cli.log_path.read_text(encoding="utf-8")
+    output = done.out + done.err + cli.log_path.read_text(encoding="utf-8")
     assert "***" in output
     secrets = (*secrets_of(cli), *echoes(cli), "0123456789abcdef" * 2)
     for secret in (*secrets, cli.account.secret[:12]):
@@ -182,7 +182,7 @@ def test_answer_that_echoes_a_response_to_a_challenge_is_shown_without_it(tmp_pa
         cli.sim.accounts.authenticate, cli.sim.faults.faults_for = noted, echo
         done = cli.sweep("-v")
         assert done.code == 4, done.err
-        output = done.out + done.err + cli.log_path.read_text()
+        output = done.out + done.err + cli.log_path.read_text(encoding="utf-8")
         reasons = [each["reason"] for each in cli.lines("project_unreadable")]
         assert sum("request ***" in reason for reason in reasons) == len(SPELLINGS)
         spelled = [spelling(each) for each in set(seen) for spelling in SPELLINGS]
@@ -199,12 +199,18 @@ def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_pa
         holder = tmp_path / "audit" / ".invite-sweeper.jsonl.lock.holder"
         wait_until(lambda: cli.log_path.exists() and holder.exists())
         second = cli.sweep("--pushgateway", url)
-        held = holder.read_text()
+        held = holder.read_text(encoding="utf-8")
         process.terminate()
         out, err = process.communicate(timeout=60)
         assert (second.code, process.returncode) == (9, 8)
         assert "http://127.0.0.1:9" in second.err
-        shown = held + second.out + second.err + (out + err).decode() + cli.log_path.read_text()
+        shown = (
+            held
+            + second.out
+            + second.err
+            + (out + err).decode()
+            + cli.log_path.read_text(encoding="utf-8")
+        )
         for secret in ("p%40ss-w0rd", "p@ss-w0rd", "pusher-01"):
             assert secret not in shown
 

@@ -254,7 +254,7 @@ def test_explain_shows_the_inviter_s_state(cli, inviter, state):
 
 def test_metrics_have_the_announced_and_the_pending_ones(cli):
     cli.sweep("--metrics-file", "metrics.prom")
-    text = (cli.folder / "metrics.prom").read_text()
+    text = (cli.folder / "metrics.prom").read_text(encoding="utf-8")
     assert re.search(r"^invite_sweeper_announced(\{.*\})? 1\.0$", text, re.MULTILINE)
     assert re.search(r"^invite_sweeper_notice_pending(\{.*\})? 1\.0$", text, re.MULTILINE)
 
@@ -265,7 +265,7 @@ def test_page_and_log_show_what_was_announced_and_that_earlier_ones_wait(cli):
     cli.sim.invite(cli.project, "bo@example.com", age=20 * DAYS)
     cli.sweep()
     assert cli.run("report", str(cli.log_path), "--out", "page.html").code == 0
-    page = (cli.folder / "page.html").read_text()
+    page = (cli.folder / "page.html").read_text(encoding="utf-8")
     assert "Announced for a later deletion" in page
     assert "bo@example.com" in page.replace("<wbr>", "")
     assert "1 invitation announced by earlier sweeps waits, too." in page

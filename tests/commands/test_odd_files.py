@@ -103,7 +103,7 @@ def test_argument_that_is_not_utf8_is_wrong_usage(cli, words, output):
 @pytest.mark.parametrize("behind", ["file", "link", "hard link"])
 def test_output_over_another_file_is_refused_and_the_file_stays(cli, option, what, behind):
     letter = cli.folder / "letter"
-    letter.write_text("dear all,\n")
+    letter.write_text("dear all,\n", encoding="utf-8")
     place = cli.folder / "out"
     if behind == "link":
         place.symlink_to(letter)
@@ -113,7 +113,7 @@ def test_output_over_another_file_is_refused_and_the_file_stays(cli, option, wha
         place = letter
     done = cli.plan(option, place.name)
     refused(cli, done, f"{option} {place.name} would overwrite a file that is not {what}")
-    assert letter.read_text() == "dear all,\n"
+    assert letter.read_text(encoding="utf-8") == "dear all,\n"
     assert place.is_symlink() == (behind == "link")
 
 

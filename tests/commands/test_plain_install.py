@@ -48,7 +48,9 @@ def cli(tmp_path):
     """A cli without uvloop: importing it fails as if it were not installed."""
     bare = tmp_path / "bare"
     bare.mkdir()
-    (bare / "uvloop.py").write_text("raise ModuleNotFoundError('No module named uvloop')\n")
+    (bare / "uvloop.py").write_text(
+        "raise ModuleNotFoundError('No module named uvloop')\n", encoding="utf-8"
+    )
     with cli_in(tmp_path) as found:
         found.sim.invite(found.sim.add_project("P"), "old@example.com", age=timedelta(days=20))
         before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
@@ -68,7 +70,9 @@ def test_every_imported_package_is_a_dependency_and_only_uvloop_is_an_extra():
 def test_sweep_verify_metrics_and_report_work(cli):
     done = cli.sweep("--metrics-file", "run.prom", **cli.bare)
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
-    assert 'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (cli.folder / "run.prom").read_text()
+    assert 'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (cli.folder / "run.prom").read_text(
+        encoding="utf-8"
+    )
     assert cli.run("audit", "verify", LOG, **cli.bare).code == 0
     report = cli.run("report", LOG, **cli.bare)
     assert report.code == 0, report.err

@@ -277,7 +277,7 @@ def test_key_that_cannot_sign_is_wrong_usage_and_approves_nothing(cli, key):
 def victim(cli):
     path = cli.folder / "home" / "notes.txt"
     path.parent.mkdir()
-    path.write_text("the approver's own file")
+    path.write_text("the approver's own file", encoding="utf-8")
     return path
 
 
@@ -287,8 +287,8 @@ PLANTED = {
     "hard link": lambda sig, target: sig.hardlink_to(target),
     "FIFO": lambda sig, _: os.mkfifo(sig),
     "folder": lambda sig, _: sig.mkdir(),
-    "own file": lambda sig, _: sig.write_text("the approver's own file"),
-    "empty file": lambda sig, _: sig.write_text(""),
+    "own file": lambda sig, _: sig.write_text("the approver's own file", encoding="utf-8"),
+    "empty file": lambda sig, _: sig.write_text("", encoding="utf-8"),
     "device": lambda sig, _: sig.symlink_to("/dev/null"),
 }
 
@@ -306,7 +306,7 @@ def test_planted_signature_path_is_refused_and_changes_no_file(cli, how):
     assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
     assert content is None or signature(cli).read_bytes() == content
     assert [path.name for path in target.parent.iterdir()] == ["notes.txt"]
-    assert target.read_text() == "the approver's own file"
+    assert target.read_text(encoding="utf-8") == "the approver's own file"
     assert sorted(path.name for path in cli.folder.glob(".plan*")) == []
 
 
@@ -326,15 +326,15 @@ def test_path_that_becomes_a_link_during_the_question_is_refused(cli):
         signature(cli).symlink_to(target)
         terminal.type("yes\n")
         code, _ = terminal.end()
-    assert (code, target.read_text()) == (2, "the approver's own file")
+    assert (code, target.read_text(encoding="utf-8")) == (2, "the approver's own file")
 
 
 def test_own_earlier_approval_is_replaced_and_leaves_no_other_file(cli):
     approve(cli)
-    first = signature(cli).read_text()
+    first = signature(cli).read_text(encoding="utf-8")
     assert cli.plan("--out", "plan.jsonl").code == 0
     approve(cli)
-    assert signature(cli).read_text() != first
+    assert signature(cli).read_text(encoding="utf-8") != first
     assert required(cli).code == 0
     assert list(cli.folder.glob(".plan*")) == []
 
@@ -384,8 +384,10 @@ def test_sweep_says_that_the_file_is_not_an_approval(cli, content):
 def test_approval_of_which_a_line_was_changed_is_refused(cli, keys, field):
     approve(cli)
     other = {"sha256": "0" * 64, "run": "another", "key": keys["mallory.pub"].decode().strip()}
-    text = re.sub(rf"(?m)^{field} .*$", f"{field} {other[field]}", signature(cli).read_text())
-    signature(cli).write_text(text)
+    text = re.sub(
+        rf"(?m)^{field} .*$", f"{field} {other[field]}", signature(cli).read_text(encoding="utf-8")
+    )
+    signature(cli).write_text(text, encoding="utf-8")
     done = required(cli)
     assert (done.code, cli.deletes()) == (3, 0)
     assert "The signature is not valid: its file was changed." in done.err
@@ -394,14 +396,16 @@ def test_approval_of_which_a_line_was_changed_is_refused(cli, keys, field):
 def test_forged_approval_that_names_the_required_key_is_refused(cli, keys):
     assert cli.run(*APPROVE[:-1], "mallory.pem", "--yes").code == 0
     own = f"key {keys['boss.pub'].decode().strip()}"
-    signature(cli).write_text(re.sub(r"(?m)^key .*$", own, signature(cli).read_text()))
+    signature(cli).write_text(
+        re.sub(r"(?m)^key .*$", own, signature(cli).read_text(encoding="utf-8")), encoding="utf-8"
+    )
     done = required(cli)
     assert (done.code, cli.deletes()) == (3, 0)
     assert "The signature is not valid" in done.err
 
 
 def test_approval_of_an_earlier_version_is_refused_and_says_to_approve_again(cli):
-    signature(cli).write_text('{"approval":"invite-sweeper plan approval 1"}\n')
+    signature(cli).write_text('{"approval":"invite-sweeper plan approval 1"}\n', encoding="utf-8")
     done = required(cli)
     assert (done.code, cli.deletes()) == (3, 0)
     assert "has the format of an earlier version: approve again." in done.err

@@ -155,8 +155,10 @@ def test_hash_of_the_population_is_in_run_finished_and_under_the_chain(cli):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     verify = ("audit", "verify", str(cli.log_path))
     assert cli.run(*verify).code == 0
-    forged = cli.log_path.read_text().replace(finished["population_sha256"], "0" * 64)
-    cli.log_path.write_text(forged)
+    forged = cli.log_path.read_text(encoding="utf-8").replace(
+        finished["population_sha256"], "0" * 64
+    )
+    cli.log_path.write_text(forged, encoding="utf-8")
     assert cli.run(*verify).code == 3
 
 
@@ -317,7 +319,7 @@ def test_full_disk_of_the_population_deletes_nothing_and_leaves_no_file(cli, nam
         cwd=cli.folder,
         env=cli.environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         timeout=60,
     )

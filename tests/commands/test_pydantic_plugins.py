@@ -18,12 +18,14 @@ MODEL = "import pydantic; pydantic.create_model('M', x=(int, 1))"
 )
 def test_plugin_of_the_library_that_reads_policies_is_not_loaded(tmp_path, words, loaded):
     (tmp_path / "spy.py").write_text(
-        f"open({str(tmp_path / 'seen')!r}, 'w').close()\nplugin = None\n"
+        f"open({str(tmp_path / 'seen')!r}, 'w').close()\nplugin = None\n", encoding="utf-8"
     )
     info = tmp_path / "spy-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     environment.pop("PYDANTIC_DISABLE_PLUGINS", None)
     done = subprocess.run(

@@ -14,7 +14,9 @@ from invite_sweeper.simulator import SimulatedAtlas
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS, Size
 from invite_sweeper.simulator.seed import ORG_ID
 
-CRONTAB = (Path(__file__).parents[2] / "deploy/cron/invite-sweeper.crontab").read_text()
+CRONTAB = (Path(__file__).parents[2] / "deploy/cron/invite-sweeper.crontab").read_text(
+    encoding="utf-8"
+)
 PROGRAM = Path(sys.executable).with_name("invite-sweeper")
 NIGHT = timedelta(days=1)
 OLD = 20 * NIGHT
@@ -40,7 +42,7 @@ class CronRunner:
 
     def write(self, name: str, text: str) -> None:
         path = self.cli.folder / name
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         path.chmod(0o600)
 
     def night(self) -> Done:
@@ -53,7 +55,7 @@ class CronRunner:
             env=variables | {"HOME": str(self.cli.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=120,
             check=False,
         )
@@ -86,7 +88,7 @@ def test_thirty_clean_nights_send_no_mail(sim, cron):
     for _ in range(30):
         done = cron.night()
         assert (done.code, done.out, done.err) == (0, "", "")
-    log = (cron.cli.folder / "invite-sweeper.jsonl").read_text()
+    log = (cron.cli.folder / "invite-sweeper.jsonl").read_text(encoding="utf-8")
     assert log.count('"event":"run_finished"') == 30
     assert cron.cli.deletes() >= 30
 
@@ -115,7 +117,7 @@ def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_t
     assert "What to do: The next sweep tries the failed deletions again." in hint
     command = hint.partition("To list them: ")[2].split()
     listed = subprocess.run(
-        [PROGRAM, *command[1:]], capture_output=True, text=True, check=True, cwd="/"
+        [PROGRAM, *command[1:]], capture_output=True, encoding="utf-8", check=True, cwd="/"
     )
     assert "@example.com" in listed.stdout
     assert not set(done.err) & {"{", "\x1b"}

@@ -103,11 +103,12 @@ def results(tmp_path_factory) -> list[tuple[str, str, dict]]:
         report = done.out
         found.append(("report", "report", json.loads(report)))
         run("valid", "validate", "policy.yaml", code=0)
-        (cli.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n")
+        (cli.folder / "invalid.yaml").write_text("version: 2\nrules: 3\n", encoding="utf-8")
         run("invalid", "validate", "invalid.yaml", code=2)
         (cli.folder / "odd.yaml").write_text(
             f'version: 1\norganizations: ["{ORG_ID}"]\n'
-            "rules: [{name: a, older_than: 14d, usernames: ['^a@'], roles: [GROUP_OWNR]}]\n"
+            "rules: [{name: a, older_than: 14d, usernames: ['^a@'], roles: [GROUP_OWNR]}]\n",
+            encoding="utf-8",
         )
         run("warnings", "validate", "odd.yaml", code=0)
         sim.add_organization(OTHER_ORG, "Other")

@@ -216,10 +216,10 @@ def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(cli, place, wor
 
 def test_check_of_the_plan_path_leaves_no_file_and_keeps_an_existing_plan(tmp_path):
     earlier = tmp_path / "plan.jsonl"
-    earlier.write_text("an earlier plan")
+    earlier.write_text("an earlier plan", encoding="utf-8")
     check_writable(earlier, "The plan")
     check_writable(tmp_path / "another.jsonl", "The plan")
-    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [
         ("plan.jsonl", "an earlier plan")
     ]
 
@@ -249,7 +249,7 @@ def test_plan_to_a_link_is_saved_at_its_target_and_the_link_stays(cli, there):
     link, behind = cli.folder / "plan.jsonl", cli.folder / "audit" / "of-tonight.jsonl"
     behind.parent.mkdir()
     if there:
-        behind.write_text('{"plan":"invite-sweeper plan 1"}\n')
+        behind.write_text('{"plan":"invite-sweeper plan 1"}\n', encoding="utf-8")
     link.symlink_to(behind)
     saved(cli)
     assert link.is_symlink()

@@ -29,9 +29,9 @@ class Simulated:
             stderr=subprocess.PIPE,
         )
         wait_until(lambda: self.process.poll() is not None or exports.exists())
-        wait_until(lambda: self.process.poll() is not None or exports.read_text())
+        wait_until(lambda: self.process.poll() is not None or exports.read_text(encoding="utf-8"))
         assert self.process.poll() is None, self.process.stderr.read()
-        lines = exports.read_text().splitlines()
+        lines = exports.read_text(encoding="utf-8").splitlines()
         self.variables = dict(shlex.split(line)[1].split("=", 1) for line in lines)
 
     def run(self, command, *arguments):
@@ -232,4 +232,6 @@ def test_the_printed_policy_is_the_one_of_the_file(tmp_path):
         capture_output=True,
         check=True,
     )
-    assert done.stdout.decode().endswith(f"# A policy that fits:\n{policy.read_text()}")
+    assert done.stdout.decode().endswith(
+        f"# A policy that fits:\n{policy.read_text(encoding='utf-8')}"
+    )

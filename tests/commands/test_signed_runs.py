@@ -33,7 +33,11 @@ def test_signed_run_ends_with_its_checkpoint_everywhere(cli):
     *_, finished, last = cli.lines()
     assert (finished["event"], last["event"]) == ("run_finished", "checkpoint")
     note = last["note"]
-    assert json.loads(done.out)["checkpoint"] == note == (cli.folder / "note").read_text()
+    assert (
+        json.loads(done.out)["checkpoint"]
+        == note
+        == (cli.folder / "note").read_text(encoding="utf-8")
+    )
     assert is_signed_by(note, read_public_key(cli.folder / "key.pub"))
     assert (cli.folder / "note").stat().st_mode & 0o777 == 0o600
     log = "audit/invite-sweeper.jsonl"

@@ -28,8 +28,16 @@ def simulate(tmp_path):
             stderr=subprocess.PIPE,
         )
         running.append(process)
-        wait_until(lambda: process.poll() is not None or (exports.exists() and exports.read_text()))
-        pairs = [shlex.split(line)[1].split("=", 1) for line in exports.read_text().splitlines()]
+        wait_until(
+            lambda: (
+                process.poll() is not None
+                or (exports.exists() and exports.read_text(encoding="utf-8"))
+            )
+        )
+        pairs = [
+            shlex.split(line)[1].split("=", 1)
+            for line in exports.read_text(encoding="utf-8").splitlines()
+        ]
         return process, dict(pairs)
 
     yield start

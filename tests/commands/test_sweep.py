@@ -306,7 +306,7 @@ def test_version_that_is_gone_ends_with_6(cli):
 
 def test_audit_log_that_cannot_be_opened_ends_with_7_and_atlas_is_not_called(cli):
     stock(cli)
-    (cli.folder / "audit").write_text("a file where the folder should be")
+    (cli.folder / "audit").write_text("a file where the folder should be", encoding="utf-8")
     done = cli.sweep()
     assert (done.code, done.has_result, list(cli.sim.requests)) == (7, False, [])
 

@@ -18,7 +18,9 @@ from readmes import OPERATORS, README, sections
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("invite-sweeper")
-HELP = "\n".join(path.read_text() for path in (ROOT / "invite_sweeper/help").glob("*.md"))
+HELP = "\n".join(
+    path.read_text(encoding="utf-8") for path in (ROOT / "invite_sweeper/help").glob("*.md")
+)
 PAGES = "\n".join([*((ROOT / page).read_text("utf-8") for page in (README, OPERATORS)), HELP])
 PLACEHOLDER = re.compile(r"\b(?:FILE|PATH|TOPIC|POLICY|KEY|ID)\b")
 FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE|boss|approver)$")
@@ -39,7 +41,7 @@ class Walk:
 
     def source(self, name: str) -> None:
         """Do what `. ./NAME` does in a shell."""
-        for line in (self.folder / name).read_text().splitlines():
+        for line in (self.folder / name).read_text(encoding="utf-8").splitlines():
             variable, _, value = line.removeprefix("export ").partition("=")
             (self.environment[variable],) = shlex.split(value)
 
@@ -58,7 +60,7 @@ class Walk:
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=60,
             check=False,
         )
@@ -79,9 +81,9 @@ class Walk:
     def edit(self, old: str, new: str) -> None:
         """Change the policy."""
         path = self.folder / "policy.yaml"
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert text.count(old) == 1
-        path.write_text(text.replace(old, new))
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def readable(stderr: str) -> list[str]:
@@ -124,7 +126,7 @@ def walk(tmp_path):
 
 def test_walk_ends_with_an_approved_sweep_and_a_signed_nightly_job(walk):
     walk.type("invite-sweeper init policy.yaml")
-    policy = (walk.folder / "policy.yaml").read_text()
+    policy = (walk.folder / "policy.yaml").read_text(encoding="utf-8")
     assert all(f"credentials: {name}" in policy for name in ("NORTH", "SOUTH"))
     walk.type("invite-sweeper validate policy.yaml")
 

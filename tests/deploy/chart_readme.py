@@ -44,7 +44,7 @@ def with_table(page: str) -> str:
     """Return the README with the table of the present values."""
     cells = [
         f"| `{path}` | {default} | {comment.replace('|', chr(92) + '|')} |"
-        for path, default, comment in rows((CHART / "values.yaml").read_text())
+        for path, default, comment in rows((CHART / "values.yaml").read_text(encoding="utf-8"))
     ]
     table = "\n".join(("| value | default | meaning |", "|---|---|---|", *cells))
     before, _, rest = page.partition(START)
@@ -53,4 +53,4 @@ def with_table(page: str) -> str:
 
 if __name__ == "__main__":
     readme = Path(CHART / "README.md")
-    readme.write_text(with_table(readme.read_text()))
+    readme.write_text(with_table(readme.read_text(encoding="utf-8")), encoding="utf-8")

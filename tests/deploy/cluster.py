@@ -38,7 +38,7 @@ def playable(text, base_url, secret):
     (volume,) = (v["secret"] for v in pod["volumes"] if "secret" in v)
     volume["defaultMode"] = READ_BY_ALL
     policy = found["ConfigMap", "invite-sweeper-policy"]
-    claim = documents((KUBERNETES / "audit-claim.yaml").read_text())[CLAIM]
+    claim = documents((KUBERNETES / "audit-claim.yaml").read_text(encoding="utf-8"))[CLAIM]
     return [policy, secret, claim, job]
 
 
@@ -53,7 +53,7 @@ def secret_of(paths):
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "invite-sweeper-atlas"},
-        "stringData": {path.name: path.read_text() for path in paths},
+        "stringData": {path.name: path.read_text(encoding="utf-8") for path in paths},
     }
 
 
@@ -65,17 +65,17 @@ def kubectl(arguments, state):
     match arguments:
         case ["apply", "-f", path]:
             named = {"namespace": ("Namespace", NAMESPACE), "audit-claim": CLAIM}
-            assert named[Path(path).stem] in documents(Path(path).read_text())
+            assert named[Path(path).stem] in documents(Path(path).read_text(encoding="utf-8"))
         case ["apply", "-k", folder]:
-            (state / "manifests.yaml").write_text(built(folder))
+            (state / "manifests.yaml").write_text(built(folder), encoding="utf-8")
         case ["create", "secret", "generic", "invite-sweeper-atlas", *files]:
             paths = [Path(re.fullmatch("--from-file=(.*)", file)[1]) for file in files]
-            (state / "secret.yaml").write_text(yaml.safe_dump(secret_of(paths)))
+            (state / "secret.yaml").write_text(yaml.safe_dump(secret_of(paths)), encoding="utf-8")
         case ["create", "job", "--from=cronjob/invite-sweeper", "by-hand"]:
-            text = (state / "manifests.yaml").read_text()
-            secret = yaml.safe_load((state / "secret.yaml").read_text())
+            text = (state / "manifests.yaml").read_text(encoding="utf-8")
+            secret = yaml.safe_load((state / "secret.yaml").read_text(encoding="utf-8"))
             parts = playable(text, os.environ["MONGODB_ATLAS_BASE_URL"], secret)
-            (state / "play.yaml").write_text(yaml.safe_dump_all(parts))
+            (state / "play.yaml").write_text(yaml.safe_dump_all(parts), encoding="utf-8")
             run("podman", "kube", "play", "--network=host", "--tls-verify=false",
                 state / "play.yaml")  # fmt: skip
         case ["logs", "-f", "job/by-hand"]:

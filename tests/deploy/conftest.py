@@ -48,7 +48,9 @@ def _fast_folder():
 
 
 def _available_bytes():
-    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    lines = dict(
+        line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    )
     return int(lines["MemAvailable"].split()[0]) * 1024
 
 

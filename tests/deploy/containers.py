@@ -59,7 +59,7 @@ def run(*command, timeout_s=120, check=True, **options):
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         timeout=timeout_s,
         **options,
@@ -89,11 +89,13 @@ class Containers:
 
     def set_up(self):
         processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-        (self.folder / "storage.conf").write_text(STORAGE.format(folder=self.folder))
-        (self.folder / "containers.conf").write_text(
-            ENGINE.format(folder=self.folder, processes=processes)
+        (self.folder / "storage.conf").write_text(
+            STORAGE.format(folder=self.folder), encoding="utf-8"
         )
-        (self.folder / "pip.conf").write_text(PIP)
+        (self.folder / "containers.conf").write_text(
+            ENGINE.format(folder=self.folder, processes=processes), encoding="utf-8"
+        )
+        (self.folder / "pip.conf").write_text(PIP, encoding="utf-8")
         return self
 
     @property
@@ -114,7 +116,7 @@ class Containers:
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
 
     def make_base(self):

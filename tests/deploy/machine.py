@@ -37,7 +37,7 @@ class Machine:
 
     def ship(self, source, path):
         """Install a file of `deploy/` unchanged."""
-        self.write(path, (DEPLOY / source).read_text())
+        self.write(path, (DEPLOY / source).read_text(encoding="utf-8"))
 
     def follow(self, section):
         """Run the commands of a section of a README in their order."""
@@ -59,8 +59,8 @@ class Machine:
         self.run("find", LOG.rpartition("/")[0], "-mindepth", "1", "-delete")
         for file in sorted((self.stage.folder / "secrets").iterdir()):
             path = f"/etc/invite-sweeper/{file.name}"
-            self.write(path, file.read_text(), mode="0400", owner="invite-sweeper:")
-        policy = (self.stage.folder / "policy/policy.yaml").read_text()
+            self.write(path, file.read_text(encoding="utf-8"), mode="0400", owner="invite-sweeper:")
+        policy = (self.stage.folder / "policy/policy.yaml").read_text(encoding="utf-8")
         self.write("/etc/invite-sweeper/policy.yaml", policy)
         return self
 

@@ -18,7 +18,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 def built(folder):
     """Return the output of `kustomize build`."""
     done = subprocess.run(
-        ["kustomize", "build", str(folder)], capture_output=True, text=True, check=False
+        ["kustomize", "build", str(folder)], capture_output=True, encoding="utf-8", check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -19,7 +19,7 @@ def served_registry(folder):
     """Serve an empty registry without passwords during the block; yield its address."""
     port = _free_port()
     path = folder / "registry.yml"
-    path.write_text(CONFIG.format(folder=folder / "registry", port=port))
+    path.write_text(CONFIG.format(folder=folder / "registry", port=port), encoding="utf-8")
     with subprocess.Popen(["docker-registry", "serve", path], stderr=subprocess.DEVNULL) as process:
         until(lambda: _accepts(port), within_s=20)
         yield f"localhost:{port}"

@@ -16,7 +16,7 @@ SCHEMA_FOLDER = re.compile(r"v(\d+)\.(\d+)\.(\d+)-local-strict")
 def render(values, folder, *files):
     """Run `helm template` with values, after those of files, and return the process."""
     path = folder / "values.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     given = [f"--values={each}" for each in (*files, path)]
     return run("helm", "template", NAME, CHART, f"--namespace={NAME}", *given, check=False)
 
@@ -40,7 +40,7 @@ def overlaid(components, folder, *, patches=()):
         "components": [f"../../components/{name}" for name in components],
         "patches": [*patches],
     }
-    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
     return built(overlay)
 
 

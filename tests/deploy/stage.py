@@ -116,7 +116,7 @@ def write_files(folder, account, *, cap, owner):
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         path.chmod(0o440)
         os.chown(path, 0, owner)
     (folder / "audit").mkdir(mode=0o700)

@@ -68,7 +68,7 @@ ARMINGS = [
 
 @pytest.mark.parametrize("arming", ARMINGS, ids=lambda arming: arming.file)
 def test_file_is_a_dry_run_and_one_line_arms_it(arming):
-    shipped = (DEPLOY / arming.file).read_text()
+    shipped = (DEPLOY / arming.file).read_text(encoding="utf-8")
     armed, times = re.subn(arming.shipped, arming.armed, shipped, flags=re.MULTILINE)
     removed, added = changed_lines(shipped, armed)
 
@@ -85,7 +85,9 @@ def test_no_other_file_of_deploy_runs_the_program():
     # Never armed; test_pull_requests.py checks their commands.
     indirect |= {"github/policy.yml", "gitlab/policy.gitlab-ci.yml"}
     files = [p for p in DEPLOY.rglob("*") if p.is_file() and "monitoring" not in p.parts]
-    running = {str(p.relative_to(DEPLOY)) for p in files if runs.search(p.read_text())}
+    running = {
+        str(p.relative_to(DEPLOY)) for p in files if runs.search(p.read_text(encoding="utf-8"))
+    }
 
     assert running - indirect == {arming.file for arming in ARMINGS} - {"helm/values.yaml"}
 
@@ -108,7 +110,7 @@ def test_dry_run_and_sweep_overlay_differ_in_one_word():
 
 def test_overlay_files_differ_in_the_line_that_arms():
     dry, armed = (
-        (KUBERNETES / "overlays" / name / "kustomization.yaml").read_text()
+        (KUBERNETES / "overlays" / name / "kustomization.yaml").read_text(encoding="utf-8")
         for name in ("dry-run", "sweep")
     )
 

@@ -92,7 +92,7 @@ def terminal(containers, checkout, stage, tmp_path_factory):
     for name, text in STAND_INS.items():
         path = folder / "commands" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{text}")
+        path.write_text(f"#!/bin/sh\n{text}", encoding="utf-8")
         path.chmod(0o755)
     home = folder / "invite_sweeper"
     shutil.copytree(checkout, home)
@@ -106,8 +106,8 @@ def terminal(containers, checkout, stage, tmp_path_factory):
         "CLUSTER": str(folder),
         "HELM": find_command("helm"),
         "MONGODB_ATLAS_BASE_URL": stage.base_url,
-        "MONGODB_ATLAS_CLIENT_ID": (home / "client-id").read_text(),
-        "MONGODB_ATLAS_CLIENT_SECRET": (home / "client-secret").read_text(),
+        "MONGODB_ATLAS_CLIENT_ID": (home / "client-id").read_text(encoding="utf-8"),
+        "MONGODB_ATLAS_CLIENT_SECRET": (home / "client-secret").read_text(encoding="utf-8"),
     }
     run(sys.executable, "-m", "venv", home / ".venv")
     with served_registry(folder) as address:
@@ -136,7 +136,7 @@ def test_image_built_by_the_readme_is_the_same_to_the_byte(image, built):
 def test_policy_dry_run_and_report_are_made_in_a_container(built, terminal, stage):
     assert (terminal.folder / "policy.yaml").exists()
     assert "nothing was deleted" in built.output
-    page = (terminal.folder / "report.html").read_text().replace("<wbr>", "")
+    page = (terminal.folder / "report.html").read_text(encoding="utf-8").replace("<wbr>", "")
     assert "old0@example.com" in page
     stage.assert_untouched()
 
@@ -158,7 +158,7 @@ def test_kustomize_is_reached_in_15_minutes(before, terminal, stage, cluster):
         text = shown.replace("sha256:…", digest)
         for theirs, ours in terminal.replaced.items():
             text = text.replace(theirs, ours)
-        (terminal.folder / "kustomization.yaml").write_text(text)
+        (terminal.folder / "kustomization.yaml").write_text(text, encoding="utf-8")
 
     followed = terminal.follow(found, "docker push", write_overlay)
 

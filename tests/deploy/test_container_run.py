@@ -133,9 +133,9 @@ def test_signed_and_approved_sweep_is_reported_and_verified_across_compressed_fi
         for made in (init, ("audit", "keygen", "--out=signing.pem")):
             done = offline(containers, stage, *made, before=other)
             assert done.returncode == ExitCode.DONE, done.stderr
-        policy = (tmp_path / "work/policy.yaml").read_text()
+        policy = (tmp_path / "work/policy.yaml").read_text(encoding="utf-8")
         signed = policy.replace("audit:\n", "audit:\n  signing_key_env: SIGNING_KEY\n")
-        (stage.folder / "policy/policy.yaml").write_text(signed)
+        (stage.folder / "policy/policy.yaml").write_text(signed, encoding="utf-8")
         checkpoint = f"--checkpoint-file={work}/checkpoint"
         before = (*other, f"--env=SIGNING_KEY_FILE={work}/signing.pem")
 
@@ -155,7 +155,9 @@ def test_signed_and_approved_sweep_is_reported_and_verified_across_compressed_fi
         code, swept = run(containers, stage, "sweep", *required, metrics, checkpoint, before=before)
         assert (code, swept["deleted"]) == (ExitCode.DONE, 8)
         stage.assert_swept_once()
-        assert "invite_sweeper_last_run_exit_code 0.0" in (stage.audit / "sweep.prom").read_text()
+        assert "invite_sweeper_last_run_exit_code 0.0" in (stage.audit / "sweep.prom").read_text(
+            encoding="utf-8"
+        )
 
         rotated = stage.audit / f"{LOG}.1.gz"
         rotated.write_bytes(gzip.compress((stage.audit / LOG).read_bytes()))

@@ -9,7 +9,7 @@ from deploy.machine import LOG, SENDMAIL, started
 from deploy.manifests import DEPLOY
 from deploy.stage import staged
 
-CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text()
+CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
 NIGHTLY = re.compile(r"^17 3 (?=\* \* \* invite-sweeper )", re.MULTILINE)
 END = "--end of mail--\n"
 

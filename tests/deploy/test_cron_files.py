@@ -5,8 +5,8 @@ import re
 import pytest
 from deploy.manifests import DEPLOY
 
-CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text()
-LOGROTATE = (DEPLOY / "cron/invite-sweeper.logrotate").read_text()
+CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
+LOGROTATE = (DEPLOY / "cron/invite-sweeper.logrotate").read_text(encoding="utf-8")
 
 
 def entries():

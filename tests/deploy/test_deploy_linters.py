@@ -21,7 +21,7 @@ def test_hadolint_accepts_the_dockerfile():
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_manifests_match_the_schema_of_kubernetes(overlay, tmp_path):
     path = tmp_path / "manifests.yaml"
-    path.write_text(built(KUBERNETES / "overlays" / overlay))
+    path.write_text(built(KUBERNETES / "overlays" / overlay), encoding="utf-8")
 
     done = run("kubernetes-validate", "--strict", path, check=False)
     assert done.returncode == 0, done.stderr
@@ -31,7 +31,9 @@ def test_manifests_match_the_schema_of_kubernetes(overlay, tmp_path):
 @pytest.mark.needs("kustomize", "kubernetes-validate")
 def test_schema_check_rejects_a_misspelt_field(tmp_path):
     path = tmp_path / "manifests.yaml"
-    path.write_text(built(KUBERNETES / "base").replace("backoffLimit:", "backofLimit:"))
+    path.write_text(
+        built(KUBERNETES / "base").replace("backoffLimit:", "backofLimit:"), encoding="utf-8"
+    )
 
     assert run("kubernetes-validate", "--strict", path, check=False).returncode != 0
 
@@ -53,7 +55,9 @@ def test_checkov_finds_only_documented_exceptions():
 
 def test_each_exception_has_a_reason_of_at_least_five_words():
     files = [path for path in DEPLOY.rglob("*") if path.is_file()]
-    skips = [line for f in files for line in re.findall(r"CKV\w+[:=].*", f.read_text())]
+    skips = [
+        line for f in files for line in re.findall(r"CKV\w+[:=].*", f.read_text(encoding="utf-8"))
+    ]
 
     assert skips
     assert all(len(re.split(r"[:=]", skip, maxsplit=1)[1].split()) >= 5 for skip in skips)

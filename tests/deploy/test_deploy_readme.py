@@ -11,7 +11,7 @@ from deploy.stage import shipped_policy
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import parse_policy
 
-README = (DEPLOY / "README.md").read_text()
+README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_file_in_the_readme_exists():
@@ -52,13 +52,13 @@ def test_overlay_of_the_readme_builds_and_one_line_arms_it(tmp_path):
     (shown,) = re.findall(r"```yaml\n# kustomization\.yaml\n(.*?)```", README, re.DOTALL)
     digest = f"sha256:{'a' * 64}"
     overlay = tmp_path / "kustomization.yaml"
-    overlay.write_text(shown.replace("sha256:…", digest))
+    overlay.write_text(shown.replace("sha256:…", digest), encoding="utf-8")
     dry = built(tmp_path)
     (line,) = re.findall(r"`(components: \[deploy/[\w/]+\])`", README)
-    overlay.write_text(f"{overlay.read_text()}{line}\n")
+    overlay.write_text(f"{overlay.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
 
     policy = documents(dry)["ConfigMap", "invite-sweeper-policy"]["data"]["policy.yaml"]
-    assert policy == (tmp_path / "policy.yaml").read_text()
+    assert policy == (tmp_path / "policy.yaml").read_text(encoding="utf-8")
     assert container(cronjob(dry))["image"] == f"registry.example.com/invite-sweeper@{digest}"
     assert changed_lines(dry, built(tmp_path)) == (["- plan"], ["- sweep"])
 
@@ -71,6 +71,6 @@ def test_policy_of_the_manifests_is_valid():
 
 
 def test_chart_has_the_same_policy():
-    values = yaml.safe_load((DEPLOY / "helm/values.yaml").read_text())
+    values = yaml.safe_load((DEPLOY / "helm/values.yaml").read_text(encoding="utf-8"))
 
-    assert values["policy"] == shipped_policy().read_text()
+    assert values["policy"] == shipped_policy().read_text(encoding="utf-8")

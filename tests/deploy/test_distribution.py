@@ -18,8 +18,8 @@ from deploy.workflows import Runner
 
 import invite_sweeper
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCK = (ROOT / "requirements.lock").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 VERSION = invite_sweeper.__version__
 ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?P<marker> ;[^\\]*)? \\$", re.MULTILINE)
 
@@ -69,16 +69,16 @@ def test_release_names_the_repository_in_the_package(tmp_path):
     url = "https://git.example.com/platform/invite-sweeper"
     done = runner.run("Name the repository in the package", URL=url)
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "README.md").read_text()
+    page = (tmp_path / "README.md").read_text(encoding="utf-8")
     targets = re.findall(r"\]\(([^)]+)\)", page)
 
     assert [each for each in targets if not each.startswith(("https://", "#"))] == []
     assert f"]({url}/blob/v1.2.3/deploy/README.md#what-an-auditor-gets)" in page
     assert f"]({url}/raw/v1.2.3/.github/pictures/demo.svg)" in page
-    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["urls"]["Source"] == url
     assert project["authors"]
-    chart = yaml.safe_load((tmp_path / "deploy/helm/Chart.yaml").read_text())
+    chart = yaml.safe_load((tmp_path / "deploy/helm/Chart.yaml").read_text(encoding="utf-8"))
     assert (chart["home"], chart["sources"]) == (url, [url])
     assert (ROOT / chart["icon"].removeprefix(f"{url}/raw/v1.2.3/")).exists()
 
@@ -98,7 +98,7 @@ def test_every_imported_distribution_is_declared():
     """`yarl` came with aiohttp only; what is imported is declared."""
     imported = set()
     for path in (ROOT / "invite_sweeper").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -166,7 +166,7 @@ def test_bill_of_materials_lists_every_locked_package_with_hashes(tmp_path):
         "cyclonedx-py", "requirements", "--pyproject=pyproject.toml", "--output-reproducible",
         "--output-format=JSON", f"--output-file={path}", "requirements.lock", cwd=ROOT,
     )  # fmt: skip
-    bill = json.loads(path.read_text())
+    bill = json.loads(path.read_text(encoding="utf-8"))
 
     assert bill["bomFormat"] == "CycloneDX"
     assert bill["metadata"]["component"]["name"] == PROJECT["name"]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.needs("helm", "kustomize")
 
 
 def example(name):
-    return yaml.safe_load((EXAMPLES / name).read_text())
+    return yaml.safe_load((EXAMPLES / name).read_text(encoding="utf-8"))
 
 
 def check(resources):

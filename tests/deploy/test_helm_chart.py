@@ -33,7 +33,7 @@ def test_chart_renders_to_the_manifests_of_the_overlay(template, values, overlay
 
 
 def test_mode_is_the_only_line_that_arms_it(template):
-    shipped = (CHART / "values.yaml").read_text()
+    shipped = (CHART / "values.yaml").read_text(encoding="utf-8")
     armed = yaml.safe_load(shipped) | {"mode": "sweep"}
 
     assert "\nmode: dry-run\n" in shipped
@@ -212,7 +212,7 @@ def test_digest_replaces_the_tag(template):
 
 def test_readme_of_the_chart_has_the_values_and_their_comments():
     """`PYTHONPATH=tests .venv/bin/python -m deploy.chart_readme` writes it."""
-    page = (CHART / "README.md").read_text()
+    page = (CHART / "README.md").read_text(encoding="utf-8")
 
     assert page == with_table(page)
     assert page.count("\n| `") > 40
@@ -224,8 +224,8 @@ def test_helm_lint_accepts_the_chart():
 
 
 def test_chart_has_the_version_of_the_program():
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 
     # A chart needs a semantic version: 0.2.0-dev.0 is 0.2.0.dev0 of Python.
     assert chart["version"].replace("-dev.", ".dev") == invite_sweeper.__version__

@@ -9,7 +9,7 @@ from deploy.manifests import DEPLOY
 
 import invite_sweeper
 
-DOCKERFILE = (DEPLOY / "docker/Dockerfile").read_text()
+DOCKERFILE = (DEPLOY / "docker/Dockerfile").read_text(encoding="utf-8")
 MIB = 1024 * 1024
 
 pytestmark = [

@@ -26,7 +26,9 @@ def job_of(text, stage):
     """Return the Job and what it mounts, with the image and the stage's policy and credentials."""
     secret = secret_of(sorted((stage.folder / "secrets").iterdir()))
     policy, *others, job = playable(text, stage.base_url, secret)
-    policy["data"]["policy.yaml"] = (stage.folder / "policy/policy.yaml").read_text()
+    policy["data"]["policy.yaml"] = (stage.folder / "policy/policy.yaml").read_text(
+        encoding="utf-8"
+    )
     (box,) = job["spec"]["template"]["spec"]["containers"]
     box["image"] = IMAGE
     return [policy, *others, job]
@@ -42,7 +44,7 @@ def played(containers, image, tmp_path):
     path = tmp_path / "play.yaml"
 
     def play(text, stage):
-        path.write_text(yaml.safe_dump_all(job_of(text, stage)))
+        path.write_text(yaml.safe_dump_all(job_of(text, stage)), encoding="utf-8")
         containers.podman("kube", "play", "--network=host", path)
         code = int(containers.podman("wait", CONTAINER).stdout)
         logs = containers.podman("logs", CONTAINER)
@@ -102,7 +104,9 @@ def test_pod_has_the_restrictions_of_the_manifest(played, tmp_path):
 
 def test_shipped_policy_sees_no_project_and_refuses(played, tmp_path):
     with staged(tmp_path, projects=2, stale=2) as stage:
-        (stage.folder / "policy/policy.yaml").write_text(shipped_policy().read_text())
+        (stage.folder / "policy/policy.yaml").write_text(
+            shipped_policy().read_text(encoding="utf-8"), encoding="utf-8"
+        )
         code, _, _ = played(overlay("sweep"), stage)
 
         assert code == ExitCode.REFUSED

@@ -130,7 +130,9 @@ def test_every_volume_has_a_source_and_every_mount_a_volume(job, manifests):
     assert {m["name"] for m in container(job)["volumeMounts"]} == set(volumes)
     assert ("ConfigMap", volumes["policy"]["configMap"]["name"]) in manifests
     claim = volumes["audit"]["persistentVolumeClaim"]["claimName"]
-    assert ("PersistentVolumeClaim", claim) in documents((KUBERNETES / CLAIM).read_text())
+    assert ("PersistentVolumeClaim", claim) in documents(
+        (KUBERNETES / CLAIM).read_text(encoding="utf-8")
+    )
 
 
 @pytest.mark.parametrize("overlay", sorted((KUBERNETES / "overlays").iterdir()), ids=str)
@@ -164,7 +166,7 @@ def test_only_dns_and_https_to_public_addresses_are_allowed(job, manifests):
 
 
 def test_every_manifest_is_in_the_namespace_with_the_restricted_standard(manifests):
-    (namespace,) = documents((KUBERNETES / "namespace.yaml").read_text()).values()
+    (namespace,) = documents((KUBERNETES / "namespace.yaml").read_text(encoding="utf-8")).values()
 
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {m["metadata"]["namespace"] for m in manifests.values()} == {

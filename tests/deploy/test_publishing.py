@@ -57,7 +57,9 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
     shutil.copytree(DEPLOY / "helm", tmp_path / "deploy/helm")
     for name in ("Chart.yaml", "values.yaml"):
         path = tmp_path / "deploy/helm" / name
-        path.write_text(re.sub(r"(\.dev|-dev\.)\d+", "", path.read_text()))
+        path.write_text(
+            re.sub(r"(\.dev|-dev\.)\d+", "", path.read_text(encoding="utf-8")), encoding="utf-8"
+        )
     for folder, name, program in (
         ("tools", "helm", find_command("helm")),
         ("fresh", "python", sys.executable),

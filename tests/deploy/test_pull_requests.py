@@ -17,7 +17,9 @@ from invite_sweeper.endings import ExitCode
 
 WORKFLOW = DEPLOY / "github/policy.yml"
 GITLAB = DEPLOY / "gitlab/policy.gitlab-ci.yml"
-MATCHERS = yaml.safe_load((DEPLOY / "github/problem-matcher.json").read_text())["problemMatcher"]
+MATCHERS = yaml.safe_load((DEPLOY / "github/problem-matcher.json").read_text(encoding="utf-8"))[
+    "problemMatcher"
+]
 MARKER = "<!-- invite-sweeper plan -->\n"
 GITHUB_LIMIT = 65_536  # characters of a comment
 INVALID = """\
@@ -43,7 +45,7 @@ def pull_request(tmp_path):
     """Return a function that runs the steps of the job `plan` and returns their results."""
     commands = tmp_path / "commands"
     commands.mkdir()
-    (commands / "gh").write_text(GH)
+    (commands / "gh").write_text(GH, encoding="utf-8")
     (commands / "gh").chmod(0o755)
     path = f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"
 
@@ -60,16 +62,18 @@ def pull_request(tmp_path):
         assert posted.returncode == 0, posted.stderr
         stage.assert_untouched()
         end = runner.run("End as the dry run did", **code)
-        requests = (tmp_path / "requests").read_text()
-        return end.returncode, (tmp_path / "posted").read_text(), requests
+        requests = (tmp_path / "requests").read_text(encoding="utf-8")
+        return end.returncode, (tmp_path / "posted").read_text(encoding="utf-8"), requests
 
     return run_steps
 
 
 def account_of(stage):
     return {
-        "MONGODB_ATLAS_CLIENT_ID": (stage.folder / "secrets/client-id").read_text(),
-        "MONGODB_ATLAS_CLIENT_SECRET": (stage.folder / "secrets/client-secret").read_text(),
+        "MONGODB_ATLAS_CLIENT_ID": (stage.folder / "secrets/client-id").read_text(encoding="utf-8"),
+        "MONGODB_ATLAS_CLIENT_SECRET": (stage.folder / "secrets/client-secret").read_text(
+            encoding="utf-8"
+        ),
     }
 
 
@@ -99,7 +103,10 @@ def test_earlier_comment_is_renewed(pull_request, small):
 
 def test_refused_plan_is_commented_as_code_and_fails_the_check(pull_request, small):
     policy = small.folder / "policy/policy.yaml"
-    policy.write_text(policy.read_text().replace("max_deletions: 100000", "max_deletions: 1"))
+    policy.write_text(
+        policy.read_text(encoding="utf-8").replace("max_deletions: 100000", "max_deletions: 1"),
+        encoding="utf-8",
+    )
     code, comment, _ = pull_request(small, account_of(small))
 
     assert code == ExitCode.REFUSED
@@ -121,7 +128,7 @@ def test_long_report_is_cut_at_a_line_and_says_so(pull_request, small, tmp_path)
     limit = int(steps(WORKFLOW, "plan")["Write the comment"]["env"]["LIMIT"])
     _, comment, _ = pull_request(small, account_of(small), LIMIT="1200")
     shown, last = comment.rstrip("\n").rsplit("\n\n", 1)
-    whole = (tmp_path / "whole.md").read_text()
+    whole = (tmp_path / "whole.md").read_text(encoding="utf-8")
 
     assert limit + 1000 < GITHUB_LIMIT
     assert 1000 < len(shown.encode()) < 1200
@@ -166,7 +173,9 @@ def test_changes_of_what_it_installs_run_the_workflow():
 
 @pytest.mark.parametrize("path", [WORKFLOW, GITLAB], ids=["GitHub", "GitLab"])
 def test_head_asks_first_for_approvals_and_a_service_account_of_its_own(path):
-    head = " ".join(path.read_text().partition("\n#\n")[0].replace("# ", "").split())
+    head = " ".join(
+        path.read_text(encoding="utf-8").partition("\n#\n")[0].replace("# ", "").split()
+    )
 
     assert head.startswith("FIRST protect the environment `atlas`")
     assert "required reviewers" in head or "require an approval" in head
@@ -183,7 +192,7 @@ def test_head_asks_first_for_approvals_and_a_service_account_of_its_own(path):
 def test_problem_matcher_finds_every_error_and_no_warning_as_an_error(
     text, severity, places, tmp_path
 ):
-    (tmp_path / "policy.yaml").write_text(text)
+    (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
     runner = Runner(WORKFLOW, "validate", tmp_path, {"POLICY": "policy.yaml", "FILES": "files"})
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = runner.run("Validate the policy", PATH=path)
@@ -216,7 +225,9 @@ def test_gitlab_shows_the_plan_as_an_artifact(small, tmp_path):
 
     assert done.returncode == ExitCode.DONE, done.stderr
     (name,) = load(GITLAB)["plan"]["artifacts"]["paths"]
-    assert all(invitation in (tmp_path / name).read_text() for invitation in small.stale)
+    assert all(
+        invitation in (tmp_path / name).read_text(encoding="utf-8") for invitation in small.stale
+    )
     small.assert_untouched()
 
 
@@ -268,11 +279,13 @@ def repository(tmp_path):
     git(program, "commit", "--quiet", "--message=Import")
     hooks = [{"id": "invite-sweeper-validate"}]
     source = {"repo": str(program), "rev": git(program, "rev-parse", "HEAD"), "hooks": hooks}
-    (user / ".pre-commit-config.yaml").write_text(yaml.safe_dump({"repos": [source]}))
+    (user / ".pre-commit-config.yaml").write_text(
+        yaml.safe_dump({"repos": [source]}), encoding="utf-8"
+    )
     for name in ("policy.yaml", "eu/policy.yaml"):
         (user / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "config/policy.yaml", user / name)
-    (user / "other.yaml").write_text(INVALID)
+    (user / "other.yaml").write_text(INVALID, encoding="utf-8")
     git(user, "add", ".")
     return user
 
@@ -287,7 +300,7 @@ def test_hook_installed_by_pre_commit_accepts_valid_policies_and_shows_errors(re
     assert valid.returncode == 0, valid.stdout + valid.stderr
     assert "Passed" in valid.stdout
 
-    (repository / "eu/policy.yaml").write_text(INVALID)
+    (repository / "eu/policy.yaml").write_text(INVALID, encoding="utf-8")
     invalid = run(*command, **options)
     assert invalid.returncode == 1
     assert "eu/policy.yaml:2:17: organizations[0]: " in invalid.stdout

@@ -121,7 +121,7 @@ def test_setting_renders_alike_with_helm_and_kustomize(setting, tmp_path):
 def test_claim_of_the_chart_is_that_of_kustomize_and_stays_when_uninstalled(
     audit, change, tmp_path
 ):
-    (claim,) = documents((KUBERNETES / "audit-claim.yaml").read_text()).values()
+    (claim,) = documents((KUBERNETES / "audit-claim.yaml").read_text(encoding="utf-8")).values()
     found = documents(rendered({"audit": audit}, tmp_path))[
         "PersistentVolumeClaim", "invite-sweeper-audit"
     ]
@@ -146,9 +146,9 @@ def test_customized_overlay_and_example_values_render_alike(tmp_path):
 
 def test_customized_example_changes_every_value_without_a_component():
     """A new value needs an example, or a component in SETTINGS."""
-    changed = set(yaml.safe_load((CHART / "examples/customized.yaml").read_text()))
+    changed = set(yaml.safe_load((CHART / "examples/customized.yaml").read_text(encoding="utf-8")))
     changed |= {key for setting in SETTINGS for key in setting.values}
-    every = set(yaml.safe_load((CHART / "values.yaml").read_text()))
+    every = set(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
 
     # Those of Helm alone have tests of their own.
     assert every - changed == {
@@ -171,11 +171,14 @@ def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_pat
     texts += [overlaid(each.components, tmp_path, patches=each.patches) for each in SETTINGS]
     texts += [rendered({}, tmp_path, CHART / "examples/customized.yaml")]
     texts += [built(path) for path in sorted((KUBERNETES / "overlays").iterdir())]
-    texts += [(KUBERNETES / name).read_text() for name in ("namespace.yaml", "audit-claim.yaml")]
+    texts += [
+        (KUBERNETES / name).read_text(encoding="utf-8")
+        for name in ("namespace.yaml", "audit-claim.yaml")
+    ]
     manifests = [each for text in texts for each in documents(text).values()]
     native = {yaml.safe_dump(m) for m in manifests if m["kind"] != "PrometheusRule"}
     path = tmp_path / "all.yaml"
-    path.write_text("---\n".join(sorted(native)))
+    path.write_text("---\n".join(sorted(native)), encoding="utf-8")
     versions = kubernetes_versions()
 
     assert len(versions) == 3
@@ -198,7 +201,7 @@ def test_labels_of_values_do_not_replace_the_label_of_the_network_policy(tmp_pat
 def rendered_as(release, values, folder):
     """Return the manifests of a release of another name."""
     path = folder / "values.yaml"
-    path.write_text(yaml.safe_dump(values))
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
     command = ("helm", "template", release, CHART, "--namespace=shared", f"--values={path}")
     return documents(run(*command).stdout)
 
@@ -307,9 +310,9 @@ def test_dashboard_is_that_of_monitoring_and_notes_warn_of_the_placeholder(tmp_p
     dashboard = documents(text)["ConfigMap", "invite-sweeper-dashboard"]
 
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
-    source = (DEPLOY / "monitoring/dashboard.json").read_text()
+    source = (DEPLOY / "monitoring/dashboard.json").read_text(encoding="utf-8")
     assert dashboard["data"]["invite-sweeper.json"] == source
-    notes = (CHART / "templates/NOTES.txt").read_text()
+    notes = (CHART / "templates/NOTES.txt").read_text(encoding="utf-8")
     assert 'contains "000000000000000000000000"' in notes
 
 
@@ -334,9 +337,9 @@ def test_host_path_mounts_a_directory_that_must_exist(tmp_path):
 
 
 def test_alerts_of_chart_and_component_are_those_of_monitoring():
-    source = (DEPLOY / "monitoring/alerts.yaml").read_text()
+    source = (DEPLOY / "monitoring/alerts.yaml").read_text(encoding="utf-8")
     (rule,) = documents(
-        (KUBERNETES / "components/alerts/prometheus-rule.yaml").read_text()
+        (KUBERNETES / "components/alerts/prometheus-rule.yaml").read_text(encoding="utf-8")
     ).values()
 
     for name in ("alerts.yaml", "dashboard.json"):

@@ -17,7 +17,7 @@ from invite_sweeper.atlas.credentials import credentials_names, credentials_vari
 from invite_sweeper.policy import check_policy
 from invite_sweeper.sweep.scope import Shard
 
-PAGE = (DEPLOY / "several-organizations.md").read_text()
+PAGE = (DEPLOY / "several-organizations.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```(.+?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 NAMES = ("NORTH", "EAST", "SOUTH")
 
@@ -47,11 +47,11 @@ def kustomize(folder):
 
 
 def helm(folder):
-    values = yaml.safe_load((DEPLOY / "helm/values.yaml").read_text())
+    values = yaml.safe_load((DEPLOY / "helm/values.yaml").read_text(encoding="utf-8"))
     changes = yaml.safe_load(BLOCKS["yaml helm"])
     values["credentials"] |= changes["credentials"]
     values["extraEnvFrom"] = changes["extraEnvFrom"]
-    schema = (DEPLOY / "helm/values.schema.json").read_text()
+    schema = (DEPLOY / "helm/values.schema.json").read_text(encoding="utf-8")
     schema = re.sub(r"x\{(\w{4})\}", r"u\1", schema)  # Helm's regular expressions are Go's
     jsonschema.validate(values, json.loads(schema))
     (source,) = changes["extraEnvFrom"]

@@ -10,7 +10,7 @@ from readmes import OPERATORS, section
 
 from invite_sweeper.endings import ExitCode
 
-SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text()
+SERVICE = (DEPLOY / "systemd/invite-sweeper.service").read_text(encoding="utf-8")
 EXEC_START = re.compile(r"^ExecStart=.*?[^\\]\n", re.MULTILINE | re.DOTALL)
 UNIT = "/etc/systemd/system/invite-sweeper.service"
 # The container cannot create user namespaces; all other settings of the unit are in force.

@@ -12,8 +12,8 @@ from deploy.manifests import DEPLOY, changed_lines
 from invite_sweeper.endings import ExitCode
 
 UNITS = DEPLOY / "systemd"
-SERVICE = (UNITS / "invite-sweeper.service").read_text()
-TIMER = (UNITS / "invite-sweeper.timer").read_text()
+SERVICE = (UNITS / "invite-sweeper.service").read_text(encoding="utf-8")
+TIMER = (UNITS / "invite-sweeper.timer").read_text(encoding="utf-8")
 
 REFUSE_EXEC_GAIN = 1
 PR_SET_MDWE = 65  # linux/prctl.h: what MemoryDenyWriteExecute= sets
@@ -130,8 +130,8 @@ def test_credentials_are_loaded_by_systemd_and_named_as_files(service):
 
 
 def test_log_is_rotated_and_belongs_to_a_permanent_user(service):
-    rotated = (DEPLOY / "cron/invite-sweeper.logrotate").read_text()
-    users = (UNITS / "invite-sweeper.sysusers").read_text()
+    rotated = (DEPLOY / "cron/invite-sweeper.logrotate").read_text(encoding="utf-8")
+    users = (UNITS / "invite-sweeper.sysusers").read_text(encoding="utf-8")
 
     assert "--audit-log ${STATE_DIRECTORY}/invite-sweeper.jsonl" in service["ExecStart"]
     assert f"\n/var/lib/{service['StateDirectory']}/*.jsonl {{" in rotated

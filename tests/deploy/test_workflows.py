@@ -18,13 +18,13 @@ PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
 def workflow(name):
-    return yaml.safe_load((WORKFLOWS / name).read_text())
+    return yaml.safe_load((WORKFLOWS / name).read_text(encoding="utf-8"))
 
 
 def uses():
     """Return the external action of each step, with its comment."""
     paths = [*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml"]
-    lines = [line for path in paths for line in path.read_text().splitlines()]
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     found = [re.sub(r"^[\s-]*uses: ", "", line) for line in lines if "uses: " in line]
     return [each for each in found if not each.startswith("./")]
 
@@ -82,7 +82,7 @@ PINNED_PROGRAMS = {"gh", "oras", "tools/bin/pip", "tools/bin/python", "tools/bin
 
 
 def test_every_installation_of_the_release_has_hashes_and_every_image_a_digest():
-    text = (WORKFLOWS / "release.yml").read_text()
+    text = (WORKFLOWS / "release.yml").read_text(encoding="utf-8")
     installs = [line for line in text.splitlines() if "pip install" in line]
     images = re.findall(r"\b(?:docker|moby|tonistiigi)/[\w-]+:\S+", text)
 
@@ -93,8 +93,10 @@ def test_every_installation_of_the_release_has_hashes_and_every_image_a_digest()
 
 @pytest.mark.parametrize("name", ["release", "publish", "audit"])
 def test_locked_tools_satisfy_the_group_and_have_hashes(name):
-    lock = (ROOT / f".github/{name}.lock").read_text()
-    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"][name]
+    lock = (ROOT / f".github/{name}.lock").read_text(encoding="utf-8")
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "dependency-groups"
+    ][name]
     locked = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock, re.MULTILINE))
 
     assert "://" not in lock
@@ -105,7 +107,7 @@ def test_locked_tools_satisfy_the_group_and_have_hashes(name):
 
 def test_names_and_registries_are_variables_in_one_place():
     """The repository names no registry: each address is a variable of GitHub."""
-    text = (WORKFLOWS / "release.yml").read_text()
+    text = (WORKFLOWS / "release.yml").read_text(encoding="utf-8")
     variables = set(re.findall(r"vars\.(\w+)", text))
     lines = [line.split("#")[0] for line in text.splitlines() if "uses:" not in line]
     hosts = re.findall(r"\b[\w.-]+\.(?:io|com|org|net|dev)\b", "\n".join(lines))
@@ -115,7 +117,7 @@ def test_names_and_registries_are_variables_in_one_place():
         "RELEASE_NOTES",
     }
     for name in variables:
-        assert f"`{name}`" in (DEPLOY / "README.md").read_text()
+        assert f"`{name}`" in (DEPLOY / "README.md").read_text(encoding="utf-8")
     assert hosts == []
 
 
@@ -128,7 +130,7 @@ def test_gate_workflow_runs_ci_run_and_the_tests_with_further_versions_of_python
 
 
 def test_every_supported_version_of_python_is_tested_and_named_by_the_documentation():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     classifiers = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     matrix = workflow("gate.yml")["jobs"]["python"]["strategy"]["matrix"]["version"]
     platforms = page(Topic.DEPLOYMENT).partition("## Platforms")[2]
@@ -164,19 +166,21 @@ def test_workflows_match_the_schema_of_github(tmp_path):
     assert run(*command, *files, check=False).returncode == 0
 
     wrong = tmp_path / "wrong.yml"
-    wrong.write_text(files[0].read_text().replace("runs-on:", "run-on:"))
+    wrong.write_text(
+        files[0].read_text(encoding="utf-8").replace("runs-on:", "run-on:"), encoding="utf-8"
+    )
     assert run(*command, wrong, check=False).returncode == 1
 
 
 def test_security_policy_verifies_what_the_release_attests():
-    page = (ROOT / "SECURITY.md").read_text()
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
     commands = re.findall(r"^gh attestation verify (\S+) .*$", page, re.MULTILINE)
 
     assert [name.replace("VERSION", "1") for name in commands] == [
         "invite_sweeper-1-py3-none-any.whl", "invite-sweeper-1.tgz", "oci://IMAGE:1",
     ]  # fmt: skip
     assert page.count(".github/workflows/release.yml") == len(commands)
-    assert "actions/attest@" in (WORKFLOWS / "release.yml").read_text()
+    assert "actions/attest@" in (WORKFLOWS / "release.yml").read_text(encoding="utf-8")
 
 
 def test_notes_of_a_release_are_its_section_of_the_changelog(tmp_path):
@@ -184,7 +188,7 @@ def test_notes_of_a_release_are_its_section_of_the_changelog(tmp_path):
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
     name = "Write the notes of the release"
     done = Runner(WORKFLOWS / "release.yml", "build", tmp_path, {"VERSION": "v0.1.0"}).run(name)
-    notes = (tmp_path / "bill/notes.md").read_text()
+    notes = (tmp_path / "bill/notes.md").read_text(encoding="utf-8")
 
     assert done.returncode == 0, done.stderr
     assert notes.strip().startswith("### Added")
@@ -204,7 +208,9 @@ def test_weekly_workflow_runs_the_gate_and_scans_the_lock_and_the_image():
 
 
 def test_dependency_updates_cover_actions_image_and_packages():
-    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text(encoding="utf-8"))[
+        "updates"
+    ]
 
     assert {u["package-ecosystem"] for u in updates} == {"github-actions", "docker", "pip"}
     assert {u["schedule"]["interval"] for u in updates} == {"weekly"}

@@ -11,7 +11,7 @@ BASH = ("bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c")  # of `sh
 
 
 def load(path):
-    return yaml.safe_load(path.read_text())
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def steps(path, job):
@@ -46,12 +46,12 @@ class Runner:
             cwd=self.folder,
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
             timeout=120,
         )
 
     def outputs(self):
         """Return what the steps wrote to GITHUB_OUTPUT."""
-        lines = (self.folder / "outputs").read_text().splitlines()
+        lines = (self.folder / "outputs").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines)

@@ -18,7 +18,7 @@ def no_memory():
 def script(tmp_path):
     found = tmp_path / "bin" / "invite-sweeper"
     found.parent.mkdir()
-    found.write_text("#!/bin/sh\n")
+    found.write_text("#!/bin/sh\n", encoding="utf-8")
     found.chmod(0o755)
     return found
 
@@ -35,7 +35,7 @@ def test_script_that_the_path_does_not_find_is_printed_as_it_was_called(
     folder = tmp_path / "other"
     folder.mkdir()
     if other:
-        (folder / "invite-sweeper").write_text("#!/bin/sh\n")
+        (folder / "invite-sweeper").write_text("#!/bin/sh\n", encoding="utf-8")
         (folder / "invite-sweeper").chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(sys, "argv", [str(script)])

@@ -54,7 +54,7 @@ def test_access_token_is_recorded_as_token():
 
 def test_suffix_selects_the_variables_of_one_organization(tmp_path):
     mounted = tmp_path / "secret"
-    mounted.write_text("s3cret\n")
+    mounted.write_text("s3cret\n", encoding="utf-8")
     environment = {
         ID: "of another organization",
         f"{ID}_SANDBOX": "mdb_sa_id_2",

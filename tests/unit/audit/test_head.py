@@ -299,7 +299,7 @@ def test_new_log_in_a_file_with_lines_is_a_usage_error(path):
 def test_new_log_replaces_a_damaged_head(path):
     write_run(path)
     path.unlink()
-    LogPath(str(path)).head_path.write_text("{")
+    LogPath(str(path)).head_path.write_text("{", encoding="utf-8")
     asyncio.run(write_new_log(path))
     assert head_of(path).lines == 2
 
@@ -396,7 +396,7 @@ def run_killed_at(path, run_id, step) -> int | None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED_AT, str(path), run_id, str(step)],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         env={**os.environ, "PYTHONPATH": paths},
     )
@@ -590,7 +590,7 @@ async def test_head_that_cannot_be_written_at_the_end_does_not_fail_the_run(path
 
 def test_log_of_a_file_is_found_beside_damaged_heads_and_heads_of_other_logs(tmp_path):
     write_run(tmp_path / "other.jsonl")
-    (tmp_path / ".damaged.head").write_text("{")
+    (tmp_path / ".damaged.head").write_text("{", encoding="utf-8")
     path = tmp_path / "log.jsonl"
     write_run(path)
     rotate(path)

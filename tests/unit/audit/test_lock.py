@@ -201,7 +201,7 @@ def test_error_shows_the_command_of_an_older_holder_file_without_secrets(path):
     with lock(path) as held:
         holder = json.loads(holder_path(path).read_bytes())
         holder["command"] = "sweep --pushgateway https://ada:pw@gateway.example.com"
-        holder_path(path).write_text(json.dumps(holder))
+        holder_path(path).write_text(json.dumps(holder), encoding="utf-8")
         assert "(sweep --pushgateway https://gateway.example.com)" in held.held_error().message
 
 

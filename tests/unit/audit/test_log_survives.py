@@ -75,7 +75,7 @@ def test_every_synced_line_is_in_the_log_after_a_kill_at_any_time(tmp_path):
     synced = set()
     for kill in range(KILLS):
         command = [sys.executable, "-c", WRITE_UNTIL_KILLED, str(path), f"run-{kill}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
             synced = synced_numbers(
                 "".join(process.stdout.readline() for _ in range(random.randrange(1, 400)))
             )
@@ -98,7 +98,9 @@ def run_in_namespace():
 
     def run(script: str, *args: str) -> subprocess.CompletedProcess[str]:
         command = [*MOUNT, script, "sh", *args]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, timeout=60
+        )
 
     return run
 
@@ -107,7 +109,7 @@ def run_in_namespace():
 @pytest.mark.parametrize("size_kib", [8, 12, 20, 64])
 def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path, size_kib):
     (tmp_path / "disk").mkdir()
-    (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL)
+    (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL, encoding="utf-8")
     script = f"""
         cd {tmp_path}
         mount -t tmpfs -o size={size_kib}k,mode=0700 none disk
@@ -118,7 +120,7 @@ def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path,
     """
     result = run_in_namespace(script)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "codes").read_text() == "7 7\n"
+    assert (tmp_path / "codes").read_text(encoding="utf-8") == "7 7\n"
     assert "No space left on device" in result.stderr
     log = tmp_path / "log.jsonl"
     synced = synced_numbers(result.stdout)
@@ -136,7 +138,7 @@ def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path,
 @pytest.mark.needs("mount")
 def test_read_only_disk_exits_7(run_in_namespace, tmp_path):
     (tmp_path / "disk").mkdir()
-    (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL)
+    (tmp_path / "fill.py").write_text(WRITE_UNTIL_FULL, encoding="utf-8")
     script = f"""
         cd {tmp_path}
         mount -t tmpfs -o size=64k,ro none disk
@@ -144,7 +146,7 @@ def test_read_only_disk_exits_7(run_in_namespace, tmp_path):
         echo $code >codes
     """
     result = run_in_namespace(script)
-    assert (tmp_path / "codes").read_text() == "7\n", result.stderr
+    assert (tmp_path / "codes").read_text(encoding="utf-8") == "7\n", result.stderr
     assert "Read-only file system" in result.stderr
     assert result.stdout == ""
     assert list(Path(tmp_path / "disk").iterdir()) == []

@@ -222,7 +222,7 @@ def test_period_in_another_time_zone_is_the_same_instant():
 
 def test_file_that_is_not_an_audit_log_is_refused_with_its_first_line(tmp_path):
     path = tmp_path / "notes.txt"
-    path.write_text("shopping\n")
+    path.write_text("shopping\n", encoding="utf-8")
     with pytest.raises(GuardRefused) as caught:
         require_audit_log(path)
     assert caught.value.message == f"{path}:1 is not a line of an audit log."
@@ -232,7 +232,9 @@ def test_file_that_is_not_an_audit_log_is_refused_with_its_first_line(tmp_path):
 
 def test_first_line_in_other_json_formatting_is_one_of_an_audit_log(tmp_path):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"run_id": "r", "seq": 1, "event": "run_started", "prev": "0"}\n')
+    path.write_text(
+        '{"run_id": "r", "seq": 1, "event": "run_started", "prev": "0"}\n', encoding="utf-8"
+    )
     require_audit_log(path)
 
 

@@ -94,11 +94,11 @@ async def test_file_is_opened_for_append_with_cloexec_and_nofollow(path, monkeyp
 
 def test_symlink_as_file_is_refused_and_its_target_unchanged(path):
     target = path.with_name("target")
-    target.write_text("precious")
+    target.write_text("precious", encoding="utf-8")
     path.symlink_to(target)
     failure = refused(path, "is a symbolic link")
     assert failure.hint == "Name the file itself."
-    assert target.read_text() == "precious"
+    assert target.read_text(encoding="utf-8") == "precious"
 
 
 def test_dangling_symlink_is_refused_and_creates_no_file(path):

@@ -41,7 +41,7 @@ def seconds(*command: str) -> tuple[float, str]:
     # Coverage measurement in the subprocess would dominate the time.
     env = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     start = time.perf_counter()
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", env=env)
     return time.perf_counter() - start, done.stdout
 
 

@@ -306,8 +306,8 @@ def test_promtool_accepts_the_alert_rules():
 def test_each_alert_has_a_firing_and_a_silent_case_and_both_pass():
     done = promtool("test", "rules", "alerts_test.yaml")
     assert done.returncode == 0, done.stdout + done.stderr
-    rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
-    tests = yaml.safe_load((MONITORING / "alerts_test.yaml").read_text())
+    rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text(encoding="utf-8"))
+    tests = yaml.safe_load((MONITORING / "alerts_test.yaml").read_text(encoding="utf-8"))
     names = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
     cases = [case for test in tests["tests"] for case in test["alert_rule_test"]]
     assert {case["alertname"] for case in cases if case.get("exp_alerts")} == names
@@ -321,9 +321,9 @@ def expressions(dashboard: dict) -> list[str]:
 def test_alerts_and_dashboard_use_only_written_metrics(path):
     write_textfile(path, SUMMARY)
     known = {name for name, _ in samples(path.read_text(encoding="utf-8"))}
-    text = (MONITORING / "alerts.yaml").read_text()
+    text = (MONITORING / "alerts.yaml").read_text(encoding="utf-8")
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
-    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
     used = set(re.findall(r"\binvite_sweeper_\w+", " ".join([*rules, *expressions(dashboard)])))
     assert used <= known
     assert known - used == {
@@ -333,19 +333,21 @@ def test_alerts_and_dashboard_use_only_written_metrics(path):
 
 @pytest.mark.needs("promtool")
 def test_promtool_accepts_every_expression_of_the_dashboard(tmp_path):
-    dashboard = json.loads((MONITORING / "dashboard.json").read_text())
+    dashboard = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
     rules = [
         {"record": f"panel:{number}", "expr": expr.replace("$job", ".*")}
         for number, expr in enumerate(expressions(dashboard))
     ]
     file = tmp_path / "dashboard.yaml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    file.write_text(
+        yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8"
+    )
     done = promtool("check", "rules", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_dashboard_panels_have_unique_ids_and_do_not_overlap():
-    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    panels = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     positions = [panel["gridPos"] for panel in panels]
     cells = [

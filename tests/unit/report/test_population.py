@@ -371,17 +371,20 @@ def test_file_has_mode_0600_and_the_hash_is_that_of_its_bytes(tmp_path, name):
 
 def test_file_has_its_name_only_when_it_is_complete(tmp_path):
     path = tmp_path / "population.csv"
-    path.write_text("of an earlier run")
+    path.write_text("of an earlier run", encoding="utf-8")
     with opened(path) as file:
         file.for_run("run-1").add_list(listed(invitation()), [stale()])
-        assert path.read_text() == "of an earlier run"
+        assert path.read_text(encoding="utf-8") == "of an earlier run"
         partial = set(tmp_path.iterdir()) - {path}
         assert {each.name for each in partial} == {
             ".population.csv.run-1.partial",
             ".population.csv.manifest.json.run-1.partial",
         }
         assert {stat.S_IMODE(each.stat().st_mode) for each in partial} == {0o600}
-    assert (path.read_text(), list(tmp_path.iterdir())) == ("of an earlier run", [path])
+    assert (path.read_text(encoding="utf-8"), list(tmp_path.iterdir())) == (
+        "of an earlier run",
+        [path],
+    )
 
 
 def test_two_commands_never_write_one_temporary_file(tmp_path):
@@ -426,7 +429,7 @@ def test_disk_that_fills_up_is_an_error_and_leaves_no_file(tmp_path, size):
     done = subprocess.run(
         [sys.executable, "-c", script, str(path), str(size), *import_path()],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         timeout=60,
     )
@@ -543,7 +546,7 @@ def peak_kib(path, count):
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, str(path), str(count), *import_path()],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         timeout=300,
     )

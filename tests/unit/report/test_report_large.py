@@ -74,7 +74,10 @@ def large(tmp_path_factory):
     log, page = folder / "audit.jsonl", folder / "report.html"
     write_lines(log)
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, log, page], check=True, capture_output=True, text=True
+        [sys.executable, "-c", MEASURE, log, page],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
     )
     with log.open("rb") as stream:
         lines = sum(1 for _ in stream)

@@ -281,7 +281,7 @@ def test_failed_write_leaves_the_existing_report_unchanged(tmp_path, monkeypatch
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"})
     out = tmp_path / "report.html"
-    out.write_text("before")
+    out.write_text("before", encoding="utf-8")
 
     def full(*_arguments):
         raise OSError(28, "No space left on device")
@@ -289,7 +289,7 @@ def test_failed_write_leaves_the_existing_report_unchanged(tmp_path, monkeypatch
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(UsageError, match="No space left"):
         write_report([book.path], out, "html", None)
-    assert out.read_text() == "before"
+    assert out.read_text(encoding="utf-8") == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
 
 
@@ -353,7 +353,7 @@ def test_symlink_is_followed_and_not_replaced(tmp_path):
     link.symlink_to(file)
     write_report([book.path], link, "md", None)
     assert link.is_symlink()
-    assert file.read_text().startswith("# Invitation sweep")
+    assert file.read_text(encoding="utf-8").startswith("# Invitation sweep")
 
 
 def test_intact_chain_is_described_with_its_counts(tmp_path):

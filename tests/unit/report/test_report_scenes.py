@@ -400,5 +400,9 @@ def test_format_is_that_of_the_suffix_unless_it_is_given(
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, [str(scene("clean").log), *arguments])
     assert done.exit_code == 0, done.output
-    written = (tmp_path / arguments[1]).read_text() if "--out" in arguments else done.stdout
+    written = (
+        (tmp_path / arguments[1]).read_text(encoding="utf-8")
+        if "--out" in arguments
+        else done.stdout
+    )
     assert written.startswith(start)

@@ -118,11 +118,13 @@ def test_other_text_that_the_same_key_signed_is_not_an_approval(tmp_path, key):
         sign_checkpoint(Checkpoint("invite-sweeper", 1, 2, digest, "r1"), private),
         sign_note(f"{digest}\n", "invite-sweeper/plan", private),
     ):
-        path.write_text(note)
+        path.write_text(note, encoding="utf-8")
         check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
         assert check.refusal == f"{path} is not the approval of a plan."
     text = sign(plan(1, 2), key).note.partition("\n\n")[0] + "\n"
-    path.write_text(sign_note(text, "other", private).replace("other", "invite-sweeper/plan"))
+    path.write_text(
+        sign_note(text, "other", private).replace("other", "invite-sweeper/plan"), encoding="utf-8"
+    )
     check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
     assert check.refusal == "The signature is not valid: its file was changed."
 
@@ -211,9 +213,9 @@ def test_signature_may_be_a_link_to_a_mounted_file(signed, key, tmp_path):
 )
 def test_file_that_is_not_an_approval_approves_nothing(signed, key, old, new):
     path = signature_path(signed)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
     for required in (None, key.with_suffix(".pub")):
         check = check_approval(plan(1, 2), path, required)
         assert check == (None, f"{path} is not the approval of a plan.")
@@ -232,8 +234,8 @@ def test_only_the_first_4096_bytes_of_a_signature_are_read(signed):
 @pytest.mark.parametrize("added", ["\n", "!", " "])
 def test_signature_with_other_characters_in_its_base64_is_not_valid(signed, key, added):
     path = signature_path(signed)
-    note = path.read_text()
-    path.write_text(f"{note[:-20]}{added}{note[-20:]}")
+    note = path.read_text(encoding="utf-8")
+    path.write_text(f"{note[:-20]}{added}{note[-20:]}", encoding="utf-8")
     check = check_approval(plan(1, 2), path, key.with_suffix(".pub"))
     assert check == (None, "The signature is not valid: its file was changed.")
 
@@ -250,10 +252,11 @@ def test_key_of_another_approver_is_named_by_its_fingerprint(signed, key, tmp_pa
 def test_fingerprint_is_that_of_ssh_keygen(tmp_path):
     path = tmp_path / "key.pub"
     path.write_text(
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f test\n"
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f test\n",
+        encoding="utf-8",
     )
     found = fingerprint(read_public_key(path))
-    data = base64.b64decode(path.read_text().split()[1])
+    data = base64.b64decode(path.read_text(encoding="utf-8").split()[1])
     expected = base64.b64encode(hashlib.sha256(data).digest()).decode()
     assert expected.endswith("=")
     assert found == f"SHA256:{expected[:-1]}"
@@ -272,11 +275,11 @@ def refusal_of(path, write_it):
 
 def test_file_that_is_not_an_approval_is_not_replaced(tmp_path, key):
     path = tmp_path / "plan.jsonl.sig"
-    path.write_text("mine")
+    path.write_text("mine", encoding="utf-8")
     expected = "the file exists and is not an approval."
     assert refusal_of(path, lambda: check_replaceable(path)) == expected
     assert refusal_of(path, lambda: write(path, sign(plan(1), key))) == expected
-    assert path.read_text() == "mine"
+    assert path.read_text(encoding="utf-8") == "mine"
 
 
 def test_link_to_an_own_approval_is_not_replaced(signed, tmp_path):

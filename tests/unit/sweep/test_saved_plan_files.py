@@ -56,7 +56,7 @@ def test_plan_is_private_and_the_only_file(tmp_path):
 
 def test_partial_file_of_a_killed_run_is_replaced(tmp_path):
     path, partial = tmp_path / "plan.jsonl", tmp_path / ".plan.jsonl.partial"
-    partial.write_text("left by a killed run")
+    partial.write_text("left by a killed run", encoding="utf-8")
     partial.chmod(0o644)
     save(path, PLAN_CONTEXT, rows(1))
     assert len(load(path).invitations) == 1
@@ -66,10 +66,10 @@ def test_partial_file_of_a_killed_run_is_replaced(tmp_path):
 
 def test_planted_link_at_the_partial_path_is_not_followed(tmp_path):
     victim = tmp_path / "victim"
-    victim.write_text("mine")
+    victim.write_text("mine", encoding="utf-8")
     (tmp_path / ".plan.jsonl.partial").symlink_to(victim)
     save(tmp_path / "plan.jsonl", PLAN_CONTEXT, rows(1))
-    assert victim.read_text() == "mine"
+    assert victim.read_text(encoding="utf-8") == "mine"
     assert not (tmp_path / "plan.jsonl").is_symlink()
 
 
