@@ -7,7 +7,6 @@ import faults
 import pytest
 from running import cli_in
 
-
 DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"
 MIB = 1 << 20
