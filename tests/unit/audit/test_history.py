@@ -477,6 +477,18 @@ def test_plan_of_each_policy_is_remembered(path):
     assert list(found[0].planned) == [hash(invitation(3).key)]
 
 
+def test_plan_knows_the_lists_that_were_not_read(path):
+    unread = [
+        ("project_unreadable", {"project_id": ORG_B, "source": "invites", "org_id": ORG_A}),
+        ("project_unreadable", {"source": "org_users", "org_id": ORG_A}),
+        ("source_retired", {"source": "users"}),
+    ]
+    head = ("run_started", {"policy_sha256": "a" * 64, "base_url": URL})
+    write_events(path, "1", [head, *unread, ("run_finished", {"estimate_s": 0.0, "exit_code": 4})])
+    plan = read_history([path]).last_plan(PlanScope("a" * 64, frozenset(), URL))
+    assert plan.unread == {("invites", ORG_B), ("org_users", ORG_A), "users"}
+
+
 @pytest.mark.parametrize(
     ("change", "name"), [({"id": "../x"}, "invitation_id"), ({"project_id": ".."}, "project_id")]
 )

@@ -72,7 +72,8 @@ def test_list_of_an_organization_is_named_as_such_and_not_as_a_project():
 
 def test_share_is_ignored_with_10_stale_and_checked_with_11():
     assert limit_violations(*plan_counts(10, seen=10), limits(max_share=0.5)) == ()
-    ((_, message),) = limit_violations(*plan_counts(11, seen=11), limits(max_share=0.5))
+    ((reason, message),) = limit_violations(*plan_counts(11, seen=11), limits(max_share=0.5))
+    assert reason is Reason.MAX_SHARE
     assert message == "11 stale of 11 invitations (100.0%) are over max_share: 0.5."
 
 
@@ -295,11 +296,11 @@ def test_trim_applies_the_share_if_more_than_10_are_stale():
     assert found == [object_id(n) for n in (11, 10, 9, 8, 7)]
 
 
-def test_trim_breaks_ties_by_arrival():
-    oldest = OldestFirst(limits(max_deletions=1))
-    oldest.add([stale(2), stale(1)])
-    oldest.add([stale(3, project=2)])
-    assert selected_ids(oldest, seen=3, stale=3) == {object_id(1): [object_id(1)]}
+def test_trim_breaks_ties_in_a_list_by_id_and_between_lists_by_arrival():
+    oldest = OldestFirst(limits(max_deletions=2))
+    oldest.add([stale(9, project=2), stale(8, project=2)])
+    oldest.add([stale(1)])
+    assert selected_ids(oldest, seen=3, stale=3) == {object_id(2): [object_id(8), object_id(9)]}
 
 
 counts = st.dictionaries(st.integers(1, 6).map(object_id), st.integers(1, 30), max_size=6)

@@ -338,3 +338,20 @@ async def test_announcement_ends_by_a_deletion_or_by_its_line(tmp_path, name, mo
     (step,) = notice_steps(rules, history, HOST, NOW)
     decision = step(Selector(rules, NOW).decide(invitation(1)))
     assert decision.announcement.announced_at == (NOW if held else None)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_line_of_an_ended_announcement_says_why_the_invitation_is_kept(tmp_path, dry_run):
+    path, notice = tmp_path / "log.jsonl", {"wait": "7d"}
+    lists = {(ORG, PROJECT): [invitation(1), invitation(2), invitation(3)]}
+    plan = await night(path, NOW, lists, policy(notice=notice), run_id="a")
+    assert plan.next_due == NOW + WEEK
+    kept = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
+    later, young = NOW + DAY, invitation(9, created_at=NOW)
+    lists = {(ORG, PROJECT): [young, *lists[ORG, PROJECT][1:]]}
+    plan = await night(path, later, lists, kept, run_id="b", dry_run=dry_run)
+    assert plan.next_due == NOW + WEEK
+    ended = lines_of_run("b", path, AnnouncementEnded)
+    assert [(each.invitation(), each.reason) for each in ended] == (
+        [] if dry_run else [(invitation(2), "keep:k")]
+    )
