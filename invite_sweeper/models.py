@@ -34,10 +34,20 @@ MAX_CLOCK_SKEW_S: Final = 300.0
 class Source(StrEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
-    INVITES = "invites"
-    USERS = "users"
-    ORG_USERS = "org_users"
-    ORG_INVITES = "org_invites"
+    contents: str
+    """What it lists."""
+
+    def __new__(cls, value: str, contents: str = "") -> Self:
+        """Return the member for a row; only the type checker needs the default."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.contents = contents
+        return member
+
+    INVITES = ("invites", "project invitations by API, Terraform or older tools")
+    USERS = ("users", "people invited to a project who have not accepted")
+    ORG_USERS = ("org_users", "people invited to the organization, as the web interface does")
+    ORG_INVITES = ("org_invites", "organization invitations by older tools")
 
     @property
     def is_organization_level(self) -> bool:
@@ -195,6 +205,20 @@ class Invitation(NamedTuple):
     def user_key(self) -> UserKey:
         """Identifies the user within an organization, by the id if there is no username."""
         return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
+
+    @property
+    def evidence(self) -> tuple[object, ...]:
+        """Everything that Atlas shows of it, whatever the order and the spelling of the name.
+
+        Two answers about an unchanged invitation have the same. What the scope adds is left out.
+        """
+        shown = self._replace(
+            username=casefold_visible(self.username or ""),
+            project_name="",
+            linked_projects=(),
+            links_out_of_scope=False,
+        )
+        return tuple(frozenset(each) if isinstance(each, tuple) else each for each in shown)
 
     @property
     def all_roles(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from invite_sweeper.endings import Colour, ExitCode, Reason, WarningCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Row, format_age, outcome_line
+from invite_sweeper.report.rows import Place, Row, format_age, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
 from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
@@ -24,7 +24,6 @@ from invite_sweeper.text import escape_unprintable, pluralize
 _GAP: Final = 2
 
 
-_LABELLED_WARNINGS: Final = {WarningCode.NOTICE: "Notice", WarningCode.UNREAD_LISTS: "Not seen"}
 _STYLES: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -77,10 +76,7 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         yield "Approved by", "bold", f"the key {view.approver}"
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
-    for warning in summary.warnings:
-        if warning.code in _LABELLED_WARNINGS:
-            label = _LABELLED_WARNINGS[WarningCode(warning.code)]
-            yield label, "bold", escape_unprintable(warning.message)
+    yield from _sentences(summary)
     if summary.changes is not None:
         yield "Changes", "bold", formatting.describe_changes(summary.changes)
     if summary.policy_change is not None:
@@ -97,6 +93,15 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     if _is_sunset_near(summary):
         message = f"Atlas stops serving an API version in use on {summary.sunset}"
         yield "Sunset", "bold yellow", message
+
+
+def _sentences(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
+    for warning in summary.warnings:
+        if warning.code == WarningCode.NOTICE:
+            yield "Notice", "bold", escape_unprintable(warning.message)
+    if summary.unseen is not None:
+        for sentence in formatting.describe_unseen(summary.unseen, summary.organization_labels):
+            yield "Not seen", "bold", escape_unprintable(sentence)
 
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:
@@ -248,34 +253,55 @@ def _parts(
 
 
 def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
-    several = len(view.organizations) > 1
-    yield from invitation_tables(place_groups(view), width)
-    for organization, hidden in view.hidden_by_organization().items():
-        noun = "other list" if view.organization_lists else "other project"
-        where = f" of organization {organization}" if several else ""
-        rest = f"… {sum(hidden):,} more in {pluralize(len(hidden), noun)}{where}"
-        yield Text(rest, style="dim")
+    yield from plan_tables(view, width)
     if view.planned > len(view.rows):
-        yield Text("Shown are owners first, then the oldest.", style="dim")
+        yield which_are_shown(view)
         yield _audit_show_hint(summary, "planned")
         yield Text("")
 
 
-def place_groups(view: RunView) -> Sequence[Group]:
-    """Return the rows below their organizations and projects."""
-    several = len(view.organizations) > 1
-    return [
-        Group(each.rows, _place_heading(each, with_organization=several), each.hidden)
-        for each in view.by_place()
-    ]
+def which_are_shown(view: RunView) -> Text:
+    """Return the sentence below a plan that is not shown completely."""
+    of_each = " of each organization" if len(view.organizations) > 1 else ""
+    return Text(f"Shown are owners first, then the oldest{of_each}.", style="dim")
 
 
-def _place_heading(rows: ProjectRows, *, with_organization: bool) -> Text:
-    """Return the project, or the organization for its own lists, with the number of deletions."""
-    place = rows.place
-    in_project = with_organization and place.project is not None
-    organization = f"  organization {place.organization}" if in_project else ""
-    return Text.assemble((place.name, "bold"), (f"  {rows.count:,}{organization}", "dim"))
+def plan_tables(view: RunView, width: int) -> Iterator[RenderableType]:
+    """Yield the rows below their projects, and these below their organizations if it has several.
+
+    The places of which no row is shown are counted at the end of each organization.
+    """
+    by_organization: dict[str, list[ProjectRows]] = {}
+    for each in view.by_place():
+        by_organization.setdefault(each.place.organization, []).append(each)
+    several, elsewhere = len(view.organizations) > 1, view.hidden_by_organization()
+    groups = []
+    for organization, places in by_organization.items():
+        hidden = elsewhere.get(organization, ())
+        count = sum(each.count for each in places) + sum(hidden)
+        above = _organization_heading(places[0].place, count, view) if several else None
+        for each in places:
+            name = _OWN_LISTS if several and each.place.project is None else each.place.name
+            below = _describe_hidden(hidden, view) if hidden and each is places[-1] else None
+            heading = _heading(name, each.count, "bold")
+            groups.append(Group(each.rows, heading, each.hidden, above, below))
+            above = None
+    yield from invitation_tables(groups, width)
+
+
+_OWN_LISTS: Final = "organization lists"
+
+
+def _organization_heading(place: Place, rows: int, view: RunView) -> Text:
+    """Return the organization with its number of rows: a user in several lists has one."""
+    planned = view.by_organization[place.org_id]["planned"]
+    merged = f", for {pluralize(planned, 'invitation')}" if planned != rows else ""
+    return Text.assemble(_heading(place.organization, rows, "bold"), (merged, "dim"))
+
+
+def _describe_hidden(counts: Sequence[int], view: RunView) -> Text:
+    noun = "other list" if view.organization_lists else "other project"
+    return Text(f"… {sum(counts):,} more in {pluralize(len(counts), noun)}", style="dim")
 
 
 def _failed_section(summary: RunSummary, view: RunView, width: int) -> Iterator[RenderableType]:

@@ -18,10 +18,6 @@ from invite_sweeper.report.rows import (
     INVITED,
     INVITER,
     OUTCOME,
-    PLACE,
-    PLACE_WITH_ORGANIZATION,
-    ROLES,
-    RULE,
     Cell,
     Column,
     Line,
@@ -43,7 +39,6 @@ _RICH_STYLES: Final[Mapping[Style, str]] = {
 _GAP: Final = 2
 _INDENT: Final = 2
 _SEPARATOR: Final = " · "
-_SECOND_LINE: Final = (OUTCOME, PLACE, PLACE_WITH_ORGANIZATION, RULE, ROLES, INVITER)
 
 
 def line_text(line: Line) -> Text:
@@ -61,44 +56,55 @@ class Group(NamedTuple):
 
     Attributes:
         hidden: Number of rows that are not shown.
+        above: A line above the heading, such as the organization of this and the next groups.
+        below: A line below the rows, such as what else this organization has.
     """
 
     rows: Sequence[Row]
-    heading: Text | None = None
+    heading: Text
     hidden: int = 0
+    above: Text | None = None
+    below: Text | None = None
 
 
 def invitation_tables(groups: Sequence[Group], width: int) -> Iterator[RenderableType]:
     """Yield invitations, with columns aligned across the groups.
 
     Args:
-        groups: Each with at least one row. With headings, these contain the place.
+        groups: Each with at least one row. With lines above them, all is indented below these.
         width: Terminal width in cells.
     """
     if not groups:
         return
+    indent = _INDENT if any(group.above for group in groups) else 0
     rows = [row for group in groups for row in group.rows]
-    columns = invitation_columns(rows, grouped=groups[0].heading is not None)
+    columns = invitation_columns(rows, grouped=True)
     cells = {id(row): [cell_text(column.cell(row)) for column in columns] for row in rows}
-    widths = _column_widths(columns, list(cells.values()), width)
+    widths = _column_widths(columns, list(cells.values()), width - indent)
     if widths:
-        yield _indented(_table(widths, [[Text(c.heading.upper(), style="dim") for c in columns]]))
+        headings = [Text(c.heading.upper(), style="dim") for c in columns]
+        yield _indented(_table(widths, [headings]), indent)
     for group in groups:
-        if group.heading is not None:
-            yield group.heading
+        if group.above is not None:
+            yield group.above
+        yield Padding(group.heading, (0, 0, 0, indent))
         yield _indented(
             _table(widths, [cells[id(row)] for row in group.rows])
             if widths
-            else _two_line_rows(columns, group.rows, width)
+            else _two_line_rows(columns, group.rows, width - indent),
+            indent,
         )
         if group.hidden:
-            yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
-        if group.heading is not None:
-            yield Text("")
+            yield _indented(Text(f"… {group.hidden:,} more", style="dim"), indent)
+        yield Text("")
+        if group.below is not None:
+            yield Padding(group.below, (0, 0, 0, indent))
+            if group is not groups[-1]:
+                yield Text("")
 
 
-def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, _INDENT))
+def _indented(part: RenderableType, indent: int) -> Padding:
+    return Padding(part, (0, 0, 0, indent + _INDENT))
 
 
 def _column_widths(
@@ -137,11 +143,12 @@ def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: i
     table.add_column(overflow="fold")
     ages = [cell_text(AGE.cell(row)) for row in rows]
     free_width = width - _INDENT - _GAP - max(age.cell_len for age in ages)
+    below = [column for column in columns if column not in {AGE, INVITED}]
+    below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     for age, row in zip(ages, rows, strict=True):
         parts = [
             line_text(line._replace(text=f"by {line.text}") if column is INVITER else line)
-            for column in _SECOND_LINE
-            if column in columns
+            for column in below
             for line in column.cell(row).lines
         ]
         table.add_row(

@@ -9,25 +9,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, cli_in, wait_until
+from running import COMMAND, IN_SHELL, cli_in, wait_until
 
 SWEEP = "exec {} sweep --policy policy.yaml --yes"
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Project")
-        for n in range(12):
-            found.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
-        yield found
+def cli(cli):
+    cli.stock(stale=12)
+    return cli
 
 
 def shell(cli, redirections, command=SWEEP):
     """Run the program in a shell with redirections; return exit code, stdout and stderr."""
     cli.write_policy()
-    line = f"{command.format(' '.join(COMMAND))} {redirections}"
+    line = f"{command.format(IN_SHELL)} {redirections}"
     done = subprocess.run(
         ["/bin/sh", "-c", line],
         cwd=cli.folder,

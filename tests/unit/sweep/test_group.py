@@ -53,11 +53,16 @@ class FakeConnection:
     def __init__(self, atlas):
         self.atlas = self.reader = atlas
         self.clock_skew_s, self.has_responded = 0.0, True
-        self.sunset, self.deprecation, self.sunsets = None, None, {}
+        self.sunsets = {}
         self.prepared_for = []
 
     def deleter(self, sources):
         return self.atlas
+
+    def sunset(self, sources):
+        return None
+
+    deprecation = sunset
 
     async def fetch_limits(self):
         pass
@@ -510,7 +515,7 @@ async def test_question_of_up_to_a_minute_reads_nothing_again(path):
     before = []
     ask = waiting(command, 60, lambda: before.extend(command.atlases[0].requested))
     (result,) = await command.run(confirm=ask)
-    assert before == [object_id(1), ORG]
+    assert before == [object_id(1), ORG, ORG]  # two lists that the policy does not read
     assert (result.summary.deleted, result.summary.changed) == (2, 0)
 
 
@@ -652,7 +657,17 @@ async def test_unreadable_project_counts_in_the_group(path):
         atlas.list_results = {object_id(number + 1): unreadable}
     results = await command.run()
     message = messages(results)[0]
-    assert "In 2 organizations together: 2 projects could not be read" in message
+    assert "In 2 organizations together: 2 projects could not be read: project p0" in message
+
+
+async def test_limit_per_project_names_project_and_organization_with_their_ids(path):
+    command = Command(path, 3, 1, limits={"max_deletions_per_project": 2})
+    message = messages(await command.run())[0]
+    (listed,) = command.atlases[0].listed
+    assert f"in project Sandbox Alpha ({listed.id}) of Alpha ({ORG}) are over" in message
+    alone = Command(path, 3, limits={"max_deletions_per_project": 2})
+    (message,) = messages(await alone.run())
+    assert f"in project Sandbox Alpha ({listed.id}) are over" in message
 
 
 # Shards, and runs of several organizations -----------------------------------------------------
