@@ -20,6 +20,7 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
 )
 from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 T = TypeVar("T")
@@ -31,8 +32,8 @@ _MAX_ROLES: Final = 20
 
 
 def display_text(value: object) -> str:
-    """Return a name as it is shown: truncated, unprintable characters escaped."""
-    return escape_unprintable(to_text(value, _MAX_NAME_LENGTH))
+    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
+    return escape_unprintable(to_text(SECRETS.redact(to_text(value)), _MAX_NAME_LENGTH))
 
 
 # Rows.
