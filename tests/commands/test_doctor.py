@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import faults
 import pytest
 from rich.console import Console
-from running import cli_in, wait_until
+from running import wait_until
 
 from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor import Diagnosis, warning
@@ -22,13 +22,12 @@ OTHER = "0123456789abcdef01234567"
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.keys["sources"] = ["invites", "users"]
-        found.keys["rules"].append({"name": "p", "older_than": "21d", "statuses": ["PENDING"]})
-        found.project = found.sim.add_project("Search")
-        found.sim.invite(found.project, "ada@example.com", age=20 * DAYS)
-        yield found
+def cli(cli):
+    cli.keys["sources"] = ["invites", "users"]
+    cli.keys["rules"].append({"name": "p", "older_than": "21d", "statuses": ["PENDING"]})
+    cli.project = cli.sim.add_project("Search")
+    cli.sim.invite(cli.project, "ada@example.com", age=20 * DAYS)
+    return cli
 
 
 def checks_of(cli, *arguments, code=0, **changes):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
-from running import cli_in, wait_until
+from running import wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -19,10 +19,9 @@ STALE = {
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as made:
-        made.keys["rules"] = [dict(STALE)]
-        yield made
+def cli(cli):
+    cli.keys["rules"] = [dict(STALE)]
+    return cli
 
 
 def outcomes(cli, *names):
