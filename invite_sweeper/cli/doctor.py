@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -22,22 +23,30 @@ from invite_sweeper.atlas import (
 from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.doctor_outputs import file_checks, receiver_checks
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     DEFAULT_POLICY,
     AuditPath,
     BaseUrl,
+    CheckpointFile,
     LogFormat,
     LogFormatOption,
+    MetricsFile,
     Output,
     OutputOption,
+    PlanOut,
     PolicyPath,
+    PopulationOption,
+    Pushgateway,
     Quiet,
+    RequireApproval,
     RunOptions,
     Verbose,
 )
 from invite_sweeper.cli.run_session import RunSession, split_by_credentials
+from invite_sweeper.cli.run_setup import CommandContext, population_settings
 from invite_sweeper.doctor import (
     EVENT_DAYS,
     Check,
@@ -69,9 +78,10 @@ from invite_sweeper.doctor import (
     unreadable_check,
     warning,
 )
+from invite_sweeper.doctor.outputs import population_check
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
+from invite_sweeper.models import ListUnreadable, Population, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed
@@ -79,7 +89,7 @@ from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.previous_runs import read_previous_runs
-from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
+from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope, scope_sha256
 from invite_sweeper.sweep.sunset import has_ended
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
@@ -91,6 +101,12 @@ def doctor(
     policy: PolicyPath = DEFAULT_POLICY,
     base_url: BaseUrl = DEFAULT_BASE_URL,
     audit_log: AuditPath = None,
+    out: PlanOut = None,
+    population: PopulationOption = None,
+    checkpoint_file: CheckpointFile = None,
+    metrics_file: MetricsFile = None,
+    pushgateway: Pushgateway = None,
+    require_approval: RequireApproval = None,
     output: OutputOption = Output.TEXT,
     log_format: LogFormatOption = LogFormat.AUTO,
     quiet: Quiet = False,
@@ -98,7 +114,8 @@ def doctor(
 ) -> None:
     """Check that a sweep can run.
 
-    Checks policy, credentials, roles, clock, rate limits and audit log; changes nothing. Exit
+    Checks everything that a sweep with these options opens or asks: policy, keys, credentials,
+    roles, clock, rate limits, audit log, output files and receivers; changes nothing. Exit
     code 0: no problems. Exit code 4: warnings only. Otherwise: the code that a sweep would end
     with.
 
@@ -109,16 +126,22 @@ def doctor(
             policy,
             base_url,
             audit_log=audit_log,
+            out=out,
+            population=population,
+            checkpoint_file=checkpoint_file,
+            metrics_file=metrics_file,
+            pushgateway=pushgateway,
             output=output,
             log_format=log_format,
             quiet=quiet,
             verbose=verbose,
-        )
+        ),
+        approval_key=require_approval,
     )
     if output is Output.JSON:
         write_json(diagnosis.result())
     else:
-        show(stdout_console(), diagnosis)
+        show(stdout_console(), diagnosis, quiet=quiet)
     raise typer.Exit(diagnosis.exit_code)
 
 
@@ -197,9 +220,10 @@ class AtlasChecks:
         announced = {**self.history.sunsets(self.base_url), **self.connection.sunsets}
         today = self.now.date()
         ended = [source for source in sources if has_ended(source, announced, today)]
-        for found in list_checks(sources, covered_counts, policy.limits, ended):
-            yield found
         other_counts = await count_lists(reader, scope.lists(others), workers=workers)
+        for found in list_checks(sources, covered_counts, policy.limits, ended, other_counts):
+            yield found
+        yield self._population_check(policy, scope, covered_counts)
         excluded_scope = replace(scope, projects=tuple(project_filter.excluded), organizations=())
         excluded_counts = await count_lists(reader, excluded_scope.lists(sources), workers=workers)
         in_scope = len(scope.projects)
@@ -218,6 +242,19 @@ class AtlasChecks:
             yield unreadable_check("secret", expiries)
         elif check := secret_check(expiries, self.now):
             yield check
+
+    def _population_check(self, policy: Policy, scope: RunScope, counts: ListCounts) -> Check:
+        previous = self.history.population(
+            scope_sha256=scope_sha256(policy),
+            organizations=policy.organization_ids,
+            base_url=self.base_url,
+        )
+        found = {source.value: count for source, count in counts.pending.items()}
+        current = Population(len(scope.projects), scope.visible_projects(), found)
+        unread = {each.source for each in counts.unreadable} | counts.retired.keys()
+        # Which lists were left out is not known.
+        unknown = policy.sources if counts.skipped else unread
+        return population_check(previous, current, policy.limits, frozenset(unknown))
 
     async def _organization_checks(
         self, org_id: str, every: Sequence[ListCounts]
@@ -253,16 +290,24 @@ class AtlasChecks:
 _RETRY_S = 120.0
 
 
-def run_checks(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Diagnosis:
+def run_checks(
+    options: RunOptions,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    approval_key: Path | None = None,
+) -> Diagnosis:
     """Run all checks; errors are returned as failed checks."""
-    return run_async(_Doctor(options, environment).run())
+    return run_async(_Doctor(options, environment, approval_key).run())
 
 
 class _Doctor:
     """Runs the checks; earlier ones set up what later ones need."""
 
-    def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, options: RunOptions, environment: Mapping[str, str], approval_key: Path | None
+    ) -> None:
         self._options = options
+        self._approval_key = approval_key
         self._policy: Policy | None = None
         self._policy_error: RunError | None = None
         try:
@@ -296,6 +341,8 @@ class _Doctor:
             *self._check_policy(),
             *self._check_credentials(),
             *self._check_audit_log(),
+            *self._check_files(),
+            *[check async for check in self._check_receivers()],
             *[check async for check in self._check_atlas()],
             *self._check_quarantine(),
             *self._check_notice(),
@@ -343,6 +390,24 @@ class _Doctor:
         yield from log_end_checks(log_path, path)
         yield from audit_checks(path)
 
+    def _check_files(self) -> Iterator[Check]:
+        policy, log_path = self._policy, self._log_path
+        if policy is None or log_path is None:
+            return
+        try:
+            population = population_settings(self._options, policy, None)
+        except RunError as error:
+            yield failed("population", error)
+            population = None
+        context = CommandContext(self._session, policy, None, log_path, population)
+        yield from file_checks(context, self._approval_key)
+
+    async def _check_receivers(self) -> AsyncIterator[Check]:
+        channels = self._policy.notify if self._policy is not None else ()
+        environment = self._session.environment
+        async for found in receiver_checks(channels, self._options, environment):
+            yield found
+
     async def _check_atlas(self) -> AsyncIterator[Check]:
         if self._base_url_error is not None or not self._parts:
             yield warning(
@@ -379,8 +444,7 @@ class _Doctor:
 
     def _with_organizations(self, check: Check, part: Policy | None) -> Check:
         """Return a check that found something with the organizations of its credentials."""
-        found = check.state in {CheckState.WARNING, CheckState.FAILED}
-        if not found or part is None or len(self._parts) == 1:
+        if not check.needs_attention or part is None or len(self._parts) == 1:
             return check
         ids = (each.id for each in part.organizations)
         labels = ", ".join(organization_label(each, self._names.get(each)) for each in ids)
@@ -413,15 +477,19 @@ _STYLES = {
 _WIDTH = max(map(len, CheckState))
 
 
-def show(console: Console, diagnosis: Diagnosis) -> None:
+def show(console: Console, diagnosis: Diagnosis, *, quiet: bool = False) -> None:
     """Write each check with its hint below, and the verdict; control characters are escaped.
 
-    A terminal gets lines that are wrapped at words; elsewhere each check is one line.
+    A terminal gets lines that are wrapped at words; elsewhere each check is one line. `quiet`
+    leaves out what is right, and the verdict if everything is.
     """
+    checks = [each for each in diagnosis.checks if not quiet or each.needs_attention]
+    if quiet and not checks:
+        return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for check in diagnosis.checks:
+    for check in checks:
         name, message = f"{check.name}: ", escape_unprintable(check.message)
         state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
         lines = [Text.assemble((name, "bold"), message)]
