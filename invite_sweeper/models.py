@@ -34,10 +34,20 @@ MAX_CLOCK_SKEW_S: Final = 300.0
 class Source(StrEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
-    INVITES = "invites"
-    USERS = "users"
-    ORG_USERS = "org_users"
-    ORG_INVITES = "org_invites"
+    contents: str
+    """What it lists."""
+
+    def __new__(cls, value: str, contents: str = "") -> Self:
+        """Return the member for a row; only the type checker needs the default."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.contents = contents
+        return member
+
+    INVITES = ("invites", "project invitations by API, Terraform or older tools")
+    USERS = ("users", "people invited to a project who have not accepted")
+    ORG_USERS = ("org_users", "people invited to the organization, as the web interface does")
+    ORG_INVITES = ("org_invites", "organization invitations by older tools")
 
     @property
     def is_organization_level(self) -> bool:
