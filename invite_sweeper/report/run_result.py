@@ -14,7 +14,7 @@ from invite_sweeper.endings import Colour, ExitCode, Reason, WarningCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Place, Row, format_age, outcome_line
+from invite_sweeper.report.rows import Row, format_age, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
 from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
@@ -24,7 +24,6 @@ from invite_sweeper.text import escape_unprintable, pluralize
 _GAP: Final = 2
 
 
-_LABELLED_WARNINGS: Final = {WarningCode.NOTICE: "Notice", WarningCode.UNREAD_LISTS: "Not seen"}
 _STYLES: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -77,10 +76,7 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         yield "Approved by", "bold", f"the key {view.approver}"
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
-    for warning in summary.warnings:
-        if warning.code in _LABELLED_WARNINGS:
-            label = _LABELLED_WARNINGS[WarningCode(warning.code)]
-            yield label, "bold", escape_unprintable(warning.message)
+    yield from _sentences(summary)
     if summary.changes is not None:
         yield "Changes", "bold", formatting.describe_changes(summary.changes)
     if summary.policy_change is not None:
@@ -97,6 +93,15 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     if _is_sunset_near(summary):
         message = f"Atlas stops serving an API version in use on {summary.sunset}"
         yield "Sunset", "bold yellow", message
+
+
+def _sentences(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
+    for warning in summary.warnings:
+        if warning.code == WarningCode.NOTICE:
+            yield "Notice", "bold", escape_unprintable(warning.message)
+    if summary.unseen is not None:
+        for sentence in formatting.describe_unseen(summary.unseen, summary.organization_labels):
+            yield "Not seen", "bold", escape_unprintable(sentence)
 
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:
@@ -157,7 +162,7 @@ def _seen(summary: RunSummary) -> str:
     if not summary.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     if any(Source(each).is_organization_level for each in summary.invitations_by_source):
-        visible = sum(each.visible for each in summary.organizations)
+        visible = sum(each.visible and each.plan_made for each in summary.organizations)
         projects += f" and {pluralize(visible, 'organization list')}"
     unreadable = f", {summary.projects_unreadable:,} of them not read"
     gone = f", {summary.projects_gone:,} of them deleted since it was listed"
@@ -274,7 +279,7 @@ def plan_tables(view: RunView, width: int) -> Iterator[RenderableType]:
     for organization, places in by_organization.items():
         hidden = elsewhere.get(organization, ())
         count = sum(each.count for each in places) + sum(hidden)
-        above = _organization_heading(places[0].place, count, view) if several else None
+        above = _heading(organization, count, "bold") if several else None
         for each in places:
             name = _OWN_LISTS if several and each.place.project is None else each.place.name
             below = _describe_hidden(hidden, view) if hidden and each is places[-1] else None
@@ -282,16 +287,12 @@ def plan_tables(view: RunView, width: int) -> Iterator[RenderableType]:
             groups.append(Group(each.rows, heading, each.hidden, above, below))
             above = None
     yield from invitation_tables(groups, width)
+    if several and any(row.others for group in groups for row in group.rows):
+        yield Text("A person in several lists is one row.", style="dim")
+        yield Text("")
 
 
 _OWN_LISTS: Final = "organization lists"
-
-
-def _organization_heading(place: Place, rows: int, view: RunView) -> Text:
-    """Return the organization with its number of rows: a user in several lists has one."""
-    planned = view.by_organization[place.org_id]["planned"]
-    merged = f", for {pluralize(planned, 'invitation')}" if planned != rows else ""
-    return Text.assemble(_heading(place.organization, rows, "bold"), (merged, "dim"))
 
 
 def _describe_hidden(counts: Sequence[int], view: RunView) -> Text:

@@ -19,6 +19,7 @@ from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor import Diagnosis, warning
 from invite_sweeper.keys import write_key_pair
 from invite_sweeper.simulator import Access
+from invite_sweeper.simulator.data import Federation
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -396,12 +397,22 @@ def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by_this_
 
 
 @pytest.mark.parametrize(
-    ("path", "name"), [("*/events", "events"), ("*/federationSettings", "domains")]
+    ("path", "name", "role"),
+    [
+        ("*/events", "events", "Organization Member"),
+        ("*/federationSettings", "domains", "Organization Owner"),
+        ("*/connectedOrgConfigs/*", "domains", "Organization Owner"),
+        ("*/serviceAccounts/*", "secret", "Organization Read Only"),
+    ],
 )
-def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name):
+def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name, role):
+    federation = Federation("1" * 24, ("example.com",), ("example.com",))
+    cli.sim.organizations[ORG_ID].federation = federation
+    changes = dict.fromkeys(cli.account.environment()) | cli.sim.add_service_account().environment()
     cli.sim.faults.add(faults.role_missing(), path=path, times=None)
-    (check,) = named(checks_of(cli), name)
+    (check,) = named(checks_of(cli, **changes), name)
     assert (check["state"], check["message"].startswith("Not known. ")) == ("note", True)
+    assert f"requires the role {role}." in check["message"]
 
 
 def keys_in(folder):

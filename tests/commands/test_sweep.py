@@ -76,7 +76,7 @@ def test_summary_holds_the_contract_s_fields_and_adds_up(cli):
     ):
         assert summary[key] == 0, key
     assert summary["verified"] == 6
-    assert summary["requests"] == 1 + 2 + 3 + 1 + 6 + 3  # projects, names and limits, lists …
+    assert summary["requests"] == 1 + 2 + 3 + 2 + 6 + 3  # projects, names and limits, lists …
     assert summary["duration_s"] > 0
     assert summary["audit_log"] == "audit/invite-sweeper.jsonl"
 
