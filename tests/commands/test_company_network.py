@@ -92,6 +92,8 @@ def test_proxy_sees_every_request_of_a_command(network, words):
 
     assert done.code == 0, done
     assert f"CONNECT {ATLAS}:443" in network.asked
+    if words[0] == "doctor":  # it reaches the receivers, and sends them nothing
+        assert {f"CONNECT {name}:443" for name in RECEIVERS} < set(network.asked)
 
 
 def test_without_the_authority_of_the_proxy_nothing_is_sent_and_the_fix_is_named(network):
