@@ -23,20 +23,7 @@ from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.options import (
-    DEFAULT_BASE_URL,
-    DEFAULT_POLICY,
-    AuditPath,
-    BaseUrl,
-    LogFormat,
-    LogFormatOption,
-    Output,
-    OutputOption,
-    PolicyPath,
-    Quiet,
-    RunOptions,
-    Verbose,
-)
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, LOGGED, Output, RunOptions, takes
 from invite_sweeper.cli.run_session import RunSession, split_by_credentials
 from invite_sweeper.doctor import (
     EVENT_DAYS,
@@ -87,15 +74,8 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def doctor(
-    policy: PolicyPath = DEFAULT_POLICY,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
-    audit_log: AuditPath = None,
-    output: OutputOption = Output.TEXT,
-    log_format: LogFormatOption = LogFormat.AUTO,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
+@takes(RunOptions, "policy", "base_url", "audit_log", *LOGGED)
+def doctor(options: RunOptions) -> None:
     """Check that a sweep can run.
 
     Checks policy, credentials, roles, clock, rate limits and audit log; changes nothing. Exit
@@ -104,18 +84,8 @@ def doctor(
 
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
-    diagnosis = run_checks(
-        RunOptions(
-            policy,
-            base_url,
-            audit_log=audit_log,
-            output=output,
-            log_format=log_format,
-            quiet=quiet,
-            verbose=verbose,
-        )
-    )
-    if output is Output.JSON:
+    diagnosis = run_checks(options)
+    if options.output is Output.JSON:
         write_json(diagnosis.result())
     else:
         show(stdout_console(), diagnosis)

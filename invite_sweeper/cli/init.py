@@ -13,7 +13,7 @@ import typer
 
 from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import DEFAULT_BASE_URL, DEFAULT_POLICY, BaseUrl, RunOptions
+from invite_sweeper.cli.options import DEFAULT_POLICY, RunOptions, takes
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
@@ -135,7 +135,9 @@ class Answers(NamedTuple):
 
 
 @app.command()
+@takes(RunOptions, "base_url")
 def init(
+    options: RunOptions,
     path: Annotated[
         Path, typer.Argument(metavar="POLICY", help="The file to write; it must not exist.")
     ] = DEFAULT_POLICY,
@@ -153,7 +155,6 @@ def init(
             help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
         ),
     ] = None,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
 ) -> None:
     """Write a first policy that is safe to run.
 
@@ -166,7 +167,7 @@ def init(
     try:
         _check_absent(path)
         asks = sys.stdin.isatty()
-        organizations = _choose_organizations(organization or (), base_url, asks=asks)
+        organizations = _choose_organizations(organization or (), options.base_url, asks=asks)
         answers = Answers(
             organizations,
             older_than or _choose_age(asks=asks),

@@ -28,18 +28,14 @@ from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     INTEGRATION,
-    OUTPUT,
+    LOGGED,
     SAFETY,
     TARGET,
-    BaseUrl,
-    LogFormat,
-    LogFormatOption,
     Output,
-    OutputOption,
-    Quiet,
     RunOptions,
-    Verbose,
-    Yes,
+    flag,
+    takes,
+    value,
 )
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
@@ -73,92 +69,58 @@ from invite_sweeper.text import (
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
-def restore(
+class Deletions(NamedTuple):
+    """The deletions to restore, and how: the command's own options."""
+
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="Audit logs with the deletions.")
-    ],
+    ]
     run: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID",
-            help="The run to undo: its id or the start of it; required if several match.",
-            rich_help_panel=TARGET,
+        value(
+            TARGET, "ID", "The run to undo: its id or the start of it; required if several match."
         ),
-    ] = None,
-    username: Annotated[
-        str | None,
-        typer.Option(
-            metavar="GLOB", help="Restore only addresses that match.", rich_help_panel=TARGET
-        ),
-    ] = None,
+    ] = None
+    username: Annotated[str | None, value(TARGET, "GLOB", "Restore only addresses that match.")] = (
+        None
+    )
     include_recovered: Annotated[
         bool,
-        typer.Option(
+        flag(
+            TARGET,
+            "Also restore what the run may have deleted, such as before a kill.",
             "--include-recovered",
-            help="Also restore what the run may have deleted, such as before a kill.",
-            rich_help_panel=TARGET,
         ),
-    ] = False,
+    ] = False
     max_invitations: Annotated[
-        int,
-        typer.Option(
-            "--max",
-            metavar="N",
-            min=0,
-            help="Invite no one if there are more.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = MAX_INVITATIONS,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show who would be invited; invite no one.", rich_help_panel=SAFETY
-        ),
-    ] = False,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
-    audit_log: Annotated[
-        str | None,
-        typer.Option(
-            "--audit-log",
-            help="The log of this run; default: newest FILE.",
-            metavar="PATH",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+        int, value(SAFETY, "N", "Invite no one if there are more.", "--max", min=0)
+    ] = MAX_INVITATIONS
     credentials: Annotated[
         str | None,
-        typer.Option(
-            "--credentials",
-            help="Name of the credentials in the policy; default: those of the run.",
-            metavar="NAME",
-            rich_help_panel=TARGET,
-        ),
-    ] = None,
+        value(TARGET, "NAME", "Name of the credentials in the policy; default: those of the run."),
+    ] = None
     signing_key_env: Annotated[
         str | None,
-        typer.Option(
-            "--signing-key-env",
-            help="The variable with the key that signs the end; default: that of the log.",
-            rich_help_panel=INTEGRATION,
-            metavar="NAME",
+        value(
+            INTEGRATION,
+            "NAME",
+            "The variable with the key that signs the end; default: that of the log.",
         ),
-    ] = None,
-    deadline: Annotated[
-        str | None,
-        typer.Option(
-            "--deadline",
-            help="Stop after this time, such as 30m; 1h by default.",
-            rich_help_panel=SAFETY,
-            metavar="DURATION",
-        ),
-    ] = None,
-    yes: Yes = False,
-    output: OutputOption = Output.TEXT,
-    log_format: LogFormatOption = LogFormat.AUTO,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
+    ] = None
+
+
+@app.command()
+@takes(
+    RunOptions,
+    "base_url",
+    "yes",
+    *LOGGED,
+    audit_log="The log of this run; default: newest FILE.",
+    dry_run="Show who would be invited; invite no one.",
+    deadline="Stop after this time, such as 30m; 1h by default.",
+)
+@takes(Deletions)
+def restore(deletions: Deletions, options: RunOptions) -> None:
     """Re-invite people whose invitations a run deleted.
 
     Sends each user a new invitation email with the same roles and teams, at most 10 a minute.
@@ -170,46 +132,12 @@ def restore(
 
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
     """
-    options = RunOptions(
-        base_url=base_url,
-        audit_log=audit_log,
-        dry_run=dry_run,
-        deadline=deadline,
-        yes=yes,
-        output=output,
-        log_format=log_format,
-        quiet=quiet,
-        verbose=verbose,
-    )
-    deletions = Deletions(
-        files, run, username, credentials, include_recovered, max_invitations, signing_key_env
-    )
     try:
         raise typer.Exit(run_restore(deletions, options))
     except RunError as error:
         if error.consequence == NOTHING_DELETED:
             error.consequence = NOTHING_INVITED
         raise
-
-
-class Deletions(NamedTuple):
-    """The deletions to restore, as given on the command line.
-
-    Attributes:
-        files: Audit logs that record them.
-        credentials: The name of the credentials in the policy and the environment.
-        include_recovered: Also restore deletions that Atlas did not confirm.
-        max_invitations: More users to invite are refused.
-        signing_key_env: The variable with the key that signs the end of the restore.
-    """
-
-    files: Sequence[Path]
-    run: str | None
-    username: str | None
-    credentials: str | None
-    include_recovered: bool = False
-    max_invitations: int = MAX_INVITATIONS
-    signing_key_env: str | None = None
 
 
 def run_restore(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.policy.types import population_path_issue
 from invite_sweeper.report.population import PopulationFile, PopulationRun
 from invite_sweeper.report.run_view import KeptInvitations
@@ -136,6 +137,15 @@ def population_run(
     )
 
 
+def plan_max_age(options: RunOptions) -> timedelta:
+    """Return the age from which a saved plan is refused.
+
+    Raises:
+        UsageError: It is not a duration.
+    """
+    return parse_duration_option("--plan-max-age", options.plan_max_age)
+
+
 class CommandContext(NamedTuple):
     """The facts of a command that are fixed before its runs start.
 
@@ -148,6 +158,7 @@ class CommandContext(NamedTuple):
     policy: Policy
     shard: Shard | None
     log_path: LogPath
+    plan_max_age: timedelta
     population: PopulationSettings | None = None
 
     @property
@@ -189,8 +200,9 @@ def load_usable_plan(context: CommandContext, history: History) -> SavedPlan | N
     """
     if context.options.plan is None:
         return None
-    path, max_age, key = context.options.plan
+    path, key = context.options.plan, context.options.require_approval
     saved = saved_plan.load(path)
+    max_age = context.plan_max_age
     check_applicable(saved, context.plan_context, now=context.now, max_age=max_age)
     if key is not None:
         require_approval(path, saved, key)
@@ -294,7 +306,7 @@ class CommandSetup:
             return
         log = str(audit.path.absolute())
         applied = AppliedPlan(saved.digest, self._context.session.run_id, log)
-        saved_plan.record_applied(options.plan.path, applied)
+        saved_plan.record_applied(options.plan, applied)
 
     def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
         """Create the population file of the command, if one is to be written.
@@ -399,7 +411,7 @@ class CommandSetup:
     def _run_started(self, part: RunPart) -> RunStarted:
         context = self._context
         saved = self._saved_plan
-        approver = context.options.plan and context.options.plan.require_approval
+        approver = context.options.require_approval
         return RunStarted(
             mode=self.mode,
             tool_version=__version__,

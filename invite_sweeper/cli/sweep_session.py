@@ -18,7 +18,13 @@ from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_session import RunSession
-from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart, population_settings
+from invite_sweeper.cli.run_setup import (
+    CommandContext,
+    CommandSetup,
+    RunPart,
+    plan_max_age,
+    population_settings,
+)
 from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
@@ -83,11 +89,11 @@ def protected_files(context: CommandContext) -> Iterator[tuple[str, Path]]:
     for log in (log_file, *log_path.paths()):
         yield "the audit log", log
     if options.plan is not None:
-        yield "the plan", options.plan.path
-        yield "the plan's approval", signature_path(options.plan.path)
-        yield "the record of the plan's use", saved_plan.applied_path(options.plan.path)
-        if options.plan.require_approval is not None:
-            yield "the key", options.plan.require_approval
+        yield "the plan", options.plan
+        yield "the plan's approval", signature_path(options.plan)
+        yield "the record of the plan's use", saved_plan.applied_path(options.plan)
+        if options.require_approval is not None:
+            yield "the key", options.require_approval
 
 
 def run_sweep(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
@@ -123,7 +129,9 @@ class _SweepSession:
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
         population = population_settings(options, policy, self._shard)
         self._signing_key = _read_signing_key(options, policy, environment)
-        self._context = CommandContext(session, policy, self._shard, log_path, population)
+        self._context = CommandContext(
+            session, policy, self._shard, log_path, plan_max_age(options), population
+        )
         check_outputs(self._context)
 
     async def run(self) -> int:
