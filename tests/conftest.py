@@ -79,15 +79,17 @@ def pytest_runtest_setup(item):
     needs.check(item)
 
 
-@pytest.fixture(autouse=True)
-def _environment_of_tests(monkeypatch):
-    """Hide from a test what the caller's shell has set."""
-    for name in os.environ.keys() - environment.clean(os.environ).keys():
-        monkeypatch.delenv(name)
-    time.tzset()
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Hide from a test, and from each of its fixtures, what the caller's shell has set."""
     umask = os.umask(environment.UMASK)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ.keys() - environment.clean(os.environ).keys():
+            patch.delenv(name)
+        time.tzset()
+        result = yield
     os.umask(umask)
+    return result
 
 
 @pytest.fixture(autouse=True)

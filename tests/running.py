@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -19,6 +20,8 @@ from invite_sweeper.simulator import Account, SimulatedAtlas
 from invite_sweeper.simulator.seed import ORG_ID
 
 COMMAND = (sys.executable, "-m", "invite_sweeper")
+IN_SHELL = shlex.join(COMMAND)
+"""The program, as a shell needs it: the path may have a space."""
 WIDE = {"max_deletions": 10_000, "max_deletions_per_project": 10_000, "max_share": 1.0}
 
 

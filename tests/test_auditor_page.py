@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from running import cli_in
+from running import IN_SHELL, cli_in
 
 from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, add_checksum, line_hash
 from invite_sweeper.json_text import to_json
@@ -82,7 +82,7 @@ def results(cli):
     found = {}
     for line in COMMANDS:
         found[line] = subprocess.run(
-            line.replace("invite-sweeper ", f"{sys.executable} -m invite_sweeper ", 1),
+            line.replace("invite-sweeper", IN_SHELL, 1),
             shell=True,
             cwd=cli.folder,
             env=environment,

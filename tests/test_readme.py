@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from readmes import OPERATORS, README, sections
-from running import cli_in
+from running import IN_SHELL, cli_in
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import Source
@@ -89,7 +89,7 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_page(cli):
     for command in COMMANDS:
         if command in (ACTIVATE, *served):  # the PATH has the program; the next test serves
             continue
-        arguments = command.replace("invite-sweeper", f"{sys.executable} -m invite_sweeper", 1)
+        arguments = command.replace("invite-sweeper", IN_SHELL, 1)
         done = subprocess.run(
             arguments,
             shell=True,

@@ -54,6 +54,16 @@ class LogPath:
     template: str
     copy_to_stdout: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise UsageError if files of this locale cannot have the name."""
+        try:
+            os.fsencode(self.template)
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"A file cannot be named {self.template} in this locale.",
+                hint="Set LC_ALL=C.UTF-8, or use ASCII alone in the name.",
+            ) from error
+
     @classmethod
     def parse(cls, text: str) -> "LogPath":
         """Parse `FILE`, `FILE -` (with a copy on standard output) or `-` (default file, copied).

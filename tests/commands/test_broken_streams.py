@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import COMMAND, cli_in, wait_until
+from running import COMMAND, IN_SHELL, cli_in, wait_until
 
 SWEEP = "exec {} sweep --policy policy.yaml --yes"
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
@@ -27,7 +27,7 @@ def cli(tmp_path):
 def shell(cli, redirections, command=SWEEP):
     """Run the program in a shell with redirections; return exit code, stdout and stderr."""
     cli.write_policy()
-    line = f"{command.format(' '.join(COMMAND))} {redirections}"
+    line = f"{command.format(IN_SHELL)} {redirections}"
     done = subprocess.run(
         ["/bin/sh", "-c", line],
         cwd=cli.folder,

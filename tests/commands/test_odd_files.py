@@ -94,6 +94,15 @@ def test_argument_that_is_not_utf8_is_wrong_usage(cli, words, output):
     assert bool(done.out) is bool(output)
 
 
+@pytest.mark.parametrize("key", ["path", "population"])
+def test_file_that_the_locale_cannot_name_is_wrong_usage(cli, key):
+    cli.keys["audit"] = {key: "protokoll-ü.jsonl"}
+    done = cli.run("plan", "--policy", "policy.yaml", LC_ALL="C", PYTHONUTF8="0")
+    assert (done.code, cli.sim.deleted) == (2, ()), done.err
+    assert done.errors == ["A file cannot be named protokoll-ü.jsonl in this locale."]
+    assert "LC_ALL=C.UTF-8" in done.err
+
+
 # --- outputs -------------------------------------------------------------------------------
 
 

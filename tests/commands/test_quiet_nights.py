@@ -1,6 +1,7 @@
 """Nights of the shipped crontab, armed and with `-q`: cron mails any output."""
 
 import re
+import shlex
 import subprocess
 import sys
 from datetime import timedelta
@@ -30,7 +31,7 @@ class CronRunner:
         credentials = cli.account.environment()
         self.write("client-id", credentials["MONGODB_ATLAS_CLIENT_ID"])
         self.write("client-secret", credentials["MONGODB_ATLAS_CLIENT_SECRET"])
-        text = CRONTAB.replace("/opt/invite-sweeper/bin/invite-sweeper", str(PROGRAM))
+        text = CRONTAB.replace("/opt/invite-sweeper/bin/invite-sweeper", shlex.quote(str(PROGRAM)))
         for folder in ("/etc/invite-sweeper", "/var/lib/invite-sweeper"):
             text = text.replace(folder, str(cli.folder))
         *lines, job = (line for line in text.splitlines() if line and not line.startswith("#"))
@@ -115,7 +116,7 @@ def test_mail_about_a_failed_deletion_names_organization_project_user_and_what_t
     assert re.search(rf"p\d@example\.com in Search of organization {re.escape(label)}", failure)
     assert failure.endswith("may still be invited: failed, 409 CONFLICT")
     assert "What to do: The next sweep tries the failed deletions again." in hint
-    command = hint.partition("To list them: ")[2].split()
+    command = shlex.split(hint.partition("To list them: ")[2])
     listed = subprocess.run(
         [PROGRAM, *command[1:]], capture_output=True, encoding="utf-8", check=True, cwd="/"
     )

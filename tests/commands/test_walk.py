@@ -18,6 +18,7 @@ from readmes import OPERATORS, README, sections
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("invite-sweeper")
+IN_SHELL = shlex.quote(str(PROGRAM))
 HELP = "\n".join(
     path.read_text(encoding="utf-8") for path in (ROOT / "invite_sweeper/help").glob("*.md")
 )
@@ -66,7 +67,7 @@ class Walk:
         )
         screen = done.stdout + "\n".join(readable(done.stderr))
         assert done.returncode == code, screen
-        for found in re.findall(rf"{re.escape(str(PROGRAM))} [^\n`]*", screen):
+        for found in re.findall(rf"{re.escape(IN_SHELL)} [^\n`]*", screen):
             command = tuple(shlex.split(found))
             if command != words and command not in self.printed and not PLACEHOLDER.search(found):
                 self.printed.append(command)
@@ -131,7 +132,7 @@ def test_walk_ends_with_an_approved_sweep_and_a_signed_nightly_job(walk):
     walk.type("invite-sweeper validate policy.yaml")
 
     # The first plan is over the first policy's limits, and the hint says what to write.
-    screen = walk.type(f"{PROGRAM} plan --policy policy.yaml", code=3)
+    screen = walk.type(f"{IN_SHELL} plan --policy policy.yaml", code=3)
     assert "over_limit: trim" in screen
     walk.type_printed("help")
     rows = walk.type_printed("audit", "show")

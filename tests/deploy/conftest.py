@@ -16,7 +16,7 @@ GIB = 1024**3
 
 
 @pytest.fixture(autouse=True)
-def _tools_in_the_path(_environment_of_tests, monkeypatch):
+def _tools_in_the_path(monkeypatch):
     """Let a test find the commands that install-tools.sh installs beside the system's."""
     monkeypatch.setenv("PATH", with_tools()["PATH"])
 

@@ -28,20 +28,19 @@ def rendered(values, folder, *files):
     return done.stdout
 
 
-def overlaid(components, folder, *, patches=()):
-    """Return the text of an overlay of the base with components of `deploy/` and patches."""
-    shutil.copytree(KUBERNETES, folder / "kubernetes", dirs_exist_ok=True)
-    overlay = folder / "kubernetes/overlays/tested"
-    overlay.mkdir(exist_ok=True)
+def overlaid(folder, *parts):
+    """Return the text of an overlay beside a copy of `deploy/`; parts are of its kustomization."""
+    shutil.copytree(KUBERNETES, folder / "deploy/kubernetes", dirs_exist_ok=True)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": ["../../base"],
-        "components": [f"../../components/{name}" for name in components],
-        "patches": [*patches],
+        "resources": ["deploy/kubernetes/base"],
     }
-    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
-    return built(overlay)
+    for part in parts:
+        for key, items in part.items():
+            kustomization[key] = [*kustomization.get(key, []), *items]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    return built(folder)
 
 
 def comparable(text):

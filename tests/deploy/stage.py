@@ -106,7 +106,10 @@ def staged(folder, *, projects, stale, fresh=1, cap=100_000, latency_s=0.0, owne
 
 
 def write_files(folder, account, *, cap, owner):
-    """Write the files as a Secret, a ConfigMap and a volume are mounted."""
+    """Write the files as a Secret, a ConfigMap and a volume are mounted.
+
+    Without an owner they stay the caller's, who may change them.
+    """
     variables = account.environment()
     files = {
         "policy/policy.yaml": POLICY.format(organization=ORGANIZATION, cap=cap),
@@ -117,10 +120,12 @@ def write_files(folder, account, *, cap, owner):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        path.chmod(0o440)
-        os.chown(path, 0, owner)
+        path.chmod(0o600 if owner is None else 0o440)
+        if owner is not None:
+            os.chown(path, 0, owner)
     (folder / "audit").mkdir(mode=0o700)
-    os.chown(folder / "audit", owner, owner)
+    if owner is not None:
+        os.chown(folder / "audit", owner, owner)
 
 
 def shipped_policy():

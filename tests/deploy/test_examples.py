@@ -31,7 +31,7 @@ def test_examples_match_the_schemas_of_their_operators(tmp_path):
 
     done = check(resources)
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("valid: ") == len(resources) == 4
+    assert done.stdout.count("valid: ") == len(resources) == 5
 
 
 @pytest.mark.needs("check-custom-resources")

@@ -1,6 +1,8 @@
 """Each setting renders alike with Helm and with kustomize, and matches Kubernetes' schemas."""
 
-from dataclasses import dataclass, field
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
@@ -18,6 +20,16 @@ from deploy.rendering import (
 
 pytestmark = pytest.mark.needs("helm", "kustomize")
 
+PAGE = (KUBERNETES / "settings.md").read_text(encoding="utf-8")
+PARTS = {
+    section.partition("\n")[0]: yaml.safe_load(
+        section.partition("```yaml\n")[2].partition("\n```")[0]
+    )
+    for section in PAGE.split("\n## ")[1:]
+}
+"""The parts of a kustomization by their headings."""
+
+ONE_NODE = "ReadWriteOnce"
 GATEWAY_RULE = {
     "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
     "ports": [{"protocol": "TCP", "port": 9091}],
@@ -26,86 +38,75 @@ PROXY_RULE = {
     "to": [{"ipBlock": {"cidr": "192.0.2.10/32"}}],
     "ports": [{"protocol": "TCP", "port": 3128}],
 }
-PROXY = {"url": "http://proxy.example.com:3128", "noProxy": ".svc,.cluster.local"}
-NAMED = [{"name": "PROD", "secretName": "invite-sweeper-prod", "kind": "service-account"}]
-PUSHED = {"metrics": {"pushgateway": "http://pushgateway.monitoring.svc:9091"}}
-TEXTFILE = {"metrics": {"textfile": {"claimName": "invite-sweeper-metrics"}}}
-CHECKPOINT = {"checkpoint": {"claimName": "invite-sweeper-checkpoint"}}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Values of the chart, and the components and patches of kustomize that do the same."""
-
-    name: str
-    values: dict
-    components: tuple = ()
-    patches: list = field(default_factory=list)
-
-
-def patch(kind, name, change):
-    target = {"apiVersion": {"CronJob": "batch/v1"}.get(kind, "v1"), "kind": kind}
-    meta = {"metadata": {"name": name, "namespace": "invite-sweeper"}}
-    return [{"patch": yaml.safe_dump(target | meta | change)}]
-
-
-def egress(*rules):
-    return {"networkPolicy": {"egress": list(rules)}}
-
-
-SETTINGS = [
-    Setting("defaults", {}),
-    Setting("armed", {"mode": "sweep"}, ("armed",)),
-    Setting("API key", {"credentials": {"kind": "api-key"}}, ("api-key",)),
-    Setting("named credentials", {"credentials": {"named": NAMED}}, ("named-credentials",)),
-    Setting(
-        "signing key", {"signingKey": {"secretName": "invite-sweeper-signing"}}, ("signing-key",)
-    ),
-    Setting("checkpoint", CHECKPOINT, ("checkpoint",)),
-    Setting("pushgateway", PUSHED | egress(GATEWAY_RULE), ("pushgateway",)),
-    Setting("textfile", TEXTFILE, ("textfile",)),
-    Setting("alerts", {"prometheusRule": {"enabled": True}}, ("alerts",)),
-    Setting("proxy", {"proxy": PROXY} | egress(PROXY_RULE), ("proxy",)),
-    Setting("no NetworkPolicy", {"networkPolicy": {"enabled": False}}, ("no-network-policy",)),
-    Setting("existing claim", {"audit": {"existingClaim": "company-audit"}}, ("existing-claim",)),
-    Setting(
-        "schedule and time zone",
-        {"schedule": "5 4 * * *", "timeZone": "America/New_York"},
-        patches=patch(
-            "CronJob",
-            "invite-sweeper",
-            {"spec": {"schedule": "5 4 * * *", "timeZone": "America/New_York"}},
-        ),
-    ),
-    Setting(
-        "all components together",
-        {
-            "mode": "sweep",
-            "audit": {"existingClaim": "company-audit"},
-            "credentials": {"kind": "api-key", "named": NAMED},
-            "signingKey": {"secretName": "invite-sweeper-signing"},
-            "metrics": PUSHED["metrics"] | TEXTFILE["metrics"],
-            "prometheusRule": {"enabled": True},
-            "proxy": PROXY,
+CUSTOMIZED = yaml.safe_load((CHART / "examples/customized.yaml").read_text(encoding="utf-8"))
+AUTHORITY = {
+    "extraVolumes": [{"name": "company-ca", "configMap": {"name": "company-ca"}}],
+    "extraVolumeMounts": [{"name": "company-ca", "mountPath": "/etc/company-ca", "readOnly": True}],
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/company-ca/ca.pem"}],
+}
+VALUES = {
+    "API key": {"credentials": {"kind": "api-key"}},
+    "Named credentials": {
+        "credentials": {
+            "named": [
+                {"name": "PROD", "secretName": "invite-sweeper-prod", "kind": "service-account"}
+            ]
         }
-        | CHECKPOINT
-        | egress(GATEWAY_RULE, PROXY_RULE),
-        (
-            *("armed", "existing-claim", "api-key", "named-credentials", "signing-key"),
-            *("checkpoint", "pushgateway", "textfile", "alerts", "proxy"),
-        ),
-    ),
-]
+    },
+    "Existing claim": {"audit": {"existingClaim": "company-audit"}},
+    "Signing key": {"signingKey": {"secretName": "invite-sweeper-signing"}},
+    "Checkpoint": {"checkpoint": {"claimName": "invite-sweeper-checkpoint"}},
+    "Pushgateway": {
+        "metrics": {"pushgateway": "http://pushgateway.monitoring.svc:9091"},
+        "networkPolicy": {"egress": [GATEWAY_RULE]},
+    },
+    "Textfile": {"metrics": {"textfile": {"claimName": "invite-sweeper-metrics"}}},
+    "Proxy": {
+        "proxy": {"url": "http://proxy.example.com:3128", "noProxy": ".svc,.cluster.local"},
+        "networkPolicy": {"egress": [PROXY_RULE]},
+    },
+    "Alerts": {"prometheusRule": {"enabled": True}},
+    "Private CA": AUTHORITY,
+    "No NetworkPolicy": {"networkPolicy": {"enabled": False}},
+    "What clusters differ in": CUSTOMIZED,
+}
+"""The values of the chart that do the same as each part."""
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_setting_renders_alike_with_helm_and_kustomize(setting, tmp_path):
-    chart = comparable(rendered(setting.values, tmp_path))
-    overlay = comparable(overlaid(setting.components, tmp_path, patches=setting.patches))
+def merged(*values):
+    """Return one mapping of several, lists appended."""
+    whole = {}
+    for each in values:
+        for key, value in each.items():
+            match whole.get(key), value:
+                case dict() as old, dict():
+                    whole[key] = merged(old, value)
+                case list() as old, list():
+                    whole[key] = [*old, *value]
+                case _:
+                    whole[key] = value
+    return whole
 
-    assert chart == overlay
-    if setting.name != "defaults":
-        assert chart != comparable(built(KUBERNETES / "base"))
+
+@pytest.mark.parametrize("title", VALUES)
+def test_part_of_the_page_renders_as_the_values_of_the_chart(title, tmp_path):
+    chart = comparable(rendered(VALUES[title], tmp_path))
+
+    assert chart == comparable(overlaid(tmp_path, PARTS[title]))
+    assert chart != comparable(built(KUBERNETES / "base"))
+
+
+def test_all_parts_of_the_page_together_render_as_their_values(tmp_path):
+    together = [title for title in VALUES if title != "No NetworkPolicy"]
+    chart = rendered(merged(*(VALUES[title] for title in together)), tmp_path)
+
+    overlay = overlaid(tmp_path, *(PARTS[title] for title in together))
+    assert comparable(chart) == comparable(overlay)
+
+
+def test_every_part_of_the_page_is_tried():
+    assert PARTS.keys() == VALUES.keys()
+    assert PAGE.count("```yaml\n") == len(PARTS)
 
 
 @pytest.mark.parametrize(
@@ -132,44 +133,108 @@ def test_claim_of_the_chart_is_that_of_kustomize_and_stays_when_uninstalled(
     assert found == claim
 
 
+def discovered(version, *kinds):
+    """Return what a cluster says about the kinds of an API version."""
+    names = [{"kind": kind, "name": f"{kind.lower()}s"} for kind in kinds]
+    resources = [each | {"namespaced": True, "verbs": ["get"]} for each in names]
+    return {"groupVersion": version, "resources": resources}
+
+
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {
+        "name": "invite-sweeper-audit",
+        "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        "annotations": {
+            "meta.helm.sh/release-name": "invite-sweeper",
+            "meta.helm.sh/release-namespace": "invite-sweeper",
+        },
+    },
+    "spec": {"accessModes": [ONE_NODE]},
+}
+GROUPS = {"batch": "CronJob", "networking.k8s.io": "NetworkPolicy"}
+ANSWERS = {
+    "/version": {"gitVersion": "v1.33.0"},
+    "/api": {"versions": ["v1"]},
+    "/api/v1": discovered("v1", CLAIM["kind"], "ConfigMap", "ServiceAccount"),
+    "/apis": {
+        "groups": [
+            {"name": group, "versions": [{"groupVersion": f"{group}/v1", "version": "v1"}]}
+            for group in GROUPS
+        ]
+    },
+    **{f"/apis/{group}/v1": discovered(f"{group}/v1", kind) for group, kind in GROUPS.items()},
+    "/api/v1/namespaces/invite-sweeper/persistentvolumeclaims/invite-sweeper-audit": CLAIM,
+}
+
+
+class ApiServer(BaseHTTPRequestHandler):
+    """A cluster that has only the claim of an installed chart."""
+
+    def do_GET(self):
+        answer = ANSWERS.get(self.path.partition("?")[0])
+        self.send_response(404 if answer is None else 200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *args):
+        """Write nothing to stderr."""
+
+
+@pytest.fixture
+def cluster():
+    """The address of the cluster."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_other_access_mode_of_an_installed_claim_is_refused_with_a_sentence(cluster):
+    """`lookup` asks the cluster, which `helm upgrade` does, too."""
+    command = (
+        "helm", "template", "invite-sweeper", CHART, "--namespace=invite-sweeper",
+        "--dry-run=server", "--disable-openapi-validation", f"--kube-apiserver={cluster}",
+    )  # fmt: skip
+    kept = run(*command, f"--set=audit.accessMode={ONE_NODE}")
+    refused = run(*command, "--set=audit.accessMode=ReadWriteMany", check=False)
+    other = run(*command, "--set=audit.accessMode=ReadWriteMany,audit.existingClaim=other")
+
+    assert "kind: PersistentVolumeClaim" in kept.stdout
+    assert refused.returncode != 0
+    assert (
+        "The claim invite-sweeper-audit has the access mode ReadWriteOnce, which Kubernetes cannot "
+        "change. Keep audit.accessMode, or copy the log to a claim of another name and set "
+        "audit.existingClaim."
+    ) in refused.stderr
+    assert "kind: PersistentVolumeClaim" not in other.stdout
+
+
 def test_existing_claim_of_the_chart_creates_none(tmp_path):
     found = documents(rendered({"audit": {"existingClaim": "company-audit"}}, tmp_path))
 
     assert "PersistentVolumeClaim" not in {kind for kind, _ in found}
 
 
-def test_customized_overlay_and_example_values_render_alike(tmp_path):
-    chart = comparable(rendered({}, tmp_path, CHART / "examples/customized.yaml"))
-
-    assert chart == comparable(built(KUBERNETES / "overlays/customized"))
-
-
-def test_customized_example_changes_every_value_without_a_component():
-    """A new value needs an example, or a component in SETTINGS."""
-    changed = set(yaml.safe_load((CHART / "examples/customized.yaml").read_text(encoding="utf-8")))
-    changed |= {key for setting in SETTINGS for key in setting.values}
+def test_every_value_of_the_chart_has_a_part_of_the_page_or_a_test():
+    changed = {key for values in VALUES.values() for key in values}
     every = set(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
 
-    # Those of Helm alone have tests of their own.
+    # Those of Helm alone, and the modes of the overlays, have tests of their own.
     assert every - changed == {
-        "deadlineMinutes", "retries", "shards", "policy", "policyConfigMap", "approvedPlan",
-        "dashboard", "suspend", "startingDeadlineSeconds", "extraVolumes", "extraVolumeMounts",
-        "initContainers", "extraObjects", "podSecurityContext", "securityContext",
+        "mode", "deadlineMinutes", "retries", "shards", "policy", "policyConfigMap",
+        "approvedPlan", "dashboard", "suspend", "startingDeadlineSeconds", "initContainers",
+        "extraObjects", "podSecurityContext", "securityContext",
     }  # fmt: skip
-
-
-def test_every_component_is_in_the_table():
-    folders = {path.name for path in (KUBERNETES / "components").iterdir()}
-
-    assert folders == {name for setting in SETTINGS for name in setting.components}
 
 
 @pytest.mark.slow
 @pytest.mark.needs("kubernetes-validate")
 def test_every_manifest_matches_the_schemas_of_the_newest_three_versions(tmp_path):
-    texts = [rendered(setting.values, tmp_path) for setting in SETTINGS]
-    texts += [overlaid(each.components, tmp_path, patches=each.patches) for each in SETTINGS]
-    texts += [rendered({}, tmp_path, CHART / "examples/customized.yaml")]
+    texts = [rendered(values, tmp_path) for values in ({}, *VALUES.values())]
+    texts += [overlaid(tmp_path, part) for part in PARTS.values()]
     texts += [built(path) for path in sorted((KUBERNETES / "overlays").iterdir())]
     texts += [
         (KUBERNETES / name).read_text(encoding="utf-8")
@@ -235,19 +300,6 @@ def test_name_of_a_long_release_is_cut_to_what_a_cronjob_may_have(tmp_path):
     (name,) = (n for kind, n in rendered_as("a" * 51 + "-b", {}, tmp_path) if kind == "CronJob")
 
     assert name == "a" * 51
-
-
-def test_private_authority_is_mounted_and_named(tmp_path):
-    values = {
-        "extraVolumes": [{"name": "authority", "configMap": {"name": "company-authority"}}],
-        "extraVolumeMounts": [{"name": "authority", "mountPath": "/etc/company", "readOnly": True}],
-        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/company/ca.pem"}],
-    }
-    job = cronjob(rendered(values, tmp_path))
-
-    assert pod_spec(job)["volumes"][-1] == values["extraVolumes"][0]
-    assert container(job)["volumeMounts"][-1] == values["extraVolumeMounts"][0]
-    assert container(job)["env"][-1] == values["extraEnv"][0]
 
 
 def test_files_of_vault_replace_the_secret(tmp_path):
@@ -336,10 +388,10 @@ def test_host_path_mounts_a_directory_that_must_exist(tmp_path):
     assert volume["hostPath"] == {"path": path, "type": "Directory"}
 
 
-def test_alerts_of_chart_and_component_are_those_of_monitoring():
+def test_alerts_of_chart_and_example_are_those_of_monitoring():
     source = (DEPLOY / "monitoring/alerts.yaml").read_text(encoding="utf-8")
     (rule,) = documents(
-        (KUBERNETES / "components/alerts/prometheus-rule.yaml").read_text(encoding="utf-8")
+        (KUBERNETES / "examples/prometheus-rule.yaml").read_text(encoding="utf-8")
     ).values()
 
     for name in ("alerts.yaml", "dashboard.json"):

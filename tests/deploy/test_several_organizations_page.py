@@ -38,8 +38,8 @@ def systemd(folder):
 
 
 def kustomize(folder):
-    patches = yaml.safe_load(BLOCKS["yaml kustomize"])["patches"]
-    entries = container(cronjob(overlaid([], folder, patches=patches)))["env"]
+    part = yaml.safe_load(BLOCKS["yaml kustomize"])
+    entries = container(cronjob(overlaid(folder, part)))["env"]
     found = {each["name"]: each["value"] for each in entries}
     keys = set(re.findall(r"--from-file=(\w+)", BLOCKS["sh"]))
     assert {value.rpartition("/")[2] for value in found.values()} == keys

@@ -1,6 +1,7 @@
 """The log after SIGKILL, and on a disk that is actually full."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -113,8 +114,8 @@ def test_full_disk_exits_7_and_leaves_a_readable_log(run_in_namespace, tmp_path,
     script = f"""
         cd {tmp_path}
         mount -t tmpfs -o size={size_kib}k,mode=0700 none disk
-        code=0; {sys.executable} fill.py disk/log.jsonl one || code=$?
-        again=0; {sys.executable} fill.py disk/log.jsonl two >/dev/null || again=$?
+        code=0; {shlex.quote(sys.executable)} fill.py disk/log.jsonl one || code=$?
+        again=0; {shlex.quote(sys.executable)} fill.py disk/log.jsonl two >/dev/null || again=$?
         cp disk/* .
         echo $code $again >codes
     """
@@ -142,7 +143,7 @@ def test_read_only_disk_exits_7(run_in_namespace, tmp_path):
     script = f"""
         cd {tmp_path}
         mount -t tmpfs -o size=64k,ro none disk
-        code=0; {sys.executable} fill.py disk/log.jsonl one || code=$?
+        code=0; {shlex.quote(sys.executable)} fill.py disk/log.jsonl one || code=$?
         echo $code >codes
     """
     result = run_in_namespace(script)
