@@ -7,6 +7,16 @@ from operator import add, attrgetter
 from typing import Any, Final
 
 
+def _shown(*, metric: str = "", tile: str = "") -> Any:  # noqa: ANN401  a field
+    """Return a count that outputs show.
+
+    Args:
+        metric: The help text of its metric, `invite_sweeper_NAME`; empty for none.
+        tile: Its heading on the page, unless it is 0; empty for none.
+    """
+    return field(default=0, metadata={"metric": metric, "tile": tile})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """What a run saw and did; a new count is a field here, and is added where it is counted.
@@ -30,16 +40,24 @@ class Counts:
         recovered: Intents that an interrupted run left open, resolved by this run.
     """
 
-    projects_seen: int = 0
-    projects_unreadable: int = 0
+    projects_seen: int = _shown(metric="Projects in the policy's scope.")
+    projects_unreadable: int = _shown(
+        metric="Projects in scope that could not be read; nothing is deleted there.",
+        tile="Projects not read",
+    )
     projects_gone: int = 0
-    invitations_seen: int = 0
+    invitations_seen: int = _shown(metric="Pending invitations in scope.")
     invitations_by_source: Mapping[str, int] = field(default_factory=dict)
-    stale: int = 0
-    trimmed: int = 0
+    stale: int = _shown(metric="Invitations that a rule matches and no keep entry protects.")
+    trimmed: int = _shown(
+        metric="Stale invitations left for a later run, to stay within the limits.", tile="Trimmed"
+    )
     kept: int = 0
     kept_by_reason: Mapping[str, int] = field(default_factory=dict)
-    announced: int = 0
+    announced: int = _shown(
+        metric="Invitations that the last run announced, where the policy has a notice.",
+        tile="Announced",
+    )
     deleted: int = 0
     already_gone: int = 0
     changed: int = 0
@@ -80,6 +98,12 @@ def count_values(counts: Counts) -> dict[str, Any]:
     return {name: getattr(counts, name) for name in COUNT_NAMES}
 
 
+def _texts(kind: str) -> dict[str, str]:
+    return {each.name: each.metadata[kind] for each in fields(Counts) if each.metadata.get(kind)}
+
+
+METRICS: Final = _texts("metric")
+TILES: Final = _texts("tile")
 COUNT_NAMES: Final = tuple(each.name for each in fields(Counts))
 _KEYED_NAMES: Final = ("invitations_by_source", "kept_by_reason")
 _NUMBER_NAMES: Final = tuple(name for name in COUNT_NAMES if name not in _KEYED_NAMES)

@@ -197,6 +197,20 @@ class Invitation(NamedTuple):
         return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
 
     @property
+    def evidence(self) -> tuple[object, ...]:
+        """Everything that Atlas shows of it, whatever the order and the spelling of the name.
+
+        Two answers about an unchanged invitation have the same. What the scope adds is left out.
+        """
+        shown = self._replace(
+            username=casefold_visible(self.username or ""),
+            project_name="",
+            linked_projects=(),
+            links_out_of_scope=False,
+        )
+        return tuple(frozenset(each) if isinstance(each, tuple) else each for each in shown)
+
+    @property
     def all_roles(self) -> tuple[str, ...]:
         """The roles in the place itself, and an organization user's roles in projects."""
         return (*self.roles, *(role for _, role in self.project_roles))

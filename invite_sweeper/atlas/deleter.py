@@ -231,17 +231,9 @@ def _outcome_if_not_removable(seen: Invitation, listed: Invitation) -> Outcome |
     is_same_user = casefold_visible(name) == casefold_visible(listed_name)
     if seen.status not in INVITED_STATUSES or not is_same_user:
         return Outcome.FAILED
-    is_same = (
-        seen.status == listed.status
-        and seen.created_at == listed.created_at
-        and seen.expires_at == listed.expires_at
-        and seen.inviter == listed.inviter
-        and set(seen.roles) == set(listed.roles)
-        and set(seen.project_roles) == set(listed.project_roles)
-        and set(seen.team_ids) == set(listed.team_ids)
-        and not seen.links_out_of_scope  # Atlas did not return its projects or teams
-    )
-    return None if is_same else Outcome.CHANGED
+    if seen.links_out_of_scope:  # Atlas did not return its projects or teams
+        return Outcome.CHANGED
+    return None if seen.evidence == listed.evidence else Outcome.CHANGED
 
 
 def _is_gone(result: ResponseOrFailure) -> bool:

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from invite_sweeper.counts import METRICS
 from invite_sweeper.endings import REFUSAL_REASONS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
@@ -38,12 +39,7 @@ LAST_SUCCESS = "invite_sweeper_last_success_timestamp_seconds"
 
 _DAY_S = 86_400.0
 _COUNTS = {
-    "projects_seen": "Projects in the policy's scope.",
-    "projects_unreadable": "Projects in scope that could not be read; nothing is deleted there.",
-    "invitations_seen": "Pending invitations in scope.",
-    "stale": "Invitations that a rule matches and no keep entry protects.",
-    "trimmed": "Stale invitations left for a later run, to stay within the limits.",
-    "announced": "Invitations that the last run announced, where the policy has a notice.",
+    **METRICS,
     "requests": "Requests sent to Atlas.",
     "retries": "Requests sent again after a failure.",
     "rate_limited": "Responses of Atlas with status 429.",

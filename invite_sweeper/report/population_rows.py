@@ -28,7 +28,7 @@ class PopulationRow(InvitationFields, frozen=True, kw_only=True, omit_defaults=F
     reason: str | None
 
 
-COLUMNS: Final = (
+_FIRST: Final = (
     "source",
     "complete",
     "invitation_id",
@@ -44,10 +44,8 @@ COLUMNS: Final = (
     "status",
     "decision",
     "reason",
-    "team_ids",
-    "project_roles",
-    "linked_projects",
 )
+COLUMNS: Final = tuple(dict.fromkeys((*_FIRST, *PopulationRow.__struct_fields__)))
 """The header row of a CSV file."""
 
 

@@ -18,10 +18,6 @@ from invite_sweeper.report.rows import (
     INVITED,
     INVITER,
     OUTCOME,
-    PLACE,
-    PLACE_WITH_ORGANIZATION,
-    ROLES,
-    RULE,
     Cell,
     Column,
     Line,
@@ -43,7 +39,6 @@ _RICH_STYLES: Final[Mapping[Style, str]] = {
 _GAP: Final = 2
 _INDENT: Final = 2
 _SEPARATOR: Final = " · "
-_SECOND_LINE: Final = (OUTCOME, PLACE, PLACE_WITH_ORGANIZATION, RULE, ROLES, INVITER)
 
 
 def line_text(line: Line) -> Text:
@@ -137,11 +132,12 @@ def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: i
     table.add_column(overflow="fold")
     ages = [cell_text(AGE.cell(row)) for row in rows]
     free_width = width - _INDENT - _GAP - max(age.cell_len for age in ages)
+    below = [column for column in columns if column not in {AGE, INVITED}]
+    below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     for age, row in zip(ages, rows, strict=True):
         parts = [
             line_text(line._replace(text=f"by {line.text}") if column is INVITER else line)
-            for column in _SECOND_LINE
-            if column in columns
+            for column in below
             for line in column.cell(row).lines
         ]
         table.add_row(

@@ -258,20 +258,9 @@ class SavedPlanFilter:
 
 
 def _evidence(invitation: Invitation) -> tuple[object, ...]:
-    """Return what a plan shows about an invitation, in a form that does not depend on order."""
-    return (
-        invitation.inviter,
-        invitation.expires_at,
-        *map(
-            frozenset,
-            (
-                invitation.roles,
-                invitation.team_ids,
-                invitation.project_roles,
-                invitation.linked_projects,
-            ),
-        ),
-    )
+    """Return what a plan shows about an invitation; its status decides by the rule that matches."""
+    shown = invitation._replace(status=None)
+    return (*shown.evidence, frozenset(invitation.linked_projects))
 
 
 def save(path: Path, context: PlanContext, rows: Iterable[Planned]) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.audit.verify import Verdict
+from invite_sweeper.counts import TILES
 from invite_sweeper.endings import Colour, Status
 from invite_sweeper.report.formatting import (
     describe_keep_reason,
@@ -141,9 +142,8 @@ def _sweep_figures(report: Report) -> Iterator[tuple[str, int | None]]:
         yield "Removed while active", counts["accepted_during"] or None
         yield "No outcome", counts["no_outcome"] or None
     yield "Kept", report.reported.kept if known else None
-    yield "Announced", report.reported.announced or None
-    yield "Trimmed", report.reported.trimmed or None
-    yield "Projects not read", report.reported.projects_unreadable or None
+    for name in reversed(TILES):
+        yield TILES[name], getattr(report.reported, name) or None
 
 
 def _restore_figures(report: Report) -> Iterator[tuple[str, int | None]]:
