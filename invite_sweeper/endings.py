@@ -277,12 +277,7 @@ class Reason(StrEnum):
         ExitCode.REFUSED,
         "Review the plan. If it is right: {accept}",
     )
-    PLAN = (
-        "plan",
-        "saved plan not valid",
-        ExitCode.REFUSED,
-        "Create a new plan with: {plan}",
-    )
+    PLAN = ("plan", "saved plan not valid", ExitCode.REFUSED, "Create a new plan with: {plan}")
     APPROVAL = (
         "approval",
         "plan not approved",

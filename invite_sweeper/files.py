@@ -38,10 +38,7 @@ def check_distinct_files(
     pairs = [*combinations(named, 2), *((one, other) for other in others for one in named)]
     for (option, path), (what, other) in pairs:
         if _is_same_file(path, other):
-            raise UsageError(
-                f"{option} {path} would overwrite {what} {other}.",
-                hint=_OTHER_FILE,
-            )
+            raise UsageError(f"{option} {path} would overwrite {what} {other}.", hint=_OTHER_FILE)
 
 
 _START_BYTES = 4096
@@ -153,8 +150,7 @@ def check_writable(path: Path, what: str) -> None:
         NewFile(replaceable_target(path)).close()
     except OSError as error:
         raise UsageError(
-            f"{what} {path} cannot be written: {error.strerror}.",
-            hint=WRITABLE_FILE_HINT,
+            f"{what} {path} cannot be written: {error.strerror}.", hint=WRITABLE_FILE_HINT
         ) from None
 
 

@@ -14,11 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.atlas import (
-    Credentials,
-    RateLimitedAtlasClient,
-    read_credentials,
-)
+from invite_sweeper.atlas import Credentials, RateLimitedAtlasClient, read_credentials
 from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console

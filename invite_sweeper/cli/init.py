@@ -142,8 +142,7 @@ def init(
         Path, typer.Argument(metavar="POLICY", help="The file to write; it must not exist.")
     ] = DEFAULT_POLICY,
     organization: Annotated[
-        list[str] | None,
-        typer.Option(help="Id of an organization; may be repeated.", metavar="ID"),
+        list[str] | None, typer.Option(help="Id of an organization; may be repeated.", metavar="ID")
     ] = None,
     older_than: Annotated[
         str | None, typer.Option(help="Age from which an invitation is stale.", metavar="DURATION")

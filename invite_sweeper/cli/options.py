@@ -8,15 +8,7 @@ from functools import wraps
 from itertools import chain, repeat
 from pathlib import Path
 from textwrap import wrap
-from typing import (
-    Annotated,
-    Any,
-    Final,
-    NamedTuple,
-    TypeAlias,
-    get_args,
-    get_type_hints,
-)
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import typer
 
@@ -187,19 +179,15 @@ class RunOptions(NamedTuple):
     ] = None
     plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE
     require_approval: Annotated[
-        Path | None,
-        value(SAFETY, "KEYFILE", "Require the plan's signature by this public key."),
+        Path | None, value(SAFETY, "KEYFILE", "Require the plan's signature by this public key.")
     ] = None
     accept_policy: Annotated[
-        str | None,
-        value(SAFETY, "SHA256", "Accept this policy: no quarantine for this run."),
+        str | None, value(SAFETY, "SHA256", "Accept this policy: no quarantine for this run.")
     ] = None
     accept_population: Annotated[
         bool,
         flag(
-            SAFETY,
-            "Ignore a drop in projects or invitations for this run.",
-            "--accept-population",
+            SAFETY, "Ignore a drop in projects or invitations for this run.", "--accept-population"
         ),
     ] = False
     output: OutputOption = Output.TEXT
@@ -236,8 +224,7 @@ class RunOptions(NamedTuple):
         str | None, value(INTEGRATION, "URL", "Push the metrics to this URL.")
     ] = None
     deadline: Annotated[
-        str | None,
-        value(SAFETY, "DURATION", "Stop the run after this time, such as 30m or 1h."),
+        str | None, value(SAFETY, "DURATION", "Stop the run after this time, such as 30m or 1h.")
     ] = None
     checkpoint_file: Annotated[
         Path | None,
@@ -261,8 +248,7 @@ class RunOptions(NamedTuple):
         bool, flag(OUTPUT, "Print nothing but what needs attention.", "-q", "--quiet")
     ] = False
     verbose: Annotated[
-        bool,
-        flag(OUTPUT, "Print more; a run lists the invitations it keeps.", "-v", "--verbose"),
+        bool, flag(OUTPUT, "Print more; a run lists the invitations it keeps.", "-v", "--verbose")
     ] = False
     quiet_progress: bool = False
 

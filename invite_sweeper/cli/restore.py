@@ -14,14 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials, read_credentials
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import (
-    AuditLog,
-    History,
-    LogPath,
-    RunStarted,
-    in_order,
-    read_history,
-)
+from invite_sweeper.audit import AuditLog, History, LogPath, RunStarted, in_order, read_history
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
@@ -62,9 +55,7 @@ from invite_sweeper.restore import (
     signing_variable,
 )
 from invite_sweeper.shutdown import NOTHING_DELETED
-from invite_sweeper.text import (
-    pluralize,
-)
+from invite_sweeper.text import pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 

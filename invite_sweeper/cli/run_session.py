@@ -59,10 +59,7 @@ class RunSession:
     """
 
     def __init__(
-        self,
-        options: RunOptions,
-        execution: Execution,
-        environment: Mapping[str, str] = os.environ,
+        self, options: RunOptions, execution: Execution, environment: Mapping[str, str] = os.environ
     ) -> None:
         self.options = options
         self.execution = execution
@@ -153,9 +150,7 @@ class RunSession:
         )
         with lock, handle_signals(self.stop, self.log, self.last_resort):
             timer = asyncio.get_running_loop().call_later(
-                self.deadline_s - time.monotonic(),
-                self.stop.request,
-                self._deadline_reason,
+                self.deadline_s - time.monotonic(), self.stop.request, self._deadline_reason
             )
             try:
                 yield

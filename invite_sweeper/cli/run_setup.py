@@ -31,11 +31,7 @@ from invite_sweeper.report.population import PopulationFile, PopulationRun
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.accepted_policy import (
-    AcceptedPolicy,
-    accepted_policy,
-    save_policy_copy,
-)
+from invite_sweeper.sweep.accepted_policy import AcceptedPolicy, accepted_policy, save_policy_copy
 from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
@@ -128,12 +124,7 @@ def population_run(
         "shard": str(shard) if shard is not None else None,
     }
     return PopulationRun(
-        run_id,
-        mode,
-        policy.sha256,
-        str(policy_path),
-        tuple(sorted(policy.organization_ids)),
-        query,
+        run_id, mode, policy.sha256, str(policy_path), tuple(sorted(policy.organization_ids)), query
     )
 
 

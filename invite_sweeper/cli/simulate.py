@@ -72,7 +72,7 @@ class Simulation:
         }
         if self.credentials not in kinds:
             raise UsageError(
-                f"--credentials {self.credentials!r} is unknown; use one of {', '.join(kinds)}.",
+                f"--credentials {self.credentials!r} is unknown; use one of {', '.join(kinds)}."
             )
         scenario = find_scenario(self.scenario)
         scenario.prepare(sim, Size(self.projects, self.invitations, self.seed))

@@ -95,10 +95,7 @@ def _show(path: Path, policy: Policy, warnings: Iterable[PolicyIssue]) -> None:
 
 
 def _validation(
-    path: Path,
-    policy: Policy | None,
-    issues: tuple[PolicyIssue, ...],
-    error: InvalidPolicy | None,
+    path: Path, policy: Policy | None, issues: tuple[PolicyIssue, ...], error: InvalidPolicy | None
 ) -> Validation:
     errors = sum(each.severity is Severity.ERROR for each in issues)
     return Validation(

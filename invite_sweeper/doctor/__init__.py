@@ -19,12 +19,7 @@ from invite_sweeper.doctor.diagnosis import (
     ok,
     warning,
 )
-from invite_sweeper.doctor.log import (
-    audit_checks,
-    earlier_run_check,
-    lock_check,
-    log_end_checks,
-)
+from invite_sweeper.doctor.log import audit_checks, earlier_run_check, lock_check, log_end_checks
 from invite_sweeper.doctor.organization import (
     EVENT_DAYS,
     completeness_check,

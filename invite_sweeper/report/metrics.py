@@ -26,12 +26,7 @@ from invite_sweeper.endings import REFUSAL_REASONS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.webhooks import (
-    NOTIFICATION_LIMIT_S,
-    Message,
-    open_session,
-    post,
-)
+from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, Message, open_session, post
 from invite_sweeper.sweep.summary import RunSummary
 
 JOB = "invite_sweeper"
@@ -140,11 +135,7 @@ async def push(
     try:
         # Only the library's request is used: its timeout is for each read, not for the whole.
         pushadd_to_gateway(
-            url,
-            job=JOB,
-            registry=_registry(summary, None),
-            grouping_key=group,
-            handler=collect,
+            url, job=JOB, registry=_registry(summary, None), grouping_key=group, handler=collect
         )
     except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
         # Its text may repeat the address.
@@ -243,11 +234,7 @@ def _unlabelled_samples(
 
 
 def _add_labelled_gauge(
-    registry: CollectorRegistry,
-    name: str,
-    help_text: str,
-    label: str,
-    values: Mapping[str, int],
+    registry: CollectorRegistry, name: str, help_text: str, label: str, values: Mapping[str, int]
 ) -> None:
     gauge = Gauge(name, help_text, [label], registry=registry)
     for value, number in values.items():

@@ -431,9 +431,7 @@ OUTCOME: Final = Column[Row](
 LIST: Final = Column[Row]("List", lambda row: text_cell(row.source))
 RESULT: Final = Column[Row](
     "Outcome",
-    lambda row: Cell(
-        (outcome_line(row.outcome), *((Line(row.detail),) if row.detail else ())),
-    ),
+    lambda row: Cell((outcome_line(row.outcome), *((Line(row.detail),) if row.detail else ()))),
     "state",
 )
 """The outcome with its details, in a table without a section for what failed."""

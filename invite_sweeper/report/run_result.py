@@ -284,10 +284,7 @@ def _failed_section(summary: RunSummary, view: RunView, width: int) -> Iterator[
         return
     yield _heading("Not as planned", count, "bold red")
     texts = (
-        (
-            row.user_in_place,
-            Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}"),
-        )
+        (row.user_in_place, Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}"))
         for row in view.failed
     )
     yield from _list(texts, width)

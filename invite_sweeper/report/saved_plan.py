@@ -13,21 +13,10 @@ from rich.text import Text
 from invite_sweeper.audit.events import PlanChanges, Planned
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import (
-    Place,
-    display_text,
-    place_of,
-    row_of,
-    row_order,
-)
+from invite_sweeper.report.rows import Place, display_text, place_of, row_of, row_order
 from invite_sweeper.report.run_result import place_groups
 from invite_sweeper.report.run_view import RunView
-from invite_sweeper.report.tables import (
-    Group,
-    RightTrimmed,
-    definition_table,
-    invitation_tables,
-)
+from invite_sweeper.report.tables import Group, RightTrimmed, definition_table, invitation_tables
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
 from invite_sweeper.text import (
@@ -297,10 +286,7 @@ def _approval_text(status: PlanStatus) -> Text:
 
 
 def _counts(
-    planned: Sequence[Planned],
-    places: Sequence[tuple[Place, int]],
-    *,
-    verbose: bool,
+    planned: Sequence[Planned], places: Sequence[tuple[Place, int]], *, verbose: bool
 ) -> Iterator[tuple[str, Text]]:
     for number, (rule, count) in enumerate(_count_rules(planned)):
         yield "" if number else "by rule", Text(f"{count:>6,}  {display_text(rule)}")

@@ -49,12 +49,7 @@ _MAX_ERRORS: Final = 5
 _MAX_ORGANIZATIONS: Final = 20
 """Organizations that a text names; a webhook gets all of them."""
 _SHOWN_BY_COUNTS: Final = frozenset(
-    (
-        Reason.FAILED_DELETIONS,
-        Reason.UNKNOWN_DELETIONS,
-        Reason.REMOVED_MEMBER,
-        Reason.STILL_THERE,
-    )
+    (Reason.FAILED_DELETIONS, Reason.UNKNOWN_DELETIONS, Reason.REMOVED_MEMBER, Reason.STILL_THERE)
 )
 
 

@@ -13,11 +13,7 @@ from invite_sweeper.restore.deletions import (
     read_deletion_log,
 )
 from invite_sweeper.restore.report import RestoreRecorder, RestoreReport, RestoreSummary, is_added
-from invite_sweeper.restore.restorer import (
-    MAX_PER_MINUTE,
-    InviteRateLimit,
-    Restorer,
-)
+from invite_sweeper.restore.restorer import MAX_PER_MINUTE, InviteRateLimit, Restorer
 from invite_sweeper.restore.run import MAX_INVITATIONS, RestoreRun, still_missing
 from invite_sweeper.restore.signing import signing_variable
 

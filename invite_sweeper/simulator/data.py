@@ -10,12 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from invite_sweeper.simulator.responses import (
-    Json,
-    Missing,
-    parse_object,
-    render_document,
-)
+from invite_sweeper.simulator.responses import Json, Missing, parse_object, render_document
 
 ID_PATTERN: Final = pattern(r"[a-f0-9]{24}")
 # The middle of an object id identifies the machine; any value works.

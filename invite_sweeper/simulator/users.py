@@ -16,12 +16,7 @@ from invite_sweeper.simulator.data import (
     User,
     format_atlas_time,
 )
-from invite_sweeper.simulator.responses import (
-    Json,
-    SimulatedResponse,
-    api_error,
-    to_json,
-)
+from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
 from invite_sweeper.simulator.versions import V2023, V2025_USERS
 
 

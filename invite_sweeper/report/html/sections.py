@@ -7,11 +7,7 @@ from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.audit.verify import Verdict
 from invite_sweeper.counts import TILES
 from invite_sweeper.endings import Colour, Status
-from invite_sweeper.report.formatting import (
-    describe_keep_reason,
-    format_duration,
-    show_command,
-)
+from invite_sweeper.report.formatting import describe_keep_reason, format_duration, show_command
 from invite_sweeper.report.html.attention import describe_code
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
