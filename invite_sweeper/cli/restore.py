@@ -37,23 +37,21 @@ from invite_sweeper.errors import CredentialsRefused, RunError
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.report.restore_tables import show_restore_plan, show_result
-from invite_sweeper.restore import (
-    MAX_INVITATIONS,
+from invite_sweeper.restore.deletions import (
     NOTHING_INVITED,
     DeletedInvitation,
     DeletionLog,
-    InviteRateLimit,
-    RestoreReport,
     RestoreResult,
-    RestoreRun,
     check_log_intact,
     count_other_doubtful,
     describe_signature,
     find_deletions,
-    is_added,
     read_deletion_log,
     signing_variable,
 )
+from invite_sweeper.restore.report import RestoreReport, is_added
+from invite_sweeper.restore.restorer import InviteRateLimit
+from invite_sweeper.restore.run import MAX_INVITATIONS, RestoreRun
 from invite_sweeper.shutdown import NOTHING_DELETED
 from invite_sweeper.text import pluralize
 

@@ -19,7 +19,7 @@ from invite_sweeper.text import escape_unprintable
 app = typer.Typer(rich_markup_mode=None)
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """An error in a policy, or a warning about a valid one.
 
     Attributes:
@@ -104,18 +104,7 @@ def _validation(
         policy_sha256=policy.sha256 if policy is not None else None,
         errors=errors,
         warnings=len(issues) - errors,
-        findings=[
-            Finding(
-                each.severity,
-                str(path),
-                each.line,
-                each.column,
-                each.where,
-                each.message,
-                each.hint,
-            )
-            for each in issues
-        ],
+        findings=[Finding(file=str(path), **each._asdict()) for each in issues],
         exit_code=int(ExitCode.DONE if error is None else error.exit_code),
         # Without a hint: the findings have one each.
         error=None if error is None else ErrorParts(message=error.message, consequence="", hint=""),

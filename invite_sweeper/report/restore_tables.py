@@ -22,7 +22,9 @@ from invite_sweeper.report.rows import (
     row_order,
 )
 from invite_sweeper.report.tables import RightTrimmed, cell_text, line_text
-from invite_sweeper.restore import MAX_PER_MINUTE, DeletedInvitation, RestoreReport
+from invite_sweeper.restore.deletions import DeletedInvitation
+from invite_sweeper.restore.report import RestoreReport
+from invite_sweeper.restore.restorer import MAX_PER_MINUTE
 from invite_sweeper.text import escape_unprintable, organization_label, plural_form, pluralize
 
 _FEDERATION = (

@@ -30,8 +30,8 @@ from invite_sweeper.report.saved_plan import (
     SavedPlanResult,
     show_saved_plan,
 )
-from invite_sweeper.restore import DeletedInvitation, RestoreReport, RestoreResult
-from invite_sweeper.restore.deletions import RestoreOutcome
+from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
+from invite_sweeper.restore.report import RestoreReport
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
 
