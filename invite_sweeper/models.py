@@ -45,6 +45,14 @@ class Source(StrEnum):
         return self in _ORGANIZATION_LEVEL
 
     @property
+    def roles(self) -> tuple[str, str]:
+        """The roles that listing and deleting require.
+
+        Source: the OpenAPI document, read 2026-08.
+        """
+        return _ROLES[self]
+
+    @property
     def replacement(self) -> str:
         """The sources that replace this one once Atlas has retired it; "" if there are none.
 
@@ -62,6 +70,12 @@ class Source(StrEnum):
         return "Upgrade this program: it uses a version of the list that Atlas retires."
 
 
+_ROLES: Final[Mapping[Source, tuple[str, str]]] = {
+    Source.INVITES: ("Project Owner", "Project Owner"),
+    Source.USERS: ("Project Read Only", "Project Access Manager or Project Owner"),
+    Source.ORG_USERS: ("Organization Member", "Organization Owner"),
+    Source.ORG_INVITES: ("Organization Owner", "Organization Owner"),
+}
 _ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 
 SOURCES_OF_USERS: Final = frozenset({Source.USERS, Source.ORG_USERS})

@@ -80,7 +80,7 @@ def _list_check(source: Source, counts: ListCounts, *, has_ended: bool) -> Check
         check = note if has_ended else warning
         return check(name, counts.retired[source].reason, source.replacement_hint)
     unreadable = [each for each in counts.unreadable if each.source is source]
-    reading, deleting = SOURCES[source].roles
+    reading, deleting = source.roles
     if unreadable:
         where = shorten_list(
             [each.project_name or each.project_id for each in unreadable], _MAX_NAMED

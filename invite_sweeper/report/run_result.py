@@ -14,7 +14,8 @@ from invite_sweeper.endings import Colour, ExitCode, Reason, WarningCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Row, format_age, outcome_line
+from invite_sweeper.report.columns import format_age, outcome_line
+from invite_sweeper.report.rows import Row
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
 from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary

@@ -13,7 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.report.rows import (
+from invite_sweeper.report.columns import (
     AGE,
     INVITED,
     INVITER,
@@ -21,10 +21,10 @@ from invite_sweeper.report.rows import (
     Cell,
     Column,
     Line,
-    Row,
     Style,
     invitation_columns,
 )
+from invite_sweeper.report.rows import Row
 
 _RICH_STYLES: Final[Mapping[Style, str]] = {
     "plain": "",

@@ -7,24 +7,23 @@ from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.audit.verify import Verdict
 from invite_sweeper.counts import TILES
 from invite_sweeper.endings import Colour, Status
-from invite_sweeper.report.formatting import describe_keep_reason, format_duration, show_command
-from invite_sweeper.report.html.attention import describe_code
-from invite_sweeper.report.html.chain import ChainResult
-from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
-from invite_sweeper.report.rows import (
+from invite_sweeper.report.columns import (
     LIST,
     Cell,
     Column,
     Kind,
     Line,
-    Row,
     T,
     count_cell,
-    display_text,
     invitation_columns,
     text_cell,
     time_cell,
 )
+from invite_sweeper.report.formatting import describe_keep_reason, format_duration, show_command
+from invite_sweeper.report.html.attention import describe_code
+from invite_sweeper.report.html.chain import ChainResult
+from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
+from invite_sweeper.report.rows import Row, display_text
 from invite_sweeper.report.run_view import UnreadableProject
 from invite_sweeper.text import plural_form, pluralize
 
