@@ -233,10 +233,10 @@ class NewFile:
         os.fsync(self._fd)
         return self._digest.hexdigest()
 
-    def publish(self, move: Callable[[Path, Path], object] = Path.replace) -> None:
+    def publish(self, move: Callable[[Path, Path], object] | None = None) -> None:
         """Sync the file, give it its name, and sync the name."""
         digest = self.sync()
-        move(self._partial, self._target)
+        (move or Path.replace)(self._partial, self._target)
         self.sha256 = digest
         fsync_directory(self._target.parent)
 

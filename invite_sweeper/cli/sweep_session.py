@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +32,14 @@ from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics
+from invite_sweeper.report.notification import Users
 from invite_sweeper.report.population import (
     PopulationFile,
     is_manifest,
     is_population,
     manifest_path,
 )
-from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
+from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets, send_start
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
@@ -166,7 +167,7 @@ class _SweepSession:
         if self._options.checkpoint_file is not None:
             check_writable(self._options.checkpoint_file, "The checkpoint")
         limit_s = min(NOTIFICATION_LIMIT_S, self._session.last_resort.left_s)
-        start = results.notify_start(self._policy.notify, self._environment, limit_s)
+        start = send_start(self._policy.notify, self._environment, limit_s=limit_s)
         with suppress(Interrupted):  # the run records the stop
             self._warn(await self._session.stop.run_unless_stopped(start))
         for remark in self._policy.warnings(self._session.now.date()):
@@ -322,7 +323,7 @@ class _SweepSession:
         self,
         summary: RunSummary,
         *,
-        users: Sequence[Mapping[str, object]] = (),
+        users: Users = (),
         metrics: bool = True,
     ) -> None:
         self._warn(
