@@ -203,9 +203,6 @@ class NewFile:
 
     Attributes:
         sha256: Hash of the published file, 64 hex digits; None before.
-
-    Raises:
-        OSError: The file cannot be created.
     """
 
     def __init__(self, target: Path, owner: str = "") -> None:
@@ -256,11 +253,7 @@ class NewFile:
 
 
 def fsync_directory(directory: Path) -> None:
-    """Sync the names in a directory to disk: syncing a new file does not sync its name.
-
-    Raises:
-        OSError: The directory cannot be synced.
-    """
+    """Sync the names in a directory to disk: syncing a new file does not sync its name."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

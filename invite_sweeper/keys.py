@@ -108,11 +108,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
 
 
 def read_public_keys(paths: Iterable[Path]) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys in files by their fingerprints.
-
-    Raises:
-        UsageError: A file is not a public ed25519 key.
-    """
+    """Return the public keys in files by their fingerprints."""
     return {fingerprint(key): key for key in map(read_public_key, paths)}
 
 

@@ -173,11 +173,7 @@ _READERS_PER_SLOT = 2
 
 
 def _read_history(context: CommandContext) -> History:
-    """Return the earlier runs; warn if files of the log are missing.
-
-    Raises:
-        GuardRefused: Earlier runs cannot be read.
-    """
+    """Return the earlier runs; warn if files of the log are missing."""
     history = read_previous_runs(context.log_path, context.session.check_deadline)
     path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
     if missing := check_end(context.log_path, path):
@@ -186,11 +182,7 @@ def _read_history(context: CommandContext) -> History:
 
 
 def _load_steps(context: CommandContext, history: History) -> tuple[Step, ...]:
-    """Return the steps of a sweep, from earlier deletions and a saved plan.
-
-    Raises:
-        GuardRefused: A sweep would refuse the plan.
-    """
+    """Return the steps of a sweep, from earlier deletions and a saved plan."""
     max_bounces = context.policy.limits.max_bounces
     steps: tuple[Step, ...] = (
         *standing_steps(history.deletions, max_bounces),

@@ -232,9 +232,6 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 
     Args:
         ids: Those of `--organization`; Atlas is asked only if a set of credentials has a name.
-
-    Raises:
-        RunError: Credentials are incomplete or refused, or none sees an organization.
     """
     names = credentials_names(os.environ)
     if ids and names in {(), ("",)}:
@@ -247,11 +244,7 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
-    """Return the organizations that each set of credentials can see, each once.
-
-    Raises:
-        RunError: A set is incomplete, Atlas refuses it, or does not answer in time.
-    """
+    """Return the organizations that each set of credentials can see, each once."""
     session = RunSession(RunOptions(base_url=base_url, quiet=True), Execution(deadline=_DEADLINE))
     found: dict[str, Choice] = {}
 
@@ -268,11 +261,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
 
 
 def _only_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
-    """Return all organizations, if each set of credentials sees one.
-
-    Raises:
-        UsageError: There is none, or a set of credentials sees several.
-    """
+    """Return all organizations, if each set of credentials sees one."""
     if not visible:
         raise UsageError(
             "No organization was named, and no credentials are set to look it up.",

@@ -132,11 +132,7 @@ def restore(deletions: Deletions, options: RunOptions) -> None:
 def run_restore(
     deletions: Deletions, options: RunOptions, environment: Mapping[str, str] = os.environ
 ) -> int:
-    """Run a restore, show its result and return the exit code.
-
-    Raises:
-        RunError: The restore could not start: usage, lock, damaged log.
-    """
+    """Run a restore, show its result and return the exit code."""
     return run_async(_RestoreSession(deletions, options, environment).run())
 
 
@@ -184,11 +180,7 @@ class _RestoreSession:
             return self._report(report)
 
     def _signing_key(self, own: History) -> Ed25519PrivateKey | None:
-        """Return the key that signs the end of this run; None for a log without signatures.
-
-        Raises:
-            UsageError: The runs of the log are signed, and their key is not set.
-        """
+        """Return the key that signs the end of this run; None for a log without signatures."""
         option, log = self._deletions.signing_key_env, self._log_path.template
         variable = self._variable = signing_variable(own, option, log)
         return read_signing_key(self._session.environment, variable) if variable else None

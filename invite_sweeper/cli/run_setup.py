@@ -71,11 +71,7 @@ class PopulationSettings(NamedTuple):
     def open(
         self, *, now: datetime, base_url: str, runs: tuple[PopulationRun, ...]
     ) -> PopulationFile:
-        """Create the file.
-
-        Raises:
-            RunError: It cannot be written; Atlas was not called.
-        """
+        """Create the file."""
         return PopulationFile(
             self.path(now, runs[0].run_id),
             now=now,
@@ -89,11 +85,7 @@ class PopulationSettings(NamedTuple):
 def population_settings(
     options: RunOptions, policy: Policy, shard: Shard | None
 ) -> PopulationSettings | None:
-    """Return the settings; None if no population is to be written.
-
-    Raises:
-        UsageError: The path is not valid.
-    """
+    """Return the settings; None if no population is to be written."""
     label, template = "--population", options.population
     if template is None:
         label, template = "audit.population", policy.audit.population
@@ -129,11 +121,7 @@ def population_run(
 
 
 def plan_max_age(options: RunOptions) -> timedelta:
-    """Return the age from which a saved plan is refused.
-
-    Raises:
-        UsageError: It is not a duration.
-    """
+    """Return the age from which a saved plan is refused."""
     return parse_duration_option("--plan-max-age", options.plan_max_age)
 
 
@@ -300,11 +288,7 @@ class CommandSetup:
         saved_plan.record_applied(options.plan, applied)
 
     def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
-        """Create the population file of the command, if one is to be written.
-
-        Raises:
-            RunError: It cannot be written; Atlas was not called.
-        """
+        """Create the population file of the command, if one is to be written."""
         context = self._context
         if context.population is None:
             return None
@@ -321,11 +305,7 @@ class CommandSetup:
         return context.population.open(now=context.now, base_url=context.base_url, runs=runs)
 
     def run_config(self, part: RunPart, population: PopulationFile | None = None) -> RunConfig:
-        """Return the configuration of one run.
-
-        Raises:
-            RunError: An earlier log is damaged.
-        """
+        """Return the configuration of one run."""
         context = self._context
         self._actors[part.credentials.actor] = None
         return RunConfig(

@@ -59,11 +59,7 @@ class Simulation:
     )
 
     def build(self) -> tuple[SimulatedAtlas, dict[str, str]]:
-        """Return a simulated Atlas and the environment with credentials for it.
-
-        Raises:
-            UsageError: The scenario or the kind of credentials is unknown.
-        """
+        """Return a simulated Atlas and the environment with credentials for it."""
         sim = SimulatedAtlas(seed=self.seed)
         kinds = {
             "service-account": sim.add_service_account,
@@ -124,11 +120,7 @@ def simulate(
 
 
 def find_scenario(name: str) -> Scenario:
-    """Return the scenario with this name.
-
-    Raises:
-        UsageError: There is none.
-    """
+    """Return the scenario with this name."""
     if name not in SCENARIOS:
         raise UsageError(f"--scenario {name!r} is unknown; use one of {', '.join(SCENARIOS)}.")
     return SCENARIOS[name]
@@ -153,11 +145,7 @@ def serve_until_stopped(
     env_file: Path | None,
     policy_file: Path | None = None,
 ) -> None:
-    """Serve until a signal or the end of the duration.
-
-    Raises:
-        UsageError: The port cannot be listened on, or a file cannot be written.
-    """
+    """Serve until a signal or the end of the duration."""
     sim, environment = simulation.build()
     policy = find_scenario(simulation.scenario).policy()
 
@@ -192,11 +180,7 @@ def serve_until_stopped(
 
 @asynccontextmanager
 async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator[str]:
-    """Serve on a port.
-
-    Raises:
-        UsageError: It cannot be listened on.
-    """
+    """Serve on a port."""
     async with AsyncExitStack() as stack:
         try:
             base_url = await stack.enter_async_context(serve(sim, host, port))
@@ -209,11 +193,7 @@ async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator
 
 
 def _write(path: Path | None, text: str) -> None:
-    """Write a file that the user asked for.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
+    """Write a file that the user asked for."""
     if path is None:
         return
     try:

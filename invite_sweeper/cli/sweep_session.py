@@ -98,11 +98,7 @@ def protected_files(context: CommandContext) -> Iterator[tuple[str, Path]]:
 
 
 def run_sweep(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
-    """Run `sweep` or `plan`, show the result and return the exit code.
-
-    Raises:
-        RunError: No run could start: usage, policy, lock, audit log, plan.
-    """
+    """Run `sweep` or `plan`, show the result and return the exit code."""
     return run_async(_SweepSession(options, environment).run())
 
 
@@ -136,11 +132,7 @@ class _SweepSession:
         check_outputs(self._context)
 
     async def run(self) -> int:
-        """Execute the runs while the lock is held, report and return the exit code.
-
-        Raises:
-            RunError: No run could start.
-        """
+        """Execute the runs while the lock is held, report and return the exit code."""
         if not self._policy.organizations:
             return await self._report_empty_shard()
         with self._session.last_resort:
@@ -200,11 +192,7 @@ class _SweepSession:
         return report.summary.exit_code
 
     async def _run_group(self) -> CommandReport:
-        """Run all parts of the policy as one group.
-
-        Raises:
-            RunError: No run could start: audit log, plan, earlier runs.
-        """
+        """Run all parts of the policy as one group."""
         session = self._session
         parts = tuple(
             RunPart(session.new_run_id() if number else session.run_id, policy, credentials)
@@ -346,11 +334,7 @@ class _SweepSession:
 def _read_signing_key(
     options: RunOptions, policy: Policy, environment: Mapping[str, str]
 ) -> Ed25519PrivateKey | None:
-    """Return the key that signs the runs; None if the policy names none.
-
-    Raises:
-        UsageError: The key is missing or not valid, or `--checkpoint-file` is used without one.
-    """
+    """Return the key that signs the runs; None if the policy names none."""
     variable = policy.audit.signing_key_env
     if variable is not None:
         return read_signing_key(environment, variable)

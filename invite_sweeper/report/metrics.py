@@ -86,11 +86,7 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
 
 
 def check_gateway_url(url: str) -> None:
-    """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated.
-
-    Raises:
-        UsageError: It is not an http(s) URL with a host.
-    """
+    """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated."""
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -272,11 +272,7 @@ class RunPopulation:
         self._file.complete_if_last()
 
     def fail(self, reason: str) -> None:
-        """Record that the run ended before it had read all its lists.
-
-        Raises:
-            AuditLogError: The file cannot be written.
-        """
+        """Record that the run ended before it had read all its lists."""
         if self.ended is None:
             self.ended = reason
             self._file.complete_if_last()

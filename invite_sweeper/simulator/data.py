@@ -356,11 +356,7 @@ class Data:
                     user.status = OrgMembershipStatus.INVITATION_EXPIRED
 
     def user(self, user_id: str) -> User:
-        """Return a user of any organization.
-
-        Raises:
-            KeyError: The user does not exist; it may have been removed.
-        """
+        """Return a user of any organization."""
         for organization in self.organizations.values():
             if user_id in organization.users:
                 return organization.users[user_id]

@@ -96,9 +96,6 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 
     A file that is compressed with gzip is decompressed. The lines end where such a file is
     damaged: `audit.verify` reports it.
-
-    Raises:
-        UsageError: The file cannot be read.
     """
     with suppress(GuardRefused), open_log(path) as stream:
         while raw := stream.readline(_MAX_LINE_BYTES):
