@@ -1,7 +1,7 @@
 """Builds the runs of a command from options, policy, earlier runs and saved plan."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,7 @@ from invite_sweeper.sweep.summary import RunSummary
 
 
 class PopulationSettings(NamedTuple):
-    """Where and how a command writes its population.
+    """Where a command writes its population.
 
     Attributes:
         label: The option or policy key that names the file.
@@ -67,19 +67,6 @@ class PopulationSettings(NamedTuple):
     def path(self, now: datetime, run_id: str) -> Path:
         """Return the file of a command."""
         return LogPath(self.template).path_of_run(now=now, run_id=run_id)
-
-    def open(
-        self, *, now: datetime, base_url: str, runs: tuple[PopulationRun, ...]
-    ) -> PopulationFile:
-        """Create the file."""
-        return PopulationFile(
-            self.path(now, runs[0].run_id),
-            now=now,
-            base_url=base_url,
-            tool_version=__version__,
-            runs=runs,
-            clock=partial(datetime.now, UTC),
-        )
 
 
 def population_settings(
@@ -100,24 +87,6 @@ def population_settings(
             hint="Write {run_id} in the file's name: each shard is a run of its own.",
         )
     return PopulationSettings(label, template)
-
-
-def population_run(
-    policy: Policy, run_id: str, *, mode: str, policy_path: Path, shard: Shard | None
-) -> PopulationRun:
-    """Return a run as the population describes it, with the requests that it sends."""
-    lists = {source: SOURCES[source].list for source in policy.sources}
-    query = {
-        "lists": {
-            source.value: f"{each.method} {each.template}{'?' if each.query else ''}{each.query}"
-            for source, each in lists.items()
-        },
-        "projects": policy.projects.model_dump(mode="json"),
-        "shard": str(shard) if shard is not None else None,
-    }
-    return PopulationRun(
-        run_id, mode, policy.sha256, str(policy_path), tuple(sorted(policy.organization_ids)), query
-    )
 
 
 def plan_max_age(options: RunOptions) -> timedelta:
@@ -233,7 +202,7 @@ class CommandSetup:
             SavedPlanFilter(self._saved_plan) if self._saved_plan is not None else None
         )
         self.dry_run = context.options.dry_run or self._change is not None
-        self.kept_invitations = self._collect_kept_invitations()
+        self.kept_invitations = KeptInvitations(context.now) if context.options.verbose else None
         self.plan_saved = False
         self._actors: dict[str, None] = {}
         self._remaining_org_invitations = (
@@ -262,10 +231,6 @@ class CommandSetup:
         )
 
     @property
-    def _accept_option(self) -> str | None:
-        return self._context.options.accept_policy
-
-    @property
     def organization_names(self) -> dict[str, str]:
         """The names of organizations as earlier runs recorded them, by id."""
         return self._history.organization_names()
@@ -287,22 +252,35 @@ class CommandSetup:
         applied = AppliedPlan(saved.digest, self._context.session.run_id, log)
         saved_plan.record_applied(options.plan, applied)
 
-    def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
+    def open_population(self, parts: Sequence[RunPart]) -> PopulationFile | None:
         """Create the population file of the command, if one is to be written."""
         context = self._context
         if context.population is None:
             return None
-        runs = tuple(
-            population_run(
-                part.policy,
-                part.run_id,
-                mode=self.mode,
-                policy_path=context.options.policy,
-                shard=context.shard,
-            )
-            for part in parts
+        return PopulationFile(
+            context.population.path(context.now, parts[0].run_id),
+            now=context.now,
+            base_url=context.base_url,
+            tool_version=__version__,
+            runs=[self._population_run(part.policy, part.run_id) for part in parts],
+            clock=partial(datetime.now, UTC),
         )
-        return context.population.open(now=context.now, base_url=context.base_url, runs=runs)
+
+    def _population_run(self, policy: Policy, run_id: str) -> PopulationRun:
+        """Return a run as the population describes it, with the requests that it sends."""
+        lists = {source: SOURCES[source].list for source in policy.sources}
+        shard = self._context.shard
+        query = {
+            "lists": {
+                source.value: f"{o.method} {o.template}{'?' if o.query else ''}{o.query}"
+                for source, o in lists.items()
+            },
+            "projects": policy.projects.model_dump(mode="json"),
+            "shard": str(shard) if shard is not None else None,
+        }
+        path = str(self._context.options.policy)
+        organizations = tuple(sorted(policy.organization_ids))
+        return PopulationRun(run_id, self.mode, policy.sha256, path, organizations, query)
 
     def run_config(self, part: RunPart, population: PopulationFile | None = None) -> RunConfig:
         """Return the configuration of one run."""
@@ -344,12 +322,6 @@ class CommandSetup:
         previous = self._history.last_plan(scope)
         return ChangeTracker(previous) if previous is not None else None
 
-    def _collect_kept_invitations(self) -> KeptInvitations | None:
-        if not self._context.options.verbose:
-            return None
-
-        return KeptInvitations(self._context.now)
-
     def _previous_population(self, policy: Policy) -> Population | None:
         if self._context.options.accept_population:
             return None
@@ -361,14 +333,15 @@ class CommandSetup:
 
     def _detect_policy_change(self) -> PolicyChange | None:
         context, accepted = self._context, self._accepted_policy
-        unchanged = {accepted.sha256 if accepted is not None else None, self._accept_option}
+        option = context.options.accept_policy
+        unchanged = {accepted.sha256 if accepted is not None else None, option}
         if not self._quarantine or context.policy.sha256 in unchanged:
             return None
         return PolicyChange(
             context.policy,
             accepted,
             context.now,
-            accepted_option=self._accept_option,
+            accepted_option=option,
             deletions=self._history.deletions,
         )
 
@@ -376,7 +349,6 @@ class CommandSetup:
         options = self._context.options
         if self.dry_run or options.yes or not Confirmation.is_interactive():
             return None
-
         return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
     def _run_started(self, part: RunPart) -> RunStarted:
@@ -436,24 +408,14 @@ class CommandSetup:
                 self._planned_rows(audit, plans),
             )
             self.plan_saved = True
-        difference = (
-            tuple(self._plan_filter.describe_difference()) if self._plan_filter is not None else ()
-        )
-        remaining = (
-            self._remaining_org_invitations.warnings()
-            if self._remaining_org_invitations is not None
-            else ()
-        )
-        return (
-            *(
-                RunWarning(WarningCode.PLAN_DIFFERS, each, WarningLevel.REMARK)
-                for each in difference
-            ),
-            *(
-                RunWarning(WarningCode.REMAINING_INVITATIONS, each, WarningLevel.REMARK)
-                for each in remaining
-            ),
-        )
+        found: list[tuple[WarningCode, str]] = []
+        if self._plan_filter is not None:
+            difference = self._plan_filter.describe_difference()
+            found += ((WarningCode.PLAN_DIFFERS, each) for each in difference)
+        if self._remaining_org_invitations is not None:
+            remaining = self._remaining_org_invitations.warnings()
+            found += ((WarningCode.REMAINING_INVITATIONS, each) for each in remaining)
+        return tuple(RunWarning(code, each, WarningLevel.REMARK) for code, each in found)
 
     def _planned_rows(self, audit: AuditLog, plans: Sequence[RunPlan]) -> Iterator[Planned]:
         for run_id, spans, *_ in plans:
