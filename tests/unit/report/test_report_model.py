@@ -12,8 +12,10 @@ from invite_sweeper.audit.verify import Verdict
 from invite_sweeper.endings import Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.html import ChainResult, read_report, render
 from invite_sweeper.report.html.attention import attention
+from invite_sweeper.report.html.chain import ChainResult
+from invite_sweeper.report.html.reading import read_report
+from invite_sweeper.report.html.rendering import render
 from invite_sweeper.report.html.sections import chain_mark, notes
 from invite_sweeper.report.html.verdict import verdict
 
