@@ -19,20 +19,19 @@ from invite_sweeper.json_text import format_json
 from invite_sweeper.report.html.attention import attention
 from invite_sweeper.report.html.chain import ChainResult
 from invite_sweeper.report.html.model import Report, ReportRecord
-from invite_sweeper.report.html.reading import read_report
-from invite_sweeper.report.html.sections import (
+from invite_sweeper.report.html.overview import (
     chain_mark,
     chain_sentences,
     facts,
     legend,
     notes,
-    organizations_table,
-    sections,
     strip,
     target,
     tiles,
     title,
 )
+from invite_sweeper.report.html.reading import read_report
+from invite_sweeper.report.html.sections import organizations_table, sections
 from invite_sweeper.report.html.verdict import verdict
 from invite_sweeper.text import escape_unprintable
 

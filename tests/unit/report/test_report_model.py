@@ -14,9 +14,9 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.html.attention import attention
 from invite_sweeper.report.html.chain import ChainResult
+from invite_sweeper.report.html.overview import chain_mark, notes
 from invite_sweeper.report.html.reading import read_report
 from invite_sweeper.report.html.rendering import render
-from invite_sweeper.report.html.sections import chain_mark, notes
 from invite_sweeper.report.html.verdict import verdict
 
 INTACT = ChainResult(Verdict.SOUND, message="The chain is intact.", last_hash="d" * 64)
