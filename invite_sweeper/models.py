@@ -34,23 +34,44 @@ MAX_CLOCK_SKEW_S: Final = 300.0
 class Source(StrEnum):
     """A kind of list that contains pending invitations; the values of the policy's `sources`."""
 
-    INVITES = "invites"
-    USERS = "users"
-    ORG_USERS = "org_users"
-    ORG_INVITES = "org_invites"
+    contents: str
+    """What it lists."""
+    roles: tuple[str, str]
+    """The roles that listing and deleting require. Source: the OpenAPI document, read 2026-08."""
+
+    def __new__(cls, value: str, contents: str = "", roles: tuple[str, str] = ("", "")) -> Self:
+        """Return the member for a row; only the type checker needs the defaults."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.contents = contents
+        member.roles = roles
+        return member
+
+    INVITES = (
+        "invites",
+        "project invitations by API, Terraform or older tools",
+        ("Project Owner", "Project Owner"),
+    )
+    USERS = (
+        "users",
+        "people invited to a project who have not accepted",
+        ("Project Read Only", "Project Access Manager or Project Owner"),
+    )
+    ORG_USERS = (
+        "org_users",
+        "people invited to the organization, as the web interface does",
+        ("Organization Member", "Organization Owner"),
+    )
+    ORG_INVITES = (
+        "org_invites",
+        "organization invitations by older tools",
+        ("Organization Owner", "Organization Owner"),
+    )
 
     @property
     def is_organization_level(self) -> bool:
         """Whether the list belongs to an organization, not to a project."""
         return self in _ORGANIZATION_LEVEL
-
-    @property
-    def roles(self) -> tuple[str, str]:
-        """The roles that listing and deleting require.
-
-        Source: the OpenAPI document, read 2026-08.
-        """
-        return _ROLES[self]
 
     @property
     def replacement(self) -> str:
@@ -70,12 +91,6 @@ class Source(StrEnum):
         return "Upgrade this program: it uses a version of the list that Atlas retires."
 
 
-_ROLES: Final[Mapping[Source, tuple[str, str]]] = {
-    Source.INVITES: ("Project Owner", "Project Owner"),
-    Source.USERS: ("Project Read Only", "Project Access Manager or Project Owner"),
-    Source.ORG_USERS: ("Organization Member", "Organization Owner"),
-    Source.ORG_INVITES: ("Organization Owner", "Organization Owner"),
-}
 _ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})
 
 SOURCES_OF_USERS: Final = frozenset({Source.USERS, Source.ORG_USERS})

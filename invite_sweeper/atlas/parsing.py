@@ -16,7 +16,6 @@ from invite_sweeper.models import (
     Invitation,
     ListUnreadable,
     Project,
-    Source,
     Timestamp,
     UnreadableDate,
 )
@@ -99,11 +98,11 @@ def parse_project(item: dict[str, object]) -> Project | ListUnreadable:
 
     Source: `Group` of the OpenAPI document: `name` and `orgId` are required, `id` is not.
     """
-    name, org_id = _string_or_none(item.get("name")), _string_or_none(item.get("orgId"))
+    name, org_id = text_or_none(item.get("name")), text_or_none(item.get("orgId"))
     if not name or not org_id:
         message = "a project has no name or no organization"
         raise InvalidResponse(message)
-    group_id = _string_or_none(item.get("id")) or ""
+    group_id = text_or_none(item.get("id")) or ""
     if not is_id(group_id):
         return ListUnreadable(group_id[:_MAX_RAW_LENGTH], name, "The project id is malformed.")
     return Project(group_id, name, org_id, _tags(item.get("tags")))
@@ -115,7 +114,7 @@ def parse_organization(item: dict[str, object]) -> tuple[str, str]:
     Raises:
         InvalidResponse: Its id is malformed or it has no name.
     """
-    org_id, name = _string_or_none(item.get("id")) or "", _string_or_none(item.get("name"))
+    org_id, name = text_or_none(item.get("id")) or "", text_or_none(item.get("name"))
     if not is_id(org_id) or not name:
         message = "an organization has no name or a malformed id"
         raise InvalidResponse(message)
@@ -192,15 +191,13 @@ def _require_array(value: object, name: str) -> list[object]:
     return value
 
 
-def _string_or_none(value: object) -> str | None:
+def text_or_none(value: object) -> str | None:
+    """Return a text as it is, and None for any other value."""
     return value if isinstance(value, str) else None
 
 
-def _is_null_or(value: object, expected: str) -> bool:
-    return value is None or value == expected
-
-
-def _strings(value: object) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
+    """Return the texts in an array; of any other value, none."""
     items: Iterable[object] = value if isinstance(value, list) else ()
     return tuple([item for item in items if isinstance(item, str)])
 
@@ -247,13 +244,13 @@ def parse_user(body: bytes) -> UserRecord:
     roles = item.get("roles")
     assignments = roles.get("groupRoleAssignments") if isinstance(roles, dict) else None
     project_ids = (
-        frozenset(group_id for group_id, _ in _project_roles(assignments))
+        frozenset(group_id for group_id, _ in parse_project_roles(assignments))
         if isinstance(assignments, list)
         else None
     )
     return UserRecord(
-        _string_or_none(item.get("id")),
-        _string_or_none(item.get("orgMembershipStatus")),
+        text_or_none(item.get("id")),
+        text_or_none(item.get("orgMembershipStatus")),
         project_ids,
     )
 
@@ -266,7 +263,7 @@ def parse_team_id(item: dict[str, object]) -> str:
 
     Source: `TeamRole` of the OpenAPI document, 2023-01-01.
     """
-    team_id = _string_or_none(item.get("teamId")) or ""
+    team_id = text_or_none(item.get("teamId")) or ""
     if not is_id(team_id):
         message = "a team has no well-formed id"
         raise InvalidResponse(message)
@@ -341,7 +338,7 @@ def parse_secret_expiries(body: bytes) -> tuple[datetime, ...]:
 
 def parse_federation_id(body: bytes) -> str:
     """Parse the id of the federation of an organization; "" if there is none."""
-    return _string_or_none(_require_object(_load_json(body), "the federation").get("id")) or ""
+    return text_or_none(_require_object(_load_json(body), "the federation").get("id")) or ""
 
 
 def parse_allowed_domains(body: bytes) -> tuple[str, ...]:
@@ -350,118 +347,11 @@ def parse_allowed_domains(body: bytes) -> tuple[str, ...]:
     Source: `ConnectedOrgConfig` of the OpenAPI document, 2023-01-01.
     """
     config = _require_object(_load_json(body), "the organization's configuration")
-    domains = _strings(config.get("domainAllowList"))
+    domains = texts(config.get("domainAllowList"))
     return domains if config.get("domainRestrictionEnabled") is True else ()
 
 
-def parse_group_invitation(item: dict[str, object], project: Project) -> Invitation:
-    """Parse one element of `GET /groups/{groupId}/invites`.
-
-    Args:
-        project: The project that was requested. Its id and name are used instead of those in the
-            response, so that a deletion always goes to the project that was listed.
-
-    Raises:
-        InvalidResponse: It belongs to another project.
-
-    Source:
-        `GroupInvitation` of the OpenAPI document: no field is required. The recordings
-        (read 2026-08): `inviterUsername` is often an API key's public key.
-    """
-    if not _is_null_or(item.get("groupId"), project.id):
-        message = "the list contains an invitation to another project"
-        raise InvalidResponse(message)
-    return _row(item, project, Source.INVITES, item.get("roles"), _INVITATION_DATES)
-
-
-def parse_org_invitation(item: dict[str, object], organization: Project) -> Invitation:
-    """Parse one element of `GET /orgs/{orgId}/invites`, including its roles in projects.
-
-    Raises:
-        InvalidResponse: It belongs to another organization, or its roles cannot be read.
-
-    Source: `OrganizationInvitation` of the OpenAPI document, 2023-01-01.
-    """
-    if not _is_null_or(item.get("orgId"), organization.id):
-        message = "the list contains an invitation to another organization"
-        raise InvalidResponse(message)
-    row = _row(item, organization, Source.ORG_INVITES, item.get("roles"), _INVITATION_DATES)
-    return _with_links(row, item, item.get("groupRoleAssignments"))
-
-
-def parse_group_user(item: dict[str, object], project: Project) -> Invitation:
-    """Parse one user of a project.
-
-    Source: `GroupUserResponse`, 2025-02-19: `roles` is a flat array of strings.
-    """
-    row = _row(item, project, Source.USERS, item.get("roles"), _USER_DATES)
-    return row._replace(status=_string_or_none(item.get("orgMembershipStatus")))
-
-
-def parse_org_user(item: dict[str, object], organization: Project) -> Invitation:
-    """Parse one user of an organization, including its roles in projects.
-
-    Raises:
-        InvalidResponse: Its roles cannot be read, so the projects it gives access to are unknown.
-
-    Source: `OrgUserResponse`, 2025-02-19: `roles` is an object.
-    """
-    roles = item.get("roles")
-    if not isinstance(roles, dict):
-        message = "a user of the organization has no roles"
-        raise InvalidResponse(message)
-    row = _row(item, organization, Source.ORG_USERS, roles.get("orgRoles"), _USER_DATES)
-    row = row._replace(status=_string_or_none(item.get("orgMembershipStatus")))
-    return _with_links(row, item, roles.get("groupRoleAssignments"))
-
-
-_INVITATION_DATES: Final = ("createdAt", "expiresAt")
-_USER_DATES: Final = ("invitationCreatedAt", "invitationExpiresAt")
-
-
-def _row(
-    item: dict[str, object],
-    project: Project,
-    source: Source,
-    roles: object,
-    dates: tuple[str, str],
-) -> Invitation:
-    get = item.get
-    return Invitation(
-        _string_or_none(get("id")) or "",
-        project.id,
-        project.name,
-        project.org_id,
-        _string_or_none(get("username")),
-        _strings(roles),
-        _string_or_none(get("inviterUsername")),
-        parse_timestamp(get(dates[0])),
-        parse_timestamp(get(dates[1])),
-        source,
-    )
-
-
-def _with_links(row: Invitation, item: dict[str, object], assignments: object) -> Invitation:
-    """Return a row of an organization with its teams and its roles in projects.
-
-    These decide whether it may be deleted: unreadable ones are an error, and where the row does
-    not name all of them, `links_out_of_scope` is set.
-
-    Source: the recordings (read 2026-08): both arrays are in every row, also when empty.
-    """
-    project_roles, team_ids = tuple(_project_roles(assignments)), item.get("teamIds")
-    teams = team_ids if isinstance(team_ids, list) else [None]
-    linked = dict.fromkeys(group_id for group_id, _ in project_roles)
-    return row._replace(
-        team_ids=_strings(team_ids),
-        project_roles=project_roles,
-        linked_projects=tuple((group_id, "") for group_id in linked),
-        links_out_of_scope=assignments is None
-        or not all(isinstance(each, str) and is_id(each) for each in teams),
-    )
-
-
-def _project_roles(assignments: object) -> Iterator[tuple[str, str]]:
+def parse_project_roles(assignments: object) -> Iterator[tuple[str, str]]:
     """Yield each project id and role; an assignment without a role yields the role "".
 
     Source: Invitations have one string `groupRole`, users an array `groupRoles`.
@@ -472,11 +362,9 @@ def _project_roles(assignments: object) -> Iterator[tuple[str, str]]:
         message = "the project roles cannot be read"
         raise InvalidResponse(message)
     for assignment in assignments:
-        single_role = _string_or_none(assignment.get("groupRole"))
-        for role in (
-            (single_role,) if single_role else _strings(assignment.get("groupRoles")) or ("",)
-        ):
-            yield _string_or_none(assignment.get("groupId")) or "", role
+        single_role = text_or_none(assignment.get("groupRole"))
+        for role in (single_role,) if single_role else texts(assignment.get("groupRoles")) or ("",):
+            yield text_or_none(assignment.get("groupId")) or "", role
 
 
 def parse_advertised_limit(item: dict[str, object]) -> AdvertisedLimit | None:
@@ -484,10 +372,8 @@ def parse_advertised_limit(item: dict[str, object]) -> AdvertisedLimit | None:
 
     Source: `RateLimitEndpointSetResponse` of the OpenAPI document, 2025-03-12.
     """
-    name = _string_or_none(item.get("endpointSetId")) or _string_or_none(
-        item.get("endpointSetName")
-    )
-    scope = _string_or_none(item.get("scope"))
+    name = text_or_none(item.get("endpointSetId")) or text_or_none(item.get("endpointSetName"))
+    scope = text_or_none(item.get("scope"))
     capacity = _number_value(item.get("capacity"))
     refill = _number_value(item.get("refillRate"))
     period_s = _number_value(item.get("refillDurationSeconds"))

@@ -1,4 +1,4 @@
-"""The four lists that contain invited users, and the API calls of each, as one table."""
+"""The four lists that contain invited users: the rows and the API calls of each, as one table."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -19,14 +19,126 @@ from invite_sweeper.atlas.endpoints import (
     REMOVE_GROUP_USER,
     REMOVE_ORG_USER,
     Endpoint,
+    is_id,
 )
 from invite_sweeper.atlas.parsing import (
-    parse_group_invitation,
-    parse_group_user,
-    parse_org_invitation,
-    parse_org_user,
+    InvalidResponse,
+    parse_project_roles,
+    parse_timestamp,
+    text_or_none,
+    texts,
 )
 from invite_sweeper.models import Invitation, Project, Source
+
+_INVITATION_DATES: Final = ("createdAt", "expiresAt")
+_USER_DATES: Final = ("invitationCreatedAt", "invitationExpiresAt")
+
+
+def parse_group_invitation(item: dict[str, object], project: Project) -> Invitation:
+    """Parse one element of `GET /groups/{groupId}/invites`.
+
+    Args:
+        project: The project that was requested. Its id and name are used instead of those in the
+            response, so that a deletion always goes to the project that was listed.
+
+    Raises:
+        InvalidResponse: It belongs to another project.
+
+    Source:
+        `GroupInvitation` of the OpenAPI document: no field is required. The recordings
+        (read 2026-08): `inviterUsername` is often an API key's public key.
+    """
+    if not _is_null_or(item.get("groupId"), project.id):
+        message = "the list contains an invitation to another project"
+        raise InvalidResponse(message)
+    return _row(item, project, Source.INVITES, item.get("roles"), _INVITATION_DATES)
+
+
+def parse_org_invitation(item: dict[str, object], organization: Project) -> Invitation:
+    """Parse one element of `GET /orgs/{orgId}/invites`, including its roles in projects.
+
+    Raises:
+        InvalidResponse: It belongs to another organization, or its roles cannot be read.
+
+    Source: `OrganizationInvitation` of the OpenAPI document, 2023-01-01.
+    """
+    if not _is_null_or(item.get("orgId"), organization.id):
+        message = "the list contains an invitation to another organization"
+        raise InvalidResponse(message)
+    row = _row(item, organization, Source.ORG_INVITES, item.get("roles"), _INVITATION_DATES)
+    return _with_links(row, item, item.get("groupRoleAssignments"))
+
+
+def parse_group_user(item: dict[str, object], project: Project) -> Invitation:
+    """Parse one user of a project.
+
+    Source: `GroupUserResponse`, 2025-02-19: `roles` is a flat array of strings.
+    """
+    row = _row(item, project, Source.USERS, item.get("roles"), _USER_DATES)
+    return row._replace(status=text_or_none(item.get("orgMembershipStatus")))
+
+
+def parse_org_user(item: dict[str, object], organization: Project) -> Invitation:
+    """Parse one user of an organization, including its roles in projects.
+
+    Raises:
+        InvalidResponse: Its roles cannot be read, so the projects it gives access to are unknown.
+
+    Source: `OrgUserResponse`, 2025-02-19: `roles` is an object.
+    """
+    roles = item.get("roles")
+    if not isinstance(roles, dict):
+        message = "a user of the organization has no roles"
+        raise InvalidResponse(message)
+    row = _row(item, organization, Source.ORG_USERS, roles.get("orgRoles"), _USER_DATES)
+    row = row._replace(status=text_or_none(item.get("orgMembershipStatus")))
+    return _with_links(row, item, roles.get("groupRoleAssignments"))
+
+
+def _row(
+    item: dict[str, object],
+    project: Project,
+    source: Source,
+    roles: object,
+    dates: tuple[str, str],
+) -> Invitation:
+    get = item.get
+    return Invitation(
+        text_or_none(get("id")) or "",
+        project.id,
+        project.name,
+        project.org_id,
+        text_or_none(get("username")),
+        texts(roles),
+        text_or_none(get("inviterUsername")),
+        parse_timestamp(get(dates[0])),
+        parse_timestamp(get(dates[1])),
+        source,
+    )
+
+
+def _with_links(row: Invitation, item: dict[str, object], assignments: object) -> Invitation:
+    """Return a row of an organization with its teams and its roles in projects.
+
+    These decide whether it may be deleted: unreadable ones are an error, and where the row does
+    not name all of them, `links_out_of_scope` is set.
+
+    Source: the recordings (read 2026-08): both arrays are in every row, also when empty.
+    """
+    project_roles, team_ids = tuple(parse_project_roles(assignments)), item.get("teamIds")
+    teams = team_ids if isinstance(team_ids, list) else [None]
+    linked = dict.fromkeys(group_id for group_id, _ in project_roles)
+    return row._replace(
+        team_ids=texts(team_ids),
+        project_roles=project_roles,
+        linked_projects=tuple((group_id, "") for group_id in linked),
+        links_out_of_scope=assignments is None
+        or not all(isinstance(each, str) and is_id(each) for each in teams),
+    )
+
+
+def _is_null_or(value: object, expected: str) -> bool:
+    return value is None or value == expected
 
 
 class SourceApi(NamedTuple):

@@ -24,12 +24,6 @@ from invite_sweeper.text import escape_unprintable
 
 app = typer.Typer(rich_markup_mode=None)
 
-_SOURCES = {
-    Source.INVITES: "project invitations by API, Terraform or older tools",
-    Source.USERS: "people invited to a project who have not accepted",
-    Source.ORG_USERS: "people invited to the organization, as the web interface does",
-    Source.ORG_INVITES: "organization invitations by older tools",
-}
 _DEFAULT_AGE = "14d"
 _DEADLINE = timedelta(minutes=1)
 
@@ -320,8 +314,8 @@ def _choose_sources(*, asks: bool) -> Sequence[Source]:
     if not asks:
         return tuple(Source)
     typer.echo("Which lists? Deleting from users or org_users removes the invited person.")
-    for source, meaning in _SOURCES.items():
-        typer.echo(f"  {source.value:<12} {meaning}")
+    for source in Source:
+        typer.echo(f"  {source.value:<12} {source.contents}")
     return _ask("Lists, separated by commas", _parse_sources, default=", ".join(Source))
 
 
@@ -329,7 +323,7 @@ def _parse_sources(answer: str) -> Sequence[Source]:
     try:
         return [Source(name) for name in answer.replace(",", " ").split()] or tuple(Source)
     except ValueError:
-        raise typer.BadParameter(f"The lists are {', '.join(_SOURCES)}.") from None
+        raise typer.BadParameter(f"The lists are {', '.join(Source)}.") from None
 
 
 _Answer = TypeVar("_Answer")

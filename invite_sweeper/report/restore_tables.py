@@ -10,8 +10,17 @@ from rich.text import Text
 
 from invite_sweeper.audit.events import InvitationFields
 from invite_sweeper.endings import ExitCode, Status
-from invite_sweeper.report.columns import INVITED, LIST, PLACE, RESULT, ROLES
-from invite_sweeper.report.rows import Row, display_text, row_of, row_order
+from invite_sweeper.report.rows import (
+    INVITED,
+    LIST,
+    PLACE,
+    RESULT,
+    ROLES,
+    Row,
+    display_text,
+    row_of,
+    row_order,
+)
 from invite_sweeper.report.tables import RightTrimmed, cell_text, line_text
 from invite_sweeper.restore.deletions import DeletedInvitation
 from invite_sweeper.restore.report import RestoreReport

@@ -1,6 +1,7 @@
-"""One row of a table of invitations, the order of rows, and duplicates.
+"""One row of a table of invitations, the order of rows, and the columns of such tables.
 
-A row holds text that is safe to show: cut, with unprintable characters escaped.
+A row holds text that is safe to show: cut, with unprintable characters escaped. Which fields a
+table has is decided here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
 )
 from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.report.columns import Cell, Column, Line, Style, age_cell, text_cell
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 T = TypeVar("T")
@@ -82,7 +84,7 @@ class Role:
     @property
     def is_owner(self) -> bool:
         """Whether the role is that of an owner; Atlas may add some."""
-        return OWNER in self.name
+        return _OWNER in self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,7 @@ def row_order(event: InvitationFields) -> tuple[object, ...]:
     """Return the sort key of a row: owners first, then the oldest, then by project and user."""
     roles = (*event.roles, *(role for _, role in event.project_roles))
     return (
-        not any(OWNER in role for role in roles),
+        not any(_OWNER in role for role in roles),
         float("inf") if event.age_days is None else -event.age_days,
         event.created_at or "",
         event.project_name or "",
@@ -210,7 +212,7 @@ def sorted_rows(
     return tuple(row_of(each, labels) for each in sorted(events, key=row_order))
 
 
-OWNER: Final = "OWNER"
+_OWNER: Final = "OWNER"
 
 
 def _roles(event: InvitationFields) -> Iterator[Role]:
@@ -263,3 +265,111 @@ def _is_duplicate(shown: Row, row: Row) -> bool:
     return bool(row.username and row.source not in {"", *sources}) and (
         same_place or of_organization
     )
+
+
+_ORDINARY_ROLES: Final = {
+    "GROUP_READ_ONLY": "read only",
+    "GROUP_DATA_ACCESS_READ_ONLY": "data access read only",
+    "GROUP_DATA_ACCESS_READ_WRITE": "data access read write",
+    "GROUP_OBSERVABILITY_VIEWER": "observability viewer",
+    "GROUP_SEARCH_INDEX_EDITOR": "search index editor",
+    "ORG_MEMBER": "organization member",
+    "ORG_READ_ONLY": "organization read only",
+    "ORG_BILLING_READ_ONLY": "organization billing read only",
+}
+"""Roles without administrative rights. Source: Atlas documentation, "Atlas User Roles" (read
+2026-11-25). The set is open: a role that is missing here is highlighted."""
+_PRIVILEGED: Final = (_OWNER, "ADMIN")
+
+
+def role_line(role: Role) -> Line:
+    """Return a role as text.
+
+    Ordinary roles are spelled out. Owner, administrator and unknown roles keep Atlas's
+    capitals and are highlighted.
+    """
+    where = ""
+    if role.projects:
+        where = f" in {role.projects[0]}"
+        if len(role.projects) > 1:
+            where = f" in {pluralize(len(role.projects), 'project')}"
+    if role.name in _ORDINARY_ROLES:
+        return Line(f"{_ORDINARY_ROLES[role.name]}{where}")
+    is_privileged = any(word in role.name for word in _PRIVILEGED)
+    return Line(f"{role.name}{where}", "privileged" if is_privileged else "strong")
+
+
+OUTCOME_STYLES: Final[Mapping[str, Style]] = {
+    "deleted": "good",
+    "restored": "good",
+    "already_gone": "info",
+    "changed": "info",
+    "accepted_before": "info",
+    "skipped": "warning",
+    "failed": "bad",
+    "unknown": "bad",
+    "accepted_during": "bad",
+    "active": "bad",
+    "no_outcome": "bad",
+}
+
+
+def outcome_line(outcome: str | None) -> Line:
+    """Return an outcome as text; a deletion without one was not sent."""
+    found = outcome or "skipped"
+    return Line(found.replace("_", " "), OUTCOME_STYLES.get(found, "plain"))
+
+
+def _invited_cell(row: Row) -> Cell:
+    """Return the address, the history, and with duplicates the lists that contain the user."""
+    lines = [Line(f"{row.user} (new)" if row.new else row.user)]
+    if row.history:
+        lines.append(Line(row.history, "warning"))
+    if row.others:
+        lists = ", ".join((row.source, *(other.source for other in row.others)))
+        lines.append(Line(f"in {len(row.others) + 1} lists: {lists}", "note"))
+    return Cell(tuple(lines))
+
+
+def _place_cell(row: Row) -> Cell:
+    return Cell((Line(row.place.name),))
+
+
+def _full_place_cell(row: Row) -> Cell:
+    lines = (Line(row.place.name), Line(row.place.organization, "note"))
+    return Cell(lines[: 1 if row.place.project is None else 2])
+
+
+AGE: Final = Column[Row]("Age", lambda row: age_cell(row.age_days), "number", 9)
+INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
+PLACE: Final = Column[Row]("To", _place_cell, max_width=40)
+PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _full_place_cell, max_width=40)
+RULE: Final = Column[Row]("Rule", lambda row: text_cell(row.rule))
+ROLES: Final = Column[Row]("Role", lambda row: Cell(tuple(map(role_line, row.roles))))
+INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.inviter), max_width=32)
+OUTCOME: Final = Column[Row](
+    "Outcome",
+    lambda row: Cell(tuple(map(outcome_line, (row.outcome, *(o.outcome for o in row.others))))),
+    "state",
+    16,
+)
+LIST: Final = Column[Row]("List", lambda row: text_cell(row.source))
+RESULT: Final = Column[Row](
+    "Outcome",
+    lambda row: Cell((outcome_line(row.outcome), *((Line(row.detail),) if row.detail else ()))),
+    "state",
+)
+"""The outcome with its details, in a table without a section for what failed."""
+
+
+def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[Column[Row], ...]:
+    """Return the columns of a table of invitations.
+
+    Args:
+        grouped: The place is a heading above its rows, not a column.
+    """
+    rows = tuple(rows)
+    several = len({row.place.org_id for row in rows}) > 1
+    place = (PLACE_WITH_ORGANIZATION if several else PLACE,) if not grouped else ()
+    outcome = (OUTCOME,) if any(row.outcome for row in rows) else ()
+    return (AGE, INVITED, *place, RULE, ROLES, INVITER, *outcome)

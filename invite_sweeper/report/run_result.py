@@ -14,8 +14,8 @@ from invite_sweeper.endings import Colour, ExitCode, Reason, WarningCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
-from invite_sweeper.report.columns import format_age, outcome_line
-from invite_sweeper.report.rows import Row
+from invite_sweeper.report.columns import format_age
+from invite_sweeper.report.rows import Place, Row, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
 from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
@@ -249,34 +249,55 @@ def _parts(
 
 
 def _plan(width: int, summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
-    several = len(view.organizations) > 1
-    yield from invitation_tables(place_groups(view), width)
-    for organization, hidden in view.hidden_by_organization().items():
-        noun = "other list" if view.organization_lists else "other project"
-        where = f" of organization {organization}" if several else ""
-        rest = f"… {sum(hidden):,} more in {pluralize(len(hidden), noun)}{where}"
-        yield Text(rest, style="dim")
+    yield from plan_tables(view, width)
     if view.planned > len(view.rows):
-        yield Text("Shown are owners first, then the oldest.", style="dim")
+        yield which_are_shown(view)
         yield _audit_show_hint(summary, "planned")
         yield Text("")
 
 
-def place_groups(view: RunView) -> Sequence[Group]:
-    """Return the rows below their organizations and projects."""
-    several = len(view.organizations) > 1
-    return [
-        Group(each.rows, _place_heading(each, with_organization=several), each.hidden)
-        for each in view.by_place()
-    ]
+def which_are_shown(view: RunView) -> Text:
+    """Return the sentence below a plan that is not shown completely."""
+    of_each = " of each organization" if len(view.organizations) > 1 else ""
+    return Text(f"Shown are owners first, then the oldest{of_each}.", style="dim")
 
 
-def _place_heading(rows: ProjectRows, *, with_organization: bool) -> Text:
-    """Return the project, or the organization for its own lists, with the number of deletions."""
-    place = rows.place
-    in_project = with_organization and place.project is not None
-    organization = f"  organization {place.organization}" if in_project else ""
-    return Text.assemble((place.name, "bold"), (f"  {rows.count:,}{organization}", "dim"))
+def plan_tables(view: RunView, width: int) -> Iterator[RenderableType]:
+    """Yield the rows below their projects, and these below their organizations if it has several.
+
+    The places of which no row is shown are counted at the end of each organization.
+    """
+    by_organization: dict[str, list[ProjectRows]] = {}
+    for each in view.by_place():
+        by_organization.setdefault(each.place.organization, []).append(each)
+    several, elsewhere = len(view.organizations) > 1, view.hidden_by_organization()
+    groups = []
+    for organization, places in by_organization.items():
+        hidden = elsewhere.get(organization, ())
+        count = sum(each.count for each in places) + sum(hidden)
+        above = _organization_heading(places[0].place, count, view) if several else None
+        for each in places:
+            name = _OWN_LISTS if several and each.place.project is None else each.place.name
+            below = _describe_hidden(hidden, view) if hidden and each is places[-1] else None
+            heading = _heading(name, each.count, "bold")
+            groups.append(Group(each.rows, heading, each.hidden, above, below))
+            above = None
+    yield from invitation_tables(groups, width)
+
+
+_OWN_LISTS: Final = "organization lists"
+
+
+def _organization_heading(place: Place, rows: int, view: RunView) -> Text:
+    """Return the organization with its number of rows: a user in several lists has one."""
+    planned = view.by_organization[place.org_id]["planned"]
+    merged = f", for {pluralize(planned, 'invitation')}" if planned != rows else ""
+    return Text.assemble(_heading(place.organization, rows, "bold"), (merged, "dim"))
+
+
+def _describe_hidden(counts: Sequence[int], view: RunView) -> Text:
+    noun = "other list" if view.organization_lists else "other project"
+    return Text(f"… {sum(counts):,} more in {pluralize(len(counts), noun)}", style="dim")
 
 
 def _failed_section(summary: RunSummary, view: RunView, width: int) -> Iterator[RenderableType]:

@@ -87,7 +87,7 @@ class RunView:
     """What is shown of the runs of a command; all lists are truncated.
 
     Attributes:
-        rows: The first planned deletions: owners first, then the oldest.
+        rows: The first planned deletions of each organization: owners first, then the oldest.
             A row that would be the only one not shown of its project is shown, too.
         counts: Number of planned deletions by the id of their project or organization.
         places: The projects and organizations of the plan, by id.
@@ -214,6 +214,16 @@ def read_view(
     return reader.view()
 
 
+def view_plan(
+    planned: Iterable[Planned], *, max_rows: int, labels: Mapping[str, str] = NO_LABELS
+) -> RunView:
+    """Return what is shown of planned invitations; see `load_run_view`."""
+    reader = _RunReader(max_rows, labels)
+    for each in planned:
+        reader.add_planned(each)
+    return reader.view()
+
+
 MAX_PLANNED = 10_000
 """Planned invitations that the JSON result contains; the audit log has all."""
 
@@ -309,7 +319,7 @@ class _RunReader:
         self._max_rows = max_rows
         self._labels = labels
         self._counts: Counter[str] = Counter()
-        self._first = _FirstRows(max_rows)
+        self._first = defaultdict[str, _FirstRows](lambda: _FirstRows(max_rows))  # by organization
         self._shown: set[Hashable] | None = None  # keys of `_first`; None before an outcome
         self._outcomes: dict[Hashable, OutcomeLine] = {}
         self._places: dict[str, Place] = {}
@@ -334,7 +344,7 @@ class _RunReader:
                 self._restored = set() if start.mode == "restore" else None
                 self._approver = self._approver or display_text(start.plan_approved_by)
             case Planned() as planned:
-                self._add_planned(planned)
+                self.add_planned(planned)
             case Intent() as intent:
                 self._started_at = self._started_at or to_datetime(line.ts)
                 self._open[intent.key] = intent.org_id
@@ -349,7 +359,8 @@ class _RunReader:
             case _:
                 pass
 
-    def _add_planned(self, planned: InvitationFields) -> None:
+    def add_planned(self, planned: InvitationFields) -> None:
+        """Add a planned invitation, or one that a restore invited again."""
         id_ = planned.scope_id
         if id_ not in self._counts:
             self._places[id_] = place_of(planned, self._labels)
@@ -357,7 +368,7 @@ class _RunReader:
         self._by_organization[planned.org_id]["planned"] += 1
         self._bounced += isinstance(planned, Planned) and bool(planned.bounced)
         self._shown = None
-        order = self._first.add(planned)
+        order = self._first[planned.org_id].add(planned)
         self._owners += not order[0]
         aged = ((planned.age_days or 0.0, *order[2:]), planned)
         self._oldest = max(self._oldest or aged, aged, key=itemgetter(0))
@@ -368,14 +379,32 @@ class _RunReader:
     def _add_restored(self, event: InvitationFields) -> None:
         if self._restored is not None and event.key not in self._restored:
             self._restored.add(event.key)
-            self._add_planned(event)
+            self.add_planned(event)
 
     def _select(self) -> list[InvitationFields]:
-        """Return the rows to show: the first, and any that would be the only one not shown."""
-        first = list(self._first.events())
-        shown = Counter(planned.scope_id for planned in first)
-        alone = (self._last[id_][1] for id_, n in shown.items() if self._counts[id_] - n == 1)
-        return [*first, *alone]
+        """Return the rows to show: the first of each organization, at least one, in their order.
+
+        A row that would be the only one not shown of its project, or of its organization's other
+        projects, is shown, too.
+        """
+        ranked = [
+            (rank, row_order(event), event)
+            for rows in self._first.values()
+            for rank, event in enumerate(rows.events())
+        ]
+        ranked.sort(key=itemgetter(0, 1))
+        first = [event for *_, event in ranked[: max(self._max_rows, len(self._first))]]
+        shown = Counter(event.scope_id for event in first)
+        elsewhere: Counter[str] = Counter()  # by organization: in places of which none is shown
+        for id_, count in self._counts.items():
+            elsewhere[self._places[id_].org_id] += 0 if id_ in shown else count
+        alone = (
+            self._last[id_][1]
+            for id_, count in self._counts.items()
+            if count - shown[id_] == 1
+            and (id_ in shown or elsewhere[self._places[id_].org_id] == 1)
+        )
+        return sorted([*first, *alone], key=row_order)
 
     def _add_outcome(self, line: OutcomeLine, ts: str) -> None:
         self._open.pop(line.key, None)

@@ -13,17 +13,16 @@ from rich.text import Text
 from invite_sweeper.audit.events import PlanChanges, Planned
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Place, display_text, place_of, row_of, row_order
-from invite_sweeper.report.run_result import place_groups
-from invite_sweeper.report.run_view import RunView
-from invite_sweeper.report.tables import Group, RightTrimmed, definition_table, invitation_tables
+from invite_sweeper.report.rows import Place, display_text, place_of, row_order
+from invite_sweeper.report.run_result import plan_tables, which_are_shown
+from invite_sweeper.report.run_view import RunView, view_plan
+from invite_sweeper.report.tables import RightTrimmed, definition_table
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,
     organization_label,
-    plural_form,
     pluralize,
 )
 
@@ -204,42 +203,33 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
         show_all: The command that prints all of them.
     """
     planned = status.planned()
-    places = _count_places(planned, status.labels)
-    console.print(_heading(status, len(planned), places), soft_wrap=True)
+    max_rows = max(1, len(planned) if verbose else _MAX_ROWS)
+    view = view_plan(planned, max_rows=max_rows, labels=status.labels)
+    console.print(_heading(status, view), soft_wrap=True)
     console.print(RightTrimmed(definition_table(_facts(status))), end="")
     if not planned:
         return
-    shown = len(planned) if verbose else _MAX_ROWS
     console.print()
-    counts = definition_table(_counts(planned, places, verbose=verbose))
+    counts = definition_table(_counts(status, planned, verbose=verbose))
     console.print(RightTrimmed(counts), end="")
     console.print()
-    rows = tuple(row_of(each, status.labels) for each in planned[:shown])
-    view = RunView(
-        rows,
-        counts={place.id: count for place, count in places},
-        places={place.id: place for place, _ in places},
-    )
-    groups = place_groups(view) if len(view.organizations) > 1 else [Group(rows)]
-    for part in invitation_tables(groups, console.width):
+    for part in plan_tables(view, console.width):
         console.print(RightTrimmed(part), end="")
-    if len(planned) > shown:
-        console.print(
-            Text(f"… {len(planned) - shown:,} more; all of them: {show_all}", style="dim"),
-            soft_wrap=True,
-        )
+    if len(planned) > len(view.rows):
+        console.print(which_are_shown(view))
+        console.print(Text.assemble(("Show all: ", "dim"), show_all), soft_wrap=True)
 
 
-def _heading(status: PlanStatus, count: int, places: Sequence[tuple[Place, int]]) -> Text:
+def _heading(status: PlanStatus, view: RunView) -> Text:
     name = escape_unprintable(str(status.path))
-    organizations = ", ".join(map(display_text, status.labels.values()))
-    where = plural_form(len(status.saved.context.organizations), "organization", "organizations")
-    lists = sum(place.project_id is None for place, _ in places)
-    described = formatting.describe_places(len(places) - lists, lists)
+    labels = tuple(status.labels.values())
+    where = f"organization {display_text(labels[0])}"
+    if len(labels) > 1:
+        where = pluralize(len(labels), "organization")
+    described = formatting.describe_places(view.projects, view.organization_lists)
     return Text.assemble(
         (f"Plan {name}: ", "bold"),
-        f"{pluralize(count, 'invitation')}{described and f' in {described}'} "
-        f"of {where} {organizations}",
+        f"{pluralize(view.planned, 'invitation')}{described and f' in {described}'} of {where}",
     )
 
 
@@ -286,14 +276,32 @@ def _approval_text(status: PlanStatus) -> Text:
 
 
 def _counts(
-    planned: Sequence[Planned], places: Sequence[tuple[Place, int]], *, verbose: bool
+    status: PlanStatus, planned: Sequence[Planned], *, verbose: bool
 ) -> Iterator[tuple[str, Text]]:
-    for number, (rule, count) in enumerate(_count_rules(planned)):
-        yield "" if number else "by rule", Text(f"{count:>6,}  {display_text(rule)}")
+    """Yield the rules, the organizations if there are several, and the lists, with their counts."""
+    yield from _count_lines("by rule", _count_rules(planned))
+    if len(status.labels) > 1:
+        by_id = Counter(each.org_id for each in planned)
+        named = [(label, by_id[org_id]) for org_id, label in status.labels.items()]
+        yield from _count_lines("by organization", named)
+    places = _count_places(planned, status.labels)
     shown = len(places) if verbose else _MAX_PROJECTS
-    for number, (place, count) in enumerate(places[:shown]):
-        yield "" if number else "by list", Text(f"{count:>6,}  {place.name}")
+    named = [(_list_name(place, status), count) for place, count in places[:shown]]
     if len(places) > shown:
-        count = sum(each for _, each in places[shown:])
-        rest = pluralize(len(places) - shown, "other list")
-        yield "", Text(f"{count:>6,}  in {rest}")
+        rest = f"in {pluralize(len(places) - shown, 'other list')}"
+        named.append((rest, sum(each for _, each in places[shown:])))
+    yield from _count_lines("by list", named)
+
+
+def _list_name(place: Place, status: PlanStatus) -> str:
+    """Return a list, with the name of its organization if there are several."""
+    if place.project is None or len(status.labels) == 1:
+        return place.name
+    return (
+        f"{place.name} of {status.saved.context.organization_names.get(place.org_id, place.org_id)}"
+    )
+
+
+def _count_lines(label: str, counts: Sequence[tuple[str, int]]) -> Iterator[tuple[str, Text]]:
+    for number, (name, count) in enumerate(counts):
+        yield "" if number else label, Text(f"{count:>6,}  {display_text(name)}")

@@ -13,18 +13,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.report.columns import (
-    AGE,
-    INVITED,
-    INVITER,
-    OUTCOME,
-    Cell,
-    Column,
-    Line,
-    Style,
-    invitation_columns,
-)
-from invite_sweeper.report.rows import Row
+from invite_sweeper.report.columns import Cell, Column, Line, Style
+from invite_sweeper.report.rows import AGE, INVITED, INVITER, OUTCOME, Row, invitation_columns
 
 _RICH_STYLES: Final[Mapping[Style, str]] = {
     "plain": "",
@@ -56,44 +46,55 @@ class Group(NamedTuple):
 
     Attributes:
         hidden: Number of rows that are not shown.
+        above: A line above the heading, such as the organization of this and the next groups.
+        below: A line below the rows, such as what else this organization has.
     """
 
     rows: Sequence[Row]
-    heading: Text | None = None
+    heading: Text
     hidden: int = 0
+    above: Text | None = None
+    below: Text | None = None
 
 
 def invitation_tables(groups: Sequence[Group], width: int) -> Iterator[RenderableType]:
     """Yield invitations, with columns aligned across the groups.
 
     Args:
-        groups: Each with at least one row. With headings, these contain the place.
+        groups: Each with at least one row. With lines above them, all is indented below these.
         width: Terminal width in cells.
     """
     if not groups:
         return
+    indent = _INDENT if any(group.above for group in groups) else 0
     rows = [row for group in groups for row in group.rows]
-    columns = invitation_columns(rows, grouped=groups[0].heading is not None)
+    columns = invitation_columns(rows, grouped=True)
     cells = {id(row): [cell_text(column.cell(row)) for column in columns] for row in rows}
-    widths = _column_widths(columns, list(cells.values()), width)
+    widths = _column_widths(columns, list(cells.values()), width - indent)
     if widths:
-        yield _indented(_table(widths, [[Text(c.heading.upper(), style="dim") for c in columns]]))
+        headings = [Text(c.heading.upper(), style="dim") for c in columns]
+        yield _indented(_table(widths, [headings]), indent)
     for group in groups:
-        if group.heading is not None:
-            yield group.heading
+        if group.above is not None:
+            yield group.above
+        yield Padding(group.heading, (0, 0, 0, indent))
         yield _indented(
             _table(widths, [cells[id(row)] for row in group.rows])
             if widths
-            else _two_line_rows(columns, group.rows, width)
+            else _two_line_rows(columns, group.rows, width - indent),
+            indent,
         )
         if group.hidden:
-            yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
-        if group.heading is not None:
-            yield Text("")
+            yield _indented(Text(f"… {group.hidden:,} more", style="dim"), indent)
+        yield Text("")
+        if group.below is not None:
+            yield Padding(group.below, (0, 0, 0, indent))
+            if group is not groups[-1]:
+                yield Text("")
 
 
-def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, _INDENT))
+def _indented(part: RenderableType, indent: int) -> Padding:
+    return Padding(part, (0, 0, 0, indent + _INDENT))
 
 
 def _column_widths(

@@ -21,7 +21,7 @@ from invite_sweeper.errors import (
     Interrupted,
     RunError,
 )
-from invite_sweeper.models import Population
+from invite_sweeper.models import Population, Project
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.guards import (
     CircuitBreaker,
@@ -149,20 +149,25 @@ class RunGroup:
         quarantine = self._config.quarantine()
         runs[0].warnings.report(*quarantine.warnings)
         runs[0].state.policy_change = quarantine.difference
-        _check_populations(runs)
+        labels = _labels(runs)
+        _check_populations(runs, labels)
         deletions: Counter[str] = Counter()
         for run in runs:
             deletions.update(run.plan.deletions_by_project)
         counts = total(run.plan.total() for run in runs)
-        labels: dict[str, str] = {}
-        for run in runs:
-            labels |= run.state.summary().organization_labels
+        places = {
+            id_: _describe_place(place, labels)
+            for run in runs
+            for id_, place in run.plan.places.items()
+        }
+        unreadable = [
+            _describe_place(place, labels) for run in runs for place in run.plan.unreadable.values()
+        ]
         try:
-            check_limits(counts, deletions, config.limits, config.shard, labels)
+            check_limits(counts, deletions, config.limits, config.shard, places, unreadable)
         except GuardRefused as error:
             if len(runs) > 1:
-                count = len(labels)
-                error.message = f"In {count} organizations together: {error.message}"
+                error.message = f"In {len(labels)} organizations together: {error.message}"
             raise
         group = self._config
         if quarantine.refusal is not None:
@@ -228,6 +233,23 @@ def _describe_organizations(run: Run) -> str:
     return f"{'Organization' if len(labels) == 1 else 'Organizations'} {', '.join(labels)}"
 
 
+def _labels(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the names of all organizations with their ids, by id."""
+    found: dict[str, str] = {}
+    for run in runs:
+        found |= run.state.summary().organization_labels
+    return found
+
+
+def _describe_place(place: Project, labels: Mapping[str, str]) -> str:
+    """Return a project, or the lists of an organization, by name and id."""
+    organization = labels.get(place.org_id, place.org_id)
+    if place.id == place.org_id:
+        return f"the lists of {organization}"
+    of = f" of {organization}" if place.org_id and len(labels) > 1 else ""
+    return f"project {place.name} ({place.id}){of}"
+
+
 def _report_notice(runs: Sequence[Run]) -> None:
     """Report what the runs announce, what waits, and from when the first may be deleted."""
     next_due = min((run.plan.next_due for run in runs if run.plan.next_due), default=None)
@@ -245,7 +267,7 @@ def _report_notice(runs: Sequence[Run]) -> None:
     runs[0].warnings.remark(WarningCode.NOTICE, text)
 
 
-def _check_populations(runs: Sequence[Run]) -> None:
+def _check_populations(runs: Sequence[Run], labels: Mapping[str, str]) -> None:
     """Raise GuardRefused if the population of one run dropped, or that of all together."""
     limits, before, now = runs[0].config.limits, Population(), Population()
     retired: set[str] = set()
@@ -254,9 +276,15 @@ def _check_populations(runs: Sequence[Run]) -> None:
         if previous is None:  # a drop is accepted
             return
         run_retired = {each.source.value for each in run.plan.retired}
-        check_population(
-            previous, current, limits, retired=run_retired, gone=len(run.plan.gone_ids)
-        )
+        gone = len(run.plan.gone_ids)
+        try:
+            check_population(
+                previous, current, limits, retired=run_retired, gone=gone, labels=labels
+            )
+        except GuardRefused as error:
+            if len(runs) > 1:
+                error.message = f"{_describe_organizations(run)}: {error.message}"
+            raise
         before, now, retired = before + previous, now + current, retired | run_retired
     check_population(
         before, now, limits, retired=retired, gone=sum(len(run.plan.gone_ids) for run in runs)

@@ -5,7 +5,7 @@ During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from fractions import Fraction
 from types import MappingProxyType
@@ -55,7 +55,8 @@ def limit_violations(
     deletions_by_project: Mapping[str, int],
     limits: Limits,
     shard: Shard | None = None,
-    organizations: Mapping[str, str] = NO_NAMES,
+    places: Mapping[str, str] = NO_NAMES,
+    unreadable: Sequence[str] = (),
 ) -> tuple[Violation, ...]:
     """Return the limits that the plan exceeds; a limit per project once for each project.
 
@@ -64,14 +65,19 @@ def limit_violations(
         deletions_by_project: Their planned deletions by project id.
         limits: With shards, this shard's part of them.
         shard: The shard that these limits are a part for; None without shards.
-        organizations: Labels of the organizations by id: their own lists are no project.
+        places: What the ids of `deletions_by_project` stand for; without a place, a project.
+        unreadable: What the projects are called that could not be read.
     """
     violations: list[Violation] = []
     part = f", the part of shard {shard}" if shard is not None else ""
     total, seen = sum(deletions_by_project.values()), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
+        named = ", ".join(unreadable[:_MAX_SHOWN])
+        if len(unreadable) > _MAX_SHOWN:
+            named += f" and {len(unreadable) - _MAX_SHOWN} more"
         message = (
-            f"{pluralize(counts.projects_unreadable, 'project')} could not be read, "
+            f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
+            f"{f': {named}' if named else ''}, "
             f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}."
         )
         violations.append(Violation(Reason.MAX_UNREADABLE_PROJECTS, message))
@@ -80,8 +86,7 @@ def limit_violations(
         violations.append(Violation(Reason.MAX_DELETIONS, message))
     for project_id, count in deletions_by_project.items():
         if count > limits.max_deletions_per_project:
-            label = organizations.get(project_id)
-            where = f"project {project_id}" if label is None else f"the lists of {label}"
+            where = places.get(project_id, f"project {project_id}")
             message = (
                 f"{_describe_stale(count, f' in {where}')} over "
                 f"max_deletions_per_project: {limits.max_deletions_per_project}."
@@ -102,10 +107,11 @@ def check_limits(
     deletions_by_project: Mapping[str, int],
     limits: Limits,
     shard: Shard | None = None,
-    organizations: Mapping[str, str] = NO_NAMES,
+    places: Mapping[str, str] = NO_NAMES,
+    unreadable: Sequence[str] = (),
 ) -> None:
     """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s."""
-    violations = limit_violations(counts, deletions_by_project, limits, shard, organizations)
+    violations = limit_violations(counts, deletions_by_project, limits, shard, places, unreadable)
     if violations:
         shown = [each.message for each in violations[:_MAX_SHOWN]]
         if len(violations) > _MAX_SHOWN:
@@ -150,6 +156,7 @@ def check_population(
     *,
     retired: Collection[str] = (),
     gone: int = 0,
+    labels: Mapping[str, str] = NO_NAMES,
 ) -> None:
     """Raise GuardRefused if projects or invitations dropped by more than `max_population_drop`.
 
@@ -163,8 +170,9 @@ def check_population(
         retired: Sources that Atlas no longer serves: their invitations are not visible, which
             is not a drop.
         gone: Projects that this run listed and that were gone when it read them.
+        labels: The names of the organizations with their ids, by id.
     """
-    for what, was, now in _comparisons(previous, current, frozenset(retired)):
+    for what, was, now in _comparisons(previous, current, frozenset(retired), labels):
         _check_drop(was, now, f"found, but the last complete run left {was:,}", what, limits)
     listed = current.projects + gone
     _check_drop(
@@ -177,14 +185,15 @@ def check_population(
 
 
 def _comparisons(
-    previous: Population, current: Population, retired: frozenset[str]
+    previous: Population, current: Population, retired: frozenset[str], labels: Mapping[str, str]
 ) -> Iterator[tuple[tuple[str, str], int, int]]:
     """Yield what is compared (noun and place), the previous and the current count."""
     yield ("project", ""), previous.projects, current.projects
     was, now = previous.visible_projects, current.visible_projects
     yield ("visible project", ""), sum(was.values()), sum(now.get(each, 0) for each in was)
     for org_id, count in was.items():
-        yield ("visible project", f" of organization {org_id}"), count, now.get(org_id, 0)
+        where = f" of organization {labels.get(org_id, org_id)}"
+        yield ("visible project", where), count, now.get(org_id, 0)
     sources = [source for source in previous.invitations if source not in retired]
     was, now = previous.invitations, current.invitations
     yield (

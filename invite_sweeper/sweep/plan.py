@@ -137,6 +137,7 @@ class PlanBuilder:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
         counts: What was counted by organization id, in "" where the organization is unknown.
         gone_ids: Projects that were gone when their lists were read.
+        unreadable: Projects with a list that could not be read, or organizations, by id.
         retired: Sources that Atlas no longer serves.
         spans: The positions of the planned lines of each list in the log.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
@@ -166,6 +167,7 @@ class PlanBuilder:
         self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self.counts: defaultdict[str, Counts] = defaultdict(Counts)
         self.gone_ids: set[str] = set()
+        self.unreadable: dict[str, Project] = {}
         self.retired: list[SourceRetired] = []
         self._deletions_by_list: Counter[ListRef] = Counter()
         self._planned: Counter[str] = Counter()  # by organization
@@ -219,6 +221,11 @@ class PlanBuilder:
         for list_ref, count in self._deletions_by_list.items():
             found[list_ref.project.id] += count
         return found
+
+    @property
+    def places(self) -> Mapping[str, Project]:
+        """The projects with planned deletions, or organizations for their own lists, by id."""
+        return {each.project.id: each.project for each in self._deletions_by_list}
 
     @property
     def deletions_by_list(self) -> Mapping[ListRef, int]:
@@ -314,6 +321,8 @@ class PlanBuilder:
         org_id = self._organization_of.get(unreadable.project_id)
         refused = is_permission_error(unreadable.http_status, unreadable.error_code)
         self.counts[org_id or ""] += Counts(projects_unreadable=1, missing_role=int(refused))
+        id_ = unreadable.project_id
+        self.unreadable[id_] = Project(id_, unreadable.project_name, org_id or "")
         is_organization_level = unreadable.source.is_organization_level
         self._log.write(
             events.ProjectUnreadable(

@@ -34,44 +34,6 @@ async def delete(connecting, listed=LISTED, **options):
         return await deleter.delete(listed, DeletionProgress())
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "outcome", "expected"),
-    [
-        (204, None, Outcome.DELETED, 1),
-        (200, "GROUP_NOT_FOUND", Outcome.FAILED, 1),
-        (202, "UNEXPECTED_ERROR", Outcome.FAILED, 1),
-        (404, None, Outcome.ALREADY_GONE, 1),
-        (404, "GROUP_NOT_FOUND", Outcome.ALREADY_GONE, 1),
-        (400, "INVALID_INVITATION_ID", Outcome.ALREADY_GONE, 1),
-        (400, "ALREADY_EXPIRED", Outcome.ALREADY_GONE, 1),
-        (400, "CANNOT_DELETE_ORG_INVITATION", Outcome.FAILED, 1),
-        (400, None, Outcome.FAILED, 1),
-        (401, None, Outcome.FAILED, 2),
-        (401, "UNEXPECTED_ERROR", Outcome.FAILED, 2),
-        (401, "USER_UNAUTHORIZED", Outcome.FAILED, 2),
-        (403, "ACCESS_FORBIDDEN", Outcome.FAILED, 1),
-        (405, None, Outcome.FAILED, 1),
-        (405, "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES", Outcome.FAILED, 5),
-        (409, "CONFLICT", Outcome.FAILED, 1),
-        (500, "UNEXPECTED_ERROR", Outcome.FAILED, 5),
-        (501, None, Outcome.FAILED, 1),
-        (502, None, Outcome.FAILED, 5),
-        (503, None, Outcome.FAILED, 5),
-        (504, None, Outcome.FAILED, 5),
-    ],
-)
-async def test_outcome_and_attempts_of_a_deletion(
-    connecting, answering, status, code, outcome, expected
-):
-    answering.delete(DELETE, status=status, payload=error(code), repeat=True)
-
-    deletion = await delete(connecting)
-
-    assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
-    assert deletion.error_code == code
-    assert attempts_sent(answering) == expected
-
-
 @pytest.mark.parametrize(("errors", "backoffs"), [(0, 0), (1, 1), (3, 3)])
 async def test_deletion_calls_on_backoff_before_each_retry(connecting, answering, errors, backoffs):
     for _ in range(errors):
@@ -86,59 +48,10 @@ async def test_deletion_calls_on_backoff_before_each_retry(connecting, answering
     assert counted == [number + 1 for number in range(backoffs)]
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "error_type", "expected"),
-    [
-        (402, "ACCOUNT_SUSPENDED", AtlasUnavailable, 1),
-        (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused, 1),
-        (403, "ORG_REQUIRES_WHITELIST", CredentialsRefused, 1),
-        (406, "INVALID_VERSION_DATE", AtlasUnavailable, 1),
-        (410, "VERSION_GONE", ApiVersionRetired, 1),
-    ],
-)
-async def test_deletion_with_a_fatal_response_stops_the_run(
-    connecting, answering, status, code, error_type, expected
-):
-    answering.delete(DELETE, status=status, payload=error(code), repeat=True)
-
-    deletion = await delete(connecting)
-
-    assert deletion.outcome is Outcome.FAILED
-    assert type(deletion.fatal_error) is error_type
-    assert "Nothing was deleted" not in str(deletion.fatal_error)
-    assert attempts_sent(answering) == expected
-
-
 async def test_body_of_a_204_is_not_read(connecting, answering):
     answering.delete(DELETE, status=204, body=b'{"half', content_type="application/json")
 
     assert (await delete(connecting)).outcome is Outcome.DELETED
-
-
-async def test_deletion_is_retried_until_a_final_response(connecting, answering):
-    answering.delete(DELETE, status=503)
-    answering.delete(DELETE, exception=aiohttp.ServerDisconnectedError())
-    answering.delete(DELETE, status=404)
-
-    assert (await delete(connecting)).outcome is Outcome.ALREADY_GONE
-    assert attempts_sent(answering) == 3
-
-
-async def test_single_401_is_retried(connecting, answering):
-    answering.delete(DELETE, status=401)
-    answering.delete(DELETE, status=204)
-
-    assert (await delete(connecting)).outcome is Outcome.DELETED
-
-
-@pytest.mark.parametrize("attempts", [1, 3, 7])
-async def test_deletion_is_sent_as_often_as_attempts_allow(connecting, answering, attempts):
-    answering.delete(DELETE, exception=TimeoutError(), repeat=True)
-
-    deletion = await delete(connecting, attempts=attempts)
-
-    assert deletion.outcome is Outcome.FAILED
-    assert attempts_sent(answering) == attempts
 
 
 @pytest.mark.parametrize(
@@ -195,37 +108,6 @@ async def test_list_with_an_error_response_is_unreadable(
     assert (found.project_id, found.http_status, found.error_code) == (PROJECT, status, code)
     assert str(status) in found.reason
     assert expected is None or attempts_sent(answering) == expected
-
-
-async def test_429_is_retried_until_the_deadline(connecting, answering, fake_time):
-    answering.get(INVITES, status=429, repeat=True)
-    begin_s = fake_time.now_s
-
-    found = await list_invitations(connecting, deadline_s=begin_s + 600)
-
-    assert found.http_status == 429
-    assert fake_time.now_s - begin_s < 600 + 120
-    assert attempts_sent(answering) > 5
-
-
-@pytest.mark.parametrize("status", [200, 202])
-@pytest.mark.parametrize(
-    ("body", "content_type", "outcome"),
-    [
-        ("{}", "application/json", Outcome.DELETED),
-        ("", "application/json", Outcome.FAILED),
-        ("<html></html>", "application/json", Outcome.FAILED),
-        ("<html></html>", "text/html", Outcome.FAILED),
-    ],
-)
-async def test_body_of_a_200_or_202_must_be_an_object_for_a_deletion_to_count(
-    connecting, answering, status, body, content_type, outcome
-):
-    answering.delete(DELETE, status=status, body=body, content_type=content_type, repeat=True)
-
-    deletion = await delete(connecting)
-
-    assert (deletion.outcome, deletion.http_status) == (outcome, status)
 
 
 async def test_404_with_group_not_found_is_a_project_gone(connecting, answering):

@@ -7,7 +7,6 @@ import pytest
 from running import cli_in
 
 DAYS = timedelta(days=1)
-INVITES = "*/invites"
 ONE_DELETE = {"method": "DELETE", "path": "*/invites/*"}
 
 
@@ -154,95 +153,6 @@ def test_incomplete_list_makes_the_project_unreadable(cli, fault, status):
     (lost,) = cli.lines("project_unreadable")
     assert (lost["project_id"], lost["http_status"]) == (project, status)
     assert len(cli.sim.invitations(project)) == 2
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [faults.fail_with(500), faults.reset(), faults.truncated(), faults.malformed()],
-    ids=["500", "reset", "truncated", "malformed"],
-)
-def test_listing_that_fails_once_is_read_again(cli, fault):
-    cli.sim.faults.add(fault, path=INVITES)
-    done = cli.sweep()
-    assert (done.code, done.summary["deleted"]) == (0, 4)
-
-
-@pytest.mark.parametrize(
-    "fault", [faults.challenge(), faults.role_missing()], ids=["generic", "role"]
-)
-def test_401_to_the_first_call_ends_with_5(cli, fault):
-    cli.sim.faults.add(fault, path="*/groups", times=None)
-    done = cli.sweep()
-    assert (done.code, done.summary["projects_seen"], cli.deletes()) == (5, 0, 0)
-
-
-def test_credentials_revoked_during_the_sweep_fail_the_canary_and_end_with_4(cli):
-    for n in range(20):
-        cli.sim.invite(cli.projects[0], f"more{n}@example.com", age=20 * DAYS)
-    cli.sim.faults.add(faults.challenge(), method="DELETE", path="*", times=None)
-    done = cli.sweep()
-    assert (done.code, done.summary["failed"], done.summary["skipped"]) == (4, 5, 19)
-    assert cli.deletes() == 10
-
-
-def test_list_of_projects_without_a_response_ends_with_6_and_no_result(cli):
-    cli.sim.faults.add(faults.reset(), path="*/groups", times=99)
-    done = cli.sweep()
-    assert (done.code, done.summary["projects_seen"], cli.deletes()) == (6, 0, 0)
-
-
-def test_html_page_as_list_of_projects_ends_with_6(cli):
-    cli.sim.faults.add(faults.html(503), path="*/groups", times=99)
-    done = cli.sweep()
-    assert (done.code, done.summary["exit_code"], cli.deletes()) == (6, 6, 0)
-
-
-def test_invalid_list_of_projects_ends_with_6_and_has_a_result(cli):
-    cli.sim.faults.add(faults.malformed(), path="*/groups", times=99)
-    done = cli.sweep()
-    assert (done.code, done.summary["exit_code"], cli.deletes()) == (6, 6, 0)
-
-
-def test_second_page_that_cannot_be_read_ends_with_6_and_nothing_is_deleted(cli):
-    for number in range(600):
-        cli.sim.add_project(f"More {number}")
-    cli.sim.faults.add(faults.fail_with(500), path="*/groups", nth=2, times=99)
-    done = cli.sweep()
-    assert (done.code, cli.deletes()) == (6, 0)
-
-
-def test_list_of_projects_that_repeats_a_page_for_ever_ends_the_run_with_6(cli):
-    cli.sim.paging.endless = True
-    done = cli.sweep()
-    assert (done.code, cli.deletes()) == (6, 0)
-    assert "page 2 has no new entry and names a next page" in done.err
-
-
-@pytest.mark.parametrize("status", [500, 410, 406, 302])
-def test_fatal_first_response_has_a_result(cli, status):
-    cli.sim.faults.add(faults.fail_with(status), path="*/groups", times=None)
-    done = cli.sweep()
-    assert (done.code, done.summary["exit_code"], done.summary["deleted"]) == (6, 6, 0)
-
-
-def test_token_that_expires_during_a_run_is_renewed(tmp_path):
-    with cli_in(tmp_path, kind="service-account") as cli:
-        project = cli.sim.add_project("Project")
-        for n in range(6):
-            cli.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
-        end = faults.effect(before=lambda _: cli.sim.oauth.expire())
-        cli.sim.faults.add(end, **ONE_DELETE)
-        done = cli.sweep()
-        assert (done.code, done.summary["deleted"]) == (0, 6)
-        assert cli.sim.oauth.issued == 2
-        assert not cli.sim.oauth.live_token_count(cli.account)
-
-
-def test_token_that_is_refused_ends_with_5(tmp_path):
-    with cli_in(tmp_path, kind="service-account") as cli:
-        cli.sim.add_project("Project")
-        done = cli.sweep(MONGODB_ATLAS_CLIENT_SECRET="mdb_sa_sk_wrong")
-        assert (done.code, done.summary["projects_seen"]) == (5, 0)
 
 
 def test_hanging_response_is_cut_off_by_the_deadline(cli):

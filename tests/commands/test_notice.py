@@ -276,18 +276,6 @@ def test_page_and_log_show_what_was_announced_and_that_earlier_ones_wait(cli):
     ]
 
 
-def test_members_are_asked_for_once_and_only_by_a_policy_with_inviter_gone(cli):
-    def asked():
-        return [each for each in cli.sim.requests if "orgMembershipStatuses=ACTIVE" in each.path]
-
-    del cli.keys["notice"]
-    cli.sweep()
-    assert asked() == []
-    cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
-    cli.sweep()
-    assert len(asked()) == 1
-
-
 def test_notice_needs_no_request_and_a_policy_without_both_keys_sends_what_it_sent(cli):
     def requested():
         before = len(cli.sim.requests)

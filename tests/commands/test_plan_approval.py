@@ -106,14 +106,6 @@ def test_approval_shows_the_plan_and_the_sweep_accepts_it(cli):
 
 
 @pytest.mark.needs("ssh-keygen")
-def test_fingerprint_is_the_one_that_ssh_keygen_shows(cli):
-    shown = subprocess.run(
-        ["ssh-keygen", "-l", "-f", cli.folder / "boss.pub"], capture_output=True, check=True
-    )
-    assert shown.stdout.split()[1].decode() in approve(cli).out
-
-
-@pytest.mark.needs("ssh-keygen")
 def test_approval_works_with_ssh_keys(cli):
     key = cli.folder / "ssh"
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
@@ -223,17 +215,6 @@ def test_plan_over_24_hours_old_is_not_approved_unless_the_limit_is_raised(cli):
     approve(cli, "--plan-max-age", "2d")
 
 
-def test_plan_just_under_24_hours_old_is_approved(cli):
-    age(cli, hours=23.9)
-    approve(cli)
-
-
-def test_plan_from_the_future_is_not_approved(cli):
-    age(cli, hours=-1)
-    assert "in the future" in approve(cli, code=3).err
-    assert not signature(cli).exists()
-
-
 def test_used_plan_is_not_approved_and_the_run_is_named(cli):
     run_id = cli.sweep("--plan", "plan.jsonl").summary["run_id"]
     assert f"already been applied, by run {run_id}" in approve(cli, code=3).err
@@ -255,13 +236,6 @@ def test_use_is_read_from_the_named_audit_log_and_a_damaged_one_is_refused(cli):
 def test_plan_whose_log_is_elsewhere_is_approved_and_its_use_is_said_to_be_unknown(cli):
     (cli.folder / "audit").rename(cli.folder / "moved")
     assert "used     not known here" in approve(cli).out
-
-
-def test_edited_plan_is_not_approved(cli):
-    path = cli.folder / "plan.jsonl"
-    path.write_bytes(path.read_bytes().replace(b"p1@", b"p9@"))
-    assert "it was edited or truncated" in approve(cli, code=3).err
-    assert not signature(cli).exists()
 
 
 @pytest.mark.parametrize("key", ["missing.pem", "boss.pub", "policy.yaml", "/dev/zero"])
@@ -310,15 +284,6 @@ def test_planted_signature_path_is_refused_and_changes_no_file(cli, how):
     assert sorted(path.name for path in cli.folder.glob(".plan*")) == []
 
 
-def test_link_to_an_earlier_approval_is_not_replaced(cli):
-    approve(cli)
-    signature(cli).rename(cli.folder / "kept.sig")
-    signature(cli).symlink_to(cli.folder / "kept.sig")
-    content = (cli.folder / "kept.sig").read_bytes()
-    approve(cli, code=2)
-    assert (cli.folder / "kept.sig").read_bytes() == content
-
-
 def test_path_that_becomes_a_link_during_the_question_is_refused(cli):
     target = victim(cli)
     with terminal_of(cli, *APPROVE) as terminal:
@@ -364,35 +329,6 @@ def test_sweep_says_that_the_signature_is_for_another_plan(cli):
     assert f"The signature is for another plan: that of run {run_id}." in done.err
 
 
-def test_sweep_says_that_the_plan_was_changed_after_signing(cli):
-    approve(cli)
-    age(cli, hours=1)
-    done = required(cli)
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert "The plan was changed after it was signed." in done.err
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe not base64", b"{}\n", b"x" * 100_000])
-def test_sweep_says_that_the_file_is_not_an_approval(cli, content):
-    signature(cli).write_bytes(content)
-    done = required(cli)
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert "plan.jsonl.sig is not the approval of a plan." in done.err
-
-
-@pytest.mark.parametrize("field", ["sha256", "run", "key"])
-def test_approval_of_which_a_line_was_changed_is_refused(cli, keys, field):
-    approve(cli)
-    other = {"sha256": "0" * 64, "run": "another", "key": keys["mallory.pub"].decode().strip()}
-    text = re.sub(
-        rf"(?m)^{field} .*$", f"{field} {other[field]}", signature(cli).read_text(encoding="utf-8")
-    )
-    signature(cli).write_text(text, encoding="utf-8")
-    done = required(cli)
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert "The signature is not valid: its file was changed." in done.err
-
-
 def test_forged_approval_that_names_the_required_key_is_refused(cli, keys):
     assert cli.run(*APPROVE[:-1], "mallory.pem", "--yes").code == 0
     own = f"key {keys['boss.pub'].decode().strip()}"
@@ -402,15 +338,6 @@ def test_forged_approval_that_names_the_required_key_is_refused(cli, keys):
     done = required(cli)
     assert (done.code, cli.deletes()) == (3, 0)
     assert "The signature is not valid" in done.err
-
-
-def test_approval_of_an_earlier_version_is_refused_and_says_to_approve_again(cli):
-    signature(cli).write_text('{"approval":"invite-sweeper plan approval 1"}\n', encoding="utf-8")
-    done = required(cli)
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert "has the format of an earlier version: approve again." in done.err
-    approve(cli)
-    assert required(cli).code == 0
 
 
 @pytest.mark.parametrize("key", ["missing.pub", "boss.pem", "policy.yaml", "/dev/zero"])
@@ -426,13 +353,6 @@ def test_signature_that_is_a_pipe_is_refused_and_does_not_block(cli):
     done = required(cli)
     assert (done.code, cli.deletes()) == (3, 0)
     assert "plan.jsonl.sig cannot be read: it is not a regular file." in done.err
-
-
-def test_mounted_signature_is_a_link_and_is_followed(cli):
-    approve(cli)
-    signature(cli).rename(cli.folder / "..data.sig")
-    signature(cli).symlink_to("..data.sig")
-    assert required(cli).code == 0
 
 
 def test_plan_show_says_whose_signature_it_is(cli):

@@ -1,10 +1,8 @@
 """What `plan` and `sweep` say about changes since the last plan of the same policy."""
 
-import gzip
 import json
 from datetime import timedelta
 
-import faults
 import pytest
 from running import cli_in
 
@@ -78,17 +76,6 @@ def test_new_invitations_are_counted_and_marked(cli):
     assert f"Changes    1 new since the plan of {instant}; 3 still stale\n" in shown
 
 
-def test_deleted_and_gone_invitations_are_told_apart(cli):
-    invite(cli, "ann", "bob")
-    invite(cli, "cid", days=15)
-    plan = cli.plan("--out", "plan.jsonl")
-    accepted = plan.summary["invitations"][0]
-    cli.sim.accept(accepted["project_id"], accepted["invitation_id"])
-    assert cli.sweep("--plan", "plan.jsonl").summary["deleted"] == 2
-    assert changes(cli.plan()) == {"deleted": 2, "gone": 1}
-    assert text(cli).startswith("Changes    nothing new since the plan of ")
-
-
 def test_sweep_compares_too_and_the_next_plan_with_the_sweep(cli):
     invite(cli, "ann")
     cli.plan()
@@ -100,88 +87,12 @@ def test_sweep_compares_too_and_the_next_plan_with_the_sweep(cli):
     assert "nothing new since the sweep of " in text(cli)
 
 
-def test_failed_deletion_is_still_stale(cli):
-    invite(cli, "ann", "bob")
-    cli.sim.faults.add(faults.fail_with(400), method="DELETE", times=1)
-    assert cli.sweep().code == 4
-    assert changes(cli.plan()) == {"still_stale": 1, "deleted": 1}
-
-
-def test_refused_plan_compares_and_is_compared(cli):
-    cli.keys["limits"]["max_deletions"] = 1
-    invite(cli, "ann", "bob")
-    assert cli.sweep().code == 3
-    invite(cli, "cid")
-    done = cli.plan()
-    assert (done.code, changes(done)) == (3, {"new": 1, "still_stale": 2})
-    assert done.summary["changes"]["runs"][0]["refused"]
-    assert "since the plan of " in text(cli)
-
-
-def test_other_policy_says_nothing(cli):
-    invite(cli, "ann")
-    cli.plan()
-    cli.keys["rules"] = [{"name": "old", "older_than": "10d"}]
-    assert changes(cli.plan()) is None
-    assert text(cli).startswith("Changes")
-
-
 def test_sweep_of_a_saved_plan_says_nothing(cli):
     invite(cli, "ann")
     cli.plan("--out", "plan.jsonl")
     invite(cli, "bob")
     done = cli.sweep("--plan", "plan.jsonl")
     assert (done.summary["deleted"], changes(done)) == (1, None)
-
-
-def test_interrupted_run_is_not_compared(cli):
-    invite(cli, "ann")
-    first = cli.plan()
-    cli.sim.faults.add(faults.hang(), method="GET", path="*/invites*", times=None)
-    assert cli.plan("--deadline", "2s").code == 8
-    cli.sim.faults.clear()
-    invite(cli, "bob")
-    done = cli.plan()
-    assert changes(done) == {"new": 1, "still_stale": 1}
-    assert done.summary["changes"]["runs"][0]["run_id"] == first.summary["run_id"]
-
-
-def test_project_that_could_not_be_read_then_has_no_new_invitations(cli):
-    cli.projects.append(cli.sim.add_project("Locked"))
-    invite(cli, "ann")
-    invite(cli, "bob", project=1)
-    path = f"*/groups/{cli.projects[1]}/invites"
-    cli.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
-    assert cli.plan().code == 4
-    cli.sim.faults.clear()
-    done = cli.plan()
-    assert (changes(done), new_names(done)) == ({"still_stale": 1, "not_read_then": 1}, [])
-    cli.sim.faults.add(faults.fail_with(403), method="GET", path=path, times=None)
-    assert changes(cli.plan()) == {"still_stale": 1, "not_read": 1}
-
-
-def test_trimmed_plan_is_compared_but_not_compared_with(cli):
-    cli.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim"}
-    invite(cli, "ann", "bob", "cid")
-    assert (cli.sweep().summary["trimmed"], cli.sweep().summary["trimmed"]) == (2, 1)
-    done = cli.sweep()
-    assert (done.summary["deleted"], changes(done)) == (1, None)
-    assert changes(cli.plan()) == {"deleted": 1}
-    invite(cli, "dot", "eve")
-    done = cli.plan()
-    assert (done.summary["trimmed"], changes(done)) == (1, {"new": 2})
-
-
-@pytest.mark.parametrize("compressed", [False, True], ids=["rotated", "gzip"])
-def test_plan_in_a_rotated_log_is_compared(cli, compressed):
-    invite(cli, "ann")
-    cli.plan()
-    rotated = cli.log_path.with_name(f"{cli.log_path.name}.1")
-    cli.log_path.rename(rotated)
-    if compressed:
-        rotated.with_name(f"{rotated.name}.gz").write_bytes(gzip.compress(rotated.read_bytes()))
-        rotated.unlink()
-    assert changes(cli.plan()) == {"still_stale": 1}
 
 
 def test_organizations_with_their_own_credentials_are_added_up(cli):

@@ -63,8 +63,8 @@ def test_one_approved_plan_is_applied_in_all_organizations_and_used_once(cli):
     for name, org_id in ORGANIZATIONS.items():
         assert f"Example {name.title()} ({org_id})" in shown
         assert re.search(
-            rf"^{name} 1  1  organization Example {name.title()} \({org_id}\)\n"
-            rf".*{name}1@example\.com",
+            rf"^Example {name.title()} \({org_id}\)  2\n"
+            rf"  {name} \d  1\n.*{name}\d@example\.com.*\n\n  {name} \d  1\n",
             shown,
             re.MULTILINE,
         )

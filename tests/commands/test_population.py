@@ -216,18 +216,6 @@ def test_file_of_the_run_before_is_replaced(cli):
     assert described["policy_sha256"] == hashlib.sha256(policy).hexdigest()
 
 
-def test_scope_of_the_run_is_in_the_query(cli):
-    stock(cli)
-    cli.keys["projects"] = {"include": ["project*"], "exclude": ["Project 1"]}
-    assert cli.plan("--population", "population.jsonl").code == 0
-
-    (described,) = manifest_of(cli.folder / "population.jsonl")["runs"]
-    assert described["query"]["lists"] == {"invites": "GET /api/atlas/v2/groups/{}/invites"}
-    assert described["query"]["projects"]["exclude"] == ["Project 1"]
-    found = rows_of(cli.folder / "population.jsonl")
-    assert {row["project_id"] for row in found} == {cli.projects[0]}
-
-
 # --- a population that cannot be written ---------------------------------------------------
 
 
@@ -267,12 +255,6 @@ def test_policy_with_an_unusable_population_is_invalid(cli, path, text):
     assert f"audit.population: {text}" in done.out + done.err
 
 
-def test_null_in_the_policy_is_no_population(cli):
-    cli.keys["audit"] = {"population": None}
-    stock(cli)
-    assert cli.plan().code == 0
-
-
 @pytest.mark.parametrize(
     ("place", "what"),
     [
@@ -286,11 +268,6 @@ def test_population_over_a_file_of_the_run_is_refused(cli, place, what):
     done = cli.sweep("--population", place, "--out", "other.jsonl", "--plan", "plan.jsonl")
     assert done.code == 2
     assert what in done.err or "other.jsonl would overwrite --population" in done.err
-
-
-def test_population_with_the_name_of_a_log_is_refused(cli):
-    options = ("--audit-log", "audit/{run_id}.jsonl", "--population", "audit/{run_id}.jsonl")
-    refused(cli, cli.sweep(*options), "would overwrite the audit log")
 
 
 def test_shards_need_the_run_id_in_the_name(cli):
@@ -365,23 +342,6 @@ def test_run_that_is_killed_while_it_reads_leaves_nothing_that_looks_complete(cl
     assert totals_of(cli.folder / "population.csv")["stale"] == 60
 
 
-def test_population_is_complete_before_the_first_deletion(cli):
-    stock(cli, projects=5, stale=20)
-    path = cli.folder / "population.jsonl"
-    seen = []
-    look = faults.effect(before=lambda _: seen.append(manifest_of(path)["complete"]))
-    cli.sim.faults.add(look, method="DELETE")
-    cli.keys["execution"] = {"concurrency": 1}
-    cli.sim.faults.set_latency(0.02)
-    process = cli.fork("sweep", "--policy", "policy.yaml", "--population", path.name)
-    wait_until(lambda: cli.deletes() > 5)
-    process.kill()
-    process.communicate(timeout=30)
-
-    assert seen[0] is True
-    assert totals_of(path)["stale"] == 100
-
-
 def two_organizations(cli):
     """Add another organization with a credential; return the changes of the environment."""
     cli.sim.add_organization(OTHER, "Elsewhere")
@@ -405,16 +365,3 @@ def test_population_of_two_organizations_is_one_file_whose_totals_are_those_of_t
     assert totals["stale"] == done.summary["stale"] == 5
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert [line["population_sha256"] for line in cli.lines("run_finished")] == [digest] * 2
-
-
-def test_population_with_an_organization_that_fails_is_complete_for_the_other_and_says_so(cli):
-    stock(cli)
-    two_organizations(cli)
-    wrong = {"MONGODB_ATLAS_ACCESS_TOKEN_BETA": "wrong-wrong-wrong"}
-    done = cli.sweep("--population", "population.jsonl", **wrong)
-    assert done.code == 4
-    path = cli.folder / "population.jsonl"
-    failed = [run["failed"] for run in manifest_of(path)["runs"]]
-    assert failed[0] is None
-    assert OTHER in failed[1]
-    assert (manifest_of(path)["complete"], totals_of(path)["stale"]) == (False, 4)

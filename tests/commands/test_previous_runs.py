@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import faults
 import pytest
-from builders import OTHER_ORG
-from running import cli_in, wait_until
+from running import wait_until
 
 DAYS = timedelta(days=1)
 HERE, ELSEWHERE = "https://here.example.com", "https://elsewhere.example.com"
@@ -71,18 +70,6 @@ def test_dry_run_leaves_open_intents_for_the_next_sweep(cli):
     assert cli.sweep().summary["recovered"] > 0
 
 
-def test_open_intent_of_an_unreadable_project_stays_open_and_is_reported(cli):
-    (project, _) = stock(cli)
-    killed_in_flight(cli, late=True)
-    cli.sim.limit_access(project)
-    done = cli.sweep()
-    assert done.code == 4
-    assert any("unresolved" in sentence for sentence in done.warnings)
-    cli.sim.restore_access(project)
-    assert cli.sweep().code == 0
-    assert verified(cli).code == 0
-
-
 def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
     stock(cli)
     cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=999)
@@ -100,47 +87,7 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
     assert verified(cli).code == 0
 
 
-def test_open_intents_of_another_organization_stay_open_for_a_run_over_it(cli):
-    stock(cli)
-    killed_in_flight(cli, late=False)
-    opened = len(cli.lines("intent"))
-    organizations = cli.keys["organizations"]
-    cli.sim.add_organization(OTHER_ORG, "Other Industries")
-    cli.sim.add_project("Elsewhere", OTHER_ORG)
-    cli.keys["organizations"] = [OTHER_ORG]
-    theirs = cli.sim.add_token(OTHER_ORG)
-    done = cli.sweep(MONGODB_ATLAS_ACCESS_TOKEN=theirs.secret)
-    assert (done.code, done.warnings, cli.lines("outcome")) == (0, [], [])
-    cli.keys["organizations"] = organizations
-    assert cli.sweep().summary["recovered"] == opened
-
-
-def test_open_intents_of_another_base_url_stay_open_for_a_run_against_it(cli):
-    stock(cli)
-    killed_in_flight(cli, late=False)
-    opened = len(cli.lines("intent"))
-    with cli_in(cli.folder) as other:
-        other.sim.add_project("Empty")
-        done = other.sweep()
-    assert (done.code, done.summary["recovered"], cli.lines("outcome")) == (0, 0, [])
-    settled = cli.sweep()
-    assert (settled.code, settled.summary["recovered"]) == (0, opened)
-    recovered = [line["outcome"] for line in cli.lines("outcome") if line.get("recovered")]
-    assert recovered == ["failed"] * opened
-    assert verified(cli).code == 0
-
-
 # --- population ----------------------------------------------------------------------------
-
-
-def test_population_of_another_base_url_is_not_compared_with_this_one(cli):
-    stock(cli, projects=20, stale=0, young=1)
-    assert cli.sweep().code == 0
-    with cli_in(cli.folder) as other:
-        stock(other, projects=1, stale=1)
-        done = other.sweep()
-        assert (done.code, done.summary["deleted"]) == (0, 1), done.err
-    assert cli.sweep().code == 0
 
 
 def test_drop_in_projects_is_refused_with_both_numbers(cli):
@@ -156,34 +103,7 @@ def test_drop_in_projects_is_refused_with_both_numbers(cli):
     assert cli.sweep().code == 0
 
 
-def test_own_deletions_are_not_a_drop_in_population(cli):
-    stock(cli, projects=2, stale=10, young=1)
-    assert cli.sweep().summary["deleted"] == 20
-    assert cli.sweep().code == 0
-
-
-def test_refused_run_is_not_compared_with_later_runs(cli):
-    ids = stock(cli, projects=20, stale=0, young=1)
-    assert cli.sweep().code == 0
-    for project in ids[:8]:
-        cli.sim.remove_project(project)
-    assert cli.sweep().code == 3
-    assert cli.sweep().code == 3
-
-
 # --- plans ---------------------------------------------------------------------------------
-
-
-def test_plan_whose_sweep_ended_with_4_is_refused_the_next_time(cli):
-    stock(cli, projects=1)
-    assert cli.plan("--out", "plan.jsonl").code == 0
-    cli.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
-    first = cli.sweep("--plan", "plan.jsonl")
-    assert (first.code, first.summary["deleted"], first.summary["failed"]) == (4, 2, 1)
-    before = cli.deletes()
-    again = cli.sweep("--plan", "plan.jsonl")
-    assert (again.code, cli.deletes()) == (3, before)
-    assert "already been applied" in again.err
 
 
 # --- bounces -------------------------------------------------------------------------------
@@ -204,20 +124,6 @@ def test_invitation_that_comes_back_is_marked_and_kept_at_max_bounces(cli):
 # --- damage --------------------------------------------------------------------------------
 
 
-def test_damaged_log_refuses_the_next_sweep(cli):
-    stock(cli)
-    assert cli.sweep().code == 0
-    data = bytearray(cli.log_path.read_bytes())
-    at = data.index(b'"event":"outcome"')
-    data[at + 3] ^= 1
-    cli.log_path.write_bytes(data)
-    stock(cli)
-    before = cli.deletes()
-    done = cli.sweep()
-    assert verified(cli).code == 3
-    assert (done.code, cli.deletes()) in {(3, before), (7, before)}
-
-
 @pytest.mark.parametrize("event", ["run_started", "intent", "outcome", "run_finished"])
 def test_unreadable_record_that_a_run_depends_on_refuses_it(cli, event):
     stock(cli)
@@ -229,18 +135,6 @@ def test_unreadable_record_that_a_run_depends_on_refuses_it(cli, event):
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (3, before)
     assert "The audit log is damaged at " in done.err or "lines were cut off or changed" in done.err
-
-
-def test_log_with_a_line_removed_refuses_the_next_sweep(cli):
-    stock(cli)
-    assert cli.sweep().code == 0
-    lines = cli.log_path.read_bytes().splitlines(keepends=True)
-    cli.log_path.write_bytes(b"".join(lines[:1] + lines[2:]))
-    stock(cli)
-    before = cli.deletes()
-    done = cli.sweep()
-    assert (done.code, cli.deletes()) == (3, before)
-    assert "is shorter than what was written" in done.err
 
 
 @pytest.mark.parametrize("how", ["edited", "swapped"])

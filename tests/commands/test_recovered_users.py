@@ -84,46 +84,6 @@ def test_command_in_the_message_restores_the_member(cli):
     assert project in cli.sim.user(user).group_roles
 
 
-def test_member_who_accepted_before_the_removal_is_kept(cli):
-    project, user = invited(cli)
-    killed(cli, accepts=user, late=False)
-    done = cli.sweep()
-
-    assert ends(cli) == [("accepted_before", "ACTIVE")]
-    assert (done.code, done.warnings) == (0, [])
-    assert project in cli.sim.user(user).group_roles
-
-
-def test_invited_user_removed_by_a_killed_run_is_already_gone(cli):
-    invited(cli)
-    killed(cli)
-    done = cli.sweep()
-
-    assert ends(cli) == [("already_gone", "PENDING")]
-    codes = [each["code"] for each in done.summary["warnings"]]
-    assert (done.code, codes) == (0, ["unread_lists"])  # still a user of the organization
-
-
-def test_user_removed_from_the_organization_cannot_be_read_afterwards(cli):
-    _, user = invited(cli)
-    cli.keys["sources"] = ["org_users"]
-    killed(cli, accepts=user)
-
-    assert cli.sweep().code == 0
-    assert ends(cli) == [("already_gone", "gone")]
-
-
-def test_user_that_may_not_be_read_afterwards_is_unknown_and_reported(cli):
-    _, user = invited(cli)
-    killed(cli, accepts=user)
-    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users/*", times=None)
-    done = cli.sweep()
-
-    assert ends(cli) == [("unknown", None)]
-    assert "1 of the removed users could not be checked afterwards" in done.err
-    assert verified(cli) == 0
-
-
 def test_user_that_cannot_be_read_now_is_checked_by_a_later_run(cli):
     _, user = invited(cli)
     killed(cli, accepts=user)

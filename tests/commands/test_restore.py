@@ -99,18 +99,6 @@ def test_each_post_has_an_intent_before_and_an_outcome_after_and_the_log_verifie
     assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_already_there_is_recorded_without_an_intent_and_the_log_verifies(cli):
-    swept(cli)
-    restore(cli)
-    restore(cli)
-    assert [line["event"] for line in restored_lines(cli)] == [
-        "run_started",
-        *["outcome"] * 3,
-        "run_finished",
-    ]
-    assert cli.run("audit", "verify", LOG).code == 0
-
-
 def test_user_that_is_pending_or_a_member_again_is_skipped(cli):
     (project,) = swept(cli)
     cli.sim.invite(project, "PERSON-0@example.com")
@@ -132,24 +120,6 @@ def test_dry_run_shows_who_would_be_invited_and_sends_no_post(cli):
     assert (result["to_restore"], result["restored"]) == (3, 0)
     assert cli.sim.request_log.received["POST"] == 0
     assert cli.run("audit", "verify", LOG).code == 0
-
-
-def test_username_selects_the_deletions(cli):
-    (project,) = swept(cli)
-    assert restore(cli, "--username", "PERSON-1*")["restored"] == 1
-    assert set(invited(cli, project)) == {"young@example.com", "person-1@example.com"}
-
-
-def test_two_runs_with_deletions_need_a_run_id(cli):
-    (project,) = swept(cli, users=1)
-    first = cli.lines()[0]["run_id"]
-    cli.sim.invite(project, "later@example.com", age=20 * DAYS)
-    assert cli.sweep().code == 0
-    asked = cli.run("restore", LOG, "--yes")
-    assert (asked.code, asked.out) == (2, "")
-    assert first in asked.err
-    result = restore(cli, "--run", first)
-    assert [each["username"] for each in result["invitations"]] == ["person-0@example.com"]
 
 
 def test_without_a_terminal_no_question_is_asked_and_all_are_restored(cli):
@@ -181,30 +151,6 @@ def test_damaged_log_is_refused_and_no_one_is_invited(cli):
     assert done.summary["error"]["consequence"] == "No one was invited."
     assert "damaged" in done.err
     assert len(cli.sim.requests) == before
-
-
-def test_log_of_another_atlas_is_refused(cli):
-    swept(cli)
-    done = cli.run("restore", LOG, "--yes", "--base-url", "http://127.0.0.1:9")
-    assert (done.code, done.out) == (3, "")
-
-
-def test_lost_responses_do_not_invite_a_user_twice(cli):
-    (project,) = swept(cli)
-    cli.sim.faults.add(faults.reset(late=True), method="POST", times=1)
-    result = restore(cli)
-    assert result["restored"] == 3
-    assert len(invited(cli, project)) == len(cli.sim.invitations(project)) == 4
-    assert cli.sim.request_log.received["POST"] == 3
-
-
-def test_unreadable_project_fails_its_users_and_the_others_are_restored(cli):
-    unreadable, open_ = swept(cli, users=1, projects=2)
-    cli.sim.faults.add(faults.role_missing(), path=f"*/{unreadable}/users*", times=9)
-    result = restore(cli, code=4)
-    assert (result["restored"], result["failed"]) == (1, 1)
-    assert "person-0@example.com" in invited(cli, open_)
-    assert cli.run("audit", "verify", LOG).code == 0
 
 
 def test_refused_credentials_end_with_5_and_are_in_the_log(cli):
@@ -311,12 +257,6 @@ def test_quiet_successful_restore_prints_nothing(cli):
     assert len(cli.sim.invitations(project)) == 4
 
 
-def test_restore_does_not_count_as_population_for_the_next_sweep(cli):
-    swept(cli)
-    restore(cli)
-    assert cli.sweep().code == 0
-
-
 # --- the question ----------------------------------------------------------------------------
 
 ASKS = "Type yes or no: "
@@ -408,16 +348,6 @@ def test_organization_s_invitation_comes_back_with_its_projects_and_teams(crowd,
     assert ada.team_ids == (team,)
     assert restore(cli)["already_there"] == 1
     assert cli.run("audit", "verify", LOG).code == 0
-
-
-def test_project_s_user_comes_back_into_the_project(crowd):
-    cli, project = crowd
-    cli.keys["sources"] = ["users"]
-    roles = {project: ("GROUP_OWNER",)}
-    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    assert cli.sweep().summary["deleted"] == 1
-    assert restore(cli)["restored"] == 1
-    assert person(cli, "ada@example.com").group_roles == roles
 
 
 def test_member_who_accepted_while_the_deletion_was_in_flight_is_a_member_again(crowd):
@@ -541,14 +471,6 @@ def test_26_users_are_refused_by_default_before_the_first_post(cli):
     assert "--max 26" in result["error"]["hint"]
 
 
-def test_max_counts_users_who_are_missing_and_0_invites_no_one(cli):
-    (project,) = swept(cli)
-    assert restore(cli, "--max", "0", code=3)["restored"] == 0
-    cli.sim.invite(project, "person-0@example.com")
-    assert restore(cli, "--max", "2")["restored"] == 2
-    assert restore(cli, "--max", "0")["already_there"] == 3
-
-
 def test_dry_run_over_the_limit_shows_the_users_and_says_that_it_is_refused(cli):
     swept(cli)
     done = cli.run("restore", LOG, "--dry-run", "--max", "2")
@@ -645,9 +567,3 @@ def test_json_names_the_organization_the_run_and_the_host(cli):
     assert result["deleted_by_run"] == cli.lines()[0]["run_id"]
     assert result["error"] is None
     assert restored_lines(cli)[0]["organizations"] == [ORG_ID]
-
-
-def test_usage_error_is_one_object_on_stdout(cli):
-    done = cli.run("restore", "missing.jsonl", "--output", "json")
-    assert (done.code, done.summary["exit_code"]) == (2, 2)
-    assert set(done.summary["error"]) == {"message", "consequence", "hint"}

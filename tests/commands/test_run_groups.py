@@ -3,7 +3,6 @@
 Each organization has its own credentials, so its own run.
 """
 
-import json
 import signal
 from datetime import timedelta
 
@@ -106,65 +105,6 @@ def test_max_share_is_not_ignored_for_a_few_in_each_organization(group):
     assert (group.sweep().code, group.left()) == (3, [4, 4, 4])
 
 
-def test_unreadable_projects_count_over_all_organizations(group):
-    group.invite(1, 1, 1)
-    for project in group.cli.projects[:2]:
-        group.sim.faults.add(
-            faults.fail_with(403), method="GET", path=f"*/groups/{project}/invites", times=None
-        )
-    group.limit(max_unreadable_projects=1)
-    done = group.sweep()
-    assert (done.code, group.left()) == (3, [1, 1, 1])
-    assert "2 projects could not be read" in done.summary["error"]["message"]
-    unreadable = [each["projects_unreadable"] for each in done.summary["organizations"]]
-    assert unreadable == [1, 1, 0]
-
-
-def test_limit_per_project_is_not_divided(group):
-    group.invite(2, 2, 2)
-    group.limit(max_deletions_per_project=2)
-    assert (group.sweep().code, group.left()) == (0, [0, 0, 0])
-
-
-def test_trim_deletes_the_oldest_over_all_organizations(group):
-    group.invite(1, 1, 1, age=30)
-    group.invite(0, 2, 0, age=50)
-    group.limit(max_deletions=3, over_limit="trim")
-    done = group.sweep()
-    assert (done.code, group.left()) == (0, [0, 1, 1])
-    assert (done.summary["deleted"], done.summary["trimmed"]) == (3, 2)
-    trimmed = [each["trimmed"] for each in done.summary["organizations"]]
-    assert trimmed == [0, 1, 1]
-    assert group.verify() == 0
-
-
-def test_trim_with_a_share_counts_what_is_seen_in_all_organizations(group):
-    group.invite(10, 10, 0)
-    group.limit(max_share=0.25, over_limit="trim")
-    assert (group.sweep().code, sum(group.left())) == (0, 15)
-
-
-def test_population_drop_of_one_organization_refuses_all(group):
-    for number in range(20):
-        group.sim.invite(group.cli.projects[0], f"young{number}@example.com", age=1 * DAYS)
-    assert group.sweep().code == 0
-    group.sim.groups[group.cli.projects[0]].invites.clear()
-    group.invite(0, 1, 0)
-    done = group.sweep()
-    assert (done.code, group.left()) == (3, [0, 1, 0])
-    assert "max_population_drop" in done.err
-
-
-def test_population_drop_that_is_small_in_each_organization_refuses_all(group):
-    for project in group.cli.projects:
-        for number in range(8):
-            group.sim.invite(project, f"young{number}@example.com", age=1 * DAYS)
-    assert group.sweep().code == 0
-    for project in group.cli.projects[:2]:
-        group.sim.groups[project].invites.clear()
-    assert group.sweep().code == 3
-
-
 def test_canary_is_that_of_the_group(group):
     group.invite(2, 2, 4)
     group.sim.faults.add(faults.fail_with(400), method="DELETE", times=None)
@@ -174,23 +114,6 @@ def test_canary_is_that_of_the_group(group):
     assert done.warnings == [
         "The sweep stopped itself: 5 of the first 5 deletions (the canary) failed."
     ]
-
-
-def test_breaker_that_opens_in_one_organization_skips_the_rest_of_all(group):
-    group.invite(8, 3, 3)
-    group.sim.faults.add(
-        faults.fail_with(400),
-        method="DELETE",
-        path=f"*/groups/{group.cli.projects[0]}/*",
-        times=None,
-    )
-    group.limit(canary=0, breaker_window=5)
-    group.cli.keys["execution"] = {"concurrency": 1}
-    done = group.sweep()
-    assert (done.code, group.left()) == (4, [8, 3, 3])
-    skipped = [each["skipped"] for each in done.summary["organizations"]]
-    assert skipped[1:] == [3, 3]
-    assert group.verify() == 0
 
 
 # Failures -----------------------------------------------------------------------------------
@@ -210,19 +133,6 @@ def test_one_that_fails_while_reading_does_not_stop_the_others(group, failing):
     assert done.summary["error"] == failed["error"]
     assert any(each.startswith(f"Organization {ORGS[failing]}: ") for each in done.errors)
     assert group.verify() == 0
-
-
-def test_one_that_fails_contributes_nothing_to_the_share(group):
-    """12 stale of 36 are a third; of the 24 that could be read they are half."""
-    group.invite(6, 6, 0)
-    for project in group.cli.projects:
-        for number in range(6 if project != group.cli.projects[2] else 12):
-            group.sim.invite(project, f"young{number}@example.com", age=1 * DAYS)
-    group.limit(max_share=0.4)
-    assert group.plan().code == 0
-    done = group.sweep(**wrong("GAMMA"))
-    assert [each["exit_code"] for each in done.summary["organizations"]] == [3, 3, 5]
-    assert group.cli.deletes() == 0
 
 
 def test_all_that_fail_end_with_their_common_code(group):
@@ -276,17 +186,6 @@ def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
 
 
 # The log ------------------------------------------------------------------------------------
-
-
-def test_all_plans_are_on_disk_before_the_first_intent(group):
-    group.invite(2, 2, 2)
-    assert group.sweep().code == 0
-    events = [(line["event"], line["run_id"]) for line in group.cli.lines()]
-    first_intent = [event for event, _ in events].index("intent")
-    planned = [run_id for event, run_id in events[:first_intent] if event == "planned"]
-    assert sorted(planned) == sorted(group.run_ids() * 2)
-    assert not any(event == "planned" for event, _ in events[first_intent:])
-    assert len({line["group_id"] for line in group.cli.lines("run_started")}) == 1
 
 
 def test_path_with_run_id_is_one_file_named_by_the_first_run(group):
@@ -422,14 +321,6 @@ def test_quiet_failure_messages_name_the_organization(group):
     assert f"GAMMA project of organization GAMMA ({ORGS[2]}) was not read" in done.err
 
 
-def test_pattern_that_matches_in_one_organization_is_not_reported(group):
-    group.cli.keys["projects"] = {"include": ["alpha*", "beta*", "nothing*"]}
-    warnings = group.plan().warnings
-    assert [each for each in warnings if "matched no" in each] == [
-        "projects.include 'nothing*' matched no project."
-    ]
-
-
 def test_metrics_are_those_of_the_command(group):
     group.invite(1, 2, 3)
     assert group.sweep("--metrics-file", "metrics.prom").code == 0
@@ -463,14 +354,6 @@ def test_shards_sweep_each_organization_once_with_its_own_credentials_alone(grou
     assert group.cli.run("audit", "verify", *logs).code == 0
 
 
-def test_refusal_of_a_shard_says_that_the_limit_is_its_part_of_the_policy_s(group):
-    group.invite(3, 1, 1)
-    group.limit(max_deletions=4)
-    done = group.sweep("--shard", "1/2")
-    assert (done.code, group.cli.deletes()) == (3, 0)
-    assert "4 stale invitations are over max_deletions: 2, the part of shard 1/2." in done.err
-
-
 @pytest.mark.parametrize("shard", ["4/4", "1000000000/1000000000"])
 def test_shard_without_credentials_is_done_and_says_so(group, shard):
     group.invite(1, 1, 1)
@@ -488,13 +371,6 @@ def test_indexed_job_gets_its_shard_from_the_environment_and_records_it(group):
     assert done.code == 0
     (started,) = group.cli.lines("run_started")
     assert (started["shard"], started["organizations"]) == ("2/3", [ORGS[1]])
-
-
-def test_shard_1_of_1_is_no_shard(group):
-    group.invite(1, 1, 1)
-    group.limit(max_deletions=3)
-    assert group.sweep("--shard", "1/1").summary["deleted"] == 3
-    assert {line["shard"] for line in group.cli.lines("run_started")} == {None}
 
 
 def test_each_shard_is_compared_with_the_last_run_of_its_organizations(group):
@@ -523,29 +399,3 @@ def test_each_shard_of_a_changed_policy_is_quarantined(group, shard):
 
 
 # A saved plan -------------------------------------------------------------------------------
-
-
-def test_plan_over_several_organizations_is_one_file_that_is_shown_and_applied_as_one(group):
-    group.invite(2, 1, 3)
-    assert group.plan("--out", "plan.jsonl").code == 0
-    shown = json.loads(group.cli.run("plan", "show", "plan.jsonl", "--output", "json").out)
-    assert (shown["planned"], {each["org_id"] for each in shown["projects"]}) == (6, set(ORGS))
-    header = json.loads((group.cli.folder / "plan.jsonl").read_bytes().splitlines()[0])
-    assert set(header["organization_names"]) == set(ORGS) == set(header["organizations"])
-    assert header["actors"] == ["token"]
-    late = group.cli.projects[1]
-    group.sim.invite(late, "late@example.com", age=20 * DAYS)
-    done = group.sweep("--plan", "plan.jsonl", "--yes")
-    assert (done.code, group.left()) == (0, [0, 1, 0])
-    again = group.sweep("--plan", "plan.jsonl", "--yes")
-    assert (again.code, group.left()) == (3, [0, 1, 0])
-    assert "has already been applied" in again.err
-
-
-def test_plan_over_several_organizations_is_used_although_one_of_them_failed(group):
-    group.invite(1, 1, 1)
-    assert group.plan("--out", "plan.jsonl").code == 0
-    failed = group.sweep("--plan", "plan.jsonl", "--yes", **wrong("BETA"))
-    assert failed.code == 4
-    assert group.left() == [0, 1, 0]
-    assert (group.cli.folder / "plan.jsonl.applied").exists()

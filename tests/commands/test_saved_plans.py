@@ -6,15 +6,13 @@ import os
 import random
 import re
 import shlex
-import stat
 from datetime import datetime, timedelta
 
 import faults
 import msgspec
 import pytest
 
-from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.files import check_writable
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.simulator.seed import ORG_ID
 from invite_sweeper.sweep.saved_plan import parse_plan
 
@@ -69,17 +67,6 @@ def said_unseen(count):
     )
 
 
-def test_planned_invitations_of_an_unreadable_project_are_not_reported_as_gone(cli):
-    project, ids = stock(cli)
-    other = cli.sim.add_project("Other")
-    cli.sim.invite(other, "o@example.com", age=20 * DAYS)
-    saved(cli)
-    cli.sim.limit_access(project)
-    done = by_plan(cli)
-    assert (done.code, len(cli.sim.deleted)) == (4, 1)
-    assert said_unseen(len(ids)) in done.warnings
-
-
 def test_plan_of_another_policy_is_refused_if_the_policy_is_found_at_the_default_path(cli):
     stock(cli)
     saved(cli)
@@ -88,15 +75,6 @@ def test_plan_of_another_policy_is_refused_if_the_policy_is_found_at_the_default
     cli.write_policy()
     (cli.folder / "config" / "policy.yaml").write_bytes((cli.folder / "policy.yaml").read_bytes())
     done = cli.run("sweep", "--plan", "plan.jsonl", "--output", "json")
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert "another policy" in done.err
-
-
-def test_plan_of_another_policy_is_refused_if_the_policy_is_named(cli):
-    stock(cli)
-    saved(cli)
-    cli.keys["rules"] = [{"name": "forgotten", "older_than": "13d"}]
-    done = by_plan(cli)
     assert (done.code, cli.deletes()) == (3, 0)
     assert "another policy" in done.err
 
@@ -146,17 +124,6 @@ def test_plan_of_another_host_is_refused(cli):
     done = by_plan(cli, "--base-url", cli.base_url.replace("127.0.0.1", "localhost"))
     assert (done.code, cli.deletes()) == (3, 0)
     assert "localhost" in done.err
-
-
-def test_plan_that_is_too_old_is_refused(cli):
-    stock(cli)
-    saved(cli)
-    done = by_plan(cli, "--plan-max-age", "1s")
-    assert done.code in {0, 3}
-    path = cli.folder / "plan.jsonl"
-    path.write_bytes(aged(path.read_bytes(), hours=25))
-    done = by_plan(cli)
-    assert (done.code, cli.deletes() <= 3) == (3, True)
 
 
 def aged(data, *, hours):
@@ -214,16 +181,6 @@ def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(cli, place, wor
     assert {path.name for path in cli.folder.iterdir()} == left
 
 
-def test_check_of_the_plan_path_leaves_no_file_and_keeps_an_existing_plan(tmp_path):
-    earlier = tmp_path / "plan.jsonl"
-    earlier.write_text("an earlier plan", encoding="utf-8")
-    check_writable(earlier, "The plan")
-    check_writable(tmp_path / "another.jsonl", "The plan")
-    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [
-        ("plan.jsonl", "an earlier plan")
-    ]
-
-
 def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(cli):
     stock(cli)
     pipe = cli.folder / "pipe"
@@ -232,15 +189,6 @@ def test_plan_to_a_pipe_is_refused_before_atlas_is_called_and_the_pipe_stays(cli
     assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert "The plan pipe cannot be written: it is not a regular file" in done.err
     assert pipe.is_fifo()
-
-
-@pytest.mark.needs("root")  # who alone makes devices, and can break them
-def test_plan_to_a_device_is_refused_and_the_device_stays(tmp_path):
-    null = tmp_path / "null"
-    os.mknod(null, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
-    with pytest.raises(UsageError, match="not a regular file"):
-        check_writable(null, "The plan")
-    assert null.is_char_device()
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["to a file", "to none yet"])
@@ -271,14 +219,6 @@ def test_plan_that_cannot_be_saved_after_listing_ends_with_3(cli, words):
     assert "Nothing was deleted." in done.err
     assert "Atlas was not called" not in done.err
     assert not list(cli.folder.glob(".plan*"))
-
-
-def test_missing_plan_is_wrong_usage(cli):
-    stock(cli)
-    done = by_plan(cli)
-    assert done.code == 2
-    assert "plan.jsonl cannot be read" in done.err
-    assert "Use a plan that was saved with: invite-sweeper plan --out FILE" in done.err
 
 
 def tampered(data, dice):
@@ -317,19 +257,6 @@ def test_two_hundred_tampered_plans_read_as_nothing_beyond_the_true_one(cli):
             continue
         assert plan.digest != true.digest
     assert refused > 100
-
-
-@pytest.mark.slow
-def test_tampered_and_resealed_plans_delete_nothing_beyond_what_is_stale(cli):
-    project, ids = stock(cli, 4)
-    young = cli.sim.invite(project, "young@example.com", age=2 * DAYS)
-    data = saved(cli).read_bytes()
-    dice = random.Random(11)
-    for _ in range(6):
-        (cli.folder / "plan.jsonl").write_bytes(tampered(data, dice))
-        assert by_plan(cli).code in {0, 3}
-    assert young in cli.sim.invitations(project)
-    assert set(cli.sim.deleted) <= set(ids)
 
 
 def test_plan_max_age_without_a_plan_is_wrong_usage_even_with_the_default(cli):
@@ -411,9 +338,10 @@ def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_o
     saved(cli)
     text = cli.run("plan", "show", "plan.jsonl").out
     assert f"4 invitations in 2 projects of organization Example Industries ({ORG_ID})" in text
-    rows = [line.split() for line in text.partition("AGE")[2].splitlines()[1:]]
+    rows = text.partition("AGE")[2]
+    assert re.findall(r"^\w+ {2}\d$", rows, re.MULTILINE) == ["Other  1", "Project  3"]
     names = ["boss@example.com", "p2@example.com", "p1@example.com", "p0@example.com"]
-    assert [row[2] for row in rows] == names
+    assert re.findall(r"\S+@example\.com", rows) == names
     assert re.search(r"by rule +4  forgotten", text)
     assert re.search(r"by list +3  Project\n +1  Other", text)
 
@@ -428,20 +356,22 @@ def test_plan_show_does_not_count_the_list_of_an_organization_as_a_project(cli):
     assert f"4 invitations {places} of organization Example Industries ({ORG_ID})" in text
 
 
-def test_plan_of_51_shows_50_and_the_command_that_shows_all(cli):
-    stock(cli, 51)
+def test_plan_of_52_shows_50_and_the_command_that_shows_all(cli):
+    stock(cli, 52)
     saved(cli)
     text = cli.run("plan", "show", "plan.jsonl").out
     assert text.count("@example.com") == 50
-    assert "… 1 more; all of them: invite-sweeper plan show --verbose plan.jsonl" in text
-    assert cli.run("plan", "show", "--verbose", "plan.jsonl").out.count("@example.com") == 51
+    assert "… 2 more\n" in text
+    (shown,) = re.findall(r"^Show all: invite-sweeper (.*)$", text, re.MULTILINE)
+    assert cli.run(*shlex.split(shown)).out.count("@example.com") == 52
 
 
-def test_plan_of_50_is_shown_without_a_rest(cli):
-    stock(cli, 50)
+@pytest.mark.parametrize("count", [50, 51])
+def test_plan_of_50_is_shown_without_a_rest_and_one_of_51_too(cli, count):
+    stock(cli, count)
     saved(cli)
     text = cli.run("plan", "show", "plan.jsonl").out
-    assert (text.count("@example.com"), "more;" in text) == (50, False)
+    assert (text.count("@example.com"), "Show all" in text) == (count, False)
 
 
 def test_plan_show_without_an_invitation_ends_with_0(cli):
@@ -462,14 +392,6 @@ def test_plan_show_says_whether_the_plan_is_too_old(cli, hours, too_old):
     assert ("too old, the limit is 24 hours" in cli.run("plan", "show", "plan.jsonl").out) == (
         too_old
     )
-
-
-def test_plan_show_says_that_a_plan_is_from_the_future(cli):
-    stock(cli)
-    path = saved(cli)
-    path.write_bytes(aged(path.read_bytes(), hours=-1))
-    assert show(cli)["from_future"] is True
-    assert "in the future: a sweep refuses it" in cli.run("plan", "show", "plan.jsonl").out
 
 
 def test_plan_show_says_that_the_plan_was_used_and_by_which_run(cli):

@@ -7,7 +7,6 @@ import faults
 import pytest
 from running import cli_in, wait_until
 
-from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.seed import ORG_ID
 
 ALL = ["invites", "users", "org_users", "org_invites"]
@@ -61,74 +60,6 @@ def test_each_source_is_read_and_deleted_by_its_own_endpoint(cli, source, in_pro
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0
 
 
-def test_pending_users_need_their_status_in_the_rule_and_expired_ones_do_not(cli):
-    project = cli.sim.add_project("Sandbox")
-    for status in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", "ACTIVE"):
-        cli.sim.add_user(
-            f"{status.lower()}@example.com",
-            status=status,
-            age=OLD,
-            group_roles={project: ["GROUP_OWNER"]},
-        )
-    cli.keys |= {"sources": ["users"], "rules": [{"name": "old", "older_than": "14d"}]}
-    done = cli.sweep()
-
-    assert done.code == 0
-    assert sorted(outcomes(cli, "username", "outcome")) == [
-        ("invitation_expired@example.com", "deleted"),
-        ("invitation_rejected@example.com", "deleted"),
-    ]
-    assert done.summary["invitations_seen"] == 3
-
-
-def test_users_are_read_page_after_page(cli):
-    project = cli.sim.add_project("Sandbox")
-    for number in range(1203):
-        cli.sim.add_user(
-            f"p{number:04}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]}
-        )
-    cli.keys["sources"] = ["users"]
-    planned = cli.plan()
-
-    assert planned.summary["stale"] == 1203
-    listings = [each for each in cli.sim.requests if f"/{project}/users?" in each.path]
-    assert [each.path.rpartition("pageNum=")[2] for each in listings] == ["1", "2", "3"]
-
-
-def test_invitation_linked_to_a_project_out_of_scope_is_kept(cli):
-    sandbox, prod = cli.sim.add_project("Sandbox"), cli.sim.add_project("prod-1")
-    cli.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
-    both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
-    cli.sim.add_user("both@example.com", age=OLD, group_roles=both)
-    cli.sim.add_user("ghost@example.com", age=OLD, group_roles={"0" * 24: ["GROUP_OWNER"]})
-    cli.sim.add_user("none@example.com", age=OLD)
-    cli.keys |= {"sources": ["org_users", "org_invites"], "projects": {"exclude": ["prod-*"]}}
-    done = cli.sweep()
-
-    assert done.summary["kept_by_reason"] == {"reaches_out_of_scope": 4}
-    assert {name for name, _ in outcomes(cli, "username", "outcome")} == {
-        "in@example.com",
-        "none@example.com",
-    }
-    (first, *_) = [line for line in cli.lines("planned") if line["username"] == "in@example.com"]
-    assert first["linked_projects"] == [[sandbox, "Sandbox"]]
-
-
-def test_keep_entry_for_a_project_protects_invitations_linked_to_it(cli):
-    sandbox, prod = cli.sim.add_project("Sandbox"), cli.sim.add_project("prod-1")
-    cli.sim.add_user("in@example.com", age=OLD, group_roles={sandbox: ["GROUP_OWNER"]})
-    both = {sandbox: ["GROUP_OWNER"], prod: ["GROUP_OWNER"]}
-    cli.sim.add_user("both@example.com", age=OLD, group_roles=both)
-    cli.keys |= {
-        "sources": ["org_users"],
-        "keep": [{"name": "production", "projects": ["PROD-*"]}],
-    }
-    done = cli.sweep()
-
-    assert done.summary["kept_by_reason"] == {"keep:production": 1}
-    assert outcomes(cli, "username") == [("in@example.com",)]
-
-
 def test_each_duplicate_invitation_of_a_user_is_deleted_by_its_own_endpoint(cli):
     project = cli.sim.add_project("Sandbox")
     for number in range(40):
@@ -162,18 +93,6 @@ def test_forbidden_list_is_unreadable_and_the_others_are_read(cli):
     assert (lost["users"]["project_id"], lost["org_users"]["project_id"]) == (project, None)
     assert f"org_users of organization {ORG_ID}" in lost["org_users"]["reason"]
     assert "users" in lost["users"]["reason"]
-
-
-def test_unreadable_lists_count_against_the_limit(cli):
-    project = cli.sim.add_project("Sandbox")
-    cli.sim.invite(project, "ada@example.com", age=OLD)
-    cli.sim.limit_access(ORG_ID, Access.NONE)
-    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
-    cli.keys["sources"] = ["invites", "org_users"]
-    cli.keys["limits"] |= {"max_unreadable_projects": 0}
-
-    assert cli.sweep().code == 3
-    assert cli.deletes() == 0
 
 
 def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
@@ -323,18 +242,6 @@ def test_last_announcement_of_earlier_runs_counts(cli):
     assert cli.sweep().code == 0
 
 
-def test_retired_source_is_not_a_drop_in_population(cli):
-    project = cli.sim.add_project("Alpha")
-    for number in range(30):
-        cli.sim.invite(project, f"p{number}@example.com", age=timedelta(days=1))
-    cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    cli.keys["sources"] = ["invites", "users"]
-    assert cli.plan().code == 0
-    retire(cli.sim, "invites")
-
-    assert (cli.sweep().code, cli.deletes()) == (4, 1)
-
-
 @pytest.mark.parametrize(
     ("sources", "families", "named"),
     [
@@ -359,15 +266,6 @@ def test_run_with_only_retired_sources_ends_and_names_the_replacement(
     assert sorted(done.summary["sources_retired"]) == sorted(sources)
 
 
-def test_406_ends_the_run_even_with_other_sources(cli):
-    project = cli.sim.add_project("Alpha")
-    fault = faults.fail_with(406, "INVALID_VERSION_DATE")
-    cli.sim.faults.add(fault, path=f"*/groups/{project}/invites", times=None)
-    cli.keys["sources"] = ["invites", "users"]
-
-    assert cli.sweep().code == 6
-
-
 @pytest.mark.parametrize(
     ("days", "level"), [(400, None), (181, None), (180, "info"), (31, "info"), (30, "error")]
 )
@@ -384,40 +282,6 @@ def test_sunset_is_a_remark_when_near_and_an_error_when_very_near(cli, days, lev
     assert finished["sunset"] == f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
     assert finished["deprecation"] == "2023-10-04"
     assert done.code == 0
-
-
-def test_trimmed_plan_keeps_the_project_limit_over_all_its_lists(cli):
-    project = cli.sim.add_project("Alpha")
-    for number in range(12):
-        cli.sim.invite(project, f"p{number}@example.com", age=OLD + timedelta(days=number / 10))
-        cli.sim.add_user(
-            f"q{number}@example.com",
-            age=OLD + timedelta(days=number / 10),
-            group_roles={project: ["GROUP_OWNER"]},
-        )
-    cli.keys["sources"] = ["invites", "users"]
-    cli.keys["limits"] = {
-        "max_deletions_per_project": 5,
-        "over_limit": "trim",
-        "max_share": 1.0,
-    }
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"], done.summary["trimmed"]) == (0, 5, 19)
-    assert {line["source"] for line in cli.lines("planned")} == {"invites", "users"}
-
-
-def test_lists_of_one_project_count_together_against_its_limit(cli):
-    project = cli.sim.add_project("Alpha")
-    for number in range(3):
-        cli.sim.invite(project, f"p{number}@example.com", age=OLD)
-        cli.sim.add_user(f"q{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    cli.keys["sources"] = ["invites", "users"]
-    cli.keys["limits"] |= {"max_deletions_per_project": 5}
-    done = cli.sweep()
-
-    assert (done.code, cli.deletes()) == (3, 0)
-    assert "6 stale invitations in project" in done.err
 
 
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
@@ -479,60 +343,3 @@ def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(cli):
     assert "Atlas retired the list invites during the sweep" in done.err
     assert "write users and org_users instead of invites" in done.err
     assert len(cli.sim.invitations(project)) == 4
-
-
-def test_only_list_retired_during_a_sweep_names_its_replacement(cli):
-    project = cli.sim.add_project("Alpha")
-    cli.sim.invite(project, "ada@example.com", age=OLD)
-    gone = faults.fail_with(410, "VERSION_GONE")
-    cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"]) == (6, 0)
-    assert "Under sources, write users and org_users instead of invites." in done.err
-    assert "upgrade" not in done.err
-
-
-def test_remaining_organization_invitation_is_reported_separately(cli):
-    project = cli.sim.add_project("Alpha")
-    cli.sim.invite(project, "ada@example.com", age=OLD)
-    cli.sim.add_user("ada@example.com", age=timedelta(days=1))
-    cli.keys["sources"] = ["invites", "org_invites"]
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"]) == (0, 1)
-    (warning,) = done.warnings
-    assert warning == (
-        "1 user keeps an organization invitation when the project invitation is deleted: "
-        "ada@example.com."
-    )
-
-
-@pytest.mark.parametrize("source", ["org_users", "org_invites"])
-def test_invitation_with_a_team_in_an_excluded_project_is_kept(cli, source):
-    sandbox, prod = cli.sim.add_project("Sandbox"), cli.sim.add_project("prod-1")
-    inside, outside = cli.sim.add_team(sandbox), cli.sim.add_team(sandbox, prod)
-    cli.sim.add_user("in@example.com", age=OLD, team_ids=[inside])
-    cli.sim.add_user("out@example.com", age=OLD, team_ids=[inside, outside])
-    cli.keys |= {"sources": [source], "projects": {"exclude": ["prod-*"]}}
-    done = cli.sweep()
-
-    assert done.code == 0, done.err
-    assert done.summary["kept_by_reason"] == {"reaches_out_of_scope": 1}
-    assert outcomes(cli, "username", "outcome") == [("in@example.com", "deleted")]
-
-
-def test_invitations_with_a_team_are_kept_with_a_warning_if_teams_are_unreadable(cli):
-    cli.sim.add_project("Sandbox")
-    prod = cli.sim.add_project("prod-1")
-    cli.sim.add_user("team@example.com", age=OLD, team_ids=[cli.sim.add_team()])
-    cli.sim.add_user("none@example.com", age=OLD)
-    cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{prod}/teams", times=None)
-    cli.keys |= {"sources": ["org_users"], "projects": {"exclude": ["prod-*"]}}
-    done = cli.sweep()
-
-    assert done.code == 0, done.err
-    assert outcomes(cli, "username", "outcome") == [("none@example.com", "deleted")]
-    (warning,) = [each for each in done.warnings if "teams" in each]
-    assert warning.startswith("The teams of 1 project could not be read")
-    assert "prod-1: " in warning

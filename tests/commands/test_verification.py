@@ -73,40 +73,6 @@ def test_404_that_is_not_from_atlas_is_failed_with_exit_4_where_the_list_still_h
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0
 
 
-def test_invitations_that_were_withdrawn_meanwhile_are_already_gone(cli):
-    first = cli.sim.groups[cli.projects[0]]
-
-    def withdraw(_):
-        first.invites.clear()
-
-    cli.sim.faults.add(faults.effect(before=withdraw), method="DELETE", path=f"*/{first.id}/*")
-    done = cli.sweep()
-
-    assert done.code == 0, done.err
-    assert (done.summary["already_gone"], done.summary["failed"]) == (2, 0)
-
-
-def test_list_that_cannot_be_read_again_is_not_verified_and_no_failure(cli):
-    cli.sim.faults.add(
-        faults.role_missing(), method="GET", path=f"*/{cli.projects[0]}/invites", nth=2, times=None
-    )
-    done = cli.sweep()
-
-    assert done.code == 0, done.err
-    assert counts(done.summary) == (4, 2, 0, 2)
-
-
-def test_deadline_during_the_verification_leaves_the_rest_not_verified(cli):
-    cli.sim.faults.add(
-        faults.hang(), method="GET", path=f"*/{cli.projects[0]}/invites", nth=2, times=None
-    )
-    cli.keys["execution"] = {"deadline": "4s"}
-    done = cli.sweep()
-
-    assert done.code == 0, done.err
-    assert counts(done.summary) == (4, 2, 0, 2)
-
-
 def test_dry_run_verifies_nothing(cli):
     planned = cli.plan()
     assert counts(planned.summary) == (0, 0, 0, 0)

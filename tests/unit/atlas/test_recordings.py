@@ -10,12 +10,7 @@ from multidict import CIMultiDict
 from needs import RECORDINGS
 
 from invite_sweeper.atlas.headers import parse_date_header, parse_int_header
-from invite_sweeper.atlas.parsing import (
-    parse_array,
-    parse_group_invitation,
-    parse_page,
-    parse_project,
-)
+from invite_sweeper.atlas.parsing import parse_array, parse_page, parse_project
 from invite_sweeper.atlas.responses import (
     Response,
     describe,
@@ -27,6 +22,7 @@ from invite_sweeper.atlas.responses import (
     parse_error,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
+from invite_sweeper.atlas.sources import parse_group_invitation
 from invite_sweeper.models import Project
 
 pytestmark = pytest.mark.needs("recordings")

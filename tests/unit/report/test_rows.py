@@ -20,11 +20,10 @@ from invite_sweeper.explain import Explainer
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.columns import role_line
 from invite_sweeper.report.html.reading import read_report
 from invite_sweeper.report.html.rendering import render
 from invite_sweeper.report.restore_tables import show_result
-from invite_sweeper.report.rows import row_of, sorted_rows
+from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.report.run_view import RunView, read_view
 from invite_sweeper.report.saved_plan import (
     PlanStatus,

@@ -182,6 +182,35 @@ def test_at_most_max_rows_are_shown_and_all_are_counted(tmp_path_factory, counts
         assert all(not group.hidden for group in shown.by_place())
 
 
+def test_rows_are_shared_out_among_organizations_and_each_shows_its_owners_and_oldest(scene):
+    plan_ages(scene, {"a": tuple(range(60, 80))}, org_id="1" * 24)
+    plan_ages(scene, {"b": (15, 16, 17)}, org_id="2" * 24)
+    plan_ages(scene, {"b": (14,)}, org_id="2" * 24, roles=["ORG_OWNER"])
+    shown = read(scene, max_rows=5)
+    assert shown_ages(shown) == {"b": [14.0, 17.0], "a": [79.0, 78.0, 77.0]}
+
+
+def test_each_of_51_organizations_shows_one_row_at_least(scene):
+    for number in range(51):
+        project = {"project_id": f"{number:024x}", "org_id": f"{number + 100:024x}"}
+        plan_ages(scene, {f"p{number}": (20, 30, 40)}, **project)
+    shown = read(scene, max_rows=50)
+    assert list(shown_ages(shown).values()) == [[40.0]] * 51
+    assert [group.hidden for group in shown.by_place()] == [2] * 51
+
+
+@pytest.mark.parametrize(("elsewhere", "shown_of_b"), [(1, ["b0"]), (2, [])])
+def test_one_invitation_in_the_only_other_project_is_shown_instead_of_counted(
+    scene, elsewhere, shown_of_b
+):
+    plan_ages(scene, {"a": (60, 50)})
+    for number in range(elsewhere):
+        plan_ages(scene, {f"b{number}": (20,)}, project_id=f"{number:024x}")
+    shown = read(scene, max_rows=2)
+    assert list(shown_ages(shown)) == ["a", *shown_of_b]
+    assert list(map(sum, shown.hidden_by_organization().values())) == [2] * (not shown_of_b)
+
+
 def test_memory_for_5000_planned_lines_is_that_for_500(tmp_path):
     peaks = []
     for count in (500, 5_000):

@@ -652,7 +652,17 @@ async def test_unreadable_project_counts_in_the_group(path):
         atlas.list_results = {object_id(number + 1): unreadable}
     results = await command.run()
     message = messages(results)[0]
-    assert "In 2 organizations together: 2 projects could not be read" in message
+    assert "In 2 organizations together: 2 projects could not be read: project p0" in message
+
+
+async def test_limit_per_project_names_project_and_organization_with_their_ids(path):
+    command = Command(path, 3, 1, limits={"max_deletions_per_project": 2})
+    message = messages(await command.run())[0]
+    (listed,) = command.atlases[0].listed
+    assert f"in project Sandbox Alpha ({listed.id}) of Alpha ({ORG}) are over" in message
+    alone = Command(path, 3, limits={"max_deletions_per_project": 2})
+    (message,) = messages(await alone.run())
+    assert f"in project Sandbox Alpha ({listed.id}) are over" in message
 
 
 # Shards, and runs of several organizations -----------------------------------------------------

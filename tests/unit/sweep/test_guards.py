@@ -65,7 +65,7 @@ def test_limit_per_project_counts_each_project_separately():
 
 def test_list_of_an_organization_is_named_as_such_and_not_as_a_project():
     given = (*plan_counts(3, 4), limits(max_deletions_per_project=3), None)
-    ((_, message),) = limit_violations(*given, {object_id(1): "Acme (id)"})
+    ((_, message),) = limit_violations(*given, {object_id(1): "the lists of Acme (id)"})
     assert message.startswith("4 stale invitations in the lists of Acme (id) are over")
 
 
@@ -97,6 +97,16 @@ def test_max_unreadable_projects_is_inclusive():
         *plan_counts(unreadable=11), limits(max_unreadable_projects=10)
     )
     assert message == "11 projects could not be read, over max_unreadable_projects: 10."
+
+
+def test_limit_of_unreadable_projects_names_five_and_counts_the_rest():
+    given = (*plan_counts(unreadable=7), limits(max_unreadable_projects=6))
+    names = [f"project P{number}" for number in range(7)]
+    ((_, message),) = limit_violations(*given, unreadable=names)
+    assert message.startswith(
+        "7 projects could not be read: project P0, project P1, project P2, project P3, project P4 "
+        "and 2 more, over max_unreadable_projects: 6."
+    )
 
 
 def test_zero_unreadable_projects_means_every_project_must_be_readable():
