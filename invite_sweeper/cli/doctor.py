@@ -11,7 +11,6 @@ from itertools import chain
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.atlas import Credentials, RateLimitedAtlasClient, read_credentials
@@ -36,7 +35,7 @@ from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
-from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.report.tables import RightTrimmed, two_columns
 from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
 from invite_sweeper.sweep.members import read_members
@@ -367,21 +366,22 @@ def show(console: Console, diagnosis: Diagnosis) -> None:
 
     A terminal gets lines that are wrapped at words; elsewhere each check is one line.
     """
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    rows = []
     for check in diagnosis.checks:
         name, message = f"{check.name}: ", escape_unprintable(check.message)
-        state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
-        lines = [Text.assemble((name, "bold"), message)]
-        lines += [Text(escape_unprintable(check.hint))] if check.hint else []
-        for number, line in enumerate(lines):
-            first = state if number == 0 else Text(" " * _WIDTH)
-            table.add_row(first, line)
-            if not console.is_terminal:
-                console.print(Text("  ").join((first, line)), soft_wrap=True)
+        rows.append(
+            (
+                Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state]),
+                Text.assemble((name, "bold"), message),
+            )
+        )
+        if check.hint:
+            rows.append((Text(" " * _WIDTH), Text(escape_unprintable(check.hint))))
     if console.is_terminal:
-        console.print(RightTrimmed(table))
+        console.print(RightTrimmed(two_columns(rows)))
+    else:
+        for row in rows:
+            console.print(Text("  ").join(row), soft_wrap=True)
     console.print(
         Text(escape_unprintable(diagnosis.verdict), "bold"), soft_wrap=not console.is_terminal
     )
