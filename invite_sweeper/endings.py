@@ -538,7 +538,6 @@ class WarningCode(StrEnum):
     STILL_THERE = "still_there"
     SUNSET = "sunset"
     TEAMS = "teams"
-    UNREAD_LISTS = "unread_lists"
     UNUSED_KEEP = "unused_keep"
     UNUSED_PATTERN = "unused_pattern"
     UNVERIFIED = "unverified"

@@ -171,8 +171,7 @@ class DeletionCounts:
             self._hashes = array("q", sorted(self._hashes))
             self._sorted = True
         wanted = _hash_of(invitation, invitation.project_id)
-        first = bisect_left(self._hashes, wanted)
-        return bisect_right(self._hashes, wanted, first) - first
+        return bisect_right(self._hashes, wanted) - bisect_left(self._hashes, wanted)
 
 
 def _hash_of(invited: Invitation | InvitationFields, scope_id: str) -> int:
@@ -325,9 +324,11 @@ class History:
         return found["dry-run"] | found["sweep"]
 
     def _add_announcement(self, line: Line, event: Announced | AnnouncementEnded) -> None:
-        run = self._run(line.run_id)
-        instant = parse_timestamp(run.start.now if run.start is not None else line.ts)
-        held = self._announcements.setdefault(run.base_url or "", {})
+        start = self._run(line.run_id).start
+        if start is None:
+            return  # its base URL is unknown
+        instant = parse_timestamp(start.now)
+        held = self._announcements.setdefault(start.base_url, {})
         held.pop((*event.key, event.created_at), None)
         if isinstance(event, Announced) and isinstance(instant, datetime):
             held[*event.key, event.created_at] = instant

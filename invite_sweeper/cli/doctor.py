@@ -41,7 +41,7 @@ from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_pro
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
-from invite_sweeper.sweep.sunset import has_ended
+from invite_sweeper.sweep.sunset import announced_ends, ended_lists
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
 app = typer.Typer(rich_markup_mode=None)
@@ -140,9 +140,8 @@ class AtlasChecks:
         others = [source for source in Source if source not in sources]
         covered_counts = await count_lists(reader, scope.lists(sources), workers=workers)
         covered_counts.unreadable.extend(scope.unreadable)
-        announced = {**self.history.sunsets(self.base_url), **self.connection.sunsets}
-        today = self.now.date()
-        ended = [source for source in sources if has_ended(source, announced, today)]
+        ends = announced_ends(self.history.sunsets(self.base_url), self.connection.sunsets)
+        ended = ended_lists(ends, self.now.date())
         for found in atlas.list_checks(sources, covered_counts, policy.limits, ended):
             yield found
         other_counts = await count_lists(reader, scope.lists(others), workers=workers)

@@ -31,7 +31,6 @@ from invite_sweeper.text import escape_unprintable, pluralize
 _GAP: Final = 2
 
 
-_LABELLED_WARNINGS: Final = {WarningCode.NOTICE: "Notice", WarningCode.UNREAD_LISTS: "Not seen"}
 _STYLES: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -80,10 +79,7 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
         yield "Approved by", "bold", f"the key {view.approver}"
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
-    for warning in summary.warnings:
-        if warning.code in _LABELLED_WARNINGS:
-            label = _LABELLED_WARNINGS[WarningCode(warning.code)]
-            yield label, "bold", escape_unprintable(warning.message)
+    yield from _sentences(summary)
     if summary.changes is not None:
         yield "Changes", "bold", formatting.describe_changes(summary.changes)
     if summary.policy_change is not None:
@@ -100,6 +96,15 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     if _is_sunset_near(summary):
         message = f"Atlas stops serving an API version in use on {summary.sunset}"
         yield "Sunset", "bold yellow", message
+
+
+def _sentences(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
+    for warning in summary.warnings:
+        if warning.code == WarningCode.NOTICE:
+            yield "Notice", "bold", escape_unprintable(warning.message)
+    if summary.unseen is not None:
+        for sentence in formatting.describe_unseen(summary.unseen, summary.organization_labels):
+            yield "Not seen", "bold", escape_unprintable(sentence)
 
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:

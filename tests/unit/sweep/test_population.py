@@ -5,6 +5,7 @@ from builders import ORG, OTHER_ORG, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Population
 from invite_sweeper.sweep.guards import check_population
@@ -49,6 +50,7 @@ def test_error_names_the_option_to_accept_it():
     assert caught.value.hint == (
         "Find the cause. If the drop is expected, accept it for one run with --accept-population."
     )
+    assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 
 
 def test_population_may_grow():
