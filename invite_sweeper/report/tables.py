@@ -139,12 +139,12 @@ def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: i
             for column in below
             for line in column.cell(row).lines
         ]
-        wrapped = _wrap(parts, free_width)
+        wrapped = wrap_parts(parts, free_width)
         lines.append((age, Text("\n").join((cell_text(INVITED.cell(row)), *wrapped))))
     return two_columns(lines, justify="right")
 
 
-def _wrap(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
+def wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
     """Yield lines with as many parts as fit; a part that is too long has its own line."""
     line = Text()
     for part in parts:
