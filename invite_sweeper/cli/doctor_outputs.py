@@ -1,7 +1,6 @@
 """The checks of `doctor` for the files, keys and receivers that options and policy name."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from pathlib import Path
 
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.run_setup import CommandContext
@@ -22,7 +21,7 @@ from invite_sweeper.report.webhooks import (
 )
 
 
-def file_checks(context: CommandContext, approval_key: Path | None) -> Iterator[Check]:
+def file_checks(context: CommandContext) -> Iterator[Check]:
     """Check each file beside the audit log that a sweep opens; none is written."""
     options = context.options
     try:
@@ -45,10 +44,10 @@ def file_checks(context: CommandContext, approval_key: Path | None) -> Iterator[
             yield ok(name, f"Signs the end of each run; its id is {fingerprint(key.public_key())}.")
     except RunError as error:
         yield failed(name, error)
-    if approval_key is not None:
+    if options.require_approval is not None:
         name = "approval key"
         try:
-            yield ok(name, f"Its id is {fingerprint(read_public_key(approval_key))}.")
+            yield ok(name, f"Its id is {fingerprint(read_public_key(options.require_approval))}.")
         except RunError as error:
             yield failed(name, error)
 

@@ -7,10 +7,7 @@ from typing import Final
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.doctor.diagnosis import Check, failed, note, ok, warning
-from invite_sweeper.errors import (
-    AtlasUnavailable,
-    GuardRefused,
-)
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.models import (
     MAX_CLOCK_SKEW_S,
     UNAUTHENTICATED_CODES,
@@ -90,7 +87,7 @@ def _list_check(
         check = note if has_ended else warning
         return check(name, counts.retired[source].reason, source.replacement_hint)
     unreadable = [each for each in counts.unreadable if each.source is source]
-    reading, deleting = SOURCES[source].roles
+    reading, deleting = source.roles
     if unreadable:
         where = shorten_list(
             [each.project_name or each.project_id for each in unreadable], _MAX_NAMED
@@ -117,9 +114,9 @@ def _deletion_check(
 
     The older list of the same project or organization is shown only to its owners.
     """
-    _, deleting = SOURCES[source].roles
+    _, deleting = source.roles
     older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
-    owner, _ = SOURCES[older].roles
+    owner, _ = older.roles
     unreadable = [each for counts in read for each in counts.unreadable if each.source is older]
     refused = [
         each.project_name or each.project_id for each in unreadable if _is_missing_role(each)
