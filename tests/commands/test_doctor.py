@@ -13,7 +13,7 @@ from rich.console import Console
 from running import wait_until
 
 from invite_sweeper.cli.doctor import show
-from invite_sweeper.doctor import Diagnosis, warning
+from invite_sweeper.doctor.diagnosis import Diagnosis, warning
 from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.data import Federation
 from invite_sweeper.simulator.seed import ORG_ID
