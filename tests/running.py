@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import forked
 from builders import policy_bytes
@@ -71,6 +73,8 @@ class CliRunner:
     Attributes:
         keys: The policy; written before each run.
         account: The account of the credentials in the environment.
+        projects: The ids of the projects of `stock`.
+        changes: Changes of the environment for each run; None removes a variable.
         short_waits: Wait 25 times shorter between the retries of `run`.
     """
 
@@ -78,9 +82,45 @@ class CliRunner:
     sim: SimulatedAtlas
     account: Account
     base_url: str
-    keys: dict[str, object] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
     projects: list[str] = field(default_factory=list)
+    changes: dict[str, str | None] = field(default_factory=dict)
     short_waits: bool = False
+
+    def stock(
+        self, projects: int = 1, stale: int = 1, young: int = 0, org_id: str = ORG_ID
+    ) -> list[str]:
+        """Add projects `Project 0`, … with people to whom the rule of the policy applies or not.
+
+        Stale are p0@example.com, … 20 days old, young young-0@example.com, … 2 days old.
+        Return the ids of the projects.
+        """
+        ids = []
+        for _ in range(projects):
+            ids.append(self.sim.add_project(f"Project {len(self.projects)}", org_id))
+            self.projects.append(ids[-1])
+            for name, count, days in (("p", stale, 20), ("young-", young, 2)):
+                for n in range(count):
+                    age = timedelta(days=days)
+                    self.sim.invite(ids[-1], f"{name}{n}@example.com", age=age)
+        return ids
+
+    def use_organizations(self, org_ids: Mapping[str, str], kind: str = "token") -> None:
+        """Let the policy name organizations, each with credentials of its own in the environment.
+
+        Args:
+            org_ids: The ids by the names of the credentials. A new organization is named after
+                them: `Alpha Industries`.
+            kind: The kind of the credentials.
+        """
+        self.keys["organizations"] = []
+        self.changes |= dict.fromkeys(self.account.environment())
+        for name, org_id in org_ids.items():
+            if org_id not in self.sim.organizations:
+                self.sim.add_organization(org_id, f"{name.title()} Industries")
+            variables = add_account(self.sim, kind, org_id).environment().items()
+            self.changes |= {f"{key}_{name}": value for key, value in variables}
+            self.keys["organizations"].append({"id": org_id, "credentials": name})
 
     def write_policy(self) -> Path:
         path = self.folder / "policy.yaml"
@@ -95,7 +135,7 @@ class CliRunner:
     def start(self, *arguments: str, **changes: str | None) -> "subprocess.Popen[bytes]":
         """Start the program with changes to the environment; None removes a variable."""
         self.write_policy()
-        environment = {**self.environment, **changes}
+        environment = {**self.environment, **self.changes, **changes}
         return subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.folder,
@@ -108,12 +148,15 @@ class CliRunner:
     def fork(self, *arguments: str, **changes: str | None) -> forked.Fork:
         """Start the program like `start`, without its imports."""
         self.write_policy()
-        environment = {k: v for k, v in {**self.environment, **changes}.items() if v is not None}
+        changed = {**self.environment, **self.changes, **changes}
+        environment = {name: value for name, value in changed.items() if value is not None}
         return forked.Fork(arguments, self.folder, environment, short_waits=self.short_waits)
 
     def run(self, *arguments: str, **changes: str | None) -> Done:
         """Run the program, in a fork where that is like a new process."""
-        same = self.short_waits or forked.is_possible({**self.environment, **changes})
+        same = self.short_waits or forked.is_possible(
+            {**self.environment, **self.changes, **changes}
+        )
         return end((self.fork if same else self.start)(*arguments, **changes))
 
     def sweep(self, *arguments: str, **changes: str | None) -> Done:
@@ -146,6 +189,16 @@ def end(process: "subprocess.Popen[bytes] | forked.Fork") -> Done:
     return Done(process.returncode, out.decode(), err.decode())
 
 
+def add_account(sim: SimulatedAtlas, kind: str, *org_ids: str) -> Account:
+    """Add credentials of a kind; without ids for the first organization."""
+    make = {
+        "token": sim.add_token,
+        "api-key": sim.add_api_key,
+        "service-account": sim.add_service_account,
+    }
+    return make[kind](*org_ids)
+
+
 @contextmanager
 def cli_in(
     folder: Path, sim: SimulatedAtlas | None = None, kind: str = "token"
@@ -154,14 +207,9 @@ def cli_in(
     atlas = sim or SimulatedAtlas()
     if ORG_ID not in atlas.organizations:
         atlas.add_organization(ORG_ID, "Example Industries")
-    make = {
-        "token": atlas.add_token,
-        "api-key": atlas.add_api_key,
-        "service-account": atlas.add_service_account,
-    }
-    account = make[kind]()
+    account = add_account(atlas, kind)
     with serve_in_thread(atlas) as base_url:
-        keys: dict[str, object] = {
+        keys: dict[str, Any] = {
             "version": 1,
             "organizations": [ORG_ID],
             "rules": [{"name": "forgotten", "older_than": "14d"}],

@@ -19,7 +19,7 @@ from invite_sweeper.text import escape_unprintable
 app = typer.Typer(rich_markup_mode=None)
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """An error in a policy, or a warning about a valid one.
 
     Attributes:
@@ -95,10 +95,7 @@ def _show(path: Path, policy: Policy, warnings: Iterable[PolicyIssue]) -> None:
 
 
 def _validation(
-    path: Path,
-    policy: Policy | None,
-    issues: tuple[PolicyIssue, ...],
-    error: InvalidPolicy | None,
+    path: Path, policy: Policy | None, issues: tuple[PolicyIssue, ...], error: InvalidPolicy | None
 ) -> Validation:
     errors = sum(each.severity is Severity.ERROR for each in issues)
     return Validation(
@@ -107,18 +104,7 @@ def _validation(
         policy_sha256=policy.sha256 if policy is not None else None,
         errors=errors,
         warnings=len(issues) - errors,
-        findings=[
-            Finding(
-                each.severity,
-                str(path),
-                each.line,
-                each.column,
-                each.where,
-                each.message,
-                each.hint,
-            )
-            for each in issues
-        ],
+        findings=[Finding(file=str(path), **each._asdict()) for each in issues],
         exit_code=int(ExitCode.DONE if error is None else error.exit_code),
         # Without a hint: the findings have one each.
         error=None if error is None else ErrorParts(message=error.message, consequence="", hint=""),

@@ -7,10 +7,7 @@ from typing import Final
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.doctor.diagnosis import Check, failed, note, ok, warning
-from invite_sweeper.errors import (
-    AtlasUnavailable,
-    GuardRefused,
-)
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.models import (
     MAX_CLOCK_SKEW_S,
     UNAUTHENTICATED_CODES,
@@ -45,10 +42,7 @@ def clock_check(skew_s: float | None) -> Check:
 
 
 def list_checks(
-    sources: Sequence[Source],
-    counts: ListCounts,
-    limits: Limits,
-    ended: Collection[Source] = (),
+    sources: Sequence[Source], counts: ListCounts, limits: Limits, ended: Collection[Source] = ()
 ) -> Iterator[Check]:
     """Check whether each of the policy's lists can be read, and name the role to delete.
 
@@ -86,7 +80,7 @@ def _list_check(source: Source, counts: ListCounts, *, has_ended: bool) -> Check
         check = note if has_ended else warning
         return check(name, counts.retired[source].reason, source.replacement_hint)
     unreadable = [each for each in counts.unreadable if each.source is source]
-    reading, deleting = SOURCES[source].roles
+    reading, deleting = source.roles
     if unreadable:
         where = shorten_list(
             [each.project_name or each.project_id for each in unreadable], _MAX_NAMED

@@ -10,12 +10,8 @@ from typing import Final
 import msgspec
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import (
-    RunError,
-)
-from invite_sweeper.models import (
-    OrganizationName,
-)
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import OrganizationName
 from invite_sweeper.text import organization_label, pluralize
 
 

@@ -16,12 +16,9 @@ FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /d
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Project")
-        for n in range(12):
-            found.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
-        yield found
+def cli(cli):
+    cli.stock(stale=12)
+    return cli
 
 
 def shell(cli, redirections, command=SWEEP):

@@ -1,19 +1,16 @@
 """An output never overwrites a file that a run needs, under any name."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
-from running import cli_in
 
-DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.sim.invite(found.sim.add_project("Project"), "p@example.com", age=20 * DAYS)
-        yield found
+def cli(cli):
+    cli.stock()
+    return cli
 
 
 def refused(cli, done, option, place, what):

@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 import faults
 import pytest
 from rich.console import Console
-from running import cli_in, wait_until
+from running import wait_until
 
 from invite_sweeper.cli.doctor import show
-from invite_sweeper.doctor import Diagnosis, warning
+from invite_sweeper.doctor.diagnosis import Diagnosis, warning
 from invite_sweeper.simulator import Access
+from invite_sweeper.simulator.data import Federation
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -22,13 +23,12 @@ OTHER = "0123456789abcdef01234567"
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.keys["sources"] = ["invites", "users"]
-        found.keys["rules"].append({"name": "p", "older_than": "21d", "statuses": ["PENDING"]})
-        found.project = found.sim.add_project("Search")
-        found.sim.invite(found.project, "ada@example.com", age=20 * DAYS)
-        yield found
+def cli(cli):
+    cli.keys["sources"] = ["invites", "users"]
+    cli.keys["rules"].append({"name": "p", "older_than": "21d", "statuses": ["PENDING"]})
+    cli.project = cli.sim.add_project("Search")
+    cli.sim.invite(cli.project, "ada@example.com", age=20 * DAYS)
+    return cli
 
 
 def checks_of(cli, *arguments, code=0, **changes):
@@ -393,9 +393,19 @@ def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by_this_
 
 
 @pytest.mark.parametrize(
-    ("path", "name"), [("*/events", "events"), ("*/federationSettings", "domains")]
+    ("path", "name", "role"),
+    [
+        ("*/events", "events", "Organization Member"),
+        ("*/federationSettings", "domains", "Organization Owner"),
+        ("*/connectedOrgConfigs/*", "domains", "Organization Owner"),
+        ("*/serviceAccounts/*", "secret", "Organization Read Only"),
+    ],
 )
-def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name):
+def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name, role):
+    federation = Federation("1" * 24, ("example.com",), ("example.com",))
+    cli.sim.organizations[ORG_ID].federation = federation
+    changes = dict.fromkeys(cli.account.environment()) | cli.sim.add_service_account().environment()
     cli.sim.faults.add(faults.role_missing(), path=path, times=None)
-    (check,) = named(checks_of(cli), name)
+    (check,) = named(checks_of(cli, **changes), name)
     assert (check["state"], check["message"].startswith("Not known. ")) == ("note", True)
+    assert f"requires the role {role}." in check["message"]

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in
 
 from invite_sweeper.simulator import MISSING
 
@@ -13,17 +12,16 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.keys["rules"] = [
-            {"name": "forgotten", "older_than": "14d"},
-            {"name": "outsiders", "older_than": "3d", "usernames": ["*@mail.example.org"]},
-        ]
-        found.keys["keep"] = [
-            {"name": "board", "usernames": ["*@board.example.com"], "reason": "they travel"},
-            {"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"},
-        ]
-        yield found
+def cli(cli):
+    cli.keys["rules"] = [
+        {"name": "forgotten", "older_than": "14d"},
+        {"name": "outsiders", "older_than": "3d", "usernames": ["*@mail.example.org"]},
+    ]
+    cli.keys["keep"] = [
+        {"name": "board", "usernames": ["*@board.example.com"], "reason": "they travel"},
+        {"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"},
+    ]
+    return cli
 
 
 def ask(cli, term, *arguments, code=0, **changes):

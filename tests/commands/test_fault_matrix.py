@@ -4,22 +4,20 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in
 
 DAYS = timedelta(days=1)
 ONE_DELETE = {"method": "DELETE", "path": "*/invites/*"}
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        for number in range(2):
-            project = found.sim.add_project(f"Project {number}")
-            found.projects.append(project)
-            for n in range(2):
-                found.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
-        found.keys["execution"] = {"attempts": 3}
-        yield found
+def cli(cli):
+    for number in range(2):
+        project = cli.sim.add_project(f"Project {number}")
+        cli.projects.append(project)
+        for n in range(2):
+            cli.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
+    cli.keys["execution"] = {"attempts": 3}
+    return cli
 
 
 def outcomes(cli):

@@ -2,22 +2,12 @@
 
 import shutil
 import subprocess
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from running import COMMAND, Done, wait_until
 
-DAYS = timedelta(days=1)
-
-
 needs_mount = pytest.mark.needs("root", "mount")  # a disk of a fixed size
-
-
-def stock(cli, count):
-    project = cli.sim.add_project("Project")
-    for n in range(count):
-        cli.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
 
 
 def sweep_on_small_disk(cli, size_bytes):
@@ -59,7 +49,7 @@ def sweep_on_small_disk(cli, size_bytes):
 @needs_mount
 @pytest.mark.parametrize("kib", [4, 16, 32, 64, 128, 192], ids=lambda k: f"{k} KiB")
 def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(cli, kib):
-    stock(cli, 120)
+    cli.stock(stale=120)
     done = sweep_on_small_disk(cli, kib * 1024)
     saved = Path(cli.folder / "saved" / "log.jsonl")
     lines = saved.read_bytes() if saved.exists() else b""
@@ -80,7 +70,7 @@ def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(cli, kib
 
 @needs_mount
 def test_disk_that_fills_up_during_deletions_ends_with_7_and_counts_them(cli):
-    stock(cli, 400)
+    cli.stock(stale=400)
     done = sweep_on_small_disk(cli, 300 * 1024)
     assert done.code == 7
     assert 0 < len(cli.sim.deleted) < 400
@@ -90,7 +80,7 @@ def test_disk_that_fills_up_during_deletions_ends_with_7_and_counts_them(cli):
 
 
 def test_removed_log_stops_the_sweep_with_7(cli):
-    stock(cli, 200)
+    cli.stock(stale=200)
     cli.keys["execution"] = {"concurrency": 2}
     cli.sim.faults.set_latency(0.02)
     process = cli.fork("sweep", "--policy", "policy.yaml")
@@ -104,7 +94,7 @@ def test_removed_log_stops_the_sweep_with_7(cli):
 
 
 def test_read_only_log_sends_nothing(cli):
-    stock(cli, 2)
+    cli.stock(stale=2)
     cli.log_path.parent.mkdir(mode=0o700)
     cli.log_path.touch(mode=0o600)
     flagged = (

@@ -12,12 +12,11 @@ DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Project")
-        found.projects.append(project)
-        found.sim.invite(project, "ada@example.com", age=20 * DAYS)
-        yield found
+def cli(cli):
+    project = cli.sim.add_project("Project")
+    cli.projects.append(project)
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    return cli
 
 
 SWEEP = ("sweep", "--policy", "policy.yaml", "--output", "json")

@@ -3,26 +3,20 @@
 import fcntl
 import json
 import threading
-from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from running import cli_in
 
 from invite_sweeper.simulator.seed import ORG_ID
 
 OTHER_ORG = "0123456789abcdef01234567"
-DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Project")
-        for n in range(3):
-            found.sim.invite(project, f"p{n}@example.com", age=20 * DAYS)
-        yield found
+def cli(cli):
+    cli.stock(stale=3)
+    return cli
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -163,13 +157,9 @@ def test_refused_run_notifies_with_organization_reason_and_hint(cli, receiver):
 
 
 def test_several_organizations_send_one_message_that_names_each(cli, receiver):
-    cli.sim.add_organization(OTHER_ORG, "Other Ltd")
-    cli.keys["organizations"] = [
-        {"id": ORG_ID, "credentials": "A"}, {"id": OTHER_ORG, "credentials": "B"},
-    ]  # fmt: skip
-    tokens = {"MONGODB_ATLAS_ACCESS_TOKEN": None, "MONGODB_ATLAS_ACCESS_TOKEN_B": "wrong"}
-    tokens["MONGODB_ATLAS_ACCESS_TOKEN_A"] = cli.sim.add_token(ORG_ID).secret
-    done, (text,) = slack(cli, receiver, "--metrics-file", "run.prom", **tokens)
+    cli.use_organizations({"A": ORG_ID, "B": OTHER_ORG})
+    wrong = {"MONGODB_ATLAS_ACCESS_TOKEN_B": "wrong"}
+    done, (text,) = slack(cli, receiver, "--metrics-file", "run.prom", **wrong)
     assert done.code == 4
     lines = text.splitlines()
     assert lines[0].endswith("sweep partly done: 3 deleted, credentials refused · 2 organizations*")

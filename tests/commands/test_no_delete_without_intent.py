@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in, wait_until
+from running import wait_until
 
 KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "10"))
 """Number of kills; the long soak is INVITE_SWEEPER_KILLS=200."""
@@ -16,11 +16,10 @@ _PROJECTS = 15
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.projects = [found.sim.add_project(f"Project {n}") for n in range(_PROJECTS)]
-        found.sim.faults.set_latency(0.003, 0.002)
-        yield found
+def cli(cli):
+    cli.projects = [cli.sim.add_project(f"Project {n}") for n in range(_PROJECTS)]
+    cli.sim.faults.set_latency(0.003, 0.002)
+    return cli
 
 
 def restock(cli):

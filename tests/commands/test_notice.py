@@ -7,18 +7,16 @@ from datetime import datetime, timedelta
 
 import faults
 import pytest
-from running import cli_in
 
 DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.project = found.sim.add_project("Search")
-        found.sim.invite(found.project, "ada@example.com", age=20 * DAYS)
-        found.keys["notice"] = {"wait": "2s"}
-        yield found
+def cli(cli):
+    cli.project = cli.sim.add_project("Search")
+    cli.sim.invite(cli.project, "ada@example.com", age=20 * DAYS)
+    cli.keys["notice"] = {"wait": "2s"}
+    return cli
 
 
 def events(cli, name):
@@ -291,6 +289,7 @@ def test_notice_needs_no_request_and_a_policy_without_both_keys_sends_what_it_se
         "GET /api/atlas/v2/groups",
         "GET /api/atlas/v2/groups/ID/invites",
         "GET /api/atlas/v2/orgs",
+        "GET /api/atlas/v2/orgs/ID/invites",
         "GET /api/atlas/v2/orgs/ID/users",
         "GET /api/atlas/v2/rateLimits",
     ]
@@ -303,32 +302,26 @@ def test_notice_needs_no_request_and_a_policy_without_both_keys_sends_what_it_se
 @pytest.fixture
 def two(cli):
     """Two organizations with a stale invitation each, and credentials of their own."""
-    changes = dict.fromkeys(cli.account.environment(), "")
-    cli.keys["organizations"] = []
-    for number, name in enumerate(("ALPHA", "BETA"), 1):
-        org_id = f"{number}" * 24
-        cli.sim.add_organization(org_id, name.title())
-        project = cli.sim.add_project(f"Project {name}", org_id=org_id)
-        cli.sim.invite(project, f"p@{name.lower()}.example.com", age=20 * DAYS)
-        account = cli.sim.add_service_account(org_id)
-        changes |= {f"{key}_{name}": value for key, value in account.environment().items()}
-        cli.keys["organizations"].append({"id": org_id, "credentials": name})
-    return changes
+    org_ids = {"ALPHA": "1" * 24, "BETA": "2" * 24}
+    cli.use_organizations(org_ids)
+    for org_id in org_ids.values():
+        cli.stock(org_id=org_id)
+    return cli
 
 
-def test_notice_of_two_organizations_is_one_sentence_over_both(cli, two):
-    done = cli.sweep(**two)
+def test_notice_of_two_organizations_is_one_sentence_over_both(two):
+    done = two.sweep()
     assert (done.code, done.summary["announced"]) == (0, 2)
     (message,) = [w["message"] for w in done.summary["warnings"] if w["code"] == "notice"]
     assert message.startswith("2 invitations announced, 0 due; the first may be deleted from ")
     time.sleep(2.1)
-    assert cli.sweep(**two).summary["deleted"] == 2
+    assert two.sweep().summary["deleted"] == 2
 
 
-def test_shard_announces_and_ends_only_what_is_in_its_organizations(cli, two):
-    assert cli.sweep("--shard", "1/2", **two).summary["announced"] == 1
-    cli.keys["keep"] = [{"name": "k", "usernames": ["p@*"]}]
-    cli.sweep("--shard", "2/2", **two)
-    assert cli.lines("announcement_ended") == []
-    cli.sweep("--shard", "1/2", **two)
-    assert len(cli.lines("announcement_ended")) == 1
+def test_shard_announces_and_ends_only_what_is_in_its_organizations(two):
+    assert two.sweep("--shard", "1/2").summary["announced"] == 1
+    two.keys["keep"] = [{"name": "k", "usernames": ["p0@*"]}]
+    two.sweep("--shard", "2/2")
+    assert two.lines("announcement_ended") == []
+    two.sweep("--shard", "1/2")
+    assert len(two.lines("announcement_ended")) == 1

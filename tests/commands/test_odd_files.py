@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in
 
 DAYS = timedelta(days=1)
 LOG = "audit/invite-sweeper.jsonl"
@@ -13,12 +12,11 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Project")
-        found.projects.append(project)
-        found.sim.invite(project, "p@example.com", age=20 * DAYS)
-        yield found
+def cli(cli):
+    project = cli.sim.add_project("Project")
+    cli.projects.append(project)
+    cli.sim.invite(project, "p@example.com", age=20 * DAYS)
+    return cli
 
 
 def refused(cli, done, *texts):

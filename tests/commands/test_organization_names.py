@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -14,12 +13,11 @@ POLICY = ("--policy", "policy.yaml")
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Search")
-        found.sim.invite(project, "ada@example.com", age=timedelta(days=20))
-        found.projects.append(project)
-        yield found
+def cli(cli):
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=timedelta(days=20))
+    cli.projects.append(project)
+    return cli
 
 
 def test_result_explain_and_doctor_name_the_organization_with_its_id(cli):

@@ -4,20 +4,17 @@ import json
 from datetime import timedelta
 
 import pytest
-from running import cli_in
 
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
-TOKEN_VARIABLE = "MONGODB_ATLAS_ACCESS_TOKEN"
 BETA = "0123456789abcdef01234567"
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.projects.append(found.sim.add_project("Alpha"))
-        yield found
+def cli(cli):
+    cli.projects.append(cli.sim.add_project("Alpha"))
+    return cli
 
 
 def invite(cli, *names, days=20, project=0):
@@ -96,25 +93,20 @@ def test_sweep_of_a_saved_plan_says_nothing(cli):
 
 
 def test_organizations_with_their_own_credentials_are_added_up(cli):
-    cli.sim.add_organization(BETA, "Beta")
+    cli.use_organizations({"ACME": ORG_ID, "BETA": BETA})
     cli.projects.append(cli.sim.add_project("Second", BETA))
     invite(cli, "ann", "bob")
     invite(cli, "cid", project=1)
-    names = {ORG_ID: "ACME", BETA: "BETA"}
-    cli.keys["organizations"] = [{"id": o, "credentials": n} for o, n in names.items()]
-    variables: dict[str, str | None] = {TOKEN_VARIABLE: None}
-    for org_id, name in names.items():
-        variables[f"{TOKEN_VARIABLE}_{name}"] = cli.sim.add_token(org_id).secret
-    cli.plan(**variables)
+    cli.plan()
     invite(cli, "dot", project=1)
-    done = cli.plan(**variables)
+    done = cli.plan()
     assert changes(done) == {"new": 1, "still_stale": 3}
     assert len(done.summary["changes"]["runs"]) == 2
     # Beta fails: only Acme is planned and compared, and Beta's invitations are not gone.
-    failed = cli.plan(**{**variables, f"{TOKEN_VARIABLE}_BETA": "wrong"})
+    failed = cli.plan(MONGODB_ATLAS_ACCESS_TOKEN_BETA="wrong")
     assert (failed.code, changes(failed)) == (4, {"still_stale": 2})
     # The last plan of each organization counts, also if it is of another night.
-    assert changes(cli.plan(**variables)) == {"still_stale": 4}
+    assert changes(cli.plan()) == {"still_stale": 4}
 
 
 def test_saved_plan_keeps_the_comparison_and_the_marks(cli):

@@ -30,16 +30,6 @@ TOTALS = (
 )
 
 
-def stock(cli, projects=2, stale=2, young=1):
-    for number in range(projects):
-        project = cli.sim.add_project(f"Project {number}")
-        cli.projects.append(project)
-        for n in range(stale):
-            cli.sim.invite(project, f"stale-{number}-{n}@example.com", age=20 * DAYS)
-        for n in range(young):
-            cli.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
-
-
 def rows_of(path):
     """Return the rows of a population file."""
     text = path.read_text("utf-8")
@@ -124,7 +114,7 @@ def test_population_of_200_projects_with_60_invitations_reconciles_to_the_last_o
 
 @pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
 def test_population_of_a_sweep_has_the_rows_that_were_deleted_and_the_others(cli, name):
-    stock(cli)
+    cli.stock(2, 2, 1)
     done = cli.sweep("--population", name)
 
     assert (done.code, done.summary["deleted"]) == (0, 4), done.err
@@ -141,7 +131,7 @@ def test_population_of_a_sweep_has_the_rows_that_were_deleted_and_the_others(cli
 
 
 def test_hash_of_the_population_is_in_run_finished_and_under_the_chain(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     assert cli.sweep("--population", "population.csv").code == 0
 
     path = cli.folder / "population.csv"
@@ -163,13 +153,13 @@ def test_hash_of_the_population_is_in_run_finished_and_under_the_chain(cli):
 
 
 def test_run_without_a_population_has_no_hash(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     assert cli.sweep().code == 0
     assert "population_sha256" not in cli.lines("run_finished")[0]
 
 
 def test_population_of_a_refused_run_is_complete(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     cli.keys["limits"]["max_deletions"] = 3
     done = cli.sweep("--population", "population.jsonl")
 
@@ -182,7 +172,7 @@ def test_population_of_a_refused_run_is_complete(cli):
 
 
 def test_missing_folder_of_the_population_is_made(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     assert cli.plan("--population", "new/folder/population.csv").code == 0
     path = cli.folder / "new/folder/population.csv"
     assert len(rows_of(path)) == 6
@@ -190,7 +180,7 @@ def test_missing_folder_of_the_population_is_made(cli):
 
 
 def test_policy_names_the_population_by_date_and_run(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     cli.keys["audit"] = {"population": "population-{date}-{run_id}.csv"}
     day = datetime.now(UTC).date()
     runs = [cli.plan().summary["run_id"] for _ in range(2)]
@@ -199,14 +189,14 @@ def test_policy_names_the_population_by_date_and_run(cli):
 
 
 def test_option_overrides_the_policy(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     cli.keys["audit"] = {"population": "one.csv"}
     assert cli.plan("--population", "two.csv").code == 0
     assert ((cli.folder / "one.csv").exists(), (cli.folder / "two.csv").exists()) == (False, True)
 
 
 def test_file_of_the_run_before_is_replaced(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     runs = [cli.plan("--population", "population.jsonl").summary["run_id"] for _ in range(2)]
 
     (described,) = manifest_of(cli.folder / "population.jsonl")["runs"]
@@ -234,7 +224,7 @@ def test_file_of_the_run_before_is_replaced(cli):
     ],
 )
 def test_population_that_cannot_be_created_is_refused_before_atlas_is_called(cli, place, text):
-    stock(cli)
+    cli.stock(2, 2, 1)
     (cli.folder / "folder.csv").mkdir()
     os.mkfifo(cli.folder / "pipe.csv")
     refused(cli, cli.sweep("--population", place), text, "Atlas was not called.")
@@ -271,7 +261,7 @@ def test_population_over_a_file_of_the_run_is_refused(cli, place, what):
 
 
 def test_shards_need_the_run_id_in_the_name(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     cli.keys["audit"] = {"population": "population.csv"}
     refused(cli, cli.sweep("--shard", "1/2"), "would be written by every shard", "{run_id}")
     cli.keys["audit"] = {"population": "population-{run_id}.csv"}
@@ -284,7 +274,7 @@ def test_shards_need_the_run_id_in_the_name(cli):
 @pytest.mark.parametrize("words", [["sweep", "--yes"], ["plan"]], ids=["sweep", "plan"])
 @pytest.mark.parametrize("name", ["population.csv", "population.jsonl"])
 def test_full_disk_of_the_population_deletes_nothing_and_leaves_no_file(cli, name, words):
-    stock(cli, projects=20, stale=20)
+    cli.stock(20, 20, 1)
     cli.write_policy()
     small = cli.folder / "small"
     small.mkdir()
@@ -312,7 +302,7 @@ def test_full_disk_of_the_population_deletes_nothing_and_leaves_no_file(cli, nam
 
 
 def test_run_that_is_stopped_while_it_reads_leaves_no_population(cli):
-    stock(cli, projects=30)
+    cli.stock(30, 2, 1)
     cli.sim.faults.set_latency(0.1)
     cli.keys["execution"] = {"concurrency": 1}
     process = cli.fork("sweep", "--policy", "policy.yaml", "--population", "population.csv")
@@ -327,7 +317,7 @@ def test_run_that_is_stopped_while_it_reads_leaves_no_population(cli):
 
 
 def test_run_that_is_killed_while_it_reads_leaves_nothing_that_looks_complete(cli):
-    stock(cli, projects=30)
+    cli.stock(30, 2, 1)
     cli.sim.faults.set_latency(0.1)
     cli.keys["execution"] = {"concurrency": 1}
     process = cli.fork("sweep", "--policy", "policy.yaml", "--population", "population.csv")
@@ -352,7 +342,7 @@ def two_organizations(cli):
 
 
 def test_population_of_two_organizations_is_one_file_whose_totals_are_those_of_the_command(cli):
-    stock(cli)
+    cli.stock(2, 2, 1)
     changes = two_organizations(cli)
     done = cli.sweep("--population", "population.jsonl", **changes)
     assert done.code == 0, done.err

@@ -12,18 +12,6 @@ DAYS = timedelta(days=1)
 HERE, ELSEWHERE = "https://here.example.com", "https://elsewhere.example.com"
 
 
-def stock(cli, projects=2, stale=3, young=0):
-    ids = []
-    for number in range(projects):
-        project = cli.sim.add_project(f"Project {number} {len(cli.sim.requests)}")
-        ids.append(project)
-        for n in range(stale):
-            cli.sim.invite(project, f"s{n}@example.com", age=20 * DAYS)
-        for n in range(young):
-            cli.sim.invite(project, f"y{n}@example.com", age=2 * DAYS)
-    return ids
-
-
 def verified(cli):
     return cli.run("audit", "verify", "audit/invite-sweeper.jsonl", "--output", "json")
 
@@ -45,7 +33,7 @@ def killed_in_flight(cli, *, late):
 
 @pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
 def test_next_sweep_resolves_the_intents_of_a_killed_one_before_its_own(cli, late):
-    stock(cli)
+    cli.stock(2, 3)
     killed_in_flight(cli, late=late)
     assert verified(cli).code == 3
     opened = len(cli.lines("intent"))
@@ -63,7 +51,7 @@ def test_next_sweep_resolves_the_intents_of_a_killed_one_before_its_own(cli, lat
 
 
 def test_dry_run_leaves_open_intents_for_the_next_sweep(cli):
-    stock(cli)
+    cli.stock(2, 3)
     killed_in_flight(cli, late=True)
     assert cli.plan().code == 0
     assert not [line for line in cli.lines("outcome") if line.get("recovered")]
@@ -71,7 +59,7 @@ def test_dry_run_leaves_open_intents_for_the_next_sweep(cli):
 
 
 def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
-    stock(cli)
+    cli.stock(2, 3)
     cli.sim.faults.add(faults.hang(late=True), method="DELETE", times=999)
     process = cli.start("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(lambda: all_announced_are_sent(cli))
@@ -91,11 +79,11 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
 
 
 def test_drop_in_projects_is_refused_with_both_numbers(cli):
-    ids = stock(cli, projects=20, stale=0, young=1)
+    ids = cli.stock(20, 0, 1)
     assert cli.sweep().code == 0
     for project in ids[:8]:
         cli.sim.remove_project(project)
-    stock(cli, projects=1, stale=1)
+    cli.stock()
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (3, 0)
     assert "13 projects were found, but the last complete run left 20" in done.err
@@ -126,11 +114,11 @@ def test_invitation_that_comes_back_is_marked_and_kept_at_max_bounces(cli):
 
 @pytest.mark.parametrize("event", ["run_started", "intent", "outcome", "run_finished"])
 def test_unreadable_record_that_a_run_depends_on_refuses_it(cli, event):
-    stock(cli)
+    cli.stock(2, 3)
     assert [cli.sweep().code for _ in range(2)] == [0, 0]
     whole = b'"event":"%b",' % event.encode()
     cli.log_path.write_bytes(cli.log_path.read_bytes().replace(whole, whole[:-1], 1))
-    stock(cli)
+    cli.stock(2, 3)
     before = cli.deletes()
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (3, before)
@@ -139,7 +127,7 @@ def test_unreadable_record_that_a_run_depends_on_refuses_it(cli, event):
 
 @pytest.mark.parametrize("how", ["edited", "swapped"])
 def test_change_that_leaves_each_line_readable_stops_no_run_and_is_found_by_verify(cli, how):
-    stock(cli)
+    cli.stock(2, 3)
     assert cli.sweep().code == 0
     lines = cli.log_path.read_bytes().splitlines(keepends=True)
     if how == "edited":
@@ -152,7 +140,7 @@ def test_change_that_leaves_each_line_readable_stops_no_run_and_is_found_by_veri
 
 
 def test_torn_last_line_is_moved_to_a_file_and_reported(cli):
-    stock(cli)
+    cli.stock(2, 3)
     assert cli.sweep().code == 0
     with cli.log_path.open("ab") as file:
         file.write(b'{"ts":"2026-11-25T01:0')

@@ -2,29 +2,15 @@
 
 import json
 import re
-from datetime import timedelta
 
 import pytest
 from builders import policy_bytes
-from running import cli_in
-
-DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.keys["limits"]["quarantine"] = True
-        yield found
-
-
-def stock(cli, name="Alpha", stale=1, young=0):
-    project = cli.sim.add_project(name)
-    for n in range(stale):
-        cli.sim.invite(project, f"s{n}@example.com", age=20 * DAYS)
-    for n in range(young):
-        cli.sim.invite(project, f"y{n}@example.com", age=2 * DAYS)
-    return project
+def cli(cli):
+    cli.keys["limits"]["quarantine"] = True
+    return cli
 
 
 def current_sha256(cli):
@@ -52,7 +38,7 @@ AGGRESSIVE = [{"name": "all", "older_than": "1d"}]
 
 
 def test_first_sweep_in_an_empty_log_is_quarantined_until_it_is_accepted(cli):
-    stock(cli, stale=2, young=1)
+    cli.stock(1, 2, 1)
     done = cli.sweep()
     assert (done.code, done.summary["mode"], cli.deletes()) == (3, "dry-run", 0)
     assert "No sweep has accepted a policy in this audit log yet (quarantine)." in done.err
@@ -63,7 +49,7 @@ def test_first_sweep_in_an_empty_log_is_quarantined_until_it_is_accepted(cli):
 
 
 def test_dry_runs_and_refused_sweeps_do_not_accept_the_first_policy(cli):
-    stock(cli)
+    cli.stock()
     assert cli.plan().code == 0
     assert cli.sweep("--dry-run", "--accept-policy", current_sha256(cli)).code == 0
     assert cli.sweep("--accept-policy", "0" * 64).code == 3
@@ -71,13 +57,13 @@ def test_dry_runs_and_refused_sweeps_do_not_accept_the_first_policy(cli):
 
 
 def test_changed_policy_is_quarantined_until_it_is_accepted(cli):
-    stock(cli, stale=2, young=2)
+    cli.stock(1, 2, 2)
     assert accept(cli).code == 0
     cli.keys["rules"] = AGGRESSIVE
     done = cli.sweep()
     assert (done.code, done.summary["mode"], cli.deletes()) == (3, "dry-run", 2)
     assert "adds 2 stale invitations and removes 0" in done.err
-    assert warnings(done).count("The new policy would also delete Alpha: y") == 2
+    assert warnings(done).count("The new policy would also delete Project 0: young") == 2
     other = cli.sweep("--accept-policy", "0" * 64)
     assert (other.code, "--accept-policy names another policy." in other.err) == (3, True)
     assert accept(cli).summary["deleted"] == 2
@@ -86,7 +72,7 @@ def test_changed_policy_is_quarantined_until_it_is_accepted(cli):
 
 @pytest.mark.parametrize("off", [False, None], ids=["false", "left out"])
 def test_changed_policy_that_also_drops_quarantine_is_quarantined(cli, off):
-    stock(cli, young=2)
+    cli.stock(young=2)
     assert accept(cli).code == 0
     cli.keys["rules"] = AGGRESSIVE
     if off is None:
@@ -105,7 +91,7 @@ def test_changed_policy_that_also_drops_quarantine_is_quarantined(cli, off):
 
 def test_policy_without_quarantine_after_one_without_is_swept(cli):
     cli.keys["limits"]["quarantine"] = False
-    stock(cli, young=1)
+    cli.stock(young=1)
     assert cli.sweep().code == 0
     cli.keys["rules"] = AGGRESSIVE
     assert cli.sweep().summary["deleted"] == 1
@@ -113,10 +99,10 @@ def test_policy_without_quarantine_after_one_without_is_swept(cli):
 
 def test_policy_that_begins_to_set_quarantine_is_quarantined(cli):
     cli.keys["limits"]["quarantine"] = False
-    stock(cli)
+    cli.stock()
     assert cli.sweep().code == 0
     cli.keys["limits"]["quarantine"] = True
-    stock(cli, "Beta")
+    cli.stock()
     assert (cli.sweep().code, cli.deletes()) == (3, 1)
     assert accept(cli).summary["deleted"] == 1
 
@@ -126,7 +112,7 @@ def test_policy_that_begins_to_set_quarantine_is_quarantined(cli):
 
 @pytest.mark.parametrize("dropped", [False, True], ids=["set", "dropped"])
 def test_dry_run_shows_the_difference_and_the_hash_and_ends_with_0(cli, dropped):
-    stock(cli, young=2)
+    cli.stock(young=2)
     assert accept(cli).code == 0
     cli.keys["rules"] = AGGRESSIVE
     if dropped:
@@ -142,7 +128,7 @@ def test_dry_run_shows_the_difference_and_the_hash_and_ends_with_0(cli, dropped)
 
 
 def test_result_has_the_difference_in_numbers_and_the_command_that_accepts(cli):
-    stock(cli)
+    cli.stock()
     first = cli.plan()
     assert first.summary["policy_change"] == {
         "policy_sha256": current_sha256(cli),
@@ -154,8 +140,8 @@ def test_result_has_the_difference_in_numbers_and_the_command_that_accepts(cli):
     }
     assert accept(cli).code == 0
     accepted = current_sha256(cli)
-    stock(cli, "Beta", stale=3, young=2)
-    cli.keys["rules"] = [{"name": "young", "older_than": "1d", "usernames": ["y*"]}]
+    cli.stock(1, 3, 2)
+    cli.keys["rules"] = [{"name": "young", "older_than": "1d", "usernames": ["young*"]}]
     for run in (cli.plan, cli.sweep):
         found = run().summary["policy_change"]
         assert (found["added"], found["removed"], found["compared"]) == (2, 3, True)
@@ -177,7 +163,7 @@ def test_result_has_the_difference_in_numbers_and_the_command_that_accepts(cli):
 
 
 def test_quiet_run_does_not_print_the_command_on_standard_output(cli):
-    stock(cli)
+    cli.stock()
     assert cli.run("sweep", "--policy", "policy.yaml", "-q").out == ""
 
 
@@ -188,11 +174,11 @@ def test_quiet_run_does_not_print_the_command_on_standard_output(cli):
     ("is_there", "reason"), [(False, "there is not a copy of it at"), (True, "was changed")]
 )
 def test_copy_that_cannot_be_read_refuses_and_says_so(cli, is_there, reason):
-    stock(cli)
+    cli.stock()
     assert accept(cli).code == 0
     (copy,) = (cli.folder / "audit").glob("policy-*.yaml")
     copy.write_bytes(copy.read_bytes() + b"\n") if is_there else copy.unlink()
-    stock(cli, "Beta", stale=2)
+    cli.stock(stale=2)
     cli.keys["rules"] = [{"name": "forgotten", "older_than": "13d"}]
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (3, 1)
@@ -203,7 +189,7 @@ def test_copy_that_cannot_be_read_refuses_and_says_so(cli, is_there, reason):
 
 
 def test_policy_copy_that_cannot_be_written_ends_with_7_and_sweeps_nothing(cli):
-    stock(cli)
+    cli.stock()
     assert cli.sweep("--dry-run").code == 0
     sha256 = current_sha256(cli)
     lock = next((cli.folder / "audit").rglob("*.lock"))
@@ -220,7 +206,7 @@ def test_policy_copy_that_cannot_be_written_ends_with_7_and_sweeps_nothing(cli):
 @pytest.mark.parametrize("nights", [0, 1])
 def test_accepting_a_policy_without_any_quarantine_is_wrong_usage(cli, words, nights):
     del cli.keys["limits"]["quarantine"]
-    stock(cli)
+    cli.stock()
     for _night in range(nights):
         assert cli.sweep().code == 0
     before = len(cli.sim.requests)
@@ -230,11 +216,11 @@ def test_accepting_a_policy_without_any_quarantine_is_wrong_usage(cli, words, ni
 
 
 def test_accepting_is_not_wrong_usage_where_only_the_last_accepted_policy_sets_quarantine(cli):
-    stock(cli)
+    cli.stock()
     assert accept(cli).code == 0
     del cli.keys["limits"]["quarantine"]
     path = cli.folder / "policy.yaml"
     path.write_bytes(policy_bytes(cli.keys))
-    stock(cli, "Beta")
+    cli.stock()
     assert accept(cli).summary["deleted"] == 1
     assert json.loads(cli.log_path.read_bytes().splitlines()[0])["quarantine"] is True

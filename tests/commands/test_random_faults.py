@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in
 
 from invite_sweeper.policy import Execution
 
@@ -22,18 +21,17 @@ ATTEMPTS = Execution().attempts if FULL else 8
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        for number in range(PROJECTS):
-            project = found.sim.add_project(f"Project {number}")
-            for n in range(10):
-                found.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
-        found.sim.faults.add_random(faults.fail_with(500), 0.05)
-        found.sim.faults.add_random(faults.reset(), 0.005)
-        found.sim.faults.add_random(faults.reset(late=True), 0.01)
-        found.sim.faults.set_latency(LATENCY_S)
-        found.keys["execution"] = {"concurrency": 50, "attempts": ATTEMPTS}
-        yield found
+def cli(cli):
+    for number in range(PROJECTS):
+        project = cli.sim.add_project(f"Project {number}")
+        for n in range(10):
+            cli.sim.invite(project, f"p{n}@example.com", age=timedelta(days=20))
+    cli.sim.faults.add_random(faults.fail_with(500), 0.05)
+    cli.sim.faults.add_random(faults.reset(), 0.005)
+    cli.sim.faults.add_random(faults.reset(late=True), 0.01)
+    cli.sim.faults.set_latency(LATENCY_S)
+    cli.keys["execution"] = {"concurrency": 50, "attempts": ATTEMPTS}
+    return cli
 
 
 @pytest.mark.slow

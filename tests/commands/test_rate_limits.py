@@ -4,18 +4,16 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in
 
 DAYS = timedelta(days=1)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.projects.append(found.sim.add_project("Hot"))
-        for n in range(40):
-            found.sim.invite(found.projects[0], f"p{n}@example.com", age=20 * DAYS)
-        yield found
+def cli(cli):
+    cli.projects.append(cli.sim.add_project("Hot"))
+    for n in range(40):
+        cli.sim.invite(cli.projects[0], f"p{n}@example.com", age=20 * DAYS)
+    return cli
 
 
 def paths(cli):

@@ -5,17 +5,16 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in, wait_until
+from running import wait_until
 
 OLD = timedelta(days=20)
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as made:
-        rule = {"name": "stale", "older_than": "14d", "statuses": ["PENDING"]}
-        made.keys |= {"rules": [rule], "sources": ["users"]}
-        yield made
+def cli(cli):
+    rule = {"name": "stale", "older_than": "14d", "statuses": ["PENDING"]}
+    cli.keys |= {"rules": [rule], "sources": ["users"]}
+    return cli
 
 
 def killed(cli, *, accepts=None, late=True):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in, wait_until
+from running import wait_until
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -16,10 +16,9 @@ LOG = "audit/invite-sweeper.jsonl"
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.sim.invite_rate_limit.per_minute = None
-        yield found
+def cli(cli):
+    cli.sim.invite_rate_limit.per_minute = None
+    return cli
 
 
 def swept(cli, users=3, projects=1):

@@ -3,6 +3,9 @@
 Each organization has its own credentials, so its own run.
 """
 
+import json
+import re
+import shlex
 import signal
 from datetime import timedelta
 
@@ -24,15 +27,10 @@ class GroupRunner:
 
     def __init__(self, cli: CliRunner) -> None:
         self.cli, self.sim = cli, cli.sim
-        cli.changes = {"MONGODB_ATLAS_ACCESS_TOKEN": None}
+        self.sweep, self.plan = cli.sweep, cli.plan
+        cli.use_organizations(dict(zip(NAMES, ORGS, strict=True)))
         for org_id, name in zip(ORGS, NAMES, strict=True):
-            if org_id != ORG_ID:
-                self.sim.add_organization(org_id, name)
             cli.projects.append(self.sim.add_project(f"{name} project", org_id))
-            cli.changes[VARIABLE + name] = self.sim.add_token(org_id).secret
-        cli.keys["organizations"] = [
-            {"id": org_id, "credentials": name} for org_id, name in zip(ORGS, NAMES, strict=True)
-        ]
 
     def invite(self, *counts: int, age: float = 20) -> None:
         """Add stale invitations to each organization."""
@@ -44,12 +42,6 @@ class GroupRunner:
 
     def left(self) -> list[int]:
         return [len(self.sim.invitations(project)) for project in self.cli.projects]
-
-    def sweep(self, *arguments, **changes):
-        return self.cli.sweep(*arguments, **self.cli.changes | changes)
-
-    def plan(self, *arguments, **changes):
-        return self.cli.plan(*arguments, **self.cli.changes | changes)
 
     def limit(self, **limits) -> None:
         self.cli.keys["limits"] |= limits
@@ -168,9 +160,7 @@ def test_signal_while_the_second_is_swept_skips_the_rest_and_ends_with_8(group):
     group.sim.faults.add(
         faults.hang(), method="DELETE", path=f"*/groups/{group.cli.projects[1]}/*", times=None
     )
-    process = group.cli.fork(
-        "sweep", "--policy", "policy.yaml", "--output", "json", **group.cli.changes
-    )
+    process = group.cli.fork("sweep", "--policy", "policy.yaml", "--output", "json")
     log = group.cli.log_path
     wait_until(lambda: log.exists() and log.read_bytes().count(b'"event":"intent"') >= 3)
     process.send_signal(signal.SIGTERM)
@@ -212,7 +202,7 @@ def test_restore_brings_back_the_deletions_of_one_run(group):
     group.invite(1, 2, 3)
     assert group.sweep().code == 0
     run_id = group.run_ids()[1]
-    done = group.cli.run("restore", LOG, "--run", run_id, "--yes", **only(group, "BETA"))
+    done = group.cli.run("restore", LOG, "--run", run_id, "--yes", **only("BETA"))
     assert (done.code, group.left()) == (0, [0, 2, 0]), done.err
     assert group.verify() == 0
 
@@ -292,7 +282,7 @@ def test_counts_of_organizations_that_share_credentials_are_separate(group):
 
 def test_text_has_a_line_for_each_organization_and_one_verdict(group):
     group.invite(1, 2, 3)
-    changes = group.cli.changes | wrong("BETA") | {"COLUMNS": "120"}
+    changes = wrong("BETA") | {"COLUMNS": "120"}
     done = group.cli.run("sweep", "--policy", "policy.yaml", **changes)
     assert done.code == 4
     lines = done.out.splitlines()
@@ -315,10 +305,12 @@ def test_quiet_failure_messages_name_the_organization(group):
         path=f"*/groups/{group.cli.projects[2]}/invites",
         times=None,
     )
-    done = group.cli.run("sweep", "--policy", "policy.yaml", "-q", **group.cli.changes)
+    done = group.cli.run("sweep", "--policy", "policy.yaml", "-q")
     assert (done.code, done.out) == (4, "")
-    assert f"BETA project of organization BETA ({ORGS[1]}) may still be invited" in done.err
-    assert f"GAMMA project of organization GAMMA ({ORGS[2]}) was not read" in done.err
+    assert (
+        f"BETA project of organization Beta Industries ({ORGS[1]}) may still be invited" in done.err
+    )
+    assert f"GAMMA project of organization Gamma Industries ({ORGS[2]}) was not read" in done.err
 
 
 def test_metrics_are_those_of_the_command(group):
@@ -336,17 +328,16 @@ def test_metrics_are_those_of_the_command(group):
 # Shards -------------------------------------------------------------------------------------
 
 
-def only(group, name):
+def only(name):
     """Return an environment with the credentials of one organization."""
-    others = [VARIABLE + each for each in NAMES if each != name]
-    return group.cli.changes | dict.fromkeys(others)
+    return {VARIABLE + each: None for each in NAMES if each != name}
 
 
 def test_shards_sweep_each_organization_once_with_its_own_credentials_alone(group):
     group.invite(3, 4, 5)
     for index, name in enumerate(NAMES, start=1):
         options = ("--shard", f"{index}/3", "--audit-log", f"audit/{index}.jsonl")
-        done = group.cli.sweep(*options, **only(group, name))
+        done = group.cli.sweep(*options, **only(name))
         assert (done.code, done.summary["deleted"]) == (0, 2 + index)
         assert [each["id"] for each in done.summary["organizations"]] == [ORGS[index - 1]]
     assert group.left() == [0, 0, 0]
@@ -399,3 +390,54 @@ def test_each_shard_of_a_changed_policy_is_quarantined(group, shard):
 
 
 # A saved plan -------------------------------------------------------------------------------
+
+
+# The organizations that a credential sees ----------------------------------------------------
+
+
+def test_missing_credentials_of_one_are_wrong_usage_before_atlas_is_called(group):
+    done = group.sweep(**dict.fromkeys([VARIABLE + "BETA"]))
+    assert (done.code, list(group.sim.requests)) == (2, [])
+    assert "MONGODB_ATLAS_CLIENT_ID_BETA" in done.err
+
+
+@pytest.mark.parametrize("output", ["json", "text"])
+def test_log_that_cannot_be_opened_ends_all_with_7_without_a_result(group, output):
+    (group.cli.folder / "log.jsonl").mkdir()
+    done = group.sweep("--output", output, "--audit-log", "log.jsonl")
+    assert (done.code, done.has_result, group.cli.deletes()) == (7, False, 0)
+    assert len(done.errors) == 1
+
+
+def test_invisible_organization_is_reported_beside_one_that_is_swept(group):
+    group.invite(2, 2, 2)
+    group.cli.keys["organizations"] = list(ORGS[:2])
+    done = group.sweep(MONGODB_ATLAS_ACCESS_TOKEN=group.cli.account.secret)
+    assert (done.code, done.summary["deleted"]) == (0, 2)
+    (warning,) = done.warnings
+    assert warning.startswith(f"No project of organization {ORGS[1]} is visible")
+    assert warning in done.err
+
+
+def test_show_all_lists_the_records_of_all_organizations(group):
+    group.invite(42, 42, 0)
+    done = group.cli.run("plan", "--policy", "policy.yaml")
+    group.plan()  # a later command, perhaps in the same second
+    (shown,) = re.findall(r"^Show all: .*? (audit show .*)$", done.out, re.MULTILINE)
+    assert "--group" in shown
+    rows = group.cli.run(*shlex.split(shown), "--output", "json").out.splitlines()
+    found = [json.loads(row)["org_id"] for row in rows]
+    assert (found.count(ORGS[0]), found.count(ORGS[1])) == (42, 42)
+
+
+def test_organizations_that_no_credential_sees_are_neither_counted_nor_called_clean(group):
+    absent = ["f" * 24, "e" * 24]
+    group.cli.keys["organizations"] += [{"id": each, "credentials": "ALPHA"} for each in absent]
+    done = group.cli.run("plan", "--policy", "policy.yaml", COLUMNS="200")
+    assert "3 projects of 5 organizations, 2 of them not visible" in done.out
+    for each in absent:
+        assert re.search(rf"{each} +Dry run: not visible with these credentials", done.out)
+        (warning,) = [line for line in done.err.splitlines() if f"organization {each}" in line]
+        assert "MONGODB_ATLAS_ACCESS_TOKEN_ALPHA" in warning
+    visible = [each["visible"] for each in group.plan().summary["organizations"]]
+    assert visible.count(False) == 2

@@ -6,7 +6,6 @@ import os
 from datetime import timedelta
 
 import pytest
-from running import cli_in
 
 from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.notes import is_signed_by, key_ids
@@ -15,12 +14,11 @@ KEY = "INVITE_SWEEPER_SIGNING_KEY"
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as cli:
-        cli.sim.add_project("Alpha")
-        cli.keys["audit"] = {"signing_key_env": KEY}
-        assert cli.run("audit", "keygen", "--out", "key").code == 0
-        yield cli
+def cli(cli):
+    cli.sim.add_project("Alpha")
+    cli.keys["audit"] = {"signing_key_env": KEY}
+    assert cli.run("audit", "keygen", "--out", "key").code == 0
+    return cli
 
 
 def signed(cli, *arguments):

@@ -9,22 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
-from running import CliRunner, cli_in, wait_until
+from running import cli_in, wait_until
 
 DAYS = timedelta(days=1)
-
-
-def stock(cli: CliRunner, projects=3, stale=2, young=1) -> list[str]:
-    """Add projects and invitations; return the project ids."""
-    ids = []
-    for number in range(projects):
-        project = cli.sim.add_project(f"Project {number}")
-        ids.append(project)
-        for n in range(stale):
-            cli.sim.invite(project, f"stale-{number}-{n}@example.com", age=20 * DAYS)
-        for n in range(young):
-            cli.sim.invite(project, f"young-{number}-{n}@example.com", age=2 * DAYS)
-    return ids
 
 
 def names(lines):
@@ -35,7 +22,7 @@ def names(lines):
 
 
 def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_delete(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     dry = cli.plan()
     assert (dry.code, cli.deletes(), cli.sim.invitation_count()) == (0, 0, 9)
     planned = names(cli.lines("planned"))
@@ -49,7 +36,7 @@ def test_dry_run_and_sweep_name_the_same_invitations_and_the_dry_run_sends_no_de
 
 
 def test_sweep_dry_run_is_the_same_command_as_plan(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     first, second = cli.plan().summary, cli.sweep("--dry-run").summary
     assert second["changes"]["runs"][0]["run_id"] == first["run_id"]
     for key in (
@@ -70,7 +57,7 @@ def test_sweep_dry_run_is_the_same_command_as_plan(cli):
 
 
 def test_summary_holds_the_contract_s_fields_and_adds_up(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     summary = cli.sweep().summary
     assert summary["projects_seen"] == 3
     assert summary["invitations_seen"] == summary["stale"] + summary["kept"] == 9
@@ -89,13 +76,13 @@ def test_summary_holds_the_contract_s_fields_and_adds_up(cli):
     ):
         assert summary[key] == 0, key
     assert summary["verified"] == 6
-    assert summary["requests"] == 1 + 2 + 3 + 1 + 6 + 3  # projects, names and limits, lists …
+    assert summary["requests"] == 1 + 2 + 3 + 2 + 6 + 3  # projects, names and limits, lists …
     assert summary["duration_s"] > 0
     assert summary["audit_log"] == "audit/invite-sweeper.jsonl"
 
 
 def test_audit_log_is_private_chained_and_has_every_event_in_order(cli):
-    stock(cli, projects=1, stale=1, young=0)
+    cli.stock()
     cli.sweep()
     assert stat.S_IMODE(cli.log_path.stat().st_mode) == 0o600
     events = [line["event"] for line in cli.lines()]
@@ -129,7 +116,7 @@ def test_validate_shows_warnings_and_ends_with_0(cli):
 
 
 def test_one_unreadable_project_leaves_the_others_swept_and_ends_with_4(cli):
-    ids = stock(cli)
+    ids = cli.stock(3, 2, 1)
     cli.sim.limit_access(ids[1])
     done = cli.sweep()
     assert (done.code, done.summary["exit_code"]) == (4, 4)
@@ -141,7 +128,7 @@ def test_one_unreadable_project_leaves_the_others_swept_and_ends_with_4(cli):
 
 
 def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_3(cli):
-    ids = stock(cli)
+    ids = cli.stock(3, 2, 1)
     cli.sim.limit_access(ids[1])
     cli.keys["limits"]["max_unreadable_projects"] = 0
     done = cli.sweep()
@@ -152,7 +139,7 @@ def test_unreadable_project_with_max_unreadable_0_deletes_nothing_and_ends_with_
 
 
 def test_more_stale_than_a_limit_refuses_all(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     cli.keys["limits"] = {"max_deletions": 5, "max_share": 1.0}
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (3, 0)
@@ -161,7 +148,7 @@ def test_more_stale_than_a_limit_refuses_all(cli):
 
 
 def test_failed_canary_ends_with_4_and_skips_the_rest(cli):
-    stock(cli, projects=4, stale=5)
+    cli.stock(4, 5, 1)
     cli.keys["limits"]["canary"] = 3
     refused = faults.fail_with(400, "CANNOT_DELETE_ORG_INVITATION")
     cli.sim.faults.add(refused, method="DELETE", times=None)
@@ -176,7 +163,7 @@ def test_failed_canary_ends_with_4_and_skips_the_rest(cli):
     "way", [timedelta(minutes=6), timedelta(minutes=-6)], ids=["ahead", "behind"]
 )
 def test_clock_more_than_5_minutes_off_is_refused(cli, way):
-    stock(cli)
+    cli.stock(3, 2, 1)
     cli.sim.date_offset = way
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (3, 0)
@@ -184,7 +171,7 @@ def test_clock_more_than_5_minutes_off_is_refused(cli, way):
 
 
 def test_no_visible_project_of_the_organizations_is_refused(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     cli.keys["organizations"] = ["0123456789abcdef01234567"]
     done = cli.sweep()
     assert (done.code, cli.deletes()) == (3, 0)
@@ -192,7 +179,7 @@ def test_no_visible_project_of_the_organizations_is_refused(cli):
 
 
 def test_refused_credentials_end_with_5_and_no_result(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     done = cli.sweep(MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert (done.code, done.summary["projects_seen"], cli.deletes()) == (5, 0, 0)
 
@@ -205,14 +192,14 @@ def test_atlas_that_cannot_be_reached_ends_with_6_and_no_result(cli):
 
 
 def test_audit_log_that_cannot_be_opened_ends_with_7_and_atlas_is_not_called(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     (cli.folder / "audit").write_text("a file where the folder should be", encoding="utf-8")
     done = cli.sweep()
     assert (done.code, done.has_result, list(cli.sim.requests)) == (7, False, [])
 
 
 def test_detailed_exitcode_applies_only_to_dry_runs(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     done = cli.plan("--detailed-exitcode")
     assert (done.code, done.summary["exit_code"]) == (10, 10)
     assert cli.sweep("--detailed-exitcode").code == 0
@@ -281,7 +268,7 @@ def test_offline_command_does_not_mention_atlas_in_its_error(cli, words):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, number):
-    stock(cli, projects=4, stale=20, young=0)
+    cli.stock(4, 20)
     cli.keys["execution"] = {"concurrency": 4}
     cli.sim.faults.set_latency(0.05)
     process = cli.fork("sweep", "--policy", "policy.yaml", "--output", "json")
@@ -300,7 +287,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, numbe
 
 
 def test_deadline_ends_the_sweep_with_8(cli):
-    stock(cli, projects=4, stale=20, young=0)
+    cli.stock(4, 20)
     cli.keys["execution"] = {"concurrency": 1}
     cli.sim.faults.set_latency(0.1)
     done = cli.sweep("--deadline", "2s")
@@ -310,7 +297,7 @@ def test_deadline_ends_the_sweep_with_8(cli):
 
 
 def test_signal_while_reading_deletes_nothing(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     cli.sim.faults.add(faults.hang(), path="*/invites", times=99)
     process = cli.fork("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(lambda: cli.sim.request_log.received.total() > 1)
@@ -322,7 +309,7 @@ def test_signal_while_reading_deletes_nothing(cli):
 
 
 def test_second_run_on_the_same_log_ends_with_9_and_names_the_first(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     cli.sim.faults.add(faults.hang(), path="*/groups", times=99)
     first = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.sim.request_log.received.total() > 0)
@@ -341,28 +328,28 @@ def test_second_run_on_the_same_log_ends_with_9_and_names_the_first(cli):
 
 
 def test_text_result_goes_to_stdout_and_the_log_to_stderr_as_json_lines(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     done = cli.run("sweep", "--policy", "policy.yaml")
-    assert "stale-0-0@example.com" in done.out
+    assert "p0@example.com" in done.out
     assert "deleted" in done.out
     for line in done.err.splitlines():
         assert json.loads(line)["level"]
 
 
 def test_quiet_successful_run_prints_nothing(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     done = cli.run("sweep", "--policy", "policy.yaml", "-q")
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
 def test_policy_path_comes_from_the_environment(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     done = cli.run("plan", "--output", "json", INVITE_SWEEPER_POLICY="policy.yaml")
     assert done.summary["stale"] == 6
 
 
 def test_audit_path_option_overrides_the_policy(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     done = cli.plan("--audit-log", "elsewhere/{date}.jsonl")
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     assert done.summary["audit_log"] == f"elsewhere/{day}.jsonl"
@@ -370,7 +357,7 @@ def test_audit_path_option_overrides_the_policy(cli):
 
 
 def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(cli):
-    stock(cli)
+    cli.stock(3, 2, 1)
     done = cli.sweep()
     last = cli.log_path.read_bytes().splitlines()[-1]
     assert done.summary["audit_last_hash"] == hashlib.sha256(last).hexdigest()
@@ -379,7 +366,7 @@ def test_last_hash_goes_to_the_log_and_the_summary_and_is_that_of_the_last_line(
 
 @pytest.mark.parametrize("words", [("sweep", "--output", "json"), ("plan",), ("restore", "LOG")])
 def test_invalid_proxy_is_wrong_usage_without_a_connection(cli, words):
-    stock(cli, projects=1, stale=1)
+    cli.stock(1, 1, 1)
     assert cli.plan().code == 0
     log = "audit/invite-sweeper.jsonl"
     policy = [] if words[0] == "restore" else ["--policy", "policy.yaml"]
@@ -403,7 +390,7 @@ def test_invalid_proxy_is_wrong_usage_without_a_connection(cli, words):
 
 @pytest.mark.parametrize("option", ["--audit-log", "--shard"])
 def test_empty_option_is_wrong_usage(cli, option):
-    stock(cli, projects=1, stale=1)
+    cli.stock(1, 1, 1)
     done = cli.sweep(option, "")
     assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
     assert "''" in done.err
@@ -423,7 +410,7 @@ def test_empty_audit_log_is_wrong_usage_of_every_command_that_takes_one(cli, wor
 @pytest.mark.parametrize("refused", [False, True])
 def test_secret_that_ends_soon_is_a_warning_of_the_run_and_no_failure(tmp_path, refused):
     with cli_in(tmp_path, kind="service-account") as cli:
-        stock(cli, projects=1)
+        cli.stock(1, 2, 1)
         cli.account.secrets_expire_at = (datetime.now(UTC) + 5.5 * DAYS,)
         if refused:
             cli.sim.faults.add(faults.role_missing(), path="*/serviceAccounts/*", times=None)

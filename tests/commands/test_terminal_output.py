@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import COMMAND, cli_in
+from running import COMMAND
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -20,14 +20,13 @@ COLOUR = re.compile("\x1b\\[[0-9;]*(3|9|4)[0-7]m")
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        found.projects = [found.sim.add_project(name) for name in ("Data Lake", "Billing")]
-        for project in found.projects:
-            for number in range(3):
-                found.sim.invite(project, f"stale-{number}@example.com", age=20 * DAYS)
-            found.sim.invite(project, "young@example.com", age=2 * DAYS)
-        yield found
+def cli(cli):
+    cli.projects = [cli.sim.add_project(name) for name in ("Data Lake", "Billing")]
+    for project in cli.projects:
+        for number in range(3):
+            cli.sim.invite(project, f"stale-{number}@example.com", age=20 * DAYS)
+        cli.sim.invite(project, "young@example.com", age=2 * DAYS)
+    return cli
 
 
 # --- quiet and verbose ---------------------------------------------------------------------

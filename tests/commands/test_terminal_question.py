@@ -7,7 +7,7 @@ import subprocess
 from datetime import timedelta
 
 import pytest
-from running import COMMAND, cli_in
+from running import COMMAND
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -18,14 +18,13 @@ ASKS = "Type yes or no: "
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Data Lake")
-        for age in (20, 29, 25):
-            found.sim.invite(project, f"aged-{age}@example.com", age=age * DAYS)
-        found.sim.invite(project, "young@example.com", age=2 * DAYS)
-        found.keys["limits"] = {"max_deletions": 40, "max_deletions_per_project": 7}
-        yield found
+def cli(cli):
+    project = cli.sim.add_project("Data Lake")
+    for age in (20, 29, 25):
+        cli.sim.invite(project, f"aged-{age}@example.com", age=age * DAYS)
+    cli.sim.invite(project, "young@example.com", age=2 * DAYS)
+    cli.keys["limits"] = {"max_deletions": 40, "max_deletions_per_project": 7}
+    return cli
 
 
 def test_question_shows_the_plan_the_organization_count_limits_oldest_and_newest(cli):

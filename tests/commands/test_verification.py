@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from running import cli_in
 
 OLD = timedelta(days=20)
 INVITED = {"statuses": ["PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"]}
@@ -12,18 +11,17 @@ SOURCES = ["invites", "users", "org_users", "org_invites"]
 
 
 @pytest.fixture
-def cli(tmp_path):
-    with cli_in(tmp_path) as made:
-        made.keys["rules"] = [{"name": "old", "older_than": "14d", **INVITED}]
-        for number in range(2):
-            project = made.sim.add_project(f"Project {number}")
-            made.projects.append(project)
-            for name in ("ada", "bob"):
-                made.sim.invite(project, f"{name}{number}@example.com", age=OLD)
-                made.sim.add_user(
-                    f"{name}{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]}
-                )
-        yield made
+def cli(cli):
+    cli.keys["rules"] = [{"name": "old", "older_than": "14d", **INVITED}]
+    for number in range(2):
+        project = cli.sim.add_project(f"Project {number}")
+        cli.projects.append(project)
+        for name in ("ada", "bob"):
+            cli.sim.invite(project, f"{name}{number}@example.com", age=OLD)
+            cli.sim.add_user(
+                f"{name}{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]}
+            )
+    return cli
 
 
 def counts(summary):
@@ -76,4 +74,4 @@ def test_404_that_is_not_from_atlas_is_failed_with_exit_4_where_the_list_still_h
 def test_dry_run_verifies_nothing(cli):
     planned = cli.plan()
     assert counts(planned.summary) == (0, 0, 0, 0)
-    assert sum("/invites" in each.path for each in cli.sim.requests) == 2
+    assert sum("/groups/" in each.path for each in cli.sim.requests) == 2

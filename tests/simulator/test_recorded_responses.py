@@ -302,9 +302,7 @@ async def test_proxy_page_is_like_the_recording():
     assert recorded.body.split(b"<p>")[0] == response.body.split(b"<p>")[0]
 
 
-async def test_no_header_is_sent_twice():
-    sim = organization()
-    project = sim.add_project("Data Lake")
+async def test_no_header_is_sent_twice(sim, project):
     async with open_client(sim) as request:
         for path in ("/groups", f"/groups/{project}/invites", "/orgs", "/nowhere"):
             names = [name.lower() for name, _ in (await request("GET", path)).raw_headers]

@@ -47,8 +47,7 @@ async def test_pages_have_next_and_previous_links_with_the_server_url():
     assert {each.json()["totalCount"] for each in pages} == {5}
 
 
-async def test_projects_are_sorted_by_name_in_byte_order():
-    sim = organization()
+async def test_projects_are_sorted_by_name_in_byte_order(sim):
     for name in ("b", "a", "B", "é", "A b"):
         sim.add_project(name)
     async with open_client(sim) as request:
@@ -141,8 +140,7 @@ async def test_link_host_replaces_the_server_in_links():
     }
 
 
-async def test_organizations_are_filtered_by_name_prefix():
-    sim = organization()
+async def test_organizations_are_filtered_by_name_prefix(sim):
     async with open_client(sim) as request:
         found = await request("GET", "/orgs?name=exa")
         unmatched = await request("GET", "/orgs?name=xa")
@@ -171,17 +169,14 @@ async def test_unknown_path_is_404(path, status, code):
     assert (response.status, response.code) == (status, code)
 
 
-async def test_unsupported_method_is_405_with_allow():
-    sim = organization()
-    project = sim.add_project("Data Lake")
+async def test_unsupported_method_is_405_with_allow(sim, project):
     async with open_client(sim) as request:
         response = await request("DELETE", f"/groups/{project}/invites/")
     assert response.status == 405
     assert response.headers["Allow"] == "GET,POST,OPTIONS"
 
 
-async def test_root_has_no_api_key_for_a_token():
-    sim = organization()
+async def test_root_has_no_api_key_for_a_token(sim):
     async with open_client(sim) as request:
         response = await request("GET", "")
     assert response.json()["apiKey"] is None

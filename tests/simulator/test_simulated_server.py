@@ -13,8 +13,7 @@ from simulator.simulated import V2023, open_client, organization
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
 
-async def test_server_uses_tls_with_the_given_certificate():
-    sim = organization()
+async def test_server_uses_tls_with_the_given_certificate(sim):
     headers = {"Accept": V2023, "Authorization": f"Bearer {sim.add_token().secret}"}
     authority = trustme.CA()
     server, client = (
@@ -39,8 +38,7 @@ async def test_connection_close_is_confirmed():
         assert response.json()["totalCount"] == 0
 
 
-async def test_port_is_free_after_the_block():
-    sim = organization()
+async def test_port_is_free_after_the_block(sim):
     async with serve(sim) as url:
         port = int(url.rsplit(":", 1)[1])
     async with serve(sim, port=port) as again:
@@ -49,9 +47,7 @@ async def test_port_is_free_after_the_block():
         await asyncio.open_connection("127.0.0.1", port)
 
 
-async def test_two_servers_share_one_organization():
-    sim = organization()
-    project = sim.add_project("Data Lake")
+async def test_two_servers_share_one_organization(sim, project):
     token = sim.add_token().secret
     async with open_client(sim, token=token) as one, open_client(sim, token=token) as other:
         invitation = sim.invite(project, "ada@example.com")
@@ -65,9 +61,8 @@ async def test_two_servers_share_one_organization():
     [("GET", "gzip", True), ("GET", "identity", False), ("DELETE", "gzip", False)],
 )
 async def test_only_successful_get_is_compressed_and_only_if_accepted(
-    method, accept_encoding, compressed
+    sim, method, accept_encoding, compressed
 ):
-    sim = organization()
     sim.gzip = True
     sim.faults.add(faults.malformed(b"{}"), method="DELETE")
     project = sim.add_project("Data Lake")

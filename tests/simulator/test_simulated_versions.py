@@ -29,8 +29,7 @@ async def test_requested_date_is_resolved_down_and_anything_else_is_406(accept, 
         assert response.headers["Content-Type"] == "application/json"
 
 
-async def test_exact_only_refuses_other_dates_with_406():
-    sim = organization()
+async def test_exact_only_refuses_other_dates_with_406(sim):
     sim.versions.exact_only = True
     async with open_client(sim) as request:
         exact = await request("GET", "/groups", accept=V2023)
@@ -38,9 +37,7 @@ async def test_exact_only_refuses_other_dates_with_406():
     assert (exact.status, between.status) == (200, 406)
 
 
-async def test_delete_without_a_version_is_406():
-    sim = organization()
-    project = sim.add_project("Data Lake")
+async def test_delete_without_a_version_is_406(sim, project):
     invitation = sim.invite(project, "ada@example.com")
     async with open_client(sim) as request:
         response = await request("DELETE", f"/groups/{project}/invites/{invitation}", accept=None)
@@ -49,9 +46,7 @@ async def test_delete_without_a_version_is_406():
 
 
 @pytest.mark.parametrize("version", ["2023-01-01", "*"])
-async def test_retired_version_is_410_for_its_family_only(version):
-    sim = organization()
-    project = sim.add_project("Data Lake")
+async def test_retired_version_is_410_for_its_family_only(sim, project, version):
     sim.versions.retired.add(("invites", version))
     async with open_client(sim) as request:
         retired = await request("GET", f"/groups/{project}/invites")
@@ -63,9 +58,7 @@ async def test_retired_version_is_410_for_its_family_only(version):
     assert other.status == 200
 
 
-async def test_sunset_of_a_family_can_be_changed():
-    sim = organization()
-    project = sim.add_project("Data Lake")
+async def test_sunset_of_a_family_can_be_changed(sim, project):
     sim.versions.sunsets["invites"] = "Tue, 15 Sep 2026 00:00:00 GMT"
     async with open_client(sim) as request:
         response = await request("GET", f"/groups/{project}/invites")
@@ -77,8 +70,7 @@ async def test_sunset_of_a_family_can_be_changed():
     assert "Sunset" not in newer.headers
 
 
-async def test_date_offset_shifts_the_date_header():
-    sim = organization()
+async def test_date_offset_shifts_the_date_header(sim):
     sim.date_offset = timedelta(minutes=6)
     async with open_client(sim) as request:
         response = await request("GET", "/groups")

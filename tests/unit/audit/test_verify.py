@@ -147,13 +147,9 @@ def test_log_without_its_first_line_is_not_reported_as_empty(path):
     assert result.warnings == ()
 
 
-def test_run_id_with_characters_that_json_escapes_is_verified(path):
-    write_run(path, 'run "quoted" \\ ü')
-    assert verify([path]).error is None
-
-
-def test_run_id_of_300_characters_is_verified(path):
-    write_run(path, "r" * 300)
+@pytest.mark.parametrize("run_id", ['run "quoted" \\ ü', "r" * 300], ids=["escaped", "long"])
+def test_any_run_id_is_verified(path, run_id):
+    write_run(path, run_id)
     assert verify([path]).error is None
 
 
@@ -171,112 +167,105 @@ def test_error_before_the_first_run_names_no_run(path):
     assert (error.position.line, error.kind, error.runs) == (1, Damage.CHANGED, ())
 
 
-@pytest.mark.parametrize("number", range(1, 23))
-def test_edited_line_is_reported(path, number):
-    write_damaged(
-        path,
-        lambda lines: lines.__setitem__(number - 1, replace_once(lines[number - 1], ":0", ":9")),
-    )
-    assert first_error(path) == (number, Damage.CHANGED)
+def edit(number, old, new):
+    """Return a change of one text in a line; `old` and `new` may depend on the line's record."""
 
-
-@pytest.mark.parametrize("number", range(1, 23))
-def test_edited_seq_is_reported(path, number):
     def change(lines):
-        seq = json.loads(lines[number - 1])["seq"]
-        lines[number - 1] = replace_once(lines[number - 1], f'"seq":{seq}', f'"seq":{seq + 40}')
+        line = lines[number - 1]
+        texts = [text(json.loads(line)) if callable(text) else text for text in (old, new)]
+        lines[number - 1] = replace_once(line, *texts)
 
+    return change
+
+
+def edit_seq(number, by):
+    return edit(number, lambda r: f'"seq":{r["seq"]},', lambda r: f'"seq":{r["seq"] + by},')
+
+
+def shorten(number):
+    return lambda lines: lines.__setitem__(number - 1, lines[number - 1][:-9] + b"\n")
+
+
+def insert(at, line):
+    return lambda lines: lines.insert(at - 1, line)
+
+
+def empty(number):
+    return lambda lines: lines.__setitem__(number - 1, b"\n")
+
+
+def without(start, stop):
+    return lambda lines: lines[:start] + lines[stop:]
+
+
+FOREIGN = [b"\n", b'{"event":"outcome"}\n', b"text\n"]
+REPORTED = {
+    Damage.CHANGED: {
+        **{f"line {n} edited": (edit(n, ":0", ":9"), n) for n in range(1, 23)},
+        **{f"seq of line {n} edited by 40": (edit_seq(n, 40), n) for n in range(1, 23)},
+        **{
+            f"seq of line {n} edited by {by}": (edit_seq(n, by), n)
+            for n in (4, 11, 15, 22)
+            for by in (-2, -1, 1, 2)
+        },
+        **{
+            f"prev of line {n} edited": (edit(n, lambda r: r["prev"], lambda r: r["prev"][::-1]), n)
+            for n in range(2, 22)
+            if n != 12  # begins a run: lines before it could be missing
+        },
+        "prev of the first line edited": (edit(1, "0" * 64, "1" * 64), 1),
+        **{f"run_id of line {n} edited": (edit(n, "run-", "ruN-"), n) for n in range(1, 22)},
+        **{f"line {n} shortened": (shorten(n), n) for n in range(1, 23)},
+        **{f"line {n} emptied": (empty(n), n) for n in (1, 2, 11, 12, 22)},
+        "event of a run's last line edited": (edit(11, "run_finished", "run_finishes"), 11),
+        "id of an intent edited": (edit(7, "00000", "00001"), 7),
+        "id of an outcome edited": (edit(10, "00000", "00001"), 10),
+    },
+    Damage.REMOVED: {
+        **{f"line {n} removed": (without(n - 1, n), n) for n in range(1, 22)},
+        **{
+            f"lines {start + 1} to {stop} removed": (without(start, stop), start + 1)
+            for start, stop in ((0, 10), (3, 6), (9, 13), (10, 12), (5, 15))
+        },
+        "lines moved": (lambda lines: lines[:2] + lines[5:8] + lines[2:5] + lines[8:], 3),
+        "runs swapped": (lambda lines: lines[11:] + lines[:11], 12),
+        "prev of a run's first line edited": (
+            edit(12, lambda r: r["prev"], lambda r: r["prev"][::-1]), 12,
+        ),
+    },
+    Damage.UNFINISHED: {
+        f"all but {keep} lines removed": (without(keep, 22), keep)
+        for keep in (1, 2, 5, 8, 10, 12, 15, 20, 21)
+    },
+    Damage.INSERTED: {
+        **{
+            f"{what!r} at line {at}": (insert(at, what), at)
+            for at in range(1, 23)
+            for what in FOREIGN
+        },
+        "a JSON list": (insert(5, b'[{"event":"outcome"}]\n'), 5),
+        "a copied line at the end": (lambda lines: [*lines, lines[13]], 23),
+    },
+}  # fmt: skip
+"""Changes of a log of two runs of 11 lines, and the line at which each is reported."""
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "line"),
+    [
+        pytest.param(change, kind, line, id=name)
+        for kind, changes in REPORTED.items()
+        for name, (change, line) in changes.items()
+    ],
+)
+def test_damage_is_reported_at_its_line(path, change, kind, line):
     write_damaged(path, change)
-    assert first_error(path) == (number, Damage.CHANGED)
-
-
-@pytest.mark.parametrize("number", [4, 11, 15, 22])
-@pytest.mark.parametrize("by", [-2, -1, 1, 2])
-def test_seq_edited_by_1_or_2_is_reported(path, number, by):
-    def change(lines):
-        seq = json.loads(lines[number - 1])["seq"]
-        lines[number - 1] = replace_once(lines[number - 1], f'"seq":{seq},', f'"seq":{seq + by},')
-
-    write_damaged(path, change)
-    assert first_error(path) == (number, Damage.CHANGED)
-
-
-@pytest.mark.parametrize("number", range(2, 22))
-def test_edited_prev_is_reported(path, number):
-    def change(lines):
-        prev = json.loads(lines[number - 1])["prev"]
-        lines[number - 1] = replace_once(lines[number - 1], prev, prev[::-1])
-
-    write_damaged(path, change)
-    line, kind = first_error(path)
-    assert (line, kind) == (number, Damage.CHANGED) or (number == 12 and kind == Damage.REMOVED)
-
-
-def test_edited_prev_of_the_first_line_is_reported(path):
-    write_damaged(
-        path, lambda lines: lines.__setitem__(0, replace_once(lines[0], "0" * 64, "1" * 64))
-    )
-    assert first_error(path) == (1, Damage.CHANGED)
-
-
-@pytest.mark.parametrize("number", range(1, 22))
-def test_edited_run_id_is_reported(path, number):
-    write_damaged(
-        path, lambda ls: ls.__setitem__(number - 1, replace_once(ls[number - 1], "run-", "ruN-"))
-    )
-    line, kind = first_error(path)
-    assert kind == Damage.CHANGED
-    assert line == number
-
-
-@pytest.mark.parametrize("number", range(1, 22))
-def test_removed_line_is_reported_at_the_next_line(path, number):
-    write_damaged(path, lambda lines: lines[: number - 1] + lines[number:])
-    assert first_error(path) == (number, Damage.REMOVED)
-
-
-@pytest.mark.parametrize(("start", "stop"), [(0, 10), (3, 6), (9, 13), (10, 12), (5, 15)])
-def test_removed_lines_are_reported_at_the_next_line(path, start, stop):
-    write_damaged(path, lambda lines: lines[:start] + lines[stop:])
-    assert first_error(path) == (start + 1, Damage.REMOVED)
-
-
-@pytest.mark.parametrize("keep", [1, 2, 5, 8, 10, 12, 15, 20, 21])
-def test_lines_removed_from_the_end_are_reported(path, keep):
-    write_damaged(path, lambda lines: lines[:keep])
-    assert first_error(path) == (keep, Damage.UNFINISHED)
+    assert first_error(path) == (line, kind)
 
 
 def test_removal_of_the_whole_last_run_is_not_detected(path):
     write_damaged(path, lambda lines: lines[:11])
     assert verify([path]).error is None
-
-
-@pytest.mark.parametrize("number", range(1, 23))
-def test_shortened_line_is_reported(path, number):
-    def change(lines):
-        lines[number - 1] = lines[number - 1][:-9] + b"\n"
-
-    write_damaged(path, change)
-    assert first_error(path) == (number, Damage.CHANGED)
-
-
-@pytest.mark.parametrize("number", [1, 2, 11, 12, 22])
-def test_emptied_line_is_reported(path, number):
-    write_damaged(path, lambda lines: lines.__setitem__(number - 1, b"\n"))
-    assert first_error(path) == (number, Damage.CHANGED)
-
-
-@pytest.mark.parametrize("at", range(1, 23))
-@pytest.mark.parametrize("what", [b"\n", b'{"event":"outcome"}\n', b"text\n"])
-def test_foreign_line_is_reported(path, at, what):
-    write_damaged(path, lambda lines: [*lines[: at - 1], what, *lines[at - 1 :]])
-    assert first_error(path) == (at, Damage.INSERTED)
-
-
-def test_foreign_line_that_is_a_json_list_is_reported(path):
-    write_damaged(path, lambda lines: [*lines[:4], b'[{"event":"outcome"}]\n', *lines[4:]])
-    assert first_error(path) == (5, Damage.INSERTED)
 
 
 @pytest.mark.parametrize("at", range(1, 24))
@@ -317,21 +306,6 @@ def test_line_moved_farther_than_one_read_block_is_reported(path):
     assert first_error(path) == (2, Damage.REMOVED)
 
 
-def test_moved_lines_are_reported(path):
-    write_damaged(path, lambda lines: lines[:2] + lines[5:8] + lines[2:5] + lines[8:])
-    assert first_error(path) == (3, Damage.REMOVED)
-
-
-def test_swapped_runs_are_reported(path):
-    write_damaged(path, lambda lines: lines[11:] + lines[:11])
-    assert first_error(path) == (12, Damage.REMOVED)
-
-
-def test_copied_line_at_the_end_is_reported(path):
-    write_damaged(path, lambda lines: [*lines, lines[13]])
-    assert first_error(path) == (23, Damage.INSERTED)
-
-
 def test_first_of_several_damages_is_reported(path):
     def change(lines):
         lines[15] = replace_once(lines[15], "person", "member")
@@ -339,13 +313,6 @@ def test_first_of_several_damages_is_reported(path):
 
     write_damaged(path, change)
     assert first_error(path) == (7, Damage.REMOVED)
-
-
-def test_edited_event_of_a_run_s_last_line_is_reported(path):
-    write_damaged(
-        path, lambda ls: ls.__setitem__(10, replace_once(ls[10], "run_finished", "run_finishes"))
-    )
-    assert first_error(path) == (11, Damage.CHANGED)
 
 
 @pytest.mark.parametrize("old", ['"exit_code":0', '"seal":"', '"projects_seen":1'])
@@ -371,15 +338,6 @@ def test_every_flipped_bit_of_the_last_line_is_detected(tmp_path):
             changed[at] ^= 1 << bit
             path.write_bytes(changed)
             assert verify([path]).exit_code == 3, (at - start, bit)
-
-
-def test_edited_id_is_reported_as_an_edit_not_as_a_missing_intent(path):
-    for number in (6, 9):  # an intent, an outcome
-        path.unlink(missing_ok=True)
-        write_damaged(
-            path, lambda ls, at=number: ls.__setitem__(at, replace_once(ls[at], "00000", "00001"))
-        )
-        assert first_error(path) == (number + 1, Damage.CHANGED)
 
 
 # End of the file ------------------------------------------------------------------------------
@@ -464,19 +422,18 @@ def test_intent_without_an_outcome_is_incomplete(path):
     )
 
 
-def test_outcome_without_an_intent_is_reported(path):
-    write_events(path, "r", [STARTED, intent(1), outcome(1), outcome(2), FINISHED])
-    assert first_error(path) == (4, Damage.INCOMPLETE)
-
-
-def test_second_outcome_of_one_intent_is_reported(path):
-    write_events(path, "r", [STARTED, intent(1), outcome(1), outcome(1), FINISHED])
-    assert first_error(path) == (4, Damage.INCOMPLETE)
-
-
-def test_second_intent_before_the_outcome_is_reported_at_the_first(path):
-    write_events(path, "r", [STARTED, intent(1), intent(1), outcome(1), FINISHED])
-    assert first_error(path) == (2, Damage.INCOMPLETE)
+@pytest.mark.parametrize(
+    ("events", "line"),
+    [
+        ([intent(1), outcome(1), outcome(2)], 4),
+        ([intent(1), outcome(1), outcome(1)], 4),
+        ([intent(1), intent(1), outcome(1)], 2),
+    ],
+    ids=["outcome without an intent", "second outcome", "second intent before the outcome"],
+)
+def test_intent_and_outcome_that_are_no_pair_are_reported(path, events, line):
+    write_events(path, "r", [STARTED, *events, FINISHED])
+    assert first_error(path) == (line, Damage.INCOMPLETE)
 
 
 def test_invitation_deleted_twice_in_one_run_is_valid(path):
@@ -531,24 +488,18 @@ def test_intent_recovered_twice_is_reported(path):
     assert first_error(path) == (5, Damage.INCOMPLETE)
 
 
-def test_3_outcomes_that_recover_a_run_of_another_file_are_a_warning(path):
-    others = [outcome(number, recovers="elsewhere") for number in (1, 2, 3)]
+@pytest.mark.parametrize(
+    ("count", "warning"),
+    [
+        (1, "1 outcome recovers a run that is not in these files."),
+        (3, "3 outcomes recover runs that are not in these files."),
+    ],
+)
+def test_outcomes_that_recover_a_run_of_another_file_are_a_warning(path, count, warning):
+    others = [outcome(number, recovers="elsewhere") for number in range(count)]
     write_events(path, "next", [STARTED, *others, FINISHED])
     result = verify([path])
-    assert result.error is None
-    assert result.warnings == ("3 outcomes recover runs that are not in these files.",)
-
-
-def test_1_outcome_that_recovers_a_run_of_another_file_is_a_warning(path):
-    write_events(path, "next", [STARTED, outcome(1, recovers="elsewhere"), FINISHED])
-    warning = "1 outcome recovers a run that is not in these files."
-    assert verify([path]).warnings == (warning,)
-
-
-def test_number_of_intents_without_an_outcome_is_reported(path):
-    write_events(path, "r", [STARTED, intent(1), intent(2), FINISHED])
-    assert first_error(path) == (2, Damage.INCOMPLETE)
-    assert verify([path]).error.message.startswith("2 intents have no outcome; this is the first")
+    assert (result.error, result.warnings) == (None, (warning,))
 
 
 def test_warning_names_the_last_5_unfinished_runs(path):
@@ -654,20 +605,13 @@ def test_first_seq_of_a_continuation_that_is_not_an_integer_is_reported(path, se
     assert first_error(second, continuation=True) == (1, Damage.CHANGED)
 
 
-def test_missing_intent_is_reported_in_the_second_run_of_a_continuation(path):
+@pytest.mark.parametrize(("left_out", "line"), [(6, 7), (11, 2)], ids=["in a run", "whole runs"])
+def test_missing_intent_is_reported_in_the_second_run_of_a_continuation(path, left_out, line):
     write_run(path, "run-1")
     write_events(path, "run-2", [STARTED, outcome(5), FINISHED])
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[6:]))
-    assert first_error(path, continuation=True) == (7, Damage.INCOMPLETE)
-
-
-def test_missing_intent_is_reported_in_a_continuation_that_starts_with_a_run(path):
-    write_run(path, "run-1")
-    write_events(path, "run-2", [STARTED, outcome(5), FINISHED])
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[11:]))
-    assert first_error(path, continuation=True) == (2, Damage.INCOMPLETE)
+    path.write_bytes(b"".join(lines[left_out:]))
+    assert first_error(path, continuation=True) == (line, Damage.INCOMPLETE)
 
 
 def test_damaged_first_line_of_a_later_file_is_reported(tmp_path):
@@ -723,12 +667,9 @@ def test_duplicate_file_is_a_usage_error_that_names_both_paths(tmp_path, path, h
     assert failed.value.hint == "Name each file once."
 
 
-def test_missing_file_named_twice_is_reported_as_missing(path):
+def test_file_named_twice_is_missing_before_it_is_a_duplicate(tmp_path, path):
     with pytest.raises(UsageError, match="cannot be read"):
         verify([path, path])
-
-
-def test_duplicate_file_is_reported_before_a_missing_one(tmp_path, path):
     write_run(path)
     with pytest.raises(UsageError, match="are the same audit log"):
         verify([tmp_path / "missing", path, path])

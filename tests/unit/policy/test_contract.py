@@ -91,7 +91,7 @@ def test_sha256_is_the_hash_of_the_file():
     assert parse_policy(commented, "x").sha256 != parse_policy(CONTRACT, "x").sha256
 
 
-def test_what_is_left_out_has_the_deerrors_of_the_contract():
+def test_what_is_left_out_has_the_defaults_of_the_contract():
     text = (
         b"version: 1\norganizations: [5efda682a3f2ed2e7dd6cde4]\nrules: [{name: a, expired: yes}]\n"
     )
