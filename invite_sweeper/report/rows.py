@@ -32,7 +32,8 @@ _MAX_ROLES: Final = 20
 
 def display_text(value: object) -> str:
     """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
-    return escape_unprintable(to_text(SECRETS.redact(to_text(value)), _MAX_NAME_LENGTH))
+    shown = SECRETS.redact(value) if isinstance(value, str) else value
+    return escape_unprintable(to_text(shown, _MAX_NAME_LENGTH))
 
 
 @dataclass(frozen=True, slots=True)
