@@ -294,16 +294,6 @@ def test_path_that_becomes_a_link_during_the_question_is_refused(cli):
     assert (code, target.read_text(encoding="utf-8")) == (2, "the approver's own file")
 
 
-def test_own_earlier_approval_is_replaced_and_leaves_no_other_file(cli):
-    approve(cli)
-    first = signature(cli).read_text(encoding="utf-8")
-    assert cli.plan("--out", "plan.jsonl").code == 0
-    approve(cli)
-    assert signature(cli).read_text(encoding="utf-8") != first
-    assert required(cli).code == 0
-    assert list(cli.folder.glob(".plan*")) == []
-
-
 # --- what a sweep says about an approval --------------------------------------------------------
 
 
