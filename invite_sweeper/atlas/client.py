@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime, timedelta
 from ssl import SSLContext
@@ -21,6 +21,7 @@ from invite_sweeper.atlas.auth import (
 )
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter, tokens_per_deletion
+from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.headers import ServerInfo
 from invite_sweeper.atlas.http import (
     USER_AGENT,
@@ -97,10 +98,9 @@ class RateLimitedAtlasClient:
         """Whether Atlas has sent any response."""
         return self._server.has_responded
 
-    @property
-    def sunset(self) -> date | None:
-        """The day from which Atlas may remove an endpoint of this run; None if not announced."""
-        return self._server.sunset
+    def sunset(self, sources: Collection[Source]) -> date | None:
+        """Return the day from which Atlas may remove an endpoint that these sources need."""
+        return _first_day(self._server.sunsets, sources)
 
     @property
     def sunsets(self) -> Mapping[Source, date]:
@@ -112,10 +112,9 @@ class RateLimitedAtlasClient:
         )
         return {source: min(named) for source, named in days if named}
 
-    @property
-    def deprecation(self) -> date | None:
-        """The day from which an endpoint of this run is deprecated; None if not announced."""
-        return self._server.deprecation
+    def deprecation(self, sources: Collection[Source]) -> date | None:
+        """Return the day from which an endpoint that these sources need is deprecated."""
+        return _first_day(self._server.deprecations, sources)
 
     async def fetch_limits(self) -> None:
         """Read the rate limits; the documented ones apply if Atlas does not respond within 3 s."""
@@ -162,6 +161,11 @@ class RateLimitedAtlasClient:
         counters = self.counters
         mean_s = counters.response_s / counters.responses if counters.responses else 0.0
         return DeletionEstimate(max(limit_s, tokens.total() * mean_s / self._concurrency), limit_s)
+
+
+def _first_day(days: Mapping[Endpoint | None, date], sources: Collection[Source]) -> date | None:
+    others = {api.list for source, api in SOURCES.items() if source not in sources}
+    return min((day for endpoint, day in days.items() if endpoint not in others), default=None)
 
 
 def _tokens_needed(deletions: Mapping[ListRef, int]) -> Counter[BucketKey]:

@@ -93,16 +93,6 @@ class ServerInfo:
         self.sunsets: dict[Endpoint | None, date] = {}
         self.deprecations: dict[Endpoint | None, date] = {}
 
-    @property
-    def sunset(self) -> date | None:
-        """The earliest sunset; None without any."""
-        return min(self.sunsets.values(), default=None)
-
-    @property
-    def deprecation(self) -> date | None:
-        """The earliest deprecation; None without any."""
-        return min(self.deprecations.values(), default=None)
-
     def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
 

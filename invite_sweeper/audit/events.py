@@ -5,7 +5,7 @@ its place in the log. Plan files and results are made of the same structs.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import RunWarning
 from invite_sweeper.errors import ErrorParts
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import (
     Invitation,
     InvitationKey,
@@ -368,6 +369,64 @@ class PolicyDifference:
     sentences: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadList:
+    """A kind of list of an organization that the policy does not read, and who is only there.
+
+    The numbers are None where they are not known.
+
+    Attributes:
+        org_id: The organization; None for its projects' lists of all organizations.
+        people: Whom no list of the policy shows, in any status.
+        pending: Those of them who can accept; `expired` and `rejected` ones cannot.
+        reason: Why it is not known; None where it is.
+    """
+
+    org_id: str | None
+    source: Source
+    people: int | None = None
+    pending: int | None = None
+    expired: int | None = None
+    rejected: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Whom the policy does not see: people only in lists that it does not read.
+
+    Attributes:
+        lists: Each list that the policy does not read and that Atlas still serves.
+        people: Those in these lists and in none of the policy's; once each in an organization.
+        after: The day on which the last of the policy's lists ends that have an announced end;
+            None without one.
+        seen_after: Of `everyone`, those whom the policy would see after that day.
+        everyone: Whom any list shows that was read.
+    """
+
+    lists: tuple[UnreadList, ...]
+    people: int
+    after: str | None
+    seen_after: int
+    everyone: int
+
+    def __add__(self, other: "Unseen") -> "Unseen":
+        """Return whom the policy does not see in the organizations of both."""
+        return Unseen(
+            tuple(dict.fromkeys((*self.lists, *other.lists))),
+            self.people + other.people,
+            max(filter(None, (self.after, other.after)), default=None),
+            self.seen_after + other.seen_after,
+            self.everyone + other.everyone,
+        )
+
+
+def total_unseen(parts: Iterable[Unseen | None]) -> Unseen | None:
+    """Return whom the policy does not see in all parts; None if no part knows of such a list."""
+    known = [each for each in parts if each is not None]
+    return sum(known[1:], known[0]) if known else None
+
+
 class KeepEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A keep entry of the policy, and how many invitations it kept."""
 
@@ -387,6 +446,7 @@ class RunFinished(Counts):
         reasons: Codes of `endings.Reason`.
         error: What stopped the run, with `consequence` and `hint`; None when it completed.
         warnings: Only sentences in lines of earlier versions.
+        unseen: None where the policy reads each list, or the plan was not made.
         keep_entries: None before a plan was made.
         remaining: What the run leaves, for the comparison of a later run; likewise.
         sunsets: The announced end of each list that has one, by source.
@@ -413,6 +473,7 @@ class RunFinished(Counts):
     warnings: tuple[RunWarning | str, ...] = ()
     changes: PlanChanges | None = None
     policy_change: PolicyDifference | None = None
+    unseen: Unseen | None = None
     organization_names: Mapping[str, str] = field(default_factory=dict)
     consequence: str | None = None
     hint: str | None = None
@@ -529,11 +590,13 @@ class Line(NamedTuple):
 
     Attributes:
         ts: When it was written, RFC 3339.
+        prev: SHA-256 of the line before.
     """
 
     ts: str
     run_id: str
     event: Event
+    prev: str
 
 
 def decode(line: bytes) -> Line | None:
@@ -551,7 +614,7 @@ def decode(line: bytes) -> Line | None:
             decoder = _RESTORE_FINISHED
         if b'"origin":' in line or b'"reaches":' in line:
             line = _with_present_names(line)
-        return Line(header.ts, header.run_id, decoder.decode(line))
+        return Line(header.ts, header.run_id, decoder.decode(line), header.prev)
     except RecursionError:
         raise ValueError("the line is nested too deeply") from None
 
@@ -573,7 +636,8 @@ def error_fields(error: ErrorParts | None) -> dict[str, Any]:
 
 def format_timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC, always with microseconds: `2026-11-25T01:02:03.000000Z`."""
-    return _in_utc(moment).isoformat(timespec="microseconds")[:-6] + "Z"
+    text = _rfc3339(moment)
+    return text if moment.microsecond else f"{text[:-1]}.000000Z"
 
 
 def parse_timestamp(text: str | None) -> Timestamp:
@@ -595,12 +659,13 @@ _TENTH_OF_A_DAY_S: Final = 8640
 def _date(moment: Timestamp) -> str | None:
     """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
     if isinstance(moment, datetime):
-        return _in_utc(moment).isoformat()[:-6] + "Z"
+        return _rfc3339(moment)
     return None if moment is None else moment.raw
 
 
-def _in_utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+def _rfc3339(moment: datetime) -> str:
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`
 
 
 def _age_days(created_at: Timestamp, now: datetime) -> float | None:

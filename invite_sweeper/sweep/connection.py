@@ -1,6 +1,6 @@
 """What a sweep uses of the Atlas client, which it does not import."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from typing import Protocol
 
@@ -82,9 +82,8 @@ class AtlasConnection(Protocol):
         """Whether Atlas has returned any response."""
         ...
 
-    @property
-    def sunset(self) -> date | None:
-        """The first day on which Atlas stops serving a list in use; None if not announced."""
+    def sunset(self, sources: Collection[Source]) -> date | None:
+        """Return the first day on which Atlas stops serving something that these sources need."""
         ...
 
     @property
@@ -92,9 +91,8 @@ class AtlasConnection(Protocol):
         """The announced sunset of each source."""
         ...
 
-    @property
-    def deprecation(self) -> date | None:
-        """The first day on which something in use is deprecated; None if not announced."""
+    def deprecation(self, sources: Collection[Source]) -> date | None:
+        """Return the first day on which something that these sources need is deprecated."""
         ...
 
     async def fetch_limits(self) -> None:

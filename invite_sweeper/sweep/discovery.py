@@ -14,7 +14,6 @@ from typing import Final, TypeAlias
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, RunError
 from invite_sweeper.models import (
-    SOURCES_OF_USERS,
     DeletionResult,
     Invitation,
     InvitationList,
@@ -265,7 +264,6 @@ class ListCounts:
         lists_read: Lists that were read completely, by source.
         pending: Pending invitations, by source; members are not counted.
         users: The invited users, by source; a user in two lists counts once.
-        statuses: Whether each of them can still accept; empty in lists of invitations.
         unreadable: Lists that could not be read.
         retired: Sources that Atlas no longer serves.
         skipped: Lists that were not read because there are more than `MAX_LISTS`.
@@ -274,7 +272,6 @@ class ListCounts:
     lists_read: Counter[Source] = field(default_factory=Counter)
     pending: Counter[Source] = field(default_factory=Counter)
     users: dict[Source, set[UserKey]] = field(default_factory=dict)
-    statuses: dict[UserKey, str] = field(default_factory=dict)
     unreadable: list[ListUnreadable] = field(default_factory=list)
     retired: dict[Source, SourceRetired] = field(default_factory=dict)
     skipped: int = 0
@@ -289,8 +286,6 @@ class ListCounts:
             self.lists_read[list_ref.source] += 1
             self.pending[list_ref.source] += len(found)
             self.users.setdefault(list_ref.source, set()).update(each.user_key for each in found)
-            if list_ref.source in SOURCES_OF_USERS:
-                self.statuses |= {each.user_key: each.status for each in found if each.status}
 
 
 async def count_lists(

@@ -46,10 +46,11 @@ from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.run_warnings import ProgressView, RunWarnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
-from invite_sweeper.sweep.sunset import secret_warnings
-from invite_sweeper.sweep.unread_lists import look_beyond
+from invite_sweeper.sweep.sunset import announced_ends, secret_warnings
+from invite_sweeper.sweep.unread_lists import find_unseen
 from invite_sweeper.text import organization_label, pluralize
 
+_MAX_ORGANIZATIONS_NAMED = 3
 _READERS_PER_SLOT = 2
 """Lists read at a time per request in flight: one of them may be backing off."""
 
@@ -115,9 +116,10 @@ class Run:
 
     @property
     def _where(self) -> str:
-        """The organization, or how many there are, for the progress."""
+        """The organizations, or how many there are, for the progress."""
         labels = [*self.state.summary().organization_labels.values()]
-        return labels[0] if len(labels) == 1 else f"{len(labels)} organizations"
+        few = len(labels) <= _MAX_ORGANIZATIONS_NAMED
+        return ", ".join(labels) if few else f"{len(labels)} organizations"
 
     def check_clock(self) -> None:
         """Raise GuardRefused if the clock differs from Atlas's, where Atlas has shown its own."""
@@ -141,9 +143,9 @@ class Run:
             refused = isinstance(error, CredentialsRefused)
             interrupted = isinstance(error, Interrupted) and state.summary().requests > 0
             state.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
-        state.sunset = self._atlas.sunset
+        state.sunset = self._atlas.sunset(self.config.policy.sources)
         state.sunsets = self._atlas.sunsets
-        state.deprecation = self._atlas.deprecation
+        state.deprecation = self._atlas.deprecation(self.config.policy.sources)
         return await state.finish(self._log, error)
 
     async def _recover(self) -> None:
@@ -253,12 +255,10 @@ class Run:
             self.warnings.warn(WarningCode.TEAMS, *warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
-        reader, sunsets = self._atlas.reader, self._atlas.sunsets
-        labels = self.state.summary().organization_labels
-        remarks = await look_beyond(
-            reader, sources, scope.organizations, self._seen, sunsets, labels
+        ends = announced_ends(config.earlier_sunsets, self._atlas.sunsets)
+        self.state.unseen = await find_unseen(
+            self._atlas.reader, sources, scope, self._seen, ends, config.now.date()
         )
-        self.warnings.report(*remarks)
 
     async def _read_members(self) -> Members:
         config, change = self.config, self.config.change
@@ -281,7 +281,7 @@ class Run:
     def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
-            if Source.ORG_USERS not in self.config.policy.sources:
+            if len(self.config.policy.sources) < len(Source):
                 self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count

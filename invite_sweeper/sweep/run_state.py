@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from invite_sweeper.audit import AuditLog, RunFinished
-from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
+from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference, Unseen
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
@@ -66,6 +66,7 @@ class RunState:
         previous: What the last complete runs left; None to ignore a drop.
         changes: The complete plan compared with the last one; None if there is none.
         policy_change: What a policy that is not accepted changes; None for an accepted one.
+        unseen: Whom the policy does not see; None where it reads each list.
         question_s: How long the confirmation question was open.
         stopped_by: Why deletions were skipped although no error stopped the run.
         population_sha256: Hash of the population file; None if none was written.
@@ -102,6 +103,7 @@ class RunState:
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
         self.policy_change: PolicyDifference | None = None
+        self.unseen: Unseen | None = None
         self.absent_organizations: frozenset[str] = frozenset()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
@@ -180,6 +182,7 @@ class RunState:
             estimate_s=self.estimate_s,
             changes=self.changes,
             policy_change=self.policy_change,
+            unseen=self.unseen,
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),

@@ -29,7 +29,12 @@ from invite_sweeper.sweep.summary import (
     unused_keep_warnings,
     unverified_warning,
 )
-from invite_sweeper.sweep.sunset import has_ended, retired_warning, sunset_warnings
+from invite_sweeper.sweep.sunset import (
+    announced_ends,
+    ended_lists,
+    retired_warning,
+    sunset_warnings,
+)
 
 
 class ProgressView(Protocol):
@@ -102,11 +107,10 @@ class RunWarnings:
         upcoming = {
             source: day for source, day in sunsets.items() if source not in retired_by_source
         }
-        announced = {**self._config.earlier_sunsets, **sunsets} if retired_by_source else {}
+        ended = ended_lists(announced_ends(self._config.earlier_sunsets, sunsets), today)
         for source, each in retired_by_source.items():
-            ended = has_ended(source, announced, today)
-            self.report(retired_warning(each, has_ended=ended))
-            if not ended:
+            self.report(retired_warning(each, has_ended=source in ended))
+            if source not in ended:
                 self._state.retired_early.add(source)
         self.report(*sunset_warnings(upcoming, today))
 

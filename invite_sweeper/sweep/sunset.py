@@ -8,14 +8,14 @@ from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.models import Source, SourceRetired
 from invite_sweeper.text import pluralize
 
-LAST_KNOWN_SUNSETS: Final = {
+_LAST_KNOWN_ENDS: Final = {
     Source.INVITES: date(2027, 7, 1),
     Source.ORG_INVITES: date(2027, 7, 1),
 }
-"""What Atlas announced when this version was made; only for a 410 without any announcement.
+"""The ends that Atlas had announced when this version was made.
 
-Source: the OpenAPI document of 2026-08-21. The day has moved three times, so the `Sunset` header
-and what earlier runs recorded of it come first.
+Source: `x-sunset` in the OpenAPI document of 2026-08-21. The day has moved three times, so it
+holds only where neither a `Sunset` header nor the audit log has another one.
 """
 SUNSET_WARNING_DAYS: Final = 180
 """Runs warn this long before a list ends: time to change a policy and to watch the result."""
@@ -44,16 +44,26 @@ def _sunset_level(days_left: int) -> WarningLevel:
     return WarningLevel.URGENT if days_left <= SUNSET_URGENT_DAYS else WarningLevel.REMARK
 
 
-def has_ended(source: Source, announced: Mapping[Source, date], today: date) -> bool:
-    """Return whether the last day that was announced for a list has come.
+def announced_ends(
+    recorded: Mapping[Source, date], sunsets: Mapping[Source, date]
+) -> Mapping[Source, date]:
+    """Return the last day of each list that has one, by the last announcement of it.
 
     Args:
-        source: The list.
-        announced: The day that Atlas named, by source.
+        recorded: By earlier runs, in the audit log.
+        sunsets: In the responses of this run.
+    """
+    return {**_LAST_KNOWN_ENDS, **recorded, **sunsets}
+
+
+def ended_lists(ends: Mapping[Source, date], today: date) -> frozenset[Source]:
+    """Return the lists whose last day has come.
+
+    Args:
+        ends: As `announced_ends`.
         today: The day of the run.
     """
-    end = announced.get(source, LAST_KNOWN_SUNSETS.get(source))
-    return end is not None and end <= today
+    return frozenset(source for source, day in ends.items() if day <= today)
 
 
 def retired_warning(retired: SourceRetired, *, has_ended: bool) -> RunWarning:

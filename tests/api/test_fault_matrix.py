@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import aiohttp
 import faults
@@ -316,11 +316,13 @@ async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, onl
     async with online(account) as atlas:
         assert atlas.clock_skew_s is None
         (project,) = list(await atlas.reader.projects())
-        assert atlas.sunset is None
+        assert atlas.sunset(Source) is None
         await atlas.reader.invitations(project)
 
     assert 359 <= atlas.clock_skew_s <= 362
-    assert (atlas.sunset.isoformat(), atlas.deprecation.isoformat()) == ("2027-07-01", "2023-10-04")
+    assert atlas.sunset([Source.INVITES]) == date(2027, 7, 1)
+    assert atlas.deprecation([Source.INVITES]) == date(2023, 10, 4)
+    assert (atlas.sunset([Source.USERS]), atlas.deprecation([Source.USERS])) == (None, None)
 
 
 async def test_clock_skew_without_a_date_header_is_none(connecting, answering):

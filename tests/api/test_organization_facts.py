@@ -160,6 +160,21 @@ async def test_refused_request_is_a_value_that_names_the_role(
     assert f"requires the role {role}." in found.reason
 
 
+async def test_refused_configuration_of_a_federation_is_a_value_that_names_the_role(
+    facts, answering
+):
+    answering.get(f"{API}/orgs/{ORG}/federationSettings", payload={"id": FEDERATION})
+    url = f"{API}/federationSettings/{FEDERATION}/connectedOrgConfigs/{ORG}"
+    answering.get(
+        url, status=401, payload=REFUSED, repeat=True, headers={"Content-Type": "application/json"}
+    )
+
+    found = await facts("allowed_domains")
+
+    assert isinstance(found, ListUnreadable)
+    assert "requires the role Organization Owner." in found.reason
+
+
 async def test_only_active_members_of_the_organization_are_returned(sim, online):
     for number in range(7):
         sim.add_user(f"Active-{number}@Example.com", status="ACTIVE")

@@ -1,5 +1,6 @@
 """The four lists of pending users, end to end: the program as a process, Atlas over HTTP."""
 
+import json
 import shlex
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ from running import wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID
 
+ALL = ["invites", "users", "org_users", "org_invites"]
 OLD = timedelta(days=20)
 STALE = {
     "name": "stale",
@@ -100,47 +102,100 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
     assert "o'neil@example.com accepted" in done.err
 
 
-def beyond(done):
-    return [each["message"] for each in done.summary["warnings"] if each["code"] == "unread_lists"]
+NOT_READ = "only in lists that the policy does not read: "
 
 
-def test_plan_says_who_is_invited_only_in_a_list_that_the_policy_does_not_read(cli):
+def not_seen(cli):
+    """The lines `Not seen` of a plan, as text."""
+    out = cli.run("plan", "--policy", "policy.yaml", COLUMNS="400").out
+    return [line[len("Not seen") :].strip() for line in out.splitlines() if "Not seen" in line]
+
+
+def test_plan_sweep_and_report_say_who_is_only_in_lists_that_the_policy_does_not_read(cli):
     project = cli.sim.add_project("Sandbox")
-    cli.sim.invite(project, "both@example.com", age=OLD)
+    cli.sim.invite(project, "both@example.com", age=timedelta(days=1))
     cli.sim.add_user("both@example.com", age=OLD)
-    cli.sim.add_user("web@example.com", age=OLD, by_web_interface=True)
+    roles = {project: ["GROUP_OWNER"]}
+    cli.sim.add_user("web@example.com", age=OLD, by_web_interface=True, group_roles=roles)
+    cli.sim.add_user("terraform@example.com", age=OLD)
     cli.sim.add_user("late@example.com", age=31 * OLD, status="INVITATION_EXPIRED")
     cli.sim.add_user("member@example.com", status="ACTIVE")
     done = cli.plan()
 
-    assert done.code == 0
-    (message,) = beyond(done)
-    assert message == (
-        "2 people (1 pending, 1 expired) are invited only in the list org_users, which the policy "
-        "does not read. After "
-        "2027-07-01 this policy would see 0 of 3."
+    sentence = (
+        f"3 people are invited {NOT_READ}users 1 (1 pending); org_users 3 (2 pending, 1 expired); "
+        "org_invites 1 (1 pending). After 2027-07-01 this policy would see 0 of 4."
     )
-    shown = cli.run("plan", "--policy", "policy.yaml", COLUMNS="250").out
-    assert f"Not seen   {message}" in shown
-    cli.keys["sources"] = ["invites", "org_users"]
-    assert beyond(cli.plan()) == []
+    known = {"org_id": ORG_ID, "reason": None, "rejected": 0}
+    expected = {
+        "lists": [
+            {"source": "users", "people": 1, "pending": 1, "expired": 0, **known},
+            {"source": "org_users", "people": 3, "pending": 2, "expired": 1, **known},
+            {"source": "org_invites", "people": 1, "pending": 1, "expired": 0, **known},
+        ],
+        "people": 3,
+        "after": "2027-07-01",
+        "seen_after": 0,
+        "everyone": 4,
+    }
+    assert (done.code, done.summary["unseen"]) == (0, expected)
+    assert not_seen(cli) == [sentence]
+    assert cli.sweep().summary["unseen"] == expected
+    assert cli.lines("run_finished")[0]["unseen"] == expected
+    for name in ("report.html", "report.md", "report.json"):
+        assert cli.run("report", "audit/invite-sweeper.jsonl", "--out", name).code == 0
+    markdown = (cli.folder / "report.md").read_text("utf-8")
+    assert "Not seen by the policy" in markdown
+    assert sentence in markdown
+    page = (cli.folder / "report.html").read_text("utf-8")
+    assert "Not seen by the policy" in page
+    assert sentence in page
+    report = json.loads((cli.folder / "report.json").read_text("utf-8"))["report"]
+    assert report["subject"][0]["unseen"] == expected
 
 
-def test_list_of_users_that_may_not_be_read_is_a_remark_and_no_failure(cli):
+def test_policy_of_all_lists_leaves_no_list_unread(cli):
     cli.sim.add_project("Sandbox")
-    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users", times=None)
+    cli.keys["sources"] = ALL
+    assert (cli.plan().summary["unseen"], not_seen(cli)) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "places", "role"),
+    [
+        ("*/orgs/*/users", "lists users and org_users", "Organization Member"),
+        ("*/orgs/*/invites", "list org_invites", "Organization Owner"),
+    ],
+)
+def test_unread_list_that_the_role_forbids_is_not_known_and_no_failure(cli, path, places, role):
+    cli.sim.add_project("Sandbox")
+    cli.sim.faults.add(faults.role_missing(), path=path, times=None)
     done = cli.sweep()
-    (message,) = beyond(done)
+    (sentence,) = not_seen(cli)
     where = f"organization Example Industries ({ORG_ID})"
-    start = f"Who is invited in the list org_users of {where} is not known. "
-    assert (done.code, message.startswith(start)) == (0, True)
+    assert sentence.startswith(f"Who is invited in the {places} of {where} is not known. ")
+    assert role in sentence
+    assert (done.code, done.summary["unseen"]["lists"][-1]["pending"]) == (
+        0,
+        0 if "users" in path else None,
+    )
 
 
 def test_failing_look_beyond_the_policy_ends_no_run(cli):
     cli.sim.add_project("Sandbox")
     fault = faults.fail_with(406, "INVALID_VERSION_DATE")
     cli.sim.faults.add(fault, path="*/orgs/*/users", times=None)
-    assert (cli.sweep().code, beyond(cli.plan())) == (0, [])
+    assert cli.sweep().code == 0
+    (sentence,) = not_seen(cli)
+    assert "is not known. " in sentence
+
+
+def test_end_of_a_list_that_the_policy_does_not_read_is_not_the_end_of_something_in_use(cli):
+    cli.sim.add_project("Sandbox")
+    cli.keys["sources"] = ["users", "org_users"]
+    summary = cli.plan().summary
+    assert (summary["sunset"], summary["deprecation"]) == (None, None)
+    assert cli.lines("run_finished")[0]["sunsets"] == {"org_invites": "2027-07-01"}
 
 
 def retire(sim, *families):
@@ -188,7 +243,7 @@ def test_list_that_is_gone_is_no_failure_from_the_day_on_that_earlier_runs_recor
     assert done.summary["plan_complete"] is (code == 0)
     assert ("(410), as announced. " in done.err) == (code == 0)
     assert ("(410), before the day that was announced. " in done.err) == (code == 4)
-    assert cli.lines("run_finished")[0]["sunsets"] == {"invites": f"{day:%Y-%m-%d}"}
+    assert cli.lines("run_finished")[0]["sunsets"]["invites"] == f"{day:%Y-%m-%d}"
 
 
 def test_last_announcement_of_earlier_runs_counts(cli):

@@ -74,4 +74,4 @@ def test_404_that_is_not_from_atlas_is_failed_with_exit_4_where_the_list_still_h
 def test_dry_run_verifies_nothing(cli):
     planned = cli.plan()
     assert counts(planned.summary) == (0, 0, 0, 0)
-    assert sum("/invites" in each.path for each in cli.sim.requests) == 2
+    assert sum("/groups/" in each.path for each in cli.sim.requests) == 2

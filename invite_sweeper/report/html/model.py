@@ -5,7 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from invite_sweeper.audit.events import KeepEntry, PlanChanges, PolicyDifference
+from invite_sweeper.audit.events import (
+    KeepEntry,
+    PlanChanges,
+    PolicyDifference,
+    Unseen,
+    total_unseen,
+)
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import Colour, Reason, RunWarning, Status, worst
 from invite_sweeper.report.html.chain import ChainResult
@@ -38,6 +44,7 @@ class Run:
         reported: What its last line counts; None without one, and for a restore.
         requests: Sent to Atlas, repeated, and rate-limited.
         wanted: Deletions that a restore selected, as `to_restore` those of missing users.
+        unseen: Whom the policy does not see; None where it reads each list.
         keep_entries: Of the policy.
         key_ids: The key that its checkpoint names, 8 hex digits; empty without one.
     """
@@ -74,6 +81,7 @@ class Run:
     to_restore: int = 0
     changes: PlanChanges | None = None
     policy_change: PolicyDifference | None = None
+    unseen: Unseen | None = None
     keep_entries: tuple[KeepEntry, ...] = ()
     sunset: str = ""
     key_ids: str = ""
@@ -269,6 +277,11 @@ class Report:
     def reported(self) -> Counts:
         """What the last lines of the runs of the command count."""
         return total(run.reported for run in self.subject if run.reported is not None)
+
+    @property
+    def unseen(self) -> Unseen | None:
+        """Whom the policy does not see; None where it reads each list."""
+        return total_unseen(run.unseen for run in self.subject)
 
     def labels(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Return organizations as text."""

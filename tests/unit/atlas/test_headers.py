@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -115,5 +115,5 @@ def test_last_readable_sunset_is_kept():
     server.update({"Sunset": "one day"}, good=True)
     server.update({}, good=True)
 
-    assert server.sunset.isoformat() == "2027-09-01"
-    assert server.deprecation is None
+    assert server.sunsets == {None: date(2027, 9, 1)}
+    assert server.deprecations == {}

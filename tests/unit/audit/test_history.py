@@ -1,15 +1,26 @@
 """Earlier runs read back from logs: runs, open intents, population, deletion counts."""
 
+from datetime import date
+
 import pytest
 from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import ORG, invitation
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import PlanScope, RunRecord, read_history
+from invite_sweeper.audit.checkpoint import Checkpoint, sign
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.models import Population, Source
+from invite_sweeper.notes import key_ids
 
 STARTED = ("run_started", {"mode": "sweep"})
 FINISHED = ("run_finished", {"exit_code": 0})
+RESTORED = ("run_finished", {"wanted": 1, "exit_code": 0})
+URL = "https://a.example.com"
+NOTE = sign(
+    Checkpoint("log.jsonl", 2, 99, "ab" * 32, "1"), Ed25519PrivateKey.from_private_bytes(bytes(32))
+)
 
 
 def intent(number=1, rule="forgotten", **changes):
@@ -31,21 +42,50 @@ def test_name_of_an_organization_is_the_last_one_recorded(path):
     names(path, "one", {"a": "Acme", "b": "Beta"})
     names(path, "two", {"a": "Acme Industries"})
     write_events(path, "earlier version", [STARTED, FINISHED])
+    write_events(path, "killed", [STARTED])
     assert read_history([path]).organization_names() == {"a": "Acme Industries", "b": "Beta"}
 
 
 def test_active_members_of_a_dry_run_count_only_where_no_sweep_has_read_them(path):
     for mode, members in [
-        ("sweep", {"a": 10}),
+        ("sweep", {"a": 10, "c": 3}),
         ("sweep", {"a": 9}),
         ("dry-run", {"a": 1, "b": 4}),
         ("dry-run", {"b": 5}),
     ]:
         started = ("run_started", {"mode": mode})
         write_events(path, f"{mode}-{members}", [started, ("run_finished", {"members": members})])
+    write_events(path, "restore", [("run_started", {"mode": "restore"}), RESTORED])
     history = read_history([path])
-    assert history.members("https://cloud.mongodb.com") == {"a": 9, "b": 5}
+    assert history.members("https://cloud.mongodb.com") == {"a": 9, "b": 5, "c": 3}
     assert history.members("https://cloud.mongodbgov.com") == {}
+
+
+def test_end_of_a_list_is_the_last_one_recorded_against_the_same_base_url(path):
+    for run_id, base_url, sunsets in [
+        ("1", URL, {"invites": "2027-07-01", "users": "2030-01-01"}),
+        ("2", URL, {"invites": "2027-09-01"}),
+        ("3", "https://b.example.com", {"invites": "2028-01-01"}),
+        ("4", URL, {"list_of_a_later_version": "2028-01-01"}),
+        ("5", URL, {"invites": "soon"}),
+    ]:
+        started = ("run_started", {"base_url": base_url})
+        write_events(path, run_id, [started, ("run_finished", {"sunsets": sunsets})])
+    started = ("run_started", {"mode": "restore", "base_url": URL})
+    write_events(path, "6", [started, RESTORED])
+    assert read_history([path]).sunsets(URL) == {
+        Source.INVITES: date(2027, 9, 1),
+        Source.USERS: date(2030, 1, 1),
+    }
+
+
+def test_key_is_that_of_the_newest_run_that_is_signed(path):
+    assert read_history([]).key_id is None
+    for run_id, env, note in (("1", "KEY", NOTE), ("2", None, NOTE.partition("\n\n")[0])):
+        started = ("run_started", {"signing_key_env": env})
+        write_events(path, run_id, [started, FINISHED, ("checkpoint", {"note": note})])
+    history = read_history([path])
+    assert (history.key_id, history.signing_key_env) == (key_ids(NOTE)[0], "KEY")
 
 
 # Runs -----------------------------------------------------------------------------------------
@@ -105,9 +145,13 @@ def test_finished_run_leaves_no_open_intent(path):
 
 def test_open_intent_contains_its_invitation_rule_run_and_mode(path):
     write_events(path, "killed", [STARTED, intent(1), intent(2, rule="other"), outcome(1)])
-    (found,) = read_history([path]).open_intents()
+    history = read_history([path])
+    (found,) = history.open_intents()
     assert (found.invitation, found.rule) == (invitation(2), "other")
     assert (found.run_id, found.mode) == ("killed", "sweep")
+    assert history.open_requests() == {"killed": 1}
+    assert history.run("killed").mode == "sweep"
+    assert history.run("another") is None
 
 
 def test_open_intents_of_several_runs_are_found_with_their_modes(path):
@@ -224,7 +268,7 @@ def test_last_sweep_is_the_last_finished_one(path):
 
 
 ORG_A, ORG_B = "a" * 24, "b" * 24
-URL, SCOPE = "https://a.example.com", "5" * 64
+SCOPE = "5" * 64
 NOTHING = Population()
 
 
@@ -232,7 +276,7 @@ def left(projects=10, visible=12, **invitations):
     return {"projects": projects, "visible_projects": {ORG_A: visible}, "invitations": invitations}
 
 
-def write_night(path, run_id, remaining, code=0, mode="sweep", **started):
+def write_night(path, run_id, remaining, code=0, mode="sweep", totals=None, **started):
     head = {"scope_sha256": SCOPE, "base_url": URL, **started}
     write_run(
         path,
@@ -240,7 +284,7 @@ def write_night(path, run_id, remaining, code=0, mode="sweep", **started):
         mode=mode,
         numbers=(),
         started=head,
-        totals={"exit_code": code, "remaining": remaining},
+        totals={"exit_code": code, "remaining": remaining, **(totals or {})},
     )
 
 
@@ -288,6 +332,36 @@ def test_source_that_a_later_run_did_not_read_keeps_its_count(path):
     write_night(path, "1", left(invites=50, users=20))
     write_night(path, "2", left(invites=49), 4)
     assert population_of(path).invitations == {"invites": 49, "users": 20}
+
+
+@pytest.mark.parametrize(
+    ("totals", "invites"),
+    [
+        ({"projects_unreadable": 0}, 5),
+        ({"projects_unreadable": 1}, 50),
+        ({"projects_unreadable": 1, "plan_complete": False}, 5),
+    ],
+    ids=["all read", "one unreadable, earlier version", "one unreadable"],
+)
+def test_invitations_of_an_earlier_version_count_only_if_it_read_every_list(path, totals, invites):
+    write_night(path, "1", left(10, invites=50))
+    write_night(path, "2", left(9, invites=5), 4, totals=totals)
+    found = population_of(path)
+    assert (found.projects, found.invitations) == (9, {"invites": invites})
+
+
+def test_counts_by_list_are_those_of_the_last_complete_sweep_before_those_of_a_dry_run(path):
+    lists = {"dry-run": {f"invites {ORG_A}": 2}, "sweep": {f"invites {ORG_B}": 3}}
+    for mode, counts in lists.items():
+        for code, remaining in ((0, counts), (8, {"invites x": 9})):
+            write_night(path, f"{mode} {code}", left() | {"lists": remaining}, code, mode)
+        assert population_of(path).lists == counts
+    write_night(path, "dry", left() | {"lists": {"invites y": 1}}, mode="dry-run")
+    write_night(path, "other", left() | {"lists": {"invites z": 1}}, scope_sha256="6" * 64)
+    history = read_history([path])
+    assert population_of(path).lists == lists["sweep"]
+    assert population_of(path, base_url="https://b.example.com").lists == {}
+    assert {len(run.end.remaining.lists) for run in history.runs} == {0}
 
 
 def test_dry_runs_count_until_there_was_a_sweep(path):
@@ -357,6 +431,17 @@ def test_only_outcomes_deleted_are_counted(path):
     assert deletions.count(invitation(1, project_id="f" * 24)) == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "gone"),
+    [("deleted", True), ("already_gone", True), ("failed", False), ("unknown", False)],
+)
+def test_user_is_gone_after_a_deletion_or_where_the_invitation_was_gone(path, kind, gone):
+    write_events(path, "r", [STARTED, intent(1), outcome(1, kind)])
+    history = read_history([path])
+    assert history.is_gone(invitation(1).user_key) is gone
+    assert not history.is_gone(invitation(2).user_key)
+
+
 def test_deletions_of_several_files_are_summed_for_each_user(tmp_path):
     write_run(tmp_path / "1", "one", numbers=range(1, 50))
     write_run(tmp_path / "2", "two", numbers=range(30, 70))
@@ -407,11 +492,28 @@ def test_plan_of_each_policy_is_remembered(path):
     assert list(found[0].planned) == [hash(invitation(3).key)]
 
 
-def test_intent_with_an_id_that_cannot_be_requested_is_refused(path):
-    write_events(path, "one", [STARTED, intent(1, id="../x")])
-    with pytest.raises(GuardRefused, match="intent of run one cannot be read") as failed:
+def test_plan_knows_the_lists_that_were_not_read(path):
+    unread = [
+        ("project_unreadable", {"project_id": ORG_B, "source": "invites", "org_id": ORG_A}),
+        ("project_unreadable", {"source": "org_users", "org_id": ORG_A}),
+        ("source_retired", {"source": "users"}),
+    ]
+    head = ("run_started", {"policy_sha256": "a" * 64, "base_url": URL})
+    write_events(path, "1", [head, *unread, ("run_finished", {"estimate_s": 0.0, "exit_code": 4})])
+    plan = read_history([path]).last_plan(PlanScope("a" * 64, frozenset(), URL))
+    assert plan.unread == {("invites", ORG_B), ("org_users", ORG_A), "users"}
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [({"id": "../x"}, "invitation_id"), ({"project_id": ".."}, "project_id")]
+)
+def test_intent_with_an_id_that_cannot_be_requested_is_refused(path, change, name):
+    write_events(path, "one", [STARTED, intent(1, **change)])
+    with pytest.raises(GuardRefused) as failed:
         read_history([path]).open_intents()
+    assert failed.value.message == f"An intent of run one cannot be read: `{name}` is not an id."
     assert failed.value.hint == "Check the audit log with `audit verify`."
+    assert failed.value.reasons == (Reason.EARLIER_RUNS,)
 
 
 def test_field_of_another_type_is_a_damaged_line(path):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.counts import Counts
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source
 from invite_sweeper.sweep.guards import (
@@ -39,64 +40,70 @@ def plan_counts(*deletions, seen=10**6, unreadable=0):
     return Counts(invitations_seen=seen, projects_unreadable=unreadable), by_project
 
 
-def test_max_deletions_is_inclusive():
-    assert limit_violations(*plan_counts(2, 3), limits(max_deletions=5)) == ()
-    ((_, message),) = limit_violations(*plan_counts(3, 3), limits(max_deletions=5))
-    assert message == "6 stale invitations are over max_deletions: 5."
+@pytest.mark.parametrize(
+    ("allowed", "over", "name", "limit"),
+    [
+        (plan_counts(2, 3), plan_counts(3, 3), "max_deletions", 5),
+        (plan_counts(), plan_counts(1), "max_deletions", 0),
+        (plan_counts(3, 3, 3), plan_counts(3, 4, 3), "max_deletions_per_project", 3),
+        (plan_counts(), plan_counts(1), "max_deletions_per_project", 0),
+        (plan_counts(50, seen=100), plan_counts(51, seen=100), "max_share", 0.5),
+        (plan_counts(29, seen=100), plan_counts(30, seen=100), "max_share", 0.29),
+        (plan_counts(10, seen=100), plan_counts(11, seen=100), "max_share", 0),
+        (plan_counts(10, seen=10), plan_counts(11, seen=11), "max_share", 0.5),
+        (plan_counts(unreadable=10), plan_counts(unreadable=11), "max_unreadable_projects", 10),
+        (plan_counts(), plan_counts(unreadable=1), "max_unreadable_projects", 0),
+    ],
+    ids=[
+        *("5 of 5", "0", "per project", "per project 0"),
+        *("share", "share that a float misses", "share 0", "share of 10", "unreadable", "all read"),
+    ],
+)
+def test_each_limit_is_inclusive_and_zero_means_none(allowed, over, name, limit):
+    assert limit_violations(*allowed, limits(**{name: limit})) == ()
+    ((reason, _),) = limit_violations(*over, limits(**{name: limit}))
+    assert reason == name
 
 
-def test_zero_max_deletions_means_zero():
-    assert limit_violations(*plan_counts(), limits(max_deletions=0)) == ()
-    assert limit_violations(*plan_counts(1), limits(max_deletions=0)) != ()
+@pytest.mark.parametrize(
+    ("counts", "changes", "message"),
+    [
+        (
+            plan_counts(3, 3),
+            {"max_deletions": 5},
+            "6 stale invitations are over max_deletions: 5.",
+        ),
+        (
+            plan_counts(3, 4, 3),
+            {"max_deletions_per_project": 3},
+            f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3.",
+        ),
+        (
+            plan_counts(11, seen=11),
+            {"max_share": 0.5},
+            "11 stale of 11 invitations (100.0%) are over max_share: 0.5.",
+        ),
+        (
+            plan_counts(unreadable=11),
+            {"max_unreadable_projects": 10},
+            "11 projects could not be read, over max_unreadable_projects: 10.",
+        ),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_violation_names_the_count_and_the_limit(counts, changes, message):
+    ((_, found),) = limit_violations(*counts, limits(**changes))
+    assert found == message
 
 
-def test_zero_per_project_means_zero():
-    assert limit_violations(*plan_counts(), limits(max_deletions_per_project=0)) == ()
-    assert limit_violations(*plan_counts(1), limits(max_deletions_per_project=0)) != ()
-
-
-def test_limit_per_project_counts_each_project_separately():
-    assert limit_violations(*plan_counts(3, 3, 3), limits(max_deletions_per_project=3)) == ()
-    ((_, message),) = limit_violations(*plan_counts(3, 4, 3), limits(max_deletions_per_project=3))
-    assert message == (
-        f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3."
-    )
+def test_share_is_computed_exactly_where_floats_are_not():
+    assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
 
 
 def test_list_of_an_organization_is_named_as_such_and_not_as_a_project():
     given = (*plan_counts(3, 4), limits(max_deletions_per_project=3), None)
-    ((_, message),) = limit_violations(*given, {object_id(1): "the lists of Acme (id)"})
-    assert message.startswith("4 stale invitations in the lists of Acme (id) are over")
-
-
-def test_share_is_ignored_with_10_stale_and_checked_with_11():
-    assert limit_violations(*plan_counts(10, seen=10), limits(max_share=0.5)) == ()
-    ((_, message),) = limit_violations(*plan_counts(11, seen=11), limits(max_share=0.5))
-    assert message == "11 stale of 11 invitations (100.0%) are over max_share: 0.5."
-
-
-def test_share_limit_is_inclusive():
-    assert limit_violations(*plan_counts(50, seen=100), limits(max_share=0.5)) == ()
-    assert limit_violations(*plan_counts(51, seen=100), limits(max_share=0.5)) != ()
-
-
-def test_share_is_exact_where_floats_are_not():
-    assert limit_violations(*plan_counts(29, seen=100), limits(max_share=0.29)) == ()
-    assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
-    assert limit_violations(*plan_counts(30, seen=100), limits(max_share=0.29)) != ()
-
-
-def test_zero_share_means_zero_above_ten():
-    assert limit_violations(*plan_counts(10, seen=100), limits(max_share=0)) == ()
-    assert limit_violations(*plan_counts(11, seen=100), limits(max_share=0)) != ()
-
-
-def test_max_unreadable_projects_is_inclusive():
-    assert limit_violations(*plan_counts(unreadable=10), limits(max_unreadable_projects=10)) == ()
-    ((_, message),) = limit_violations(
-        *plan_counts(unreadable=11), limits(max_unreadable_projects=10)
-    )
-    assert message == "11 projects could not be read, over max_unreadable_projects: 10."
+    with pytest.raises(GuardRefused, match=r"^4 stale invitations in the lists of Acme \(id\) are"):
+        check_limits(*given, {object_id(1): "the lists of Acme (id)"})
 
 
 def test_limit_of_unreadable_projects_names_five_and_counts_the_rest():
@@ -107,11 +114,6 @@ def test_limit_of_unreadable_projects_names_five_and_counts_the_rest():
         "7 projects could not be read: project P0, project P1, project P2, project P3, project P4 "
         "and 2 more, over max_unreadable_projects: 6."
     )
-
-
-def test_zero_unreadable_projects_means_every_project_must_be_readable():
-    assert limit_violations(*plan_counts(unreadable=0), limits(max_unreadable_projects=0)) == ()
-    assert limit_violations(*plan_counts(unreadable=1), limits(max_unreadable_projects=0)) != ()
 
 
 def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
@@ -148,6 +150,7 @@ def test_error_contains_all_violations_and_a_hint():
         "2 stale invitations are over max_deletions: 1. "
         f"2 stale invitations in project {object_id(0)} are over max_deletions_per_project: 1."
     )
+    assert caught.value.reasons == (Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT)
     assert caught.value.hint == (
         "Read the plan, then raise the limit, narrow the rules, "
         "or set over_limit: trim to delete only the oldest."
@@ -303,11 +306,11 @@ def test_trim_applies_the_share_if_more_than_10_are_stale():
     assert found == [object_id(n) for n in (11, 10, 9, 8, 7)]
 
 
-def test_trim_breaks_ties_by_arrival():
-    oldest = OldestFirst(limits(max_deletions=1))
-    oldest.add([stale(2), stale(1)])
-    oldest.add([stale(3, project=2)])
-    assert selected_ids(oldest, seen=3, stale=3) == {object_id(1): [object_id(1)]}
+def test_trim_breaks_ties_in_a_list_by_id_and_between_lists_by_arrival():
+    oldest = OldestFirst(limits(max_deletions=2))
+    oldest.add([stale(9, project=2), stale(8, project=2)])
+    oldest.add([stale(1)])
+    assert selected_ids(oldest, seen=3, stale=3) == {object_id(2): [object_id(8), object_id(9)]}
 
 
 counts = st.dictionaries(st.integers(1, 6).map(object_id), st.integers(1, 30), max_size=6)
@@ -388,6 +391,7 @@ def test_clock_skew_over_5_minutes_or_unknown_is_refused(skew_s, message, hint):
     with pytest.raises(GuardRefused) as caught:
         check_clock(skew_s)
     assert (caught.value.message, caught.value.hint) == (message, hint)
+    assert caught.value.reasons == (Reason.CLOCK,)
 
 
 def test_share_is_described_in_the_singular_and_in_the_plural():
@@ -395,11 +399,3 @@ def test_share_is_described_in_the_singular_and_in_the_plural():
     assert one.message == "1 stale of 3 invitations (33.3%) is over max_share: 0.0."
     (two,) = limit_violations(*plan_counts(2, seen=3), limits(max_share=0), Shard(100, 100))
     assert two.message == "2 stale of 3 invitations (66.7%) are over max_share: 0.0."
-
-
-def test_skew_in_either_direction_is_named():
-    for skew_s, words in ((300.5, "5 minutes ahead of"), (-300.5, "5 minutes behind")):
-        with pytest.raises(GuardRefused, match=words):
-            check_clock(skew_s)
-    check_clock(300.0)
-    check_clock(-300.0)

@@ -51,9 +51,19 @@ def test_inviter_is_unknown_where_the_members_are(members):
     assert decide("gone@example.com", members=members).keep_reason == "inviter_unknown"
 
 
+def test_keep_entry_for_an_inviter_who_left_keeps_and_one_for_an_unknown_inviter_too():
+    keep = [{"name": "k", "inviter_gone": True}]
+    for inviter, reason in (("gone@example.com", "keep:k"), ("nmtxqlkl", "inviter_unknown")):
+        selector = Selector(policy(keep=keep), NOW, MEMBERS)
+        assert selector.decide(invitation(inviter=inviter)).keep_reason == reason
+        (entry, _) = selector.explain(invitation(inviter=inviter))
+        assert [key for key, _ in entry.conditions] == ["inviter_gone"]
+
+
 def test_other_conditions_of_the_rule_must_hold_too():
     rules = [{"name": "left", "inviter_gone": True, "older_than": "1d"}]
     assert not decide("gone@example.com", rules=rules).stale
+    assert decide("gone@example.com", rules=[{"name": "r", "older_than": "1s"}]).members_read == 0
     assert not decide("gone@example.com", rules=rules, members={}).stale
 
 

@@ -318,11 +318,40 @@ async def test_announced_line_has_the_invitation_the_rule_and_the_day(tmp_path):
     assert line.deletable_from == "2026-12-02T01:00:00Z"
 
 
-async def test_deletion_ends_the_announcement(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "more", "held"),
+    [
+        ("outcome", {"outcome": "deleted"}, False),
+        ("outcome", {"outcome": "failed"}, True),
+        ("announcement_ended", {"reason": "no_rule"}, False),
+    ],
+)
+async def test_announcement_ends_by_a_deletion_or_by_its_line(tmp_path, name, more, held):
     path, rules = tmp_path / "log.jsonl", policy(notice={"wait": "7d"})
     await night(path, NOW, {(ORG, PROJECT): [invitation(1)]}, rules, run_id="a")
     log = opened(path, "b")
     log.write(event("run_started"))
-    log.write(event("outcome", outcome="deleted"))
+    log.write(event(name, **more))
     await log.close()
-    assert read_history([path]).announcements(HOST) == {}
+    history = read_history([path])
+    assert history.announcements(HOST) == ({announcement_key(invitation(1)): NOW} if held else {})
+    (step,) = notice_steps(rules, history, HOST, NOW)
+    decision = step(Selector(rules, NOW).decide(invitation(1)))
+    assert decision.announcement.announced_at == (NOW if held else None)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_line_of_an_ended_announcement_says_why_the_invitation_is_kept(tmp_path, dry_run):
+    path, notice = tmp_path / "log.jsonl", {"wait": "7d"}
+    lists = {(ORG, PROJECT): [invitation(1), invitation(2), invitation(3)]}
+    plan = await night(path, NOW, lists, policy(notice=notice), run_id="a")
+    assert plan.next_due == NOW + WEEK
+    kept = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
+    later, young = NOW + DAY, invitation(9, created_at=NOW)
+    lists = {(ORG, PROJECT): [young, *lists[ORG, PROJECT][1:]]}
+    plan = await night(path, later, lists, kept, run_id="b", dry_run=dry_run)
+    assert plan.next_due == NOW + WEEK
+    ended = lines_of_run("b", path, AnnouncementEnded)
+    assert [(each.invitation(), each.reason) for each in ended] == (
+        [] if dry_run else [(invitation(2), "keep:k")]
+    )

@@ -18,6 +18,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.discovery import ListedInvitations
+from invite_sweeper.sweep.notice import Notice
 from invite_sweeper.sweep.plan import (
     PlanBuilder,
     trim_plans,
@@ -57,7 +58,7 @@ def listed(*invitations, source=Source.INVITES, org_id=ORG, project_id=PROJECT):
     )
 
 
-def builder(path, *, steps=(), on_list=None, **keys):
+def builder(path, *, steps=(), on_list=None, announces=False, **keys):
     rules, log = policy(**keys), opened(path)
     plan = PlanBuilder(
         log,
@@ -67,6 +68,7 @@ def builder(path, *, steps=(), on_list=None, **keys):
         steps,
         {PROJECT: ORG, object_id(8): ORG, ORG: ORG, object_id(9): OTHER_ORG},
         on_list if on_list is not None else lambda *_: None,
+        announces=announces,
     )
     return plan, log
 
@@ -123,6 +125,7 @@ async def test_plan_of_another_organization_counts_apart(path):
 
 async def test_empty_plan_has_no_counts_and_no_oldest(path):
     plan, _ = builder(path)
+    assert (plan.oldest, plan.next_due) == (None, None)
     await plan.add(listed())
     await plan.finish()
     assert plan.total() == Counts(invitations_by_source={"invites": 0})
@@ -170,10 +173,13 @@ async def test_unreadable_project_is_recorded_with_its_reason(path):
     plan, log = builder(path)
     await plan.add(ListUnreadable(PROJECT, "A", "HTTP 500.", 500, "X", Source.USERS))
     await plan.add(ListUnreadable(object_id(5), "B", "Malformed."))
-    await plan.add(ListUnreadable(object_id(8), "C", "HTTP 500.", 500))
-    unread = {key: each.projects_unreadable for key, each in plan.counts.items()}
-    assert unread == {ORG: 2, "": 1}
-    first, second, _ = await written(log, "project_unreadable")
+    await plan.add(ListUnreadable(object_id(8), "C", "HTTP 401.", 401, "USER_UNAUTHORIZED"))
+    await plan.add(
+        ListUnreadable(object_id(9), "D", "HTTP 403.", 403, "IP_ADDRESS_NOT_ON_ACCESS_LIST")
+    )
+    unread = {key: (n.projects_unreadable, n.missing_role) for key, n in plan.counts.items()}
+    assert unread == {ORG: (2, 1), "": (1, 0), OTHER_ORG: (1, 0)}
+    first, second, *_ = await written(log, "project_unreadable")
     del first["ts"], first["run_id"], first["seq"], first["prev"]
     assert first == {
         "event": "project_unreadable",
@@ -209,24 +215,21 @@ async def test_retired_source_is_recorded_with_its_reason(path):
     ]
 
 
-async def test_planned_line_says_how_often_it_bounced(path):
-    plan, log = builder(
-        path,
-        steps=[
-            lambda decision: decision._replace(
-                bounced=2 if decision.invitation.id == object_id(1) else 0
-            )
-        ],
-    )
+async def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members(path):
+    more = {"bounced": 2, "new": True, "members_read": 1}
+    steps = [lambda each: each._replace(**more) if each.invitation.id == object_id(1) else each]
+    plan, log = builder(path, steps=steps)
     await plan.add(listed(invitation(1), invitation(2)))
     first, second = await written(log, "planned")
-    assert first["bounced"] == 2
-    assert "bounced" not in second
+    more["inviter_gone"] = True
+    assert first == {**first, **more}
+    assert more.keys().isdisjoint(second)
 
 
 @pytest.mark.parametrize("first", [1000, 999])
-async def test_plan_is_synced_whenever_more_than_1000_lines_are_waiting(path, first):
-    plan, log = builder(path)
+@pytest.mark.parametrize("steps", [(), [Notice({}, timedelta(days=7), NOW)]], ids=len)
+async def test_plan_is_synced_whenever_more_than_1000_lines_are_waiting(path, first, steps):
+    plan, log = builder(path, steps=steps, announces=True)
     sync, calls = log.sync, []
 
     async def count():

@@ -134,3 +134,10 @@ def test_plan_is_used_by_a_sweep_that_ended_with_0_or_4(path, log_path, code, mo
     history = read_previous_runs(log_path)
     assert (history.applied_by("a" * 64) is not None) is used
     assert history.applied_by("b" * 64) is None
+
+
+def test_plan_that_one_command_did_not_finish_is_used_by_the_one_that_did(path, log_path):
+    for run_id, code in (("stopped", 8), ("done", 0), ("again", 0)):
+        head = {"plan_sha256": "a" * 64, "group_id": f"group {run_id}"}
+        write_run(path, run_id, started=head, totals={"exit_code": code})
+    assert read_previous_runs(log_path).applied_by("a" * 64).run_id == "done"

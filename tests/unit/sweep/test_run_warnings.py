@@ -1,11 +1,13 @@
 """Warnings of a run: their texts, when they are due, and what the summary contains."""
 
+import json
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from builders import invitation, policy
+from needs import DOCUMENT
 
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.counts import Counts
@@ -18,7 +20,8 @@ from invite_sweeper.sweep.summary import (
     unverified_warning,
 )
 from invite_sweeper.sweep.sunset import (
-    has_ended,
+    announced_ends,
+    ended_lists,
     retired_warning,
     secret_warnings,
     sunset_warnings,
@@ -64,16 +67,32 @@ def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_the
 
 @pytest.mark.parametrize(("days", "ended"), [(-1, True), (0, True), (1, False)])
 def test_list_has_ended_from_the_announced_day_on(days, ended):
-    announced = {Source.INVITES: TODAY + timedelta(days=days)}
-    assert has_ended(Source.INVITES, announced, TODAY) is ended
+    ends = announced_ends({}, {Source.INVITES: TODAY + timedelta(days=days)})
+    assert (Source.INVITES in ended_lists(ends, TODAY)) is ended
 
 
-def test_list_without_an_announcement_ends_on_the_last_known_day_and_lists_of_users_never():
-    day = date(2027, 7, 1)
-    assert not has_ended(Source.ORG_INVITES, {}, day - timedelta(days=1))
-    assert has_ended(Source.ORG_INVITES, {}, day)
-    assert not has_ended(Source.ORG_INVITES, {Source.ORG_INVITES: date(2028, 1, 1)}, day)
-    assert not has_ended(Source.USERS, {}, date(2040, 1, 1))
+def test_lists_without_an_announcement_end_on_the_last_known_day_and_lists_of_users_never():
+    day, ends = date(2027, 7, 1), announced_ends({}, {})
+    assert ended_lists(ends, day - timedelta(days=1)) == set()
+    assert ended_lists(ends, day) == {Source.INVITES, Source.ORG_INVITES}
+
+
+@pytest.mark.needs("document")
+def test_last_known_day_is_the_one_in_the_document():
+    document = json.loads(DOCUMENT.read_text("utf-8"))
+    for source, path in (
+        (Source.INVITES, "/api/atlas/v2/groups/{groupId}/invites"),
+        (Source.ORG_INVITES, "/api/atlas/v2/orgs/{orgId}/invites"),
+    ):
+        (content,) = document["paths"][path]["get"]["responses"]["200"]["content"].values()
+        assert announced_ends({}, {})[source].isoformat() == content["x-sunset"]
+
+
+def test_announcement_of_this_run_counts_before_the_recorded_one_and_that_before_the_known_day():
+    recorded, current = date(2028, 1, 1), date(2028, 2, 2)
+    both = {Source.INVITES: recorded, Source.ORG_INVITES: recorded}
+    ends = announced_ends(both, {Source.INVITES: current})
+    assert ends == {Source.INVITES: current, Source.ORG_INVITES: recorded}
 
 
 @pytest.mark.parametrize(("days", "warned"), [(15, False), (14, True), (0, True), (-1, False)])

@@ -2,6 +2,7 @@
 
 import hashlib
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from invite_sweeper.audit.events import Planned
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.sweep.saved_plan import (
@@ -19,6 +21,7 @@ from invite_sweeper.sweep.saved_plan import (
     check_applicable,
     parse_plan,
     render_lines,
+    used_error,
 )
 
 MAX_AGE = timedelta(hours=24)
@@ -201,6 +204,13 @@ def test_error_contains_the_command_for_a_new_plan():
         check(base_url="https://elsewhere.example.com")
     assert caught.value.hint == "Create a new plan with: invite-sweeper plan --out FILE"
     assert caught.value.consequence == "Nothing was deleted."
+    assert caught.value.reasons == (Reason.PLAN,)
+
+
+@pytest.mark.parametrize(("by", "words"), [("", ""), ("run-1", ", by run-1")])
+def test_error_about_a_used_plan_names_what_used_it(by, words):
+    message = used_error(Path("p.jsonl"), by).message
+    assert message == f"The plan p.jsonl has already been applied{words}."
 
 
 def test_planned_invitation_is_allowed_once_and_no_other():
@@ -248,6 +258,7 @@ def test_invitation_that_has_changed_since_it_was_approved_is_left_out_and_said(
     plan_filter = SavedPlanFilter(saved(1, 2))
     changed = invitation(1, **changes)
     assert plan_filter.find_keep_reason(changed, "r") == "changed_since_plan"
+    assert next(plan_filter.describe_difference()).startswith("1 of the plan's invitations is kept")
     assert plan_filter.find_keep_reason(invitation(2), "another rule") == "changed_since_plan"
     (sentence,) = plan_filter.describe_difference()
     assert sentence == (

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from invite_sweeper import files
 from invite_sweeper.audit.events import Planned
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
 from invite_sweeper.sweep.saved_plan import (
@@ -115,6 +116,7 @@ def test_plan_that_cannot_be_written_leaves_the_earlier_one_and_no_partial_file(
         save(path, PLAN_CONTEXT, rows(1, 2))
     assert caught.value.message == f"The plan {path} was not saved: No space left on device."
     assert caught.value.hint == OUT_HINT
+    assert caught.value.reasons == (Reason.PLAN,)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -188,7 +190,9 @@ def test_use_of_a_plan_is_recorded_beside_it_and_only_for_this_plan(tmp_path):
     save(path, PLAN_CONTEXT, rows(1))
     applied = AppliedPlan(load(path).digest, "run-1", "/var/log/audit.jsonl")
     assert read_applied(path, load(path)) is None
+    applied_path(path).symlink_to(tmp_path / "victim")
     record_applied(path, applied)
+    assert not (tmp_path / "victim").exists()
     assert applied_path(path) == tmp_path / "plan.jsonl.applied"
     assert read_applied(path, load(path)) == applied
     save(path, PLAN_CONTEXT, rows(1, 2))

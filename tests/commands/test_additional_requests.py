@@ -1,0 +1,84 @@
+"""What is read beside the policy's lists costs few requests, also in the largest estate.
+
+A paying organization links at most 50 others: 51 organizations, each with credentials of its own.
+"""
+
+import re
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from running import cli_in
+
+from invite_sweeper.simulator.data import Federation
+from invite_sweeper.simulator.seed import ORG_ID
+
+ORGANIZATIONS = (ORG_ID, *(f"{number:024x}" for number in range(1, 51)))
+PROJECTS = 3
+LISTS_OF_ORGANIZATIONS = {"users", "invites"}
+SECRET = "serviceAccounts"
+
+
+@pytest.fixture
+def estate(tmp_path):
+    """51 federated organizations, each with three projects, an invited user and an account."""
+    with cli_in(tmp_path) as cli:
+        cli.changes = dict.fromkeys(cli.account.environment())
+        for number, org_id in enumerate(ORGANIZATIONS):
+            if org_id != ORG_ID:
+                cli.sim.add_organization(org_id, f"Organization {number}")
+            federation = Federation(f"{number + 1000:024x}", ("example.com",), ("example.com",))
+            cli.sim.organizations[org_id].federation = federation
+            for project in range(PROJECTS):
+                cli.sim.add_project(f"Project {project}", org_id)
+            cli.sim.add_user("web@example.com", org_id, age=timedelta(days=20))
+            account = cli.sim.add_service_account(org_id)
+            variables = account.environment().items()
+            cli.changes |= {f"{name}_N{number}": value for name, value in variables}
+        cli.keys["organizations"] = [
+            {"id": org_id, "credentials": f"N{number}"}
+            for number, org_id in enumerate(ORGANIZATIONS)
+        ]
+        yield cli
+
+
+def requests(cli):
+    """The requests so far: those of each organization by what they read, those of projects."""
+    of_organizations = {org_id: Counter() for org_id in ORGANIZATIONS}
+    of_projects = Counter()
+    for each in cli.sim.requests:
+        path = each.path.partition("?")[0]
+        if found := re.search(r"/groups/([a-f0-9]{24})/(\w+)$", path):
+            of_projects[found.groups()] += 1
+        elif found := re.search(r"/orgs/([a-f0-9]{24})/(\w+)", path):
+            of_organizations[found[1]][found[2]] += 1
+        elif found := re.search(r"/(connectedOrgConfigs)/([a-f0-9]{24})$", path):
+            of_organizations[found[2]][found[1]] += 1
+    return of_organizations, of_projects
+
+
+def test_run_adds_at_most_three_requests_an_organization_and_none_a_project(estate):
+    done = estate.plan(**estate.changes)
+    assert done.code == 0, done.err
+
+    of_organizations, of_projects = requests(estate)
+    for found in of_organizations.values():
+        assert found == {SECRET: 1, "users": 1, "invites": 1}
+    assert set(of_projects.values()) == {1}
+    assert {what for _, what in of_projects} == {"invites"}
+    assert len(of_projects) == PROJECTS * len(ORGANIZATIONS)
+    assert done.summary["unseen"]["people"] == len(ORGANIZATIONS)
+    assert len(done.summary["unseen"]["lists"]) == 3 * len(ORGANIZATIONS)
+
+
+def test_doctor_adds_at_most_three_requests_an_organization_and_one_a_service_account(estate):
+    done = estate.run("doctor", "--policy", "policy.yaml", **estate.changes)
+    assert done.code in {0, 4}, done.out
+
+    of_organizations, of_projects = requests(estate)
+    for found in of_organizations.values():
+        additional = {k: n for k, n in found.items() if k not in LISTS_OF_ORGANIZATIONS}
+        assert additional.pop(SECRET) == 1
+        assert additional == {"events": 1, "federationSettings": 1, "connectedOrgConfigs": 1}
+    assert {what for _, what in of_projects} == {"invites", "users"}
+    assert set(of_projects.values()) == {1}
