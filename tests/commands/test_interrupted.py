@@ -138,7 +138,7 @@ def test_stop_before_anything_was_sent_is_in_the_summary(cli):
 def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
     with cli_in(tmp_path, kind="service-account") as cli:
         cli.sim.invite(cli.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
-        cli.sim.faults.add(faults.effect(after=lambda _: cli.sim.oauth.expire()), path="*/users")
+        cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.oauth.expire()), method="DELETE")
         cli.sim.faults.add(SLOW["503"][0], path="*/oauth/token", nth=2, times=None)
         done = cli.sweep("--deadline", "2s")
         assert done.code == 8, done.err

@@ -161,7 +161,9 @@ def test_several_organizations_send_one_message_that_names_each(cli, receiver):
     done, (text,) = slack(cli, receiver, "--metrics-file", "run.prom", **wrong)
     assert done.code == 4
     lines = text.splitlines()
-    assert lines[0].endswith("sweep partly done: 3 deleted, credentials refused · 2 organizations*")
+    assert lines[0].endswith(
+        "sweep partly done: 3 deleted, credentials refused · 2 organizations, 1 of them not read*"
+    )
     assert f"• Example Industries ({ORG_ID}): done; 3 stale, 3 deleted" in lines
     assert "3 seen, 3 stale, 0 kept, the lists were not all read" in lines
     found = "credentials refused; the lists were not all read, nothing was deleted"
