@@ -12,11 +12,13 @@ from typing import Generic, TextIO, TypeVar
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Row, format_age, role_line
+from invite_sweeper.report.columns import format_age
+from invite_sweeper.report.rows import Row, role_line
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.report.tables import RightTrimmed, definition_table, line_text
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
@@ -61,7 +63,7 @@ class Confirmation(Generic[_Shown]):
             GuardRefused: The question cannot be shown on a terminal.
         """
         with _terminal_stream(self._consequence) as stream:
-            self._present(Console(file=stream), shown)
+            self._present(RedactingConsole(file=stream), shown)
             # Discard input typed before the question was shown: it does not answer it.
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
             stream.write("Type yes or no: ")

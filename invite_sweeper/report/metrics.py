@@ -26,12 +26,8 @@ from invite_sweeper.endings import REFUSAL_REASONS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.webhooks import (
-    NOTIFICATION_LIMIT_S,
-    Message,
-    open_session,
-    post,
-)
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, Message, open_session, post
 from invite_sweeper.sweep.summary import RunSummary
 
 JOB = "invite_sweeper"
@@ -91,11 +87,7 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
 
 
 def check_gateway_url(url: str) -> None:
-    """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated.
-
-    Raises:
-        UsageError: It is not an http(s) URL with a host.
-    """
+    """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated."""
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -140,11 +132,7 @@ async def push(
     try:
         # Only the library's request is used: its timeout is for each read, not for the whole.
         pushadd_to_gateway(
-            url,
-            job=JOB,
-            registry=_registry(summary, None),
-            grouping_key=group,
-            handler=collect,
+            url, job=JOB, registry=_registry(summary, None), grouping_key=group, handler=collect
         )
     except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
         # Its text may repeat the address.
@@ -243,11 +231,7 @@ def _unlabelled_samples(
 
 
 def _add_labelled_gauge(
-    registry: CollectorRegistry,
-    name: str,
-    help_text: str,
-    label: str,
-    values: Mapping[str, int],
+    registry: CollectorRegistry, name: str, help_text: str, label: str, values: Mapping[str, int]
 ) -> None:
     gauge = Gauge(name, help_text, [label], registry=registry)
     for value, number in values.items():
@@ -255,8 +239,8 @@ def _add_labelled_gauge(
 
 
 def _label(value: str) -> str:
-    """Return text that UTF-8 can encode."""
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return text without secrets that UTF-8 can encode."""
+    return SECRETS.redact(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _last_success(path: Path) -> float | None:

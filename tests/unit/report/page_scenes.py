@@ -13,7 +13,9 @@ from report.recording import Played, play
 from running import CliRunner, cli_in, wait_until
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.report.html import Report, chain_result, read_report
+from invite_sweeper.report.html.chain import chain_result
+from invite_sweeper.report.html.model import Report
+from invite_sweeper.report.html.reading import read_report
 from invite_sweeper.simulator.seed import ORG_ID
 
 ACME, BETA = ORG_ID, "0123456789abcdef01234567"
@@ -247,16 +249,14 @@ def group_scene(
     with cli_in(folder) as cli:
         cli.sim.add_organization(BETA, "Beta")
         names = {ACME: "ACME", BETA: "BETA"}
-        changes: dict[str, str | None] = {TOKEN: None}
         for org_id, name in names.items():
             cli.projects.append(cli.sim.add_project(f"{name} project", org_id))
             invite(cli, 4, name=name.lower())
-            token = cli.sim.add_token(org_id).secret
-            changes[f"{TOKEN}_{name}"] = "wrong" if org_id in failing else token
         order = (first, *(org_id for org_id in names if org_id != first))
-        cli.keys["organizations"] = [{"id": o, "credentials": names[o]} for o in order]
+        cli.use_organizations({names[org_id]: org_id for org_id in order})
+        cli.changes |= {f"{TOKEN}_{names[org_id]}": "wrong" for org_id in failing}
         cli.keys["limits"] |= limits
-        return scene_of(cli, sweep(cli, **changes))
+        return scene_of(cli, sweep(cli))
 
 
 def thirty_nights(cli: CliRunner) -> tuple[Played, ...]:
