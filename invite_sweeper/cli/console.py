@@ -47,11 +47,6 @@ def configure_logging(
     """Configure and return the program's log; the audit log is separate.
 
     `NO_COLOR` and `TERM=dumb` disable colours.
-
-    Args:
-        quiet: Only warnings and errors.
-        verbose: Debug messages too; `quiet` has precedence.
-        log_format: `auto` is text on a terminal and JSON lines elsewhere.
     """
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     automatic = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON

@@ -222,11 +222,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> Sequence[Choice]:
-    """Return the organizations for the policy.
-
-    Args:
-        ids: Those of `--organization`; Atlas is asked only if a set of credentials has a name.
-    """
+    """Return the organizations for the policy."""
     names = credentials_names(os.environ)
     if ids and names in {(), ("",)}:
         return [Choice(each) for each in dict.fromkeys(ids)]

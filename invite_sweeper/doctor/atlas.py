@@ -44,14 +44,7 @@ def clock_check(skew_s: float | None) -> Check:
 def list_checks(
     sources: Sequence[Source], counts: ListCounts, limits: Limits, ended: Collection[Source] = ()
 ) -> Iterator[Check]:
-    """Check whether each of the policy's lists can be read, and name the role to delete.
-
-    Args:
-        sources: Of the policy.
-        counts: What was read of them.
-        limits: Of the policy.
-        ended: Sources whose announced last day has come.
-    """
+    """Check whether each of the policy's lists can be read, and name the role to delete."""
     if counts.retired.keys() >= set(sources):
         message = " ".join(each.reason for each in counts.retired.values())
         yield failed("lists", AtlasUnavailable(message, hint=sources[0].replacement_hint))

@@ -32,12 +32,7 @@ def parse_policy(data: bytes, name: str) -> Policy:
 
 
 def check_policy(data: bytes, today: date) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
-    """Parse a policy file and return it with its warnings, or None with all errors.
-
-    Args:
-        data: The whole file; any bytes.
-        today: For entries that end, in UTC.
-    """
+    """Parse a policy file and return it with its warnings, or None with all errors."""
     document = parse_yaml(data)
     policy, issues = _parse(data, document)
     if policy is None:

@@ -197,12 +197,7 @@ def _count_places(
 
 
 def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show_all: str) -> None:
-    """Print a saved plan.
-
-    Args:
-        verbose: Print all invitations and projects.
-        show_all: The command that prints all of them.
-    """
+    """Print a saved plan."""
     planned = status.planned()
     max_rows = max(1, len(planned) if verbose else _MAX_ROWS)
     view = view_plan(planned, max_rows=max_rows, labels=status.labels)
