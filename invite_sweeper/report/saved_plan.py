@@ -20,12 +20,7 @@ from invite_sweeper.report.run_view import RunView, view_plan
 from invite_sweeper.report.tables import RightTrimmed, definition_table
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
-from invite_sweeper.text import (
-    describe_duration,
-    escape_unprintable,
-    organization_label,
-    pluralize,
-)
+from invite_sweeper.text import describe_duration, escape_unprintable, organization_label, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_PROJECTS: Final = 20
