@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli.confirm import Confirmation
-from invite_sweeper.cli.console import configure_logging, run_async, stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import (
     DEFAULT_PLAN_MAX_AGE,
     Output,
