@@ -17,9 +17,11 @@ from invite_sweeper.atlas import Credentials, RateLimitedAtlasClient, read_crede
 from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.doctor_outputs import file_checks, receiver_checks
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, LOGGED, Output, RunOptions, takes
 from invite_sweeper.cli.run_session import RunSession, split_by_credentials
+from invite_sweeper.cli.run_setup import CommandContext, plan_max_age, population_settings
 from invite_sweeper.doctor import atlas, log, organization, setup
 from invite_sweeper.doctor.diagnosis import (
     Check,
@@ -30,9 +32,10 @@ from invite_sweeper.doctor.diagnosis import (
     ok,
     warning,
 )
+from invite_sweeper.doctor.outputs import population_check
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
+from invite_sweeper.models import ListUnreadable, Population, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed, two_columns
@@ -40,7 +43,7 @@ from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.previous_runs import read_previous_runs
-from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
+from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope, scope_sha256
 from invite_sweeper.sweep.sunset import announced_ends, ended_lists
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
@@ -48,11 +51,17 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-@takes(RunOptions, "policy", "base_url", "audit_log", *LOGGED)
+@takes(
+    RunOptions,
+    *("policy", "base_url", "audit_log", "out", "population", "checkpoint_file"),
+    *("metrics_file", "pushgateway", "require_approval"),
+    *LOGGED,
+)
 def doctor(options: RunOptions) -> None:
     """Check that a sweep can run.
 
-    Checks policy, credentials, roles, clock, rate limits and audit log; changes nothing. Exit
+    Checks everything that a sweep with these options opens or asks: policy, keys, credentials,
+    roles, clock, rate limits, audit log, output files and receivers; changes nothing. Exit
     code 0: no problems. Exit code 4: warnings only. Otherwise: the code that a sweep would end
     with.
 
@@ -62,7 +71,7 @@ def doctor(options: RunOptions) -> None:
     if options.output is Output.JSON:
         write_json(diagnosis.result())
     else:
-        show(stdout_console(), diagnosis)
+        show(stdout_console(), diagnosis, quiet=options.quiet)
     raise typer.Exit(diagnosis.exit_code)
 
 
@@ -142,9 +151,10 @@ class AtlasChecks:
         covered_counts.unreadable.extend(scope.unreadable)
         ends = announced_ends(self.history.sunsets(self.base_url), self.connection.sunsets)
         ended = ended_lists(ends, self.now.date())
-        for found in atlas.list_checks(sources, covered_counts, policy.limits, ended):
-            yield found
         other_counts = await count_lists(reader, scope.lists(others), workers=workers)
+        for found in atlas.list_checks(sources, covered_counts, policy.limits, ended, other_counts):
+            yield found
+        yield self._population_check(policy, scope, covered_counts)
         excluded_scope = replace(scope, projects=tuple(project_filter.excluded), organizations=())
         excluded_counts = await count_lists(reader, excluded_scope.lists(sources), workers=workers)
         in_scope = len(scope.projects)
@@ -163,6 +173,19 @@ class AtlasChecks:
             yield organization.unreadable_check("secret", expiries)
         elif check := organization.secret_check(expiries, self.now):
             yield check
+
+    def _population_check(self, policy: Policy, scope: RunScope, counts: ListCounts) -> Check:
+        previous = self.history.population(
+            scope_sha256=scope_sha256(policy),
+            organizations=policy.organization_ids,
+            base_url=self.base_url,
+        )
+        found = {source.value: count for source, count in counts.pending.items()}
+        current = Population(len(scope.projects), scope.visible_projects(), found)
+        unread = {each.source for each in counts.unreadable} | counts.retired.keys()
+        # Which lists were left out is not known.
+        unknown = policy.sources if counts.skipped else unread
+        return population_check(previous, current, policy.limits, frozenset(unknown))
 
     async def _organization_checks(
         self, org_id: str, every: Sequence[ListCounts]
@@ -243,6 +266,8 @@ class _Doctor:
             *self._check_policy(),
             *self._check_credentials(),
             *self._check_audit_log(),
+            *self._check_files(),
+            *[check async for check in self._check_receivers()],
             *[check async for check in self._check_atlas()],
             *self._check_quarantine(),
             *self._check_notice(),
@@ -290,6 +315,26 @@ class _Doctor:
         yield from log.log_end_checks(log_path, path)
         yield from log.audit_checks(path)
 
+    def _check_files(self) -> Iterator[Check]:
+        policy, log_path = self._policy, self._log_path
+        if policy is None or log_path is None:
+            return
+        try:
+            population = population_settings(self._options, policy, None)
+        except RunError as error:
+            yield failed("population", error)
+            population = None
+        max_age = plan_max_age(self._options)
+        yield from file_checks(
+            CommandContext(self._session, policy, None, log_path, max_age, population)
+        )
+
+    async def _check_receivers(self) -> AsyncIterator[Check]:
+        channels = self._policy.notify if self._policy is not None else ()
+        environment = self._session.environment
+        async for found in receiver_checks(channels, self._options, environment):
+            yield found
+
     async def _check_atlas(self) -> AsyncIterator[Check]:
         if self._base_url_error is not None or not self._parts:
             yield warning(
@@ -326,8 +371,7 @@ class _Doctor:
 
     def _with_organizations(self, check: Check, part: Policy | None) -> Check:
         """Return a check that found something with the organizations of its credentials."""
-        found = check.state in {CheckState.WARNING, CheckState.FAILED}
-        if not found or part is None or len(self._parts) == 1:
+        if not check.needs_attention or part is None or len(self._parts) == 1:
             return check
         ids = (each.id for each in part.organizations)
         labels = ", ".join(organization_label(each, self._names.get(each)) for each in ids)
@@ -360,13 +404,17 @@ _STYLES = {
 _WIDTH = max(map(len, CheckState))
 
 
-def show(console: Console, diagnosis: Diagnosis) -> None:
+def show(console: Console, diagnosis: Diagnosis, *, quiet: bool = False) -> None:
     """Write each check with its hint below, and the verdict; control characters are escaped.
 
-    A terminal gets lines that are wrapped at words; elsewhere each check is one line.
+    A terminal gets lines that are wrapped at words; elsewhere each check is one line. `quiet`
+    leaves out what is right, and the verdict if everything is.
     """
+    checks = [each for each in diagnosis.checks if not quiet or each.needs_attention]
+    if quiet and not checks:
+        return
     rows = []
-    for check in diagnosis.checks:
+    for check in checks:
         name, message = f"{check.name}: ", escape_unprintable(check.message)
         rows.append(
             (
