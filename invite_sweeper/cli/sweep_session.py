@@ -308,11 +308,7 @@ class _SweepSession:
         )
 
     async def _notify_end(
-        self,
-        summary: RunSummary,
-        *,
-        users: Users = (),
-        metrics: bool = True,
+        self, summary: RunSummary, *, users: Users = (), metrics: bool = True
     ) -> None:
         self._warn(
             await results.notify_end(
