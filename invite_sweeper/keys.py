@@ -158,7 +158,8 @@ def read_signing_key(environment: Mapping[str, str], variable: str) -> Ed25519Pr
             f"The key {file}, set by {name}, cannot be read: {error.strerror}.",
             hint="Name a regular file that this user can read.",
         ) from None
-    SECRETS.add(data.decode("utf-8", "replace"))
+    text = data.decode("utf-8", "replace")
+    SECRETS.add(text, *(line for line in text.split() if not line.startswith("-----")))
     key = parse_private_key(data)
     if key is None:
         raise UsageError(

@@ -3,9 +3,10 @@
 `SECRETS` is the registry of the process: `atlas.credentials.Secret` and the commands fill it,
 and standard output, standard error, the audit log and every other output pass through it.
 
-A text is searched as it is and decoded (percent, HTML entities, escapes of JSON; up to
-`_MAX_DECODINGS` inside one another), without regard to case, for each secret as text, in hex and
-in Base64. What is found is replaced in the text as it was.
+A text is searched as it is and decoded (percent, HTML entities, quoted-printable, escapes of
+JSON; up to `_MAX_DECODINGS` inside one another), without regard to case, white space and
+invisible characters, for each secret as text, in hex and in Base64. What is found is replaced in
+the text as it was.
 """
 
 import base64
@@ -34,14 +35,20 @@ _AUTHORIZATION: Final = re.compile(
 """Credentials of an echoed `Authorization` header, of this run or another."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ESCAPE: Final = re.compile(
+    r"(?=[%&\\=])(?:"
     r"(?P<percent>(?:%[0-9a-f]{2})+)"
     r"|&(?:\#[0-9]{1,8}|\#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,30});"
     r"|(?P<units>(?:\\u[0-9a-f]{4})+)"
     r"|\\x(?P<code>[0-9a-f]{2})"
-    r"|\\(?P<letter>[bfnrt\"'/\\])",
+    r"|\\(?P<letter>[bfnrt\"'/\\])"
+    r"|(?P<quoted>(?:=[0-9a-f]{2})+))",
     re.IGNORECASE,
 )
-"""Percent encoding, HTML entities, and the escapes of JSON and of programming languages."""
+"""Percent encoding, HTML entities, escapes of JSON and of programming languages, and
+quoted-printable."""
+_BLANK: Final = re.compile(r"(?:=\r?\n|[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff])+")
+"""Line breaks of quoted-printable, white space and invisible characters."""
+_QUOTED: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)", re.IGNORECASE)
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RESPONSE_LENGTH: Final = 32
 """Characters of the shortest digest response (MD5); its other forms are longer."""
@@ -122,24 +129,24 @@ class Redactor:
 
     def _may_contain_secret(self, folded: str) -> bool:
         """Return whether a text must be searched; most lines of the log need not."""
-        if any(map(folded.__contains__, self._forms)) or self._response_forms:
+        if self._response_forms or _may_be_encoded(folded):
             return True
-        return "%" in folded or "&" in folded or "\\" in folded
+        dense = _without_blanks(folded)
+        return any(map(dense.__contains__, self._forms))
 
     def _mask_secrets(self, text: str) -> str:
-        text = _mask(text, self._find(_fold(text)))
-        if "%" not in text and "&" not in text and "\\" not in text:
-            return text
-        for depth in range(1, _MAX_DECODINGS + 1):
-            decoded = text
-            for _ in range(depth):
-                before, decoded = decoded, _ESCAPE.sub(_decode, decoded)
-                if decoded == before:
-                    return text
-            spans = list(self._find(_fold(decoded)))
-            if spans:
-                text = _mask(text, _spans_before_decoding(text, spans, depth))
-        return text
+        found: list[Span] = []
+        view = _without_blanks(text)
+        for depth in range(_MAX_DECODINGS + 1):
+            if spans := tuple(self._find(_fold(view))):
+                origins = _origins(text, depth)
+                found += ((origins[start][0], origins[end - 1][1]) for start, end in spans)
+            if not _may_be_encoded(view):
+                break
+            before, view = view, _without_blanks(_ESCAPE.sub(_decode, view))
+            if view == before:
+                break
+        return _mask(text, found)
 
     def _find(self, folded: str) -> Iterator[Span]:
         """Yield where secrets stand; spans may overlap."""
@@ -183,8 +190,10 @@ def _forms(secret: str) -> Iterator[str]:
         spellings.update(_base64_forms(data, start))
     decoded = secret  # of a secret with escapes, decoding a text leaves this
     for _ in range(_MAX_DECODINGS):
-        spellings.add(decoded := _ESCAPE.sub(_decode, decoded))
-    yield from (_fold(each) for each in spellings if len(each) >= MIN_SECRET_LENGTH)
+        spellings.add(decoded := _ESCAPE.sub(_decode, _without_blanks(decoded)))
+    yield from (
+        _fold(_without_blanks(each)) for each in spellings if len(each) >= MIN_SECRET_LENGTH
+    )
 
 
 def _base64_forms(data: bytes, start: int) -> Iterator[str]:
@@ -209,8 +218,8 @@ def _fold(text: str) -> str:
 
 
 def _decode(escape: re.Match[str]) -> str:
-    if percent := escape["percent"]:
-        return bytes.fromhex(percent.replace("%", "")).decode(errors="surrogateescape")
+    if data := escape["percent"] or escape["quoted"]:
+        return bytes.fromhex(re.sub("[%=]", "", data)).decode(errors="surrogateescape")
     if units := escape["units"]:
         data = bytes.fromhex(re.sub(r"\\u", "", units, flags=re.IGNORECASE))
         return data.decode("utf-16-be", "surrogatepass")
@@ -221,25 +230,40 @@ def _decode(escape: re.Match[str]) -> str:
     return html.unescape(escape[0])
 
 
-def _spans_before_decoding(text: str, spans: Iterable[Span], depth: int) -> Iterable[Span]:
-    """Return the spans in the text that is decoded `depth` times, as spans of the text itself."""
-    positions: list[list[Span]] = []
-    for _ in range(depth):
-        origins: list[Span] = []
+def _may_be_encoded(text: str) -> bool:
+    if "%" in text or "&" in text or "\\" in text:
+        return True
+    return "=" in text and _QUOTED.search(text) is not None
+
+
+def _without_blanks(text: str) -> str:
+    """Return the text without what `_BLANK` matches."""
+    dense = "".join(text.split())
+    if (dense.isascii() or dense.isprintable()) and not ("=" in text and _QUOTED.search(text)):
+        return dense
+    return _BLANK.sub("", text)
+
+
+def _origins(text: str, depth: int) -> list[Span]:
+    """Return where in the text each character of its view stands that is decoded `depth` times."""
+    origins = [(index, index + 1) for index in range(len(text))]
+    for step in range(2 * depth + 1):
+        pattern, replace = (_ESCAPE, _decode) if step % 2 else (_BLANK, _nothing)
         pieces: list[str] = []
+        moved: list[Span] = []
         end = 0
-        for escape in _ESCAPE.finditer(text):
-            pieces.append(text[end : escape.start()])
-            origins.extend((index, index + 1) for index in range(end, escape.start()))
-            pieces.append(value := _decode(escape))
-            origins.extend([escape.span()] * len(value))
-            end = escape.end()
-        origins.extend((index, index + 1) for index in range(end, len(text)))
-        text = "".join((*pieces, text[end:]))
-        positions.append(origins)
-    for origins in reversed(positions):
-        spans = [(origins[start][0], origins[end - 1][1]) for start, end in spans]
-    return spans
+        for found in pattern.finditer(text):
+            start, stop = found.span()
+            pieces += (text[end:start], value := replace(found))
+            moved += origins[end:start]
+            moved += [(origins[start][0], origins[stop - 1][1])] * len(value)
+            end = stop
+        text, origins = "".join((*pieces, text[end:])), moved + origins[end:]
+    return origins
+
+
+def _nothing(_found: re.Match[str]) -> str:
+    return ""
 
 
 def _mask(text: str, spans: Iterable[Span]) -> str:

@@ -522,6 +522,27 @@ class World:
             self._with_credentials(org_id) for org_id in self.cli.sim.organizations
         ]
 
+    def end_one_credential(self) -> str | None:
+        """Let Atlas refuse a credential; return its organization's id, None without one."""
+        named = [each for each in self.policy["organizations"] if not isinstance(each, str)]
+        if not named:
+            return None
+        chosen = self.dice.choice(named)
+        name = chosen["credentials"]
+        self.accounts[name] = replace(self.accounts[name], secret="wrong")
+        self.ended = True
+        return chosen["id"]
+
+    def rename_one_organization(self) -> str:
+        """Rename an organization of the policy; return its id."""
+        org_id = self.dice.choice(self.organizations)
+        self.cli.sim.organizations[org_id].name = "Renamed"
+        return org_id
+
+    def org_of(self, scope_id: str) -> str:
+        """Return the organization of a project, or of its own lists."""
+        return self.projects[scope_id][0] if scope_id in self.projects else scope_id
+
     def refuse_all(self, *, by_clock: bool) -> None:
         """Make every run refuse: the clock differs, or the list of projects does not end."""
         sim, dice = self.cli.sim, self.dice

@@ -8,7 +8,6 @@ a response (`limit=None, remaining=None`).
 
 import asyncio
 import random as random_module
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from invite_sweeper.atlas.rate_limits import (
@@ -153,8 +152,8 @@ class RateLimiter:
         token while it waits for another could deadlock.
         """
         now_s = self._clock()
-        wanted = [(self._buckets.get(key, now_s), count) for key, count in Counter(keys).items()]
-        wait_s = max(bucket.wait_s(now_s, count) for bucket, count in wanted)
+        wanted = [(self._buckets.get(key, now_s), keys.count(key)) for key in set(keys)]
+        wait_s = max([bucket.wait_s(now_s, count) for bucket, count in wanted])
         if wait_s == 0.0:
             for bucket, count in wanted:
                 bucket.acquire(now_s, count)

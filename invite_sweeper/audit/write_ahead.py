@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.events import Intent, LineHeader, OutcomeLine, Planned, decode
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, decode
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import DeletionResult, ListRef, PlannedDeletion
@@ -177,30 +177,27 @@ class PlanReader:
         for line in reversed(data.removesuffix(b"\n").split(b"\n")):
             if line_hash(line) != expected_hash:
                 raise _plan_error(_CHANGED)
-            header = LineHeader.parse(line)
-            if header is None:
-                raise _plan_error(_CHANGED)
-            expected_hash = header.prev
-            planned.append(self._parse_line(line))
+            deletion, expected_hash = self._parse_line(line)
+            planned.append(deletion)
         return planned[::-1]
 
-    def _parse_line(self, line: bytes) -> PlannedDeletion:
-        """Parse a line; check that it belongs to this run and list: the DELETE depends on it."""
+    def _parse_line(self, line: bytes) -> tuple[PlannedDeletion, str]:
+        """Return the deletion of a line and the hash of the line before.
+
+        The DELETE depends on it, so the line must belong to this run and list.
+        """
         try:
             found = decode(line)
         except ValueError:
             raise _plan_error(_CHANGED) from None
-        project, source = self._list_ref
         if found is None or found.run_id != self._run_id or not isinstance(found.event, Planned):
             raise _plan_error(_CHANGED)
-        planned = found.event
-        if (planned.scope_id, planned.org_id, planned.source) != (
-            project.id,
-            project.org_id,
-            source,
-        ):
+        planned, (project, source) = found.event, self._list_ref
+        place = planned.scope_id, planned.org_id, planned.source
+        if place != (project.id, project.org_id, source):
             raise _plan_error(_CHANGED)
-        return PlannedDeletion(planned.invitation(), planned.rule, planned.new, planned.bounced)
+        deletion = PlannedDeletion(planned.invitation(), planned.rule, planned.new, planned.bounced)
+        return deletion, found.prev
 
 
 def _plan_error(message: str) -> AuditLogError:

@@ -58,7 +58,9 @@ from invite_sweeper.restore import (
     RestoreResult,
     RestoreRun,
     check_log_intact,
+    count_in_other_organizations,
     count_other_doubtful,
+    describe_organizations,
     describe_signature,
     find_deletions,
     is_added,
@@ -284,7 +286,10 @@ class _RestoreSession:
             run=self._deletions.run,
             username=self._deletions.username,
         )
-        warnings = (*warnings, *self._doubtful_runs(log, found))
+        left_out = (*self._doubtful_runs(log, found), *self._other_organizations(log, found))
+        for warning in left_out:
+            self._session.log.warning(warning)
+        warnings = (*warnings, *left_out)
         include_all = self._deletions.include_recovered
         deletions = [each for each in found if include_all or not each.doubt]
         signature = describe_signature(log.history) if found else ""
@@ -312,12 +317,22 @@ class _RestoreSession:
         selected = next((each.run_id for each in found), None)
         for run_id, count in count_other_doubtful(log, selected).items():
             invitations = pluralize(count, "invitation")
-            message = (
+            yield (
                 f"Run {run_id} may have deleted {invitations}, which this restore leaves out; "
                 f"--run {run_id} --include-recovered restores those that are missing."
             )
-            self._session.log.warning(message)
-            yield message
+
+    def _other_organizations(
+        self, log: DeletionLog, found: Sequence[DeletedInvitation]
+    ) -> Iterator[str]:
+        """Yield a warning for each other run of the same command that deleted something."""
+        for selected in dict.fromkeys(each.run_id for each in found):
+            for run_id, count in count_in_other_organizations(log, selected).items():
+                yield (
+                    f"The same command deleted {pluralize(count, 'invitation')} of "
+                    f"{describe_organizations(log.history, run_id)}, which this restore leaves "
+                    f"out; --run {run_id} restores them."
+                )
 
     async def _run_with_connection(
         self,

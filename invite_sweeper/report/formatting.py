@@ -214,12 +214,17 @@ def describe_failed_organizations(summary: RunSummary) -> str:
 
 
 def describe_organizations(summary: RunSummary) -> str:
-    """Return the only organization with its id, or how many there are and are not visible."""
+    """Return the only organization with its id, or how many there are and were not read."""
     if len(summary.organizations) == 1:
         return summary.organizations[0].label
-    count = pluralize(len(summary.organizations), "organization")
+    parts = [pluralize(len(summary.organizations), "organization")]
+    failed = sum(each.error is not None for each in summary.organizations)
+    if failed not in {0, len(summary.organizations)}:
+        parts.append(f"{failed:,} of them not read")
     hidden = sum(not each.visible for each in summary.organizations)
-    return f"{count}, {hidden:,} of them not visible" if hidden else count
+    if hidden:
+        parts.append(f"{hidden:,} of them not visible")
+    return ", ".join(parts)
 
 
 def describe_places(projects: int, organization_lists: int) -> str:

@@ -21,7 +21,7 @@ from invite_sweeper.report.rows import (
     row_of,
     row_order,
 )
-from invite_sweeper.report.tables import RightTrimmed, cell_text, line_text
+from invite_sweeper.report.tables import RightTrimmed, cell_text, line_text, wrap_parts
 from invite_sweeper.restore import (
     MAX_PER_MINUTE,
     DeletedInvitation,
@@ -117,9 +117,10 @@ def _show_rows(
         console.print(RightTrimmed(table), end="")
         return
     for row in rows:
-        lines = [line for column in (RESULT, PLACE, ROLES, LIST) for line in column.cell(row).lines]
-        details = Padding(Text(" · ").join(map(line_text, lines)), (0, 0, 0, 2))
-        console.print(RightTrimmed(Group(cell_text(INVITED.cell(row)), details)), end="")
+        cells = (column.cell(row) for column in (RESULT, PLACE, ROLES, LIST))
+        parts = [line_text(line) for cell in cells for line in cell.lines]
+        details = (Padding(line, (0, 0, 0, 2)) for line in wrap_parts(parts, console.width - 2))
+        console.print(RightTrimmed(Group(cell_text(INVITED.cell(row)), *details)), end="")
 
 
 def _rows(report: RestoreReport, deletions: Sequence[DeletedInvitation]) -> list[Row]:

@@ -14,7 +14,7 @@ from invite_sweeper.endings import Colour, ExitCode, Reason, WarningCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Place, Row, format_age, outcome_line
+from invite_sweeper.report.rows import Row, format_age, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
 from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
@@ -162,7 +162,7 @@ def _seen(summary: RunSummary) -> str:
     if not summary.plan_made:
         return f"{invitations}; the lists of {projects} were not all read"
     if any(Source(each).is_organization_level for each in summary.invitations_by_source):
-        visible = sum(each.visible for each in summary.organizations)
+        visible = sum(each.visible and each.plan_made for each in summary.organizations)
         projects += f" and {pluralize(visible, 'organization list')}"
     unreadable = f", {summary.projects_unreadable:,} of them not read"
     gone = f", {summary.projects_gone:,} of them deleted since it was listed"
@@ -279,7 +279,7 @@ def plan_tables(view: RunView, width: int) -> Iterator[RenderableType]:
     for organization, places in by_organization.items():
         hidden = elsewhere.get(organization, ())
         count = sum(each.count for each in places) + sum(hidden)
-        above = _organization_heading(places[0].place, count, view) if several else None
+        above = _heading(organization, count, "bold") if several else None
         for each in places:
             name = _OWN_LISTS if several and each.place.project is None else each.place.name
             below = _describe_hidden(hidden, view) if hidden and each is places[-1] else None
@@ -287,16 +287,12 @@ def plan_tables(view: RunView, width: int) -> Iterator[RenderableType]:
             groups.append(Group(each.rows, heading, each.hidden, above, below))
             above = None
     yield from invitation_tables(groups, width)
+    if several and any(row.others for group in groups for row in group.rows):
+        yield Text("A person in several lists is one row.", style="dim")
+        yield Text("")
 
 
 _OWN_LISTS: Final = "organization lists"
-
-
-def _organization_heading(place: Place, rows: int, view: RunView) -> Text:
-    """Return the organization with its number of rows: a user in several lists has one."""
-    planned = view.by_organization[place.org_id]["planned"]
-    merged = f", for {pluralize(planned, 'invitation')}" if planned != rows else ""
-    return Text.assemble(_heading(place.organization, rows, "bold"), (merged, "dim"))
 
 
 def _describe_hidden(counts: Sequence[int], view: RunView) -> Text:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit.events import PlanChanges, Planned
@@ -215,8 +216,7 @@ def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show
     if not planned:
         return
     console.print()
-    counts = definition_table(_counts(status, planned, verbose=verbose))
-    console.print(RightTrimmed(counts), end="")
+    console.print(RightTrimmed(_count_table(status, planned, verbose=verbose)), end="")
     console.print()
     for part in plan_tables(view, console.width):
         console.print(RightTrimmed(part), end="")
@@ -280,33 +280,39 @@ def _approval_text(status: PlanStatus) -> Text:
     return Text(f"yes, with the key {status.approval.key}{whose}")
 
 
+def _count_table(status: PlanStatus, planned: Sequence[Planned], *, verbose: bool) -> Table:
+    """Return the number of invitations by rule, by organization if there are several, by list."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, counts in _counts(status, planned, verbose=verbose):
+        for number, (name, count) in enumerate(counts):
+            first = Text(f"  {'' if number else label}", style="dim")
+            table.add_row(first, f"{count:,}", Text(display_text(name)))
+    return table
+
+
 def _counts(
     status: PlanStatus, planned: Sequence[Planned], *, verbose: bool
-) -> Iterator[tuple[str, Text]]:
-    """Yield the rules, the organizations if there are several, and the lists, with their counts."""
-    yield from _count_lines("by rule", _count_rules(planned))
+) -> Iterator[tuple[str, Sequence[tuple[str, int]]]]:
+    yield "by rule", _count_rules(planned)
     if len(status.labels) > 1:
         by_id = Counter(each.org_id for each in planned)
         named = [(label, by_id[org_id]) for org_id, label in status.labels.items()]
-        yield from _count_lines("by organization", named)
+        yield "by organization", named
     places = _count_places(planned, status.labels)
     shown = len(places) if verbose else _MAX_PROJECTS
-    named = [(_list_name(place, status), count) for place, count in places[:shown]]
+    lists = [(_list_name(place, status), count) for place, count in places[:shown]]
     if len(places) > shown:
         rest = f"in {pluralize(len(places) - shown, 'other list')}"
-        named.append((rest, sum(each for _, each in places[shown:])))
-    yield from _count_lines("by list", named)
+        lists.append((rest, sum(count for _, count in places[shown:])))
+    yield "by list", lists
 
 
 def _list_name(place: Place, status: PlanStatus) -> str:
     """Return a list, with the name of its organization if there are several."""
     if place.project is None or len(status.labels) == 1:
         return place.name
-    return (
-        f"{place.name} of {status.saved.context.organization_names.get(place.org_id, place.org_id)}"
-    )
-
-
-def _count_lines(label: str, counts: Sequence[tuple[str, int]]) -> Iterator[tuple[str, Text]]:
-    for number, (name, count) in enumerate(counts):
-        yield "" if number else label, Text(f"{count:>6,}  {display_text(name)}")
+    names = status.saved.context.organization_names
+    return f"{place.name} of {names.get(place.org_id, place.org_id)}"

@@ -152,12 +152,12 @@ def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: i
             for line in column.cell(row).lines
         ]
         table.add_row(
-            age, Text("\n").join((cell_text(INVITED.cell(row)), *_wrap(parts, free_width)))
+            age, Text("\n").join((cell_text(INVITED.cell(row)), *wrap_parts(parts, free_width)))
         )
     return table
 
 
-def _wrap(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
+def wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
     """Yield lines with as many parts as fit; a part that is too long has its own line."""
     line = Text()
     for part in parts:

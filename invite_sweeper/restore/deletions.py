@@ -11,7 +11,7 @@ from invite_sweeper.audit.history import History, read_history
 from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.models import Invitation, Outcome
-from invite_sweeper.text import casefold_visible
+from invite_sweeper.text import casefold_visible, organization_label
 
 
 class RestoreOutcome(StrEnum):
@@ -165,7 +165,7 @@ def find_deletions(
         GuardRefused: The run used another base URL.
     """
     by_run = _deletions_by_run(log, run or "")
-    selected_run = _only_run(by_run)
+    selected_run = _only_run(log.history, by_run)
     if selected_run is None:
         if run and not any(each.run_id.startswith(run) for each in log.history.runs):
             raise UsageError(f"The log has no run {run}.", hint="List the runs with: audit show")
@@ -250,7 +250,31 @@ def _matches(username: str | None, glob: str | None) -> bool:
     return glob is None or fnmatchcase(casefold_visible(username or ""), casefold_visible(glob))
 
 
-def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
+def describe_organizations(history: History, run_id: str) -> str:
+    """Return the organizations of a run by name and id; empty if they are not known."""
+    record, names = history.run(run_id), history.organization_names()
+    ids = record.start.organizations if record is not None and record.start is not None else ()
+    return ", ".join(organization_label(each, names.get(each)) for each in ids)
+
+
+def count_in_other_organizations(log: DeletionLog, selected_run: str) -> dict[str, int]:
+    """Return how many invitations the other runs of the same command deleted for certain, by run.
+
+    A command has one run for each credential, and a restore restores one run.
+    """
+    selected = log.history.run(selected_run)
+    group = selected.group_id if selected is not None else selected_run
+    counts = {
+        run_id: sum(not each.doubt for each in found)
+        for run_id, found in _deletions_by_run(log, "").items()
+        if run_id != selected_run
+        and (record := log.history.run(run_id)) is not None
+        and record.group_id == group
+    }
+    return {run_id: count for run_id, count in counts.items() if count}
+
+
+def _only_run(history: History, by_run: dict[str, list[DeletedInvitation]]) -> str | None:
     """Return the only run with deletions, or None without deletions.
 
     Runs whose deletions are all in doubt count only if there is not any other.
@@ -259,10 +283,13 @@ def _only_run(by_run: dict[str, list[DeletedInvitation]]) -> str | None:
     by_run = certain or by_run
     if len(by_run) <= 1:
         return next(iter(by_run), None)
-    last = [f"{run_id} ({len(found)})" for run_id, found in list(by_run.items())[-_MAX_NAMED:]]
+    last = []
+    for run_id, found in list(by_run.items())[-_MAX_NAMED:]:
+        where = describe_organizations(history, run_id)
+        last.append(f"{run_id}{where and f' of {where}'} ({len(found)})")
     raise UsageError(
         f"The log has deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
-        hint="Select the run to undo with --run ID.",
+        hint="Select the run to undo with --run ID. A command has a run for each credential.",
     )
 
 

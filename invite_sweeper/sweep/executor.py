@@ -151,7 +151,7 @@ class OutcomeRecorder:
             about_list = self.sources.mark_retired(planned.invitation, result)
             if not about_list:
                 self.abort(result.fatal_error)
-        counts = result not in {_SKIPPED, _CHANGED} and not about_list
+        counts = result not in (_SKIPPED, _CHANGED) and not about_list
         if counts and not self.sources.is_duplicate(planned.invitation, result):
             self._check_breaker(outcome)
         try:

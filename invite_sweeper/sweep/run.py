@@ -50,6 +50,7 @@ from invite_sweeper.sweep.sunset import announced_ends, secret_warnings
 from invite_sweeper.sweep.unread_lists import find_unseen
 from invite_sweeper.text import organization_label, pluralize
 
+_MAX_ORGANIZATIONS_NAMED = 3
 _READERS_PER_SLOT = 2
 """Lists read at a time per request in flight: one of them may be backing off."""
 
@@ -115,9 +116,10 @@ class Run:
 
     @property
     def _where(self) -> str:
-        """The organization, or how many there are, for the progress."""
+        """The organizations, or how many there are, for the progress."""
         labels = [*self.state.summary().organization_labels.values()]
-        return labels[0] if len(labels) == 1 else f"{len(labels)} organizations"
+        few = len(labels) <= _MAX_ORGANIZATIONS_NAMED
+        return ", ".join(labels) if few else f"{len(labels)} organizations"
 
     def check_clock(self) -> None:
         """Raise GuardRefused if the clock differs from Atlas's, where Atlas has shown its own."""

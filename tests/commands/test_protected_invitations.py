@@ -212,8 +212,7 @@ def saved_plan(world: World) -> None:
     path = world.cli.folder / "plan.jsonl"
     if not path.exists():
         return
-    rows = [json.loads(line) for line in path.read_bytes().splitlines()[1:-1]]
-    listed = {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in rows}
+    listed = listed_in(path)
     world.add_stale_invitations(3)
     if world.dice.random() < 0.4:
         with world.changed_policy():
@@ -221,6 +220,53 @@ def saved_plan(world: World) -> None:
     else:
         run(world, "sweep", "--plan", "plan.jsonl")
         assert removed(world) <= listed
+
+
+def listed_in(plan: Path) -> set[tuple[str, str]]:
+    """Return what a saved plan lists, as `(scope id, id)`."""
+    rows = [json.loads(line) for line in plan.read_bytes().splitlines()[1:-1]]
+    return {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in rows}
+
+
+def plan_of_all(world: World) -> None:
+    """A saved plan limits a sweep over organizations with credentials of their own.
+
+    It is edited or cut, a credential is gone, or an organization is renamed before it is applied;
+    or a limit that all organizations together exceed refuses it.
+    """
+    world.delete_most()
+    world.use_all_organizations()
+    kind = ("damaged", "gone", "renamed", "together", "faults")[world.seed // len(SCRIPTS) % 5]
+    counts = Counter(item.org_id for item in world.items)
+    if kind == "together":
+        world.policy["limits"] |= {"max_deletions": max(counts.values()), "over_limit": "refuse"}
+    elif kind == "faults":
+        world.add_faults()
+    code = run(world, "plan", "--out", "plan.jsonl")
+    path = world.cli.folder / "plan.jsonl"
+    assert path.exists() == (code in {0, 4})
+    if not path.exists():
+        assert kind in {"together", "faults"}
+        return sweep_refused(world) if kind == "together" else None
+    listed = listed_in(path)
+    assert len(listed) <= world.policy["limits"]["max_deletions"]
+    world.add_stale_invitations(3)
+    if kind == "damaged" and listed:
+        lines = path.read_bytes().splitlines(keepends=True)
+        number = world.dice.randrange(1, len(lines) - 1)
+        lines[number] = world.dice.choice((b"", lines[number].replace(b"a", b"e", 1)))
+        path.write_bytes(b"".join(lines))
+        return sweep_refused(world, "--plan", "plan.jsonl")
+    gone = world.end_one_credential() if kind == "gone" else None
+    renamed = world.rename_one_organization() if kind == "renamed" else None
+    run(world, "sweep", "--plan", "plan.jsonl")
+    assert removed(world) <= listed
+    names = {each["id"]: each["name"] for each in world.last.summary["organizations"]}
+    assert renamed is None or names[renamed] == "Renamed"
+    assert not gone or not any(world.org_of(scope) == gone for scope, _ in removed(world))
+    if world.last.code in {0, 4}:
+        sweep_refused(world, "--plan", "plan.jsonl")  # it is used
+    return None
 
 
 def quarantine(world: World) -> None:
@@ -263,6 +309,7 @@ SCRIPTS = (
     sweeps,
     focused,
     focused,
+    plan_of_all,
     killed,
     groups,
     shards,
@@ -368,7 +415,7 @@ def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
         world = World(cli, dice, seed)
         cli.short_waits = True
         script = SCRIPTS[seed % len(SCRIPTS)]
-        world.add_projects(organizations=2 if script in {groups, shards} else 1)
+        world.add_projects(organizations=2 if script in {groups, shards, plan_of_all} else 1)
         world.add_teams()
         world.add_invitations()
         cli.account.org_ids = tuple(cli.sim.organizations)

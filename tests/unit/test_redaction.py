@@ -3,15 +3,14 @@
 import base64
 import html
 import json
-import re
 import string
-import struct
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spellings import SPELLINGS
 
 from invite_sweeper.redaction import MASK, MAX_RESPONSES, Redactor
 
@@ -229,43 +228,6 @@ def test_encoded_password_of_a_url_is_a_secret_without_its_name():
         assert redactor.redact(form) == MASK
 
 
-def escape_each(form):
-    """Return a spelling that escapes each character, as `form` does."""
-    return lambda text: "".join(form.format(ord(char), char) for char in text)
-
-
-SPELLINGS = {
-    "text": str,
-    "upper case": str.upper,
-    "mixed case": str.title,
-    "JSON": json.dumps,
-    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
-    "JSON with escaped slashes": lambda text: json.dumps(text).replace("/", "\\/"),
-    "JSON in code units": lambda text: "".join(
-        f"\\u{unit:04x}" for unit in struct.unpack(f">{len(text)}H", text.encode("utf-16-be"))
-    ),
-    "JSON in upper-case code units": escape_each("\\u{0:04X}"),
-    "percent": lambda text: quote(text, safe=""),
-    "form": quote_plus,
-    "lower-case percent": lambda text: re.sub(
-        "%..", lambda found: found[0].lower(), quote(text, safe="")
-    ),
-    "double percent": lambda text: quote(quote(text, safe=""), safe=""),
-    "triple percent": lambda text: quote(quote(quote(text, safe=""), safe=""), safe=""),
-    "percent of each byte": lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
-    "HTML": html.escape,
-    "decimal entities": escape_each("&#{0};"),
-    "padded decimal entities": escape_each("&#{0:06};"),
-    "hexadecimal entities": escape_each("&#x{0:X};"),
-    "HTML in HTML": lambda text: html.escape(escape_each("&#{0};")(text)),
-    "HTML in JSON": lambda text: json.dumps(html.escape(text)),
-    "percent in HTML in JSON": lambda text: json.dumps(html.escape(quote(text, safe=""))),
-    "hex": lambda text: text.encode().hex(),
-    "upper-case hex": lambda text: text.encode().hex().upper(),
-    "escapes of Python": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode("latin-1")),
-    "Base64": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
-    "Base64 in a URL": lambda text: quote(base64.b64encode(text.encode()).decode(), safe=""),
-}
 KNOWN = {
     "password": "s3cret/\"\\+ \xe9<&>'-0123",
     "with escapes": 'a%41b&lt;c\\u0041/"d-0123',
@@ -274,7 +236,7 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("spelling", [each for each in SPELLINGS if " after " not in each])
 @pytest.mark.parametrize("name", KNOWN)
 def test_secret_is_not_shown_in_any_spelling(name, spelling):
     shown = SPELLINGS[spelling](KNOWN[name])
@@ -311,7 +273,7 @@ def test_the_last_500_responses_are_known():
     for number in range(MAX_RESPONSES + 1):
         redactor.add_response(f'Digest response="{number:032x}"')
     assert redactor.redact(f"{0:032x}") == f"{0:032x}"
-    assert redactor.redact(f"{1:032x} {MAX_RESPONSES:032x}") == "*** ***"
+    assert redactor.redact(f"{1:032x}, {MAX_RESPONSES:032x}") == "***, ***"
     redactor.clear()
     assert redactor.redact(f"{1:032x}") == f"{1:032x}"
 

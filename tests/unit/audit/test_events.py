@@ -85,7 +85,7 @@ def planned(one: Invitation, rule: str = "r") -> Planned:
 @given(INVITATIONS.map(without_project), TEXT)
 def test_invitation_is_equal_after_a_round_trip_through_its_line(original, rule):
     found = decode(line_of(planned(original, rule)))
-    assert found == Line("t", "run-1", planned(original, rule))
+    assert found == Line("t", "run-1", planned(original, rule), "0" * 64)
     assert found.event.invitation() == original
 
 

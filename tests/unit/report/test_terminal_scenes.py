@@ -6,7 +6,7 @@ import pytest
 from report.claims import check_json, check_last_hash, check_text
 from report.page_scenes import SCENES
 from report.recording import WIDTHS, Played
-from report.snapshots import assert_snapshot
+from report.snapshots import assert_snapshot, mask
 from rich.cells import cell_len
 
 NEVER_WRAPPED = re.compile(
@@ -14,22 +14,6 @@ NEVER_WRAPPED = re.compile(
     r"|  [A-Z]|(?:Dry run of a r|R)estore of run |Atlas adds |This log |[\d,]+ user|Warning: "
     r"|audit|invite-sweeper|A sweep refuses|Dry run: )"
 )
-MASKS = (
-    (r"(?m)^(Time +).*(\n {9}.*)*", r"\1-"),
-    (r"\b[0-9a-f]{64}\b", "5" * 64),
-    (r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b", "20261125T010203Z-0badcafe"),
-    (r"\b\d{4}-\d\d-\d\d\b", "2026-11-25"),
-    (r"\b\d\d:\d\d:\d\d\b", "01:02:03"),
-    (r"\b\d\d:\d\d(?=\s+UTC)", "01:02"),
-    (r"127\.0\.0\.1:\d+", "127.0.0.1:12345"),
-)
-"""What varies from run to run; ids and hashes keep their length."""
-
-
-def mask(text: str) -> str:
-    for pattern, replacement in MASKS:
-        text = re.sub(pattern, replacement, text)
-    return text
 
 
 def session(played: tuple[Played, ...], width: int) -> str:

@@ -1,0 +1,182 @@
+"""One plan, one signature and one sweep over 1, 3 and 51 organizations with a credential each."""
+
+import json
+import re
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from running import cli_in
+
+DAYS = timedelta(days=1)
+PLAN = ("--policy", "policy.yaml", "--out", "plan.jsonl")
+
+
+def org_id(name):
+    """Return the id of the organization with the credentials of this name, such as `O2`."""
+    return f"{int(name[1:]) + 1:024x}"
+
+
+@pytest.fixture(params=[1, 3, 51])
+def cli(tmp_path, request):
+    """Organizations with two projects each and a stale invitation in each project.
+
+    `cli.ids` are the ids of the invitations, by the name of the credentials.
+    """
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+    (tmp_path / "boss.pem").write_bytes(private)
+    public = key.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
+    (tmp_path / "boss.pub").write_bytes(public)
+    with cli_in(tmp_path) as found:
+        found.ids, found.changes = {}, dict.fromkeys(found.account.environment(), None)
+        found.keys["organizations"] = []
+        for number in range(request.param):
+            name = f"O{number}"
+            found.sim.add_organization(org_id(name), f"Example {name}")
+            found.ids[name] = set()
+            for side in ("left", "right"):
+                project = found.sim.add_project(f"{name} {side}", org_id(name))
+                found.projects.append(project)
+                person = f"{name}-{side}@example.com"
+                found.ids[name].add(found.sim.invite(project, person, age=20 * DAYS))
+            account = found.sim.add_token(org_id(name))
+            variables = account.environment().items()
+            found.changes |= {f"{key}_{name}": value for key, value in variables}
+            found.keys["organizations"].append({"id": org_id(name), "credentials": name})
+        yield found
+
+
+def save(cli):
+    done = cli.run("plan", *PLAN, **cli.changes)
+    assert done.code == 0, done.err
+    return cli.folder / "plan.jsonl"
+
+
+def approve(cli):
+    done = cli.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", "--yes", "-v")
+    assert done.code == 0, done.err
+    return done
+
+
+def apply(cli, **changes):
+    approval = ("--require-approval", "boss.pub")
+    return cli.sweep("--plan", "plan.jsonl", *approval, **cli.changes | changes)
+
+
+def all_ids(cli):
+    return set.union(*cli.ids.values())
+
+
+def test_one_approved_plan_is_applied_in_all_organizations_and_used_once(cli):
+    save(cli)
+    late = cli.sim.invite(cli.projects[0], "late@example.com", age=20 * DAYS)
+    shown = approve(cli).out
+    for name in cli.ids:
+        assert f"Example {name} ({org_id(name)})" in shown
+        assert f"{name}-left@example.com" in shown
+    done = apply(cli)
+    assert done.code == 0, done.err
+    assert sorted(cli.sim.deleted) == sorted(all_ids(cli))
+    assert cli.sim.invitations(cli.projects[0]) == (late,)
+    started = cli.lines("run_started")[-len(cli.ids) :]
+    assert [each["mode"] for each in started] == ["sweep"] * len(cli.ids)
+    assert len({each["plan_sha256"] for each in started}) == 1
+    deleted = cli.deletes()
+    assert (apply(cli).code, cli.deletes()) == (3, deleted)
+
+
+def test_approver_sees_each_organization_with_its_projects_and_people_below(cli):
+    save(cli)
+    shown = approve(cli).out
+    indent = "  " if len(cli.ids) > 1 else ""
+    for name in cli.ids:
+        if indent:
+            assert re.search(rf"^Example {name} \({org_id(name)}\)  2$", shown, re.MULTILINE)
+        for side in ("left", "right"):
+            row = rf"^{indent}{name} {side}  1\n{indent}  +\d+\.\d d +{name}-{side}@example\.com"
+            assert re.search(row, shown, re.MULTILINE), shown
+
+
+@pytest.mark.parametrize("how", ["edited", "cut", "an organization cut", "a digest made anew"])
+def test_plan_that_was_edited_or_cut_deletes_nothing_in_any_organization(cli, how):
+    path = save(cli)
+    approve(cli)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if how == "edited":
+        lines = [line.replace(b"O0-left@example.com", b"O0-west@example.com") for line in lines]
+    elif how == "cut":
+        del lines[1]
+    elif how == "an organization cut":
+        del lines[1:3]
+    else:  # the row of a person who was not shown to the approver
+        cli.sim.invite(cli.projects[0], "late@example.com", age=20 * DAYS)
+        path = save(cli)
+        lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines))
+    assert (apply(cli).code, cli.deletes()) == (3, 0)
+
+
+def test_organization_whose_credential_fails_after_the_plan_is_left_out_and_said(cli):
+    save(cli)
+    approve(cli)
+    gone = list(cli.ids)[-1]
+    done = apply(cli, **{f"MONGODB_ATLAS_ACCESS_TOKEN_{gone}": "wrong"})
+    others = len(cli.ids) > 1
+    assert done.code == (4 if others else 5)
+    assert set(cli.sim.deleted) == all_ids(cli) - cli.ids[gone]
+    by_name = {each["name"]: each for each in done.summary["organizations"]}
+    assert [each["exit_code"] for each in done.summary["organizations"]].count(5) == 1
+    assert by_name[f"Example {gone}"]["exit_code"] == 5  # the name is known from the log
+    assert by_name[f"Example {gone}"]["deleted"] == 0
+    assert f"MONGODB_ATLAS_ACCESS_TOKEN_{gone}" in done.err
+    assert not others or f"Organization Example {gone} ({org_id(gone)}): " in done.errors[0]
+
+
+def test_organization_whose_credential_fails_at_the_plan_is_not_in_it(cli):
+    gone = "O0"
+    wrong = {f"MONGODB_ATLAS_ACCESS_TOKEN_{gone}": "wrong"}
+    done = cli.run("plan", *PLAN, "--output", "json", **cli.changes | wrong)
+    if len(cli.ids) == 1:
+        assert (done.code, (cli.folder / "plan.jsonl").exists()) == (5, False)
+        return
+    assert done.code == 4
+    rows = (cli.folder / "plan.jsonl").read_text(encoding="utf-8").splitlines()[1:-1]
+    assert {json.loads(row)["org_id"] for row in rows} == set(map(org_id, cli.ids)) - {org_id(gone)}
+    assert cli.sweep("--plan", "plan.jsonl", **cli.changes).code == 0
+    assert set(cli.sim.deleted) == all_ids(cli) - cli.ids[gone]
+
+
+def test_organization_that_is_renamed_after_the_plan_is_applied_with_its_new_name(cli):
+    save(cli)
+    approve(cli)
+    cli.sim.add_organization(org_id("O0"), "Renamed")
+    done = apply(cli)
+    assert (done.code, set(cli.sim.deleted)) == (0, all_ids(cli))
+    names = {each["id"]: each["name"] for each in done.summary["organizations"]}
+    assert names[org_id("O0")] == "Renamed"
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_limit_that_only_all_organizations_together_reach_refuses_the_plan(cli, over):
+    count = len(all_ids(cli))
+    cli.keys["limits"]["max_deletions"] = count - over
+    done = cli.run("plan", *PLAN, "--output", "json", **cli.changes)
+    error, saved = done.summary["error"], (cli.folder / "plan.jsonl").exists()
+    assert (saved, error is None) == (not over, not over)
+    if error is not None:
+        together = f"In {len(cli.ids)} organizations together: " if len(cli.ids) > 1 else ""
+        expected = f"{together}{count} stale invitations are over max_deletions: {count - 1}."
+        assert error["message"] == expected
+        assert (cli.sweep(**cli.changes).code, cli.deletes()) == (3, 0)
+
+
+def test_limit_of_a_project_names_project_and_organization_with_their_ids(cli):
+    name = list(cli.ids)[-1]
+    cli.sim.invite(cli.projects[-1], "one-more@example.com", age=20 * DAYS)
+    cli.keys["limits"]["max_deletions_per_project"] = 1
+    message = cli.plan(**cli.changes).summary["error"]["message"]
+    of = f" of Example {name} ({org_id(name)})" if len(cli.ids) > 1 else ""
+    project = f"project {name} right ({cli.projects[-1]}){of}"
+    assert f"2 stale invitations in {project} are over max_deletions_per_project: 1." in message
