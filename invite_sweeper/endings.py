@@ -277,12 +277,7 @@ class Reason(StrEnum):
         ExitCode.REFUSED,
         "Review the plan. If it is right: {accept}",
     )
-    PLAN = (
-        "plan",
-        "saved plan not valid",
-        ExitCode.REFUSED,
-        "Create a new plan with: {plan}",
-    )
+    PLAN = ("plan", "saved plan not valid", ExitCode.REFUSED, "Create a new plan with: {plan}")
     APPROVAL = (
         "approval",
         "plan not approved",
@@ -529,7 +524,6 @@ class WarningCode(StrEnum):
 
     ABSENT_ORGANIZATION = "absent_organization"
     CIRCUIT_BREAKER = "circuit_breaker"
-    HIDDEN_INVITATIONS = "hidden_invitations"
     MEMBERS = "members"
     NOTICE = "notice"
     MOVED_PROJECT = "moved_project"
@@ -564,13 +558,3 @@ class RunWarning:
     code: str
     message: str
     level: str = WarningLevel.WARNING
-
-
-def parse_warning(value: object) -> RunWarning | None:
-    """Parse a warning of a `run_finished` line; None if it is neither a warning nor a sentence."""
-    if isinstance(value, str):
-        return RunWarning(WarningCode.OTHER, value)
-    if not isinstance(value, dict) or not isinstance(value.get("message"), str):
-        return None
-    code, level = (str(value.get(name) or "") for name in ("code", "level"))
-    return RunWarning(code or WarningCode.OTHER, value["message"], level or WarningLevel.WARNING)

@@ -5,7 +5,8 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -37,10 +38,7 @@ def check_distinct_files(
     pairs = [*combinations(named, 2), *((one, other) for other in others for one in named)]
     for (option, path), (what, other) in pairs:
         if _is_same_file(path, other):
-            raise UsageError(
-                f"{option} {path} would overwrite {what} {other}.",
-                hint=_OTHER_FILE,
-            )
+            raise UsageError(f"{option} {path} would overwrite {what} {other}.", hint=_OTHER_FILE)
 
 
 _START_BYTES = 4096
@@ -149,13 +147,10 @@ def check_writable(path: Path, what: str) -> None:
         what: Its name at the beginning of a sentence.
     """
     try:
-        descriptor, partial = _create_beside(replaceable_target(path))
-        os.close(descriptor)
-        partial.unlink()
+        NewFile(replaceable_target(path)).close()
     except OSError as error:
         raise UsageError(
-            f"{what} {path} cannot be written: {error.strerror}.",
-            hint=WRITABLE_FILE_HINT,
+            f"{what} {path} cannot be written: {error.strerror}.", hint=WRITABLE_FILE_HINT
         ) from None
 
 
@@ -170,7 +165,10 @@ def replace_file(path: Path, chunks: Iterable[bytes], *, follow_links: bool = Tr
     Raises:
         OSError: It was not written; an earlier file is unchanged.
     """
-    _write_beside(replaceable_target(path) if follow_links else path, chunks, Path.replace)
+    with closing(NewFile(replaceable_target(path) if follow_links else path)) as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.publish()
 
 
 def write_new_file(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -185,52 +183,82 @@ def write_new_file(path: Path, content: bytes, mode: int = 0o600) -> None:
         target.hardlink_to(partial)  # unlike a rename, it never replaces a file
         partial.unlink()
 
-    _write_beside(path, [content], link)
+    with closing(NewFile(path)) as file:
+        file.write(content)
+        file.publish(link)
 
 
-def _write_beside(
-    target: Path, chunks: Iterable[bytes], move: Callable[[Path, Path], object]
-) -> None:
-    """Write a temporary file beside the target, sync it, move it and sync the name."""
-    descriptor, partial = _create_beside(target)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        move(partial, target)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    fsync_directory(target.parent)
+_FLUSH_BYTES: Final = 1 << 18
+_MAX_PREFIX: Final = 100
+"""Characters of a file's name that its temporary name repeats; a name has at most 255 bytes."""
+
+
+class NewFile:
+    """A file that is written beside its target, with mode 0600, until it is published.
+
+    Args:
+        target: The file that it becomes.
+        owner: Part of the temporary name, so that two commands never write one file. Without
+            one, a temporary file that a killed run left is replaced.
+
+    Attributes:
+        sha256: Hash of the published file, 64 hex digits; None before.
+    """
+
+    def __init__(self, target: Path, owner: str = "") -> None:
+        self.sha256: str | None = None
+        self._target = target
+        name = f"{target.name}.{owner}" if owner else target.name[:_MAX_PREFIX]
+        self._partial = target.with_name(f".{name}.partial")
+        self._pending = bytearray()
+        self._digest = sha256()
+        if not owner:
+            self._partial.unlink(missing_ok=True)
+        # O_EXCL does not follow a link that another program plants there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._fd = os.open(self._partial, flags, 0o600)
+
+    def write(self, data: bytes) -> None:
+        """Add to the file."""
+        self._pending += data
+        if len(self._pending) >= _FLUSH_BYTES:
+            self._flush()
+
+    def sync(self) -> str:
+        """Write everything to disk; return the hash."""
+        self._flush()
+        os.fsync(self._fd)
+        return self._digest.hexdigest()
+
+    def publish(self, move: Callable[[Path, Path], object] | None = None) -> None:
+        """Sync the file, give it its name, and sync the name."""
+        digest = self.sync()
+        (move or Path.replace)(self._partial, self._target)
+        self.sha256 = digest
+        fsync_directory(self._target.parent)
+
+    def close(self) -> None:
+        """Close the file; remove it if it is not published."""
+        os.close(self._fd)
+        if self.sha256 is None:
+            with suppress(OSError):
+                self._partial.unlink()
+
+    def _flush(self) -> None:
+        self._digest.update(self._pending)
+        data, self._pending = bytes(self._pending), bytearray()
+        written = 0
+        while written < len(data):
+            written += os.write(self._fd, memoryview(data)[written:])
 
 
 def fsync_directory(directory: Path) -> None:
-    """Sync the names in a directory to disk: syncing a new file does not sync its name.
-
-    Raises:
-        OSError: The directory cannot be synced.
-    """
+    """Sync the names in a directory to disk: syncing a new file does not sync its name."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _create_beside(target: Path) -> tuple[int, Path]:
-    """Create a file with mode 0600, in place of one that a killed run left.
-
-    O_EXCL does not follow a link that another program plants there.
-    """
-    partial = target.with_name(f".{target.name[:_MAX_PREFIX]}.partial")
-    partial.unlink(missing_ok=True)
-    return os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), partial
-
-
-_MAX_PREFIX = 100
-"""Characters of a file's name that its temporary name repeats; a name has at most 255 bytes."""
 
 
 def replaceable_target(path: Path) -> Path:

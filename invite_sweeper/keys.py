@@ -108,11 +108,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
 
 
 def read_public_keys(paths: Iterable[Path]) -> dict[str, Ed25519PublicKey]:
-    """Return the public keys in files by their fingerprints.
-
-    Raises:
-        UsageError: A file is not a public ed25519 key.
-    """
+    """Return the public keys in files by their fingerprints."""
     return {fingerprint(key): key for key in map(read_public_key, paths)}
 
 
@@ -184,9 +180,7 @@ def write_key_pair(path: Path) -> Path:
             raise UsageError(f"{each} exists already.", hint="Choose another path.")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo

@@ -36,18 +36,37 @@ class Source(StrEnum):
 
     contents: str
     """What it lists."""
+    roles: tuple[str, str]
+    """The roles that listing and deleting require. Source: the OpenAPI document, read 2026-08."""
 
-    def __new__(cls, value: str, contents: str = "") -> Self:
-        """Return the member for a row; only the type checker needs the default."""
+    def __new__(cls, value: str, contents: str = "", roles: tuple[str, str] = ("", "")) -> Self:
+        """Return the member for a row; only the type checker needs the defaults."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.contents = contents
+        member.roles = roles
         return member
 
-    INVITES = ("invites", "project invitations by API, Terraform or older tools")
-    USERS = ("users", "people invited to a project who have not accepted")
-    ORG_USERS = ("org_users", "people invited to the organization, as the web interface does")
-    ORG_INVITES = ("org_invites", "organization invitations by older tools")
+    INVITES = (
+        "invites",
+        "project invitations by API, Terraform or older tools",
+        ("Project Owner", "Project Owner"),
+    )
+    USERS = (
+        "users",
+        "people invited to a project who have not accepted",
+        ("Project Read Only", "Project Access Manager or Project Owner"),
+    )
+    ORG_USERS = (
+        "org_users",
+        "people invited to the organization, as the web interface does",
+        ("Organization Member", "Organization Owner"),
+    )
+    ORG_INVITES = (
+        "org_invites",
+        "organization invitations by older tools",
+        ("Organization Owner", "Organization Owner"),
+    )
 
     @property
     def is_organization_level(self) -> bool:

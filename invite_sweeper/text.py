@@ -227,24 +227,6 @@ def to_text(value: object, max_length: int = MAX_TEXT_LENGTH) -> str:
     return result.encode(errors="backslashreplace").decode()
 
 
-def to_int(value: object) -> int | None:
-    """Return an integer that SQLite can store, or None."""
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
-        return None
-    return value
-
-
-def to_float(value: object) -> float | None:
-    """Return a finite number as a float, or None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if abs(found) < float("inf") else None
-
-
 def to_datetime(value: object) -> datetime | None:
     """Return an RFC 3339 date as aware UTC; None if it is invalid or has no time zone."""
     try:

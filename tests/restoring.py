@@ -14,7 +14,7 @@ from invite_sweeper.models import (
     InviteStatus,
     ListUnreadable,
 )
-from invite_sweeper.restore import DeletedInvitation, RestoreResult
+from invite_sweeper.restore.deletions import DeletedInvitation, RestoreResult
 from invite_sweeper.text import casefold_visible
 
 SENT = InviteResult(InviteStatus.CREATED, 200)

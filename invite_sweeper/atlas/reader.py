@@ -173,7 +173,7 @@ class AtlasReader:
             key=lambda row: row.id or object(),
         )
         if listing.failure is not None:
-            unread = list_error(ListRef(project, source), listing.failure, api.roles[0])
+            unread = list_error(ListRef(project, source), listing.failure, source.roles[0])
             if isinstance(unread, ProjectGone):
                 return unread
             return replace(unread, rows=len(listing.rows))

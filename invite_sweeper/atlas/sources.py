@@ -150,8 +150,6 @@ class SourceApi(NamedTuple):
         parse_row: Parses one row of `list`, and a response of `read_user`. For an organization's
             list, the `Project` has the organization's id.
         invite: Invites a user again; `org_invites` uses the call that replaces its own.
-        roles: The roles that listing and deleting require. Source: the OpenAPI document, read
-            2026-08.
         read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
             if `delete` cannot affect an accepted invitation.
     """
@@ -160,7 +158,6 @@ class SourceApi(NamedTuple):
     delete: Endpoint
     parse_row: Callable[[dict[str, object], Project], Invitation]
     invite: Endpoint
-    roles: tuple[str, str]
     read_user: Endpoint | None = None
 
 
@@ -172,14 +169,12 @@ SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
             DELETE_GROUP_INVITE,
             parse_group_invitation,
             CREATE_GROUP_INVITE,
-            ("Project Owner", "Project Owner"),
         ),
         Source.ORG_INVITES: SourceApi(
             LIST_ORG_INVITES,
             DELETE_ORG_INVITE,
             parse_org_invitation,
             ADD_ORG_USER,
-            ("Organization Owner", "Organization Owner"),
         ),
         # Users API, also with invitations created in the web interface: the DELETE removes the
         # user from the project, or from the organization and all its projects, in any status.
@@ -188,7 +183,6 @@ SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
             REMOVE_GROUP_USER,
             parse_group_user,
             ADD_GROUP_USER,
-            ("Project Read Only", "Project Access Manager or Project Owner"),
             GET_GROUP_USER,
         ),
         Source.ORG_USERS: SourceApi(
@@ -196,7 +190,6 @@ SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
             REMOVE_ORG_USER,
             parse_org_user,
             ADD_ORG_USER,
-            ("Organization Member", "Organization Owner"),
             GET_ORG_USER,
         ),
     }

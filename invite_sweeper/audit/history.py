@@ -156,13 +156,13 @@ class DeletionCounts:
     A collision of two hashes raises a count, which at worst keeps an invitation.
     """
 
-    def __init__(self, deleted: Iterable[Invitation] = ()) -> None:
-        self._hashes = array("q", [_hash_of(each, each.project_id) for each in deleted])
+    def __init__(self) -> None:
+        self._hashes = array("q")
         self._sorted = False
 
-    def add(self, deleted: InvitationFields) -> None:
+    def add(self, deleted: Invitation | InvitationFields) -> None:
         """Record one deletion."""
-        self._hashes.append(_hash_of(deleted, deleted.scope_id))
+        self._hashes.append(_hash_of(deleted))
         self._sorted = False
 
     def count(self, invitation: Invitation) -> int:
@@ -170,12 +170,13 @@ class DeletionCounts:
         if not self._sorted:
             self._hashes = array("q", sorted(self._hashes))
             self._sorted = True
-        wanted = _hash_of(invitation, invitation.project_id)
+        wanted = _hash_of(invitation)
         return bisect_right(self._hashes, wanted) - bisect_left(self._hashes, wanted)
 
 
-def _hash_of(invited: Invitation | InvitationFields, scope_id: str) -> int:
+def _hash_of(invited: Invitation | InvitationFields) -> int:
     """Return the hash of the user in a place; names that look the same are one, as for `keep`."""
+    _, _, scope_id, _ = invited.key
     org_id, user = invited.user_key
     return hash((org_id, casefold_lookalike(user), scope_id))
 

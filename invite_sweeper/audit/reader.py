@@ -295,7 +295,7 @@ def _of_group(lines: Iterable[tuple[Record, bytes]], group: str) -> Iterator[tup
 def _with_record(line: bytes) -> tuple[Record, bytes]:
     record = parse_record(line)
     if record is None or "event" not in record:
-        raise ValueError("not a line of an audit log")
+        raise ValueError
     return record, line
 
 

@@ -16,7 +16,8 @@ from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Row, format_age, role_line
+from invite_sweeper.report.columns import format_age
+from invite_sweeper.report.rows import Row, role_line
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.report.tables import RightTrimmed, definition_table, line_text
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest

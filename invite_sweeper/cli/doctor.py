@@ -11,75 +11,39 @@ from itertools import chain
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.atlas import (
-    Credentials,
-    RateLimitedAtlasClient,
-    read_credentials,
-)
+from invite_sweeper.atlas import Credentials, RateLimitedAtlasClient, read_credentials
 from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.doctor_outputs import file_checks, receiver_checks
 from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.options import (
-    DEFAULT_BASE_URL,
-    DEFAULT_POLICY,
-    AuditPath,
-    BaseUrl,
-    LogFormat,
-    LogFormatOption,
-    Output,
-    OutputOption,
-    PolicyPath,
-    Quiet,
-    RunOptions,
-    Verbose,
-)
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, LOGGED, Output, RunOptions, takes
 from invite_sweeper.cli.run_session import RunSession, split_by_credentials
-from invite_sweeper.doctor import (
-    EVENT_DAYS,
+from invite_sweeper.cli.run_setup import CommandContext, plan_max_age, population_settings
+from invite_sweeper.doctor import atlas, log, organization, setup
+from invite_sweeper.doctor.diagnosis import (
     Check,
     CheckState,
     Completeness,
     Diagnosis,
-    atlas_error_check,
-    audit_checks,
-    clock_check,
-    completeness_check,
-    coverage_checks,
-    credentials_check,
-    domain_check,
-    earlier_run_check,
-    explain_invited,
     failed,
-    list_checks,
-    lock_check,
-    log_end_checks,
-    member_checks,
-    notice_check,
     ok,
-    organization_checks,
-    policy_checks,
-    quarantine_check,
-    rate_limit_checks,
-    secret_check,
-    sunset_checks,
-    unreadable_check,
     warning,
 )
+from invite_sweeper.doctor.outputs import population_check
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import ListUnreadable, Project, Source, UserKey
+from invite_sweeper.models import ListUnreadable, Population, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
-from invite_sweeper.report.tables import RightTrimmed
+from invite_sweeper.report.tables import RightTrimmed, two_columns
 from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.previous_runs import read_previous_runs
-from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope
+from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope, scope_sha256
 from invite_sweeper.sweep.sunset import announced_ends, ended_lists
 from invite_sweeper.text import escape_unprintable, organization_label, pluralize
 
@@ -87,38 +51,27 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
-def doctor(
-    policy: PolicyPath = DEFAULT_POLICY,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
-    audit_log: AuditPath = None,
-    output: OutputOption = Output.TEXT,
-    log_format: LogFormatOption = LogFormat.AUTO,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
+@takes(
+    RunOptions,
+    *("policy", "base_url", "audit_log", "out", "population", "checkpoint_file"),
+    *("metrics_file", "pushgateway", "require_approval"),
+    *LOGGED,
+)
+def doctor(options: RunOptions) -> None:
     """Check that a sweep can run.
 
-    Checks policy, credentials, roles, clock, rate limits and audit log; changes nothing. Exit
+    Checks everything that a sweep with these options opens or asks: policy, keys, credentials,
+    roles, clock, rate limits, audit log, output files and receivers; changes nothing. Exit
     code 0: no problems. Exit code 4: warnings only. Otherwise: the code that a sweep would end
     with.
 
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
-    diagnosis = run_checks(
-        RunOptions(
-            policy,
-            base_url,
-            audit_log=audit_log,
-            output=output,
-            log_format=log_format,
-            quiet=quiet,
-            verbose=verbose,
-        )
-    )
-    if output is Output.JSON:
+    diagnosis = run_checks(options)
+    if options.output is Output.JSON:
         write_json(diagnosis.result())
     else:
-        show(stdout_console(), diagnosis)
+        show(stdout_console(), diagnosis, quiet=options.quiet)
     raise typer.Exit(diagnosis.exit_code)
 
 
@@ -153,11 +106,11 @@ class AtlasChecks:
             else:
                 async for found in self._policy_checks(self.policy):
                     yield found
-            yield clock_check(self.connection.clock_skew_s)
+            yield atlas.clock_check(self.connection.clock_skew_s)
             async for found in self._rate_limit_checks():
                 yield found
         except RunError as error:
-            yield atlas_error_check(error)
+            yield setup.atlas_error_check(error)
 
     async def _visible_organizations(self) -> Check:
         projects = await self.connection.reader.projects()
@@ -176,10 +129,12 @@ class AtlasChecks:
         yield ok("access list", "Atlas accepts the credentials from this IP address.")
         self.names = names = await self.connection.organization_names()
         others = project_filter.other_organizations
-        for found in organization_checks(policy, scope, others, names):
+        for found in setup.organization_checks(policy, scope, others, names):
             yield found
         earlier = self.history.members(self.base_url)
-        for found in member_checks(await read_members(self.connection.reader, policy, earlier)):
+        for found in organization.member_checks(
+            await read_members(self.connection.reader, policy, earlier)
+        ):
             yield found
         for sentence in project_filter.unused_patterns():
             yield warning("policy", sentence)
@@ -196,17 +151,18 @@ class AtlasChecks:
         covered_counts.unreadable.extend(scope.unreadable)
         ends = announced_ends(self.history.sunsets(self.base_url), self.connection.sunsets)
         ended = ended_lists(ends, self.now.date())
-        for found in list_checks(sources, covered_counts, policy.limits, ended):
-            yield found
         other_counts = await count_lists(reader, scope.lists(others), workers=workers)
+        for found in atlas.list_checks(sources, covered_counts, policy.limits, ended, other_counts):
+            yield found
+        yield self._population_check(policy, scope, covered_counts)
         excluded_scope = replace(scope, projects=tuple(project_filter.excluded), organizations=())
         excluded_counts = await count_lists(reader, excluded_scope.lists(sources), workers=workers)
         in_scope = len(scope.projects)
-        for found in coverage_checks(
+        for found in atlas.coverage_checks(
             in_scope, project_filter.excluded, excluded_counts, covered_counts, other_counts
         ):
             yield found
-        for found in sunset_checks(self.connection.sunsets, sources, self.now.date()):
+        for found in atlas.sunset_checks(self.connection.sunsets, sources, self.now.date()):
             yield found
         every = (covered_counts, other_counts, excluded_counts)
         for org_id in scope.organizations:
@@ -214,9 +170,22 @@ class AtlasChecks:
                 yield found
         expiries = await reader.secret_expiries(scope.organizations[0])
         if isinstance(expiries, ListUnreadable):
-            yield unreadable_check("secret", expiries)
-        elif check := secret_check(expiries, self.now):
+            yield organization.unreadable_check("secret", expiries)
+        elif check := organization.secret_check(expiries, self.now):
             yield check
+
+    def _population_check(self, policy: Policy, scope: RunScope, counts: ListCounts) -> Check:
+        previous = self.history.population(
+            scope_sha256=scope_sha256(policy),
+            organizations=policy.organization_ids,
+            base_url=self.base_url,
+        )
+        found = {source.value: count for source, count in counts.pending.items()}
+        current = Population(len(scope.projects), scope.visible_projects(), found)
+        unread = {each.source for each in counts.unreadable} | counts.retired.keys()
+        # Which lists were left out is not known.
+        unknown = policy.sources if counts.skipped else unread
+        return population_check(previous, current, policy.limits, frozenset(unknown))
 
     async def _organization_checks(
         self, org_id: str, every: Sequence[ListCounts]
@@ -224,28 +193,30 @@ class AtlasChecks:
         """Yield what Atlas knows of an organization beyond its lists."""
         reader = self.connection.reader
         listed = frozenset[UserKey]().union(*(u for c in every for u in c.users.values()))
-        events = await reader.invitation_events(org_id, self.now - timedelta(days=EVENT_DAYS))
+        events = await reader.invitation_events(
+            org_id, self.now - timedelta(days=organization.EVENT_DAYS)
+        )
         if isinstance(events, ListUnreadable):
-            yield unreadable_check("events", events)
+            yield organization.unreadable_check("events", events)
         else:
             complete = not any(each.unreadable or each.skipped for each in every)
-            found = explain_invited(
+            found = organization.explain_invited(
                 org_id, events, listed, self.history.is_gone, lists_complete=complete
             )
             self.completeness.append(found)
-            yield completeness_check(found)
+            yield organization.completeness_check(found)
         domains = await reader.allowed_domains(org_id)
         if isinstance(domains, ListUnreadable):
-            yield unreadable_check("domains", domains)
+            yield organization.unreadable_check("domains", domains)
         else:
-            yield domain_check(domains, org_id, listed)
+            yield organization.domain_check(domains, org_id, listed)
 
     async def _rate_limit_checks(self) -> AsyncIterator[Check]:
         policy = self.policy
         sources = tuple(policy.sources) if policy is not None else _DEFAULT_SOURCES
         reserve = (policy.execution if policy is not None else Execution()).reserve
         advertised = await self.connection.reader.rate_limits()
-        for found in rate_limit_checks(advertised, sources, reserve):
+        for found in atlas.rate_limit_checks(advertised, sources, reserve):
             yield found
 
 
@@ -295,6 +266,8 @@ class _Doctor:
             *self._check_policy(),
             *self._check_credentials(),
             *self._check_audit_log(),
+            *self._check_files(),
+            *[check async for check in self._check_receivers()],
             *[check async for check in self._check_atlas()],
             *self._check_quarantine(),
             *self._check_notice(),
@@ -302,7 +275,7 @@ class _Doctor:
 
     def _check_policy(self) -> Iterator[Check]:
         if self._policy is not None:
-            yield from policy_checks(self._policy, self._options.policy, self._session.now)
+            yield from setup.policy_checks(self._policy, self._options.policy, self._session.now)
         elif self._policy_error is not None:
             found = failed("policy", self._policy_error)
             # The check has only the number of errors.
@@ -322,7 +295,7 @@ class _Doctor:
                 yield _with_credentials_name(name, failed("credentials", error))
                 continue
             self._parts.append((name, part, credentials))
-            check = credentials_check(credentials, self._session.now)
+            check = setup.credentials_check(credentials, self._session.now)
             yield _with_credentials_name(name, check)
 
     def _check_audit_log(self) -> Iterator[Check]:
@@ -335,12 +308,32 @@ class _Doctor:
             yield failed("audit log", error)
             return
         lock = RunLock(log_path.lock_path, now=self._session.now, command=shlex.join(sys.argv))
-        yield lock_check(lock, log_path.lock_path)
-        check, self._history = earlier_run_check(partial(read_previous_runs, log_path))
+        yield log.lock_check(lock, log_path.lock_path)
+        check, self._history = log.earlier_run_check(partial(read_previous_runs, log_path))
         yield check
         path = log_path.path_of_run(now=self._session.now, run_id="run")
-        yield from log_end_checks(log_path, path)
-        yield from audit_checks(path)
+        yield from log.log_end_checks(log_path, path)
+        yield from log.audit_checks(path)
+
+    def _check_files(self) -> Iterator[Check]:
+        policy, log_path = self._policy, self._log_path
+        if policy is None or log_path is None:
+            return
+        try:
+            population = population_settings(self._options, policy, None)
+        except RunError as error:
+            yield failed("population", error)
+            population = None
+        max_age = plan_max_age(self._options)
+        yield from file_checks(
+            CommandContext(self._session, policy, None, log_path, max_age, population)
+        )
+
+    async def _check_receivers(self) -> AsyncIterator[Check]:
+        channels = self._policy.notify if self._policy is not None else ()
+        environment = self._session.environment
+        async for found in receiver_checks(channels, self._options, environment):
+            yield found
 
     async def _check_atlas(self) -> AsyncIterator[Check]:
         if self._base_url_error is not None or not self._parts:
@@ -378,8 +371,7 @@ class _Doctor:
 
     def _with_organizations(self, check: Check, part: Policy | None) -> Check:
         """Return a check that found something with the organizations of its credentials."""
-        found = check.state in {CheckState.WARNING, CheckState.FAILED}
-        if not found or part is None or len(self._parts) == 1:
+        if not check.needs_attention or part is None or len(self._parts) == 1:
             return check
         ids = (each.id for each in part.organizations)
         labels = ", ".join(organization_label(each, self._names.get(each)) for each in ids)
@@ -388,14 +380,14 @@ class _Doctor:
     def _check_quarantine(self) -> Iterator[Check]:
         if self._policy is not None and self._log_path is not None and self._history is not None:
             accepted = accepted_policy(self._history, self._log_path)
-            yield quarantine_check(self._policy, accepted)
+            yield setup.quarantine_check(self._policy, accepted)
 
     def _check_notice(self) -> Iterator[Check]:
         policy, history = self._policy, self._history
         if policy is not None and policy.notice is not None and history is not None:
             announced = history.announcements(str(self._session.base_url))
             now, wait = self._session.now, policy.notice.wait
-            yield notice_check(wait, announced, policy.organization_ids, now)
+            yield organization.notice_check(wait, announced, policy.organization_ids, now)
 
 
 def _with_credentials_name(name: str, check: Check) -> Check:
@@ -412,26 +404,31 @@ _STYLES = {
 _WIDTH = max(map(len, CheckState))
 
 
-def show(console: Console, diagnosis: Diagnosis) -> None:
+def show(console: Console, diagnosis: Diagnosis, *, quiet: bool = False) -> None:
     """Write each check with its hint below, and the verdict; control characters are escaped.
 
-    A terminal gets lines that are wrapped at words; elsewhere each check is one line.
+    A terminal gets lines that are wrapped at words; elsewhere each check is one line. `quiet`
+    leaves out what is right, and the verdict if everything is.
     """
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for check in diagnosis.checks:
+    checks = [each for each in diagnosis.checks if not quiet or each.needs_attention]
+    if quiet and not checks:
+        return
+    rows = []
+    for check in checks:
         name, message = f"{check.name}: ", escape_unprintable(check.message)
-        state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
-        lines = [Text.assemble((name, "bold"), message)]
-        lines += [Text(escape_unprintable(check.hint))] if check.hint else []
-        for number, line in enumerate(lines):
-            first = state if number == 0 else Text(" " * _WIDTH)
-            table.add_row(first, line)
-            if not console.is_terminal:
-                console.print(Text("  ").join((first, line)), soft_wrap=True)
+        rows.append(
+            (
+                Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state]),
+                Text.assemble((name, "bold"), message),
+            )
+        )
+        if check.hint:
+            rows.append((Text(" " * _WIDTH), Text(escape_unprintable(check.hint))))
     if console.is_terminal:
-        console.print(RightTrimmed(table))
+        console.print(RightTrimmed(two_columns(rows)))
+    else:
+        for row in rows:
+            console.print(Text("  ").join(row), soft_wrap=True)
     console.print(
         Text(escape_unprintable(diagnosis.verdict), "bold"), soft_wrap=not console.is_terminal
     )

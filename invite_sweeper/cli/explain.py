@@ -16,31 +16,14 @@ from invite_sweeper.audit import History, LogPath
 from invite_sweeper.audit.head import check_end
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.options import (
-    DEFAULT_BASE_URL,
-    DEFAULT_PLAN_MAX_AGE,
-    DEFAULT_POLICY,
-    TARGET,
-    AuditPath,
-    BaseUrl,
-    LogFormat,
-    LogFormatOption,
-    Output,
-    OutputOption,
-    PolicyPath,
-    Quiet,
-    RunOptions,
-    SavedPlanOptions,
-    Verbose,
-)
+from invite_sweeper.cli.options import LOGGED, TARGET, Output, RunOptions, takes, value
 from invite_sweeper.cli.run_session import RunSession
-from invite_sweeper.cli.run_setup import CommandContext, load_usable_plan
+from invite_sweeper.cli.run_setup import CommandContext, load_usable_plan, plan_max_age
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
 from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, KeyExplanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, ProjectGone, Source
 from invite_sweeper.policy import Policy, loader
-from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
@@ -63,27 +46,16 @@ _MAX_NAMES = 20
 
 
 @app.command()
+@takes(RunOptions, "policy", "base_url", "audit_log", *LOGGED)
 def explain(
+    options: RunOptions,
     term: Annotated[
         str,
         typer.Argument(metavar="TERM", help="An invitation's id or address, or a glob for either."),
     ],
-    policy: PolicyPath = DEFAULT_POLICY,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
-    audit_log: AuditPath = None,
     plan: Annotated[
-        Path | None,
-        typer.Option(
-            "--plan",
-            help="Apply this saved plan, as a sweep would.",
-            metavar="FILE",
-            rich_help_panel=TARGET,
-        ),
+        Path | None, value(TARGET, "FILE", "Apply this saved plan, as a sweep would.")
     ] = None,
-    output: OutputOption = Output.TEXT,
-    log_format: LogFormatOption = LogFormat.AUTO,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
 ) -> None:
     """Explain why an invitation is kept or deleted.
 
@@ -93,19 +65,8 @@ def explain(
 
     Example: invite-sweeper explain ada@example.com
     """
-    max_age = parse_duration_option("--plan-max-age", DEFAULT_PLAN_MAX_AGE)
-    options = RunOptions(
-        policy,
-        base_url,
-        audit_log=audit_log,
-        plan=SavedPlanOptions(plan, max_age) if plan is not None else None,
-        output=output,
-        log_format=log_format,
-        quiet=quiet,
-        verbose=verbose,
-    )
-    result = run_async(_Search(term, options, os.environ).run())
-    if output is Output.JSON:
+    result = run_async(_Search(term, options._replace(plan=plan), os.environ).run())
+    if options.output is Output.JSON:
         write_json(result)
     else:
         show(stdout_console(), result)
@@ -212,11 +173,7 @@ _READERS_PER_SLOT = 2
 
 
 def _read_history(context: CommandContext) -> History:
-    """Return the earlier runs; warn if files of the log are missing.
-
-    Raises:
-        GuardRefused: Earlier runs cannot be read.
-    """
+    """Return the earlier runs; warn if files of the log are missing."""
     history = read_previous_runs(context.log_path, context.session.check_deadline)
     path = context.log_path.path_of_run(now=context.session.now, run_id=context.session.run_id)
     if missing := check_end(context.log_path, path):
@@ -225,11 +182,7 @@ def _read_history(context: CommandContext) -> History:
 
 
 def _load_steps(context: CommandContext, history: History) -> tuple[Step, ...]:
-    """Return the steps of a sweep, from earlier deletions and a saved plan.
-
-    Raises:
-        GuardRefused: A sweep would refuse the plan.
-    """
+    """Return the steps of a sweep, from earlier deletions and a saved plan."""
     max_bounces = context.policy.limits.max_bounces
     steps: tuple[Step, ...] = (
         *standing_steps(history.deletions, max_bounces),
@@ -249,7 +202,7 @@ class _Search:
         self._term = term
         self._globs = Globs((term,))
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
-        self._context = CommandContext(self._session, policy, None, log_path)
+        self._context = CommandContext(self._session, policy, None, log_path, plan_max_age(options))
         self._found: list[Explanation] = []
         self._unreadable: list[ListUnreadable] = []
         self._excluded: list[str] = []

@@ -13,7 +13,7 @@ import typer
 
 from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import DEFAULT_BASE_URL, DEFAULT_POLICY, BaseUrl, RunOptions
+from invite_sweeper.cli.options import DEFAULT_POLICY, RunOptions, takes
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
@@ -134,13 +134,14 @@ class Answers(NamedTuple):
 
 
 @app.command()
+@takes(RunOptions, "base_url")
 def init(
+    options: RunOptions,
     path: Annotated[
         Path, typer.Argument(metavar="POLICY", help="The file to write; it must not exist.")
     ] = DEFAULT_POLICY,
     organization: Annotated[
-        list[str] | None,
-        typer.Option(help="Id of an organization; may be repeated.", metavar="ID"),
+        list[str] | None, typer.Option(help="Id of an organization; may be repeated.", metavar="ID")
     ] = None,
     older_than: Annotated[
         str | None, typer.Option(help="Age from which an invitation is stale.", metavar="DURATION")
@@ -152,7 +153,6 @@ def init(
             help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
         ),
     ] = None,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
 ) -> None:
     """Write a first policy that is safe to run.
 
@@ -165,7 +165,7 @@ def init(
     try:
         _check_absent(path)
         asks = sys.stdin.isatty()
-        organizations = _choose_organizations(organization or (), base_url, asks=asks)
+        organizations = _choose_organizations(organization or (), options.base_url, asks=asks)
         answers = Answers(
             organizations,
             older_than or _choose_age(asks=asks),
@@ -235,9 +235,6 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 
     Args:
         ids: Those of `--organization`; Atlas is asked only if a set of credentials has a name.
-
-    Raises:
-        RunError: Credentials are incomplete or refused, or none sees an organization.
     """
     names = credentials_names(os.environ)
     if ids and names in {(), ("",)}:
@@ -250,11 +247,7 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
-    """Return the organizations that each set of credentials can see, each once.
-
-    Raises:
-        RunError: A set is incomplete, Atlas refuses it, or does not answer in time.
-    """
+    """Return the organizations that each set of credentials can see, each once."""
     session = RunSession(RunOptions(base_url=base_url, quiet=True), Execution(deadline=_DEADLINE))
     found: dict[str, Choice] = {}
 
@@ -271,11 +264,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
 
 
 def _only_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
-    """Return all organizations, if each set of credentials sees one.
-
-    Raises:
-        UsageError: There is none, or a set of credentials sees several.
-    """
+    """Return all organizations, if each set of credentials sees one."""
     if not visible:
         raise UsageError(
             "No organization was named, and no credentials are set to look it up.",

@@ -1,18 +1,21 @@
 """Options that several commands share, and the layout of `--help`."""
 
+import inspect
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from copy import copy
 from enum import StrEnum
 from functools import wraps
 from itertools import chain, repeat
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias, get_args, get_type_hints
 
 import typer
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
+
+_Command: TypeAlias = Callable[..., None]
 
 TARGET: Final = "Target"
 SAFETY: Final = "Safety"
@@ -89,228 +92,221 @@ class Output(StrEnum):
     JSON = "json"
 
 
-PolicyPath: TypeAlias = Annotated[
-    Path,
-    typer.Option(
-        "--policy",
-        envvar="INVITE_SWEEPER_POLICY",
-        help="The policy file.",
-        metavar="PATH",
-        rich_help_panel=TARGET,
-    ),
-]
-BaseUrl: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--base-url",
-        envvar="MONGODB_ATLAS_BASE_URL",
-        help="The URL of Atlas; https, except for loopback.",
-        metavar="URL",
-        rich_help_panel=TARGET,
-    ),
-]
-AuditPath: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--audit-log",
-        help="The audit log; overrides the policy's path.",
-        metavar="PATH",
-        rich_help_panel=OUTPUT,
-    ),
-]
-PlanOut: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", help="Save the plan for sweep --plan.", metavar="FILE", rich_help_panel=OUTPUT
-    ),
-]
+DEFAULT_POLICY: Final = Path("config/policy.yaml")
+DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
+DEFAULT_PLAN_MAX_AGE: Final = "24h"
+
+
+def value(panel: str | None, metavar: str, text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401
+    """Return an option with a value, named after its parameter unless it has names.
+
+    Args:
+        panel: Its section of `--help`; None for the plain one.
+        metavar: What `--help` calls its value.
+        text: What `--help` says of it.
+    """
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **more)
+
+
+def flag(panel: str | None, text: str, *names: str) -> Any:  # noqa: ANN401
+    """Return an option without a value."""
+    return typer.Option(*names, help=text, rich_help_panel=panel)
+
+
 OutputOption: TypeAlias = Annotated[
     Output,
-    typer.Option(
+    value(
+        OUTPUT,
+        "FORMAT",
+        "Format of the result on stdout: text or json.",
         "-o",
         "--output",
-        metavar="FORMAT",
-        help="Format of the result on stdout: text or json.",
         case_sensitive=False,
-        rich_help_panel=OUTPUT,
     ),
 ]
-LogFormatOption: TypeAlias = Annotated[
-    LogFormat,
-    typer.Option(
-        "--log-format",
-        metavar="FORMAT",
-        help="Format of the log on stderr: auto, text or json; auto is text on a terminal and "
-        "JSON elsewhere.",
-        case_sensitive=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
-DetailedExitCode: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--detailed-exitcode",
-        help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-Yes: TypeAlias = Annotated[
-    bool, typer.Option("--yes", help="Do not ask for confirmation.", rich_help_panel=SAFETY)
-]
-ShardOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--shard",
-        help="Process part I of N of the policy's credentials, with their organizations; "
-        "auto/N reads JOB_COMPLETION_INDEX.",
-        metavar="I/N",
-        rich_help_panel=TARGET,
-    ),
-]
-PopulationOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--population",
-        help="Write every invitation seen and its decision to FILE.csv or FILE.jsonl.",
-        metavar="FILE",
-        rich_help_panel=OUTPUT,
-    ),
-]
-MetricsFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--metrics-file",
-        help="Write a Prometheus textfile.",
-        metavar="PATH",
-        rich_help_panel=INTEGRATION,
-    ),
-]
-Pushgateway: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--pushgateway",
-        help="Push the metrics to this URL.",
-        metavar="URL",
-        rich_help_panel=INTEGRATION,
-    ),
-]
-Deadline: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--deadline",
-        help="Stop the run after this time, such as 30m or 1h.",
-        metavar="DURATION",
-        rich_help_panel=SAFETY,
-    ),
-]
-Quiet: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "-q", "--quiet", help="Print nothing but what needs attention.", rich_help_panel=OUTPUT
-    ),
-]
-Verbose: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "-v",
-        "--verbose",
-        help="Print more; a run lists the invitations it keeps.",
-        rich_help_panel=OUTPUT,
-    ),
-]
-
-SavedPlanFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--plan",
-        help="Delete only what this saved plan lists.",
-        metavar="FILE",
-        rich_help_panel=SAFETY,
-    ),
-]
-PlanMaxAge: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--plan-max-age",
-        help="Maximum age of the plan.",
-        metavar="DURATION",
-        rich_help_panel=SAFETY,
-    ),
-]
-RequireApproval: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--require-approval",
-        help="Require the plan's signature by this public key.",
-        metavar="KEYFILE",
-        rich_help_panel=SAFETY,
-    ),
-]
-AcceptPolicy: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--accept-policy",
-        help="Accept this policy: no quarantine for this run.",
-        metavar="SHA256",
-        rich_help_panel=SAFETY,
-    ),
-]
-AcceptPopulation: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--accept-population",
-        help="Ignore a drop in projects or invitations for this run.",
-        rich_help_panel=SAFETY,
-    ),
-]
-CheckpointFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint-file",
-        help="Write the signed end of the run here, too; not on the audit log's disk.",
-        metavar="PATH",
-        rich_help_panel=INTEGRATION,
-    ),
-]
-NewLog: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--new-log",
-        help="Start a new audit log: its earlier files are not here, on purpose.",
-        rich_help_panel=OUTPUT,
-    ),
-]
+Yes: TypeAlias = Annotated[bool, flag(SAFETY, "Do not ask for confirmation.", "--yes")]
+PlanMaxAge: TypeAlias = Annotated[str, value(SAFETY, "DURATION", "Maximum age of the plan.")]
 PublicKeys: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option(
+    value(
+        None,
+        "FILE",
+        "The end of every run must be signed by this key; repeat it after a rotation.",
         "--public-key",
-        metavar="FILE",
-        help="The end of every run must be signed by this key; repeat it after a rotation.",
     ),
 ]
 SignedFrom: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--signed-from", metavar="ID", help="The first signed run; the runs before it are not."
-    ),
+    str | None, value(None, "ID", "The first signed run; the runs before it are not.")
 ]
 
-DEFAULT_POLICY = Path("config/policy.yaml")
-DEFAULT_BASE_URL = "https://cloud.mongodb.com"
-DEFAULT_PLAN_MAX_AGE = "24h"
+
+class RunOptions(NamedTuple):
+    """The options of `sweep` and `plan`, in the order of `--help`; `takes` gives a command some.
+
+    Attributes:
+        quiet_progress: Not an option: print neither progress nor messages below a warning.
+    """
+
+    policy: Annotated[
+        Path, value(TARGET, "PATH", "The policy file.", envvar="INVITE_SWEEPER_POLICY")
+    ] = DEFAULT_POLICY
+    base_url: Annotated[
+        str,
+        value(
+            TARGET,
+            "URL",
+            "The URL of Atlas; https, except for loopback.",
+            envvar="MONGODB_ATLAS_BASE_URL",
+        ),
+    ] = DEFAULT_BASE_URL
+    audit_log: Annotated[
+        str | None, value(OUTPUT, "PATH", "The audit log; overrides the policy's path.")
+    ] = None
+    new_log: Annotated[
+        bool,
+        flag(
+            OUTPUT,
+            "Start a new audit log: its earlier files are not here, on purpose.",
+            "--new-log",
+        ),
+    ] = False
+    dry_run: Annotated[bool, flag(SAFETY, "Write the plan and delete nothing.", "--dry-run")] = (
+        False
+    )
+    out: Annotated[Path | None, value(OUTPUT, "FILE", "Save the plan for sweep --plan.")] = None
+    plan: Annotated[
+        Path | None, value(SAFETY, "FILE", "Delete only what this saved plan lists.")
+    ] = None
+    plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE
+    require_approval: Annotated[
+        Path | None, value(SAFETY, "KEYFILE", "Require the plan's signature by this public key.")
+    ] = None
+    accept_policy: Annotated[
+        str | None, value(SAFETY, "SHA256", "Accept this policy: no quarantine for this run.")
+    ] = None
+    accept_population: Annotated[
+        bool,
+        flag(
+            SAFETY, "Ignore a drop in projects or invitations for this run.", "--accept-population"
+        ),
+    ] = False
+    output: OutputOption = Output.TEXT
+    detailed_exitcode: Annotated[
+        bool,
+        flag(
+            OUTPUT,
+            f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
+            "--detailed-exitcode",
+        ),
+    ] = False
+    yes: Yes = False
+    shard: Annotated[
+        str | None,
+        value(
+            TARGET,
+            "I/N",
+            "Process part I of N of the policy's credentials, with their organizations; "
+            "auto/N reads JOB_COMPLETION_INDEX.",
+        ),
+    ] = None
+    population: Annotated[
+        str | None,
+        value(
+            OUTPUT,
+            "FILE",
+            "Write every invitation seen and its decision to FILE.csv or FILE.jsonl.",
+        ),
+    ] = None
+    metrics_file: Annotated[
+        Path | None, value(INTEGRATION, "PATH", "Write a Prometheus textfile.")
+    ] = None
+    pushgateway: Annotated[
+        str | None, value(INTEGRATION, "URL", "Push the metrics to this URL.")
+    ] = None
+    deadline: Annotated[
+        str | None, value(SAFETY, "DURATION", "Stop the run after this time, such as 30m or 1h.")
+    ] = None
+    checkpoint_file: Annotated[
+        Path | None,
+        value(
+            INTEGRATION,
+            "PATH",
+            "Write the signed end of the run here, too; not on the audit log's disk.",
+        ),
+    ] = None
+    log_format: Annotated[
+        LogFormat,
+        value(
+            OUTPUT,
+            "FORMAT",
+            "Format of the log on stderr: auto, text or json; auto is text on a terminal and "
+            "JSON elsewhere.",
+            case_sensitive=False,
+        ),
+    ] = LogFormat.AUTO
+    quiet: Annotated[
+        bool, flag(OUTPUT, "Print nothing but what needs attention.", "-q", "--quiet")
+    ] = False
+    verbose: Annotated[
+        bool, flag(OUTPUT, "Print more; a run lists the invitations it keeps.", "-v", "--verbose")
+    ] = False
+    quiet_progress: bool = False
 
 
-_Parameters = ParamSpec("_Parameters")
-_Result = TypeVar("_Result")
+ALL: Final = RunOptions._fields[:-1]
+LOGGED: Final = ("output", "log_format", "quiet", "verbose")
+"""The options of every command that calls Atlas."""
 
 
-def offline(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+def takes(kind: type, *names: str, **texts: str) -> Callable[[_Command], _Command]:
+    """Decorate a command whose first parameter has its options as one value.
+
+    Args:
+        kind: The type of that value, with an annotated field for each option.
+        names: The fields that are options of this command; all without names and texts.
+        texts: Further fields, with what `--help` says of them for this command.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    fields = inspect.signature(kind).parameters
+    chosen = [fields[name] for name in fields if name in {*names, *texts} or not (names or texts)]
+
+    def decorate(command: _Command) -> _Command:
+        signature = inspect.signature(command, eval_str=True)
+        first, *own = signature.parameters.values()
+        shared = []
+        for each in chosen:
+            annotation = hints[each.name]
+            if each.name in texts:
+                type_, option = get_args(annotation)
+                annotation = Annotated[type_, _with_help(option, texts[each.name])]
+            shared.append(each.replace(annotation=annotation))
+        parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*own, *shared)]
+
+        @wraps(command)
+        def run(**given: Any) -> None:  # noqa: ANN401
+            value = kind(**{each.name: given.pop(each.name) for each in chosen})
+            command(**{first.name: value}, **given)
+
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def _with_help(option: Any, text: str) -> Any:  # noqa: ANN401
+    changed = copy(option)
+    changed.help = text
+    return changed
+
+
+def offline(command: _Command) -> _Command:
     """Decorate a command that never calls Atlas: its errors have no consequence to report."""
 
     @wraps(command)
-    def run(*arguments: _Parameters.args, **options: _Parameters.kwargs) -> _Result:
+    def run(**options: Any) -> None:  # noqa: ANN401
         try:
-            return command(*arguments, **options)
+            command(**options)
         except RunError as error:
             error.consequence = ""
             raise
@@ -323,47 +319,3 @@ def require_command(ctx: typer.Context) -> None:
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), err=True)
         raise typer.Exit(int(ExitCode.USAGE))
-
-
-class SavedPlanOptions(NamedTuple):
-    """The saved plan that a sweep must not exceed.
-
-    Attributes:
-        require_approval: The public key that must have signed the plan.
-    """
-
-    path: Path
-    max_age: timedelta
-    require_approval: Path | None = None
-
-
-class RunOptions(NamedTuple):
-    """The options of `sweep` and `plan`; `explain`, `doctor` and `restore` use a part of them.
-
-    Attributes:
-        out: Where to save the plan.
-        quiet_progress: Print the result but neither progress nor messages below a warning.
-    """
-
-    policy: Path = DEFAULT_POLICY
-    base_url: str = DEFAULT_BASE_URL
-    audit_log: str | None = None
-    dry_run: bool = False
-    out: Path | None = None
-    plan: SavedPlanOptions | None = None
-    accept_policy: str | None = None
-    accept_population: bool = False
-    output: Output = Output.TEXT
-    detailed_exitcode: bool = False
-    yes: bool = False
-    shard: str | None = None
-    population: str | None = None
-    metrics_file: Path | None = None
-    pushgateway: str | None = None
-    deadline: str | None = None
-    log_format: LogFormat = LogFormat.AUTO
-    quiet: bool = False
-    verbose: bool = False
-    quiet_progress: bool = False
-    checkpoint_file: Path | None = None
-    new_log: bool = False

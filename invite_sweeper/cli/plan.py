@@ -52,7 +52,7 @@ class _PlanGroup(TyperGroup):
 
 
 _SWEEP_ONLY: Final = frozenset(
-    {"dry_run", "saved", "plan_max_age", "require_approval", "accept_policy", "yes"}
+    {"dry_run", "plan", "plan_max_age", "require_approval", "accept_policy", "yes"}
 )
 """Parameters of `sweep` about a deletion, which `plan --help` does not list."""
 

@@ -1,6 +1,5 @@
 """Command `report`: one self-contained HTML page, Markdown or JSON from audit logs."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,20 +10,13 @@ from invite_sweeper.audit.verify import Evidence, verify
 from invite_sweeper.cli.options import PublicKeys, SignedFrom, offline
 from invite_sweeper.files import check_distinct_files
 from invite_sweeper.keys import read_public_keys
-from invite_sweeper.report.html import chain_result, write_report
+from invite_sweeper.report.html.chain import chain_result
+from invite_sweeper.report.html.rendering import Format, write_report
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-class ReportFormat(StrEnum):
-    """The format of the report."""
-
-    HTML = "html"
-    MARKDOWN = "md"
-    JSON = "json"
-
-
-_BY_SUFFIX = {".md": ReportFormat.MARKDOWN, ".json": ReportFormat.JSON}
+_BY_SUFFIX = {".md": Format.MARKDOWN, ".json": Format.JSON}
 
 
 @app.command()
@@ -37,7 +29,7 @@ def report(
         Path | None, typer.Option("--out", metavar="PATH", help="The file; default: stdout.")
     ] = None,
     form: Annotated[
-        ReportFormat | None,
+        Format | None,
         typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
     ] = None,
     run: Annotated[
@@ -57,9 +49,9 @@ def report(
     check_distinct_files({"--out": out}, (("the audit log", path) for path in files))
     paths = in_order(files)
     suffix = out.suffix.lower() if out is not None else ""
-    form = form or _BY_SUFFIX.get(suffix, ReportFormat.HTML)
+    form = form or _BY_SUFFIX.get(suffix, Format.HTML)
     keys = read_public_keys(public_key or ())
     status = verify(paths, evidence=Evidence(public_keys=keys, signed_from=signed_from))
-    write_report(paths, out, form.value, chain_result(status, ", ".join(keys)), run or "")
+    write_report(paths, out, form, chain_result(status, ", ".join(keys)), run or "")
     if out is not None:
         typer.echo(f"Report written to {out}.", err=True)

@@ -14,32 +14,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials, read_credentials
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import (
-    AuditLog,
-    History,
-    LogPath,
-    RunStarted,
-    in_order,
-    read_history,
-)
+from invite_sweeper.audit import AuditLog, History, LogPath, RunStarted, in_order, read_history
 from invite_sweeper.cli.confirm import Confirmation
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
     INTEGRATION,
-    OUTPUT,
+    LOGGED,
     SAFETY,
     TARGET,
-    BaseUrl,
-    LogFormat,
-    LogFormatOption,
     Output,
-    OutputOption,
-    Quiet,
     RunOptions,
-    Verbose,
-    Yes,
+    flag,
+    takes,
+    value,
 )
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
@@ -48,119 +37,81 @@ from invite_sweeper.errors import CredentialsRefused, RunError
 from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.report.restore_tables import show_restore_plan, show_result
-from invite_sweeper.restore import (
-    MAX_INVITATIONS,
+from invite_sweeper.restore.deletions import (
     NOTHING_INVITED,
     DeletedInvitation,
     DeletionLog,
-    InviteRateLimit,
-    RestoreReport,
     RestoreResult,
-    RestoreRun,
     check_log_intact,
     count_in_other_organizations,
     count_other_doubtful,
     describe_organizations,
     describe_signature,
     find_deletions,
-    is_added,
     read_deletion_log,
     signing_variable,
 )
+from invite_sweeper.restore.report import RestoreReport, is_added
+from invite_sweeper.restore.restorer import InviteRateLimit
+from invite_sweeper.restore.run import MAX_INVITATIONS, RestoreRun
 from invite_sweeper.shutdown import NOTHING_DELETED
-from invite_sweeper.text import (
-    pluralize,
-)
+from invite_sweeper.text import pluralize
 
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
-def restore(
+class Deletions(NamedTuple):
+    """The deletions to restore, and how: the command's own options."""
+
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="Audit logs with the deletions.")
-    ],
+    ]
     run: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID",
-            help="The run to undo: its id or the start of it; required if several match.",
-            rich_help_panel=TARGET,
+        value(
+            TARGET, "ID", "The run to undo: its id or the start of it; required if several match."
         ),
-    ] = None,
-    username: Annotated[
-        str | None,
-        typer.Option(
-            metavar="GLOB", help="Restore only addresses that match.", rich_help_panel=TARGET
-        ),
-    ] = None,
+    ] = None
+    username: Annotated[str | None, value(TARGET, "GLOB", "Restore only addresses that match.")] = (
+        None
+    )
     include_recovered: Annotated[
         bool,
-        typer.Option(
+        flag(
+            TARGET,
+            "Also restore what the run may have deleted, such as before a kill.",
             "--include-recovered",
-            help="Also restore what the run may have deleted, such as before a kill.",
-            rich_help_panel=TARGET,
         ),
-    ] = False,
+    ] = False
     max_invitations: Annotated[
-        int,
-        typer.Option(
-            "--max",
-            metavar="N",
-            min=0,
-            help="Invite no one if there are more.",
-            rich_help_panel=SAFETY,
-        ),
-    ] = MAX_INVITATIONS,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show who would be invited; invite no one.", rich_help_panel=SAFETY
-        ),
-    ] = False,
-    base_url: BaseUrl = DEFAULT_BASE_URL,
-    audit_log: Annotated[
-        str | None,
-        typer.Option(
-            "--audit-log",
-            help="The log of this run; default: newest FILE.",
-            metavar="PATH",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+        int, value(SAFETY, "N", "Invite no one if there are more.", "--max", min=0)
+    ] = MAX_INVITATIONS
     credentials: Annotated[
         str | None,
-        typer.Option(
-            "--credentials",
-            help="Name of the credentials in the policy; default: those of the run.",
-            metavar="NAME",
-            rich_help_panel=TARGET,
-        ),
-    ] = None,
+        value(TARGET, "NAME", "Name of the credentials in the policy; default: those of the run."),
+    ] = None
     signing_key_env: Annotated[
         str | None,
-        typer.Option(
-            "--signing-key-env",
-            help="The variable with the key that signs the end; default: that of the log.",
-            rich_help_panel=INTEGRATION,
-            metavar="NAME",
+        value(
+            INTEGRATION,
+            "NAME",
+            "The variable with the key that signs the end; default: that of the log.",
         ),
-    ] = None,
-    deadline: Annotated[
-        str | None,
-        typer.Option(
-            "--deadline",
-            help="Stop after this time, such as 30m; 1h by default.",
-            rich_help_panel=SAFETY,
-            metavar="DURATION",
-        ),
-    ] = None,
-    yes: Yes = False,
-    output: OutputOption = Output.TEXT,
-    log_format: LogFormatOption = LogFormat.AUTO,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
+    ] = None
+
+
+@app.command()
+@takes(
+    RunOptions,
+    "base_url",
+    "yes",
+    *LOGGED,
+    audit_log="The log of this run; default: newest FILE.",
+    dry_run="Show who would be invited; invite no one.",
+    deadline="Stop after this time, such as 30m; 1h by default.",
+)
+@takes(Deletions)
+def restore(deletions: Deletions, options: RunOptions) -> None:
     """Re-invite people whose invitations a run deleted.
 
     Sends each user a new invitation email with the same roles and teams, at most 10 a minute.
@@ -172,20 +123,6 @@ def restore(
 
     Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
     """
-    options = RunOptions(
-        base_url=base_url,
-        audit_log=audit_log,
-        dry_run=dry_run,
-        deadline=deadline,
-        yes=yes,
-        output=output,
-        log_format=log_format,
-        quiet=quiet,
-        verbose=verbose,
-    )
-    deletions = Deletions(
-        files, run, username, credentials, include_recovered, max_invitations, signing_key_env
-    )
     try:
         raise typer.Exit(run_restore(deletions, options))
     except RunError as error:
@@ -194,34 +131,10 @@ def restore(
         raise
 
 
-class Deletions(NamedTuple):
-    """The deletions to restore, as given on the command line.
-
-    Attributes:
-        files: Audit logs that record them.
-        credentials: The name of the credentials in the policy and the environment.
-        include_recovered: Also restore deletions that Atlas did not confirm.
-        max_invitations: More users to invite are refused.
-        signing_key_env: The variable with the key that signs the end of the restore.
-    """
-
-    files: Sequence[Path]
-    run: str | None
-    username: str | None
-    credentials: str | None
-    include_recovered: bool = False
-    max_invitations: int = MAX_INVITATIONS
-    signing_key_env: str | None = None
-
-
 def run_restore(
     deletions: Deletions, options: RunOptions, environment: Mapping[str, str] = os.environ
 ) -> int:
-    """Run a restore, show its result and return the exit code.
-
-    Raises:
-        RunError: The restore could not start: usage, lock, damaged log.
-    """
+    """Run a restore, show its result and return the exit code."""
     return run_async(_RestoreSession(deletions, options, environment).run())
 
 
@@ -269,11 +182,7 @@ class _RestoreSession:
             return self._report(report)
 
     def _signing_key(self, own: History) -> Ed25519PrivateKey | None:
-        """Return the key that signs the end of this run; None for a log without signatures.
-
-        Raises:
-            UsageError: The runs of the log are signed, and their key is not set.
-        """
+        """Return the key that signs the end of this run; None for a log without signatures."""
         option, log = self._deletions.signing_key_env, self._log_path.template
         variable = self._variable = signing_variable(own, option, log)
         return read_signing_key(self._session.environment, variable) if variable else None

@@ -33,6 +33,7 @@ from invite_sweeper.report.formatting import (
     hints,
 )
 from invite_sweeper.report.metrics import push, write_textfile
+from invite_sweeper.report.notification import Users, select_users
 from invite_sweeper.report.progress import BarProgressView, LogProgressView
 from invite_sweeper.report.run_result import show, show_plan
 from invite_sweeper.report.run_view import (
@@ -42,7 +43,7 @@ from invite_sweeper.report.run_view import (
     load_planned,
     load_run_view,
 )
-from invite_sweeper.report.webhooks import select_users, send_end, send_start
+from invite_sweeper.report.webhooks import send_end
 from invite_sweeper.sweep.run_state import RunResult
 from invite_sweeper.sweep.summary import RunSummary
 from invite_sweeper.text import escape_unprintable, pluralize
@@ -270,9 +271,7 @@ def _print_lines(lines: Iterable[str]) -> None:
         stdout_console().print(Text(escape_unprintable(line)), soft_wrap=True)
 
 
-def users_to_name(
-    notifications: tuple[Notification, ...], report: CommandReport
-) -> Sequence[Mapping[str, object]]:
+def users_to_name(notifications: Sequence[Notification], report: CommandReport) -> Users:
     """Return what channels with `details` name: planned invitations, then all announced ones.
 
     Empty if no channel has it.
@@ -284,20 +283,17 @@ def users_to_name(
         announced = _announcements(report) if report.summary.announced else []
     except OSError:
         return ()
-    return [*select_users([msgspec.to_builtins(each) for each in invitations]), *announced]
+    return [*select_users(invitations), *announced]
 
 
 _MAX_ANNOUNCEMENTS: Final = 1000
 
 
-def _announcements(report: CommandReport) -> list[Mapping[str, object]]:
+def _announcements(report: CommandReport) -> list[Announced]:
     """Return what the runs announced, by inviter."""
-    found: list[Mapping[str, object]] = [
-        {**msgspec.structs.asdict(line.event), "outcome": "announced"}
-        for line in read_events([report.log_file])
-        if isinstance(line.event, Announced) and line.run_id in report.run_ids
-    ]
-    found.sort(key=lambda each: (str(each["inviter"] or ""), str(each["username"] or "")))
+    lines = (line for line in read_events([report.log_file]) if line.run_id in report.run_ids)
+    found = [line.event for line in lines if isinstance(line.event, Announced)]
+    found.sort(key=lambda each: (each.inviter or "", each.username or ""))
     return found[:_MAX_ANNOUNCEMENTS]
 
 
@@ -314,21 +310,12 @@ def write_checkpoint(path: Path | None, note: str | None) -> tuple[str, ...]:
     return ()
 
 
-async def notify_start(
-    notifications: tuple[Notification, ...], environment: Mapping[str, str], limit_s: float
-) -> tuple[str, ...]:
-    """Send the notifications of a started run; return messages about failures."""
-    if not notifications:
-        return ()
-    return await send_start(notifications, environment, limit_s=limit_s)
-
-
 async def notify_end(
-    notifications: tuple[Notification, ...],
+    notifications: Sequence[Notification],
     environment: Mapping[str, str],
     summary: RunSummary,
     *,
-    users: Sequence[Mapping[str, object]] = (),
+    users: Users = (),
     metrics_file: Path | None,
     pushgateway: str | None,
     limit_s: float,
@@ -336,7 +323,7 @@ async def notify_end(
     """Write metrics and send the notifications of an ended run; return failures, never raise.
 
     Args:
-        users: The planned invitations to name in channels with `details`.
+        users: Whom to name in channels with `details`.
         limit_s: For all messages, which are sent at the same time.
     """
     summary = replace(summary, finished_at=datetime.now(UTC))

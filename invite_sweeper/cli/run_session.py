@@ -48,9 +48,6 @@ class RunSession:
     Args:
         execution: The limits of the policy, with the deadline of the command.
 
-    Raises:
-        UsageError: The base URL is not valid.
-
     Attributes:
         now: The one instant of the command, aware UTC; `started_s` on the monotonic clock.
         run_id: Unique, sorts by time.
@@ -59,10 +56,7 @@ class RunSession:
     """
 
     def __init__(
-        self,
-        options: RunOptions,
-        execution: Execution,
-        environment: Mapping[str, str] = os.environ,
+        self, options: RunOptions, execution: Execution, environment: Mapping[str, str] = os.environ
     ) -> None:
         self.options = options
         self.execution = execution
@@ -130,22 +124,14 @@ class RunSession:
         return found
 
     def parts(self, policy: Policy) -> tuple[tuple[Policy, Credentials], ...]:
-        """Return each part of the policy with its credentials.
-
-        Raises:
-            UsageError: Credentials are missing or cannot be read.
-        """
+        """Return each part of the policy with its credentials."""
         parts = dict(split_by_credentials(policy))
         credentials = self.credentials(parts)
         return tuple((part, credentials[name]) for name, part in parts.items())
 
     @contextmanager
     def working(self, log_path: LogPath | None = None) -> Iterator[None]:
-        """Request a stop on a signal or at the deadline; hold the lock of the audit log, if any.
-
-        Raises:
-            LockHeld: Another run holds the lock.
-        """
+        """Request a stop on a signal or at the deadline; hold the lock of the audit log, if any."""
         lock = (
             RunLock(log_path.lock_path, now=self.now, command=shlex.join(sys.argv))
             if log_path is not None
@@ -153,9 +139,7 @@ class RunSession:
         )
         with lock, handle_signals(self.stop, self.log, self.last_resort):
             timer = asyncio.get_running_loop().call_later(
-                self.deadline_s - time.monotonic(),
-                self.stop.request,
-                self._deadline_reason,
+                self.deadline_s - time.monotonic(), self.stop.request, self._deadline_reason
             )
             try:
                 yield
@@ -163,11 +147,7 @@ class RunSession:
                 timer.cancel()
 
     def open_log(self, log_path: LogPath, signing_key: Ed25519PrivateKey | None) -> AuditLog:
-        """Open the audit log for the runs of this command.
-
-        Raises:
-            RunError: It cannot be written, or its earlier lines were changed.
-        """
+        """Open the audit log for the runs of this command."""
         audit = AuditLog.open(
             log_path.path_of_run(now=self.now, run_id=self.run_id),
             run_id=self.run_id,

@@ -1,8 +1,8 @@
 """Builds the runs of a command from options, policy, earlier runs and saved plan."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -25,16 +25,13 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.policy.types import population_path_issue
 from invite_sweeper.report.population import PopulationFile, PopulationRun
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.accepted_policy import (
-    AcceptedPolicy,
-    accepted_policy,
-    save_policy_copy,
-)
+from invite_sweeper.sweep.accepted_policy import AcceptedPolicy, accepted_policy, save_policy_copy
 from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
@@ -57,7 +54,7 @@ from invite_sweeper.sweep.summary import RunSummary
 
 
 class PopulationSettings(NamedTuple):
-    """Where and how a command writes its population.
+    """Where a command writes its population.
 
     Attributes:
         label: The option or policy key that names the file.
@@ -71,32 +68,11 @@ class PopulationSettings(NamedTuple):
         """Return the file of a command."""
         return LogPath(self.template).path_of_run(now=now, run_id=run_id)
 
-    def open(
-        self, *, now: datetime, base_url: str, runs: tuple[PopulationRun, ...]
-    ) -> PopulationFile:
-        """Create the file.
-
-        Raises:
-            RunError: It cannot be written; Atlas was not called.
-        """
-        return PopulationFile(
-            self.path(now, runs[0].run_id),
-            now=now,
-            base_url=base_url,
-            tool_version=__version__,
-            runs=runs,
-            clock=partial(datetime.now, UTC),
-        )
-
 
 def population_settings(
     options: RunOptions, policy: Policy, shard: Shard | None
 ) -> PopulationSettings | None:
-    """Return the settings; None if no population is to be written.
-
-    Raises:
-        UsageError: The path is not valid.
-    """
+    """Return the settings; None if no population is to be written."""
     label, template = "--population", options.population
     if template is None:
         label, template = "audit.population", policy.audit.population
@@ -113,27 +89,9 @@ def population_settings(
     return PopulationSettings(label, template)
 
 
-def population_run(
-    policy: Policy, run_id: str, *, mode: str, policy_path: Path, shard: Shard | None
-) -> PopulationRun:
-    """Return a run as the population describes it, with the requests that it sends."""
-    lists = {source: SOURCES[source].list for source in policy.sources}
-    query = {
-        "lists": {
-            source.value: f"{each.method} {each.template}{'?' if each.query else ''}{each.query}"
-            for source, each in lists.items()
-        },
-        "projects": policy.projects.model_dump(mode="json"),
-        "shard": str(shard) if shard is not None else None,
-    }
-    return PopulationRun(
-        run_id,
-        mode,
-        policy.sha256,
-        str(policy_path),
-        tuple(sorted(policy.organization_ids)),
-        query,
-    )
+def plan_max_age(options: RunOptions) -> timedelta:
+    """Return the age from which a saved plan is refused."""
+    return parse_duration_option("--plan-max-age", options.plan_max_age)
 
 
 class CommandContext(NamedTuple):
@@ -148,6 +106,7 @@ class CommandContext(NamedTuple):
     policy: Policy
     shard: Shard | None
     log_path: LogPath
+    plan_max_age: timedelta
     population: PopulationSettings | None = None
 
     @property
@@ -189,8 +148,9 @@ def load_usable_plan(context: CommandContext, history: History) -> SavedPlan | N
     """
     if context.options.plan is None:
         return None
-    path, max_age, key = context.options.plan
+    path, key = context.options.plan, context.options.require_approval
     saved = saved_plan.load(path)
+    max_age = context.plan_max_age
     check_applicable(saved, context.plan_context, now=context.now, max_age=max_age)
     if key is not None:
         require_approval(path, saved, key)
@@ -242,7 +202,7 @@ class CommandSetup:
             SavedPlanFilter(self._saved_plan) if self._saved_plan is not None else None
         )
         self.dry_run = context.options.dry_run or self._change is not None
-        self.kept_invitations = self._collect_kept_invitations()
+        self.kept_invitations = KeptInvitations(context.now) if context.options.verbose else None
         self.plan_saved = False
         self._actors: dict[str, None] = {}
         self._remaining_org_invitations = (
@@ -271,10 +231,6 @@ class CommandSetup:
         )
 
     @property
-    def _accept_option(self) -> str | None:
-        return self._context.options.accept_policy
-
-    @property
     def organization_names(self) -> dict[str, str]:
         """The names of organizations as earlier runs recorded them, by id."""
         return self._history.organization_names()
@@ -294,35 +250,40 @@ class CommandSetup:
             return
         log = str(audit.path.absolute())
         applied = AppliedPlan(saved.digest, self._context.session.run_id, log)
-        saved_plan.record_applied(options.plan.path, applied)
+        saved_plan.record_applied(options.plan, applied)
 
-    def open_population(self, parts: Iterable[RunPart]) -> PopulationFile | None:
-        """Create the population file of the command, if one is to be written.
-
-        Raises:
-            RunError: It cannot be written; Atlas was not called.
-        """
+    def open_population(self, parts: Sequence[RunPart]) -> PopulationFile | None:
+        """Create the population file of the command, if one is to be written."""
         context = self._context
         if context.population is None:
             return None
-        runs = tuple(
-            population_run(
-                part.policy,
-                part.run_id,
-                mode=self.mode,
-                policy_path=context.options.policy,
-                shard=context.shard,
-            )
-            for part in parts
+        return PopulationFile(
+            context.population.path(context.now, parts[0].run_id),
+            now=context.now,
+            base_url=context.base_url,
+            tool_version=__version__,
+            runs=[self._population_run(part.policy, part.run_id) for part in parts],
+            clock=partial(datetime.now, UTC),
         )
-        return context.population.open(now=context.now, base_url=context.base_url, runs=runs)
+
+    def _population_run(self, policy: Policy, run_id: str) -> PopulationRun:
+        """Return a run as the population describes it, with the requests that it sends."""
+        lists = {source: SOURCES[source].list for source in policy.sources}
+        shard = self._context.shard
+        query = {
+            "lists": {
+                source.value: f"{o.method} {o.template}{'?' if o.query else ''}{o.query}"
+                for source, o in lists.items()
+            },
+            "projects": policy.projects.model_dump(mode="json"),
+            "shard": str(shard) if shard is not None else None,
+        }
+        path = str(self._context.options.policy)
+        organizations = tuple(sorted(policy.organization_ids))
+        return PopulationRun(run_id, self.mode, policy.sha256, path, organizations, query)
 
     def run_config(self, part: RunPart, population: PopulationFile | None = None) -> RunConfig:
-        """Return the configuration of one run.
-
-        Raises:
-            RunError: An earlier log is damaged.
-        """
+        """Return the configuration of one run."""
         context = self._context
         self._actors[part.credentials.actor] = None
         return RunConfig(
@@ -361,12 +322,6 @@ class CommandSetup:
         previous = self._history.last_plan(scope)
         return ChangeTracker(previous) if previous is not None else None
 
-    def _collect_kept_invitations(self) -> KeptInvitations | None:
-        if not self._context.options.verbose:
-            return None
-
-        return KeptInvitations(self._context.now)
-
     def _previous_population(self, policy: Policy) -> Population | None:
         if self._context.options.accept_population:
             return None
@@ -378,14 +333,15 @@ class CommandSetup:
 
     def _detect_policy_change(self) -> PolicyChange | None:
         context, accepted = self._context, self._accepted_policy
-        unchanged = {accepted.sha256 if accepted is not None else None, self._accept_option}
+        option = context.options.accept_policy
+        unchanged = {accepted.sha256 if accepted is not None else None, option}
         if not self._quarantine or context.policy.sha256 in unchanged:
             return None
         return PolicyChange(
             context.policy,
             accepted,
             context.now,
-            accepted_option=self._accept_option,
+            accepted_option=option,
             deletions=self._history.deletions,
         )
 
@@ -393,13 +349,12 @@ class CommandSetup:
         options = self._context.options
         if self.dry_run or options.yes or not Confirmation.is_interactive():
             return None
-
         return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
     def _run_started(self, part: RunPart) -> RunStarted:
         context = self._context
         saved = self._saved_plan
-        approver = context.options.plan and context.options.plan.require_approval
+        approver = context.options.require_approval
         return RunStarted(
             mode=self.mode,
             tool_version=__version__,
@@ -453,24 +408,14 @@ class CommandSetup:
                 self._planned_rows(audit, plans),
             )
             self.plan_saved = True
-        difference = (
-            tuple(self._plan_filter.describe_difference()) if self._plan_filter is not None else ()
-        )
-        remaining = (
-            self._remaining_org_invitations.warnings()
-            if self._remaining_org_invitations is not None
-            else ()
-        )
-        return (
-            *(
-                RunWarning(WarningCode.PLAN_DIFFERS, each, WarningLevel.REMARK)
-                for each in difference
-            ),
-            *(
-                RunWarning(WarningCode.REMAINING_INVITATIONS, each, WarningLevel.REMARK)
-                for each in remaining
-            ),
-        )
+        found: list[tuple[WarningCode, str]] = []
+        if self._plan_filter is not None:
+            difference = self._plan_filter.describe_difference()
+            found += ((WarningCode.PLAN_DIFFERS, each) for each in difference)
+        if self._remaining_org_invitations is not None:
+            remaining = self._remaining_org_invitations.warnings()
+            found += ((WarningCode.REMAINING_INVITATIONS, each) for each in remaining)
+        return tuple(RunWarning(code, each, WarningLevel.REMARK) for code, each in found)
 
     def _planned_rows(self, audit: AuditLog, plans: Sequence[RunPlan]) -> Iterator[Planned]:
         for run_id, spans, *_ in plans:

@@ -18,13 +18,13 @@ from invite_sweeper.cli.audit import Verification
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.results import PlannedInvitations
 from invite_sweeper.cli.validate import Validation
-from invite_sweeper.doctor import DiagnosisResult
+from invite_sweeper.doctor.diagnosis import DiagnosisResult
 from invite_sweeper.errors import ErrorResult
 from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.html.model import ReportRecord
 from invite_sweeper.report.saved_plan import SavedPlanResult
-from invite_sweeper.restore import RestoreSummary
+from invite_sweeper.restore.report import RestoreSummary
 from invite_sweeper.sweep.summary import NOT_ON_STDOUT, RunSummary
 
 app = typer.Typer(rich_markup_mode=None)

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from invite_sweeper.cli.console import run_async
+from invite_sweeper.cli.options import takes, value
 from invite_sweeper.errors import UsageError
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 from invite_sweeper.simulator.scenarios import (
@@ -28,103 +29,37 @@ from invite_sweeper.text import pluralize
 app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command(epilog=f"\b\nScenarios:\n{indent(describe_scenarios(), '  ')}")
-def simulate(
-    port: Annotated[
-        int, typer.Option(metavar="N", help="The port; 0 selects a free one.", min=0, max=65535)
-    ] = 0,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The address to listen on.")
-    ] = "127.0.0.1",
-    projects: Annotated[int, typer.Option(metavar="N", help="Number of projects.", min=1)] = 12,
-    invitations: Annotated[
-        int, typer.Option(metavar="N", help="Invitations per project.", min=0)
-    ] = 5,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="The same seed creates the same data.")
-    ] = 1,
-    credentials: Annotated[
-        str, typer.Option(metavar="KIND", help="service-account, api-key or token.")
-    ] = "service-account",
-    latency_ms: Annotated[
-        float, typer.Option(metavar="MS", help="Time until a response.", min=0)
-    ] = 0,
-    error_rate: Annotated[
-        float,
-        typer.Option(metavar="SHARE", help="Share of requests that fail with 500.", min=0, max=1),
-    ] = 0,
-    reset_rate: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of requests that are executed, then cut off without a response.",
-            min=0,
-            max=1,
-        ),
-    ] = 0,
-    limits: Annotated[bool, typer.Option(help="Enforce Atlas's rate limits with 429.")] = True,
-    scenario: Annotated[
-        str, typer.Option(metavar="NAME", help="What is simulated; see below.")
-    ] = next(iter(SCENARIOS)),
-    duration: Annotated[
-        float | None, typer.Option(metavar="S", help="Stop after this number of seconds.", min=0)
-    ] = None,
-    env_file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Also write the export lines to this file.")
-    ] = None,
-    policy_file: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Also write the policy to this file.")
-    ] = None,
-) -> None:
-    """Serve a simulated Atlas on a port, for tests.
-
-    Prints a line for each kind of shell that makes the program use it, and a policy that fits.
-
-    Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
-    """
-    simulation = Simulation(
-        projects=projects,
-        invitations=invitations,
-        seed=seed,
-        credentials=credentials,
-        latency_ms=latency_ms,
-        error_rate=error_rate,
-        reset_rate=reset_rate,
-        limits=limits,
-        scenario=scenario,
-    )
-    raise typer.Exit(
-        serve_until_stopped(
-            simulation,
-            host=host,
-            port=port,
-            duration_s=duration,
-            env_file=env_file,
-            policy_file=policy_file,
-        )
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """The data and behaviour of a simulated Atlas."""
 
-    projects: int = 12
-    invitations: int = 5
-    seed: int = 1
-    credentials: str = "service-account"
-    latency_ms: float = 0.0
-    error_rate: float = 0.0
-    reset_rate: float = 0.0
-    limits: bool = True
-    scenario: str = next(iter(SCENARIOS))
+    projects: Annotated[int, value(None, "N", "Number of projects.", min=1)] = 12
+    invitations: Annotated[int, value(None, "N", "Invitations per project.", min=0)] = 5
+    seed: Annotated[int, value(None, "N", "The same seed creates the same data.")] = 1
+    credentials: Annotated[str, value(None, "KIND", "service-account, api-key or token.")] = (
+        "service-account"
+    )
+    latency_ms: Annotated[float, value(None, "MS", "Time until a response.", min=0)] = 0
+    error_rate: Annotated[
+        float, value(None, "SHARE", "Share of requests that fail with 500.", min=0, max=1)
+    ] = 0
+    reset_rate: Annotated[
+        float,
+        value(
+            None,
+            "SHARE",
+            "Share of requests that are executed, then cut off without a response.",
+            min=0,
+            max=1,
+        ),
+    ] = 0
+    limits: Annotated[bool, typer.Option(help="Enforce Atlas's rate limits with 429.")] = True
+    scenario: Annotated[str, value(None, "NAME", "What is simulated; see below.")] = next(
+        iter(SCENARIOS)
+    )
 
     def build(self) -> tuple[SimulatedAtlas, dict[str, str]]:
-        """Return a simulated Atlas and the environment with credentials for it.
-
-        Raises:
-            UsageError: The scenario or the kind of credentials is unknown.
-        """
+        """Return a simulated Atlas and the environment with credentials for it."""
         sim = SimulatedAtlas(seed=self.seed)
         kinds = {
             "service-account": sim.add_service_account,
@@ -133,7 +68,7 @@ class Simulation:
         }
         if self.credentials not in kinds:
             raise UsageError(
-                f"--credentials {self.credentials!r} is unknown; use one of {', '.join(kinds)}.",
+                f"--credentials {self.credentials!r} is unknown; use one of {', '.join(kinds)}."
             )
         scenario = find_scenario(self.scenario)
         scenario.prepare(sim, Size(self.projects, self.invitations, self.seed))
@@ -152,12 +87,40 @@ class Simulation:
         return sim, environment
 
 
-def find_scenario(name: str) -> Scenario:
-    """Return the scenario with this name.
+@app.command(epilog=f"\b\nScenarios:\n{indent(describe_scenarios(), '  ')}")
+@takes(Simulation)
+def simulate(
+    simulation: Simulation,
+    port: Annotated[int, value(None, "N", "The port; 0 selects a free one.", min=0, max=65535)] = 0,
+    host: Annotated[str, value(None, "ADDRESS", "The address to listen on.")] = "127.0.0.1",
+    duration: Annotated[
+        float | None, value(None, "S", "Stop after this number of seconds.", min=0)
+    ] = None,
+    env_file: Annotated[
+        Path | None, value(None, "PATH", "Also write the export lines to this file.")
+    ] = None,
+    policy_file: Annotated[
+        Path | None, value(None, "PATH", "Also write the policy to this file.")
+    ] = None,
+) -> None:
+    """Serve a simulated Atlas on a port, for tests.
 
-    Raises:
-        UsageError: There is none.
+    Prints a line for each kind of shell that makes the program use it, and a policy that fits.
+
+    Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """
+    serve_until_stopped(
+        simulation,
+        host=host,
+        port=port,
+        duration_s=duration,
+        env_file=env_file,
+        policy_file=policy_file,
+    )
+
+
+def find_scenario(name: str) -> Scenario:
+    """Return the scenario with this name."""
     if name not in SCENARIOS:
         raise UsageError(f"--scenario {name!r} is unknown; use one of {', '.join(SCENARIOS)}.")
     return SCENARIOS[name]
@@ -181,16 +144,12 @@ def serve_until_stopped(
     duration_s: float | None,
     env_file: Path | None,
     policy_file: Path | None = None,
-) -> int:
-    """Serve until a signal or the end of the duration, and return 0.
-
-    Raises:
-        UsageError: The port cannot be listened on, or a file cannot be written.
-    """
+) -> None:
+    """Serve until a signal or the end of the duration."""
     sim, environment = simulation.build()
     policy = find_scenario(simulation.scenario).policy()
 
-    async def run() -> int:
+    async def run() -> None:
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -200,7 +159,6 @@ def serve_until_stopped(
         async with _listening(sim, host, port) as base_url:
             print_instructions(base_url)
             await stopped.wait()
-        return 0
 
     def print_instructions(base_url: str) -> None:
         variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
@@ -217,16 +175,12 @@ def serve_until_stopped(
             nl=False,
         )
 
-    return run_async(run())
+    run_async(run())
 
 
 @asynccontextmanager
 async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator[str]:
-    """Serve on a port.
-
-    Raises:
-        UsageError: It cannot be listened on.
-    """
+    """Serve on a port."""
     async with AsyncExitStack() as stack:
         try:
             base_url = await stack.enter_async_context(serve(sim, host, port))
@@ -239,11 +193,7 @@ async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator
 
 
 def _write(path: Path | None, text: str) -> None:
-    """Write a file that the user asked for.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
+    """Write a file that the user asked for."""
     if path is None:
         return
     try:

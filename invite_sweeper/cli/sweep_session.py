@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,13 @@ from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, RunOptions
 from invite_sweeper.cli.results import CommandReport
 from invite_sweeper.cli.run_session import RunSession
-from invite_sweeper.cli.run_setup import CommandContext, CommandSetup, RunPart, population_settings
+from invite_sweeper.cli.run_setup import (
+    CommandContext,
+    CommandSetup,
+    RunPart,
+    plan_max_age,
+    population_settings,
+)
 from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
@@ -26,13 +32,14 @@ from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics
+from invite_sweeper.report.notification import Users
 from invite_sweeper.report.population import (
     PopulationFile,
     is_manifest,
     is_population,
     manifest_path,
 )
-from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets
+from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets, send_start
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
@@ -83,19 +90,15 @@ def protected_files(context: CommandContext) -> Iterator[tuple[str, Path]]:
     for log in (log_file, *log_path.paths()):
         yield "the audit log", log
     if options.plan is not None:
-        yield "the plan", options.plan.path
-        yield "the plan's approval", signature_path(options.plan.path)
-        yield "the record of the plan's use", saved_plan.applied_path(options.plan.path)
-        if options.plan.require_approval is not None:
-            yield "the key", options.plan.require_approval
+        yield "the plan", options.plan
+        yield "the plan's approval", signature_path(options.plan)
+        yield "the record of the plan's use", saved_plan.applied_path(options.plan)
+        if options.require_approval is not None:
+            yield "the key", options.require_approval
 
 
 def run_sweep(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
-    """Run `sweep` or `plan`, show the result and return the exit code.
-
-    Raises:
-        RunError: No run could start: usage, policy, lock, audit log, plan.
-    """
+    """Run `sweep` or `plan`, show the result and return the exit code."""
     return run_async(_SweepSession(options, environment).run())
 
 
@@ -122,16 +125,14 @@ class _SweepSession:
         self._parts = session.parts(policy)
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
         population = population_settings(options, policy, self._shard)
-        self._signing_key = _read_signing_key(options, policy, environment)
-        self._context = CommandContext(session, policy, self._shard, log_path, population)
+        self._signing_key = signing_key(options, policy, environment)
+        self._context = CommandContext(
+            session, policy, self._shard, log_path, plan_max_age(options), population
+        )
         check_outputs(self._context)
 
     async def run(self) -> int:
-        """Execute the runs while the lock is held, report and return the exit code.
-
-        Raises:
-            RunError: No run could start.
-        """
+        """Execute the runs while the lock is held, report and return the exit code."""
         if not self._policy.organizations:
             return await self._report_empty_shard()
         with self._session.last_resort:
@@ -158,7 +159,7 @@ class _SweepSession:
         if self._options.checkpoint_file is not None:
             check_writable(self._options.checkpoint_file, "The checkpoint")
         limit_s = min(NOTIFICATION_LIMIT_S, self._session.last_resort.left_s)
-        start = results.notify_start(self._policy.notify, self._environment, limit_s)
+        start = send_start(self._policy.notify, self._environment, limit_s=limit_s)
         with suppress(Interrupted):  # the run records the stop
             self._warn(await self._session.stop.run_unless_stopped(start))
         for remark in self._policy.warnings(self._session.now.date()):
@@ -191,11 +192,7 @@ class _SweepSession:
         return report.summary.exit_code
 
     async def _run_group(self) -> CommandReport:
-        """Run all parts of the policy as one group.
-
-        Raises:
-            RunError: No run could start: audit log, plan, earlier runs.
-        """
+        """Run all parts of the policy as one group."""
         session = self._session
         parts = tuple(
             RunPart(session.new_run_id() if number else session.run_id, policy, credentials)
@@ -314,7 +311,7 @@ class _SweepSession:
         self,
         summary: RunSummary,
         *,
-        users: Sequence[Mapping[str, object]] = (),
+        users: Users = (),
         metrics: bool = True,
     ) -> None:
         self._warn(
@@ -334,14 +331,10 @@ class _SweepSession:
             self._log.warning(message)
 
 
-def _read_signing_key(
+def signing_key(
     options: RunOptions, policy: Policy, environment: Mapping[str, str]
 ) -> Ed25519PrivateKey | None:
-    """Return the key that signs the runs; None if the policy names none.
-
-    Raises:
-        UsageError: The key is missing or not valid, or `--checkpoint-file` is used without one.
-    """
+    """Return the key that signs the runs; None if the policy names none."""
     variable = policy.audit.signing_key_env
     if variable is not None:
         return read_signing_key(environment, variable)

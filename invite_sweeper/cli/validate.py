@@ -1,5 +1,6 @@
 """Command `validate`: check a policy without a network."""
 
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, Output, OutputOption, offline
 from invite_sweeper.endings import ExitCode
@@ -19,7 +21,7 @@ from invite_sweeper.text import escape_unprintable
 app = typer.Typer(rich_markup_mode=None)
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """An error in a policy, or a warning about a valid one.
 
     Attributes:
@@ -72,11 +74,13 @@ def validate(
 ) -> None:
     """Check a policy offline and list all errors.
 
-    A valid policy may have warnings, such as a pattern that is a regular expression.
+    A valid policy may have warnings, such as a pattern that is a regular expression. If the
+    environment has credentials, organizations without any are among them.
 
     Example: invite-sweeper validate config/policy.yaml
     """
-    policy, issues = check_policy(read_policy(path), datetime.now(UTC).date())
+    today, names = datetime.now(UTC).date(), credentials_names(os.environ)
+    policy, issues = check_policy(read_policy(path), today, names)
     error = InvalidPolicy(str(path), issues) if policy is None else None
     if output is Output.JSON:
         write_json(_validation(path, policy, issues, error))
@@ -95,10 +99,7 @@ def _show(path: Path, policy: Policy, warnings: Iterable[PolicyIssue]) -> None:
 
 
 def _validation(
-    path: Path,
-    policy: Policy | None,
-    issues: tuple[PolicyIssue, ...],
-    error: InvalidPolicy | None,
+    path: Path, policy: Policy | None, issues: tuple[PolicyIssue, ...], error: InvalidPolicy | None
 ) -> Validation:
     errors = sum(each.severity is Severity.ERROR for each in issues)
     return Validation(
@@ -107,18 +108,7 @@ def _validation(
         policy_sha256=policy.sha256 if policy is not None else None,
         errors=errors,
         warnings=len(issues) - errors,
-        findings=[
-            Finding(
-                each.severity,
-                str(path),
-                each.line,
-                each.column,
-                each.where,
-                each.message,
-                each.hint,
-            )
-            for each in issues
-        ],
+        findings=[Finding(file=str(path), **each._asdict()) for each in issues],
         exit_code=int(ExitCode.DONE if error is None else error.exit_code),
         # Without a hint: the findings have one each.
         error=None if error is None else ErrorParts(message=error.message, consequence="", hint=""),

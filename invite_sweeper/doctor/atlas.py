@@ -7,10 +7,7 @@ from typing import Final
 from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.doctor.diagnosis import Check, failed, note, ok, warning
-from invite_sweeper.errors import (
-    AtlasUnavailable,
-    GuardRefused,
-)
+from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.models import (
     MAX_CLOCK_SKEW_S,
     UNAUTHENTICATED_CODES,
@@ -49,21 +46,28 @@ def list_checks(
     counts: ListCounts,
     limits: Limits,
     ended: Collection[Source] = (),
+    other_counts: ListCounts | None = None,
 ) -> Iterator[Check]:
-    """Check whether each of the policy's lists can be read, and name the role to delete.
+    """Check whether each of the policy's lists can be read, and its invitations be deleted.
 
     Args:
         sources: Of the policy.
         counts: What was read of them.
         limits: Of the policy.
         ended: Sources whose announced last day has come.
+        other_counts: What was read of the other lists of the same projects and organizations.
     """
     if counts.retired.keys() >= set(sources):
         message = " ".join(each.reason for each in counts.retired.values())
         yield failed("lists", AtlasUnavailable(message, hint=sources[0].replacement_hint()))
         return
     for source in sources:
-        yield _list_check(source, sources, counts, has_ended=source in ended)
+        if source in counts.retired:
+            check = note if source in ended else warning
+            hint = source.replacement_hint(sources)
+            yield check(f"list {source}", counts.retired[source].reason, hint)
+        else:
+            yield _list_check(source, counts, other_counts or ListCounts())
     projects = {lost.project_id for lost in counts.unreadable}
     if len(projects) > limits.max_unreadable_projects:
         yield failed(
@@ -80,15 +84,10 @@ def list_checks(
         yield warning("lists", f"{lists} {was} not read: at most {MAX_LISTS:,} are.")
 
 
-def _list_check(
-    source: Source, sources: Sequence[Source], counts: ListCounts, *, has_ended: bool
-) -> Check:
+def _list_check(source: Source, counts: ListCounts, other_counts: ListCounts) -> Check:
     name = f"list {source}"
-    if source in counts.retired:
-        check = note if has_ended else warning
-        return check(name, counts.retired[source].reason, source.replacement_hint(sources))
     unreadable = [each for each in counts.unreadable if each.source is source]
-    reading, deleting = SOURCES[source].roles
+    reading, deleting = source.roles
     if unreadable:
         where = shorten_list(
             [each.project_name or each.project_id for each in unreadable], _MAX_NAMED
@@ -105,6 +104,31 @@ def _list_check(
     description = f"{counts.pending[source]:,} pending in {lists}"
     if reading == deleting:
         return ok(name, f"{description}; the role {deleting} is granted.")
+    return _deletion_check(name, description, source, (counts, other_counts))
+
+
+def _deletion_check(
+    name: str, description: str, source: Source, read: Sequence[ListCounts]
+) -> Check:
+    """Return whether another list proves the role that deletes from a list of users.
+
+    The older list of the same project or organization is shown only to its owners.
+    """
+    _, deleting = source.roles
+    older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
+    owner, _ = older.roles
+    unreadable = [each for counts in read for each in counts.unreadable if each.source is older]
+    refused = [
+        each.project_name or each.project_id for each in unreadable if _is_missing_role(each)
+    ]
+    if refused:
+        message = (
+            f"{description}, but the credentials can probably not delete: the role {owner}, which "
+            f"shows the list {older}, is missing in {shorten_list(refused, _MAX_NAMED)}."
+        )
+        return warning(name, message, f"Grant the credentials the role {owner} there.")
+    if any(counts.lists_read[older] for counts in read):
+        return ok(name, f"{description}; the role {owner} is granted.")
     return ok(
         name, f"{description}; deleting requires {deleting}, which only a deletion can prove."
     )

@@ -16,11 +16,7 @@ from invite_sweeper.audit.head import check_end
 from invite_sweeper.audit.storage import ensure_private_directory
 from invite_sweeper.doctor.diagnosis import Check, failed, ok, warning
 from invite_sweeper.endings import UNFINISHED_ADVICE
-from invite_sweeper.errors import (
-    AuditLogError,
-    GuardRefused,
-    RunError,
-)
+from invite_sweeper.errors import AuditLogError, GuardRefused, RunError
 from invite_sweeper.text import pluralize
 
 _FOLDER: Final = "audit folder"

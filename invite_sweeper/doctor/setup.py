@@ -9,14 +9,8 @@ from invite_sweeper.atlas import ApiKey, BearerToken, Credentials
 from invite_sweeper.atlas.auth import jwt_expiry
 from invite_sweeper.atlas.responses import ACCESS_LIST_HINT
 from invite_sweeper.doctor.diagnosis import Check, failed, ok, warning
-from invite_sweeper.errors import (
-    CredentialsRefused,
-    GuardRefused,
-    RunError,
-)
-from invite_sweeper.models import (
-    Project,
-)
+from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
+from invite_sweeper.models import Project
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.scope import RunScope

@@ -28,11 +28,7 @@ def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
 
 
 def read_policy(path: Path) -> bytes:
-    """Read the policy at `path`, up to more than is allowed.
-
-    Raises:
-        UsageError: The file cannot be read.
-    """
+    """Read the policy at `path`, up to more than is allowed."""
     try:
         return read_small_file(path, MAX_BYTES)
     except OSError as error:
@@ -44,11 +40,7 @@ def read_policy(path: Path) -> bytes:
 
 
 def with_deadline(execution: Execution, deadline: str | None) -> Execution:
-    """Return the settings, with the deadline of `--deadline` if it was given.
-
-    Raises:
-        UsageError: It is not a duration.
-    """
+    """Return the settings, with the deadline of `--deadline` if it was given."""
     if deadline is None:
         return execution
     return execution.model_copy(update={"deadline": parse_duration_option("--deadline", deadline)})

@@ -3,14 +3,7 @@
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    JsonValue,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
@@ -62,9 +55,7 @@ class Matcher(StrictModel):
 
     name: Text = Field(description="Name in the audit log.", examples=["forgotten"])
     older_than: Duration | None = Field(
-        default=None,
-        description="Minimum age of the invitation.",
-        examples=["14d", "36h", "P14D"],
+        default=None, description="Minimum age of the invitation.", examples=["14d", "36h", "P14D"]
     )
     expired: bool | None = Field(
         default=None,
@@ -137,9 +128,7 @@ class Keep(Matcher):
 def _setting(*, default: object, description: str, example: object = None) -> Any:  # noqa: ANN401
     """Return a field with its default as its example, or another example in plain YAML."""
     return Field(
-        default=default,
-        description=description,
-        examples=[default if example is None else example],
+        default=default, description=description, examples=[default if example is None else example]
     )
 
 
@@ -205,9 +194,7 @@ class Execution(StrictModel):
     max_requests_per_second: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, NullInFile
     ] = Field(
-        default=None,
-        description="Maximum rate of all requests; null for no limit.",
-        examples=[10],
+        default=None, description="Maximum rate of all requests; null for no limit.", examples=[10]
     )
     attempts: Annotated[int, Field(ge=1, le=20)] = _setting(
         default=5,

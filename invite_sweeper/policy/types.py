@@ -89,8 +89,7 @@ def _duration(value: object) -> object:
         return value
     if not isinstance(value, str):
         raise value_error(
-            "has no time unit",
-            "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`",
+            "has no time unit", "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
         )
     try:
         return parse_duration(value)
@@ -120,8 +119,7 @@ def _status(value: str) -> str:
         return value
     if value.upper() == MembershipStatus.ACTIVE:
         raise value_error(
-            "is a member's status, not an invitation's",
-            f"write {join_or(INVITED_STATUSES)}",
+            "is a member's status, not an invitation's", f"write {join_or(INVITED_STATUSES)}"
         )
     raise _unknown_value_error(value, INVITED_STATUSES, "status")
 

@@ -26,12 +26,7 @@ from invite_sweeper.endings import REFUSAL_REASONS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.webhooks import (
-    NOTIFICATION_LIMIT_S,
-    Message,
-    open_session,
-    post,
-)
+from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, Message, open_session, post
 from invite_sweeper.sweep.summary import RunSummary
 
 JOB = "invite_sweeper"
@@ -91,11 +86,7 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
 
 
 def check_gateway_url(url: str) -> None:
-    """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated.
-
-    Raises:
-        UsageError: It is not an http(s) URL with a host.
-    """
+    """Raise UsageError unless this is the URL of a Pushgateway. It is not repeated."""
     try:
         parts = urlsplit(url)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -140,11 +131,7 @@ async def push(
     try:
         # Only the library's request is used: its timeout is for each read, not for the whole.
         pushadd_to_gateway(
-            url,
-            job=JOB,
-            registry=_registry(summary, None),
-            grouping_key=group,
-            handler=collect,
+            url, job=JOB, registry=_registry(summary, None), grouping_key=group, handler=collect
         )
     except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
         # Its text may repeat the address.
@@ -243,11 +230,7 @@ def _unlabelled_samples(
 
 
 def _add_labelled_gauge(
-    registry: CollectorRegistry,
-    name: str,
-    help_text: str,
-    label: str,
-    values: Mapping[str, int],
+    registry: CollectorRegistry, name: str, help_text: str, label: str, values: Mapping[str, int]
 ) -> None:
     gauge = Gauge(name, help_text, [label], registry=registry)
     for value, number in values.items():

@@ -5,31 +5,25 @@ says what was asked of which host and when, names each list with its completenes
 totals and the SHA-256 of the file.
 """
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.limits import to_loggable_json
 from invite_sweeper.audit.storage import make_directories
 from invite_sweeper.errors import AuditLogError, UsageError
-from invite_sweeper.files import fsync_directory, replaceable_target
+from invite_sweeper.files import NewFile, replaceable_target
 from invite_sweeper.models import ListUnreadable, ProjectGone, Source, SourceRetired
 from invite_sweeper.report.population_rows import COLUMNS, CsvRows, JsonRows, population_row
 from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.summary import RunSummary
 
-SUFFIXES: Final = (".csv", ".jsonl")
 _HINT: Final = "Name a file with free space that this user can write to."
-_FLUSH_BYTES: Final = 1 << 18
 
 
 class PopulationRun(NamedTuple):
@@ -45,21 +39,6 @@ class PopulationRun(NamedTuple):
     policy_path: str
     organizations: tuple[str, ...]
     query: Mapping[str, object]
-
-
-@dataclass(slots=True)
-class _Counts:
-    """What was written; the summary of the run must agree with it."""
-
-    lists: int = 0
-    lists_incomplete: int = 0
-    rows_received: int = 0
-    stale: int = 0
-    kept: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def seen(self) -> int:
-        return self.stale + self.kept.total()
 
 
 def manifest_path(path: Path) -> Path:
@@ -79,60 +58,6 @@ def is_manifest(start: bytes) -> bool:
     return start.startswith(b'{"population":')
 
 
-class _NewFile:
-    """A file that is written under a temporary name and gets its name when it is complete.
-
-    Args:
-        run_id: Part of the temporary name, so that two commands never write one file.
-
-    Attributes:
-        sha256: Hash of the complete file, 64 hex digits; None before.
-
-    Raises:
-        OSError: The file cannot be created.
-    """
-
-    def __init__(self, path: Path, run_id: str) -> None:
-        self.sha256: str | None = None
-        self._target = replaceable_target(path)
-        self._partial = self._target.with_name(f".{self._target.name}.{run_id}.partial")
-        self._pending = bytearray()
-        self._digest = sha256()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self._partial, flags, 0o600)
-
-    def write(self, data: bytes) -> None:
-        self._pending += data
-        if len(self._pending) >= _FLUSH_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        self._digest.update(self._pending)
-        data, self._pending = bytes(self._pending), bytearray()
-        written = 0
-        while written < len(data):
-            written += os.write(self._fd, memoryview(data)[written:])
-
-    def sync(self) -> str:
-        """Write everything to disk; return the hash."""
-        self.flush()
-        os.fsync(self._fd)
-        return self._digest.hexdigest()
-
-    def publish(self) -> None:
-        """Give the file its name; it is on disk."""
-        self._partial.replace(self._target)
-        fsync_directory(self._target.parent)
-        self.sha256 = self._digest.hexdigest()
-
-    def close(self) -> None:
-        """Close the file; remove it if it is not complete."""
-        os.close(self._fd)
-        if self.sha256 is None:
-            with suppress(OSError):
-                self._partial.unlink()
-
-
 class PopulationFile:
     """The population of one command and its manifest; a context manager.
 
@@ -140,7 +65,7 @@ class PopulationFile:
     holds one list at a time.
 
     Args:
-        path: Ends with one of `SUFFIXES`. An existing file is replaced at the end.
+        path: A CSV or JSONL file. An existing file is replaced at the end.
         now: The one instant of the command, aware UTC.
         base_url: The host that is read.
         runs: All runs that the file will cover.
@@ -148,7 +73,6 @@ class PopulationFile:
 
     Raises:
         UsageError: The files cannot be created; Atlas was not called.
-        AuditLogError: Their first lines cannot be written.
     """
 
     def __init__(
@@ -163,50 +87,37 @@ class PopulationFile:
     ) -> None:
         self.path = path
         self._now = now
-        self._base_url = base_url
         self._clock = clock
-        self._runs = {run.run_id: run for run in runs}
-        self._ended: dict[str, RunSummary | str] = {}
+        self._runs = {run.run_id: RunPopulation(self, run) for run in runs}
         self._format = CsvRows() if path.suffix == ".csv" else JsonRows()
-        self._counts = {run.run_id: _Counts() for run in runs}
         self._is_broken = self._has_lists = False
-        self._files: list[_NewFile] = []
-        try:
-            make_directories(path.parent)
-            for each in (path, manifest_path(path)):
-                self._files.append(_NewFile(each, runs[0].run_id))
-        except OSError as error:
-            self._close()
-            raise UsageError(
-                f"The population {path} cannot be written: {error.strerror}.", hint=_HINT
-            ) from None
-        self._rows, self._manifest = self._files
-        organizations = [each for run in runs for each in run.organizations]
+        with ExitStack() as stack:
+            try:
+                make_directories(path.parent)
+                self._rows, self._manifest = (
+                    stack.enter_context(closing(NewFile(replaceable_target(each), runs[0].run_id)))
+                    for each in (path, manifest_path(path))
+                )
+            except OSError as error:
+                raise UsageError(
+                    f"The population {path} cannot be written: {error.strerror}.", hint=_HINT
+                ) from None
+            self._stack = stack.pop_all()
         head = {
             "population": path.name,
             "tool_version": tool_version,
             "now": format_timestamp(now),
             "host": base_url,
-            "organizations": sorted(organizations),
+            "organizations": sorted(each for run in runs for each in run.organizations),
         }
-        try:
-            self._write(self._rows, self._format.header)
-            self._write(self._manifest, _members(head) + b',\n"lists":[')
-            self._flush()
-        except AuditLogError:
-            self._close()
-            raise
+        self._rows.write(self._format.header)
+        self._manifest.write(_members(head) + b',\n"lists":[')
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._close()
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
 
     @property
     def sha256(self) -> str | None:
@@ -220,111 +131,59 @@ class PopulationFile:
 
     def for_run(self, run_id: str) -> "RunPopulation":
         """Return the part of one run."""
-        return RunPopulation(self, run_id)
+        return self._runs[run_id]
 
-    def add_list(self, run_id: str, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
-        """Write one list and its invitations.
-
-        Raises:
-            AuditLogError: The file cannot be written. Nothing was deleted: the population is
-                complete before the first deletion.
-        """
-        counts, fields = self._counts[run_id], _list_fields(outcome, decisions)
-        counts.lists += 1
-        counts.lists_incomplete += not fields["complete"]
-        rows = fields["rows"]
-        counts.rows_received += rows if isinstance(rows, int) else 0
-        fields |= {"read_at": format_timestamp(self._clock()), "run_id": run_id}
+    def write_list(
+        self, run_id: str, fields: Mapping[str, object], decisions: Iterable[Decision]
+    ) -> None:
+        """Write a list and its invitations; raise AuditLogError if that fails."""
+        fields = {**fields, "read_at": format_timestamp(self._clock()), "run_id": run_id}
         start, self._has_lists = b",\n" if self._has_lists else b"\n", True
-        self._write(self._manifest, start + to_loggable_json(fields))
-        for decision in decisions:
-            self._write(self._rows, self._format.row(population_row(decision, self._now)))
-            if decision.keep_reason is None:
-                counts.stale += 1
-            else:
-                counts.kept[decision.keep_reason] += 1
+        with self._failing():
+            self._manifest.write(start + to_loggable_json(fields))
+            for decision in decisions:
+                self._rows.write(self._format.row(population_row(decision, self._now)))
 
-    def end_run(self, run_id: str, summary: RunSummary) -> None:
-        """Record that a run has read all its lists; the last run completes the file.
+    def complete_if_last(self) -> None:
+        """Give the files their names, once all runs have ended.
 
-        Raises:
-            AuditLogError: The file cannot be written, or its rows do not add up to the summary.
+        Files of which no run has read its lists get none: they would prove nothing.
         """
-        counts = self._counts[run_id]
-        written = (counts.seen, counts.stale, dict(counts.kept))
-        if written != (summary.invitations_seen, summary.stale, dict(summary.kept_by_reason)):
-            raise self._error("its rows do not add up to the totals of the run")
-        self._ended[run_id] = summary
-        self._complete_if_last()
-
-    def fail_run(self, run_id: str, reason: str) -> None:
-        """Record that a run ended before it had read all its lists.
-
-        A file of which no run has read its lists is not completed: it would prove nothing.
-
-        Raises:
-            AuditLogError: The file cannot be written.
-        """
-        if run_id not in self._ended:
-            self._ended[run_id] = reason
-            self._complete_if_last()
-
-    def _complete_if_last(self) -> None:
-        """Give the files their names, once all runs have ended."""
-        if self._is_broken:  # another run may go on after the error
-            raise self._error("an earlier write failed")
-        ended = [
-            (self._counts[run_id], summary)
-            for run_id, summary in self._ended.items()
-            if isinstance(summary, RunSummary)
-        ]
-        if self._ended.keys() != self._runs.keys() or not ended:
-            return
-        totals = _totals(ended)
-        complete = len(ended) == len(self._runs) and not totals["lists_incomplete"]
-        runs = [self._run_fields(run) for run in self._runs.values()]
-        tail: dict[str, object] = {"runs": runs, "totals": totals, "complete": complete}
-        tail["rows"] = sum(counts.seen for counts in self._counts.values())
-        try:
-            tail["sha256"] = self._rows.sync()
+        runs = self._runs.values()
+        with self._failing():
+            totals = [each.totals for each in runs if each.totals is not None]
+            if any(each.ended is None for each in runs) or not totals:
+                return
+            total = _sum(totals)
+            tail: dict[str, object] = {
+                "runs": [each.fields() for each in runs],
+                "totals": total,
+                "complete": len(totals) == len(runs) and not total["lists_incomplete"],
+                "rows": sum(each.seen for each in runs),
+                "sha256": self._rows.sync(),
+            }
             self._manifest.write(b"\n],\n" + _members(tail)[1:] + b"\n}\n")
             self._manifest.sync()
             self._rows.publish()
             self._manifest.publish()
-        except OSError as error:
-            raise self._error(error.strerror or str(error)) from error
 
-    def _run_fields(self, run: PopulationRun) -> dict[str, object]:
-        ended, counts = self._ended[run.run_id], self._counts[run.run_id]
-        if isinstance(ended, str):
-            return {**run._asdict(), "failed": ended, "totals": None}
-        return {**run._asdict(), "failed": None, "totals": _totals([(counts, ended)])}
-
-    def _write(self, file: _NewFile, data: bytes) -> None:
-        if self._is_broken:
-            raise self._error("an earlier write failed")
-        try:
-            file.write(data)
-        except OSError as error:
-            raise self._error(error.strerror or str(error)) from error
-
-    def _flush(self) -> None:
-        try:
-            for file in self._files:
-                file.flush()
-        except OSError as error:
-            raise self._error(error.strerror or str(error)) from error
-
-    def _close(self) -> None:
-        for file in self._files:
-            file.close()
-
-    def _error(self, reason: str) -> AuditLogError:
+    def error(self, reason: str) -> AuditLogError:
+        """Return the error that ends the file; another run of the command may go on after it."""
         self._is_broken = True
         return AuditLogError(
             f"The population {self.path} cannot be written: {reason}.",
             hint="Free disk space or repair the disk, then run the same command again.",
         )
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Raise AuditLogError for a write that fails, and after one that failed."""
+        if self._is_broken:
+            raise self.error("an earlier write failed")
+        try:
+            yield
+        except OSError as error:
+            raise self.error(error.strerror or str(error)) from error
 
 
 def _members(fields: Mapping[str, object]) -> bytes:
@@ -334,11 +193,18 @@ def _members(fields: Mapping[str, object]) -> bytes:
 
 
 class RunPopulation:
-    """The part of one run in a population file."""
+    """The part of one run in a population file.
 
-    def __init__(self, file: PopulationFile, run_id: str) -> None:
+    Attributes:
+        ended: The summary of a run that has read all its lists, or why it did not; None before.
+    """
+
+    def __init__(self, file: PopulationFile, run: PopulationRun) -> None:
+        self.ended: RunSummary | str | None = None
         self._file = file
-        self._run_id = run_id
+        self._run = run
+        self._lists = self._incomplete = self._rows = self._stale = 0
+        self._kept: Counter[str] = Counter()
 
     @property
     def sha256(self) -> str | None:
@@ -350,20 +216,69 @@ class RunPopulation:
         """Hash of the complete manifest; None before."""
         return self._file.manifest_sha256
 
+    @property
+    def seen(self) -> int:
+        """Number of invitations written."""
+        return self._stale + self._kept.total()
+
+    @property
+    def totals(self) -> dict[str, Any] | None:
+        """The totals, by the names of the summary; None if the run has not read all its lists."""
+        if not isinstance(self.ended, RunSummary):
+            return None
+        return {
+            "lists": self._lists,
+            "lists_incomplete": self._incomplete,
+            "rows": self._rows,
+            "projects_seen": self.ended.projects_seen,
+            "projects_unreadable": self.ended.projects_unreadable,
+            "invitations_seen": self.seen,
+            "stale": self._stale,
+            "trimmed": self.ended.trimmed,
+            "kept": self._kept.total(),
+            "kept_by_reason": dict(self._kept),
+        }
+
+    def fields(self) -> dict[str, object]:
+        """Return the run as the manifest describes it."""
+        failed = self.ended if isinstance(self.ended, str) else None
+        return {**self._run._asdict(), "failed": failed, "totals": self.totals}
+
     def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
-        """Write one list and its invitations."""
-        self._file.add_list(self._run_id, outcome, decisions)
+        """Write one list and its invitations.
+
+        Raises:
+            AuditLogError: The file cannot be written. Nothing was deleted: the population is
+                complete before the first deletion.
+        """
+        fields = _list_fields(outcome, decisions)
+        self._lists += 1
+        self._incomplete += not fields["complete"]
+        self._rows += fields["rows"]
+        self._stale += sum(each.keep_reason is None for each in decisions)
+        self._kept.update(each.keep_reason for each in decisions if each.keep_reason is not None)
+        self._file.write_list(self._run.run_id, fields, decisions)
 
     def end(self, summary: RunSummary) -> None:
-        """Record that the run has read all its lists."""
-        self._file.end_run(self._run_id, summary)
+        """Record that the run has read all its lists; the last run completes the file.
+
+        Raises:
+            AuditLogError: The file cannot be written, or its rows do not add up to the summary.
+        """
+        written = (self.seen, self._stale, dict(self._kept))
+        if written != (summary.invitations_seen, summary.stale, dict(summary.kept_by_reason)):
+            raise self._file.error("its rows do not add up to the totals of the run")
+        self.ended = summary
+        self._file.complete_if_last()
 
     def fail(self, reason: str) -> None:
-        """Record that the run ended before; nothing if it has read all its lists."""
-        self._file.fail_run(self._run_id, reason)
+        """Record that the run ended before it had read all its lists."""
+        if self.ended is None:
+            self.ended = reason
+            self._file.complete_if_last()
 
 
-def _list_fields(outcome: ListOutcome, decisions: Sequence[Decision]) -> dict[str, object]:
+def _list_fields(outcome: ListOutcome, decisions: Sequence[Decision]) -> dict[str, Any]:
     """Return the fields of a list.
 
     A project without a valid id has no source: none of its lists was requested. A source that
@@ -412,21 +327,11 @@ def _scope_fields(
     }
 
 
-def _totals(runs: Iterable[tuple[_Counts, RunSummary]]) -> dict[str, object]:
-    """Return the totals of runs, by the names of the summary."""
+def _sum(totals: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sum of the totals of runs."""
     kept: Counter[str] = Counter()
-    totals: Counter[str] = Counter()
-    for counts, summary in runs:
-        kept.update(counts.kept)
-        totals.update(
-            lists=counts.lists,
-            lists_incomplete=counts.lists_incomplete,
-            rows=counts.rows_received,
-            projects_seen=summary.projects_seen,
-            projects_unreadable=summary.projects_unreadable,
-            invitations_seen=counts.seen,
-            stale=counts.stale,
-            trimmed=summary.trimmed,
-            kept=counts.kept.total(),
-        )
-    return {**totals, "kept_by_reason": dict(kept)}
+    numbers: Counter[str] = Counter()
+    for each in totals:
+        kept.update(each["kept_by_reason"])
+        numbers.update({name: n for name, n in each.items() if name != "kept_by_reason"})
+    return {**numbers, "kept_by_reason": dict(kept)}

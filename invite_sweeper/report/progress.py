@@ -1,5 +1,6 @@
 """Progress of a run: a bar on a terminal, log lines elsewhere."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 
@@ -40,35 +41,14 @@ def remaining_s(
     return max(0.0, estimate.expected_s - elapsed_s) or None
 
 
-class LogProgressView:
-    """Progress as one log line every 30 seconds, for runs without a terminal."""
+class _LoggingView(ABC):
+    """A view whose messages go to the program's log."""
 
-    def __init__(self, log: FilteringBoundLogger, clock: Callable[[], float]) -> None:
+    def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
-        self._clock = clock
-        self._activity = ""
-        self._where = ""
-        self._total = 0
-        self._done = 0
-        self._estimate = _NO_ESTIMATE
-        self._outcomes: Counter[Outcome] = Counter()
-        self._started_s = self._logged_s = clock()
-
-    def listing_started(self, projects: int, where: str) -> None:
-        """Start the listing of this number of projects of the named organizations."""
-        self._start("reading projects", projects, where)
 
     def list_done(self) -> None:
         """Count one project as read or unreadable."""
-        self._advance()
-
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
-        """Start the deletions there, with their number and estimated duration."""
-        self._start("deleting invitations", deletions, where, estimate)
-
-    def deletion_done(self, outcome: Outcome) -> None:
-        """Count one completed deletion."""
-        self._outcomes[outcome] += 1
         self._advance()
 
     def remark(self, message: str) -> None:
@@ -82,6 +62,38 @@ class LogProgressView:
     def error(self, message: str) -> None:
         """Log an error that needs action; the run continues."""
         self._log.error(message)
+
+    @abstractmethod
+    def _advance(self) -> None:
+        """Count one step."""
+
+
+class LogProgressView(_LoggingView):
+    """Progress as one log line every 30 seconds, for runs without a terminal."""
+
+    def __init__(self, log: FilteringBoundLogger, clock: Callable[[], float]) -> None:
+        super().__init__(log)
+        self._clock = clock
+        self._activity = ""
+        self._where = ""
+        self._total = 0
+        self._done = 0
+        self._estimate = _NO_ESTIMATE
+        self._outcomes: Counter[Outcome] = Counter()
+        self._started_s = self._logged_s = clock()
+
+    def listing_started(self, projects: int, where: str) -> None:
+        """Start the listing of this number of projects of the named organizations."""
+        self._start("reading projects", projects, where)
+
+    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
+        """Start the deletions there, with their number and estimated duration."""
+        self._start("deleting invitations", deletions, where, estimate)
+
+    def deletion_done(self, outcome: Outcome) -> None:
+        """Count one completed deletion."""
+        self._outcomes[outcome] += 1
+        self._advance()
 
     def close(self) -> None:
         """End the progress; log lines need no cleanup."""
@@ -97,6 +109,7 @@ class LogProgressView:
         expected = {"estimate_s": expected_s} if expected_s else {}
         self._log.info(activity, organization=where, total=total, **expected)
 
+    @override
     def _advance(self) -> None:
         self._done += 1
         now_s = self._clock()
@@ -151,11 +164,11 @@ class _FailuresColumn(ProgressColumn):
         return Text(f"{count:,} failed" if count else "", style="bold red")
 
 
-class BarProgressView:
+class BarProgressView(_LoggingView):
     """A progress bar on stderr, with rate and remaining time."""
 
     def __init__(self, log: FilteringBoundLogger, console: Console) -> None:
-        self._log = log
+        super().__init__(log)
         self._free_width = console.width - _COUNTS_WIDTH
         wide = console.width >= _BAR_MIN_WIDTH
         bar = BarColumn(
@@ -180,10 +193,6 @@ class BarProgressView:
         """Start the listing of this number of projects of the named organizations."""
         self._start(f"Reading{self._place(where)}", projects)
 
-    def list_done(self) -> None:
-        """Count one project as read or unreadable."""
-        self._advance()
-
     def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
         """Start the deletions there, with their number and estimated duration."""
         self._start(f"Deleting{self._place(where)}", deletions, estimate)
@@ -192,18 +201,6 @@ class BarProgressView:
         """Count one completed deletion."""
         self._failures += outcome in _FAILED_OUTCOMES
         self._advance()
-
-    def remark(self, message: str) -> None:
-        """Log a remark, below the level that `-q` shows."""
-        self._log.info(message)
-
-    def warning(self, message: str) -> None:
-        """Log a warning; the run continues."""
-        self._log.warning(message)
-
-    def error(self, message: str) -> None:
-        """Log an error that needs action; the run continues."""
-        self._log.error(message)
 
     def close(self) -> None:
         """Remove the bar."""
@@ -223,6 +220,7 @@ class BarProgressView:
             self._progress.add_task(activity, total=total, estimate=estimate, failures=0)
             self._progress.start()
 
+    @override
     def _advance(self) -> None:
         """Count one step; the last one removes the bar, so that a prompt has a clean screen."""
         for task in self._progress.task_ids:

@@ -22,17 +22,10 @@ from invite_sweeper.report.rows import (
     row_order,
 )
 from invite_sweeper.report.tables import RightTrimmed, cell_text, line_text, wrap_parts
-from invite_sweeper.restore import (
-    MAX_PER_MINUTE,
-    DeletedInvitation,
-    RestoreReport,
-)
-from invite_sweeper.text import (
-    escape_unprintable,
-    organization_label,
-    plural_form,
-    pluralize,
-)
+from invite_sweeper.restore.deletions import DeletedInvitation
+from invite_sweeper.restore.report import RestoreReport
+from invite_sweeper.restore.restorer import MAX_PER_MINUTE
+from invite_sweeper.text import escape_unprintable, organization_label, plural_form, pluralize
 
 _FEDERATION = (
     "Atlas adds users of a federated organization at once as active members, without an acceptance."
@@ -158,10 +151,7 @@ def _total_lines(report: RestoreReport) -> Iterator[Text]:
     if report.added:
         users = pluralize(len(report.added), "user")
         are = plural_form(len(report.added), "is", "are")
-        yield Text(
-            f"{users} {are} active now, without an acceptance.",
-            style="bold red",
-        )
+        yield Text(f"{users} {are} active now, without an acceptance.", style="bold red")
     for advice in report.advice:
         yield Text.assemble(("What to do: ", "bold"), escape_unprintable(advice))
     if not report.dry_run:

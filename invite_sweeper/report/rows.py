@@ -1,16 +1,14 @@
-"""One row of a table of invitations, the order of rows, and columns as data.
+"""One row of a table of invitations, the order of rows, and the columns of such tables.
 
-A row holds text that is safe to show: cut, with unprintable characters escaped. The terminal,
-the page and Markdown lay out cells; which fields a table has is decided here.
+A row holds text that is safe to show: cut, with unprintable characters escaped. Which fields a
+table has is decided here.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from types import MappingProxyType
-from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit.events import (
     Announced,
     Intent,
@@ -20,6 +18,7 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
 )
 from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.report.columns import Cell, Column, Line, Style, age_cell, text_cell
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
 T = TypeVar("T")
@@ -33,9 +32,6 @@ _MAX_ROLES: Final = 20
 def display_text(value: object) -> str:
     """Return a name as it is shown: truncated, unprintable characters escaped."""
     return escape_unprintable(to_text(value, _MAX_NAME_LENGTH))
-
-
-# Rows.
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +234,7 @@ def _detail(event: OutcomeLine) -> str:
     parts = (str(status) if status is not None else "", display_text(code))
     text = " ".join(filter(None, parts)) or "no response"
     if is_permission_error(status, code):
-        text += f"; deleting requires the role {SOURCES[event.source].roles[1]}"
+        text += f"; deleting requires the role {event.source.roles[1]}"
     return text
 
 
@@ -269,77 +265,6 @@ def _is_duplicate(shown: Row, row: Row) -> bool:
     return bool(row.username and row.source not in {"", *sources}) and (
         same_place or of_organization
     )
-
-
-# Cells and columns.
-
-
-Style: TypeAlias = Literal[
-    "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
-]
-Kind: TypeAlias = Literal["text", "address", "prose", "number", "date", "state", "code"]
-
-
-class Line(NamedTuple):
-    """One line of a cell."""
-
-    text: str
-    style: Style = "plain"
-
-
-class Cell(NamedTuple):
-    """One value of a table.
-
-    Attributes:
-        rank: Sort key if the text is a number or a date.
-    """
-
-    lines: tuple[Line, ...]
-    rank: str = ""
-
-    @property
-    def text(self) -> str:
-        """The lines as one text."""
-        return ", ".join(line.text for line in self.lines)
-
-
-class Column(NamedTuple, Generic[T]):
-    """A column of a table.
-
-    Attributes:
-        kind: Decides how it is aligned and sorted.
-        max_width: Terminal cells; longer text wraps.
-    """
-
-    heading: str
-    cell: Callable[[T], Cell]
-    kind: Kind = "text"
-    max_width: int = 24
-
-
-def text_cell(text: str, style: Style = "plain") -> Cell:
-    """Return the cell of a text; unprintable characters are escaped."""
-    return Cell((Line(escape_unprintable(text), style),) if text else ())
-
-
-def count_cell(number: int | None) -> Cell:
-    """Return the cell of a count; empty if unknown."""
-    return Cell(()) if number is None else Cell((Line(f"{number:,}"),), str(number))
-
-
-def age_cell(days: float | None) -> Cell:
-    """Return the cell of an age in days; `?` if it is unknown."""
-    return Cell((Line(format_age(days)),), "" if days is None else repr(days))
-
-
-def time_cell(when: datetime | None) -> Cell:
-    """Return the cell of a time in UTC, to the minute."""
-    return Cell((Line(f"{when:%Y-%m-%d %H:%M}"),), when.isoformat()) if when else Cell(())
-
-
-def format_age(age_days: float | None) -> str:
-    """Return an age in days, or `?` if it is unknown."""
-    return "?" if age_days is None else f"{age_days:,.1f} d"
 
 
 _ORDINARY_ROLES: Final = {
@@ -431,9 +356,7 @@ OUTCOME: Final = Column[Row](
 LIST: Final = Column[Row]("List", lambda row: text_cell(row.source))
 RESULT: Final = Column[Row](
     "Outcome",
-    lambda row: Cell(
-        (outcome_line(row.outcome), *((Line(row.detail),) if row.detail else ())),
-    ),
+    lambda row: Cell((outcome_line(row.outcome), *((Line(row.detail),) if row.detail else ()))),
     "state",
 )
 """The outcome with its details, in a table without a section for what failed."""

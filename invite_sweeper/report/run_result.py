@@ -14,9 +14,16 @@ from invite_sweeper.endings import Colour, ExitCode, Reason, WarningCode
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import Row, format_age, outcome_line
+from invite_sweeper.report.columns import format_age
+from invite_sweeper.report.rows import Row, outcome_line
 from invite_sweeper.report.run_view import KeptInvitations, ProjectRows, RunView
-from invite_sweeper.report.tables import Group, RightTrimmed, invitation_tables, line_text
+from invite_sweeper.report.tables import (
+    Group,
+    RightTrimmed,
+    invitation_tables,
+    line_text,
+    two_columns,
+)
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from invite_sweeper.sweep.sunset import SUNSET_WARNING_DAYS
 from invite_sweeper.text import escape_unprintable, pluralize
@@ -41,12 +48,8 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     lines = tuple(_total_lines(summary, view))
     longest = "Checkpoint" if summary.checkpoint is not None else "Last hash"
     label_width = max(len(longest), *(len(label) for label, _, _ in lines))
-    table = Table.grid(padding=(0, _GAP, 0, 0))
-    table.add_column(no_wrap=True, width=label_width)
-    table.add_column(overflow="fold")
-    for label, style, content in lines:
-        table.add_row(Text(label, style=style), Text(content))
-    yield table
+    rows = ((Text(label, style=style), Text(content)) for label, style, content in lines)
+    yield two_columns(rows, width=label_width)
     audit = "Audit".ljust(label_width + _GAP)
     yield Text.assemble((audit, "bold"), escape_unprintable(summary.audit_log), no_wrap=True)
     if summary.audit_last_hash:
@@ -306,10 +309,7 @@ def _failed_section(summary: RunSummary, view: RunView, width: int) -> Iterator[
         return
     yield _heading("Not as planned", count, "bold red")
     texts = (
-        (
-            row.user_in_place,
-            Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}"),
-        )
+        (row.user_in_place, Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}"))
         for row in view.failed
     )
     yield from _list(texts, width)
@@ -337,12 +337,11 @@ def _kept_section(
     yield _heading("Kept", summary.kept, "bold")
     by_count = sorted(summary.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
     if kept_invitations is None:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(justify="right", no_wrap=True)
-        table.add_column(overflow="fold")
-        for reason, count in by_count:
-            table.add_row(f"{count:,}", Text(formatting.describe_keep_reason(reason)))
-        yield Padding(table, (0, 0, 0, 2))
+        counts = (
+            (f"{count:,}", Text(formatting.describe_keep_reason(reason)))
+            for reason, count in by_count
+        )
+        yield Padding(two_columns(counts, justify="right"), (0, 0, 0, 2))
     else:
         for reason, count in by_count:
             yield Text.assemble(
@@ -354,14 +353,13 @@ def _kept_section(
 
 
 def _kept_names(rows: Sequence[Row], count: int) -> Iterator[RenderableType]:
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold")
-    for row in rows:
-        history = f", {row.history}" if row.history else ""
-        table.add_row(format_age(row.age_days), Text(f"{row.user_in_place}{history}"))
     if rows:
-        yield Padding(table, (0, 0, 0, 4))
+        histories = (f", {row.history}" if row.history else "" for row in rows)
+        names = (
+            (format_age(row.age_days), Text(f"{row.user_in_place}{history}"))
+            for row, history in zip(rows, histories, strict=True)
+        )
+        yield Padding(two_columns(names, justify="right"), (0, 0, 0, 4))
     yield from (Padding(part, (0, 0, 0, 2)) for part in _more_rows(count - len(rows)))
 
 

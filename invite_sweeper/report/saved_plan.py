@@ -14,12 +14,7 @@ from rich.text import Text
 from invite_sweeper.audit.events import PlanChanges, Planned
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.report import formatting
-from invite_sweeper.report.rows import (
-    Place,
-    display_text,
-    place_of,
-    row_order,
-)
+from invite_sweeper.report.rows import Place, display_text, place_of, row_order
 from invite_sweeper.report.run_result import plan_tables, which_are_shown
 from invite_sweeper.report.run_view import RunView, view_plan
 from invite_sweeper.report.tables import RightTrimmed, definition_table

@@ -7,24 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.report.rows import (
-    AGE,
-    INVITED,
-    INVITER,
-    OUTCOME,
-    Cell,
-    Column,
-    Line,
-    Row,
-    Style,
-    invitation_columns,
-)
+from invite_sweeper.report.columns import Cell, Column, Line, Style
+from invite_sweeper.report.rows import AGE, INVITED, INVITER, OUTCOME, Row, invitation_columns
 
 _RICH_STYLES: Final[Mapping[Style, str]] = {
     "plain": "",
@@ -138,23 +128,20 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
 
 def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> Table:
     """Return rows with the address on the first line and the other values below it."""
-    table = Table.grid(padding=(0, _GAP, 0, 0))
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold")
     ages = [cell_text(AGE.cell(row)) for row in rows]
     free_width = width - _INDENT - _GAP - max(age.cell_len for age in ages)
     below = [column for column in columns if column not in {AGE, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
+    lines = []
     for age, row in zip(ages, rows, strict=True):
         parts = [
             line_text(line._replace(text=f"by {line.text}") if column is INVITER else line)
             for column in below
             for line in column.cell(row).lines
         ]
-        table.add_row(
-            age, Text("\n").join((cell_text(INVITED.cell(row)), *wrap_parts(parts, free_width)))
-        )
-    return table
+        wrapped = wrap_parts(parts, free_width)
+        lines.append((age, Text("\n").join((cell_text(INVITED.cell(row)), *wrapped))))
+    return two_columns(lines, justify="right")
 
 
 def wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
@@ -170,14 +157,29 @@ def wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
     yield line
 
 
+def two_columns(
+    rows: Iterable[tuple[RenderableType, RenderableType]],
+    *,
+    justify: JustifyMethod = "left",
+    width: int | None = None,
+) -> Table:
+    """Return a short value beside a longer one, which wraps.
+
+    Args:
+        justify: Of the first column.
+        width: Of the first column.
+    """
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(no_wrap=True, justify=justify, width=width)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
 def definition_table(items: Iterable[tuple[str, Text]]) -> Table:
     """Return labels with their values, which wrap."""
-    table = Table.grid(padding=(0, _GAP, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, content in items:
-        table.add_row(Text(f"  {label}", style="dim"), content)
-    return table
+    return two_columns((Text(f"  {label}", style="dim"), content) for label, content in items)
 
 
 class RightTrimmed:

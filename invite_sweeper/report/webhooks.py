@@ -1,7 +1,4 @@
-"""Notify Slack, webhooks and ping monitors of a run: what a message says, and how it is sent.
-
-Messages name the organizations of the policy, and policy keys and keep entries by their names.
-Users are named only in a channel with `details: true`, and at most `MAX_USERS` of them.
+"""Notify Slack, webhooks and ping monitors of a run.
 
 Errors never change the result of a run: they are returned as messages for the log, which
 name the host, and never repeat an address or a key.
@@ -12,10 +9,9 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -23,180 +19,18 @@ from yarl import URL
 
 from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
 from invite_sweeper.atlas.urls import find_proxy
+from invite_sweeper.audit.events import Announced
 from invite_sweeper.counts import count_values
-from invite_sweeper.endings import ExitCode, Reason, Status, may_repeat
+from invite_sweeper.endings import ExitCode, may_repeat
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.formatting import (
-    NOT_ALL_READ,
-    describe_checkpoint,
-    describe_organizations,
-    describe_outcomes,
-    distinct_errors,
-    format_duration,
-    hints,
-)
+from invite_sweeper.report.formatting import hints
+from invite_sweeper.report.notification import Users, notice_lines
+from invite_sweeper.report.run_view import PlannedResult
 from invite_sweeper.resolver import DaemonResolver
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
-from invite_sweeper.text import escape_unprintable, pluralize
-
-MAX_USERS: Final = 10
-"""Users that a message with `details: true` names."""
-_MAX_ERRORS: Final = 5
-_MAX_ORGANIZATIONS: Final = 20
-"""Organizations that a text names; a webhook gets all of them."""
-_SHOWN_BY_COUNTS: Final = frozenset(
-    (
-        Reason.FAILED_DELETIONS,
-        Reason.UNKNOWN_DELETIONS,
-        Reason.REMOVED_MEMBER,
-        Reason.STILL_THERE,
-    )
-)
-
-
-def describe_end(summary: RunSummary) -> str:
-    """Return how a command ended, in one line that makes sense as the preview on a phone."""
-    where = escape_unprintable(describe_organizations(summary))
-    return f"invite-sweeper: {_verdict(summary)}: {', '.join(_results(summary))} · {where}"
-
-
-def _verdict(summary: RunSummary) -> str:
-    status = ExitCode(summary.exit_code).status
-    if summary.mode == "dry-run" and status is Status.REFUSED:
-        return "dry run, a sweep would be refused"
-    mode = "dry run" if summary.mode == "dry-run" else summary.mode
-    return f"{mode} {status.label.lower()}"
-
-
-def _results(summary: RunSummary) -> Iterator[str]:
-    """Yield what was done, or would be, and why not everything."""
-    attempted = any(getattr(summary, outcome) for outcome in Outcome)
-    planned = summary.stale - summary.trimmed
-    waiting = "notice_pending" in summary.kept_by_reason
-    if attempted:
-        yield describe_outcomes(summary)
-    elif summary.mode == "dry-run" and planned:
-        yield f"{planned:,} would be deleted"
-    elif not summary.reasons:
-        yield "nothing stale" if not planned and not waiting else "nothing was deleted"
-    if summary.announced:
-        verb = "would be announced" if summary.mode == "dry-run" else "announced"
-        yield f"{summary.announced:,} {verb}"
-    yield from _reason_words(summary)
-
-
-def _reason_words(counts: RunSummary | OrganizationSummary) -> Iterator[str]:
-    """Yield the reasons that the counts do not show."""
-    for reason in counts.reasons:
-        if reason not in _SHOWN_BY_COUNTS:
-            yield reason.label
-
-
-def notice_lines(
-    summary: RunSummary, users: Sequence[Mapping[str, object]] | None = None
-) -> Iterator[str]:
-    """Yield the message about the end of a command: result, cause, what to do, numbers, evidence.
-
-    Args:
-        users: The planned invitations to name; None for a channel without `details`.
-    """
-    yield describe_end(summary)
-    for error in distinct_errors(summary)[:_MAX_ERRORS]:
-        yield f"{error['message']} {error['consequence']}".rstrip()
-    for hint in hints(summary):
-        yield f"What to do: {hint}"
-    if len(summary.organizations) > 1:
-        for each in summary.organizations[:_MAX_ORGANIZATIONS]:
-            yield f"• {escape_unprintable(each.label)}: {_describe_organization(each)}"
-        if more := len(summary.organizations) - _MAX_ORGANIZATIONS:
-            yield from [f"• and {pluralize(more, 'more organization')}"] if more > 0 else []
-    yield _counts_line(summary)
-    if users is not None:
-        yield from describe_users(users)
-    yield from _evidence(summary)
-
-
-def _describe_organization(each: OrganizationSummary) -> str:
-    status = ", ".join((ExitCode(each.exit_code).status.label.lower(), *_reason_words(each)))
-    stale = f"{each.stale:,} stale" if each.plan_made else NOT_ALL_READ
-    return f"{status}; {stale}, {describe_outcomes(each)}"
-
-
-def _counts_line(summary: RunSummary) -> str:
-    parts = [
-        f"{summary.invitations_seen:,} seen",
-        f"{summary.stale:,} stale",
-        f"{summary.kept:,} kept",
-    ]
-    if summary.trimmed:
-        parts.append(f"{summary.trimmed:,} left for a later run")
-    if summary.projects_unreadable:
-        parts.append(f"{pluralize(summary.projects_unreadable, 'project')} not read")
-    if not all(each.plan_made for each in summary.organizations):
-        parts.append(NOT_ALL_READ)
-    return ", ".join(parts)
-
-
-def _evidence(summary: RunSummary) -> Iterator[str]:
-    code = f"exit code {summary.exit_code}"
-    yield f"Run {summary.run_id}, {code}, {format_duration(summary.duration_s)}"
-    if summary.checkpoint is not None:
-        yield f"Audit log: {describe_checkpoint(summary.checkpoint)}"
-    if summary.audit_last_hash:
-        yield f"Last hash: {summary.audit_last_hash}"
-
-
-_ORDER: Final = {
-    outcome: number
-    for number, outcome in enumerate(
-        ("accepted_during", "failed", "unknown", "skipped", "deleted", "already_gone")
-    )
-}
-"""Outcomes that need attention come first."""
-
-
-def select_users(invitations: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
-    """Return one planned invitation a user: those that need attention, then the oldest."""
-
-    def rank(invitation: Mapping[str, object]) -> tuple[int, float]:
-        age = invitation.get("age_days")
-        order = _ORDER.get(str(invitation.get("outcome")), len(_ORDER))
-        return order, -age if isinstance(age, (int, float)) else 0.0
-
-    by_user: dict[object, Mapping[str, object]] = {}
-    for each in sorted(invitations, key=rank):
-        by_user.setdefault(each.get("username") or each.get("invitation_id"), each)
-    return list(by_user.values())[:MAX_USERS]
-
-
-def describe_users(invitations: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Yield a line for each user to name, at most `MAX_USERS` planned and as many announced.
-
-    Args:
-        invitations: The announced ones are sorted by inviter.
-    """
-    announced = [each for each in invitations if "deletable_from" in each]
-    planned = [each for each in invitations if "deletable_from" not in each]
-    for each in planned[:MAX_USERS]:
-        outcome = str(each.get("outcome") or "planned").replace("_", " ")
-        yield escape_unprintable(f"- {_user_in_project(each)}: {outcome}")
-    for inviter, users in groupby(announced[:MAX_USERS], lambda each: each.get("inviter")):
-        yield escape_unprintable(f"Announced, invited by {inviter or '(not known)'}:")
-        for each in users:
-            day = str(each["deletable_from"])[:10]
-            yield escape_unprintable(f"- {_user_in_project(each)}: deletable from {day}")
-    if (more := len(announced) - MAX_USERS) > 0:
-        yield f"And {pluralize(more, 'more announced invitation')}."
-
-
-def _user_in_project(invitation: Mapping[str, object]) -> str:
-    user = invitation.get("username") or "(no address)"
-    return f"{user} in {invitation.get('project_name') or invitation.get('org_id')}"
-
+from invite_sweeper.sweep.summary import RunSummary
 
 NOTIFICATION_LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
@@ -205,35 +39,21 @@ _MIN_LIMIT_S = 0.1
 FIRST_REDIRECT_STATUS = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
 
+# fmt: off
 _FACTS: Final = (
-    "run_id",
-    "mode",
-    "exit_code",
-    "finished_at",
-    "requests",
-    "retries",
-    "rate_limited",
-    "duration_s",
-    "oldest_pending_days",
-    "days_to_sunset",
-    "shard",
+    "run_id", "mode", "exit_code", "finished_at", "requests", "retries", "rate_limited",
+    "duration_s", "oldest_pending_days", "days_to_sunset", "shard",
 )
 """Of the summary, in the JSON of a webhook; the counts come on top."""
-_INVITATION_FIELDS = ("username", "org_id", "project_id", "project_name", "rule", "outcome")
+_INVITATION_FIELDS: Final = (
+    "username", "org_id", "project_id", "project_name", "rule", "outcome",
+)
 """Of an invitation in the JSON of a webhook with `details: true`."""
-_ANNOUNCEMENT_FIELDS = (
-    "inviter",
-    "username",
-    "org_id",
-    "project_id",
-    "project_name",
-    "rule",
-    "deletable_from",
+_ANNOUNCEMENT_FIELDS: Final = (
+    "inviter", "username", "org_id", "project_id", "project_name", "rule", "deletable_from",
 )
 """Of an announcement there: a workflow can tell the inviter what will be deleted, and when."""
-
-Users: TypeAlias = Sequence[Mapping[str, object]]
-"""Planned invitations as in the audit log, with their outcomes."""
+# fmt: on
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -276,7 +96,7 @@ def build_message(
     """Return the message to the channel; without a summary, the start of a run.
 
     Args:
-        users: The planned invitations to name in a channel with `details`.
+        users: Whom to name in a channel with `details`.
 
     Raises:
         NotificationError: A variable is not set, or the address is not allowed.
@@ -347,14 +167,14 @@ def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, objec
         fields["checkpoint"] = summary.checkpoint
     if users is not None:
         fields["invitations"] = [
-            {name: each.get(name) for name in _INVITATION_FIELDS}
+            {name: getattr(each, name) for name in _INVITATION_FIELDS}
             for each in users
-            if "deletable_from" not in each
+            if isinstance(each, PlannedResult)
         ]
         fields["announcements"] = [
-            {name: each.get(name) for name in _ANNOUNCEMENT_FIELDS}
+            {name: getattr(each, name) for name in _ANNOUNCEMENT_FIELDS}
             for each in users
-            if "deletable_from" in each
+            if isinstance(each, Announced)
         ]
     return fields
 
@@ -374,19 +194,9 @@ def _signature(
 
     Source: the specification of Standard Webhooks 1.0. Read 2026-11-27.
     """
-    if channel.secret_env is None:
+    secret = _signing_secret(channel, environment)
+    if secret is None:
         return {}
-    key = environment.get(channel.secret_env, "")
-    if not key:
-        raise NotificationError(f"the signing key is missing: {channel.secret_env} is not set")
-    secret = key.encode()
-    if key.startswith(_KEY_PREFIX):
-        try:
-            secret = base64.b64decode(key.removeprefix(_KEY_PREFIX), validate=True)
-        except ValueError:
-            raise NotificationError(
-                f"the signing key in {channel.secret_env} is not Base64 after {_KEY_PREFIX}"
-            ) from None
     identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
     timestamp = str(int(summary.finished_s))
     signed = f"{identifier}.{timestamp}.".encode() + body
@@ -396,6 +206,23 @@ def _signature(
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{signature}",
     }
+
+
+def _signing_secret(channel: Notification, environment: Mapping[str, str]) -> bytes | None:
+    """Return the key of a signed webhook; None for other channels."""
+    if channel.secret_env is None:
+        return None
+    key = environment.get(channel.secret_env, "")
+    if not key:
+        raise NotificationError(f"the signing key is missing: {channel.secret_env} is not set")
+    if not key.startswith(_KEY_PREFIX):
+        return key.encode()
+    try:
+        return base64.b64decode(key.removeprefix(_KEY_PREFIX), validate=True)
+    except ValueError:
+        raise NotificationError(
+            f"the signing key in {channel.secret_env} is not Base64 after {_KEY_PREFIX}"
+        ) from None
 
 
 _KEY_PREFIX: Final = "whsec_"
@@ -463,7 +290,7 @@ async def send_end(
     """Notify the channels with a `when` that covers this run of its result.
 
     Args:
-        users: The planned invitations to name in channels with `details`.
+        users: Whom to name in channels with `details`.
 
     Returns:
         Error messages; empty if all were notified.
@@ -506,6 +333,22 @@ async def _send(
     return f"{name} was not sent to {failure.host}: {failure.reason}.{fix}" if failure else ""
 
 
+async def find_problem(
+    session: aiohttp.ClientSession, channel: Notification, environment: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return why a channel would not be notified, and the fix, without a message to it.
+
+    Both are empty if its variables are set and its host can be reached.
+    """
+    try:
+        url = _webhook_url(channel, environment)
+        _signing_secret(channel, environment)
+    except NotificationError as error:
+        return f"{error}.", ""
+    failure = await reach(session, url)
+    return (f"{failure.host}: {failure.reason}.", failure.fix) if failure else ("", "")
+
+
 class PostFailure(NamedTuple):
     """Why a message was not sent; shows nothing of an address but its host.
 
@@ -521,20 +364,32 @@ class PostFailure(NamedTuple):
 
 async def post(session: aiohttp.ClientSession, message: Message) -> PostFailure | None:
     """Post a message, through the proxy of the environment; return why it was not accepted."""
+    return await _request(session, "POST", message)
+
+
+async def reach(session: aiohttp.ClientSession, url: str) -> PostFailure | None:
+    """Ask a host for its root, which is no message to a receiver; return why it is not reached."""
+    return await _request(session, "HEAD", Message(url, b"", {}))
+
+
+async def _request(
+    session: aiohttp.ClientSession, method: Literal["POST", "HEAD"], message: Message
+) -> PostFailure | None:
     host, fix = "the receiver", ""
     try:
         address = URL(message.url)
         host = address.host or host
         proxy, proxy_headers = find_proxy(address)
-        async with session.post(
-            address,
+        async with session.request(
+            method,
+            address if method == "POST" else address.origin(),
             data=message.body,
             headers=message.headers,
             proxy=proxy,
             proxy_headers=proxy_headers,
             allow_redirects=False,
         ) as response:
-            if response.status < FIRST_REDIRECT_STATUS:
+            if response.status < FIRST_REDIRECT_STATUS or method == "HEAD":
                 return None
             reason = f"status {response.status}"
             if response.status >= _SERVER_ERROR:

@@ -20,11 +20,7 @@ from invite_sweeper.models import (
     MembershipStatus,
 )
 from invite_sweeper.policy import Execution
-from invite_sweeper.restore.deletions import (
-    DeletedInvitation,
-    RestoreOutcome,
-    RestoreResult,
-)
+from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 from invite_sweeper.restore.report import RestoreRecorder
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.text import casefold_visible

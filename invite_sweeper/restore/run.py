@@ -6,12 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from invite_sweeper.audit import AuditLog, OpenIntent, RunStarted
 from invite_sweeper.errors import Cancelled, CredentialsRefused, GuardRefused, RunError
-from invite_sweeper.models import (
-    Invitation,
-    ListUnreadable,
-    Project,
-    Source,
-)
+from invite_sweeper.models import Invitation, ListUnreadable, Project, Source
 from invite_sweeper.restore.deletions import (
     NOTHING_INVITED,
     DeletedInvitation,
@@ -151,9 +146,7 @@ class RestoreRun:
         return missing, known | moved
 
     def _check_readable(
-        self,
-        missing: Sequence[DeletedInvitation],
-        known: Mapping[DeletedInvitation, RestoreResult],
+        self, missing: Sequence[DeletedInvitation], known: Mapping[DeletedInvitation, RestoreResult]
     ) -> None:
         """Raise CredentialsRefused if Atlas refused every list: these credentials are others."""
         refused = [each for each in known.values() if each.http_status in {401, 403}]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qs
 
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
+from invite_sweeper.simulator.responses import Json, Rejected, SimulatedResponse, api_error, to_json
 from invite_sweeper.simulator.throttling import EndpointSet
 from invite_sweeper.simulator.versions import V2023, media_type
 
@@ -131,14 +131,14 @@ class PageQuery:
     other_parameters: dict[str, list[str]] = field(default_factory=dict)
 
 
-def invalid_parameter(name: str) -> SimulatedResponse:
+def invalid_parameter(name: str) -> Rejected:
     """Return the 400 for an invalid query parameter."""
     detail = f"An invalid value was specified for the query parameter {name}."
-    return api_error(400, "INVALID_QUERY_PARAMETER", detail, name)
+    return Rejected(api_error(400, "INVALID_QUERY_PARAMETER", detail, name))
 
 
-def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
-    """Parse `pageNum`, `itemsPerPage` and `includeCount`; return a 400 if one is invalid.
+def parse_page_query(query: str) -> PageQuery:
+    """Parse `pageNum`, `itemsPerPage` and `includeCount`; raise Rejected if one is invalid.
 
     Source: bounds from the OpenAPI document; the error code from the list of errors.
     """
@@ -150,7 +150,7 @@ def parse_page_query(query: str) -> PageQuery | SimulatedResponse:
     ):
         text = parameters.pop(name, [str(default)])[0]
         if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
-            return invalid_parameter(name)
+            raise invalid_parameter(name)
         numbers[name] = int(text)
     count = parameters.pop("includeCount", ["true"])[0] != "false"
     return PageQuery(numbers["pageNum"], numbers["itemsPerPage"], count, parameters)

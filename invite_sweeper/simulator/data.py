@@ -10,12 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from invite_sweeper.simulator.responses import (
-    Json,
-    Missing,
-    parse_object,
-    render_document,
-)
+from invite_sweeper.simulator.responses import Json, Missing, parse_object, render_document
 
 ID_PATTERN: Final = pattern(r"[a-f0-9]{24}")
 # The middle of an object id identifies the machine; any value works.
@@ -361,11 +356,7 @@ class Data:
                     user.status = OrgMembershipStatus.INVITATION_EXPIRED
 
     def user(self, user_id: str) -> User:
-        """Return a user of any organization.
-
-        Raises:
-            KeyError: The user does not exist; it may have been removed.
-        """
+        """Return a user of any organization."""
         for organization in self.organizations.values():
             if user_id in organization.users:
                 return organization.users[user_id]

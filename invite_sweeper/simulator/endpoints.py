@@ -12,6 +12,7 @@ from invite_sweeper.simulator.calls import Call, Endpoint, Family
 from invite_sweeper.simulator.data import ID_PATTERN
 from invite_sweeper.simulator.responses import (
     HandledResponse,
+    Rejected,
     SimulatedResponse,
     api_error,
     group_not_found,
@@ -165,9 +166,10 @@ def handle(
     """
     if request.method == "POST" and request.path in {TOKEN_PATH, REVOKE_PATH}:
         return HandledResponse(_handle_oauth(sim, request))
-    account = _authenticate(sim, request)
-    if isinstance(account, SimulatedResponse):
-        return HandledResponse(account)
+    try:
+        account = _authenticate(sim, request)
+    except Rejected as rejected:
+        return HandledResponse(rejected.response)
     methods = _BY_TEMPLATE.get(route.template) if route is not None else None
     if route is None or methods is None:
         return HandledResponse(resource_not_found(request.path))
@@ -186,16 +188,16 @@ def _handle_oauth(sim: SimulatedAtlas, request: IncomingRequest) -> SimulatedRes
     return sim.oauth.revoke_token(header, request.body)
 
 
-def _authenticate(sim: SimulatedAtlas, request: IncomingRequest) -> Account | SimulatedResponse:
+def _authenticate(sim: SimulatedAtlas, request: IncomingRequest) -> Account:
     sim.oauth.expire_due()
     header = request.headers.get("Authorization", "")
     account = sim.accounts.authenticate(header, request.method, request.target)
     if account is None:
-        return unauthorized(sim.digest.challenge())
+        raise Rejected(unauthorized(sim.digest.challenge()))
     if account.access_list is not None and request.client_ip not in account.access_list:
         # Source: quoted in the fact sheet, section 5.
         detail = f"IP address {request.client_ip} is not allowed to access this resource."
-        return api_error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, request.client_ip)
+        raise Rejected(api_error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, request.client_ip))
     return account
 
 
@@ -207,64 +209,59 @@ def _execute(
     endpoint: Endpoint,
     base_url: str,
 ) -> HandledResponse:
-    java_method = f"{endpoint.family.resource}::{endpoint.java_method}"
-    version, rejection = sim.versions.resolve(
-        request.headers.get("Accept", ""),
-        endpoint.versions or endpoint.family.versions,
-        endpoint.family.name,
-        request.path,
-    )
-    retirement = sim.versions.retirement(endpoint.family.name, version)
-    rejection = rejection or _access_error(sim, route.scope_id, account, endpoint)
-    if rejection is not None:
-        return HandledResponse(rejection, java_method, retirement)
-    endpoint_set = endpoint.family.endpoint_set
-    bucket_scope = account.name if endpoint_set.scope == "USER" else route.scope_id
-    has_token, rate = sim.throttling.take_token(endpoint_set, bucket_scope)
-    if not has_token:
-        now = sim.clock() + sim.date_offset
-        rate_limited = sim.throttling.rate_limited_response(
-            endpoint_set, bucket_scope, request.path, now
-        )
-        return HandledResponse(rate_limited, java_method, retirement, rate)
-    call = Call(
-        sim,
-        account,
-        request.path,
-        request.query,
-        request.body,
-        route.scope_id,
-        route.item_id,
-        version,
-        base_url,
-        request.client_ip,
-        ENDPOINTS,
-    )
-    return HandledResponse(endpoint.handler(call), java_method, retirement, rate)
+    family = endpoint.family
+    java_method = f"{family.resource}::{endpoint.java_method}"
+    accept, versions = request.headers.get("Accept", ""), endpoint.versions or family.versions
+    retirement, rate = None, None
+    try:
+        version = sim.versions.resolve(accept, versions, family.name, request.path)
+        retirement = sim.versions.retirement(family.name, version)
+        _check_access(sim, route.scope_id, account, endpoint)
+        endpoint_set = family.endpoint_set
+        bucket_scope = account.name if endpoint_set.scope == "USER" else route.scope_id
+        has_token, rate = sim.throttling.take_token(endpoint_set, bucket_scope)
+        if has_token:
+            call = Call(
+                sim,
+                account,
+                request.path,
+                request.query,
+                request.body,
+                route.scope_id,
+                route.item_id,
+                version,
+                base_url,
+                request.client_ip,
+                ENDPOINTS,
+            )
+            response = endpoint.handler(call)
+        else:
+            now = sim.clock() + sim.date_offset
+            response = sim.throttling.rate_limited_response(
+                endpoint_set, bucket_scope, request.path, now
+            )
+    except Rejected as rejected:
+        response = rejected.response
+    return HandledResponse(response, java_method, retirement, rate)
 
 
-def _access_error(
-    sim: SimulatedAtlas, scope_id: str, account: Account, endpoint: Endpoint
-) -> SimulatedResponse | None:
-    """Return an error if the account has no access to the project or organization in the path."""
-    scope = endpoint.family.endpoint_set.scope
+def _check_access(sim: SimulatedAtlas, scope_id: str, account: Account, endpoint: Endpoint) -> None:
+    """Raise Rejected if the account has no access to the project or organization in the path."""
+    scope, org_id = endpoint.family.endpoint_set.scope, scope_id
     if scope == "USER":
-        return None
+        return
     if scope == "GROUP":
         group = sim.groups.get(scope_id)
         if group is None:
-            return _group_id_error(scope_id)
+            raise Rejected(_group_id_error(scope_id))
         org_id = group.org_id
     elif scope_id not in sim.organizations:
-        return api_error(
-            404, "ORG_NOT_FOUND", f"No organization with ID {scope_id} exists.", scope_id
-        )
-    else:
-        org_id = scope_id
+        detail = f"No organization with ID {scope_id} exists."
+        raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, scope_id))
     access = sim.access_to(account, org_id, scope_id)
-    if access >= endpoint.access:
-        return None
-    return missing_role("NOT_IN_GROUP" if access is Access.NONE else "USER_UNAUTHORIZED")
+    if access < endpoint.access:
+        code = "NOT_IN_GROUP" if access is Access.NONE else "USER_UNAUTHORIZED"
+        raise Rejected(missing_role(code))
 
 
 def _group_id_error(group_id: str) -> SimulatedResponse:

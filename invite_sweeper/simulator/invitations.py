@@ -13,6 +13,7 @@ from invite_sweeper.simulator.data import (
 )
 from invite_sweeper.simulator.responses import (
     Json,
+    Rejected,
     SimulatedResponse,
     api_error,
     parse_object,
@@ -55,10 +56,8 @@ def create_invite(call: Call) -> SimulatedResponse:
     fields = parse_object(call.body) or {}
     username, roles = fields.get("username"), fields.get("roles")
     if not isinstance(username, str) or not isinstance(roles, list) or not roles:
-        return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
-    rejection = call.sim.invite_rate_limit.count_or_reject(call.client_ip)
-    if rejection is not None:
-        return rejection
+        return _missing_attribute()
+    call.sim.invite_rate_limit.count(call.client_ip)
     invites = call.sim.groups[call.scope_id].invites
     if any(each.username.lower() == username.lower() for each in invites.values()):
         detail = f"User {username} has already been invited to this project."
@@ -115,9 +114,7 @@ def create_org_invite(call: Call) -> SimulatedResponse:
         if "groupId" in each
     }
     user = _invite_user(call, fields, _strings(fields.get("roles")), groups)
-    return (
-        user if isinstance(user, SimulatedResponse) else call.json_response(_document(call, user))
-    )
+    return call.json_response(_document(call, user))
 
 
 def create_user(call: Call) -> SimulatedResponse:
@@ -139,9 +136,7 @@ def create_user(call: Call) -> SimulatedResponse:
         if "groupId" in each
     }
     user = _invite_user(call, fields, _strings(roles_fields.get("orgRoles")), groups)
-    return (
-        user if isinstance(user, SimulatedResponse) else call.json_response(org_document(user), 201)
-    )
+    return call.json_response(org_document(user), 201)
 
 
 def _add_to_project(call: Call, fields: dict[str, object]) -> SimulatedResponse:
@@ -150,15 +145,11 @@ def _add_to_project(call: Call, fields: dict[str, object]) -> SimulatedResponse:
     user = find_user(organization_of(call), name) if isinstance(name, str) and roles else None
     if user is not None and user.status in DEFAULT_STATUSES:
         if call.scope_id in user.group_roles:
-            return _already_exists(user)
+            raise _already_exists(user)
         user.group_roles[call.scope_id] = roles
         return call.json_response(document(user), 201)
     invited = _invite_user(call, fields, ("ORG_MEMBER",) if roles else (), {call.scope_id: roles})
-    return (
-        invited
-        if isinstance(invited, SimulatedResponse)
-        else call.json_response(document(invited), 201)
-    )
+    return call.json_response(document(invited), 201)
 
 
 def _invite_user(
@@ -166,17 +157,15 @@ def _invite_user(
     fields: dict[str, object],
     org_roles: tuple[str, ...],
     group_roles: dict[str, tuple[str, ...]],
-) -> User | SimulatedResponse:
-    """Return a new pending user, or an error."""
+) -> User:
+    """Return a new pending user."""
     name, target_organization = fields.get("username"), organization_of(call)
     if not isinstance(name, str) or not org_roles:
-        return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
+        raise Rejected(_missing_attribute())
     existing = find_user(target_organization, name)
     if existing is not None and existing.status in DEFAULT_STATUSES:
-        return _already_exists(existing)
-    rejection = call.sim.invite_rate_limit.count_or_reject(call.client_ip)
-    if rejection is not None:
-        return rejection
+        raise _already_exists(existing)
+    call.sim.invite_rate_limit.count(call.client_ip)
     if existing is not None:
         del target_organization.users[existing.id]
     teams = _strings(fields.get("teamIds"))
@@ -193,10 +182,14 @@ def _invite_user(
     return target_organization.users[user_id]
 
 
-def _already_exists(user: User) -> SimulatedResponse:
+def _missing_attribute() -> SimulatedResponse:
+    return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
+
+
+def _already_exists(user: User) -> Rejected:
     """Return a 409. Its code is assumed."""
     detail = f"The user {user.username} is already in the organization or invited to it."
-    return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
+    return Rejected(api_error(409, "USER_ALREADY_EXISTS", detail, user.username))
 
 
 def _pending(call: Call) -> list[User]:

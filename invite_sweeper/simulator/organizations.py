@@ -19,8 +19,6 @@ from invite_sweeper.simulator.responses import (
 def list_orgs(call: Call) -> SimulatedResponse:
     """Handle `GET /orgs`; `name` filters by prefix, ignoring case."""
     page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
     name = page_query.other_parameters.get("name", [""])[0]
     visible = [call.sim.organizations[each] for each in call.account.org_ids]
     found = [each for each in visible if each.name.lower().startswith(name.lower())]
@@ -56,15 +54,13 @@ def list_events(call: Call) -> SimulatedResponse:
     Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
     """
     page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
     limits: dict[str, datetime] = {}
     for name in ("minDate", "maxDate"):
         for text in page_query.other_parameters.get(name, [])[:1]:
             try:
                 limits[name] = datetime.fromisoformat(text).astimezone(UTC)
             except ValueError:
-                return invalid_parameter(name)
+                raise invalid_parameter(name) from None
     types = page_query.other_parameters.get("eventType", [])
     found = [
         (number, event)

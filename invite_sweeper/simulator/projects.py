@@ -41,8 +41,6 @@ def list_group_teams(call: Call) -> SimulatedResponse:
     Source: `PaginatedTeamRole` of the OpenAPI document; not recorded.
     """
     page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
     teams = tuple(call.sim.groups[call.scope_id].teams.items())
     return render_page(
         call,
@@ -74,8 +72,6 @@ def system_status(call: Call) -> SimulatedResponse:
 
 def _group_page(call: Call, groups: Sequence[Group]) -> SimulatedResponse:
     page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
     sim, account = call.sim, call.account
     visible = [
         each for each in groups if sim.access_to(account, each.org_id, each.id) > Access.NONE

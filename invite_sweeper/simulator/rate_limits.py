@@ -7,6 +7,7 @@ from invite_sweeper.simulator.auth import Access
 from invite_sweeper.simulator.calls import Call, parse_page_query, render_page
 from invite_sweeper.simulator.responses import (
     Json,
+    Rejected,
     SimulatedResponse,
     group_not_found,
     missing_role,
@@ -23,12 +24,7 @@ def list_rate_limits(call: Call) -> SimulatedResponse:
     if not call.sim.rate_limits_served:
         return resource_not_found(call.path)
     page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
-    access_error = _access_error(call, page_query.other_parameters)
-    if access_error is not None:
-        return access_error
-    scope, scope_id = _requested_scope(page_query.other_parameters)
+    scope, scope_id = _requested_scope(call, page_query.other_parameters)
     shown = [each for each in ENDPOINT_SETS.values() if scope in ("", each.scope)]
     names, paths = (
         page_query.other_parameters.get("name", []),
@@ -51,39 +47,32 @@ def get_rate_limit(call: Call) -> SimulatedResponse:
     if endpoint_set is None or not call.sim.rate_limits_served:
         return resource_not_found(call.path)
     page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
-    access_error = _access_error(call, page_query.other_parameters)
-    if access_error is not None:
-        return access_error
-    scope, scope_id = _requested_scope(page_query.other_parameters)
+    scope, scope_id = _requested_scope(call, page_query.other_parameters)
     return call.json_response(
         _document(call, endpoint_set, scope_id if scope == endpoint_set.scope else "")
     )
 
 
-def _requested_scope(query: Mapping[str, list[str]]) -> tuple[str, str]:
-    """Return the requested scope and its id; empty if the request has none."""
-    named = (name for name in _SCOPE_PARAMETERS if name in query)
-    name = next(named, "")
-    return (_SCOPE_PARAMETERS[name], query[name][0]) if name else ("", "")
+def _requested_scope(call: Call, query: Mapping[str, list[str]]) -> tuple[str, str]:
+    """Return the requested scope and its id, both empty if the request has none.
 
-
-def _access_error(call: Call, query: Mapping[str, list[str]]) -> SimulatedResponse | None:
-    """Return an error unless the account can read the scope or is itself the scope."""
-    scope, scope_id = _requested_scope(query)
-    sim = call.sim
-    if scope == "USER" and scope_id != call.account.name:
-        return missing_role()
+    Raises:
+        Rejected: The account can neither read the scope nor is it the scope.
+    """
+    name = next((name for name in _SCOPE_PARAMETERS if name in query), None)
+    if name is None:
+        return "", ""
+    scope, scope_id = _SCOPE_PARAMETERS[name], query[name][0]
+    sim, org_id = call.sim, scope_id
     if scope == "GROUP":
         group = sim.groups.get(scope_id)
         if group is None:
-            return group_not_found(scope_id)
-        if sim.access_to(call.account, group.org_id, scope_id) < Access.READ:
-            return missing_role()
-    if scope == "ORGANIZATION" and sim.access_to(call.account, scope_id, scope_id) < Access.READ:
-        return missing_role()
-    return None
+            raise Rejected(group_not_found(scope_id))
+        org_id = group.org_id
+    is_own = scope == "USER" and scope_id == call.account.name
+    if not is_own and sim.access_to(call.account, org_id, scope_id) < Access.READ:
+        raise Rejected(missing_role())
+    return scope, scope_id
 
 
 def _document(call: Call, endpoint_set: EndpointSet, scope_id: str) -> Json:

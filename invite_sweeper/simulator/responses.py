@@ -74,6 +74,14 @@ class SimulatedResponse:
     extra: tuple[tuple[str, str], ...] = ()
 
 
+class Rejected(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, response: SimulatedResponse) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
 @dataclass(frozen=True, slots=True)
 class BucketState:
     """The state of a request's token bucket after the request, for its headers."""

@@ -1,5 +1,6 @@
 """Fill a simulated Atlas with a realistic organization, reproducible by its seed."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,21 +12,20 @@ from invite_sweeper.simulator.state import SimulatedAtlas
 ORG_ID: Final = "5efda682a3f2ed2e7dd6cde4"
 ORG_NAME: Final = "Example Industries"
 
+# fmt: off
 _AREAS: Final = (
-    "Data Lake",
-    "Payments",
-    "Search",
-    "Mobile App",
-    "Billing",
-    "Warehouse",
-    "Customer 360",
-    "Fraud Detection",
-    "Recommendations",
-    "Inventory",
-    "IoT Ingest",
-    "Website",
-    "Reporting",
+    "Data Lake", "Payments", "Search", "Mobile App", "Billing", "Warehouse", "Customer 360",
+    "Fraud Detection", "Recommendations", "Inventory", "IoT Ingest", "Website", "Reporting",
 )
+_FIRST_NAMES: Final = (
+    "ada", "bo", "carla", "dmitri", "eun", "fatima", "goran", "hana", "ines", "jonas", "kofi",
+    "lena", "mateo", "noor", "olu", "priya", "quinn", "rosa", "sven", "tomas",
+)
+_LAST_NAMES: Final = (
+    "adeyemi", "brandt", "castro", "dubois", "eriksen", "fischer", "garcia", "haddad", "ito",
+    "jansen", "kowalski", "lopez", "moreau", "nakata", "okafor", "petrov",
+)
+# fmt: on
 _STAGES: Final = (
     ("sandbox", ""),
     ("sandbox", " sandbox"),
@@ -34,60 +34,22 @@ _STAGES: Final = (
     ("staging", " (staging)"),
     ("prod", "-prod"),
 )
-_FIRST_NAMES: Final = (
-    "ada",
-    "bo",
-    "carla",
-    "dmitri",
-    "eun",
-    "fatima",
-    "goran",
-    "hana",
-    "ines",
-    "jonas",
-    "kofi",
-    "lena",
-    "mateo",
-    "noor",
-    "olu",
-    "priya",
-    "quinn",
-    "rosa",
-    "sven",
-    "tomas",
-)
-_LAST_NAMES: Final = (
-    "adeyemi",
-    "brandt",
-    "castro",
-    "dubois",
-    "eriksen",
-    "fischer",
-    "garcia",
-    "haddad",
-    "ito",
-    "jansen",
-    "kowalski",
-    "lopez",
-    "moreau",
-    "nakata",
-    "okafor",
-    "petrov",
-)
 # Mostly employees, then contractors and partners, private mailboxes, and the board.
-_DOMAINS: Final = (
-    *("example.com",) * 10,
-    *("contractors.example.com",) * 4,
-    *("partner.example.net",) * 2,
-    *("mail.example.org",) * 3,
-    "board.example.com",
-)
-_ROLES: Final = (
-    *(("GROUP_READ_ONLY",),) * 5,
-    *(("GROUP_DATA_ACCESS_READ_ONLY",),) * 3,
-    *(("GROUP_OWNER",),) * 2,
-    ("GROUP_CLUSTER_MANAGER", "GROUP_DATA_ACCESS_READ_WRITE"),
-)
+_DOMAIN_COUNTS: Final = {
+    "example.com": 10,
+    "contractors.example.com": 4,
+    "partner.example.net": 2,
+    "mail.example.org": 3,
+    "board.example.com": 1,
+}
+_DOMAINS: Final = tuple(Counter(_DOMAIN_COUNTS).elements())
+_ROLE_COUNTS: Final = {
+    ("GROUP_READ_ONLY",): 5,
+    ("GROUP_DATA_ACCESS_READ_ONLY",): 3,
+    ("GROUP_OWNER",): 2,
+    ("GROUP_CLUSTER_MANAGER", "GROUP_DATA_ACCESS_READ_WRITE"): 1,
+}
+_ROLES: Final = tuple(Counter(_ROLE_COUNTS).elements())
 _STATUSES: Final = ("PENDING", "ACTIVE", "INVITATION_EXPIRED", "PENDING", "INVITATION_REJECTED")
 _DAY_S: Final = 86_400
 _MONTH_S: Final = 30 * _DAY_S
@@ -98,7 +60,8 @@ _AGES_S: Final = {
     "ACTIVE": (2 * _MONTH_S, 13 * _MONTH_S),
 }
 """The age of a user, at least and at most, by status."""
-_ORG_ROLES: Final = (*(("ORG_MEMBER",),) * 6, *(("ORG_READ_ONLY",),) * 2, ("ORG_OWNER",))
+_ORG_ROLE_COUNTS: Final = {("ORG_MEMBER",): 6, ("ORG_READ_ONLY",): 2, ("ORG_OWNER",): 1}
+_ORG_ROLES: Final = tuple(Counter(_ORG_ROLE_COUNTS).elements())
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,7 @@ from typing_extensions import override
 
 from invite_sweeper.simulator.endpoints import IncomingRequest, handle, parse_route
 from invite_sweeper.simulator.faults import Delivery, Fault, FaultContext
-from invite_sweeper.simulator.responses import (
-    HandledResponse,
-    SimulatedResponse,
-    render_headers,
-)
+from invite_sweeper.simulator.responses import HandledResponse, SimulatedResponse, render_headers
 from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 
 _CLOSE_HEADER: Final = ("Connection", "close")

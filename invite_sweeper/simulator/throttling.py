@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from math import ceil
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from invite_sweeper.simulator.responses import BucketState, SimulatedResponse, api_error
+from invite_sweeper.simulator.responses import BucketState, Rejected, SimulatedResponse, api_error
 
 Scope: TypeAlias = Literal["GROUP", "ORGANIZATION", "USER"]
 
@@ -235,16 +235,15 @@ class InviteRateLimit:
         self._monotonic = monotonic
         self._sent: dict[str, deque[float]] = {}
 
-    def count_or_reject(self, client_ip: str) -> SimulatedResponse | None:
-        """Count an invitation; return an error if it exceeds the limit."""
+    def count(self, client_ip: str) -> None:
+        """Count an invitation; raise Rejected if it exceeds the limit."""
         if self.per_minute is None:
-            return None
+            return
         sent = self._sent.setdefault(client_ip, deque())
         now_s = self._monotonic()
         while sent and sent[0] <= now_s - _MINUTE_S:
             sent.popleft()
         if len(sent) >= self.per_minute:
             detail = f"At most {self.per_minute} invitations a minute may be sent from one address."
-            return api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, client_ip)
+            raise Rejected(api_error(400, "INVITATIONS_RATE_LIMITED_IP", detail, client_ip))
         sent.append(now_s)
-        return None

@@ -16,12 +16,7 @@ from invite_sweeper.simulator.data import (
     User,
     format_atlas_time,
 )
-from invite_sweeper.simulator.responses import (
-    Json,
-    SimulatedResponse,
-    api_error,
-    to_json,
-)
+from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
 from invite_sweeper.simulator.versions import V2023, V2025_USERS
 
 
@@ -85,11 +80,7 @@ def _common(user: User) -> dict[str, Json]:
 def list_users(call: Call) -> SimulatedResponse:
     """Handle `GET …/users`: active and pending users, others only on request."""
     page_query = parse_page_query(call.query)
-    if isinstance(page_query, SimulatedResponse):
-        return page_query
     statuses = _statuses(call, page_query.other_parameters)
-    if isinstance(statuses, SimulatedResponse):
-        return statuses
     name = (
         page_query.other_parameters.get("username", [""])[0].lower()
         if call.version == V2025_USERS
@@ -113,8 +104,6 @@ def list_users(call: Call) -> SimulatedResponse:
 def get_user(call: Call) -> SimulatedResponse:
     """Handle `GET …/users/{userId}`: 404 for a user with a status that was not requested."""
     statuses = _statuses(call, parse_qs(call.query))
-    if isinstance(statuses, SimulatedResponse):
-        return statuses
     user = _find(call)
     if user is None or user.status not in statuses:
         return user_not_found(call)
@@ -175,18 +164,15 @@ def _document(call: Call) -> Callable[[User], Json]:
     return group_document(call.scope_id) if is_project_call(call) else org_document
 
 
-def _statuses(
-    call: Call, query: dict[str, list[str]]
-) -> frozenset[OrgMembershipStatus] | SimulatedResponse:
-    """Return the requested statuses, or a 400. The old version ignores the parameters."""
+def _statuses(call: Call, query: dict[str, list[str]]) -> frozenset[OrgMembershipStatus]:
+    """Return the requested statuses. The old version ignores the parameters."""
     if call.version == V2023:
         return frozenset({OrgMembershipStatus.ACTIVE})
     many, one = query.get("orgMembershipStatuses", []), query.get("orgMembershipStatus", [])
     if many and one:
-        name = "orgMembershipStatus"
-    else:
-        try:
-            return frozenset(map(OrgMembershipStatus, many or one)) or DEFAULT_STATUSES
-        except ValueError:
-            name = "orgMembershipStatuses" if many else "orgMembershipStatus"
-    return invalid_parameter(name)
+        raise invalid_parameter("orgMembershipStatus")
+    try:
+        return frozenset(map(OrgMembershipStatus, many or one)) or DEFAULT_STATUSES
+    except ValueError:
+        name = "orgMembershipStatuses" if many else "orgMembershipStatus"
+        raise invalid_parameter(name) from None

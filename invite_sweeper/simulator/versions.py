@@ -6,7 +6,7 @@ from functools import lru_cache
 from re import compile as pattern
 from typing import Final
 
-from invite_sweeper.simulator.responses import Retirement, SimulatedResponse, api_error
+from invite_sweeper.simulator.responses import Rejected, Retirement, SimulatedResponse, api_error
 
 V2023: Final = "2023-01-01"
 V2024_SERVICE_ACCOUNTS: Final = "2024-08-05"
@@ -43,22 +43,20 @@ class VersionResolver:
         self.retired: set[tuple[str, str]] = set()
         self.sunsets: dict[str, str] = {}
 
-    def resolve(
-        self, accept: str, versions: Sequence[str], family: str, path: str
-    ) -> tuple[str, SimulatedResponse | None]:
-        """Return the version to use, or a 406 or 410.
+    def resolve(self, accept: str, versions: Sequence[str], family: str, path: str) -> str:
+        """Return the version to use; raise Rejected with a 406 or 410.
 
         Source: fact sheet, section 2. Clients may send dates between versions.
         """
         requested = _requested_version(accept)
         version = max((each for each in versions if each <= requested), default="")
         if not version or (self.exact_only and version != requested):
-            return "", not_acceptable()
+            raise Rejected(not_acceptable())
         if self.retired and ((family, version) in self.retired or (family, "*") in self.retired):
             resource = path.lstrip("/")
             detail = f"Version {version} of {resource} is no longer available."
-            return "", api_error(410, "VERSION_GONE", detail, version, resource)
-        return version, None
+            raise Rejected(api_error(410, "VERSION_GONE", detail, version, resource))
+        return version
 
     def retirement(self, family: str, version: str) -> Retirement | None:
         """Return the headers of a version that ends; None for one that does not."""

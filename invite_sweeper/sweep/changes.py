@@ -5,11 +5,9 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
-
-from invite_sweeper.audit.events import ComparedRun, PlanChanges, PolicyDifference
+from invite_sweeper.audit.events import ComparedRun, PlanChanges
 from invite_sweeper.audit.history import ListKey, PreviousPlan, RunRecord
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import Invitation, ListUnreadable, SourceRetired
@@ -25,27 +23,6 @@ def merge_changes(changes: Sequence[PlanChanges | None]) -> PlanChanges | None:
     runs = dict.fromkeys(run for each in known for run in each.runs)
     sums = {name: sum(getattr(each, name) for each in known) for name in _COUNTS}
     return PlanChanges(tuple(runs), **sums)
-
-
-def parse_changes(value: object) -> PlanChanges | None:
-    """Return the `changes` of a `run_finished` line; None if it has none or another form."""
-    found = _parse(PlanChanges, value)
-    return found if found is not None and found.runs else None
-
-
-def parse_policy_difference(value: object) -> PolicyDifference | None:
-    """Return the `policy_change` of a `run_finished` line; None if it has none or another form."""
-    return _parse(PolicyDifference, value)
-
-
-_T = TypeVar("_T")
-
-
-def _parse(kind: type[_T], value: object) -> _T | None:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return None
 
 
 class ChangeTracker:

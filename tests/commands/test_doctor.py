@@ -4,8 +4,11 @@ import base64
 import io
 import json
 import re
+import socket
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import faults
 import pytest
@@ -13,7 +16,8 @@ from rich.console import Console
 from running import wait_until
 
 from invite_sweeper.cli.doctor import show
-from invite_sweeper.doctor import Diagnosis, warning
+from invite_sweeper.doctor.diagnosis import Diagnosis, warning
+from invite_sweeper.keys import write_key_pair
 from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.data import Federation
 from invite_sweeper.simulator.seed import ORG_ID
@@ -421,3 +425,145 @@ def test_pending_address_outside_the_domains_of_the_federation_is_named_as_infer
         "(example.com) can probably never accept: eve@elsewhere.example."
     )
     assert check["hint"].startswith("This is inferred from the allow list of the federation.")
+
+
+def keys_in(folder):
+    """Make the key pair of an approver and a signing key; return their paths."""
+    return [write_key_pair(folder / name).with_suffix("") for name in ("boss", "log-key")]
+
+
+def test_files_keys_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
+    boss, key = keys_in(cli.folder)
+    cli.keys["audit"] = {"signing_key_env": "LOG_KEY"}
+    before = sorted(cli.folder.iterdir())
+    checks = checks_of(
+        cli,
+        *("--population", "new/folder/rows.csv", "--checkpoint-file", "checkpoint"),
+        *("--metrics-file", "run.prom", "--out", "plan.jsonl"),
+        *("--require-approval", f"{boss}.pub"),
+        LOG_KEY_FILE=str(key),
+    )
+    assert states(checks, "population") == {"ok"}
+    assert {check["check"] for check in checks} >= {
+        *("population", "checkpoint", "metrics file", "plan", "signing key", "approval key"),
+    }
+    assert sorted(cli.folder.iterdir()) == sorted([*before, cli.folder / "policy.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "code"),
+    [
+        (("--population", "policy.yaml/rows.csv"), "population", 2),
+        (("--population", "rows.txt"), "population", 2),
+        (("--population", "policy.yaml"), "population", 2),
+        (("--out", "absent/plan.jsonl"), "plan", 2),
+        (("--out", "policy.yaml"), "outputs", 2),
+        (("--checkpoint-file", "absent/checkpoint"), "checkpoint", 2),
+        (("--checkpoint-file", "checkpoint"), "signing key", 2),
+        (("--require-approval", "policy.yaml"), "approval key", 2),
+        (("--metrics-file", "absent/run.prom"), "metrics file", 4),
+        (("--metrics-file", "."), "outputs", 2),
+        (("--pushgateway", "ftp://gateway"), "pushgateway", 2),
+    ],
+    ids=str,
+)
+def test_file_that_a_sweep_cannot_use_ends_as_the_sweep_would(cli, words, name, code):
+    state = "warning" if code == 4 else "failed"
+    assert state in states(checks_of(cli, *words, code=code), name)
+    if name != "approval key":  # needs a saved plan
+        assert cli.plan(*words).code == (0 if code == 4 else code)
+
+
+def test_signing_key_that_is_missing_fails_and_names_the_variable(cli):
+    cli.keys["audit"] = {"signing_key_env": "LOG_KEY"}
+    assert "LOG_KEY" in messages(checks_of(cli, code=2), "signing key")
+
+
+def test_receivers_are_reached_without_a_message(cli):
+    heads = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            heads.append((self.command, self.path))
+            self.send_response(404)
+            self.end_headers()
+
+        do_GET = do_POST = do_HEAD  # noqa: N815
+
+        def log_message(self, *_):
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        cli.keys["notify"] = [
+            {"kind": "ping", "url_env": "PING_URL"},
+            {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"},
+            {"kind": "slack", "url_env": "CHAT_URL"},
+        ]
+        urls = {"PING_URL": f"{url}/s3cret", "HOOK_URL": f"{url}/hook"}
+        done = cli.run(
+            *("doctor", "--policy", "policy.yaml", "--output", "json", "--pushgateway", url), **urls
+        )
+        server.shutdown()
+    checks = json.loads(done.out)["checks"]
+    assert done.code == 4
+    assert set(heads) == {("HEAD", "/")}
+    assert states(checks, "ping (PING_URL)") == states(checks, "pushgateway") == {"ok"}
+    assert "HOOK_KEY is not set" in messages(checks, "webhook (HOOK_URL)")
+    assert "CHAT_URL is not set" in messages(checks, "slack (CHAT_URL)")
+    assert "s3cret" not in done.out + done.err
+
+
+def test_receiver_that_cannot_be_reached_is_a_warning_with_host_and_fix(cli, closed_port):
+    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
+    checks = checks_of(cli, code=4, PING_URL=f"http://127.0.0.1:{closed_port}/s3cret")
+    (check,) = named(checks, "ping (PING_URL)")
+    assert "127.0.0.1: connection refused" in check["message"]
+    assert "HTTPS_PROXY" in check["hint"]
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+def test_credentials_that_may_read_and_not_delete_are_a_warning(cli):
+    cli.keys["sources"] = ["users"]
+    cli.sim.limit_access(cli.project, Access.READ)
+    (check,) = named(checks_of(cli, code=4), "list users")
+    assert check["state"] == "warning"
+    assert "can probably not delete" in check["message"]
+    assert "missing in Search" in check["message"]
+
+
+def test_credentials_of_an_owner_prove_that_users_can_be_deleted(cli):
+    cli.keys["sources"] = ["users"]
+    found = messages(checks_of(cli, code=4), "list users")  # invites is not among sources
+    assert "the role Project Owner is granted" in found
+
+
+def test_drop_for_which_a_sweep_would_be_refused_ends_with_3(cli):
+    for number in range(12):
+        cli.sim.invite(cli.project, f"p{number}@example.com")
+    assert cli.sweep().code == 0
+    assert states(checks_of(cli), "baselines") == {"ok"}
+    for invitation_id in cli.sim.invitations(cli.project)[:8]:
+        cli.sim.accept(cli.project, invitation_id)
+    (check,) = named(checks_of(cli, code=3), "baselines")
+    assert "max_population_drop" in check["message"]
+    assert cli.sweep().code == 3
+
+
+def test_quiet_prints_only_what_is_not_ok_and_nothing_if_all_is(cli):
+    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
+    assert (done.code, done.out) == (0, "")
+    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
+    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
+    assert done.code == 4
+    first, *_, verdict = done.out.splitlines()
+    assert first.startswith("warning  list invites:")
+    assert "\nok " not in f"\n{done.out}"
+    assert verdict.startswith("2 warnings:")

@@ -18,7 +18,7 @@ from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
 from invite_sweeper.policy import Execution
-from invite_sweeper.restore import MAX_PER_MINUTE
+from invite_sweeper.restore.restorer import MAX_PER_MINUTE
 
 WIDTH = 80
 

@@ -63,7 +63,7 @@ def test_three_sets_of_credentials_make_a_policy_that_validate_and_plan_accept(c
     assert '{id: "111111111111111111111111", credentials: ALPHA}    # Alpha' in text
     policy = parse_policy(text.encode(), "first.yaml")
     assert [each.credentials for each in policy.organizations] == ["ALPHA", "BETA", "GAMMA_2"]
-    validated = cli.run("validate", "first.yaml")
+    validated = cli.run("validate", "first.yaml", **three_sets)
     assert (validated.code, validated.err) == (0, "")
     planned = cli.run("plan", "--policy", "first.yaml", "--output", "json", **three_sets)
     assert (planned.code, planned.summary["projects_seen"]) == (0, 3), planned.err

@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+import pytest
 from simulator.simulated import Clock, open_client, organization
 
 from invite_sweeper.simulator import MISSING
+from invite_sweeper.simulator.responses import Rejected
 
 
 async def test_invitation_is_listed_read_and_deleted_once(sim, project):
@@ -79,12 +81,13 @@ async def test_invite_rate_limit_counts_one_minute_per_address():
     clock = Clock()
     sim = organization(monotonic=clock)
     sim.invite_rate_limit.per_minute = 1
-    assert sim.invite_rate_limit.count_or_reject("192.0.2.1") is None
-    assert sim.invite_rate_limit.count_or_reject("192.0.2.2") is None
+    sim.invite_rate_limit.count("192.0.2.1")
+    sim.invite_rate_limit.count("192.0.2.2")
     clock.now_s += 59
-    assert sim.invite_rate_limit.count_or_reject("192.0.2.1") is not None
+    with pytest.raises(Rejected):
+        sim.invite_rate_limit.count("192.0.2.1")
     clock.now_s += 1
-    assert sim.invite_rate_limit.count_or_reject("192.0.2.1") is None
+    sim.invite_rate_limit.count("192.0.2.1")
 
 
 async def test_eleventh_invitation_in_a_minute_is_400(sim, project):

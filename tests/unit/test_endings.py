@@ -23,7 +23,6 @@ from invite_sweeper.endings import (
     WarningCode,
     known_reasons,
     may_repeat,
-    parse_warning,
     status_of,
     worst,
 )
@@ -192,22 +191,6 @@ def test_name_that_reads_like_a_stop_changes_no_verdict():
     assert describe_status(with_end(summary, None)) == "Done"
     stopped = with_end(summary, None, stopped_by=[Reason.CIRCUIT_BREAKER])
     assert describe_status(stopped) == "Stopped itself"
-
-
-@pytest.mark.parametrize(
-    ("value", "warning"),
-    [
-        ("A sentence.", RunWarning("other", "A sentence.", "warning")),
-        ({"code": "sunset", "message": "Ends.", "level": "remark"}, ("sunset", "Ends.", "remark")),
-        ({"message": "Ends."}, ("other", "Ends.", "warning")),
-        ({"code": "sunset"}, None),
-        (7, None),
-        (None, None),
-    ],
-)
-def test_warning_of_a_log_is_read_with_and_without_a_code(value, warning):
-    expected = RunWarning(*warning) if isinstance(warning, tuple) else warning
-    assert parse_warning(value) == expected
 
 
 def table_of_endings():

@@ -18,8 +18,6 @@ from invite_sweeper.text import (
     plural_form,
     pluralize,
     to_datetime,
-    to_float,
-    to_int,
     to_text,
     truncate,
 )
@@ -270,28 +268,6 @@ def test_text_over_500_characters_is_cut_and_says_its_length():
 
 def test_first_500_items_of_a_list_are_shown():
     assert to_text(["a"] * 501, 5000).count("a") == 500
-
-
-@pytest.mark.parametrize("value", [0, -1, 2**63 - 1, -(2**63) + 1])
-def test_integer_that_sqlite_can_store_is_kept(value):
-    assert to_int(value) == value
-
-
-@pytest.mark.parametrize("value", [True, False, "1", 1.0, None, 2**63, -(2**63)])
-def test_other_values_are_not_integers(value):
-    assert to_int(value) is None
-
-
-@pytest.mark.parametrize("value", [0, 1.5, -2])
-def test_finite_number_is_kept_as_a_float(value):
-    found = to_float(value)
-    assert (found, type(found)) == (value, float)
-
-
-@pytest.mark.parametrize("value", [True, "1", None, float("inf"), float("-inf"), 10**400])
-def test_other_values_are_not_finite_numbers(value):
-    assert to_float(value) is None
-    assert to_float(float("nan")) is None
 
 
 def test_date_is_converted_to_utc():

@@ -25,7 +25,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.history import History, RunRecord
 from invite_sweeper.audit.reader import open_log
 from invite_sweeper.counts import Counts, count_values
-from invite_sweeper.endings import Reason, Status, parse_warning, status_of, worst
+from invite_sweeper.endings import Reason, RunWarning, Status, WarningCode, status_of, worst
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.models import Outcome
 from invite_sweeper.notes import key_ids
@@ -96,9 +96,6 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 
     A file that is compressed with gzip is decompressed. The lines end where such a file is
     damaged: `audit.verify` reports it.
-
-    Raises:
-        UsageError: The file cannot be read.
     """
     with suppress(GuardRefused), open_log(path) as stream:
         while raw := stream.readline(_MAX_LINE_BYTES):
@@ -211,12 +208,15 @@ def _ended(run: Run, end: RunFinished | RestoreFinished) -> Run:
         )
     # Lists that were read again may have shown an invitation that was said to be gone.
     totals = {each.value: getattr(end, each.value) for each in Outcome}
-    warnings = (parse_warning(each) if isinstance(each, str) else each for each in end.warnings)
     return replace(
         run,
         outcomes=totals if any(totals.values()) else run.outcomes,
         reasons=end.reasons,
-        warnings=tuple(each for each in warnings if each is not None),
+        warnings=tuple(
+            # Those of earlier versions are sentences.
+            RunWarning(WarningCode.OTHER, each) if isinstance(each, str) else each
+            for each in end.warnings
+        ),
         plan_made=end.plan_made,
         reported=Counts(**count_values(end)),
         requests=(end.requests, end.retries, end.rate_limited),

@@ -1,37 +1,26 @@
-"""The parts of a report below its verdict: figures, tables and facts, for every format."""
+"""The sections of a report and their tables, for every format."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from invite_sweeper.audit.events import KeepEntry, UnreadList
-from invite_sweeper.audit.verify import Verdict
-from invite_sweeper.counts import TILES
-from invite_sweeper.endings import Colour, Status
-from invite_sweeper.report.formatting import (
-    describe_keep_reason,
-    describe_unseen,
-    format_duration,
-    show_command,
-)
-from invite_sweeper.report.html.attention import describe_code
-from invite_sweeper.report.html.chain import ChainResult
-from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
-from invite_sweeper.report.rows import (
-    LIST,
+from invite_sweeper.endings import Status
+from invite_sweeper.report.columns import (
     Cell,
     Column,
     Kind,
     Line,
-    Row,
     T,
     count_cell,
-    display_text,
-    invitation_columns,
     text_cell,
     time_cell,
 )
+from invite_sweeper.report.formatting import describe_keep_reason, describe_unseen, show_command
+from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
+from invite_sweeper.report.html.overview import chain_sentences
+from invite_sweeper.report.rows import LIST, Row, display_text, invitation_columns
 from invite_sweeper.report.run_view import UnreadableProject
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.text import plural_form, pluralize, to_datetime
 
 _SHOWN_FILES = 50
 _SHOWN_ROWS = 100
@@ -94,117 +83,6 @@ def _table(
         len(rows) if total is None else total,
         command,
     )
-
-
-def title(report: Report) -> str:
-    """Return the title, with the day of the command if it is known."""
-    if not report.subject:
-        return "Invitation sweep"
-    first = report.first
-    names = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
-    name = names.get(first.mode, "Invitation sweep")
-    return f"{name}, {first.day}" if first.day else name
-
-
-def target(report: Report) -> tuple[str, ...]:
-    """Return what the command was about: its organizations, its mode, start and host."""
-    if not report.subject:
-        return ()
-    first = report.first
-    organizations = (
-        report.organizations[0].label
-        if len(report.organizations) == 1
-        else pluralize(len(report.organizations), "organization")
-    )
-    started = f"{first.started:%Y-%m-%d %H:%M} UTC" if first.started else ""
-    return tuple(filter(None, (organizations, first.kind, started, first.base_url)))
-
-
-def tiles(report: Report) -> tuple[tuple[str, str], ...]:
-    """Return what the command did, in numbers; unknown ones are left out."""
-    if not report.subject:
-        return ()
-    figures = _restore_figures(report) if report.is_restore else _sweep_figures(report)
-    return tuple((name, f"{number:,}") for name, number in figures if number is not None)
-
-
-def _sweep_figures(report: Report) -> Iterator[tuple[str, int | None]]:
-    counts, known = report.counts, report.plan_made
-    yield "Seen", report.reported.invitations_seen if known else None
-    yield "Stale", report.reported.stale or counts["planned"] if known else None
-    if not report.dry_run:
-        yield "Deleted", counts["deleted"]
-        yield "Failed", counts["failed"]
-        yield "Already gone", counts["already_gone"] or None
-        yield "Changed", counts["changed"] or None
-        yield "Unknown", counts["unknown"] or None
-        yield "Not attempted", counts["skipped"] or None
-        yield "Left alone (active)", counts["accepted_before"] or None
-        yield "Removed while active", counts["accepted_during"] or None
-        yield "No outcome", counts["no_outcome"] or None
-    yield "Kept", report.reported.kept if known else None
-    for name in reversed(TILES):
-        yield TILES[name], getattr(report.reported, name) or None
-
-
-def _restore_figures(report: Report) -> Iterator[tuple[str, int | None]]:
-    counts, first = report.counts, report.first
-    yield "Deleted before", first.wanted
-    if first.dry_run:
-        yield "Would be sent again", first.to_restore if report.status is Status.DONE else None
-        return
-    yield "Sent again", counts["restored"]
-    yield "Active at once", counts["active"] or None
-    yield "There already", counts["already_there"] or None
-    yield "Failed", counts["failed"]
-    yield "Unknown", counts["unknown"] + counts["no_outcome"] or None
-    yield "Not sent", counts["skipped"] or None
-
-
-# The strip of nights.
-
-
-class NightMark(NamedTuple):
-    """One night of the strip.
-
-    Attributes:
-        mark: The exit code; `!` without one, `-` for a day without a run.
-        day: Day of the month, for the row below the marks.
-        text: The same for screen readers and as a tooltip.
-        meaning: For the legend.
-    """
-
-    mark: str
-    colour: Colour
-    day: str
-    text: str
-    meaning: str
-
-
-def strip(report: Report) -> tuple[NightMark, ...]:
-    """Return a mark for each night; none for a single day."""
-    return tuple(map(_mark, report.nights)) if len(report.nights) > 1 else ()
-
-
-def legend(marks: Iterable[NightMark]) -> tuple[tuple[str, str, Colour], ...]:
-    """Return each mark of the strip with its meaning and colour."""
-    return tuple(sorted({(each.mark, each.meaning, each.colour) for each in marks}))
-
-
-def _mark(night: Night) -> NightMark:
-    day, colour = f"{night.day:%d}", night.status.colour
-    if not night.runs:
-        return NightMark("-", colour, day, f"{night.day}: no run", "no run in these logs")
-    runs = pluralize(night.runs, display_text(night.kind) or "run")
-    deleted = f", {night.deleted:,} deleted" if night.kind == "sweep" else ""
-    text = f"{night.day}: {night.status}, {describe_code(night.exit_code)}; {runs}{deleted}"
-    if night.exit_code is None:
-        return NightMark("!", colour, day, text, f"{night.status}, no last line")
-    meaning = describe_code(night.exit_code).removeprefix(f"exit code {night.exit_code}: ")
-    return NightMark(str(night.exit_code), colour, day, text, meaning)
-
-
-# Sections.
 
 
 def sections(report: Report) -> tuple[Section, ...]:
@@ -275,7 +153,9 @@ def _announced_section(report: Report) -> Section | None:
     rows = tuple(sorted(report.announced, key=lambda row: row.deletable_from))
     columns = (
         *invitation_columns(rows),
-        Column[Row]("Deletable from", lambda row: text_cell(row.deletable_from), "date"),
+        Column[Row](
+            "Deletable from (UTC)", lambda row: time_cell(to_datetime(row.deletable_from)), "date"
+        ),
         LIST,
         _ID,
     )
@@ -472,37 +352,6 @@ def _count_column(outcome: str) -> Column[Organization]:
     )
 
 
-# The audit log, and facts about the command.
-
-
-_VERDICT_COLOURS = {
-    Verdict.SOUND: Colour.GOOD,
-    Verdict.UNFINISHED: Colour.WARNING,
-    Verdict.DAMAGED: Colour.BAD,
-}
-
-
-def chain_mark(chain: ChainResult | None) -> tuple[str, Colour]:
-    """Return whether the log is sound, in a few words, and the colour."""
-    if chain is None:
-        return "not verified", Colour.PLAIN
-    return chain.verdict.value, _VERDICT_COLOURS[chain.verdict]
-
-
-def chain_sentences(report: Report) -> tuple[str, ...]:
-    """Return the result of the verification, and what signs the log."""
-    chain = report.chain
-    if chain is None:
-        return ("The hash chain was not verified for this report.",)
-    last = f"Hash of the last line: {chain.last_hash}." if chain.last_hash else ""
-    signed = ""
-    if not chain.key and any(run.key_ids for run in (*report.subject, *report.runs)):
-        ids = dict.fromkeys(run.key_ids for run in report.subject)
-        named = f"signed with the key ID {', '.join(ids)}" if all(ids) else "not signed"
-        signed = f"The run is {named}."
-    return tuple(filter(None, (chain.message, *chain.warnings, last, chain.signature, signed)))
-
-
 def _chain_section(report: Report) -> Section | None:
     if not report.files:
         return None
@@ -515,54 +364,3 @@ def _chain_section(report: Report) -> Section | None:
     files = report.files[:_SHOWN_FILES]
     table = _table("files", "Files read", columns, files, total=len(report.files))
     return Section("chain", "Audit log", chain_sentences(report), (table,))
-
-
-def facts(report: Report) -> tuple[tuple[str, str], ...]:
-    """Return the metadata of the command: ids, duration, requests, policy and versions."""
-    if not report.subject:
-        return ()
-    runs, first = report.subject, report.first
-    requests, retries, limited = map(sum, zip(*(run.requests for run in runs), strict=True))
-    durations = [run.duration_s for run in runs if run.duration_s is not None]
-    values = (
-        ("Run", first.run_id if len(runs) == 1 else f"{len(runs)} runs of one command"),
-        ("Mode", first.kind),
-        ("Started (UTC)", f"{first.started:%Y-%m-%d %H:%M:%S}" if first.started else ""),
-        ("Duration", format_duration(max(durations)) if durations else ""),
-        (
-            "Requests",
-            f"{requests:,}, retries {retries:,}, rate-limited {limited:,}" if requests else "",
-        ),
-        ("Atlas", first.base_url),
-        ("Actor", ", ".join(dict.fromkeys(run.actor for run in runs if run.actor))),
-        ("Approved by", ", ".join(dict.fromkeys(r.approver for r in runs if r.approver))),
-        ("Policy", first.policy_path),
-        ("Policy SHA-256", first.policy_sha256),
-        ("Version", first.tool_version),
-        ("API version ends", first.sunset),
-    )
-    return tuple((name, display_text(value)) for name, value in values if value)
-
-
-def notes(report: Report) -> tuple[str, ...]:
-    """Return caveats for the figures, and the remarks of the runs, one sentence each."""
-    return (*_log_notes(report), *dict.fromkeys(_remarks(report)))
-
-
-def _log_notes(report: Report) -> Iterator[str]:
-    for log in report.files:
-        if log.invalid_lines:
-            invalid = plural_form(log.invalid_lines, "is not an audit line", "are not audit lines")
-            lines = pluralize(log.lines, "line")
-            yield f"{log.invalid_lines:,} of {lines} of {log.name} {invalid}."
-    for run in report.subject:
-        if run.reported is not None and run.plan_made and run.planned != run.reported.planned:
-            yield (
-                f"Run {run.run_id} reports {run.reported.planned:,} planned; its lines show"
-                f" {run.planned:,}."
-            )
-
-
-def _remarks(report: Report) -> Iterator[str]:
-    for run in report.subject:
-        yield from (f"The run noted: {w.message}" for w in run.warnings if w.level == "remark")

@@ -191,11 +191,14 @@ async def test_missing_file_of_a_killed_run_is_refused_and_accepted_when_it_is_b
 
 async def test_empty_file_of_a_killed_run_is_continued_and_its_absence_refused(path):
     await kill(opened(path, "killed"))
+    assert check_end(LogPath(str(path)), path) == ""
     write_run(path, "run-1")
     assert prev_of_first_line(path) == ZEROS
     rotate(path)
     await kill(opened(path, "killed too"))
     path.unlink()
+    with pytest.raises(GuardRefused):
+        check_end(LogPath(str(path)), path)
     refused(
         path,
         "Run killed too was interrupted, and its audit log log.jsonl is missing.",
@@ -561,9 +564,10 @@ async def test_log_that_is_not_here_is_continued_by_its_head_and_said(path, is_e
     if is_empty:
         path.touch(mode=0o600)
     missing = check_end(LogPath(str(path)), path)
-    assert missing.startswith(
+    assert missing == (
         "The audit log log.jsonl is missing or empty, and its end with it: the log has 7 lines up "
-        "to run run-1, and continues after them."
+        "to run run-1, and continues after them. What the missing runs recorded is not known: the "
+        "last population, used plans, the accepted policy, and how often invitations were deleted."
     )
     log = opened(path, "run-2")
     assert (log.missing, log.last_hash) == (missing, last_hash)

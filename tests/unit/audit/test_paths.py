@@ -42,8 +42,9 @@ def test_unknown_placeholder_is_a_usage_error(text):
 
 @pytest.mark.parametrize("text", ["", "/", ".", "/ -"])
 def test_path_without_a_file_is_a_usage_error(text):
-    with pytest.raises(UsageError, match="does not name a file"):
+    with pytest.raises(UsageError, match="does not name a file") as failed:
         LogPath.parse(text)
+    assert failed.value.hint == f"Name a file, for example {DEFAULT_PATH}."
 
 
 def test_option_overrides_the_default_and_an_empty_one_is_a_usage_error():

@@ -120,7 +120,7 @@ async def test_outcome_has_its_own_timestamp_and_is_written_before_the_next_inte
 AWKWARD = '","rule":"x","prev":"' + "0" * 64 + '"} \\ \u202e \n'
 
 
-@pytest.mark.parametrize("extra", [{}, {"bounced": 2}])
+@pytest.mark.parametrize("extra", [{}, {"bounced": 2, "new": True}])
 async def test_intent_and_outcome_repeat_the_plan_s_fields_byte_for_byte(path, extra):
     log = opened(path)
     builder = PlanSpanBuilder(log, LIST_REF)
@@ -136,9 +136,10 @@ async def test_intent_and_outcome_repeat_the_plan_s_fields_byte_for_byte(path, e
     recorder.write_outcome(planned_one, DeletionResult(Outcome.DELETED, 1, 204), 1.0)
     await log.close()
     planned, intent, outcome = (line.split(b',"prev":"', 1)[1][65:] for line in lines_of(path))
-    assert intent == planned.replace(b',"bounced":2', b"")
+    assert intent == planned.replace(b',"bounced":2,"new":true', b"")
     assert outcome.startswith(intent[:-1] + b',"outcome":"deleted"')
     assert planned_one.invitation.username == AWKWARD
+    assert (planned_one.bounced, planned_one.new) == ((2, True) if extra else (0, False))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
@@ -280,19 +281,15 @@ async def test_line_that_is_not_an_invitation_of_the_list_is_refused(path, field
 
 async def test_plan_of_another_run_is_refused(path):
     span = await write_plan(path, 1)
-    with pytest.raises(AuditLogError):
+    with pytest.raises(AuditLogError, match=REFUSED):
         read(path, span, "run-2")
 
 
 async def test_span_of_another_project_is_refused(path):
     span = await write_plan(path, 1)
-    with pytest.raises(AuditLogError):
-        read(
-            path,
-            replace(
-                span, list_ref=LIST_REF._replace(project=replace(LIST_REF.project, id="f" * 24))
-            ),
-        )
+    other = LIST_REF._replace(project=replace(LIST_REF.project, id="f" * 24))
+    with pytest.raises(AuditLogError, match=REFUSED):
+        read(path, replace(span, list_ref=other))
 
 
 @pytest.mark.parametrize("source", Source)

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.atlas.parsing import OrgEvent
-from invite_sweeper.doctor import (
-    CheckState,
-    Completeness,
+from invite_sweeper.doctor.diagnosis import CheckState, Completeness
+from invite_sweeper.doctor.organization import (
     completeness_check,
     domain_check,
     explain_invited,

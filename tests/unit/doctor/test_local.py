@@ -11,7 +11,8 @@ from audit.written_logs import fields_of, write_events, write_run
 from builders import NOW, invitation
 
 from invite_sweeper.audit import RunLock, read_history
-from invite_sweeper.doctor import CheckState, audit_checks, earlier_run_check, lock_check
+from invite_sweeper.doctor.diagnosis import CheckState
+from invite_sweeper.doctor.log import audit_checks, earlier_run_check, lock_check
 from invite_sweeper.endings import ExitCode
 
 

@@ -6,19 +6,9 @@ import pytest
 from builders import ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
-from invite_sweeper.doctor import (
-    CheckState,
-    Diagnosis,
-    clock_check,
-    coverage_checks,
-    failed,
-    list_checks,
-    note,
-    ok,
-    organization_checks,
-    sunset_checks,
-    warning,
-)
+from invite_sweeper.doctor.atlas import clock_check, coverage_checks, list_checks, sunset_checks
+from invite_sweeper.doctor.diagnosis import CheckState, Diagnosis, failed, note, ok, warning
+from invite_sweeper.doctor.setup import organization_checks
 from invite_sweeper.errors import CredentialsRefused, GuardRefused
 from invite_sweeper.models import ListRef, ListUnreadable, ProjectGone, Source, SourceRetired
 from invite_sweeper.sweep.discovery import MAX_LISTS, ListCounts, count_lists
@@ -154,8 +144,8 @@ REFUSED = failed("clock", GuardRefused("Off."))
         (
             [warning("a", ""), warning("b", "")],
             (
-                f"2 warnings: a sweep of Acme ({ORG}) would run, but may not delete everything "
-                "that is stale."
+                f"2 warnings: a sweep of Acme ({ORG}) would run, but may not do everything that "
+                "is expected."
             ),
         ),
         (

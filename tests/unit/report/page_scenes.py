@@ -13,7 +13,9 @@ from report.recording import Played, play
 from running import CliRunner, cli_in, wait_until
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.report.html import Report, chain_result, read_report
+from invite_sweeper.report.html.chain import chain_result
+from invite_sweeper.report.html.model import Report
+from invite_sweeper.report.html.reading import read_report
 from invite_sweeper.simulator.seed import ORG_ID
 
 ACME, BETA = ORG_ID, "0123456789abcdef01234567"

@@ -3,7 +3,6 @@
 import pytest
 
 from invite_sweeper.report.formatting import describe_trimmed, format_countdown, format_duration
-from invite_sweeper.text import to_float
 
 
 @pytest.mark.parametrize(
@@ -31,14 +30,6 @@ def test_duration_changes_units_at_1_s_60_s_and_3600_s(seconds, text):
 )
 def test_countdown_shows_hours_from_3600_s(seconds, text):
     assert format_countdown(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [(3, 3.0), (2.5, 2.5), (True, None), ("3", None), (10**400, None), (1e999, None)],
-)
-def test_to_float_accepts_finite_numbers_only(value, number):
-    assert to_float(value) == number
 
 
 @pytest.mark.parametrize(("trimmed", "text"), [(1, "1 more is left"), (2, "2 more are left")])

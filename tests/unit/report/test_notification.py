@@ -7,21 +7,22 @@ import hmac
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
+from builders import NOW, invitation
 
+from invite_sweeper.audit.events import Announced
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Notification
+from invite_sweeper.report.notification import MAX_USERS, describe_end, select_users
+from invite_sweeper.report.run_view import PlannedResult
 from invite_sweeper.report.webhooks import (
-    MAX_USERS,
     NotificationError,
     build_message,
-    describe_end,
     hints,
-    select_users,
     send_end,
     send_start,
     should_notify,
@@ -179,13 +180,18 @@ def test_first_line_says_what_was_done_or_why_not(summary, expected):
     assert describe_end(summary).endswith(f"· Acme ({ORG})")
 
 
-def planned(number, outcome, age_days=20.0):
-    return {
-        "username": f"p{number}@example.com",
-        "project_name": "Search",
-        "outcome": outcome,
-        "age_days": age_days,
-    }
+def planned(number, outcome, age_days=20.0, username=None):
+    one = invited(number, username=username or f"p{number}@example.com")
+    created_at = NOW - timedelta(days=age_days)
+    return PlannedResult.from_invitation(
+        one._replace(created_at=created_at), NOW, rule="forgotten", outcome=outcome
+    )
+
+
+def invited(number, **changes):
+    return invitation(number, username=f"p{number}@example.com", project_name="Search")._replace(
+        **changes
+    )
 
 
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK, PING])
@@ -202,21 +208,22 @@ def test_at_most_10_users_are_named_those_that_need_attention_and_the_oldest_fir
     many = [planned(n, "deleted", age_days=n) for n in range(40)]
     named = select_users([*many, planned(99, "failed", age_days=1.0)])
     assert len(named) == MAX_USERS == 10
-    assert [each["username"] for each in named[:3]] == [
+    assert [each.username for each in named[:3]] == [
         "p99@example.com", "p39@example.com", "p38@example.com",
     ]  # fmt: skip
 
 
 def test_user_with_invitations_in_several_lists_is_named_once_by_the_worst_outcome():
     twice = [planned(1, "deleted", age_days=30.0), planned(1, "failed"), planned(2, "deleted")]
-    assert [(each["username"], each["outcome"]) for each in select_users(twice)] == [
+    assert [(each.username, each.outcome) for each in select_users(twice)] == [
         ("p1@example.com", "failed"), ("p2@example.com", "deleted"),
     ]  # fmt: skip
 
 
 def announced(number, inviter):
-    more = {"inviter": inviter, "deletable_from": "2026-12-04T01:00:00Z"}
-    return {**planned(number, "announced"), **more}
+    one = invited(number, inviter=inviter)
+    day = "2026-12-04T01:00:00Z"
+    return Announced.from_invitation(one, NOW, rule="forgotten", deletable_from=day)
 
 
 async def test_announced_users_are_grouped_by_inviter_with_the_day():
@@ -242,7 +249,7 @@ async def test_planned_users_hide_no_announced_one_and_the_rest_is_counted():
 
 
 async def test_named_users_cannot_start_a_new_line():
-    hostile = {**planned(1, "failed"), "username": "a@b.c\n*done*"}
+    hostile = planned(1, "failed", username="a@b.c\n*done*")
     text = await slack_text(FAILED, users=[hostile], details=True)
     assert "a@b.c[U+000A]*done* in Search: failed" in text
 

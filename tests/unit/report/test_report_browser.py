@@ -12,7 +12,8 @@ from report.logbook import Logbook, invitation
 from report.page_scenes import SCENES
 
 from invite_sweeper.audit.verify import Verdict
-from invite_sweeper.report.html import ChainResult, render, write_report
+from invite_sweeper.report.html.chain import ChainResult
+from invite_sweeper.report.html.rendering import render, write_report
 from invite_sweeper.report.rows import display_text
 
 INVITATIONS = 40

@@ -23,7 +23,7 @@ ANSWER = {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 
 MEASURE = """
 import sys
 from pathlib import Path
-from invite_sweeper.report.html import write_report
+from invite_sweeper.report.html.rendering import write_report
 write_report([Path(sys.argv[1])], Path(sys.argv[2]), "html", None)
 status = Path("/proc/self/status").read_text()
 print(status.split("VmHWM:")[1].split()[0])

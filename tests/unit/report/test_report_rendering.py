@@ -19,15 +19,9 @@ from report.logbook import Logbook, invitation
 from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.report.html import (
-    ChainResult,
-    chain_result,
-    code_span,
-    markdown_sentence,
-    read_report,
-    render,
-    write_report,
-)
+from invite_sweeper.report.html.chain import ChainResult, chain_result
+from invite_sweeper.report.html.reading import read_report
+from invite_sweeper.report.html.rendering import code_span, markdown_sentence, render, write_report
 from invite_sweeper.report.rows import display_text
 from invite_sweeper.text import MAX_TEXT_LENGTH, escape_unprintable, to_text
 

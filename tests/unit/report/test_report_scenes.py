@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from invite_sweeper.cli.report import app
 from invite_sweeper.cli.schema import SchemaName
 from invite_sweeper.endings import ExitCode, Status
-from invite_sweeper.report.html import render
 from invite_sweeper.report.html.attention import attention
-from invite_sweeper.report.html.sections import notes, strip, tiles
+from invite_sweeper.report.html.overview import notes, strip, tiles
+from invite_sweeper.report.html.rendering import render
 from invite_sweeper.report.html.verdict import verdict
 
 DAMAGED = {"damaged", "cut_line"}

@@ -20,7 +20,8 @@ from invite_sweeper.explain import Explainer
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.html import read_report, render
+from invite_sweeper.report.html.reading import read_report
+from invite_sweeper.report.html.rendering import render
 from invite_sweeper.report.restore_tables import show_result
 from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.report.run_view import RunView, read_view
@@ -30,8 +31,8 @@ from invite_sweeper.report.saved_plan import (
     SavedPlanResult,
     show_saved_plan,
 )
-from invite_sweeper.restore import DeletedInvitation, RestoreReport, RestoreResult
-from invite_sweeper.restore.deletions import RestoreOutcome
+from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
+from invite_sweeper.restore.report import RestoreReport
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
 

@@ -7,7 +7,8 @@ from builders import NOW
 from restoring import deleted
 
 from invite_sweeper.errors import AuditLogError, CredentialsRefused
-from invite_sweeper.restore import RestoreOutcome, RestoreReport, RestoreResult
+from invite_sweeper.restore.deletions import RestoreOutcome, RestoreResult
+from invite_sweeper.restore.report import RestoreReport
 
 
 class Log:

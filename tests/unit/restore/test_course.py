@@ -8,7 +8,10 @@ from builders import NOW
 from restoring import Clock, FakePost, deleted
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.restore import InviteRateLimit, RestoreOutcome, RestoreReport, RestoreRun
+from invite_sweeper.restore.deletions import RestoreOutcome
+from invite_sweeper.restore.report import RestoreReport
+from invite_sweeper.restore.restorer import InviteRateLimit
+from invite_sweeper.restore.run import RestoreRun
 from invite_sweeper.shutdown import StopRequest
 
 

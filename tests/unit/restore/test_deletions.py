@@ -7,7 +7,7 @@ from builders import invitation
 
 from invite_sweeper.audit import read_history
 from invite_sweeper.errors import GuardRefused, UsageError
-from invite_sweeper.restore import (
+from invite_sweeper.restore.deletions import (
     check_log_intact,
     describe_signature,
     find_deletions,

@@ -9,13 +9,9 @@ from restoring import ADDED, LATER, SENT, UNREAD, UNSURE, Clock, FakePost, FakeR
 
 from invite_sweeper.errors import AuditLogError, CredentialsRefused
 from invite_sweeper.models import InviteResult, InviteStatus, ListUnreadable, Source
-from invite_sweeper.restore import (
-    InviteRateLimit,
-    RestoreOutcome,
-    Restorer,
-    RestoreResult,
-    still_missing,
-)
+from invite_sweeper.restore.deletions import RestoreOutcome, RestoreResult
+from invite_sweeper.restore.restorer import InviteRateLimit, Restorer
+from invite_sweeper.restore.run import still_missing
 from invite_sweeper.shutdown import StopRequest
 
 ADA = "person-1@example.com"

@@ -8,7 +8,7 @@ from invite_sweeper.audit import read_history
 from invite_sweeper.audit.checkpoint import Checkpoint, sign
 from invite_sweeper.errors import UsageError
 from invite_sweeper.notes import key_ids
-from invite_sweeper.restore import signing_variable
+from invite_sweeper.restore.deletions import signing_variable
 
 
 async def history_of(path, *, signed=True, **fields):

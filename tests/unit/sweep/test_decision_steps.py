@@ -15,7 +15,10 @@ KEPT = Decision(invitation(1), None, "too_young")
 
 
 def deleted(times):
-    return DeletionCounts([STALE.invitation] * times)
+    counts = DeletionCounts()
+    for _ in range(times):
+        counts.add(STALE.invitation)
+    return counts
 
 
 def apply(decision, *, deletions=None, max_bounces=3, plan_filter=None):

@@ -40,65 +40,70 @@ def plan_counts(*deletions, seen=10**6, unreadable=0):
     return Counts(invitations_seen=seen, projects_unreadable=unreadable), by_project
 
 
-def test_max_deletions_is_inclusive():
-    assert limit_violations(*plan_counts(2, 3), limits(max_deletions=5)) == ()
-    ((_, message),) = limit_violations(*plan_counts(3, 3), limits(max_deletions=5))
-    assert message == "6 stale invitations are over max_deletions: 5."
+@pytest.mark.parametrize(
+    ("allowed", "over", "name", "limit"),
+    [
+        (plan_counts(2, 3), plan_counts(3, 3), "max_deletions", 5),
+        (plan_counts(), plan_counts(1), "max_deletions", 0),
+        (plan_counts(3, 3, 3), plan_counts(3, 4, 3), "max_deletions_per_project", 3),
+        (plan_counts(), plan_counts(1), "max_deletions_per_project", 0),
+        (plan_counts(50, seen=100), plan_counts(51, seen=100), "max_share", 0.5),
+        (plan_counts(29, seen=100), plan_counts(30, seen=100), "max_share", 0.29),
+        (plan_counts(10, seen=100), plan_counts(11, seen=100), "max_share", 0),
+        (plan_counts(10, seen=10), plan_counts(11, seen=11), "max_share", 0.5),
+        (plan_counts(unreadable=10), plan_counts(unreadable=11), "max_unreadable_projects", 10),
+        (plan_counts(), plan_counts(unreadable=1), "max_unreadable_projects", 0),
+    ],
+    ids=[
+        *("5 of 5", "0", "per project", "per project 0"),
+        *("share", "share that a float misses", "share 0", "share of 10", "unreadable", "all read"),
+    ],
+)
+def test_each_limit_is_inclusive_and_zero_means_none(allowed, over, name, limit):
+    assert limit_violations(*allowed, limits(**{name: limit})) == ()
+    ((reason, _),) = limit_violations(*over, limits(**{name: limit}))
+    assert reason == name
 
 
-def test_zero_max_deletions_means_zero():
-    assert limit_violations(*plan_counts(), limits(max_deletions=0)) == ()
-    assert limit_violations(*plan_counts(1), limits(max_deletions=0)) != ()
+@pytest.mark.parametrize(
+    ("counts", "changes", "message"),
+    [
+        (
+            plan_counts(3, 3),
+            {"max_deletions": 5},
+            "6 stale invitations are over max_deletions: 5.",
+        ),
+        (
+            plan_counts(3, 4, 3),
+            {"max_deletions_per_project": 3},
+            f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3.",
+        ),
+        (
+            plan_counts(11, seen=11),
+            {"max_share": 0.5},
+            "11 stale of 11 invitations (100.0%) are over max_share: 0.5.",
+        ),
+        (
+            plan_counts(unreadable=11),
+            {"max_unreadable_projects": 10},
+            "11 projects could not be read, over max_unreadable_projects: 10.",
+        ),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_violation_names_the_count_and_the_limit(counts, changes, message):
+    ((_, found),) = limit_violations(*counts, limits(**changes))
+    assert found == message
 
 
-def test_zero_per_project_means_zero():
-    assert limit_violations(*plan_counts(), limits(max_deletions_per_project=0)) == ()
-    assert limit_violations(*plan_counts(1), limits(max_deletions_per_project=0)) != ()
-
-
-def test_limit_per_project_counts_each_project_separately():
-    assert limit_violations(*plan_counts(3, 3, 3), limits(max_deletions_per_project=3)) == ()
-    ((_, message),) = limit_violations(*plan_counts(3, 4, 3), limits(max_deletions_per_project=3))
-    assert message == (
-        f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3."
-    )
+def test_share_is_computed_exactly_where_floats_are_not():
+    assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
 
 
 def test_list_of_an_organization_is_named_as_such_and_not_as_a_project():
     given = (*plan_counts(3, 4), limits(max_deletions_per_project=3), None)
     with pytest.raises(GuardRefused, match=r"^4 stale invitations in the lists of Acme \(id\) are"):
         check_limits(*given, {object_id(1): "the lists of Acme (id)"})
-
-
-def test_share_is_ignored_with_10_stale_and_checked_with_11():
-    assert limit_violations(*plan_counts(10, seen=10), limits(max_share=0.5)) == ()
-    ((reason, message),) = limit_violations(*plan_counts(11, seen=11), limits(max_share=0.5))
-    assert reason is Reason.MAX_SHARE
-    assert message == "11 stale of 11 invitations (100.0%) are over max_share: 0.5."
-
-
-def test_share_limit_is_inclusive():
-    assert limit_violations(*plan_counts(50, seen=100), limits(max_share=0.5)) == ()
-    assert limit_violations(*plan_counts(51, seen=100), limits(max_share=0.5)) != ()
-
-
-def test_share_is_exact_where_floats_are_not():
-    assert limit_violations(*plan_counts(29, seen=100), limits(max_share=0.29)) == ()
-    assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
-    assert limit_violations(*plan_counts(30, seen=100), limits(max_share=0.29)) != ()
-
-
-def test_zero_share_means_zero_above_ten():
-    assert limit_violations(*plan_counts(10, seen=100), limits(max_share=0)) == ()
-    assert limit_violations(*plan_counts(11, seen=100), limits(max_share=0)) != ()
-
-
-def test_max_unreadable_projects_is_inclusive():
-    assert limit_violations(*plan_counts(unreadable=10), limits(max_unreadable_projects=10)) == ()
-    ((_, message),) = limit_violations(
-        *plan_counts(unreadable=11), limits(max_unreadable_projects=10)
-    )
-    assert message == "11 projects could not be read, over max_unreadable_projects: 10."
 
 
 def test_limit_of_unreadable_projects_names_five_and_counts_the_rest():
@@ -109,11 +114,6 @@ def test_limit_of_unreadable_projects_names_five_and_counts_the_rest():
         "7 projects could not be read: project P0, project P1, project P2, project P3, project P4 "
         "and 2 more, over max_unreadable_projects: 6."
     )
-
-
-def test_zero_unreadable_projects_means_every_project_must_be_readable():
-    assert limit_violations(*plan_counts(unreadable=0), limits(max_unreadable_projects=0)) == ()
-    assert limit_violations(*plan_counts(unreadable=1), limits(max_unreadable_projects=0)) != ()
 
 
 def test_only_divided_limits_are_reported_as_the_part_of_the_shard():

@@ -157,7 +157,9 @@ def test_changed_limits_and_sources_are_shown():
 
 
 def test_bounces_are_kept_by_each_policy_s_own_max_bounces():
-    twice = DeletionCounts([aged(20)] * 2)
+    twice = DeletionCounts()
+    for _ in range(2):
+        twice.add(aged(20))
     strict = policy(limits={"quarantine": True, "max_bounces": 2})
     assert counts(change_from(strict, NEW, aged(20), deletions=twice)) == (1, 0)
     assert counts(change_from(OLD, NEW, aged(20), deletions=twice)) == (0, 0)

@@ -166,7 +166,7 @@ async def test_project_invitations_are_not_known_without_a_request_for_each_proj
     ],
 )
 async def test_list_that_cannot_be_read_is_not_known_and_neither_are_its_projects(lost):
-    found, _ = await find([INVITES], org_users=lost)
+    found, _ = await find([INVITES], ends={}, org_users=lost)
     unknown = (None, None, None, None)
     assert by_source(found) == {USERS: unknown, ORG_USERS: unknown, ORG_INVITES: (0, 0, 0, 0)}
     assert list(describe_unseen(found, {ORG: "Acme (id)"})) == [
@@ -188,8 +188,29 @@ async def test_list_that_takes_too_long_is_not_known(monkeypatch):
     assert (unread.source, unread.reason) == (ORG_INVITES, "Atlas took more than 0.01 s.")
 
 
-def unseen(people, *lists, after="2027-07-01", seen_after=0, everyone=0):
-    return Unseen(lists, people, after, seen_after, everyone)
+def unseen(people, *lists, after="2027-07-01", seen_after=0, everyone=0, all_end=False):
+    return Unseen(lists, people, after, seen_after, everyone, all_end)
+
+
+@pytest.mark.parametrize(
+    ("sources", "days", "sentences"),
+    [
+        ([INVITES, ORG_INVITES], 1, ["on 2026-11-26 or before"]),
+        ([INVITES], 0, ["by now"]),
+        ([INVITES, USERS], 1, []),
+        ([USERS], 1, []),
+    ],
+)
+async def test_policy_all_of_whose_lists_end_is_named_from_the_announcement_on(
+    sources, days, sentences
+):
+    ends = dict.fromkeys((INVITES, ORG_INVITES), TODAY + timedelta(days=days))
+    found, _ = await find(sources, ends=ends)
+    assert found.all_end is bool(sentences)
+    assert [each for each in describe_unseen(found, {}) if "every list" in each] == [
+        f"Atlas ends every list that the policy reads {when}, as it has announced."
+        for when in sentences
+    ]
 
 
 def test_sentence_names_the_lists_and_the_outlook():
