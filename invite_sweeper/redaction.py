@@ -35,20 +35,21 @@ _AUTHORIZATION: Final = re.compile(
 """Credentials of an echoed `Authorization` header, of this run or another."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ESCAPE: Final = re.compile(
-    r"(?=[%&\\=])(?:"
+    r"(?=[%&\\=[])(?:"
     r"(?P<percent>(?:%[0-9a-f]{2})+)"
     r"|&(?:\#[0-9]{1,8}|\#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,30});"
     r"|(?P<units>(?:\\u[0-9a-f]{4})+)"
     r"|\\x(?P<code>[0-9a-f]{2})"
     r"|\\(?P<letter>[bfnrt\"'/\\])"
-    r"|(?P<quoted>(?:=[0-9a-f]{2})+))",
+    r"|(?P<quoted>(?:=[0-9a-f]{2})+)"
+    r"|\[u\+(?P<shown>[0-9a-f]{4,5})\])",
     re.IGNORECASE,
 )
-"""Percent encoding, HTML entities, escapes of JSON and of programming languages, and
-quoted-printable."""
+"""Percent encoding, HTML entities, escapes of JSON and of programming languages,
+quoted-printable, and those of `text.escape_unprintable`."""
 _BLANK: Final = re.compile(r"(?:=\r?\n|[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff])+")
 """Line breaks of quoted-printable, white space and invisible characters."""
-_QUOTED: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)", re.IGNORECASE)
+_RARE_ESCAPE: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)|\[u\+", re.IGNORECASE)
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _RESPONSE_LENGTH: Final = 32
 """Characters of the shortest digest response (MD5); its other forms are longer."""
@@ -223,7 +224,7 @@ def _decode(escape: re.Match[str]) -> str:
     if units := escape["units"]:
         data = bytes.fromhex(re.sub(r"\\u", "", units, flags=re.IGNORECASE))
         return data.decode("utf-16-be", "surrogatepass")
-    if code := escape["code"]:
+    if code := escape["code"] or escape["shown"]:
         return chr(int(code, 16))
     if letter := escape["letter"]:
         return _LETTERS.get(letter, letter)
@@ -233,13 +234,13 @@ def _decode(escape: re.Match[str]) -> str:
 def _may_be_encoded(text: str) -> bool:
     if "%" in text or "&" in text or "\\" in text:
         return True
-    return "=" in text and _QUOTED.search(text) is not None
+    return ("=" in text or "+" in text) and _RARE_ESCAPE.search(text) is not None
 
 
 def _without_blanks(text: str) -> str:
     """Return the text without what `_BLANK` matches."""
     dense = "".join(text.split())
-    if (dense.isascii() or dense.isprintable()) and not ("=" in text and _QUOTED.search(text)):
+    if (dense.isascii() or dense.isprintable()) and not ("=" in text and _RARE_ESCAPE.search(text)):
         return dense
     return _BLANK.sub("", text)
 

@@ -4,18 +4,39 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TextIO, TypeVar, cast
 
 import structlog
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+from typing_extensions import override
 
 from invite_sweeper.cli import streams
 from invite_sweeper.cli.options import LogFormat
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
 
 T = TypeVar("T")
 _PLAIN_WIDTH = 120
+
+
+class RedactingConsole(Console):
+    """A console that masks secrets in a text before it wraps it.
+
+    Afterwards a part of a secret stands on each line, between the other columns of a table.
+    """
+
+    @override
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        if isinstance(renderable, Text):
+            plain = renderable.plain
+            if (redacted := SECRETS.redact(plain)) is not plain:
+                renderable = Text(redacted, renderable.style, no_wrap=renderable.no_wrap)
+        return super().render(renderable, options)
 
 
 def stdout_console() -> Console:
@@ -23,9 +44,9 @@ def stdout_console() -> Console:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stdout.isatty():
-        return Console()
+        return RedactingConsole()
     width = int(os.environ.get("COLUMNS", "0")) if os.environ.get("COLUMNS", "").isdecimal() else 0
-    return Console(width=width or _PLAIN_WIDTH)
+    return RedactingConsole(width=width or _PLAIN_WIDTH)
 
 
 # The program's log on stderr: text on a terminal, JSON lines elsewhere.

@@ -39,6 +39,7 @@ from invite_sweeper.models import ListUnreadable, Population, Project, Source, U
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed, two_columns
+from invite_sweeper.report.webhooks import register_secrets
 from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
 from invite_sweeper.sweep.members import read_members
@@ -237,6 +238,7 @@ class _Doctor:
         self._policy_error: RunError | None = None
         try:
             self._policy = loader.load_policy(options.policy)
+            register_secrets(self._policy.notify, environment)
         except RunError as error:
             self._policy_error = error
         execution = self._policy.execution if self._policy is not None else Execution()
