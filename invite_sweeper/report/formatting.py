@@ -161,9 +161,6 @@ def describe_unseen(unseen: Unseen, labels: Mapping[str, str]) -> Iterator[str]:
             f"{plural_form(unseen.people, 'is', 'are')} invited only in lists that the "
             f"policy does not read: {lists}.{outlook}"
         )
-    if unseen.all_end:
-        when = f"on {unseen.after} or before" if unseen.after is not None else "by now"
-        yield f"Atlas ends every list that the policy reads {when}, as it has announced."
     unknown: defaultdict[tuple[str | None, str], list[str]] = defaultdict(list)
     for each in unseen.lists:
         if each.reason is not None:
