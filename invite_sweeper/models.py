@@ -4,7 +4,7 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
@@ -74,21 +74,27 @@ class Source(StrEnum):
         return self in _ORGANIZATION_LEVEL
 
     @property
-    def replacement(self) -> str:
-        """The sources that replace this one once Atlas has retired it; "" if there are none.
+    def replacements(self) -> tuple["Source", ...]:
+        """The sources that replace this one once Atlas has retired it.
 
         Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
         """
-        return {Source.INVITES: "users and org_users", Source.ORG_INVITES: "org_users"}.get(
-            self, ""
-        )
+        if self is Source.INVITES:
+            return Source.USERS, Source.ORG_USERS
+        return (Source.ORG_USERS,) if self is Source.ORG_INVITES else ()
 
-    @property
-    def replacement_hint(self) -> str:
-        """The hint for a list that Atlas has retired."""
-        if self.replacement:
-            return f"Under sources, write {self.replacement} instead of {self}."
-        return "Upgrade this program: it uses a version of the list that Atlas retires."
+    def is_replaced_by(self, sources: Collection["Source"]) -> bool:
+        """Return whether the sources of a policy have all that replace this one."""
+        return bool(self.replacements) and all(each in sources for each in self.replacements)
+
+    def replacement_hint(self, sources: Collection["Source"] = ()) -> str:
+        """Return the hint for a list that Atlas retires, for the sources of a policy."""
+        if not self.replacements:
+            return "Upgrade this program: it uses a version of the list that Atlas retires."
+        others = " and ".join(self.replacements)
+        if self.is_replaced_by(sources):
+            return f"The policy reads {others} already: nothing has to be changed."
+        return f"Under sources, write {others} instead of {self}."
 
 
 _ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})

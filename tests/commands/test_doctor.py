@@ -420,6 +420,18 @@ def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name, ro
     assert f"requires the role {role}." in check["message"]
 
 
+def test_pending_address_outside_the_domains_of_the_federation_is_named_as_inferred(cli):
+    federation = Federation("1" * 24, ("example.com",), ("example.com",))
+    cli.sim.organizations[ORG_ID].federation = federation
+    cli.sim.add_user("eve@elsewhere.example", age=2 * DAYS)
+    cli.sim.add_user("joined@elsewhere.example", status="ACTIVE")
+    (check,) = named(checks_of(cli, code=4), "domains")
+    assert check["message"].endswith(
+        "(example.com) can probably never accept: eve@elsewhere.example."
+    )
+    assert check["hint"].startswith("This is inferred from the allow list of the federation.")
+
+
 def keys_in(folder):
     """Make the key pair of an approver and a signing key; return their paths."""
     return [write_key_pair(folder / name).with_suffix("") for name in ("boss", "log-key")]
