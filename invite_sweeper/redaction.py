@@ -51,6 +51,8 @@ _BLANK: Final = re.compile(r"(?:=\r?\n|[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\
 """Line breaks of quoted-printable, white space and invisible characters."""
 _RARE_ESCAPE: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)|\[u\+", re.IGNORECASE)
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_BLOCK: Final = 16
+"""Characters of the blocks into which a text is cut to find out whether to search it."""
 _RESPONSE_LENGTH: Final = 32
 """Characters of the shortest digest response (MD5); its other forms are longer."""
 _LONG_RUN: Final = re.compile(rf"[0-9a-z+/_=-]{{{_RESPONSE_LENGTH},}}")
@@ -63,6 +65,8 @@ class Redactor:
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
+        self._short_forms: set[str] = set()
+        self._blocks: set[str] = set()
         self._min_length = sys.maxsize
         self._responses: deque[str] = deque(maxlen=MAX_RESPONSES)
         self._response_forms: dict[str, str] = {}
@@ -72,6 +76,11 @@ class Redactor:
         forms = {form for secret in secrets for form in _forms(_without_scheme(secret))}
         # The longest first, so that a secret that contains another one is replaced whole.
         self._forms = tuple(sorted({*self._forms, *forms}, key=len, reverse=True))
+        for form in forms:
+            if len(form) < 2 * _BLOCK:
+                self._short_forms.add(form)
+            else:
+                self._blocks.update(form[start : start + _BLOCK] for start in range(_BLOCK))
         self._min_length = min(self._min_length, *map(len, forms), sys.maxsize)
 
     def add_url(self, url: str) -> None:
@@ -103,6 +112,8 @@ class Redactor:
     def clear(self) -> None:
         """Forget all secrets."""
         self._forms = ()
+        self._short_forms.clear()
+        self._blocks.clear()
         self._min_length = sys.maxsize
         self._responses.clear()
         self._response_forms.clear()
@@ -129,11 +140,20 @@ class Redactor:
         return data if redacted == text else redacted.encode(errors="surrogateescape")
 
     def _may_contain_secret(self, folded: str) -> bool:
-        """Return whether a text must be searched; most lines of the log need not."""
-        if self._response_forms or _may_be_encoded(folded):
+        """Return whether a text must be searched; most lines of the log need not.
+
+        Wherever a secret begins, one of its first blocks is a whole block of the text. So the
+        time does not depend on the number of secrets.
+        """
+        if _may_be_encoded(folded):
             return True
         dense = _without_blanks(folded)
-        return any(map(dense.__contains__, self._forms))
+        blocks = [dense[start : start + _BLOCK] for start in range(0, len(dense), _BLOCK)]
+        if not self._blocks.isdisjoint(blocks):
+            return True
+        if any(map(dense.__contains__, self._short_forms)):
+            return True
+        return bool(self._response_forms) and _LONG_RUN.search(dense) is not None
 
     def _mask_secrets(self, text: str) -> str:
         found: list[Span] = []

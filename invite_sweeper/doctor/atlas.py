@@ -51,10 +51,6 @@ def list_checks(
     """Check whether each of the policy's lists can be read, and its invitations be deleted.
 
     Args:
-        sources: Of the policy.
-        counts: What was read of them.
-        limits: Of the policy.
-        ended: Sources whose announced last day has come.
         other_counts: What was read of the other lists of the same projects and organizations.
     """
     if counts.retired.keys() >= set(sources):

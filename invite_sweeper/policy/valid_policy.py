@@ -32,19 +32,11 @@ class Policy(PolicyFile):
         return frozenset(organization.id for organization in self.organizations)
 
     def warnings(self, today: date) -> tuple[str, ...]:
-        """Return warnings about entries that are valid but probably not intended.
-
-        Args:
-            today: The day of the run, in UTC.
-        """
+        """Return warnings about entries that are valid but probably not intended."""
         return tuple(map(str, self.suspicious_entries(today)))
 
     def suspicious_entries(self, today: date) -> Iterator[Finding]:
-        """Yield each warning with the place of its entry.
-
-        Args:
-            today: The day of the run, in UTC.
-        """
+        """Yield each warning with the place of its entry."""
         yield from self._scope_warnings()
         for number, rule in enumerate(self.rules):
             yield from self._rule_warnings(("rules", number), rule)

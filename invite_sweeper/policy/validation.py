@@ -37,7 +37,6 @@ def check_policy(
     """Parse a policy file and return it with its warnings, or None with all errors.
 
     Args:
-        data: The whole file; any bytes.
         today: For entries that end, in UTC.
         credentials: The names of the sets in the environment; empty to not compare them.
     """

@@ -110,7 +110,6 @@ async def push(
 
     Args:
         url: URL of the gateway; it may contain credentials and is never repeated.
-        summary: Totals of the run.
         limit_s: For everything together: name, connection, request and response.
 
     Returns:

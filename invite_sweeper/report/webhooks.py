@@ -95,9 +95,6 @@ def build_message(
 ) -> Message:
     """Return the message to the channel; without a summary, the start of a run.
 
-    Args:
-        users: Whom to name in a channel with `details`.
-
     Raises:
         NotificationError: A variable is not set, or the address is not allowed.
 
@@ -288,9 +285,6 @@ async def send_end(
     limit_s: float = NOTIFICATION_LIMIT_S,
 ) -> tuple[str, ...]:
     """Notify the channels with a `when` that covers this run of its result.
-
-    Args:
-        users: Whom to name in channels with `details`.
 
     Returns:
         Error messages; empty if all were notified.
