@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 
 import msgspec
 
+from invite_sweeper.enums import new_member
 from invite_sweeper.errors import RunError
 from invite_sweeper.text import casefold_visible
 
@@ -39,13 +40,9 @@ class Source(StrEnum):
     roles: tuple[str, str]
     """The roles that listing and deleting require. Source: the OpenAPI document, read 2026-08."""
 
-    def __new__(cls, value: str, contents: str = "", roles: tuple[str, str] = ("", "")) -> Self:
-        """Return the member for a row; only the type checker needs the defaults."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.contents = contents
-        member.roles = roles
-        return member
+    def __new__(cls, value: str, *facts: object) -> Self:
+        """Return the member of a row."""
+        return new_member(cls, value, facts)
 
     INVITES = (
         "invites",
