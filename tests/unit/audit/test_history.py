@@ -128,6 +128,9 @@ def test_run_may_span_two_files_or_lack_its_first_line(tmp_path):
     (half,) = read_history([tmp_path / "2"]).runs
     assert (half.finished, half.mode, half.policy_sha256) == (True, None, None)
     assert half == RunRecord("run", end=half.end, finished_at=half.finished_at)
+    write_events(tmp_path / "3", "rest", [("project_unreadable", {}), FINISHED])
+    (rest,) = read_history([tmp_path / "3"]).runs
+    assert (rest.run_id, rest.mode) == ("rest", None)
 
 
 # Open intents ---------------------------------------------------------------------------------
