@@ -344,6 +344,7 @@ def test_log_of_a_file_is_found_by_its_head(tmp_path, template):
 def test_log_of_a_rotated_file_without_a_head_is_the_file_it_was_rotated_from(tmp_path):
     assert LogPath.of_file(tmp_path / "log.jsonl.2.gz") == LogPath(str(tmp_path / "log.jsonl"))
     assert LogPath.of_file(tmp_path / "log.jsonl-20261126") == LogPath(str(tmp_path / "log.jsonl"))
+    assert LogPath.of_file(tmp_path / "a\nb.1") == LogPath(str(tmp_path / "a\nb.1"))
 
 
 def test_head_that_cannot_be_written_stops_the_run_with_7(path, monkeypatch):
