@@ -140,12 +140,7 @@ WRITABLE_FILE_HINT: Final = "Name a regular file in a writable directory with fr
 
 
 def check_writable(path: Path, what: str) -> None:
-    """Raise UsageError if a file cannot be replaced; leaves nothing behind.
-
-    Args:
-        path: An existing or new file.
-        what: Its name at the beginning of a sentence.
-    """
+    """Raise UsageError if a file cannot be replaced; leaves nothing behind."""
     try:
         NewFile(replaceable_target(path)).close()
     except OSError as error:
@@ -158,8 +153,6 @@ def replace_file(path: Path, chunks: Iterable[bytes], *, follow_links: bool = Tr
     """Write a file atomically with mode 0600, and sync it and its name to disk.
 
     Args:
-        path: An existing or new file.
-        chunks: Its content.
         follow_links: Whether a link is followed to its file; otherwise the link is replaced.
 
     Raises:

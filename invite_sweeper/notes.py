@@ -27,7 +27,6 @@ def sign_note(text: str, name: str, key: Ed25519PrivateKey) -> str:
     Args:
         text: Ends with a newline.
         name: Names the key; without spaces and plus.
-        key: The key.
     """
     signature = _key_id(name, key.public_key()) + key.sign(text.encode())
     return f"{text}\n\u2014 {name} {base64.b64encode(signature).decode()}\n"

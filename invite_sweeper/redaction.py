@@ -35,21 +35,24 @@ _AUTHORIZATION: Final = re.compile(
 """Credentials of an echoed `Authorization` header, of this run or another."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ESCAPE: Final = re.compile(
-    r"(?=[%&\\=])(?:"
+    r"(?=[%&\\=[])(?:"
     r"(?P<percent>(?:%[0-9a-f]{2})+)"
     r"|&(?:\#[0-9]{1,8}|\#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,30});"
     r"|(?P<units>(?:\\u[0-9a-f]{4})+)"
     r"|\\x(?P<code>[0-9a-f]{2})"
     r"|\\(?P<letter>[bfnrt\"'/\\])"
-    r"|(?P<quoted>(?:=[0-9a-f]{2})+))",
+    r"|(?P<quoted>(?:=[0-9a-f]{2})+)"
+    r"|\[u\+(?P<shown>[0-9a-f]{4,5})\])",
     re.IGNORECASE,
 )
-"""Percent encoding, HTML entities, escapes of JSON and of programming languages, and
-quoted-printable."""
+"""Percent encoding, HTML entities, escapes of JSON and of programming languages,
+quoted-printable, and those of `text.escape_unprintable`."""
 _BLANK: Final = re.compile(r"(?:=\r?\n|[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff])+")
 """Line breaks of quoted-printable, white space and invisible characters."""
-_QUOTED: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)", re.IGNORECASE)
+_RARE_ESCAPE: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)|\[u\+", re.IGNORECASE)
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_BLOCK: Final = 16
+"""Characters of the blocks into which a text is cut to find out whether to search it."""
 _RESPONSE_LENGTH: Final = 32
 """Characters of the shortest digest response (MD5); its other forms are longer."""
 _LONG_RUN: Final = re.compile(rf"[0-9a-z+/_=-]{{{_RESPONSE_LENGTH},}}")
@@ -62,6 +65,8 @@ class Redactor:
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
+        self._short_forms: set[str] = set()
+        self._blocks: set[str] = set()
         self._min_length = sys.maxsize
         self._responses: deque[str] = deque(maxlen=MAX_RESPONSES)
         self._response_forms: dict[str, str] = {}
@@ -71,6 +76,11 @@ class Redactor:
         forms = {form for secret in secrets for form in _forms(_without_scheme(secret))}
         # The longest first, so that a secret that contains another one is replaced whole.
         self._forms = tuple(sorted({*self._forms, *forms}, key=len, reverse=True))
+        for form in forms:
+            if len(form) < 2 * _BLOCK:
+                self._short_forms.add(form)
+            else:
+                self._blocks.update(form[start : start + _BLOCK] for start in range(_BLOCK))
         self._min_length = min(self._min_length, *map(len, forms), sys.maxsize)
 
     def add_url(self, url: str) -> None:
@@ -102,6 +112,8 @@ class Redactor:
     def clear(self) -> None:
         """Forget all secrets."""
         self._forms = ()
+        self._short_forms.clear()
+        self._blocks.clear()
         self._min_length = sys.maxsize
         self._responses.clear()
         self._response_forms.clear()
@@ -128,11 +140,20 @@ class Redactor:
         return data if redacted == text else redacted.encode(errors="surrogateescape")
 
     def _may_contain_secret(self, folded: str) -> bool:
-        """Return whether a text must be searched; most lines of the log need not."""
-        if self._response_forms or _may_be_encoded(folded):
+        """Return whether a text must be searched; most lines of the log need not.
+
+        Wherever a secret begins, one of its first blocks is a whole block of the text. So the
+        time does not depend on the number of secrets.
+        """
+        if _may_be_encoded(folded):
             return True
         dense = _without_blanks(folded)
-        return any(map(dense.__contains__, self._forms))
+        blocks = [dense[start : start + _BLOCK] for start in range(0, len(dense), _BLOCK)]
+        if not self._blocks.isdisjoint(blocks):
+            return True
+        if any(map(dense.__contains__, self._short_forms)):
+            return True
+        return bool(self._response_forms) and _LONG_RUN.search(dense) is not None
 
     def _mask_secrets(self, text: str) -> str:
         found: list[Span] = []
@@ -223,7 +244,7 @@ def _decode(escape: re.Match[str]) -> str:
     if units := escape["units"]:
         data = bytes.fromhex(re.sub(r"\\u", "", units, flags=re.IGNORECASE))
         return data.decode("utf-16-be", "surrogatepass")
-    if code := escape["code"]:
+    if code := escape["code"] or escape["shown"]:
         return chr(int(code, 16))
     if letter := escape["letter"]:
         return _LETTERS.get(letter, letter)
@@ -233,13 +254,13 @@ def _decode(escape: re.Match[str]) -> str:
 def _may_be_encoded(text: str) -> bool:
     if "%" in text or "&" in text or "\\" in text:
         return True
-    return "=" in text and _QUOTED.search(text) is not None
+    return ("=" in text or "+" in text) and _RARE_ESCAPE.search(text) is not None
 
 
 def _without_blanks(text: str) -> str:
     """Return the text without what `_BLANK` matches."""
     dense = "".join(text.split())
-    if (dense.isascii() or dense.isprintable()) and not ("=" in text and _QUOTED.search(text)):
+    if (dense.isascii() or dense.isprintable()) and not ("=" in text and _RARE_ESCAPE.search(text)):
         return dense
     return _BLANK.sub("", text)
 

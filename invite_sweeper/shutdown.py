@@ -55,9 +55,6 @@ class StopRequest:
     ) -> T:
         """Run a step that changes nothing in Atlas; a stop cancels it immediately.
 
-        Args:
-            consequence: The consequence that the error reports.
-
         Raises:
             Interrupted: The step was cancelled.
         """

@@ -132,14 +132,18 @@ class CliRunner:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
         return {**kept, "MONGODB_ATLAS_BASE_URL": self.base_url, **self.account.environment()}
 
+    def environment_with(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+        """Return the environment of a run: with `self.changes`, then with these."""
+        changed = {**self.environment, **self.changes, **changes}
+        return {name: value for name, value in changed.items() if value is not None}
+
     def start(self, *arguments: str, **changes: str | None) -> "subprocess.Popen[bytes]":
         """Start the program with changes to the environment; None removes a variable."""
         self.write_policy()
-        environment = {**self.environment, **self.changes, **changes}
         return subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.folder,
-            env={k: v for k, v in environment.items() if v is not None},
+            env=self.environment_with(changes),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -148,15 +152,13 @@ class CliRunner:
     def fork(self, *arguments: str, **changes: str | None) -> forked.Fork:
         """Start the program like `start`, without its imports."""
         self.write_policy()
-        changed = {**self.environment, **self.changes, **changes}
-        environment = {name: value for name, value in changed.items() if value is not None}
+        environment = self.environment_with(changes)
         return forked.Fork(arguments, self.folder, environment, short_waits=self.short_waits)
 
     def run(self, *arguments: str, **changes: str | None) -> Done:
         """Run the program, in a fork where that is like a new process."""
-        same = self.short_waits or forked.is_possible(
-            {**self.environment, **self.changes, **changes}
-        )
+        changed = {**self.environment, **self.changes, **changes}
+        same = self.short_waits or forked.is_possible(changed)
         return end((self.fork if same else self.start)(*arguments, **changes))
 
     def sweep(self, *arguments: str, **changes: str | None) -> Done:

@@ -80,7 +80,7 @@ def terminal_of(
         changes: Changes of the environment.
     """
     cli.write_policy()
-    environment = {**cli.environment, "TERM": "xterm-256color", **changes}
+    environment = cli.environment_with({"TERM": "xterm-256color", **changes})
     with terminal(arguments, cli.folder, environment, columns, apart) as found:
         yield found
 

@@ -12,13 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 from running import IN_SHELL, cli_in
 
 from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, add_checksum, line_hash
@@ -41,13 +34,8 @@ def command(*words):
 
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory):
-    """A simulated Atlas with stale, young and protected invitations, and an approver's key."""
+    """A simulated Atlas with stale, young and protected invitations."""
     folder = tmp_path_factory.mktemp("auditor")
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / "approver").write_bytes(private)
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    (folder / "approver.pub").write_bytes(public)
     with cli_in(folder) as found:
         for number in range(3):
             project = found.sim.add_project(f"Project {number}")

@@ -19,6 +19,7 @@ from invite_sweeper.models import (
     Timestamp,
     UnreadableDate,
 )
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import casefold_visible
 
 _MAX_RAW_LENGTH: Final = 200
@@ -104,7 +105,7 @@ def parse_project(item: dict[str, object]) -> Project | ListUnreadable:
         raise InvalidResponse(message)
     group_id = text_or_none(item.get("id")) or ""
     if not is_id(group_id):
-        return ListUnreadable(group_id[:_MAX_RAW_LENGTH], name, "The project id is malformed.")
+        return ListUnreadable(_shortened(group_id), name, "The project id is malformed.")
     return Project(group_id, name, org_id, _tags(item.get("tags")))
 
 
@@ -129,18 +130,21 @@ def parse_timestamp(value: object) -> Timestamp:
     if value is None:
         return None
     if not isinstance(value, str):
-        return UnreadableDate(to_json(value).decode()[:_MAX_RAW_LENGTH])
+        return UnreadableDate(_shortened(to_json(value).decode()))
     try:
         timestamp = datetime.fromisoformat(value)
         if timestamp.tzinfo is UTC:
             return timestamp
-        return (
-            timestamp.astimezone(UTC)
-            if timestamp.tzinfo
-            else UnreadableDate(value[:_MAX_RAW_LENGTH])
-        )
+        if timestamp.tzinfo:
+            return timestamp.astimezone(UTC)
     except (ValueError, OverflowError):
-        return UnreadableDate(value[:_MAX_RAW_LENGTH])
+        pass
+    return UnreadableDate(_shortened(value))
+
+
+def _shortened(value: str) -> str:
+    """Return the start of a text; of a secret that is cut, the rest would not be found."""
+    return SECRETS.redact(value)[:_MAX_RAW_LENGTH]
 
 
 def _load_json(body: bytes) -> object:

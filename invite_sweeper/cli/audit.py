@@ -27,6 +27,7 @@ from invite_sweeper.cli.options import (
     SignedFrom,
     offline,
     require_command,
+    value,
 )
 from invite_sweeper.errors import ErrorParts, UsageError
 from invite_sweeper.files import read_small_file
@@ -59,20 +60,14 @@ def verify(
     ],
     expect_head: Annotated[
         str | None,
-        typer.Option(
-            "--expect-head",
-            metavar="HASH",
-            help="A last hash that was kept elsewhere; the log must still contain it.",
-        ),
+        value(None, "HASH", "A last hash that was kept elsewhere; the log must still contain it."),
     ] = None,
     public_key: PublicKeys = None,
     signed_from: SignedFrom = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="FILE",
-            help="What a run wrote with --checkpoint-file; the log must still contain it.",
+        value(
+            None, "FILE", "What a run wrote with --checkpoint-file; the log must still contain it."
         ),
     ] = None,
     continuation: Annotated[
@@ -200,9 +195,7 @@ def _read_note(path: Path) -> str:
 @audit_app.command()
 @offline
 def keygen(
-    out: Annotated[
-        Path, typer.Option("--out", metavar="PATH", help="The private key; the other is PATH.pub.")
-    ],
+    out: Annotated[Path, value(None, "PATH", "The private key; the other is PATH.pub.")],
 ) -> None:
     """Make the key pair with which runs sign their end.
 
@@ -234,39 +227,27 @@ def show(
         list[Path] | None,
         typer.Argument(metavar="FILE", help=f"Audit logs; default: {DEFAULT_LOG}."),
     ] = None,
-    run: Annotated[
-        str | None, typer.Option(metavar="ID", help="A run's id, or the start of it.")
-    ] = None,
+    run: Annotated[str | None, value(None, "ID", "A run's id, or the start of it.")] = None,
     group: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID", help="The id of a command's first run: the records of all its runs."
-        ),
+        value(None, "ID", "The id of a command's first run: the records of all its runs."),
     ] = None,
     project: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="A project's id, or a glob for its name.")
+        str | None, value(None, "GLOB", "A project's id, or a glob for its name.")
     ] = None,
-    username: Annotated[
-        str | None, typer.Option(metavar="GLOB", help="A glob for the invited address.")
-    ] = None,
-    outcome: Annotated[str | None, typer.Option(metavar="NAME", help="deleted, failed, …")] = None,
+    username: Annotated[str | None, value(None, "GLOB", "A glob for the invited address.")] = None,
+    outcome: Annotated[str | None, value(None, "NAME", "deleted, failed, …")] = None,
     day: Annotated[
         datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Records of this day in UTC."
-        ),
+        value(None, "YYYY-MM-DD", "Records of this day in UTC.", formats=["%Y-%m-%d"]),
     ] = None,
     since: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Records from this date (UTC) or RFC 3339 instant on."),
+        str | None, value(None, "TIME", "Records from this date (UTC) or RFC 3339 instant on.")
     ] = None,
     until: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Records up to this date, or before this instant."),
+        str | None, value(None, "TIME", "Records up to this date, or before this instant.")
     ] = None,
-    event: Annotated[
-        str | None, typer.Option(metavar="NAME", help="planned, intent, outcome, …")
-    ] = None,
+    event: Annotated[str | None, value(None, "NAME", "planned, intent, outcome, …")] = None,
     output: Annotated[
         ShowOutput,
         typer.Option(

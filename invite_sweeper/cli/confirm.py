@@ -12,6 +12,7 @@ from typing import Generic, TextIO, TypeVar
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
+from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
@@ -62,7 +63,7 @@ class Confirmation(Generic[_Shown]):
             GuardRefused: The question cannot be shown on a terminal.
         """
         with _terminal_stream(self._consequence) as stream:
-            self._present(Console(file=stream), shown)
+            self._present(RedactingConsole(file=stream), shown)
             # Discard input typed before the question was shown: it does not answer it.
             termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
             stream.write("Type yes or no: ")

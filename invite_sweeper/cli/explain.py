@@ -24,6 +24,7 @@ from invite_sweeper.errors import RunError
 from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, KeyExplanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, ProjectGone, Source
 from invite_sweeper.policy import Policy, loader
+from invite_sweeper.report.webhooks import register_secrets
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
@@ -197,6 +198,7 @@ class _Search:
 
     def __init__(self, term: str, options: RunOptions, environment: Mapping[str, str]) -> None:
         self._policy = policy = loader.load_policy(options.policy)
+        register_secrets(policy.notify, environment)
         self._session = RunSession(options, policy.execution, environment)
         self._parts = self._session.parts(policy)
         self._term = term

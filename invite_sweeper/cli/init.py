@@ -13,7 +13,7 @@ import typer
 
 from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import DEFAULT_POLICY, RunOptions, takes
+from invite_sweeper.cli.options import DEFAULT_POLICY, RunOptions, takes, value
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
@@ -136,17 +136,14 @@ def init(
         Path, typer.Argument(metavar="POLICY", help="The file to write; it must not exist.")
     ] = DEFAULT_POLICY,
     organization: Annotated[
-        list[str] | None, typer.Option(help="Id of an organization; may be repeated.", metavar="ID")
+        list[str] | None, value(None, "ID", "Id of an organization; may be repeated.")
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="Age from which an invitation is stale.", metavar="DURATION")
+        str | None, value(None, "DURATION", "Age from which an invitation is stale.")
     ] = None,
     source: Annotated[
         list[Source] | None,
-        typer.Option(
-            metavar="LIST",
-            help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
-        ),
+        value(None, "LIST", f"A list of invitations, one of {', '.join(Source)}; may be repeated."),
     ] = None,
 ) -> None:
     """Write a first policy that is safe to run.
@@ -222,11 +219,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> Sequence[Choice]:
-    """Return the organizations for the policy.
-
-    Args:
-        ids: Those of `--organization`; Atlas is asked only if a set of credentials has a name.
-    """
+    """Return the organizations for the policy."""
     names = credentials_names(os.environ)
     if ids and names in {(), ("",)}:
         return [Choice(each) for each in dict.fromkeys(ids)]

@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.cli.confirm import Confirmation
-from invite_sweeper.cli.console import configure_logging, run_async, stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import (
     DEFAULT_PLAN_MAX_AGE,
     Output,
@@ -24,6 +25,7 @@ from invite_sweeper.cli.options import (
     PlanMaxAge,
     Yes,
     offline,
+    value,
 )
 from invite_sweeper.cli.sweep import sweep
 from invite_sweeper.errors import Cancelled, RunError, UsageError
@@ -89,10 +91,10 @@ plan_app.callback(
 PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="The saved plan.")]
 LogOfPlan = Annotated[
     str | None,
-    typer.Option(
-        "--audit-log",
-        help="The audit log that records the use of plans; default: the one the plan names.",
-        metavar="PATH",
+    value(
+        None,
+        "PATH",
+        "The audit log that records the use of plans; default: the one the plan names.",
     ),
 ]
 AllRows = Annotated[
@@ -105,10 +107,7 @@ AllRows = Annotated[
 def show(
     file: PlanFile,
     key: Annotated[
-        Path | None,
-        typer.Option(
-            "--key", metavar="KEYFILE", help="Check the approval with this public ed25519 key."
-        ),
+        Path | None, value(None, "KEYFILE", "Check the approval with this public ed25519 key.")
     ] = None,
     audit_log: LogOfPlan = None,
     plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE,
@@ -133,7 +132,7 @@ def show(
 @plan_app.command()
 def approve(
     file: PlanFile,
-    key: Annotated[Path, typer.Option("--key", metavar="PRIVATE_KEY", help="Your ed25519 key.")],
+    key: Annotated[Path, value(None, "PRIVATE_KEY", "Your ed25519 key.")],
     audit_log: LogOfPlan = None,
     plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE,
     yes: Yes = False,

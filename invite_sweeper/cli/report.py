@@ -7,7 +7,7 @@ import typer
 
 from invite_sweeper.audit import in_order
 from invite_sweeper.audit.verify import Evidence, verify
-from invite_sweeper.cli.options import PublicKeys, SignedFrom, offline
+from invite_sweeper.cli.options import PublicKeys, SignedFrom, offline, value
 from invite_sweeper.files import check_distinct_files
 from invite_sweeper.keys import read_public_keys
 from invite_sweeper.report.html.chain import chain_result
@@ -25,16 +25,13 @@ def report(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE", help="Audit logs of one or more runs.")
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="PATH", help="The file; default: stdout.")
-    ] = None,
+    out: Annotated[Path | None, value(None, "PATH", "The file; default: stdout.")] = None,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
     ] = None,
     run: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="A run's id, or the start of it; default: the newest."),
+        str | None, value(None, "ID", "A run's id, or the start of it; default: the newest.")
     ] = None,
     public_key: PublicKeys = None,
     signed_from: SignedFrom = None,

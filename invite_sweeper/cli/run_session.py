@@ -22,7 +22,7 @@ from invite_sweeper.atlas import (
 from invite_sweeper.atlas.client import connect_for_run
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import AuditLog, LogPath, RunLock
-from invite_sweeper.cli.console import configure_logging
+from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.errors import CredentialsRefused, UsageError

@@ -114,11 +114,7 @@ def _schema_of_types(types: Sequence[Any]) -> dict[str, Any]:
 
 
 def _audit_lines(**more: str) -> dict[str, Any]:
-    """Return the schema of the lines of a log: their header, and the fields of each event.
-
-    Args:
-        more: Further keys of each line, with what they are.
-    """
+    """Return the schema of the lines of a log: their header, and the fields of each event."""
     found = _schema_of_types(EVENTS)
     (_, header), *_ = _schema_of_types([LineHeader])["$defs"].items()
     common = {key: header["properties"][key] for key in ("ts", "run_id", "seq", "event", "prev")}

@@ -125,7 +125,7 @@ class _SweepSession:
         self._parts = session.parts(policy)
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
         population = population_settings(options, policy, self._shard)
-        self._signing_key = _read_signing_key(options, policy, environment)
+        self._signing_key = signing_key(options, policy, environment)
         self._context = CommandContext(
             session, policy, self._shard, log_path, plan_max_age(options), population
         )
@@ -308,11 +308,7 @@ class _SweepSession:
         )
 
     async def _notify_end(
-        self,
-        summary: RunSummary,
-        *,
-        users: Users = (),
-        metrics: bool = True,
+        self, summary: RunSummary, *, users: Users = (), metrics: bool = True
     ) -> None:
         self._warn(
             await results.notify_end(
@@ -331,7 +327,7 @@ class _SweepSession:
             self._log.warning(message)
 
 
-def _read_signing_key(
+def signing_key(
     options: RunOptions, policy: Policy, environment: Mapping[str, str]
 ) -> Ed25519PrivateKey | None:
     """Return the key that signs the runs; None if the policy names none."""

@@ -1,5 +1,6 @@
 """Command `validate`: check a policy without a network."""
 
+import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, Output, OutputOption, offline
 from invite_sweeper.endings import ExitCode
@@ -72,11 +74,13 @@ def validate(
 ) -> None:
     """Check a policy offline and list all errors.
 
-    A valid policy may have warnings, such as a pattern that is a regular expression.
+    A valid policy may have warnings, such as a pattern that is a regular expression. If the
+    environment has credentials, organizations without any are among them.
 
     Example: invite-sweeper validate config/policy.yaml
     """
-    policy, issues = check_policy(read_policy(path), datetime.now(UTC).date())
+    today, names = datetime.now(UTC).date(), credentials_names(os.environ)
+    policy, issues = check_policy(read_policy(path), today, names)
     error = InvalidPolicy(str(path), issues) if policy is None else None
     if output is Output.JSON:
         write_json(_validation(path, policy, issues, error))

@@ -42,22 +42,23 @@ def clock_check(skew_s: float | None) -> Check:
 
 
 def list_checks(
-    sources: Sequence[Source], counts: ListCounts, limits: Limits, ended: Collection[Source] = ()
+    sources: Sequence[Source],
+    counts: ListCounts,
+    limits: Limits,
+    ended: Collection[Source] = (),
+    other_counts: ListCounts | None = None,
 ) -> Iterator[Check]:
-    """Check whether each of the policy's lists can be read, and name the role to delete.
+    """Check whether each of the policy's lists can be read, and its invitations be deleted.
 
     Args:
-        sources: Of the policy.
-        counts: What was read of them.
-        limits: Of the policy.
-        ended: Sources whose announced last day has come.
+        other_counts: What was read of the other lists of the same projects and organizations.
     """
     if counts.retired.keys() >= set(sources):
         message = " ".join(each.reason for each in counts.retired.values())
         yield failed("lists", AtlasUnavailable(message, hint=sources[0].replacement_hint))
         return
     for source in sources:
-        yield _list_check(source, counts, has_ended=source in ended)
+        yield _list_check(source, counts, other_counts or ListCounts(), has_ended=source in ended)
     projects = {lost.project_id for lost in counts.unreadable}
     if len(projects) > limits.max_unreadable_projects:
         yield failed(
@@ -74,7 +75,9 @@ def list_checks(
         yield warning("lists", f"{lists} {was} not read: at most {MAX_LISTS:,} are.")
 
 
-def _list_check(source: Source, counts: ListCounts, *, has_ended: bool) -> Check:
+def _list_check(
+    source: Source, counts: ListCounts, other_counts: ListCounts, *, has_ended: bool
+) -> Check:
     name = f"list {source}"
     if source in counts.retired:
         check = note if has_ended else warning
@@ -97,6 +100,31 @@ def _list_check(source: Source, counts: ListCounts, *, has_ended: bool) -> Check
     description = f"{counts.pending[source]:,} pending in {lists}"
     if reading == deleting:
         return ok(name, f"{description}; the role {deleting} is granted.")
+    return _deletion_check(name, description, source, (counts, other_counts))
+
+
+def _deletion_check(
+    name: str, description: str, source: Source, read: Sequence[ListCounts]
+) -> Check:
+    """Return whether another list proves the role that deletes from a list of users.
+
+    The older list of the same project or organization is shown only to its owners.
+    """
+    _, deleting = source.roles
+    older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
+    owner, _ = older.roles
+    unreadable = [each for counts in read for each in counts.unreadable if each.source is older]
+    refused = [
+        each.project_name or each.project_id for each in unreadable if _is_missing_role(each)
+    ]
+    if refused:
+        message = (
+            f"{description}, but the credentials can probably not delete: the role {owner}, which "
+            f"shows the list {older}, is missing in {shorten_list(refused, _MAX_NAMED)}."
+        )
+        return warning(name, message, f"Grant the credentials the role {owner} there.")
+    if any(counts.lists_read[older] for counts in read):
+        return ok(name, f"{description}; the role {owner} is granted.")
     return ok(
         name, f"{description}; deleting requires {deleting}, which only a deletion can prove."
     )

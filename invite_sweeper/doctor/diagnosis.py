@@ -47,6 +47,11 @@ class Check:
     hint: str = ""
     exit_code: ExitCode = ExitCode.DONE
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether it is a warning or failed."""
+        return self.state in {CheckState.WARNING, CheckState.FAILED}
+
 
 class CheckResult(msgspec.Struct, frozen=True):
     """One check of `doctor`."""
@@ -135,7 +140,7 @@ class Diagnosis:
         if failures:
             end = f"a sweep{where} would end with exit code {code} ({code.label})"
         elif warnings:
-            end += ", but may not delete everything that is stale"
+            end += ", but may not do everything that is expected"
         return f"{', '.join(counts) or 'All checks passed'}: {end}."
 
     def result(self) -> DiagnosisResult:

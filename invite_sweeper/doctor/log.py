@@ -98,14 +98,7 @@ def lock_check(lock: RunLock, path: Path) -> Check:
 
 
 def earlier_run_check(read: Callable[[], History]) -> tuple[Check, History | None]:
-    """Check how the last run ended, and which intents a killed run left open.
-
-    Args:
-        read: Reads the history.
-
-    Returns:
-        The check, and the history; None if it cannot be read.
-    """
+    """Check how the last run ended, and which intents a killed run left open."""
     try:
         history = read()
         intents = history.open_intents()
@@ -127,11 +120,7 @@ def earlier_run_check(read: Callable[[], History]) -> tuple[Check, History | Non
 
 
 def log_end_checks(log_path: LogPath, path: Path) -> Iterator[Check]:
-    """Check that the log still ends with the line that was written last; nothing if it does.
-
-    Args:
-        path: The file of the next run.
-    """
+    """Check that the log still ends with the line that was written last; nothing if it does."""
     try:
         missing = check_end(log_path, path)
     except RunError as error:

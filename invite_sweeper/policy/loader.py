@@ -16,9 +16,6 @@ from invite_sweeper.program import command
 def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
     """Load the policy at `path`.
 
-    Args:
-        deadline: The value of `--deadline`, which overrides the policy's.
-
     Raises:
         UsageError: The file cannot be read, or the deadline is not a duration.
         InvalidPolicy: The file has errors. It lists all of them.

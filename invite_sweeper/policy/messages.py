@@ -66,12 +66,7 @@ def format_path(path: KeyPath) -> str:
 
 
 def describe_value(value: object, text: str | None = None) -> str:
-    """Describe a value by its type, such as "the number `3`" or "a list".
-
-    Args:
-        value: The parsed value.
-        text: How the file spells it, if it is a scalar.
-    """
+    """Describe a value by its type, such as "the number `3`" or "a list"."""
     if name := _TYPE_NAMES.get(type(value)):
         return f"{name} {quote(str(value) if text is None else text)}"
     return "a list" if isinstance(value, tuple) else "a mapping"

@@ -1,6 +1,6 @@
 """A valid policy, with warnings about its entries that are probably not what was meant."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from typing import Final, TypeAlias
 
@@ -32,19 +32,11 @@ class Policy(PolicyFile):
         return frozenset(organization.id for organization in self.organizations)
 
     def warnings(self, today: date) -> tuple[str, ...]:
-        """Return warnings about entries that are valid but probably not intended.
-
-        Args:
-            today: The day of the run, in UTC.
-        """
+        """Return warnings about entries that are valid but probably not intended."""
         return tuple(map(str, self.suspicious_entries(today)))
 
     def suspicious_entries(self, today: date) -> Iterator[Finding]:
-        """Yield each warning with the place of its entry.
-
-        Args:
-            today: The day of the run, in UTC.
-        """
+        """Yield each warning with the place of its entry."""
         yield from self._scope_warnings()
         for number, rule in enumerate(self.rules):
             yield from self._rule_warnings(("rules", number), rule)
@@ -74,7 +66,24 @@ class Policy(PolicyFile):
                 )
         yield from self._spelling_warnings()
 
+    def unseen_organizations(self, names: Collection[str]) -> Iterator[Finding]:
+        """Yield a warning for each organization that none of these credentials is for.
+
+        Args:
+            names: Of the sets of credentials, "" for the one without a name.
+        """
+        for number, organization in enumerate(self.organizations):
+            suffix = f"_{organization.credentials}" if organization.credentials else ""
+            if (organization.credentials or "") not in names:
+                yield Finding(
+                    ("organizations", number),
+                    f"No credential in this environment sees {organization.id}.",
+                    f"Set MONGODB_ATLAS_CLIENT_ID{suffix} and MONGODB_ATLAS_CLIENT_SECRET{suffix}, "
+                    "or the variables of another kind of credentials.",
+                )
+
     def _scope_warnings(self) -> Iterator[Finding]:
+        yield from self._shared_credentials()
         for number, organization in enumerate(self.organizations):
             if organization.id == PLACEHOLDER_ORGANIZATION:
                 yield Finding(
@@ -89,6 +98,21 @@ class Policy(PolicyFile):
                 f"({' and '.join(self.sources)}), and its web interface does not fill them.",
                 "Under sources, add users and org_users: invite-sweeper help sources.",
             )
+
+    def _shared_credentials(self) -> Iterator[Finding]:
+        """Yield a warning for each set of credentials that several organizations share."""
+        sharing: dict[str | None, list[int]] = {}
+        for number, organization in enumerate(self.organizations):
+            sharing.setdefault(organization.credentials, []).append(number)
+        for name, numbers in sharing.items():
+            if len(numbers) > 1:
+                which = f"credentials {quote(name)}" if name else "credentials without a name"
+                yield Finding(
+                    ("organizations", numbers[1]),
+                    f"{len(numbers)} organizations share the {which}, and a service account or an "
+                    "API key sees one organization.",
+                    "Name credentials for each: {id: …, credentials: NAME}.",
+                )
 
     def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
         expiring = "people who are PENDING" if rule.statuses == (MembershipStatus.PENDING,) else ""

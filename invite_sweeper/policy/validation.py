@@ -1,7 +1,7 @@
 """Parse a policy, or find every error in it, with position, message and hint."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import date, timedelta
 
 from pydantic import ValidationError
@@ -31,18 +31,23 @@ def parse_policy(data: bytes, name: str) -> Policy:
     return policy
 
 
-def check_policy(data: bytes, today: date) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
+def check_policy(
+    data: bytes, today: date, credentials: Collection[str] = ()
+) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
     """Parse a policy file and return it with its warnings, or None with all errors.
 
     Args:
-        data: The whole file; any bytes.
         today: For entries that end, in UTC.
+        credentials: The names of the sets in the environment; empty to not compare them.
     """
     document = parse_yaml(data)
     policy, issues = _parse(data, document)
     if policy is None:
         return None, issues
-    warnings = (issue_at_value(document, *each) for each in policy.suspicious_entries(today))
+    findings = [*policy.suspicious_entries(today)]
+    if credentials:
+        findings += policy.unseen_organizations(credentials)
+    warnings = (issue_at_value(document, *each) for each in findings)
     return policy, tuple(sorted(each._replace(severity=Severity.WARNING) for each in warnings))
 
 

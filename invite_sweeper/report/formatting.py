@@ -144,12 +144,7 @@ def describe_policy_change(change: PolicyDifference) -> str:
 
 
 def describe_unseen(unseen: Unseen, labels: Mapping[str, str]) -> Iterator[str]:
-    """Yield who is invited only in lists that the policy does not read, and what is not known.
-
-    Args:
-        unseen: What the run found.
-        labels: Of the organizations, by id.
-    """
+    """Yield who is invited only in lists that the policy does not read, and what is not known."""
     if unseen.people:
         lists = "; ".join(filter(None, (_describe_list(unseen, each) for each in Source)))
         outlook = ""

@@ -26,6 +26,7 @@ from invite_sweeper.endings import REFUSAL_REASONS
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, Message, open_session, post
 from invite_sweeper.sweep.summary import RunSummary
 
@@ -109,7 +110,6 @@ async def push(
 
     Args:
         url: URL of the gateway; it may contain credentials and is never repeated.
-        summary: Totals of the run.
         limit_s: For everything together: name, connection, request and response.
 
     Returns:
@@ -238,8 +238,8 @@ def _add_labelled_gauge(
 
 
 def _label(value: str) -> str:
-    """Return text that UTF-8 can encode."""
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return text without secrets that UTF-8 can encode."""
+    return SECRETS.redact(value).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _last_success(path: Path) -> float | None:

@@ -67,8 +67,6 @@ class PopulationFile:
     Args:
         path: A CSV or JSONL file. An existing file is replaced at the end.
         now: The one instant of the command, aware UTC.
-        base_url: The host that is read.
-        runs: All runs that the file will cover.
         clock: Returns when a list was read, timezone-aware.
 
     Raises:

@@ -18,6 +18,7 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
 )
 from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.columns import Cell, Column, Line, Style, age_cell, text_cell
 from invite_sweeper.text import escape_unprintable, pluralize, to_text
 
@@ -30,8 +31,9 @@ _MAX_ROLES: Final = 20
 
 
 def display_text(value: object) -> str:
-    """Return a name as it is shown: truncated, unprintable characters escaped."""
-    return escape_unprintable(to_text(value, _MAX_NAME_LENGTH))
+    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
+    shown = SECRETS.redact(value) if isinstance(value, str) else value
+    return escape_unprintable(to_text(shown, _MAX_NAME_LENGTH))
 
 
 @dataclass(frozen=True, slots=True)

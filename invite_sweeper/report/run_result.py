@@ -220,14 +220,7 @@ def show(
     *,
     kept_invitations: KeptInvitations | None = None,
 ) -> None:
-    """Print a run to the console.
-
-    Args:
-        console: Where to print.
-        summary: Totals of the run.
-        view: Rows of the run.
-        kept_invitations: Kept invitations to list; None prints only their number.
-    """
+    """Print a run to the console."""
     _write(console, _parts(console.width, summary, view, kept_invitations))
 
 

@@ -192,9 +192,6 @@ def load_run_view(
         start: Byte offset of their first line in the log.
         max_rows: Maximum number of rows, of failures and of unreadable projects.
         labels: The organizations' names with their ids, by id.
-
-    Raises:
-        OSError: The log cannot be read.
     """
     return read_view(_raw_lines(path, start), run_ids, max_rows=max_rows, labels=labels)
 
@@ -243,17 +240,8 @@ def load_planned(
 ) -> tuple[list[PlannedResult], bool]:
     """Read the planned invitations of the runs of one command, with their outcomes.
 
-    Args:
-        path: The audit log.
-        run_ids: The runs; lines of other runs are skipped.
-        start: Byte offset of their first line in the log.
-        max_rows: Maximum number of invitations.
-
     Returns:
         The invitations, in the order of the log, and whether there are more.
-
-    Raises:
-        OSError: The log cannot be read.
     """
     planned: dict[Hashable, Planned] = {}
     outcomes: dict[Hashable, str] = {}

@@ -20,12 +20,7 @@ from invite_sweeper.report.run_view import RunView, view_plan
 from invite_sweeper.report.tables import RightTrimmed, definition_table
 from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
-from invite_sweeper.text import (
-    describe_duration,
-    escape_unprintable,
-    organization_label,
-    pluralize,
-)
+from invite_sweeper.text import describe_duration, escape_unprintable, organization_label, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_PROJECTS: Final = 20
@@ -197,12 +192,7 @@ def _count_places(
 
 
 def show_saved_plan(console: Console, status: PlanStatus, *, verbose: bool, show_all: str) -> None:
-    """Print a saved plan.
-
-    Args:
-        verbose: Print all invitations and projects.
-        show_all: The command that prints all of them.
-    """
+    """Print a saved plan."""
     planned = status.planned()
     max_rows = max(1, len(planned) if verbose else _MAX_ROWS)
     view = view_plan(planned, max_rows=max_rows, labels=status.labels)

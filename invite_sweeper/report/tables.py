@@ -163,12 +163,7 @@ def two_columns(
     justify: JustifyMethod = "left",
     width: int | None = None,
 ) -> Table:
-    """Return a short value beside a longer one, which wraps.
-
-    Args:
-        justify: Of the first column.
-        width: Of the first column.
-    """
+    """Return a short value beside a longer one, which wraps."""
     table = Table.grid(padding=(0, _GAP, 0, 0))
     table.add_column(no_wrap=True, justify=justify, width=width)
     table.add_column(overflow="fold")

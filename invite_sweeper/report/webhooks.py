@@ -11,7 +11,7 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
@@ -94,9 +94,6 @@ def build_message(
     users: Users = (),
 ) -> Message:
     """Return the message to the channel; without a summary, the start of a run.
-
-    Args:
-        users: Whom to name in a channel with `details`.
 
     Raises:
         NotificationError: A variable is not set, or the address is not allowed.
@@ -194,19 +191,9 @@ def _signature(
 
     Source: the specification of Standard Webhooks 1.0. Read 2026-11-27.
     """
-    if channel.secret_env is None:
+    secret = _signing_secret(channel, environment)
+    if secret is None:
         return {}
-    key = environment.get(channel.secret_env, "")
-    if not key:
-        raise NotificationError(f"the signing key is missing: {channel.secret_env} is not set")
-    secret = key.encode()
-    if key.startswith(_KEY_PREFIX):
-        try:
-            secret = base64.b64decode(key.removeprefix(_KEY_PREFIX), validate=True)
-        except ValueError:
-            raise NotificationError(
-                f"the signing key in {channel.secret_env} is not Base64 after {_KEY_PREFIX}"
-            ) from None
     identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
     timestamp = str(int(summary.finished_s))
     signed = f"{identifier}.{timestamp}.".encode() + body
@@ -216,6 +203,23 @@ def _signature(
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{signature}",
     }
+
+
+def _signing_secret(channel: Notification, environment: Mapping[str, str]) -> bytes | None:
+    """Return the key of a signed webhook; None for other channels."""
+    if channel.secret_env is None:
+        return None
+    key = environment.get(channel.secret_env, "")
+    if not key:
+        raise NotificationError(f"the signing key is missing: {channel.secret_env} is not set")
+    if not key.startswith(_KEY_PREFIX):
+        return key.encode()
+    try:
+        return base64.b64decode(key.removeprefix(_KEY_PREFIX), validate=True)
+    except ValueError:
+        raise NotificationError(
+            f"the signing key in {channel.secret_env} is not Base64 after {_KEY_PREFIX}"
+        ) from None
 
 
 _KEY_PREFIX: Final = "whsec_"
@@ -282,9 +286,6 @@ async def send_end(
 ) -> tuple[str, ...]:
     """Notify the channels with a `when` that covers this run of its result.
 
-    Args:
-        users: Whom to name in channels with `details`.
-
     Returns:
         Error messages; empty if all were notified.
     """
@@ -326,6 +327,22 @@ async def _send(
     return f"{name} was not sent to {failure.host}: {failure.reason}.{fix}" if failure else ""
 
 
+async def find_problem(
+    session: aiohttp.ClientSession, channel: Notification, environment: Mapping[str, str]
+) -> tuple[str, str]:
+    """Return why a channel would not be notified, and the fix, without a message to it.
+
+    Both are empty if its variables are set and its host can be reached.
+    """
+    try:
+        url = _webhook_url(channel, environment)
+        _signing_secret(channel, environment)
+    except NotificationError as error:
+        return f"{error}.", ""
+    failure = await reach(session, url)
+    return (f"{failure.host}: {failure.reason}.", failure.fix) if failure else ("", "")
+
+
 class PostFailure(NamedTuple):
     """Why a message was not sent; shows nothing of an address but its host.
 
@@ -341,20 +358,32 @@ class PostFailure(NamedTuple):
 
 async def post(session: aiohttp.ClientSession, message: Message) -> PostFailure | None:
     """Post a message, through the proxy of the environment; return why it was not accepted."""
+    return await _request(session, "POST", message)
+
+
+async def reach(session: aiohttp.ClientSession, url: str) -> PostFailure | None:
+    """Ask a host for its root, which is no message to a receiver; return why it is not reached."""
+    return await _request(session, "HEAD", Message(url, b"", {}))
+
+
+async def _request(
+    session: aiohttp.ClientSession, method: Literal["POST", "HEAD"], message: Message
+) -> PostFailure | None:
     host, fix = "the receiver", ""
     try:
         address = URL(message.url)
         host = address.host or host
         proxy, proxy_headers = find_proxy(address)
-        async with session.post(
-            address,
+        async with session.request(
+            method,
+            address if method == "POST" else address.origin(),
             data=message.body,
             headers=message.headers,
             proxy=proxy,
             proxy_headers=proxy_headers,
             allow_redirects=False,
         ) as response:
-            if response.status < FIRST_REDIRECT_STATUS:
+            if response.status < FIRST_REDIRECT_STATUS or method == "HEAD":
                 return None
             reason = f"status {response.status}"
             if response.status >= _SERVER_ERROR:

@@ -126,11 +126,6 @@ def describe_signature(history: History) -> str:
 def signing_variable(history: History, option: str | None, log: str) -> str | None:
     """Return the variable of the key that signs the end of a restore; None for no signature.
 
-    Args:
-        history: Of the log that the restore writes to.
-        option: The value of `--signing-key-env`.
-        log: That log, for the message.
-
     Raises:
         UsageError: The runs of the log are signed, and no variable is known.
     """

@@ -219,11 +219,7 @@ class RestoreReport:
         return replace(self.advisor, audit_log=self.audit_log, run_id=self.run_id)
 
     async def finish(self, log: AuditLog | None, error: RunError | None) -> None:
-        """Write `run_finished`; if that fails, the restore ends with the exit code 7.
-
-        Args:
-            log: None for a dry run, which writes nothing.
-        """
+        """Write `run_finished`; if that fails, the restore ends with the exit code 7."""
         self._set_end(error)
         if log is None:
             return

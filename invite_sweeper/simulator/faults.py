@@ -149,7 +149,6 @@ class FaultPlan:
         """Inject `fault` into matching requests.
 
         Args:
-            fault: The fault.
             method: Upper case, or `*`.
             path: Glob on the path without the query, such as `*/invites/*`.
             nth: First matching request to affect, from 1.

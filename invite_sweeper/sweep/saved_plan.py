@@ -23,6 +23,7 @@ from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, read_small_fi
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.program import command
+from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 2"
@@ -97,7 +98,7 @@ def render_lines(context: PlanContext, rows: Iterable[Planned]) -> Iterator[byte
     """
     digest = hashlib.sha256()
     for row in chain([to_json(context)], map(to_json, rows)):
-        line = row + b"\n"
+        line = SECRETS.redact_bytes(row) + b"\n"
         digest.update(line)
         yield line
     yield to_json({"sha256": digest.hexdigest()}) + b"\n"

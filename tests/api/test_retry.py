@@ -82,118 +82,80 @@ def test_status_decides_what_is_retried(result, decision):
     assert classify(result) is decision
 
 
-async def test_5_attempts_include_the_first(fake_time):
-    request = ScriptedRequest(fake_time, CUT, attempts=5)
+def case(*results, sent, slept=None, cut=False, left_s=math.inf, **options):
+    """Return results in order, the last of which repeats, and what the loop makes of them.
 
-    assert await request.run() is CUT
-    assert request.attempts_made == 5
-    assert len(fake_time.slept) == 4
-
-
-async def test_one_attempt_allows_no_retry(fake_time):
-    request = ScriptedRequest(fake_time, failed(500), attempts=1)
-
-    assert (await request.run()).status == 500
-    assert (request.attempts_made, fake_time.slept) == (1, [])
+    Args:
+        sent: The number of requests.
+        slept: The waits, in seconds.
+        cut: Whether retries were cut short.
+        left_s: Until the deadline.
+    """
+    return results, sent, slept, cut, left_s, options
 
 
-async def test_successful_response_ends_the_retries(fake_time):
-    request = ScriptedRequest(fake_time, CUT, failed(503), GOOD)
-
-    assert await request.run() is GOOD
-    assert request.attempts_made == 3
-
-
-async def test_waits_double_up_to_30_s(fake_time):
-    request = ScriptedRequest(fake_time, CUT, random=1.0, attempts=10)
-
-    await request.run()
-
-    assert fake_time.slept == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
-
-
-async def test_full_jitter_can_make_a_wait_0(fake_time):
-    await ScriptedRequest(fake_time, CUT, random=0.0, attempts=3).run()
-
-    assert fake_time.slept == [0, 0]
-
-
-async def test_503_waits_at_least_its_retry_after(fake_time):
-    await ScriptedRequest(fake_time, failed(503, retry_after="7"), GOOD).run()
-
-    assert fake_time.slept == [7]
-
-
-async def test_503_with_a_retry_after_below_the_backoff_waits_the_backoff(fake_time):
-    later = failed(503, retry_after="1")
-
-    await ScriptedRequest(fake_time, CUT, CUT, CUT, CUT, later, GOOD, random=1.0, attempts=9).run()
-
-    assert fake_time.slept[-1] == 8
-
-
-async def test_429_does_not_count_as_an_attempt(fake_time):
-    request = ScriptedRequest(fake_time, *[failed(429)] * 20, CUT, CUT, GOOD, attempts=3)
-
-    assert await request.run() is GOOD
-    assert request.attempts_made == 23
-
-
-async def test_429_waits_as_long_as_the_rate_limiter_blocks_the_bucket(fake_time):
-    await ScriptedRequest(fake_time, failed(429, retry_after="7"), GOOD, blocked_s=20).run()
-
-    assert fake_time.slept == [20]
-
-
-async def test_lasting_429_is_retried_until_the_deadline(fake_time):
-    request = ScriptedRequest(
-        fake_time, failed(429), deadline_s=fake_time.now_s + 100, blocked_s=40
-    )
-
-    assert (await request.run()).status == 429
-    assert fake_time.slept == [40, 40, 21]
-    assert request.attempts_made == 3
+LATER = failed(503, retry_after="10")
+CASES = {
+    "5 attempts include the first": case(CUT, sent=5, slept=[0.25, 0.5, 1, 2]),
+    "one attempt allows no retry": case(failed(500), sent=1, slept=[], attempts=1),
+    "a successful response ends the retries": case(CUT, failed(503), GOOD, sent=3),
+    "waits double up to 30 s": case(
+        CUT, sent=10, slept=[0.5, 1, 2, 4, 8, 16, 30, 30, 30], random=1.0, attempts=10
+    ),
+    "full jitter can make a wait 0": case(CUT, sent=3, slept=[0, 0], random=0.0, attempts=3),
+    "503 waits at least its Retry-After": case(LATER, GOOD, sent=2, slept=[10]),
+    "503 with a Retry-After below the backoff waits the backoff": case(
+        *[CUT] * 5, LATER, GOOD, sent=7, slept=[0.5, 1, 2, 4, 8, 16], random=1.0, attempts=9
+    ),
+    "429 does not count as an attempt": case(
+        *[failed(429)] * 20, CUT, CUT, GOOD, sent=23, attempts=3
+    ),
+    "429 waits as long as the rate limiter blocks the bucket": case(
+        failed(429, retry_after="7"), GOOD, sent=2, slept=[20], blocked_s=20
+    ),
+    "lasting 429 is retried until the deadline": case(
+        failed(429), sent=3, slept=[40, 40, 21], cut=True, left_s=100, blocked_s=40
+    ),
+    "wait that reaches the deadline ends 1 s after it": case(
+        LATER, sent=1, slept=[11], cut=True, left_s=10
+    ),
+    "wait beyond the deadline ends 1 s after it": case(
+        failed(503, retry_after="120"), sent=1, slept=[11], cut=True, left_s=10
+    ),
+    "wait that ends before the deadline is followed by a retry": case(
+        LATER, GOOD, sent=2, slept=[10], left_s=10.1
+    ),
+    "no wait at the deadline": case(failed(503), sent=1, slept=[], cut=True, left_s=0),
+    "no wait after the deadline": case(failed(503), sent=1, slept=[], cut=True, left_s=-5),
+    "retry that is cancelled before it is sent is cut short": case(
+        failed(500), CANCELLED, sent=2, cut=True
+    ),
+    "lasting 401 is retried once": case(failed(401), failed(401), GOOD, sent=2),
+    "transient 401 is retried": case(failed(401), GOOD, sent=2),
+    "401 is not retried with one attempt": case(failed(401), GOOD, sent=1, attempts=1),
+    "401 between other failures is the last of 3 attempts": case(
+        CUT, failed(401), CUT, GOOD, sent=3, attempts=3
+    ),
+    "401 between other failures is one of 4 attempts": case(
+        CUT, failed(401), CUT, GOOD, sent=4, attempts=4
+    ),
+    "429 between 401s does not count as an attempt": case(
+        failed(401), failed(429), failed(429), GOOD, sent=4, attempts=2
+    ),
+}
 
 
-@pytest.mark.parametrize("retry_after", ["10", "11", "120"])
-async def test_wait_that_reaches_the_deadline_ends_1_s_after_it_without_a_retry(
-    fake_time, retry_after
+@pytest.mark.parametrize(
+    ("results", "sent", "slept", "cut", "left_s", "options"), CASES.values(), ids=CASES.keys()
+)
+async def test_results_decide_retries_and_waits(
+    fake_time, results, sent, slept, cut, left_s, options
 ):
-    request = ScriptedRequest(
-        fake_time, failed(503, retry_after=retry_after), deadline_s=fake_time.now_s + 10
-    )
+    request = ScriptedRequest(fake_time, *results, deadline_s=fake_time.now_s + left_s, **options)
 
-    assert (await request.run()).status == 503
-    assert (request.attempts_made, fake_time.slept, request.retry_loop.retries_cut_short) == (
-        1,
-        [11],
-        True,
-    )
-
-
-async def test_wait_that_ends_before_the_deadline_is_followed_by_a_retry(fake_time):
-    request = ScriptedRequest(
-        fake_time, failed(503, retry_after="10"), GOOD, deadline_s=fake_time.now_s + 10.1
-    )
-
-    assert await request.run() is GOOD
-    assert (request.attempts_made, fake_time.slept, request.retry_loop.retries_cut_short) == (
-        2,
-        [10],
-        False,
-    )
-
-
-@pytest.mark.parametrize("left_s", [0, -5])
-async def test_no_wait_once_the_deadline_is_reached(fake_time, left_s):
-    request = ScriptedRequest(fake_time, failed(503), deadline_s=fake_time.now_s + left_s)
-
-    assert (await request.run()).status == 503
-    assert (request.attempts_made, fake_time.slept, request.retry_loop.retries_cut_short) == (
-        1,
-        [],
-        True,
-    )
+    assert await request.run() is request.results[min(sent, len(results)) - 1]
+    assert (request.attempts_made, request.retry_loop.retries_cut_short) == (sent, cut)
+    assert slept is None or fake_time.slept == slept
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
@@ -222,43 +184,6 @@ async def test_final_result_of_a_cancelled_request_is_not_cut_short(fake_time, r
     await request.run(cancelled=lambda: request.attempts_made == 2)
 
     assert (request.attempts_made, request.retry_loop.retries_cut_short) == (2, False)
-
-
-async def test_retry_cancelled_before_it_is_sent_is_cut_short(fake_time):
-    request = ScriptedRequest(fake_time, failed(500), CANCELLED)
-
-    assert await request.run() is CANCELLED
-    assert request.retry_loop.retries_cut_short
-
-
-async def test_401_is_retried_once(fake_time):
-    lasting = ScriptedRequest(fake_time, failed(401), failed(401), GOOD)
-    transient = ScriptedRequest(fake_time, failed(401), GOOD)
-
-    assert (await lasting.run()).status == 401
-    assert lasting.attempts_made == 2
-    assert await transient.run() is GOOD
-
-
-async def test_401_is_not_retried_with_one_attempt(fake_time):
-    request = ScriptedRequest(fake_time, failed(401), GOOD, attempts=1)
-
-    assert (await request.run()).status == 401
-    assert request.attempts_made == 1
-
-
-@pytest.mark.parametrize(("attempts", "last"), [(3, CUT), (4, GOOD)])
-async def test_401_between_other_failures_counts_as_an_attempt(fake_time, attempts, last):
-    request = ScriptedRequest(fake_time, CUT, failed(401), CUT, GOOD, attempts=attempts)
-
-    assert await request.run() is last
-    assert request.attempts_made == attempts
-
-
-async def test_429_between_401s_does_not_count_as_an_attempt(fake_time):
-    request = ScriptedRequest(fake_time, failed(401), failed(429), failed(429), GOOD, attempts=2)
-
-    assert await request.run() is GOOD
 
 
 async def test_task_cancelled_during_a_wait_raises_cancelled_error(fake_time):

@@ -9,7 +9,7 @@ from builders import PROJECT, invitation, object_id, project
 from invite_sweeper import __version__
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
-from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, ProjectGone, Source
+from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, Source
 
 BASE = "https://atlas.example.com"
 LISTED = invitation(7)
@@ -110,22 +110,6 @@ async def test_list_with_an_error_response_is_unreadable(
     assert expected is None or attempts_sent(answering) == expected
 
 
-async def test_404_with_group_not_found_is_a_project_gone(connecting, answering):
-    answering.get(INVITES, status=404, payload=error("GROUP_NOT_FOUND"))
-
-    assert await list_invitations(connecting) == ProjectGone(PROJECT, ALPHA.name, ALPHA.org_id)
-
-
-@pytest.mark.parametrize("code", [None, "RESOURCE_NOT_FOUND", "group_not_found", "NOT_FOUND"])
-async def test_404_with_another_code_is_an_unreadable_list(connecting, answering, code):
-    answering.get(INVITES, status=404, payload=error(code))
-
-    found = await list_invitations(connecting)
-
-    assert isinstance(found, ListUnreadable)
-    assert (found.http_status, found.error_code) == (404, code)
-
-
 @pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/octet-stream"])
 async def test_404_that_is_neither_json_nor_html_is_gone_only_for_a_deletion(
     connecting, answering, media_type
@@ -162,23 +146,6 @@ async def test_list_that_is_valid_after_a_retry_is_returned(connecting, answerin
     answering.get(INVITES, body=b"[]")
 
     assert await list_invitations(connecting) == ()
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "error_type"),
-    [
-        (402, None, AtlasUnavailable),
-        (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused),
-        (406, "INVALID_VERSION_DATE", AtlasUnavailable),
-    ],
-)
-async def test_list_with_a_fatal_response_stops_the_run(
-    connecting, answering, status, code, error_type
-):
-    answering.get(INVITES, status=status, payload=error(code), repeat=True)
-
-    with pytest.raises(error_type):
-        await list_invitations(connecting)
 
 
 async def list_projects(connecting, **options):

@@ -1,6 +1,6 @@
 """The simulated Atlas in a separate process, without rate limits and faults.
 
-Its argument is a `measuring.Load` in JSON. It prints one JSON object when it listens (the
+Its argument is a `Load` in JSON. It prints one JSON object when it listens (the
 environment of a client), and another at the end of its standard input (the requests received and
 the invitations left).
 """
@@ -12,27 +12,44 @@ import os
 import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.load import Load
 
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.simulator import Account, SimulatedAtlas, serve
-from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
+from invite_sweeper.simulator import SimulatedAtlas, serve
 
 
-def build(projects: int, each: int, age_days: float, latency_s: float) -> SimulatedAtlas:
+def build(load: Load) -> SimulatedAtlas:
     sim = SimulatedAtlas()
-    sim.add_organization(ORG_ID, ORG_NAME)
     sim.throttling.enforced = False
     sim.request_log.enabled = False  # the counters still count
-    if latency_s:
-        sim.faults.set_latency(latency_s)
-    for number in range(projects):
-        project_id = sim.add_project(f"Project {number:05d}", ORG_ID)
-        for user in range(each):
-            sim.invite(project_id, f"person-{user}@example.com", age=timedelta(days=age_days))
+    if load.latency_s:
+        sim.faults.set_latency(load.latency_s)
+    age = timedelta(days=load.age_days)
+    for org_id, name in load.organization_ids.items():
+        sim.add_organization(org_id, f"Organization {name}")
+        for number in range(load.projects):
+            project_id = sim.add_project(f"Project {number:05d}", org_id)
+            for user in range(load.each):
+                sim.invite(project_id, f"person-{user}@example.com", age=age)
     return sim
 
 
-async def serve_until_end_of_input(sim: SimulatedAtlas, account: Account) -> int:
+def credentials(sim: SimulatedAtlas, load: Load) -> dict[str, str]:
+    """Return the variables of one account for each organization, with its name if several."""
+    add = sim.add_api_key if load.api_key else sim.add_service_account
+    found = {}
+    for org_id, name in load.organization_ids.items():
+        suffix = f"_{name}" if load.organizations > 1 else ""
+        for variable, value in add(org_id).environment().items():
+            found[f"{variable}{suffix}"] = value
+    return found
+
+
+async def serve_until_end_of_input(sim: SimulatedAtlas, variables: dict[str, str]) -> int:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -42,7 +59,7 @@ async def serve_until_end_of_input(sim: SimulatedAtlas, account: Account) -> int
 
     threading.Thread(target=wait, daemon=True).start()
     async with serve(sim) as base_url:
-        print_json({"MONGODB_ATLAS_BASE_URL": base_url, **account.environment()})
+        print_json({"MONGODB_ATLAS_BASE_URL": base_url, **variables})
         await ended.wait()
     return 0
 
@@ -53,13 +70,12 @@ def print_json(values: dict[str, object]) -> None:
 
 
 def main() -> None:
-    load = json.loads(sys.argv[1])
-    add_account = "add_api_key" if load.pop("api_key") else "add_service_account"
-    sim = build(**load)
-    account = getattr(sim, add_account)()
+    load = Load(**json.loads(sys.argv[1]))
+    sim = build(load)
+    variables = credentials(sim, load)
     gc.collect()
     gc.freeze()  # collecting it would slow down the client
-    run_async(serve_until_end_of_input(sim, account))
+    run_async(serve_until_end_of_input(sim, variables))
     times = os.times()
     print_json(
         {

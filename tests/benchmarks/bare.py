@@ -1,86 +1,127 @@
 """The same requests as a sweep with plain aiohttp: the lower bound for the time of a sweep.
 
-No policy, plan, guards, rate limits, retries or log. 50 requests in flight, on uvloop if it is
-installed.
+No policy, plan, guards, rate limits, retries or log. 50 requests in flight, over all
+organizations, on uvloop if it is installed. With `--dry-run` it only reads.
 """
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 import msgspec
 
 IN_FLIGHT = 50
 MAX_VERIFIED = 10_000
-"""Deletions whose lists are read again at the end, like those of a sweep."""
-ACCEPT = "application/vnd.atlas.2023-01-01+json"
-ACCEPT_LIMITS = "application/vnd.atlas.2025-03-12+json"
+"""Deletions with the same credentials whose lists are read again at the end, as by a sweep."""
+V2023 = "application/vnd.atlas.2023-01-01+json"
+V2024 = "application/vnd.atlas.2024-08-05+json"
+V2025_02 = "application/vnd.atlas.2025-02-19+json"
+V2025_03 = "application/vnd.atlas.2025-03-12+json"
+CLIENT_ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
+BASE = os.environ["MONGODB_ATLAS_BASE_URL"]
+API = f"{BASE}/api/atlas/v2"
+INVITED = "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"
+USERS = "&".join(f"orgMembershipStatuses={status}" for status in INVITED)
+PAGE = "itemsPerPage=500&includeCount=false&pageNum=1"
+T = TypeVar("T")
 
 
-async def main() -> None:
-    base = os.environ["MONGODB_ATLAS_BASE_URL"]
-    client_id = os.environ["MONGODB_ATLAS_CLIENT_ID"]
-    secret = os.environ["MONGODB_ATLAS_CLIENT_SECRET"]
-    login = {"Authorization": aiohttp.encode_basic_auth(client_id, secret)}
-    connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        form = {"grant_type": "client_credentials"}
-        async with session.post(f"{base}/api/oauth/token", data=form, headers=login) as response:
+class Call(NamedTuple):
+    """A URL and the headers of the credentials."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class Sweep:
+    """What the phases share."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self.tokens: list[tuple[str, dict[str, str]]] = []
+        self.lists: list[Call] = []
+        self.to_delete: list[Call] = []
+        self.to_verify: list[Call] = []
+        self._found: dict[str, int] = {}
+
+    async def sign_in(self, suffix: str) -> None:
+        client_id = os.environ[CLIENT_ID + suffix]
+        login = aiohttp.encode_basic_auth(client_id, os.environ[SECRET + suffix])
+        url, form = f"{BASE}/api/oauth/token", {"grant_type": "client_credentials"}
+        signed = {"Authorization": login}
+        async with self._session.post(url, data=form, headers=signed) as response:
             token = msgspec.json.decode(await response.read())["access_token"]
-        headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
-        groups = f"{base}/api/atlas/v2/groups"
-        limits = f"{base}/api/atlas/v2/rateLimits?itemsPerPage=500&pageNum=1"
-        async with session.get(limits, headers={**headers, "Accept": ACCEPT_LIMITS}) as response:
+        self.tokens.append((token, signed))
+        headers = {"Accept": V2023, "Authorization": f"Bearer {token}"}
+        projects = await self.projects(headers)
+        org = f"{API}/orgs/{projects[0]['orgId']}"
+        await self.get(f"{API}/rateLimits?itemsPerPage=500&pageNum=1", headers, V2025_03)
+        await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
+        await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
+        await self.get(f"{org}/users?{USERS}&{PAGE}", headers, V2025_02)
+        await self.get(f"{org}/invites", headers, V2023)
+        self.lists += [Call(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
+
+    async def get(self, url: str, headers: Mapping[str, str], accept: str) -> None:
+        async with self._session.get(url, headers={**headers, "Accept": accept}) as response:
             await response.read()
-        orgs = f"{base}/api/atlas/v2/orgs?itemsPerPage=500&includeCount=false&pageNum=1"
-        async with session.get(orgs, headers=headers) as response:
+
+    async def projects(self, headers: Mapping[str, str]) -> list[dict[str, str]]:
+        projects: list[dict[str, str]] = []
+        number, more = 1, True
+        while more:
+            url = f"{API}/groups?itemsPerPage=500&includeCount=false&pageNum={number}"
+            async with self._session.get(url, headers=headers) as response:
+                page = msgspec.json.decode(await response.read())
+            projects += page["results"]
+            more = any(link["rel"] == "next" for link in page["links"])
+            number += 1
+        return projects
+
+    async def read(self, call: Call) -> None:
+        account = call.headers["Authorization"]
+        found = await self.list_invitations(call)
+        if self._found.setdefault(account, 0) < MAX_VERIFIED:
+            self.to_verify.append(call)
+        self._found[account] += len(found)
+        self.to_delete.extend(found)
+
+    async def verify(self, call: Call) -> None:
+        assert not await self.list_invitations(call)
+
+    async def list_invitations(self, call: Call) -> list[Call]:
+        url, headers = call
+        async with self._session.get(url, headers=headers) as response:
+            found = msgspec.json.decode(await response.read())
+        return [Call(f"{url}/{invitation['id']}", headers) for invitation in found]
+
+    async def delete(self, call: Call) -> None:
+        async with self._session.delete(call.url, headers=call.headers) as response:
             await response.read()
-        to_delete: list[str] = []
-        to_verify: list[str] = []
 
-        async def read(project_id: str) -> None:
-            url = f"{groups}/{project_id}/invites"
-            found = await list_invitations(url)
-            if len(to_delete) < MAX_VERIFIED:
-                to_verify.append(url)
-            to_delete.extend(found)
-
-        async def verify(url: str) -> None:
-            assert not await list_invitations(url)
-
-        async def list_invitations(url: str) -> list[str]:
-            async with session.get(url, headers=headers) as response:
-                found = msgspec.json.decode(await response.read())
-            return [f"{url}/{invitation['id']}" for invitation in found]
-
-        async def delete(url: str) -> None:
-            async with session.delete(url, headers=headers) as response:
-                await response.read()
-
-        await in_flight(await list_projects(session, groups, headers), read)
-        await in_flight(to_delete, delete)
-        await in_flight(to_verify, verify)
-        async with session.post(f"{base}/api/oauth/revoke", data={"token": token}, headers=login):
+    async def sign_out(self, token: tuple[str, dict[str, str]]) -> None:
+        url, form = f"{BASE}/api/oauth/revoke", {"token": token[0]}
+        async with self._session.post(url, data=form, headers=token[1]):
             pass
 
 
-async def list_projects(
-    session: aiohttp.ClientSession, groups: str, headers: dict[str, str]
-) -> list[str]:
-    projects: list[str] = []
-    number, more = 1, True
-    while more:
-        url = f"{groups}?itemsPerPage=500&includeCount=false&pageNum={number}"
-        async with session.get(url, headers=headers) as response:
-            page = msgspec.json.decode(await response.read())
-        projects += [project["id"] for project in page["results"]]
-        more = any(link["rel"] == "next" for link in page["links"])
-        number += 1
-    return projects
+async def main(*, dry_run: bool) -> None:
+    suffixes = [name.removeprefix(CLIENT_ID) for name in os.environ if name.startswith(CLIENT_ID)]
+    connector = aiohttp.TCPConnector(limit=IN_FLIGHT)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        sweep = Sweep(session)
+        await in_flight(suffixes, sweep.sign_in)
+        await in_flight(sweep.lists, sweep.read)
+        if not dry_run:
+            await in_flight(sweep.to_delete, sweep.delete)
+            await in_flight(sweep.to_verify, sweep.verify)
+        await in_flight(sweep.tokens, sweep.sign_out)
 
 
-async def in_flight(items: Iterable[str], work: Callable[[str], Awaitable[None]]) -> None:
+async def in_flight(items: Iterable[T], work: Callable[[T], Awaitable[None]]) -> None:
     queue = iter(items)
 
     async def worker() -> None:
@@ -96,4 +137,4 @@ if __name__ == "__main__":
     except ImportError:
         new_event_loop = None
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(main())
+        runner.run(main(dry_run="--dry-run" in sys.argv))

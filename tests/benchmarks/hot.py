@@ -16,7 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import faults
-from benchmarks.measuring import OURS, STALE_DAYS, quiet_environment, wide_policy
+from benchmarks.load import STALE_DAYS, Load
+from benchmarks.measuring import OURS, quiet_environment, wide_policy
 from builders import policy_bytes
 
 from invite_sweeper.endings import ExitCode
@@ -216,7 +217,8 @@ def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
 async def _sweep(base_url: str, account: Account) -> None:
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.yaml"
-        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", concurrency=20)))
+        keys = wide_policy(f"{folder}/audit.jsonl", Load(ORDINARY, EACH), concurrency=20)
+        policy.write_bytes(policy_bytes(keys))
         arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", _DEADLINE)
         process = await asyncio.create_subprocess_exec(
             *(*OURS, *arguments),

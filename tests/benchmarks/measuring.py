@@ -12,16 +12,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from benchmarks.load import Load
 from builders import policy_bytes
 
-from invite_sweeper.simulator.seed import ORG_ID
-
 HERE = Path(__file__).parent
-STALE_DAYS, KEPT_DAYS = 20.0, 2.0
 OURS = (sys.executable, "-m", "invite_sweeper")
 VERSION = (*OURS, "--version")
 TYPER = (sys.executable, "-c", "import typer")
 BARE = (sys.executable, str(HERE / "bare.py"))
+BARE_DRY_RUN = (*BARE, "--dry-run")
 ONE_BY_ONE = ("/bin/sh", str(HERE / "one_by_one.sh"))
 UNSYNCED = (
     sys.executable,
@@ -31,26 +30,6 @@ UNSYNCED = (
 """The program without fsync; the product has no such mode."""
 MEMORY = Path("/dev/shm")
 """A file system in memory, on Linux."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """The contents of the simulated Atlas; all invitations are stale, or all are kept.
-
-    Attributes:
-        each: Invitations per project.
-        api_key: Use an API key (HTTP Digest) instead of a service account.
-    """
-
-    projects: int
-    each: int
-    age_days: float = STALE_DAYS
-    latency_s: float = 0.0
-    api_key: bool = False
-
-    @property
-    def invitations(self) -> int:
-        return self.projects * self.each
 
 
 @dataclass(frozen=True)
@@ -139,7 +118,7 @@ def swept(
     """Run the program with its audit log, and a population, in a new folder below `audit`."""
     with tempfile.TemporaryDirectory(dir=audit) as folder:
         policy = Path(folder) / "policy.yaml"
-        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl")))
+        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", load)))
         what = ["plan"] if dry_run else ["sweep", "--yes"]
         if population is not None:
             what += ["--population", f"{folder}/{population}"]
@@ -149,18 +128,20 @@ def swept(
     return took
 
 
-def others(load: Load, command: Sequence[str]) -> Took:
+def others(load: Load, command: Sequence[str], *, dry_run: bool = False) -> Took:
     """Run a command that the program is compared with; it must delete the same invitations."""
     took = measured(load, command)
-    assert (took.deleted, took.left) == (load.invitations, 0)
+    left = load.invitations if dry_run else 0
+    assert (took.deleted, took.left) == (load.invitations - left, left)
     return took
 
 
-def wide_policy(audit: str, *, concurrency: int = 50) -> dict[str, object]:
+def wide_policy(audit: str, load: Load, *, concurrency: int = 50) -> dict[str, object]:
     """Return a policy with limits above every load, and the defaults otherwise."""
+    named = [{"id": id_, "credentials": name} for id_, name in load.organization_ids.items()]
     return {
         "version": 1,
-        "organizations": [ORG_ID],
+        "organizations": named if load.organizations > 1 else list(load.organization_ids),
         "rules": [{"name": "forgotten", "older_than": "14d"}],
         "limits": {
             "max_deletions": 1_000_000,
@@ -223,9 +204,11 @@ class Pairs:
         return median(one.cpu_s / other.cpu_s for one, other in pairs)
 
 
-def in_turn(one: Callable[[], Took], other: Callable[[], Took], pairs: int) -> Pairs:
-    """Measure both alternately, `pairs` times; a first pair warms up and is dropped."""
-    took = [(other(), one()) for _ in range(pairs + 1)][1:]
+def in_turn(
+    one: Callable[[], Took], other: Callable[[], Took], pairs: int, *, warm_up: bool = True
+) -> Pairs:
+    """Measure both alternately, `pairs` times, after one more pair that warms up."""
+    took = [(other(), one()) for _ in range(pairs + warm_up)][warm_up:]
     return Pairs(tuple(second for _, second in took), tuple(first for first, _ in took))
 
 

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.measuring import HERE, Load, fresh_atlas, quiet_environment, wide_policy
+from benchmarks.load import Load
+from benchmarks.measuring import HERE, fresh_atlas, quiet_environment, wide_policy
 from builders import policy_bytes
 
 import invite_sweeper
@@ -80,7 +81,7 @@ def entered(load: Load) -> Entered:
     """
     with tempfile.TemporaryDirectory() as folder:
         policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
-        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl")))
+        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", load)))
         traced = (sys.executable, str(HERE / "traced.py"), str(result))
         with fresh_atlas(load) as atlas:
             done = subprocess.run(

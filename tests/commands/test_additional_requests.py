@@ -8,7 +8,6 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from running import cli_in
 
 from invite_sweeper.simulator.data import Federation
 from invite_sweeper.simulator.seed import ORG_ID
@@ -20,26 +19,16 @@ SECRET = "serviceAccounts"
 
 
 @pytest.fixture
-def estate(tmp_path):
+def estate(cli):
     """51 federated organizations, each with three projects, an invited user and an account."""
-    with cli_in(tmp_path) as cli:
-        cli.changes = dict.fromkeys(cli.account.environment())
-        for number, org_id in enumerate(ORGANIZATIONS):
-            if org_id != ORG_ID:
-                cli.sim.add_organization(org_id, f"Organization {number}")
-            federation = Federation(f"{number + 1000:024x}", ("example.com",), ("example.com",))
-            cli.sim.organizations[org_id].federation = federation
-            for project in range(PROJECTS):
-                cli.sim.add_project(f"Project {project}", org_id)
-            cli.sim.add_user("web@example.com", org_id, age=timedelta(days=20))
-            account = cli.sim.add_service_account(org_id)
-            variables = account.environment().items()
-            cli.changes |= {f"{name}_N{number}": value for name, value in variables}
-        cli.keys["organizations"] = [
-            {"id": org_id, "credentials": f"N{number}"}
-            for number, org_id in enumerate(ORGANIZATIONS)
-        ]
-        yield cli
+    org_ids = {f"N{number}": org_id for number, org_id in enumerate(ORGANIZATIONS)}
+    cli.use_organizations(org_ids, "service-account")
+    for number, org_id in enumerate(ORGANIZATIONS):
+        federation = Federation(f"{number + 1000:024x}", ("example.com",), ("example.com",))
+        cli.sim.organizations[org_id].federation = federation
+        cli.stock(PROJECTS, stale=0, org_id=org_id)
+        cli.sim.add_user("web@example.com", org_id, age=timedelta(days=20))
+    return cli
 
 
 def requests(cli):
@@ -58,7 +47,7 @@ def requests(cli):
 
 
 def test_run_adds_at_most_three_requests_an_organization_and_none_a_project(estate):
-    done = estate.plan(**estate.changes)
+    done = estate.plan()
     assert done.code == 0, done.err
 
     of_organizations, of_projects = requests(estate)
@@ -72,7 +61,7 @@ def test_run_adds_at_most_three_requests_an_organization_and_none_a_project(esta
 
 
 def test_doctor_adds_at_most_three_requests_an_organization_and_one_a_service_account(estate):
-    done = estate.run("doctor", "--policy", "policy.yaml", **estate.changes)
+    done = estate.run("doctor", "--policy", "policy.yaml")
     assert done.code in {0, 4}, done.out
 
     of_organizations, of_projects = requests(estate)

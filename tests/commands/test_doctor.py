@@ -4,8 +4,11 @@ import base64
 import io
 import json
 import re
+import socket
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import faults
 import pytest
@@ -14,6 +17,7 @@ from running import wait_until
 
 from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor.diagnosis import Diagnosis, warning
+from invite_sweeper.keys import write_key_pair
 from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.data import Federation
 from invite_sweeper.simulator.seed import ORG_ID
@@ -135,14 +139,99 @@ def test_invalid_policy_fails_and_the_other_checks_run(cli):
     assert "1 project visible" in messages(checks, "organizations")
 
 
-def test_policy_s_warnings_end_with_4(cli):
-    cli.keys["keep"] = [{"name": "old", "usernames": ["*"], "until": "2020-01-31"}]
-    assert states(checks_of(cli, code=4), "policy") == {"ok", "warning"}
+def swept(cli, *change):
+    """Sweep, and replace a part of the log."""
+    assert cli.sweep().code == 0
+    cli.log_path.write_bytes(cli.log_path.read_bytes().replace(*change or (b"", b"")))
 
 
-def test_glob_that_matches_no_project_is_a_warning(cli):
-    cli.keys["projects"] = {"exclude": ["prod-*"]}
-    assert "matched no project" in messages(checks_of(cli, code=4), "policy")
+def unreadable(cli):
+    cli.keys["limits"]["max_unreadable_projects"] = 0
+    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
+
+
+def retired(cli):
+    cli.sim.versions.retired.add(("invites", "*"))
+
+
+def covered(cli):
+    cli.keys["sources"] = ["invites", "org_users"]
+    cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
+
+
+def world_writable(cli):
+    (cli.folder / "audit").mkdir()
+    (cli.folder / "audit").chmod(0o777)
+
+
+def clock_off(minutes):
+    return lambda cli: setattr(cli.sim, "date_offset", timedelta(minutes=minutes))
+
+
+KEEP = [{"name": "old", "usernames": ["*"], "until": "2020-01-31"}]
+RAISED = "5000 requests, 2000 more every 60 s; a reserve of 10% leaves 4500."
+ENDS = {
+    "a warning of the policy": (
+        lambda cli: cli.keys.update(keep=KEEP), 4, "policy", "warning", "ended on 2020-01-31",
+    ),
+    "a glob that matches no project": (
+        lambda cli: cli.keys.update(projects={"exclude": ["prod-*"]}),
+        4, "policy", "warning", "matched no project",
+    ),
+    "refused credentials": (
+        lambda cli: cli.changes.update(MONGODB_ATLAS_ACCESS_TOKEN="wrong"),
+        5, "credentials", "failed", "",
+    ),
+    "an address outside the access list": (
+        lambda cli: setattr(cli.account, "access_list", ("203.0.113.7",)),
+        5, "access list", "failed", "",
+    ),
+    "an Atlas that cannot be reached": (
+        lambda cli: cli.sim.faults.add(faults.fail_with(500), path="*/groups", times=99),
+        6, "Atlas", "failed", "",
+    ),
+    "no visible project": (
+        lambda cli: cli.keys.update(organizations=[OTHER]), 3, "organizations", "failed", "",
+    ),
+    "one organization without a visible project": (
+        lambda cli: cli.keys.update(organizations=[ORG_ID, OTHER]),
+        4, "organizations", "warning", OTHER,
+    ),
+    "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", ""),
+    "a clock 6 minutes off": (clock_off(6), 3, "clock", "failed", ""),
+    "more unreadable projects than the limit": (unreadable, 3, "lists", "failed", ""),
+    "a retired list": (retired, 4, "list invites", "warning", ""),
+    "a retired list alone": (
+        lambda cli: (retired(cli), cli.keys.update(sources=["invites"])), 6, "lists", "failed", "",
+    ),
+    "a list without an end": (
+        lambda _: None, 0, "sunset", "ok", "Lists without a sunset date from Atlas: users.",
+    ),
+    "a user who is in a list of the policy, too": (covered, 0, "coverage", "ok", ""),
+    "an audit folder that all can write": (world_writable, 7, "audit folder", "failed", ""),
+    "a damaged log": (
+        lambda cli: swept(cli, b'"run_started",', b'"run_started"'),
+        3, "earlier runs", "failed", "",
+    ),
+    "an earlier run": (swept, 0, "earlier runs", "ok", "(sweep), ended with exit code 0"),
+    "raised rate limits": (
+        lambda cli: cli.sim.set_bucket("projects_group", capacity=5000, refill=2000),
+        0, "rate limit projects_group", "ok", RAISED,
+    ),
+    "no rate limits from Atlas": (
+        lambda cli: setattr(cli.sim, "rate_limits_served", False),
+        0, "rate limit projects_group", "ok", "as documented",
+    ),
+}  # fmt: skip
+"""What a sweep would find, its exit code, and the check that says so: its state and words."""
+
+
+@pytest.mark.parametrize(("prepare", "code", "check", "state", "words"), ENDS.values(), ids=ENDS)
+def test_check_has_its_state_and_the_command_the_exit_code(cli, prepare, code, check, state, words):
+    prepare(cli)
+    checks = checks_of(cli, code=code)
+    assert state in states(checks, check)
+    assert words in messages(checks, check)
 
 
 def test_missing_credentials_name_the_variables_and_atlas_is_not_called(cli):
@@ -175,44 +264,6 @@ def test_invalid_audit_path_ends_with_2_and_the_other_checks_run(cli):
     assert named(checks, "lock") == named(checks, "quarantine") == []
 
 
-def test_refused_credentials_end_with_5(cli):
-    checks = checks_of(cli, code=5, MONGODB_ATLAS_ACCESS_TOKEN="wrong")
-    assert "failed" in states(checks, "credentials")
-
-
-def test_ip_address_outside_the_access_list_ends_with_5_and_fails_its_check(cli):
-    cli.account.access_list = ("203.0.113.7",)
-    checks = checks_of(cli, code=5)
-    (check,) = named(checks, "access list")
-    assert check["state"] == "failed"
-    assert "access list" in check["hint"]
-
-
-def test_atlas_that_cannot_be_reached_ends_with_6(cli):
-    cli.sim.faults.add(faults.fail_with(500), path="*/groups", times=99)
-    assert states(checks_of(cli, code=6), "Atlas") == {"failed"}
-
-
-def test_no_visible_project_of_the_organization_ends_with_3(cli):
-    cli.keys["organizations"] = [OTHER]
-    assert states(checks_of(cli, code=3), "organizations") == {"failed"}
-
-
-def test_organization_without_a_visible_project_is_a_warning(cli):
-    cli.keys["organizations"] = [ORG_ID, OTHER]
-    checks = checks_of(cli, code=4)
-    assert states(checks, "organizations") == {"ok", "warning"}
-    assert OTHER in messages(checks, "organizations")
-
-
-@pytest.mark.parametrize(
-    ("minutes", "state", "code"), [(0, "ok", 0), (2, "warning", 4), (6, "failed", 3)]
-)
-def test_clock_warns_over_1_minute_and_fails_over_5_minutes(cli, minutes, state, code):
-    cli.sim.date_offset = timedelta(minutes=minutes)
-    assert states(checks_of(cli, code=code), "clock") == {state}
-
-
 def test_missing_role_names_the_project(cli):
     vault = cli.sim.add_project("Vault")
     cli.sim.limit_access(vault, Access.READ)
@@ -220,24 +271,6 @@ def test_missing_role_names_the_project(cli):
     (check,) = named(checks, "list invites")
     assert check["message"] == "The role is missing in 1 project: Vault."
     assert "Project Owner" in check["hint"]
-
-
-def test_more_unreadable_projects_than_the_limit_end_with_3(cli):
-    cli.keys["limits"]["max_unreadable_projects"] = 0
-    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
-    assert states(checks_of(cli, code=3), "lists") == {"failed"}
-
-
-def test_lists_without_a_sunset_are_named(cli):
-    checks = checks_of(cli)
-    assert messages(checks, "sunset") == "Lists without a sunset date from Atlas: users."
-
-
-def test_retired_source_is_a_warning_and_the_only_one_ends_with_6(cli):
-    cli.sim.versions.retired.add(("invites", "*"))
-    assert states(checks_of(cli, code=4), "list invites") == {"warning"}
-    cli.keys["sources"] = ["invites"]
-    assert states(checks_of(cli, code=6), "lists") == {"failed"}
 
 
 def test_excluded_projects_are_listed_with_their_pending_count(cli):
@@ -263,41 +296,14 @@ def test_users_pending_only_in_other_lists_are_a_warning(cli):
     assert found[1]["hint"] == "Add org_users to sources."
 
 
-def test_user_pending_in_a_list_of_the_policy_too_is_covered(cli):
-    cli.keys["sources"] = ["invites", "org_users"]
-    cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
-    assert states(checks_of(cli), "coverage") == {"ok"}
-
-
-def test_world_writable_audit_folder_ends_with_7(cli):
-    folder = cli.folder / "audit"
-    folder.mkdir()
-    folder.chmod(0o777)
-    assert states(checks_of(cli, code=7), "audit folder") == {"failed"}
-
-
-def test_damaged_log_ends_with_3(cli):
-    assert cli.sweep().code == 0
-    spoiled = cli.log_path.read_bytes().replace(b'"run_started",', b'"run_started"')
-    cli.log_path.write_bytes(spoiled)
-    assert states(checks_of(cli, code=3), "earlier runs") == {"failed"}
-
-
-def test_last_run_is_shown_with_its_exit_code(cli):
-    assert cli.sweep().code == 0
-    run_id = cli.lines()[-1]["run_id"]
-    assert f"{run_id} (sweep), ended with exit code 0" in messages(checks_of(cli), "earlier runs")
-
-
 def test_lock_held_by_another_run_ends_with_9_and_names_it(cli):
-    cli.sim.faults.set_latency(2.0)
+    cli.sim.faults.add(faults.hang(), path="*/groups")
     process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until((cli.folder / "audit" / ".invite-sweeper.jsonl.lock.holder").exists)
+    wait_until(cli.sim.request_log.received.total)
     (check,) = named(checks_of(cli, code=9), "lock")
-    assert f"process {process.pid}" in check["message"]
-    cli.sim.faults.clear()
+    process.kill()
     process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert f"process {process.pid}" in check["message"]
 
 
 def test_changed_policy_in_quarantine_ends_with_3(cli):
@@ -313,17 +319,6 @@ def test_changed_policy_in_quarantine_ends_with_3(cli):
     assert "--accept-policy" in check["hint"]
     del cli.keys["limits"]["quarantine"]
     assert states(checks_of(cli, code=3), "quarantine") == {"failed"}
-
-
-def test_raised_limits_are_shown_as_atlas_returns_them(cli):
-    cli.sim.set_bucket("projects_group", capacity=5000, refill=2000)
-    found = messages(checks_of(cli), "rate limit projects_group")
-    assert found == "5000 requests, 2000 more every 60 s; a reserve of 10% leaves 4500."
-
-
-def test_limits_that_atlas_does_not_return_are_the_documented_ones(cli):
-    cli.sim.rate_limits_served = False
-    assert "as documented" in messages(checks_of(cli), "rate limit projects_group")
 
 
 def test_text_has_a_line_per_check_with_the_hint_below(cli):
@@ -409,3 +404,145 @@ def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name, ro
     (check,) = named(checks_of(cli, **changes), name)
     assert (check["state"], check["message"].startswith("Not known. ")) == ("note", True)
     assert f"requires the role {role}." in check["message"]
+
+
+def keys_in(folder):
+    """Make the key pair of an approver and a signing key; return their paths."""
+    return [write_key_pair(folder / name).with_suffix("") for name in ("boss", "log-key")]
+
+
+def test_files_keys_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
+    boss, key = keys_in(cli.folder)
+    cli.keys["audit"] = {"signing_key_env": "LOG_KEY"}
+    before = sorted(cli.folder.iterdir())
+    checks = checks_of(
+        cli,
+        *("--population", "new/folder/rows.csv", "--checkpoint-file", "checkpoint"),
+        *("--metrics-file", "run.prom", "--out", "plan.jsonl"),
+        *("--require-approval", f"{boss}.pub"),
+        LOG_KEY_FILE=str(key),
+    )
+    assert states(checks, "population") == {"ok"}
+    assert {check["check"] for check in checks} >= {
+        *("population", "checkpoint", "metrics file", "plan", "signing key", "approval key"),
+    }
+    assert sorted(cli.folder.iterdir()) == sorted([*before, cli.folder / "policy.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "code"),
+    [
+        (("--population", "policy.yaml/rows.csv"), "population", 2),
+        (("--population", "rows.txt"), "population", 2),
+        (("--population", "policy.yaml"), "population", 2),
+        (("--out", "absent/plan.jsonl"), "plan", 2),
+        (("--out", "policy.yaml"), "outputs", 2),
+        (("--checkpoint-file", "absent/checkpoint"), "checkpoint", 2),
+        (("--checkpoint-file", "checkpoint"), "signing key", 2),
+        (("--require-approval", "policy.yaml"), "approval key", 2),
+        (("--metrics-file", "absent/run.prom"), "metrics file", 4),
+        (("--metrics-file", "."), "outputs", 2),
+        (("--pushgateway", "ftp://gateway"), "pushgateway", 2),
+    ],
+    ids=str,
+)
+def test_file_that_a_sweep_cannot_use_ends_as_the_sweep_would(cli, words, name, code):
+    state = "warning" if code == 4 else "failed"
+    assert state in states(checks_of(cli, *words, code=code), name)
+    if name != "approval key":  # needs a saved plan
+        assert cli.plan(*words).code == (0 if code == 4 else code)
+
+
+def test_signing_key_that_is_missing_fails_and_names_the_variable(cli):
+    cli.keys["audit"] = {"signing_key_env": "LOG_KEY"}
+    assert "LOG_KEY" in messages(checks_of(cli, code=2), "signing key")
+
+
+def test_receivers_are_reached_without_a_message(cli):
+    heads = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            heads.append((self.command, self.path))
+            self.send_response(404)
+            self.end_headers()
+
+        do_GET = do_POST = do_HEAD  # noqa: N815
+
+        def log_message(self, *_):
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        cli.keys["notify"] = [
+            {"kind": "ping", "url_env": "PING_URL"},
+            {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"},
+            {"kind": "slack", "url_env": "CHAT_URL"},
+        ]
+        urls = {"PING_URL": f"{url}/s3cret", "HOOK_URL": f"{url}/hook"}
+        done = cli.run(
+            *("doctor", "--policy", "policy.yaml", "--output", "json", "--pushgateway", url), **urls
+        )
+        server.shutdown()
+    checks = json.loads(done.out)["checks"]
+    assert done.code == 4
+    assert set(heads) == {("HEAD", "/")}
+    assert states(checks, "ping (PING_URL)") == states(checks, "pushgateway") == {"ok"}
+    assert "HOOK_KEY is not set" in messages(checks, "webhook (HOOK_URL)")
+    assert "CHAT_URL is not set" in messages(checks, "slack (CHAT_URL)")
+    assert "s3cret" not in done.out + done.err
+
+
+def test_receiver_that_cannot_be_reached_is_a_warning_with_host_and_fix(cli, closed_port):
+    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
+    checks = checks_of(cli, code=4, PING_URL=f"http://127.0.0.1:{closed_port}/s3cret")
+    (check,) = named(checks, "ping (PING_URL)")
+    assert "127.0.0.1: connection refused" in check["message"]
+    assert "HTTPS_PROXY" in check["hint"]
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+def test_credentials_that_may_read_and_not_delete_are_a_warning(cli):
+    cli.keys["sources"] = ["users"]
+    cli.sim.limit_access(cli.project, Access.READ)
+    (check,) = named(checks_of(cli, code=4), "list users")
+    assert check["state"] == "warning"
+    assert "can probably not delete" in check["message"]
+    assert "missing in Search" in check["message"]
+
+
+def test_credentials_of_an_owner_prove_that_users_can_be_deleted(cli):
+    cli.keys["sources"] = ["users"]
+    found = messages(checks_of(cli, code=4), "list users")  # invites is not among sources
+    assert "the role Project Owner is granted" in found
+
+
+def test_drop_for_which_a_sweep_would_be_refused_ends_with_3(cli):
+    for number in range(12):
+        cli.sim.invite(cli.project, f"p{number}@example.com")
+    assert cli.sweep().code == 0
+    assert states(checks_of(cli), "baselines") == {"ok"}
+    for invitation_id in cli.sim.invitations(cli.project)[:8]:
+        cli.sim.accept(cli.project, invitation_id)
+    (check,) = named(checks_of(cli, code=3), "baselines")
+    assert "max_population_drop" in check["message"]
+    assert cli.sweep().code == 3
+
+
+def test_quiet_prints_only_what_is_not_ok_and_nothing_if_all_is(cli):
+    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
+    assert (done.code, done.out) == (0, "")
+    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
+    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
+    assert done.code == 4
+    first, *_, verdict = done.out.splitlines()
+    assert first.startswith("warning  list invites:")
+    assert "\nok " not in f"\n{done.out}"
+    assert verdict.startswith("2 warnings:")

@@ -46,68 +46,64 @@ def test_several_visible_organizations_without_a_terminal_need_an_option(cli):
 @pytest.fixture
 def three_sets(cli):
     """Three organizations, each with a service account of its own, under names."""
-    changes = dict.fromkeys(cli.account.environment())
-    for number, name in enumerate(("ALPHA", "BETA", "GAMMA_2")):
-        org_id = f"{number + 1}" * 24
-        cli.sim.add_organization(org_id, name.title())
-        cli.sim.add_project(f"Project {name}", org_id=org_id)
-        account = cli.sim.add_service_account(org_id)
-        changes |= {f"{key}_{name}": value for key, value in account.environment().items()}
-    return changes
+    org_ids = {"ALPHA": "1" * 24, "BETA": "2" * 24, "GAMMA_2": "3" * 24}
+    cli.use_organizations(org_ids, "service-account")
+    for org_id in org_ids.values():
+        cli.stock(stale=0, org_id=org_id)
+    return cli
 
 
-def test_three_sets_of_credentials_make_a_policy_that_validate_and_plan_accept(cli, three_sets):
-    done = cli.run("init", "first.yaml", **three_sets)
+def test_three_sets_of_credentials_make_a_policy_that_validate_and_plan_accept(three_sets):
+    done = three_sets.run("init", "first.yaml")
     assert done.code == 0, done.err
-    text = (cli.folder / "first.yaml").read_text("utf-8")
-    assert '{id: "111111111111111111111111", credentials: ALPHA}    # Alpha' in text
+    text = (three_sets.folder / "first.yaml").read_text("utf-8")
+    assert '{id: "111111111111111111111111", credentials: ALPHA}    # Alpha Industries' in text
     policy = parse_policy(text.encode(), "first.yaml")
     assert [each.credentials for each in policy.organizations] == ["ALPHA", "BETA", "GAMMA_2"]
-    validated = cli.run("validate", "first.yaml")
+    validated = three_sets.run("validate", "first.yaml")
     assert (validated.code, validated.err) == (0, "")
-    planned = cli.run("plan", "--policy", "first.yaml", "--output", "json", **three_sets)
+    planned = three_sets.run("plan", "--policy", "first.yaml", "--output", "json")
     assert (planned.code, planned.summary["projects_seen"]) == (0, 3), planned.err
 
 
-def test_organization_of_an_option_gets_the_name_of_its_credentials(cli, three_sets):
+def test_organization_of_an_option_gets_the_name_of_its_credentials(three_sets):
     option = ("--organization", "2" * 24, "--organization", OTHER)
-    assert cli.run("init", "first.yaml", *option, **three_sets).code == 0
-    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
+    assert three_sets.run("init", "first.yaml", *option).code == 0
+    policy = parse_policy((three_sets.folder / "first.yaml").read_bytes(), "first.yaml")
     assert {each.id: each.credentials for each in policy.organizations} == {
         "2" * 24: "BETA",
         OTHER: None,
     }
 
 
-def test_terminal_takes_all_organizations_or_some(cli, three_sets):
+def test_terminal_takes_all_organizations_or_some(three_sets):
     for answer, ids in (("\n", "123"), ("1, 3\n", "13")):
         name = f"{len(ids)}.yaml"
-        given = {key: value or "" for key, value in three_sets.items()}
-        with terminal_of(cli, "init", name, "--older-than", "14d", **given) as terminal:
+        with terminal_of(three_sets, "init", name, "--older-than", "14d") as terminal:
             terminal.read_until("credentials GAMMA_2)")
             terminal.type(answer)
             terminal.read_until("Lists, separated by commas")
             terminal.type("\n")
             code, text = terminal.end()
         assert code == 0, text
-        policy = parse_policy((cli.folder / name).read_bytes(), name)
+        policy = parse_policy((three_sets.folder / name).read_bytes(), name)
         assert policy.organization_ids == {each * 24 for each in ids}
 
 
-def test_refused_set_of_credentials_writes_no_file(cli, three_sets):
-    done = cli.run("init", "first.yaml", **{**three_sets, "MONGODB_ATLAS_CLIENT_SECRET_BETA": "x"})
+def test_refused_set_of_credentials_writes_no_file(three_sets):
+    done = three_sets.run("init", "first.yaml", MONGODB_ATLAS_CLIENT_SECRET_BETA="x")
     assert done.code == 5
     assert "No file was written." in done.err
-    assert not (cli.folder / "first.yaml").exists()
+    assert not (three_sets.folder / "first.yaml").exists()
 
 
-def test_all_missing_variables_of_all_sets_are_named_at_once(cli, three_sets):
+def test_all_missing_variables_of_all_sets_are_named_at_once(three_sets):
     secrets = [f"MONGODB_ATLAS_CLIENT_SECRET_{name}" for name in ("ALPHA", "GAMMA_2")]
-    done = cli.run("init", "first.yaml", **{**three_sets, **dict.fromkeys(secrets)})
+    done = three_sets.run("init", "first.yaml", **dict.fromkeys(secrets))
     assert done.code == 2
     for name in secrets:
         assert name in done.err
-    assert list(cli.sim.requests) == []
+    assert list(three_sets.sim.requests) == []
 
 
 def test_options_alone_call_no_atlas(cli):

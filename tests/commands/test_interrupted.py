@@ -96,19 +96,16 @@ def test_rejected_deletion_after_the_signal_ends_with_4(cli):
     assert (code, ended(cli)) == (4, ("failed", 1, 403)), err
 
 
-@pytest.mark.parametrize("name", ["503", "429", "500"])
-def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli, name):
-    fault, status = SLOW[name]
-    cli.sim.faults.add(fault, method="DELETE", path="*", times=None)
+def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli):
+    cli.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
     done = cli.sweep("--deadline", "2s")
-    assert (done.code, ended(cli)) == (8, ("failed", 1, status)), done.err
+    assert (done.code, ended(cli)) == (8, ("failed", 1, 503)), done.err
     assert "the deadline of 2 seconds passed" in done.err
     assert (cli.deletes(), cli.sim.invitation_count()) == (1, 1)
 
 
-@pytest.mark.parametrize("path", ["*/groups", "*/invites"])
-@pytest.mark.parametrize("name", ["503", "429"])
-def test_deadline_between_attempts_to_read_a_list_ends_with_8(cli, name, path):
+@pytest.mark.parametrize(("path", "name"), [("*/groups", "503"), ("*/invites", "429")])
+def test_deadline_between_attempts_to_read_a_list_ends_with_8(cli, path, name):
     cli.sim.faults.add(SLOW[name][0], path=path, times=None)
     done = cli.sweep("--deadline", "2s")
     assert (done.code, done.summary["exit_code"], cli.deletes()) == (8, 8, 0)
@@ -141,7 +138,7 @@ def test_stop_before_anything_was_sent_is_in_the_summary(cli):
 def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
     with cli_in(tmp_path, kind="service-account") as cli:
         cli.sim.invite(cli.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
-        cli.sim.faults.add(faults.effect(after=lambda _: cli.sim.oauth.expire()), path="*/users")
+        cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.oauth.expire()), method="DELETE")
         cli.sim.faults.add(SLOW["503"][0], path="*/oauth/token", nth=2, times=None)
         done = cli.sweep("--deadline", "2s")
         assert done.code == 8, done.err

@@ -8,7 +8,7 @@ import pytest
 _SCRIPT = """
 import io, sys
 import rich.traceback
-from invite_sweeper.cli import console
+from invite_sweeper.cli.log import configure_logging
 
 class Stream(io.StringIO):
     def isatty(self):
@@ -19,7 +19,7 @@ def fails():
     raise ValueError("no")
 
 sys.stderr = shown = Stream()
-log = console.configure_logging(quiet=False, verbose=True)
+log = configure_logging(quiet=False, verbose=True)
 try:
     fails()
 except ValueError:

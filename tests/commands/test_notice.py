@@ -162,15 +162,6 @@ def test_approved_plan_deletes_nothing_where_the_log_has_no_announcement(cli):
     assert (other.code, other.summary["announced"], cli.deletes()) == (0, 1, 0)
 
 
-def test_plan_says_what_is_announced_deleted_and_waits_in_one_line(cli):
-    cli.sweep()
-    time.sleep(2.1)
-    cli.sim.invite(cli.project, "bo@example.com", age=20 * DAYS)
-    (message,) = [w["message"] for w in cli.plan().summary["warnings"] if w["code"] == "notice"]
-    begin = "1 invitation would be announced, 1 deleted; the first may be deleted from "
-    assert message.startswith(begin)
-
-
 def test_changed_policy_in_quarantine_announces_nothing_and_shows_the_changed_notice(cli):
     cli.keys["limits"] |= {"quarantine": True}
     assert (cli.sweep().code, cli.lines("announced")) == (3, [])

@@ -5,14 +5,11 @@ import os
 import re
 import sys
 import tomllib
-from datetime import timedelta
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from running import cli_in
+from builders import write_key_pair
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -44,18 +41,17 @@ def imported() -> set[str]:
 
 
 @pytest.fixture
-def cli(tmp_path):
+def cli(cli):
     """A cli without uvloop: importing it fails as if it were not installed."""
-    bare = tmp_path / "bare"
+    bare = cli.folder / "bare"
     bare.mkdir()
     (bare / "uvloop.py").write_text(
         "raise ModuleNotFoundError('No module named uvloop')\n", encoding="utf-8"
     )
-    with cli_in(tmp_path) as found:
-        found.sim.invite(found.sim.add_project("P"), "old@example.com", age=timedelta(days=20))
-        before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
-        found.bare = {"PYTHONPATH": os.pathsep.join([str(bare), *before])}
-        yield found
+    cli.stock()
+    before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    cli.changes["PYTHONPATH"] = os.pathsep.join([str(bare), *before])
+    return cli
 
 
 def test_every_imported_package_is_a_dependency_and_only_uvloop_is_an_extra():
@@ -68,27 +64,21 @@ def test_every_imported_package_is_a_dependency_and_only_uvloop_is_an_extra():
 
 
 def test_sweep_verify_metrics_and_report_work(cli):
-    done = cli.sweep("--metrics-file", "run.prom", **cli.bare)
+    done = cli.sweep("--metrics-file", "run.prom")
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
     assert 'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (cli.folder / "run.prom").read_text(
         encoding="utf-8"
     )
-    assert cli.run("audit", "verify", LOG, **cli.bare).code == 0
-    report = cli.run("report", LOG, **cli.bare)
+    assert cli.run("audit", "verify", LOG).code == 0
+    report = cli.run("report", LOG)
     assert report.code == 0, report.err
-    assert "old@example.com" in report.out.replace("<wbr>", "")
+    assert "p0@example.com" in report.out.replace("<wbr>", "")
 
 
 def test_saved_plan_is_approved_and_swept(cli):
-    private = Ed25519PrivateKey.generate()
-    (cli.folder / "boss.pem").write_bytes(
-        private.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
-    )
-    (cli.folder / "boss.pub").write_bytes(
-        private.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
-    )
-    assert cli.plan("--out", "plan.jsonl", **cli.bare).code == 0
-    approved = cli.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", "--yes", **cli.bare)
+    write_key_pair(cli.folder, "boss")
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    approved = cli.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", "--yes")
     assert approved.code == 0, approved.err
-    done = cli.sweep("--plan", "plan.jsonl", "--require-approval", "boss.pub", **cli.bare)
+    done = cli.sweep("--plan", "plan.jsonl", "--require-approval", "boss.pub")
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err

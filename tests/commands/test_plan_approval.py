@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 import pytest
+from builders import write_key_pair
 from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from running import cli_in
 from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
@@ -22,32 +21,14 @@ ASKS = "Type yes or no: "
 APPROVE = ("plan", "approve", "plan.jsonl", "--key", "boss.pem")
 
 
-@pytest.fixture(scope="module")
-def keys():
-    """Return private and public key files by name."""
-    found = {}
-    for name in ("boss", "mallory"):
-        private = Ed25519PrivateKey.generate()
-        found[f"{name}.pem"] = private.private_bytes(
-            s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()
-        )
-        found[f"{name}.pub"] = private.public_key().public_bytes(
-            s.Encoding.OpenSSH, s.PublicFormat.OpenSSH
-        )
-    return found
-
-
 @pytest.fixture
-def cli(tmp_path, keys):
+def cli(cli):
     """A folder with a saved plan of three invitations, and the keys of two people."""
-    for name, data in keys.items():
-        (tmp_path / name).write_bytes(data)
-    with cli_in(tmp_path) as found:
-        project = found.sim.add_project("Project")
-        for number in range(3):
-            found.sim.invite(project, f"p{number}@example.com", age=20 * DAYS)
-        assert found.plan("--out", "plan.jsonl").code == 0
-        yield found
+    for name in ("boss", "mallory"):
+        write_key_pair(cli.folder, name)
+    cli.stock(stale=3)
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    return cli
 
 
 def approve(cli, *arguments, code=0):
@@ -294,16 +275,6 @@ def test_path_that_becomes_a_link_during_the_question_is_refused(cli):
     assert (code, target.read_text(encoding="utf-8")) == (2, "the approver's own file")
 
 
-def test_own_earlier_approval_is_replaced_and_leaves_no_other_file(cli):
-    approve(cli)
-    first = signature(cli).read_text(encoding="utf-8")
-    assert cli.plan("--out", "plan.jsonl").code == 0
-    approve(cli)
-    assert signature(cli).read_text(encoding="utf-8") != first
-    assert required(cli).code == 0
-    assert list(cli.folder.glob(".plan*")) == []
-
-
 # --- what a sweep says about an approval --------------------------------------------------------
 
 
@@ -329,9 +300,9 @@ def test_sweep_says_that_the_signature_is_for_another_plan(cli):
     assert f"The signature is for another plan: that of run {run_id}." in done.err
 
 
-def test_forged_approval_that_names_the_required_key_is_refused(cli, keys):
+def test_forged_approval_that_names_the_required_key_is_refused(cli):
     assert cli.run(*APPROVE[:-1], "mallory.pem", "--yes").code == 0
-    own = f"key {keys['boss.pub'].decode().strip()}"
+    own = f"key {(cli.folder / 'boss.pub').read_text(encoding='utf-8').strip()}"
     signature(cli).write_text(
         re.sub(r"(?m)^key .*$", own, signature(cli).read_text(encoding="utf-8")), encoding="utf-8"
     )

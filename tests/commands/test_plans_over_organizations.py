@@ -5,9 +5,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from running import cli_in
+from builders import write_key_pair
 
 DAYS = timedelta(days=1)
 PLAN = ("--policy", "policy.yaml", "--out", "plan.jsonl")
@@ -19,37 +17,26 @@ def org_id(name):
 
 
 @pytest.fixture(params=[1, 3, 51])
-def cli(tmp_path, request):
+def cli(cli, request):
     """Organizations with two projects each and a stale invitation in each project.
 
     `cli.ids` are the ids of the invitations, by the name of the credentials.
     """
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
-    (tmp_path / "boss.pem").write_bytes(private)
-    public = key.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
-    (tmp_path / "boss.pub").write_bytes(public)
-    with cli_in(tmp_path) as found:
-        found.ids, found.changes = {}, dict.fromkeys(found.account.environment(), None)
-        found.keys["organizations"] = []
-        for number in range(request.param):
-            name = f"O{number}"
-            found.sim.add_organization(org_id(name), f"Example {name}")
-            found.ids[name] = set()
-            for side in ("left", "right"):
-                project = found.sim.add_project(f"{name} {side}", org_id(name))
-                found.projects.append(project)
-                person = f"{name}-{side}@example.com"
-                found.ids[name].add(found.sim.invite(project, person, age=20 * DAYS))
-            account = found.sim.add_token(org_id(name))
-            variables = account.environment().items()
-            found.changes |= {f"{key}_{name}": value for key, value in variables}
-            found.keys["organizations"].append({"id": org_id(name), "credentials": name})
-        yield found
+    write_key_pair(cli.folder, "boss")
+    cli.ids = {f"O{number}": set() for number in range(request.param)}
+    for name in cli.ids:
+        cli.sim.add_organization(org_id(name), f"Example {name}")
+        for side in ("left", "right"):
+            project = cli.sim.add_project(f"{name} {side}", org_id(name))
+            cli.projects.append(project)
+            person = f"{name}-{side}@example.com"
+            cli.ids[name].add(cli.sim.invite(project, person, age=20 * DAYS))
+    cli.use_organizations({name: org_id(name) for name in cli.ids})
+    return cli
 
 
 def save(cli):
-    done = cli.run("plan", *PLAN, **cli.changes)
+    done = cli.run("plan", *PLAN)
     assert done.code == 0, done.err
     return cli.folder / "plan.jsonl"
 
@@ -62,7 +49,7 @@ def approve(cli):
 
 def apply(cli, **changes):
     approval = ("--require-approval", "boss.pub")
-    return cli.sweep("--plan", "plan.jsonl", *approval, **cli.changes | changes)
+    return cli.sweep("--plan", "plan.jsonl", *approval, **changes)
 
 
 def all_ids(cli):
@@ -137,14 +124,14 @@ def test_organization_whose_credential_fails_after_the_plan_is_left_out_and_said
 def test_organization_whose_credential_fails_at_the_plan_is_not_in_it(cli):
     gone = "O0"
     wrong = {f"MONGODB_ATLAS_ACCESS_TOKEN_{gone}": "wrong"}
-    done = cli.run("plan", *PLAN, "--output", "json", **cli.changes | wrong)
+    done = cli.run("plan", *PLAN, "--output", "json", **wrong)
     if len(cli.ids) == 1:
         assert (done.code, (cli.folder / "plan.jsonl").exists()) == (5, False)
         return
     assert done.code == 4
     rows = (cli.folder / "plan.jsonl").read_text(encoding="utf-8").splitlines()[1:-1]
     assert {json.loads(row)["org_id"] for row in rows} == set(map(org_id, cli.ids)) - {org_id(gone)}
-    assert cli.sweep("--plan", "plan.jsonl", **cli.changes).code == 0
+    assert cli.sweep("--plan", "plan.jsonl").code == 0
     assert set(cli.sim.deleted) == all_ids(cli) - cli.ids[gone]
 
 
@@ -162,21 +149,21 @@ def test_organization_that_is_renamed_after_the_plan_is_applied_with_its_new_nam
 def test_limit_that_only_all_organizations_together_reach_refuses_the_plan(cli, over):
     count = len(all_ids(cli))
     cli.keys["limits"]["max_deletions"] = count - over
-    done = cli.run("plan", *PLAN, "--output", "json", **cli.changes)
+    done = cli.run("plan", *PLAN, "--output", "json")
     error, saved = done.summary["error"], (cli.folder / "plan.jsonl").exists()
     assert (saved, error is None) == (not over, not over)
     if error is not None:
         together = f"In {len(cli.ids)} organizations together: " if len(cli.ids) > 1 else ""
         expected = f"{together}{count} stale invitations are over max_deletions: {count - 1}."
         assert error["message"] == expected
-        assert (cli.sweep(**cli.changes).code, cli.deletes()) == (3, 0)
+        assert (cli.sweep().code, cli.deletes()) == (3, 0)
 
 
 def test_limit_of_a_project_names_project_and_organization_with_their_ids(cli):
     name = list(cli.ids)[-1]
     cli.sim.invite(cli.projects[-1], "one-more@example.com", age=20 * DAYS)
     cli.keys["limits"]["max_deletions_per_project"] = 1
-    message = cli.plan(**cli.changes).summary["error"]["message"]
+    message = cli.plan().summary["error"]["message"]
     of = f" of Example {name} ({org_id(name)})" if len(cli.ids) > 1 else ""
     project = f"project {name} right ({cli.projects[-1]}){of}"
     assert f"2 stale invitations in {project} are over max_deletions_per_project: 1." in message

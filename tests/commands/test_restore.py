@@ -78,40 +78,6 @@ def test_restore_twice_brings_back_nothing_more(cli):
     assert cli.sim.invitation_count() == 4
 
 
-def test_each_post_has_an_intent_before_and_an_outcome_after_and_the_log_verifies(cli):
-    swept(cli)
-    restore(cli)
-    lines = restored_lines(cli)
-    assert lines[0]["mode"] == "restore"
-    assert [line["event"] for line in lines] == [
-        "run_started",
-        *["intent", "outcome"] * 3,
-        "run_finished",
-    ]
-    sweep_id = cli.lines()[0]["run_id"]
-    outcome = lines[2]
-    assert (outcome["outcome"], outcome["http_status"], outcome["restores"]) == (
-        "restored",
-        200,
-        sweep_id,
-    )
-    assert cli.run("audit", "verify", LOG).code == 0
-
-
-def test_user_that_is_pending_or_a_member_again_is_skipped(cli):
-    (project,) = swept(cli)
-    cli.sim.invite(project, "PERSON-0@example.com")
-    roles = {project: ("GROUP_OWNER",)}
-    cli.sim.add_user("person-1@example.com", status="ACTIVE", group_roles=roles)
-    result = restore(cli)
-    by_username = {each["username"]: each["outcome"] for each in result["invitations"]}
-    assert by_username == {
-        "person-0@example.com": "already_there",
-        "person-1@example.com": "already_there",
-        "person-2@example.com": "restored",
-    }
-
-
 def test_dry_run_shows_who_would_be_invited_and_sends_no_post(cli):
     swept(cli)
     result = restore(cli, "--dry-run", yes=False)
@@ -215,20 +181,6 @@ def test_same_command_continues_a_killed_restore(cli):
     assert cli.run("audit", "verify", LOG).code == 0
 
 
-def test_sweep_after_a_killed_restore_records_its_post_as_unknown_and_the_log_verifies(cli):
-    swept(cli)
-    cli.sim.faults.add(faults.hang(), method="POST", times=9)
-    process = cli.fork("restore", LOG, "--yes")
-    wait_until(lambda: cli.sim.request_log.received["POST"] >= 1)
-    process.kill()
-    process.communicate(timeout=60)
-    cli.sim.faults.clear()
-    assert cli.sweep().code == 0
-    (settled,) = [line for line in restored_lines(cli) if line["event"] == "outcome"]
-    assert (settled["outcome"], settled["recovered"]) == ("unknown", True)
-    assert cli.run("audit", "verify", LOG).code == 0
-
-
 def test_another_run_that_holds_the_lock_ends_with_9(cli):
     swept(cli)
     cli.sim.faults.set_latency(1.0)
@@ -239,14 +191,6 @@ def test_another_run_that_holds_the_lock_ends_with_9(cli):
     assert second.code == 9
     cli.sim.faults.clear()
     first.communicate(timeout=60)
-
-
-def test_text_shows_the_outcome_of_each_invitation(cli):
-    swept(cli, users=1)
-    done = cli.run("restore", LOG, "--yes")
-    assert done.code == 0
-    assert "person-0@example.com" in done.out
-    assert "1 restored" in done.out
 
 
 def test_quiet_successful_restore_prints_nothing(cli):
@@ -274,37 +218,6 @@ def test_question_lists_the_users_and_yes_invites_them(cli):
         terminal.type("yes\n")
         code, _ = terminal.end()
     assert (code, cli.sim.invitation_count()) == (0, 4)
-
-
-def test_yes_on_a_terminal_skips_the_question(cli):
-    swept(cli)
-    with terminal_of(cli, "restore", LOG, "--yes") as terminal:
-        code, text = terminal.end()
-    assert (code, cli.sim.invitation_count()) == (0, 4)
-    assert ASKS not in text
-
-
-def test_any_answer_but_yes_invites_no_one_and_ends_with_3(cli):
-    swept(cli)
-    with terminal_of(cli, "restore", LOG) as terminal:
-        terminal.read_until(ASKS)
-        before = len(terminal.text)
-        terminal.type("no\n")
-        code, text = terminal.end()
-    assert (code, cli.sim.request_log.received["POST"]) == (3, 0)
-    assert "person-1@example.com" not in text[before:]
-    assert "Cancelled. " in text[before:]
-    assert cli.run("audit", "verify", LOG).code == 0
-
-
-def test_signal_during_the_question_ends_with_8(cli):
-    swept(cli)
-    with terminal_of(cli, "restore", LOG) as terminal:
-        terminal.read_until(ASKS)
-        terminal.process.send_signal(signal.SIGTERM)
-        code, text = terminal.end()
-    assert (code, cli.sim.request_log.received["POST"]) == (8, 0)
-    assert "No one was invited." in text
 
 
 # --- the newer lists -------------------------------------------------------------------------
@@ -520,29 +433,6 @@ def test_user_whose_deletion_was_done_before_a_kill_is_listed_and_restored_on_re
     assert "ada@example.com" in invited(cli, project)
     again = restore(cli, *words)
     assert (again["uncertain"], again["uncertain_invitations"]) == (0, [])
-
-
-def test_killed_run_beside_one_with_certain_deletions_is_named_with_its_option(cli):
-    project, run_id = kill_a_sweep(cli, settle=False)
-    cli.sim.invite(project, "bo@example.com", age=20 * DAYS)
-    assert cli.sweep().code == 0
-    result = restore(cli)
-    assert (result["restored"], result["uncertain"]) == (1, 0)
-    named = f"Run {run_id} may have deleted 1 invitation"
-    option = f"--run {run_id} --include-recovered"
-    (warning,) = [each for each in result["warnings"] if each.startswith(named)]
-    assert option in warning
-    text = cli.run("restore", LOG, "--dry-run")
-    assert option in text.err
-
-    assert restore(cli, *option.split())["restored"] == 1
-    assert not any(each.startswith(named) for each in restore(cli)["warnings"])
-
-
-def test_user_whose_deletion_was_not_done_before_a_kill_is_not_listed(cli):
-    project, run_id = kill_a_sweep(cli, settle=False)
-    cli.sim.invite(project, "ada@example.com")
-    assert restore(cli, "--run", run_id)["uncertain"] == 0
 
 
 # --- what it says ------------------------------------------------------------------------------

@@ -29,11 +29,6 @@ def outcomes(cli, *names):
     return [tuple(line[name] for name in names) for line in cli.lines("outcome")]
 
 
-def http_date(days):
-    day = datetime.now(UTC) + timedelta(days=days)
-    return f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
-
-
 @pytest.mark.parametrize(
     ("source", "in_project"),
     [("invites", True), ("users", True), ("org_users", False), ("org_invites", False)],
@@ -58,23 +53,6 @@ def test_each_source_is_read_and_deleted_by_its_own_endpoint(cli, source, in_pro
     (delete,) = [each for each in cli.sim.requests if each.method == "DELETE"]
     assert delete.path.startswith(f"/api/atlas/v2/{scope}/{source.removeprefix('org_')}/")
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0
-
-
-def test_each_duplicate_invitation_of_a_user_is_deleted_by_its_own_endpoint(cli):
-    project = cli.sim.add_project("Sandbox")
-    for number in range(40):
-        name = f"p{number}@example.com"
-        cli.sim.invite(project, name, age=OLD)
-        cli.sim.add_user(name, age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    cli.keys["sources"] = ALL
-    cli.keys["limits"] |= {"breaker_window": 10}
-    done = cli.sweep()
-
-    assert done.code == 0, done.err
-    assert (done.summary["stale"], done.summary["skipped"]) == (160, 0)
-    assert done.summary["deleted"] + done.summary["already_gone"] == 160
-    assert cli.sim.invitation_count() == len(cli.sim.users()) == 0
-    assert cli.sweep().summary["invitations_seen"] == 0
 
 
 def test_forbidden_list_is_unreadable_and_the_others_are_read(cli):
@@ -122,18 +100,6 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
     ]
     assert '"level": "error"' in done.err
     assert "o'neil@example.com accepted" in done.err
-
-
-def test_user_who_accepted_in_time_is_kept_and_not_a_failure(cli):
-    project = cli.sim.add_project("Sandbox")
-    user = cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    accept = faults.effect(before=lambda _: cli.sim.set_status(user, "ACTIVE"))
-    cli.sim.faults.add(accept, method="GET", path="*/groups/*/users/*")
-    cli.keys["sources"] = ["users"]
-    done = cli.sweep()
-
-    assert (done.code, done.summary["accepted_before"], cli.deletes()) == (0, 1, 0)
-    assert outcomes(cli, "outcome", "attempts", "seen_before") == [("accepted_before", 0, "ACTIVE")]
 
 
 NOT_READ = "only in lists that the policy does not read: "
@@ -295,48 +261,6 @@ def test_last_announcement_of_earlier_runs_counts(cli):
     assert cli.sweep().code == 0
 
 
-@pytest.mark.parametrize(
-    ("sources", "families", "named"),
-    [
-        (["invites"], ["invites"], "write users and org_users instead of invites"),
-        (["org_invites"], ["org_invites"], "write org_users instead of org_invites"),
-        (["users"], ["users"], "Upgrade"),
-        (["invites", "org_invites"], ["invites", "org_invites"], "org_users instead of org_inv"),
-    ],
-)
-def test_run_with_only_retired_sources_ends_and_names_the_replacement(
-    cli, sources, families, named
-):
-    project = cli.sim.add_project("Alpha")
-    cli.sim.invite(project, "ada@example.com", age=OLD)
-    cli.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    retire(cli.sim, *families)
-    cli.keys["sources"] = sources
-    done = cli.sweep()
-
-    assert (done.code, cli.deletes()) == (6, 0)
-    assert named in done.err
-    assert sorted(done.summary["sources_retired"]) == sorted(sources)
-
-
-@pytest.mark.parametrize(
-    ("days", "level"), [(400, None), (181, None), (180, "info"), (31, "info"), (30, "error")]
-)
-def test_sunset_is_a_remark_when_near_and_an_error_when_very_near(cli, days, level):
-    cli.sim.add_project("Alpha")
-    cli.sim.versions.sunsets["invites"] = http_date(days)
-    cli.keys["sources"] = ["invites", "users"]
-    done = cli.plan()
-
-    lines = [line for line in done.err.splitlines() if "stops serving the list" in line]
-    assert len(lines) == (level is not None)
-    assert all(f'"level": "{level}"' in line and "users and org_users" in line for line in lines)
-    (finished,) = cli.lines("run_finished")
-    assert finished["sunset"] == f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
-    assert finished["deprecation"] == "2023-10-04"
-    assert done.code == 0
-
-
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
 def test_saved_plan_of_any_source_is_applied(cli, source):
     project = cli.sim.add_project("Alpha")
@@ -346,17 +270,6 @@ def test_saved_plan_of_any_source_is_applied(cli, source):
     done = cli.sweep("--plan", "plan.jsonl")
 
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
-
-
-def test_removal_that_could_not_be_checked_afterwards_is_reported(cli):
-    project = cli.sim.add_project("Alpha")
-    cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    cli.sim.faults.add(faults.role_missing(), path="*/orgs/*/users/*", times=None)
-    cli.keys["sources"] = ["users"]
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"]) == (0, 1)
-    assert "1 of the removed users could not be checked afterwards" in done.err
 
 
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
@@ -378,21 +291,3 @@ def test_open_intent_of_a_killed_run_is_checked_in_its_own_list(cli, source, lat
     assert ends[0] == (source, "already_gone" if late else "failed")
     assert ends[1:] == ([] if late else [(source, "deleted")])
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0
-
-
-def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(cli):
-    project = cli.sim.add_project("Alpha")
-    for number in range(4):
-        cli.sim.invite(project, f"p{number}@example.com", age=OLD)
-        cli.sim.add_user(f"u{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    gone = faults.fail_with(410, "VERSION_GONE")
-    cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
-    cli.keys["sources"] = ["invites", "users"]
-    cli.keys["execution"] = {"concurrency": 1}
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"]) == (4, 4)
-    assert done.summary["failed"] + done.summary["skipped"] == 4
-    assert "Atlas retired the list invites during the sweep" in done.err
-    assert "write users and org_users instead of invites" in done.err
-    assert len(cli.sim.invitations(project)) == 4

@@ -357,15 +357,34 @@ def test_existing_configmap_service_account_and_suspended_schedule(tmp_path):
     assert found["Secret", "more"] == values["extraObjects"][0]
 
 
-def test_dashboard_is_that_of_monitoring_and_notes_warn_of_the_placeholder(tmp_path):
+def test_dashboard_is_that_of_monitoring(tmp_path):
     text = rendered({"dashboard": {"enabled": True}}, tmp_path)
     dashboard = documents(text)["ConfigMap", "invite-sweeper-dashboard"]
 
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     source = (DEPLOY / "monitoring/dashboard.json").read_text(encoding="utf-8")
     assert dashboard["data"]["invite-sweeper.json"] == source
-    notes = (CHART / "templates/NOTES.txt").read_text(encoding="utf-8")
-    assert 'contains "000000000000000000000000"' in notes
+
+
+@pytest.mark.parametrize(
+    ("values", "warnings"),
+    [
+        ((), ["the policy names the placeholder", 'the image "invite-sweeper" names no registry']),
+        (("policyConfigMap=company-policy", "image.repository=registry.example.com/a"), []),
+    ],
+    ids=["placeholders", "own policy and image"],
+)
+def test_notes_warn_of_placeholders(values, warnings, cluster):
+    done = run(
+        "helm", "install", "invite-sweeper", CHART, "--namespace=invite-sweeper",
+        "--dry-run=server", "--disable-openapi-validation", f"--kube-apiserver={cluster}",
+        *(f"--set={value}" for value in values),
+    )  # fmt: skip
+    notes = done.stdout.partition("\nNOTES:\n")[2]
+
+    assert "lists stale invitations" in notes
+    assert notes.count("WARNING: ") == len(warnings)
+    assert [each for each in warnings if each not in notes] == []
 
 
 def test_named_credentials_alone_mount_no_secret_without_a_name(tmp_path):

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from company_network import ATLAS, company_network
 from deploy.machine import LOG, started
 from deploy.manifests import DEPLOY
 from deploy.stage import staged
@@ -110,6 +111,38 @@ def test_timer_is_scheduled_for_the_night(followed, machine):
     listed = machine.run("systemctl", "list-timers", "--no-pager", "invite-sweeper.timer").stdout
 
     assert re.search(r"03:(1[7-9]|[2-4]\d):\d\d .*invite-sweeper\.service", listed)
+
+
+def test_metrics_are_written_as_the_guide_says_and_another_user_reads_them(followed, machine):
+    lines = section(OPERATORS, "What to monitor").text.splitlines()
+    (bullet,) = (line for line in lines if line.startswith("- **Metrics.**"))
+    make, link = re.findall(r"`((?:install -d|ln -s) [^`]+)`", bullet)
+    option, setting = re.findall(r"`(--metrics-file /[^`]+|ReadWritePaths=[^`]+)`", bullet)
+    machine.run("sh", "-c", f"mkdir -p /var/lib/prometheus/node-exporter && {make} && {link}")
+    unit = SERVICE.replace("    plan \\\n", f"    plan \\\n    {option} \\\n")
+    code, log = start(machine, unit.replace("[Service]\n", f"[Service]\n{setting}\n"))
+
+    assert code == ExitCode.DONE, log
+    path = "/var/lib/prometheus/node-exporter/invite-sweeper.prom"
+    shown = machine.run("runuser", "-u", "nobody", "--", "cat", path).stdout
+    assert "\ninvite_sweeper_last_run_exit_code 0.0\n" in shown
+    assert machine.run("stat", "-L", "-c", "%U %a", path).stdout == "invite-sweeper 644\n"
+
+
+def test_service_reaches_atlas_through_the_proxy_of_the_guide(followed, machine, tmp_path):
+    (shown,) = section(OPERATORS, "Proxy and private CA").blocks("ini")
+    with company_network(machine.stage.sim, tmp_path) as network:
+        machine.write("/etc/invite-sweeper/ca.pem", network.authority.read_text("utf-8"))
+        text = shown.replace("http://proxy.example.com:3128", network.proxy)
+        text = text.replace("NO_PROXY=.example.com", "NO_PROXY=.example.org")
+        base_url = network.environment["MONGODB_ATLAS_BASE_URL"]
+        text += f"Environment=MONGODB_ATLAS_BASE_URL={base_url}\n"
+        machine.write(f"{UNIT}.d/z.conf", text)
+        code, log = start(machine, SERVICE)
+        machine.run("rm", f"{UNIT}.d/z.conf")
+
+    assert code == ExitCode.DONE, log
+    assert set(network.asked) == {f"CONNECT {ATLAS}:443"}
 
 
 def test_wrong_credentials_are_not_retried(machine):

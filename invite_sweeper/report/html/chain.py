@@ -28,11 +28,7 @@ class ChainResult:
 
 
 def chain_result(found: ChainStatus, key: str = "") -> ChainResult:
-    """Return the result of `audit.verify` for the page.
-
-    Args:
-        key: Fingerprint of the public key that it was given as evidence; empty without one.
-    """
+    """Return the result of `audit.verify` for the page."""
     if found.error is not None:
         error = found.error
         position = f"{error.position.path.name}, line {error.position.line:,}"

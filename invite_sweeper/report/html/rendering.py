@@ -187,13 +187,6 @@ def write_report(
 
     The file is replaced atomically and readable only by its owner: it contains names.
 
-    Args:
-        paths: Audit logs, in any order.
-        out: Path of the report; None for stdout.
-        fmt: HTML, Markdown or JSON.
-        chain: The result of `audit.verify` for the same files; None if it was not run.
-        run_id: As for `read_report`.
-
     Raises:
         UsageError: A log cannot be read, or `out` cannot be written; an existing file is
             unchanged.

@@ -104,9 +104,6 @@ def _changed(report: Report) -> bool:
     return any(counts[each] for each in ("deleted", "accepted_during", "unknown", "no_outcome"))
 
 
-# The sentences about the command.
-
-
 def _sentences(report: Report) -> Iterator[str]:
     yield from _endings(report)
     if report.is_restore:

@@ -144,8 +144,8 @@ REFUSED = failed("clock", GuardRefused("Off."))
         (
             [warning("a", ""), warning("b", "")],
             (
-                f"2 warnings: a sweep of Acme ({ORG}) would run, but may not delete everything "
-                "that is stale."
+                f"2 warnings: a sweep of Acme ({ORG}) would run, but may not do everything that "
+                "is expected."
             ),
         ),
         (

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from invite_sweeper.models import Source
-from invite_sweeper.policy import Keep, Organization, Policy, Rule, parse_policy
+from invite_sweeper.policy import Keep, Organization, Policy, Rule, check_policy, parse_policy
 
 TODAY = date(2027, 3, 31)
 
@@ -203,3 +203,41 @@ def test_contradictory_conditions_are_a_warning(policy_of, warnings_of):
     assert warning.startswith("`never` never matches: ")
     (warning,) = warnings_of("keep: [{name: k, expired: yes, expires_within: 1d}]\n")
     assert warning.startswith("`k` never matches: ")
+
+
+NAMED = '{{id: "{}", credentials: {}}}'
+
+
+@pytest.mark.parametrize(
+    ("organizations", "shared"),
+    [
+        (f'"{"1" * 24}"', None),
+        (f'"{"1" * 24}", "{"2" * 24}", "{"3" * 24}"', "3 organizations share the credentials with"),
+        (f"{NAMED.format('1' * 24, 'NORTH')}, {NAMED.format('2' * 24, 'SOUTH')}", None),
+        (
+            f"{NAMED.format('1' * 24, 'NORTH')}, {NAMED.format('2' * 24, 'NORTH')}",
+            "2 organizations share the credentials `NORTH`, and a service account or an API key",
+        ),
+    ],
+)
+def test_organizations_that_share_one_set_of_credentials_are_a_warning(organizations, shared):
+    text = f"version: 1\norganizations: [{organizations}]\nsources: [users]\nrules:\n"
+    data = f"{text}  - {{name: a, older_than: 14d, statuses: [PENDING]}}\n".encode()
+    policy, found = check_policy(data, TODAY)
+    assert [each.message.startswith(shared or "") for each in found] == [True] * bool(shared)
+    assert [each.where for each in found] == ["organizations[1]"] * bool(shared)
+    assert policy is not None
+
+
+@pytest.mark.parametrize(
+    ("names", "unseen"),
+    [((), []), (("",), [2]), (("NORTH",), [1]), (("SOUTH",), [1, 2]), (("", "NORTH"), [])],
+)
+def test_organization_without_credentials_in_the_environment_is_a_warning(names, unseen):
+    organizations = f'["{"1" * 24}", {NAMED.format("2" * 24, "NORTH")}]'
+    text = f"version: 1\norganizations: {organizations}\nsources: [users]\nrules:\n"
+    data = f"{text}  - {{name: a, older_than: 14d, statuses: [PENDING]}}\n".encode()
+    _, found = check_policy(data, TODAY, names)
+    seen = [each.message for each in found]
+    assert seen == [f"No credential in this environment sees {str(n) * 24}." for n in unseen]
+    assert all(f"_ID{'_NORTH' * ('2' * 24 in each.message)} and" in each.hint for each in found)

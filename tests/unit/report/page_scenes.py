@@ -249,16 +249,14 @@ def group_scene(
     with cli_in(folder) as cli:
         cli.sim.add_organization(BETA, "Beta")
         names = {ACME: "ACME", BETA: "BETA"}
-        changes: dict[str, str | None] = {TOKEN: None}
         for org_id, name in names.items():
             cli.projects.append(cli.sim.add_project(f"{name} project", org_id))
             invite(cli, 4, name=name.lower())
-            token = cli.sim.add_token(org_id).secret
-            changes[f"{TOKEN}_{name}"] = "wrong" if org_id in failing else token
         order = (first, *(org_id for org_id in names if org_id != first))
-        cli.keys["organizations"] = [{"id": o, "credentials": names[o]} for o in order]
+        cli.use_organizations({names[org_id]: org_id for org_id in order})
+        cli.changes |= {f"{TOKEN}_{names[org_id]}": "wrong" for org_id in failing}
         cli.keys["limits"] |= limits
-        return scene_of(cli, sweep(cli, **changes))
+        return scene_of(cli, sweep(cli))
 
 
 def thirty_nights(cli: CliRunner) -> tuple[Played, ...]:

@@ -88,8 +88,7 @@ def play(cli: CliRunner, *words: str, **changes: str | None) -> Played:
     before, deletes = world_of(cli.sim), cli.deletes()
     arguments = (*words, "--log-format", "text") if words[0] != "audit" else words
     cli.write_policy()
-    found = {**cli.environment, "COLUMNS": "80", **changes}
-    environment = {name: value for name, value in found.items() if value is not None}
+    environment = cli.environment_with({"COLUMNS": "80", **changes})
     fork = forked.Fork(arguments, cli.folder, environment, short_waits=True, prepare=RECORD_RESULTS)
     done = end(fork)
     warnings = [line for line in done.err.splitlines() if WARNING.match(line)]

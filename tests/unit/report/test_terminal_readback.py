@@ -32,15 +32,6 @@ def shown_ages(shown) -> dict[str, list[float]]:
     return {group.place.name: [row.age_days for row in group.rows] for group in shown.by_place()}
 
 
-def test_rows_and_projects_are_sorted_oldest_first(scene):
-    plan_ages(scene, {"b": (20, 40, 30), "A": (15, 50)})
-    shown = read(scene)
-    assert shown_ages(shown) == {"A": [50.0, 15.0], "b": [40.0, 30.0, 20.0]}
-    assert list(shown_ages(shown)) == ["A", "b"]
-    assert (shown.oldest.age_days, shown.newest.age_days) == (50.0, 15.0)
-    assert (shown.planned, shown.projects, shown.max_in_project) == (5, 2, 3)
-
-
 @pytest.mark.parametrize("role", ["GROUP_OWNER", "ORG_OWNER"])
 def test_owners_come_before_older_invitations_and_their_project_before_others(scene, role):
     plan_ages(scene, {"a": (50, 40)})

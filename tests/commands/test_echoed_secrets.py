@@ -1,0 +1,352 @@
+"""No output shows a secret of the run that an answer echoes, in whatever spelling.
+
+Atlas, or what stands before it, and the receivers of notifications echo every secret of the run in
+each field, header and error. All that the commands write is searched for what was echoed.
+"""
+
+import html
+import json
+import re
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle, islice, product
+
+import pytest
+from running import cli_in
+from spellings import SPELLINGS
+
+from invite_sweeper.simulator import SimulatedAtlas
+from invite_sweeper.simulator.faults import Fault
+from invite_sweeper.simulator.responses import SimulatedResponse
+
+KINDS = ["token", "api-key", "service-account"]
+SIGNING_KEY = "SIGNING_KEY"
+SECRETS = {
+    "token": "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8",
+    "API key": "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "service account": "mdb_sa_sk_Gq8eT0xWn-2v.Yp7~Kd5",
+}
+OF_ENVIRONMENT = {
+    "WEBHOOK_SECRET": "whsec_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6",
+    "path of SLACK_URL": "B0/XyZ0123456789abcdefGHIJ",
+    "password of the gateway": "p@ss/w0rd+12é",
+}
+NOT_USED = frozenset({"signing key", "password of the gateway"})
+"""By `explain` and `doctor`."""
+STRUCTURE = re.compile(
+    "id|groupId|orgId|.*At|created|rel|href|orgMembershipStatus|eventTypeName|access_token|"
+    "token_type|endpointSetId|scope"
+)
+"""Keys without whose values no list can be read."""
+HEADERS = (
+    *("Age", "Content-Type", "Date", "Deprecation", "Link", "Location", "RateLimit-Limit"),
+    *("RateLimit-Remaining", "Retry-After", "Server", "Set-Cookie", "Sunset", "WWW-Authenticate"),
+    *("X-Error-Code", "X-Request-Id"),
+)
+
+
+class Echo:
+    """Puts secrets into answers, each in one spelling after the other.
+
+    Attributes:
+        secrets: The secrets by name; those of a request change with it.
+        change: Returns the answer to a request; None to leave it as it is.
+        echoed: What was put into answers.
+        covered: Of which secret in which spelling.
+        hidden: Secrets that the command does not use.
+    """
+
+    def __init__(self, sim: SimulatedAtlas) -> None:
+        self.secrets: dict[str, str] = {}
+        self.change = None
+        self.echoed: dict[str, tuple[str, str]] = {}
+        self.covered: set[tuple[str, str]] = set()
+        self.hidden: frozenset[str] = frozenset()
+        self._turns = None
+        self._lock = threading.Lock()
+        self._faults_for = sim.faults.faults_for
+        sim.faults.faults_for = self.faults_for
+
+    def faults_for(self, method, path):
+        if self.change is None:
+            return self._faults_for(method, path)
+        return (
+            *self._faults_for(method, path),
+            Fault(alter=partial(self.change, self, method, path)),
+        )
+
+    def text(self, count: int = 1) -> str:
+        """Return a text with the next secrets in it."""
+        with self._lock:
+            self._turns = self._turns or cycle(product(SPELLINGS, tuple(self.secrets)))
+            known = (turn for turn in self._turns if turn[1] not in self.hidden)
+            turns = list(islice(known, count))
+            spelled = [SPELLINGS[spelling](self.secrets[name]) for spelling, name in turns]
+            pairs = [(name, spelling) for spelling, name in turns]
+            self.covered |= set(pairs)
+            self.echoed |= zip(spelled, pairs, strict=True)
+        return ", ".join(f"of [{each}]" for each in spelled)
+
+    def header(self) -> str:
+        """Return a text for a header."""
+        return re.sub(r"\s+", " ", self.text()).encode().decode("latin-1")
+
+    def everywhere(self, value, *, keep=None):
+        """Return a document with more in each of its texts."""
+        if isinstance(value, dict):
+            return {
+                key: part if keep and keep.fullmatch(key) else self.everywhere(part, keep=keep)
+                for key, part in value.items()
+            }
+        if isinstance(value, list):
+            return [self.everywhere(each, keep=keep) for each in value]
+        return f"{value} {self.text()}" if isinstance(value, str) else value
+
+
+def in_names(echo, method, path, response):
+    """Echo in the names of people, projects, organizations, roles and tags."""
+    return _with_document(echo, response, STRUCTURE)
+
+
+def in_each_field(echo, method, path, response):
+    """Echo in each field, also where the answer cannot be read then."""
+    return _with_document(echo, response, re.compile("access_token|token_type"))
+
+
+def in_errors(echo, method, path, response):
+    """Refuse each list and each deletion."""
+    if not re.search("/invites|/users", path):
+        return response
+    return _error(echo, next(_STATUSES), 1)
+
+
+def in_first_errors(echo, method, path, response):
+    """Refuse everything, so that the run ends with its first answer."""
+    return _error(echo, next(_STATUSES), 2)
+
+
+def in_header(name):
+    """Return what echoes in one header of each answer."""
+
+    def change(echo, method, path, response):
+        if name == "Content-Type":
+            return replace(response, media=f"application/json; {echo.header()}")
+        kept = tuple(each for each in response.extra if each[0].lower() != name.lower())
+        return replace(response, extra=(*kept, (name, echo.header())))
+
+    return change
+
+
+_STATUSES = cycle((400, 403, 404, 409, 500, 401, 302, 200))
+
+
+def _error(echo, status, count):
+    document = {
+        "detail": echo.text(count),
+        "error": status,
+        "errorCode": echo.text(count),
+        "parameters": [echo.text(count)],
+        "reason": echo.text(count),
+        "error_description": echo.text(count),
+    }
+    body = json.dumps(document).encode() if status % 2 == 0 else echo.text(count).encode()
+    return SimulatedResponse(
+        status, body, "application/json", extra=(("X-Error-Code", echo.header()),)
+    )
+
+
+def _with_document(echo, response, keep):
+    try:
+        document = json.loads(response.body)
+    except ValueError:
+        return response
+    body = json.dumps(echo.everywhere(document, keep=keep)).encode()
+    return replace(response, body=body)
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps what it gets, and refuses it with an echo."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.bodies.append(body)
+        echo = self.server.echo
+        self.send_response(400, echo.header())
+        self.send_header("X-Echo", echo.header())
+        self.end_headers()
+        self.wfile.write(echo.text(4).encode())
+
+    do_PUT = do_GET = do_POST  # noqa: N815
+
+    def log_message(self, *_):
+        """Log nothing."""
+
+
+class World:
+    """The program, its secrets, and the services that echo them."""
+
+    def __init__(self, cli, echo, receiver) -> None:
+        self.cli, self.echo, self.receiver = cli, echo, receiver
+        self.texts: dict[str, str] = {}
+        slack = f"{receiver.url}/services/T0/{OF_ENVIRONMENT['path of SLACK_URL']}"
+        assert cli.run("audit", "keygen", "--out", "key").code == 0
+        pem = (cli.folder / "key").read_text(encoding="utf-8")
+        (cli.folder / "key").unlink()
+        self.environment = {
+            "SLACK_URL": slack,
+            "WEBHOOK_URL": f"{receiver.url}/hook?token=tok-0123456789-abcdef",
+            "WEBHOOK_SECRET": OF_ENVIRONMENT["WEBHOOK_SECRET"],
+            SIGNING_KEY: pem,
+        }
+        echo.secrets |= {
+            "secret": cli.account.secret,
+            "SLACK_URL": slack,
+            "WEBHOOK_SECRET": OF_ENVIRONMENT["WEBHOOK_SECRET"],
+            "token of WEBHOOK_URL": "tok-0123456789-abcdef",
+            "signing key": pem.splitlines()[1],
+            "password of the gateway": OF_ENVIRONMENT["password of the gateway"],
+        }
+        cli.keys["sources"] = ["invites", "users", "org_users", "org_invites"]
+        cli.keys["rules"] = [
+            {"name": "forgotten", "older_than": "14d"},
+            {"name": "pending", "older_than": "14d", "statuses": ["PENDING"]},
+        ]
+        cli.keys["limits"] |= {
+            "max_unreadable_projects": 1000,
+            "max_failure_share": 1.0,
+            "canary": 0,
+            "max_already_gone_share": 1.0,
+        }
+        cli.keys["execution"] = {"attempts": 1}
+        cli.keys["audit"] = {"signing_key_env": SIGNING_KEY}
+        cli.keys["notify"] = [
+            {"kind": "slack", "url_env": "SLACK_URL", "details": True},
+            {
+                "kind": "webhook",
+                "url_env": "WEBHOOK_URL",
+                "secret_env": "WEBHOOK_SECRET",
+                "details": True,
+            },
+        ]
+
+    def run(self, *words):
+        is_sweep = words[0] in {"sweep", "plan"}
+        self.echo.hidden = frozenset() if is_sweep else NOT_USED
+        done = self.cli.run(*words, **self.environment)
+        assert done.code != 1, done.err
+        assert "Traceback" not in done.err
+        name = " ".join(words)
+        self.texts[f"stdout of {name}"], self.texts[f"stderr of {name}"] = done.out, done.err
+        return done
+
+    def run_with_files(self, *words):
+        host = self.receiver.url.removeprefix("http://")
+        password = "p%40ss%2Fw0rd%2B12%C3%A9"
+        return self.run(
+            *words,
+            *("--policy", "policy.yaml", "--metrics-file", "m.prom", "--checkpoint-file", "note"),
+            *("--pushgateway", f"http://pusher:{password}@{host}"),
+        )
+
+    def look_at_the_log(self):
+        log = str(self.cli.log_path)
+        for output in ("text", "json", "csv"):
+            self.run("audit", "show", log, "--output", output)
+        for output in ("html", "md", "json"):
+            self.run("report", log, "--format", output)
+        self.run("audit", "verify", log, "--output", "json")
+        self.run("restore", log, "--dry-run", "--output", "json")
+
+    def written(self):
+        """Return all that the program wrote, by what it is."""
+        bodies = b"\n".join(self.receiver.bodies).decode("utf-8", "replace")
+        files = {
+            path.name: path.read_bytes().decode("utf-8", "replace")
+            for path in self.cli.folder.rglob("*")
+            if path.is_file() and path.name not in {"policy.yaml", "key.pub"}
+        }
+        return {**self.texts, "bodies of notifications": bodies, **files}
+
+    def assert_nothing_is_shown(self):
+        assert self.echo.covered == set(product(self.echo.secrets, SPELLINGS))
+        written = self.written()
+        assert any("***" in text for text in written.values())
+        found = {name: shown(self.echo.echoed, text) for name, text in written.items()}
+        assert not {name: each[:5] for name, each in found.items() if each}
+
+
+def dense(text: str) -> str:
+    """Return a text without case, white space and invisible characters."""
+    return re.sub("[\\s\xad\u200b\u202e]", "", text).lower()
+
+
+def shown(echoed, text):
+    """Return what was echoed whose middle is in a text, however it is escaped there."""
+    plain = re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
+    views = {dense(each) for each in (text, html.unescape(text), plain)}
+    views |= {each.replace("\\r", "").replace("\\n", "").replace("\\", "") for each in views}
+    middles = {each: middle(dense(each)) for each in echoed}
+    return [each for each, part in middles.items() if any(part in view for view in views)]
+
+
+def middle(text: str) -> str:
+    return text[len(text) // 5 : len(text) - len(text) // 5].replace("\\", "") or text
+
+
+@pytest.fixture(params=KINDS)
+def world(request, tmp_path):
+    sim = SimulatedAtlas()
+    echo = Echo(sim)
+    admit, authenticate = sim.accounts.add_token, sim.accounts.authenticate
+
+    def note_token(token, account):
+        echo.secrets["access token"] = token
+        admit(token, account)
+
+    def note_response(header, *arguments):
+        for found in re.findall(r'response="([0-9a-f]+)"', header):
+            echo.secrets["response"] = found
+        return authenticate(header, *arguments)
+
+    add = sim._add
+    sim._add = lambda kind, name, _secret, orgs: add(kind, name, SECRETS[kind], orgs)
+    sim.accounts.add_token, sim.accounts.authenticate = note_token, note_response
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    server.bodies, server.echo = [], echo
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with cli_in(tmp_path, sim, kind=request.param) as cli:
+        cli.short_waits = True
+        for number in range(12):
+            project = sim.add_project(f"Project {number}", tags={"env": "sandbox"})
+            for person in range(5):
+                sim.invite(project, f"p{person}@example.com", age=timedelta(days=20))
+            roles = {project: ["GROUP_OWNER"]}
+            sim.add_user(f"u{number}@example.com", age=timedelta(days=20), group_roles=roles)
+        found = World(cli, echo, server)
+        if request.param == "service-account":
+            assert found.run("doctor", "--policy", "policy.yaml").code in {0, 4}
+        elif request.param == "api-key":
+            found.run("explain", "--policy", "policy.yaml", "nothing")
+        found.texts.clear()
+        yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_names_show_no_secret(world):
+    world.echo.change = in_names
+    world.run_with_files("plan", "--out", "plan.jsonl", "--population", "p.csv")
+    world.run("plan", "show", "plan.jsonl", "-v")
+    world.run("plan", "show", "plan.jsonl", "--output", "json")
+    for output in ("text", "json"):
+        world.run("explain", "--policy", "policy.yaml", "*", "--output", output)
+        world.run("doctor", "--policy", "policy.yaml", "--output", output)
+    world.run_with_files("sweep", "-v", "--population", "p.jsonl")
+    world.look_at_the_log()
+    world.assert_nothing_is_shown()
