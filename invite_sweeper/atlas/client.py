@@ -177,6 +177,11 @@ def _tokens_needed(deletions: Mapping[ListRef, int]) -> Counter[BucketKey]:
     return counts
 
 
+def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
+    """Return connections to Atlas without a limit: `SlotPool` limits the requests."""
+    return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver())
+
+
 @asynccontextmanager
 async def connect(
     base_url: URL,
@@ -190,6 +195,7 @@ async def connect(
     http_timeout: aiohttp.ClientTimeout = TIMEOUT,
     max_body_bytes: int = MAX_BODY_BYTES,
     ssl_context: SSLContext | None = None,
+    connector: aiohttp.BaseConnector | None = None,
 ) -> AsyncIterator[RateLimitedAtlasClient]:
     """Open a client; nothing is sent before it is used.
 
@@ -206,12 +212,13 @@ async def connect(
         http_timeout: Applies to each attempt.
         max_body_bytes: Longer responses, decompressed, are errors.
         ssl_context: None to use the certificate authorities of the system.
+        connector: Connections that clients share; stays open. None for some of its own.
     """
     counters, server = RequestCounters(), ServerInfo(clock)
     proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
-        # `SlotPool` limits the requests; a limit here could only make them wait twice.
-        connector=aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver()),
+        connector=connector or open_connector(ssl_context),
+        connector_owner=connector is None,
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
         proxy=proxy,
@@ -266,6 +273,7 @@ async def connect_for_run(
     started_s: float,
     deadline_s: float,
     log: FilteringBoundLogger,
+    connector: aiohttp.BaseConnector | None = None,
 ) -> AsyncIterator[RateLimitedAtlasClient]:
     """Open a client with the limits of a policy, on the clocks of the process.
 
@@ -278,6 +286,7 @@ async def connect_for_run(
         started_s: `now` on the monotonic clock.
         deadline_s: On the monotonic clock; nothing is retried after it.
         log: Each retry is logged at debug level.
+        connector: As for `connect`.
     """
     limiter = RateLimiter(
         time.monotonic,
@@ -293,5 +302,6 @@ async def connect_for_run(
         limiter=limiter,
         clock=lambda: now + timedelta(seconds=time.monotonic() - started_s),
         log=log,
+        connector=connector,
     ) as atlas:
         yield atlas

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
+from aiohttp import BaseConnector
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.atlas import (
@@ -19,7 +20,7 @@ from invite_sweeper.atlas import (
     parse_base_url,
     read_credentials,
 )
-from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.atlas.client import connect_for_run, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import AuditLog, LogPath, RunLock
 from invite_sweeper.cli.log import configure_logging
@@ -70,6 +71,7 @@ class RunSession:
             verbose=options.verbose,
             log_format=options.log_format,
         )
+        self._connector: BaseConnector | None = None
         self.stop = StopRequest()
         self.last_resort = LastResort(
             started_s=self.started_s,
@@ -164,6 +166,12 @@ class RunSession:
         return audit
 
     @asynccontextmanager
+    async def shared_connections(self) -> AsyncIterator[None]:
+        """Let all clients of Atlas share their connections: those of idle runs need memory."""
+        async with open_connector() as self._connector:
+            yield
+
+    @asynccontextmanager
     async def connect(
         self, credentials: Credentials, *, name: str = "", retry_for_s: float | None = None
     ) -> AsyncIterator[RateLimitedAtlasClient]:
@@ -183,6 +191,7 @@ class RunSession:
                 started_s=self.started_s,
                 deadline_s=deadline_s,
                 log=self.log,
+                connector=self._connector,
             ) as connection:
                 yield connection
         except CredentialsRefused as error:

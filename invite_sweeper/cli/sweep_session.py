@@ -208,6 +208,7 @@ class _SweepSession:
             log_offset = audit.offset
             view = results.progress_view(self._options, self._log)
             stack.callback(view.close)
+            await stack.enter_async_context(session.shared_connections())
             runs = [
                 await stack.enter_async_context(self._run(setup, part, audit, view, population))
                 for part in parts

@@ -200,6 +200,12 @@ def test_quiet_successful_restore_prints_nothing(cli):
     assert len(cli.sim.invitations(project)) == 4
 
 
+def test_log_of_another_atlas_is_refused(cli):
+    swept(cli)
+    done = cli.run("restore", LOG, "--yes", "--base-url", "http://127.0.0.1:9")
+    assert (done.code, done.out) == (3, "")
+
+
 # --- the question ----------------------------------------------------------------------------
 
 ASKS = "Type yes or no: "
