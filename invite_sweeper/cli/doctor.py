@@ -3,9 +3,8 @@
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -13,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.atlas import Credentials, RateLimitedAtlasClient, read_credentials
+from invite_sweeper.atlas import Credentials, read_credentials
 from invite_sweeper.audit import History, LogPath, RunLock
 from invite_sweeper.audit.files import DEFAULT_LOG
 from invite_sweeper.cli.console import run_async, stdout_console
@@ -22,7 +21,8 @@ from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, LOGGED, Output, RunOptions, takes
 from invite_sweeper.cli.run_session import RunSession, split_by_credentials
 from invite_sweeper.cli.run_setup import CommandContext, plan_max_age, population_settings
-from invite_sweeper.doctor import atlas, log, organization, setup
+from invite_sweeper.doctor import log, organization, setup
+from invite_sweeper.doctor.checks import AtlasChecks
 from invite_sweeper.doctor.diagnosis import (
     Check,
     CheckState,
@@ -32,21 +32,15 @@ from invite_sweeper.doctor.diagnosis import (
     ok,
     warning,
 )
-from invite_sweeper.doctor.outputs import population_check
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.models import ListUnreadable, Population, Project, Source, UserKey
 from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed, two_columns
 from invite_sweeper.report.webhooks import register_secrets
 from invite_sweeper.sweep.accepted_policy import accepted_policy
-from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
-from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.previous_runs import read_previous_runs
-from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope, scope_sha256
-from invite_sweeper.sweep.sunset import announced_ends, ended_lists
-from invite_sweeper.text import escape_unprintable, organization_label, pluralize
+from invite_sweeper.text import escape_unprintable, organization_label
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -74,151 +68,6 @@ def doctor(options: RunOptions) -> None:
     else:
         show(stdout_console(), diagnosis, quiet=options.quiet)
     raise typer.Exit(diagnosis.exit_code)
-
-
-_DEFAULT_SOURCES = (Source.INVITES,)
-
-
-@dataclass(slots=True)
-class AtlasChecks:
-    """The checks that call Atlas, with GET requests only.
-
-    Attributes:
-        policy: None if it is invalid; then only checks that do not need it run.
-        history: Of the audit log; an empty one if it cannot be read.
-        base_url: Of the Atlas API, as the log records it.
-        names: Of the organizations that the credentials can see, by id; set by `run`.
-        completeness: Of each organization whose events could be read; set by `run`.
-    """
-
-    connection: RateLimitedAtlasClient
-    policy: Policy | None
-    now: datetime
-    history: History
-    base_url: str
-    names: Mapping[str, str] = field(default_factory=dict)
-    completeness: list[Completeness] = field(default_factory=list)
-
-    async def run(self) -> AsyncIterator[Check]:
-        """Yield each check; an error is the last one."""
-        try:
-            if self.policy is None:
-                yield await self._visible_organizations()
-            else:
-                async for found in self._policy_checks(self.policy):
-                    yield found
-            yield atlas.clock_check(self.connection.clock_skew_s)
-            async for found in self._rate_limit_checks():
-                yield found
-        except RunError as error:
-            yield setup.atlas_error_check(error)
-
-    async def _visible_organizations(self) -> Check:
-        projects = await self.connection.reader.projects()
-        self.names = names = await self.connection.organization_names()
-        ids = sorted({each.org_id for each in projects if isinstance(each, Project)})
-        organizations = [organization_label(each, names.get(each)) for each in ids]
-        return ok(
-            "organizations",
-            f"Atlas accepts the credentials; {pluralize(len(projects), 'project')} visible, "
-            f"organizations: {', '.join(organizations) or 'none'}.",
-        )
-
-    async def _policy_checks(self, policy: Policy) -> AsyncIterator[Check]:
-        project_filter = ReportingProjectFilter(policy)
-        scope = await discover_projects(self.connection.reader, project_filter)
-        yield ok("access list", "Atlas accepts the credentials from this IP address.")
-        self.names = names = await self.connection.organization_names()
-        others = project_filter.other_organizations
-        for found in setup.organization_checks(policy, scope, others, names):
-            yield found
-        earlier = self.history.members(self.base_url)
-        for found in organization.member_checks(
-            await read_members(self.connection.reader, policy, earlier)
-        ):
-            yield found
-        for sentence in project_filter.unused_patterns():
-            yield warning("policy", sentence)
-        async for found in self._list_checks(policy, scope, project_filter):
-            yield found
-
-    async def _list_checks(
-        self, policy: Policy, scope: RunScope, project_filter: ReportingProjectFilter
-    ) -> AsyncIterator[Check]:
-        reader, workers = self.connection.reader, policy.execution.concurrency
-        sources = tuple(policy.sources)
-        others = [source for source in Source if source not in sources]
-        covered_counts = await count_lists(reader, scope.lists(sources), workers=workers)
-        covered_counts.unreadable.extend(scope.unreadable)
-        ends = announced_ends(self.history.sunsets(self.base_url), self.connection.sunsets)
-        ended = ended_lists(ends, self.now.date())
-        other_counts = await count_lists(reader, scope.lists(others), workers=workers)
-        for found in atlas.list_checks(sources, covered_counts, policy.limits, ended, other_counts):
-            yield found
-        yield self._population_check(policy, scope, covered_counts)
-        excluded_scope = replace(scope, projects=tuple(project_filter.excluded), organizations=())
-        excluded_counts = await count_lists(reader, excluded_scope.lists(sources), workers=workers)
-        in_scope = len(scope.projects)
-        for found in atlas.coverage_checks(
-            in_scope, project_filter.excluded, excluded_counts, covered_counts, other_counts
-        ):
-            yield found
-        for found in atlas.sunset_checks(self.connection.sunsets, sources, self.now.date()):
-            yield found
-        every = (covered_counts, other_counts, excluded_counts)
-        for org_id in scope.organizations:
-            async for found in self._organization_checks(org_id, every):
-                yield found
-        expiries = await reader.secret_expiries(scope.organizations[0])
-        if isinstance(expiries, ListUnreadable):
-            yield organization.unreadable_check("secret", expiries)
-        elif check := organization.secret_check(expiries, self.now):
-            yield check
-
-    def _population_check(self, policy: Policy, scope: RunScope, counts: ListCounts) -> Check:
-        previous = self.history.population(
-            scope_sha256=scope_sha256(policy),
-            organizations=policy.organization_ids,
-            base_url=self.base_url,
-        )
-        found = {source.value: count for source, count in counts.pending.items()}
-        current = Population(len(scope.projects), scope.visible_projects(), found)
-        unread = {each.source for each in counts.unreadable} | counts.retired.keys()
-        # Which lists were left out is not known.
-        unknown = policy.sources if counts.skipped else unread
-        return population_check(previous, current, policy.limits, frozenset(unknown))
-
-    async def _organization_checks(
-        self, org_id: str, every: Sequence[ListCounts]
-    ) -> AsyncIterator[Check]:
-        """Yield what Atlas knows of an organization beyond its lists."""
-        reader = self.connection.reader
-        listed = frozenset[UserKey]().union(*(u for c in every for u in c.users.values()))
-        events = await reader.invitation_events(
-            org_id, self.now - timedelta(days=organization.EVENT_DAYS)
-        )
-        if isinstance(events, ListUnreadable):
-            yield organization.unreadable_check("events", events)
-        else:
-            complete = not any(each.unreadable or each.skipped for each in every)
-            found = organization.explain_invited(
-                org_id, events, listed, self.history.is_gone, lists_complete=complete
-            )
-            self.completeness.append(found)
-            yield organization.completeness_check(found)
-        domains = await reader.allowed_domains(org_id)
-        if isinstance(domains, ListUnreadable):
-            yield organization.unreadable_check("domains", domains)
-        else:
-            yield organization.domain_check(domains, org_id, listed)
-
-    async def _rate_limit_checks(self) -> AsyncIterator[Check]:
-        policy = self.policy
-        sources = tuple(policy.sources) if policy is not None else _DEFAULT_SOURCES
-        reserve = (policy.execution if policy is not None else Execution()).reserve
-        advertised = await self.connection.reader.rate_limits()
-        for found in atlas.rate_limit_checks(advertised, sources, reserve):
-            yield found
 
 
 _RETRY_S = 120.0
@@ -364,7 +213,7 @@ class _Doctor:
                     self._history or History(),
                     str(self._session.base_url),
                 )
-                checks = [_with_credentials_name(name, each) async for each in atlas_checks.run()]
+                checks = [_with_credentials_name(name, each) for each in await atlas_checks.run()]
                 self._names |= atlas_checks.names
                 self._completeness += atlas_checks.completeness
                 return [self._with_organizations(each, part) for each in checks]
