@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, Self
 
+from invite_sweeper.enums import new_member
 from invite_sweeper.program import command
 
 
@@ -36,16 +37,9 @@ class Status(StrEnum):
     past: str
     colour: Colour
 
-    def __new__(
-        cls, value: str, label: str = "", past: str = "", colour: Colour = Colour.PLAIN
-    ) -> Self:
-        """Return the member for a row; only the type checker needs the defaults."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.label = label
-        member.past = past
-        member.colour = colour
-        return member
+    def __new__(cls, value: str, *facts: object) -> Self:
+        """Return the member of a row."""
+        return new_member(cls, value, facts)
 
     DAMAGED = ("damaged", "Damaged audit log", "have a damaged log", Colour.BAD)
     FAILED = ("failed", "Failed", "failed", Colour.BAD)
@@ -91,32 +85,18 @@ class ExitCode(IntEnum):
     status: Status
     retryable: bool
 
-    def __new__(
-        cls,
-        value: int,
-        label: str = "",
-        meaning: str = "",
-        advice: str = "",
-        status: Status = Status.FAILED,
-        retryable: bool = False,
-    ) -> Self:
-        """Return the member for a row; only the type checker needs the defaults."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.label = label
-        member.meaning = meaning
-        member.advice = advice
-        member.status = status
-        member.retryable = retryable
-        return member
+    def __new__(cls, value: int, *facts: object) -> Self:
+        """Return the member of a row."""
+        return new_member(cls, value, facts)
 
     DONE = (0, "done", "Done, also when there was nothing to do.", "", Status.DONE)
-    DEFECT = (1, "internal error", "Internal error.", "Please report it.")
+    DEFECT = (1, "internal error", "Internal error.", "Please report it.", Status.FAILED)
     USAGE = (
         2,
         "wrong usage or invalid policy",
         "Wrong usage or invalid policy. Atlas was not called.",
         "The message names the position and the fix.",
+        Status.FAILED,
     )
     REFUSED = (
         3,
@@ -148,6 +128,7 @@ class ExitCode(IntEnum):
             "is not on the IP access list."
         ),
         "Check the credentials, their role and the access list.",
+        Status.FAILED,
     )
     UNREACHABLE = (
         6,
@@ -165,6 +146,7 @@ class ExitCode(IntEnum):
         "the audit log cannot be written",
         "The audit log or the population cannot be written. No deletion was sent after that.",
         "Free disk space, then run the command again: it processes the rest.",
+        Status.FAILED,
     )
     INTERRUPTED = (
         8,
@@ -179,6 +161,7 @@ class ExitCode(IntEnum):
         "another run holds the lock",
         "Another run holds the lock of the audit log.",
         "The message names the run and its start.",
+        Status.FAILED,
     )
     STALE = (
         10,
@@ -230,22 +213,9 @@ class Reason(StrEnum):
     advice: str
     retryable: bool
 
-    def __new__(
-        cls,
-        value: str,
-        label: str = "",
-        exit_code: ExitCode = ExitCode.REFUSED,
-        advice: str = "",
-        retryable: bool = False,
-    ) -> Self:
-        """Return the member for a row; only the type checker needs the defaults."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.label = label
-        member.exit_code = exit_code
-        member.advice = advice
-        member.retryable = retryable
-        return member
+    def __new__(cls, value: str, *facts: object) -> Self:
+        """Return the member of a row."""
+        return new_member(cls, value, facts)
 
     MAX_DELETIONS = ("max_deletions", "max_deletions", ExitCode.REFUSED, _TOO_MANY)
     MAX_DELETIONS_PER_PROJECT = (

@@ -4,7 +4,7 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, StrEnum, auto
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 
 import msgspec
 
+from invite_sweeper.enums import new_member
 from invite_sweeper.errors import RunError
 from invite_sweeper.text import casefold_visible
 
@@ -39,13 +40,9 @@ class Source(StrEnum):
     roles: tuple[str, str]
     """The roles that listing and deleting require. Source: the OpenAPI document, read 2026-08."""
 
-    def __new__(cls, value: str, contents: str = "", roles: tuple[str, str] = ("", "")) -> Self:
-        """Return the member for a row; only the type checker needs the defaults."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.contents = contents
-        member.roles = roles
-        return member
+    def __new__(cls, value: str, *facts: object) -> Self:
+        """Return the member of a row."""
+        return new_member(cls, value, facts)
 
     INVITES = (
         "invites",
@@ -74,21 +71,27 @@ class Source(StrEnum):
         return self in _ORGANIZATION_LEVEL
 
     @property
-    def replacement(self) -> str:
-        """The sources that replace this one once Atlas has retired it; "" if there are none.
+    def replacements(self) -> tuple["Source", ...]:
+        """The sources that replace this one once Atlas has retired it.
 
         Source: the descriptions of the deprecated operations in Atlas's OpenAPI document.
         """
-        return {Source.INVITES: "users and org_users", Source.ORG_INVITES: "org_users"}.get(
-            self, ""
-        )
+        if self is Source.INVITES:
+            return Source.USERS, Source.ORG_USERS
+        return (Source.ORG_USERS,) if self is Source.ORG_INVITES else ()
 
-    @property
-    def replacement_hint(self) -> str:
-        """The hint for a list that Atlas has retired."""
-        if self.replacement:
-            return f"Under sources, write {self.replacement} instead of {self}."
-        return "Upgrade this program: it uses a version of the list that Atlas retires."
+    def is_replaced_by(self, sources: Collection["Source"]) -> bool:
+        """Return whether the sources of a policy have all that replace this one."""
+        return bool(self.replacements) and all(each in sources for each in self.replacements)
+
+    def replacement_hint(self, sources: Collection["Source"] = ()) -> str:
+        """Return the hint for a list that Atlas retires, for the sources of a policy."""
+        if not self.replacements:
+            return "Upgrade this program: it uses a version of the list that Atlas retires."
+        others = " and ".join(self.replacements)
+        if self.is_replaced_by(sources):
+            return f"The policy reads {others} already: nothing has to be changed."
+        return f"Under sources, write {others} instead of {self}."
 
 
 _ORGANIZATION_LEVEL: Final = frozenset({Source.ORG_USERS, Source.ORG_INVITES})

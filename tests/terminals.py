@@ -92,13 +92,14 @@ def terminal(
     environment: Mapping[str, str],
     columns: int,
     apart: tuple[str, ...] = (),
+    program: Sequence[str] = COMMAND,
 ) -> Iterator[Terminal]:
     """Start the program with a pseudo-terminal, which is also its controlling terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     kept = {k: v for k, v in environment.items() if k not in {"COLUMNS", "LINES"}}
     process = subprocess.Popen(
-        ["setsid", "--ctty", *COMMAND, *arguments],
+        ["setsid", "--ctty", *program, *arguments],
         cwd=folder,
         env=kept,
         stdin=theirs,

@@ -289,7 +289,9 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
         case (406 | 410) as status:
             error_type = ApiVersionRetired if status == 410 else AtlasUnavailable  # noqa: PLR2004
             retired_source = source if error_type is ApiVersionRetired else None
-            hint = retired_source.replacement_hint if retired_source is not None else _VERSION_HINT
+            hint = (
+                retired_source.replacement_hint() if retired_source is not None else _VERSION_HINT
+            )
             return error_type(f"{_describe_status(result)}.", hint=hint)
         case _:
             return None

@@ -402,6 +402,7 @@ class Unseen:
             None without one.
         seen_after: Of `everyone`, those whom the policy would see after that day.
         everyone: Whom any list shows that was read.
+        all_end: Whether each list that the policy reads has an announced end.
     """
 
     lists: tuple[UnreadList, ...]
@@ -409,6 +410,7 @@ class Unseen:
     after: str | None
     seen_after: int
     everyone: int
+    all_end: bool
 
     def __add__(self, other: "Unseen") -> "Unseen":
         """Return whom the policy does not see in the organizations of both."""
@@ -418,6 +420,7 @@ class Unseen:
             max(filter(None, (self.after, other.after)), default=None),
             self.seen_after + other.seen_after,
             self.everyone + other.everyone,
+            self.all_end and other.all_end,
         )
 
 

@@ -52,11 +52,12 @@ sources: [$sources]
 
 # An invitation is stale if any rule matches. All conditions of a rule must match.
 rules:
-  - name: forgotten
-    older_than: $age
-  - name: owners                  # sooner: owners, and roles in the whole organization
+  # Owners and roles in the whole organization sooner, and first: the log names the graver reason.
+  - name: owners
     older_than: $sooner
     roles: [$roles]
+  - name: forgotten
+    older_than: $age
 $statuses
 # A matching entry keeps the invitation, even if a rule matches. To use it, remove the `#`.
 # keep:
@@ -83,7 +84,11 @@ _STATUSES = Template("""\
     statuses: [INVITATION_EXPIRED, INVITATION_REJECTED]
   # In users and org_users: people who can still accept. Deleting one removes the person from the
   # project or the organization, with all roles and teams there, and only a new invitation brings
-  # the person back. Without this rule they are kept.
+  # the person back. Without a rule that names PENDING they are kept.
+  - name: pending-owners
+    older_than: $age
+    roles: [$roles]
+    statuses: [PENDING]
   - name: pending
     older_than: $later
     statuses: [PENDING]
@@ -186,16 +191,20 @@ def render_policy(answers: Answers, path: Path, now: datetime) -> str:
     later = f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
     with_users = not SOURCES_OF_USERS.isdisjoint(answers.sources)
     organization_roles = any(source.is_organization_level for source in answers.sources)
+    values = {
+        "age": answers.older_than,
+        "sooner": sooner,
+        "later": later,
+        "roles": _OWNERS if organization_roles else "GROUP_OWNER",
+    }
     return _POLICY.substitute(
+        values,
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
         organizations="\n".join(each.yaml for each in answers.organizations),
         sources=", ".join(answers.sources),
-        age=answers.older_than,
-        sooner=sooner,
-        roles=_OWNERS if organization_roles else "GROUP_OWNER",
-        statuses=_STATUSES.substitute(sooner=sooner, later=later) if with_users else "",
+        statuses=_STATUSES.substitute(values) if with_users else "",
     )
 
 

@@ -55,10 +55,15 @@ def list_checks(
     """
     if counts.retired.keys() >= set(sources):
         message = " ".join(each.reason for each in counts.retired.values())
-        yield failed("lists", AtlasUnavailable(message, hint=sources[0].replacement_hint))
+        yield failed("lists", AtlasUnavailable(message, hint=sources[0].replacement_hint()))
         return
     for source in sources:
-        yield _list_check(source, counts, other_counts or ListCounts(), has_ended=source in ended)
+        if source in counts.retired:
+            check = note if source in ended else warning
+            hint = source.replacement_hint(sources)
+            yield check(f"list {source}", counts.retired[source].reason, hint)
+        else:
+            yield _list_check(source, counts, other_counts or ListCounts())
     projects = {lost.project_id for lost in counts.unreadable}
     if len(projects) > limits.max_unreadable_projects:
         yield failed(
@@ -75,13 +80,8 @@ def list_checks(
         yield warning("lists", f"{lists} {was} not read: at most {MAX_LISTS:,} are.")
 
 
-def _list_check(
-    source: Source, counts: ListCounts, other_counts: ListCounts, *, has_ended: bool
-) -> Check:
+def _list_check(source: Source, counts: ListCounts, other_counts: ListCounts) -> Check:
     name = f"list {source}"
-    if source in counts.retired:
-        check = note if has_ended else warning
-        return check(name, counts.retired[source].reason, source.replacement_hint)
     unreadable = [each for each in counts.unreadable if each.source is source]
     reading, deleting = source.roles
     if unreadable:
@@ -167,10 +167,9 @@ def sunset_checks(
             when = f"Atlas stops serving this list on {day}, in {pluralize(days_left, 'day')}."
         if source not in sources:
             yield ok(name, f"{when} The policy does not use it.")
-        elif days_left <= SUNSET_WARNING_DAYS:
-            yield warning(name, when, source.replacement_hint)
         else:
-            yield note(name, when, source.replacement_hint)
+            is_due = days_left <= SUNSET_WARNING_DAYS and not source.is_replaced_by(sources)
+            yield (warning if is_due else note)(name, when, source.replacement_hint(sources))
     without_sunset = [source for source in sources if source not in sunsets]
     if without_sunset:
         yield ok("sunset", f"Lists without a sunset date from Atlas: {', '.join(without_sunset)}.")

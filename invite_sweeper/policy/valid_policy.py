@@ -91,7 +91,7 @@ class Policy(PolicyFile):
                     f"{PLACEHOLDER_ORGANIZATION} stands for your organization's id: replace it.",
                     "In Atlas it is in Organization Settings.",
                 )
-        if all(source.replacement for source in self.sources):
+        if all(source.replacements for source in self.sources):
             yield Finding(
                 ("sources",),
                 f"Atlas has announced the end of each list that the policy reads "

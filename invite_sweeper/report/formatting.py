@@ -213,9 +213,9 @@ def describe_organizations(summary: RunSummary) -> str:
     if len(summary.organizations) == 1:
         return summary.organizations[0].label
     parts = [pluralize(len(summary.organizations), "organization")]
-    failed = sum(each.error is not None for each in summary.organizations)
-    if failed not in {0, len(summary.organizations)}:
-        parts.append(f"{failed:,} of them not read")
+    unread = sum(not each.plan_made for each in summary.organizations)
+    if unread not in {0, len(summary.organizations)}:
+        parts.append(f"{unread:,} of them not read")
     hidden = sum(not each.visible for each in summary.organizations)
     if hidden:
         parts.append(f"{hidden:,} of them not visible")

@@ -11,6 +11,7 @@ from invite_sweeper.audit.history import History, read_history
 from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
 from invite_sweeper.models import Invitation, Outcome
+from invite_sweeper.program import command
 from invite_sweeper.text import casefold_visible, organization_label
 
 
@@ -78,10 +79,12 @@ class DeletionLog:
 
     Attributes:
         outcomes: The lines of outcomes, in order.
+        paths: Its files.
     """
 
     history: History
     outcomes: Sequence[tuple[str, OutcomeLine]]
+    paths: Sequence[Path] = ()
 
 
 def read_deletion_log(
@@ -104,7 +107,7 @@ def read_deletion_log(
             outcomes.append((line.run_id, line.event))
 
     try:
-        return DeletionLog(read_history(paths, observe=observe, check=check), outcomes)
+        return DeletionLog(read_history(paths, observe=observe, check=check), outcomes, paths)
     except RunError as error:
         error.consequence = NOTHING_INVITED
         raise
@@ -181,7 +184,7 @@ def find_deletions(
         GuardRefused: The run used another base URL.
     """
     by_run = _deletions_by_run(log, run or "")
-    selected_run = _only_run(log.history, by_run)
+    selected_run = _only_run(log, by_run)
     if selected_run is None:
         if run and not any(each.run_id.startswith(run) for each in log.history.runs):
             raise UsageError(f"The log has no run {run}.", hint="List the runs with: audit show")
@@ -290,7 +293,7 @@ def count_in_other_organizations(log: DeletionLog, selected_run: str) -> dict[st
     return {run_id: count for run_id, count in counts.items() if count}
 
 
-def _only_run(history: History, by_run: dict[str, list[DeletedInvitation]]) -> str | None:
+def _only_run(log: DeletionLog, by_run: dict[str, list[DeletedInvitation]]) -> str | None:
     """Return the only run with deletions, or None without deletions.
 
     Runs whose deletions are all in doubt count only if there is not any other.
@@ -301,11 +304,12 @@ def _only_run(history: History, by_run: dict[str, list[DeletedInvitation]]) -> s
         return next(iter(by_run), None)
     last = []
     for run_id, found in list(by_run.items())[-_MAX_NAMED:]:
-        where = describe_organizations(history, run_id)
+        where = describe_organizations(log.history, run_id)
         last.append(f"{run_id}{where and f' of {where}'} ({len(found)})")
     raise UsageError(
         f"The log has deletions of {len(by_run)} runs; the last ones: {', '.join(last)}.",
-        hint="Select the run to undo with --run ID. A command has a run for each credential.",
+        hint="Select the run to undo with --run ID, such as: "
+        + command("restore", *map(str, log.paths), "--dry-run", "--run", list(by_run)[-1]),
     )
 
 

@@ -225,7 +225,7 @@ class _Workers:
         if self._retired and self._retired.keys() == self._list_counts.keys():
             raise AtlasUnavailable(
                 " ".join(each.reason for each in self._retired.values()),
-                hint=" ".join(each.replacement_hint for each in self._retired),
+                hint=" ".join(each.replacement_hint() for each in self._retired),
             )
 
     def check_projects_exist(self) -> None:

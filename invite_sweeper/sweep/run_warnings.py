@@ -102,17 +102,17 @@ class RunWarnings:
 
         A source that is retired before the announced day is a reason of the run's end.
         """
-        today = self._config.now.date()
+        today, sources = self._config.now.date(), self._config.policy.sources
         retired_by_source = {each.source: each for each in retired}
         upcoming = {
             source: day for source, day in sunsets.items() if source not in retired_by_source
         }
         ended = ended_lists(announced_ends(self._config.earlier_sunsets, sunsets), today)
         for source, each in retired_by_source.items():
-            self.report(retired_warning(each, has_ended=source in ended))
+            self.report(retired_warning(each, sources, has_ended=source in ended))
             if source not in ended:
                 self._state.retired_early.add(source)
-        self.report(*sunset_warnings(upcoming, today))
+        self.report(*sunset_warnings(upcoming, sources, today))
 
     def deletion_done(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Show the outcome of one deletion; report a removed member immediately."""

@@ -1,6 +1,6 @@
 """What ends: a list, as Atlas announces it and as its 410 says, and the secret of an account."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -22,26 +22,29 @@ SUNSET_WARNING_DAYS: Final = 180
 SUNSET_URGENT_DAYS: Final = 30
 
 
-def sunset_warnings(sunsets: Mapping[Source, date], today: date) -> tuple[RunWarning, ...]:
+def sunset_warnings(
+    sunsets: Mapping[Source, date], sources: Collection[Source], today: date
+) -> tuple[RunWarning, ...]:
     """Warn about each list that Atlas will stop serving, from 180 days before.
+
+    It is a remark for a policy that has nothing to change.
 
     Args:
         sunsets: The day that Atlas named, by source.
+        sources: Of the policy.
         today: The day of the run.
     """
     return tuple(
         RunWarning(
             WarningCode.SUNSET,
-            _sunset_text(source, day, today),
-            _sunset_level((day - today).days),
+            f"{_sunset_text(source, day, today)} {source.replacement_hint(sources)}",
+            WarningLevel.URGENT
+            if (day - today).days <= SUNSET_URGENT_DAYS and not source.is_replaced_by(sources)
+            else WarningLevel.REMARK,
         )
         for source, day in sorted(sunsets.items())
         if (day - today).days <= SUNSET_WARNING_DAYS
     )
-
-
-def _sunset_level(days_left: int) -> WarningLevel:
-    return WarningLevel.URGENT if days_left <= SUNSET_URGENT_DAYS else WarningLevel.REMARK
 
 
 def announced_ends(
@@ -66,15 +69,22 @@ def ended_lists(ends: Mapping[Source, date], today: date) -> frozenset[Source]:
     return frozenset(source for source, day in ends.items() if day <= today)
 
 
-def retired_warning(retired: SourceRetired, *, has_ended: bool) -> RunWarning:
+def retired_warning(
+    retired: SourceRetired, sources: Collection[Source], *, has_ended: bool
+) -> RunWarning:
     """Warn that Atlas no longer serves a list, with the source that replaces it.
 
     After the announced day nothing is wrong, and the other lists of the policy go on.
+
+    Args:
+        retired: The list.
+        sources: Of the policy.
+        has_ended: Whether its announced last day has come.
     """
     when = "as announced" if has_ended else "before the day that was announced"
     return RunWarning(
         WarningCode.RETIRED_SOURCE,
-        f"{retired.reason.removesuffix('.')}, {when}. {retired.source.replacement_hint}",
+        f"{retired.reason.removesuffix('.')}, {when}. {retired.source.replacement_hint(sources)}",
         WarningLevel.REMARK if has_ended else WarningLevel.URGENT,
     )
 
@@ -82,10 +92,8 @@ def retired_warning(retired: SourceRetired, *, has_ended: bool) -> RunWarning:
 def _sunset_text(source: Source, day: date, today: date) -> str:
     left = (day - today).days
     if left > 0:
-        end = f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
-    else:
-        end = f"Atlas announced {day} as the last day of the list {source}."
-    return f"{end} {source.replacement_hint}"
+        return f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
+    return f"Atlas announced {day} as the last day of the list {source}."
 
 
 SECRET_WARNING_DAYS: Final = 14

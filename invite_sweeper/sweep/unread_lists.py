@@ -108,6 +108,7 @@ async def find_unseen(
         after=max(days).isoformat() if days else None,
         seen_after=len(left),
         everyone=len(everyone | unseen),
+        all_end=all(source in ends for source in sources),
     )
 
 

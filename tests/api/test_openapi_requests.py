@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
-from needs import DOCUMENT
+from official_document import official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, GET_CONNECTED_ORG, build_request
@@ -18,58 +18,9 @@ ORG = "5efda682a3f2ed2e7dd6cde4"
 pytestmark = pytest.mark.needs("document")
 
 
-PAGING = {"envelope", "pretty", "itemsPerPage", "pageNum", "includeCount"}
-KINDS = {
-    "name": "eventType",
-    "schema": {"type": "array", "items": {"enum": ["INVITED_TO_ORG", "JOINED_ORG"]}},
-}
-SINCE = {"name": "minDate", "schema": {"type": "string", "format": "date-time"}}
-CLIENT = {
-    "name": "clientId",
-    "required": True,
-    "schema": {"type": "string", "pattern": r"^mdb_sa_id_[a-fA-F\d]{24}$"},
-}
-FEDERATION = {
-    "name": "federationSettingsId",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^([a-f0-9]{24})$"},
-}
-MISSING = {
-    "/groups/{groupId}/teams": ("2023-01-01", {"groupId"} | PAGING, ()),
-    "/orgs/{orgId}/events": ("2023-01-01", {"orgId"} | PAGING, (KINDS, SINCE)),
-    "/orgs/{orgId}/serviceAccounts/{clientId}": ("2024-08-05", {"orgId"}, (CLIENT,)),
-    "/orgs/{orgId}/federationSettings": ("2023-01-01", {"orgId"}, ()),
-    "/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}": (
-        "2023-01-01",
-        {"orgId"},
-        (FEDERATION,),
-    ),
-}
-"""Operations that the excerpt of the document lacks: version, shared and own parameters.
-
-Source: https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
-"""
-
-
 @pytest.fixture(scope="module")
 def document():
-    document = msgspec.json.decode(DOCUMENT.read_bytes())
-    known = {
-        each["name"]: each
-        for path in ("/groups/{groupId}/users", "/orgs/{orgId}/users")
-        for each in resolved(document, document["paths"]["/api/atlas/v2" + path]["get"])[
-            "parameters"
-        ]
-    }
-    for path, (version, shared, own) in MISSING.items():
-        content = {f"application/vnd.atlas.{version}+json": {}}
-        document["paths"]["/api/atlas/v2" + path] = {
-            "get": {
-                "parameters": [*(known[name] for name in sorted(shared)), *own],
-                "responses": {"200": {"content": content}},
-            }
-        }
-    return document
+    return official_document()
 
 
 @pytest.fixture
@@ -120,19 +71,6 @@ async def use_every_endpoint(sim, online):
             await deleter.delete(invitation, DeletionProgress())
             await members.statuses(invitation)
             await inviter.invite(invitation, DeletionProgress())
-
-
-def resolved(document, value):
-    """Return a value of the document with its references replaced by their targets."""
-    if isinstance(value, dict) and "$ref" in value:
-        _, *parts = value["$ref"].split("/")
-        found = document
-        for part in parts:
-            found = found[part]
-        return resolved(document, found)
-    if isinstance(value, dict):
-        return {key: resolved(document, each) for key, each in value.items()}
-    return [resolved(document, each) for each in value] if isinstance(value, list) else value
 
 
 def declared(document, method, path):

@@ -1,6 +1,7 @@
 """Responses that take a minute or more, on an event loop that skips idle time."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import faults
@@ -35,21 +36,31 @@ def sim_with(fault, *, times=1):
     return sim
 
 
-async def delete_one(sim, **options):
+PROJECT = Project(object_id(1), "Alpha", "0" * 24)
+
+
+@asynccontextmanager
+async def connected(sim, account=None, *, concurrency=20, spacing=None, **retry_options):
+    """Serve the simulated Atlas and connect to it, on the clock of the event loop."""
     loop = asyncio.get_running_loop()
     async with (
         serve(sim) as base_url,
         connect(
             parse_base_url(base_url),
-            read_credentials(sim.add_token().environment(), None),
-            concurrency=20,
-            retry_policy=RetryPolicy(monotonic=loop.time, **options),
-            limiter=RateLimiter(loop.time, asyncio.sleep),
+            read_credentials((account or sim.add_token()).environment(), None),
+            concurrency=concurrency,
+            retry_policy=RetryPolicy(monotonic=loop.time, **retry_options),
+            limiter=RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=spacing),
             clock=lambda: datetime.now(UTC),
             log=NullLog(),
         ) as atlas,
     ):
-        (one,) = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
+        yield atlas
+
+
+async def delete_one(sim, **options):
+    async with connected(sim, **options) as atlas:
+        (one,) = await atlas.reader.invitations(PROJECT)
         atlas.deleter(Source).try_acquire(one)
         return await atlas.deleter(Source).delete(one, DeletionProgress())
 
@@ -87,20 +98,8 @@ def test_list_that_times_out_is_unreadable_with_that_reason():
     sim.faults.add(faults.hang(), path="*/invites", times=None)
 
     async def scenario():
-        loop = asyncio.get_running_loop()
-        async with (
-            serve(sim) as base_url,
-            connect(
-                parse_base_url(base_url),
-                read_credentials(sim.add_token().environment(), None),
-                concurrency=20,
-                retry_policy=RetryPolicy(monotonic=loop.time, attempts=2),
-                limiter=RateLimiter(loop.time, asyncio.sleep),
-                clock=lambda: datetime.now(UTC),
-                log=NullLog(),
-            ) as atlas,
-        ):
-            return await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
+        async with connected(sim, attempts=2) as atlas:
+            return await atlas.reader.invitations(PROJECT)
 
     found, _ = run_skipping_idle_time(scenario)
 
@@ -114,20 +113,8 @@ def test_spacing_of_50_s_does_not_time_out_any_request():
         sim.invite(object_id(1), f"user-{number}@example.com", age=timedelta(days=20))
 
     async def scenario():
-        loop = asyncio.get_running_loop()
-        async with (
-            serve(sim) as base_url,
-            connect(
-                parse_base_url(base_url),
-                read_credentials(sim.add_api_key().environment(), None),
-                concurrency=20,
-                retry_policy=RetryPolicy(monotonic=loop.time),
-                limiter=RateLimiter(loop.time, asyncio.sleep, max_requests_per_second=0.02),
-                clock=lambda: datetime.now(UTC),
-                log=NullLog(),
-            ) as atlas,
-        ):
-            found = await atlas.reader.invitations(Project(object_id(1), "Alpha", "0" * 24))
+        async with connected(sim, sim.add_api_key(), spacing=0.02) as atlas:
+            found = await atlas.reader.invitations(PROJECT)
             deleter = atlas.deleter(Source)
             assert all(deleter.try_acquire(one) == 0.0 for one in found)
             await asyncio.gather(*(deleter.delete(one, DeletionProgress()) for one in found))
@@ -141,23 +128,10 @@ def test_spacing_of_50_s_does_not_time_out_any_request():
 
 
 async def estimate_after_one_list(sim, deletions):
-    loop = asyncio.get_running_loop()
-    project = Project(object_id(1), "Alpha", "0" * 24)
-    async with (
-        serve(sim) as base_url,
-        connect(
-            parse_base_url(base_url),
-            read_credentials(sim.add_token().environment(), None),
-            concurrency=4,
-            retry_policy=RetryPolicy(monotonic=loop.time),
-            limiter=RateLimiter(loop.time, asyncio.sleep),
-            clock=lambda: datetime.now(UTC),
-            log=NullLog(),
-        ) as atlas,
-    ):
-        before = atlas.estimate({ListRef(project, Source.INVITES): deletions})
-        await atlas.reader.invitations(project)
-        return before, atlas.estimate({ListRef(project, Source.INVITES): deletions})
+    async with connected(sim, concurrency=4) as atlas:
+        before = atlas.estimate({ListRef(PROJECT, Source.INVITES): deletions})
+        await atlas.reader.invitations(PROJECT)
+        return before, atlas.estimate({ListRef(PROJECT, Source.INVITES): deletions})
 
 
 @pytest.mark.parametrize(("deletions", "expected_s"), [(0, 0), (4, 2), (200, 100)])

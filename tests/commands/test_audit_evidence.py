@@ -204,6 +204,22 @@ async def test_show_reads_several_files_and_compressed_ones_in_order(log, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--since", "2026-11-25"], 14),
+        (["--since", "2026-11-26"], 0),
+        (["--until", "2026-11-25"], 14),
+        (["--until", "2026-11-24"], 0),
+        (["--since", "2026-11-25T01:00:00.003Z"], 10),
+        (["--until", "2026-11-25T02:00:00.003+01:00"], 4),
+    ],
+)
+async def test_period_includes_its_first_instant_and_excludes_its_last(log, options, count):
+    _, output = run("show", log[0], "--output", "json", *options)
+    assert len(output.splitlines()) == count
+
+
+@pytest.mark.parametrize(
     "options",
     [
         ["--outcome", "nonsense"],

@@ -18,8 +18,7 @@ from running import wait_until
 from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor.diagnosis import Diagnosis, warning
 from invite_sweeper.keys import write_key_pair
-from invite_sweeper.simulator import Access
-from invite_sweeper.simulator.data import Federation
+from invite_sweeper.simulator import Access, Federation
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -168,6 +167,17 @@ def clock_off(minutes):
     return lambda cli: setattr(cli.sim, "date_offset", timedelta(minutes=minutes))
 
 
+def ending_secret(cli):
+    cli.account = cli.sim.add_service_account()
+    cli.account.secrets_expire_at = (datetime.now(UTC) + 5 * DAYS,)
+
+
+def federated(cli):
+    federation = Federation("5" * 24, ("example.com",), ("example.com",))
+    cli.sim.organizations[ORG_ID].federation = federation
+    cli.sim.add_user("eve@elsewhere.org", age=DAYS, group_roles={cli.project: ["GROUP_OWNER"]})
+
+
 KEEP = [{"name": "old", "usernames": ["*"], "until": "2020-01-31"}]
 RAISED = "5000 requests, 2000 more every 60 s; a reserve of 10% leaves 4500."
 ENDS = {
@@ -208,6 +218,10 @@ ENDS = {
         lambda _: None, 0, "sunset", "ok", "Lists without a sunset date from Atlas: users.",
     ),
     "a user who is in a list of the policy, too": (covered, 0, "coverage", "ok", ""),
+    "a secret that ends in 5 days": (ending_secret, 4, "secret", "warning", ""),
+    "an address that the federation does not accept": (
+        federated, 4, "domains", "warning", "eve@elsewhere.org",
+    ),
     "an audit folder that all can write": (world_writable, 7, "audit folder", "failed", ""),
     "a damaged log": (
         lambda cli: swept(cli, b'"run_started",', b'"run_started"'),
@@ -404,6 +418,18 @@ def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name, ro
     (check,) = named(checks_of(cli, **changes), name)
     assert (check["state"], check["message"].startswith("Not known. ")) == ("note", True)
     assert f"requires the role {role}." in check["message"]
+
+
+def test_pending_address_outside_the_domains_of_the_federation_is_named_as_inferred(cli):
+    federation = Federation("1" * 24, ("example.com",), ("example.com",))
+    cli.sim.organizations[ORG_ID].federation = federation
+    cli.sim.add_user("eve@elsewhere.example", age=2 * DAYS)
+    cli.sim.add_user("joined@elsewhere.example", status="ACTIVE")
+    (check,) = named(checks_of(cli, code=4), "domains")
+    assert check["message"].endswith(
+        "(example.com) can probably never accept: eve@elsewhere.example."
+    )
+    assert check["hint"].startswith("This is inferred from the allow list of the federation.")
 
 
 def keys_in(folder):

@@ -112,7 +112,7 @@ def test_options_alone_call_no_atlas(cli):
     assert list(cli.sim.requests) == []
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert (policy.organization_ids, policy.sources) == ({OTHER}, (Source.ORG_USERS,))
-    assert policy.rules[0].older_than.days == 30
+    assert policy.rules[1].older_than.days == 30
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "folder"])
@@ -177,7 +177,7 @@ def test_terminal_is_asked_until_each_answer_is_valid(cli):
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert policy.organization_ids == {OTHER}
     assert policy.sources == (Source.INVITES, Source.ORG_USERS)
-    assert policy.rules[0].older_than.days == 28
+    assert policy.rules[1].older_than.days == 28
 
 
 def test_end_of_input_writes_no_file(cli):
@@ -226,6 +226,9 @@ def test_pending_people_are_deleted_later_and_before_atlas_ends_their_invitation
     rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
     assert rules["pending"].older_than == parse_duration(later)
     assert rules["owners"].older_than == min(parse_duration(age), parse_duration("7d"))
+    pending_owners = rules["pending-owners"]
+    assert pending_owners.older_than == parse_duration(age)
+    assert (pending_owners.roles, pending_owners.statuses) == (rules["owners"].roles, ("PENDING",))
 
 
 def test_policy_reads_all_four_lists_unless_an_option_names_them(cli):

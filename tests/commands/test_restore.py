@@ -200,6 +200,12 @@ def test_quiet_successful_restore_prints_nothing(cli):
     assert len(cli.sim.invitations(project)) == 4
 
 
+def test_log_of_another_atlas_is_refused(cli):
+    swept(cli)
+    done = cli.run("restore", LOG, "--yes", "--base-url", "http://127.0.0.1:9")
+    assert (done.code, done.out) == (3, "")
+
+
 # --- the question ----------------------------------------------------------------------------
 
 ASKS = "Type yes or no: "
@@ -218,6 +224,29 @@ def test_question_lists_the_users_and_yes_invites_them(cli):
         terminal.type("yes\n")
         code, _ = terminal.end()
     assert (code, cli.sim.invitation_count()) == (0, 4)
+
+
+def test_any_answer_but_yes_invites_no_one_and_ends_with_3(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG) as terminal:
+        terminal.read_until(ASKS)
+        before = len(terminal.text)
+        terminal.type("no\n")
+        code, text = terminal.end()
+    assert (code, cli.sim.request_log.received["POST"]) == (3, 0)
+    assert "person-1@example.com" not in text[before:]
+    assert "Cancelled. " in text[before:]
+    assert cli.run("audit", "verify", LOG).code == 0
+
+
+def test_signal_during_the_question_ends_with_8(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG) as terminal:
+        terminal.read_until(ASKS)
+        terminal.process.send_signal(signal.SIGTERM)
+        code, text = terminal.end()
+    assert (code, cli.sim.request_log.received["POST"]) == (8, 0)
+    assert "No one was invited." in text
 
 
 # --- the newer lists -------------------------------------------------------------------------

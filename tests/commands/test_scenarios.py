@@ -145,8 +145,10 @@ def test_policy_of_all_lists_goes_on_unchanged_before_on_and_after_the_end_of_th
     assert retired == [[], [], ["invites", "org_invites"], ["invites", "org_invites"]]
     for _, summary in nights[2:]:
         assert (summary["reasons"], summary["plan_complete"]) == ([], True)
-        levels = {w["level"] for w in summary["warnings"] if w["code"] == "retired_source"}
-        assert levels == {"remark"}
+    for (_, summary), code in zip(nights, ["sunset"] * 2 + ["retired_source"] * 2, strict=True):
+        found = [each for each in summary["warnings"] if each["code"] == code]
+        assert [each["level"] for each in found] == ["remark", "remark"]
+        assert all("nothing has to be changed" in each["message"] for each in found)
 
 
 def test_trouble_is_retried(simulated):

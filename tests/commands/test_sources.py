@@ -137,8 +137,12 @@ def test_plan_sweep_and_report_say_who_is_only_in_lists_that_the_policy_does_not
         "after": "2027-07-01",
         "seen_after": 0,
         "everyone": 4,
+        "all_end": True,
     }
     assert (done.code, done.summary["unseen"]) == (0, expected)
+    ends = (
+        "Atlas ends every list that the policy reads on 2027-07-01 or before, as it has announced."
+    )
     assert not_seen(cli) == [sentence]
     assert cli.sweep().summary["unseen"] == expected
     assert cli.lines("run_finished")[0]["unseen"] == expected
@@ -147,6 +151,7 @@ def test_plan_sweep_and_report_say_who_is_only_in_lists_that_the_policy_does_not
     markdown = (cli.folder / "report.md").read_text("utf-8")
     assert "Not seen by the policy" in markdown
     assert sentence in markdown
+    assert ends in markdown
     page = (cli.folder / "report.html").read_text("utf-8")
     assert "Not seen by the policy" in page
     assert sentence in page

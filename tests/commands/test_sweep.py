@@ -313,6 +313,11 @@ def test_secret_that_ends_soon_is_a_warning_of_the_run_and_no_failure(tmp_path, 
         if refused:
             cli.sim.faults.add(faults.role_missing(), path="*/serviceAccounts/*", times=None)
         done = cli.sweep()
+        assert cli.run("report", str(cli.log_path), "--out", "report.md").code == 0
+        report = (cli.folder / "report.md").read_text("utf-8")
+        checked = cli.run("doctor", "--policy", "policy.yaml")
+    sentence = "A secret of the service account ends on "
+    assert (sentence in report, sentence in checked.out) == (not refused, not refused)
     assert (done.code, done.summary["reasons"]) == (0, [])
     codes = [each["code"] for each in done.summary["warnings"]]
     assert codes.count("secret") == (not refused)

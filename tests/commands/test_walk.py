@@ -1,7 +1,8 @@
-"""From an empty folder to a nightly sweep of three organizations, by README and the screen alone.
+"""From an empty folder to a nightly sweep of three organizations, by the pages and the screen.
 
-Nothing is typed that README, a help topic or the program does not print, and each command that
-the program prints is run.
+Nothing is typed that README, `deploy/README.md` or the program does not print, the pages are
+followed in their order, and each command that the program prints is run: with the program on the
+`PATH`, and called by its path.
 """
 
 import json
@@ -14,31 +15,37 @@ import time
 from pathlib import Path
 
 import pytest
-from readmes import OPERATORS, README, sections
+from readmes import OPERATORS, README
+from terminals import terminal
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).with_name("invite-sweeper")
-IN_SHELL = shlex.quote(str(PROGRAM))
-HELP = "\n".join(
-    path.read_text(encoding="utf-8") for path in (ROOT / "invite_sweeper/help").glob("*.md")
-)
-PAGES = "\n".join([*((ROOT / page).read_text("utf-8") for page in (README, OPERATORS)), HELP])
+PAGES = "\n".join((ROOT / page).read_text("utf-8") for page in (README, OPERATORS))
+TYPED = re.compile(r"(?:`|^[ ]*)(?:\.venv/bin/)?(invite-sweeper [^`\n]*)", re.MULTILINE)
 PLACEHOLDER = re.compile(r"\b(?:FILE|PATH|TOPIC|POLICY|KEY|ID)\b")
-FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE|boss|approver)$")
+FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE|boss|approver|log-key)$")
+ENTER = ("", "", "")
 
 
 class Walk:
     """A folder, the environment that the program said to set, and what it printed.
 
     Attributes:
+        name: How the program is called, and what its commands begin with.
         printed: The commands on the screen that were not run yet.
+        position: Where the reader is in the pages.
+        typed: What was typed by the pages so far, but for the names of files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, on_path: bool) -> None:
         self.folder = folder
+        self.name = PROGRAM.name if on_path else str(PROGRAM)
+        path = f"{PROGRAM.parent}:/usr/bin:/bin" if on_path else "/usr/bin:/bin"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
-        self.environment = {**kept, "PATH": "/usr/bin:/bin", "COLUMNS": "100"}
+        self.environment = {**kept, "PATH": path, "COLUMNS": "100", "TERM": "xterm-256color"}
         self.printed: list[tuple[str, ...]] = []
+        self.position = 0
+        self.typed: set[tuple[str, ...]] = set()
 
     def source(self, name: str) -> None:
         """Do what `. ./NAME` does in a shell."""
@@ -46,17 +53,45 @@ class Walk:
             variable, _, value = line.removeprefix("export ").partition("=")
             (self.environment[variable],) = shlex.split(value)
 
-    def type(self, line: str, *, code: int = 0) -> str:
-        """Type a command of README, or one that the program printed."""
+    def type(self, line: str, *, code: int = 0, answers: tuple[tuple[str, str], ...] = ()) -> str:
+        """Type a command of the pages, or one that the program printed.
+
+        Args:
+            answers: Questions on a terminal, with what is typed; without them there is none.
+        """
         words = tuple(shlex.split(line))
         if words in self.printed:
             self.printed.remove(words)
         else:
-            assert typed_in_readme(words), f"nobody said to type {line!r}"
-        name, *arguments = words
-        assert name in {"invite-sweeper", str(PROGRAM)}
+            self._follow_pages(words)
+        arguments = words[1:]
+        ended, screen = self._ask(arguments, answers) if answers else self.run(*arguments)
+        assert ended == code, screen
+        commands = re.findall(rf"(?<![\w/.-]){re.escape(self.name)} (?=[a-z])[^\n`]*", screen)
+        for found in commands if words[1] != "help" else ():  # which is documentation
+            command = tuple(shlex.split(found.rstrip(".")))
+            if command != words and command not in self.printed and not PLACEHOLDER.search(found):
+                self.printed.append(command)
+        return screen
+
+    def _follow_pages(self, words: tuple[str, ...]) -> None:
+        """Check that the pages show a command, below the last one or for a second time."""
+        plain = _without_files(words)
+        assert plain[0] == "invite-sweeper"
+        shown = [
+            each.start()
+            for each in TYPED.finditer(PAGES)
+            if _without_files(_split(each[1])) == plain
+        ]
+        assert shown, f"nobody said to type {shlex.join(words)!r}"
+        later = [each for each in shown if each >= self.position]
+        assert later or plain in self.typed, f"{shlex.join(words)!r} is not next in the pages"
+        self.position = min(later, default=self.position)
+        self.typed.add(plain)
+
+    def run(self, *arguments: str) -> tuple[int, str]:
         done = subprocess.run(
-            [PROGRAM, *arguments],
+            [self.name, *arguments],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -65,19 +100,24 @@ class Walk:
             timeout=60,
             check=False,
         )
-        screen = done.stdout + "\n".join(readable(done.stderr))
-        assert done.returncode == code, screen
-        for found in re.findall(rf"{re.escape(IN_SHELL)} [^\n`]*", screen):
-            command = tuple(shlex.split(found))
-            if command != words and command not in self.printed and not PLACEHOLDER.search(found):
-                self.printed.append(command)
-        return screen
+        return done.returncode, done.stdout + "\n".join(readable(done.stderr))
 
-    def type_printed(self, *beginning: str) -> str:
+    def _ask(
+        self, arguments: tuple[str, ...], answers: tuple[tuple[str, str], ...]
+    ) -> tuple[int, str]:
+        folder, environment = self.folder, self.environment
+        with terminal(arguments, folder, environment, 100, program=(self.name,)) as screen:
+            for question, answer in answers:
+                screen.read_until(question)
+                screen.type(f"{answer}\n")
+            return screen.end()
+
+    def type_printed(self, *beginning: str, code: int = 0) -> str:
         """Run the printed commands that begin with these words, at least one."""
         found = [each for each in self.printed if each[1 : len(beginning) + 1] == beginning]
         assert found, (beginning, self.printed)
-        return "\n".join(self.type(shlex.join(each)) for each in found)
+        assert {each[0] for each in found} == {self.name}
+        return "\n".join(self.type(shlex.join(each), code=code) for each in found)
 
     def edit(self, old: str, new: str) -> None:
         """Change the policy."""
@@ -95,21 +135,19 @@ def readable(stderr: str) -> list[str]:
     ]
 
 
-def typed_in_readme(words: tuple[str, ...]) -> bool:
-    """Return whether README or a help topic shows a command, but for the names of files."""
-    both = [*sections(README), *sections(OPERATORS)]
-    commands = [each for section in both for each in section.commands]
-    shown = [*commands, *re.findall(r"(?:`|^    )(invite-sweeper [^`\n]*)", PAGES, re.MULTILINE)]
-    return any(_without_files(tuple(shlex.split(each))) == _without_files(words) for each in shown)
+def _split(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:  # a sentence with an apostrophe
+        return ()
 
 
 def _without_files(words: tuple[str, ...]) -> tuple[str, ...]:
-    names = (Path(word).name.removeprefix(".venv/bin/") for word in words)
-    return tuple("FILE" if FILE.search(name) else name for name in names)
+    return tuple("FILE" if FILE.search(Path(word).name) else word for word in words)
 
 
-@pytest.fixture
-def walk(tmp_path):
+@pytest.fixture(params=[True, False], ids=["on the PATH", "by its path"])
+def walk(tmp_path, request):
     """An empty folder; README's simulated Atlas, with three organizations, serves beside it."""
     serve = [PROGRAM, "simulate", "--scenario", "organizations", "--env-file", "atlas.env"]
     with subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.DEVNULL) as atlas:
@@ -118,7 +156,7 @@ def walk(tmp_path):
             while not (tmp_path / "atlas.env").exists():
                 assert time.monotonic() < end_s
                 time.sleep(0.05)
-            found = Walk(tmp_path)
+            found = Walk(tmp_path, on_path=request.param)
             found.source("atlas.env")
             yield found
         finally:
@@ -126,46 +164,75 @@ def walk(tmp_path):
 
 
 def test_walk_ends_with_an_approved_sweep_and_a_signed_nightly_job(walk):
-    walk.type("invite-sweeper init policy.yaml")
+    questions = ("Numbers or ids", "Age, such as", "Lists, separated")
+    walk.type("invite-sweeper init policy.yaml", answers=tuple(zip(questions, ENTER, strict=True)))
     policy = (walk.folder / "policy.yaml").read_text(encoding="utf-8")
     assert all(f"credentials: {name}" in policy for name in ("NORTH", "SOUTH"))
     walk.type("invite-sweeper validate policy.yaml")
 
     # The first plan is over the first policy's limits, and the hint says what to write.
-    screen = walk.type(f"{IN_SHELL} plan --policy policy.yaml", code=3)
+    screen = walk.type_printed("plan", code=3)
     assert "over_limit: trim" in screen
     walk.type_printed("help")
-    rows = walk.type_printed("audit", "show")
-    assert "@" in rows
+    assert "@" in walk.type_printed("audit", "show")
     walk.edit("limits:\n", "limits:\n  over_limit: trim\n")
     walk.type("invite-sweeper validate policy.yaml")
+    walk.type("invite-sweeper plan --policy policy.yaml")
+    walk.type("invite-sweeper sweep --policy policy.yaml --yes")
+    walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")
+    walk.type("invite-sweeper doctor --policy policy.yaml")
 
-    # One plan over three organizations, approved by a second person.
-    walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
-    walk.printed = [each for each in walk.printed if each[1] != "sweep"]  # without approval
-    walk.type_printed("plan", "show")
-    walk.type("invite-sweeper audit keygen --out boss.pem")
-    walk.type("invite-sweeper plan approve plan.jsonl --key boss.pem --yes")
-    walk.type(
-        "invite-sweeper sweep --policy policy.yaml --plan plan.jsonl "
-        "--require-approval boss.pem.pub --population population.csv --yes"
-    )
-    assert (walk.folder / "population.csv").exists()
-    shown = walk.type("invite-sweeper audit show audit/invite-sweeper.jsonl --outcome deleted")
-    assert "@" in shown
-
-    # A plan without approval is applied as the program says.
-    walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
-    walk.type_printed("plan", "show")
-    walk.type_printed("sweep")
-
-    # Every night, signed.
-    walk.type("invite-sweeper audit keygen --out signing-key.pem")
-    walk.edit("audit:\n", "audit:\n  signing_key_env: INVITE_SWEEPER_SIGNING_KEY\n")
-    walk.environment["INVITE_SWEEPER_SIGNING_KEY_FILE"] = "signing-key.pem"
+    # Every night.
     night = "sweep --policy policy.yaml --audit-log audit/invite-sweeper.jsonl -q"
     assert walk.type(f"invite-sweeper {night}").strip() == ""
+
+    # One plan over three organizations, approved by a second person on a terminal.
+    walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
+    walk.type_printed("plan", "show")
+    approve = "invite-sweeper plan approve plan.jsonl --key boss"
+    walk.type("invite-sweeper audit keygen --out boss")
+    screen = walk.type(approve, answers=(("Type yes or no: ", "y"),), code=3)
+    assert "Only the whole word yes confirms." in screen
+    walk.type(approve, answers=(("Type yes or no: ", "yes"),))
+    assert (walk.folder / "plan.jsonl.sig").exists()
+    walk.type_printed("sweep")
+
+    # The audit log.
     walk.type("invite-sweeper audit verify audit/invite-sweeper.jsonl")
+    walk.type("invite-sweeper audit show audit/invite-sweeper.jsonl --outcome deleted")
     walk.type("invite-sweeper report audit/invite-sweeper.jsonl --out report.html")
+    walk.type("invite-sweeper plan --policy policy.yaml --population population.csv")
+    screen = walk.type("invite-sweeper restore audit/invite-sweeper.jsonl --dry-run", code=2)
+    assert "Example North (6f1a20c4d39b5e7788a0c1d2)" in screen
+    walk.type_printed("restore")
+
+    # The auditor's example: signed runs, and an approval that the sweep requires.
+    walk.type("invite-sweeper audit keygen --out log-key")
+    walk.edit("audit:\n", "audit:\n  signing_key_env: LOG_KEY\n")
+    walk.environment["LOG_KEY_FILE"] = "log-key"
+    walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
+    walk.type_printed("plan", "show")
+    walk.type("invite-sweeper audit keygen --out approver")
+    walk.type("invite-sweeper plan approve plan.jsonl --key approver --yes")
+    walk.type(
+        "invite-sweeper sweep --policy policy.yaml --plan plan.jsonl "
+        "--require-approval approver.pub --population population.csv --yes"
+    )
+    assert (walk.folder / "population.csv").exists()
+    assert "already been applied" in walk.type_printed("sweep", code=3)
+    totals = walk.type("invite-sweeper audit show --event run_finished --output json")
+    walk.type("invite-sweeper audit show --outcome deleted --output json")
+
+    # The nightly job is signed now; the log began without signatures.
+    assert walk.type(f"invite-sweeper {night}").strip() == ""
+    log, key = "audit/invite-sweeper.jsonl", "log-key.pub"
+    screen = walk.type(f"invite-sweeper audit verify {log} --public-key {key}", code=3)
+    assert "--signed-from" in screen
+    first_signed = json.loads(totals.splitlines()[-3])["run_id"]  # of the last command
+    code, screen = walk.run(
+        "audit", "verify", log, "--public-key", key, "--signed-from", first_signed
+    )
+    assert code == 0, screen
     walk.type("invite-sweeper doctor --policy policy.yaml")
-    assert not [each for each in walk.printed if each[1] != "sweep"], walk.printed
+    walk.type_printed("help")
+    assert not walk.printed

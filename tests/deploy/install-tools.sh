@@ -34,6 +34,10 @@ if [ ! -x "$folder/commands/helm" ]; then
     "$folder/release/bin/python" tests/deploy/fetch_helm.py "$folder/commands"
 fi
 
+printf '#!/bin/sh\nexec "%s" "%s"\n' "$folder/deploy-checks/bin/python" \
+    "$PWD/tests/deploy/check_argo_workflow.py" >"$folder/commands/check-argo-workflow"
+chmod 755 "$folder/commands/check-argo-workflow"
+
 # Models of custom resources: Prometheus operator, External Secrets, Argo CD.
 if command -v npm >/dev/null; then
     npm install --silent --no-fund --no-audit --no-save --ignore-scripts --prefix "$folder/node" \

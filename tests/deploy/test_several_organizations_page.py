@@ -10,6 +10,7 @@ from datetime import date
 import jsonschema
 import pytest
 import yaml
+from deploy.containers import run
 from deploy.manifests import DEPLOY, container, cronjob
 from deploy.rendering import overlaid
 
@@ -78,6 +79,37 @@ def test_policy_is_valid_without_a_warning_and_names_the_credentials():
     policy, issues = check_policy_of("yaml policy")
     assert issues == ()
     assert tuple(each.credentials for each in policy.organizations) == NAMES
+
+
+@pytest.mark.needs("kubernetes-validate")
+def test_job_is_one_of_kubernetes(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(BLOCKS["yaml job"], encoding="utf-8")
+    done = run("kubernetes-validate", "--strict", path, check=False)
+    assert done.returncode == 0, done.stdout
+    path.write_text(BLOCKS["yaml job"].replace("completions: 3", "completions: x"), "utf-8")
+    assert run("kubernetes-validate", "--strict", path, check=False).returncode != 0
+
+
+@pytest.mark.needs("check-argo-workflow")
+def test_workflow_of_argo_matches_the_model_of_its_api():
+    found = yaml.safe_load(BLOCKS["yaml argo"])
+    done = run("check-argo-workflow", input=json.dumps(found), check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    templates = found["spec"]["workflowSpec"]["templates"]
+    templates[0]["withItem"] = [1]
+    assert run("check-argo-workflow", input=json.dumps(found), check=False).returncode == 1
+
+
+@pytest.mark.needs("actionlint", "check-jsonschema")
+def test_matrix_is_a_workflow_of_github(tmp_path):
+    path = tmp_path / "matrix.yml"
+    path.write_text(BLOCKS["yaml matrix"], encoding="utf-8")
+    lint = run("actionlint", "-no-color", path, check=False)
+    assert lint.returncode == 0, lint.stdout
+    schema = "--builtin-schema=vendor.github-workflows"
+    done = run("check-jsonschema", schema, path, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def check_policy_of(name):

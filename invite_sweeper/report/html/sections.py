@@ -252,6 +252,10 @@ def _unseen_section(report: Report) -> Section | None:
             "No person was found who is invited only in lists that the policy does not read."
         )
         sentences = (only_there, *sentences)
+    if unseen.all_end:
+        when = f"on {unseen.after} or before" if unseen.after is not None else "by now"
+        end = f"Atlas ends every list that the policy reads {when}, as it has announced."
+        sentences = (end, *sentences)
 
     def organization(each: UnreadList) -> str:
         return labels.get(each.org_id, each.org_id) if each.org_id else "all projects in scope"

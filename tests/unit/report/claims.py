@@ -273,6 +273,15 @@ def check_nothing(_truth: Truth, _label: str, _text: str) -> None:
     """Accept what is not about invitations: a path, a hash, a time."""
 
 
+def check_not_seen(truth: Truth, _label: str, text: str) -> None:
+    matched(
+        r"Who is invited in the list invites is not known\. Reading it takes a request for each "
+        r"project; `doctor` counts it\.",
+        text,
+    )
+    assert {project for _, project, _ in truth.seen} == {None}
+
+
 CHECKS = {
     "Dry run": check_dry_run,
     "Organization": check_organization,
@@ -280,6 +289,7 @@ CHECKS = {
     "Stale": check_stale,
     "Changes": check_changes,
     "Policy": check_policy,
+    "Not seen": check_not_seen,
     "Recovered": check_recovered,
     **dict.fromkeys(("Time", "Audit", "Last hash"), check_nothing),
 }

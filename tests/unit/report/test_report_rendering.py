@@ -214,6 +214,14 @@ def test_value_over_the_maximum_length_is_truncated_and_states_its_length(value)
     assert text.endswith(f"… ({len(value)} characters)")
 
 
+@pytest.fixture
+def book(tmp_path):
+    """A log of one sweep that deleted one invitation."""
+    book = Logbook(tmp_path / "audit.jsonl")
+    book.sweep("run-1", {1: "deleted"})
+    return book
+
+
 def two_run_page(tmp_path) -> str:
     book = Logbook(tmp_path / "audit.jsonl")
     book.sweep("run-1", {1: "deleted"}, days_ago=1)
@@ -254,9 +262,7 @@ def test_report_is_reproducible(tmp_path):
     assert two_run_page(tmp_path) == render(read_report([tmp_path / "audit.jsonl"]), "html")
 
 
-def test_report_file_is_readable_only_by_its_owner(tmp_path):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_report_file_is_readable_only_by_its_owner(tmp_path, book):
     out = tmp_path / "report.html"
     write_report([book.path], out, "html", None)
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -264,16 +270,12 @@ def test_report_file_is_readable_only_by_its_owner(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.jsonl", "report.html"]
 
 
-def test_report_without_a_path_goes_to_stdout(tmp_path, capsys):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_report_without_a_path_goes_to_stdout(tmp_path, book, capsys):
     write_report([book.path], None, "md", None)
     assert capsys.readouterr().out.startswith("# Invitation sweep, 2026-11-25: Done, 1 deleted\n")
 
 
-def test_failed_write_leaves_the_existing_report_unchanged(tmp_path, monkeypatch):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_failed_write_leaves_the_existing_report_unchanged(tmp_path, book, monkeypatch):
     out = tmp_path / "report.html"
     out.write_text("before", encoding="utf-8")
 
@@ -328,9 +330,7 @@ def test_hidden_rows_are_counted_with_the_command_that_shows_them(tmp_path, form
     assert f"invite-sweeper audit show {book.path} --run run-1 --event planned" in found
 
 
-def test_pipe_is_written_and_not_replaced(tmp_path):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_pipe_is_written_and_not_replaced(tmp_path, book):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as pool:
@@ -340,9 +340,7 @@ def test_pipe_is_written_and_not_replaced(tmp_path):
     assert pipe.is_fifo()
 
 
-def test_symlink_is_followed_and_not_replaced(tmp_path):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_symlink_is_followed_and_not_replaced(tmp_path, book):
     link, file = tmp_path / "link.md", tmp_path / "report.md"
     link.symlink_to(file)
     write_report([book.path], link, "md", None)
@@ -350,18 +348,14 @@ def test_symlink_is_followed_and_not_replaced(tmp_path):
     assert file.read_text(encoding="utf-8").startswith("# Invitation sweep")
 
 
-def test_intact_chain_is_described_with_its_counts(tmp_path):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_intact_chain_is_described_with_its_counts(tmp_path, book):
     chain = chain_result(verify([book.path]))
     assert chain.verdict is Verdict.SOUND
     assert chain.message.startswith("The chain is intact: 5 lines, 1 run.")
     assert chain.last_hash == book.prev
 
 
-def test_damaged_chain_names_the_line(tmp_path):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_damaged_chain_names_the_line(tmp_path, book):
     lines = book.path.read_bytes().replace(b"person-1@", b"person-2@", 1)
     book.path.write_bytes(lines)
     chain = chain_result(verify([book.path]))
@@ -416,9 +410,7 @@ def test_damaged_gzip_file_is_a_damaged_log_and_not_an_error(tmp_path, fmt):
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_report_of_unsigned_runs_says_so(tmp_path, fmt):
-    book = Logbook(tmp_path / "audit.jsonl")
-    book.sweep("run-1", {1: "deleted"})
+def test_report_of_unsigned_runs_says_so(tmp_path, book, fmt):
     page = render(read_report([book.path], chain_result(verify([book.path]))), fmt)
     assert "No run is signed" in page
     assert "Signed, key ID" not in page

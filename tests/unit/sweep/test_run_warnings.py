@@ -36,7 +36,7 @@ TODAY = date(2026, 11, 25)
     [(180, REMARK), (31, REMARK), (30, URGENT), (1, URGENT), (0, URGENT), (-9, URGENT)],
 )
 def test_sunset_is_reported_from_180_days_before_and_urgent_from_30(days, level):
-    (warning,) = sunset_warnings({Source.INVITES: TODAY + timedelta(days=days)}, TODAY)
+    (warning,) = sunset_warnings({Source.INVITES: TODAY + timedelta(days=days)}, [], TODAY)
     assert warning.level is level
     assert "users and org_users instead of invites" in warning.message
     left = "in 1 day. " if days == 1 else f"in {days} days. "
@@ -44,13 +44,27 @@ def test_sunset_is_reported_from_180_days_before_and_urgent_from_30(days, level)
 
 
 def test_sunset_in_more_than_180_days_is_not_reported():
-    assert sunset_warnings({Source.INVITES: TODAY + timedelta(days=181)}, TODAY) == ()
-    assert sunset_warnings({}, TODAY) == ()
+    assert sunset_warnings({Source.INVITES: TODAY + timedelta(days=181)}, [], TODAY) == ()
+    assert sunset_warnings({}, [], TODAY) == ()
+
+
+@pytest.mark.parametrize("days", [180, 30, 0, -9])
+def test_sunset_is_a_remark_for_a_policy_that_reads_what_replaces_the_list(days):
+    sunsets = dict.fromkeys((Source.INVITES, Source.ORG_INVITES), TODAY + timedelta(days=days))
+    found = sunset_warnings(sunsets, list(Source), TODAY)
+    assert [each.level for each in found] == [REMARK, REMARK]
+    assert "The policy reads users and org_users already: nothing has" in found[0].message
+    assert "The policy reads org_users already: nothing has to be changed." in found[1].message
+
+
+def test_sunset_is_urgent_for_a_policy_that_reads_one_of_two_replacements():
+    (found,) = sunset_warnings({Source.INVITES: TODAY}, [Source.INVITES, Source.USERS], TODAY)
+    assert (found.level, "write users and org_users" in found.message) == (URGENT, True)
 
 
 @pytest.mark.parametrize("source", Source)
 def test_each_source_names_its_replacement_or_an_upgrade(source):
-    hint = source.replacement_hint
+    hint = source.replacement_hint()
     assert ("Upgrade" in hint) == (source in {Source.USERS, Source.ORG_USERS})
     assert (f"instead of {source}." in hint) == (source in {Source.INVITES, Source.ORG_INVITES})
 
@@ -58,9 +72,9 @@ def test_each_source_names_its_replacement_or_an_upgrade(source):
 @pytest.mark.parametrize("ended", [False, True])
 def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_then_on(ended):
     retired = SourceRetired("", "", "It is retired.", 410, "VERSION_GONE", Source.ORG_INVITES)
-    warning = retired_warning(retired, has_ended=ended)
+    warning = retired_warning(retired, [Source.ORG_INVITES], has_ended=ended)
     when = "as announced" if ended else "before the day that was announced"
-    message = f"It is retired, {when}. {Source.ORG_INVITES.replacement_hint}"
+    message = f"It is retired, {when}. {Source.ORG_INVITES.replacement_hint()}"
     level = REMARK if ended else URGENT
     assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, level)
 

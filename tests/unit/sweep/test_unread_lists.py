@@ -166,7 +166,7 @@ async def test_project_invitations_are_not_known_without_a_request_for_each_proj
     ],
 )
 async def test_list_that_cannot_be_read_is_not_known_and_neither_are_its_projects(lost):
-    found, _ = await find([INVITES], org_users=lost)
+    found, _ = await find([INVITES], ends={}, org_users=lost)
     unknown = (None, None, None, None)
     assert by_source(found) == {USERS: unknown, ORG_USERS: unknown, ORG_INVITES: (0, 0, 0, 0)}
     assert list(describe_unseen(found, {ORG: "Acme (id)"})) == [
@@ -188,8 +188,25 @@ async def test_list_that_takes_too_long_is_not_known(monkeypatch):
     assert (unread.source, unread.reason) == (ORG_INVITES, "Atlas took more than 0.01 s.")
 
 
-def unseen(people, *lists, after="2027-07-01", seen_after=0, everyone=0):
-    return Unseen(lists, people, after, seen_after, everyone)
+def unseen(people, *lists, after="2027-07-01", seen_after=0, everyone=0, all_end=False):
+    return Unseen(lists, people, after, seen_after, everyone, all_end)
+
+
+@pytest.mark.parametrize(
+    ("sources", "days", "all_end"),
+    [
+        ([INVITES, ORG_INVITES], 999, True),
+        ([INVITES], 0, True),
+        ([INVITES, USERS], 1, False),
+        ([USERS], 1, False),
+    ],
+)
+async def test_policy_all_of_whose_lists_end_is_known_from_the_announcement_on(
+    sources, days, all_end
+):
+    ends = dict.fromkeys((INVITES, ORG_INVITES), TODAY + timedelta(days=days))
+    found, _ = await find(sources, ends=ends)
+    assert found.all_end is all_end
 
 
 def test_sentence_names_the_lists_and_the_outlook():

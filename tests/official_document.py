@@ -1,0 +1,80 @@
+"""Atlas's OpenAPI document: the excerpt that tests have, and the operations that it lacks."""
+
+import msgspec
+from needs import DOCUMENT
+
+PAGING = {"envelope", "pretty", "itemsPerPage", "pageNum", "includeCount"}
+KINDS = {
+    "name": "eventType",
+    "in": "query",
+    "schema": {
+        "type": "array",
+        "items": {"type": "string", "enum": ["INVITED_TO_ORG", "JOINED_ORG"]},
+    },
+}
+SINCE = {
+    "name": "minDate",
+    "in": "query",
+    "schema": {"type": "string", "format": "date-time"},
+}
+CLIENT = {
+    "name": "clientId",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": r"^mdb_sa_id_[a-fA-F\d]{24}$"},
+}
+FEDERATION = {
+    "name": "federationSettingsId",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^([a-f0-9]{24})$"},
+}
+MISSING = {
+    "/groups/{groupId}/teams": ("2023-01-01", {"groupId"} | PAGING, ()),
+    "/orgs/{orgId}/events": ("2023-01-01", {"orgId"} | PAGING, (KINDS, SINCE)),
+    "/orgs/{orgId}/serviceAccounts/{clientId}": ("2024-08-05", {"orgId"}, (CLIENT,)),
+    "/orgs/{orgId}/federationSettings": ("2023-01-01", {"orgId"}, ()),
+    "/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}": (
+        "2023-01-01",
+        {"orgId"},
+        (FEDERATION,),
+    ),
+}
+"""Operations that the excerpt lacks: version, shared and own parameters.
+
+Source: the document itself, https://github.com/mongodb/openapi, openapi/v2.json, read 2026-11.
+"""
+
+
+def official_document():
+    """Return the document with the operations that the excerpt lacks."""
+    document = msgspec.json.decode(DOCUMENT.read_bytes())
+    known = {
+        each["name"]: each
+        for path in ("/groups/{groupId}/users", "/orgs/{orgId}/users")
+        for each in resolved(document, document["paths"]["/api/atlas/v2" + path]["get"])[
+            "parameters"
+        ]
+    }
+    for path, (version, shared, own) in MISSING.items():
+        content = {f"application/vnd.atlas.{version}+json": {"schema": {"type": "object"}}}
+        document["paths"]["/api/atlas/v2" + path] = {
+            "get": {
+                "parameters": [*(known[name] for name in sorted(shared)), *own],
+                "responses": {"200": {"description": "OK", "content": content}},
+            }
+        }
+    return document
+
+
+def resolved(document, value):
+    """Return a value of the document with its references replaced by their targets."""
+    if isinstance(value, dict) and "$ref" in value:
+        _, *parts = value["$ref"].split("/")
+        found = document
+        for part in parts:
+            found = found[part]
+        return resolved(document, found)
+    if isinstance(value, dict):
+        return {key: resolved(document, each) for key, each in value.items()}
+    return [resolved(document, each) for each in value] if isinstance(value, list) else value
