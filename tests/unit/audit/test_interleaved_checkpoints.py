@@ -11,6 +11,7 @@ import pytest
 from audit.rotated_logs import KEY, KEYS, OTHER_KEY, OTHER_KEYS, rotate
 from audit.written_logs import answer, event, fields_of, lines_of, opened
 from builders import ORG, OTHER_ORG, invitation
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.chain import add_checksum
@@ -20,6 +21,7 @@ from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.verify import Evidence, verify
 
 SIGNED = Evidence(public_keys=KEYS)
+THIRD_KEY = Ed25519PrivateKey.from_private_bytes(bytes([3] * 32))
 
 
 class SignedRun:
@@ -211,6 +213,9 @@ async def test_checkpoint_that_another_key_signed_is_unsigned_for_the_public_key
         "The checkpoint of run first is not signed with the public key.",
         ("first",),
     )
+    several = Evidence(public_keys={**OTHER_KEYS, "third": THIRD_KEY.public_key()})
+    message = verify([path], evidence=several).error.message
+    assert message.endswith(" is not signed with one of the public keys.")
     without, signed = verify([path]), verify([path], evidence=SIGNED)
     assert (without.error, without.signed_runs) == (None, {"": ["first", "second"]})
     assert (signed.error, signed.signed_runs) == (None, {"ours": ["first", "second"]})

@@ -413,6 +413,7 @@ def test_verdict_of_a_killed_run_is_unfinished_and_that_of_a_missing_line_damage
     write_events(path, "killed", [STARTED, intent(1)])
     result = verify([path])
     assert (result.verdict, result.exit_code, result.lines) == (Verdict.UNFINISHED, 3, 13)
+    assert result.error.runs == ("killed",)
     path.write_bytes(path.read_bytes().replace(b"person-1", b"person-2", 1))
     assert verify([path]).verdict is Verdict.DAMAGED
 
@@ -428,9 +429,9 @@ def test_intent_of_a_killed_run_that_no_later_run_resolved_is_unfinished(path):
 def test_intent_without_an_outcome_is_incomplete(path):
     write_events(path, "r", [STARTED, intent(1), intent(2), outcome(1), intent(3), FINISHED])
     assert first_error(path) == (3, Damage.INCOMPLETE)
-    assert verify([path]).error.message == (
-        "2 intents have no outcome; this is the first, of run r."
-    )
+    error = verify([path]).error
+    assert error.message == "2 intents have no outcome; this is the first, of run r."
+    assert error.runs == ("r",)
 
 
 @pytest.mark.parametrize(
