@@ -626,17 +626,16 @@ def test_missing_intent_is_reported_in_the_second_run_of_a_continuation(path, le
     assert first_error(path, continuation=True) == (line, Damage.INCOMPLETE)
 
 
-def test_damaged_first_line_of_a_later_file_is_reported(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new"), [(rb"^{", b"x"), (rb'"prev":"0', b'"prev":"1')], ids=["start", "prev"]
+)
+def test_damaged_first_line_of_a_later_file_is_reported(tmp_path, old, new):
     first, second = tmp_path / "1", tmp_path / "2"
     write_run(first, "one")
     write_run(second, "two")
-    second.write_bytes(b"x" + second.read_bytes()[1:])
+    second.write_bytes(re.sub(old, new, second.read_bytes(), count=1))
     error = verify([first, second]).error
-    assert (error.position.path, error.position.line, error.kind) == (
-        second,
-        1,
-        Damage.CHANGED,
-    )
+    assert (error.position, error.kind) == (LinePosition(second, 1), Damage.CHANGED)
     assert str(error.position) == f"{second}:1"
 
 
