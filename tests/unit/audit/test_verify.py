@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 from audit.damages import MOVED
-from audit.rotated_logs import KEYS, write_signed_run
+from audit.rotated_logs import KEYS, rotate, write_signed_run
 from audit.written_logs import (
     answer,
     fields_of,
@@ -627,12 +627,13 @@ def test_missing_intent_is_reported_in_the_second_run_of_a_continuation(path, le
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [(rb"^{", b"x"), (rb'"prev":"0', b'"prev":"1')], ids=["start", "prev"]
+    ("old", "new"), [(rb"^{", b"x"), (rb'"prev":"....', b'"prev":"0000')], ids=["start", "prev"]
 )
-def test_damaged_first_line_of_a_later_file_is_reported(tmp_path, old, new):
-    first, second = tmp_path / "1", tmp_path / "2"
-    write_run(first, "one")
-    write_run(second, "two")
+def test_damaged_first_line_of_a_later_file_is_reported(path, old, new):
+    first, second = path.with_name("log.jsonl.1"), path
+    write_run(path, "one")
+    rotate(path)
+    write_run(path, "two")
     second.write_bytes(re.sub(old, new, second.read_bytes(), count=1))
     error = verify([first, second]).error
     assert (error.position, error.kind) == (LinePosition(second, 1), Damage.CHANGED)
