@@ -226,6 +226,29 @@ def test_question_lists_the_users_and_yes_invites_them(cli):
     assert (code, cli.sim.invitation_count()) == (0, 4)
 
 
+def test_any_answer_but_yes_invites_no_one_and_ends_with_3(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG) as terminal:
+        terminal.read_until(ASKS)
+        before = len(terminal.text)
+        terminal.type("no\n")
+        code, text = terminal.end()
+    assert (code, cli.sim.request_log.received["POST"]) == (3, 0)
+    assert "person-1@example.com" not in text[before:]
+    assert "Cancelled. " in text[before:]
+    assert cli.run("audit", "verify", LOG).code == 0
+
+
+def test_signal_during_the_question_ends_with_8(cli):
+    swept(cli)
+    with terminal_of(cli, "restore", LOG) as terminal:
+        terminal.read_until(ASKS)
+        terminal.process.send_signal(signal.SIGTERM)
+        code, text = terminal.end()
+    assert (code, cli.sim.request_log.received["POST"]) == (8, 0)
+    assert "No one was invited." in text
+
+
 # --- the newer lists -------------------------------------------------------------------------
 
 

@@ -172,6 +172,9 @@ def test_sdist_contains_tests_lock_and_deployment_files(dist):
     assert {"deploy/docker/Dockerfile", "deploy/helm/Chart.yaml", "config/policy.yaml"} <= names
     assert {"tests/deploy/conftest.py", ".ci/run", ".pre-commit-hooks.yaml"} <= names
     assert {".github/workflows/release.yml", ".github/release.lock"} <= names
+    tracked = run("git", "ls-files", "-z", cwd=ROOT, check=False).stdout.split("\0")
+    # Empty in an sdist. Its tests pass there because it has every file of the repository.
+    assert [name for name in tracked if name and name not in names] == []
     assert not [name for name in names if "__pycache__" in name or name.startswith(".git/")]
 
 

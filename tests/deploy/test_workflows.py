@@ -152,6 +152,17 @@ def test_gate_workflow_runs_ci_run_and_the_tests_with_further_versions_of_python
     assert jobs["python"]["steps"][-1]["run"].startswith(".venv/bin/pytest ")
 
 
+def test_gate_workflow_enforces_the_coverage_with_the_newest_python():
+    matrix = workflow("gate.yml")["jobs"]["python"]
+    newest = matrix["strategy"]["matrix"]["version"][-1]
+    coverage = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "coverage"
+    ]
+
+    assert f"matrix.version == '{newest}' && '--cov'" in matrix["steps"][-1]["run"]
+    assert coverage["report"]["fail_under"] >= 95
+
+
 def test_every_supported_version_of_python_is_tested_and_named_by_the_documentation():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     classifiers = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))

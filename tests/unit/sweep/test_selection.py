@@ -29,21 +29,19 @@ def keep_entry(**keys):
 # --- older_than ----------------------------------------------------------------------------
 
 
-def test_invitation_exactly_as_old_as_older_than_is_stale():
-    assert decide(invitation(age=14 * DAY)).rule == "forgotten"
-
-
-def test_invitation_one_second_younger_than_older_than_is_too_young():
-    decision = decide(invitation(age=14 * DAY - SECOND))
-    assert (decision.stale, decision.keep_reason) == (False, "too_young")
-
-
-def test_invitation_one_microsecond_younger_than_older_than_is_kept():
-    assert not decide(invitation(age=14 * DAY - timedelta(microseconds=1))).stale
-
-
-def test_invitation_sent_now_is_too_young_and_not_in_the_future():
-    assert decide(invitation(age=timedelta())).keep_reason == "too_young"
+@pytest.mark.parametrize(
+    ("age", "reason"),
+    [
+        (14 * DAY, None),
+        (14 * DAY - timedelta(microseconds=1), "too_young"),
+        (14 * DAY - SECOND, "too_young"),
+        (timedelta(), "too_young"),
+    ],
+    ids=["exactly as old", "one microsecond younger", "one second younger", "sent now"],
+)
+def test_invitation_is_stale_from_exactly_older_than(age, reason):
+    decision = decide(invitation(age=age))
+    assert (decision.stale, decision.keep_reason) == (reason is None, reason)
 
 
 # --- unusable dates ------------------------------------------------------------------------
@@ -86,12 +84,9 @@ def test_invitation_with_a_malformed_id_is_kept(bad_id):
 # --- expired, expires_within ---------------------------------------------------------------
 
 
-def test_invitation_that_expires_now_has_expired():
-    assert decide(invitation(expires_at=NOW), **rule(expired=True)).stale
-
-
-def test_invitation_that_expires_in_a_second_has_not_expired():
-    assert not decide(invitation(expires_at=NOW + SECOND), **rule(expired=True)).stale
+@pytest.mark.parametrize(("left", "expired"), [(timedelta(), True), (SECOND, False)])
+def test_invitation_has_expired_from_the_instant_on(left, expired):
+    assert decide(invitation(expires_at=NOW + left), **rule(expired=True)).stale is expired
 
 
 def test_expired_false_matches_unexpired_invitations():
