@@ -783,3 +783,15 @@ async def test_lines_after_the_proven_one_are_counted(tmp_path, proven, words):
     assert log.end_proven is (words is None)
     assert (words or "expected hash") in log.end
     assert words is None or " are " in log.end
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [([STARTED], "1 line after it is"), ([STARTED, intent()], "2 lines after it are")],
+    ids=["1", "2"],
+)
+async def test_lines_of_a_killed_run_after_the_last_signed_one_are_counted(path, events, words):
+    await write_signed_run(path, "signed")
+    write_events(path, "killed", events)
+    (log,) = verify([path], evidence=Evidence(public_keys=KEYS)).logs
+    assert log.end == f"signed up to run signed; {words} not signed"
