@@ -221,19 +221,27 @@ async def test_checkpoint_that_another_key_signed_is_unsigned_for_the_public_key
     assert (signed.error, signed.signed_runs) == (None, {"ours": ["first", "second"]})
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize(
-    "change",
-    [{"last_hash": "ab" * 32}, {"run_id": "first"}, {"lines": 12}, {"lines": 14}],
+    ("last_hash", "run_id", "more_lines"),
+    [("ab" * 32, None, 0), (None, "other", 0), (None, None, -1), (None, None, 1)],
     ids=["hash", "run", "one line fewer", "one line more"],
 )
-async def test_checkpoint_of_another_line_run_or_length_is_found_without_a_key(two_runs, change):
-    path, (_, second) = two_runs
-    first_note, note = notes_of(path)
-    assert parse(note).lines == 13
-    forged = parse(note)._replace(**change)
-    rewrite(path, [first_note, sign(forged, OTHER_KEY)])
+async def test_checkpoint_of_another_line_run_or_length_is_found_without_a_key(
+    two_runs, place, last_hash, run_id, more_lines
+):
+    path, places = two_runs
+    notes = notes_of(path)
+    noted = parse(notes[place])
+    forged = noted._replace(
+        last_hash=last_hash or noted.last_hash,
+        run_id=run_id or noted.run_id,
+        lines=noted.lines + more_lines,
+    )
+    notes[place] = sign(forged, OTHER_KEY)
+    rewrite(path, notes)
     error = verify([path]).error
-    assert (error.position.line, error.kind) == (second, Damage.CHANGED)
+    assert (error.position.line, error.kind) == (places[place], Damage.CHANGED)
 
 
 @pytest.mark.parametrize("note", [None, 5, ["a"], ""])
