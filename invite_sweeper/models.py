@@ -6,7 +6,7 @@ A value claims only what Atlas returned; what it did not return is None or empty
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple, Self, TypeAlias
 
@@ -227,6 +227,15 @@ class Invitation(NamedTuple):
     def user_key(self) -> UserKey:
         """Identifies the user within an organization, by the id if there is no username."""
         return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
+
+    def is_dated(self, created_at: Timestamp) -> bool:
+        """Return whether it can be the invitation of the same id with this date.
+
+        A user keeps the id when invited again. Without two dates, it counts as the same.
+        """
+        if not (isinstance(self.created_at, datetime) and isinstance(created_at, datetime)):
+            return True
+        return abs(self.created_at - created_at) < timedelta(seconds=1)
 
     @property
     def evidence(self) -> tuple[object, ...]:

@@ -85,6 +85,7 @@ class UserRemoval:
         self._invitation = invitation
         self._progress = progress
         self._blocking_outcome: Outcome | None = None
+        self._invited_again = False
         self._fatal_error: RunError | None = None
         self.unused_tokens = tokens_per_deletion(api, invitation.project_id, invitation.org_id)
 
@@ -130,6 +131,10 @@ class UserRemoval:
         seen = response.value if isinstance(response, Response) else None
         if isinstance(seen, Invitation) and seen.id == self._invitation.id:
             self._progress.seen_before = seen.status
+            if self._progress.attempts and not seen.is_dated(self._invitation.created_at):
+                # An attempt whose response was lost ended the listed invitation.
+                self._invited_again = True
+                return Outcome.ALREADY_GONE
             return _outcome_if_not_removable(seen, self._invitation)
         if isinstance(response, Response) and is_already_gone(response):
             self._progress.seen_before = MembershipStatus.GONE
@@ -160,6 +165,8 @@ class UserRemoval:
                 if progress.cancelled
                 else progress.result(self._blocking_outcome or Outcome.FAILED, fatal_error)
             )
+        if self._invited_again:
+            return progress.result(Outcome.ALREADY_GONE)
         if self._blocking_outcome is Outcome.ACCEPTED_BEFORE:
             return progress.result(Outcome.ACCEPTED_BEFORE)
         deleted = isinstance(result, Response) and is_deleted(result)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from invite_sweeper.endings import Reason
@@ -319,16 +318,6 @@ MAX_DELETIONS_VERIFIED: Final = 10_000
 """Deletions that are remembered, so that memory stays flat."""
 
 
-def is_same_invitation(listed: Invitation, created_at: Timestamp) -> bool:
-    """Return whether a listed row with the same id is the invitation with this date.
-
-    A user keeps the id when invited again. Without two dates, it counts as the same.
-    """
-    if not (isinstance(listed.created_at, datetime) and isinstance(created_at, datetime)):
-        return True
-    return abs(listed.created_at - created_at) < timedelta(seconds=1)
-
-
 class DeletionVerifier:
     """Reads each list again from which an invitation was deleted or seemed gone, once.
 
@@ -393,7 +382,7 @@ class DeletionVerifier:
         left = dict(deleted)
         for one in found:
             created_at, outcome = deleted.get(one.id, (None, None))
-            if outcome is not None and is_same_invitation(one, created_at):
+            if outcome is not None and one.is_dated(created_at):
                 (self.still_there if outcome is Outcome.DELETED else self.not_gone).append(one)
                 left.pop(one.id, None)
         self.verified[org_id] += sum(outcome is Outcome.DELETED for _, outcome in left.values())

@@ -18,7 +18,6 @@ from invite_sweeper.models import (
     UserStatus,
 )
 from invite_sweeper.sweep.connection import AtlasReader
-from invite_sweeper.sweep.discovery import is_same_invitation
 from invite_sweeper.text import plural_form, pluralize
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
@@ -103,7 +102,7 @@ class Recovery:
         for intent in group:
             present = listed.get(intent.invitation.id)
             if present is not None:
-                is_same = is_same_invitation(present, intent.invitation.created_at)
+                is_same = present.is_dated(intent.invitation.created_at)
                 self._record(intent, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
             elif first.source not in SOURCES_OF_USERS or isinstance(found, ProjectGone):
                 # A deleted project has no memberships left that the DELETE could have removed.

@@ -320,6 +320,23 @@ async def test_deletion_whose_response_was_lost_is_not_sent_again(sim, remove, i
     assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.ALREADY_GONE, 1, 1)
 
 
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_user_invited_again_after_a_deletion_whose_response_was_lost_is_kept_and_already_gone(
+    sim, remove, invite, alpha, source
+):
+    user = sim.user(invite())
+
+    def invite_again(_):
+        again = replace(user, created_at=sim.clock(), group_roles={alpha: ("GROUP_OWNER",)})
+        sim.organizations[ORG].users[user.id] = again
+
+    sim.faults.add(faults.effect(after=invite_again), method="DELETE")
+    sim.faults.add(faults.fail_with(500, late=True), method="DELETE")
+    result = await remove(source)
+    assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.ALREADY_GONE, 1, 1)
+    assert sim.user(user.id).group_roles
+
+
 async def test_member_removed_by_a_deletion_whose_response_was_lost_is_detected(
     sim, remove, invite
 ):
