@@ -452,7 +452,7 @@ class Advisor:
             report=self._command("report", self.audit_log, "--out", "report.html"),
             doctor=self._command("doctor", policy=True),
             verify=self._command("audit", "verify", self.audit_log),
-            plan=command("plan", "--out", "FILE"),
+            plan=command("plan", "--policy", "POLICY", "--out", "FILE"),
             approve=command("plan", "approve", "FILE", "--key", "KEY"),
             failed=self._show("failed"),
             active=self._show("active"),

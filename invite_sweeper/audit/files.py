@@ -279,11 +279,9 @@ def find_head(path: Path) -> tuple[LogPath, Head | None]:
     for directory in path.parents[:_MAX_DIRECTORIES]:
         for head_path in sorted(directory.glob(".*.head")):
             with suppress(GuardRefused):
-                if (head := read_head(head_path)) is None:
-                    continue
-                log_path = LogPath(str(directory / head.log))
-                if log_path.matches(path):
-                    return log_path, head
+                head = read_head(head_path)
+                if head is not None and (log := LogPath(str(directory / head.log))).matches(path):
+                    return log, head
     return LogPath(str(path.with_name(RotatedName.of(path).log))), None
 
 

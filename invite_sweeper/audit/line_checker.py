@@ -211,7 +211,7 @@ class LineChecker:
 
     def finish(self) -> VerificationError | None:
         """Return an error if an intent has no outcome in any of the logs."""
-        intents = {key: self._is_finished.get(key[0], False) for key in self._open_intents}
+        intents = {key: self._is_finished[key[0]] for key in self._open_intents}
         kind = Damage.INCOMPLETE if any(intents.values()) else Damage.UNFINISHED
         found = [key for key, finished in intents.items() if finished or kind is Damage.UNFINISHED]
         if not found:

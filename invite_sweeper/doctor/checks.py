@@ -7,12 +7,7 @@ from datetime import datetime, timedelta
 from invite_sweeper.atlas import RateLimitedAtlasClient
 from invite_sweeper.audit import History
 from invite_sweeper.doctor import atlas, organization, setup
-from invite_sweeper.doctor.diagnosis import (
-    Check,
-    Completeness,
-    ok,
-    warning,
-)
+from invite_sweeper.doctor.diagnosis import Check, Completeness, ok, warning
 from invite_sweeper.doctor.outputs import population_check
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListUnreadable, Population, Project, Source, UserKey

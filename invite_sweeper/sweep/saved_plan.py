@@ -27,6 +27,7 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 2"
+_PLAN_COMMAND = ("plan", "--policy", "POLICY", "--out", "FILE")
 _FORMAT_START = b'{"plan":"%b"' % FORMAT.encode()
 
 
@@ -195,7 +196,7 @@ def _invalid_plan(reason: str) -> GuardRefused:
 
 
 def _plan_error(message: str) -> GuardRefused:
-    hint = f"Create a new plan with: {command('plan', '--out', 'FILE')}"
+    hint = f"Create a new plan with: {command(*_PLAN_COMMAND)}"
     return GuardRefused(message, hint=hint, reasons=(Reason.PLAN,))
 
 
@@ -294,7 +295,7 @@ def load(path: Path) -> SavedPlan:
     except OSError as error:
         raise UsageError(
             f"The plan {path} cannot be read: {error.strerror}.",
-            hint=f"Use a plan that was saved with: {command('plan', '--out', 'FILE')}",
+            hint=f"Use a plan that was saved with: {command(*_PLAN_COMMAND)}",
         ) from None
 
 

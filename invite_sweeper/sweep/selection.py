@@ -46,13 +46,13 @@ Condition: TypeAlias = tuple[str, Callable[[Invitation], MatchResult]]
 
 def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
     """Return the reason why no age can be computed from a date; None for a valid date."""
-    if timestamp is None:
-        return "no_date"
-    if isinstance(timestamp, UnreadableDate):
-        return "unreadable_date"
-    if timestamp < ATLAS_LAUNCHED_AT:
-        return "no_date"
+    if not isinstance(timestamp, datetime) or timestamp < ATLAS_LAUNCHED_AT:
+        return _missing_date_reason(timestamp)
     return "future_date" if timestamp > now else None
+
+
+def _missing_date_reason(timestamp: Timestamp) -> str:
+    return "unreadable_date" if isinstance(timestamp, UnreadableDate) else "no_date"
 
 
 ATLAS_LAUNCHED_AT: Final = datetime(2016, 6, 1, tzinfo=UTC)
@@ -135,32 +135,30 @@ def _older_than_condition(age: timedelta, now: datetime) -> Callable[[Invitation
     def matches(invitation: Invitation) -> MatchResult:
         created_at = invitation.created_at
         if not isinstance(created_at, datetime) or created_at < ATLAS_LAUNCHED_AT:
-            return unusable_date_reason(created_at, now) or False
+            return _missing_date_reason(created_at)
         return created_at <= latest
 
     return matches
 
 
-def _expiry_condition(
-    test: Callable[[datetime], bool], now: datetime
-) -> Callable[[Invitation], MatchResult]:
+def _expiry_condition(test: Callable[[datetime], bool]) -> Callable[[Invitation], MatchResult]:
     def matches(invitation: Invitation) -> MatchResult:
         expires_at = invitation.expires_at
         if not isinstance(expires_at, datetime) or expires_at < ATLAS_LAUNCHED_AT:
-            return unusable_date_reason(expires_at, now) or False
+            return _missing_date_reason(expires_at)
         return test(expires_at)
 
     return matches
 
 
 def _expired_condition(wanted: bool, now: datetime) -> Callable[[Invitation], MatchResult]:
-    return _expiry_condition(lambda end: (end <= now) is wanted, now)
+    return _expiry_condition(lambda end: (end <= now) is wanted)
 
 
 def _expires_within_condition(
     span: timedelta, now: datetime
 ) -> Callable[[Invitation], MatchResult]:
-    return _expiry_condition(lambda end: timedelta() < end - now <= span, now)
+    return _expiry_condition(lambda end: timedelta() < end - now <= span)
 
 
 def _username(invitation: Invitation) -> str | None:

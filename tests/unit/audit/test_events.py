@@ -185,13 +185,13 @@ def test_optional_fields_follow_only_if_they_are_not_the_default():
     assert names_of(found)[11:] == ["rule", "bounced", "new"]
 
 
-def test_lines_with_the_earlier_names_of_two_fields_are_read():
-    one = invitation(
-        source=Source.ORG_USERS, project_roles=(("a", "b"),), linked_projects=(("c", "d"),)
-    )
-    one = without_project(one)
-    line = line_of(planned(one)).replace(b'"project_roles"', b'"origin"')
-    line = line.replace(b'"linked_projects"', b'"reaches"')
+@pytest.mark.parametrize(
+    ("name", "earlier", "pairs"),
+    [("project_roles", "origin", (("a", "b"),)), ("linked_projects", "reaches", (("c", "d"),))],
+)
+def test_line_with_the_earlier_name_of_a_field_is_read(name, earlier, pairs):
+    one = without_project(invitation(source=Source.ORG_USERS, **{name: pairs}))
+    line = line_of(planned(one)).replace(f'"{name}"'.encode(), f'"{earlier}"'.encode())
     assert decode(line).event == planned(one)
 
 

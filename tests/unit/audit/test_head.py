@@ -147,6 +147,16 @@ def test_rotated_file_cut_at_a_line_end_is_refused(path):
     refused_as_changed(path, rotated, "is shorter than")
 
 
+def test_rotated_file_that_cannot_be_read_is_refused_and_not_taken_for_missing(path):
+    write_run(path)
+    rotate(path, compress=True)
+    (rotated,) = path.parent.glob("*.gz")
+    rotated.write_bytes(rotated.read_bytes()[:-9])
+    with pytest.raises(GuardRefused, match=f"{rotated} cannot be read: the compressed file is cut"):
+        opened(path, "next")
+    assert not path.exists()
+
+
 def test_changed_last_line_is_refused(path):
     write_run(path)
     path.write_bytes(path.read_bytes().replace(b'"exit_code":0', b'"exit_code":4'))
@@ -334,6 +344,7 @@ def test_log_of_a_file_is_found_by_its_head(tmp_path, template):
 def test_log_of_a_rotated_file_without_a_head_is_the_file_it_was_rotated_from(tmp_path):
     assert LogPath.of_file(tmp_path / "log.jsonl.2.gz") == LogPath(str(tmp_path / "log.jsonl"))
     assert LogPath.of_file(tmp_path / "log.jsonl-20261126") == LogPath(str(tmp_path / "log.jsonl"))
+    assert LogPath.of_file(tmp_path / "a\nb.1") == LogPath(str(tmp_path / "a\nb.1"))
 
 
 def test_head_that_cannot_be_written_stops_the_run_with_7(path, monkeypatch):

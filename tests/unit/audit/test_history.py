@@ -1,13 +1,14 @@
 """Earlier runs read back from logs: runs, open intents, population, deletion counts."""
 
 from datetime import date
+from itertools import islice
 
 import pytest
 from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import ORG, invitation
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.audit import PlanScope, RunRecord, read_history
+from invite_sweeper.audit import LinePosition, PlanScope, RunRecord, read_events, read_history
 from invite_sweeper.audit.checkpoint import Checkpoint, sign
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
@@ -128,6 +129,9 @@ def test_run_may_span_two_files_or_lack_its_first_line(tmp_path):
     (half,) = read_history([tmp_path / "2"]).runs
     assert (half.finished, half.mode, half.policy_sha256) == (True, None, None)
     assert half == RunRecord("run", end=half.end, finished_at=half.finished_at)
+    write_events(tmp_path / "3", "rest", [("project_unreadable", {}), FINISHED])
+    (rest,) = read_history([tmp_path / "3"]).runs
+    assert (rest.run_id, rest.mode) == ("rest", None)
 
 
 # Open intents ---------------------------------------------------------------------------------
@@ -521,6 +525,9 @@ def test_field_of_another_type_is_a_damaged_line(path):
     path.write_bytes(path.read_bytes().replace(b'"roles":[', b'"roles":1,"x":[', 1))
     with pytest.raises(GuardRefused, match=f"damaged at {path}:2"):
         read_history([path])
+    damaged = []
+    (run,) = read_history([path], on_damaged=damaged.append).runs
+    assert (damaged, run.planned) == ([LinePosition(path, 2)], 2)
 
 
 def test_event_of_a_later_version_is_skipped(path):
@@ -535,4 +542,5 @@ def test_each_line_is_observed_and_the_check_is_called_every_10000_lines(path):
     seen, checks = [], []
     read_history([path], check=lambda: checks.append(len(seen)), observe=seen.append)
     assert len(seen) == 18_002
+    assert seen[:3] == list(islice(read_events([path]), 3))
     assert checks == [0, 10_000]

@@ -11,6 +11,7 @@ import pytest
 from audit.rotated_logs import KEY, KEYS, OTHER_KEY, OTHER_KEYS, rotate
 from audit.written_logs import answer, event, fields_of, lines_of, opened
 from builders import ORG, OTHER_ORG, invitation
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.chain import add_checksum
@@ -20,6 +21,7 @@ from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.verify import Evidence, verify
 
 SIGNED = Evidence(public_keys=KEYS)
+THIRD_KEY = Ed25519PrivateKey.from_private_bytes(bytes([3] * 32))
 
 
 class SignedRun:
@@ -211,24 +213,35 @@ async def test_checkpoint_that_another_key_signed_is_unsigned_for_the_public_key
         "The checkpoint of run first is not signed with the public key.",
         ("first",),
     )
+    several = Evidence(public_keys={**OTHER_KEYS, "third": THIRD_KEY.public_key()})
+    message = verify([path], evidence=several).error.message
+    assert message.endswith(" is not signed with one of the public keys.")
     without, signed = verify([path]), verify([path], evidence=SIGNED)
     assert (without.error, without.signed_runs) == (None, {"": ["first", "second"]})
     assert (signed.error, signed.signed_runs) == (None, {"ours": ["first", "second"]})
 
 
+@pytest.mark.parametrize("place", [0, 1], ids=["first", "second"])
 @pytest.mark.parametrize(
-    "change",
-    [{"last_hash": "ab" * 32}, {"run_id": "first"}, {"lines": 12}, {"lines": 14}],
+    ("last_hash", "run_id", "more_lines"),
+    [("ab" * 32, None, 0), (None, "other", 0), (None, None, -1), (None, None, 1)],
     ids=["hash", "run", "one line fewer", "one line more"],
 )
-async def test_checkpoint_of_another_line_run_or_length_is_found_without_a_key(two_runs, change):
-    path, (_, second) = two_runs
-    first_note, note = notes_of(path)
-    assert parse(note).lines == 13
-    forged = parse(note)._replace(**change)
-    rewrite(path, [first_note, sign(forged, OTHER_KEY)])
+async def test_checkpoint_of_another_line_run_or_length_is_found_without_a_key(
+    two_runs, place, last_hash, run_id, more_lines
+):
+    path, places = two_runs
+    notes = notes_of(path)
+    noted = parse(notes[place])
+    forged = noted._replace(
+        last_hash=last_hash or noted.last_hash,
+        run_id=run_id or noted.run_id,
+        lines=noted.lines + more_lines,
+    )
+    notes[place] = sign(forged, OTHER_KEY)
+    rewrite(path, notes)
     error = verify([path]).error
-    assert (error.position.line, error.kind) == (second, Damage.CHANGED)
+    assert (error.position.line, error.kind) == (places[place], Damage.CHANGED)
 
 
 @pytest.mark.parametrize("note", [None, 5, ["a"], ""])

@@ -10,7 +10,7 @@ from audit.written_logs import write_run
 from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.checkpoint import Checkpoint, is_checkpoint, key_name, parse, sign
 from invite_sweeper.audit.damage import Damage, VerificationError
-from invite_sweeper.audit.files import in_order
+from invite_sweeper.audit.files import in_order, order_files
 from invite_sweeper.audit.verify import verify
 
 
@@ -41,6 +41,15 @@ async def test_logs_stay_together(tmp_path):
         ["a.jsonl.1", "a.jsonl", "b.jsonl.1", "b.jsonl"],
         ["b.jsonl.1", "b.jsonl", "a.jsonl.1", "a.jsonl"],
     )
+
+
+async def test_files_around_a_gap_belong_together_by_the_name_that_their_runs_recorded(tmp_path):
+    log_path = LogPath(str(tmp_path / "{run_id}.jsonl"))
+    paths = [tmp_path / f"run-{number}.jsonl" for number in (1, 2, 3)]
+    for path in paths:
+        await write_signed_run(path, path.stem, log_path=log_path)
+    (log,), _ = order_files([paths[0], paths[2]])
+    assert (log.name, len(log.chains)) == ("run_id.jsonl", 2)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 from audit.damages import MOVED
-from audit.rotated_logs import KEYS, write_signed_run
+from audit.rotated_logs import KEYS, rotate, write_signed_run
 from audit.written_logs import (
     answer,
     fields_of,
@@ -413,6 +413,7 @@ def test_verdict_of_a_killed_run_is_unfinished_and_that_of_a_missing_line_damage
     write_events(path, "killed", [STARTED, intent(1)])
     result = verify([path])
     assert (result.verdict, result.exit_code, result.lines) == (Verdict.UNFINISHED, 3, 13)
+    assert result.error.runs == ("killed",)
     path.write_bytes(path.read_bytes().replace(b"person-1", b"person-2", 1))
     assert verify([path]).verdict is Verdict.DAMAGED
 
@@ -428,9 +429,9 @@ def test_intent_of_a_killed_run_that_no_later_run_resolved_is_unfinished(path):
 def test_intent_without_an_outcome_is_incomplete(path):
     write_events(path, "r", [STARTED, intent(1), intent(2), outcome(1), intent(3), FINISHED])
     assert first_error(path) == (3, Damage.INCOMPLETE)
-    assert verify([path]).error.message == (
-        "2 intents have no outcome; this is the first, of run r."
-    )
+    error = verify([path]).error
+    assert error.message == "2 intents have no outcome; this is the first, of run r."
+    assert error.runs == ("r",)
 
 
 @pytest.mark.parametrize(
@@ -625,17 +626,17 @@ def test_missing_intent_is_reported_in_the_second_run_of_a_continuation(path, le
     assert first_error(path, continuation=True) == (line, Damage.INCOMPLETE)
 
 
-def test_damaged_first_line_of_a_later_file_is_reported(tmp_path):
-    first, second = tmp_path / "1", tmp_path / "2"
-    write_run(first, "one")
-    write_run(second, "two")
-    second.write_bytes(b"x" + second.read_bytes()[1:])
+@pytest.mark.parametrize(
+    ("old", "new"), [(rb"^{", b"x"), (rb'"prev":"....', b'"prev":"0000')], ids=["start", "prev"]
+)
+def test_damaged_first_line_of_a_later_file_is_reported(path, old, new):
+    first, second = path.with_name("log.jsonl.1"), path
+    write_run(path, "one")
+    rotate(path)
+    write_run(path, "two")
+    second.write_bytes(re.sub(old, new, second.read_bytes(), count=1))
     error = verify([first, second]).error
-    assert (error.position.path, error.position.line, error.kind) == (
-        second,
-        1,
-        Damage.CHANGED,
-    )
+    assert (error.position, error.kind) == (LinePosition(second, 1), Damage.CHANGED)
     assert str(error.position) == f"{second}:1"
 
 
@@ -782,3 +783,15 @@ async def test_lines_after_the_proven_one_are_counted(tmp_path, proven, words):
     assert log.end_proven is (words is None)
     assert (words or "expected hash") in log.end
     assert words is None or " are " in log.end
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [([STARTED], "1 line after it is"), ([STARTED, intent()], "2 lines after it are")],
+    ids=["1", "2"],
+)
+async def test_lines_of_a_killed_run_after_the_last_signed_one_are_counted(path, events, words):
+    await write_signed_run(path, "signed")
+    write_events(path, "killed", events)
+    (log,) = verify([path], evidence=Evidence(public_keys=KEYS)).logs
+    assert log.end == f"signed up to run signed; {words} not signed"

@@ -215,6 +215,7 @@ def test_each_warning_has_the_position_of_its_entry_in_the_order_of_the_file():
     assert policy is not None
     assert [(each.line, each.column, each.where) for each in found] == [
         (2, 45, "organizations[1]"),
+        (2, 45, "organizations[1]"),
         (3, 10, "sources"),
         (6, 13, "projects.exclude[0]"),
         (9, 17, "rules[0].older_than"),

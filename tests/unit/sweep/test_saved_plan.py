@@ -202,7 +202,10 @@ def test_plan_of_another_organization_host_or_policy_is_refused(current, expecte
 def test_error_contains_the_command_for_a_new_plan():
     with pytest.raises(GuardRefused) as caught:
         check(base_url="https://elsewhere.example.com")
-    assert caught.value.hint == "Create a new plan with: invite-sweeper plan --out FILE"
+    assert (
+        caught.value.hint
+        == "Create a new plan with: invite-sweeper plan --policy POLICY --out FILE"
+    )
     assert caught.value.consequence == "Nothing was deleted."
     assert caught.value.reasons == (Reason.PLAN,)
 

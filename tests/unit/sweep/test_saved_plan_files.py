@@ -25,7 +25,7 @@ from invite_sweeper.sweep.saved_plan import (
 )
 
 OUT_HINT = "Name a regular file in a writable directory with free space."
-NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --out FILE"
+NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --policy POLICY --out FILE"
 
 
 def rows(*numbers):
@@ -157,7 +157,10 @@ def test_missing_plan_is_wrong_usage(tmp_path):
         load(tmp_path / "none")
     message = f"The plan {tmp_path / 'none'} cannot be read: No such file or directory."
     assert caught.value.message == message
-    assert caught.value.hint == "Use a plan that was saved with: invite-sweeper plan --out FILE"
+    assert (
+        caught.value.hint
+        == "Use a plan that was saved with: invite-sweeper plan --policy POLICY --out FILE"
+    )
 
 
 @pytest.mark.parametrize(("length", "refused"), [((1 << 20) - 1, False), (1 << 20, True)])

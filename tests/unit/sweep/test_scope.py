@@ -6,6 +6,7 @@ from builders import ORG, OTHER_ORG, object_id, policy, project
 from invite_sweeper.sweep.scope import (
     ProjectFilter,
     ReportingProjectFilter,
+    RunScope,
     scope_sha256,
 )
 
@@ -63,6 +64,19 @@ def test_composed_and_decomposed_letters_are_equal():
 )
 def test_ascii_and_accented_names_ignore_case_alike(glob, name):
     assert includes(project(name=name), include=[glob])
+
+
+@pytest.mark.parametrize(
+    ("sources", "decide"),
+    [(["invites", "users"], False), (["org_users"], True), (["invites", "org_invites"], True)],
+)
+def test_teams_decide_where_a_list_of_organizations_is_read(sources, decide):
+    assert ProjectFilter(policy(sources=sources)).teams_decide is decide
+
+
+def test_visible_projects_are_counted_by_organization_also_those_out_of_scope():
+    scope = RunScope((project(1), project(2, org_id=OTHER_ORG)), excluded=(project(3),))
+    assert scope.visible_projects() == {ORG: 2, OTHER_ORG: 1}
 
 
 def test_star_is_not_reported_without_any_project():
