@@ -11,12 +11,13 @@ the text as it was.
 
 import base64
 import html
+import json
 import re
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 MASK: Final = "***"
 MIN_SECRET_LENGTH: Final = 8
@@ -52,8 +53,10 @@ _ESCAPE: Final = re.compile(
 """These, letters after a backslash, and quoted-printable."""
 _SURE_ESCAPE: Final = re.compile(rf"(?=[%&\\[])(?:{_SURE_ESCAPES})", re.IGNORECASE)
 """In `key=ab%2Fc` the characters after `=` are of the value."""
-_BLANK: Final = re.compile(r"(?:=\r?\n|[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff])+")
-"""Line breaks of quoted-printable, white space and invisible characters."""
+_BLANK: Final = re.compile(r"[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")
+"""White space and invisible characters."""
+_SOFT_BREAK: Final = re.compile(r"=\r?\n")
+"""Of quoted-printable. A secret that ends in `=`, at the end of a line, looks the same."""
 _RARE_ESCAPE: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)|\[u\+", re.IGNORECASE)
 _LETTERS: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _BLOCK: Final = 16
@@ -161,23 +164,35 @@ class Redactor:
         return bool(self._response_forms) and _LONG_RUN.search(dense) is not None
 
     def _mask_secrets(self, text: str) -> str:
-        found = set(self._find_encoded(text, _ESCAPE))
+        found = set(self._find_encoded(text, _ESCAPE, [_BLANK]))
         if "=" in text or "\\" in text:
-            found |= set(self._find_encoded(text, _SURE_ESCAPE))
+            found |= set(self._find_encoded(text, _SURE_ESCAPE, [_BLANK]))
+        if _SOFT_BREAK.search(text):
+            found |= set(self._find_encoded(text, _ESCAPE, [_SOFT_BREAK, _BLANK]))
         return _mask(text, found)
 
-    def _find_encoded(self, text: str, escape: re.Pattern[str]) -> Iterator[Span]:
-        """Yield where secrets stand in the text as it is, and decoded up to three times."""
-        view = _without_blanks(text)
-        for depth in range(_MAX_DECODINGS + 1):
+    def _find_encoded(
+        self, text: str, escape: re.Pattern[str], removed: list[re.Pattern[str]]
+    ) -> Iterator[Span]:
+        """Yield where secrets stand in the text, as it is and decoded up to three times.
+
+        Args:
+            escape: What is decoded.
+            removed: What is removed before, in this order.
+        """
+        steps, view = [*removed], text
+        for pattern in removed:
+            view = pattern.sub("", view)
+        for _ in range(_MAX_DECODINGS + 1):
             if spans := tuple(self._find(_fold(view))):
-                origins = _origins(text, depth, escape)
+                origins = _origins(text, steps)
                 yield from ((origins[start][0], origins[end - 1][1]) for start, end in spans)
             if not _may_be_encoded(view):
                 return
             before, view = view, _without_blanks(escape.sub(_decode, view))
             if view == before:
                 return
+            steps += (escape, _BLANK)
 
     def _find(self, folded: str) -> Iterator[Span]:
         """Yield where secrets stand; spans may overlap."""
@@ -213,6 +228,11 @@ def _forms(secret: str) -> Iterator[str]:
     spellings = {
         secret,
         secret.replace(" ", "+"),
+        # As they stand: what precedes them may change how they are decoded.
+        quote(secret, safe="", errors="replace"),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
         secret.encode(errors="replace").decode(),
         data.decode(errors="replace"),
         data.hex(),
@@ -274,16 +294,14 @@ def _may_be_encoded(text: str) -> bool:
 def _without_blanks(text: str) -> str:
     """Return the text without what `_BLANK` matches."""
     dense = "".join(text.split())
-    if (dense.isascii() or dense.isprintable()) and not ("=" in text and _RARE_ESCAPE.search(text)):
-        return dense
-    return _BLANK.sub("", text)
+    return dense if dense.isascii() or dense.isprintable() else _BLANK.sub("", text)
 
 
-def _origins(text: str, depth: int, escape: re.Pattern[str]) -> list[Span]:
-    """Return where in the text each character of its view stands that is decoded `depth` times."""
+def _origins(text: str, steps: Iterable[re.Pattern[str]]) -> list[Span]:
+    """Return where in the text each character stands of what the steps make of it."""
     origins = [(index, index + 1) for index in range(len(text))]
-    for step in range(2 * depth + 1):
-        pattern, replace = (escape, _decode) if step % 2 else (_BLANK, _nothing)
+    for pattern in steps:
+        replace = _decode if pattern.groups else _nothing
         pieces: list[str] = []
         moved: list[Span] = []
         end = 0
