@@ -34,19 +34,24 @@ _AUTHORIZATION: Final = re.compile(
 )
 """Credentials of an echoed `Authorization` header, of this run or another."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_ESCAPE: Final = re.compile(
-    r"(?=[%&\\=[])(?:"
+_SURE_ESCAPES: Final = (
     r"(?P<percent>(?:%[0-9a-f]{2})+)"
     r"|&(?:\#[0-9]{1,8}|\#x[0-9a-f]{1,7}|[a-z][a-z0-9]{1,30});"
     r"|(?P<units>(?:\\u[0-9a-f]{4})+)"
     r"|\\x(?P<code>[0-9a-f]{2})"
+    r"|\[u\+(?P<shown>[0-9a-f]{4,5})\]"
+)
+"""Percent encoding, HTML entities, code points of JSON and of programming languages, and those
+of `text.escape_unprintable`."""
+_ESCAPE: Final = re.compile(
+    rf"(?=[%&\\=[])(?:{_SURE_ESCAPES}"
     r"|\\(?P<letter>[bfnrt\"'/\\])"
-    r"|(?P<quoted>(?:=[0-9a-f]{2})+)"
-    r"|\[u\+(?P<shown>[0-9a-f]{4,5})\])",
+    r"|(?P<quoted>(?:=[0-9a-f]{2})+))",
     re.IGNORECASE,
 )
-"""Percent encoding, HTML entities, escapes of JSON and of programming languages,
-quoted-printable, and those of `text.escape_unprintable`."""
+"""These, letters after a backslash, and quoted-printable."""
+_SURE_ESCAPE: Final = re.compile(rf"(?=[%&\\[])(?:{_SURE_ESCAPES})", re.IGNORECASE)
+"""In `key=ab%2Fc` the characters after `=` are of the value."""
 _BLANK: Final = re.compile(r"(?:=\r?\n|[\s\xad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff])+")
 """Line breaks of quoted-printable, white space and invisible characters."""
 _RARE_ESCAPE: Final = re.compile(r"=(?:[0-9a-f]{2}|\r?\n)|\[u\+", re.IGNORECASE)
@@ -156,18 +161,23 @@ class Redactor:
         return bool(self._response_forms) and _LONG_RUN.search(dense) is not None
 
     def _mask_secrets(self, text: str) -> str:
-        found: list[Span] = []
+        found = set(self._find_encoded(text, _ESCAPE))
+        if "=" in text or "\\" in text:
+            found |= set(self._find_encoded(text, _SURE_ESCAPE))
+        return _mask(text, found)
+
+    def _find_encoded(self, text: str, escape: re.Pattern[str]) -> Iterator[Span]:
+        """Yield where secrets stand in the text as it is, and decoded up to three times."""
         view = _without_blanks(text)
         for depth in range(_MAX_DECODINGS + 1):
             if spans := tuple(self._find(_fold(view))):
-                origins = _origins(text, depth)
-                found += ((origins[start][0], origins[end - 1][1]) for start, end in spans)
+                origins = _origins(text, depth, escape)
+                yield from ((origins[start][0], origins[end - 1][1]) for start, end in spans)
             if not _may_be_encoded(view):
-                break
-            before, view = view, _without_blanks(_ESCAPE.sub(_decode, view))
+                return
+            before, view = view, _without_blanks(escape.sub(_decode, view))
             if view == before:
-                break
-        return _mask(text, found)
+                return
 
     def _find(self, folded: str) -> Iterator[Span]:
         """Yield where secrets stand; spans may overlap."""
@@ -239,16 +249,20 @@ def _fold(text: str) -> str:
 
 
 def _decode(escape: re.Match[str]) -> str:
-    if data := escape["percent"] or escape["quoted"]:
-        return bytes.fromhex(re.sub("[%=]", "", data)).decode(errors="surrogateescape")
-    if units := escape["units"]:
-        data = bytes.fromhex(re.sub(r"\\u", "", units, flags=re.IGNORECASE))
-        return data.decode("utf-16-be", "surrogatepass")
-    if code := escape["code"] or escape["shown"]:
-        return chr(int(code, 16))
-    if letter := escape["letter"]:
-        return _LETTERS.get(letter, letter)
-    return html.unescape(escape[0])
+    kind, value = escape.lastgroup, escape[escape.lastindex or 0]
+    match kind:
+        case "percent" | "quoted":
+            data = bytes.fromhex(re.sub("[%=]", "", value))
+            return data.decode(errors="surrogateescape")
+        case "units":
+            data = bytes.fromhex(re.sub(r"\\u", "", value, flags=re.IGNORECASE))
+            return data.decode("utf-16-be", "surrogatepass")
+        case "code" | "shown":
+            return chr(int(value, 16))
+        case "letter":
+            return _LETTERS.get(value, value)
+        case _:
+            return html.unescape(value)
 
 
 def _may_be_encoded(text: str) -> bool:
@@ -265,11 +279,11 @@ def _without_blanks(text: str) -> str:
     return _BLANK.sub("", text)
 
 
-def _origins(text: str, depth: int) -> list[Span]:
+def _origins(text: str, depth: int, escape: re.Pattern[str]) -> list[Span]:
     """Return where in the text each character of its view stands that is decoded `depth` times."""
     origins = [(index, index + 1) for index in range(len(text))]
     for step in range(2 * depth + 1):
-        pattern, replace = (_ESCAPE, _decode) if step % 2 else (_BLANK, _nothing)
+        pattern, replace = (escape, _decode) if step % 2 else (_BLANK, _nothing)
         pieces: list[str] = []
         moved: list[Span] = []
         end = 0

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 import trustme
 
+from invite_sweeper.atlas.client import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
 from invite_sweeper.simulator import serve
@@ -337,3 +338,14 @@ async def test_cookies_are_not_sent_back(sim, connecting):
 
     assert len(heads) == 2
     assert "ookie" not in heads[1]
+
+
+async def test_two_clients_share_connections_that_stay_open_when_one_closes(connecting, sim):
+    account = sim.add_token()
+    async with serve(sim) as base_url, open_connector() as shared:
+        for _ in range(2):
+            async with connecting(base_url, account, connector=shared) as atlas:
+                await projects(atlas)
+            (key,) = shared._conns  # aiohttp has no public count
+            assert len(shared._conns[key]) == 1
+        assert not shared.closed

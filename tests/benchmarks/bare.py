@@ -7,6 +7,7 @@ organizations, on uvloop if it is installed. With `--dry-run` it only reads.
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -14,8 +15,8 @@ import aiohttp
 import msgspec
 
 IN_FLIGHT = 50
-MAX_VERIFIED = 10_000
-"""Deletions with the same credentials whose lists are read again at the end, as by a sweep."""
+MAX_VERIFIED, MAX_LISTS = 10_000, 500
+"""Deletions with the same credentials, and lists, that are read again at the end, as by a sweep."""
 V2023 = "application/vnd.atlas.2023-01-01+json"
 V2024 = "application/vnd.atlas.2024-08-05+json"
 V2025_02 = "application/vnd.atlas.2025-02-19+json"
@@ -45,7 +46,8 @@ class Sweep:
         self.lists: list[Call] = []
         self.to_delete: list[Call] = []
         self.to_verify: list[Call] = []
-        self._found: dict[str, int] = {}
+        self._found: Counter[str] = Counter()
+        self._lists: Counter[str] = Counter()
 
     async def sign_in(self, suffix: str) -> None:
         client_id = os.environ[CLIENT_ID + suffix]
@@ -84,9 +86,10 @@ class Sweep:
     async def read(self, call: Call) -> None:
         account = call.headers["Authorization"]
         found = await self.list_invitations(call)
-        if self._found.setdefault(account, 0) < MAX_VERIFIED:
+        if self._found[account] < MAX_VERIFIED and self._lists[account] < MAX_LISTS:
             self.to_verify.append(call)
         self._found[account] += len(found)
+        self._lists[account] += bool(found)
         self.to_delete.extend(found)
 
     async def verify(self, call: Call) -> None:

@@ -277,6 +277,24 @@ def test_saved_plan_of_any_source_is_applied(cli, source):
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
 
 
+def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(cli):
+    project = cli.sim.add_project("Alpha")
+    for number in range(4):
+        cli.sim.invite(project, f"p{number}@example.com", age=OLD)
+        cli.sim.add_user(f"u{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
+    gone = faults.fail_with(410, "VERSION_GONE")
+    cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
+    cli.keys["sources"] = ["invites", "users"]
+    cli.keys["execution"] = {"concurrency": 1}
+    done = cli.sweep()
+
+    assert (done.code, done.summary["deleted"]) == (4, 4)
+    assert done.summary["failed"] + done.summary["skipped"] == 4
+    assert "Atlas retired the list invites during the sweep" in done.err
+    assert "write users and org_users instead of invites" in done.err
+    assert len(cli.sim.invitations(project)) == 4
+
+
 @pytest.mark.parametrize("source", ["users", "org_users", "org_invites"])
 @pytest.mark.parametrize("late", [True, False], ids=["carried out", "not carried out"])
 def test_open_intent_of_a_killed_run_is_checked_in_its_own_list(cli, source, late):

@@ -296,3 +296,9 @@ def test_any_text_with_escapes_is_redacted_without_an_error(text):
     for each in (text, quote(text, errors="replace"), html.escape(text), json.dumps(text)):
         if SECRET not in text:
             assert MASK not in redactor.redact(each) or MASK in text
+
+
+@pytest.mark.parametrize("before", ["key=", "?a=b&key=", "\\", "C:\\", "=", "k%3D"])
+@pytest.mark.parametrize("secret", ["ab12/cdef-3456", "r000000:", "n0t-a-l/ne", "0f8f/ad5b"])
+def test_characters_before_an_encoded_secret_do_not_hide_it(before, secret):
+    assert knowing(secret).redact(f"{before}{quote(secret, safe='')}.") == f"{before}{MASK}."
