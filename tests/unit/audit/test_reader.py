@@ -117,6 +117,16 @@ def test_damaged_lines_are_reported_to_on_damaged_and_skipped(path):
     assert refused.value.reasons == (Reason.EARLIER_RUNS,)
 
 
+@pytest.mark.parametrize("whole_lines", [0, 1])
+@pytest.mark.parametrize("rest", [b"junk", b"junk\n"], ids=["torn", "whole"])
+def test_last_line_that_is_not_json_is_damage_only_if_it_is_the_first(path, whole_lines, rest):
+    lines = path.read_bytes().splitlines(keepends=True)[:whole_lines]
+    path.write_bytes(b"".join([*lines, rest]))
+    damaged = []
+    assert len(list(read_events([path], on_damaged=damaged.append))) == whole_lines
+    assert damaged == ([] if whole_lines else [LinePosition(path, 1)])
+
+
 def test_last_line_without_its_newline_is_skipped(path):
     path.write_bytes(path.read_bytes()[:-1])
     assert len(list(read_events([path]))) == 9
