@@ -20,7 +20,7 @@ from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.checkpoint import parse
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import read_head
-from invite_sweeper.audit.head import check_end
+from invite_sweeper.audit.head import ChainEnd, check_end, find_end
 from invite_sweeper.audit.verify import Evidence, verify
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
@@ -611,3 +611,13 @@ def test_log_of_a_file_is_found_beside_damaged_heads_and_heads_of_other_logs(tmp
     rotate(path)
     assert LogPath.of_file(path.with_name("log.jsonl.1")) == LogPath(str(path))
     assert LogPath.of_file(tmp_path / "third.jsonl.1") == LogPath(str(tmp_path / "third.jsonl"))
+
+
+def test_end_is_that_of_the_open_file_although_another_file_took_its_name(path):
+    write_run(path)
+    head = head_of(path)
+    with path.open("rb") as file:
+        path.rename(path.with_name("moved"))
+        path.write_bytes(b"another file\n")
+        options = {"existed": True, "new_log": False, "fd": file.fileno()}
+        assert find_end(LogPath(str(path)), path, head, **options) == ChainEnd.of(head)

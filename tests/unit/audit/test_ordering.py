@@ -61,6 +61,8 @@ async def test_files_around_a_gap_belong_together_by_the_name_that_their_runs_re
         ("log.jsonl", "log.jsonl.1", True),
         ("log.jsonl-20261124", "log.jsonl-20261125", False),
         ("log.jsonl-20261125", "log.jsonl-20261124", True),
+        ("log.jsonl-20261124", "log.jsonl-20261124-1", False),
+        ("log.jsonl-20261124-1", "log.jsonl-20261124", True),
         ("log.jsonl-20261125", "log.jsonl", False),
         ("log.jsonl", "log.jsonl-20261124", True),
         ("log.jsonl.1", "log.jsonl-20261124", False),

@@ -47,6 +47,13 @@ def test_path_without_a_file_is_a_usage_error(text):
     assert failed.value.hint == f"Name a file, for example {DEFAULT_PATH}."
 
 
+def test_name_that_the_locale_cannot_encode_is_a_usage_error_with_the_locale_to_set():
+    with pytest.raises(UsageError) as failed:
+        LogPath.parse("\ud800.jsonl")
+    assert failed.value.message == "A file cannot be named \ud800.jsonl in this locale."
+    assert failed.value.hint == "Set LC_ALL=C.UTF-8, or use ASCII alone in the name."
+
+
 def test_option_overrides_the_default_and_an_empty_one_is_a_usage_error():
     assert LogPath.from_option(None, "b") == LogPath("b", copy_to_stdout=False)
     assert LogPath.from_option("a -", "b") == LogPath("a", copy_to_stdout=True)
