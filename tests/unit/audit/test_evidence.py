@@ -199,9 +199,14 @@ async def test_lines_appended_after_a_clean_end_are_damage(path):
     await write_two_runs_in_two_files(path)
     write_earlier_version(path, "forged", [("run_started", {}), ("run_finished", {})])
     rotated = path.with_name("log.jsonl.1")
-    error = verify([rotated, path]).error
-    assert (error.position, error.kind) == (LinePosition(path, 8), Damage.INSERTED)
-    assert "was appended after the log was closed" in error.message
+    head = path.with_name(".log.jsonl.head")
+    assert verify([rotated, path]).error == VerificationError(
+        LinePosition(path, 8),
+        Damage.INSERTED,
+        f"The line was appended after the log was closed: its head file {head} names the line "
+        "before as the last one.",
+        ("second",),
+    )
 
 
 async def test_lines_of_a_killed_run_after_the_head_are_not_damage(path):
@@ -228,6 +233,18 @@ async def test_end_is_not_judged_by_the_head_while_a_file_of_the_log_is_left_out
     assert verify([rotated]).error.kind is Damage.REMOVED
 
 
+async def test_end_of_each_log_is_judged_by_its_head_in_any_order_of_the_files(tmp_path):
+    path, cut = tmp_path / "log.jsonl", tmp_path / "cut.jsonl"
+    await write_two_runs_in_two_files(path)
+    await write_signed_run(cut, "cut")
+    cut.write_bytes(b"")
+    rotated = path.with_name("log.jsonl.1")
+    for paths in ([rotated, path, cut], [cut, path, rotated], [path, cut, rotated]):
+        error = verify(paths).error
+        assert error.kind is Damage.REMOVED
+        assert str(cut.with_name(".cut.jsonl.head")) in error.message
+
+
 # Keys ---------------------------------------------------------------------------------------
 
 
@@ -251,7 +268,9 @@ async def test_runs_before_the_first_signed_one_are_accepted_if_it_is_named(path
     assert verify([path], evidence=evidence).error is None
     await write_signed_run(path, "run-4", key=None)
     assert verify([path], evidence=evidence).error.runs == ("run-4",)
-    missing = verify([path], evidence=Evidence(public_keys=KEYS, signed_from="run-9")).error
-    assert missing.message == (
-        "The log does not contain run run-9, from which on its runs are signed."
+    evidence = Evidence(public_keys=KEYS, signed_from="run-9")
+    assert verify([path], evidence=evidence).error == VerificationError(
+        LinePosition(path, len(lines_of(path))),
+        Damage.UNSIGNED,
+        "The log does not contain run run-9, from which on its runs are signed.",
     )

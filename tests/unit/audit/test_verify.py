@@ -396,6 +396,13 @@ def test_bytes_in_place_of_the_last_newline_are_reported_as_an_edit(path, rest):
     write_run(path)
     path.write_bytes(path.read_bytes()[:-1] + rest)
     assert first_error(path) == (11, Damage.CHANGED)
+    assert verify([path]).error.runs == ("run-1",)
+
+
+def test_more_than_one_value_in_the_only_line_is_an_edit_of_no_known_run(path):
+    path.write_bytes(b"{}{}")
+    error = verify([path]).error
+    assert (error.position.line, error.kind, error.runs) == (1, Damage.CHANGED, ())
 
 
 def test_torn_line_after_an_open_intent_is_unfinished(path):
