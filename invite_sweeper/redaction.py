@@ -164,35 +164,33 @@ class Redactor:
         return bool(self._response_forms) and _LONG_RUN.search(dense) is not None
 
     def _mask_secrets(self, text: str) -> str:
-        found = set(self._find_encoded(text, _ESCAPE, [_BLANK]))
+        found = set(self._find_encoded(text, _ESCAPE, _BLANK))
         if "=" in text or "\\" in text:
-            found |= set(self._find_encoded(text, _SURE_ESCAPE, [_BLANK]))
-        if _SOFT_BREAK.search(text):
-            found |= set(self._find_encoded(text, _ESCAPE, [_SOFT_BREAK, _BLANK]))
+            found |= set(self._find_encoded(text, _SURE_ESCAPE, _BLANK))
+        if "=" in text:
+            found |= set(self._find_encoded(text, _ESCAPE, _SOFT_BREAK, _BLANK))
         return _mask(text, found)
 
     def _find_encoded(
-        self, text: str, escape: re.Pattern[str], removed: list[re.Pattern[str]]
+        self, text: str, escape: re.Pattern[str], *removed: re.Pattern[str]
     ) -> Iterator[Span]:
         """Yield where secrets stand in the text, as it is and decoded up to three times.
 
         Args:
             escape: What is decoded.
-            removed: What is removed before, in this order.
+            removed: What is removed before and after each decoding, in this order.
         """
-        steps, view = [*removed], text
-        for pattern in removed:
-            view = pattern.sub("", view)
+        steps, view = removed, _remove(removed, text)
         for _ in range(_MAX_DECODINGS + 1):
             if spans := tuple(self._find(_fold(view))):
                 origins = _origins(text, steps)
                 yield from ((origins[start][0], origins[end - 1][1]) for start, end in spans)
             if not _may_be_encoded(view):
                 return
-            before, view = view, _without_blanks(escape.sub(_decode, view))
+            before, view = view, _remove(removed, escape.sub(_decode, view))
             if view == before:
                 return
-            steps += (escape, _BLANK)
+            steps += (escape, *removed)
 
     def _find(self, folded: str) -> Iterator[Span]:
         """Yield where secrets stand; spans may overlap."""
@@ -295,6 +293,12 @@ def _without_blanks(text: str) -> str:
     """Return the text without what `_BLANK` matches."""
     dense = "".join(text.split())
     return dense if dense.isascii() or dense.isprintable() else _BLANK.sub("", text)
+
+
+def _remove(patterns: Iterable[re.Pattern[str]], text: str) -> str:
+    for pattern in patterns:
+        text = pattern.sub("", text)
+    return text
 
 
 def _origins(text: str, steps: Iterable[re.Pattern[str]]) -> list[Span]:

@@ -3,10 +3,10 @@
 import os
 import shlex
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 
 import typer
 from rich.console import Console
@@ -119,9 +119,9 @@ class _Doctor:
             *self._check_audit_log(),
             *self._check_files(),
             *[check async for check in self._check_receivers()],
-            *[check async for check in self._check_atlas()],
             *self._check_quarantine(),
             *self._check_notice(),
+            *[check async for check in self._check_atlas()],
         ]
 
     def _check_policy(self) -> Iterator[Check]:
@@ -221,12 +221,12 @@ class _Doctor:
             return [_with_credentials_name(name, failed("proxy", error))]
 
     def _with_organizations(self, check: Check, part: Policy | None) -> Check:
-        """Return a check that found something with the organizations of its credentials."""
-        if not check.needs_attention or part is None or len(self._parts) == 1:
+        """Return the check with the organizations of its credentials, if there are several."""
+        if part is None or len(self._parts) == 1:
             return check
         ids = (each.id for each in part.organizations)
         labels = ", ".join(organization_label(each, self._names.get(each)) for each in ids)
-        return replace(check, message=f"In organization {labels}: {check.message}")
+        return replace(check, organizations=labels)
 
     def _check_quarantine(self) -> Iterator[Check]:
         if self._policy is not None and self._log_path is not None and self._history is not None:
@@ -258,12 +258,25 @@ _WIDTH = max(map(len, CheckState))
 def show(console: Console, diagnosis: Diagnosis, *, quiet: bool = False) -> None:
     """Write each check with its hint below, and the verdict; control characters are escaped.
 
+    With several sets of credentials, the checks of each have a heading with its organizations.
+
     A terminal gets lines that are wrapped at words; elsewhere each check is one line. `quiet`
     leaves out what is right, and the verdict if everything is.
     """
     checks = [each for each in diagnosis.checks if not quiet or each.needs_attention]
     if quiet and not checks:
         return
+    for organizations, group in groupby(checks, key=lambda check: check.organizations):
+        if organizations:
+            heading = Text(escape_unprintable(f"organization {organizations}"), "bold")
+            console.print(heading, soft_wrap=not console.is_terminal)
+        _show_rows(console, group)
+    console.print(
+        Text(escape_unprintable(diagnosis.verdict), "bold"), soft_wrap=not console.is_terminal
+    )
+
+
+def _show_rows(console: Console, checks: Iterable[Check]) -> None:
     rows = []
     for check in checks:
         name, message = f"{check.name}: ", escape_unprintable(check.message)
@@ -280,6 +293,3 @@ def show(console: Console, diagnosis: Diagnosis, *, quiet: bool = False) -> None
     else:
         for row in rows:
             console.print(Text("  ").join(row), soft_wrap=True)
-    console.print(
-        Text(escape_unprintable(diagnosis.verdict), "bold"), soft_wrap=not console.is_terminal
-    )

@@ -39,6 +39,8 @@ class Check:
         message: One sentence.
         hint: What to do about it, or "".
         exit_code: What a sweep would end with; 0 unless failed.
+        organizations: Those of the credentials with which Atlas was asked, where a policy names
+            several sets of credentials; else "".
     """
 
     name: str
@@ -46,6 +48,7 @@ class Check:
     message: str
     hint: str = ""
     exit_code: ExitCode = ExitCode.DONE
+    organizations: str = ""
 
     @property
     def needs_attention(self) -> bool:
@@ -60,6 +63,7 @@ class CheckResult(msgspec.Struct, frozen=True):
     state: CheckState
     message: str
     hint: str | None
+    organizations: str | None
 
 
 class Completeness(msgspec.Struct, frozen=True):
@@ -149,7 +153,10 @@ class Diagnosis:
             now=self.now,
             verdict=self.verdict,
             organizations=[OrganizationName(*each) for each in self.organizations.items()],
-            checks=[CheckResult(c.name, c.state, c.message, c.hint or None) for c in self.checks],
+            checks=[
+                CheckResult(c.name, c.state, c.message, c.hint or None, c.organizations or None)
+                for c in self.checks
+            ],
             completeness=list(self.completeness),
             exit_code=self.exit_code,
         )

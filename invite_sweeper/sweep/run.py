@@ -143,9 +143,12 @@ class Run:
             refused = isinstance(error, CredentialsRefused)
             interrupted = isinstance(error, Interrupted) and state.summary().requests > 0
             state.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
-        state.sunset = self._atlas.sunset(self.config.policy.sources)
+        sources = self.config.policy.sources
+        # A list whose replacements the policy reads can end without a change of the policy.
+        needed = [each for each in sources if not each.is_replaced_by(sources)]
+        state.sunset = self._atlas.sunset(needed)
         state.sunsets = self._atlas.sunsets
-        state.deprecation = self._atlas.deprecation(self.config.policy.sources)
+        state.deprecation = self._atlas.deprecation(needed)
         return await state.finish(self._log, error)
 
     async def _recover(self) -> None:

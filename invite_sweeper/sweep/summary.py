@@ -77,7 +77,8 @@ class RunSummary(Counts):
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
         estimate_s: How long the deletions should take, by Atlas's rate limits and the response
             time that the run measured.
-        sunset: The first day on which Atlas stops serving something that was in use.
+        sunset: The first day on which Atlas stops serving something that the policy needs: not
+            a list whose replacements it reads as well.
         sources_retired: Sources that Atlas no longer serves.
         oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
         organizations: The organizations of the policy, in its order.

@@ -49,12 +49,23 @@ def test_doctor_checks_each_organization_and_names_the_credentials(cli):
     assert names >= {"credentials (ALPHA)", "credentials (BETA)", "clock (BETA)", "policy"}
 
 
+def test_doctor_shows_the_checks_of_each_organization_below_its_name(cli):
+    cli.write_policy()
+    lines = cli.run("doctor", "--policy", "policy.yaml").out.splitlines()
+    headings = [at for at, line in enumerate(lines) if line.startswith("organization ")]
+    assert lines[headings[1]] == f"organization Beta Industries ({OTHER})"
+    assert len(headings) == 2
+    assert not any("(BETA)" in line for line in lines[headings[0] : headings[1]])
+    assert not any("(ALPHA)" in line for line in lines[headings[1] :])
+
+
 def test_doctor_ends_with_4_as_a_sweep_would_if_one_of_two_is_refused(cli):
     result = run(cli, "doctor", "--policy", "policy.yaml", code=4, **WRONG)
     failed = [check["check"] for check in result["checks"] if check["state"] == "failed"]
     assert failed == ["credentials (ALPHA)"]
-    (message,) = (each["message"] for each in result["checks"] if each["state"] == "failed")
-    assert message.startswith(f"In organization {ORG_ID}: Atlas refused the credentials")
+    (found,) = (each for each in result["checks"] if each["state"] == "failed")
+    assert found["message"].startswith("Atlas refused the credentials")
+    assert found["organizations"] == ORG_ID
     organizations = f"{ORG_ID}, Beta Industries ({OTHER})"
     assert result["verdict"] == (
         f"1 failed: a sweep of {organizations} would end with exit code 4 (partly done)."

@@ -7,19 +7,31 @@ one that has imported the program, because its imports take longer than most cas
 The seed of a case selects its commands (`SCRIPTS`). `INVITE_SWEEPER_CASES=2000` runs 2,000 cases.
 """
 
-import json
 import os
+import pty
 import random
-from collections import Counter, defaultdict
-from datetime import datetime
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import faults
 import pytest
 from forked import Fork
+from protected_changes import Nights, answer_with_foreign_404s, change_what_is_shown, listed
 from protected_oracle import in_scope, must_stay
-from protected_world import FOCUSES, World
-from running import cli_in, end, wait_until
+from protected_records import (
+    by_command,
+    instants,
+    listed_count,
+    listed_in,
+    logs,
+    planned,
+    removed,
+    whole_lines,
+)
+from protected_world import FOCUSES, SOURCES, World
+from running import Done, cli_in, end, wait_until
+from terminals import Terminal
 
 from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.verify import verify
@@ -27,71 +39,59 @@ from invite_sweeper.audit.verify import verify
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
 
 
-def removed(world: World) -> set[tuple[str, str]]:
-    """Return what the simulated Atlas removed, as `(scope id, id)`; the scope of an id is known."""
-    scopes = {item.removed_as[1]: item.removed_as[0] for item in world.items}
-    log = world.cli.sim.request_log
-    users = {(each.scope_id, each.user_id) for each in log.removed}
-    ids = {each[1] for each in users}
-    return users | {(scopes[each], each) for each in log.deleted if each not in ids}
-
-
-def planned(world: World) -> set[tuple[str, str]]:
-    """Return what runs with the case's first policy planned to remove."""
-    runs = whole_lines(world, "run_started")
-    policies = {run["run_id"]: run["policy_sha256"] for run in runs}
-    return {
-        (line["project_id"] or line["org_id"], line["invitation_id"])
-        for line in whole_lines(world, "planned")
-        if policies[line["run_id"]] == runs[0]["policy_sha256"]
-    }
-
-
-def logs(world: World) -> list[Path]:
-    """Return the audit logs; each shard has one."""
-    return sorted((world.cli.folder / "audit").glob("*.jsonl"))
-
-
-def whole_lines(world: World, event: str) -> list[dict[str, object]]:
-    data = [line for path in logs(world) for line in path.read_bytes().split(b"\n")[:-1]]
-    return [line for line in map(json.loads, data) if line["event"] == event]
-
-
-def instants(world: World, org_id: str) -> list[datetime]:
-    """Return the instants at which a run read this organization."""
-    starts = whole_lines(world, "run_started")
-    return [
-        datetime.fromisoformat(line["now"]) for line in starts if org_id in line["organizations"]
-    ]
-
-
-def by_command(world: World, event: str) -> dict[str, list[dict[str, object]]]:
-    """Return the lines of an event by the id of the command that wrote them."""
-    group_ids = {line["run_id"]: line["group_id"] for line in whole_lines(world, "run_started")}
-    found = defaultdict(list)
-    for line in whole_lines(world, event):
-        found[group_ids[line["run_id"]]].append(line)
-    return found
-
-
 # Commands --------------------------------------------------------------------------------------
 
 
-def start(world: World, *arguments: str) -> Fork:
+def start(world: World, *arguments: str, **streams: object) -> Fork:
     """Start the program with the policy at its default path, or at a given one."""
     cli = world.cli
     data = cli.write_policy().read_bytes()
     (cli.folder / "config").mkdir(exist_ok=True)
     (cli.folder / "config" / "policy.yaml").write_bytes(data)
     given = world.dice.choice(((), ("--policy", "policy.yaml")))
-    return cli.fork(*arguments, *given, "--output", "json", **world.environment)
+    words = (*arguments, *given, "--output", "json")
+    environment = cli.environment_with(world.environment)
+    return Fork(words, cli.folder, environment, short_waits=True, **streams)
+
+
+LONG_QUESTION = """
+import os
+from invite_sweeper.sweep import group
+os.dup2(os.open({terminal!r}, os.O_RDWR | os.O_NOCTTY), 0)
+group._MAX_QUESTION_S = 0.0
+"""
+"""Executed before the program: its input is a terminal, and any question is a long one."""
+
+
+@contextmanager
+def sweep_that_asks(world: World) -> Iterator[Terminal]:
+    """Start a sweep on a terminal, and yield when it has asked; its result is on stdout."""
+    ours, theirs = pty.openpty()
+    try:
+        prepare = world.cli.folder / "prepare.py"
+        prepare.write_text(LONG_QUESTION.format(terminal=os.ttyname(theirs)), encoding="utf-8")
+        process = start(world, "sweep", stderr=theirs, prepare=prepare)
+    finally:
+        os.close(theirs)
+    try:
+        terminal = Terminal(process, ours)
+        terminal.read_until("Type yes or no: ")
+        yield terminal
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def run(world: World, *arguments: str) -> int:
     """Run a command, check what it claims, and return its exit code."""
+    return check_run(world, world.cli.deletes(), end(start(world, *arguments)), *arguments)
+
+
+def check_run(world: World, sent_before: int, done: Done, *arguments: str) -> int:
+    """Check what a command claims that has ended, and return its exit code."""
     cli = world.cli
-    sent_before = cli.deletes()
-    done = world.last = end(start(world, *arguments))
+    world.last = done
     codes = {0, 3, 4, 5, 6} if world.ended else {0, 3, 4, 6}
     assert done.code in codes, done.err
     summary = done.summary
@@ -222,12 +222,6 @@ def saved_plan(world: World) -> None:
         assert removed(world) <= listed
 
 
-def listed_in(plan: Path) -> set[tuple[str, str]]:
-    """Return what a saved plan lists, as `(scope id, id)`."""
-    rows = [json.loads(line) for line in plan.read_bytes().splitlines()[1:-1]]
-    return {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in rows}
-
-
 def plan_of_all(world: World) -> None:
     """A saved plan limits a sweep over organizations with credentials of their own.
 
@@ -305,8 +299,78 @@ def refused(world: World) -> None:
         sweep_refused(world)
 
 
+def foreign_404s(world: World) -> None:
+    """Something before Atlas answers DELETEs with 404; what is still listed is not "gone"."""
+    world.delete_most()
+    world.policy["limits"] |= {"canary": 0, "max_failure_share": 1}
+    world.cli.sim.gone_status = world.dice.choice((404, 400))
+    answer_with_foreign_404s(world)
+    code = run(world, "sweep")
+    said = {
+        (line["source"], line["project_id"] or line["org_id"], line["invitation_id"]): outcome
+        for line in whole_lines(world, "outcome")
+        if (outcome := line["outcome"]) != "deleted"
+    }
+    assert set(said.values()) <= {"already_gone", "failed"}
+    left = listed(world.cli.sim)
+    gone = sum(said[each] == "already_gone" for each in said.keys() - left)
+    summary = world.last.summary
+    assert (summary["already_gone"], summary["failed"]) == (gone, len(said) - gone)
+    assert code == (4 if len(said) > gone else 0)
+
+
+def open_question(world: World) -> None:
+    """What is shown before a long question limits what is deleted after it."""
+    world.delete_most()
+    world.policy["sources"] = list(SOURCES)
+    if world.dice.random() < 0.5:
+        world.policy["projects"] = {"exclude": ["renamed-*"]}
+    world.add_stale_invitations(8)
+    with sweep_that_asks(world) as terminal:
+        assert world.cli.deletes() == 0
+        shown = planned(world)
+        changed = change_what_is_shown(world, shown)
+        world.add_stale_invitations(3)
+        terminal.type("yes\n")
+        terminal.end()
+        code = check_run(world, 0, end(terminal.process), "sweep")
+    assert code in {0, 4}
+    assert removed(world) <= shown - changed
+
+
+def partial_nights(world: World) -> None:
+    """Nights on which lists are unread do not lower what a drop is measured by."""
+    world.policy["organizations"] = list(world.cli.sim.organizations)
+    world.accounts.clear()
+    world.delete_most()
+    world.policy["rules"][0]["older_than"] = "1d"
+    world.policy["sources"] = ["invites"]
+    world.policy["limits"]["max_population_drop"] = 0.3
+    for _ in range(4):
+        world.add_young_invitations(10)
+    assert run(world, "sweep") == 0
+    nights = Nights(world)
+    for _ in range(world.dice.choice((2, 2, 3))):
+        read = nights.hide()
+        nights.lose(read, world.dice.choice((0, 0.1, 0.25)))
+        world.add_stale_invitations(2)
+        assert run(world, "sweep") == 4
+        nights.end(read)
+    read = nights.show_all()
+    nights.lose(read, world.dice.choice((0.25, 0.4, 0.5, 0.6)))
+    world.add_stale_invitations(2)
+    was, now = nights.counts(read)
+    if (was - now) * 10 > was * 3:
+        sweep_refused(world)
+    else:
+        assert run(world, "sweep") == 0
+
+
 SCRIPTS = (
     sweeps,
+    foreign_404s,
+    open_question,
+    partial_nights,
     focused,
     focused,
     plan_of_all,
@@ -318,6 +382,8 @@ SCRIPTS = (
     population,
     refused,
 )
+OF_SEVERAL = {groups, shards, plan_of_all, partial_nights}
+"""Those that need several organizations."""
 
 
 # Checks ----------------------------------------------------------------------------------------
@@ -341,12 +407,6 @@ def check_claims(world: World, summary: dict[str, object], *, is_shard: bool) ->
         assert sum(line["outcome"] == "deleted" for line in of_part) == part["deleted"]
     assert summary["stale"] + summary["kept"] == summary["invitations_seen"]
     assert summary["invitations_seen"] <= listed_count(world)
-
-
-def listed_count(world: World) -> int:
-    """Return how many invitations the lists of the policy had at first."""
-    orgs, sources = world.organizations, world.policy["sources"]
-    return sum(item.org_id in orgs and item.source in sources for item in world.items)
 
 
 def check_limits(world: World) -> None:
@@ -413,9 +473,8 @@ def test_no_run_deletes_what_had_to_stay(tmp_path, seed):
     kind = dice.choice(("token", "service-account", "api-key"))
     with cli_in(tmp_path, kind=kind) as cli:
         world = World(cli, dice, seed)
-        cli.short_waits = True
         script = SCRIPTS[seed % len(SCRIPTS)]
-        world.add_projects(organizations=2 if script in {groups, shards, plan_of_all} else 1)
+        world.add_projects(organizations=2 if script in OF_SEVERAL else 1)
         world.add_teams()
         world.add_invitations()
         cli.account.org_ids = tuple(cli.sim.organizations)

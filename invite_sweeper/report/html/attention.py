@@ -209,10 +209,12 @@ def _earlier_runs(report: Report) -> Iterator[Attention]:
     for run in report.unresolved:
         found.setdefault(run.exit_code, []).append(run)
     for exit_code, runs in found.items():
-        count = pluralize(len(runs), "earlier run")
+        count = pluralize(len({run.command_id for run in runs}), "earlier run")
         ended = "without an end" if exit_code is None else f"with {describe_code(exit_code)}"
         yield Attention(
-            f"{count} {ended}", tuple(map(_earlier_run, runs)), _advice(report, runs[0])
+            f"{count} {ended}",
+            tuple(dict.fromkeys(map(_earlier_run, runs))),
+            _advice(report, runs[0]),
         )
 
 

@@ -92,6 +92,11 @@ class Run:
         return self.mode == "restore"
 
     @property
+    def command_id(self) -> str:
+        """The same for all runs of one command."""
+        return self.group_id or self.run_id
+
+    @property
     def kind(self) -> str:
         """What the run was, for lists."""
         return "restore, dry run" if self.is_restore and self.dry_run else self.mode or "run"

@@ -168,7 +168,11 @@ def _unresolved(
 
 
 def _makes_up(later: Run, run: Run) -> bool:
-    """Return whether a later good run did the same with the same credentials."""
-    same = later.kind == run.kind and later.base_url == run.base_url
+    """Return whether a later good run did the same with the same credentials.
+
+    A sweep does everything that a dry run does.
+    """
+    as_much = later.kind == run.kind or (later.kind, run.kind) == ("sweep", "dry-run")
+    same = as_much and later.base_url == run.base_url
     covered = run.organizations and set(run.organizations) <= set(later.organizations)
     return same and bool(later.actor == run.actor or covered)

@@ -46,16 +46,15 @@ def is_damaged(report: Report) -> bool:
 
 def _earlier(report: Report) -> str:
     """Return how the earlier runs ended that no later run made up for."""
-    runs = report.unresolved
-    if len(runs) == 1:
-        return f"an earlier run {_ended(runs[0].status)}"
-    statuses = {run.status for run in runs}
-    word = _ended(statuses.pop()) if len(statuses) == 1 else "did not end well"
-    return f"{len(runs):,} earlier runs {word}"
+    statuses = {run.status for run in report.unresolved}
+    count = len({run.command_id for run in report.unresolved})
+    runs = plural_form(count, "an earlier run", f"{count:,} earlier runs")
+    ended = _ended(statuses.pop(), count) if len(statuses) == 1 else "did not end well"
+    return f"{runs} {ended}"
 
 
-def _ended(status: Status) -> str:
-    return f"was {status.past}" if status in _WITH_WAS else status.past
+def _ended(status: Status, count: int = 1) -> str:
+    return f"{_were(count)} {status.past}" if status in _WITH_WAS else status.past
 
 
 _WITH_WAS = (Status.REFUSED, Status.PARTLY_DONE)

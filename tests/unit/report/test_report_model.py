@@ -199,7 +199,7 @@ def test_earlier_failure_is_resolved_by_a_good_night_with_the_same_credentials(b
     [
         {"actor": "another", "organizations": ["d" * 24]},
         {"base_url": "https://x"},
-        {"mode": "dry-run"},
+        {"mode": "restore"},
     ],
 )
 def test_earlier_failure_stays_until_the_same_credentials_did_the_same(book, start):
@@ -209,6 +209,45 @@ def test_earlier_failure_stays_until_the_same_credentials_did_the_same(book, sta
     assert verdict(found).label == "Done, 1 deleted, but an earlier run failed"
     assert verdict(found).colour == "warning"
     assert titles(found) == ["1 earlier run with exit code 5: credentials refused"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "is_resolved"), [("dry-run", "sweep", True), ("sweep", "dry-run", False)]
+)
+def test_good_sweep_resolves_a_failed_dry_run_and_not_the_other_way_round(
+    book, first, then, is_resolved
+):
+    failed_night(book, 1, mode=first)
+    book.start("run-2", mode=then)
+    book.finish()
+    assert (titles(read(book)) == []) is is_resolved
+
+
+def test_earlier_command_over_three_organizations_is_one_run_with_one_message(book):
+    for number in range(3):
+        book.start(
+            f"refused-{number}",
+            days_ago=1,
+            group_id="refused-0",
+            actor=f"actor-{number}",
+            organizations=[f"{number}" * 24],
+        )
+        book.finish(3, error="Too many stale invitations.")
+    book.sweep("run-3", {2: "deleted"})
+    found = read(book)
+    assert verdict(found).label == "Done, 1 deleted, but an earlier run was refused"
+    (item,) = attention(found)
+    assert item.title == "1 earlier run with exit code 3: refused by a guard, nothing was deleted"
+    assert len(item.messages) == 1
+
+
+@pytest.mark.parametrize(("days", "label"), [(1, "an earlier run was"), (2, "2 earlier runs were")])
+def test_number_of_earlier_refused_runs_agrees_with_the_verb(book, days, label):
+    for day in range(days):
+        book.start(f"refused-{day}", days_ago=day + 1, actor="another", organizations=["d" * 24])
+        book.finish(3, error="Too many stale invitations.")
+    book.sweep("run-3", {2: "deleted"})
+    assert verdict(read(book)).label == f"Done, 1 deleted, but {label} refused"
 
 
 def test_new_key_of_the_same_organizations_resolves_an_earlier_failure(book):
