@@ -731,6 +731,7 @@ def test_run_id_used_twice_in_a_valid_chain_is_reported_at_its_second_start(path
     for run_id in ("run-1", *["run-2"] * apart, "run-1"):
         write_run(path, run_id)
     assert first_error(path) == (11 * (1 + apart) + 1, Damage.INSERTED)
+    assert verify([path]).error.message == "Run run-1 already started before this line."
 
 
 def test_run_that_spans_two_files_is_counted_once(path):
