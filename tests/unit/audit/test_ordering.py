@@ -30,6 +30,21 @@ async def test_files_are_in_the_order_of_their_chain_whatever_their_names_are(tm
     assert in_order(paths) == tuple(tmp_path / name for name in names)
 
 
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize(
+    ("lines", "rest"), [(1, b""), (3, b""), (4, b""), (1, b"{"), (3, b"{"), (4, b"{"), (5, b"{")]
+)
+def test_file_continues_the_last_complete_line_of_the_one_before(tmp_path, lines, rest, compress):
+    write_run(tmp_path / "written")
+    written = (tmp_path / "written").read_bytes().splitlines(keepends=True)
+    older, newer = tmp_path / "older", tmp_path / "newer"
+    before = b"".join(written[:lines]) + rest
+    older.write_bytes(gzip.compress(before) if compress else before)
+    newer.write_bytes(b"".join(written[lines:]))
+    (log,), _ = order_files([newer, older])
+    assert [[each.path for each in chain] for chain in log.chains] == [[older, newer]]
+
+
 async def test_logs_stay_together(tmp_path):
     for name in ("b.jsonl", "a.jsonl"):
         await write_signed_run(tmp_path / name, f"run of {name}")
