@@ -249,6 +249,30 @@ def test_line_that_is_not_of_an_audit_log_is_a_value_error(line):
         decode(line)
 
 
+def test_line_that_is_nested_too_deeply_is_a_value_error_that_says_so():
+    with pytest.raises(ValueError, match=r"^the line is nested too deeply$"):
+        decode(b'{"x":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize("name", ["project_id", "project_name"])
+def test_project_s_invitation_without_its_project_is_a_value_error_that_says_so(name):
+    without = decode(line_of(planned(invitation()), **{name: None})).event
+    with pytest.raises(ValueError, match=r"^a project's invitation has no project$"):
+        without.invitation()
+
+
+def test_fields_with_the_names_of_earlier_versions_are_read():
+    one = invitation(project_roles=(("a", "b"),), linked_projects=(("c", "d"),))
+    line = line_of(planned(one))
+    assert (line.count(b'"project_roles":'), line.count(b'"linked_projects":')) == (1, 1)
+    for renamed in (
+        line.replace(b'"project_roles":', b'"origin":'),
+        line.replace(b'"linked_projects":', b'"reaches":'),
+    ):
+        assert decode(renamed) == decode(line)
+        assert decode(renamed).event.invitation() == one
+
+
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 def test_schema_describes_the_line_of_each_event(kind):
     more = {"note": "n"} if kind.event == "checkpoint" else {}

@@ -101,6 +101,15 @@ def test_lists_are_cut_to_100_items_only_in_a_line_over_a_mebibyte():
     assert len(to_json(found)) < MAX_LINE_BYTES
 
 
+def test_lists_of_a_line_of_exactly_a_mebibyte_are_not_cut():
+    def line_with(last: int) -> dict[str, object]:
+        return {"roles": [*["r" * 1000] * 1045, "r" * last]}
+
+    rest = MAX_LINE_BYTES - len(to_json(line_with(0)))
+    assert loggable(line_with(rest)) == line_with(rest)
+    assert len(loggable(line_with(rest + 1))["roles"]) == 101
+
+
 def test_redacted_line_keeps_its_chain_fields_and_time(secret):
     clock = TickingClock()
     chain, run_id = HashChain(GENESIS_HASH, clock), f"run-{secret}"
