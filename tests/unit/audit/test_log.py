@@ -112,7 +112,7 @@ async def test_writing_after_close_fails_and_closing_again_does_nothing(path, mo
     monkeypatch.setattr(os, "close", closed.append)
     await log.close()
     monkeypatch.undo()
-    assert closed == []
+    assert (closed, log.fd) == ([], -1)
     with pytest.raises(AuditLogError) as failed:
         log.write(event("planned"))
     assert (failed.value.message, failed.value.consequence) == ("The audit log is closed.", "")

@@ -348,10 +348,11 @@ async def test_broken_pipe_of_the_copy_does_not_stop_the_log(path):
 
 
 async def test_slow_reader_of_the_copy_delays_the_sync_but_not_the_event_loop(path):
-    started, released = threading.Event(), threading.Event()
+    started, released, writers = threading.Event(), threading.Event(), []
 
     class Slow(io.BytesIO):
         def write(self, data):
+            writers.append(threading.current_thread().name)
             started.set()
             assert released.wait(10)
             return super().write(data)
@@ -368,6 +369,7 @@ async def test_slow_reader_of_the_copy_delays_the_sync_but_not_the_event_loop(pa
     await waiter
     await log.close()
     assert copy.getvalue() == path.read_bytes()
+    assert set(writers[:2]) == {"audit_0"}
 
 
 async def test_copy_of_a_failed_log_equals_the_file(path, monkeypatch):
