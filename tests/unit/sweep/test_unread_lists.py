@@ -244,10 +244,10 @@ def test_organizations_with_the_same_reason_share_a_sentence():
 
 def test_runs_of_one_command_add_up():
     per_project = UnreadList(None, INVITES, reason="A request for each project.")
-    one = unseen(2, UnreadList(ORG, ORG_USERS, 2, 2, 0, 0), per_project, seen_after=1, everyone=3)
-    two = unseen(1, UnreadList(OTHER, ORG_USERS, 1, 1, 0, 0), per_project, after=None, everyone=4)
+    lists = [UnreadList(org_id, ORG_USERS, 1, 1, 0, 0) for org_id in (ORG, OTHER)]
+    one = unseen(2, lists[0], per_project, seen_after=1, everyone=3, all_end=True)
+    two = unseen(1, lists[1], per_project, after=None, seen_after=2, everyone=4)
     both = total_unseen([one, None, two])
-    assert both == unseen(
-        3, one.lists[0], per_project, two.lists[0], after="2027-07-01", seen_after=1, everyone=7
-    )
+    assert both == unseen(3, lists[0], per_project, lists[1], seen_after=3, everyone=7)
+    assert total_unseen([two, two]).after is None
     assert total_unseen([None, None]) is None
