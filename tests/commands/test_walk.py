@@ -67,7 +67,7 @@ class Walk:
         arguments = words[1:]
         ended, screen = self._ask(arguments, answers) if answers else self.run(*arguments)
         assert ended == code, screen
-        commands = re.findall(rf"(?<![\w/.-]){re.escape(self.name)} (?=[a-z])[^\n`]*", screen)
+        commands = re.findall(rf"(?<![\w/.-]){re.escape(shlex.quote(self.name))} (?=[a-z])[^\n`]*", screen)
         for found in commands if words[1] != "help" else ():  # which is documentation
             command = tuple(shlex.split(found.rstrip(".")))
             if command != words and command not in self.printed and not PLACEHOLDER.search(found):
