@@ -67,7 +67,8 @@ class Walk:
         arguments = words[1:]
         ended, screen = self._ask(arguments, answers) if answers else self.run(*arguments)
         assert ended == code, screen
-        commands = re.findall(rf"(?<![\w/.-]){re.escape(shlex.quote(self.name))} (?=[a-z])[^\n`]*", screen)
+        name = re.escape(shlex.quote(self.name))
+        commands = re.findall(rf"(?<![\w/.-]){name} (?=[a-z])[^\n`]*", screen)
         for found in commands if words[1] != "help" else ():  # which is documentation
             command = tuple(shlex.split(found.rstrip(".")))
             if command != words and command not in self.printed and not PLACEHOLDER.search(found):
