@@ -160,20 +160,6 @@ def read_credentials(
     raise AssertionError  # pragma: no cover - excluded by _check_one_kind
 
 
-def read_secret(
-    name: str,
-    environment: Mapping[str, str],
-    read_file: Callable[[Path], bytes] = _read_file,
-) -> Secret | None:
-    """Return the secret of a variable, or of the file that its `_FILE` names; None if not set.
-
-    Raises:
-        UsageError: Both are set, the file cannot be read, or the value is not valid.
-    """
-    found = _read_value(name, environment, read_file)
-    return None if found is None else Secret(found.value)
-
-
 def _check_one_kind(
     variable_groups: tuple[tuple[str, ...], ...], values: Mapping[str, _Value | None]
 ) -> None:

@@ -60,8 +60,7 @@ class RunRecord:
     Attributes:
         start: Its first line; None if the files do not contain it.
         end: Its last line; None if the run is unfinished.
-        started_at: When the first line was written, RFC 3339; "" without one.
-        finished_at: When the last line was written; "" without one.
+        finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
         outcomes: Its outcomes; those of an interrupted run that it resolved are in `resolved`.
     """
@@ -69,7 +68,6 @@ class RunRecord:
     run_id: str
     start: RunStarted | None = None
     end: RunFinished | RestoreFinished | None = None
-    started_at: str = ""
     finished_at: str = ""
     planned: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -228,7 +226,7 @@ class History:
             case OutcomeLine():
                 self._add_outcome(run_id, event)
             case RunStarted():
-                self._add_start(line.ts, run_id, event)
+                self._add_start(run_id, event)
             case RunFinished() | RestoreFinished():
                 self._add_end(line.ts, run_id, event)
             case ProjectUnreadable():
@@ -407,12 +405,12 @@ class History:
         found = (fields.source.value, fields.scope_id)
         return self._lists.setdefault(found, found)
 
-    def _add_start(self, ts: str, run_id: str, event: RunStarted) -> None:
+    def _add_start(self, run_id: str, event: RunStarted) -> None:
         group_id = event.group_id or run_id
         if any(each.group_id != group_id for each in self._unfinished.values()):
             self.finish()  # only one command runs at a time: these were killed
         run = self._run(run_id)
-        run.start, run.started_at = event, ts
+        run.start = event
         self.signing_key_env = event.signing_key_env or self.signing_key_env
 
     def _add_end(self, ts: str, run_id: str, event: RunFinished | RestoreFinished) -> None:

@@ -48,8 +48,15 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command()
 @takes(
     RunOptions,
-    *("policy", "base_url", "audit_log", "out", "population", "checkpoint_file"),
-    *("metrics_file", "pushgateway", "require_approval"),
+    "policy",
+    "base_url",
+    "audit_log",
+    "out",
+    "population",
+    "checkpoint_file",
+    "metrics_file",
+    "pushgateway",
+    "require_approval",
     *LOGGED,
 )
 def doctor(options: RunOptions) -> None:

@@ -473,8 +473,7 @@ def test_planned_lines_and_outcomes_are_counted_for_each_run(path):
     one, two = read_history([path]).runs
     assert (one.planned, one.outcomes, one.resolved) == (1, {}, {})
     assert (two.planned, two.outcomes, two.resolved) == (0, {"deleted": 1}, {"already_gone": 1})
-    assert one.started_at != "" != two.started_at < two.finished_at
-    assert one.finished_at == ""
+    assert one.finished_at == "" != two.finished_at
 
 
 def test_order_is_that_of_the_lines_not_of_the_clock(path):
