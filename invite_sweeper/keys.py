@@ -81,7 +81,7 @@ def read_private_key(
         return key
     if ask_passphrase is None:
         raise UsageError(
-            f"{path} has a passphrase, and there is no terminal to ask for it.",
+            f"{path} has a passphrase, and without a terminal it cannot be asked for.",
             hint="Run the command on a terminal, or use a key without a passphrase.",
         )
     key = parse_private_key(data, ask_passphrase(f"Passphrase of {path}: ").encode())

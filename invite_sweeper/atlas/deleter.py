@@ -131,11 +131,13 @@ class UserRemoval:
         seen = response.value if isinstance(response, Response) else None
         if isinstance(seen, Invitation) and seen.id == self._invitation.id:
             self._progress.seen_before = seen.status
-            if self._progress.attempts and not seen.is_dated(self._invitation.created_at):
+            outcome = _outcome_if_not_removable(seen, self._invitation)
+            is_other = not seen.is_dated(self._invitation.created_at)
+            if outcome is Outcome.CHANGED and is_other and self._progress.attempts:
                 # An attempt whose response was lost ended the listed invitation.
                 self._invited_again = True
                 return Outcome.ALREADY_GONE
-            return _outcome_if_not_removable(seen, self._invitation)
+            return outcome
         if isinstance(response, Response) and is_already_gone(response):
             self._progress.seen_before = MembershipStatus.GONE
             return Outcome.ALREADY_GONE

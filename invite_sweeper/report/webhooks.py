@@ -362,7 +362,7 @@ async def post(session: aiohttp.ClientSession, message: Message) -> PostFailure 
 
 
 async def reach(session: aiohttp.ClientSession, url: str) -> PostFailure | None:
-    """Ask a host for its root, which is no message to a receiver; return why it is not reached."""
+    """Request the root of a host, without a message; return why it is not reached."""
     return await _request(session, "HEAD", Message(url, b"", {}))
 
 

@@ -141,7 +141,7 @@ class RunWarnings:
     def still_there(self, verifier: DeletionVerifier) -> None:
         """Report the invitations that Atlas's lists still contain."""
         self.report(*still_there_warnings(verifier.still_there))
-        claim = "An answer said that there is no such invitation, for"
+        claim = "A response said that the invitation does not exist, for"
         self.report(*still_there_warnings(verifier.not_gone, claim))
 
     def finish(self) -> None:

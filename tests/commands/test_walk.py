@@ -84,7 +84,7 @@ class Walk:
             for each in TYPED.finditer(PAGES)
             if _without_files(_split(each[1])) == plain
         ]
-        assert shown, f"nobody said to type {shlex.join(words)!r}"
+        assert shown, f"no page shows {shlex.join(words)!r}"
         later = [each for each in shown if each >= self.position]
         assert later or plain in self.typed, f"{shlex.join(words)!r} is not next in the pages"
         self.position = min(later, default=self.position)
