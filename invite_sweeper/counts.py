@@ -33,9 +33,10 @@ class Counts:
         changed: Not what the plan had listed when the deletion was due; nothing was sent.
         accepted_before: Active members when the deletion was due; they were not removed.
         accepted_during: Became active members while the DELETE was in flight.
-        verified: Deleted, and no longer in the list that was read again after the sweep.
-        still_there: Deleted according to Atlas, but still in that list.
-        not_verified: Deleted, but that list could not be read again, or not in time.
+        verified: Deleted, and in none of its lists when they were read again after the sweep.
+        still_there: Of `failed`, those whose answer said deleted or gone and that a list still
+            shows.
+        not_verified: Deleted, but one of its lists could not be read again, or not in time.
         missing_role: Lists not read and deletions that failed, because a role is missing.
         recovered: Intents that an interrupted run left open, resolved by this run.
     """

@@ -4,7 +4,7 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
@@ -260,6 +260,33 @@ class Invitation(NamedTuple):
 Invitations: TypeAlias = tuple[Invitation, ...]
 
 
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Another entry of an invitation: what its DELETE ends in another list.
+
+    Attributes:
+        project_id: None in a list of an organization.
+        roles: Of the entry, in its project or organization.
+    """
+
+    source: Source
+    project_id: str | None
+    invitation_id: str
+    roles: tuple[str, ...] = ()
+
+
+def entries_of(invitations: Iterable[Invitation]) -> tuple[Entry, ...]:
+    """Return the entries as plans and the audit log name them."""
+    return tuple(
+        Entry(
+            each.source,
+            None if each.source.is_organization_level else each.project_id,
+            each.id,
+            each.roles,
+        )
+        for each in invitations
+    )
+
+
 class InvitationList(Invitations):
     """The invitations of a list or page, each once.
 
@@ -401,15 +428,25 @@ class PlannedDeletion(NamedTuple):
     """One planned deletion. A named tuple, because a run creates many.
 
     Attributes:
+        invitation: The entry that the DELETE names.
         rule: The name of the rule that makes the invitation stale.
         new: Whether the last plan of the same policy did not contain it.
         bounced: How often runs have deleted this user's invitation to this place before.
+        entries: The other entries that the DELETE ends.
     """
 
     invitation: Invitation
     rule: str
     new: bool = False
     bounced: int = 0
+    entries: tuple[Entry, ...] = ()
+
+    def list_keys(self) -> Iterator[tuple[Source, str, str]]:
+        """Yield the list (its source and project or organization) and id of every entry."""
+        one = self.invitation
+        yield one.source, one.project_id, one.id
+        for each in self.entries:
+            yield each.source, each.project_id or one.org_id, each.invitation_id
 
 
 @dataclass(slots=True, eq=False)

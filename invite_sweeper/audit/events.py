@@ -18,6 +18,7 @@ from invite_sweeper.endings import RunWarning
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import (
+    Entry,
     Invitation,
     InvitationKey,
     Population,
@@ -221,6 +222,7 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
         rule: The name of the rule that makes the invitation stale.
         bounced: How often the user's invitation was deleted before.
         new: The last plan of the same policy did not contain it.
+        entries: The other entries that its DELETE ends.
         inviter_gone: No active member of the organization has the inviter's address.
         members_read: The active members that were compared.
     """
@@ -228,6 +230,7 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
     event: ClassVar[str] = "planned"
 
     rule: str
+    entries: tuple[Entry, ...] = ()
     bounced: int = 0
     new: bool = False
     inviter_gone: bool = False
@@ -267,12 +270,14 @@ class Intent(InvitationFields, frozen=True, kw_only=True):
     """A request is about to be sent: a DELETE; in a restore, a POST.
 
     Attributes:
+        entries: The other entries that the DELETE ends.
         restores: The run whose deletion a restore undoes.
     """
 
     event: ClassVar[str] = "intent"
 
     rule: str
+    entries: tuple[Entry, ...] = ()
     restores: str | None = None
 
 
@@ -280,6 +285,7 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
     """What became of a planned deletion, or of an invitation that a restore sends.
 
     Attributes:
+        entries: The other entries that the DELETE ended.
         outcome: One of the contract's values.
         attempts: Requests sent.
         http_status: Of the last response.
@@ -288,11 +294,14 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
         seen_before: The user's status before the DELETE; not in a restore, as `seen_after`.
         recovered: The intent is of an interrupted run.
         recovers: The id of that run.
+        replaces: The outcome that the answer to the DELETE claimed, where a list that was read
+            again at the end of the run still shows the invitation; no request was sent then.
     """
 
     event: ClassVar[str] = "outcome"
 
     rule: str
+    entries: tuple[Entry, ...] = ()
     restores: str | None = None
     outcome: str
     attempts: int
@@ -303,6 +312,7 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
     seen_after: str | UnsetType | None = UNSET
     recovered: bool = False
     recovers: str | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Invitation, Outcome, Population, Source, UserKey
+from invite_sweeper.models import Entry, Invitation, Outcome, Population, Source, UserKey
 from invite_sweeper.notes import key_ids
 from invite_sweeper.text import casefold_lookalike
 
@@ -158,9 +158,12 @@ class DeletionCounts:
         self._hashes = array("q")
         self._sorted = False
 
-    def add(self, deleted: Invitation | InvitationFields) -> None:
-        """Record one deletion."""
-        self._hashes.append(_hash_of(deleted))
+    def add(self, deleted: Invitation | InvitationFields, entries: Iterable[Entry] = ()) -> None:
+        """Record one deletion, with the other entries that it ended."""
+        *_, scope_id, _ = deleted.key
+        org_id, user = deleted.user_key
+        places = {scope_id, *(each.project_id or org_id for each in entries)}
+        self._hashes.extend(_hash_of(org_id, user, place) for place in places)
         self._sorted = False
 
     def count(self, invitation: Invitation) -> int:
@@ -168,14 +171,12 @@ class DeletionCounts:
         if not self._sorted:
             self._hashes = array("q", sorted(self._hashes))
             self._sorted = True
-        wanted = _hash_of(invitation)
+        wanted = _hash_of(*invitation.user_key, invitation.project_id)
         return bisect_right(self._hashes, wanted) - bisect_left(self._hashes, wanted)
 
 
-def _hash_of(invited: Invitation | InvitationFields) -> int:
+def _hash_of(org_id: str, user: str, scope_id: str) -> int:
     """Return the hash of the user in a place; names that look the same are one, as for `keep`."""
-    _, _, scope_id, _ = invited.key
-    org_id, user = invited.user_key
     return hash((org_id, casefold_lookalike(user), scope_id))
 
 
@@ -429,14 +430,17 @@ class History:
 
     def _add_outcome(self, run_id: str, event: OutcomeLine) -> None:
         run = self._run(run_id)
-        (run.resolved if event.recovers is not None else run.outcomes)[event.outcome] += 1
+        outcomes = run.resolved if event.recovers is not None else run.outcomes
+        outcomes[event.outcome] += 1
+        if event.replaces is not None:
+            outcomes[event.replaces] -= 1
         key = event.key
         self._open_intents.pop((event.recovers or run_id, *key), None)
         if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self._gone_users.add(hash(event.user_key))
         if event.outcome == Outcome.DELETED:
             self._deleted.append(hash(key))
-            self.deletions.add(event)
+            self.deletions.add(event, event.entries)
             held = self._announcements.get(run.base_url or "", {})
             held.pop((*key, event.created_at), None)
 

@@ -17,7 +17,7 @@ from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, decode
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.errors import AuditLogError
-from invite_sweeper.models import DeletionResult, ListRef, PlannedDeletion
+from invite_sweeper.models import DeletionResult, ListRef, Outcome, PlannedDeletion
 
 PLAN_BLOCK_BYTES = 65_536
 _CHANGED = "The plan in the audit log was changed after this run wrote it."
@@ -58,8 +58,28 @@ class SweepRecorder:
         )
         self._log.write(line)
 
+    def write_still_listed(self, planned: PlannedDeletion, outcome: Outcome) -> None:
+        """Record that a list still shows an invitation, whatever the answer to its DELETE said.
+
+        Args:
+            planned: The deletion.
+            outcome: The outcome recorded before, which this one replaces.
+        """
+        line = OutcomeLine(
+            **msgspec.structs.asdict(self._intent(planned)),
+            outcome=Outcome.FAILED,
+            attempts=0,
+            http_status=None,
+            error_code=None,
+            duration_ms=None,
+            replaces=outcome,
+        )
+        self._log.write(line)
+
     def _intent(self, planned: PlannedDeletion) -> Intent:
-        return Intent.from_invitation(planned.invitation, self._now, rule=planned.rule)
+        return Intent.from_invitation(
+            planned.invitation, self._now, rule=planned.rule, entries=planned.entries
+        )
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk."""
@@ -196,7 +216,9 @@ class PlanReader:
         place = planned.scope_id, planned.org_id, planned.source
         if place != (project.id, project.org_id, source):
             raise _plan_error(_CHANGED)
-        deletion = PlannedDeletion(planned.invitation(), planned.rule, planned.new, planned.bounced)
+        deletion = PlannedDeletion(
+            planned.invitation(), planned.rule, planned.new, planned.bounced, planned.entries
+        )
         return deletion, found.prev
 
 

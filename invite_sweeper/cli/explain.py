@@ -25,7 +25,7 @@ from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, Key
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, ProjectGone, Source
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.report.webhooks import register_secrets
-from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
+from invite_sweeper.sweep.decision_steps import KeepBounced, KeepOutsidePlan, Step
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
 from invite_sweeper.sweep.members import read_members
@@ -184,9 +184,8 @@ def _read_history(context: CommandContext) -> History:
 
 def _load_steps(context: CommandContext, history: History) -> tuple[Step, ...]:
     """Return the steps of a sweep, from earlier deletions and a saved plan."""
-    max_bounces = context.policy.limits.max_bounces
     steps: tuple[Step, ...] = (
-        *standing_steps(history.deletions, max_bounces),
+        KeepBounced(history.deletions, context.policy.limits.max_bounces),
         *notice_steps(context.policy, history, context.base_url, context.now),
     )
     saved = load_usable_plan(context, history)

@@ -34,7 +34,7 @@ from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy, accepted_policy, save_policy_copy
 from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
-from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
+from invite_sweeper.sweep.decision_steps import KeepBounced, KeepOutsidePlan, Step
 from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
 from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
@@ -378,7 +378,7 @@ class CommandSetup:
 
     def _decision_steps(self) -> Iterator[Step]:
         """Yield the steps after the policy's decision, in order; each can only keep more."""
-        yield from standing_steps(self._history.deletions, self._context.policy.limits.max_bounces)
+        yield KeepBounced(self._history.deletions, self._context.policy.limits.max_bounces)
         if self._change is not None:  # compared as without a saved plan
             yield self._change.observe
         context = self._context

@@ -4,6 +4,7 @@ A row holds text that is safe to show: cut, with unprintable characters escaped.
 table has is decided here.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -90,16 +91,6 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
-class OtherList:
-    """Another list that contains the user of a row, with what became of its invitation."""
-
-    source: str
-    place: Place
-    outcome: str | None
-    bounced: int
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
     """One invitation.
 
@@ -112,7 +103,8 @@ class Row:
         outcome: None if there is none yet, or in a dry run.
         detail: Details of a failed or unexpected outcome.
         deletable_from: When a later sweep may delete an announced invitation; empty otherwise.
-        others: Invitations of the same user in other lists, shown in this row.
+        lists: The lists of its entries, the named one first; a list with several entries is
+            named with their number.
     """
 
     username: str
@@ -128,7 +120,7 @@ class Row:
     outcome: str | None = None
     detail: str = ""
     deletable_from: str = ""
-    others: tuple[OtherList, ...] = ()
+    lists: tuple[str, ...] = ()
 
     @property
     def user(self) -> str:
@@ -148,8 +140,7 @@ class Row:
     @property
     def history(self) -> str:
         """How often the invitation was deleted before; empty if never."""
-        bounced = max((self.bounced, *(each.bounced for each in self.others)))
-        return f"deleted {pluralize(bounced, 'time')} before" if bounced else ""
+        return f"deleted {pluralize(self.bounced, 'time')} before" if self.bounced else ""
 
 
 def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Row:
@@ -167,6 +158,8 @@ def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Ro
         source=event.source.value,
         invitation_id=display_text(event.invitation_id),
     )
+    if isinstance(event, (Planned, Intent, OutcomeLine)):
+        row = replace(row, lists=_lists(event))
     if isinstance(event, (Planned, Announced, Intent, OutcomeLine)):
         row = replace(row, rule=display_text(event.rule))
     if isinstance(event, Planned):
@@ -177,6 +170,13 @@ def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Ro
         detail = _detail(event) if event.outcome in FAILED_OUTCOMES else ""
         return replace(row, outcome=display_text(event.outcome), detail=detail)
     return row
+
+
+def _lists(event: Planned | Intent | OutcomeLine) -> tuple[str, ...]:
+    entries = Counter(each.source.value for each in event.entries)
+    entries[event.source.value] += 1
+    names = dict.fromkeys((event.source.value, *entries))
+    return tuple(f"{n} ({entries[n]})" if entries[n] > 1 else n for n in names)
 
 
 def place_of(
@@ -240,35 +240,6 @@ def _detail(event: OutcomeLine) -> str:
     return text
 
 
-def merge_rows_by_user(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Merge duplicate invitations of a user into the user's first row.
-
-    Invitations are duplicates if different lists contain them for the same project, or if one
-    of them is an organization invitation. Invitations to two projects stay two rows.
-    """
-    merged: list[Row] = []
-    rows_of_user: dict[tuple[str, str], list[int]] = {}
-    for row in rows:
-        known = rows_of_user.setdefault((row.place.org_id, row.username.casefold()), [])
-        first = next((i for i in known if _is_duplicate(merged[i], row)), None)
-        if first is None:
-            known.append(len(merged))
-            merged.append(row)
-        else:
-            other = OtherList(row.source, row.place, row.outcome, row.bounced)
-            merged[first] = replace(merged[first], others=(*merged[first].others, other))
-    return tuple(merged)
-
-
-def _is_duplicate(shown: Row, row: Row) -> bool:
-    same_place = shown.place.project_id == row.place.project_id
-    of_organization = None in {shown.place.project_id, row.place.project_id}
-    sources = {shown.source, *(each.source for each in shown.others)}
-    return bool(row.username and row.source not in {"", *sources}) and (
-        same_place or of_organization
-    )
-
-
 _ORDINARY_ROLES: Final = {
     "GROUP_READ_ONLY": "read only",
     "GROUP_DATA_ACCESS_READ_ONLY": "data access read only",
@@ -323,13 +294,12 @@ def outcome_line(outcome: str | None) -> Line:
 
 
 def _invited_cell(row: Row) -> Cell:
-    """Return the address, the history, and with duplicates the lists that contain the user."""
+    """Return the address, the history, and the lists if several show the invitation."""
     lines = [Line(f"{row.user} (new)" if row.new else row.user)]
     if row.history:
         lines.append(Line(row.history, "warning"))
-    if row.others:
-        lists = ", ".join((row.source, *(other.source for other in row.others)))
-        lines.append(Line(f"in {len(row.others) + 1} lists: {lists}", "note"))
+    if len(row.lists) > 1:
+        lines.append(Line(f"in {len(row.lists)} lists: {', '.join(row.lists)}", "note"))
     return Cell(tuple(lines))
 
 
@@ -351,7 +321,7 @@ ROLES: Final = Column[Row]("Role", lambda row: Cell(tuple(map(role_line, row.rol
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.inviter), max_width=32)
 OUTCOME: Final = Column[Row](
     "Outcome",
-    lambda row: Cell(tuple(map(outcome_line, (row.outcome, *(o.outcome for o in row.others))))),
+    lambda row: Cell((outcome_line(row.outcome),)),
     "state",
     16,
 )

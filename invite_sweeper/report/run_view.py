@@ -32,7 +32,6 @@ from invite_sweeper.report.rows import (
     Place,
     Row,
     display_text,
-    merge_rows_by_user,
     place_of,
     row_of,
     row_order,
@@ -64,7 +63,7 @@ class ProjectRows:
     """The planned deletions of one project, or of an organization's own lists.
 
     Attributes:
-        rows: The first ones; at least one. Duplicates of a user are one row.
+        rows: The first ones; at least one.
         hidden: Number of deletions that are not shown, here or in a row of another project.
     """
 
@@ -146,11 +145,10 @@ class RunView:
     def by_place(self) -> tuple[ProjectRows, ...]:
         """Return the rows by organization and project, each in the order of its first row.
 
-        An organization's own lists come before its projects. Duplicate invitations of a user
-        are one row.
+        An organization's own lists come before its projects.
         """
         rows_by_place: dict[str, list[Row]] = {}
-        for row in merge_rows_by_user(self.rows):
+        for row in self.rows:
             rows_by_place.setdefault(row.place.id, []).append(row)
         shown = Counter(row.place.id for row in self.rows)
         groups = [
@@ -399,6 +397,8 @@ class _RunReader:
         if line.recovers is not None:
             return  # of another run, which planned it
         self._by_organization[line.org_id][line.outcome] += 1
+        if line.replaces is not None:
+            self._by_organization[line.org_id][line.replaces] -= 1
         self._add_restored(line)
         if self._shown is None:
             self._shown = {planned.key for planned in self._select()}

@@ -10,7 +10,8 @@ from typing import Final
 from invite_sweeper.audit.events import ComparedRun, PlanChanges
 from invite_sweeper.audit.history import ListKey, PreviousPlan, RunRecord
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.models import Invitation, ListUnreadable, SourceRetired
+from invite_sweeper.models import ListUnreadable, SourceRetired
+from invite_sweeper.sweep.selection import Decision
 
 _COUNTS: Final = tuple(each.name for each in fields(PlanChanges) if each.type is int)
 
@@ -37,15 +38,17 @@ class ChangeTracker:
         self._unread_now: set[ListKey | str] = set()
         self._new = self._still_stale = self._kept = self._not_read_then = 0
 
-    def is_new(self, invitation: Invitation, *, stale: bool) -> bool:
+    def is_new(self, decision: Decision) -> bool:
         """Record one decision; return whether the invitation is stale and was not planned then."""
-        if self._planned.pop(hash(invitation.key), None) is not None:
-            self._still_stale += stale
-            self._kept += not stale
+        stale, was_planned = decision.stale, False
+        for entry in decision.all_entries:
+            if self._planned.pop(hash(entry.key), None) is not None:
+                self._still_stale += stale
+                self._kept += not stale
+                was_planned = True
+        if was_planned or not stale:
             return False
-        if not stale:
-            return False
-        unread = self._previous.unread
+        unread, invitation = self._previous.unread, decision.invitation
         source, list_ = invitation.source.value, (invitation.source.value, invitation.project_id)
         if list_ in unread or source in unread:
             self._not_read_then += 1

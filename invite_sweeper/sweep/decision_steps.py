@@ -1,5 +1,6 @@
 """The steps that follow the policy's decision about an invitation: each can only keep more.
 
+`keep_unrecordable` follows the decision about each entry, the others that about an invitation.
 A step returns the decision unchanged, or keeps a stale invitation. A step may also record what
 it sees at its place among the others.
 """
@@ -23,17 +24,6 @@ def apply_steps(steps: Iterable[Step], decision: Decision) -> Decision:
     return decision
 
 
-def standing_steps(deletions: DeletionCounts | None, max_bounces: int) -> tuple[Step, ...]:
-    """Return the steps of every run.
-
-    Args:
-        deletions: Earlier deletions; None to not check for bounces.
-    """
-    if deletions is None:
-        return (keep_unrecordable,)
-    return (keep_unrecordable, KeepBounced(deletions, max_bounces))
-
-
 def keep_unrecordable(decision: Decision) -> Decision:
     """Keep what the audit log cannot record."""
     if decision.stale and not is_recordable(decision.invitation):
@@ -50,12 +40,11 @@ class KeepBounced:
 
     def __call__(self, decision: Decision) -> Decision:
         """Keep the invitation, or mark it with the number of its deletions."""
-        invitation = decision.invitation
         if not decision.stale:
             return decision
-        count = self.deletions.count(invitation)
+        count = max(map(self.deletions.count, decision.all_entries))
         if count >= self.max_bounces and count > 0:
-            return Decision(invitation, None, "bounced", count)
+            return decision._replace(rule=None, keep_reason="bounced", bounced=count)
         return decision._replace(bounced=count) if count else decision
 
 
@@ -68,9 +57,7 @@ class KeepOutsidePlan:
     def __call__(self, decision: Decision) -> Decision:
         """Keep the invitation, or record why one is kept that the plan may list."""
         if decision.keep_reason is not None:
-            self.plan_filter.record_kept(decision.invitation, decision.keep_reason)
+            self.plan_filter.record_kept(decision, decision.keep_reason)
             return decision
-        reason = self.plan_filter.find_keep_reason(decision.invitation, decision.rule or "")
-        if reason is not None:
-            return Decision(decision.invitation, None, reason, decision.bounced)
-        return decision
+        reason = self.plan_filter.find_keep_reason(decision)
+        return decision if reason is None else decision._replace(rule=None, keep_reason=reason)

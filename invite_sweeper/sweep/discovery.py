@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, RunError
@@ -24,7 +24,6 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
     SourceRetired,
-    Timestamp,
     UserKey,
 )
 from invite_sweeper.shutdown import StopRequest
@@ -318,35 +317,51 @@ MAX_DELETIONS_VERIFIED: Final = 10_000
 """Deletions that are remembered, so that memory stays flat."""
 
 
+class StillListed(NamedTuple):
+    """A deletion that Atlas's lists contradict.
+
+    Attributes:
+        outcome: What the answer to its DELETE said.
+        lists: The lists that still show an entry of it.
+    """
+
+    planned: PlannedDeletion
+    outcome: Outcome
+    lists: list[ListRef]
+
+
 class DeletionVerifier:
-    """Reads each list again from which an invitation was deleted or seemed gone, once.
+    """Reads each list again that showed a deleted invitation, once.
 
     A list that cannot be read again, or not before a stop, proves nothing about its deletions.
 
     Attributes:
-        verified: Deletions whose invitation has left its list, by organization id.
-        still_there: Invitations that Atlas confirmed as deleted and that are in their list.
-        not_gone: Invitations that are in their list although an answer said they were gone.
+        verified: Deletions that Atlas confirmed and that each of their lists shows no more, by
+            organization id.
+        still_listed: Deletions with an entry that is still in its list.
     """
 
     def __init__(self, reader: AtlasReader, stop: StopRequest) -> None:
         self._reader = reader
         self._stop = stop
-        self._deleted: dict[ListRef, dict[str, tuple[Timestamp, Outcome]]] = {}
-        self._recorded = 0
+        self._deleted: list[tuple[PlannedDeletion, Outcome]] = []
+        self._entries: dict[ListRef, dict[str, int]] = {}  # ids, with the number of the deletion
+        self._unread: set[int] = set()
+        self._found: dict[int, list[ListRef]] = {}
         self.verified: Counter[str] = Counter()
-        self.still_there: list[Invitation] = []
-        self.not_gone: list[Invitation] = []
+        self.still_listed: list[StillListed] = []
 
     def record(self, planned: PlannedDeletion, result: DeletionResult) -> None:
         """Record the result of one deletion."""
-        outcome, is_full = result.outcome, self._recorded >= MAX_DELETIONS_VERIFIED
-        if outcome not in {Outcome.DELETED, Outcome.ALREADY_GONE} or is_full:
+        number, is_full = len(self._deleted), len(self._deleted) >= MAX_DELETIONS_VERIFIED
+        if result.outcome not in {Outcome.DELETED, Outcome.ALREADY_GONE} or is_full:
             return
-        self._recorded += 1
+        self._deleted.append((planned, result.outcome))
         one = planned.invitation
-        list_ref = ListRef(Project(one.project_id, one.project_name, one.org_id), one.source)
-        self._deleted.setdefault(list_ref, {})[one.id] = one.created_at, outcome
+        for source, place, id_ in planned.list_keys():
+            name = one.project_name if place == one.project_id else ""
+            ref = ListRef(Project(place, name, one.org_id), source)
+            self._entries.setdefault(ref, {})[id_] = number
 
     async def run(self, *, workers: int) -> None:
         """Read the lists again, until all are read or a stop is requested; nothing is raised.
@@ -354,35 +369,44 @@ class DeletionVerifier:
         Args:
             workers: The number of lists to read at a time.
         """
-        if self._stop.reason is None and self._deleted:
+        if not self._deleted:
+            return
+        self._unread = {n for entries in self._entries.values() for n in entries.values()}
+        if self._stop.reason is None:
             with suppress(Interrupted):  # the rest is not verified
                 await self._stop.run_unless_stopped(self._read_all(workers))
+        for number, (planned, outcome) in enumerate(self._deleted):
+            if number in self._found:
+                self.still_listed.append(StillListed(planned, outcome, self._found[number]))
+            elif number not in self._unread and outcome is Outcome.DELETED:
+                self.verified[planned.invitation.org_id] += 1
 
     async def _read_all(self, workers: int) -> None:
-        pending = iter(list(self._deleted.items())[:MAX_LISTS_VERIFIED])
+        pending = iter(list(self._entries.items())[:MAX_LISTS_VERIFIED])
+        read: Counter[int] = Counter()
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(self._deleted))):
-                group.create_task(self._work(pending))
+            for _ in range(min(workers, len(self._entries))):
+                group.create_task(self._work(pending, read))
+        lists = Counter(n for entries in self._entries.values() for n in set(entries.values()))
+        self._unread = {number for number, count in lists.items() if read[number] < count}
 
     async def _work(
-        self, pending: Iterator[tuple[ListRef, dict[str, tuple[Timestamp, Outcome]]]]
+        self, pending: Iterator[tuple[ListRef, dict[str, int]]], read: Counter[int]
     ) -> None:
         with suppress(RunError):  # Atlas or the credentials are gone: the rest is not verified
-            for list_ref, deleted in pending:
-                found = await self._reader.invitations(list_ref.project, list_ref.source)
-                if isinstance(found, tuple):
-                    self._compare(list_ref.project.org_id, deleted, found)
+            for ref, entries in pending:
+                found = await self._reader.invitations(ref.project, ref.source)
+                if isinstance(found, ListUnreadable):
+                    continue
+                read.update(set(entries.values()))
+                for one in found if isinstance(found, tuple) else ():
+                    if (number := entries.get(one.id)) is not None and self._is_same(number, one):
+                        self._found.setdefault(number, []).append(ref)
 
-    def _compare(
-        self,
-        org_id: str,
-        deleted: dict[str, tuple[Timestamp, Outcome]],
-        found: tuple[Invitation, ...],
-    ) -> None:
-        left = dict(deleted)
-        for one in found:
-            created_at, outcome = deleted.get(one.id, (None, None))
-            if outcome is not None and one.is_dated(created_at):
-                (self.still_there if outcome is Outcome.DELETED else self.not_gone).append(one)
-                left.pop(one.id, None)
-        self.verified[org_id] += sum(outcome is Outcome.DELETED for _, outcome in left.values())
+    def _is_same(self, number: int, found: Invitation) -> bool:
+        """Return whether an entry is not that of a person who was invited again meanwhile.
+
+        Only the date of the named entry is known.
+        """
+        one = self._deleted[number][0].invitation
+        return found.key != one.key or found.is_dated(one.created_at)

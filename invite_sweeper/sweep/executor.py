@@ -27,52 +27,6 @@ from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueues, ReadyQueue
 
 
-class SourceTracker:
-    """What one deletion implies for invitations in other lists.
-
-    A user may be invited in several lists; deleting one of these invitations can remove the
-    others.
-
-    Args:
-        multiple_sources: The plan covers several sources; otherwise nothing is tracked.
-
-    Attributes:
-        retired: Sources that Atlas retired during the sweep, with a message for each; the
-            sweep continues with the others.
-    """
-
-    def __init__(self, *, multiple_sources: bool) -> None:
-        self._multiple_sources = multiple_sources
-        self._deleted_users: set[int] = set()
-        self.retired: dict[Source, str] = {}
-
-    def mark_retired(self, invitation: Invitation, result: DeletionResult) -> bool:
-        """Record a 410 response; return True if it concerns only this source of several."""
-        if not (self._multiple_sources and isinstance(result.fatal_error, ApiVersionRetired)):
-            return False
-        message = " ".join(filter(None, (result.fatal_error.message, result.fatal_error.hint)))
-        self.retired.setdefault(invitation.source, message)
-        return True
-
-    def is_retired(self, invitation: Invitation) -> bool:
-        """Return whether Atlas has retired the invitation's source."""
-        return invitation.source in self.retired
-
-    def is_duplicate(self, invitation: Invitation, result: DeletionResult) -> bool:
-        """Return whether this sweep already deleted another invitation of the same user.
-
-        An `already_gone` for that reason does not count for the circuit breaker.
-        """
-        if not self._multiple_sources:
-            return False
-        known = hash(invitation.user_key)
-        if result.outcome is Outcome.ALREADY_GONE:
-            return known in self._deleted_users
-        if result.outcome is Outcome.DELETED:
-            self._deleted_users.add(known)
-        return False
-
-
 LINES_PER_SYNC = 1000
 """Lines of skipped deletions that are written between two syncs."""
 _SKIPPED = DeletionResult(Outcome.SKIPPED, 0)
@@ -89,7 +43,8 @@ class OutcomeRecorder:
         on_stop: Called when nothing new may be sent; may be called again.
 
     Attributes:
-        sources: The retired sources, and the users with a deleted invitation.
+        retired: Sources that Atlas retired during the sweep, with a message for each; the
+            sweep continues with the others.
         outcomes: Deletions by outcome.
         error: What ended the sweep; None while nothing did.
         breaker_reason: Why the circuit breaker opened; None while it is closed.
@@ -103,7 +58,7 @@ class OutcomeRecorder:
         *,
         stop: StopRequest,
         breaker: CircuitBreaker,
-        sources: SourceTracker,
+        multiple_sources: bool,
         is_current: Callable[[Invitation], bool],
         clock: Callable[[], float],
         on_deletion_done: Callable[[PlannedDeletion, DeletionResult], None],
@@ -117,7 +72,8 @@ class OutcomeRecorder:
         self._on_deletion_done = on_deletion_done
         self._on_stop = on_stop
         self._unsynced = 0
-        self.sources = sources
+        self._multiple_sources = multiple_sources
+        self.retired: dict[Source, str] = {}
         self.outcomes: Counter[Outcome] = Counter()
         self.error: Exception | None = None
         self.breaker_reason = breaker.reason  # it may have opened in another organization
@@ -135,7 +91,7 @@ class OutcomeRecorder:
 
     def can_send(self, planned: PlannedDeletion) -> bool:
         """Return whether a deletion with its intent on disk may still be sent."""
-        return not (self.is_stopping or self.sources.is_retired(planned.invitation))
+        return not (self.is_stopping or planned.invitation.source in self.retired)
 
     def record(self, planned: PlannedDeletion, result: DeletionResult, started_s: float) -> None:
         """Record the result of one deletion that began at `started_s`.
@@ -148,11 +104,10 @@ class OutcomeRecorder:
         self.retries_cut_short |= result.retries_cut_short and outcome is Outcome.FAILED
         about_list = False
         if result.fatal_error is not None:
-            about_list = self.sources.mark_retired(planned.invitation, result)
+            about_list = self._mark_retired(planned.invitation.source, result.fatal_error)
             if not about_list:
                 self.abort(result.fatal_error)
-        counts = result not in (_SKIPPED, _CHANGED) and not about_list
-        if counts and not self.sources.is_duplicate(planned.invitation, result):
+        if result not in (_SKIPPED, _CHANGED) and not about_list:
             self._check_breaker(outcome)
         try:
             self._log.write_outcome(planned, result, (self._clock() - started_s) * 1000)
@@ -162,7 +117,7 @@ class OutcomeRecorder:
 
     def admits(self, planned: PlannedDeletion) -> bool:
         """Return whether a deletion may be sent; record that it was not otherwise."""
-        if self.sources.is_retired(planned.invitation):
+        if planned.invitation.source in self.retired:
             self.skip((planned,))
         elif not self._is_current(planned.invitation):
             self.skip((planned,), _CHANGED)
@@ -196,6 +151,13 @@ class OutcomeRecorder:
             if self._unsynced % LINES_PER_SYNC == 0 and self.error is None:
                 await self._log.sync()
         queue.release_memory()
+
+    def _mark_retired(self, source: Source, error: RunError) -> bool:
+        """Record a 410 response; return True if it concerns only this source of several."""
+        if not (self._multiple_sources and isinstance(error, ApiVersionRetired)):
+            return False
+        self.retired.setdefault(source, " ".join(filter(None, (error.message, error.hint))))
+        return True
 
     def abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""
@@ -234,7 +196,7 @@ class ExecutorOptions:
         canary: Deletions that must end before any other is sent; 0 for none.
         grace_s: How long deletions in flight may continue after a stop.
         extra_workers: Workers started at most while other deletions back off.
-        multiple_sources: The plan covers several sources; see `SourceTracker`.
+        multiple_sources: The plan covers several sources: the end of one is not that of all.
         is_current: Returns whether an invitation is still listed as it was planned.
     """
 
@@ -283,7 +245,7 @@ class SweepExecutor:
             log,
             stop=stop,
             breaker=breaker,
-            sources=SourceTracker(multiple_sources=options.multiple_sources),
+            multiple_sources=options.multiple_sources,
             is_current=options.is_current,
             clock=clock,
             on_deletion_done=on_deletion_done,

@@ -11,11 +11,12 @@ from typing import Final
 
 from invite_sweeper.audit.events import AnnouncementKey, announcement_key
 from invite_sweeper.audit.history import History
+from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize
 
-UNKNOWN_REASONS: Final = frozenset({"inviter_unknown"})
+UNKNOWN_REASONS: Final = frozenset({"inviter_unknown", "list_unread"})
 """Reasons that say nothing about whether the invitation is still stale: nothing changes."""
 
 
@@ -63,11 +64,12 @@ class Notice:
 
     def __call__(self, decision: Decision) -> Decision:
         """Return the decision with what it means for the announcement."""
-        announced_at = self.announced_at(decision)
         if not decision.stale:
-            if announced_at is None or decision.keep_reason in UNKNOWN_REASONS:
+            ended = tuple(one for one in decision.all_entries if self._announced_at(one))
+            if not ended or decision.keep_reason in UNKNOWN_REASONS:
                 return decision
-            return decision._replace(announcement=Announcement(ends=True))
+            return decision._replace(announcement=Announcement(ended=ended))
+        announced_at = self._announced_at(decision.invitation)
         due_at = (announced_at or self.now) + self.wait
         if announced_at is not None and due_at <= self.now:
             return decision
@@ -75,7 +77,7 @@ class Notice:
         announcement = Announcement(announced_at, due_at, rule)
         return decision._replace(rule=None, keep_reason="notice_pending", announcement=announcement)
 
-    def announced_at(self, decision: Decision) -> datetime | None:
-        """Return when the invitation was announced; None if it was not, or only later than now."""
-        found = self.announced.get(announcement_key(decision.invitation))
+    def _announced_at(self, entry: Invitation) -> datetime | None:
+        """Return when an entry was announced; None if it was not, or only later than now."""
+        found = self.announced.get(announcement_key(entry))
         return found if found is not None and found <= self.now else None

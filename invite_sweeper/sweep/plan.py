@@ -1,5 +1,8 @@
 """Builds the plan: decides each invitation, counts, and writes `planned` lines to the audit log.
 
+Every entry of a list is decided; `invitations.combine` makes invitations of those of one person,
+once the lists of an organization are read. Entries are counted by list, all else by invitation.
+
 With `over_limit: trim`, the plans of one command contain only the oldest stale invitations
 within the limits, over all organizations.
 """
@@ -17,18 +20,22 @@ from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, events
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.models import (
+    Invitation,
     ListRef,
     ListUnreadable,
     Project,
     ProjectGone,
+    Source,
     SourceRetired,
     Timestamp,
+    entries_of,
     is_permission_error,
 )
 from invite_sweeper.policy import Limits
-from invite_sweeper.sweep.decision_steps import Step, apply_steps
-from invite_sweeper.sweep.discovery import ListOutcome
+from invite_sweeper.sweep.decision_steps import Step, apply_steps, keep_unrecordable
+from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome
 from invite_sweeper.sweep.guards import share_limit
+from invite_sweeper.sweep.invitations import combine, person_key
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import plural_form, pluralize
@@ -124,14 +131,17 @@ _NO_ORGANIZATIONS: Mapping[str, str] = MappingProxyType({})
 class PlanBuilder:
     """Builds the plan of a run and writes it to the audit log, list by list.
 
-    Memory holds counts and one span per list with stale invitations; with `over_limit: trim`
-    also the oldest stale ones, up to `max_deletions`.
+    Memory holds counts, one span per list with stale invitations, and the people of each
+    organization until `combine_people`; with `over_limit: trim` also the oldest stale
+    invitations, up to `max_deletions`.
 
     Args:
         steps: May keep invitations that the policy alone would delete.
         organization_of: The organization's id by project id, for lists that cannot be read.
-        on_list: Called with each list and the decisions about its invitations.
+        on_list: Called with each list.
         announces: Whether announcements are written, and end: in a sweep.
+        streams: No list of an organization is read, so an entry of `users` is an invitation of
+            its project and need not be remembered.
 
     Attributes:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
@@ -152,18 +162,23 @@ class PlanBuilder:
         now: datetime,
         steps: Sequence[Step] = (),
         organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
-        on_list: Callable[[ListOutcome, Sequence[Decision]], None] = lambda *_: None,
+        on_list: Callable[[ListOutcome], None] = lambda _: None,
         *,
         announces: bool = False,
+        streams: bool = False,
     ) -> None:
         self._log = log
         self._announces = announces
+        self._streams = streams
+        self._kept_people: set[int] = set()  # hashes of their keys
         self._selector = selector
         self._now = now
         self._steps = steps
         self._organization_of = organization_of
         self._on_list = on_list
         self._unsynced = 0
+        self._people: defaultdict[str, list[Decision]] = defaultdict(list)  # by organization
+        self._unread: set[str] = set()  # organizations with an unread list of people; "": any
         self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self.counts: defaultdict[str, Counts] = defaultdict(Counts)
         self.gone_ids: set[str] = set()
@@ -177,7 +192,6 @@ class PlanBuilder:
 
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
-        decisions: Sequence[Decision] = ()
         if isinstance(outcome, ProjectGone):
             self._add_gone(outcome.project_id)
         elif isinstance(outcome, SourceRetired):
@@ -185,10 +199,19 @@ class PlanBuilder:
         elif isinstance(outcome, ListUnreadable):
             self._write_unreadable(outcome)
         else:
-            decide, steps = self._selector.decide, self._steps
-            decisions = [apply_steps(steps, decide(each)) for each in outcome.invitations]
-            self._decide(outcome.list_ref, decisions)
-        self._on_list(outcome, decisions)
+            self._add_entries(outcome)
+        self._on_list(outcome)
+        await self._sync_sometimes()
+
+    async def combine_people(self) -> None:
+        """Plan the invitations of people, once all lists are added."""
+        for org_id, entries in self._people.items():
+            unread = bool(self._unread & {org_id, ""})
+            self._add_people(org_id, combine(entries, all_read=not unread))
+            await self._sync_sometimes()
+        self._people.clear()
+
+    async def _sync_sometimes(self) -> None:
         if self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()
@@ -237,27 +260,55 @@ class PlanBuilder:
         """The number of planned deletions so far."""
         return self._planned.total()
 
-    def _decide(self, list_ref: ListRef, decisions: Sequence[Decision]) -> None:
+    def _add_entries(self, listed: ListedInvitations) -> None:
+        """Decide each entry of a list. Those of `invites` are invitations of their own."""
+        org_id, source = listed.list_ref.project.org_id, listed.list_ref.source
+        decide = self._selector.decide
+        decisions = [keep_unrecordable(decide(each)) for each in listed.invitations]
+        self.counts[org_id] += Counts(invitations_by_source={source.value: len(decisions)})
+        self._update_oldest([each.created_at for each in listed.invitations])
+        if source is Source.INVITES:
+            self._add_invitations(org_id, [apply_steps(self._steps, each) for each in decisions])
+        elif self._streams:
+            self._add_people(org_id, combine(decisions, all_read=True))
+        else:
+            self._people[org_id] += decisions
+
+    def _add_people(self, org_id: str, invitations: Iterable[Decision]) -> None:
+        """Add invitations of people; what is kept of a person counts once."""
+        decisions = []
+        for decision in (apply_steps(self._steps, each) for each in invitations):
+            if self._streams and not decision.stale:
+                person = hash(person_key(decision.invitation))
+                if person in self._kept_people:
+                    self._add_announcements([decision])
+                    continue
+                self._kept_people.add(person)
+            decisions.append(decision)
+        self._add_invitations(org_id, decisions)
+
+    def _add_invitations(self, org_id: str, decisions: Sequence[Decision]) -> None:
         kept: Counter[str] = Counter()
+        by_list: defaultdict[tuple[str, str], list[Decision]] = defaultdict(list)
         for decision in decisions:
+            one = decision.invitation
             if decision.keep_reason is not None:
                 kept[decision.keep_reason] += 1
-        stale = [decision for decision in decisions if decision.rule is not None]
-        self.counts[list_ref.project.org_id] += Counts(
-            invitations_seen=len(stale) + kept.total(),
-            invitations_by_source={list_ref.source.value: len(decisions)},
-            stale=len(stale),
+            else:
+                by_list[one.source.value, one.project_id].append(decision)
+        stale = len(decisions) - kept.total()
+        self.counts[org_id] += Counts(
+            invitations_seen=len(decisions),
+            stale=stale,
             kept=kept.total(),
             kept_by_reason=kept,
             announced=self._add_announcements(decisions),
         )
-        self._update_oldest([decision.invitation.created_at for decision in decisions])
-        if not stale:
-            return
-        if self.trim is not None:
-            self.trim.add(stale)
-        else:
-            self._write_planned(stale)
+        for of_list in by_list.values():
+            if self.trim is not None:
+                self.trim.add(of_list)
+            else:
+                self._write_planned(of_list)
 
     def _add_announcements(self, decisions: Sequence[Decision]) -> int:
         """Record what the decisions mean for announcements; return how many are new."""
@@ -266,21 +317,23 @@ class PlanBuilder:
             announcement = decision.announcement
             if announcement is None:
                 continue
-            if announcement.ends:
-                self._announce(AnnouncementEnded, decision, reason=decision.keep_reason or "")
-            elif (due := announcement.deletable_from) is not None:
+            for entry in announcement.ended:
+                self._announce(AnnouncementEnded, entry, reason=decision.keep_reason or "")
+            if (due := announcement.deletable_from) is not None:
                 self.next_due = min(self.next_due or due, due)
                 if announcement.rule is not None:
                     new += 1
                     day = due.isoformat().replace("+00:00", "Z")
-                    self._announce(Announced, decision, rule=announcement.rule, deletable_from=day)
+                    self._announce(
+                        Announced, decision.invitation, rule=announcement.rule, deletable_from=day
+                    )
         return new
 
     def _announce(
-        self, event: type[Announced | AnnouncementEnded], decision: Decision, **more: str
+        self, event: type[Announced | AnnouncementEnded], entry: Invitation, **more: str
     ) -> None:
         if self._announces:
-            self._log.write(event.from_invitation(decision.invitation, self._now, **more))
+            self._log.write(event.from_invitation(entry, self._now, **more))
             self._unsynced += 1
 
     def _update_oldest(self, timestamps: Sequence[Timestamp]) -> None:
@@ -300,6 +353,7 @@ class PlanBuilder:
                 decision.invitation,
                 self._now,
                 rule=decision.rule,
+                entries=entries_of(decision.entries),
                 bounced=decision.bounced,
                 new=decision.new,
                 inviter_gone=decision.members_read > 0,
@@ -319,6 +373,8 @@ class PlanBuilder:
     def _write_unreadable(self, unreadable: ListUnreadable) -> None:
         self._unsynced += 1
         org_id = self._organization_of.get(unreadable.project_id)
+        if unreadable.source is not Source.INVITES:
+            self._unread.add(org_id or "")
         refused = is_permission_error(unreadable.http_status, unreadable.error_code)
         self.counts[org_id or ""] += Counts(projects_unreadable=1, missing_role=int(refused))
         id_ = unreadable.project_id
@@ -338,6 +394,8 @@ class PlanBuilder:
 
     def _write_retired(self, retired: SourceRetired) -> None:
         self.retired.append(retired)
+        if not retired.source.replacements:  # the older lists are empty once they have ended
+            self._unread.add("")
         self._log.write(
             events.SourceRetired(
                 source=retired.source,

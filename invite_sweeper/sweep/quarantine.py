@@ -11,7 +11,7 @@ from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Invitation
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
-from invite_sweeper.sweep.decision_steps import apply_steps, standing_steps
+from invite_sweeper.sweep.decision_steps import KeepBounced, apply_steps
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
 from invite_sweeper.text import describe_duration, plural_form, pluralize
@@ -50,7 +50,7 @@ class PolicyChange:
         self._now = now
         if self._old is not None:
             self._decide_old = Selector(self._old, now).decide
-            self._old_steps = standing_steps(deletions, self._old.limits.max_bounces)
+            self._old_steps = (KeepBounced(deletions, self._old.limits.max_bounces),)
         self._old_scope = RunScope(())
         self._scope_messages: list[str] = []
         self.added: list[str] = []

@@ -229,7 +229,7 @@ class Run:
         return self._listed_again is None or hash(invitation) in self._listed_again
 
     async def _build_plan(self, scope: RunScope) -> None:
-        config = self.config
+        config, sources = self.config, self.config.policy.sources
         organization_of = {each.id: each.org_id for each in scope.projects}
         plan = PlanBuilder(
             self._log,
@@ -240,22 +240,24 @@ class Run:
             organization_of | {org_id: org_id for org_id in scope.organizations},
             self._list_added,
             announces=not config.dry_run,
+            streams=not any(each.is_organization_level for each in sources),
         )
         self.state.plan = plan
-        sources = config.policy.sources
         self._view.listing_started(len(scope.lists(sources)), self._where)
 
         async def add_list(outcome: ListOutcome) -> None:
             await plan.add(outcome)
             self._view.list_done()
 
+        unread = Source.USERS if Source.USERS in sources else Source.INVITES
         for unreadable in scope.unreadable:
-            await plan.add(unreadable)
+            await plan.add(replace(unreadable, source=unread))
         try:
             warnings = await list_invitations(
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
             )
             self.warnings.warn(WarningCode.TEAMS, *warnings)
+            await plan.combine_people()
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
         ends = announced_ends(config.earlier_sunsets, self._atlas.sunsets)
@@ -277,11 +279,11 @@ class Run:
 
     def _mark_new(self, decision: Decision) -> Decision:
         last_plan = self.config.last_plan
-        if last_plan is not None and last_plan.is_new(decision.invitation, stale=decision.stale):
+        if last_plan is not None and last_plan.is_new(decision):
             return decision._replace(new=True)
         return decision
 
-    def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
+    def _list_added(self, outcome: ListOutcome) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
             if len(self.config.policy.sources) < len(Source):
@@ -292,8 +294,6 @@ class Run:
             self.state.unread.add(list_name(outcome.source, outcome.project_id))
         if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
             self.config.last_plan.add_unread(outcome)
-        if self.config.population is not None:
-            self.config.population.add_list(outcome, decisions)
 
     def end_population(self) -> None:
         """Record the totals of the plan in the population file.
@@ -331,9 +331,11 @@ class Run:
         """
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
+        sources = config.policy.sources
         if stop.reason is None and not opened_before:
             await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
+        log = SweepRecorder(self._log, config.now)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:
             verifier.record(planned, result)
@@ -341,7 +343,7 @@ class Run:
 
         executor = SweepExecutor(
             self._atlas.deleter(config.policy.sources),
-            SweepRecorder(self._log, config.now),
+            log,
             stop=stop,
             breaker=breaker,
             clock=config.clock,
@@ -350,7 +352,7 @@ class Run:
                 extra_workers=execution.concurrency,
                 canary=breaker.canary_left,
                 grace_s=execution.grace.total_seconds(),
-                multiple_sources=len(config.policy.sources) > 1,
+                multiple_sources=len(sources) > 1,
                 is_current=self._is_current,
             ),
             on_deletion_done=on_deletion_done,
@@ -368,7 +370,7 @@ class Run:
             self.warnings.finish()
         self._report_skipped(recorder, opened_before=opened_before)
         self._report_changed(outcomes[Outcome.CHANGED])
-        await self._verify(verifier)
+        await self._verify(verifier, log)
         incomplete = (
             recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
         )
@@ -386,9 +388,9 @@ class Run:
 
     def _report_skipped(self, recorder: OutcomeRecorder, *, opened_before: bool) -> None:
         """Report why deletions were skipped although no error stopped the run."""
-        if recorder.sources.retired:
+        if recorder.retired:
             self.state.stopped_by.append(Reason.RETIRED_SOURCE)
-        for source, message in recorder.sources.retired.items():
+        for source, message in recorder.retired.items():
             text = f"Atlas retired the list {source.value} during the sweep: {message}"
             self.warnings.warn(WarningCode.RETIRED_SOURCE, text)
         if recorder.breaker_reason is None:
@@ -398,16 +400,16 @@ class Run:
             text = f"The sweep stopped itself: {recorder.breaker_reason}"
             self.warnings.warn(WarningCode.CIRCUIT_BREAKER, text)
 
-    async def _verify(self, verifier: DeletionVerifier) -> None:
-        """Read the lists again from which invitations were deleted."""
+    async def _verify(self, verifier: DeletionVerifier, log: SweepRecorder) -> None:
+        """Read the lists again from which invitations were deleted; what they show is true."""
         await verifier.run(workers=self._readers)
         for org_id, verified in verifier.verified.items():
             self.state.counts[org_id] += Counts(verified=verified)
-        for each in verifier.still_there:
-            self.state.counts[each.org_id] += Counts(still_there=1)
-        for each in verifier.not_gone:
-            # The outcome in the log is what the answer said; the totals are what is true.
-            self.state.outcomes[each.org_id][Outcome.ALREADY_GONE] -= 1
-            self.state.outcomes[each.org_id][Outcome.FAILED] += 1
-            self.state.removed[list_name(each.source, each.project_id)] -= 1
-        self.warnings.still_there(verifier)
+        for planned, outcome, lists in verifier.still_listed:
+            org_id = planned.invitation.org_id
+            log.write_still_listed(planned, outcome)
+            self.state.counts[org_id] += Counts(still_there=1)
+            self.state.outcomes[org_id][outcome] -= 1
+            self.state.outcomes[org_id][Outcome.FAILED] += 1
+            self.state.removed.subtract(list_name(each.source, each.project.id) for each in lists)
+        self.warnings.still_listed(verifier.still_listed)

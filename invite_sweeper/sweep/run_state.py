@@ -212,7 +212,7 @@ class RunState:
             found[org_id] = both = total(
                 (planned.get(org_id, Counts()), self.counts[org_id], outcomes)
             )
-            not_verified = both.deleted - both.verified - both.still_there
+            not_verified = both.deleted - both.verified
             found[org_id] = replace(both, not_verified=not_verified)
         return found
 

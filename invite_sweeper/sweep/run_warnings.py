@@ -1,6 +1,6 @@
 """Reports what happens during a run: on the screen at once, and in its summary."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final, Protocol
 
@@ -18,14 +18,12 @@ from invite_sweeper.models import (
     SourceRetired,
     is_permission_error,
 )
-from invite_sweeper.sweep.discovery import (
-    DeletionVerifier,
-)
+from invite_sweeper.sweep.discovery import StillListed
 from invite_sweeper.sweep.run_config import RunConfig
 from invite_sweeper.sweep.run_state import RunState, list_name
 from invite_sweeper.sweep.summary import (
     removed_member_warning,
-    still_there_warnings,
+    still_listed_warnings,
     unused_keep_warnings,
     unverified_warning,
 )
@@ -119,9 +117,8 @@ class RunWarnings:
         self._view.deletion_done(result.outcome)
         org_id = planned.invitation.org_id
         self._state.outcomes[org_id][result.outcome] += 1
-        invitation = planned.invitation
-        name = list_name(invitation.source, invitation.project_id)
-        self._state.removed[name] += result.outcome.no_longer_pending
+        if result.outcome.no_longer_pending:
+            self._state.removed.update(list_name(s, place) for s, place, _ in planned.list_keys())
         if result.outcome is Outcome.ACCEPTED_DURING:
             self._removed_member(planned.invitation)
         elif result.outcome is Outcome.FAILED:
@@ -138,11 +135,9 @@ class RunWarnings:
         elif outcome is Outcome.UNKNOWN:
             self._unverified += not intent.from_restore
 
-    def still_there(self, verifier: DeletionVerifier) -> None:
+    def still_listed(self, found: Sequence[StillListed]) -> None:
         """Report the invitations that Atlas's lists still contain."""
-        self.report(*still_there_warnings(verifier.still_there))
-        claim = "A response said that the invitation does not exist, for"
-        self.report(*still_there_warnings(verifier.not_gone, claim))
+        self.report(*still_listed_warnings([each.planned.invitation for each in found]))
 
     def finish(self) -> None:
         """Report how many removed users could not be checked since the last call."""

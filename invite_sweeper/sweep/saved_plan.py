@@ -21,9 +21,10 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import WRITABLE_FILE_HINT, open_regular, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Invitation, InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey, entries_of
 from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import describe_duration, plural_form
 
 FORMAT = "invite-sweeper plan 2"
@@ -213,27 +214,39 @@ class SavedPlanFilter:
         self.kept_by_reason: dict[str, int] = {}
         self.changed = 0
 
-    def find_keep_reason(self, invitation: Invitation, rule: str) -> str | None:
+    def find_keep_reason(self, decision: Decision) -> str | None:
         """Return why a stale invitation is kept; None if the plan lists it as it is now.
 
         Approved is what was shown: an invitation is another one if its date is unknown or
-        differs, and it has changed if its roles, projects, inviter, expiry or rule differ.
+        differs, and it has changed if its roles, projects, inviter, expiry or rule differ, or if
+        its DELETE would end an entry that the plan did not show.
         """
+        invitation = decision.invitation
         planned = self._remaining.pop(invitation.key, None)
+        for entry in decision.entries:  # it was another invitation when the plan was made
+            if self._remaining.pop(entry.key, None) is not None:
+                self.changed += 1
         if planned is None or not isinstance(invitation.created_at, datetime):
             return "not_in_plan"
         listed = planned.invitation()
         if (invitation.created_at, invitation.username) != (listed.created_at, listed.username):
             return "not_in_plan"
-        if rule == planned.rule and _evidence(invitation) == _evidence(listed):
+        shown = {(each.source, each.project_id, each.invitation_id) for each in planned.entries}
+        ended = {(e.source, e.project_id, e.invitation_id) for e in entries_of(decision.entries)}
+        if (
+            decision.rule == planned.rule
+            and ended <= shown
+            and _evidence(invitation) == _evidence(listed)
+        ):
             return None
         self.changed += 1
         return "changed_since_plan"
 
-    def record_kept(self, invitation: Invitation, reason: str) -> None:
+    def record_kept(self, decision: Decision, reason: str) -> None:
         """Record that an invitation is kept now, if the plan contains it."""
-        if self._remaining.pop(invitation.key, None) is not None:
-            self.kept_by_reason[reason] = self.kept_by_reason.get(reason, 0) + 1
+        for entry in decision.all_entries:
+            if self._remaining.pop(entry.key, None) is not None:
+                self.kept_by_reason[reason] = self.kept_by_reason.get(reason, 0) + 1
 
     @property
     def not_seen(self) -> int:

@@ -1,4 +1,4 @@
-"""Decides for each invitation whether it is stale or kept, with the reason.
+"""Decides for each entry of a list whether it is stale or kept, with the reason.
 
 `Selector.decide` checks in this order:
 
@@ -10,7 +10,8 @@
 5. The first rule that matches makes it stale.
 6. A rule needs a value that Atlas did not send, or no rule matches: kept.
 
-`decision_steps` are applied to the result and can only keep more.
+`invitations.combine` makes invitations of the entries; `decision_steps` are applied to the result
+and can only keep more.
 """
 
 import re
@@ -78,25 +79,6 @@ def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> Matc
         if result is not True:
             unknown_reason = unknown_reason or result
     return unknown_reason or True
-
-
-def rule_conditions(
-    rule: Rule, now: datetime, members: Members = _NO_MEMBERS
-) -> tuple[Condition, ...]:
-    """Return the conditions of a rule, including the implicit one on `statuses`.
-
-    Deleting from a list of users also removes an accepted membership, so PENDING users match
-    only a rule that names this status.
-    """
-    conditions = entry_conditions(rule, now, members)
-    if rule.statuses is not None:
-        return conditions
-    return (*conditions, ("statuses", _pending_needs_explicit_status))
-
-
-def _pending_needs_explicit_status(invitation: Invitation) -> MatchResult:
-    is_pending = invitation.status == MembershipStatus.PENDING
-    return "pending_not_named" if invitation.source in SOURCES_OF_USERS and is_pending else True
 
 
 def entry_conditions(
@@ -258,10 +240,10 @@ KEEP_REASONS: Final = {
     "future_date": "creation date in the future",
     "unreadable_id": "malformed id",
     "not_pending": "not pending",
-    "pending_not_named": "pending: only a rule with statuses: [PENDING] may delete them",
     "reaches_out_of_scope": "linked to a project outside the policy's scope, or to an unknown one",
     "bounced": "deleted and re-invited too often (max_bounces)",
     "notice_pending": "announced, and the policy's notice is not over",
+    "list_unread": "another list that may show the person could not be read",
     "inviter_unknown": "not known whether the inviter is still a member",
     "not_in_plan": "not in the saved plan",
     "changed_since_plan": "changed since the saved plan was created",
@@ -278,21 +260,22 @@ class Announcement(NamedTuple):
         announced_at: The instant of the sweep that announced it; None if this run does.
         deletable_from: When a sweep may delete it, while it waits.
         rule: The rule for which it is announced by this run; None if it was announced before.
-        ends: It was announced and is not stale any more.
+        ended: Entries that were announced, and whose invitation is kept now.
     """
 
     announced_at: datetime | None = None
     deletable_from: datetime | None = None
     rule: str | None = None
-    ends: bool = False
+    ended: tuple[Invitation, ...] = ()
 
 
 class Decision(NamedTuple):
-    """The decision about one invitation. A named tuple, because a run creates many.
+    """The decision about one entry of a list, or about an invitation made of several.
 
-    Exactly one of `rule` and `keep_reason` is set.
+    A named tuple, because a run creates many. Exactly one of `rule` and `keep_reason` is set.
 
     Attributes:
+        invitation: The entry; of an invitation the one that its DELETE names, or that keeps it.
         rule: The name of the first rule that makes it stale; None when it is kept.
         keep_reason: Why it is kept (`too_young`, `no_rule`, `keep:NAME`, `no_date`, …); None
             when it is stale.
@@ -300,6 +283,7 @@ class Decision(NamedTuple):
         new: Whether it is stale, and the last plan of the same policy did not contain it.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
         members_read: The active members that `inviter_gone` was judged by; 0 if it was not.
+        entries: The other entries of the invitation, see `invitations.combine`.
     """
 
     invitation: Invitation
@@ -309,6 +293,12 @@ class Decision(NamedTuple):
     new: bool = False
     announcement: Announcement | None = None
     members_read: int = 0
+    entries: tuple[Invitation, ...] = ()
+
+    @property
+    def all_entries(self) -> tuple[Invitation, ...]:
+        """Every entry of the invitation, the named one first."""
+        return self.invitation, *self.entries
 
     @property
     def stale(self) -> bool:
@@ -344,7 +334,7 @@ class Selector:
         self._now = now
         self._members = members
         self._rules = tuple(
-            (rule.name, rule_conditions(rule, now, members)) for rule in policy.rules
+            (rule.name, entry_conditions(rule, now, members)) for rule in policy.rules
         )
         self._by_inviter = frozenset(rule.name for rule in policy.rules if rule.inviter_gone)
         self._rules_with_age_variant = tuple((*rule, _without_age(rule[1])) for rule in self._rules)

@@ -17,7 +17,7 @@ from invite_sweeper.errors import ErrorParts, RunError
 from invite_sweeper.models import Invitation, Outcome
 from invite_sweeper.policy import Keep
 from invite_sweeper.sweep.changes import merge_changes
-from invite_sweeper.text import organization_label, pluralize
+from invite_sweeper.text import organization_label, pluralize, shorten_list
 
 _NOT_IN_RUN_FINISHED = frozenset(
     {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint", "advice"}
@@ -337,22 +337,19 @@ def unverified_warning(count: int) -> RunWarning:
 _MAX_NAMED: Final = 10
 
 
-def still_there_warnings(
-    invitations: Sequence[Invitation], claim: str = "Atlas confirmed the deletion of"
-) -> tuple[RunWarning, ...]:
-    """Warn that invitations are still in their list although an answer claimed otherwise."""
+def still_listed_warnings(invitations: Sequence[Invitation]) -> tuple[RunWarning, ...]:
+    """Warn that invitations are still in a list although an answer said that they are gone."""
     if not invitations:
         return ()
-    named = ", ".join(
-        f"{each.username or each.id} ({each.project_name or each.org_id})"
-        for each in invitations[:_MAX_NAMED]
+    named = shorten_list(
+        [f"{one.username or one.id} ({one.project_name or one.org_id})" for one in invitations],
+        _MAX_NAMED,
     )
-    rest = f" and {len(invitations) - _MAX_NAMED} more" if len(invitations) > _MAX_NAMED else ""
     count = pluralize(len(invitations), "invitation")
     return (
         RunWarning(
             WarningCode.STILL_THERE,
-            f"{claim} {count} that Atlas's lists still contain: {named}{rest}. "
+            f"Atlas's lists still contain {count} after a response that said otherwise: {named}. "
             "Run the command again later; if they stay, ask MongoDB support.",
             WarningLevel.URGENT,
         ),

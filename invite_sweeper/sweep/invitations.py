@@ -1,0 +1,105 @@
+"""Entries to invitations: one invitation is what one DELETE ends.
+
+A row of a list is an entry. Atlas shows one pending membership in several lists: a person in
+`org_users`, the same in `org_invites` under another id, and in `users` of each project where a
+role waits. Removing the person from the organization ends them all, so they are one invitation
+if every one of them is stale. If one is kept, or a list that could hold one was not read, the
+organization's invitation is kept; each stale entry of `users` is then an invitation of its
+project, ended by a DELETE there.
+
+An entry of `invites` stands for itself: removing the person from the organization does not end
+it. Source: `deleteGroupInvite` in Atlas's OpenAPI document, read 2026-08.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, TypeAlias
+
+from invite_sweeper.models import Invitation, Source
+from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.text import casefold_lookalike
+
+PersonKey: TypeAlias = tuple[str, ...]
+
+_DELETE_THROUGH: Final = (Source.ORG_USERS, Source.ORG_INVITES)
+"""The list whose DELETE ends the organization's invitation: the first that shows the person."""
+
+
+def person_key(entry: Invitation) -> PersonKey:
+    """Identify the person of an entry in an organization; an entry without a username is alone.
+
+    Names that look the same are the same, as for `keep`: so more is kept.
+    """
+    if not entry.username:
+        return entry.key
+    return entry.org_id, casefold_lookalike(entry.username)
+
+
+def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, ...]:
+    """Return the invitations of one organization; each entry is in exactly one of them.
+
+    Each names the entry that its DELETE names, or for whose sake it is kept, and has the others
+    in `entries`.
+
+    Args:
+        entries: The decisions about the entries of `users`, `org_users` and `org_invites`.
+        all_read: Each list of the policy that could hold another entry was read to its end.
+    """
+    people: dict[PersonKey, list[Decision]] = {}
+    for decision in entries:
+        people.setdefault(person_key(decision.invitation), []).append(decision)
+    return tuple(
+        invitation for own in people.values() for invitation in _of_person(own, all_read=all_read)
+    )
+
+
+def _of_person(entries: Sequence[Decision], *, all_read: bool) -> Iterator[Decision]:
+    """Yield the invitations of one person."""
+    if len(entries) == 1 and (all_read or not _is_of_organization(entries[0])):
+        yield entries[0]
+        return
+    entries = sorted(entries, key=_order)
+    kept = [each for each in entries if not each.stale]
+    of_organization = any(map(_is_of_organization, entries))
+    twice = _twice_in_a_list(entries)
+    if kept or (of_organization and not all_read):
+        # A name that a list shows twice may be two people: then nothing of it is deleted.
+        ended = [e for e in entries if e.stale and _ends_alone(e) and e not in twice]
+        yield from ended
+        yield _one_kept(kept, [each for each in entries if each not in ended])
+    elif not of_organization or any(map(_is_of_organization, twice)):
+        yield from entries
+    else:
+        yield from twice
+        named, *others = (each for each in entries if each not in twice)
+        yield named._replace(entries=tuple(each.invitation for each in others))
+
+
+def _one_kept(kept: Sequence[Decision], entries: Sequence[Decision]) -> Decision:
+    """Return the one kept invitation of a person, named by the entry that keeps it."""
+    first = kept[0] if kept else entries[0]
+    named = first if kept else first._replace(rule=None, keep_reason="list_unread")
+    return named._replace(entries=tuple(e.invitation for e in entries if e is not first))
+
+
+def _twice_in_a_list(entries: Sequence[Decision]) -> list[Decision]:
+    """Return the entries that share their list with another one of the same person."""
+    if len({each.invitation.key[:3] for each in entries}) == len(entries):
+        return []
+    lists = Counter(each.invitation.key[:3] for each in entries)
+    return [each for each in entries if lists[each.invitation.key[:3]] > 1]
+
+
+def _is_of_organization(decision: Decision) -> bool:
+    return decision.invitation.source.is_organization_level
+
+
+def _ends_alone(decision: Decision) -> bool:
+    return decision.invitation.source is Source.USERS
+
+
+def _order(decision: Decision) -> tuple[int, str, str]:
+    """Sort the entries of an organization first; independent of the order of the answers."""
+    one = decision.invitation
+    of_organization = _DELETE_THROUGH.index(one.source) if one.source in _DELETE_THROUGH else 2
+    return of_organization, one.project_id, one.id
