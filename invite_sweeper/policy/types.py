@@ -84,17 +84,20 @@ def _version(value: object) -> object:
     raise value_error("is not a supported version", "write `version: 1`")
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str):
-        raise value_error(
-            "has no time unit", "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
-        )
-    try:
-        return parse_duration(value)
-    except DurationError as error:
-        raise value_error(error.message, error.hint) from None
+def _duration(*, zero: bool = False) -> Callable[[object], object]:
+    def parse(value: object) -> object:
+        if isinstance(value, timedelta):
+            return value
+        if not isinstance(value, str):
+            raise value_error(
+                "has no time unit", "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
+            )
+        try:
+            return parse_duration(value, zero=zero)
+        except DurationError as error:
+            raise value_error(error.message, error.hint) from None
+
+    return parse
 
 
 def _day(value: object) -> object:
@@ -260,10 +263,12 @@ Variable: TypeAlias = Annotated[
     Field(json_schema_extra={"pattern": "^[A-Z_][A-Z0-9_]*$"}),
 ]
 Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
-Duration: TypeAlias = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": f"^({SHORT_DURATION}|{ISO_DURATION})$"}),
+_DurationText = WithJsonSchema(
+    {"type": "string", "pattern": f"^({SHORT_DURATION}|{ISO_DURATION})$"}
+)
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration()), _DurationText]
+DurationOrZero: TypeAlias = Annotated[
+    timedelta, BeforeValidator(_duration(zero=True)), _DurationText
 ]
 Day: TypeAlias = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})

@@ -522,6 +522,8 @@ def test_share_of_0_and_1_is_allowed(value, policy_of):
             "limits: {breaker_window: 10001}",
             "the number `10001` is above 10000; write 10000 or less",
         ),
+        ("limits: {period: 20}", "limits.period: the number `20` has no time unit; "),
+        ("limits: {period: -1h}", "limits.period: the string `-1h` is negative; "),
         ("limits: {canary: -1}", "the number `-1` is below 0; write 0 or more"),
         (
             "limits: 5",
@@ -566,6 +568,7 @@ def test_setting_outside_its_bounds_is_an_error(text, expected, errors_after_hea
 @pytest.mark.parametrize(
     "text",
     [
+        "limits: {period: 0s}",
         "limits: {breaker_window: 1, canary: 0, max_bounces: 0}",
         "limits: {breaker_window: 10000, max_deletions: 1000000000}",
         "execution: {concurrency: 1, attempts: 1, reserve: 0}",
