@@ -90,7 +90,7 @@ class Matcher(StrictModel):
     )
     statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = Field(
         default=None,
-        description="Statuses; the invitation must have one of them.",
+        description="Statuses; the invitation must have one of them. All by default.",
         examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
     )
     inviter_gone: OnlyTrue | None = Field(

@@ -115,32 +115,19 @@ class Policy(PolicyFile):
                 )
 
     def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
-        expiring = "people who are PENDING" if rule.statuses == (MembershipStatus.PENDING,) else ""
-        if rule.statuses is None and Source.INVITES in self.sources:
-            expiring = "invitations in `invites`"
-        if expiring and (rule.older_than or timedelta()) >= INVITATION_LIFETIME:
+        age = rule.older_than or timedelta()
+        if only_pending(rule, self.sources) and age >= INVITATION_LIFETIME:
             yield Finding(
                 (*path, "older_than"),
-                f"The rule `{rule.name}` may never match: {expiring} expire after "
+                f"The rule `{rule.name}` may never match: PENDING invitations expire after "
                 f"{INVITATION_LIFETIME.days} days.",
             )
-        lists = [source.value for source in self.sources if source in SOURCES_OF_USERS]
-        names_pending = any(
-            MembershipStatus.PENDING in (each.statuses or ()) for each in self.rules
-        )
-        if rule.statuses is not None and not lists:
+        if rule.statuses is not None and SOURCES_OF_USERS.isdisjoint(self.sources):
             yield Finding(
                 (*path, "statuses"),
                 f"The rule `{rule.name}` never matches: invitations in "
                 f"{' and '.join(self.sources)} have no status.",
                 "Read users or org_users too, or remove statuses.",
-            )
-        if lists and rule.statuses is None and not names_pending:
-            yield Finding(
-                path,
-                f"The rule `{rule.name}` names no status, so PENDING people of "
-                f"{' and '.join(lists)} are kept, because deleting them removes the person.",
-                "Add statuses: [PENDING, …] to include them.",
             )
 
     def _spelling_warnings(self) -> Iterator[Finding]:
@@ -180,6 +167,16 @@ class Policy(PolicyFile):
             yield ("rules", number), f"the rule `{rule.name}`", rule
         for number, keep in enumerate(self.keep):
             yield ("keep", number), f"the keep entry `{keep.name}`", keep
+
+
+def only_pending(rule: Rule, sources: Collection[Source]) -> bool:
+    """Return whether a rule is for PENDING invitations alone.
+
+    Only the lists of users show invitations that have expired or were rejected.
+    """
+    if rule.statuses is None:
+        return SOURCES_OF_USERS.isdisjoint(sources)
+    return set(rule.statuses) == {MembershipStatus.PENDING}
 
 
 def _matches_everything(keep: Keep) -> bool:
