@@ -31,14 +31,17 @@ class DurationError(ValueError):
         self.hint = hint
 
 
-def parse_duration(text: str) -> timedelta:
+def parse_duration(text: str, *, zero: bool = False) -> timedelta:
     """Parse a duration above zero and up to 100 years.
+
+    Args:
+        zero: Whether zero is allowed, too.
 
     Raises:
         DurationError: The text is not a duration, is zero, or exceeds 100 years.
     """
     seconds = sum(_parse_digits(digits) * size_s for digits, size_s in _split_duration(text))
-    if seconds == 0:
+    if seconds == 0 and not zero:
         raise DurationError("is zero", "write a duration above zero, such as `14d`")
     if seconds > MAX_DURATION.total_seconds():
         raise DurationError("is longer than 100 years", "write `36500d` or less")

@@ -15,6 +15,7 @@ from invite_sweeper.policy.types import (
     CredentialsName,
     Day,
     Duration,
+    DurationOrZero,
     KnownSource,
     LogPath,
     NullInFile,
@@ -89,7 +90,7 @@ class Matcher(StrictModel):
     )
     statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = Field(
         default=None,
-        description="Statuses; the invitation must have one of them.",
+        description="Statuses; the invitation must have one of them. All by default.",
         examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
     )
     inviter_gone: OnlyTrue | None = Field(
@@ -139,7 +140,7 @@ class Limits(StrictModel):
     `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
     """
 
-    max_deletions: Count = _setting(default=100, description="Maximum deletions in a run.")
+    max_deletions: Count = _setting(default=100, description="Maximum deletions within `period`.")
     max_deletions_per_project: Count = _setting(
         default=25, description="Maximum deletions in one project in a run."
     )
@@ -149,6 +150,11 @@ class Limits(StrictModel):
     )
     max_unreadable_projects: Count = _setting(
         default=10, description="Maximum unreadable projects; above it, nothing is deleted."
+    )
+    period: DurationOrZero = _setting(
+        default=timedelta(hours=20),
+        description="Time within which the deletions of earlier runs count; 0s: none do.",
+        example="20h",
     )
     over_limit: Literal["refuse", "trim"] = _setting(
         default="refuse",
@@ -344,7 +350,7 @@ class PolicyFile(StrictModel):
     sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = Field(
         default=(Source.INVITES,),
         description="Which of Atlas's lists of invitations are read.",
-        examples=[["invites"]],
+        examples=[list(map(str, Source))],
     )
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = Field(
         description="An invitation is stale if any rule matches; the audit log names the first.",

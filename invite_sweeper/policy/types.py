@@ -84,17 +84,20 @@ def _version(value: object) -> object:
     raise value_error("is not a supported version", "write `version: 1`")
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str):
-        raise value_error(
-            "has no time unit", "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
-        )
-    try:
-        return parse_duration(value)
-    except DurationError as error:
-        raise value_error(error.message, error.hint) from None
+def _duration(*, zero: bool = False) -> Callable[[object], object]:
+    def parse(value: object) -> object:
+        if isinstance(value, timedelta):
+            return value
+        if not isinstance(value, str):
+            raise value_error(
+                "has no time unit", "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
+            )
+        try:
+            return parse_duration(value, zero=zero)
+        except DurationError as error:
+            raise value_error(error.message, error.hint) from None
+
+    return parse
 
 
 def _day(value: object) -> object:
@@ -110,7 +113,9 @@ def _day(value: object) -> object:
 
 def _source(value: object) -> object:
     if not isinstance(value, str) or value not in tuple(Source):
-        raise _unknown_value_error(value, tuple(Source), "source")
+        similar = closest(value, tuple(Source)) if isinstance(value, str) else None
+        every = f"`sources: [{', '.join(Source)}]`, or some of them"
+        raise value_error("is not a source", f"write {f'`{similar}`' if similar else every}")
     return Source(value)
 
 
@@ -121,14 +126,9 @@ def _status(value: str) -> str:
         raise value_error(
             "is a member's status, not an invitation's", f"write {join_or(INVITED_STATUSES)}"
         )
-    raise _unknown_value_error(value, INVITED_STATUSES, "status")
-
-
-def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> PydanticCustomError:
-    suggestion = closest(value, allowed) if isinstance(value, str) else None
-    return value_error(
-        f"is not a {name}", f"write {join_or((suggestion,) if suggestion else allowed)}"
-    )
+    similar = closest(value, INVITED_STATUSES)
+    hint = f"write {join_or((similar,) if similar else INVITED_STATUSES)}"
+    raise value_error("is not a status", hint)
 
 
 _POPULATION_SUFFIXES = (".csv", ".jsonl")
@@ -260,10 +260,12 @@ Variable: TypeAlias = Annotated[
     Field(json_schema_extra={"pattern": "^[A-Z_][A-Z0-9_]*$"}),
 ]
 Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
-Duration: TypeAlias = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": f"^({SHORT_DURATION}|{ISO_DURATION})$"}),
+_DurationText = WithJsonSchema(
+    {"type": "string", "pattern": f"^({SHORT_DURATION}|{ISO_DURATION})$"}
+)
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration()), _DurationText]
+DurationOrZero: TypeAlias = Annotated[
+    timedelta, BeforeValidator(_duration(zero=True)), _DurationText
 ]
 Day: TypeAlias = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})

@@ -66,6 +66,20 @@ class Policy(PolicyFile):
                 )
         yield from self._spelling_warnings()
 
+    def unread_list(self) -> Iterator[Finding]:
+        """Yield a warning if one list of an organization is read, and not the other."""
+        lists = [source for source in Source if source.is_organization_level]
+        for unread in lists:
+            (other,) = {*lists} - {unread}
+            if other in self.sources and unread not in self.sources:
+                ends = ", or leave it out once Atlas has ended that list"
+                yield Finding(
+                    ("sources",),
+                    f"The policy reads {other} and not {unread}: what {unread} shows of a person "
+                    "is not judged, not even by `keep`, and it ends with the invitation.",
+                    f"Add {unread}{ends if unread.replacements else ''}.",
+                )
+
     def unseen_organizations(self, names: Collection[str]) -> Iterator[Finding]:
         """Yield a warning for each organization that none of these credentials is for.
 
@@ -115,32 +129,19 @@ class Policy(PolicyFile):
                 )
 
     def _rule_warnings(self, path: KeyPath, rule: Rule) -> Iterator[Finding]:
-        expiring = "people who are PENDING" if rule.statuses == (MembershipStatus.PENDING,) else ""
-        if rule.statuses is None and Source.INVITES in self.sources:
-            expiring = "invitations in `invites`"
-        if expiring and (rule.older_than or timedelta()) >= INVITATION_LIFETIME:
+        age = rule.older_than or timedelta()
+        if only_pending(rule, self.sources) and age >= INVITATION_LIFETIME:
             yield Finding(
                 (*path, "older_than"),
-                f"The rule `{rule.name}` may never match: {expiring} expire after "
+                f"The rule `{rule.name}` may never match: PENDING invitations expire after "
                 f"{INVITATION_LIFETIME.days} days.",
             )
-        lists = [source.value for source in self.sources if source in SOURCES_OF_USERS]
-        names_pending = any(
-            MembershipStatus.PENDING in (each.statuses or ()) for each in self.rules
-        )
-        if rule.statuses is not None and not lists:
+        if rule.statuses is not None and SOURCES_OF_USERS.isdisjoint(self.sources):
             yield Finding(
                 (*path, "statuses"),
                 f"The rule `{rule.name}` never matches: invitations in "
                 f"{' and '.join(self.sources)} have no status.",
                 "Read users or org_users too, or remove statuses.",
-            )
-        if lists and rule.statuses is None and not names_pending:
-            yield Finding(
-                path,
-                f"The rule `{rule.name}` names no status, so PENDING people of "
-                f"{' and '.join(lists)} are kept, because deleting them removes the person.",
-                "Add statuses: [PENDING, …] to include them.",
             )
 
     def _spelling_warnings(self) -> Iterator[Finding]:
@@ -180,6 +181,16 @@ class Policy(PolicyFile):
             yield ("rules", number), f"the rule `{rule.name}`", rule
         for number, keep in enumerate(self.keep):
             yield ("keep", number), f"the keep entry `{keep.name}`", keep
+
+
+def only_pending(rule: Rule, sources: Collection[Source]) -> bool:
+    """Return whether a rule is for PENDING invitations alone.
+
+    Only the lists of users show invitations that have expired or were rejected.
+    """
+    if rule.statuses is None:
+        return SOURCES_OF_USERS.isdisjoint(sources)
+    return set(rule.statuses) == {MembershipStatus.PENDING}
 
 
 def _matches_everything(keep: Keep) -> bool:

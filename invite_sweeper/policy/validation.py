@@ -7,11 +7,10 @@ from datetime import date, timedelta
 from pydantic import ValidationError
 
 from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
-from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus
 from invite_sweeper.policy.issues import issue_at_value, model_issues
 from invite_sweeper.policy.messages import Finding, KeyPath, format_path, join_or, quote
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
-from invite_sweeper.policy.valid_policy import INVITATION_LIFETIME, Policy
+from invite_sweeper.policy.valid_policy import INVITATION_LIFETIME, Policy, only_pending
 from invite_sweeper.policy.yaml_reader import Document, parse_yaml
 
 
@@ -44,7 +43,7 @@ def check_policy(
     policy, issues = _parse(data, document)
     if policy is None:
         return None, issues
-    findings = [*policy.suspicious_entries(today)]
+    findings = [*policy.suspicious_entries(today), *policy.unread_list()]
     if credentials:
         findings += policy.unseen_organizations(credentials)
     warnings = (issue_at_value(document, *each) for each in findings)
@@ -110,15 +109,9 @@ def _notice_too_long(policy: PolicyFile) -> Iterator[Finding]:
     """Yield the rules whose invitations Atlas ends before a notice is over."""
     if policy.notice is None:
         return
-    has_users = not SOURCES_OF_USERS.isdisjoint(policy.sources)
     for number, rule in enumerate(policy.rules):
-        only_pending = (
-            not has_users
-            if rule.statuses is None
-            else set(rule.statuses) == {MembershipStatus.PENDING}
-        )
         age = rule.older_than or timedelta()
-        if only_pending and age + policy.notice.wait >= INVITATION_LIFETIME:
+        if only_pending(rule, policy.sources) and age + policy.notice.wait >= INVITATION_LIFETIME:
             yield Finding(
                 ("rules", number),
                 "never deletes: Atlas ends PENDING invitations after "

@@ -25,7 +25,7 @@ def warnings_of(policy_of) -> Callable[[str], list[str]]:
     return lambda text: [
         each
         for each in policy_of(text).warnings(TODAY)
-        if not each.startswith("Atlas has announced the end") and "names no status" not in each
+        if not each.startswith("Atlas has announced the end")
     ]
 
 

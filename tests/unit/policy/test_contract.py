@@ -105,6 +105,7 @@ def test_what_is_left_out_has_the_defaults_of_the_contract():
         "max_deletions_per_project": 25,
         "max_share": 0.5,
         "max_unreadable_projects": 10,
+        "period": timedelta(hours=20),
         "over_limit": "refuse",
         "quarantine": False,
         "max_population_drop": 0.3,

@@ -106,3 +106,8 @@ def test_any_text_yields_a_duration_above_zero_or_a_duration_error(text):
         duration = None
         hint = error.hint
     assert hint if duration is None else duration > timedelta(0)
+
+
+@pytest.mark.parametrize("text", ["0s", "PT0S", "000w"])
+def test_zero_is_a_duration_where_it_is_allowed(text):
+    assert parse_duration(text, zero=True) == timedelta(0)

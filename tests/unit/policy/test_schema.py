@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from invite_sweeper.policy import Execution, json_schema, parse_duration, parse_policy
+from invite_sweeper.policy import Execution, Limits, json_schema, parse_duration, parse_policy
 
 CONFIG = Path(__file__).parents[3] / "config"
 SCHEMA = json_schema()
@@ -103,7 +103,7 @@ def test_every_key_has_a_description_and_a_valid_example():
 
 
 def test_example_of_a_duration_is_its_default():
-    for name, field in Execution.model_fields.items():
+    for name, field in {**Execution.model_fields, **Limits.model_fields}.items():
         if isinstance(field.default, timedelta):
             assert parse_duration(field.examples[0]) == field.default, name
 

@@ -169,12 +169,3 @@ def test_every_name_that_a_plain_glob_matches_is_protected(name):
 def test_pending_user_kept_because_no_rule_names_the_status_has_a_reason_of_its_own(source):
     one = invitation(source=source, status="PENDING")
     assert decide(one).keep_reason == "pending_not_named"
-
-
-def test_policy_warns_about_a_rule_for_users_that_names_no_status():
-    (warning,) = policy(sources=["users", "org_users"]).warnings(NOW.date())
-    assert "`forgotten` names no status" in warning
-    assert "PENDING people of users and org_users are kept" in warning
-    named = [{"name": "r", "older_than": "14d", "statuses": ["PENDING"]}]
-    assert policy(sources=["users"], rules=named).warnings(NOW.date()) == ()
-    assert not [each for each in policy().warnings(NOW.date()) if "names no status" in each]
