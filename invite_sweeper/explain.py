@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from typing import Self
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.models import Invitation, Timestamp, UnreadableDate
+from invite_sweeper.models import Entry, Invitation, Timestamp, UnreadableDate, entries_of
 from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.sweep.decision_steps import Step, apply_steps
+from invite_sweeper.sweep.decision_steps import Step, apply_steps, keep_unrecordable
 from invite_sweeper.sweep.selection import (
     KEEP_REASONS,
     Decision,
@@ -43,7 +44,6 @@ def _entry_reason(key: str) -> str:
     return f"an entry cannot be evaluated ({key.replace('_', ' ')})"
 
 
-_IMPLICIT_STATUSES = "not PENDING in a users list, unless the rule names statuses"
 _DAY = timedelta(days=1)
 
 
@@ -104,13 +104,23 @@ class DecisionExplanation(msgspec.Struct, frozen=True):
         )
 
 
+class OtherEntry(Entry, frozen=True, kw_only=True):
+    """Another entry of an invitation, with the decision of the policy about it alone."""
+
+    by_policy: DecisionExplanation
+
+
 class Explanation(InvitationFields, frozen=True, kw_only=True):
     """An invitation, and why it is stale or kept.
 
     Attributes:
-        by_policy: The decision of the policy alone.
-        decision: The decision of a run, in which earlier deletions and a plan may keep more.
+        entries: Its other entries.
+        by_policy: The decision of the policy alone about the named entry.
+        decision: The decision of a run, in which other entries, earlier deletions and a plan may
+            keep more.
     """
+
+    entries: tuple[OtherEntry, ...] = ()
 
     keep: tuple[EntryExplanation, ...]
     rules: tuple[EntryExplanation, ...]
@@ -144,8 +154,13 @@ class Explainer:
         }
         self._expired = tuple(entry for entry in policy.keep if not entry.is_active(now.date()))
 
-    def explain(self, invitation: Invitation) -> Explanation:
-        """Return what every entry and the run decide about one invitation."""
+    def decide(self, entry: Invitation) -> Decision:
+        """Return the decision about one entry of a list."""
+        return keep_unrecordable(self._selector.decide(entry))
+
+    def explain(self, invited: Decision) -> Explanation:
+        """Return what every entry of the policy and the run decide about one invitation."""
+        invitation = invited.invitation
         by_policy = self._selector.decide(invitation)
         evaluated = self._selector.explain(invitation)
         entries = {
@@ -164,7 +179,14 @@ class Explainer:
             keep=(*ended, *entries["keep"]),
             rules=entries["rule"],
             by_policy=DecisionExplanation.of(by_policy),
-            decision=DecisionExplanation.of(apply_steps(self._steps, by_policy)),
+            decision=DecisionExplanation.of(apply_steps(self._steps, invited)),
+            entries=tuple(
+                OtherEntry(
+                    **structs.asdict(named),
+                    by_policy=DecisionExplanation.of(self._selector.decide(each)),
+                )
+                for each, named in zip(invited.entries, entries_of(invited.entries), strict=True)
+            ),
         )
 
     def _explain_entry(self, evaluated: EntryResult, invitation: Invitation) -> EntryExplanation:
@@ -205,8 +227,6 @@ class Explainer:
 
 def _expected_text(entry: Rule | Keep, key: str) -> str:
     value: object = getattr(entry, key)
-    if value is None:
-        return _IMPLICIT_STATUSES  # rules without the key `statuses` are still checked for it
     if isinstance(value, timedelta):
         return _days_text(value)
     if isinstance(value, tuple):

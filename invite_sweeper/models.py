@@ -179,6 +179,20 @@ UserKey: TypeAlias = tuple[str, str]
 """Organization and user."""
 
 
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Another entry of an invitation: what its DELETE ends in another list.
+
+    Attributes:
+        project_id: None in a list of an organization.
+        roles: Of the entry, in its project or organization.
+    """
+
+    source: Source
+    project_id: str | None
+    invitation_id: str
+    roles: tuple[str, ...] = ()
+
+
 class Invitation(NamedTuple):
     """One pending invitation, as Atlas sent it. A named tuple, because a run creates many.
 
@@ -251,6 +265,16 @@ class Invitation(NamedTuple):
         )
         return tuple(frozenset(each) if isinstance(each, tuple) else each for each in shown)
 
+    def with_entries(self, entries: Iterable[Entry]) -> Self:
+        """Return the invitation with the roles of its other entries, to invite the person again."""
+        roles, in_projects = dict.fromkeys(self.roles), dict.fromkeys(self.project_roles)
+        for entry in entries:
+            if entry.project_id is None:
+                roles |= dict.fromkeys(entry.roles)
+            else:
+                in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
+        return self._replace(roles=tuple(roles), project_roles=tuple(in_projects))
+
     @property
     def all_roles(self) -> tuple[str, ...]:
         """The roles in the place itself, and an organization user's roles in projects."""
@@ -258,20 +282,6 @@ class Invitation(NamedTuple):
 
 
 Invitations: TypeAlias = tuple[Invitation, ...]
-
-
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Another entry of an invitation: what its DELETE ends in another list.
-
-    Attributes:
-        project_id: None in a list of an organization.
-        roles: Of the entry, in its project or organization.
-    """
-
-    source: Source
-    project_id: str | None
-    invitation_id: str
-    roles: tuple[str, ...] = ()
 
 
 def entries_of(invitations: Iterable[Invitation]) -> tuple[Entry, ...]:

@@ -32,6 +32,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     SourceRetired,
+    format_timestamp,
     parse_timestamp,
 )
 from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
@@ -110,6 +111,7 @@ class OpenIntent(NamedTuple):
     Attributes:
         mode: The mode of the run that wrote it; None if unknown.
         base_url: The base URL of the Atlas API that this run used; None if unknown.
+        entries: The other entries of the invitation.
     """
 
     run_id: str
@@ -117,6 +119,7 @@ class OpenIntent(NamedTuple):
     invitation: Invitation
     rule: str
     base_url: str | None = None
+    entries: tuple[Entry, ...] = ()
 
     @property
     def from_restore(self) -> bool:
@@ -192,6 +195,9 @@ class _OpenPlan:
 class History:
     """The history of a log. `add` takes its lines in the order of the chain.
 
+    Args:
+        since: The instant from which `recent_deletions` counts, as the lines write it.
+
     Attributes:
         runs: The runs in the order of their ends; a run without one comes before the next command.
         deletions: How often each invitation was deleted.
@@ -199,7 +205,9 @@ class History:
         key_id: Of the key that signed the newest signed run; None if no run is signed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, since: str = "") -> None:
+        self._since = since
+        self._recent: dict[tuple[str, ...], str] = {}  # intents, with the place of each
         self.runs: list[RunRecord] = []
         self.deletions = DeletionCounts()
         self.signing_key_env: str | None = None
@@ -223,7 +231,7 @@ class History:
                 self._run(run_id).planned += 1
                 self._open_plans[run_id].planned[hash(event.key)] = self._list(event)
             case Intent():
-                self._open_intents[run_id, *event.key] = event
+                self._add_intent(line, event)
             case OutcomeLine():
                 self._add_outcome(run_id, event)
             case RunStarted():
@@ -258,6 +266,13 @@ class History:
             _open_intent(self._by_id.get(run_id) or RunRecord(run_id), intent)
             for (run_id, *_), intent in self._open_intents.items()
         )
+
+    def recent_deletions(self) -> Counter[str]:
+        """Return how many DELETEs were sent since `since`, by project or organization.
+
+        One that is not proven unsent counts, whatever its outcome is.
+        """
+        return Counter(self._recent.values())
 
     def open_requests(self) -> Counter[str]:
         """Return the number of intents without an outcome, by run."""
@@ -322,6 +337,11 @@ class History:
             if run.base_url == base_url and recorded is not UNSET and run.mode in found:
                 found[run.mode] |= recorded
         return found["dry-run"] | found["sweep"]
+
+    def _add_intent(self, line: Line, event: Intent) -> None:
+        self._open_intents[line.run_id, *event.key] = event
+        if line.ts >= self._since and event.restores is None:
+            self._recent[line.run_id, *event.key] = event.scope_id
 
     def _add_announcement(self, line: Line, event: Announced | AnnouncementEnded) -> None:
         start = self._run(line.run_id).start
@@ -435,6 +455,8 @@ class History:
         if event.replaces is not None:
             outcomes[event.replaces] -= 1
         key = event.key
+        if event.attempts == 0 and event.recovers is None and event.replaces is None:
+            self._recent.pop((run_id, *key), None)  # nothing was sent
         self._open_intents.pop((event.recovers or run_id, *key), None)
         if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self._gone_users.add(hash(event.user_key))
@@ -448,6 +470,7 @@ class History:
 def read_history(
     files: Iterable[Path],
     *,
+    since: datetime | None = None,
     check: Callable[[], None] = lambda: None,
     observe: Callable[[Line], None] = lambda _line: None,
     on_damaged: Callable[[LinePosition], object] = raise_damaged,
@@ -456,6 +479,7 @@ def read_history(
 
     Args:
         files: Its files, oldest first.
+        since: Count the DELETEs that were sent from this instant on; None for all.
         check: Called every 10,000 lines; may raise to stop.
         observe: Called with each line, after the history has it.
         on_damaged: Called with the position of a damaged line. By default it raises DamagedLog.
@@ -464,7 +488,7 @@ def read_history(
         GuardRefused: A line is damaged (by default).
         UsageError: A file cannot be read.
     """
-    history = History()
+    history = History(format_timestamp(since) if since is not None else "")
     for number, line in enumerate(read_events(files, on_damaged=on_damaged)):
         if number % _LINES_PER_CHECK == 0:
             check()
@@ -511,7 +535,9 @@ def _open_intent(run: RunRecord, intent: Intent) -> OpenIntent:
                 hint="Check the audit log with `audit verify`.",
                 reasons=(Reason.EARLIER_RUNS,),
             )
-    return OpenIntent(run.run_id, run.mode, intent.invitation(), intent.rule, run.base_url)
+    return OpenIntent(
+        run.run_id, run.mode, intent.invitation(), intent.rule, run.base_url, intent.entries
+    )
 
 
 _Part: TypeAlias = tuple[str, str]

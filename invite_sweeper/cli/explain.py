@@ -1,7 +1,8 @@
 """Command `explain`: search for invitations and show why each is stale or kept."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -28,11 +29,13 @@ from invite_sweeper.report.webhooks import register_secrets
 from invite_sweeper.sweep.decision_steps import KeepBounced, KeepOutsidePlan, Step
 from invite_sweeper.sweep.discovery import ListOutcome, discover_projects, list_invitations
 from invite_sweeper.sweep.guards import check_clock
+from invite_sweeper.sweep.invitations import combine, unread_organization
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter
 from invite_sweeper.sweep.scope import ReportingProjectFilter
+from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (
     Globs,
     casefold_visible,
@@ -141,6 +144,10 @@ def _explanation_lines(explanation: Explanation, organization: str) -> Iterator[
         f" (id {escape_unprintable(explanation.invitation_id)}, list {explanation.source}, "
         f"{status})",
     )
+    for other in explanation.entries:
+        where = f"project {other.project_id}" if other.project_id else organization
+        text = f"  also in {other.source}, {where} (id {escape_unprintable(other.invitation_id)})"
+        yield Text(f"{text}: {escape_unprintable(other.by_policy.description)}")
     for kind, entries in (("keep", explanation.keep), ("rule", explanation.rules)):
         for entry in entries:
             yield from _entry_lines(kind, entry)
@@ -207,6 +214,7 @@ class _Search:
         self._found: list[Explanation] = []
         self._unreadable: list[ListUnreadable] = []
         self._excluded: list[str] = []
+        self._people: defaultdict[str, list[Decision]] = defaultdict(list)  # by organization
         self._projects = self._invitations_seen = 0
         self._organization_names: dict[str, str] = {}
 
@@ -266,6 +274,11 @@ class _Search:
                 connection.reader, scope, part.sources, self._on_list, workers=workers
             )
             self._projects += len(scope.projects)
+            unread = {unread_organization(each) for each in self._unreadable}
+            for org_id, entries in self._people.items():
+                people = combine(entries, all_read=not unread & {org_id, ""})
+                self._add_found(people)
+            self._people.clear()
 
     async def _on_list(self, found: ListOutcome) -> None:
         if isinstance(found, ProjectGone):
@@ -273,10 +286,18 @@ class _Search:
         if isinstance(found, ListUnreadable):
             self._unreadable.append(found)
             return
-        self._invitations_seen += len(found.invitations)
-        self._found += [
-            self._explainer.explain(i) for i in found.invitations if self._matches_term(i)
-        ]
+        decisions = [self._explainer.decide(each) for each in found.invitations]
+        if found.list_ref.source is Source.INVITES:
+            self._add_found(decisions)
+        else:
+            self._people[found.list_ref.project.org_id] += decisions
+
+    def _add_found(self, invitations: Iterable[Decision]) -> None:
+        """Explain the invitations of which an entry matches the term."""
+        for each in invitations:
+            self._invitations_seen += 1
+            if any(map(self._matches_term, each.all_entries)):
+                self._found.append(self._explainer.explain(each))
 
     def _matches_term(self, invitation: Invitation) -> bool:
         names = (invitation.id, invitation.username or "")

@@ -1,7 +1,7 @@
 """Builds the runs of a command from options, policy, earlier runs and saved plan."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -193,7 +193,11 @@ class CommandSetup:
 
     def __init__(self, context: CommandContext) -> None:
         self._context = context
-        self._history = read_previous_runs(context.log_path, context.session.check_deadline)
+        self._history = read_previous_runs(
+            context.log_path,
+            context.session.check_deadline,
+            context.now - context.policy.limits.period,
+        )
         self._accepted_policy = accepted_policy(self._history, context.log_path)
         _check_accept_policy(context, self._accepted_policy)
         self._change = self._detect_policy_change()
@@ -305,12 +309,19 @@ class CommandSetup:
             ),
             change=self._change,
             population=population.for_run(part.run_id) if population is not None else None,
+            recent_deletions=self._recent_deletions,
             last_plan=self._last_plan(part.policy),
             earlier_sunsets=self._history.sunsets(context.base_url),
             earlier_members={}
             if context.options.accept_population
             else self._history.members(context.base_url),
         )
+
+    @property
+    def _recent_deletions(self) -> Mapping[str, int]:
+        """The deletions of earlier runs that the limits count, by place."""
+        limits = self._context.policy.limits
+        return self._history.recent_deletions() if limits.period else {}
 
     def _last_plan(self, policy: Policy) -> ChangeTracker | None:
         """Return the plan to compare with; None for a saved plan, which is only a part."""

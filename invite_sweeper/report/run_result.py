@@ -283,9 +283,6 @@ def plan_tables(view: RunView, width: int) -> Iterator[RenderableType]:
             groups.append(Group(each.rows, heading, each.hidden, above, below))
             above = None
     yield from invitation_tables(groups, width)
-    if several and any(row.others for group in groups for row in group.rows):
-        yield Text("A person in several lists is one row.", style="dim")
-        yield Text("")
 
 
 _OWN_LISTS: Final = "organization lists"

@@ -203,19 +203,23 @@ def find_deletions(
 def _deletions_by_run(log: DeletionLog, run: str) -> dict[str, list[DeletedInvitation]]:
     """Return the deletions of the runs whose ids begin with a text, by run."""
     by_run: dict[str, list[DeletedInvitation]] = {}
+    still_listed = {(id_, line.key) for id_, line in log.outcomes if line.replaces is not None}
     for written_by, line in log.outcomes:
+        if (written_by, line.key) in still_listed:
+            continue
         run_id = _deleting_run(written_by, line, run)
         record = log.history.run(run_id)
         doubt = _doubt(line, record.mode if record is not None else None)
         if doubt is not None and run_id.startswith(run):
             was_member = line.outcome == Outcome.ACCEPTED_DURING
-            deleted = DeletedInvitation(run_id, line.invitation(), line.rule, doubt, was_member)
+            deleted = DeletedInvitation(
+                run_id, whole_invitation(line), line.rule, doubt, was_member
+            )
             by_run.setdefault(run_id, []).append(deleted)
     for intent in log.history.open_intents():
         if intent.mode == "sweep" and intent.run_id.startswith(run):
-            deleted = DeletedInvitation(
-                intent.run_id, intent.invitation, intent.rule, _WITHOUT_OUTCOME
-            )
+            invitation = intent.invitation.with_entries(intent.entries)
+            deleted = DeletedInvitation(intent.run_id, invitation, intent.rule, _WITHOUT_OUTCOME)
             by_run.setdefault(intent.run_id, []).append(deleted)
     return by_run
 

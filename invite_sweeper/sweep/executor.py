@@ -26,7 +26,6 @@ from invite_sweeper.sweep.connection import Deleter
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueues, ReadyQueue
 
-
 LINES_PER_SYNC = 1000
 """Lines of skipped deletions that are written between two syncs."""
 _SKIPPED = DeletionResult(Outcome.SKIPPED, 0)

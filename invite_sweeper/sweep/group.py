@@ -96,6 +96,7 @@ class RunGroup:
         claimed: set[str] = set()
         for run in self._runs:
             await self._attempt(run, run.read(claimed))
+        await self._keep_out(self._unfinished())
         await self._check_and_sweep(self._unfinished())
         return tuple(self._results[run] for run in self._runs)
 
@@ -115,6 +116,11 @@ class RunGroup:
                     error.consequence = "Nothing was deleted there."
             run.fail_population(error.message)
             self._results[run] = await run.finish(error)
+
+    async def _keep_out(self, runs: Sequence[Run]) -> None:
+        """End the runs whose organizations lost too many projects or invitations; others go on."""
+        for run in runs:
+            await self._attempt(run, _check_own_population(run))
 
     async def _check_and_sweep(self, runs: Sequence[Run]) -> None:
         """Check all plans together and sweep; a refusal ends all runs, nothing was deleted."""
@@ -150,7 +156,7 @@ class RunGroup:
         runs[0].warnings.report(*quarantine.warnings)
         runs[0].state.policy_change = quarantine.difference
         labels = _labels(runs)
-        _check_populations(runs, labels)
+        _check_populations(runs)
         deletions: Counter[str] = Counter()
         for run in runs:
             deletions.update(run.plan.deletions_by_project)
@@ -164,7 +170,15 @@ class RunGroup:
             _describe_place(place, labels) for run in runs for place in run.plan.unreadable.values()
         ]
         try:
-            check_limits(counts, deletions, config.limits, config.shard, places, unreadable)
+            check_limits(
+                counts,
+                deletions,
+                config.limits,
+                config.shard,
+                places,
+                unreadable,
+                config.recent_deletions,
+            )
         except GuardRefused as error:
             if len(runs) > 1:
                 error.message = f"In {len(labels)} organizations together: {error.message}"
@@ -186,7 +200,8 @@ class RunGroup:
 
     async def _finish_plans(self, runs: Sequence[Run]) -> None:
         config = runs[0].config
-        for plan, lists in trim_plans([run.plan for run in runs], config.limits, config.shard):
+        plans = [run.plan for run in runs]
+        for plan, lists in trim_plans(plans, config.limits, config.shard, config.recent_deletions):
             await plan.finish(lists)
         for run in runs:
             run.estimate()
@@ -267,25 +282,19 @@ def _report_notice(runs: Sequence[Run]) -> None:
     runs[0].warnings.remark(WarningCode.NOTICE, text)
 
 
-def _check_populations(runs: Sequence[Run], labels: Mapping[str, str]) -> None:
-    """Raise GuardRefused if the population of one run dropped, or that of all together."""
-    limits, before, now = runs[0].config.limits, Population(), Population()
-    retired: set[str] = set()
+async def _check_own_population(run: Run) -> None:
+    """Raise GuardRefused if the population of one run dropped."""
+    _check_populations([run])
+
+
+def _check_populations(runs: Sequence[Run]) -> None:
+    """Raise GuardRefused if the population of all these runs together dropped."""
+    before, now, retired, gone = Population(), Population(), set[str](), 0
     for run in runs:
-        previous, current = run.config.previous_population, run.state.population()
-        if previous is None:  # a drop is accepted
+        if run.config.previous_population is None:  # a drop is accepted
             return
-        run_retired = {each.source.value for each in run.plan.retired}
-        gone = len(run.plan.gone_ids)
-        try:
-            check_population(
-                previous, current, limits, retired=run_retired, gone=gone, labels=labels
-            )
-        except GuardRefused as error:
-            if len(runs) > 1:
-                error.message = f"{_describe_organizations(run)}: {error.message}"
-            raise
-        before, now, retired = before + previous, now + current, retired | run_retired
-    check_population(
-        before, now, limits, retired=retired, gone=sum(len(run.plan.gone_ids) for run in runs)
-    )
+        before, now = before + run.config.previous_population, now + run.state.population()
+        retired |= {each.source.value for each in run.plan.retired}
+        gone += len(run.plan.gone_ids)
+    limits, labels = runs[0].config.limits, _labels(runs)
+    check_population(before, now, limits, retired=retired, gone=gone, labels=labels)

@@ -25,18 +25,28 @@ or two invitations are half of all. Shards divide it like a limit."""
 _MAX_SHOWN = 5
 
 
-def share_limit(limits: Limits, *, seen: int, stale: int, shard: Shard | None = None) -> int | None:
+def share_limit(
+    limits: Limits, *, seen: int, stale: int, recent: int = 0, shard: Shard | None = None
+) -> int | None:
     """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
 
     Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
+
+    Args:
+        limits: With shards, this shard's part of them.
+        seen: The invitations in scope.
+        stale: Those to delete.
+        recent: Those that earlier runs have deleted within `period`.
+        shard: The shard that the limits are a part for.
     """
     ignored_up_to = MIN_COUNT_FOR_SHARE if shard is None else shard.part_of(MIN_COUNT_FOR_SHARE)
-    if stale <= ignored_up_to:
+    if stale + recent <= ignored_up_to:
         return None
-    return int(Fraction(str(limits.max_share)) * seen)
+    return max(0, int(Fraction(str(limits.max_share)) * (seen + recent)) - recent)
 
 
 NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Violation(NamedTuple):
@@ -57,6 +67,7 @@ def limit_violations(
     shard: Shard | None = None,
     places: Mapping[str, str] = NO_NAMES,
     unreadable: Sequence[str] = (),
+    recent: Mapping[str, int] = NO_COUNTS,
 ) -> tuple[Violation, ...]:
     """Return the limits that the plan exceeds; a limit per project once for each project.
 
@@ -67,10 +78,12 @@ def limit_violations(
         shard: The shard that these limits are a part for; None without shards.
         places: What the ids of `deletions_by_project` stand for; without a place, a project.
         unreadable: What the projects are called that could not be read.
+        recent: DELETEs that earlier runs sent within `limits.period`, by place.
     """
     violations: list[Violation] = []
     part = f", the part of shard {shard}" if shard is not None else ""
     total, seen = sum(deletions_by_project.values()), counts.invitations_seen
+    recently = sum(recent.values())
     if counts.projects_unreadable > limits.max_unreadable_projects:
         named = ", ".join(unreadable[:_MAX_SHOWN])
         if len(unreadable) > _MAX_SHOWN:
@@ -81,22 +94,25 @@ def limit_violations(
             f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}."
         )
         violations.append(Violation(Reason.MAX_UNREADABLE_PROJECTS, message))
-    if total > limits.max_deletions:
-        message = f"{_describe_stale(total)} over max_deletions: {limits.max_deletions}{part}."
+    if total and total + recently > limits.max_deletions:
+        stale = _describe_stale(total, recently, limits)
+        message = f"{stale} over max_deletions: {limits.max_deletions}{part}."
         violations.append(Violation(Reason.MAX_DELETIONS, message))
     for project_id, count in deletions_by_project.items():
-        if count > limits.max_deletions_per_project:
+        earlier = recent.get(project_id, 0)
+        if count and count + earlier > limits.max_deletions_per_project:
             where = places.get(project_id, f"project {project_id}")
             message = (
-                f"{_describe_stale(count, f' in {where}')} over "
+                f"{_describe_stale(count, earlier, limits, f' in {where}')} over "
                 f"max_deletions_per_project: {limits.max_deletions_per_project}."
             )
             violations.append(Violation(Reason.MAX_DELETIONS_PER_PROJECT, message))
-    allowed = share_limit(limits, seen=seen, stale=total, shard=shard)
+    allowed = share_limit(limits, seen=seen, stale=total, recent=recently, shard=shard)
     if allowed is not None and total > allowed:
+        also = f" and {_describe_recent(recently, limits)}" if recently else ""
         message = (
-            f"{total:,} stale of {pluralize(seen, 'invitation')} ({total / seen:.1%}) "
-            f"{plural_form(total, 'is', 'are')} over max_share: {limits.max_share}."
+            f"{total:,} stale of {pluralize(seen, 'invitation')} ({total / seen:.1%}){also} "
+            f"{plural_form(total + recently, 'is', 'are')} over max_share: {limits.max_share}."
         )
         violations.append(Violation(Reason.MAX_SHARE, message))
     return tuple(violations)
@@ -109,9 +125,12 @@ def check_limits(
     shard: Shard | None = None,
     places: Mapping[str, str] = NO_NAMES,
     unreadable: Sequence[str] = (),
+    recent: Mapping[str, int] = NO_COUNTS,
 ) -> None:
     """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s."""
-    violations = limit_violations(counts, deletions_by_project, limits, shard, places, unreadable)
+    violations = limit_violations(
+        counts, deletions_by_project, limits, shard, places, unreadable, recent
+    )
     if violations:
         shown = [each.message for each in violations[:_MAX_SHOWN]]
         if len(violations) > _MAX_SHOWN:
@@ -121,8 +140,16 @@ def check_limits(
         raise GuardRefused(" ".join(shown), hint=" ".join(hints), reasons=reasons)
 
 
-def _describe_stale(count: int, where: str = "") -> str:
-    return f"{pluralize(count, 'stale invitation')}{where} {plural_form(count, 'is', 'are')}"
+def _describe_stale(count: int, recent: int, limits: Limits, where: str = "") -> str:
+    also = f" and {_describe_recent(recent, limits)}" if recent else ""
+    verb = plural_form(count + recent, "is", "are")
+    return f"{pluralize(count, 'stale invitation')}{where}{also} {verb}"
+
+
+def _describe_recent(count: int, limits: Limits) -> str:
+    """Return what earlier runs deleted, with the policy's key."""
+    period = describe_duration(limits.period)
+    return f"{count:,} that earlier runs deleted within {period} (limits.period)"
 
 
 def check_clock(skew_s: float | None) -> None:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
-from invite_sweeper.models import Invitation, Source
+from invite_sweeper.models import Invitation, ListUnreadable, Source, SourceRetired
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import casefold_lookalike
 
@@ -33,6 +33,18 @@ def person_key(entry: Invitation) -> PersonKey:
     if not entry.username:
         return entry.key
     return entry.org_id, casefold_lookalike(entry.username)
+
+
+def unread_organization(unreadable: ListUnreadable) -> str | None:
+    """Return whose people an unread list may show: an id, "" for any organization, None for none.
+
+    Once Atlas has ended an older list, its people are in the newer ones.
+    """
+    if unreadable.source is Source.INVITES:
+        return None
+    if isinstance(unreadable, SourceRetired):
+        return None if unreadable.source.replacements else ""
+    return unreadable.org_id or ""
 
 
 def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, ...]:

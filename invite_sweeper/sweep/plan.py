@@ -34,8 +34,8 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.decision_steps import Step, apply_steps, keep_unrecordable
 from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome
-from invite_sweeper.sweep.guards import share_limit
-from invite_sweeper.sweep.invitations import combine, person_key
+from invite_sweeper.sweep.guards import NO_COUNTS, share_limit
+from invite_sweeper.sweep.invitations import combine, person_key, unread_organization
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.text import plural_form, pluralize
@@ -51,18 +51,25 @@ class OldestFirst:
     youngest one of this project, one over `max_deletions` the youngest of all. So what is left is
     the oldest selection that both limits allow, in any order of arrival. Memory is bounded by
     `max_deletions`. `guards` applies the same limits to the result.
+
+    Args:
+        limits: Of the command.
+        recent: DELETEs that earlier runs sent within `limits.period`, by place.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, recent: Mapping[str, int] = NO_COUNTS) -> None:
         self._limits = limits
+        self._recent = recent
+        self._recently = sum(recent.values())
+        self._max_deletions = max(0, limits.max_deletions - self._recently)
         self._selected: list[_Entry] = []
         self._of_project: defaultdict[str, list[_Entry]] = defaultdict(list)
         self._added = 0
 
     def add(self, stale: Sequence[Decision]) -> None:
         """Add the stale invitations of one list."""
-        per_project = self._limits.max_deletions_per_project
-        for decision in heapq.nsmallest(per_project, stale, key=_age_order):
+        most = self._limits.max_deletions_per_project
+        for decision in heapq.nsmallest(most, stale, key=_age_order):
             self._add(decision)
 
     def add_all(self, other: "OldestFirst") -> None:
@@ -76,9 +83,10 @@ class OldestFirst:
         project = self._of_project[decision.invitation.project_id]
         insort(project, entry)
         insort(self._selected, entry)
-        if len(project) > self._limits.max_deletions_per_project:
+        recent = self._recent.get(decision.invitation.project_id, 0)
+        if len(project) + recent > self._limits.max_deletions_per_project:
             self._remove(project[-1])
-        elif len(self._selected) > self._limits.max_deletions:
+        elif len(self._selected) > self._max_deletions:
             self._remove(self._selected[-1])
 
     def _remove(self, entry: _Entry) -> None:
@@ -105,7 +113,9 @@ class OldestFirst:
             stale: The stale ones before trimming.
             shard: The shard that the limits are a part for.
         """
-        max_deletions = share_limit(self._limits, seen=seen, stale=stale, shard=shard)
+        max_deletions = share_limit(
+            self._limits, seen=seen, stale=stale, recent=self._recently, shard=shard
+        )
         by_list: dict[tuple[str, str], list[Decision]] = {}
         for decision in self.oldest()[:max_deletions]:
             key = (decision.invitation.source, decision.invitation.project_id)
@@ -142,6 +152,7 @@ class PlanBuilder:
         announces: Whether announcements are written, and end: in a sweep.
         streams: No list of an organization is read, so an entry of `users` is an invitation of
             its project and need not be remembered.
+        recent: DELETEs that earlier runs sent within `limits.period`, by place.
 
     Attributes:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
@@ -166,6 +177,7 @@ class PlanBuilder:
         *,
         announces: bool = False,
         streams: bool = False,
+        recent: Mapping[str, int] = NO_COUNTS,
     ) -> None:
         self._log = log
         self._announces = announces
@@ -178,8 +190,8 @@ class PlanBuilder:
         self._on_list = on_list
         self._unsynced = 0
         self._people: defaultdict[str, list[Decision]] = defaultdict(list)  # by organization
-        self._unread: set[str] = set()  # organizations with an unread list of people; "": any
-        self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
+        self._unread: set[str | None] = set()
+        self.trim = OldestFirst(limits, recent) if limits.over_limit == "trim" else None
         self.counts: defaultdict[str, Counts] = defaultdict(Counts)
         self.gone_ids: set[str] = set()
         self.unreadable: dict[str, Project] = {}
@@ -194,10 +206,12 @@ class PlanBuilder:
         """Add one list; a project that no longer exists has no invitations."""
         if isinstance(outcome, ProjectGone):
             self._add_gone(outcome.project_id)
-        elif isinstance(outcome, SourceRetired):
-            self._write_retired(outcome)
         elif isinstance(outcome, ListUnreadable):
-            self._write_unreadable(outcome)
+            self._unread.add(unread_organization(outcome))
+            if isinstance(outcome, SourceRetired):
+                self._write_retired(outcome)
+            else:
+                self._write_unreadable(outcome)
         else:
             self._add_entries(outcome)
         self._on_list(outcome)
@@ -373,8 +387,6 @@ class PlanBuilder:
     def _write_unreadable(self, unreadable: ListUnreadable) -> None:
         self._unsynced += 1
         org_id = self._organization_of.get(unreadable.project_id)
-        if unreadable.source is not Source.INVITES:
-            self._unread.add(org_id or "")
         refused = is_permission_error(unreadable.http_status, unreadable.error_code)
         self.counts[org_id or ""] += Counts(projects_unreadable=1, missing_role=int(refused))
         id_ = unreadable.project_id
@@ -394,8 +406,6 @@ class PlanBuilder:
 
     def _write_retired(self, retired: SourceRetired) -> None:
         self.retired.append(retired)
-        if not retired.source.replacements:  # the older lists are empty once they have ended
-            self._unread.add("")
         self._log.write(
             events.SourceRetired(
                 source=retired.source,
@@ -407,7 +417,10 @@ class PlanBuilder:
 
 
 def trim_plans(
-    plans: Sequence[PlanBuilder], limits: Limits, shard: Shard | None
+    plans: Sequence[PlanBuilder],
+    limits: Limits,
+    shard: Shard | None,
+    recent: Mapping[str, int] = NO_COUNTS,
 ) -> Iterator[tuple[PlanBuilder, tuple[tuple[Decision, ...], ...]]]:
     """Yield each plan with the lists that it deletes from: the oldest over all plans together.
 
@@ -417,8 +430,9 @@ def trim_plans(
         plans: The plans of one command; each organization is in one of them.
         limits: With shards, this shard's part of them.
         shard: The shard that these limits are a part for.
+        recent: DELETEs that earlier runs sent within `limits.period`, by place.
     """
-    oldest = OldestFirst(limits)
+    oldest = OldestFirst(limits, recent)
     for plan in plans:
         if plan.trim is not None:
             oldest.add_all(plan.trim)

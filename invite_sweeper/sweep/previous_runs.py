@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from invite_sweeper.audit import History, LogPath, read_history
 from invite_sweeper.endings import Reason
@@ -27,7 +28,11 @@ def refuse_unreadable() -> Iterator[None]:
         ) from error
 
 
-def read_previous_runs(log_path: LogPath, check: Callable[[], None] = lambda: None) -> History:
+def read_previous_runs(
+    log_path: LogPath,
+    check: Callable[[], None] = lambda: None,
+    since: datetime | None = None,
+) -> History:
     """Return what runs with this log have written so far, in rotated and compressed files, too.
 
     They are read while the lock is held, so nothing is appended in between. A damaged line or
@@ -35,9 +40,10 @@ def read_previous_runs(log_path: LogPath, check: Callable[[], None] = lambda: No
 
     Args:
         check: Called now and then; may raise to stop.
+        since: As for `read_history`.
 
     Raises:
         GuardRefused: A directory or a file cannot be read, or a file is not an audit log.
     """
     with refuse_unreadable():
-        return read_history(log_path.files(), check=check)
+        return read_history(log_path.files(), check=check, since=since)

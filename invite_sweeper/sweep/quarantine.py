@@ -50,7 +50,9 @@ class PolicyChange:
         self._now = now
         if self._old is not None:
             self._decide_old = Selector(self._old, now).decide
-            self._old_steps = (KeepBounced(deletions, self._old.limits.max_bounces),)
+            self._old_steps = (
+                KeepBounced(deletions or DeletionCounts(), self._old.limits.max_bounces),
+            )
         self._old_scope = RunScope(())
         self._scope_messages: list[str] = []
         self.added: list[str] = []

@@ -124,6 +124,7 @@ class Recovery:
             intent.invitation,
             self._now,
             rule=intent.rule,
+            entries=intent.entries,
             outcome=outcome,
             attempts=0,
             http_status=None,

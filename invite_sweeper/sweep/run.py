@@ -240,6 +240,7 @@ class Run:
             organization_of | {org_id: org_id for org_id in scope.organizations},
             self._list_added,
             announces=not config.dry_run,
+            recent=config.recent_deletions,
             streams=not any(each.is_organization_level for each in sources),
         )
         self.state.plan = plan

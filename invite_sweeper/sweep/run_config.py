@@ -61,6 +61,7 @@ class RunConfig:
         started: The first line of the run.
         steps: Applied to each decision; they can only keep more.
         previous_population: What the last complete runs left; None to ignore a drop.
+        recent_deletions: DELETEs that earlier runs sent within `limits.period`, by place.
         open_intents: Intents that an interrupted run left without an outcome.
         change: Compares a changed policy with the accepted one; None without a quarantine.
         population: Records every invitation that the run sees; None to not record them.
@@ -80,6 +81,7 @@ class RunConfig:
     shard: Shard | None = None
     steps: tuple[Step, ...] = ()
     previous_population: Population | None = None
+    recent_deletions: Mapping[str, int] = field(default_factory=dict)
     open_intents: tuple[OpenIntent, ...] = ()
     change: PolicyChange | None = None
     population: PopulationRecorder | None = None

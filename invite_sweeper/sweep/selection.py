@@ -25,7 +25,6 @@ from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
     Invitation,
-    MembershipStatus,
     Timestamp,
     UnreadableDate,
 )
