@@ -106,7 +106,6 @@ def test_what_is_left_out_has_the_defaults_of_the_contract():
         "max_share": 0.5,
         "max_unreadable_projects": 10,
         "over_limit": "refuse",
-        "quarantine": False,
         "max_population_drop": 0.3,
         "max_bounces": 3,
         "max_failure_share": 0.2,
