@@ -102,7 +102,7 @@ class ExitCode(IntEnum):
         3,
         "refused by a guard, nothing was deleted",
         (
-            "A guard refused: limits, clock, plan, approval, population, quarantine, an unreadable "
+            "A guard refused: limits, clock, plan, approval, population, an unreadable "
             "log, or no visible project. Nothing was deleted."
         ),
         "Follow the hint in the message: it depends on the guard.",
@@ -241,12 +241,6 @@ class Reason(StrEnum):
         _POPULATION,
     )
     CLOCK = ("clock", "clock off", ExitCode.REFUSED, "Synchronize the clock with NTP.", True)
-    QUARANTINE = (
-        "quarantine",
-        "changed policy (quarantine)",
-        ExitCode.REFUSED,
-        "Review the plan. If it is right: {accept}",
-    )
     PLAN = ("plan", "saved plan not valid", ExitCode.REFUSED, "Create a new plan with: {plan}")
     APPROVAL = (
         "approval",
@@ -422,7 +416,6 @@ class Advisor:
     audit_log: str = ""
     run_id: str = ""
     policy_path: str = ""
-    policy_sha256: str = ""
     credentials: str = ""
     base_url: str = ""
     removed: tuple[str, ...] = ()
@@ -457,7 +450,6 @@ class Advisor:
             failed=self._show("failed"),
             active=self._show("active"),
             restore=self._restore_all(),
-            accept=self._command("sweep", "--accept-policy", self.policy_sha256, policy=True),
         )
 
     def _restore_all(self) -> str:
@@ -475,7 +467,7 @@ class Advisor:
             options += ["--policy", self.policy_path]
         if name == "restore" and self.credentials:
             options += ["--credentials", self.credentials]
-        if self.base_url and name in {"restore", "doctor", "sweep"}:
+        if self.base_url and name in {"restore", "doctor"}:
             options += ["--base-url", self.base_url]
         return command(name, *words, *options)
 
@@ -499,7 +491,6 @@ class WarningCode(StrEnum):
     MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
-    POLICY_CHANGED = "policy_changed"
     RECOVERY = "recovery"
     REMAINING_INVITATIONS = "remaining_invitations"
     REMOVED_MEMBER = "removed_member"
@@ -511,7 +502,6 @@ class WarningCode(StrEnum):
     UNUSED_KEEP = "unused_keep"
     UNUSED_PATTERN = "unused_pattern"
     UNVERIFIED = "unverified"
-    WOULD_BE_REFUSED = "would_be_refused"
     OTHER = "other"
     """Also each warning in a log of an earlier version, which has no codes."""
 

@@ -50,7 +50,6 @@ class RunStarted(EventFields, frozen=True, kw_only=True):
         organizations: Ids.
         group_id: Shared by the runs of one command.
         scope_sha256: The hash of what the run reads, see `scope.scope_sha256`.
-        quarantine: Whether the policy sets `quarantine`.
         credentials: The name of the set of credentials; None for the plain variables.
         signing_key_env: The variable of the key that signs the log.
         plan_sha256: The digest of the saved plan that is applied.
@@ -74,7 +73,6 @@ class RunStarted(EventFields, frozen=True, kw_only=True):
     organizations: tuple[str, ...]
     group_id: str | None = None
     scope_sha256: str | None = None
-    quarantine: bool | None = None
     credentials: str | None = None
     signing_key_env: str | None = None
     plan_sha256: str | None = None
@@ -359,27 +357,6 @@ class PlanChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyDifference:
-    """What a policy that is not accepted changes, on the invitations of this run.
-
-    Attributes:
-        policy_sha256: The hash to accept.
-        accepted_sha256: Of the policy of the last sweep; None before the first one.
-        compared: Whether the last accepted policy could be read.
-        added: Stale only under the new policy; all that are stale if it was not compared.
-        removed: Stale only under the accepted one.
-        sentences: The changed settings, and the first invitations that are added or removed.
-    """
-
-    policy_sha256: str
-    accepted_sha256: str | None
-    compared: bool
-    added: int
-    removed: int
-    sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class UnreadList:
     """A kind of list of an organization that the policy does not read, and who is only there.
 
@@ -485,7 +462,6 @@ class RunFinished(Counts):
     error: str | None = None
     warnings: tuple[RunWarning | str, ...] = ()
     changes: PlanChanges | None = None
-    policy_change: PolicyDifference | None = None
     unseen: Unseen | None = None
     organization_names: Mapping[str, str] = field(default_factory=dict)
     consequence: str | None = None

@@ -286,14 +286,6 @@ class History:
         """Return a run; None if the log does not contain it."""
         return self._by_id.get(run_id)
 
-    def last_sweep(self) -> RunRecord | None:
-        """Return the last finished sweep; None without one.
-
-        Its policy was accepted: with a quarantine, a changed policy ends as a dry run until then.
-        """
-        sweeps = (run for run in reversed(self.runs) if run.finished and run.mode == "sweep")
-        return next(sweeps, None)
-
     def applied_by(self, digest: str) -> RunRecord | None:
         """Return the first run of the sweep that completed a saved plan; None without one."""
         groups: dict[str, list[RunRecord]] = {}

@@ -38,7 +38,6 @@ from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.program import command
 from invite_sweeper.report.tables import RightTrimmed, two_columns
 from invite_sweeper.report.webhooks import register_secrets
-from invite_sweeper.sweep.accepted_policy import accepted_policy
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.text import escape_unprintable, organization_label
 
@@ -126,7 +125,6 @@ class _Doctor:
             *self._check_audit_log(),
             *self._check_files(),
             *[check async for check in self._check_receivers()],
-            *self._check_quarantine(),
             *self._check_notice(),
             *[check async for check in self._check_atlas()],
         ]
@@ -234,11 +232,6 @@ class _Doctor:
         ids = (each.id for each in part.organizations)
         labels = ", ".join(organization_label(each, self._names.get(each)) for each in ids)
         return replace(check, organizations=labels)
-
-    def _check_quarantine(self) -> Iterator[Check]:
-        if self._policy is not None and self._log_path is not None and self._history is not None:
-            accepted = accepted_policy(self._history, self._log_path)
-            yield setup.quarantine_check(self._policy, accepted)
 
     def _check_notice(self) -> Iterator[Check]:
         policy, history = self._policy, self._history

@@ -111,7 +111,7 @@ def _nested(
 
 
 def _reason_table() -> str:
-    advisor = Advisor(audit_log="LOG", run_id="RUN", policy_path="POLICY", policy_sha256="SHA256")
+    advisor = Advisor(audit_log="LOG", run_id="RUN", policy_path="POLICY")
     rows = (
         f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |\n"
         for each in Reason

@@ -181,9 +181,6 @@ class RunOptions(NamedTuple):
     require_approval: Annotated[
         Path | None, value(SAFETY, "KEYFILE", "Require the plan's signature by this public key.")
     ] = None
-    accept_policy: Annotated[
-        str | None, value(SAFETY, "SHA256", "Accept this policy: no quarantine for this run.")
-    ] = None
     accept_population: Annotated[
         bool,
         flag(

@@ -53,9 +53,7 @@ class _PlanGroup(TyperGroup):
         super().__init__(params=params, **settings)
 
 
-_SWEEP_ONLY: Final = frozenset(
-    {"dry_run", "plan", "plan_max_age", "require_approval", "accept_policy", "yes"}
-)
+_SWEEP_ONLY: Final = frozenset({"dry_run", "plan", "plan_max_age", "require_approval", "yes"})
 """Parameters of `sweep` about a deletion, which `plan --help` does not list."""
 
 plan_app = typer.Typer(rich_markup_mode=None)

@@ -15,7 +15,7 @@ from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import Announced, PolicyDifference
+from invite_sweeper.audit.events import Announced
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.cli.confirm import render_question
 from invite_sweeper.cli.console import stdout_console
@@ -243,18 +243,6 @@ def report_saved_plan(options: RunOptions, plan: Path, log: FilteringBoundLogger
         lines = [f"Plan saved to {plan}.", f"  Show it: {show}"]
         lines += [f"  Delete what it lists: {apply}"] if options.dry_run else []
         _print_lines(lines)
-
-
-def report_policy_change(options: RunOptions, change: PolicyDifference) -> None:
-    """Write that a sweep refuses the policy until it is accepted, and the command that does."""
-    if options.output is Output.TEXT and not options.quiet:
-        accept = _sweep_command(options, "--accept-policy", change.policy_sha256)
-        _print_lines(
-            (
-                "A sweep refuses this policy until it is accepted (quarantine).",
-                f"  Accept it and sweep: {accept}",
-            )
-        )
 
 
 def _sweep_command(options: RunOptions, *words: str) -> str:

@@ -31,15 +31,13 @@ from invite_sweeper.report.population import PopulationFile, PopulationRun
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.accepted_policy import AcceptedPolicy, accepted_policy, save_policy_copy
 from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepBounced, KeepOutsidePlan, Step
-from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunPlan
+from invite_sweeper.sweep.group import GroupConfig, RunPlan
 from invite_sweeper.sweep.notice import notice_steps
 from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import read_previous_runs
-from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.recovery import resolvable
 from invite_sweeper.sweep.run_config import RunConfig
 from invite_sweeper.sweep.saved_plan import (
@@ -162,18 +160,6 @@ def load_usable_plan(context: CommandContext, history: History) -> SavedPlan | N
     return saved
 
 
-def _check_accept_policy(context: CommandContext, accepted: AcceptedPolicy | None) -> None:
-    """Raise UsageError if `--accept-policy` is set and nothing sets quarantine."""
-    if context.options.accept_policy is None or context.policy.limits.quarantine:
-        return
-    if accepted is None or not accepted.quarantine:
-        raise UsageError(
-            "`--accept-policy` was given, but the policy sets no quarantine. The last accepted "
-            "policy does not either.",
-            hint="Remove the option, or set limits: {quarantine: true} in the policy.",
-        )
-
-
 class RunPart(NamedTuple):
     """One run of a command: the part of the policy for one credential."""
 
@@ -186,7 +172,6 @@ class CommandSetup:
     """Builds the configuration of the runs of a command; requires the lock of the audit log.
 
     Attributes:
-        dry_run: Requested, or forced by the quarantine of a changed policy.
         kept_invitations: Collects the kept invitations; None without `--verbose`.
         plan_saved: The plan was saved to the file of `--out`.
     """
@@ -198,41 +183,26 @@ class CommandSetup:
             context.session.check_deadline,
             context.now - context.policy.limits.period,
         )
-        self._accepted_policy = accepted_policy(self._history, context.log_path)
-        _check_accept_policy(context, self._accepted_policy)
-        self._change = self._detect_policy_change()
         self._saved_plan = load_usable_plan(context, self._history)
         self._plan_filter = (
             SavedPlanFilter(self._saved_plan) if self._saved_plan is not None else None
         )
-        self.dry_run = context.options.dry_run or self._change is not None
         self.kept_invitations = KeptInvitations(context.now) if context.options.verbose else None
         self.plan_saved = False
         self._actors: dict[str, None] = {}
         self._remaining_org_invitations = (
             RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
         )
-        if self._quarantine and not self.dry_run:
-            data = context.options.policy.read_bytes()
-            save_policy_copy(context.log_path, context.policy, data)
 
     @property
     def mode(self) -> str:
         """Return the mode of the runs as the audit log names it."""
-        return "dry-run" if self.dry_run else "sweep"
+        return "dry-run" if self._context.options.dry_run else "sweep"
 
     @property
     def _limits(self) -> Limits:
         limits, shard = self._context.policy.limits, self._context.shard
         return shard.limits_for(limits) if shard is not None else limits
-
-    @property
-    def _quarantine(self) -> bool:
-        """Whether a changed policy is quarantined: the last accepted policy counts, too."""
-        accepted = self._accepted_policy
-        return self._context.policy.limits.quarantine or (
-            accepted is not None and accepted.quarantine
-        )
 
     @property
     def organization_names(self) -> dict[str, str]:
@@ -244,13 +214,13 @@ class CommandSetup:
         return GroupConfig(
             confirm=self._confirmation(audit, stop),
             on_plans_accepted=partial(self._on_plans_accepted, audit),
-            quarantine=self._quarantine_result,
         )
 
     def record_plan_use(self, audit: AuditLog, exit_code: int) -> None:
         """Record beside the saved plan that it was applied, if the command has completed."""
         options, saved = self._context.options, self._saved_plan
-        if options.plan is None or saved is None or self.dry_run or exit_code not in APPLIED_CODES:
+        was_used = not options.dry_run and exit_code in APPLIED_CODES
+        if options.plan is None or saved is None or not was_used:
             return
         log = str(audit.path.absolute())
         applied = AppliedPlan(saved.digest, self._context.session.run_id, log)
@@ -294,7 +264,7 @@ class CommandSetup:
             policy=part.policy,
             now=context.now,
             run_id=part.run_id,
-            dry_run=self.dry_run,
+            dry_run=self._context.options.dry_run,
             clock=time.monotonic,
             started_s=context.session.started_s,
             shard=context.shard,
@@ -307,7 +277,6 @@ class CommandSetup:
             open_intents=resolvable(
                 self._history.open_intents(), part.policy.organization_ids, context.base_url
             ),
-            change=self._change,
             population=population.for_run(part.run_id) if population is not None else None,
             recent_deletions=self._recent_deletions,
             last_plan=self._last_plan(part.policy),
@@ -342,23 +311,9 @@ class CommandSetup:
             base_url=self._context.base_url,
         )
 
-    def _detect_policy_change(self) -> PolicyChange | None:
-        context, accepted = self._context, self._accepted_policy
-        option = context.options.accept_policy
-        unchanged = {accepted.sha256 if accepted is not None else None, option}
-        if not self._quarantine or context.policy.sha256 in unchanged:
-            return None
-        return PolicyChange(
-            context.policy,
-            accepted,
-            context.now,
-            accepted_option=option,
-            deletions=self._history.deletions,
-        )
-
     def _confirmation(self, audit: AuditLog, stop: StopRequest) -> Confirmation[RunSummary] | None:
         options = self._context.options
-        if self.dry_run or options.yes or not Confirmation.is_interactive():
+        if options.dry_run or options.yes or not Confirmation.is_interactive():
             return None
         return Confirmation(stop, plan_presenter(options, audit, self._limits))
 
@@ -378,7 +333,6 @@ class CommandSetup:
             organizations=tuple(sorted(part.policy.organization_ids)),
             group_id=context.session.run_id,
             scope_sha256=scope_sha256(part.policy),
-            quarantine=context.policy.limits.quarantine,
             credentials=part.policy.organizations[0].credentials,
             signing_key_env=context.policy.audit.signing_key_env,
             plan_sha256=saved.digest if saved is not None else None,
@@ -390,8 +344,6 @@ class CommandSetup:
     def _decision_steps(self) -> Iterator[Step]:
         """Yield the steps after the policy's decision, in order; each can only keep more."""
         yield KeepBounced(self._history.deletions, self._context.policy.limits.max_bounces)
-        if self._change is not None:  # compared as without a saved plan
-            yield self._change.observe
         context = self._context
         yield from notice_steps(context.policy, self._history, context.base_url, context.now)
         if self._plan_filter is not None:
@@ -441,18 +393,3 @@ class CommandSetup:
                         new=planned.new,
                         bounced=planned.bounced,
                     )
-
-    def _quarantine_result(self) -> QuarantineResult:
-        """Return what ends a quarantined run after its plan is written, and the difference.
-
-        A dry run only shows what a sweep would be refused for.
-        """
-        if self._change is None:
-            return QuarantineResult()
-        error, difference = self._change.as_error(), self._change.difference()
-        warnings = [RunWarning(WarningCode.POLICY_CHANGED, each) for each in difference.sentences]
-        if self._context.options.dry_run:
-            refusal = f"A sweep would be refused: {error.message} {error.hint}"
-            warnings.append(RunWarning(WarningCode.WOULD_BE_REFUSED, refusal))
-            return QuarantineResult(None, tuple(warnings), difference)
-        return QuarantineResult(error, tuple(warnings), difference)

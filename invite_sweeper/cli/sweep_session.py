@@ -174,8 +174,6 @@ class _SweepSession:
         self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
         self._warn(tuple(results.failure_messages(self._options, report)))
         results.report_command(self._options, report)
-        if report.summary.policy_change is not None:
-            results.report_policy_change(self._options, report.summary.policy_change)
         if self._options.out is not None and report.plan_saved:
             results.report_saved_plan(self._options, self._options.out, self._log)
         cancelled = any(isinstance(each, Cancelled) for each in report.errors)
@@ -255,7 +253,7 @@ class _SweepSession:
             log = audit.for_run(part.run_id)
             counts = self._counts(part, connection, audit, setup.mode)
             counts.organization_names = setup.organization_names
-            if setup.dry_run:  # a sweep logs them only
+            if self._options.dry_run:  # a sweep logs them only
                 counts.warnings += (
                     RunWarning(WarningCode.POLICY, each, WarningLevel.REMARK)
                     for each in self._policy.warnings(self._session.now.date())
@@ -302,7 +300,6 @@ class _SweepSession:
                 audit_log=str(path),
                 run_id=run_id,
                 policy_path=str(self._options.policy),
-                policy_sha256=self._policy.sha256,
                 credentials=next((each.credentials or "" for each in policy.organizations), ""),
                 base_url="" if base_url == DEFAULT_BASE_URL else base_url,
             ),

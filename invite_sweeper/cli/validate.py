@@ -46,7 +46,7 @@ class Validation(msgspec.Struct, frozen=True):
     """The result of `validate`.
 
     Attributes:
-        policy_sha256: SHA-256 of a valid policy's bytes, as `--accept-policy` takes it.
+        policy_sha256: SHA-256 of a valid policy's bytes.
         errors: Number of errors.
         warnings: Number of warnings; a policy with errors is not searched for them.
         findings: The errors, or the warnings, in the order of the file.

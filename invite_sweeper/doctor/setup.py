@@ -12,7 +12,6 @@ from invite_sweeper.doctor.diagnosis import Check, failed, ok, warning
 from invite_sweeper.errors import CredentialsRefused, GuardRefused, RunError
 from invite_sweeper.models import Project
 from invite_sweeper.policy import Policy
-from invite_sweeper.sweep.accepted_policy import AcceptedPolicy
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.text import organization_label, plural_form, pluralize
 
@@ -32,29 +31,6 @@ def policy_checks(policy: Policy, path: Path, now: datetime) -> Iterator[Check]:
     )
     for sentence in policy.warnings(now.date()):
         yield warning(_POLICY, sentence)
-
-
-def quarantine_check(policy: Policy, accepted: AcceptedPolicy | None) -> Check:
-    """Check whether the quarantine would stop the next sweep with this policy.
-
-    Args:
-        accepted: The policy of the last sweep; None without an earlier sweep.
-    """
-    name = "quarantine"
-    if not (policy.limits.quarantine or (accepted is not None and accepted.quarantine)):
-        return ok(name, "Off: a changed policy takes effect at once (limits.quarantine).")
-    if accepted is not None and accepted.sha256 == policy.sha256:
-        return ok(name, "On: the policy is unchanged since the last sweep.")
-    reason = (
-        "No sweep has accepted a policy in this audit log yet"
-        if accepted is None
-        else "The policy has changed since the last sweep"
-    )
-    error = GuardRefused(
-        f"{reason}: a sweep would refuse (quarantine).",
-        hint=f"Review the change with `plan`, then run sweep --accept-policy {policy.sha256}",
-    )
-    return failed(name, error)
 
 
 def credentials_check(credentials: Credentials, now: datetime) -> Check:

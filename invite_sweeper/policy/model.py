@@ -160,10 +160,6 @@ class Limits(StrictModel):
         default="refuse",
         description="Above a limit: refuse all deletions, or trim to the oldest invitations.",
     )
-    quarantine: bool = _setting(
-        default=False,
-        description="After a policy change, make the next run a dry run that shows the difference.",
-    )
     max_population_drop: Share = _setting(
         default=0.3,
         description=(

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
-from invite_sweeper.audit.events import PlanChanges, PolicyDifference, Unseen
+from invite_sweeper.audit.events import PlanChanges, Unseen
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
@@ -129,18 +129,6 @@ def describe_changes(changes: PlanChanges) -> str:
     rest = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     new = f"{changes.new:,} new" if changes.new else "nothing new"
     return f"{new} {since}{'; ' if rest else ''}{rest}"
-
-
-def describe_policy_change(change: PolicyDifference) -> str:
-    """Return how many invitations a policy adds and removes that is not accepted."""
-    if change.accepted_sha256 is None:
-        return "not accepted: no sweep has accepted a policy in this audit log yet"
-    if not change.compared:
-        return "changed since the last sweep; the accepted one cannot be compared"
-    return (
-        f"changed since the last sweep: {change.added:,} more stale, "
-        f"{change.removed:,} no longer stale"
-    )
 
 
 def describe_unseen(unseen: Unseen, labels: Mapping[str, str]) -> Iterator[str]:

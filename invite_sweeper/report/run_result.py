@@ -82,9 +82,6 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     yield from _sentences(summary)
     if summary.changes is not None:
         yield "Changes", "bold", formatting.describe_changes(summary.changes)
-    if summary.policy_change is not None:
-        text = formatting.describe_policy_change(summary.policy_change)
-        yield "Policy", "bold yellow", text
     if summary.recovered:
         deletions = pluralize(summary.recovered, "deletion")
         yield "Recovered", "bold", f"{deletions} that an interrupted run left without an outcome"

@@ -212,9 +212,8 @@ def _deletions_by_run(log: DeletionLog, run: str) -> dict[str, list[DeletedInvit
         doubt = _doubt(line, record.mode if record is not None else None)
         if doubt is not None and run_id.startswith(run):
             was_member = line.outcome == Outcome.ACCEPTED_DURING
-            deleted = DeletedInvitation(
-                run_id, whole_invitation(line), line.rule, doubt, was_member
-            )
+            invitation = line.invitation().with_entries(line.entries)
+            deleted = DeletedInvitation(run_id, invitation, line.rule, doubt, was_member)
             by_run.setdefault(run_id, []).append(deleted)
     for intent in log.history.open_intents():
         if intent.mode == "sweep" and intent.run_id.startswith(run):

@@ -1,7 +1,4 @@
-"""What changed since the last plan of the same policy: new, still stale, deleted, gone.
-
-`PolicyDifference` is what a changed policy changes.
-"""
+"""What changed since the last plan of the same policy: new, still stale, deleted, gone."""
 
 from collections.abc import Sequence
 from dataclasses import fields

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from invite_sweeper.audit import PlanSpan
-from invite_sweeper.audit.events import PlanChanges, PolicyDifference
+from invite_sweeper.audit.events import PlanChanges
 from invite_sweeper.counts import total
 from invite_sweeper.endings import RunWarning, WarningCode
 from invite_sweeper.errors import (
@@ -47,20 +47,6 @@ class RunPlan(NamedTuple):
     organization_names: Mapping[str, str] = MappingProxyType({})
 
 
-class QuarantineResult(NamedTuple):
-    """What the quarantine says about the policy of the runs.
-
-    Attributes:
-        refusal: The error to end with after the other guards; None to go on.
-        warnings: What the operator should know.
-        difference: What a policy that is not accepted changes; None for an accepted one.
-    """
-
-    refusal: GuardRefused | None = None
-    warnings: tuple[RunWarning, ...] = ()
-    difference: PolicyDifference | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
     """What the runs of one command decide together.
@@ -70,12 +56,10 @@ class GroupConfig:
             DELETE; None to not ask.
         on_plans_accepted: Called when the plans are on disk and passed the guards; returns
             remarks.
-        quarantine: Called when the plans are complete.
     """
 
     confirm: Callable[[RunSummary], Awaitable[bool]] | None = None
     on_plans_accepted: Callable[[Sequence[RunPlan]], tuple[RunWarning, ...]] | None = None
-    quarantine: Callable[[], QuarantineResult] = QuarantineResult
 
 
 class RunGroup:
@@ -152,9 +136,6 @@ class RunGroup:
         self._warn_about_policy(runs)
         for run in self._runs:
             run.check_clock()
-        quarantine = self._config.quarantine()
-        runs[0].warnings.report(*quarantine.warnings)
-        runs[0].state.policy_change = quarantine.difference
         labels = _labels(runs)
         _check_populations(runs)
         deletions: Counter[str] = Counter()
@@ -184,8 +165,6 @@ class RunGroup:
                 error.message = f"In {len(labels)} organizations together: {error.message}"
             raise
         group = self._config
-        if quarantine.refusal is not None:
-            raise quarantine.refusal
         if group.on_plans_accepted is not None:
             plans = [
                 RunPlan(

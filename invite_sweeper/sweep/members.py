@@ -1,6 +1,6 @@
 """The active members of the organizations, by whom `inviter_gone` is judged."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from invite_sweeper.models import ListUnreadable
@@ -24,10 +24,7 @@ class MemberLists(NamedTuple):
 
 
 async def read_members(
-    reader: AtlasReader,
-    policy: Policy,
-    earlier: Mapping[str, int],
-    compared: Iterable[Policy] = (),
+    reader: AtlasReader, policy: Policy, earlier: Mapping[str, int]
 ) -> MemberLists:
     """Read the active members of each organization; nothing if no entry has `inviter_gone`.
 
@@ -36,7 +33,6 @@ async def read_members(
 
     Args:
         earlier: The number of members that each organization last had.
-        compared: Policies whose decisions are compared with those of this one.
 
     Raises:
         RunError: No access token is available.
@@ -44,8 +40,7 @@ async def read_members(
     members: dict[str, frozenset[str]] = {}
     counts: dict[str, int] = {}
     problems: list[str] = []
-    entries = (entry for each in (policy, *compared) for entry in (*each.rules, *each.keep))
-    judged = any(entry.inviter_gone for entry in entries)
+    judged = any(entry.inviter_gone for entry in (*policy.rules, *policy.keep))
     for org_id in sorted(policy.organization_ids) if judged else ():
         found, last = await reader.active_members(org_id), earlier.get(org_id, 0)
         if isinstance(found, ListUnreadable):

@@ -183,8 +183,6 @@ class Run:
             self.warnings.warn(WarningCode.MOVED_PROJECT, text)
         self.unused_patterns = project_filter.unused_patterns()
         self.state.visible_projects = scope.visible_projects()
-        if self.config.change is not None:
-            self.config.change.observe_scope(scope)
         seen = Counter(each.org_id for each in scope.projects)
         seen[""] = len(scope.unreadable)  # Atlas listed them with a malformed id
         for org_id, projects in seen.items():
@@ -267,13 +265,8 @@ class Run:
         )
 
     async def _read_members(self) -> Members:
-        config, change = self.config, self.config.change
-        compared = change.policies if change is not None else ()
-        found = await read_members(
-            self._atlas.reader, config.policy, config.earlier_members, compared
-        )
-        if change is not None:
-            change.observe_members(found.members)
+        config = self.config
+        found = await read_members(self._atlas.reader, config.policy, config.earlier_members)
         self.state.members = found.counts
         self.warnings.warn(WarningCode.MEMBERS, *found.problems)
         return found.members

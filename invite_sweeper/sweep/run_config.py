@@ -16,7 +16,6 @@ from invite_sweeper.sweep.decision_steps import Step
 from invite_sweeper.sweep.discovery import (
     ListOutcome,
 )
-from invite_sweeper.sweep.quarantine import PolicyChange
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.summary import (
@@ -63,7 +62,6 @@ class RunConfig:
         previous_population: What the last complete runs left; None to ignore a drop.
         recent_deletions: DELETEs that earlier runs sent within `limits.period`, by place.
         open_intents: Intents that an interrupted run left without an outcome.
-        change: Compares a changed policy with the accepted one; None without a quarantine.
         population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
         earlier_sunsets: The end of each source as the last runs recorded it.
@@ -83,7 +81,6 @@ class RunConfig:
     previous_population: Population | None = None
     recent_deletions: Mapping[str, int] = field(default_factory=dict)
     open_intents: tuple[OpenIntent, ...] = ()
-    change: PolicyChange | None = None
     population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
     earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)

@@ -80,7 +80,6 @@ def test_sound_setup_ends_with_0_and_lists_every_check(cli):
         "clock",
         "rate limit projects_user",
         "rate limit projects_group",
-        "quarantine",
     }
     assert "1 pending in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
@@ -266,7 +265,7 @@ def test_invalid_proxy_ends_with_2_and_the_other_checks_run(cli):
     other_url = ("--base-url", "https://atlas.example.com")
     free = dict.fromkeys(("https_proxy", "NO_PROXY", "no_proxy"))
     checks = checks_of(cli, *other_url, code=2, HTTPS_PROXY="ada:p4ssw0rd@proxy:3128", **free)
-    assert (states(checks, "proxy"), states(checks, "quarantine")) == ({"failed"}, {"ok"})
+    assert (states(checks, "proxy"), states(checks, "lock")) == ({"failed"}, {"ok"})
     assert "HTTPS_PROXY" in messages(checks, "proxy")
     assert "p4ssw0rd" not in json.dumps(checks)
 
@@ -275,7 +274,7 @@ def test_invalid_audit_path_ends_with_2_and_the_other_checks_run(cli):
     checks = checks_of(cli, "--audit-log", "audit/{week}.jsonl", code=2)
     assert states(checks, "audit log") == {"failed"}
     assert states(checks, "organizations") == {"ok"}
-    assert named(checks, "lock") == named(checks, "quarantine") == []
+    assert named(checks, "lock") == []
 
 
 def test_missing_role_names_the_project(cli):
@@ -318,21 +317,6 @@ def test_lock_held_by_another_run_ends_with_9_and_names_it(cli):
     process.kill()
     process.communicate(timeout=60)
     assert f"process {process.pid}" in check["message"]
-
-
-def test_changed_policy_in_quarantine_ends_with_3(cli):
-    cli.keys["limits"]["quarantine"] = True
-    (check,) = named(checks_of(cli, code=3), "quarantine")
-    assert "No sweep has accepted a policy in this audit log yet" in check["message"]
-    sha256 = check["hint"].split()[-1]
-    assert cli.sweep("--accept-policy", sha256).code == 0
-    assert states(checks_of(cli), "quarantine") == {"ok"}
-    cli.keys["rules"] = [{"name": "sooner", "older_than": "13d"}]
-    (check,) = named(checks_of(cli, code=3), "quarantine")
-    assert "The policy has changed since the last sweep" in check["message"]
-    assert "--accept-policy" in check["hint"]
-    del cli.keys["limits"]["quarantine"]
-    assert states(checks_of(cli, code=3), "quarantine") == {"failed"}
 
 
 def test_text_has_a_line_per_check_with_the_hint_below(cli):

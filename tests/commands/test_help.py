@@ -93,7 +93,7 @@ def test_every_option_and_argument_says_what_it_is_for(path):
 
 
 ABOUT_A_DELETION = {
-    *("--dry-run", "--plan", "--plan-max-age", "--require-approval", "--accept-policy", "--yes"),
+    *("--dry-run", "--plan", "--plan-max-age", "--require-approval", "--yes"),
 }
 
 

@@ -122,7 +122,7 @@ def test_invitation_of_an_inviter_who_left_is_deleted_and_the_plan_says_by_what(
     assert list(finished["members"].values()) == [planned["members_read"]]
 
 
-# Limits, trim, saved plans, quarantine -----------------------------------------------------------
+# Limits, trim, saved plans -----------------------------------------------------------------------
 
 
 def test_limits_count_deletions_and_not_announcements(cli):
@@ -160,34 +160,6 @@ def test_approved_plan_deletes_nothing_where_the_log_has_no_announcement(cli):
     approval = ("--plan", "plan.jsonl", "--require-approval", "key.pub")
     other = cli.sweep(*approval, "--audit-log", "other.jsonl")
     assert (other.code, other.summary["announced"], cli.deletes()) == (0, 1, 0)
-
-
-def test_changed_policy_in_quarantine_announces_nothing_and_shows_the_changed_notice(cli):
-    cli.keys["limits"] |= {"quarantine": True}
-    assert (cli.sweep().code, cli.lines("announced")) == (3, [])
-    accept = cli.lines("run_started")[-1]["policy_sha256"]
-    assert cli.sweep("--accept-policy", accept).summary["announced"] == 1
-    del cli.keys["notice"]
-    done = cli.sweep()
-    assert (done.code, cli.deletes()) == (3, 0)
-    changes = "The new policy changes notice.wait from 2 seconds to none: no announcement"
-    assert changes in done.warnings
-
-
-def test_quarantine_judges_inviter_gone_of_the_accepted_policy(cli):
-    del cli.keys["notice"]
-    cli.keys["limits"] |= {"quarantine": True}
-    cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]
-    cli.sim.add_user("boss@example.com", status="ACTIVE")
-    cli.sim.invite(cli.project, "of-gone@example.com", inviterUsername="gone@example.com")
-    assert cli.sweep().code == 3
-    accept = cli.lines("run_started")[-1]["policy_sha256"]
-    cli.sim.faults.add(faults.role_missing(), method="DELETE", times=None)
-    cli.sweep("--accept-policy", accept)
-    cli.keys["rules"] = [{"name": "old", "older_than": "300d"}]
-    done = cli.sweep()
-    assert done.code == 3
-    assert "The new policy would keep Search: of-gone@example.com" in done.warnings
 
 
 # doctor, explain, report, metrics ----------------------------------------------------------------

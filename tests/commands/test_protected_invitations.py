@@ -263,19 +263,6 @@ def plan_of_all(world: World) -> None:
     return None
 
 
-def quarantine(world: World) -> None:
-    """A new policy and a changed one delete nothing until they are accepted."""
-    world.delete_most()
-    world.add_faults()
-    world.policy["limits"]["quarantine"] = True
-    sweep_refused(world)
-    sha256 = whole_lines(world, "run_started")[-1]["policy_sha256"]
-    run(world, "sweep", "--accept-policy", sha256)
-    world.add_stale_invitations(3)
-    with world.changed_policy(quarantine=world.dice.random() < 0.5):
-        sweep_refused(world)
-
-
 def population(world: World) -> None:
     """Most of a list that a complete run saw are gone: nothing is deleted."""
     world.delete_most()
@@ -378,7 +365,6 @@ SCRIPTS = (
     groups,
     shards,
     saved_plan,
-    quarantine,
     population,
     refused,
 )

@@ -378,17 +378,6 @@ def test_each_shard_is_compared_with_the_last_run_of_its_organizations(group):
     assert group.sweep("--shard", "2/3").code == 0
 
 
-@pytest.mark.parametrize("shard", ["1/2", "2/2"])
-def test_each_shard_of_a_changed_policy_is_quarantined(group, shard):
-    group.invite(2, 2, 2)
-    group.limit(quarantine=True)
-    sha256 = group.plan().summary["policy_change"]["policy_sha256"]
-    assert group.sweep("--accept-policy", sha256).code == 0
-    group.invite(1, 1, 1, age=4)
-    group.cli.keys["rules"][0]["older_than"] = "3d"
-    assert (group.sweep("--shard", shard).code, group.left()) == (3, [1, 1, 1])
-
-
 # A saved plan -------------------------------------------------------------------------------
 
 

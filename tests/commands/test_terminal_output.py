@@ -219,15 +219,12 @@ def test_quiet_run_on_a_terminal_shows_neither_bar_nor_result(cli):
 
 
 def test_log_on_a_terminal_escapes_control_characters(cli):
-    cli.keys["limits"] |= {"quarantine": True}
-    sha256 = re.search(r"--accept-policy ([0-9a-f]{64})", cli.sweep().err)[1]
-    assert cli.sweep("--accept-policy", sha256).code == 0
-    cli.sim.invite(cli.projects[0], "evil\x1b[2J@example.com", age=9 * DAYS)
-    cli.keys["rules"] = [{"name": "stricter", "older_than": "7d"}]
+    project = cli.sim.add_project("evil\x1b[2J")
+    cli.sim.faults.add(faults.role_missing(), path=f"*/groups/{project}/*", times=None)
     with terminal_of(cli, *SWEEP, "--yes") as terminal:
         code, text = terminal.end()
-    assert code == 3
-    assert "The new policy would also delete Data Lake: evil[U+001B][2J@example.com" in text
+    assert code == 4
+    assert "evil[U+001B][2J" in text
     assert "\x1b[2J" not in text
 
 

@@ -95,7 +95,6 @@ INVALID = [
     {"extraArgs": ["--yes"]},
     {"extraArgs": ["--new-log"]},
     {"extraArgs": ["--accept-population"]},
-    {"extraArgs": [f"--accept-policy={'a' * 64}"]},
     {"extraArgs": ["--plan-max-age=1000d"]},
     {"extraVolumes": [{"emptyDir": {}}]},
     {"extraObjects": [{"kind": "Secret"}]},

@@ -34,7 +34,6 @@ ADVISOR = Advisor(
     audit_log="audit/my log.jsonl",
     run_id="20261125T010203Z-0badcafe",
     policy_path="my policy.yaml",
-    policy_sha256="c" * 64,
     credentials="TEAM",
     base_url="https://cloud.mongodbgov.com",
     removed=("o'neil@example.com", "b@example.com"),

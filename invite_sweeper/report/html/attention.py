@@ -16,17 +16,12 @@ from invite_sweeper.endings import (
     WarningCode,
     WarningLevel,
 )
-from invite_sweeper.report.formatting import describe_policy_change
 from invite_sweeper.report.html.model import Attention, Report, Run
 from invite_sweeper.report.html.verdict import is_damaged, verdict
 from invite_sweeper.text import plural_form, pluralize
 
 _NAMED_ORGANIZATIONS = 5
-_SAID_ELSEWHERE = (
-    WarningCode.POLICY_CHANGED,
-    WarningCode.WOULD_BE_REFUSED,
-    WarningCode.REMOVED_MEMBER,
-)
+_SAID_ELSEWHERE = (WarningCode.REMOVED_MEMBER,)
 """Codes of warnings that an item of their own contains."""
 
 
@@ -36,7 +31,6 @@ def attention(report: Report) -> tuple[Attention, ...]:
     found = (
         *_chain(report),
         *_bad_ends(report),
-        *_policy_change(report),
         *_people(report),
         *_unreadable(report),
         *_warnings(report),
@@ -67,7 +61,6 @@ def _advisor(report: Report, run: Run) -> Advisor:
         audit_log=report.audit_log,
         run_id=run.run_id,
         policy_path=run.policy_path,
-        policy_sha256=run.policy_sha256,
         credentials=run.credentials,
         base_url=run.base_url,
         removed=tuple(dict.fromkeys(row.username for row in removed if row.username)),
@@ -144,20 +137,6 @@ def _advice(report: Report, run: Run) -> str:
         return run.hint
     code = next((code for code in ExitCode if code == run.exit_code), ExitCode.DEFECT)
     return _advisor(report, run).hint(code, run.reasons)
-
-
-def _policy_change(report: Report) -> Iterator[Attention]:
-    """Yield what a policy changes that is not accepted; the refusal of a sweep has the advice."""
-    for run in report.subject:
-        if run.policy_change is not None:
-            text = describe_policy_change(run.policy_change)
-            refused = run.status is Status.REFUSED
-            yield Attention(
-                "The policy is not accepted (quarantine)",
-                (f"{text[0].upper()}{text[1:]}.", *run.policy_change.sentences),
-                "" if refused else " ".join(_advisor(report, run).advise([Reason.QUARANTINE])),
-            )
-            return
 
 
 def _people(report: Report) -> Iterator[Attention]:

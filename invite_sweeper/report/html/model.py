@@ -8,7 +8,6 @@ from datetime import date, datetime
 from invite_sweeper.audit.events import (
     KeepEntry,
     PlanChanges,
-    PolicyDifference,
     Unseen,
     total_unseen,
 )
@@ -80,7 +79,6 @@ class Run:
     wanted: int = 0
     to_restore: int = 0
     changes: PlanChanges | None = None
-    policy_change: PolicyDifference | None = None
     unseen: Unseen | None = None
     keep_entries: tuple[KeepEntry, ...] = ()
     sunset: str = ""

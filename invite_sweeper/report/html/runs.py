@@ -157,7 +157,6 @@ def _ended(run: Run, end: RunFinished | RestoreFinished) -> Run:
         reported=Counts(**count_values(end)),
         requests=(end.requests, end.retries, end.rate_limited),
         changes=end.changes,
-        policy_change=end.policy_change,
         unseen=end.unseen,
         keep_entries=end.keep_entries or (),
         sunset=end.sunset or "",

@@ -257,18 +257,7 @@ def test_damaged_line_before_the_last_is_refused(path, line):
     )
 
 
-# Policy and population ------------------------------------------------------------------------
-
-
-def test_last_sweep_is_the_last_finished_one(path):
-    path.touch()
-    assert read_history([path]).last_sweep() is None
-    write_run(path, "1", started={"policy_sha256": "1" * 64})
-    write_run(path, "2", started={"policy_sha256": "2" * 64, "quarantine": True})
-    write_run(path, "3", started={"policy_sha256": "3" * 64}, mode="dry-run")
-    write_events(path, "4", [("run_started", {"mode": "sweep", "policy_sha256": "4" * 64})])
-    found = read_history([path]).last_sweep()
-    assert (found.run_id, found.policy_sha256, found.start.quarantine) == ("2", "2" * 64, True)
+# Population -----------------------------------------------------------------------------------
 
 
 ORG_A, ORG_B = "a" * 24, "b" * 24
@@ -481,7 +470,6 @@ def test_order_is_that_of_the_lines_not_of_the_clock(path):
     write_run(path, "early", started={"now": "2020-01-01T00:00:00Z", "policy_sha256": "2" * 64})
     history = read_history([path])
     assert [run.run_id for run in history.runs] == ["late", "early"]
-    assert history.last_sweep().policy_sha256 == "2" * 64
 
 
 def test_plan_of_each_policy_is_remembered(path):

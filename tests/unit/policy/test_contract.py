@@ -107,7 +107,6 @@ def test_what_is_left_out_has_the_defaults_of_the_contract():
         "max_unreadable_projects": 10,
         "period": timedelta(hours=20),
         "over_limit": "refuse",
-        "quarantine": False,
         "max_population_drop": 0.3,
         "max_bounces": 3,
         "max_failure_share": 0.2,

@@ -531,7 +531,6 @@ def test_share_of_0_and_1_is_allowed(value, policy_of):
         ("limits: {over_limit: off}", "the boolean `off` is not an allowed value; "),
         ("limits: {over_limit: [trim]}", "a list is not an allowed value; write `refuse` or"),
         ("limits: {over_limit: }", "is empty; remove it, or write `over_limit: refuse`"),
-        ("limits: {quarantine: 1}", "is the number `1`, not `true` or `false`; "),
         ("limits: {breaker_window: 0}", "the number `0` is below 1; write 1 or more"),
         (
             "limits: {breaker_window: 10001}",

@@ -1,6 +1,5 @@
 """Scenes of the report and the terminal: commands against the simulated Atlas."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -119,17 +118,6 @@ def unused_pattern(cli: CliRunner) -> tuple[Played, ...]:
 def refused_dry_run(cli: CliRunner) -> tuple[Played, ...]:
     cli.keys["limits"]["max_deletions"] = 5
     return (plan(cli),)
-
-
-def quarantine(cli: CliRunner) -> tuple[Played, ...]:
-    """An accepted policy, and one that is not: what it changes, and that it is refused."""
-    cli.keys["limits"]["quarantine"] = True
-    sha256 = hashlib.sha256(cli.write_policy().read_bytes()).hexdigest()
-    first = sweep(cli, "--accept-policy", sha256)
-    invite(cli, 4, name="newer", days=11)
-    cli.keys["rules"] = [{"name": "younger", "older_than": "10d"}]
-    cli.keys["limits"]["max_deletions"] = 50
-    return (first, plan(cli), sweep(cli))
 
 
 def canary(cli: CliRunner) -> tuple[Played, ...]:
@@ -296,7 +284,7 @@ SCENES: dict[str, Callable[[Path], Scene]] = {
     **{
         play_all.__name__: partial(play_scene, play_all)
         for play_all in (
-            *(clean, dry_run, nothing_stale, unused_pattern, refused_dry_run, quarantine, canary),
+            *(clean, dry_run, nothing_stale, unused_pattern, refused_dry_run, canary),
             *(breaker, partly_done, unreadable, deadline_while_reading, deadline_while_deleting),
             deadline_after_one_project,
             *(restore_active, restore_active_dry, changed_plan),

@@ -18,7 +18,7 @@ WIDTHS = (60, 80, 140)
 
 def record_results() -> None:
     """Make the program write its result to files, too: at each width, and as JSON."""
-    report_command, show_change = results.report_command, results.report_policy_change
+    report_command = results.report_command
     report_restore = restore._RestoreSession._report
 
     def record_command(options, report):
@@ -26,16 +26,12 @@ def record_results() -> None:
         as_json(lambda: report_command(options._replace(output=Output.JSON), report))
         return report_command(options, report)
 
-    def record_change(options, change):
-        at_each_width(lambda: show_change(options, change))
-        return show_change(options, change)
-
     def record_restore(session, report):
         at_each_width(lambda: report_restore(session, report))
         Path("result.json").write_bytes(msgspec.json.encode(report.summary()))
         return report_restore(session, report)
 
-    results.report_command, results.report_policy_change = record_command, record_change
+    results.report_command = record_command
     restore._RestoreSession._report = record_restore
 
 

@@ -363,36 +363,6 @@ def test_recorded_changes_are_the_only_comparison(book, mode):
     assert [row.new for row in found.rows] == [True, False]
 
 
-@pytest.mark.parametrize("refused", [True, False])
-def test_policy_that_is_not_accepted_is_shown_once_with_the_command_that_accepts_it(book, refused):
-    sentences = ["The new policy would also delete Alpha: a@example.com"]
-    book.start("run-1", mode="dry-run")
-    difference = {
-        "policy_sha256": "c" * 64,
-        "accepted_sha256": "d" * 64,
-        "compared": True,
-        "added": 1,
-        "removed": 2,
-        "sentences": sentences,
-    }
-    book.finish(
-        3 if refused else 0,
-        error="It has changed." if refused else None,
-        reasons=["quarantine"] if refused else [],
-        policy_change=difference,
-        warnings=[*(coded("policy_changed", each) for each in sentences), "Another warning."],
-    )
-    items = {item.title: item for item in attention(read(book))}
-    policy = items["The policy is not accepted (quarantine)"]
-    changed = "Changed since the last sweep: 1 more stale, 2 no longer stale."
-    assert policy.messages == (changed, *sentences)
-    assert items["The run warned"].messages == ("Another warning.",)
-    accept = [
-        item.advice for item in items.values() if f"--accept-policy {'c' * 64}" in item.advice
-    ]
-    assert len(accept) == 1
-
-
 # Lists and tables -------------------------------------------------------------------------------
 
 

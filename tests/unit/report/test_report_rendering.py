@@ -71,14 +71,6 @@ def hostile_book(path: Path, value: str) -> Logbook:
                 "not_read_then": 1,
                 "runs": [{"run_id": value, "mode": value, "now": value, "refused": False}],
             },
-            "policy_change": {
-                "policy_sha256": value,
-                "accepted_sha256": value,
-                "compared": True,
-                "added": 1,
-                "removed": 1,
-                "sentences": [value],
-            },
         }
         book.raw(to_json({**common, "event": "run_finished", **final}))
     return book

@@ -21,7 +21,7 @@ from invite_sweeper.report.html.rendering import render
 from invite_sweeper.report.html.verdict import verdict
 
 DAMAGED = {"damaged", "cut_line"}
-SEVERAL_RUNS = {"thirty_nights", "recovered", "quarantine", "changed_plan"}
+SEVERAL_RUNS = {"thirty_nights", "recovered", "changed_plan"}
 RESTORES = {"restore_dry", "restore_real", "restore_active", "restore_active_dry"}
 NOT_KNOWN = {"killed", "deadline_while_deleting"}
 OTHER = SEVERAL_RUNS | RESTORES | NOT_KNOWN | DAMAGED
@@ -249,7 +249,7 @@ def test_damaged_chain_comes_before_every_other_verdict(scene):
     assert "line " in attention(found.model)[0].title + first_screen(found)
 
 
-# Dry runs, restores, quarantine ---------------------------------------------------------------
+# Dry runs, restores ---------------------------------------------------------------------------
 
 
 def test_dry_run_says_what_would_be_deleted(scene):
@@ -264,14 +264,6 @@ def test_refused_dry_run_is_a_dry_run_and_shows_its_plan(scene):
         found
     )
     assert {row.outcome for row in found.model.rows} == {None}
-
-
-def test_quarantine_names_the_hash_to_accept_and_what_the_policy_changes(scene):
-    found = scene("quarantine")
-    assert found.codes == (0, 0, 3)
-    refused, policy = attention(found.model)
-    assert refused.advice.endswith(f"--accept-policy {found.model.subject[0].policy_sha256}")
-    assert policy.messages[0].startswith("Changed since the last sweep: ")
 
 
 @pytest.mark.parametrize("name", ["clean", "refused_dry_run", "restore_real", "two_clean"])

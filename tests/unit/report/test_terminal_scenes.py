@@ -82,7 +82,6 @@ def runs(found) -> list[Played]:
         ("restore_real", "Done: 10 restored", "Done: 12 restored"),
         ("restore_active", "1 user is active now", "2 users are active now"),
         ("changed_plan", "2 still stale", "3 still stale"),
-        ("quarantine", "3 more stale", "4 more stale"),
         ("six_thousand", "6,000 in 40 projects", "6,000 in 41 projects"),
     ],
 )

@@ -23,7 +23,7 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.group import GroupConfig, QuarantineResult, RunGroup
+from invite_sweeper.sweep.group import GroupConfig, RunGroup
 from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.run_config import RunConfig
 from invite_sweeper.sweep.run_state import RunState
@@ -293,7 +293,6 @@ async def test_nothing_is_checked_or_asked_if_every_run_failed(path):
     results = await command.run(
         confirm=called.append,
         on_plans_accepted=called.append,
-        quarantine=lambda: called.append(1),
     )
     assert called == []
     assert [each.summary.exit_code for each in results] == [6, 6]
@@ -332,21 +331,6 @@ async def test_connection_that_never_showed_a_clock_does_not_refuse_the_others(p
     refused, done = await command.run()
     assert "could not be checked" in refused.error.message
     assert (done.error, command.deleted) == (None, [0, 1])
-
-
-async def test_changed_policy_refuses_after_the_limits_and_its_warnings_are_shown(path):
-    accepted = []
-    changed = tuple(RunWarning(WarningCode.POLICY_CHANGED, each) for each in ("first", "second"))
-    command = Command(path, 1, 1)
-    results = await command.run(
-        quarantine=lambda: QuarantineResult(GuardRefused("changed"), changed),
-        on_plans_accepted=accepted.append,
-    )
-    assert (messages(results), command.deleted) == (["changed"] * 2, [0, 0])
-    assert (command.view.warnings, accepted) == (["first", "second"], [])
-    limited = Command(path.with_name("b.jsonl"), 2, limits={"max_deletions": 1})
-    (result,) = await limited.run(quarantine=lambda: QuarantineResult(GuardRefused("changed")))
-    assert "max_deletions" in result.error.message
 
 
 async def test_accepted_plans_are_passed_on_before_the_first_delete(path):

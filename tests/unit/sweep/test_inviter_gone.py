@@ -123,9 +123,3 @@ async def test_members_are_read_only_for_a_policy_that_needs_them():
     reader = Reader({})
     assert await read_members(reader, policy(), {}) == ({}, {}, ())
     assert reader.asked == []
-
-
-async def test_members_are_read_for_an_earlier_policy_that_is_compared():
-    reader = Reader({ORG: names(3)})
-    found = await read_members(reader, policy(), {}, [policy(rules=RULES)])
-    assert found.members == {ORG: names(3)}

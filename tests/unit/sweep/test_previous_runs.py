@@ -15,9 +15,6 @@ from builders import (
 
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Population
-from invite_sweeper.sweep.accepted_policy import (
-    accepted_policy,
-)
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.scope import scope_sha256
 
@@ -93,7 +90,6 @@ def test_no_history_is_not_unreadable(log_path):
     assert population_of(history, policy()) == Population()
     assert history.deletions.count(invitation(1)) == 0
     assert history.applied_by("a" * 64) is None
-    assert accepted_policy(history, log_path) is None
 
 
 def population_of(history, rules):
