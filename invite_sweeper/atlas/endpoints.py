@@ -24,7 +24,6 @@ from invite_sweeper.atlas.rate_limits import (
     TEAMS_GROUP,
     BucketKey,
 )
-from invite_sweeper.atlas.responses import ResponseOrFailure
 from invite_sweeper.models import (
     INVITED_STATUSES,
     MAX_CLOCK_SKEW_S,
@@ -326,7 +325,6 @@ class Request(NamedTuple):
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
         body: JSON; None without a body.
-        precondition: Read just before each attempt; None without one.
     """
 
     endpoint: Endpoint
@@ -335,30 +333,10 @@ class Request(NamedTuple):
     parse: Callable[[bytes], object] | None = None
     progress: DeletionProgress | None = None
     body: bytes | None = None
-    precondition: "Precondition | None" = None
-
-    @property
-    def tokens_per_attempt(self) -> int:
-        """The tokens of its bucket that one attempt takes."""
-        return 1 if self.precondition is None else 2
 
     def is_cancelled(self) -> bool:
         """Return whether its deletion was cancelled, so that nothing more may be sent."""
         return self.progress is not None and self.progress.cancelled
-
-
-class Precondition(NamedTuple):
-    """What must hold when a request is sent.
-
-    Attributes:
-        read: Sent before each attempt, when nothing is left that the request could wait for. It
-            takes its token from the same bucket.
-        check: Returns None if the request may be sent after this response to `read`, else the
-            result of the attempt.
-    """
-
-    read: Request
-    check: Callable[[ResponseOrFailure], ResponseOrFailure | None]
 
 
 def build_request(
