@@ -19,7 +19,6 @@ from invite_sweeper.atlas.rate_limits import (
     ORGANIZATIONS_USER,
     PROJECTS_GROUP,
     PROJECTS_USER,
-    RATE_LIMITS_USER,
     SERVICE_ACCOUNTS_ORG,
     TEAMS_GROUP,
     BucketKey,
@@ -35,7 +34,6 @@ V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
-V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,21 +81,6 @@ _GROUP_INVITES: Final = "/api/atlas/v2/groups/{}/invites"
 LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 DELETE_GROUP_INVITE: Final = Endpoint(
     "DELETE", f"{_GROUP_INVITES}/{{}}", V2023_01_01, PROJECTS_GROUP
-)
-LIST_RATE_LIMITS: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/rateLimits",
-    V2025_03_12,
-    RATE_LIMITS_USER,
-    query="itemsPerPage=500",
-    paged=True,
-)
-LIST_PROJECT_RATE_LIMITS: Final = Endpoint(
-    "GET", "/api/atlas/v2/rateLimits?groupId={}", V2025_03_12, RATE_LIMITS_USER
-)
-"""The limits in force in one project; without a scope Atlas returns the default ones."""
-LIST_ORG_RATE_LIMITS: Final = Endpoint(
-    "GET", "/api/atlas/v2/rateLimits?orgId={}", V2025_03_12, RATE_LIMITS_USER
 )
 
 
@@ -229,9 +212,6 @@ ENDPOINTS: Final = frozenset(
         REMOVE_ORG_USER,
         LIST_ORG_INVITES,
         DELETE_ORG_INVITE,
-        LIST_ORG_RATE_LIMITS,
-        LIST_PROJECT_RATE_LIMITS,
-        LIST_RATE_LIMITS,
     }
 )
 """Nothing else can be sent; a new source adds its calls here.

@@ -12,7 +12,8 @@ import pytest
 from builders import policy
 from fakes import ListQueue
 
-from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
+from invite_sweeper.atlas import BucketKey
+from invite_sweeper.atlas.rate_limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
 from invite_sweeper.models import Outcome, PlannedDeletion, Project, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
@@ -109,9 +110,10 @@ def accepting(sim, share, **where):
 async def sweep_all(sim, atlas):
     """List every project, then delete all that was listed, without rate limits."""
     plenty = BucketLimit(1_000_000, 1_000_000, 60)
-    atlas._transport.limiter.apply_advertised(
-        AdvertisedLimit("mongoDbCloudUsers", scope, plenty) for scope in ("GROUP", "ORGANIZATION")
-    )
+    limiter = atlas.limiter
+    limiter.set_limit(BucketKey(CLOUD_USERS_ORG, ORG), plenty)
+    for project_id in sim.groups:
+        limiter.set_limit(BucketKey(CLOUD_USERS_GROUP, project_id), plenty)
     queues = []
     for project_id, group in sim.groups.items():
         project = Project(project_id, group.name, ORG)
