@@ -236,8 +236,10 @@ class Data:
             _change(invite, groupName=name)
 
     def remove_project(self, project_id: str) -> None:
-        """Remove a project and its invitations."""
-        del self.groups[project_id]
+        """Remove a project with its invitations and the roles of users in it."""
+        group = self.groups.pop(project_id)
+        for user in self.organizations[group.org_id].users.values():
+            user.group_roles.pop(project_id, None)
 
     def invite(
         self,
@@ -385,7 +387,9 @@ class Data:
     def accept(self, project_id: str, invitation_id: str) -> None:
         """Turn an invitation of the `invites` list into an active user of the project.
 
-        Does nothing if the invitation does not exist; it may have been deleted.
+        A user whose invitation to the organization is pending becomes active in it, too: members
+        of a project are members of its organization. Does nothing if the invitation does not
+        exist; it may have been deleted.
         """
         group = self.groups[project_id]
         invite = group.invites.pop(invitation_id, None)
@@ -397,6 +401,8 @@ class Data:
         if user is None:
             member = self.add_user(invite.username, group.org_id, status="ACTIVE")
             user = self.user(member)
+        elif user.status is not OrgMembershipStatus.ACTIVE:
+            self.set_status(user.id, "ACTIVE")
         user.group_roles[project_id] = roles
 
 

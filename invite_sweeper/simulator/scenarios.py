@@ -8,7 +8,7 @@ from typing import Final
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access
-from invite_sweeper.simulator.data import Federation, OrgMembershipStatus
+from invite_sweeper.simulator.data import Federation, OrgMembershipStatus, find_user
 from invite_sweeper.simulator.faults import Effect, FaultContext
 from invite_sweeper.simulator.seed import ORG_ID, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
@@ -121,7 +121,8 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     # A project invitation and the organization invitation that was created with it.
     for group in projects[::4]:
         for invite in tuple(group.invites.values())[:1]:
-            sim.add_user(invite.username, org_id, age=timedelta(days=20))
+            if find_user(sim.organizations[org_id], invite.username) is None:
+                sim.add_user(invite.username, org_id, age=timedelta(days=20))
 
 
 def _organizations(sim: SimulatedAtlas, size: Size) -> None:
