@@ -27,6 +27,7 @@ _KEPT = (
     "INVITE_SWEEPER_KILLS",
     "INVITE_SWEEPER_REQUIRE_TOOLS",
     "INVITE_SWEEPER_SCREENSHOTS",
+    "INVITE_SWEEPER_SEED",
     "INVITE_SWEEPER_SOAK",
 )
 """How the names of the variables begin that tests take from the caller."""

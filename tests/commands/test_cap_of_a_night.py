@@ -1,0 +1,140 @@
+"""A cap caps a night: runs that a Job repeats delete together no more than `max_deletions`."""
+
+import signal
+import time
+from datetime import timedelta
+
+import faults
+import pytest
+from audit_logs import lines_on_disk
+from people import ORGS
+from running import end, wait_until
+
+OLD = timedelta(days=20)
+CAP = 10
+RUNS = 3
+
+
+@pytest.fixture
+def cli(cli):
+    """Two organizations, people in all four lists, and a cap of 10 deletions."""
+    cli.sim.add_organization(ORGS[1], "Other Industries")
+    cli.account.org_ids = ORGS
+    cli.keys |= {
+        "organizations": list(ORGS),
+        "sources": ["invites", "users", "org_users", "org_invites"],
+    }
+    cli.keys["limits"] |= {"max_deletions": CAP, "canary": 0, "max_failure_share": 1.0}
+    cli.keys["execution"] = {"concurrency": 3, "attempts": 1, "grace": "2s"}
+    cli.projects = [cli.sim.add_project(f"Project {n}", org) for n, org in enumerate(ORGS)]
+    return cli
+
+
+def invite(cli, count):
+    """Invite people whose invitations are stale, two of three in three lists each."""
+    for number in range(count):
+        name = f"p{cli.sim.invited_user_count() + cli.sim.invitation_count()}-{number}@example.com"
+        project, org_id = cli.projects[number % 2], ORGS[number % 2]
+        if number % 3:
+            cli.sim.add_user(name, org_id, age=OLD, group_roles={project: ["GROUP_OWNER"]})
+        else:
+            cli.sim.invite(project, name, age=OLD)
+
+
+def sweep_until(cli, ending):
+    """Run the first sweep of the night, which ends so at its fifth DELETE; return its code."""
+    processes = []
+
+    def stop(_):
+        wait_until(lambda: processes)
+        processes[0].send_signal(signal.SIGKILL if ending == "kill" else signal.SIGTERM)
+
+    match ending:
+        case "exit 0":
+            pass
+        case "exit 4, refused":
+            cli.sim.faults.add(faults.fail_with(403), method="DELETE", nth=5, times=None)
+        case "exit 4, answer lost":
+            cli.sim.faults.add(faults.reset(late=True), method="DELETE", nth=5, times=None)
+        case _:
+            cli.sim.faults.add(faults.effect(after=stop), method="DELETE", nth=5)
+            cli.sim.faults.set_latency(0.02)
+    processes.append(cli.fork("sweep", "--policy", "policy.yaml"))
+    code = end(processes[0]).code
+    cli.sim.faults.clear()
+    return code
+
+
+def sent(cli):
+    """Return how many invitations have an intent whose DELETE was not proven unsent."""
+    keys = ("run_id", "source", "org_id", "project_id", "invitation_id")
+    intents = {tuple(line[key] for key in keys) for line in lines_on_disk(cli.folder, "intent")}
+    unsent = {
+        tuple(line[key] for key in keys)
+        for line in lines_on_disk(cli.folder, "outcome")
+        if line["outcome"] in {"skipped", "changed", "accepted_before"}
+    }
+    return len(intents - unsent)
+
+
+ENDINGS = {
+    "exit 0": 0,
+    "exit 4, refused": 4,
+    "exit 4, answer lost": 4,
+    "exit 8": 8,
+    "kill": -signal.SIGKILL,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("over_limit", ["trim", "refuse"])
+def test_runs_of_a_night_never_delete_more_than_the_cap(cli, over_limit, ending):
+    cli.keys["limits"]["over_limit"] = over_limit
+    invite(cli, 40 if over_limit == "trim" else CAP)
+    assert cli.plan().code == 0  # a dry run uses up nothing
+    assert sweep_until(cli, ending) == ENDINGS[ending]
+    assert 4 <= len(set(cli.sim.deleted)) <= cli.deletes() <= CAP
+    for _ in range(RUNS - 1):
+        invite(cli, CAP)
+        done = cli.sweep()
+        assert done.code in {0, 3, 4} if over_limit == "refuse" else {0, 4}, done.err
+        assert len(set(cli.sim.deleted)) <= cli.deletes() <= CAP
+        assert sent(cli) <= CAP
+    if over_limit == "trim":
+        assert sent(cli) == CAP
+        assert done.summary["deleted"] == 0
+        assert done.summary["trimmed"] == done.summary["stale"] > 0
+
+
+def test_refusal_of_a_repeated_run_says_what_earlier_runs_deleted(cli):
+    invite(cli, CAP - 2)
+    assert cli.sweep().summary["deleted"] == CAP - 2
+    invite(cli, 3)
+    done = cli.sweep()
+    assert (done.code, cli.deletes()) == (3, CAP - 2)
+    assert "max_deletions" in done.err
+    assert "max_deletions" in done.summary["reasons"]
+
+
+def test_what_is_left_of_the_cap_is_deleted(cli):
+    invite(cli, CAP - 2)
+    assert cli.sweep().code == 0
+    invite(cli, 2)
+    assert (cli.sweep().code, cli.deletes()) == (0, CAP)
+
+
+def test_run_by_itself_has_the_whole_cap_without_a_period(cli):
+    cli.keys["limits"] |= {"over_limit": "trim", "period": "0s"}
+    invite(cli, 40)
+    for number in range(1, RUNS + 1):
+        assert cli.sweep().code == 0
+        assert cli.deletes() == number * CAP
+
+
+def test_cap_is_whole_again_after_the_period(cli):
+    cli.keys["limits"] |= {"over_limit": "trim", "period": "1s"}
+    invite(cli, 40)
+    assert cli.sweep().summary["deleted"] == CAP
+    ended = time.monotonic()
+    wait_until(lambda: time.monotonic() > ended + 1)
+    assert cli.sweep().summary["deleted"] == CAP

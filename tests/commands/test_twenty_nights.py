@@ -1,0 +1,54 @@
+"""Twenty nights with people who come and go: no refusal without a cause from outside."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from people import SOURCES, Estate
+from running import cli_in
+from seeds import seeds
+
+NIGHTS = 20
+
+
+def come_and_go(estate, sim, dice):
+    """Let a day pass: a few accept, a few are invited, one project is new."""
+    sim.age_invitations(timedelta(days=1))
+    pending = sorted({row.member for row in estate.rows() if row.member})
+    for member in dice.sample(pending, len(pending) // 25):
+        sim.set_status(member, "ACTIVE")
+    invites = sorted(row.key[1:] for row in estate.rows() if row.source == "invites")
+    for project_id, id_ in dice.sample(invites, len(invites) // 25):
+        sim.accept(project_id, id_)
+    for org_id in sim.organizations:
+        for _ in range(dice.randint(1, 4)):
+            name = f"new-{len(estate.names)}@{dice.choice(('board', 'corp', 'corp'))}.example"
+            estate.add_person(org_id, name, age_days=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", seeds(2))
+def test_no_night_is_refused_and_each_deletes_what_is_due(tmp_path, seed):
+    dice = random.Random(seed)
+    with cli_in(tmp_path) as cli:
+        estate = Estate(cli, dice, oddities=False)
+        estate.fill(people=35, organizations=2)
+        cli.account.org_ids = tuple(cli.sim.organizations)
+        cli.keys |= {
+            "organizations": list(cli.sim.organizations),
+            "sources": list(SOURCES),
+            "keep": [{"name": "board", "usernames": ["*@board.example"]}],
+            "limits": {"max_deletions": 10_000, "max_deletions_per_project": 10_000},
+        }
+        cli.keys["limits"]["max_share"] = 1.0  # the backlog of the first night
+        deleted = 0
+        for night in range(NIGHTS):
+            expected = estate.expected()
+            must_stay = estate.left_by(expected)
+            done = cli.sweep()
+            assert done.code == 0, (night, done.err)
+            assert done.summary["deleted"] == len(expected.stale), night
+            assert {row.key for row in estate.rows()} == must_stay
+            deleted += done.summary["deleted"]
+            come_and_go(estate, cli.sim, dice)
+        assert deleted > NIGHTS

@@ -1,0 +1,174 @@
+"""No guard may be off for one list: each reason to keep, in each of the four lists.
+
+Each case is an entry that is deleted but for one change of it, of the policy or of what the run
+knows; a row of `PROTECTIONS` is a protection, and is tried on every list.
+"""
+
+from datetime import timedelta
+
+import pytest
+from builders import NOW, ORG, PLAN_CONTEXT, PROJECT, invitation, object_id, policy
+
+from invite_sweeper.audit import DeletionCounts
+from invite_sweeper.audit.events import Planned, announcement_key
+from invite_sweeper.models import INVITED_STATUSES, SOURCES_OF_USERS, Source, UnreadableDate
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, apply_steps, standing_steps
+from invite_sweeper.sweep.notice import Notice
+from invite_sweeper.sweep.saved_plan import SavedPlanFilter, parse_plan, render_lines
+from invite_sweeper.sweep.selection import Selector
+
+DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
+PROJECT_NAME, SECRET, LONG = "Sandbox Alpha", "s3cret-0123", "x" * 1025
+STATUSES = [str(each) for each in INVITED_STATUSES]
+RULE = {"name": "forgotten", "older_than": "14d", "statuses": STATUSES}
+
+
+def entry_of(source, **changes):
+    """Return a stale entry; one of a list of an organization has the same project as a role."""
+    of_organization = {
+        "project_id": ORG,
+        "project_name": "",
+        "roles": ("ORG_MEMBER",),
+        "project_roles": ((PROJECT, "GROUP_READ_ONLY"),),
+        "linked_projects": ((PROJECT, PROJECT_NAME),),
+    }
+    place = of_organization if source.is_organization_level else {"project_name": PROJECT_NAME}
+    return invitation(**{"source": source, **place, **changes})
+
+
+def decide(entry, *, deleted=0, planned=None, announced=None, members=None, rule=RULE, **keys):
+    """Return the decision of a whole run: by the policy, and by each step in its order."""
+    counts = DeletionCounts()
+    for _ in range(deleted):
+        counts.add(entry)
+    steps = [*standing_steps(counts, max_bounces=3)]
+    if planned is not None:
+        rows = [Planned.from_invitation(each, NOW, rule="forgotten") for each in planned]
+        steps.append(KeepOutsidePlan(SavedPlanFilter(parse_plan(render_lines(PLAN_CONTEXT, rows)))))
+    if announced is not None:
+        steps.append(Notice(announced, 7 * DAY, NOW))
+    selector = Selector(policy(rules=[rule], **keys), NOW, members or {})
+    return apply_steps(steps, selector.decide(entry))
+
+
+def keep(**keys):
+    return {"keep": [{"name": "k", **keys}]}
+
+
+def rule(**keys):
+    return {"rule": {**RULE, **keys}}
+
+
+PROTECTIONS = {
+    "keep by username": ({}, keep(usernames=["person-1@*"]), "keep:k"),
+    "keep by username in another spelling": (
+        {"username": "\uff30erson-1\u200b@Example.com."},
+        keep(usernames=["person-1@example.com"]),
+        "keep:k",
+    ),
+    "keep by inviter": ({}, keep(inviters=["nmtx*"]), "keep:k"),
+    "keep by role": ({}, keep(roles=["group_read_only"]), "keep:k"),
+    "keep by project": ({}, keep(projects=["sandbox*"]), "keep:k"),
+    "keep by id of project": ({}, keep(projects=[PROJECT]), "keep:k"),
+    "keep by age": ({}, keep(older_than="15d"), "keep:k"),
+    "keep by expiry": ({"expires_at": NOW - DAY}, keep(expired=True), "keep:k"),
+    "keep by status": ({}, keep(statuses=["PENDING"]), "keep:k"),
+    "keep until today": ({}, keep(usernames=["*"], until=NOW.date()), "keep:k"),
+    "keep that needs a username": ({"username": None}, keep(usernames=["x@*"]), "no_username"),
+    "keep that needs an inviter": ({"inviter": None}, keep(inviters=["x@*"]), "no_inviter"),
+    "inviter unknown": ({}, rule(inviter_gone=True), "inviter_unknown"),
+    "inviter is a member": (
+        {"inviter": "Ada@Example.com"},
+        {**rule(inviter_gone=True), "members": {ORG: frozenset({"ada@example.com"})}},
+        "no_rule",
+    ),
+    "too young": ({"age": 14 * DAY - SECOND}, {}, "too_young"),
+    "rule for others": ({}, rule(usernames=["other@*"]), "no_rule"),
+    "rule for another status": ({}, rule(statuses=["INVITATION_EXPIRED"]), "no_rule"),
+    "no date": ({"created_at": None}, {}, "no_date"),
+    "unreadable date": ({"created_at": UnreadableDate("last spring")}, {}, "unreadable_date"),
+    "date before Atlas": ({"created_at": NOW - 9999 * DAY}, {}, "no_date"),
+    "future date": ({"created_at": NOW + SECOND}, {}, "future_date"),
+    "malformed id": ({"id": "../" * 8}, {}, "unreadable_id"),
+    "reaches out of scope": ({"links_out_of_scope": True}, {}, "reaches_out_of_scope"),
+    "unrecordable name": ({"username": LONG}, {}, "unrecordable"),
+    "unrecordable inviter": ({"inviter": LONG}, {}, "unrecordable"),
+    "contains a secret": ({"username": f"{SECRET}@x.example"}, {}, "unrecordable"),
+    "deleted max_bounces times": ({}, {"deleted": 3}, "bounced"),
+    "announced by this run": ({}, {"announced": {}}, "notice_pending"),
+    "not in the plan": ({}, {"planned": ()}, "not_in_plan"),
+}
+"""By what protects: changes of a stale entry, arguments of `decide`, and the reason."""
+
+CHANGES = {
+    "role": {"roles": ("GROUP_OWNER",)},
+    "role in a project": {"project_roles": ((PROJECT, "GROUP_OWNER"),)},
+    "project": {"linked_projects": ((object_id(77), "prod"),)},
+    "team": {"team_ids": (object_id(78),)},
+    "inviter": {"inviter": "boss@example.com"},
+    "expiry": {"expires_at": NOW + 900 * DAY},
+}
+
+
+@pytest.fixture(autouse=True)
+def _secret():
+    SECRETS.add(SECRET)
+
+
+@pytest.mark.parametrize("source", Source)
+def test_entry_is_deleted_that_nothing_protects(source):
+    one = entry_of(source, age=14 * DAY)
+    announced = {announcement_key(one): NOW - 7 * DAY}
+    assert decide(one, deleted=2, planned=[one], announced=announced, **keep(roles=["X"])).stale
+    left = {ORG: frozenset({"other@example.com"})}
+    gone = entry_of(source, inviter="ada@example.com")
+    assert decide(gone, members=left, **rule(inviter_gone=True)).stale
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("protection", PROTECTIONS)
+def test_each_protection_keeps_in_each_list(protection, source):
+    changes, keys, reason = PROTECTIONS[protection]
+    assert decide(entry_of(source, **changes), **keys).keep_reason == reason
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changed_since_the_plan_is_kept_in_each_list(change, source):
+    one = entry_of(source)
+    found = decide(one._replace(**CHANGES[change]), planned=[one])
+    assert found.keep_reason == "changed_since_plan"
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("field", ["created_at", "username"])
+def test_another_invitation_than_the_planned_one_is_kept_in_each_list(field, source):
+    one = entry_of(source)
+    other = {"created_at": one.created_at - DAY, "username": "other@example.com"}
+    found = decide(one._replace(**{field: other[field]}), planned=[one])
+    assert found.keep_reason == "not_in_plan"
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("ago", "stale"), [(7 * DAY, True), (7 * DAY - SECOND, False), (-SECOND, False)]
+)
+def test_notice_is_over_exactly_wait_after_the_announcement_in_each_list(ago, stale, source):
+    one = entry_of(source)
+    assert decide(one, announced={announcement_key(one): NOW - ago}).stale is stale
+    again = one._replace(created_at=one.created_at + SECOND)
+    assert decide(again, announced={announcement_key(one): NOW - ago}).stale is False
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("status", INVITED_STATUSES)
+def test_rule_without_statuses_means_everybody_invited_in_each_list(status, source):
+    all_of_them = {"name": "forgotten", "older_than": "14d"}
+    assert decide(entry_of(source, status=status), rule=all_of_them).stale
+
+
+@pytest.mark.parametrize("source", sorted(SOURCES_OF_USERS))
+@pytest.mark.parametrize("status", ["ACTIVE", "SOMETHING_NEW", None])
+def test_person_who_is_not_known_to_be_invited_is_kept(status, source):
+    assert decide(entry_of(source, status=status)).keep_reason == "not_pending"
