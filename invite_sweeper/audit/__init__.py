@@ -1,1 +1,42 @@
 """The audit log: a directory with one hash-chained JSON Lines file for each run."""
+
+from invite_sweeper.audit.chain import GENESIS_HASH, is_recordable
+from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
+from invite_sweeper.audit.history import (
+    CompleteRun,
+    DeletedWithin,
+    History,
+    OpenIntent,
+    PlanScope,
+    PreviousPlan,
+    RunRecord,
+)
+from invite_sweeper.audit.log import AuditLog
+from invite_sweeper.audit.plan_lines import PlanLines, SavedPlan, read_plan
+from invite_sweeper.audit.reader import LineFilter, filter_lines
+from invite_sweeper.audit.verify import Unfinished, Verdict, Verification, verify
+
+__all__ = [
+    "GENESIS_HASH",
+    "AuditDirectory",
+    "AuditLog",
+    "CompleteRun",
+    "DeletedWithin",
+    "Head",
+    "History",
+    "LineFilter",
+    "OpenIntent",
+    "PlanLines",
+    "PlanScope",
+    "PreviousPlan",
+    "RunFile",
+    "RunRecord",
+    "SavedPlan",
+    "Unfinished",
+    "Verdict",
+    "Verification",
+    "filter_lines",
+    "is_recordable",
+    "read_plan",
+    "verify",
+]

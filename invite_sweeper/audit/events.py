@@ -8,7 +8,7 @@ the first and the last line.
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
 
@@ -26,8 +26,9 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.text import casefold_visible, organization_label
 
+FieldsT = TypeVar("FieldsT", bound="InvitationFields")
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
-Place: TypeAlias = tuple[str, str, str]
+ListKey: TypeAlias = tuple[str, str, str]
 """A list: its source, the organization, and the project (the organization for its own lists)."""
 
 
@@ -206,6 +207,10 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
             linked_projects=self.linked_projects,
         )
 
+    def as_event(self, kind: type[FieldsT], **more: Any) -> FieldsT:  # noqa: ANN401  as above
+        """Return another event of the same invitation, with the fields that it adds."""
+        return kind(**{name: getattr(self, name) for name in _INVITATION_NAMES}, **more)
+
     @property
     def scope_id(self) -> str:
         """The id of the project; for an organization's invitation, of the organization."""
@@ -226,6 +231,9 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         """As `Invitation.user_key`."""
         user = casefold_visible(self.username) if self.username else f"#{self.invitation_id}"
         return self.org_id, user
+
+
+_INVITATION_NAMES: Final = InvitationFields.__struct_fields__
 
 
 class Planned(InvitationFields, frozen=True, kw_only=True):
@@ -497,27 +505,22 @@ class Line(NamedTuple):
 
     Attributes:
         ts: When it was written, RFC 3339.
-        prev: SHA-256 of the line before.
     """
 
     ts: str
     run_id: str
     event: Event
-    prev: str
 
 
-def decode(line: bytes) -> Line | None:
-    """Parse a line without its newline; None for an event of a later version.
+def decode(line: bytes, header: LineHeader) -> Event | None:
+    """Return the event of a line; None for one of a later version.
 
     Raises:
-        ValueError: It is not a line of an audit log, or a field is missing or has another type.
+        ValueError: A field is missing or has another type.
     """
+    decoder = _DECODERS.get(header.event)
     try:
-        header = _HEADER.decode(line)
-        decoder = _DECODERS.get(header.event)
-        if decoder is None:
-            return None
-        return Line(header.ts, header.run_id, decoder.decode(line), header.prev)
+        return None if decoder is None else decoder.decode(line)
     except RecursionError:
         raise ValueError("the line is nested too deeply") from None
 

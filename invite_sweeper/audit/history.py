@@ -1,0 +1,473 @@
+"""What happened before: everything that the files of earlier runs say, from one pass over them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
+
+from invite_sweeper.audit.directory import RunFile
+from invite_sweeper.audit.events import (
+    Announced,
+    AnnouncementEnded,
+    AnnouncementKey,
+    Entry,
+    Intent,
+    InvitationFields,
+    Kept,
+    Line,
+    ListKey,
+    Mode,
+    OutcomeLine,
+    Planned,
+    ProjectUnreadable,
+    RunFinished,
+    RunStarted,
+    SourceRetired,
+    format_timestamp,
+    parse_timestamp,
+)
+from invite_sweeper.audit.reader import DamagedFile, read_events
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
+from invite_sweeper.models import Invitation, InvitationKey, Outcome, Source, UserKey
+from invite_sweeper.text import casefold_lookalike
+
+_PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
+"""Exit codes of runs with a whole plan; a run that a guard refused may have one."""
+_APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
+"""Exit codes of a sweep that completed a saved plan."""
+_NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
+_STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
+_LINES_PER_CHECK: Final = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class RunRecord:
+    """One run.
+
+    Attributes:
+        start: Its first line; None if it was killed before.
+        end: Its last line; None if the run did not finish, or is at work.
+        finished_at: When the last line was written, RFC 3339; "" without one.
+        planned: Its `planned` lines.
+        outcomes: Its outcomes; those of an interrupted run that it resolved are in `resolved`.
+        ended: The entries that its requests ended, or may have ended.
+    """
+
+    file: RunFile
+    start: RunStarted | None = None
+    end: RunFinished | None = None
+    finished_at: str = ""
+    planned: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    resolved: Counter[str] = field(default_factory=Counter)
+    ended: set[InvitationKey] = field(default_factory=set)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.file.run_id
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode; None if it is not known."""
+        return self.start.mode if self.start is not None else None
+
+    @property
+    def base_url(self) -> str | None:
+        """The base URL of the Atlas API that the run used; None if it is not known."""
+        return self.start.base_url if self.start is not None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code; None if the run did not finish."""
+        return self.end.exit_code if self.end is not None else None
+
+
+class OpenIntent(NamedTuple):
+    """An intent without an outcome: the request may have been sent.
+
+    Attributes:
+        run: The run that wrote it; in a restore the request is a POST.
+    """
+
+    run: RunRecord
+    intent: Intent
+
+
+class CompleteRun(NamedTuple):
+    """What the last complete runs of a scope left in each organization.
+
+    Attributes:
+        run: The last of them.
+        projects: By organization.
+        entries: By list; without those that a run has ended since, and only lists that have some.
+            Where the last run could not read a list, the number is that of the one before.
+    """
+
+    run: RunRecord
+    projects: Mapping[str, int]
+    entries: Mapping[ListKey, int]
+
+
+class PlanScope(NamedTuple):
+    """What two runs have in common if their plans can be compared."""
+
+    policy_sha256: str
+    organizations: frozenset[str]
+    base_url: str
+
+
+@dataclass(slots=True, eq=False)
+class PreviousPlan:
+    """The last whole plan of a scope.
+
+    Attributes:
+        planned: The keys of all entries of each planned invitation, by the key that names it.
+        deleted: The entries that this run or a later one has deleted.
+        unread: The lists that the run did not read.
+        retired: The sources that Atlas did not serve then.
+    """
+
+    run: RunRecord
+    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = field(default_factory=dict)
+    deleted: set[InvitationKey] = field(default_factory=set)
+    unread: set[ListKey] = field(default_factory=set)
+    retired: set[Source] = field(default_factory=set)
+
+
+class DeletedWithin(NamedTuple):
+    """Deletions that count towards the limits of a period.
+
+    Attributes:
+        by_project: By the project of the entry that names the invitation; by the organization for
+            those of its own lists.
+    """
+
+    total: int
+    by_project: Mapping[str, int]
+
+
+class History:
+    """The history of an audit directory. `read` builds it.
+
+    Attributes:
+        runs: In the order in which they began.
+    """
+
+    def __init__(self) -> None:
+        self.runs: list[RunRecord] = []
+        self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
+        self._sent: dict[tuple[str, InvitationKey], tuple[str, str]] = {}  # to time and project
+        self._plans: dict[PlanScope, PreviousPlan] = {}
+        self._announcements: dict[str, dict[AnnouncementKey, datetime]] = {}  # by base URL
+        self._deletions: Counter[tuple[str, str, str]] = Counter()  # by organization, place, user
+        self._gone_users: set[UserKey] = set()
+
+    @classmethod
+    def read(
+        cls,
+        files: Iterable[RunFile],
+        *,
+        check: Callable[[], None] = lambda: None,
+        observe: Callable[[RunRecord, Line], None] = lambda _run, _line: None,
+    ) -> "History":
+        """Return the history of runs.
+
+        Args:
+            files: Their files, oldest first.
+            check: Called every 10,000 lines; may raise to stop.
+            observe: Called with each line, after the history has it; not with those of kept
+                invitations.
+
+        Raises:
+            DamagedFile: A file or a line cannot be read; a run cannot rely on the rest.
+            UsageError: A file cannot be opened.
+        """
+        history = cls()
+        for file in files:
+            plan = PreviousPlan(RunRecord(file))
+            history.runs.append(plan.run)
+            for count, line in enumerate(read_events(file.path)):
+                if count % _LINES_PER_CHECK == 0:
+                    check()
+                history._add(plan, line)
+                observe(plan.run, line)
+        return history
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """Return a run; None if it is not one of these."""
+        return next((run for run in self.runs if run.run_id == run_id), None)
+
+    def last_sweep(self) -> RunRecord | None:
+        """Return the last finished sweep; None without one."""
+        sweeps = (run for run in reversed(self.runs) if run.end and run.mode == "sweep")
+        return next(sweeps, None)
+
+    def applied_by(self, plan_sha256: str) -> RunRecord | None:
+        """Return the sweep that completed a saved plan; None without one."""
+        applied = (
+            run
+            for run in self.runs
+            if run.start is not None
+            and (run.mode, run.start.plan_sha256) == ("sweep", plan_sha256)
+            and run.exit_code in _APPLIED_CODES
+        )
+        return next(applied, None)
+
+    def open_intents(self, base_url: str) -> dict[str, tuple[OpenIntent, ...]]:
+        """Return the intents without an outcome, of all runs against a base URL.
+
+        Returns:
+            By organization, in the order written; organizations without one are left out.
+        """
+        found: dict[str, tuple[OpenIntent, ...]] = {}
+        for each in self._open.values():
+            if each.run.base_url == base_url:
+                org_id = each.intent.org_id
+                found[org_id] = (*found.get(org_id, ()), each)
+        return found
+
+    def announcements(self, base_url: str) -> Mapping[AnnouncementKey, datetime]:
+        """Return the announcements that hold against a base URL, with the instant of each.
+
+        It is the instant of the run that announced: ages and waits count from one `now`.
+        """
+        return self._announcements.get(base_url, {})
+
+    def deleted_within(self, period: timedelta, now: datetime) -> DeletedWithin:
+        """Return the deletions of all runs of the directory within a period before now.
+
+        Every intent counts whose DELETE is not proven unsent, whatever its outcome. One with a
+        date after now counts as well: the clock was set back. A period of 0 has none.
+        """
+        if not period:
+            return DeletedWithin(0, {})
+        since = format_timestamp(now - period)
+        projects = Counter(project for ts, project in self._sent.values() if ts > since)
+        return DeletedWithin(projects.total(), projects)
+
+    def times_deleted(self, invitation: Invitation, entries: Iterable[Entry] = ()) -> int:
+        """Return how often this user's invitation to the same place was deleted.
+
+        An invitation that returns after each deletion is likely created by another program. The
+        places are the named one and those of the other entries; the highest number counts. Names
+        that look the same are one, as for `keep`.
+        """
+        org_id, user = invitation.user_key
+        user = casefold_lookalike(user)
+        places = {invitation.key[2], *(each.key(org_id)[2] for each in entries)}
+        return max(self._deletions[org_id, place, user] for place in places)
+
+    def is_gone(self, user: UserKey) -> bool:
+        """Return whether an invitation of the user was deleted, or was gone when it was to be."""
+        return user in self._gone_users
+
+    def last_plan(self, scope: PlanScope) -> PreviousPlan | None:
+        """Return the last whole plan of a scope; None without one."""
+        return self._plans.get(scope)
+
+    def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
+        """Return what the last complete sweep of a scope left; None without one.
+
+        A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
+        stopped. The same holds for each organization in it: one that a guard kept out, or that
+        failed, has the numbers of the run before. A dry run counts until there is a sweep: later,
+        one with `--accept-population` must not become what sweeps are compared with.
+        """
+        same = [
+            run
+            for run in self.runs
+            if run.start is not None
+            and (run.start.scope_sha256, run.base_url) == (scope_sha256, base_url)
+            and run.exit_code in COMPLETE_EXIT_CODES
+        ]
+        complete = [run for run in same if run.mode == "sweep"] or [
+            run for run in same if run.mode == "dry-run"
+        ]
+        if not complete:
+            return None
+        projects: dict[str, int] = {}
+        lists: dict[ListKey, int] = {}
+        ended: dict[ListKey, set[InvitationKey]] = {}
+        for run in self.runs:
+            if run in complete:
+                for org_id, count in _projects(run).items():
+                    projects[org_id] = count
+                    _take_lists(run, org_id, lists, ended)
+            if run.base_url == base_url:
+                for key in run.ended:
+                    ended.setdefault(key[:3], set()).add(key)
+        left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}
+        entries = {key: count for key, count in left.items() if count > 0}
+        return CompleteRun(complete[-1], projects, entries)
+
+    def sunsets(self, base_url: str) -> dict[Source, date]:
+        """Return the end of each source as the last runs against a base URL recorded it."""
+        found: dict[Source, date] = {}
+        for run in self._ended_runs(base_url):
+            with suppress(ValueError):
+                found |= {Source(s): date.fromisoformat(day) for s, day in run.sunsets.items()}
+        return found
+
+    def members(self, base_url: str) -> dict[str, int]:
+        """Return how many active members each organization last had, where it was read.
+
+        As for `last_complete`, a dry run counts only where no sweep has read them.
+        """
+        found: dict[str, int] = {}
+        for mode in ("dry-run", "sweep"):
+            for end in self._ended_runs(base_url, mode):
+                found |= end.members
+        return found
+
+    def organization_names(self) -> dict[str, str]:
+        """Return the names of organizations by id, as the last run that knew them recorded them."""
+        return {
+            each.id: each.name
+            for run in self.runs
+            if run.end is not None
+            for each in run.end.organizations
+            if each.name
+        }
+
+    def _ended_runs(self, base_url: str, mode: str | None = None) -> list[RunFinished]:
+        return [
+            run.end
+            for run in self.runs
+            if run.end is not None and run.base_url == base_url and mode in {None, run.mode}
+        ]
+
+    def _add(self, plan: PreviousPlan, line: Line) -> None:
+        """Add the next line of a run, whose plan is `plan`."""
+        run = plan.run
+        match line.event:
+            case RunStarted() as event:
+                run.start = event
+            case _ if run.start is None:
+                raise DamagedFile(run.file.path, 1, "is not the first line of a run")
+            case RunFinished() as event:
+                run.end, run.finished_at = event, line.ts
+                if (scope := _plan_scope(run)) is not None:
+                    self._plans[scope] = plan
+            case Intent() as event:
+                self._add_intent(run, line.ts, event)
+            case OutcomeLine() as event:
+                self._add_outcome(plan, event)
+            case Announced() | AnnouncementEnded() as event:
+                self._add_announcement(run.start, event)
+            case event:
+                _add_to_plan(plan, event)
+
+    def _add_intent(self, run: RunRecord, ts: str, event: Intent) -> None:
+        key = run.run_id, event.key
+        self._open[key] = OpenIntent(run, event)
+        if run.mode != "restore":
+            self._sent[key] = ts, event.scope_id
+            run.ended.update(event.keys)
+
+    def _add_outcome(self, plan: PreviousPlan, event: OutcomeLine) -> None:
+        run = plan.run
+        (run.resolved if event.recovers is not None else run.outcomes)[event.outcome] += 1
+        key = event.recovers or run.run_id, event.key
+        opened = self._open.pop(key, None)
+        sender = run if opened is None else opened.run
+        if sender.mode == "restore":
+            return
+        if event.recovers is None and (event.attempts == 0 or event.outcome in _NOTHING_SENT):
+            self._sent.pop(key, None)
+        if event.outcome in _STILL_LISTED:
+            sender.ended.difference_update(event.keys)
+        else:
+            sender.ended.update(event.keys)
+        if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
+            self._gone_users.add(event.user_key)
+        if event.outcome == Outcome.DELETED:
+            self._add_deletion(plan, event)
+
+    def _add_deletion(self, own_plan: PreviousPlan, event: OutcomeLine) -> None:
+        org_id, user = event.user_key
+        user = casefold_lookalike(user)
+        self._deletions.update((org_id, place, user) for place in {key[2] for key in event.keys})
+        for plan in (own_plan, *self._plans.values()):
+            plan.deleted.update(event.keys)
+        held = self._announcements.get(own_plan.run.base_url or "", {})
+        held.pop(_announced(event), None)
+
+    def _add_announcement(self, start: RunStarted, event: Announced | AnnouncementEnded) -> None:
+        held = self._announcements.setdefault(start.base_url, {})
+        held.pop(_announced(event), None)
+        instant = parse_timestamp(start.now)
+        if isinstance(event, Announced) and isinstance(instant, datetime):
+            held[_announced(event)] = instant
+
+
+def _add_to_plan(
+    plan: PreviousPlan, event: Planned | ProjectUnreadable | SourceRetired | Kept
+) -> None:
+    match event:
+        case Planned():
+            plan.run.planned += 1
+            plan.planned[event.key] = event.keys
+        case ProjectUnreadable():
+            org_id = event.org_id or ""
+            plan.unread.add((event.source.value, org_id, event.project_id or org_id))
+        case SourceRetired():
+            plan.retired.add(event.source)
+        case Kept():
+            pass
+
+
+def _announced(event: InvitationFields) -> AnnouncementKey:
+    return *event.key, event.created_at
+
+
+def _projects(run: RunRecord) -> dict[str, int]:
+    """Return the projects of each organization that a run read and no guard kept out."""
+    return {
+        each.id: each.projects_seen - each.projects_gone
+        for each in (run.end.organizations if run.end is not None else ())
+        if each.plan_made and each.exit_code in COMPLETE_EXIT_CODES
+    }
+
+
+def _take_lists(
+    run: RunRecord,
+    org_id: str,
+    lists: dict[ListKey, int],
+    ended: dict[ListKey, set[InvitationKey]],
+) -> None:
+    """Replace the numbers of the lists that a run read in an organization."""
+    for read in run.end.lists if run.end is not None else ():
+        if read.org_id != org_id:
+            continue
+        source = read.source.value
+        unread = {(source, org_id, scope_id) for scope_id in read.unread}
+        for key in {*lists, *ended} - unread:
+            if key[:2] == (source, org_id):
+                lists.pop(key, None)
+                ended.pop(key, None)
+        counts = {org_id: read.entries} if read.source.is_organization_level else read.by_project
+        now = {(source, org_id, scope_id): count for scope_id, count in counts.items()}
+        lists.update({key: count for key, count in now.items() if key not in unread})
+
+
+def _plan_scope(run: RunRecord) -> PlanScope | None:
+    """Return the scope in which a run planned everything that is stale; None if it did not.
+
+    A sweep of a saved plan and a trimmed plan list only a part of it.
+    """
+    start, end = run.start, run.end
+    if (
+        start is None
+        or end is None
+        or start.mode == "restore"
+        or start.plan_sha256 is not None
+        or start.policy_sha256 is None
+        or end.exit_code not in _PLANNING_CODES
+        or not end.plan_made
+        or end.trimmed
+    ):
+        return None
+    return PlanScope(start.policy_sha256, frozenset(start.organizations), start.base_url)

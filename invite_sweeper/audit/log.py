@@ -1,0 +1,251 @@
+"""Append to the file of a run, with one fsync for all who wait at the same time.
+
+After the first failure nothing more is written, and every call raises the error.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import BinaryIO, Final
+
+from invite_sweeper.audit.chain import HashChain
+from invite_sweeper.audit.directory import AuditDirectory, CreatedFile, Head
+from invite_sweeper.audit.events import Event, RunFinished
+from invite_sweeper.errors import AuditLogError
+
+_NOTHING_MORE: Final = (
+    "Every deletion that was sent has its intent in the log. No further deletion is sent."
+)
+_FLUSH_BYTES: Final = 1 << 18
+"""Pending bytes after which lines are written to the file without waiting for a sync."""
+
+
+class AuditLog:
+    """The file of one run, open for appending. Use `begin` and `finish`.
+
+    Attributes:
+        file: The file.
+        warnings: What is not known of earlier runs, as `AuditDirectory.next_run`.
+        offset: Byte offset after the last line, which may not be on disk yet.
+        copy_failure: Why the copy ended early; None if it is complete or was not requested.
+        head_failure: Why `HEAD` does not say that the run ended; None if it does, or before the
+            end. The next run then goes on after the last line of the file.
+    """
+
+    def __init__(
+        self,
+        directory: AuditDirectory,
+        created: CreatedFile,
+        clock: Callable[[], datetime],
+        copy: BinaryIO | None = None,
+    ) -> None:
+        self.file = created.file
+        self.warnings = created.start.warnings
+        self.offset = 0
+        self.copy_failure: Exception | None = None
+        self.head_failure: OSError | None = None
+        self._directory = directory
+        self._chain = HashChain(created.file.run_id, created.start.prev, clock)
+        self._fd = created.fd
+        self._pending: list[bytes] = []
+        self._written = 0
+        self._synced = 0
+        self._failure: AuditLogError | None = None
+        self._copy = copy
+        self._uncopied: deque[bytes] = deque()
+        self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
+
+    @classmethod
+    def begin(
+        cls,
+        directory: AuditDirectory,
+        run_id: str,
+        *,
+        clock: Callable[[], datetime],
+        copy: BinaryIO | None = None,
+    ) -> "AuditLog":
+        """Create the file of a run. The lock of the directory must be held.
+
+        Args:
+            clock: Returns the timestamp of a line, timezone-aware.
+            copy: A stream that receives each line as well, such as standard output. Its errors
+                do not stop the log; see `copy_failure`.
+
+        Raises:
+            AuditLogError: The file cannot be created safely.
+            GuardRefused: The end of the log is not what `HEAD` says.
+        """
+        return cls(directory, directory.create_file(run_id), clock, copy)
+
+    @property
+    def last_hash(self) -> str:
+        """Hash of the last line, 64 hex digits; `prev` of the next line."""
+        return self._chain.last_hash
+
+    def write(self, event: Event) -> None:
+        """Append one line. It is on disk after the next `sync`.
+
+        Raises:
+            AuditLogError: The log has failed. The caller must not send any request.
+        """
+        self.check_not_failed()
+        line = self._chain.add(event) + b"\n"
+        self._pending.append(line)
+        self.offset += len(line)
+        if self.offset - self._written >= _FLUSH_BYTES:
+            self._flush()
+            self.check_not_failed()
+
+    async def sync(self) -> None:
+        """Wait until every line written so far is on disk. Those who wait share one fsync.
+
+        Raises:
+            AuditLogError: The log has failed. The caller must not send any request.
+        """
+        wanted = self.offset
+        async with self._lock:  # whoever waited may find the lines on disk
+            self.check_not_failed()
+            if self._synced >= wanted:
+                return
+            self._flush()
+            end = self._written
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._fsync)
+            self.check_not_failed()
+            self._synced = end
+
+    def read_back(self, start: int, stop: int) -> bytes:
+        """Return bytes of the file as they are now, of lines that are on disk."""
+        return os.pread(self._fd, stop - start, start)
+
+    async def finish(self, event: RunFinished) -> None:
+        """Write the last line, close the file and record the end of the run in `HEAD`.
+
+        Raises:
+            AuditLogError: The line could not be written. The file is closed.
+        """
+        try:
+            self.write(event)
+            await self.sync()
+        finally:
+            await self.close()
+        head = Head(self.file.number, self.file.name, self.last_hash, ended=True)
+        try:
+            self._directory.write_head(head)
+        except OSError as error:
+            self.head_failure = error  # the run did end: its last line is on disk
+
+    async def close(self) -> None:
+        """Sync all lines, unless the log has failed, and close the file. Closing twice is allowed.
+
+        Raises:
+            AuditLogError: The last lines could not be written. The file is closed.
+        """
+        if self._fd < 0:
+            return
+        try:
+            if self._failure is None:
+                await self.sync()
+        finally:
+            self._thread.shutdown()  # before the descriptor can be reused by another file
+            self._failure = self._failure or AuditLogError("The audit log is closed.")
+            self._write_copy()
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def check_not_failed(self) -> None:
+        """Raise AuditLogError if an earlier write or sync failed."""
+        if (failure := self._failure) is not None:
+            raise AuditLogError(
+                failure.message, consequence=failure.consequence, hint=failure.hint
+            ) from failure.__cause__
+
+    def _flush(self) -> None:
+        """Write the pending lines to the file."""
+        lines, self._pending = self._pending, []
+        if lines and self._failure is None:
+            self._fail_on_error(partial(self._append, b"".join(lines)))
+
+    def _append(self, data: bytes) -> None:
+        """Write whole lines. They are not on disk before `_fsync`.
+
+        After a partial write, the incomplete line is removed. Whole lines stay: an outcome among
+        them is recorded nowhere else.
+        """
+        self._check_not_replaced()
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._fd, memoryview(data)[written:])
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._written + data.rfind(b"\n", 0, written) + 1)
+                os.fsync(self._fd)
+            raise
+        self._written += written
+        if self._copy is not None:
+            self._uncopied.append(data)
+
+    def _check_not_replaced(self) -> None:
+        """Raise AuditLogError if the file was moved, replaced or changed by another program."""
+        status = os.fstat(self._fd)
+        try:
+            is_here = os.path.samestat(self.file.path.lstat(), status)
+        except FileNotFoundError:
+            is_here = False
+        if not is_here:
+            raise AuditLogError(
+                f"The audit log {self.file.path} was moved or deleted while it was being written.",
+                consequence=_NOTHING_MORE.replace("the log", "the original file"),
+                hint="Restore the original file, then run the same command again.",
+            )
+        if status.st_size != self._written:
+            raise AuditLogError(
+                f"Another program changed {self.file.path} while it was being written.",
+                consequence="No further deletion is sent.",
+                hint="Check the audit log with `audit verify`.",
+            )
+
+    def _fsync(self) -> None:
+        """Write the copy, then sync the file to disk; runs in the thread of the log.
+
+        A failed sync is not repeated: the kernel discards the pages that it could not write. Uses
+        `fsync`, not `fdatasync`: the file grows, so both write its size and cost the same.
+        """
+        self._write_copy()  # here, because the copy may be a pipe with a slow reader
+        self._fail_on_error(partial(os.fsync, self._fd))
+
+    def _write_copy(self) -> None:
+        while self._uncopied and self._copy is not None:
+            try:
+                self._copy.write(self._uncopied.popleft())
+                self._copy.flush()
+            except (OSError, ValueError) as error:
+                self.copy_failure, self._copy = error, None
+                self._uncopied.clear()
+
+    def _fail_on_error(self, action: Callable[[], None]) -> None:
+        """Run an action. After any exception, the log counts as failed, even if nobody waits."""
+        try:
+            action()
+        except AuditLogError as failure:
+            self._failure = failure
+        except OSError as error:
+            self._failure = AuditLogError(
+                f"The audit log {self.file.path} cannot be written: {error.strerror or error}.",
+                consequence=_NOTHING_MORE,
+                hint="Free disk space or repair the disk, then run the same command again: it "
+                "processes the rest.",
+            )
+            self._failure.__cause__ = error
+        except BaseException as error:
+            self._failure = AuditLogError(
+                f"The audit log cannot be written: {error!r}.", consequence=_NOTHING_MORE
+            )
+            if not isinstance(error, Exception):
+                raise

@@ -1,0 +1,172 @@
+"""Verify the files of runs: their chain, that each continues the one before, and their intents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from invite_sweeper.audit.chain import GENESIS_HASH
+from invite_sweeper.audit.directory import Head, RunFile
+from invite_sweeper.audit.events import Intent, Line, OutcomeLine
+from invite_sweeper.audit.reader import DamagedFile, FileChain, decode_line
+from invite_sweeper.models import InvitationKey
+
+
+class Verdict(StrEnum):
+    """The result of a verification in one word."""
+
+    SOUND = "sound"
+    UNFINISHED = "unfinished"
+    """A run was killed; the next sweep resolves what it left."""
+    DAMAGED = "damaged"
+
+
+class Unfinished(NamedTuple):
+    """A run that left something open.
+
+    Attributes:
+        intents: Its intents without an outcome; 0 if it was only killed.
+    """
+
+    file: RunFile
+    intents: int
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was found; after a damage, up to it.
+
+    Attributes:
+        files: The files that were verified.
+        lines: The whole lines in them.
+        last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
+            zeros without one.
+        damage: The first file or line that is wrong, in one sentence; None without one.
+        unfinished: The runs that left something open, in the order of their files.
+        expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
+    """
+
+    files: list[RunFile] = field(default_factory=list)
+    lines: int = 0
+    last_hash: str = GENESIS_HASH
+    damage: str | None = None
+    unfinished: list[Unfinished] = field(default_factory=list)
+    expected_at: str | None = None
+
+    @property
+    def first_number(self) -> int | None:
+        """The number of the first file; above 1 where the oldest files are gone."""
+        return self.files[0].number if self.files else None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the log is sound, unfinished or damaged."""
+        if self.damage is not None:
+            return Verdict.DAMAGED
+        return Verdict.UNFINISHED if self.unfinished else Verdict.SOUND
+
+
+def verify(
+    files: Sequence[RunFile], head: Head | None = None, expect_head: str | None = None
+) -> Verification:
+    """Verify files up to their end, or to the first line that does not follow.
+
+    Args:
+        files: The files in the order of their names, compressed with gzip or not.
+        head: What `HEAD` beside them says; None where there is none, or for single files.
+        expect_head: A hash that the log had as its last one, 64 hex digits.
+
+    Raises:
+        UsageError: A file cannot be opened.
+    """
+    verifier = _Verifier(head, expect_head)
+    result = verifier.result
+    try:
+        for file in files:
+            verifier.add(file)
+        verifier.finish()
+    except DamagedFile as error:
+        result.damage = error.message
+    if result.damage is None and expect_head is not None and result.expected_at is None:
+        result.damage = f"No line has the expected hash {expect_head}."
+    return result
+
+
+class _Verifier:
+    """Verifies files one after another."""
+
+    def __init__(self, head: Head | None, expect_head: str | None) -> None:
+        self.result = Verification()
+        self._head = head
+        self._expected = expect_head
+        self._head_is_here = False
+        self._open: dict[tuple[str, InvitationKey], RunFile] = {}
+        self._ended = True
+
+    def add(self, file: RunFile) -> None:
+        """Verify a file, and that it continues the one before."""
+        result, chain = self.result, FileChain(file.path)
+        if result.files:
+            _check_number(result.files[-1], file)
+        result.files.append(file)
+        for line in chain:
+            if line.number == 1:
+                self._check_first(file, chain)
+            self._check_intents(file, decode_line(file.path, line.number, line.raw, line.header))
+            result.lines += 1
+            result.last_hash = line.hash
+            if line.hash == self._expected:
+                result.expected_at = f"{file.path} line {line.number}"
+        self._ended = chain.finished
+        if self._head is not None:
+            self._check_head(file, chain, self._head)
+
+    def finish(self) -> None:
+        """Raise DamagedFile if the file of `HEAD` is missing; else add what runs left open."""
+        result = self.result
+        if self._head is not None and not self._head_is_here:
+            path = Path(self._head.file)
+            raise DamagedFile(path, None, "is missing: it is the last run that HEAD names")
+        for file in result.files:
+            intents = sum(each == file for each in self._open.values())
+            is_last = file == result.files[-1]
+            if intents or (is_last and not self._ended):
+                result.unfinished.append(Unfinished(file, intents))
+
+    def _check_first(self, file: RunFile, chain: FileChain) -> None:
+        result = self.result
+        if file.run_id and chain.run_id != file.run_id:
+            raise DamagedFile(file.path, 1, "is of another run than the name of its file")
+        if result.lines and chain.prev != result.last_hash:
+            before = result.files[-2].name
+            raise DamagedFile(file.path, 1, f"does not follow the last line of {before}")
+        if not result.lines and result.first_number == 1 and chain.prev != GENESIS_HASH:
+            raise DamagedFile(file.path, 1, "is not the first line of a log")
+
+    def _check_intents(self, file: RunFile, line: Line | None) -> None:
+        if line is not None and isinstance(line.event, Intent):
+            self._open[line.run_id, line.event.key] = file
+        elif line is not None and isinstance(line.event, OutcomeLine):
+            self._open.pop((line.event.recovers or line.run_id, line.event.key), None)
+
+    def _check_head(self, file: RunFile, chain: FileChain, head: Head) -> None:
+        if file.name == head.file:
+            self._head_is_here = True
+            if head.ended and chain.last_hash != head.last_hash:
+                raise DamagedFile(file.path, chain.lines or None, "is not the last line of HEAD")
+            if not head.ended and chain.lines and chain.prev != head.last_hash:
+                raise DamagedFile(file.path, 1, "does not follow the line of HEAD")
+        elif file.number >= head.number and chain.lines:
+            raise DamagedFile(file.path, None, f"is not known to HEAD, which names {head.file}")
+
+
+def _check_number(before: RunFile, file: RunFile) -> None:
+    """Raise DamagedFile if a number is missing before a file, or taken twice."""
+    if 0 in {before.number, file.number}:
+        return
+    if file.number == before.number:
+        raise DamagedFile(file.path, None, f"has the number of {before.name}")
+    if file.number > before.number + 1:
+        missing = f"{before.number + 1:06d}"
+        raise DamagedFile(file.path, None, f"follows {before.name}: file {missing} is missing")
