@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from builders import NOW, ORG, invitation
+
 from invite_sweeper.audit import AuditDirectory, AuditLog, Verification, verify
 from invite_sweeper.audit.events import (
     Entry,
@@ -65,9 +66,7 @@ def intent(fields: InvitationFields) -> Intent:
 def outcome(fields: InvitationFields, result: str = "deleted", **changes: object) -> OutcomeLine:
     """Return what became of an invitation."""
     defaults = {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 55.0}
-    return fields.as_event(
-        OutcomeLine, rule="forgotten", outcome=result, **{**defaults, **changes}
-    )
+    return fields.as_event(OutcomeLine, rule="forgotten", outcome=result, **{**defaults, **changes})
 
 
 def deletion(number: int = 1, result: str = "deleted", **changes: object) -> list[Event]:
@@ -77,13 +76,12 @@ def deletion(number: int = 1, result: str = "deleted", **changes: object) -> lis
 
 
 async def write_lines(log: AuditLog, events: Iterable[Event]) -> None:
-    """Write lines, each on disk before the next; the last line ends the run."""
+    """Write lines; the last one ends the run, and without it the file is only closed."""
     for event in events:
         if isinstance(event, RunFinished):
             await log.finish(event)
         else:
             log.write(event)
-            await log.sync()
     await log.close()
 
 

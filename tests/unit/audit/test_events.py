@@ -1,0 +1,294 @@
+"""The lines of a file: what is written, and what is read back."""
+
+from datetime import datetime, timedelta, timezone
+
+import msgspec
+import pytest
+from audit.runs import clock, finished, intent, outcome, planned, started
+from builders import NOW, ORG, PROJECT, invitation, object_id
+
+from invite_sweeper.audit.chain import GENESIS_HASH, HashChain, is_recordable, seal_holds
+from invite_sweeper.audit.events import (
+    EVENTS,
+    Announced,
+    AnnouncementEnded,
+    Entry,
+    Event,
+    Intent,
+    Kept,
+    LineHeader,
+    ListResult,
+    OrganizationResult,
+    OutcomeLine,
+    PlanChanges,
+    Planned,
+    ProjectUnreadable,
+    RunFinished,
+    SourceRetired,
+    announcement_key,
+    decode,
+    format_timestamp,
+    parse_timestamp,
+)
+from invite_sweeper.counts import COUNT_NAMES, METRICS, TILES, Counts, total
+from invite_sweeper.endings import Reason, RunWarning, WarningCode
+from invite_sweeper.models import Source, UnreadableDate
+from invite_sweeper.redaction import SECRETS
+
+OTHERS = (
+    Entry(Source.ORG_INVITES, None, object_id(8)),
+    Entry(Source.USERS, PROJECT, object_id(9)),
+)
+ORGANIZATION_USER = invitation(
+    3,
+    source=Source.ORG_USERS,
+    project_id=ORG,
+    project_name="",
+    status="INVITATION_EXPIRED",
+    team_ids=("t1",),
+    project_roles=((PROJECT, "GROUP_OWNER"),),
+    linked_projects=((PROJECT, "Sandbox"),),
+)
+
+
+def end_of_everything() -> RunFinished:
+    """Return a last line with a value in each field that has parts."""
+    return finished(
+        deleted=2,
+        kept_by_reason={"keep:board": 1},
+        exit_code=4,
+        error={"message": "a", "consequence": "b", "hint": "c"},
+        reasons=(Reason.FAILED_DELETIONS,),
+        warnings=(RunWarning(WarningCode.SUNSET, "It ends."),),
+        changes=PlanChanges(run_id="r0", now="2026-11-24T01:00:00Z", new=1),
+        organizations=(OrganizationResult(id=ORG, name="Acme", deleted=2),),
+        lists=(
+            ListResult(
+                org_id=ORG,
+                source=Source.USERS,
+                complete=False,
+                entries=3,
+                by_project={PROJECT: 3},
+                unread=(object_id(5),),
+            ),
+        ),
+    )
+
+
+LINES: list[Event] = [
+    started(shard="1/2", plan_sha256="c" * 64),
+    started(mode="restore", policy_sha256=None, policy_path=None, restores="r0"),
+    SourceRetired(source=Source.INVITES, reason="gone", http_status=410, error_code=None),
+    ProjectUnreadable(
+        project_id=PROJECT,
+        project_name="Sandbox",
+        reason="no role",
+        http_status=401,
+        error_code="NOT_IN_GROUP",
+        source=Source.USERS,
+        org_id=ORG,
+    ),
+    Announced.from_invitation(invitation(), NOW, rule="r", deletable_from="2026-12-02T01:00:00Z"),
+    AnnouncementEnded.from_invitation(invitation(), NOW, reason="too_young"),
+    planned(1, entries=OTHERS),
+    Planned.from_invitation(ORGANIZATION_USER, NOW, rule="r", bounced=2, new=True),
+    Kept.from_invitation(ORGANIZATION_USER, NOW, reason="keep:board", entries=OTHERS),
+    intent(planned(1, entries=OTHERS)),
+    outcome(planned(1, entries=OTHERS), seen_before="PENDING", recovers="r0"),
+    end_of_everything(),
+]
+
+
+def line_of(event: Event) -> bytes:
+    return HashChain("r1", GENESIS_HASH, clock()).add(event)
+
+
+def read(line: bytes) -> Event | None:
+    header = LineHeader.parse(line)
+    assert header is not None
+    return decode(line, header)
+
+
+@pytest.mark.parametrize("number", range(len(LINES)))
+def test_each_event_is_read_as_it_was_written(number: int) -> None:
+    assert read(line_of(LINES[number])) == LINES[number]
+
+
+def test_each_event_is_in_the_table_of_this_test() -> None:
+    assert {type(each) for each in LINES} == set(EVENTS)
+
+
+def test_a_line_begins_with_its_place_in_the_file() -> None:
+    chain = HashChain("r1", GENESIS_HASH, clock())
+    first, second = chain.add(started()), chain.add(planned())
+    assert first.startswith(
+        b'{"ts":"2026-11-25T01:00:00.000000Z","run_id":"r1","seq":1,"event":"run_started",'
+        b'"prev":"' + b"0" * 64 + b'","mode":"sweep"'
+    )
+    assert b'"seq":2,"event":"planned"' in second
+
+
+def test_a_line_has_the_fields_of_the_contract() -> None:
+    written = msgspec.json.decode(line_of(outcome(planned(1, entries=OTHERS))))
+    assert list(written)[5:] == [
+        "invitation_id", "project_id", "project_name", "org_id", "username", "roles", "inviter",
+        "created_at", "expires_at", "age_days", "source", "entries", "rule", "outcome",
+        "attempts", "http_status", "error_code", "duration_ms",
+    ]  # fmt: skip
+    assert written["entries"][0] == {
+        "source": "org_invites",
+        "project_id": None,
+        "invitation_id": object_id(8),
+    }
+
+
+def test_the_last_line_has_every_count_even_where_it_is_zero() -> None:
+    written = msgspec.json.decode(line_of(finished()))
+    assert set(COUNT_NAMES) < set(written)
+    assert written["exit_code"] == 0
+    assert written["error"] is None
+
+
+def test_only_the_last_line_has_a_seal() -> None:
+    line = line_of(finished())
+    assert seal_holds(line)
+    assert not seal_holds(line.replace(b'"deleted":0', b'"deleted":1'))
+    assert b'"seal"' not in line_of(planned())
+
+
+def test_an_invitation_is_the_same_after_a_line() -> None:
+    for each in (invitation(), ORGANIZATION_USER, invitation(created_at=UnreadableDate("soon"))):
+        fields = Planned.from_invitation(each, NOW, rule="r")
+        again = read(line_of(fields))
+        assert isinstance(again, Planned)
+        assert again.invitation() == each
+        assert again.key == each.key
+        assert again.user_key == each.user_key
+
+
+def test_an_invitation_of_a_project_without_a_project_is_not_read() -> None:
+    broken = msgspec.structs.replace(planned(), project_id=None)
+    with pytest.raises(ValueError, match="no project"):
+        broken.invitation()
+
+
+def test_the_keys_of_an_invitation_are_those_of_all_its_entries() -> None:
+    assert planned(1, entries=OTHERS).keys == (
+        ("invites", ORG, PROJECT, object_id(1)),
+        ("org_invites", ORG, ORG, object_id(8)),
+        ("users", ORG, PROJECT, object_id(9)),
+    )
+
+
+def test_another_event_of_an_invitation_has_its_fields() -> None:
+    plan = planned(1, entries=OTHERS, status="INVITATION_REJECTED", source=Source.USERS)
+    sent = plan.as_event(Intent, rule=plan.rule)
+    assert (sent.keys, sent.status, sent.age_days) == (plan.keys, plan.status, plan.age_days)
+    assert b'"status":"INVITATION_REJECTED"' in line_of(sent)
+    assert b'"status"' not in line_of(intent(planned()))  # PENDING is not written
+
+
+@pytest.mark.parametrize(
+    ("age", "days"),
+    [
+        (timedelta(days=20), 20.0),
+        (timedelta(days=1, hours=23, minutes=59), 1.9),
+        (timedelta(seconds=8639), 0.0),
+        (timedelta(seconds=-1), -0.1),
+    ],
+)
+def test_an_age_is_floored_to_a_tenth_of_a_day(age: timedelta, days: float) -> None:
+    assert planned(age=age).age_days == days
+
+
+def test_an_announcement_is_that_of_the_named_entry_and_its_date() -> None:
+    one = announcement_key(invitation())
+    assert one == announcement_key(invitation(roles=("GROUP_OWNER",)))
+    assert one != announcement_key(invitation(age=timedelta(days=21)))
+    assert one != announcement_key(invitation(source=Source.USERS))
+
+
+def test_a_timestamp_is_in_utc_with_microseconds() -> None:
+    local = datetime(2026, 11, 25, 2, 0, tzinfo=timezone(timedelta(hours=1)))
+    assert format_timestamp(local) == "2026-11-25T01:00:00.000000Z"
+    assert parse_timestamp("2026-11-25T01:00:00Z") == NOW
+    assert parse_timestamp("2026-11-31T01:00:00Z") == UnreadableDate("2026-11-31T01:00:00Z")
+    assert parse_timestamp(None) is None
+
+
+def test_a_line_of_a_later_version_is_not_an_error() -> None:
+    assert read(line_of(planned()).replace(b'"planned"', b'"paused"')) is None
+
+
+@pytest.mark.parametrize("name", ["rule", "source"])
+def test_a_line_without_a_field_is_an_error(name: str) -> None:
+    line = line_of(planned()).replace(b'"%b"' % name.encode(), b'"x"')
+    with pytest.raises(ValueError, match=name):
+        read(line)
+
+
+def test_no_secret_is_written() -> None:
+    SECRETS.add("s3cr3t-value")
+    line = line_of(planned(username="s3cr3t-value@example.com"))
+    assert b"s3cr3t-value" not in line
+    assert read(line) is not None
+    assert not is_recordable(invitation(username="s3cr3t-value@example.com"))
+    assert is_recordable(invitation())
+
+
+def test_a_long_value_is_cut_visibly() -> None:
+    line = line_of(planned(username="x" * 2_000))
+    assert "… (2,000 characters)".encode() in line
+    assert not is_recordable(invitation(username="x" * 2_000))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"roles": tuple(f"ROLE_{n}_{'x' * 900}" for n in range(2_000))},
+        {"project_roles": tuple((object_id(n), "x" * 1_000) for n in range(2_000))},
+    ],
+    ids=["roles", "project_roles"],
+)
+def test_a_line_that_would_be_too_long_is_cut_and_can_be_read(changes: dict[str, object]) -> None:
+    huge = invitation(source=Source.ORG_USERS, project_id=ORG, project_name="", **changes)
+    kept = Kept.from_invitation(huge, NOW, reason="unrecordable", entries=OTHERS)
+    line = line_of(kept)
+    again = read(line)
+    assert len(line) < 1 << 18
+    assert isinstance(again, Kept)
+    assert again.entries == OTHERS
+    assert "… (1,900 more)" in str(again)
+    assert not is_recordable(huge)
+
+
+def test_the_totals_of_the_largest_estate_are_written_whole() -> None:
+    lists = tuple(
+        ListResult(
+            org_id=object_id(org),
+            source=source,
+            complete=True,
+            entries=250,
+            by_project={object_id(1000 * org + n): 1 for n in range(250)},
+        )
+        for org in range(51)
+        for source in (Source.USERS, Source.INVITES)
+    )
+    assert read(line_of(finished(lists=lists))) == finished(lists=lists)
+
+
+def test_counts_add_up_by_name_and_by_key() -> None:
+    one = Counts(stale=1, kept_by_reason={"too_young": 2})
+    two = Counts(stale=2, kept_by_reason={"too_young": 1, "no_rule": 0})
+    both = Counts(stale=3, kept_by_reason={"no_rule": 0, "too_young": 3})
+    assert total([one, two]) == both
+    assert total([OrganizationResult(id="a", deleted=1), Counts(deleted=2)]).deleted == 3
+
+
+def test_each_text_is_that_of_a_count() -> None:
+    assert set(METRICS) | set(TILES) <= set(COUNT_NAMES)
+
+
+def test_an_outcome_names_its_run_only_if_it_resolves_another() -> None:
+    assert b'"recovers"' not in line_of(outcome(planned()))
+    assert isinstance(read(line_of(outcome(planned(), recovers="r0"))), OutcomeLine)
