@@ -1,32 +1,23 @@
-"""What a run counts: one additive value, for an organization, a run or a whole command."""
+"""What a run counts: one additive value, for an organization or a whole run."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from operator import add, attrgetter
 from typing import Any, Final
 
-
-def _shown(*, metric: str = "", tile: str = "") -> Any:  # noqa: ANN401  a field
-    """Return a count that outputs show.
-
-    Args:
-        metric: The help text of its metric, `invite_sweeper_NAME`; empty for none.
-        tile: Its heading on the page, unless it is 0; empty for none.
-    """
-    return field(default=0, metadata={"metric": metric, "tile": tile})
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a run saw and did; a new count is a field here, and is added where it is counted.
+
+    Invitations are counted, not the entries of lists that show them.
 
     Attributes:
         projects_seen: In scope, including those that could not be read or were gone.
         projects_unreadable: Lists that could not be read; nothing is deleted there.
         projects_gone: Deleted after Atlas had listed them; not a failure.
         invitations_seen: In scope; `stale` and `kept` together.
-        invitations_by_source: Adds up to `invitations_seen`; only sources that Atlas serves.
+        invitations_by_source: Entries by list; only sources that Atlas serves.
         trimmed: Stale, but left for a later run by `over_limit: trim`.
         kept_by_reason: Adds up to `kept`.
         announced: Found stale for the first time, where the policy has a `notice`.
@@ -39,26 +30,21 @@ class Counts:
         not_verified: Deleted, but one of its lists could not be read again, or not in time.
         missing_role: Lists not read and deletions that failed, because a role is missing.
         recovered: Intents that an interrupted run left open, resolved by this run.
+        restored: Invited by a restore, and pending again.
+        active: Added by Atlas as members at once in a restore, without an acceptance.
+        already_there: Invited or members without the restore.
     """
 
-    projects_seen: int = _shown(metric="Projects in the policy's scope.")
-    projects_unreadable: int = _shown(
-        metric="Projects in scope that could not be read; nothing is deleted there.",
-        tile="Projects not read",
-    )
+    projects_seen: int = 0
+    projects_unreadable: int = 0
     projects_gone: int = 0
-    invitations_seen: int = _shown(metric="Pending invitations in scope.")
-    invitations_by_source: Mapping[str, int] = field(default_factory=dict)
-    stale: int = _shown(metric="Invitations that a rule matches and no keep entry protects.")
-    trimmed: int = _shown(
-        metric="Stale invitations left for a later run, to stay within the limits.", tile="Trimmed"
-    )
+    invitations_seen: int = 0
+    invitations_by_source: Mapping[str, int] = {}
+    stale: int = 0
+    trimmed: int = 0
     kept: int = 0
-    kept_by_reason: Mapping[str, int] = field(default_factory=dict)
-    announced: int = _shown(
-        metric="Invitations that the last run announced, where the policy has a notice.",
-        tile="Announced",
-    )
+    kept_by_reason: Mapping[str, int] = {}
+    announced: int = 0
     deleted: int = 0
     already_gone: int = 0
     changed: int = 0
@@ -72,6 +58,9 @@ class Counts:
     not_verified: int = 0
     missing_role: int = 0
     recovered: int = 0
+    restored: int = 0
+    active: int = 0
+    already_there: int = 0
 
     @property
     def planned(self) -> int:
@@ -79,13 +68,15 @@ class Counts:
         return self.stale - self.trimmed
 
     def __add__(self, other: "Counts") -> "Counts":
-        sums: dict[str, Any] = dict(
-            zip(_NUMBER_NAMES, map(add, _NUMBERS(self), _NUMBERS(other)), strict=True)
-        )
-        for name in _KEYED_NAMES:
-            both = Counter(getattr(self, name))
-            both.update(getattr(other, name))  # unlike `+`, it keeps zeros
-            sums[name] = dict(sorted(both.items()))
+        sums: dict[str, Any] = {}
+        for name in COUNT_NAMES:
+            one, two = getattr(self, name), getattr(other, name)
+            if name in _KEYED_NAMES:
+                both = Counter(one)
+                both.update(two)  # unlike `+`, it keeps zeros
+                sums[name] = dict(sorted(both.items()))
+            else:
+                sums[name] = one + two
         return Counts(**sums)
 
 
@@ -99,13 +90,21 @@ def count_values(counts: Counts) -> dict[str, Any]:
     return {name: getattr(counts, name) for name in COUNT_NAMES}
 
 
-def _texts(kind: str) -> dict[str, str]:
-    return {each.name: each.metadata[kind] for each in fields(Counts) if each.metadata.get(kind)}
+COUNT_NAMES: Final = Counts.__struct_fields__
+_KEYED_NAMES: Final = frozenset({"invitations_by_source", "kept_by_reason"})
 
-
-METRICS: Final = _texts("metric")
-TILES: Final = _texts("tile")
-COUNT_NAMES: Final = tuple(each.name for each in fields(Counts))
-_KEYED_NAMES: Final = ("invitations_by_source", "kept_by_reason")
-_NUMBER_NAMES: Final = tuple(name for name in COUNT_NAMES if name not in _KEYED_NAMES)
-_NUMBERS: Final = attrgetter(*_NUMBER_NAMES)
+METRICS: Final[Mapping[str, str]] = {
+    "projects_seen": "Projects in the policy's scope.",
+    "projects_unreadable": "Projects in scope that could not be read; nothing is deleted there.",
+    "invitations_seen": "Pending invitations in scope.",
+    "stale": "Invitations that a rule matches and no keep entry protects.",
+    "trimmed": "Stale invitations left for a later run, to stay within the limits.",
+    "announced": "Invitations that the last run announced, where the policy has a notice.",
+}
+"""The counts that are metrics, `invite_sweeper_NAME`, with their help text."""
+TILES: Final[Mapping[str, str]] = {
+    "projects_unreadable": "Projects not read",
+    "trimmed": "Trimmed",
+    "announced": "Announced",
+}
+"""The counts that the page shows unless they are 0, with their heading."""

@@ -182,6 +182,9 @@ class ExitCode(IntEnum):
         return self.status in {Status.DONE, Status.PARTLY_DONE}
 
 
+COMPLETE_EXIT_CODES: Final = frozenset(code for code in ExitCode if code.read_everything)
+"""Of runs that read all they could and were not stopped: 0, 4 and 10."""
+
 _TOO_MANY: Final = (
     "Read the plan, then raise the limit, narrow the rules, or set over_limit: trim to delete only "
     "the oldest."
@@ -485,6 +488,8 @@ class WarningCode(StrEnum):
     """What a warning of a run is about; programs decide by it, never by the sentence."""
 
     ABSENT_ORGANIZATION = "absent_organization"
+    AUDIT_LOG = "audit_log"
+    """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"
     MEMBERS = "members"
     NOTICE = "notice"

@@ -192,6 +192,10 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     invitation_id: str
     roles: tuple[str, ...] = ()
 
+    def key(self, org_id: str) -> InvitationKey:
+        """As `Invitation.key`."""
+        return self.source.value, org_id, self.project_id or org_id, self.invitation_id
+
 
 class Invitation(NamedTuple):
     """One pending invitation, as Atlas sent it. A named tuple, because a run creates many.

@@ -4,12 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
-from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.models import Invitation, Project, Source
 from invite_sweeper.policy import Policy, parse_policy
-from invite_sweeper.sweep.saved_plan import PlanContext
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -61,15 +58,6 @@ def policy(**changes: object) -> Policy:
     return parse_policy(policy_bytes({**defaults, **changes}), "policy.yaml")
 
 
-def write_key_pair(folder: Path, name: str) -> None:
-    """Write a new ed25519 key pair to NAME.pem (private) and NAME.pub (of OpenSSH)."""
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
-    public = key.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
-    (folder / f"{name}.pem").write_bytes(private)
-    (folder / f"{name}.pub").write_bytes(public)
-
-
 class _Plain(yaml.SafeDumper):
     """A dumper that writes no aliases, which a policy may not contain."""
 
@@ -80,13 +68,3 @@ class _Plain(yaml.SafeDumper):
 def policy_bytes(keys: object) -> bytes:
     """Return the YAML of a policy file."""
     return yaml.dump(keys, Dumper=_Plain, sort_keys=False).encode()
-
-
-PLAN_CONTEXT = PlanContext(
-    run_id="r1",
-    now=NOW.isoformat(),
-    tool_version="0.1.0",
-    base_url="https://cloud.mongodb.com",
-    organizations=(ORG,),
-    policy_sha256="a" * 64,
-)

@@ -1,66 +1,42 @@
-"""The audit log: an append-only, hash-chained JSON Lines file with one line per event.
+"""The audit log: a directory with one hash-chained JSON Lines file for each run."""
 
-This package exports what a run needs. Import the rest from its module: `verify` checks a
-log, `reader` filters its lines.
-"""
-
-from invite_sweeper.audit.events import (
-    Event,
-    Intent,
-    InvitationFields,
-    OutcomeLine,
-    Planned,
-    ProjectUnreadable,
-    RestoreCounts,
-    RestoreFinished,
-    RunFinished,
-    RunStarted,
-    SourceRetired,
-    error_fields,
-)
-from invite_sweeper.audit.files import LogPath, in_order
+from invite_sweeper.audit.chain import GENESIS_HASH, is_recordable
+from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
 from invite_sweeper.audit.history import (
-    DeletionCounts,
+    CompleteRun,
+    DeletedWithin,
     History,
     OpenIntent,
     PlanScope,
     PreviousPlan,
     RunRecord,
-    read_history,
 )
-from invite_sweeper.audit.lock import RunLock
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.reader import LinePosition, read_events
-from invite_sweeper.audit.write_ahead import PlanReader, PlanSpan, PlanSpanBuilder, SweepRecorder
+from invite_sweeper.audit.plan_lines import PlanLines, SavedPlan, read_plan
+from invite_sweeper.audit.reader import LineFilter, filter_lines
+from invite_sweeper.audit.verify import Unfinished, Verdict, Verification, verify
 
 __all__ = [
+    "GENESIS_HASH",
+    "AuditDirectory",
     "AuditLog",
-    "DeletionCounts",
-    "Event",
+    "CompleteRun",
+    "DeletedWithin",
+    "Head",
     "History",
-    "Intent",
-    "InvitationFields",
-    "LinePosition",
-    "LogPath",
+    "LineFilter",
     "OpenIntent",
-    "OutcomeLine",
-    "PlanReader",
+    "PlanLines",
     "PlanScope",
-    "PlanSpan",
-    "PlanSpanBuilder",
-    "Planned",
     "PreviousPlan",
-    "ProjectUnreadable",
-    "RestoreCounts",
-    "RestoreFinished",
-    "RunFinished",
-    "RunLock",
+    "RunFile",
     "RunRecord",
-    "RunStarted",
-    "SourceRetired",
-    "SweepRecorder",
-    "error_fields",
-    "in_order",
-    "read_events",
-    "read_history",
+    "SavedPlan",
+    "Unfinished",
+    "Verdict",
+    "Verification",
+    "filter_lines",
+    "is_recordable",
+    "read_plan",
+    "verify",
 ]

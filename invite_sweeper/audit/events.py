@@ -1,17 +1,16 @@
-"""The events of the audit log: one struct for each, written and read.
+"""The lines of a run's file: one struct for each event, written and read.
 
-A struct has the fields of its event. `chain.HashChain` puts those before them that give a line
-its place in the log. Plan files and results are made of the same structs.
+A struct has the fields of its event. `chain.HashChain` puts those before them that give a line its
+place in the file, and the `seal` after those of the last one. `--output json` prints the structs of
+the first and the last line.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import RunWarning
@@ -21,13 +20,17 @@ from invite_sweeper.models import (
     Entry,
     Invitation,
     InvitationKey,
-    Population,
     Source,
     Timestamp,
     UnreadableDate,
     UserKey,
 )
-from invite_sweeper.text import casefold_visible
+from invite_sweeper.text import casefold_visible, organization_label
+
+FieldsT = TypeVar("FieldsT", bound="InvitationFields")
+Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
+ListKey: TypeAlias = tuple[str, str, str]
+"""A list: its source, the organization, and the project (the organization for its own lists)."""
 
 
 class EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -41,46 +44,33 @@ class EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 class RunStarted(EventFields, frozen=True, kw_only=True):
-    """The first line of a run.
+    """The first line of a file.
 
     Attributes:
-        mode: `dry-run`, `sweep` or `restore`.
-        actor: A client id or public key, or `token`.
-        now: The instant of the run, RFC 3339.
+        policy_sha256: Of the policy's bytes, 64 hex digits; None of a restore.
         organizations: Ids.
-        group_id: Shared by the runs of one command.
-        scope_sha256: The hash of what the run reads, see `scope.scope_sha256`.
-        credentials: The name of the set of credentials; None for the plain variables.
-        signing_key_env: The variable of the key that signs the log.
-        plan_sha256: The digest of the saved plan that is applied.
-        plan_approved_by: The fingerprint of the key that approved it.
-        dry_run: Only of a restore.
-        files: The logs that a restore reads.
-        log: The name of the log.
-        new_log: The log was started anew with `--new-log`.
+        actors: For each organization the client id or public key, or `token`.
+        now: The instant of the run, RFC 3339.
+        shard: `I/N`; None where the run is not one of several.
+        scope_sha256: The hash of what the run reads; runs with the same can be compared.
+        plan_sha256: Of the plan that is applied; None without one.
+        restores: The run whose deletions a restore undoes; None of any other run.
     """
 
     event: ClassVar[str] = "run_started"
 
-    mode: str
+    mode: Mode
     tool_version: str
     policy_sha256: str | None
     policy_path: str | None
+    organizations: tuple[str, ...]
+    actors: Mapping[str, str]
     base_url: str
-    actor: str
     now: str
     shard: str | None
-    organizations: tuple[str, ...]
-    group_id: str | None = None
     scope_sha256: str | None = None
-    credentials: str | None = None
-    signing_key_env: str | None = None
     plan_sha256: str | None = None
-    plan_approved_by: str | None = None
-    dry_run: bool | None = None
-    files: tuple[str, ...] = ()
-    log: str | None = None
-    new_log: bool = False
+    restores: str | None = None
 
 
 class SourceRetired(EventFields, frozen=True, kw_only=True):
@@ -95,7 +85,11 @@ class SourceRetired(EventFields, frozen=True, kw_only=True):
 
 
 class ProjectUnreadable(EventFields, frozen=True, kw_only=True):
-    """A list that could not be read; that of an organization has no project."""
+    """A list that could not be read; that of an organization has no project.
+
+    Attributes:
+        org_id: None if Atlas listed the project with a malformed id.
+    """
 
     event: ClassVar[str] = "project_unreadable"
 
@@ -113,7 +107,7 @@ _PENDING: Final = "PENDING"
 
 
 class InvitationFields(EventFields, frozen=True, kw_only=True):
-    """The fields that describe an invitation.
+    """The fields that describe an invitation: those of the entry that names it, and the others.
 
     Attributes:
         project_id: None for an organization's invitation, as `project_name`.
@@ -124,6 +118,7 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         project_roles: Pairs of project id and role, of an organization's invitation.
         linked_projects: Pairs of project id and name that an organization's invitation gives
             access to.
+        entries: The other entries of the invitation, which end with it.
     """
 
     invitation_id: str
@@ -141,6 +136,7 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
     team_ids: tuple[str, ...] = ()
     project_roles: tuple[tuple[str, str], ...] = ()
     linked_projects: tuple[tuple[str, str], ...] = ()
+    entries: tuple[Entry, ...] = ()
 
     @classmethod
     def from_invitation(
@@ -171,7 +167,7 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         )
 
     def invitation(self) -> Invitation:
-        """Return the invitation that these fields describe.
+        """Return the invitation that these fields describe: the entry that they name.
 
         Raises:
             ValueError: A project's invitation has no project.
@@ -196,6 +192,10 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
             linked_projects=self.linked_projects,
         )
 
+    def as_event(self, kind: type[FieldsT], **more: Any) -> FieldsT:  # noqa: ANN401  as above
+        """Return another event of the same invitation, with the fields that it adds."""
+        return kind(**{name: getattr(self, name) for name in _INVITATION_NAMES}, **more)
+
     @property
     def scope_id(self) -> str:
         """The id of the project; for an organization's invitation, of the organization."""
@@ -203,8 +203,13 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
 
     @property
     def key(self) -> InvitationKey:
-        """As `Invitation.key`."""
+        """As `Invitation.key`, of the entry that names the invitation."""
         return self.source.value, self.org_id, self.scope_id, self.invitation_id
+
+    @property
+    def keys(self) -> tuple[InvitationKey, ...]:
+        """The keys of all entries; the one that names the invitation is first."""
+        return (self.key, *(each.key(self.org_id) for each in self.entries))
 
     @property
     def user_key(self) -> UserKey:
@@ -213,26 +218,37 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         return self.org_id, user
 
 
+_INVITATION_NAMES: Final = InvitationFields.__struct_fields__
+
+
 class Planned(InvitationFields, frozen=True, kw_only=True):
-    """A deletion that the run intends.
+    """A deletion that the run intends; in a dry run, the result.
 
     Attributes:
         rule: The name of the rule that makes the invitation stale.
         bounced: How often the user's invitation was deleted before.
         new: The last plan of the same policy did not contain it.
-        entries: The other entries that its DELETE ends.
         inviter_gone: No active member of the organization has the inviter's address.
-        members_read: The active members that were compared.
     """
 
     event: ClassVar[str] = "planned"
 
     rule: str
-    entries: tuple[Entry, ...] = ()
     bounced: int = 0
     new: bool = False
     inviter_gone: bool = False
-    members_read: int = 0
+
+
+class Kept(InvitationFields, frozen=True, kw_only=True):
+    """An invitation that stays, where the policy has `audit.record: all`.
+
+    Attributes:
+        reason: A key of `kept_by_reason`.
+    """
+
+    event: ClassVar[str] = "kept"
+
+    reason: str
 
 
 class Announced(InvitationFields, frozen=True, kw_only=True):
@@ -246,6 +262,8 @@ class Announced(InvitationFields, frozen=True, kw_only=True):
 
 class AnnouncementEnded(InvitationFields, frozen=True, kw_only=True):
     """A sweep read the list of an announced invitation, which is not stale any more.
+
+    Without this line, an invitation that becomes stale again would count as announced.
 
     Attributes:
         reason: Why it is kept, a key of `kept_by_reason`.
@@ -265,33 +283,24 @@ def announcement_key(invitation: Invitation) -> AnnouncementKey:
 
 
 class Intent(InvitationFields, frozen=True, kw_only=True):
-    """A request is about to be sent: a DELETE; in a restore, a POST.
-
-    Attributes:
-        entries: The other entries that the DELETE ends.
-        restores: The run whose deletion a restore undoes.
-    """
+    """A request is about to be sent: a DELETE; in a restore, a POST."""
 
     event: ClassVar[str] = "intent"
 
     rule: str
-    entries: tuple[Entry, ...] = ()
-    restores: str | None = None
 
 
 class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
     """What became of a planned deletion, or of an invitation that a restore sends.
 
     Attributes:
-        entries: The other entries that the DELETE ended.
         outcome: One of the contract's values.
-        attempts: Requests sent.
+        attempts: Requests sent by this run.
         http_status: Of the last response.
         error_code: Atlas's `errorCode` in the last response.
         duration_ms: None if this run sent no request.
-        seen_before: The user's status before the DELETE; not in a restore, as `seen_after`.
-        recovered: The intent is of an interrupted run.
-        recovers: The id of that run.
+        seen_before: The user's status before the DELETE; None if it was not read, as `seen_after`.
+        recovers: The interrupted run whose intent this outcome resolves; None of an own one.
         replaces: The outcome that the answer to the DELETE claimed, where a list that was read
             again at the end of the run still shows the invitation; no request was sent then.
     """
@@ -299,122 +308,40 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
     event: ClassVar[str] = "outcome"
 
     rule: str
-    entries: tuple[Entry, ...] = ()
-    restores: str | None = None
     outcome: str
     attempts: int
     http_status: int | None
     error_code: str | None
     duration_ms: float | None
-    seen_before: str | UnsetType | None = UNSET
-    seen_after: str | UnsetType | None = UNSET
-    recovered: bool = False
+    seen_before: str | None = None
+    seen_after: str | None = None
     recovers: str | None = None
     replaces: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedRun:
-    """The earlier run whose plan is compared.
+class PlanChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """The stale invitations of a run, compared with the last plan of the same policy.
+
+    `new`, `still_stale` and those of `not_read` that are stale now add up to the invitations that
+    are stale now; the others and `still_stale` to those that were planned then.
 
     Attributes:
-        now: The instant of the run, RFC 3339.
-        refused: Whether a guard refused it: then it had a plan and deleted nothing.
-    """
-
-    run_id: str
-    mode: str
-    now: str
-    refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PlanChanges:
-    """The stale invitations of a run, compared with the plan of an earlier one.
-
-    `new`, `still_stale` and `not_read_then` add up to the invitations that are stale now, the
-    others and `still_stale` to those that were planned then.
-
-    Attributes:
-        runs: The earlier runs, one for each credential.
+        run_id: The run that is compared.
+        now: Its instant, RFC 3339.
         new: Stale now, and not planned then.
         still_stale: Planned then, and stale now.
         deleted: Planned then, and deleted by a run since.
-        kept: Planned then, and kept now.
-        gone: Planned then, and not in the lists now: accepted, revoked or expired.
-        not_read: Planned then in a list that was not read now.
-        not_read_then: Stale now in a list that was not read then.
+        no_longer_stale: Planned then, and now kept or not in its list.
+        not_read: In a list that one of the two runs did not read.
     """
 
-    runs: tuple[ComparedRun, ...]
+    run_id: str
+    now: str
     new: int = 0
     still_stale: int = 0
     deleted: int = 0
-    kept: int = 0
-    gone: int = 0
+    no_longer_stale: int = 0
     not_read: int = 0
-    not_read_then: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadList:
-    """A kind of list of an organization that the policy does not read, and who is only there.
-
-    The numbers are None where they are not known.
-
-    Attributes:
-        org_id: The organization; None for its projects' lists of all organizations.
-        people: Whom no list of the policy shows, in any status.
-        pending: Those of them who can accept; `expired` and `rejected` ones cannot.
-        reason: Why it is not known; None where it is.
-    """
-
-    org_id: str | None
-    source: Source
-    people: int | None = None
-    pending: int | None = None
-    expired: int | None = None
-    rejected: int | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unseen:
-    """Whom the policy does not see: people only in lists that it does not read.
-
-    Attributes:
-        lists: Each list that the policy does not read and that Atlas still serves.
-        people: Those in these lists and in none of the policy's; once each in an organization.
-        after: The day on which the last of the policy's lists ends that have an announced end;
-            None without one.
-        seen_after: Of `everyone`, those whom the policy would see after that day.
-        everyone: Whom any list shows that was read.
-        all_end: Whether each list that the policy reads has an announced end.
-    """
-
-    lists: tuple[UnreadList, ...]
-    people: int
-    after: str | None
-    seen_after: int
-    everyone: int
-    all_end: bool
-
-    def __add__(self, other: "Unseen") -> "Unseen":
-        """Return whom the policy does not see in the organizations of both."""
-        return Unseen(
-            tuple(dict.fromkeys((*self.lists, *other.lists))),
-            self.people + other.people,
-            max(filter(None, (self.after, other.after)), default=None),
-            self.seen_after + other.seen_after,
-            self.everyone + other.everyone,
-            self.all_end and other.all_end,
-        )
-
-
-def total_unseen(parts: Iterable[Unseen | None]) -> Unseen | None:
-    """Return whom the policy does not see in all parts; None if no part knows of such a list."""
-    known = [each for each in parts if each is not None]
-    return sum(known[1:], known[0]) if known else None
 
 
 class KeepEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -426,109 +353,101 @@ class KeepEntry(msgspec.Struct, frozen=True, kw_only=True):
     matched: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFinished(Counts):
-    """The last line of a sweep or a dry run.
+class ListResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a run read of one source in one organization.
 
     Attributes:
-        estimate_s: How long the deletions should take; None if the plan was not made.
-        plan_complete: Whether every list in scope was read; None in lines of earlier versions.
-        reasons: Codes of `endings.Reason`.
-        error: What stopped the run, with `consequence` and `hint`; None when it completed.
-        warnings: Only sentences in lines of earlier versions.
-        unseen: None where the policy reads each list, or the plan was not made.
-        keep_entries: None before a plan was made.
-        remaining: What the run leaves, for the comparison of a later run; likewise.
-        sunsets: The announced end of each list that has one, by source.
-        population_sha256: Of the population file, where one was written.
-        members: Active members by organization, where a rule has `inviter_gone`.
-        population_manifest_sha256: Of the manifest beside it.
+        complete: Whether each of its lists was read to its end.
+        entries: The entries of all lists.
+        by_project: The entries of each project that has some; empty for a list of the organization.
+        unread: The ids of the projects whose list was not read; of the organization for its own.
     """
 
-    event: ClassVar[str] = "run_finished"
+    org_id: str
+    source: Source
+    complete: bool
+    entries: int
+    by_project: Mapping[str, int] = {}
+    unread: tuple[str, ...] = ()
 
+
+class OrganizationResult(Counts, frozen=True, kw_only=True):
+    """What a run saw and did in one organization.
+
+    Attributes:
+        name: None where Atlas did not return it.
+        exit_code: What the run would have ended with for this organization alone.
+        error: What stopped the run there, in three parts; None otherwise.
+        reasons: Why not everything was done there; codes of `endings.Reason`.
+        visible: False if the credentials see no project of it.
+        plan_made: Whether the number of stale invitations is known: each list was read, or could
+            not be.
+        plan_complete: Whether every list in scope was read.
+    """
+
+    id: str
+    name: str | None = None
+    exit_code: int = 0
+    error: ErrorParts | None = None
+    reasons: tuple[str, ...] = ()
+    visible: bool = True
+    plan_made: bool = False
+    plan_complete: bool = False
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
-    duration_s: float = 0.0
-    estimate_s: float | None = None
-    sunset: str | None = None
-    sources_retired: tuple[str, ...] = ()
-    oldest_pending_days: float | None = None
-    organizations: tuple[str, ...] = ()
-    plan_complete: bool | None = None
-    reasons: tuple[str, ...] = ()
-    error: str | None = None
-    warnings: tuple[RunWarning | str, ...] = ()
-    changes: PlanChanges | None = None
-    unseen: Unseen | None = None
-    organization_names: Mapping[str, str] = field(default_factory=dict)
-    consequence: str | None = None
-    hint: str | None = None
-    exit_code: int
-    keep_entries: tuple[KeepEntry, ...] | None = None
-    remaining: Population | None = None
-    sunsets: Mapping[str, str] | UnsetType = UNSET
-    population_sha256: str | UnsetType = UNSET
-    members: Mapping[str, int] | UnsetType = UNSET
-    population_manifest_sha256: str | UnsetType = UNSET
 
     @property
-    def plan_made(self) -> bool:
-        """Whether the plan was made: then all lists that could be read are in it."""
-        return self.estimate_s is not None
+    def label(self) -> str:
+        """The name with the id, or the id alone."""
+        return organization_label(self.id, self.name)
 
 
-class RestoreCounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a restore did, in its last line and in its result.
+class RunFinished(Counts, frozen=True, kw_only=True):
+    """The last line of a file: the totals of the run, of a sweep as of a restore.
+
+    All fields are written, so that `--output json` is this struct and that of the first line.
 
     Attributes:
-        wanted: Selected deletions of the run to undo.
-        to_restore: Those of users that were still missing.
-        uncertain: Deletions in doubt that were not restored.
-        restored: Invited, and pending again.
-        active: Added by Atlas as members at once, without an acceptance.
-        already_there: Invited or members without this restore.
-        failed: Rejected or given up.
-        unknown: Without a response or a proof.
-        skipped: A signal, the deadline or an error came first.
+        requests: Sent to Atlas, sign-in included.
+        rate_limited: Answers with status 429.
+        duration_s: From the start of the run, without the time that the question was open.
+        error: What stopped the run, in three parts; None when it completed.
+        reasons: Why it did not do everything; codes of `endings.Reason`.
+        plan_made: Whether each list was read, or could not be, and the plan is on disk.
+        plan_complete: Whether every list in scope was read.
+        changes: None without an earlier plan of the same policy.
+        sources_retired: Sources that Atlas no longer serves.
+        oldest_pending_days: Age of the oldest invitation seen; None where no date was readable.
+        sunset: The first day on which Atlas stops serving something that the policy needs.
+        sunsets: The announced end of each list that has one, by source.
+        members: Active members by organization, where a rule has `inviter_gone`.
+        keep_entries: In the order of the policy.
+        organizations: In the order of the policy.
+        lists: Each source of each organization; without those that Atlas has retired.
     """
 
-    dry_run: bool = False
-    wanted: int
-    to_restore: int = 0
-    uncertain: int = 0
-    restored: int = 0
-    active: int = 0
-    already_there: int = 0
-    failed: int = 0
-    unknown: int = 0
-    skipped: int = 0
+    event: ClassVar[str] = "run_finished"
+
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
     duration_s: float = 0.0
-
-
-class RestoreFinished(RestoreCounts, frozen=True, kw_only=True, gc=False):
-    """The last line of a restore, a `run_finished` with other counts."""
-
-    event: ClassVar[str] = "run_finished"
-
-    organization_names: Mapping[str, str] = {}
-    reasons: tuple[str, ...] = ()
-    error: str | None = None
-    consequence: str | None = None
-    hint: str | None = None
     exit_code: int
-
-
-class CheckpointLine(EventFields, frozen=True, kw_only=True):
-    """A C2SP signed note over the end of the run before it."""
-
-    event: ClassVar[str] = "checkpoint"
-
-    note: str
+    error: ErrorParts | None = None
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
+    plan_made: bool = False
+    plan_complete: bool = False
+    changes: PlanChanges | None = None
+    sources_retired: tuple[str, ...] = ()
+    oldest_pending_days: float | None = None
+    sunset: str | None = None
+    sunsets: Mapping[str, str] = {}
+    members: Mapping[str, int] = {}
+    keep_entries: tuple[KeepEntry, ...] = ()
+    organizations: tuple[OrganizationResult, ...] = ()
+    lists: tuple[ListResult, ...] = ()
 
 
 Event: TypeAlias = (
@@ -538,11 +457,10 @@ Event: TypeAlias = (
     | Announced
     | AnnouncementEnded
     | Planned
+    | Kept
     | Intent
     | OutcomeLine
     | RunFinished
-    | RestoreFinished
-    | CheckpointLine
 )
 
 
@@ -550,19 +468,16 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
     """The fields of each line that the log writes itself.
 
     Attributes:
-        run_id: The run that wrote it.
+        ts: When it was written, RFC 3339.
         seq: From 1 in each run.
         prev: SHA-256 of the line before.
-        ts: When it was written, RFC 3339.
-        wanted: Only in the end of a restore.
     """
 
+    ts: str
     run_id: str
     seq: int
     event: str
     prev: str
-    ts: str = ""
-    wanted: int | None = None
 
     @staticmethod
     def parse(line: bytes) -> "LineHeader | None":
@@ -578,48 +493,24 @@ class Line(NamedTuple):
 
     Attributes:
         ts: When it was written, RFC 3339.
-        prev: SHA-256 of the line before.
     """
 
     ts: str
     run_id: str
     event: Event
-    prev: str
 
 
-def decode(line: bytes) -> Line | None:
-    """Parse a line without its newline; None for an event of a later version.
+def decode(line: bytes, header: LineHeader) -> Event | None:
+    """Return the event of a line; None for one of a later version.
 
     Raises:
-        ValueError: It is not a line of an audit log, or a field is missing or has another type.
+        ValueError: A field is missing or has another type.
     """
+    decoder = _DECODERS.get(header.event)
     try:
-        header = _HEADER.decode(line)
-        decoder = _DECODERS.get(header.event)
-        if decoder is None:
-            return None
-        if header.wanted is not None and header.event == RestoreFinished.event:
-            decoder = _RESTORE_FINISHED
-        if b'"origin":' in line or b'"reaches":' in line:
-            line = _with_present_names(line)
-        return Line(header.ts, header.run_id, decoder.decode(line), header.prev)
+        return None if decoder is None else decoder.decode(line)
     except RecursionError:
         raise ValueError("the line is nested too deeply") from None
-
-
-def error_fields(error: ErrorParts | None) -> dict[str, Any]:
-    """Return the fields of a `run_finished` line that say what stopped the run.
-
-    Args:
-        error: The three parts of the error; None for a run that completed.
-    """
-    if error is None:
-        return {"error": None, "consequence": None, "hint": None}
-    return {
-        "error": error["message"],
-        "consequence": error["consequence"] or None,
-        "hint": error["hint"] or None,
-    }
 
 
 def format_timestamp(moment: datetime) -> str:
@@ -663,18 +554,6 @@ def _age_days(created_at: Timestamp, now: datetime) -> float | None:
     return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
 
 
-_EARLIER_NAMES: Final = {"origin": "project_roles", "reaches": "linked_projects"}
-
-
-def _with_present_names(line: bytes) -> bytes:
-    """Return a line of an earlier version with the present names of its fields."""
-    fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode(
-        {_EARLIER_NAMES.get(name, name): value for name, value in fields.items()}
-    )
-
-
-_HEADER: Final = msgspec.json.Decoder(LineHeader)
 EVENTS: Final[tuple[type[Event], ...]] = (
     RunStarted,
     SourceRetired,
@@ -682,13 +561,12 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     Announced,
     AnnouncementEnded,
     Planned,
+    Kept,
     Intent,
     OutcomeLine,
     RunFinished,
-    RestoreFinished,
-    CheckpointLine,
 )
-_RESTORE_FINISHED: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(RestoreFinished)
+_HEADER: Final = msgspec.json.Decoder(LineHeader)
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
-    each.event: msgspec.json.Decoder(each) for each in EVENTS if each is not RestoreFinished
+    each.event: msgspec.json.Decoder(each) for each in EVENTS
 }

@@ -1,107 +1,86 @@
-"""What happened before: everything that the audit log says, from one pass over its files.
+"""What happened before: everything that the files of earlier runs say, from one pass over them."""
 
-The order is that of the hash chain, not of the clock. Memory holds the runs, the last plan of each
-policy, the announcements that hold, and 16 bytes for each deletion.
-"""
-
-import re
-from array import array
-from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime
-from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Final, NamedTuple
 
-from msgspec import UNSET
-
+from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
-    CheckpointLine,
     Intent,
     InvitationFields,
+    Kept,
     Line,
+    ListKey,
+    Mode,
     OutcomeLine,
     Planned,
     ProjectUnreadable,
-    RestoreFinished,
     RunFinished,
     RunStarted,
     SourceRetired,
     format_timestamp,
     parse_timestamp,
 )
-from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
-from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Entry, Invitation, Outcome, Population, Source, UserKey
-from invite_sweeper.notes import key_ids
+from invite_sweeper.audit.reader import DamagedFile, read_events
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
+from invite_sweeper.models import Entry, Invitation, InvitationKey, Outcome, Source, UserKey
 from invite_sweeper.text import casefold_lookalike
 
-_ID: Final = re.compile(r"[0-9a-f]{24}")
-_COMPLETE_EXIT_CODES: Final = frozenset(code for code in ExitCode if code.read_everything)
-"""Exit codes of runs that read all they could and were not stopped: 0, 4 and 10."""
-_PLANNING_CODES: Final = _COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
+_PLANNING_CODES: Final = COMPLETE_EXIT_CODES | {ExitCode.REFUSED}
 """Exit codes of runs with a whole plan; a run that a guard refused may have one."""
-APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
+_APPLIED_CODES: Final = frozenset({ExitCode.DONE, ExitCode.PARTIAL})
 """Exit codes of a sweep that completed a saved plan."""
+_NOTHING_SENT: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE})
+_STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAILED})
+_LINES_PER_CHECK: Final = 10_000
 
-ListKey: TypeAlias = tuple[str, str]
-"""A source, and the project's id; the organization's id for a list of an organization."""
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RunRecord:
     """One run.
 
     Attributes:
-        start: Its first line; None if the files do not contain it.
-        end: Its last line; None if the run is unfinished.
+        start: Its first line; None if it was killed before.
+        end: Its last line; None if the run did not finish, or is at work.
         finished_at: When the last line was written, RFC 3339; "" without one.
         planned: Its `planned` lines.
         outcomes: Its outcomes; those of an interrupted run that it resolved are in `resolved`.
+        ended: The entries that its requests ended, or may have ended.
     """
 
-    run_id: str
+    file: RunFile
     start: RunStarted | None = None
-    end: RunFinished | RestoreFinished | None = None
+    end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     resolved: Counter[str] = field(default_factory=Counter)
+    ended: set[InvitationKey] = field(default_factory=set)
 
     @property
-    def group_id(self) -> str:
-        """The id that the runs of one command share; a run without one is a group of its own."""
-        return (self.start.group_id if self.start is not None else None) or self.run_id
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.file.run_id
 
     @property
-    def finished(self) -> bool:
-        """Whether the run wrote its last line."""
-        return self.end is not None
-
-    @property
-    def mode(self) -> str | None:
-        """The mode (`sweep`, `dry-run`, …); None if unknown."""
+    def mode(self) -> Mode | None:
+        """The mode; None if it is not known."""
         return self.start.mode if self.start is not None else None
 
     @property
     def base_url(self) -> str | None:
-        """The base URL of the Atlas API that the run used; None if unknown."""
+        """The base URL of the Atlas API that the run used; None if it is not known."""
         return self.start.base_url if self.start is not None else None
 
     @property
-    def policy_sha256(self) -> str | None:
-        """SHA-256 of the policy's bytes, 64 hex digits; None if unknown."""
-        return self.start.policy_sha256 if self.start is not None else None
-
-    @property
     def exit_code(self) -> int | None:
-        """The exit code; None if the run is unfinished."""
+        """The exit code; None if the run did not finish."""
         return self.end.exit_code if self.end is not None else None
 
 
@@ -109,22 +88,26 @@ class OpenIntent(NamedTuple):
     """An intent without an outcome: the request may have been sent.
 
     Attributes:
-        mode: The mode of the run that wrote it; None if unknown.
-        base_url: The base URL of the Atlas API that this run used; None if unknown.
-        entries: The other entries of the invitation.
+        run: The run that wrote it; in a restore the request is a POST.
     """
 
-    run_id: str
-    mode: str | None
-    invitation: Invitation
-    rule: str
-    base_url: str | None = None
-    entries: tuple[Entry, ...] = ()
+    run: RunRecord
+    intent: Intent
 
-    @property
-    def from_restore(self) -> bool:
-        """Whether the request was to re-invite a user, not to delete an invitation."""
-        return self.mode == "restore"
+
+class CompleteRun(NamedTuple):
+    """What the last complete runs of a scope left in each organization.
+
+    Attributes:
+        run: The last of them.
+        projects: By organization.
+        entries: By list; without those that a run has ended since, and only lists that have some.
+            Where the last run could not read a list, the number is that of the one before.
+    """
+
+    run: RunRecord
+    projects: Mapping[str, int]
+    entries: Mapping[ListKey, int]
 
 
 class PlanScope(NamedTuple):
@@ -135,362 +118,342 @@ class PlanScope(NamedTuple):
     base_url: str
 
 
-class PreviousPlan(NamedTuple):
+@dataclass(slots=True, eq=False)
+class PreviousPlan:
     """The last whole plan of a scope.
 
     Attributes:
-        planned: The list of each planned invitation, by the hash of its key.
-        deleted: Those that a run has deleted since.
-        unread: What that run did not read: lists, and sources that were retired.
+        planned: The keys of all entries of each planned invitation, by the key that names it.
+        deleted: The entries that this run or a later one has deleted.
+        unread: The lists that the run did not read.
+        retired: The sources that Atlas did not serve then.
     """
 
     run: RunRecord
-    planned: Mapping[int, ListKey]
-    deleted: frozenset[int]
-    unread: frozenset[ListKey | str]
+    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = field(default_factory=dict)
+    deleted: set[InvitationKey] = field(default_factory=set)
+    unread: set[ListKey] = field(default_factory=set)
+    retired: set[Source] = field(default_factory=set)
 
 
-class DeletionCounts:
-    """Counts how often a user's invitation to a project or organization was deleted before.
+class DeletedWithin(NamedTuple):
+    """Deletions that count towards the limits of a period.
 
-    An invitation that returns after each deletion is likely created by another program.
-    A collision of two hashes raises a count, which at worst keeps an invitation.
+    Attributes:
+        by_project: By the project of the entry that names the invitation; by the organization for
+            those of its own lists.
     """
 
-    def __init__(self) -> None:
-        self._hashes = array("q")
-        self._sorted = False
-
-    def add(self, deleted: Invitation | InvitationFields, entries: Iterable[Entry] = ()) -> None:
-        """Record one deletion, with the other entries that it ended."""
-        *_, scope_id, _ = deleted.key
-        org_id, user = deleted.user_key
-        places = {scope_id, *(each.project_id or org_id for each in entries)}
-        self._hashes.extend(_hash_of(org_id, user, place) for place in places)
-        self._sorted = False
-
-    def count(self, invitation: Invitation) -> int:
-        """Return the number of deletions of this user's invitation to the same place."""
-        if not self._sorted:
-            self._hashes = array("q", sorted(self._hashes))
-            self._sorted = True
-        wanted = _hash_of(*invitation.user_key, invitation.project_id)
-        return bisect_right(self._hashes, wanted) - bisect_left(self._hashes, wanted)
-
-
-def _hash_of(org_id: str, user: str, scope_id: str) -> int:
-    """Return the hash of the user in a place; names that look the same are one, as for `keep`."""
-    return hash((org_id, casefold_lookalike(user), scope_id))
-
-
-@dataclass(slots=True)
-class _OpenPlan:
-    """The plan of a run that has not ended yet."""
-
-    deletions_before: int
-    planned: dict[int, ListKey] = field(default_factory=dict)
-    unread: set[ListKey | str] = field(default_factory=set)
+    total: int
+    by_project: Mapping[str, int]
 
 
 class History:
-    """The history of a log. `add` takes its lines in the order of the chain.
-
-    Args:
-        since: The instant from which `recent_deletions` counts, as the lines write it.
+    """The history of an audit directory. `read` builds it.
 
     Attributes:
-        runs: The runs in the order of their ends; a run without one comes before the next command.
-        deletions: How often each invitation was deleted.
-        signing_key_env: The variable of the signing key that the newest run named; None without.
-        key_id: Of the key that signed the newest signed run; None if no run is signed.
+        runs: In the order in which they began.
     """
 
-    def __init__(self, since: str = "") -> None:
-        self._since = since
-        self._recent: dict[tuple[str, ...], str] = {}  # intents, with the place of each
+    def __init__(self) -> None:
         self.runs: list[RunRecord] = []
-        self.deletions = DeletionCounts()
-        self.signing_key_env: str | None = None
-        self.key_id: str | None = None
-        self._by_id: dict[str, RunRecord] = {}
-        self._unfinished: dict[str, RunRecord] = {}
-        self._open_plans: dict[str, _OpenPlan] = {}
-        self._open_intents: dict[tuple[str, ...], Intent] = {}
-        self._plans: dict[PlanScope, tuple[RunRecord, _OpenPlan]] = {}
-        self._deleted = array("q")  # hashes of keys
+        self._open: dict[tuple[str, InvitationKey], OpenIntent] = {}
+        self._sent: dict[tuple[str, InvitationKey], tuple[str, str]] = {}  # to time and project
+        self._plans: dict[PlanScope, PreviousPlan] = {}
         self._announcements: dict[str, dict[AnnouncementKey, datetime]] = {}  # by base URL
-        self._gone_users: set[int] = set()  # hashes of user keys
-        self._lists: dict[ListKey, ListKey] = {}
-        self._counts_of_lists: dict[tuple[str | None, ...], Mapping[str, int]] = {}
+        self._deletions: Counter[tuple[str, str, str]] = Counter()  # by organization, place, user
+        self._gone_users: set[UserKey] = set()
 
-    def add(self, line: Line) -> None:
-        """Add the next line."""
-        run_id, event = line.run_id, line.event
-        match event:
-            case Planned():
-                self._run(run_id).planned += 1
-                self._open_plans[run_id].planned[hash(event.key)] = self._list(event)
-            case Intent():
-                self._add_intent(line, event)
-            case OutcomeLine():
-                self._add_outcome(run_id, event)
-            case RunStarted():
-                self._add_start(run_id, event)
-            case RunFinished() | RestoreFinished():
-                self._add_end(line.ts, run_id, event)
-            case ProjectUnreadable():
-                unread = (event.source.value, event.project_id or event.org_id or "")
-                self._open_plan(run_id).unread.add(unread)
-            case SourceRetired():
-                self._open_plan(run_id).unread.add(event.source.value)
-            case Announced() | AnnouncementEnded():
-                self._add_announcement(line, event)
-            case CheckpointLine():
-                self.key_id = next(iter(key_ids(event.note)), self.key_id)
+    @classmethod
+    def read(
+        cls,
+        files: Iterable[RunFile],
+        *,
+        check: Callable[[], None] = lambda: None,
+        observe: Callable[[RunRecord, Line], None] = lambda _run, _line: None,
+    ) -> "History":
+        """Return the history of runs.
 
-    def finish(self) -> None:
-        """Add the runs without an end, after the last line."""
-        self.runs += self._unfinished.values()
-        self._unfinished.clear()
-        self._open_plans.clear()
-
-    def open_intents(self) -> tuple[OpenIntent, ...]:
-        """Return the intents of all runs that have no outcome, in order.
-
-        An outcome with `recovers` resolves the intent of the run that it names.
+        Args:
+            files: Their files, oldest first.
+            check: Called every 10,000 lines; may raise to stop.
+            observe: Called with each line, after the history has it; not with those of kept
+                invitations.
 
         Raises:
-            GuardRefused: The ids of an intent cannot be part of a request.
+            DamagedFile: A file or a line cannot be read; a run cannot rely on the rest.
+            UsageError: A file cannot be opened.
         """
-        return tuple(
-            _open_intent(self._by_id.get(run_id) or RunRecord(run_id), intent)
-            for (run_id, *_), intent in self._open_intents.items()
+        history = cls()
+        for file in files:
+            plan = PreviousPlan(RunRecord(file))
+            history.runs.append(plan.run)
+            for count, line in enumerate(read_events(file.path)):
+                if count % _LINES_PER_CHECK == 0:
+                    check()
+                history._add(plan, line)
+                observe(plan.run, line)
+        return history
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """Return a run; None if it is not one of these."""
+        return next((run for run in self.runs if run.run_id == run_id), None)
+
+    def last_sweep(self) -> RunRecord | None:
+        """Return the last finished sweep; None without one."""
+        sweeps = (run for run in reversed(self.runs) if run.end and run.mode == "sweep")
+        return next(sweeps, None)
+
+    def applied_by(self, plan_sha256: str) -> RunRecord | None:
+        """Return the sweep that completed a saved plan; None without one."""
+        applied = (
+            run
+            for run in self.runs
+            if run.start is not None
+            and (run.mode, run.start.plan_sha256) == ("sweep", plan_sha256)
+            and run.exit_code in _APPLIED_CODES
         )
+        return next(applied, None)
 
-    def recent_deletions(self) -> Counter[str]:
-        """Return how many DELETEs were sent since `since`, by project or organization.
+    def open_intents(self, base_url: str) -> dict[str, tuple[OpenIntent, ...]]:
+        """Return the intents without an outcome, of all runs against a base URL.
 
-        One that is not proven unsent counts, whatever its outcome is.
+        Returns:
+            By organization, in the order written; organizations without one are left out.
         """
-        return Counter(self._recent.values())
-
-    def open_requests(self) -> Counter[str]:
-        """Return the number of intents without an outcome, by run."""
-        return Counter(run_id for run_id, *_ in self._open_intents)
-
-    def is_gone(self, user: UserKey) -> bool:
-        """Return whether an invitation of the user was deleted, or was gone when it was to be."""
-        return hash(user) in self._gone_users
-
-    def run(self, run_id: str) -> RunRecord | None:
-        """Return a run; None if the log does not contain it."""
-        return self._by_id.get(run_id)
-
-    def applied_by(self, digest: str) -> RunRecord | None:
-        """Return the first run of the sweep that completed a saved plan; None without one."""
-        groups: dict[str, list[RunRecord]] = {}
-        for run in self.runs:
-            if run.mode == "sweep" and run.start is not None and run.start.plan_sha256 == digest:
-                groups.setdefault(run.group_id, []).append(run)
-        return next((runs[0] for runs in groups.values() if _has_completed(runs)), None)
-
-    def sunsets(self, base_url: str) -> dict[Source, date]:
-        """Return the end of each source as the last runs against a base URL recorded it."""
-        found: dict[Source, date] = {}
-        for run in self.runs:
-            recorded = run.end.sunsets if isinstance(run.end, RunFinished) else UNSET
-            if run.base_url == base_url and recorded is not UNSET:
-                with suppress(ValueError):
-                    found |= {Source(s): date.fromisoformat(day) for s, day in recorded.items()}
+        found: dict[str, tuple[OpenIntent, ...]] = {}
+        for each in self._open.values():
+            if each.run.base_url == base_url:
+                org_id = each.intent.org_id
+                found[org_id] = (*found.get(org_id, ()), each)
         return found
 
-    def organization_names(self) -> dict[str, str]:
-        """Return the names of organizations by id, as the last run that knew them recorded them."""
-        found: dict[str, str] = {}
-        for run in self.runs:
-            found |= run.end.organization_names if run.end is not None else {}
-        return found
-
-    def announcements(self, base_url: str) -> dict[AnnouncementKey, datetime]:
+    def announcements(self, base_url: str) -> Mapping[AnnouncementKey, datetime]:
         """Return the announcements that hold against a base URL, with the instant of each.
 
         It is the instant of the run that announced: ages and waits count from one `now`.
         """
         return self._announcements.get(base_url, {})
 
-    def members(self, base_url: str) -> dict[str, int]:
-        """Return how many active members each organization last had, where it was read.
+    def deleted_within(self, period: timedelta, now: datetime) -> DeletedWithin:
+        """Return the deletions of all runs of the directory within a period before now.
 
-        As for `population`, a dry run counts only where no sweep has read them.
+        Every intent counts whose DELETE is not proven unsent, whatever its outcome. One with a
+        date after now counts as well: the clock was set back. A period of 0 has none.
         """
-        found: dict[str, dict[str, int]] = {"dry-run": {}, "sweep": {}}
-        for run in self.runs:
-            recorded = run.end.members if isinstance(run.end, RunFinished) else UNSET
-            if run.base_url == base_url and recorded is not UNSET and run.mode in found:
-                found[run.mode] |= recorded
-        return found["dry-run"] | found["sweep"]
+        if not period:
+            return DeletedWithin(0, {})
+        since = format_timestamp(now - period)
+        projects = Counter(project for ts, project in self._sent.values() if ts > since)
+        return DeletedWithin(projects.total(), projects)
 
-    def _add_intent(self, line: Line, event: Intent) -> None:
-        self._open_intents[line.run_id, *event.key] = event
-        if line.ts >= self._since and event.restores is None:
-            self._recent[line.run_id, *event.key] = event.scope_id
+    def times_deleted(self, invitation: Invitation, entries: Iterable[Entry] = ()) -> int:
+        """Return how often this user's invitation to the same place was deleted.
 
-    def _add_announcement(self, line: Line, event: Announced | AnnouncementEnded) -> None:
-        start = self._run(line.run_id).start
-        if start is None:
-            return  # its base URL is unknown
-        instant = parse_timestamp(start.now)
-        held = self._announcements.setdefault(start.base_url, {})
-        held.pop((*event.key, event.created_at), None)
-        if isinstance(event, Announced) and isinstance(instant, datetime):
-            held[*event.key, event.created_at] = instant
+        An invitation that returns after each deletion is likely created by another program. The
+        places are the named one and those of the other entries; the highest number counts. Names
+        that look the same are one, as for `keep`.
+        """
+        org_id, user = invitation.user_key
+        user = casefold_lookalike(user)
+        places = {invitation.key[2], *(each.key(org_id)[2] for each in entries)}
+        return max(self._deletions[org_id, place, user] for place in places)
+
+    def is_gone(self, user: UserKey) -> bool:
+        """Return whether an invitation of the user was deleted, or was gone when it was to be."""
+        return user in self._gone_users
 
     def last_plan(self, scope: PlanScope) -> PreviousPlan | None:
         """Return the last whole plan of a scope; None without one."""
-        if scope not in self._plans:
-            return None
-        run, plan = self._plans[scope]
-        deleted = frozenset(self._deleted[plan.deletions_before :])
-        return PreviousPlan(run, plan.planned, deleted, frozenset(plan.unread))
+        return self._plans.get(scope)
 
-    def population(
-        self, *, scope_sha256: str, organizations: frozenset[str], base_url: str
-    ) -> Population:
-        """Return what the last complete sweep left; a dry run counts until there was a sweep.
+    def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
+        """Return what the last complete sweep of a scope left; None without one.
 
-        A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor stopped.
-        Each part is from the last run that knows it and can be compared:
-
-        - the projects in scope and the invitations of a source: a run with the same scope. A
-          source that was retired in one night keeps its count from before.
-        - the visible projects of an organization: the same, or any run if there is none. The policy
-          does not narrow them, so the check holds for a changed policy, too.
-
-        A dry run deletes nothing, so a person can run one with `--accept-population` and another
-        policy or credential. It must not become what sweeps are compared with.
-
-        Args:
-            scope_sha256: `scope.scope_sha256` of the policy.
-            organizations: Ids; visible projects of others are left out.
-            base_url: Use only runs against this base URL.
+        A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
+        stopped. The same holds for each organization in it: one that a guard kept out, or that
+        failed, has the numbers of the run before. A dry run counts until there is a sweep: later,
+        one with `--accept-population` must not become what sweeps are compared with.
         """
-        weakest_first = (("dry-run", False), ("dry-run", True), ("sweep", False), ("sweep", True))
-        parts: dict[tuple[str, bool], dict[_Part, int]] = {each: {} for each in weakest_first}
+        same = [
+            run
+            for run in self.runs
+            if run.start is not None
+            and (run.start.scope_sha256, run.base_url) == (scope_sha256, base_url)
+            and run.exit_code in COMPLETE_EXIT_CODES
+        ]
+        complete = [run for run in same if run.mode == "sweep"] or [
+            run for run in same if run.mode == "dry-run"
+        ]
+        if not complete:
+            return None
+        projects: dict[str, int] = {}
+        lists: dict[ListKey, int] = {}
+        ended: dict[ListKey, set[InvitationKey]] = {}
         for run in self.runs:
-            if run.start is None or run.base_url != base_url:
-                continue
-            same_scope = run.start.scope_sha256 == scope_sha256
-            found = parts.get((run.start.mode, same_scope))
-            if found is not None and run.exit_code in _COMPLETE_EXIT_CODES:
-                found.update(_population_parts(run, same_scope=same_scope))
-        last = {part: n for each in weakest_first for part, n in parts[each].items()}
-        lists = (
-            self._counts_of_lists.get((base_url, scope_sha256, mode))
-            for mode in ("sweep", "dry-run")
-        )
-        return Population(
-            projects=last.get(_PROJECTS, 0),
-            visible_projects={
-                name: count
-                for (key, name), count in last.items()
-                if key == "visible_projects" and name in organizations
-            },
-            invitations={
-                name: count for (key, name), count in last.items() if key == "invitations"
-            },
-            lists=next((each for each in lists if each is not None), {}),
-        )
+            if run in complete:
+                for org_id, count in _projects(run).items():
+                    projects[org_id] = count
+                    _take_lists(run, org_id, lists, ended)
+            if run.base_url == base_url:
+                for key in run.ended:
+                    ended.setdefault(key[:3], set()).add(key)
+        left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}
+        entries = {key: count for key, count in left.items() if count > 0}
+        return CompleteRun(complete[-1], projects, entries)
 
-    def _run(self, run_id: str) -> RunRecord:
-        """Return a run that has not ended; its first line may be in a file that is not here."""
-        run = self._unfinished.get(run_id)
-        if run is None:
-            run = self._unfinished[run_id] = self._by_id[run_id] = RunRecord(run_id)
-            self._open_plans[run_id] = _OpenPlan(len(self._deleted))
-        return run
+    def sunsets(self, base_url: str) -> dict[Source, date]:
+        """Return the end of each source as the last runs against a base URL recorded it."""
+        found: dict[Source, date] = {}
+        for run in self._ended_runs(base_url):
+            with suppress(ValueError):
+                found |= {Source(s): date.fromisoformat(day) for s, day in run.sunsets.items()}
+        return found
 
-    def _open_plan(self, run_id: str) -> _OpenPlan:
-        self._run(run_id)
-        return self._open_plans[run_id]
+    def members(self, base_url: str) -> dict[str, int]:
+        """Return how many active members each organization last had, where it was read.
 
-    def _list(self, fields: InvitationFields) -> ListKey:
-        """Return the list of an invitation; one value for all that are in it."""
-        found = (fields.source.value, fields.scope_id)
-        return self._lists.setdefault(found, found)
+        As for `last_complete`, a dry run counts only where no sweep has read them.
+        """
+        found: dict[str, int] = {}
+        for mode in ("dry-run", "sweep"):
+            for end in self._ended_runs(base_url, mode):
+                found |= end.members
+        return found
 
-    def _add_start(self, run_id: str, event: RunStarted) -> None:
-        group_id = event.group_id or run_id
-        if any(each.group_id != group_id for each in self._unfinished.values()):
-            self.finish()  # only one command runs at a time: these were killed
-        run = self._run(run_id)
-        run.start = event
-        self.signing_key_env = event.signing_key_env or self.signing_key_env
+    def organization_names(self) -> dict[str, str]:
+        """Return the names of organizations by id, as the last run that knew them recorded them."""
+        return {
+            each.id: each.name
+            for run in self.runs
+            if run.end is not None
+            for each in run.end.organizations
+            if each.name
+        }
 
-    def _add_end(self, ts: str, run_id: str, event: RunFinished | RestoreFinished) -> None:
-        run = self._run(run_id)
-        if isinstance(event, RunFinished) and event.remaining is not None:
-            # Only those of the last run are compared, and a year of nights would be long.
-            if run.start is not None and event.exit_code in _COMPLETE_EXIT_CODES:
-                key = run.start.base_url, run.start.scope_sha256, run.start.mode
-                self._counts_of_lists[key] = event.remaining.lists
-            event = replace(event, remaining=replace(event.remaining, lists={}))
-        run.end, run.finished_at = event, ts
-        self.runs.append(self._unfinished.pop(run_id))
-        plan = self._open_plans.pop(run_id)
-        if (scope := _plan_scope(run)) is not None:
-            self._plans[scope] = (run, plan)
+    def _ended_runs(self, base_url: str, mode: str | None = None) -> list[RunFinished]:
+        return [
+            run.end
+            for run in self.runs
+            if run.end is not None and run.base_url == base_url and mode in {None, run.mode}
+        ]
 
-    def _add_outcome(self, run_id: str, event: OutcomeLine) -> None:
-        run = self._run(run_id)
+    def _add(self, plan: PreviousPlan, line: Line) -> None:
+        """Add the next line of a run, whose plan is `plan`."""
+        run = plan.run
+        match line.event:
+            case RunStarted() as event:
+                run.start = event
+            case _ if run.start is None:
+                raise DamagedFile(run.file.path, 1, "is not the first line of a run")
+            case RunFinished() as event:
+                run.end, run.finished_at = event, line.ts
+                if (scope := _plan_scope(run)) is not None:
+                    self._plans[scope] = plan
+            case Intent() as event:
+                self._add_intent(run, line.ts, event)
+            case OutcomeLine() as event:
+                self._add_outcome(plan, event)
+            case Announced() | AnnouncementEnded() as event:
+                self._add_announcement(run.start, event)
+            case event:
+                _add_to_plan(plan, event)
+
+    def _add_intent(self, run: RunRecord, ts: str, event: Intent) -> None:
+        key = run.run_id, event.key
+        self._open[key] = OpenIntent(run, event)
+        if run.mode != "restore":
+            self._sent[key] = ts, event.scope_id
+            run.ended.update(event.keys)
+
+    def _add_outcome(self, plan: PreviousPlan, event: OutcomeLine) -> None:
+        run = plan.run
         outcomes = run.resolved if event.recovers is not None else run.outcomes
         outcomes[event.outcome] += 1
         if event.replaces is not None:
             outcomes[event.replaces] -= 1
-        key = event.key
-        if event.attempts == 0 and event.recovers is None and event.replaces is None:
-            self._recent.pop((run_id, *key), None)  # nothing was sent
-        self._open_intents.pop((event.recovers or run_id, *key), None)
+        key = event.recovers or run.run_id, event.key
+        opened = self._open.pop(key, None)
+        sender = run if opened is None else opened.run
+        if sender.mode == "restore":
+            return
+        unsent = event.attempts == 0 or event.outcome in _NOTHING_SENT
+        if unsent and event.recovers is None and event.replaces is None:
+            self._sent.pop(key, None)
+        if event.outcome in _STILL_LISTED:
+            sender.ended.difference_update(event.keys)
+        else:
+            sender.ended.update(event.keys)
         if event.outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
-            self._gone_users.add(hash(event.user_key))
+            self._gone_users.add(event.user_key)
         if event.outcome == Outcome.DELETED:
-            self._deleted.append(hash(key))
-            self.deletions.add(event, event.entries)
-            held = self._announcements.get(run.base_url or "", {})
-            held.pop((*key, event.created_at), None)
+            self._add_deletion(plan, event)
+
+    def _add_deletion(self, own_plan: PreviousPlan, event: OutcomeLine) -> None:
+        org_id, user = event.user_key
+        user = casefold_lookalike(user)
+        self._deletions.update((org_id, place, user) for place in {key[2] for key in event.keys})
+        for plan in (own_plan, *self._plans.values()):
+            plan.deleted.update(event.keys)
+        held = self._announcements.get(own_plan.run.base_url or "", {})
+        held.pop(_announced(event), None)
+
+    def _add_announcement(self, start: RunStarted, event: Announced | AnnouncementEnded) -> None:
+        held = self._announcements.setdefault(start.base_url, {})
+        held.pop(_announced(event), None)
+        instant = parse_timestamp(start.now)
+        if isinstance(event, Announced) and isinstance(instant, datetime):
+            held[_announced(event)] = instant
 
 
-def read_history(
-    files: Iterable[Path],
-    *,
-    since: datetime | None = None,
-    check: Callable[[], None] = lambda: None,
-    observe: Callable[[Line], None] = lambda _line: None,
-    on_damaged: Callable[[LinePosition], object] = raise_damaged,
-) -> History:
-    """Return the history of a log.
-
-    Args:
-        files: Its files, oldest first.
-        since: Count the DELETEs that were sent from this instant on; None for all.
-        check: Called every 10,000 lines; may raise to stop.
-        observe: Called with each line, after the history has it.
-        on_damaged: Called with the position of a damaged line. By default it raises DamagedLog.
-
-    Raises:
-        GuardRefused: A line is damaged (by default).
-        UsageError: A file cannot be read.
-    """
-    history = History(format_timestamp(since) if since is not None else "")
-    for number, line in enumerate(read_events(files, on_damaged=on_damaged)):
-        if number % _LINES_PER_CHECK == 0:
-            check()
-        history.add(line)
-        observe(line)
-    history.finish()
-    return history
+def _add_to_plan(
+    plan: PreviousPlan, event: Planned | ProjectUnreadable | SourceRetired | Kept
+) -> None:
+    match event:
+        case Planned():
+            plan.run.planned += 1
+            plan.planned[event.key] = event.keys
+        case ProjectUnreadable():
+            org_id = event.org_id or ""
+            plan.unread.add((event.source.value, org_id, event.project_id or org_id))
+        case SourceRetired():
+            plan.retired.add(event.source)
+        case Kept():
+            pass
 
 
-_LINES_PER_CHECK: Final = 10_000
+def _announced(event: InvitationFields) -> AnnouncementKey:
+    return *event.key, event.created_at
+
+
+def _projects(run: RunRecord) -> dict[str, int]:
+    """Return the projects of each organization that a run read and no guard kept out."""
+    return {
+        each.id: each.projects_seen - each.projects_gone
+        for each in (run.end.organizations if run.end is not None else ())
+        if each.plan_made and each.exit_code in COMPLETE_EXIT_CODES
+    }
+
+
+def _take_lists(
+    run: RunRecord,
+    org_id: str,
+    lists: dict[ListKey, int],
+    ended: dict[ListKey, set[InvitationKey]],
+) -> None:
+    """Replace the numbers of the lists that a run read in an organization."""
+    for read in run.end.lists if run.end is not None else ():
+        if read.org_id != org_id:
+            continue
+        source = read.source.value
+        unread = {(source, org_id, scope_id) for scope_id in read.unread}
+        for key in {*lists, *ended} - unread:
+            if key[:2] == (source, org_id):
+                lists.pop(key, None)
+                ended.pop(key, None)
+        counts = {org_id: read.entries} if read.source.is_organization_level else read.by_project
+        now = {(source, org_id, scope_id): count for scope_id, count in counts.items()}
+        lists.update({key: count for key, count in now.items() if key not in unread})
 
 
 def _plan_scope(run: RunRecord) -> PlanScope | None:
@@ -501,8 +464,8 @@ def _plan_scope(run: RunRecord) -> PlanScope | None:
     start, end = run.start, run.end
     if (
         start is None
-        or not isinstance(end, RunFinished)
-        or start.mode not in {"sweep", "dry-run"}
+        or end is None
+        or start.mode == "restore"
         or start.plan_sha256 is not None
         or start.policy_sha256 is None
         or end.exit_code not in _PLANNING_CODES
@@ -511,41 +474,3 @@ def _plan_scope(run: RunRecord) -> PlanScope | None:
     ):
         return None
     return PlanScope(start.policy_sha256, frozenset(start.organizations), start.base_url)
-
-
-def _has_completed(runs: Sequence[RunRecord]) -> bool:
-    """Return whether the runs of one command applied a plan; the same command goes on otherwise."""
-    ends = [run.exit_code for run in runs]
-    return bool(APPLIED_CODES.intersection(ends)) and {None, ExitCode.INTERRUPTED}.isdisjoint(ends)
-
-
-def _open_intent(run: RunRecord, intent: Intent) -> OpenIntent:
-    for name, value in (("invitation_id", intent.invitation_id), ("project_id", intent.scope_id)):
-        if _ID.fullmatch(value) is None:  # no run plans such an invitation
-            raise GuardRefused(
-                f"An intent of run {run.run_id} cannot be read: `{name}` is not an id.",
-                hint="Check the audit log with `audit verify`.",
-                reasons=(Reason.EARLIER_RUNS,),
-            )
-    return OpenIntent(
-        run.run_id, run.mode, intent.invitation(), intent.rule, run.base_url, intent.entries
-    )
-
-
-_Part: TypeAlias = tuple[str, str]
-"""A field of `remaining` in `run_finished`, and the organization or the source."""
-_PROJECTS: Final[_Part] = ("projects", "")
-
-
-def _population_parts(run: RunRecord, *, same_scope: bool) -> Iterator[tuple[_Part, int]]:
-    """Yield the counts that a complete run left; a run without a plan has none."""
-    if not isinstance(run.end, RunFinished) or (left := run.end.remaining) is None:
-        return
-    for name, count in left.visible_projects.items():
-        yield ("visible_projects", name), count
-    # A run of an earlier version counted nothing for a list that it could not read.
-    partial = run.end.plan_complete is None and run.end.projects_unreadable
-    if same_scope:
-        for name, count in left.invitations.items() if not partial else ():
-            yield ("invitations", name), count
-        yield _PROJECTS, left.projects

@@ -1,203 +1,213 @@
-"""Read and filter the lines of audit logs, one at a time, so that files may be large."""
+"""Read the files of runs, one line at a time: check their chain, decode and filter their lines."""
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import IO, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
+from typing import IO, Final, NamedTuple, TypeAlias, cast
 
-from typing_extensions import override
-
-from invite_sweeper.audit.events import Line, LineHeader, decode, format_timestamp
-from invite_sweeper.audit.storage import could_be_first_line
-from invite_sweeper.endings import Reason
-from invite_sweeper.errors import DamagedLog, GuardRefused, RunError, UsageError
+from invite_sweeper.audit.chain import line_hash, seal_holds
+from invite_sweeper.audit.events import (
+    Kept,
+    Line,
+    LineHeader,
+    RunFinished,
+    RunStarted,
+    decode,
+    format_timestamp,
+)
+from invite_sweeper.errors import DamagedLog, UsageError
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 
-READ_BLOCK_BYTES = 1 << 18
-_MAX_LINE_BYTES = 1 << 24
-"""A longer line is damaged; the log writes none over 1 MiB."""
-_UNSUPPORTED_COMPRESSIONS = frozenset({".bz2", ".xz", ".lzma", ".zst", ".lz4", ".Z", ".zip"})
-_GZIP_SUFFIX = ".gz"
-_GZIP_MAGIC = b"\x1f\x8b"
-_T = TypeVar("_T")
+_READ_BLOCK_BYTES: Final = 1 << 18
+_MAX_LINE_BYTES: Final = 1 << 24
+"""A longer line is damaged; the totals of the largest estate have 1 MiB."""
+_GZIP_SUFFIX: Final = ".gz"
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 Record: TypeAlias = Mapping[str, object]
 """One parsed line."""
 
 
-class LinePosition(NamedTuple):
-    """The position of a line.
+class DamagedFile(DamagedLog):
+    """A file of a run is not as the run wrote it.
 
     Attributes:
-        line: Line number, from 1.
+        path: The file.
+        line: The first line that is wrong, from 1; None where it is the file as a whole.
     """
 
-    path: Path
-    line: int
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}"
-
-
-def parse_record(line: bytes) -> Record | None:
-    """Parse one line; None if it is not a JSON object."""
-    try:
-        record = parse_json(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
+    def __init__(self, path: Path, line: int | None, what: str) -> None:
+        self.path = path
+        self.line = line
+        super().__init__(
+            f"{path}{'' if line is None else f' line {line}'} {what}.",
+            hint="Check the audit log with `audit verify`.",
+        )
 
 
 @contextmanager
-def open_log(path: Path, fd: int | None = None) -> Iterator[IO[bytes]]:
-    """Open an audit log for reading; one that is compressed with gzip is decompressed.
-
-    Args:
-        fd: The file, if it is open already; it stays open.
+def open_log(path: Path) -> Iterator[IO[bytes]]:
+    """Open the file of a run for reading; one that is compressed with gzip is decompressed.
 
     Raises:
         UsageError: The file cannot be opened or read.
-        GuardRefused: The compressed file is damaged or cut off; found while it is read.
+        DamagedFile: The compressed file is damaged or cut off; found while it is read.
     """
-    if path.suffix in _UNSUPPORTED_COMPRESSIONS:
-        raise UsageError(
-            f"The audit log {path} cannot be read: {path.suffix} is not supported.",
-            hint="Decompress it, and compress with gzip in future.",
-        )
     try:
-        with _open_file(path) if fd is None else open(fd, "rb", closefd=False) as file:
-            file.seek(0)
+        with _open_file(path) as file:
             yield file
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable_error(path, error) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        what = "is cut off" if isinstance(error, EOFError) else "cannot be decompressed"
+        raise DamagedFile(path, None, what) from error
+    except OSError as error:
+        raise UsageError(
+            f"The audit log {path} cannot be read: {error.strerror or error}.",
+            hint="Check that the file exists and that this user can read it. "
+            "Files may be compressed with gzip alone.",
+        ) from error
 
 
 def _open_file(path: Path) -> IO[bytes]:
-    file = open_regular(path, buffer_bytes=READ_BLOCK_BYTES)  # a pipe cannot be read twice
-    is_compressed = path.suffix == _GZIP_SUFFIX or file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    file = open_regular(path, buffer_bytes=_READ_BLOCK_BYTES)  # a pipe cannot be read twice
+    start = file.read(len(_GZIP_MAGIC))
     file.seek(0)
-    if not is_compressed:
+    if path.suffix != _GZIP_SUFFIX and start != _GZIP_MAGIC:
         return file
     file.close()
-    if path.stat().st_size == 0:
+    if not start:
         raise EOFError  # `gzip` would read it as an empty log
     return cast("IO[bytes]", gzip.open(path))
 
 
-def _unreadable_error(path: Path, error: OSError | EOFError | zlib.error) -> RunError:
-    """Return the error; a failure of the system has `strerror`, one of the content does not."""
-    reason = error.strerror if isinstance(error, OSError) else None
-    if reason is not None:
-        return UsageError(
-            f"The audit log {path} cannot be read: {reason}.",
-            hint="Check that the file exists and that this user can read it.",
-        )
-    reason = "the compressed file is cut off" if isinstance(error, EOFError) else f"{error}"
-    return DamagedLog(
-        f"The audit log {path} cannot be read: {reason}.",
-        hint="Restore the file from a copy: it is damaged.",
-    )
+def _read_lines(path: Path) -> Iterator[tuple[int, bytes, LineHeader | None]]:
+    """Yield the number, the bytes without the newline and the header of each whole line.
 
-
-def raise_damaged(position: LinePosition) -> NoReturn:
-    """Raise DamagedLog: a run cannot rely on a log with a damaged line."""
-    raise DamagedLog(
-        f"The audit log is damaged at {position}. Earlier runs cannot be read from it.",
-        hint="Check it with `audit verify`. Runs go on without the file if it is moved away, but "
-        "then without its interrupted deletions, used plans and bounced invitations.",
-    )
-
-
-def require_audit_log(path: Path) -> None:
-    """Check that a file starts like an audit log: empty, or with a complete or torn line.
+    What a killed run left after its last whole line has no header: bytes without a newline, or a
+    last line that is not JSON.
 
     Raises:
-        GuardRefused: The first line is not a line of an audit log.
+        DamagedFile: A line is not a line of an audit log, and is not the last one.
         UsageError: The file cannot be read.
     """
+    unreadable = 0
     with open_log(path) as file:
-        first_line = file.readline(READ_BLOCK_BYTES)
-    if not (LineHeader.parse(first_line) or could_be_first_line(first_line)):
-        raise GuardRefused(
-            f"{LinePosition(path, 1)} is not a line of an audit log.",
-            hint="Name an audit log. Check a damaged one with `audit verify`.",
-            reasons=(Reason.EARLIER_RUNS,),
-        )
+        for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
+            if unreadable:
+                raise DamagedFile(path, unreadable, "is not a line of an audit log")
+            header = LineHeader.parse(line[:-1]) if line.endswith(b"\n") else None
+            if header is None:
+                unreadable = number
+            yield number, line.removesuffix(b"\n"), header
 
 
-def reject_duplicates(paths: Iterable[Path]) -> None:
-    """Raise UsageError if two paths name the same file: its lines would count twice.
+class ChainLine(NamedTuple):
+    """A line whose place in its file was checked.
+
+    Attributes:
+        number: From 1.
+        raw: Its bytes without the newline.
+        hash: `prev` of the line after it.
+    """
+
+    number: int
+    raw: bytes
+    header: LineHeader
+    hash: str
+
+
+class FileChain:
+    """Checks the chain of one file while its whole lines are read.
+
+    Attributes:
+        path: The file.
+        lines: How many whole lines were read.
+        prev: `prev` of the first line: the hash of the last one of the file before; "" without
+            lines.
+        last_hash: Hash of the last whole line; "" without lines.
+        run_id: Of all lines; "" without lines.
+        finished: Whether the last line is `run_finished`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = 0
+        self.prev = self.last_hash = self.run_id = ""
+        self.finished = False
+
+    def __iter__(self) -> Iterator[ChainLine]:
+        """Yield the whole lines.
+
+        What a killed run left after its last whole line is skipped: bytes without a newline, or
+        a last line that is not JSON.
+
+        Raises:
+            DamagedFile: A line does not follow the one before it.
+            UsageError: The file cannot be read.
+        """
+        for number, raw, header in _read_lines(self.path):
+            if self.finished:
+                raise self._damaged(number, f"was added after the end of run {self.run_id}")
+            if header is not None:
+                self._check(number, raw, header)
+                self.lines, self.last_hash = number, line_hash(raw)
+                yield ChainLine(number, raw, header, self.last_hash)
+
+    def read(self) -> None:
+        """Check the whole file; raises as the iterator does."""
+        for _ in self:
+            pass
+
+    def _check(self, number: int, raw: bytes, header: LineHeader) -> None:
+        if header.event == RunFinished.event:
+            if not seal_holds(raw):  # first: its `prev`, too, may be what was changed
+                raise self._damaged(number, "was changed: its seal does not hold")
+            self.finished = True
+        if number == 1:
+            self.prev, self.run_id = header.prev, header.run_id
+            if (header.seq, header.event) != (1, RunStarted.event):
+                raise self._damaged(1, "is not the first line of a run")
+        elif (header.prev, header.seq, header.run_id) != (self.last_hash, number, self.run_id):
+            raise self._damaged(number, f"does not follow line {number - 1}")
+
+    def _damaged(self, line: int, what: str) -> DamagedFile:
+        return DamagedFile(self.path, line, what)
+
+
+def read_events(path: Path) -> Iterator[Line]:
+    """Yield the lines of a file, without those of kept invitations and of later versions.
+
+    The chain is not checked. What a killed run left after its last whole line is skipped.
 
     Raises:
-        UsageError: Two paths name the same file.
+        DamagedFile: A line cannot be decoded.
+        UsageError: The file cannot be read.
     """
-    seen: dict[tuple[int, int], Path] = {}
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError:  # `open_log` reports it
+    for number, raw, header in _read_lines(path):
+        if header is None or header.event == Kept.event:
             continue
-        identity = (status.st_dev, status.st_ino)
-        if identity in seen:
-            raise UsageError(
-                f"{seen[identity]} and {path} are the same audit log.",
-                hint="Name each file once.",
-            )
-        seen[identity] = path
+        line = decode_line(path, number, raw, header)
+        if line is not None:
+            yield line
 
 
-def read_events(
-    paths: Iterable[Path], *, on_damaged: Callable[[LinePosition], object] = raise_damaged
-) -> Iterator[Line]:
-    """Yield the lines of the files in order, but for the events of later versions.
-
-    A torn or invalid last line is skipped: the next run moves it to another file.
-
-    Args:
-        paths: The logs, oldest first.
-        on_damaged: Called with the position of each line that cannot be parsed. By default it
-            raises DamagedLog.
+def decode_line(path: Path, number: int, raw: bytes, header: LineHeader) -> Line | None:
+    """Return a line; None for an event of a later version.
 
     Raises:
-        GuardRefused: A line is damaged (by default).
-        UsageError: A file cannot be read.
+        DamagedFile: A field is missing or has another type.
     """
-    return chain.from_iterable(_parse_file(path, decode, on_damaged) for path in paths)
-
-
-def _parse_file(
-    path: Path,
-    parse: Callable[[bytes], _T | None],
-    on_damaged: Callable[[LinePosition], object],
-) -> Iterator[_T]:
-    """Yield what `parse` returns for each line; it raises ValueError for a damaged one."""
-    unreadable: tuple[int, bytes] | None = None
-    with open_log(path) as file:
-        lines = iter(partial(file.readline, _MAX_LINE_BYTES), b"")
-        for number, line in enumerate(lines, 1):
-            if unreadable is not None:  # not the last line, so not a torn one
-                on_damaged(LinePosition(path, unreadable[0]))
-                unreadable = None
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError  # noqa: TRY301  a torn line is reported as an invalid one
-                parsed = parse(line[:-1])
-            except ValueError:
-                unreadable = (number, line)
-            else:
-                if parsed is not None:
-                    yield parsed
-    if unreadable is not None and unreadable[0] == 1 and not could_be_first_line(unreadable[1]):
-        on_damaged(LinePosition(path, 1))
+    try:
+        event = decode(raw, header)
+    except ValueError:
+        raise DamagedFile(path, number, "cannot be decoded") from None
+    return None if event is None else Line(header.ts, header.run_id, event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,102 +215,52 @@ class LineFilter:
     """A filter for lines: all criteria that are not None must match.
 
     Attributes:
-        run: A run ID or its prefix.
-        group: The ID that the runs of one command share, or its prefix.
-        project: A glob for the project's ID or name, case-insensitive.
-        username: A glob for the invited user's name, case-insensitive.
-        outcome: An outcome; lines without one do not match.
-        day: A day in UTC.
         event: The name of an event.
+        outcome: An outcome; lines without one do not match.
+        username: A glob for the invited user's name, case-insensitive.
+        project: A glob for the project's ID or name, case-insensitive.
         since: The first instant, timezone-aware.
         until: The instant after the last one, timezone-aware.
     """
 
-    run: str | None = None
-    group: str | None = None
-    project: str | None = None
-    username: str | None = None
-    outcome: str | None = None
-    day: date | None = None
     event: str | None = None
+    outcome: str | None = None
+    username: str | None = None
+    project: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
     def matches(self, record: Record) -> bool:
         """Return whether the record matches all criteria."""
         return (
-            _starts_with(self.run, record.get("run_id"))
-            and _starts_with(None if self.day is None else self.day.isoformat(), record.get("ts"))
-            and self._is_in_period(record.get("ts"))
-            and self.event in (None, record.get("event"))
-            and self.outcome in (None, record.get("outcome"))
+            self.event in {None, record.get("event")}
+            and self.outcome in {None, record.get("outcome")}
             and _matches_glob(self.username, record.get("username"))
             and (
                 _matches_glob(self.project, record.get("project_id"))
                 or _matches_glob(self.project, record.get("project_name"))
             )
+            and self._is_in_period(str(record.get("ts")))
         )
 
-    def _is_in_period(self, ts: object) -> bool:
+    def _is_in_period(self, ts: str) -> bool:
         """Return whether a timestamp is in the period; all are UTC in one format."""
-        if self.since is None and self.until is None:
-            return True
-        return (
-            isinstance(ts, str)
-            and (self.since is None or ts >= format_timestamp(self.since))
-            and (self.until is None or ts < format_timestamp(self.until))
+        return (self.since is None or ts >= format_timestamp(self.since)) and (
+            self.until is None or ts < format_timestamp(self.until)
         )
 
 
-def filter_lines(
-    paths: Sequence[Path],
-    line_filter: LineFilter,
-    *,
-    on_damaged: Callable[[LinePosition], object] = raise_damaged,
-) -> Iterator[tuple[Record, bytes]]:
-    """Return an iterator over the matching records and their lines, one in memory at a time.
-
-    Args:
-        paths: The logs, oldest first.
-        line_filter: Which records to return.
-        on_damaged: See `read_events`.
+def filter_lines(path: Path, line_filter: LineFilter) -> Iterator[tuple[Record, bytes]]:
+    """Yield the matching records of a run's file, each with its line without the newline.
 
     Raises:
-        GuardRefused: A file is not an audit log, or a line is damaged (by default).
-        UsageError: A file cannot be read.
+        DamagedFile: A line does not follow the one before it.
+        UsageError: The file cannot be read.
     """
-    for path in paths:
-        require_audit_log(path)
-    found: Iterable[tuple[Record, bytes]] = chain.from_iterable(
-        _parse_file(path, _with_record, on_damaged) for path in paths
-    )
-    if line_filter.group is not None:
-        found = _of_group(found, line_filter.group)
-    return (each for each in found if line_filter.matches(each[0]))
-
-
-def _of_group(lines: Iterable[tuple[Record, bytes]], group: str) -> Iterator[tuple[Record, bytes]]:
-    """Yield the lines of the runs of one command; only the first line of a run names it."""
-    runs: set[object] = set()
-    for record, line in lines:
-        run_id = record.get("run_id")
-        if record.get("event") == "run_started" and _starts_with(
-            group, record.get("group_id") or run_id
-        ):
-            runs.add(run_id)
-        if run_id in runs:
-            yield record, line
-
-
-def _with_record(line: bytes) -> tuple[Record, bytes]:
-    record = parse_record(line)
-    if record is None or "event" not in record:
-        raise ValueError
-    return record, line
-
-
-def _starts_with(wanted: str | None, value: object) -> bool:
-    return wanted is None or (isinstance(value, str) and value.startswith(wanted))
+    for line in FileChain(path):
+        record: Record = parse_json(line.raw)
+        if line_filter.matches(record):
+            yield record, line.raw
 
 
 def _matches_glob(glob: str | None, value: object) -> bool:

@@ -1,77 +1,16 @@
-"""Verify audit logs: their files, their lines, and what proves their end."""
+"""Verify the files of runs: their chain, that each continues the one before, and their intents."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from invite_sweeper.audit import checkpoint
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
-from invite_sweeper.audit.damage import Damage, VerificationError
-from invite_sweeper.audit.files import (
-    MAX_LINE_BYTES,
-    FileEnds,
-    Head,
-    LogFiles,
-    LogPath,
-    RotatedName,
-    find_head,
-    order_files,
-    read_head,
-)
-from invite_sweeper.audit.line_checker import LineChecker
-from invite_sweeper.audit.reader import LinePosition, open_log, reject_duplicates
-from invite_sweeper.audit.storage import is_torn_write
-from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import GuardRefused
-from invite_sweeper.notes import is_signed_by
-from invite_sweeper.text import plural_form, pluralize
-
-
-class Evidence(NamedTuple):
-    """What was kept elsewhere, and proves more than the files themselves.
-
-    Attributes:
-        head: A hash that the log had as its last one, 64 hex digits.
-        public_keys: The keys of which one signed the end of every run, each with its name.
-        note: A signed note that a run wrote with `--checkpoint-file`.
-        signed_from: The first run that was signed; None if all were.
-    """
-
-    head: str | None = None
-    public_keys: Mapping[str, Ed25519PublicKey] = {}
-    note: str | None = None
-    signed_from: str | None = None
-
-    def expected(self) -> dict[str, str]:
-        """Return the hashes that the logs must contain, each with what it is.
-
-        Raises:
-            GuardRefused: The note is not a checkpoint, or is not signed by a key.
-        """
-        found = {}
-        if self.head is not None:
-            found[self.head] = "the expected hash"
-        if self.note is not None:
-            try:
-                noted = checkpoint.parse(self.note)
-            except ValueError:
-                raise GuardRefused("The checkpoint file is not a checkpoint.") from None
-            keys = self.public_keys.values()
-            if keys and not any(is_signed_by(self.note, key) for key in keys):
-                raise GuardRefused("The checkpoint file is not signed with the public key.")
-            found[noted.last_hash] = f"the checkpoint of run {noted.run_id}"
-        return found
-
-
-NO_EVIDENCE = Evidence()
+from invite_sweeper.audit.directory import Head, RunFile
+from invite_sweeper.audit.events import Intent, Line, OutcomeLine
+from invite_sweeper.audit.reader import DamagedFile, FileChain, decode_line
+from invite_sweeper.models import InvitationKey
 
 
 class Verdict(StrEnum):
@@ -83,377 +22,151 @@ class Verdict(StrEnum):
     DAMAGED = "damaged"
 
 
-class LogStatus(msgspec.Struct, frozen=True):
-    """What the files of one log prove about its beginning and its end.
+class Unfinished(NamedTuple):
+    """A run that left something open.
 
     Attributes:
-        name: The log's name.
-        files: Its files, oldest first.
-        lines: Number of lines in these files.
-        last_hash: Hash of the last line, 64 hex digits.
-        beginning: One sentence.
-        end: One sentence.
-        end_proven: Whether a hash or a checkpoint that was kept elsewhere proves the end.
+        intents: Its intents without an outcome; 0 if it was only killed.
     """
 
-    name: str
-    files: tuple[str, ...]
-    lines: int
-    last_hash: str
-    beginning: str
-    end: str
-    end_proven: bool
+    file: RunFile
+    intents: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChainStatus:
-    """The result of verifying audit logs.
+@dataclass(slots=True)
+class Verification:
+    """What was found; after a damage, up to it.
 
     Attributes:
-        lines: Number of verified lines; all lines if the logs are not damaged.
-        runs: Number of runs that started in the logs.
-        last_hash: Hash of the last line, 64 hex digits, to compare with a copy kept elsewhere.
-        error: The first damaged line, or else the first unfinished run; None if the logs are
-            sound.
-        warnings: Findings that are not errors, one sentence each.
-        logs: What is proven about each log; without the damaged one and those after it.
-        signed_runs: IDs of the runs with a checkpoint, by the name of the key that signed it;
-            "" if no key was given.
+        files: The files that were verified.
+        lines: The whole lines in them.
+        last_hash: Hash of the last of these lines, to compare with a copy kept elsewhere; 64
+            zeros without one.
+        damage: The first file or line that is wrong, in one sentence; None without one.
+        unfinished: The runs that left something open, in the order of their files.
+        expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
     """
 
-    lines: int
-    runs: int
-    last_hash: str
-    error: VerificationError | None
-    warnings: tuple[str, ...]
-    logs: tuple[LogStatus, ...] = ()
-    signed_runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    files: list[RunFile] = field(default_factory=list)
+    lines: int = 0
+    last_hash: str = GENESIS_HASH
+    damage: str | None = None
+    unfinished: list[Unfinished] = field(default_factory=list)
+    expected_at: str | None = None
+
+    @property
+    def first_number(self) -> int | None:
+        """The number of the first file; above 1 where the oldest files are gone."""
+        return self.files[0].number if self.files else None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the logs are sound, unfinished or damaged."""
-        if self.error is None:
-            return Verdict.SOUND
-        is_unfinished = self.error.kind is Damage.UNFINISHED
-        return Verdict.UNFINISHED if is_unfinished else Verdict.DAMAGED
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """0 if the logs are sound, 3 if they are unfinished or damaged."""
-        return ExitCode.DONE if self.error is None else ExitCode.REFUSED
+        """Whether the log is sound, unfinished or damaged."""
+        if self.damage is not None:
+            return Verdict.DAMAGED
+        return Verdict.UNFINISHED if self.unfinished else Verdict.SOUND
 
 
 def verify(
-    paths: Sequence[Path], *, continuation: bool = False, evidence: Evidence = NO_EVIDENCE
-) -> ChainStatus:
-    """Verify the files up to the last line or the first damaged one.
-
-    The order of the files is found by their hashes. If a log's head file is above its files, the
-    log must contain the line that the head names, and nothing after it if the log was closed.
+    files: Sequence[RunFile], head: Head | None = None, expect_head: str | None = None
+) -> Verification:
+    """Verify files up to their end, or to the first line that does not follow.
 
     Args:
-        paths: The files of one or more logs, in any order, compressed with gzip or not.
-        continuation: Whether the files before the first one of a log were left out on purpose.
-        evidence: What was kept elsewhere. With it, a log must be complete from its beginning.
+        files: The files in the order of their names, compressed with gzip or not.
+        head: What `HEAD` beside them says; None where there is none, or for single files.
+        expect_head: A hash that the log had as its last one, 64 hex digits.
 
     Raises:
-        UsageError: A file cannot be read, or is given twice.
-        GuardRefused: The evidence is not valid.
+        UsageError: A file cannot be opened.
     """
-    reject_duplicates(paths)
-    return _Verifier(paths, evidence, continuation=continuation).run()
+    verifier = _Verifier(head, expect_head)
+    result = verifier.result
+    try:
+        for file in files:
+            verifier.add(file)
+        verifier.finish()
+    except DamagedFile as error:
+        result.damage = error.message
+    if result.damage is None and expect_head is not None and result.expected_at is None:
+        result.damage = f"No line has the expected hash {expect_head}."
+    return result
 
 
 class _Verifier:
-    """Verifies files line by line and keeps what is known about each log."""
+    """Verifies files one after another."""
 
-    def __init__(self, paths: Sequence[Path], evidence: Evidence, *, continuation: bool) -> None:
-        self._paths = paths
-        self._lines = LineChecker(evidence.public_keys, evidence.signed_from)
-        self._expected = evidence.expected()
-        self._heads = _find_heads(paths)
-        self._heads_to_find = {head.last_hash for head in self._heads.values()} - {GENESIS_HASH}
-        self._is_strict = evidence != NO_EVIDENCE
-        self._is_signed = bool(evidence.public_keys)
-        self._continuation = continuation
-        self._torn_positions: list[LinePosition] = []
-        self._unfinished: VerificationError | None = None
-        self._logs: list[LogStatus] = []
-        self._first_paths: dict[str, Path] = {}
-        self._own_chains = 0
-        self._proof: tuple[str, int] | None = None
-        self._closed_by: LogPath | None = None
+    def __init__(self, head: Head | None, expect_head: str | None) -> None:
+        self.result = Verification()
+        self._head = head
+        self._expected = expect_head
+        self._head_is_here = False
+        self._open: dict[tuple[str, InvitationKey], RunFile] = {}
+        self._ended = True
 
-    def run(self) -> ChainStatus:
-        """Verify all files."""
-        logs, without_lines = order_files(self._paths)
-        error = next((found for log in logs if (found := self._verify_log(log))), None)
-        for path in without_lines:
-            error = error or self._verify_file(path)
-        error = error or self._missing_line() or self._lines.finish()
-        if error is None or (error.kind is Damage.UNFINISHED and self._unfinished is not None):
-            error = self._unfinished
-        return ChainStatus(
-            lines=self._lines.lines,
-            runs=self._lines.runs,
-            last_hash=self._lines.prev,
-            error=error,
-            warnings=tuple(self._warnings()),
-            logs=tuple(self._logs),
-            signed_runs=self._lines.signed_runs,
-        )
+    def add(self, file: RunFile) -> None:
+        """Verify a file, and that it continues the one before."""
+        result, chain = self.result, FileChain(file.path)
+        if result.files:
+            _check_number(result.files[-1], file)
+        result.files.append(file)
+        for line in chain:
+            if line.number == 1:
+                self._check_first(file, chain)
+            self._check_intents(file, decode_line(file.path, line.number, line.raw, line.header))
+            result.lines += 1
+            result.last_hash = line.hash
+            if line.hash == self._expected:
+                result.expected_at = f"{file.path} line {line.number}"
+        self._ended = chain.finished
+        if self._head is not None:
+            self._check_head(file, chain, self._head)
 
-    # Logs -------------------------------------------------------------------------------------
+    def finish(self) -> None:
+        """Raise DamagedFile if the file of `HEAD` is missing; else add what runs left open."""
+        result = self.result
+        if self._head is not None and not self._head_is_here:
+            path = Path(self._head.file)
+            raise DamagedFile(path, None, "is missing: it is the last run that HEAD names")
+        for file in result.files:
+            intents = sum(each == file for each in self._open.values())
+            is_last = file == result.files[-1]
+            if intents or (is_last and not self._ended):
+                result.unfinished.append(Unfinished(file, intents))
 
-    def _verify_log(self, log: LogFiles) -> VerificationError | None:
-        """Verify the files of one log and return the first damage."""
-        lines_before = self._lines.lines
-        self._lines.start_log()
-        self._proof = self._closed_by = None
-        previous: FileEnds | None = None
-        for ends in log.files:
-            if ends.error is not None:
-                return _unreadable_file(ends.path)
-        for ends in log.files:
-            error = self._check_file(ends, previous) or self._start_file(ends, previous)
-            error = error or self._verify_file(ends.path)
-            if error is not None:
-                return self._explain_gap(error, ends, previous)
-            previous = ends
-        error = self._lines.end_log(torn=self._lines.position in self._torn_positions)
-        if error is not None and error.kind is not Damage.UNFINISHED:
-            return error
-        self._unfinished = self._unfinished or error
-        self._logs.append(self._log_status(log, lines_before))
-        return None
+    def _check_first(self, file: RunFile, chain: FileChain) -> None:
+        result = self.result
+        if file.run_id and chain.run_id != file.run_id:
+            raise DamagedFile(file.path, 1, "is of another run than the name of its file")
+        if result.lines and chain.prev != result.last_hash:
+            before = result.files[-2].name
+            raise DamagedFile(file.path, 1, f"does not follow the last line of {before}")
+        if not result.lines and result.first_number == 1 and chain.prev != GENESIS_HASH:
+            raise DamagedFile(file.path, 1, "is not the first line of a log")
 
-    def _check_file(self, ends: FileEnds, previous: FileEnds | None) -> VerificationError | None:
-        """Return an error if the file is a copy, or its name contradicts the order."""
-        original = self._first_paths.setdefault(ends.first_hash, ends.path)
-        position, run_id = LinePosition(ends.path, 1), ends.run_id
-        if original != ends.path:
-            message = f"The file is a copy of {original}: run {run_id} already started there."
-            return VerificationError(position, Damage.INSERTED, message, (run_id,))
-        if previous is None or ends.prev != previous.last_hash:
-            return None
-        is_renamed = RotatedName.of(previous.path).contradicts(RotatedName.of(ends.path))
-        if ends.path.parent != previous.path.parent or not is_renamed:
-            return None
-        message = (
-            f"The file continues {previous.path.name}, but its name is that of an older file: "
-            "files were renamed."
-        )
-        return VerificationError(position, Damage.INSERTED, message, (run_id,))
+    def _check_intents(self, file: RunFile, line: Line | None) -> None:
+        if line is not None and isinstance(line.event, Intent):
+            self._open[line.run_id, line.event.key] = file
+        elif line is not None and isinstance(line.event, OutcomeLine):
+            self._open.pop((line.event.recovers or line.run_id, line.event.key), None)
 
-    def _start_file(self, ends: FileEnds, previous: FileEnds | None) -> VerificationError | None:
-        """Set the hash that the first line of a file must contain as `prev`."""
-        if ends.first is None:
-            return None
-        if previous is None:
-            # The oldest file that is here may not be the log's first one.
-            is_rest = ends.first.seq > 1 and ends.first.event == CHECKPOINT_EVENT
-            starts_between_runs = ends.first.seq == 1 or is_rest
-            may_be_missing = self._continuation or (not self._is_strict and starts_between_runs)
-            if may_be_missing and not ends.is_start:
-                self._lines.start_chain(ends.first.prev)
-                if ends.first.seq > 1:
-                    self._lines.start_within_run(ends)
-            return None
-        if not ends.is_start:
-            return None
-        if self._is_strict or not (ends.is_new_log or previous.log is None):
-            return VerificationError(
-                LinePosition(ends.path, 1),
-                Damage.INSERTED,
-                f"A second history begins here: the first line does not continue {previous.path}.",
-                (ends.run_id,),
-            )
-        self._lines.start_chain(GENESIS_HASH)
-        self._own_chains += 1
-        return None
-
-    def _explain_gap(
-        self, error: VerificationError, ends: FileEnds, previous: FileEnds | None
-    ) -> VerificationError:
-        """Return the error with the files and runs around a gap between two files."""
-        if error.kind is not Damage.REMOVED or error.position.line != 1:
-            return error
-        if previous is None:
-            message = (
-                "The log begins after a file that is not here. Pass --continuation if it was left "
-                f"out on purpose. The first run here is {ends.run_id}."
-            )
-            return replace(error, message=message, runs=(ends.run_id,))
-        last_run = self._lines.last_run
-        message = (
-            f"The file does not continue {previous.path}: a file between them is missing, or the "
-            f"end of {previous.path.name} was cut off or changed. The last run before the gap is "
-            f"{last_run}, the first one after it {ends.run_id}."
-        )
-        return replace(error, message=message, runs=(last_run, ends.run_id))
-
-    def _missing_line(self) -> VerificationError | None:
-        """Return an error if the logs do not contain a line that they should end with."""
-        what = next((f"{what}, {hash_}" for hash_, what in self._expected.items()), None)
-        if what is None:
-            what = next(
-                (
-                    f"the last line that its head file {log_path.head_path} names, {head.last_hash}"
-                    for log_path, head in self._heads.items()
-                    if head.last_hash in self._heads_to_find
-                ),
-                None,
-            )
-        if what is None:
-            return None
-        last_run = self._lines.last_run
-        return VerificationError(
-            self._lines.position,
-            Damage.REMOVED,
-            f"The logs do not contain {what}: lines or files at the end are missing, or the log "
-            "was rewritten.",
-            (last_run,) if last_run else (),
-        )
-
-    def _log_status(self, log: LogFiles, lines_before: int) -> LogStatus:
-        files = tuple(log.files)
-        beginning = "begins with the first line of the log"
-        if not files[0].is_start:
-            beginning = "begins after a file that is not here"
-            start = self._lines.chain_start
-            if start is not None and start < lines_before:
-                beginning += f", with {pluralize(lines_before - start, 'line')}"
-        lines = self._lines.lines
-        return LogStatus(
-            name=log.name,
-            files=tuple(str(each.path) for each in files),
-            lines=lines - lines_before,
-            last_hash=self._lines.prev,
-            beginning=beginning,
-            end=self._describe_end(lines),
-            end_proven=self._proven_lines() == lines,
-        )
-
-    def _describe_end(self, lines: int) -> str:
-        """Return what proves the end of the current log, as a part of a sentence."""
-        if self._proof is not None:
-            what, unproven = self._proof[0], lines - (self._proven_lines() or 0)
-            if not unproven:
-                return f"the end is proven by {what}"
-            are = plural_form(unproven, "is", "are")
-            return f"{pluralize(unproven, 'line')} after {what} {are} not proven"
-        if not self._is_signed or self._lines.noted_lines is None:
-            return "the end is not proven: later lines or files may be missing"
-        signed = f"signed up to run {self._lines.noted_run}"
-        if unsigned := lines - self._lines.noted_lines:
-            are = plural_form(unsigned, "is", "are")
-            return f"{signed}; {pluralize(unsigned, 'line')} after it {are} not signed"
-        return f"{signed}: runs removed after it would not be seen"
-
-    def _proven_lines(self) -> int | None:
-        """Return the number of lines that are proven; a checkpoint belongs to its run."""
-        if self._proof is None:
-            return None
-        proven = self._proof[1]
-        return proven + 1 if self._lines.noted_lines == proven + 1 else proven
-
-    # Files ------------------------------------------------------------------------------------
-
-    def _verify_file(self, path: Path) -> VerificationError | None:
-        """Verify the lines of one file and return the first error."""
-        checker = self._lines
-        checker.start_file(path)
-        with open_log(path) as file:
-            read_line = partial(file.readline, MAX_LINE_BYTES)
-            while line := read_line():
-                if line[-1:] != b"\n":
-                    return self._check_rest(line, is_last=not read_line())
-                if (appended := self._appended_line()) is not None:
-                    return appended
-                if (error := checker.check(line[:-1], read_line)) is not None:
-                    return error
-                if checker.prev in self._expected or checker.prev in self._heads_to_find:
-                    self._record_expected()
-        return None
-
-    def _record_expected(self) -> None:
-        """Record what is known about the last line: it is one of those that were expected."""
-        what = self._expected.pop(self._lines.prev, None)
-        if what is not None:
-            self._proof = (what, self._lines.lines)
-        if self._lines.prev in self._heads_to_find:
-            self._heads_to_find.remove(self._lines.prev)
-            for log_path, head in self._heads.items():
-                if head.closed and head.last_hash == self._lines.prev:
-                    self._closed_by = log_path
-
-    def _appended_line(self) -> VerificationError | None:
-        """Return an error if the head names the last line as that of a closed log.
-
-        The head is read again: a run may have opened the log since the verification began.
-        """
-        log_path, self._closed_by = self._closed_by, None
-        if log_path is None or read_head(log_path.head_path) != self._heads[log_path]:
-            return None
-        return VerificationError(
-            LinePosition(self._lines.path, self._lines.line_number + 1),
-            Damage.INSERTED,
-            f"The line was appended after the log was closed: its head file {log_path.head_path} "
-            "names the line before as the last one.",
-            (self._lines.last_run,),
-        )
-
-    def _check_rest(self, rest: bytes, *, is_last: bool) -> VerificationError | None:
-        """Check the bytes after the last newline: a crash leaves a torn line."""
-        self._lines.line_number += 1
-        position = self._lines.position
-        if not is_last or not is_torn_write(rest):
-            run_id = self._lines.last_run
-            return VerificationError(
-                position, Damage.CHANGED, Damage.CHANGED.message, (run_id,) if run_id else ()
-            )
-        self._torn_positions.append(position)
-        return None
-
-    def _warnings(self) -> Iterator[str]:
-        for position in self._torn_positions:
-            yield f"{position}: the line is torn, as after a crash. No deletion depends on it."
-        yield from self._lines.warnings()
-        if self._own_chains:
-            chains = pluralize(self._own_chains + 1, "file")
-            yield f"{chains} each start a hash chain: the order between them is not proven."
-        if not self._lines.lines and not self._lines.line_number:
-            yield "The audit log is empty."
+    def _check_head(self, file: RunFile, chain: FileChain, head: Head) -> None:
+        if file.name == head.file:
+            self._head_is_here = True
+            if head.ended and chain.last_hash != head.last_hash:
+                raise DamagedFile(file.path, chain.lines or None, "is not the last line of HEAD")
+            if not head.ended and chain.lines and chain.prev != head.last_hash:
+                raise DamagedFile(file.path, 1, "does not follow the line of HEAD")
+        elif file.number >= head.number and chain.lines:
+            raise DamagedFile(file.path, None, f"is not known to HEAD, which names {head.file}")
 
 
-def _unreadable_file(path: Path) -> VerificationError:
-    """Return the error for a damaged compressed file.
-
-    Raises:
-        UsageError: The file cannot be opened or read.
-    """
-    lines = 0
-    with suppress(GuardRefused), open_log(path) as file:
-        for line in iter(partial(file.readline, MAX_LINE_BYTES), b""):
-            lines += line.endswith(b"\n")
-    return VerificationError(
-        LinePosition(path, lines + 1),
-        Damage.CHANGED,
-        "The compressed file is damaged from here on.",
-    )
-
-
-def _find_heads(paths: Sequence[Path]) -> dict[LogPath, Head]:
-    """Return the heads of the logs whose existing files are all among the paths.
-
-    The end of a log of which a file was left out is not known.
-    """
-    given = {path.resolve() for path in paths}
-    found: dict[LogPath, Head] = {}
-    for path in paths:
-        if any(log_path.matches(path) for log_path in found):
-            continue
-        log_path, head = find_head(path)
-        if head is not None and given.issuperset(each.resolve() for each in log_path.paths()):
-            found[log_path] = head
-    return found
+def _check_number(before: RunFile, file: RunFile) -> None:
+    """Raise DamagedFile if a number is missing before a file, or taken twice."""
+    if 0 in {before.number, file.number}:
+        return
+    if file.number == before.number:
+        raise DamagedFile(file.path, None, f"has the number of {before.name}")
+    if file.number > before.number + 1:
+        missing = f"{before.number + 1:06d}"
+        raise DamagedFile(file.path, None, f"follows {before.name}: file {missing} is missing")

@@ -1,17 +1,12 @@
-"""The log of a test."""
+"""The audit directory of a test."""
 
 from pathlib import Path
 
 import pytest
 
-from invite_sweeper.audit import LogPath
+from invite_sweeper.audit import AuditDirectory
 
 
 @pytest.fixture
-def path(tmp_path) -> Path:
-    return tmp_path / "log.jsonl"
-
-
-@pytest.fixture
-def log_path(path) -> LogPath:
-    return LogPath(str(path))
+def directory(tmp_path: Path) -> AuditDirectory:
+    return AuditDirectory(tmp_path / "audit")

@@ -1,0 +1,410 @@
+"""The audit directory: one file for each run, `HEAD` and the lock.
+
+`HEAD` names the last run. It is written when a run begins, before its first line, and when it
+ends. So a finished file that lost or gained lines is found, and the chain goes on where the last
+file was moved away.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from invite_sweeper.audit.chain import GENESIS_HASH
+from invite_sweeper.audit.events import format_timestamp
+from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
+from invite_sweeper.files import fsync_directory, read_small_file, replace_file
+from invite_sweeper.json_text import to_json
+from invite_sweeper.redaction import SECRETS
+
+_NAME: Final = re.compile(
+    r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?P<packed>\.(?:gz|bz2|xz|zst|lz4|Z|zip))?", re.ASCII
+)
+"""Only gzip can be read; the other files are found so that a run is refused."""
+_MAX_SMALL_FILE_BYTES: Final = 1 << 16
+_SAFE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+_VERIFY_HINT: Final = "Check the audit log with `audit verify`."
+
+
+class RunFile(NamedTuple):
+    """The file of a run.
+
+    Attributes:
+        number: 0 for a file outside an audit directory with another name.
+        run_id: As the name says it.
+    """
+
+    number: int
+    run_id: str
+    path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> "RunFile":
+        """Return the file at a path, whatever its name is."""
+        found = _NAME.fullmatch(path.name)
+        return cls(int(found["number"]) if found else 0, found["run"] if found else "", path)
+
+    @property
+    def name(self) -> str:
+        """Its name before it was compressed."""
+        return self.path.name.partition(".jsonl")[0] + ".jsonl"
+
+
+class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `HEAD` says of the last run.
+
+    Attributes:
+        number: Of the run.
+        file: The name of its file, uncompressed.
+        last_hash: Of the last line; while the run has not ended, of the line that it continues.
+        ended: Whether the run wrote its last line.
+    """
+
+    number: int
+    file: str
+    last_hash: str
+    ended: bool
+
+
+class NextRun(NamedTuple):
+    """Where the next run goes on.
+
+    Attributes:
+        number: Of its file.
+        prev: The hash that its first line continues; 64 zeros without an earlier line.
+        warnings: What is not known of earlier runs.
+    """
+
+    number: int
+    prev: str
+    warnings: tuple[RunWarning, ...]
+
+
+class CreatedFile(NamedTuple):
+    """The empty file of a run that begins.
+
+    Attributes:
+        fd: The file, open for appending and reading.
+    """
+
+    file: RunFile
+    fd: int
+    start: NextRun
+
+
+class AuditDirectory:
+    """The directory with the files of all runs of a policy.
+
+    Args:
+        path: Where it is, or will be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    def files(self) -> tuple[RunFile, ...]:
+        """Return the files of the runs in the order in which they began.
+
+        While gzip is at work, the file that it compresses counts, and not what it writes.
+
+        Raises:
+            UsageError: The directory cannot be read.
+        """
+        try:
+            names = [each.name for each in self.path.iterdir()]
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise UsageError(
+                f"The audit directory {self.path} cannot be read: {error.strerror}.",
+                hint="Name the directory with the files of the runs.",
+            ) from None
+        found: dict[str, RunFile] = {}
+        for name in sorted(names):  # `x.jsonl` is before `x.jsonl.gz`
+            if _NAME.fullmatch(name):
+                file = RunFile.of(self.path / name)
+                found.setdefault(file.name, file)
+        return tuple(sorted(found.values()))
+
+    def find(self, run: str) -> RunFile:
+        """Return the file of a run.
+
+        Args:
+            run: Its number, its id or its file's path.
+
+        Raises:
+            UsageError: There is no such run.
+        """
+        path = Path(run)
+        if path.is_file():
+            return RunFile.of(path.absolute())
+        for file in self.files():
+            if run == file.run_id or (run.isdecimal() and int(run) == file.number):
+                return file
+        raise UsageError(
+            f"The audit directory {self.path} has no run {run}.",
+            hint="List the runs with `audit show`; name one by its number, its id or its file.",
+        )
+
+    def read_head(self) -> Head | None:
+        """Return what `HEAD` says; None where it is missing.
+
+        Raises:
+            DamagedLog: It cannot be read.
+        """
+        path = self.path / "HEAD"
+        try:
+            data = read_small_file(path, _MAX_SMALL_FILE_BYTES, follow_links=False)
+            return msgspec.json.decode(data, type=Head)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it was changed"
+            raise DamagedLog(
+                f"{path} cannot be read: {reason}.",
+                hint="Verify the files with `audit verify`. Without HEAD, the next run makes it "
+                "from the newest file.",
+            ) from None
+
+    def write_head(self, head: Head) -> None:
+        """Replace `HEAD`, on disk when this returns.
+
+        Raises:
+            OSError: It was not written; the earlier one is unchanged.
+        """
+        replace_file(self.path / "HEAD", (to_json(head) + b"\n",), follow_links=False)
+
+    def next_run(self) -> NextRun:
+        """Return where the next run goes on.
+
+        The whole chain of the last file is checked.
+
+        Raises:
+            DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
+            UsageError: The last file or the directory cannot be read.
+        """
+        files = self.files()
+        head = self.read_head()
+        number = files[-1].number if files else 0
+        if head is None:
+            prev = next(filter(None, (_end_of(each).last_hash for each in reversed(files))), "")
+            return NextRun(number + 1, prev or GENESIS_HASH, (self._without_head(files, prev),))
+        last = None
+        for file in files:
+            if file.name == head.file:
+                last = file
+            elif file.number >= head.number and file.path.stat().st_size:
+                raise self._unknown(file, head)
+        prev = head.last_hash if last is None else self._end_after_head(last, head)
+        warnings = () if last is not None else (self._without_file(head),)
+        return NextRun(max(number, head.number) + 1, prev, warnings)
+
+    def create_file(self, run_id: str) -> CreatedFile:
+        """Create the file of a run that begins, and name it in `HEAD`. The lock must be held.
+
+        Raises:
+            AuditLogError: The directory is not safe, or cannot be written.
+            DamagedLog: As `next_run`.
+        """
+        start = self.next_run()
+        name = f"{start.number:06d}-{run_id}.jsonl"
+        path = self.path / name
+        for each in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
+            _check_owner(each)
+        try:
+            ensure_private_directory(self.path)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _SAFE_FLAGS
+            fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise _write_error(path, error) from error
+        try:
+            # An empty file above HEAD is what a kill leaves here; a later run ignores it.
+            fsync_directory(self.path)
+            self.write_head(Head(start.number, name, start.prev, ended=False))
+        except OSError as error:
+            os.close(fd)
+            with suppress(OSError):
+                path.unlink()
+            raise _write_error(self.path / "HEAD", error) from error
+        return CreatedFile(RunFile(start.number, run_id, path), fd, start)
+
+    @contextmanager
+    def lock(self, *, run_id: str, now: datetime, command: str) -> Iterator[None]:
+        """Hold the lock of the directory; creates a missing directory with mode 0700.
+
+        The operating system releases the lock when the process ends, even if it is killed. The
+        file says who holds it, for the message of another run.
+
+        Args:
+            now: The start of the run, timezone-aware.
+            command: The command line, shown to another run; secrets in it are redacted.
+
+        Raises:
+            LockHeld: Another run holds it.
+            AuditLogError: The directory is not safe, or the lock cannot be opened.
+        """
+        path = self.path / "lock"
+        holder = (
+            f"run {run_id}, process {os.getpid()} on {socket.gethostname()}, since "
+            f"{format_timestamp(now)} ({SECRETS.redact(command)})"
+        )
+        try:
+            ensure_private_directory(self.path)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE_FLAGS, 0o600)
+        except OSError as error:
+            raise _write_error(path, error) from error
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _held_error(path, os.pread(fd, _MAX_SMALL_FILE_BYTES, 0)) from None
+            except OSError as error:
+                raise _write_error(path, error) from error
+            with suppress(OSError):  # a full disk: the lock holds without the name
+                os.ftruncate(fd, 0)
+                os.write(fd, holder.encode(errors="backslashreplace"))
+            yield
+            with suppress(OSError):
+                os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+
+    def _end_after_head(self, file: RunFile, head: Head) -> str:
+        """Return the hash of the last line of the file that `HEAD` names.
+
+        Raises:
+            DamagedLog: It is not the file that `HEAD` describes.
+        """
+        chain = _end_of(file)
+        if head.ended:
+            if chain.last_hash == head.last_hash:
+                return chain.last_hash
+        elif not chain.lines or chain.prev == head.last_hash:
+            return chain.last_hash or head.last_hash
+        raise DamagedLog(
+            f"{file.path} is not as {self.path / 'HEAD'} describes it: it was cut or changed after "
+            f"its run, or HEAD is from another time.",
+            hint=f"{_VERIFY_HINT} Restore the file or HEAD from a copy.",
+        )
+
+    def _unknown(self, file: RunFile, head: Head) -> DamagedLog:
+        return DamagedLog(
+            f"{file.path} is not known to {self.path / 'HEAD'}, whose last run is {head.file}.",
+            hint=f"{_VERIFY_HINT} If HEAD was restored from an old copy, delete it: the next run "
+            "makes it from the newest file. Otherwise move the file away.",
+        )
+
+    def _without_head(self, files: Sequence[RunFile], prev: str) -> RunWarning:
+        if not prev:
+            message = f"No earlier run is known: {self.path} has no file of one."
+            return RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK)
+        return RunWarning(
+            WarningCode.AUDIT_LOG,
+            f"HEAD is missing in {self.path}: the log goes on after its newest file, "
+            f"{files[-1].name}. Whether later files are missing is not known.",
+        )
+
+    def _without_file(self, head: Head) -> RunWarning:
+        return RunWarning(
+            WarningCode.AUDIT_LOG,
+            f"The file of the last run, {head.file}, is missing in {self.path}: the log goes on "
+            "after it, but without its deletions, announcements and open requests.",
+        )
+
+
+def _end_of(file: RunFile) -> FileChain:
+    chain = FileChain(file.path)
+    chain.read()
+    return chain
+
+
+def ensure_private_directory(directory: Path) -> None:
+    """Create a missing directory with mode 0700, and check that others cannot replace files in it.
+
+    Args:
+        directory: Absolute path.
+
+    Raises:
+        AuditLogError: The directory is not safe. Missing directories may have been created.
+        OSError: The directory cannot be created or read.
+    """
+    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+        fsync_directory(each.parent)
+    if directory.is_symlink():
+        raise AuditLogError(
+            f"The audit directory {directory} is a symbolic link.",
+            hint="Name the directory itself.",
+        )
+    _reject_world_writable(directory)
+
+
+def _reject_world_writable(directory: Path) -> None:
+    """Raise AuditLogError if other users could replace files in the directory.
+
+    A world-writable directory needs the sticky bit (as /tmp has), with which users can only
+    rename their own files. The same is required of its parents, with one exception: a directory
+    owned by this user may be in a world-writable one. It can be moved, but that is detected.
+    """
+    child_owner = None
+    for each in (resolved := directory.resolve(), *resolved.parents):
+        status = each.stat()
+        is_world_writable = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+        if is_world_writable and child_owner != os.geteuid():
+            raise AuditLogError(
+                f"Every user can write to {each}, which contains the audit log.",
+                hint=f"Remove that permission: chmod o-w {each}",
+            )
+        child_owner = status.st_uid
+
+
+def _check_owner(path: Path) -> None:
+    """Raise AuditLogError if another user can have written a file that a run continues.
+
+    A group may write to it: Kubernetes adds that permission to every file of a volume mounted
+    with an `fsGroup`.
+
+    Source:
+        `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets mode
+        0660 on files (assumed to be unchanged).
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise AuditLogError(f"{path} is not a regular file.", hint="Replace it by the file itself.")
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise AuditLogError(f"{path} belongs to another user.", hint=_VERIFY_HINT)
+    if status.st_mode & stat.S_IWOTH:
+        raise AuditLogError(
+            f"Every user can write to {path}.", hint=f"Remove that permission: chmod o-w {path}"
+        )
+
+
+def _write_error(path: Path, error: OSError) -> AuditLogError:
+    if error.errno == errno.ELOOP:
+        return AuditLogError(f"{path} is a symbolic link.", hint="Replace it by the file itself.")
+    return AuditLogError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        hint="Use a disk with free space and a directory that this user can write to.",
+    )
+
+
+def _held_error(path: Path, holder: bytes) -> LockHeld:
+    return LockHeld(
+        f"Another run holds the lock {path}: {holder.decode(errors='replace') or 'unknown'}.",
+        hint="Wait for that run to end, or stop it. The lock ends with its process.",
+    )

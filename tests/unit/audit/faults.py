@@ -1,0 +1,58 @@
+"""Faults of the operating system: a process that is killed, and a disk that fails."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+STEPS = ("mkdir", "open", "write", "fsync", "ftruncate", "replace", "unlink")
+"""The functions of `os` that change what is on disk."""
+
+
+class Killed(BaseException):
+    """The process ended here; no code of it runs afterwards."""
+
+
+class KillAt:
+    """Ends a process at a step that changes the disk: nothing happens from there on.
+
+    Attributes:
+        steps: The steps that were begun.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int, *, torn: bool = False) -> None:
+        self.steps = 0
+        self._step = step
+        self._torn = torn
+        for name in STEPS:
+            monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name)))
+
+    def _wrap(self, name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def step(*args: object, **options: object) -> object:
+            self.steps += 1
+            if self.steps == self._step and self._torn and name == "write":
+                function(args[0], bytes(args[1])[: len(args[1]) // 2])
+            if self.steps >= self._step:
+                raise Killed
+            return function(*args, **options)
+
+        return step
+
+
+def fail(
+    monkeypatch: pytest.MonkeyPatch, name: str, number: int, *, after: int = 0, short: bool = False
+) -> None:
+    """Let a function of `os` raise an error after some calls; `short` writes half before."""
+    function = getattr(os, name)
+    calls = 0
+
+    def failing(*args: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls <= after:
+            return function(*args, **options)
+        if short and calls == after + 1:
+            return function(args[0], bytes(args[1])[: len(args[1]) // 2])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, name, failing)

@@ -1,0 +1,106 @@
+"""Runs as a sweep writes them: an audit directory, and the lines of an invitation."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+from builders import NOW, ORG, invitation
+
+from invite_sweeper.audit import AuditDirectory, AuditLog, Verification, verify
+from invite_sweeper.audit.events import (
+    Entry,
+    Event,
+    Intent,
+    InvitationFields,
+    OutcomeLine,
+    Planned,
+    RunFinished,
+    RunStarted,
+)
+
+HOST = "https://cloud.mongodb.com"
+
+
+def clock(start: datetime = NOW) -> Callable[[], datetime]:
+    """Return a clock that advances by a millisecond with each line."""
+    ticks = count()
+    return lambda: start + timedelta(milliseconds=next(ticks))
+
+
+def started(**changes: object) -> RunStarted:
+    """Return the first line of a sweep."""
+    defaults: dict[str, object] = {
+        "mode": "sweep",
+        "tool_version": "1.0.0",
+        "policy_sha256": "a" * 64,
+        "policy_path": "policy.yaml",
+        "organizations": (ORG,),
+        "actors": {ORG: "client"},
+        "base_url": HOST,
+        "now": NOW.isoformat().replace("+00:00", "Z"),
+        "shard": None,
+        "scope_sha256": "b" * 64,
+    }
+    return RunStarted(**{**defaults, **changes})
+
+
+def finished(**changes: object) -> RunFinished:
+    """Return the last line of a run that did everything."""
+    return RunFinished(**{"exit_code": 0, "plan_made": True, "plan_complete": True, **changes})
+
+
+def planned(number: int = 1, *, entries: tuple[Entry, ...] = (), **changes: object) -> Planned:
+    """Return the planned deletion of `builders.invitation(number)`."""
+    return Planned.from_invitation(
+        invitation(number, **changes), NOW, rule="forgotten", entries=entries
+    )
+
+
+def intent(fields: InvitationFields) -> Intent:
+    """Return the intent of an invitation."""
+    return fields.as_event(Intent, rule="forgotten")
+
+
+def outcome(fields: InvitationFields, result: str = "deleted", **changes: object) -> OutcomeLine:
+    """Return what became of an invitation."""
+    defaults = {"attempts": 1, "http_status": 204, "error_code": None, "duration_ms": 55.0}
+    return fields.as_event(OutcomeLine, rule="forgotten", outcome=result, **{**defaults, **changes})
+
+
+def deletion(number: int = 1, result: str = "deleted", **changes: object) -> list[Event]:
+    """Return the lines of one deletion, from the plan to the outcome."""
+    plan = planned(number, **changes)
+    return [plan, intent(plan), outcome(plan, result)]
+
+
+async def write_lines(log: AuditLog, events: Iterable[Event]) -> None:
+    """Write lines; the last one ends the run, and without it the file is only closed."""
+    for event in events:
+        if isinstance(event, RunFinished):
+            await log.finish(event)
+        else:
+            log.write(event)
+    await log.close()
+
+
+def write_run(
+    directory: AuditDirectory,
+    run_id: str,
+    *events: Event,
+    start: RunStarted | None = None,
+    end: RunFinished | None = None,
+    killed: bool = False,
+    at: datetime = NOW,
+) -> Path:
+    """Write the file of a run, and return its path. A killed run has no last line."""
+    log = AuditLog.begin(directory, run_id, clock=clock(at))
+    lines = [start or started(), *events, *(() if killed else (end or finished(),))]
+    asyncio.run(write_lines(log, lines))
+    return log.file.path
+
+
+def verified(directory: AuditDirectory, expect_head: str | None = None) -> Verification:
+    """Verify a directory as `audit verify` does."""
+    return verify(directory.files(), directory.read_head(), expect_head)
