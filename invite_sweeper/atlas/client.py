@@ -55,6 +55,7 @@ class RateLimitedAtlasClient:
 
     Attributes:
         reader: Reads projects, invitations and users.
+        actor: The client id or public key of the credentials, or `token`.
         limiter: The rate limits of the credentials.
         counters: Requests sent so far.
     """
@@ -68,6 +69,7 @@ class RateLimitedAtlasClient:
         concurrency: int,
     ) -> None:
         self.reader = AtlasReader(transport, actor)
+        self.actor = actor
         self.limiter = transport.limiter
         self.counters = counters
         self._transport = transport

@@ -1,88 +1,63 @@
 """What changed since the last plan of the same policy: new, still stale, deleted, gone."""
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Final
+from collections.abc import Iterable
 
-from invite_sweeper.audit.events import ComparedRun, PlanChanges
-from invite_sweeper.audit.history import ListKey, PreviousPlan, RunRecord
-from invite_sweeper.endings import ExitCode
-from invite_sweeper.models import ListUnreadable, SourceRetired
+from invite_sweeper.audit import PreviousPlan
+from invite_sweeper.audit.events import ListKey, PlanChanges
+from invite_sweeper.models import InvitationKey, ListUnreadable, Source
 from invite_sweeper.sweep.selection import Decision
-
-_COUNTS: Final = tuple(each.name for each in fields(PlanChanges) if each.type is int)
-
-
-def merge_changes(changes: Sequence[PlanChanges | None]) -> PlanChanges | None:
-    """Return the sum for the runs of one command; None if one of them cannot be compared."""
-    known = [each for each in changes if each is not None]
-    if not known or len(known) < len(changes):
-        return None
-    runs = dict.fromkeys(run for each in known for run in each.runs)
-    sums = {name: sum(getattr(each, name) for each in known) for name in _COUNTS}
-    return PlanChanges(tuple(runs), **sums)
 
 
 class ChangeTracker:
-    """Compares the decisions of a run with the last plan of the same scope.
+    """Compares the decisions of a run with the last plan of the same scope; a step of the plan.
 
-    Memory holds a number for each invitation of that plan.
+    Args:
+        previous: That plan.
+        now: Its instant, RFC 3339.
     """
 
-    def __init__(self, previous: PreviousPlan) -> None:
+    def __init__(self, previous: PreviousPlan, now: str) -> None:
         self._previous = previous
-        self._planned = dict(previous.planned)
-        self._unread_now: set[ListKey | str] = set()
-        self._new = self._still_stale = self._kept = self._not_read_then = 0
+        self._now = now
+        self._then = {key: named for named, keys in previous.planned.items() for key in keys}
+        self._left = set(previous.planned)
+        self._new = self._still_stale = self._not_read = 0
 
-    def is_new(self, decision: Decision) -> bool:
-        """Record one decision; return whether the invitation is stale and was not planned then."""
-        stale, was_planned = decision.stale, False
-        for entry in decision.all_entries:
-            if self._planned.pop(hash(entry.key), None) is not None:
-                self._still_stale += stale
-                self._kept += not stale
-                was_planned = True
-        if was_planned or not stale:
-            return False
-        unread, invitation = self._previous.unread, decision.invitation
-        source, list_ = invitation.source.value, (invitation.source.value, invitation.project_id)
-        if list_ in unread or source in unread:
-            self._not_read_then += 1
-            return False
-        self._new += 1
-        return True
+    def __call__(self, decision: Decision) -> Decision:
+        """Record one decision; mark what is stale and was not planned then as new."""
+        known = {self._then[e.key] for e in decision.all_entries if e.key in self._then}
+        if not decision.stale:
+            return decision
+        self._left -= known
+        if known:
+            self._still_stale += 1
+        elif self._was_unread(decision.invitation.key):
+            self._not_read += 1
+        else:
+            self._new += 1
+            return decision._replace(new=True)
+        return decision
 
-    def add_unread(self, unreadable: ListUnreadable) -> None:
-        """Record a list, or a retired source, that is not read now."""
-        source = unreadable.source.value
-        retired = isinstance(unreadable, SourceRetired)
-        self._unread_now.add(source if retired else (source, unreadable.project_id))
+    def result(self, unread: Iterable[ListUnreadable], retired: Iterable[Source]) -> PlanChanges:
+        """Return the comparison, once every decision is recorded.
 
-    def result(self) -> PlanChanges:
-        """Return the comparison, once every decision is recorded."""
-        deleted = not_read = 0
-        for key, list_ in self._planned.items():
-            if key in self._previous.deleted:
-                deleted += 1
-            elif list_ in self._unread_now or list_[0] in self._unread_now:
-                not_read += 1
+        Args:
+            unread: The lists that this run could not read.
+            retired: The sources that Atlas no longer serves.
+        """
+        lists: set[ListKey] = {(e.source.value, e.org_id or "", e.project_id) for e in unread}
+        sources = {each.value for each in retired}
+        deleted = {key for key in self._left if key in self._previous.deleted}
+        not_read = {key for key in self._left - deleted if key[:3] in lists or key[0] in sources}
         return PlanChanges(
-            runs=(_compared(self._previous.run),),
+            run_id=self._previous.run.run_id,
+            now=self._now,
             new=self._new,
             still_stale=self._still_stale,
-            deleted=deleted,
-            kept=self._kept,
-            gone=len(self._planned) - deleted - not_read,
-            not_read=not_read,
-            not_read_then=self._not_read_then,
+            deleted=len(deleted),
+            no_longer_stale=len(self._left) - len(deleted) - len(not_read),
+            not_read=self._not_read + len(not_read),
         )
 
-
-def _compared(run: RunRecord) -> ComparedRun:
-    return ComparedRun(
-        run.run_id,
-        run.mode or "",
-        run.start.now if run.start is not None else "",
-        refused=run.exit_code == ExitCode.REFUSED,
-    )
+    def _was_unread(self, key: InvitationKey) -> bool:
+        return key[:3] in self._previous.unread or Source(key[0]) in self._previous.retired

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from invite_sweeper.atlas import AtlasReader
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, RunError
 from invite_sweeper.models import (
@@ -19,7 +21,6 @@ from invite_sweeper.models import (
     ListRef,
     ListUnreadable,
     Outcome,
-    PlannedDeletion,
     Project,
     ProjectGone,
     Source,
@@ -27,7 +28,6 @@ from invite_sweeper.models import (
     UserKey,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.connection import AtlasReader
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.text import pluralize
 
@@ -325,7 +325,7 @@ class StillListed(NamedTuple):
         lists: The lists that still show an entry of it.
     """
 
-    planned: PlannedDeletion
+    planned: Planned
     outcome: Outcome
     lists: list[ListRef]
 
@@ -336,31 +336,29 @@ class DeletionVerifier:
     A list that cannot be read again, or not before a stop, proves nothing about its deletions.
 
     Attributes:
-        verified: Deletions that Atlas confirmed and that each of their lists shows no more, by
-            organization id.
+        verified: Deletions that Atlas confirmed and that each of their lists shows no more.
         still_listed: Deletions with an entry that is still in its list.
     """
 
     def __init__(self, reader: AtlasReader, stop: StopRequest) -> None:
         self._reader = reader
         self._stop = stop
-        self._deleted: list[tuple[PlannedDeletion, Outcome]] = []
+        self._deleted: list[tuple[Planned, Outcome]] = []
         self._entries: dict[ListRef, dict[str, int]] = {}  # ids, with the number of the deletion
         self._unread: set[int] = set()
         self._found: dict[int, list[ListRef]] = {}
-        self.verified: Counter[str] = Counter()
+        self.verified = 0
         self.still_listed: list[StillListed] = []
 
-    def record(self, planned: PlannedDeletion, result: DeletionResult) -> None:
+    def record(self, planned: Planned, result: DeletionResult) -> None:
         """Record the result of one deletion."""
         number, is_full = len(self._deleted), len(self._deleted) >= MAX_DELETIONS_VERIFIED
         if result.outcome not in {Outcome.DELETED, Outcome.ALREADY_GONE} or is_full:
             return
         self._deleted.append((planned, result.outcome))
-        one = planned.invitation
-        for source, place, id_ in planned.list_keys():
-            name = one.project_name if place == one.project_id else ""
-            ref = ListRef(Project(place, name, one.org_id), source)
+        for source, org_id, place, id_ in planned.keys:
+            name = planned.project_name if place == planned.project_id else ""
+            ref = ListRef(Project(place, name or "", org_id), Source(source))
             self._entries.setdefault(ref, {})[id_] = number
 
     async def run(self, *, workers: int) -> None:
@@ -378,8 +376,8 @@ class DeletionVerifier:
         for number, (planned, outcome) in enumerate(self._deleted):
             if number in self._found:
                 self.still_listed.append(StillListed(planned, outcome, self._found[number]))
-            elif number not in self._unread and outcome is Outcome.DELETED:
-                self.verified[planned.invitation.org_id] += 1
+            elif number not in self._unread:
+                self.verified += outcome is Outcome.DELETED
 
     async def _read_all(self, workers: int) -> None:
         pending = iter(list(self._entries.items())[:MAX_LISTS_VERIFIED])
@@ -408,5 +406,5 @@ class DeletionVerifier:
 
         Only the date of the named entry is known.
         """
-        one = self._deleted[number][0].invitation
+        one = self._deleted[number][0].invitation()
         return found.key != one.key or found.is_dated(one.created_at)

@@ -11,32 +11,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from invite_sweeper.audit import PlanReader, SweepRecorder
+from invite_sweeper.atlas import AtlasDeleter
+from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
 from invite_sweeper.models import (
     DeletionProgress,
     DeletionResult,
-    Invitation,
     Outcome,
-    PlannedDeletion,
     Source,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.connection import Deleter
 from invite_sweeper.sweep.guards import CircuitBreaker
-from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueues, ReadyQueue
+from invite_sweeper.sweep.work_queue import CanaryLimit, Deletion, ProjectQueues, ReadyQueue
 
 LINES_PER_SYNC = 1000
 """Lines of skipped deletions that are written between two syncs."""
 _SKIPPED = DeletionResult(Outcome.SKIPPED, 0)
-_CHANGED = DeletionResult(Outcome.CHANGED, 0)
 
 
 class OutcomeRecorder:
     """Records outcomes and decides whether the sweep may continue.
 
     Args:
-        is_current: Returns whether an invitation is still listed as it was planned.
         clock: Monotonic seconds.
         on_deletion_done: Called after each outcome was written to the log.
         on_stop: Called when nothing new may be sent; may be called again.
@@ -53,20 +50,18 @@ class OutcomeRecorder:
 
     def __init__(
         self,
-        log: SweepRecorder,
+        log: AuditLog,
         *,
         stop: StopRequest,
         breaker: CircuitBreaker,
         multiple_sources: bool,
-        is_current: Callable[[Invitation], bool],
         clock: Callable[[], float],
-        on_deletion_done: Callable[[PlannedDeletion, DeletionResult], None],
+        on_deletion_done: Callable[[Planned, DeletionResult], None],
         on_stop: Callable[[], None],
     ) -> None:
         self._log = log
         self._stop = stop
         self._breaker = breaker
-        self._is_current = is_current
         self._clock = clock
         self._on_deletion_done = on_deletion_done
         self._on_stop = on_stop
@@ -88,68 +83,64 @@ class OutcomeRecorder:
             or self._stop.reason is not None
         )
 
-    def can_send(self, planned: PlannedDeletion) -> bool:
+    def can_send(self, deletion: Deletion) -> bool:
         """Return whether a deletion with its intent on disk may still be sent."""
-        return not (self.is_stopping or planned.invitation.source in self.retired)
+        return not (self.is_stopping or deletion.planned.source in self.retired)
 
-    def record(self, planned: PlannedDeletion, result: DeletionResult, started_s: float) -> None:
+    def record(self, deletion: Deletion, result: DeletionResult, started_s: float) -> None:
         """Record the result of one deletion that began at `started_s`.
 
         Raises:
             Exception: A defect in `on_deletion_done`; the outcome is counted and logged.
         """
-        outcome = result.outcome
+        planned, outcome = deletion.planned, result.outcome
         self.outcomes[outcome] += 1
         self.retries_cut_short |= result.retries_cut_short and outcome is Outcome.FAILED
         about_list = False
         if result.fatal_error is not None:
-            about_list = self._mark_retired(planned.invitation.source, result.fatal_error)
+            about_list = self._mark_retired(planned.source, result.fatal_error)
             if not about_list:
                 self.abort(result.fatal_error)
-        if result not in (_SKIPPED, _CHANGED) and not about_list:
+        if result != _SKIPPED and not about_list:
             self._check_breaker(outcome)
         try:
-            self._log.write_outcome(planned, result, (self._clock() - started_s) * 1000)
+            self._log.write(
+                planned.as_event(
+                    OutcomeLine,
+                    rule=planned.rule,
+                    outcome=outcome,
+                    attempts=result.attempts,
+                    http_status=result.http_status,
+                    error_code=result.error_code,
+                    duration_ms=round((self._clock() - started_s) * 1000, 1),
+                    seen_before=result.seen_before,
+                    seen_after=result.seen_after,
+                )
+            )
         except RunError as error:
             self.abort(error)
         self._on_deletion_done(planned, result)
 
-    def admits(self, planned: PlannedDeletion) -> bool:
+    def admits(self, planned: Planned) -> bool:
         """Return whether a deletion may be sent; record that it was not otherwise."""
-        if planned.invitation.source in self.retired:
-            self.skip((planned,))
-        elif not self._is_current(planned.invitation):
-            self.skip((planned,), _CHANGED)
-        else:
-            return True
-        return False
+        if planned.source in self.retired:
+            self.skip([planned])
+        return planned.source not in self.retired
 
-    def skip(
-        self, planned_deletions: Iterable[PlannedDeletion], result: DeletionResult | None = None
-    ) -> None:
+    def skip(self, not_sent: Iterable[Planned]) -> None:
         """Record that these deletions were not sent."""
-        for planned in planned_deletions:
+        for planned in not_sent:
             try:
-                self.record(planned, result or _SKIPPED, self._clock())
+                self.record(Deletion.of(planned), _SKIPPED, self._clock())
             except Exception as error:  # noqa: BLE001 - record the others in spite of a defect
                 self.abort(error)
 
-    async def skip_queues(self, queues: Iterable[PlanReader]) -> None:
-        """Record that all remaining deletions of these queues were not sent."""
-        for queue in queues:
-            try:
-                await self._skip_queue(queue)
-            except Exception as error:  # noqa: BLE001 - skip the other queues as well
-                self.abort(error)
-
-    async def _skip_queue(self, queue: PlanReader) -> None:
-        while (planned := queue.peek()) is not None:
-            queue.pop()
-            self.skip((planned,))
-            self._unsynced += 1
-            if self._unsynced % LINES_PER_SYNC == 0 and self.error is None:
+    async def skip_rest(self, not_sent: Iterable[Planned]) -> None:
+        """Record that the rest of the plan was not sent, with a sync now and then."""
+        for number, planned in enumerate(not_sent, start=1):
+            self.skip([planned])
+            if number % LINES_PER_SYNC == 0 and self.error is None:
                 await self._log.sync()
-        queue.release_memory()
 
     def _mark_retired(self, source: Source, error: RunError) -> bool:
         """Record a 410 response; return True if it concerns only this source of several."""
@@ -196,7 +187,6 @@ class ExecutorOptions:
         grace_s: How long deletions in flight may continue after a stop.
         extra_workers: Workers started at most while other deletions back off.
         multiple_sources: The plan covers several sources: the end of one is not that of all.
-        is_current: Returns whether an invitation is still listed as it was planned.
     """
 
     workers: int
@@ -204,7 +194,6 @@ class ExecutorOptions:
     grace_s: float
     extra_workers: int = 0
     multiple_sources: bool = False
-    is_current: Callable[[Invitation], bool] = lambda _: True
 
 
 class SweepExecutor:
@@ -215,22 +204,21 @@ class SweepExecutor:
         on_deletion_done: Called after each outcome was written to the log.
 
     Attributes:
-        recorder: The outcomes. After `run` they add up to the plan, except for queues that
-            could not be read back.
+        recorder: The outcomes. After `run` they add up to the plan.
     """
 
     def __init__(
         self,
-        deleter: Deleter,
-        log: SweepRecorder,
+        deleter: AtlasDeleter,
+        log: AuditLog,
         *,
         stop: StopRequest,
         breaker: CircuitBreaker,
         clock: Callable[[], float],
         options: ExecutorOptions,
-        on_deletion_done: Callable[
-            [PlannedDeletion, DeletionResult], None
-        ] = lambda _planned, _deletion: None,
+        on_deletion_done: Callable[[Planned, DeletionResult], None] = lambda _planned, _deletion: (
+            None
+        ),
     ) -> None:
         self._deleter = deleter
         self._log = log
@@ -245,27 +233,24 @@ class SweepExecutor:
             stop=stop,
             breaker=breaker,
             multiple_sources=options.multiple_sources,
-            is_current=options.is_current,
             clock=clock,
             on_deletion_done=on_deletion_done,
             on_stop=self._close_queue,
         )
 
-    async def run(self, queues: Iterable[PlanReader]) -> None:
-        """Execute the plan; every deletion that can be read back gets exactly one outcome.
+    async def run(self, plan: Iterable[Planned]) -> None:
+        """Execute the plan; every deletion gets exactly one outcome.
 
         Raises:
             RunError: The audit log failed, or a response concerned the run (credentials, API
                 version). Deletions in flight have ended; the rest is `skipped`.
             Exception: A defect of the program; the state is the same.
         """
-        pending = ProjectQueues(
-            queues, self._deleter.try_acquire, self._clock, self.recorder.admits
-        )
+        pending = ProjectQueues(plan, self._deleter.try_acquire, self._clock, self.recorder.admits)
         if self._options.canary:
             await self._run_phase(pending, max_deletions=self._options.canary)
         await self._run_phase(pending, max_deletions=None)
-        await self.recorder.skip_queues(pending.drain())
+        await self.recorder.skip_rest(pending.drain())
         if self.recorder.error is not None:
             raise self.recorder.error
 
@@ -293,7 +278,7 @@ class SweepExecutor:
             for task in (*helpers, *tasks):
                 task.cancel()
             results = await asyncio.gather(*helpers, *tasks, return_exceptions=True)
-        self.recorder.skip(self._ready.drain())
+        self.recorder.skip(each.planned for each in self._ready.drain())
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -326,7 +311,7 @@ class SweepExecutor:
 
     async def _write_intents(self, source: CanaryLimit) -> None:
         """Write the intents of deletions that may be sent, in groups, as the queue has room."""
-        group: list[PlannedDeletion] = []
+        group: list[Deletion] = []
         try:
             while (free_slots := await self._ready.free_slots()) and not self.recorder.is_stopping:
                 wait_s = source.take_batch(group, free_slots)
@@ -340,10 +325,11 @@ class SweepExecutor:
             self.recorder.abort(error)
         finally:
             self._ready.close()
-            self.recorder.skip(group)
+            self.recorder.skip(each.planned for each in group)
 
-    async def _sync_intents(self, group: list[PlannedDeletion]) -> None:
-        self._log.write_intents(group)
+    async def _sync_intents(self, group: list[Deletion]) -> None:
+        for planned, _ in group:
+            self._log.write(planned.as_event(Intent, rule=planned.rule))
         await self._log.sync()
         self._ready.put(group)
         group.clear()
@@ -352,22 +338,22 @@ class SweepExecutor:
         """Send deletions from the ready queue until it is closed and empty."""
         ready, recorder = self._ready, self.recorder
         try:
-            while (planned := ready.get_nowait() or await ready.get()) is not None:
-                if not recorder.can_send(planned):
-                    recorder.skip((planned,))
+            while (deletion := ready.get_nowait() or await ready.get()) is not None:
+                if not recorder.can_send(deletion):
+                    recorder.skip([deletion.planned])
                     continue
                 started_s, progress = self._clock(), DeletionProgress(on_backoff=self._add_worker)
                 recorder.in_flight.add(progress)
                 try:
-                    result = await self._deleter.delete(planned.invitation, progress)
+                    result = await self._deleter.delete(deletion.invitation, progress)
                 except asyncio.CancelledError:
-                    recorder.record(planned, progress.result_if_interrupted(), started_s)
+                    recorder.record(deletion, progress.result_if_interrupted(), started_s)
                     raise
                 except Exception as error:  # noqa: BLE001 - a defect
                     recorder.abort(error)
                     result = progress.result_if_interrupted()
                 finally:
                     recorder.in_flight.discard(progress)
-                recorder.record(planned, result, started_s)
+                recorder.record(deletion, result, started_s)
         except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             recorder.abort(error)

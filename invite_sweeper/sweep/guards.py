@@ -4,20 +4,21 @@ Before the first DELETE, `check_limits`, `check_clock` and `check_population` ra
 During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
 """
 
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from invite_sweeper.counts import Counts
+from invite_sweeper.audit import CompleteRun, DeletedWithin
+from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Population
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Project
 from invite_sweeper.policy import Limits
+from invite_sweeper.sweep.organization import Organization, labels_of
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.text import describe_duration, plural_form, pluralize
+from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
 
 MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
@@ -45,10 +46,6 @@ def share_limit(
     return max(0, int(Fraction(str(limits.max_share)) * (seen + recent)) - recent)
 
 
-NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
-NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
-
-
 class Violation(NamedTuple):
     """One limit that a plan exceeds.
 
@@ -61,83 +58,87 @@ class Violation(NamedTuple):
 
 
 def limit_violations(
-    counts: Counts,
-    deletions_by_project: Mapping[str, int],
+    organizations: Sequence[Organization],
     limits: Limits,
+    recent: DeletedWithin,
     shard: Shard | None = None,
-    places: Mapping[str, str] = NO_NAMES,
-    unreadable: Sequence[str] = (),
-    recent: Mapping[str, int] = NO_COUNTS,
-) -> tuple[Violation, ...]:
-    """Return the limits that the plan exceeds; a limit per project once for each project.
+) -> Iterator[Violation]:
+    """Yield the limits that the plan exceeds; a limit per project once for each project.
 
     Args:
-        counts: Of all plans of the command together.
-        deletions_by_project: Their planned deletions by project id.
+        organizations: Those in which something may be deleted; their limits are counted together.
         limits: With shards, this shard's part of them.
+        recent: What earlier runs deleted within `limits.period`.
         shard: The shard that these limits are a part for; None without shards.
-        places: What the ids of `deletions_by_project` stand for; without a place, a project.
-        unreadable: What the projects are called that could not be read.
-        recent: DELETEs that earlier runs sent within `limits.period`, by place.
     """
-    violations: list[Violation] = []
     part = f", the part of shard {shard}" if shard is not None else ""
-    total, seen = sum(deletions_by_project.values()), counts.invitations_seen
-    recently = sum(recent.values())
+    counts = total(each.counts for each in organizations)
+    labels = labels_of(organizations)
+    planned = Counter(each.scope_id for one in organizations for each in one.stale)
+    stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
-        named = ", ".join(unreadable[:_MAX_SHOWN])
-        if len(unreadable) > _MAX_SHOWN:
-            named += f" and {len(unreadable) - _MAX_SHOWN} more"
-        message = (
-            f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
-            f"{f': {named}' if named else ''}, "
-            f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}."
+        unread = [
+            Project(each.project_id, each.project_name, one.id)
+            for one in organizations
+            for each in one.unread
+        ]
+        places = shorten_list([describe_place(each, labels) for each in unread], _MAX_SHOWN)
+        yield Violation(
+            Reason.MAX_UNREADABLE_PROJECTS,
+            f"{pluralize(counts.projects_unreadable, 'project')} could not be read: {places}, "
+            f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}.",
         )
-        violations.append(Violation(Reason.MAX_UNREADABLE_PROJECTS, message))
-    if total and total + recently > limits.max_deletions:
-        stale = _describe_stale(total, recently, limits)
-        message = f"{stale} over max_deletions: {limits.max_deletions}{part}."
-        violations.append(Violation(Reason.MAX_DELETIONS, message))
-    for project_id, count in deletions_by_project.items():
-        earlier = recent.get(project_id, 0)
-        if count and count + earlier > limits.max_deletions_per_project:
-            where = places.get(project_id, f"project {project_id}")
-            message = (
-                f"{_describe_stale(count, earlier, limits, f' in {where}')} over "
-                f"max_deletions_per_project: {limits.max_deletions_per_project}."
+    if stale and stale + recent.total > limits.max_deletions:
+        found = _describe_stale(stale, recent.total, limits)
+        message = f"{found} over max_deletions: {limits.max_deletions}{part}."
+        yield Violation(Reason.MAX_DELETIONS, message)
+    projects = {id_: each for one in organizations for id_, each in one.describe_places().items()}
+    for project_id, count in planned.items():
+        earlier = recent.by_project.get(project_id, 0)
+        if count + earlier > limits.max_deletions_per_project:
+            where = f" in {describe_place(projects[project_id], labels)}"
+            yield Violation(
+                Reason.MAX_DELETIONS_PER_PROJECT,
+                f"{_describe_stale(count, earlier, limits, where)} over "
+                f"max_deletions_per_project: {limits.max_deletions_per_project}.",
             )
-            violations.append(Violation(Reason.MAX_DELETIONS_PER_PROJECT, message))
-    allowed = share_limit(limits, seen=seen, stale=total, recent=recently, shard=shard)
-    if allowed is not None and total > allowed:
-        also = f" and {_describe_recent(recently, limits)}" if recently else ""
-        message = (
-            f"{total:,} stale of {pluralize(seen, 'invitation')} ({total / seen:.1%}){also} "
-            f"{plural_form(total + recently, 'is', 'are')} over max_share: {limits.max_share}."
+    allowed = share_limit(limits, seen=seen, stale=stale, recent=recent.total, shard=shard)
+    if allowed is not None and stale > allowed:
+        also = f" and {_describe_recent(recent.total, limits)}" if recent.total else ""
+        yield Violation(
+            Reason.MAX_SHARE,
+            f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%}){also} "
+            f"{plural_form(stale + recent.total, 'is', 'are')} over max_share: {limits.max_share}.",
         )
-        violations.append(Violation(Reason.MAX_SHARE, message))
-    return tuple(violations)
 
 
 def check_limits(
-    counts: Counts,
-    deletions_by_project: Mapping[str, int],
+    organizations: Sequence[Organization],
     limits: Limits,
+    recent: DeletedWithin,
     shard: Shard | None = None,
-    places: Mapping[str, str] = NO_NAMES,
-    unreadable: Sequence[str] = (),
-    recent: Mapping[str, int] = NO_COUNTS,
 ) -> None:
     """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s."""
-    violations = limit_violations(
-        counts, deletions_by_project, limits, shard, places, unreadable, recent
-    )
-    if violations:
-        shown = [each.message for each in violations[:_MAX_SHOWN]]
-        if len(violations) > _MAX_SHOWN:
-            shown.append(f"And {len(violations) - _MAX_SHOWN} more.")
-        reasons = tuple(dict.fromkeys(each.reason for each in violations))
-        hints = dict.fromkeys(each.advice for each in reasons)
-        raise GuardRefused(" ".join(shown), hint=" ".join(hints), reasons=reasons)
+    violations = tuple(limit_violations(organizations, limits, recent, shard))
+    if not violations:
+        return
+    shown = [each.message for each in violations[:_MAX_SHOWN]]
+    if len(violations) > _MAX_SHOWN:
+        shown.append(f"And {len(violations) - _MAX_SHOWN} more.")
+    reasons = tuple(dict.fromkeys(each.reason for each in violations))
+    hints = dict.fromkeys(each.advice for each in reasons)
+    several = len(organizations) > 1
+    where = f"In {len(organizations)} organizations together: " if several else ""
+    raise GuardRefused(where + " ".join(shown), hint=" ".join(hints), reasons=reasons)
+
+
+def describe_place(place: Project, labels: Mapping[str, str]) -> str:
+    """Return a project, or the lists of an organization, by name and id."""
+    organization = labels.get(place.org_id, place.org_id)
+    if place.id == place.org_id:
+        return f"the lists of {organization}"
+    of = f" of {organization}" if place.org_id and len(labels) > 1 else ""
+    return f"project {place.name} ({place.id}){of}"
 
 
 def _describe_stale(count: int, recent: int, limits: Limits, where: str = "") -> str:
@@ -177,70 +178,82 @@ def check_clock(skew_s: float | None) -> None:
 
 
 def check_population(
-    previous: Population,
-    current: Population,
-    limits: Limits,
-    *,
-    retired: Collection[str] = (),
-    gone: int = 0,
-    labels: Mapping[str, str] = NO_NAMES,
+    organizations: Sequence[Organization], before: CompleteRun, limits: Limits
 ) -> None:
-    """Raise GuardRefused if projects or invitations dropped by more than `max_population_drop`.
+    """Raise GuardRefused if projects or entries dropped by more than `max_population_drop`.
 
-    A list that lost a page looks like a small organization. Each count is compared alone, and
-    so are their totals: a source that is empty must not hide behind a large one. Previous
-    counts up to 10 are not compared: there, a single acceptance is a tenth.
+    A list that lost a page looks like a small organization. The numbers of projects, of entries
+    and of the entries of each source are compared. Numbers up to 10 are not: there, a single
+    acceptance is a tenth.
 
     Args:
-        previous: What the last complete runs left; a part that is missing is not compared.
-        current: What this run found.
-        retired: Sources that Atlas no longer serves: their invitations are not visible, which
-            is not a drop.
-        gone: Projects that this run listed and that were gone when it read them.
-        labels: The names of the organizations with their ids, by id.
+        organizations: One, or all that are left, whose numbers are added up.
+        before: What the last complete runs of the same scope left, without what was deleted since.
     """
-    for what, was, now in _comparisons(previous, current, frozenset(retired), labels):
-        _check_drop(was, now, f"found, but the last complete run left {was:,}", what, limits)
-    listed = current.projects + gone
-    _check_drop(
-        listed,
-        current.projects,
-        f"left of the {listed:,} that were just listed",
-        ("project", ""),
-        limits,
-    )
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for organization in organizations:
+        for what, was, now in _comparisons(organization, before):
+            earlier = sums.get(what, (0, 0))
+            sums[what] = earlier[0] + was, earlier[1] + now
+    for (noun, where), (was, now) in sums.items():
+        if _is_over(was, now, limits):
+            found = f"{pluralize(now, noun, _PLURALS[noun])}{where}"
+            raise _population_error(
+                f"{found} {plural_form(now, 'was', 'were')} found, but the last complete run left "
+                f"{was:,}",
+                limits,
+            )
 
 
 def _comparisons(
-    previous: Population, current: Population, retired: frozenset[str], labels: Mapping[str, str]
+    organization: Organization, before: CompleteRun
 ) -> Iterator[tuple[tuple[str, str], int, int]]:
-    """Yield what is compared (noun and place), the previous and the current count."""
-    yield ("project", ""), previous.projects, current.projects
-    was, now = previous.visible_projects, current.visible_projects
-    yield ("visible project", ""), sum(was.values()), sum(now.get(each, 0) for each in was)
-    for org_id, count in was.items():
-        where = f" of organization {labels.get(org_id, org_id)}"
-        yield ("visible project", where), count, now.get(org_id, 0)
-    sources = [source for source in previous.invitations if source not in retired]
-    was, now = previous.invitations, current.invitations
-    yield (
-        ("invitation", ""),
-        sum(was[source] for source in sources),
-        sum(now.get(source, 0) for source in sources),
-    )
-    for source in sources:
-        yield ("invitation", f" in the list {source}"), was[source], now.get(source, 0)
+    """Yield what is compared (noun and place), the number before, and the number now.
+
+    A list that was not read now, or that Atlas has retired, is not compared: it is said already.
+    """
+    counts, org_id = organization.counts, organization.id
+    projects = counts.projects_seen - counts.projects_gone
+    yield ("project", ""), before.projects.get(org_id, 0), projects
+    unread = {(each.source.value, org_id, each.project_id) for each in organization.unread}
+    retired = {each.value for each in organization.retired}
+    was: Counter[str] = Counter()
+    for list_key, count in before.entries.items():
+        source, owner, _ = list_key
+        if owner == org_id and source not in retired and list_key not in unread:
+            was[source] += count
+    now = {source: counts.invitations_by_source.get(source, 0) for source in was}
+    yield ("entry", ""), was.total(), sum(now.values())
+    for source, count in was.items():
+        yield ("entry", f" in the list {source}"), count, now[source]
 
 
-def _check_drop(was: int, now: int, comparison: str, what: tuple[str, str], limits: Limits) -> None:
-    noun, where = what
-    if was > MIN_COUNT_FOR_SHARE and was - now > Fraction(str(limits.max_population_drop)) * was:
-        raise GuardRefused(
-            f"{pluralize(now, noun)}{where} {plural_form(now, 'was', 'were')} {comparison}: "
-            f"the drop is over max_population_drop: {limits.max_population_drop}.",
-            hint=Reason.MAX_POPULATION_DROP.advice,
-            reasons=(Reason.MAX_POPULATION_DROP,),
+def check_gone(organization: Organization, limits: Limits) -> None:
+    """Raise GuardRefused if too many projects were gone that Atlas had just listed."""
+    counts = organization.counts
+    left = counts.projects_seen - counts.projects_gone
+    if _is_over(counts.projects_seen, left, limits):
+        message = (
+            f"{pluralize(left, 'project')} {plural_form(left, 'was', 'were')} left of the "
+            f"{counts.projects_seen:,} that were just listed"
         )
+        raise _population_error(message, limits)
+
+
+_PLURALS: Final = {"project": "projects", "entry": "entries"}
+
+
+def _is_over(before: int, now: int, limits: Limits) -> bool:
+    allowed = Fraction(str(limits.max_population_drop)) * before
+    return before > MIN_COUNT_FOR_SHARE and before - now > allowed
+
+
+def _population_error(message: str, limits: Limits) -> GuardRefused:
+    return GuardRefused(
+        f"{message}: the drop is over max_population_drop: {limits.max_population_drop}.",
+        hint=Reason.MAX_POPULATION_DROP.advice,
+        reasons=(Reason.MAX_POPULATION_DROP,),
+    )
 
 
 class CircuitBreaker:

@@ -1,58 +1,42 @@
-"""The active members of the organizations, by whom `inviter_gone` is judged."""
+"""The active members of an organization, by whom `inviter_gone` is judged."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from fractions import Fraction
 
+from invite_sweeper.atlas import AtlasReader
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable
-from invite_sweeper.policy import Policy
-from invite_sweeper.sweep.connection import AtlasReader
-from invite_sweeper.sweep.selection import Members
+from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.text import pluralize
 
 
-class MemberLists(NamedTuple):
-    """What is known about the members of each organization.
-
-    Attributes:
-        members: Only of organizations where all are known.
-        counts: The numbers to compare later lists with.
-        problems: A sentence for each organization whose members are not known.
-    """
-
-    members: Members
-    counts: Mapping[str, int]
-    problems: tuple[str, ...]
+def judges_by_members(policy: Policy) -> bool:
+    """Return whether a rule or keep entry has `inviter_gone`."""
+    return any(entry.inviter_gone for entry in (*policy.rules, *policy.keep))
 
 
 async def read_members(
-    reader: AtlasReader, policy: Policy, earlier: Mapping[str, int]
-) -> MemberLists:
-    """Read the active members of each organization; nothing if no entry has `inviter_gone`.
-
-    A list that shrank by more than `max_population_drop` is not believed, and the earlier number
-    stays the one to compare with.
+    reader: AtlasReader, org_id: str, *, earlier: int, limits: Limits
+) -> frozenset[str] | ListUnreadable:
+    """Return the active members of an organization, or why they are not known.
 
     Args:
-        earlier: The number of members that each organization last had.
+        earlier: How many the last complete run found; 0 to ignore a drop.
 
     Raises:
+        GuardRefused: The list is smaller than the last one by more than `max_population_drop`:
+            it may be incomplete, and every invitation by a missing member would be stale.
         RunError: No access token is available.
     """
-    members: dict[str, frozenset[str]] = {}
-    counts: dict[str, int] = {}
-    problems: list[str] = []
-    judged = any(entry.inviter_gone for entry in (*policy.rules, *policy.keep))
-    for org_id in sorted(policy.organization_ids) if judged else ():
-        found, last = await reader.active_members(org_id), earlier.get(org_id, 0)
-        if isinstance(found, ListUnreadable):
-            reason = found.reason
-        elif last - len(found) > policy.limits.max_population_drop * last:
-            counts[org_id] = last
-            reason = f"{len(found)} are listed, {last} were before (--accept-population ignores it)"
-        else:
-            counts[org_id], members[org_id] = len(found), found
-            continue
-        problems.append(
-            f"The active members of the organization {org_id} are not known: "
-            f"{reason.rstrip('.')}. Nothing is deleted there by inviter_gone."
+    found = await reader.active_members(org_id)
+    if isinstance(found, ListUnreadable):
+        return found
+    if earlier - len(found) > Fraction(str(limits.max_population_drop)) * earlier:
+        raise GuardRefused(
+            f"{pluralize(len(found), 'active member')} of the organization {org_id} "
+            f"are listed, {earlier:,} were before: the drop is over max_population_drop: "
+            f"{limits.max_population_drop}.",
+            hint=Reason.MAX_POPULATION_DROP.advice,
+            reasons=(Reason.MAX_POPULATION_DROP,),
         )
-    return MemberLists(members, counts, tuple(problems))
+    return found

@@ -1,413 +1,219 @@
-"""Builds the plan: decides each invitation, counts, and writes `planned` lines to the audit log.
+"""The plan: decide each invitation, count, and choose what is deleted within the limits.
 
 Every entry of a list is decided; `invitations.combine` makes invitations of those of one person,
 once the lists of an organization are read. Entries are counted by list, all else by invitation.
-
-With `over_limit: trim`, the plans of one command contain only the oldest stale invitations
-within the limits, over all organizations.
 """
 
-import heapq
-from bisect import bisect_left, insort
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final
 
-from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, events
-from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned
-from invite_sweeper.counts import Counts, total
+from invite_sweeper.audit import AuditLog, DeletedWithin
+from invite_sweeper.audit.events import (
+    Announced,
+    AnnouncementEnded,
+    Kept,
+    Planned,
+    ProjectUnreadable,
+    parse_timestamp,
+)
+from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
+from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
-    Invitation,
-    ListRef,
     ListUnreadable,
-    Project,
     ProjectGone,
     Source,
     SourceRetired,
-    Timestamp,
     entries_of,
     is_permission_error,
 )
 from invite_sweeper.policy import Limits
-from invite_sweeper.sweep.decision_steps import Step, apply_steps, keep_unrecordable
 from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome
-from invite_sweeper.sweep.guards import NO_COUNTS, share_limit
-from invite_sweeper.sweep.invitations import combine, person_key, unread_organization
+from invite_sweeper.sweep.guards import share_limit
+from invite_sweeper.sweep.invitations import PersonKey, combine, person_key, unread_organization
+from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.text import plural_form, pluralize
+from invite_sweeper.sweep.steps import Step, apply_steps, keep_unrecordable
 
-_Entry: TypeAlias = tuple[float, int, Decision]
-"""When the invitation was created, a number that breaks ties, and the decision."""
-
-
-class OldestFirst:
-    """Selects the oldest stale invitations within the limits (`over_limit: trim`).
-
-    Both limits hold after each addition: an invitation over the limit of its project replaces the
-    youngest one of this project, one over `max_deletions` the youngest of all. So what is left is
-    the oldest selection that both limits allow, in any order of arrival. Memory is bounded by
-    `max_deletions`. `guards` applies the same limits to the result.
-
-    Args:
-        limits: Of the command.
-        recent: DELETEs that earlier runs sent within `limits.period`, by place.
-    """
-
-    def __init__(self, limits: Limits, recent: Mapping[str, int] = NO_COUNTS) -> None:
-        self._limits = limits
-        self._recent = recent
-        self._recently = sum(recent.values())
-        self._max_deletions = max(0, limits.max_deletions - self._recently)
-        self._selected: list[_Entry] = []
-        self._of_project: defaultdict[str, list[_Entry]] = defaultdict(list)
-        self._added = 0
-
-    def add(self, stale: Sequence[Decision]) -> None:
-        """Add the stale invitations of one list."""
-        most = self._limits.max_deletions_per_project
-        for decision in heapq.nsmallest(most, stale, key=_age_order):
-            self._add(decision)
-
-    def add_all(self, other: "OldestFirst") -> None:
-        """Add what another plan of the same command has selected so far."""
-        for decision in other.oldest():
-            self._add(decision)
-
-    def _add(self, decision: Decision) -> None:
-        self._added += 1
-        entry = (_created_at_s(decision), self._added, decision)
-        project = self._of_project[decision.invitation.project_id]
-        insort(project, entry)
-        insort(self._selected, entry)
-        recent = self._recent.get(decision.invitation.project_id, 0)
-        if len(project) + recent > self._limits.max_deletions_per_project:
-            self._remove(project[-1])
-        elif len(self._selected) > self._max_deletions:
-            self._remove(self._selected[-1])
-
-    def _remove(self, entry: _Entry) -> None:
-        project_id = entry[2].invitation.project_id
-        project = self._of_project[project_id]
-        for entries in (project, self._selected):
-            del entries[bisect_left(entries, entry)]
-        if not project:
-            del self._of_project[project_id]
-
-    def oldest(self) -> list[Decision]:
-        """Return what is selected so far, the oldest first."""
-        return [decision for *_, decision in self._selected]
-
-    def select(
-        self, *, seen: int, stale: int, shard: Shard | None = None
-    ) -> Iterable[tuple[Decision, ...]]:
-        """Return the selected decisions by list, the list with the oldest one first.
-
-        No list is empty.
-
-        Args:
-            seen: The invitations in scope.
-            stale: The stale ones before trimming.
-            shard: The shard that the limits are a part for.
-        """
-        max_deletions = share_limit(
-            self._limits, seen=seen, stale=stale, recent=self._recently, shard=shard
-        )
-        by_list: dict[tuple[str, str], list[Decision]] = {}
-        for decision in self.oldest()[:max_deletions]:
-            key = (decision.invitation.source, decision.invitation.project_id)
-            by_list.setdefault(key, []).append(decision)
-        return map(tuple, by_list.values())
+_LINES_PER_SYNC: Final = 1000
 
 
-def _created_at_s(decision: Decision) -> float:
-    created_at = decision.invitation.created_at
-    # Only an invitation with a readable date can be stale.
-    assert isinstance(created_at, datetime)  # noqa: S101
-    return created_at.timestamp()
+class Planner:
+    """Decides the invitations of one organization, list by list, into its counts and `stale`.
 
-
-def _age_order(decision: Decision) -> tuple[float, str]:
-    return _created_at_s(decision), decision.invitation.id
-
-
-_LINES_PER_SYNC = 1000
-_NO_ORGANIZATIONS: Mapping[str, str] = MappingProxyType({})
-
-
-class PlanBuilder:
-    """Builds the plan of a run and writes it to the audit log, list by list.
-
-    Memory holds counts, one span per list with stale invitations, and the people of each
-    organization until `combine_people`; with `over_limit: trim` also the oldest stale
-    invitations, up to `max_deletions`.
+    Memory holds the people of the organization until `finish`, and what is stale.
 
     Args:
         steps: May keep invitations that the policy alone would delete.
-        organization_of: The organization's id by project id, for lists that cannot be read.
-        on_list: Called with each list.
         announces: Whether announcements are written, and end: in a sweep.
+        records_kept: Whether each kept invitation has a line, `audit.record: all`.
         streams: No list of an organization is read, so an entry of `users` is an invitation of
             its project and need not be remembered.
-        recent: DELETEs that earlier runs sent within `limits.period`, by place.
-
-    Attributes:
-        trim: The oldest stale invitations so far; None without `over_limit: trim`.
-        counts: What was counted by organization id, in "" where the organization is unknown.
-        gone_ids: Projects that were gone when their lists were read.
-        unreadable: Projects with a list that could not be read, or organizations, by id.
-        retired: Sources that Atlas no longer serves.
-        spans: The positions of the planned lines of each list in the log.
-        oldest: When the oldest invitation in scope was sent; None where none has a date.
-        next_due: When the first of the announced invitations may be deleted; None without one.
     """
 
     def __init__(
         self,
+        organization: Organization,
         log: AuditLog,
         selector: Selector,
-        limits: Limits,
         now: datetime,
         steps: Sequence[Step] = (),
-        organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
-        on_list: Callable[[ListOutcome], None] = lambda _: None,
         *,
-        announces: bool = False,
-        streams: bool = False,
-        recent: Mapping[str, int] = NO_COUNTS,
+        announces: bool,
+        records_kept: bool,
+        streams: bool,
     ) -> None:
+        self._organization = organization
         self._log = log
-        self._announces = announces
-        self._streams = streams
-        self._kept_people: set[int] = set()  # hashes of their keys
         self._selector = selector
         self._now = now
         self._steps = steps
-        self._organization_of = organization_of
-        self._on_list = on_list
+        self._announces = announces
+        self._records_kept = records_kept
+        self._streams = streams and not records_kept
         self._unsynced = 0
-        self._people: defaultdict[str, list[Decision]] = defaultdict(list)  # by organization
-        self._unread: set[str | None] = set()
-        self.trim = OldestFirst(limits, recent) if limits.over_limit == "trim" else None
-        self.counts: defaultdict[str, Counts] = defaultdict(Counts)
-        self.gone_ids: set[str] = set()
-        self.unreadable: dict[str, Project] = {}
-        self.retired: list[SourceRetired] = []
-        self._deletions_by_list: Counter[ListRef] = Counter()
-        self._planned: Counter[str] = Counter()  # by organization
-        self.spans: list[PlanSpan] = []
-        self.oldest: datetime | None = None
-        self.next_due: datetime | None = None
+        self._gone: set[str] = set()
+        self._people: list[Decision] = []
+        self._kept_people: set[PersonKey] = set()
 
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
         if isinstance(outcome, ProjectGone):
-            self._add_gone(outcome.project_id)
+            if outcome.project_id not in self._gone:
+                self._organization.count(projects_gone=1)
+            self._gone.add(outcome.project_id)
+        elif isinstance(outcome, SourceRetired):
+            self._add_retired(outcome)
         elif isinstance(outcome, ListUnreadable):
-            self._unread.add(unread_organization(outcome))
-            if isinstance(outcome, SourceRetired):
-                self._write_retired(outcome)
-            else:
-                self._write_unreadable(outcome)
+            self._add_unreadable(outcome)
         else:
             self._add_entries(outcome)
-        self._on_list(outcome)
-        await self._sync_sometimes()
-
-    async def combine_people(self) -> None:
-        """Plan the invitations of people, once all lists are added."""
-        for org_id, entries in self._people.items():
-            unread = bool(self._unread & {org_id, ""})
-            self._add_people(org_id, combine(entries, all_read=not unread))
-            await self._sync_sometimes()
-        self._people.clear()
-
-    async def _sync_sometimes(self) -> None:
         if self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()
 
-    async def finish(self, trimmed_to: Iterable[Sequence[Decision]] = ()) -> None:
-        """Write the rest of the plan and sync it to disk.
-
-        Args:
-            trimmed_to: With `over_limit: trim`, what `trim_plans` left of this plan, by list.
-
-        Raises:
-            AuditLogError: The plan could not be written; nothing was deleted.
-        """
-        for decisions in trimmed_to:
-            self._write_planned(decisions)
-        if self.trim is not None:
-            for org_id, counts in self.counts.items():
-                left = counts.stale - self._planned[org_id]
-                self.counts[org_id] = replace(counts, trimmed=left)
-        await self._log.sync()
-
-    def total(self) -> Counts:
-        """Return what was counted in all organizations together."""
-        return total(self.counts.values())
-
-    @property
-    def deletions_by_project(self) -> Counter[str]:
-        """Planned deletions by project; the lists of a project are added up."""
-        found: Counter[str] = Counter()
-        for list_ref, count in self._deletions_by_list.items():
-            found[list_ref.project.id] += count
-        return found
-
-    @property
-    def places(self) -> Mapping[str, Project]:
-        """The projects with planned deletions, or organizations for their own lists, by id."""
-        return {each.project.id: each.project for each in self._deletions_by_list}
-
-    @property
-    def deletions_by_list(self) -> Mapping[ListRef, int]:
-        """Planned deletions by list."""
-        return self._deletions_by_list
-
-    @property
-    def planned(self) -> int:
-        """The number of planned deletions so far."""
-        return self._planned.total()
+    def finish(self) -> None:
+        """Decide the invitations of people, once all lists are added."""
+        organization = self._organization
+        unread = {unread_organization(each) for each in organization.unread}
+        unread |= {unread_organization(each) for each in organization.retired.values()}
+        people, self._people = self._people, []
+        self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
 
     def _add_entries(self, listed: ListedInvitations) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
-        org_id, source = listed.list_ref.project.org_id, listed.list_ref.source
+        source = listed.list_ref.source
         decide = self._selector.decide
         decisions = [keep_unrecordable(decide(each)) for each in listed.invitations]
-        self.counts[org_id] += Counts(invitations_by_source={source.value: len(decisions)})
-        self._update_oldest([each.created_at for each in listed.invitations])
+        self._organization.entries[listed.list_ref] = len(decisions)
+        self._organization.count(invitations_by_source={source.value: len(decisions)})
+        dates = (each.created_at for each in listed.invitations)
+        self._update_oldest([each for each in dates if isinstance(each, datetime)])
         if source is Source.INVITES:
-            self._add_invitations(org_id, [apply_steps(self._steps, each) for each in decisions])
+            self._add_invitations(decisions)
         elif self._streams:
-            self._add_people(org_id, combine(decisions, all_read=True))
+            self._add_invitations(combine(decisions, all_read=True))
         else:
-            self._people[org_id] += decisions
+            self._people += decisions
 
-    def _add_people(self, org_id: str, invitations: Iterable[Decision]) -> None:
-        """Add invitations of people; what is kept of a person counts once."""
-        decisions = []
-        for decision in (apply_steps(self._steps, each) for each in invitations):
-            if self._streams and not decision.stale:
-                person = hash(person_key(decision.invitation))
-                if person in self._kept_people:
-                    self._add_announcements([decision])
-                    continue
-                self._kept_people.add(person)
-            decisions.append(decision)
-        self._add_invitations(org_id, decisions)
-
-    def _add_invitations(self, org_id: str, decisions: Sequence[Decision]) -> None:
+    def _add_invitations(self, invitations: Iterable[Decision]) -> None:
         kept: Counter[str] = Counter()
-        by_list: defaultdict[tuple[str, str], list[Decision]] = defaultdict(list)
-        for decision in decisions:
-            one = decision.invitation
-            if decision.keep_reason is not None:
+        stale = announced = 0
+        for before in invitations:
+            decision = apply_steps(self._steps, before)
+            announced += self._add_announcement(decision)
+            if decision.keep_reason is None:
+                stale += 1
+                self._organization.stale.append(self._planned(decision))
+            elif self._is_first_kept(decision):
                 kept[decision.keep_reason] += 1
-            else:
-                by_list[one.source.value, one.project_id].append(decision)
-        stale = len(decisions) - kept.total()
-        self.counts[org_id] += Counts(
-            invitations_seen=len(decisions),
+                if self._records_kept:
+                    self._write_kept(decision)
+        self._organization.count(
+            invitations_seen=stale + kept.total(),
             stale=stale,
             kept=kept.total(),
             kept_by_reason=kept,
-            announced=self._add_announcements(decisions),
+            announced=announced,
         )
-        for of_list in by_list.values():
-            if self.trim is not None:
-                self.trim.add(of_list)
-            else:
-                self._write_planned(of_list)
 
-    def _add_announcements(self, decisions: Sequence[Decision]) -> int:
-        """Record what the decisions mean for announcements; return how many are new."""
-        new = 0
-        for decision in decisions:
-            announcement = decision.announcement
-            if announcement is None:
-                continue
-            for entry in announcement.ended:
-                self._announce(AnnouncementEnded, entry, reason=decision.keep_reason or "")
-            if (due := announcement.deletable_from) is not None:
-                self.next_due = min(self.next_due or due, due)
-                if announcement.rule is not None:
-                    new += 1
-                    day = due.isoformat().replace("+00:00", "Z")
-                    self._announce(
-                        Announced, decision.invitation, rule=announcement.rule, deletable_from=day
-                    )
-        return new
+    def _is_first_kept(self, decision: Decision) -> bool:
+        """Return whether a kept invitation counts: those of a person are one."""
+        if not self._streams or decision.invitation.source is Source.INVITES:
+            return True
+        person = person_key(decision.invitation)
+        is_first = person not in self._kept_people
+        self._kept_people.add(person)
+        return is_first
 
-    def _announce(
-        self, event: type[Announced | AnnouncementEnded], entry: Invitation, **more: str
-    ) -> None:
-        if self._announces:
-            self._log.write(event.from_invitation(entry, self._now, **more))
-            self._unsynced += 1
+    def _planned(self, decision: Decision) -> Planned:
+        return Planned.from_invitation(
+            decision.invitation,
+            self._now,
+            entries=entries_of(decision.entries),
+            rule=decision.rule,
+            bounced=decision.bounced,
+            new=decision.new,
+            inviter_gone=decision.members_read > 0,
+        )
 
-    def _update_oldest(self, timestamps: Sequence[Timestamp]) -> None:
-        dates = [each for each in (self.oldest, *timestamps) if isinstance(each, datetime)]
-        self.oldest = min(dates, default=None)
-
-    def _write_planned(self, decisions: Sequence[Decision]) -> None:
-        """Write the planned deletions of one list as one span."""
-        first = decisions[0].invitation
-        project = Project(first.project_id, first.project_name, first.org_id)
-        list_ref = ListRef(project, first.source)
-        self._deletions_by_list[list_ref] += len(decisions)
-        self._planned[first.org_id] += len(decisions)
-        builder = PlanSpanBuilder(self._log, list_ref)
-        for decision in decisions:
-            planned = Planned.from_invitation(
-                decision.invitation,
-                self._now,
-                rule=decision.rule,
-                entries=entries_of(decision.entries),
-                bounced=decision.bounced,
-                new=decision.new,
-                inviter_gone=decision.members_read > 0,
-                members_read=decision.members_read,
-            )
-            builder.write(planned)
-        self._unsynced += len(decisions)
-        self.spans.append(builder.build())
-
-    def _add_gone(self, project_id: str) -> None:
-        """Count a project that is gone, once for all its lists."""
-        if project_id not in self.gone_ids:
-            org_id = self._organization_of.get(project_id, "")
-            self.counts[org_id] += Counts(projects_gone=1)
-        self.gone_ids.add(project_id)
-
-    def _write_unreadable(self, unreadable: ListUnreadable) -> None:
+    def _write_kept(self, decision: Decision) -> None:
+        entries = entries_of(decision.entries)
+        one, reason = decision.invitation, decision.keep_reason
+        self._log.write(Kept.from_invitation(one, self._now, entries=entries, reason=reason))
         self._unsynced += 1
-        org_id = self._organization_of.get(unreadable.project_id)
+
+    def _add_announcement(self, decision: Decision) -> bool:
+        """Record what a decision means for announcements; return whether it is a new one."""
+        announcement = decision.announcement
+        if announcement is None:
+            return False
+        if self._announces:
+            for entry in announcement.ended:
+                reason = decision.keep_reason or ""
+                self._log.write(AnnouncementEnded.from_invitation(entry, self._now, reason=reason))
+        due = announcement.deletable_from
+        if due is None:
+            return False
+        self._organization.next_due = min(self._organization.next_due or due, due)
+        if announcement.rule is None:
+            return False
+        if self._announces:
+            day = due.isoformat().replace("+00:00", "Z")
+            one, rule = decision.invitation, announcement.rule
+            line = Announced.from_invitation(one, self._now, rule=rule, deletable_from=day)
+            self._log.write(line)
+            self._unsynced += 1
+        return True
+
+    def _update_oldest(self, dates: Sequence[datetime]) -> None:
+        oldest = self._organization.oldest
+        self._organization.oldest = min((oldest, *dates) if oldest else dates, default=None)
+
+    def _add_unreadable(self, unreadable: ListUnreadable) -> None:
+        self._organization.unread.append(unreadable)
         refused = is_permission_error(unreadable.http_status, unreadable.error_code)
-        self.counts[org_id or ""] += Counts(projects_unreadable=1, missing_role=int(refused))
-        id_ = unreadable.project_id
-        self.unreadable[id_] = Project(id_, unreadable.project_name, org_id or "")
-        is_organization_level = unreadable.source.is_organization_level
+        self._organization.count(projects_unreadable=1, missing_role=int(refused))
+        in_project = not unreadable.source.is_organization_level
         self._log.write(
-            events.ProjectUnreadable(
-                project_id=None if is_organization_level else unreadable.project_id,
-                project_name=None if is_organization_level else unreadable.project_name,
+            ProjectUnreadable(
+                project_id=unreadable.project_id if in_project else None,
+                project_name=unreadable.project_name if in_project else None,
                 reason=unreadable.reason,
                 http_status=unreadable.http_status,
                 error_code=unreadable.error_code,
                 source=unreadable.source,
-                org_id=org_id,
+                org_id=unreadable.org_id,
             )
         )
+        self._unsynced += 1
 
-    def _write_retired(self, retired: SourceRetired) -> None:
-        self.retired.append(retired)
+    def _add_retired(self, retired: SourceRetired) -> None:
+        self._organization.retired[retired.source] = retired
         self._log.write(
-            events.SourceRetired(
+            SourceRetiredLine(
                 source=retired.source,
                 reason=retired.reason,
                 http_status=retired.http_status,
@@ -416,70 +222,50 @@ class PlanBuilder:
         )
 
 
-def trim_plans(
-    plans: Sequence[PlanBuilder],
+def trim(
+    organizations: Sequence[Organization],
     limits: Limits,
-    shard: Shard | None,
-    recent: Mapping[str, int] = NO_COUNTS,
-) -> Iterator[tuple[PlanBuilder, tuple[tuple[Decision, ...], ...]]]:
-    """Yield each plan with the lists that it deletes from: the oldest over all plans together.
+    recent: DeletedWithin,
+    shard: Shard | None = None,
+) -> None:
+    """Leave the oldest stale invitations over all organizations within the limits.
 
-    Without `over_limit: trim`, the lists are already written, and nothing is left to select.
+    The others are counted as `trimmed`. `guards` applies the same limits to the result.
 
     Args:
-        plans: The plans of one command; each organization is in one of them.
         limits: With shards, this shard's part of them.
+        recent: What earlier runs deleted within `limits.period`.
         shard: The shard that these limits are a part for.
-        recent: DELETEs that earlier runs sent within `limits.period`, by place.
     """
-    oldest = OldestFirst(limits, recent)
-    for plan in plans:
-        if plan.trim is not None:
-            oldest.add_all(plan.trim)
-    whole = total(plan.total() for plan in plans)
-    seen, stale = whole.invitations_seen, whole.stale
-    selected = tuple(oldest.select(seen=seen, stale=stale, shard=shard))
-    for plan in plans:
-        lists = (each for each in selected if each[0].invitation.org_id in plan.counts)
-        yield plan, tuple(lists)
+    whole = sum((each.counts for each in organizations), start=Counts())
+    left = max(0, limits.max_deletions - recent.total)
+    share = share_limit(
+        limits, seen=whole.invitations_seen, stale=whole.stale, recent=recent.total, shard=shard
+    )
+    left = left if share is None else min(left, share)
+    chosen = set(_oldest(organizations, limits, recent.by_project, left))
+    for organization in organizations:
+        stale = organization.stale
+        organization.stale = [each for each in stale if each.key in chosen]
+        organization.count(trimmed=len(stale) - len(organization.stale))
 
 
-_MAX_NAMED = 10
+def _oldest(
+    organizations: Iterable[Organization], limits: Limits, recent: Mapping[str, int], most: int
+) -> Iterator[tuple[str, ...]]:
+    """Yield the keys of the oldest stale invitations, within the limit of each project."""
+    stale = [each for organization in organizations for each in organization.stale]
+    stale.sort(key=lambda each: (_created_at(each), each.invitation_id))
+    of_project = Counter(recent)
+    for each in stale:
+        if most and of_project[each.scope_id] < limits.max_deletions_per_project:
+            of_project[each.scope_id] += 1
+            most -= 1
+            yield each.key
 
 
-class RemainingOrgInvitations:
-    """Finds users who keep an organization invitation when their project invitation is deleted.
-
-    Atlas keeps the two apart: deleting a project invitation leaves the organization's, even
-    where both were created together (`deleteGroupInvite` of the OpenAPI document).
-
-    Only lists that the policy reads are known. Memory holds a number for each user in an
-    organization's list, which Atlas limits to hundreds, and for each planned deletion.
-    """
-
-    def __init__(self) -> None:
-        self._deleted_users: set[int] = set()
-        self._remaining_users: dict[int, str] = {}
-
-    def observe(self, decision: Decision) -> Decision:
-        """Record one decision and return it unchanged."""
-        invitation = decision.invitation
-        user = hash(invitation.user_key)
-        if invitation.source.is_organization_level:
-            if not decision.stale:
-                self._remaining_users[user] = invitation.username or invitation.id
-        elif decision.stale:
-            self._deleted_users.add(user)
-        return decision
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return one warning that names the first of these users, or nothing."""
-        names = sorted(
-            name for user, name in self._remaining_users.items() if user in self._deleted_users
-        )
-        if not names:
-            return ()
-        rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-        subject = f"{pluralize(len(names), 'user')} {plural_form(len(names), 'keeps', 'keep')}"
-        message = f"{subject} an organization invitation when the project invitation is deleted"
-        return (f"{message}: {', '.join(names[:_MAX_NAMED])}{rest}.",)
+def _created_at(planned: Planned) -> datetime:
+    created_at = parse_timestamp(planned.created_at)
+    # Only an invitation with a readable date can be stale.
+    assert isinstance(created_at, datetime)  # noqa: S101
+    return created_at

@@ -1,15 +1,22 @@
-"""Resolves what a killed run left open: intents without an outcome."""
+"""Resolves what a killed run left open: intents without an outcome, when their list is read.
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+It is not known whether the DELETE of an open intent was sent, so the outcome claims only what
+Atlas shows: an invitation that is missing is `already_gone`, one that is still there with the
+same date is `failed`. If Atlas cannot answer, the intent stays open.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Final
 
-from invite_sweeper.audit import AuditLog, OpenIntent, OutcomeLine
+from invite_sweeper.atlas import AtlasReader
+from invite_sweeper.audit import AuditLog, OpenIntent
+from invite_sweeper.audit.events import Intent, ListKey, OutcomeLine
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
-    Invitation,
+    InvitationList,
+    ListRef,
     ListUnreadable,
     MembershipStatus,
     Outcome,
@@ -17,126 +24,106 @@ from invite_sweeper.models import (
     ProjectGone,
     UserStatus,
 )
-from invite_sweeper.sweep.connection import AtlasReader
 from invite_sweeper.text import plural_form, pluralize
 
 _NOT_MEMBERS: Final = frozenset({*INVITED_STATUSES, MembershipStatus.GONE})
 
 
-def resolvable(
-    intents: Iterable[OpenIntent], organizations: frozenset[str], base_url: str
-) -> tuple[OpenIntent, ...]:
-    """Return the intents without an outcome that a run can resolve.
-
-    Intents of another organization need that organization's credentials. Intents of another
-    base URL are skipped: their invitations would seem to be gone here. A run whose first line is
-    missing is assumed to have used this one.
-    """
-    return tuple(
-        intent
-        for intent in intents
-        if intent.invitation.org_id in organizations and intent.base_url in {None, base_url}
-    )
-
-
 class Recovery:
-    """Resolves open intents with Atlas and writes their outcomes.
-
-    It is not known whether the DELETE of an open intent was sent, so the outcome claims only
-    what Atlas shows: an invitation that is missing is `already_gone`, one that is still there
-    with the same date is `failed`. If Atlas cannot answer, the intent stays open.
+    """Resolves the open intents of one organization and writes their outcomes.
 
     A list of users omits users who accepted as well as removed ones. The status of a missing
-    user is requested separately, which finds members whom the DELETE removed.
+    user is requested separately, which finds members whom the DELETE removed. An intent of a
+    restore is `unknown`: it was a POST, and a user who is there may have been invited by someone
+    else.
 
-    An intent of a restore is `unknown`: it was a POST, and a user who is there may have been
-    invited by someone else.
-
-    Args:
-        on_resolved: Called for each intent immediately, because a later error may end the run.
+    Attributes:
+        outcomes: What became of each intent, in order.
+        left_open: One message for each list and reason why intents stay open.
     """
 
-    def __init__(
-        self,
-        reader: AtlasReader,
-        log: AuditLog,
-        now: datetime,
-        on_resolved: Callable[[OpenIntent, Outcome], None],
-    ) -> None:
+    def __init__(self, reader: AtlasReader, log: AuditLog, intents: Iterable[OpenIntent]) -> None:
         self._reader = reader
         self._log = log
-        self._now = now
-        self._on_resolved = on_resolved
+        self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
+        self.outcomes: list[tuple[OpenIntent, Outcome]] = []
+        self.left_open: list[str] = []
+        for each in intents:
+            if each.run.mode == "restore":
+                self._record(each, Outcome.UNKNOWN)
+            else:
+                self._by_list[each.intent.key[:3]].append(each)
 
-    async def run(self, intents: Sequence[OpenIntent]) -> tuple[str, ...]:
-        """Resolve each intent from the list that its invitation was in.
-
-        Returns:
-            One message for each list and reason why intents stay open.
+    async def settle(
+        self, list_ref: ListRef, found: InvitationList | ListUnreadable | ProjectGone
+    ) -> None:
+        """Resolve the intents of a list that was read.
 
         Raises:
             RunError: A response concerned the run, or the log cannot be written.
         """
-        by_list: dict[tuple[str, str], list[OpenIntent]] = {}
-        for intent in intents:
-            if intent.from_restore:
-                self._record(intent, Outcome.UNKNOWN)
-                continue
-            key = (intent.invitation.source, intent.invitation.project_id)
-            by_list.setdefault(key, []).append(intent)
-        messages = [
-            message for group in by_list.values() for message in await self._resolve_list(group)
-        ]
-        await self._log.sync()
-        return tuple(messages)
-
-    async def _resolve_list(self, group: Sequence[OpenIntent]) -> Sequence[str]:
-        """Resolve the intents of one list; return messages about those that stay open."""
-        first = group[0].invitation
-        project = Project(first.project_id, first.project_name, first.org_id)
-        found = await self._reader.invitations(project, first.source)
+        project, source = list_ref
+        opened = self._by_list.pop((source.value, project.org_id, project.id), ())
+        if not opened:
+            return
         if isinstance(found, ListUnreadable):
-            return [_describe_unresolved(first, len(group), found.reason)]
+            self._leave_open(opened[0].intent, len(opened), found.reason)
+            return
         listed = {} if isinstance(found, ProjectGone) else {each.id: each for each in found}
         reasons: Counter[str] = Counter()
-        for intent in group:
-            present = listed.get(intent.invitation.id)
+        for each in opened:
+            invitation = each.intent.invitation()
+            present = listed.get(invitation.id)
             if present is not None:
-                is_same = present.is_dated(intent.invitation.created_at)
-                self._record(intent, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
-            elif first.source not in SOURCES_OF_USERS or isinstance(found, ProjectGone):
+                is_same = present.is_dated(invitation.created_at)
+                self._record(each, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
+            elif source not in SOURCES_OF_USERS or isinstance(found, ProjectGone):
                 # A deleted project has no memberships left that the DELETE could have removed.
-                self._record(intent, Outcome.ALREADY_GONE)
+                self._record(each, Outcome.ALREADY_GONE)
             else:
-                reasons.update(await self._resolve_missing_user(intent))
-        return [_describe_unresolved(first, count, reason) for reason, count in reasons.items()]
+                status = await self._reader.membership_status(invitation)
+                if isinstance(status, ListUnreadable):
+                    reasons[status.reason] += 1
+                else:
+                    self._record(each, _outcome_of_missing_user(status), status.status)
+        for reason, count in reasons.items():
+            self._leave_open(opened[0].intent, count, reason)
 
-    async def _resolve_missing_user(self, intent: OpenIntent) -> Sequence[str]:
-        """Resolve a user who is not in the list; return the reason if that fails."""
-        user_status = await self._reader.membership_status(intent.invitation)
-        if isinstance(user_status, ListUnreadable):
-            return (user_status.reason,)
-        self._record(intent, _outcome_of_missing_user(user_status), user_status.status)
-        return ()
+    async def settle_rest(self) -> None:
+        """Read the lists that the run does not read, and resolve their intents.
 
-    def _record(self, intent: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
-        line = OutcomeLine.from_invitation(
-            intent.invitation,
-            self._now,
-            rule=intent.rule,
-            entries=intent.entries,
-            outcome=outcome,
-            attempts=0,
-            http_status=None,
-            error_code=None,
-            duration_ms=None,
-            seen_before=None,
-            seen_after=seen_after,
-            recovered=True,
-            recovers=intent.run_id,
+        Raises:
+            RunError: As `settle`.
+        """
+        for opened in tuple(self._by_list.values()):
+            one = opened[0].intent
+            project = Project(one.scope_id, one.project_name or "", one.org_id)
+            found = await self._reader.invitations(project, one.source)
+            await self.settle(ListRef(project, one.source), found)
+
+    def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
+        intent = opened.intent
+        self._log.write(
+            intent.as_event(
+                OutcomeLine,
+                rule=intent.rule,
+                outcome=outcome,
+                attempts=0,
+                http_status=None,
+                error_code=None,
+                duration_ms=None,
+                seen_after=seen_after,
+                recovers=opened.run.run_id,
+            )
         )
-        self._log.write(line)
-        self._on_resolved(intent, outcome)
+        self.outcomes.append((opened, outcome))
+
+    def _leave_open(self, first: Intent, count: int, reason: str) -> None:
+        where = first.project_name or f"organization {first.org_id}"
+        deletions, remain = pluralize(count, "deletion"), plural_form(count, "remains", "remain")
+        self.left_open.append(
+            f"{deletions} of an earlier run in {where} {remain} unresolved: {reason}"
+        )
 
 
 def _outcome_of_missing_user(user_status: UserStatus) -> Outcome:
@@ -150,9 +137,3 @@ def _outcome_of_missing_user(user_status: UserStatus) -> Outcome:
     if user_status.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_DURING
     return Outcome.ALREADY_GONE if user_status.status in _NOT_MEMBERS else Outcome.UNKNOWN
-
-
-def _describe_unresolved(first: Invitation, count: int, reason: str) -> str:
-    where = first.project_name or f"organization {first.org_id}"
-    deletions, remain = pluralize(count, "deletion"), plural_form(count, "remains", "remain")
-    return f"{deletions} of an earlier run in {where} {remain} unresolved: {reason}"

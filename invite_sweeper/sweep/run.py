@@ -1,405 +1,169 @@
-"""One run: list projects, recover and build the plan; then delete what it contains.
+"""The sweep on one page: read everything, plan, check, ask, delete.
 
-`group.py` runs both phases for all organizations of a command, with the guards in between.
+Nothing is deleted before the last step. A dry run is the same, and ends before the question.
 """
 
-import asyncio
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 
-from invite_sweeper.audit import AuditLog, PlanReader, SweepRecorder
-from invite_sweeper.counts import Counts
-from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
-from invite_sweeper.models import (
-    DeletionEstimate,
-    DeletionResult,
-    Invitation,
-    ListUnreadable,
-    Outcome,
-    PlannedDeletion,
-    Source,
-    SourceRetired,
+from invite_sweeper.audit import AuditLog, PlanLines
+from invite_sweeper.audit.events import Planned, RunFinished
+from invite_sweeper.counts import total
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
+from invite_sweeper.errors import AuditLogError, Cancelled, RunError
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.sweep.changes import ChangeTracker
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.deleting import Deletion
+from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.plan import trim
+from invite_sweeper.sweep.reading import Reader
+from invite_sweeper.sweep.result import Result, View
+from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
+from invite_sweeper.sweep.sunset import (
+    announced_ends,
+    ended_lists,
+    retired_warning,
+    sunset_warnings,
 )
-from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.connection import AtlasConnection
-from invite_sweeper.sweep.discovery import (
-    DeletionVerifier,
-    ListedInvitations,
-    ListOutcome,
-    discover_projects,
-    list_invitations,
-)
-from invite_sweeper.sweep.executor import (
-    ExecutorOptions,
-    OutcomeRecorder,
-    SweepExecutor,
-)
-from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
-from invite_sweeper.sweep.members import read_members
-from invite_sweeper.sweep.plan import PlanBuilder
-from invite_sweeper.sweep.recovery import Recovery
-from invite_sweeper.sweep.run_config import RunConfig
-from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
-from invite_sweeper.sweep.run_warnings import ProgressView, RunWarnings
-from invite_sweeper.sweep.scope import ProjectFilter, RunScope
-from invite_sweeper.sweep.selection import Decision, Members, Selector
-from invite_sweeper.sweep.sunset import announced_ends, secret_warnings
-from invite_sweeper.sweep.unread_lists import find_unseen
-from invite_sweeper.text import organization_label, pluralize
-
-_MAX_ORGANIZATIONS_NAMED = 3
-_READERS_PER_SLOT = 2
-"""Lists read at a time per request in flight: one of them may be backing off."""
 
 
-class Run:
-    """One run against Atlas, recorded in the audit log.
+async def sweep(
+    command: Command,
+    organizations: Sequence[Organization],
+    log: AuditLog,
+    view: View,
+    stop: StopRequest,
+) -> RunFinished:
+    """Run a sweep or a dry run, and return the last line of its file.
 
-    Attributes:
-        config: Its configuration.
-        state: What is known about it so far.
-        warnings: Its warnings.
-        plan: What it deletes; complete after `read` and `PlanBuilder.finish`.
-        unused_patterns: A warning for each pattern of the policy that matched no project.
+    Args:
+        organizations: In the order of the policy, each with its client.
+        log: The file of the run; ended by this function.
     """
+    result = Result(command, organizations, view)
+    try:
+        actors = {each.id: each.client.actor for each in organizations}
+        log.write(command.run_started(actors))
+        await log.sync()
+        result.warn(*log.warnings)
 
-    def __init__(
-        self,
-        config: RunConfig,
-        atlas: AtlasConnection,
-        log: AuditLog,
-        state: RunState,
-        *,
-        stop: StopRequest,
-        view: ProgressView,
-    ) -> None:
-        self.config = config
-        self.state = state
-        state.previous = config.previous_population
-        self.warnings = RunWarnings(config, state, view)
-        self.unused_patterns: tuple[str, ...] = ()
-        self._listed_again: set[int] | None = None
-        self._atlas = atlas
-        self._estimate = DeletionEstimate()
-        self._log = log
-        self._stop = stop
-        self._view = view
-        self._seen: defaultdict[Source, set[int]] = defaultdict(set)  # hashes of user keys
-        self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
-
-    @property
-    def plan(self) -> PlanBuilder:
-        """The plan; `read` has created it."""
-        assert self.state.plan is not None  # noqa: S101 - the group plans before it checks
-        return self.state.plan
-
-    async def read(self, claimed: set[str] | None = None) -> None:
-        """Read everything and decide; write the plan, but what `over_limit: trim` may leave out.
-
-        Args:
-            claimed: The projects that earlier runs of the command have read; this run's are
-                added. A project that moves between two organizations is read once.
-
-        Raises:
-            RunError: The run cannot go on. Nothing was deleted.
-        """
-        self._log.write(self.config.started)
-        await self._log.sync()
-        claimed = claimed if claimed is not None else set()
-        scope = await self._stop.run_unless_stopped(self._list_projects(claimed))
-        if self.config.open_intents and not self.config.dry_run:
-            await self._stop.run_unless_stopped(self._recover())
-        await self._stop.run_unless_stopped(self._build_plan(scope))
-
-    @property
-    def _where(self) -> str:
-        """The organizations, or how many there are, for the progress."""
-        labels = [*self.state.summary().organization_labels.values()]
-        few = len(labels) <= _MAX_ORGANIZATIONS_NAMED
-        return ", ".join(labels) if few else f"{len(labels)} organizations"
-
-    def check_clock(self) -> None:
-        """Raise GuardRefused if the clock differs from Atlas's, where Atlas has shown its own."""
-        if self._atlas.clock_skew_s is not None:
-            check_clock(self._atlas.clock_skew_s)
-
-    def estimate(self) -> None:
-        """Estimate the time that the planned deletions take, and compare the complete plan."""
-        self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
-        self.state.estimate_s = round(self._estimate.expected_s, 3)
-        if self.config.last_plan is not None:
-            self.state.changes = self.config.last_plan.result()
-
-    async def finish(self, error: RunError | None) -> RunResult:
-        """Write the last line and return the result.
-
-        All lines are on disk afterwards, unless writing the log failed.
-        """
-        state = self.state
-        if error is not None:
-            refused = isinstance(error, CredentialsRefused)
-            interrupted = isinstance(error, Interrupted) and state.summary().requests > 0
-            state.reached_atlas |= interrupted or (self._atlas.has_responded and not refused)
-        sources = self.config.policy.sources
-        # A list whose replacements the policy reads can end without a change of the policy.
-        needed = [each for each in sources if not each.is_replaced_by(sources)]
-        state.sunset = self._atlas.sunset(needed)
-        state.sunsets = self._atlas.sunsets
-        return await state.finish(self._log, error)
-
-    async def _recover(self) -> None:
-        """Resolve what an earlier run left open, before this run plans anything."""
-        config, warnings = self.config, self.warnings
-        recovery = Recovery(self._atlas.reader, self._log, config.now, warnings.recovered)
+        # 1. Read everything. An organization that fails is a value, and loses nothing.
+        changes, outside_plan = command.change_tracker(), command.plan_filter()
+        reader = Reader(command, organizations, log, result, view, (changes, outside_plan))
         try:
-            warnings.warn(WarningCode.RECOVERY, *await recovery.run(config.open_intents))
+            await stop.run_unless_stopped(reader.read_all())
         finally:
-            warnings.finish()
+            _report_ends(command, organizations, result)
+        planned = [each for each in organizations if each.is_planned]
 
-    async def _list_projects(self, claimed: set[str]) -> RunScope:
-        project_filter = ProjectFilter(self.config.policy)
-        scope = await discover_projects(self._atlas.reader, project_filter)
-        moved = claimed.intersection(each.id for each in scope.projects)
-        left = tuple(each for each in scope.projects if each.id not in moved)
-        claimed.update(each.id for each in left)
-        scope = replace(scope, projects=left)
-        self.state.reached_atlas = True
-        check_clock(self._atlas.clock_skew_s)
-        names, expiries = await asyncio.gather(
-            self._atlas.organization_names(),
-            self._atlas.secret_expiries(scope.organizations[0]),
-        )
-        self.warnings.report(*secret_warnings(expiries, self.config.now))
-        self.state.organization_names = {**self.state.organization_names, **names}
-        self._report_absent(project_filter.absent_organizations())
-        if moved:
-            ids = ", ".join(sorted(moved))
-            text = f"Moved between two organizations, and read in the first alone: {ids}."
-            self.warnings.warn(WarningCode.MOVED_PROJECT, text)
-        self.unused_patterns = project_filter.unused_patterns()
-        self.state.visible_projects = scope.visible_projects()
-        seen = Counter(each.org_id for each in scope.projects)
-        seen[""] = len(scope.unreadable)  # Atlas listed them with a malformed id
-        for org_id, projects in seen.items():
-            self.state.counts[org_id] += Counts(projects_seen=projects)
-        return scope
+        if planned:
+            # 2. One plan over all organizations, complete and on disk.
+            _report_plan(command, planned, result, changes, outside_plan)
+            plan = await _write_plan(command, planned, log)
+            result.plan_made = True
 
-    def _report_absent(self, organizations: Sequence[str]) -> None:
-        self.state.absent_organizations = frozenset(organizations)
-        variables = " and ".join(self.config.credentials_variables)
-        which = f" with the credentials of {variables}" if variables else ""
-        names = self.state.organization_names
-        messages = (
-            f"No project of organization {organization_label(each, names.get(each))} is "
-            f"visible{which}: check the id, and that the credentials belong to it."
-            for each in organizations
-        )
-        self.warnings.warn(WarningCode.ABSENT_ORGANIZATION, *messages)
+            # 3. Guards. A refusal ends the run; nothing was deleted.
+            for each in planned:
+                check_clock(each.client.clock_skew_s)
+            if (before := command.before) is not None:
+                check_population(planned, before, command.limits)
+            check_limits(planned, command.limits, command.recent, command.shard)
 
-    async def reread(self) -> None:
-        """Read projects and lists again, because the plan was shown a while ago.
+            # 4. Stop here, or ask; then delete, and read again what was deleted.
+            if plan and not command.dry_run:
+                await _confirm(command, view, result, stop)
+                await Deletion(command, log, result, view, stop).run(plan, planned)
+    except RunError as error:
+        result.error = error
+    return await _finish(log, result)
 
-        The plan is a ceiling: what is no longer listed as it was planned, or is in a list that
-        cannot be read now, is not deleted.
 
-        Raises:
-            RunError: The run cannot go on. Nothing was deleted.
-        """
-        config, listed = self.config, set[int]()
-        scope = await discover_projects(self._atlas.reader, ProjectFilter(config.policy))
-        self.check_clock()
+async def _write_plan(
+    command: Command, organizations: Sequence[Organization], log: AuditLog
+) -> tuple[Planned, ...]:
+    """Write the planned lines, and return them as they are on disk."""
+    if command.limits.over_limit == "trim":
+        trim(organizations, command.limits, command.recent, command.shard)
+    lines = PlanLines(log)
+    for organization in organizations:
+        for planned in organization.stale:
+            lines.write(planned)
+    return await lines.read_back()
 
-        async def add_list(outcome: ListOutcome) -> None:
-            if isinstance(outcome, ListedInvitations):
-                listed.update(map(hash, outcome.invitations))
 
-        await list_invitations(
-            self._atlas.reader, scope, config.policy.sources, add_list, workers=self._readers
-        )
-        self._listed_again = listed
+async def _confirm(command: Command, view: View, result: Result, stop: StopRequest) -> None:
+    """Ask whether to delete.
 
-    def _is_current(self, invitation: Invitation) -> bool:
-        return self._listed_again is None or hash(invitation) in self._listed_again
+    Raises:
+        RunError: The answer is no, or a stop came. Nothing was deleted.
+    """
+    asked_s = command.clock()
+    agreed = await view.confirms(result.finished())
+    result.question_s = command.clock() - asked_s
+    if stop.reason is not None:
+        raise stop.as_error(consequence=NOTHING_DELETED)
+    if not agreed:
+        raise Cancelled("Cancelled.")
 
-    async def _build_plan(self, scope: RunScope) -> None:
-        config, sources = self.config, self.config.policy.sources
-        organization_of = {each.id: each.org_id for each in scope.projects}
-        plan = PlanBuilder(
-            self._log,
-            Selector(config.policy, config.now, await self._read_members()),
-            config.limits,
-            config.now,
-            (*config.steps, self._mark_new),
-            organization_of | {org_id: org_id for org_id in scope.organizations},
-            self._list_added,
-            announces=not config.dry_run,
-            recent=config.recent_deletions,
-            streams=not any(each.is_organization_level for each in sources),
-        )
-        self.state.plan = plan
-        self._view.listing_started(len(scope.lists(sources)), self._where)
 
-        async def add_list(outcome: ListOutcome) -> None:
-            await plan.add(outcome)
-            self._view.list_done()
+async def _finish(log: AuditLog, result: Result) -> RunFinished:
+    """Write the last line. If that fails, the run ends with the exit code of the audit log."""
+    finished = result.finished()
+    try:
+        await log.finish(finished)
+    except AuditLogError as failure:
+        if not isinstance(result.error, AuditLogError):
+            result.error = failure
+        return result.finished()
+    return finished
 
-        unread = Source.USERS if Source.USERS in sources else Source.INVITES
-        for unreadable in scope.unreadable:
-            await plan.add(replace(unreadable, source=unread))
-        try:
-            warnings = await list_invitations(
-                self._atlas.reader, scope, sources, add_list, workers=self._readers
-            )
-            self.warnings.warn(WarningCode.TEAMS, *warnings)
-            await plan.combine_people()
-        finally:
-            self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
-        ends = announced_ends(config.earlier_sunsets, self._atlas.sunsets)
-        self.state.unseen = await find_unseen(
-            self._atlas.reader, sources, scope, self._seen, ends, config.now.date()
-        )
 
-    async def _read_members(self) -> Members:
-        config = self.config
-        found = await read_members(self._atlas.reader, config.policy, config.earlier_members)
-        self.state.members = found.counts
-        self.warnings.warn(WarningCode.MEMBERS, *found.problems)
-        return found.members
-
-    def _mark_new(self, decision: Decision) -> Decision:
-        last_plan = self.config.last_plan
-        if last_plan is not None and last_plan.is_new(decision):
-            return decision._replace(new=True)
-        return decision
-
-    def _list_added(self, outcome: ListOutcome) -> None:
-        if isinstance(outcome, ListedInvitations):
-            ref, count = outcome.list_ref, len(outcome.invitations)
-            if len(self.config.policy.sources) < len(Source):
-                self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
-            if count:
-                self.state.lists[list_name(ref.source, ref.project.id)] = count
-        elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
-            self.state.unread.add(list_name(outcome.source, outcome.project_id))
-        if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
-            self.config.last_plan.add_unread(outcome)
-
-    def end_population(self) -> None:
-        """Record the totals of the plan in the population file.
-
-        Raises:
-            AuditLogError: The file cannot be written; nothing was deleted.
-        """
-        if self.config.population is not None:
-            self.config.population.end(self.state.summary())
-
-    def fail_population(self, reason: str) -> None:
-        """Record in the population file that the run did not read all its lists.
-
-        A file that cannot be written makes `end_population` of every run fail, so nothing is
-        deleted.
-        """
-        if self.config.population is not None:
-            with suppress(AuditLogError):
-                self.config.population.fail(reason)
-
-    def record_population_hash(self) -> None:
-        """Take the hash of the population file, once all runs of the command have ended theirs."""
-        if self.config.population is not None:
-            self.state.population_sha256 = self.config.population.sha256
-            self.state.population_manifest_sha256 = self.config.population.manifest_sha256
-
-    async def sweep(self, breaker: CircuitBreaker) -> None:
-        """Delete what the plan contains; each deletion gets an outcome.
-
-        Args:
-            breaker: The breaker of the command; when it is open, all deletions are skipped.
-
-        Raises:
-            RunError: The audit log failed, a response concerned the run, or a stop came.
-        """
-        plan, opened_before = self.plan, breaker.reason is not None
-        config, stop, execution = self.config, self._stop, self.config.policy.execution
-        sources = config.policy.sources
-        verifier = DeletionVerifier(self._atlas.reader, stop)
-        log = SweepRecorder(self._log, config.now)
-
-        def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:
-            verifier.record(planned, result)
-            self.warnings.deletion_done(planned, result)
-
-        executor = SweepExecutor(
-            self._atlas.deleter(config.policy.sources),
-            log,
-            stop=stop,
-            breaker=breaker,
-            clock=config.clock,
-            options=ExecutorOptions(
-                workers=execution.concurrency,
-                extra_workers=execution.concurrency,
-                canary=breaker.canary_left,
-                grace_s=execution.grace.total_seconds(),
-                multiple_sources=len(sources) > 1,
-                is_current=self._is_current,
+def _report_plan(
+    command: Command,
+    organizations: Sequence[Organization],
+    result: Result,
+    changes: ChangeTracker | None,
+    outside_plan: KeepOutsidePlan | None,
+) -> None:
+    """Report how the plan differs from an earlier one, what is announced, and unused entries."""
+    if changes is not None:
+        unread = [each for one in organizations for each in one.unread]
+        result.changes = changes.result(unread, [s for one in organizations for s in one.retired])
+    remark = WarningLevel.REMARK
+    if outside_plan is not None:
+        result.warn_of(WarningCode.PLAN_DIFFERS, *outside_plan.differences(), level=remark)
+    counts = total(each.counts for each in organizations)
+    due = min((each.next_due for each in organizations if each.next_due), default=None)
+    if due is not None:
+        text = describe_notice(counts, due, dry_run=command.dry_run)
+        result.warn_of(WarningCode.NOTICE, text, level=remark)
+    if command.dry_run and counts.invitations_seen:
+        result.warn_of(
+            WarningCode.UNUSED_KEEP,
+            *(
+                f"The keep entry {each.name!r} matched no invitation: check its spelling."
+                for each in command.policy.keep
+                if each.is_active(command.now.date())
+                and not counts.kept_by_reason.get(f"keep:{each.name}")
             ),
-            on_deletion_done=on_deletion_done,
+            level=remark,
         )
-        recorder = executor.recorder
-        outcomes = recorder.outcomes
-        self._view.deleting_started(plan.planned, self._estimate, self._where)
-        try:
-            await executor.run(PlanReader(self._log.fd, span, config.run_id) for span in plan.spans)
-        except RunError as error:
-            done = pluralize(outcomes[Outcome.DELETED], "invitation")
-            error.consequence = f"{done} had been deleted by then."
-            raise
-        finally:
-            self.warnings.finish()
-        self._report_skipped(recorder, opened_before=opened_before)
-        self._report_changed(outcomes[Outcome.CHANGED])
-        await self._verify(verifier, log)
-        incomplete = (
-            recorder.retries_cut_short or outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
-        )
-        if stop.reason is not None and incomplete:
-            raise stop.as_error(consequence="The audit log is complete.")
 
-    def _report_changed(self, count: int) -> None:
-        if count and self._listed_again is not None:
-            invitations = pluralize(count, "planned invitation")
-            text = (
-                f"{invitations} changed or left the lists after the plan was shown: "
-                "nothing was deleted there, the next run judges them anew."
-            )
-            self.warnings.warn(WarningCode.PLAN_DIFFERS, text)
 
-    def _report_skipped(self, recorder: OutcomeRecorder, *, opened_before: bool) -> None:
-        """Report why deletions were skipped although no error stopped the run."""
-        if recorder.retired:
-            self.state.stopped_by.append(Reason.RETIRED_SOURCE)
-        for source, message in recorder.retired.items():
-            text = f"Atlas retired the list {source.value} during the sweep: {message}"
-            self.warnings.warn(WarningCode.RETIRED_SOURCE, text)
-        if recorder.breaker_reason is None:
-            return
-        self.state.stopped_by.append(Reason.CIRCUIT_BREAKER)
-        if not opened_before:
-            text = f"The sweep stopped itself: {recorder.breaker_reason}"
-            self.warnings.warn(WarningCode.CIRCUIT_BREAKER, text)
+def _report_ends(command: Command, organizations: Sequence[Organization], result: Result) -> None:
+    """Report lists that Atlas has retired or will retire soon.
 
-    async def _verify(self, verifier: DeletionVerifier, log: SweepRecorder) -> None:
-        """Read the lists again from which invitations were deleted; what they show is true."""
-        await verifier.run(workers=self._readers)
-        for org_id, verified in verifier.verified.items():
-            self.state.counts[org_id] += Counts(verified=verified)
-        for planned, outcome, lists in verifier.still_listed:
-            org_id = planned.invitation.org_id
-            log.write_still_listed(planned, outcome)
-            self.state.counts[org_id] += Counts(still_there=1)
-            self.state.outcomes[org_id][outcome] -= 1
-            self.state.outcomes[org_id][Outcome.FAILED] += 1
-            self.state.removed.subtract(list_name(each.source, each.project.id) for each in lists)
-        self.warnings.still_listed(verifier.still_listed)
+    One that is retired before the announced day is a reason of the run's end.
+    """
+    today, sources = command.now.date(), command.policy.sources
+    sunsets = {s: day for each in organizations for s, day in each.client.sunsets.items()}
+    retired = {source: each for one in organizations for source, each in one.retired.items()}
+    earlier = command.history.sunsets(command.base_url)
+    ended = ended_lists(announced_ends(earlier, sunsets), today)
+    for source, each in retired.items():
+        result.warn(retired_warning(each, sources, has_ended=source in ended))
+        if source not in ended and Reason.RETIRED_SOURCE not in result.stopped_by:
+            result.stopped_by.append(Reason.RETIRED_SOURCE)
+    upcoming = {source: day for source, day in sunsets.items() if source not in retired}
+    result.warn(*sunset_warnings(upcoming, sources, today))

@@ -27,18 +27,18 @@ class ProjectFilter:
     """The policy's filter of projects: organizations, include, exclude, tags.
 
     It records which patterns matched no project, because a misspelt pattern looks like one
-    that works, and which organizations have no visible project.
+    that works.
+
+    Args:
+        organizations: Ids; those of the policy by default.
 
     Attributes:
         names_projects_in_entries: A rule or keep entry has the key `projects`.
         teams_decide: A list of organizations is read, whose invitations may join teams.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        self._organizations = policy.organization_ids
-        self._organizations_without_projects = dict.fromkeys(
-            each.id for each in policy.organizations
-        )
+    def __init__(self, policy: Policy, organizations: frozenset[str] | None = None) -> None:
+        self._organizations = policy.organization_ids if organizations is None else organizations
         self._include = ProjectPatterns(policy.projects.include)
         self._exclude = ProjectPatterns(policy.projects.exclude, protects=True)
         self.names_projects_in_entries = any(
@@ -56,7 +56,6 @@ class ProjectFilter:
 
     def in_allowed_organization(self, project: Project) -> bool:
         """Return whether the project belongs to an organization of the policy."""
-        self._organizations_without_projects.pop(project.org_id, None)
         return project.org_id in self._organizations
 
     def includes(self, project: Project) -> bool:
@@ -69,10 +68,6 @@ class ProjectFilter:
             (casefold_visible(key), casefold_visible(value)) for key, value in project.tags
         )
         return included and not excluded and self._tags <= tags
-
-    def absent_organizations(self) -> tuple[str, ...]:
-        """Return the organizations without a visible project so far."""
-        return tuple(self._organizations_without_projects)
 
     def unused_patterns(self) -> tuple[str, ...]:
         """Return a warning for each pattern that has matched no project so far."""

@@ -10,8 +10,8 @@
 5. The first rule that matches makes it stale.
 6. A rule needs a value that Atlas did not send, or no rule matches: kept.
 
-`invitations.combine` makes invitations of the entries; `decision_steps` are applied to the result
-and can only keep more.
+`invitations.combine` makes invitations of the entries; `steps` are applied to the result and can
+only keep more.
 """
 
 import re
@@ -293,6 +293,10 @@ class Decision(NamedTuple):
     announcement: Announcement | None = None
     members_read: int = 0
     entries: tuple[Invitation, ...] = ()
+
+    def keep(self, reason: str) -> "Decision":
+        """Return the decision to keep the invitation."""
+        return self._replace(rule=None, keep_reason=reason)
 
     @property
     def all_entries(self) -> tuple[Invitation, ...]:

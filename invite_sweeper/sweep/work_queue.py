@@ -8,9 +8,22 @@ import contextlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Self
 
-from invite_sweeper.audit import PlanReader
-from invite_sweeper.models import Invitation, PlannedDeletion
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.models import Invitation
+
+
+class Deletion(NamedTuple):
+    """A planned deletion, and the invitation that its DELETE names."""
+
+    planned: Planned
+    invitation: Invitation
+
+    @classmethod
+    def of(cls, planned: Planned) -> Self:
+        """Return the deletion of a planned line."""
+        return cls(planned, planned.invitation())
 
 
 class ReadyQueue:
@@ -22,7 +35,7 @@ class ReadyQueue:
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._ready: deque[PlannedDeletion] = deque()
+        self._ready: deque[Deletion] = deque()
         self._consumers: deque[asyncio.Future[None]] = deque()
         self._producer: asyncio.Future[None] | None = None
         self._closed = asyncio.Event()
@@ -44,13 +57,13 @@ class ReadyQueue:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), wait_s)
 
-    def put(self, group: Iterable[PlannedDeletion]) -> None:
+    def put(self, group: Iterable[Deletion]) -> None:
         """Add deletions; a closed queue accepts them too, for `drain`."""
         self._ready.extend(group)
         for _ in range(min(len(self._ready), len(self._consumers))):
             _wake(self._consumers.popleft())
 
-    def get_nowait(self) -> PlannedDeletion | None:
+    def get_nowait(self) -> Deletion | None:
         """Remove and return the next deletion; None if none is ready."""
         if not self._ready:
             return None
@@ -59,7 +72,7 @@ class ReadyQueue:
             self._wake_producer()
         return planned
 
-    async def get(self) -> PlannedDeletion | None:
+    async def get(self) -> Deletion | None:
         """Wait for the next deletion and return it; None once the queue is closed and empty."""
         while (planned := self.get_nowait()) is None and not self._closed.is_set():
             waiter = asyncio.get_running_loop().create_future()
@@ -74,7 +87,7 @@ class ReadyQueue:
         while self._consumers:
             _wake(self._consumers.popleft())
 
-    def drain(self) -> Iterator[PlannedDeletion]:
+    def drain(self) -> Iterator[Deletion]:
         """Remove and yield the deletions that no worker has taken."""
         while self._ready:
             yield self._ready.popleft()
@@ -105,51 +118,52 @@ class ProjectQueues:
 
     def __init__(
         self,
-        queues: Iterable[PlanReader],
+        plan: Iterable[Planned],
         try_acquire: Callable[[Invitation], float],
         clock: Callable[[], float],
-        admits: Callable[[PlannedDeletion], bool] = lambda _: True,
+        admits: Callable[[Planned], bool] = lambda _: True,
     ) -> None:
-        self._admits = admits
-        self._ready = deque(queues)
-        self._waiting: list[tuple[float, int, PlanReader]] = []
+        queues: dict[tuple[str, ...], deque[Planned]] = {}
+        for planned in plan:
+            queues.setdefault(planned.key[:3], deque()).append(planned)
+        self._ready = deque(queues.values())
+        self._waiting: list[tuple[float, int, deque[Planned]]] = []
         self._try_acquire = try_acquire
         self._clock = clock
+        self._admits = admits
         self._sequence = 0
 
-    def next(self) -> PlannedDeletion | float | None:
+    def next(self) -> Deletion | float | None:
         """Return the next deletion, the seconds to wait for one, or None at the end."""
         self._resume()
         while self._ready:
             queue = self._ready[0]
-            planned = queue.peek()
-            if planned is None:
+            if not queue:
                 self._ready.popleft()
                 continue
-            if not self._admits(planned):
-                queue.pop()
+            if not self._admits(queue[0]):
+                queue.popleft()
                 continue
-            wait_s = self._try_acquire(planned.invitation)
+            deletion = Deletion.of(queue[0])
+            wait_s = self._try_acquire(deletion.invitation)
             if wait_s <= 0:
-                queue.pop()
-                return planned
+                queue.popleft()
+                return deletion
             self._postpone(wait_s)
         if self._waiting:
             return max(0.0, self._waiting[0][0] - self._clock())
         return None
 
-    def drain(self) -> tuple[PlanReader, ...]:
-        """Remove and return the queues that are not empty; no token is acquired."""
-        queues = (*self._ready, *(queue for *_, queue in self._waiting))
-        self._ready.clear()
-        self._waiting.clear()
-        return queues
+    def drain(self) -> Iterator[Planned]:
+        """Remove and yield what is left; no token is acquired."""
+        for queue in (*self._ready, *(queue for *_, queue in self._waiting)):
+            while queue:
+                yield queue.popleft()
 
     def _postpone(self, wait_s: float) -> None:
-        queue = self._ready.popleft()
-        queue.release_memory()
         self._sequence += 1
-        heapq.heappush(self._waiting, (self._clock() + wait_s, self._sequence, queue))
+        entry = (self._clock() + wait_s, self._sequence, self._ready.popleft())
+        heapq.heappush(self._waiting, entry)
 
     def _resume(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._clock():
@@ -163,7 +177,7 @@ class CanaryLimit:
         self._queues = queues
         self._remaining = max_deletions
 
-    def take_batch(self, group: list[PlannedDeletion], free_slots: int) -> float | None:
+    def take_batch(self, group: list[Deletion], free_slots: int) -> float | None:
         """Fill a group with deletions that may be sent now, up to `free_slots`.
 
         If a queue raises, the group contains what was taken before.
@@ -174,7 +188,7 @@ class CanaryLimit:
         """
         while len(group) < free_slots and self._remaining != 0:
             found = self._queues.next()
-            if not isinstance(found, PlannedDeletion):
+            if not isinstance(found, Deletion):
                 return found
             group.append(found)
             if self._remaining is not None:

@@ -1,0 +1,287 @@
+"""The result of a run: what it saw and did, why it did not do everything, and its exit code.
+
+It is the last line of the run's file, `RunFinished`, which every output takes as it is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from invite_sweeper.audit.events import (
+    InvitationFields,
+    KeepEntry,
+    OrganizationResult,
+    PlanChanges,
+    Planned,
+    RunFinished,
+)
+from invite_sweeper.counts import Counts, count_values, total
+from invite_sweeper.endings import ExitCode, Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import Outcome
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.text import pluralize, shorten_list
+
+_MAX_NAMED: Final = 10
+MAX_WARNINGS: Final = 1000
+"""Warnings that the result contains at most; the view shows all of them."""
+
+
+class View(Protocol):
+    """What the operator sees during a run. Its implementation is a layer above."""
+
+    def lists_found(self, count: int, where: str) -> None:
+        """Show that this number of lists will be read, too."""
+        ...
+
+    def list_done(self) -> None:
+        """Show that one list was read, or could not be."""
+        ...
+
+    def deleting_started(self, deletions: int, where: str) -> None:
+        """Show that this number of deletions begins."""
+        ...
+
+    def deletion_done(self, outcome: Outcome) -> None:
+        """Show that one deletion ended."""
+        ...
+
+    def warn(self, warning: RunWarning) -> None:
+        """Show a warning or remark; the run continues."""
+        ...
+
+    async def confirms(self, result: RunFinished) -> bool:
+        """Show the plan and return whether the operator agrees to it."""
+        ...
+
+
+class Result:
+    """Collects what becomes known during one run.
+
+    Attributes:
+        error: What stopped the run as a whole; None while nothing did.
+        stopped_by: Why deletions were skipped although no error stopped the run.
+        removed_members: The username of each active member that this run removed, or whose
+            removal by an interrupted run it found.
+        plan_made: The plan of the run is complete and on disk.
+        changes: It compared with the last one; None if there is none.
+        question_s: How long the question was open.
+    """
+
+    def __init__(self, command: Command, organizations: Sequence[Organization], view: View) -> None:
+        self._command = command
+        self._policy = command.policy
+        self._organizations = organizations
+        self._view = view
+        self.warnings: list[RunWarning] = []
+        self.error: RunError | None = None
+        self.stopped_by: list[Reason] = []
+        self.removed_members: list[str] = []
+        self.plan_made = False
+        self.changes: PlanChanges | None = None
+        self.question_s = 0.0
+        today = command.now.date()
+        self.warn_of(WarningCode.POLICY, *command.policy.warnings(today), level=WarningLevel.REMARK)
+
+    def warn(self, *warnings: RunWarning) -> None:
+        """Show warnings and record them, each once."""
+        for each in warnings:
+            if each not in self.warnings:
+                if len(self.warnings) < MAX_WARNINGS:
+                    self.warnings.append(each)
+                self._view.warn(each)
+
+    def warn_of(
+        self, code: WarningCode, *messages: str, level: WarningLevel = WarningLevel.WARNING
+    ) -> None:
+        """Show warnings of one kind and record them."""
+        self.warn(*(RunWarning(code, message, level) for message in messages))
+
+    def removed_member(self, event: InvitationFields) -> None:
+        """Report at once that a user accepted while the DELETE was in flight, and was removed."""
+        who, where = event.username or event.invitation_id, event.project_name or event.org_id
+        self.removed_members.append(event.username or "")
+        self.warn_of(
+            WarningCode.REMOVED_MEMBER,
+            f"{who} accepted while the deletion was in flight and was removed from {where} as an "
+            "active member.",
+            level=WarningLevel.URGENT,
+        )
+
+    def unverified(self, count: int) -> None:
+        """Warn that the status of removed users could not be checked afterwards."""
+        if count:
+            self.warn_of(
+                WarningCode.UNVERIFIED,
+                f"{count} of the removed users could not be checked afterwards: they may have "
+                "accepted just before. The check requires the role Organization Member.",
+            )
+
+    def still_listed(self, found: Sequence[Planned]) -> None:
+        """Warn that invitations are still in a list although an answer said otherwise."""
+        if not found:
+            return
+        named = [
+            f"{each.username or each.invitation_id} ({each.project_name or each.org_id})"
+            for each in found
+        ]
+        self.warn_of(
+            WarningCode.STILL_THERE,
+            f"Atlas's lists still contain {pluralize(len(found), 'invitation')} after a response "
+            f"that said otherwise: {shorten_list(named, _MAX_NAMED)}. Run the command again "
+            "later; if they stay, ask MongoDB support.",
+            level=WarningLevel.URGENT,
+        )
+
+    def finished(self) -> RunFinished:
+        """Return what is known so far, as the last line of the run says it."""
+        organizations = self._organization_results()
+        counts = total(organizations)
+        ended = self._end(organizations)
+        planned = [each for each in self._organizations if each.is_planned]
+        oldest = min((each.oldest for each in planned if each.oldest), default=None)
+        retired = dict.fromkeys(s.value for each in self._organizations for s in each.retired)
+        return RunFinished(
+            **count_values(counts),
+            requests=sum(each.requests for each in organizations),
+            retries=sum(each.retries for each in organizations),
+            rate_limited=sum(each.rate_limited for each in organizations),
+            duration_s=round(self._command.clock() - self._command.started_s - self.question_s, 3),
+            exit_code=int(ended[0]),
+            error=ended[1].to_json() if ended[1] is not None else None,
+            reasons=tuple(ended[2]),
+            warnings=tuple(self.warnings),
+            plan_made=self.plan_made,
+            plan_complete=self.plan_made and all(each.plan_complete for each in organizations),
+            changes=self.changes,
+            sources_retired=tuple(retired),
+            oldest_pending_days=_days(self._command.now - oldest) if oldest else None,
+            sunset=self._sunset(),
+            sunsets=self._sunsets(),
+            members={
+                each.id: len(each.members)
+                for each in self._organizations
+                if each.members is not None
+            },
+            keep_entries=self._keep_entries(counts) if self.plan_made else (),
+            organizations=organizations,
+            lists=tuple(
+                read for each in planned for read in each.list_results(self._policy.sources)
+            ),
+        )
+
+    def _organization_results(self) -> tuple[OrganizationResult, ...]:
+        """Return the result of each organization; its client's requests belong to the first."""
+        found, counted = [], set[int]()
+        several = len(self._organizations) > 1
+        for each in self._organizations:
+            counters = each.client.counters
+            is_first = id(each.client) not in counted
+            counted.add(id(each.client))
+            counts = each.counts + Counts(**dict[str, Any](each.outcomes))
+            counts = msgspec.structs.replace(counts, not_verified=counts.deleted - counts.verified)
+            error = self.error or each.error
+            stopped = self.stopped_by if counts.skipped or not several else ()
+            reasons = _reasons(counts, stopped) if error is None else error.reasons
+            code = error.exit_code if error is not None else self._code(counts, reasons)
+            made = each.is_planned and (self.plan_made or error is None)
+            found.append(
+                OrganizationResult(
+                    **count_values(counts),
+                    id=each.id,
+                    name=each.name,
+                    exit_code=int(code),
+                    error=error.to_json() if error is not None else None,
+                    reasons=reasons,
+                    visible=each.visible,
+                    plan_made=made,
+                    plan_complete=made and not (each.unread or self._retired_early),
+                    requests=counters.requests if is_first else 0,
+                    retries=counters.retries if is_first else 0,
+                    rate_limited=counters.rate_limited if is_first else 0,
+                )
+            )
+        return tuple(found)
+
+    @property
+    def _retired_early(self) -> bool:
+        return Reason.RETIRED_SOURCE in self.stopped_by
+
+    def _end(
+        self, organizations: Sequence[OrganizationResult]
+    ) -> tuple[ExitCode, RunError | None, Sequence[str]]:
+        """Return the exit code of the run, the error that stopped it, and the reasons."""
+        if self.error is not None:
+            return self.error.exit_code, self.error, self.error.reasons
+        errors = [each.error for each in self._organizations if each.error is not None]
+        reasons = dict.fromkeys(reason for each in organizations for reason in each.reasons)
+        reasons |= dict.fromkeys(self.stopped_by)
+        if errors and len(errors) == len(organizations):
+            worst = min(errors, key=lambda each: _WORST_FIRST.index(each.exit_code))
+            return worst.exit_code, worst, tuple(reasons)
+        if errors:
+            return ExitCode.PARTIAL, errors[0], tuple(reasons)
+        return self._code(total(organizations), tuple(reasons)), None, tuple(reasons)
+
+    def _code(self, counts: Counts, reasons: Sequence[str]) -> ExitCode:
+        if reasons or counts.skipped:
+            return ExitCode.PARTIAL
+        detailed = self._command.detailed_exit_code and self._command.dry_run
+        return ExitCode.STALE if detailed and counts.stale else ExitCode.DONE
+
+    def _keep_entries(self, counts: Counts) -> tuple[KeepEntry, ...]:
+        return tuple(
+            KeepEntry(
+                name=entry.name,
+                reason=entry.reason,
+                until=entry.until.isoformat() if entry.until else None,
+                matched=counts.kept_by_reason.get(f"keep:{entry.name}", 0),
+            )
+            for entry in self._policy.keep
+        )
+
+    def _sunset(self) -> str | None:
+        """Return the first day on which something ends that the policy needs.
+
+        A list whose replacements the policy reads can end without a change of the policy.
+        """
+        sources = self._policy.sources
+        needed = [each for each in sources if not each.is_replaced_by(sources)]
+        days = (each.client.sunset(needed) for each in self._organizations)
+        first = min((day for day in days if day is not None), default=None)
+        return first.isoformat() if first else None
+
+    def _sunsets(self) -> Mapping[str, str]:
+        return {
+            source.value: day.isoformat()
+            for each in self._organizations
+            for source, day in each.client.sunsets.items()
+        }
+
+
+_WORST_FIRST: Final = (
+    *(ExitCode.INTERRUPTED, ExitCode.AUDIT, ExitCode.DEFECT, ExitCode.CREDENTIALS),
+    *(ExitCode.UNREACHABLE, ExitCode.REFUSED, ExitCode.PARTIAL, ExitCode.USAGE),
+    *(ExitCode.LOCKED, ExitCode.STALE, ExitCode.DONE),
+)
+
+
+def _reasons(counts: Counts, stopped_by: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Return why a run without an error did not do everything."""
+    found = (
+        (Reason.MISSING_ROLE, counts.missing_role),
+        (Reason.UNREADABLE_PROJECTS, counts.projects_unreadable),
+        (Reason.FAILED_DELETIONS, counts.failed),
+        (Reason.UNKNOWN_DELETIONS, counts.unknown),
+        (Reason.REMOVED_MEMBER, counts.accepted_during),
+        (Reason.STILL_THERE, counts.still_there),
+    )
+    reasons = (reason for reason, count in found if count)
+    return tuple(dict.fromkeys((*reasons, *stopped_by)))
+
+
+def _days(age: timedelta) -> float:
+    return round(age / timedelta(days=1), 1)
