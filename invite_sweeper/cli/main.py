@@ -9,17 +9,16 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any, Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
-import typer
-from typer.core import TyperGroup
-from typer.main import get_group
+import click
 from typing_extensions import override
 
 from invite_sweeper import __version__
-from invite_sweeper.cli.options import DOCUMENTATION, MAX_WIDTH, require_command, with_sections
+from invite_sweeper.cli.options import DOCUMENTATION, MAX_WIDTH
 from invite_sweeper.cli.streams import RESULT, json_requested, print_error, secure, stdout_error
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
@@ -43,67 +42,58 @@ COMMANDS = {
     "doctor": _Command("doctor", "Check that a sweep can run."),
     "validate": _Command("validate", "Check a policy offline and list all errors."),
     "schema": _Command("schema", "Print a JSON Schema: of the policy, a result or an audit line."),
-    "audit": _Command("audit", "Read and verify an audit log."),
-    "report": _Command("report", "Write a report from audit logs: an HTML page, Markdown or JSON."),
+    "audit": _Command("audit", "List, show and verify the runs of an audit directory."),
+    "report": _Command("report", "Write a report of the runs: an HTML page or Markdown."),
     "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),
     "help": _Command("help", "Show the documentation that ships with the program."),
 }
 
 
-class _LazyCommands(TyperGroup):
-    """The commands of `COMMANDS`, each imported when it is used.
-
-    Contexts and commands are typed as Any: Typer keeps those types private.
-    """
+class LazyCommands(click.Group):
+    """The commands of `COMMANDS`, each imported when it is used."""
 
     @override
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     @override
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"invite_sweeper.cli.{COMMANDS[cmd_name].module}")
-        return with_sections(get_group(module.app).commands[cmd_name])
+        found: click.Command = getattr(module, cmd_name)
+        return found
 
     @override
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            near = get_close_matches(name, COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
 
-app = typer.Typer(
+@click.group(
     name=_NAME,
-    cls=_LazyCommands,
-    help="Keeps a MongoDB Atlas organization free of stale pending invitations.",
+    cls=LazyCommands,
     epilog=(
         f"Exit codes: {'; '.join(f'{code} {code.label}' for code in ExitCode)} "
         "(--detailed-exitcode).\n\n"
         f"Try it without an account: invite-sweeper demo\n\n{DOCUMENTATION}"
     ),
-    rich_markup_mode=None,  # plain text reads like a manual page, and starts faster
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH},
 )
-
-
-def _print_version(requested: bool) -> None:
-    if requested:
-        typer.echo(f"invite-sweeper {__version__}")
-        raise typer.Exit
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    ctx: typer.Context,
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    """Keeps a MongoDB Atlas organization free of stale pending invitations."""
-    require_command(ctx)
+@click.version_option(__version__, message="invite-sweeper %(version)s")
+def app() -> None:
+    """Keep MongoDB Atlas organizations free of stale pending invitations."""
 
 
 _OBJECTS_PER_COLLECTION: Final = 50_000
@@ -126,8 +116,11 @@ def main() -> None:
     as_json = json_requested(sys.argv[1:])
     try:
         _check_arguments(sys.argv[1:])
-        sys.exit(app(standalone_mode=False))
-    except typer.TyperException as error:
+        sys.exit(app(prog_name=_NAME, standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(int(ExitCode.USAGE))
+    except click.ClickException as error:
         _exit_with(_usage_error(error), as_json=as_json)
     except RunError as error:
         _exit_with(error, as_json=as_json)
@@ -141,7 +134,7 @@ def main() -> None:
         raise
     finally:
         if (message := stdout_error()) is not None:
-            typer.echo(message, err=True)
+            click.echo(message, err=True)
         # Python's last collections would examine every object of a process that ends anyway,
         # which takes as long as a third of a start.
         gc.freeze()
@@ -164,9 +157,9 @@ def _exit_with(error: RunError, *, as_json: bool) -> NoReturn:
     sys.exit(int(error.exit_code))
 
 
-def _usage_error(error: typer.TyperException) -> UsageError:
+def _usage_error(error: click.ClickException) -> UsageError:
     """Return the error of a command line that cannot be parsed, in this program's form."""
-    context: typer.Context | None = getattr(error, "ctx", None)
+    context: click.Context | None = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split())
     return UsageError(
         message if message.endswith((".", "?")) else f"{message}.",

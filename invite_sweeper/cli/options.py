@@ -1,80 +1,34 @@
-"""Options that several commands share, and the layout of `--help`."""
+"""The options that several commands share, one row each, and the layout of `--help`."""
 
-import inspect
 from collections.abc import Callable, Sequence
-from copy import copy
 from enum import StrEnum
 from functools import wraps
 from itertools import chain, repeat
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any, Final, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-import typer
+import click
+from typing_extensions import override
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
 
-_Command: TypeAlias = Callable[..., None]
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator: TypeAlias = Callable[[F], F]
 
 TARGET: Final = "Target"
 SAFETY: Final = "Safety"
 OUTPUT: Final = "Output"
 INTEGRATION: Final = "Integration"
-_SECTIONS: Final = ("Arguments", TARGET, SAFETY, OUTPUT, INTEGRATION, "Options")
-
+_SECTIONS: Final = (TARGET, SAFETY, OUTPUT, INTEGRATION, "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
 MAX_WIDTH: Final = 200
 """Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
 _MIN_TEXT: Final = 20
-
-
-def with_sections(command: Any) -> Any:  # noqa: ANN401
-    """Return a command, or a group with its commands, whose `--help` has this layout.
-
-    They are typed as Any: Typer keeps those types private.
-    """
-    command.format_options = lambda ctx, formatter: _write_options(command, ctx, formatter)
-    command.epilog = f"{command.epilog}\n\n{DOCUMENTATION}" if command.epilog else DOCUMENTATION
-    for each in getattr(command, "commands", {}).values():
-        with_sections(each)
-    return command
-
-
-def _write_options(command: Any, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
-    """Write each section that has options; `rich_help_panel` names the section of an option."""
-    sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _SECTIONS}
-    for parameter in command.get_params(ctx):
-        record = parameter.get_help_record(ctx)
-        if record is None:
-            continue
-        if parameter.param_type_name == "argument":
-            name = record[0].partition(" <")[0]  # without its Python type
-            sections["Arguments"].append((name, record[1]))
-        else:
-            section = getattr(parameter, "rich_help_panel", None) or "Options"
-            sections[section].append(record)
-    for name, records in sections.items():
-        if records:
-            with formatter.section(name):
-                _write_records(records, formatter)
-    if commands := getattr(command, "commands", {}):
-        with formatter.section("Commands"):
-            _write_records(
-                [(name, each.get_short_help_str(MAX_WIDTH)) for name, each in commands.items()],
-                formatter,
-            )
-
-
-def _write_records(records: Sequence[tuple[str, str]], formatter: Any) -> None:  # noqa: ANN401
-    """Write two columns; unlike Typer's, they never break an option's name at a hyphen."""
-    indent = " " * formatter.current_indent
-    column = 2 + max(len(name) for name, _ in records)
-    width = max(formatter.width - len(indent) - column, _MIN_TEXT)
-    for name, text in records:
-        lines = wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
-        for first, line in zip(chain([name], repeat("")), lines, strict=False):
-            formatter.write(f"{indent}{first:<{column}}{line}\n")
+DEFAULT_POLICY: Final = Path("config/policy.yaml")
+DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
+DEFAULT_PLAN_MAX_AGE: Final = "24h"
 
 
 class LogFormat(StrEnum):
@@ -92,227 +46,208 @@ class Output(StrEnum):
     JSON = "json"
 
 
-DEFAULT_POLICY: Final = Path("config/policy.yaml")
-DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
-DEFAULT_PLAN_MAX_AGE: Final = "24h"
+class SectionOption(click.Option):
+    """An option in a section of `--help`."""
+
+    def __init__(self, *args: Any, section: str = "Options", **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **more)
+        self.section = section
 
 
-def value(panel: str | None, metavar: str, text: str, *names: str, **more: Any) -> Any:  # noqa: ANN401
-    """Return an option with a value, named after its parameter unless it has names.
+class Command(click.Command):
+    """A command whose `--help` has sections, and never breaks an option's name at a hyphen."""
 
-    Args:
-        panel: Its section of `--help`; None for the plain one.
-        metavar: What `--help` calls its value.
-        text: What `--help` says of it.
-    """
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel, **more)
+    @override
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        arguments = [
+            (each.make_metavar(ctx), each.help)
+            for each in self.params
+            if isinstance(each, Argument) and each.help
+        ]
+        _write_section("Arguments", arguments, formatter)
+        for section in _SECTIONS:
+            records = [
+                record
+                for each in self.get_params(ctx)
+                if isinstance(each, click.Option)
+                and getattr(each, "section", "Options") == section
+                and (record := each.get_help_record(ctx)) is not None
+            ]
+            _write_section(section, records, formatter)
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        formatter.write_text(DOCUMENTATION)
 
 
-def flag(panel: str | None, text: str, *names: str) -> Any:  # noqa: ANN401
-    """Return an option without a value."""
-    return typer.Option(*names, help=text, rich_help_panel=panel)
+class Argument(click.Argument):
+    """An argument with a line in `--help`."""
+
+    def __init__(self, *args: Any, help: str = "", **more: Any) -> None:  # noqa: A002, ANN401
+        super().__init__(*args, **more)
+        self.help = help
 
 
-OutputOption: TypeAlias = Annotated[
-    Output,
-    value(
-        OUTPUT,
-        "FORMAT",
-        "Format of the result on stdout: text or json.",
-        "-o",
-        "--output",
-        case_sensitive=False,
+def _write_section(
+    name: str, records: Sequence[tuple[str, str]], formatter: click.HelpFormatter
+) -> None:
+    """Write two columns below a heading; nothing without records."""
+    if not records:
+        return
+    with formatter.section(name):
+        indent = " " * formatter.current_indent
+        column = 2 + max(len(name) for name, _ in records)
+        width = max(formatter.width - len(indent) - column, _MIN_TEXT)
+        for name, text in records:  # noqa: PLR1704 - a record's name
+            lines = wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
+            for first, line in zip(chain([name], repeat("")), lines, strict=False):
+                formatter.write(f"{indent}{first:<{column}}{line}\n")
+
+
+def option(section: str, *names: str, **more: Any) -> Decorator[F]:  # noqa: ANN401
+    """Return the decorator of an option in a section of `--help`; arguments as for click."""
+    return click.option(*names, cls=SectionOption, section=section, **more)
+
+
+def argument(name: str, help: str, **more: Any) -> Decorator[F]:  # noqa: A002, ANN401
+    """Return the decorator of an argument with a line in `--help`."""
+    return click.argument(name, cls=Argument, help=help, **more)
+
+
+def _choice(kind: type[StrEnum]) -> click.Choice[Any]:
+    return click.Choice(list(kind), case_sensitive=False)
+
+
+_FILE: Final = click.Path(path_type=Path)
+_OPTIONS: Final[dict[str, Decorator[Any]]] = {
+    "policy": option(
+        TARGET, "--policy", metavar="PATH", type=_FILE, envvar="INVITE_SWEEPER_POLICY",
+        default=DEFAULT_POLICY, show_default=True, help="The policy file.",
     ),
-]
-Yes: TypeAlias = Annotated[bool, flag(SAFETY, "Do not ask for confirmation.", "--yes")]
-PlanMaxAge: TypeAlias = Annotated[str, value(SAFETY, "DURATION", "Maximum age of the plan.")]
-PublicKeys: TypeAlias = Annotated[
-    list[Path] | None,
-    value(
-        None,
-        "FILE",
-        "The end of every run must be signed by this key; repeat it after a rotation.",
-        "--public-key",
+    "base_url": option(
+        TARGET, "--base-url", metavar="URL", envvar="MONGODB_ATLAS_BASE_URL",
+        default=DEFAULT_BASE_URL, help="The URL of Atlas; https, except for loopback.",
     ),
-]
-SignedFrom: TypeAlias = Annotated[
-    str | None, value(None, "ID", "The first signed run; the runs before it are not.")
-]
+    "shard": option(
+        TARGET, "--shard", metavar="I/N",
+        help="Process part I of N of the policy's organizations; auto/N reads "
+        "JOB_COMPLETION_INDEX. Each part needs an audit directory of its own.",
+    ),
+    "dry_run": option(
+        SAFETY, "--dry-run", is_flag=True, help="Write the plan and delete nothing."
+    ),
+    "plan": option(
+        SAFETY, "--plan", metavar="PLAN",
+        help="Delete only what this plan lists: the file of a dry run, or its number.",
+    ),
+    "plan_sha256": option(
+        SAFETY, "--plan-sha256", metavar="HEX",
+        help="The plan must have this SHA-256: what a second person read.",
+    ),
+    "plan_max_age": option(
+        SAFETY, "--plan-max-age", metavar="DURATION", default=DEFAULT_PLAN_MAX_AGE,
+        show_default=True, help="Maximum age of the plan.",
+    ),
+    "accept_population": option(
+        SAFETY, "--accept-population", is_flag=True,
+        help="Ignore a drop in projects, entries or members for this run.",
+    ),
+    "deadline": option(
+        SAFETY, "--deadline", metavar="DURATION",
+        help="Stop the run after this time, such as 30m or 1h.",
+    ),
+    "yes": option(SAFETY, "--yes", is_flag=True, help="Do not ask for confirmation."),
+    "audit_dir": option(
+        OUTPUT, "--audit-dir", metavar="DIR", type=_FILE,
+        help="The audit directory; overrides the policy's.",
+    ),
+    "out": option(
+        OUTPUT, "--out", metavar="FILE", type=_FILE, help="Copy the plan to this file, too."
+    ),
+    "output": option(
+        OUTPUT, "-o", "--output", metavar="FORMAT", type=_choice(Output), default=Output.TEXT,
+        help="Format of the result on stdout: text or json.",
+    ),
+    "detailed_exitcode": option(
+        OUTPUT, "--detailed-exitcode", is_flag=True,
+        help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
+    ),
+    "log_format": option(
+        OUTPUT, "--log-format", metavar="FORMAT", type=_choice(LogFormat), default=LogFormat.AUTO,
+        help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
+        "elsewhere.",
+    ),
+    "quiet": option(
+        OUTPUT, "-q", "--quiet", is_flag=True, help="Print nothing but what needs attention."
+    ),
+    "verbose": option(OUTPUT, "-v", "--verbose", is_flag=True, help="Log each request."),
+    "metrics_file": option(
+        INTEGRATION, "--metrics-file", metavar="PATH", type=_FILE,
+        help="Write a Prometheus textfile.",
+    ),
+    "pushgateway": option(
+        INTEGRATION, "--pushgateway", metavar="URL", help="Push the metrics to this URL."
+    ),
+}  # fmt: skip
+"""One row an option: its section, names and text."""
 
 
 class RunOptions(NamedTuple):
-    """The options of `sweep` and `plan`, in the order of `--help`; `takes` gives a command some.
+    """The options of `sweep` and `plan`; other commands that call Atlas have some of them.
 
     Attributes:
+        plan: A path, or the number of a run in the audit directory.
         quiet_progress: Not an option: print neither progress nor messages below a warning.
     """
 
-    policy: Annotated[
-        Path, value(TARGET, "PATH", "The policy file.", envvar="INVITE_SWEEPER_POLICY")
-    ] = DEFAULT_POLICY
-    base_url: Annotated[
-        str,
-        value(
-            TARGET,
-            "URL",
-            "The URL of Atlas; https, except for loopback.",
-            envvar="MONGODB_ATLAS_BASE_URL",
-        ),
-    ] = DEFAULT_BASE_URL
-    audit_log: Annotated[
-        str | None, value(OUTPUT, "PATH", "The audit log; overrides the policy's path.")
-    ] = None
-    new_log: Annotated[
-        bool,
-        flag(
-            OUTPUT,
-            "Start a new audit log: its earlier files are not here, on purpose.",
-            "--new-log",
-        ),
-    ] = False
-    dry_run: Annotated[bool, flag(SAFETY, "Write the plan and delete nothing.", "--dry-run")] = (
-        False
-    )
-    out: Annotated[Path | None, value(OUTPUT, "FILE", "Save the plan for sweep --plan.")] = None
-    plan: Annotated[
-        Path | None, value(SAFETY, "FILE", "Delete only what this saved plan lists.")
-    ] = None
-    plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE
-    require_approval: Annotated[
-        Path | None, value(SAFETY, "KEYFILE", "Require the plan's signature by this public key.")
-    ] = None
-    accept_population: Annotated[
-        bool,
-        flag(
-            SAFETY, "Ignore a drop in projects or invitations for this run.", "--accept-population"
-        ),
-    ] = False
-    output: OutputOption = Output.TEXT
-    detailed_exitcode: Annotated[
-        bool,
-        flag(
-            OUTPUT,
-            f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
-            "--detailed-exitcode",
-        ),
-    ] = False
-    yes: Yes = False
-    shard: Annotated[
-        str | None,
-        value(
-            TARGET,
-            "I/N",
-            "Process part I of N of the policy's credentials, with their organizations; "
-            "auto/N reads JOB_COMPLETION_INDEX.",
-        ),
-    ] = None
-    population: Annotated[
-        str | None,
-        value(
-            OUTPUT,
-            "FILE",
-            "Write every invitation seen and its decision to FILE.csv or FILE.jsonl.",
-        ),
-    ] = None
-    metrics_file: Annotated[
-        Path | None, value(INTEGRATION, "PATH", "Write a Prometheus textfile.")
-    ] = None
-    pushgateway: Annotated[
-        str | None, value(INTEGRATION, "URL", "Push the metrics to this URL.")
-    ] = None
-    deadline: Annotated[
-        str | None, value(SAFETY, "DURATION", "Stop the run after this time, such as 30m or 1h.")
-    ] = None
-    checkpoint_file: Annotated[
-        Path | None,
-        value(
-            INTEGRATION,
-            "PATH",
-            "Write the signed end of the run here, too; not on the audit log's disk.",
-        ),
-    ] = None
-    log_format: Annotated[
-        LogFormat,
-        value(
-            OUTPUT,
-            "FORMAT",
-            "Format of the log on stderr: auto, text or json; auto is text on a terminal and "
-            "JSON elsewhere.",
-            case_sensitive=False,
-        ),
-    ] = LogFormat.AUTO
-    quiet: Annotated[
-        bool, flag(OUTPUT, "Print nothing but what needs attention.", "-q", "--quiet")
-    ] = False
-    verbose: Annotated[
-        bool, flag(OUTPUT, "Print more; a run lists the invitations it keeps.", "-v", "--verbose")
-    ] = False
+    policy: Path = DEFAULT_POLICY
+    base_url: str = DEFAULT_BASE_URL
+    shard: str | None = None
+    dry_run: bool = False
+    plan: str | None = None
+    plan_sha256: str | None = None
+    plan_max_age: str = DEFAULT_PLAN_MAX_AGE
+    accept_population: bool = False
+    deadline: str | None = None
+    yes: bool = False
+    audit_dir: Path | None = None
+    out: Path | None = None
+    output: Output = Output.TEXT
+    detailed_exitcode: bool = False
+    log_format: LogFormat = LogFormat.AUTO
+    quiet: bool = False
+    verbose: bool = False
+    metrics_file: Path | None = None
+    pushgateway: str | None = None
     quiet_progress: bool = False
 
 
-ALL: Final = RunOptions._fields[:-1]
-LOGGED: Final = ("output", "log_format", "quiet", "verbose")
-"""The options of every command that calls Atlas."""
+SWEEP: Final = RunOptions._fields[:-1]
+CONNECTED: Final = ("policy", "base_url", "audit_dir", "output", "log_format", "quiet", "verbose")
+"""The options of every command that calls Atlas for a policy."""
 
 
-def takes(kind: type, *names: str, **texts: str) -> Callable[[_Command], _Command]:
-    """Decorate a command whose first parameter has its options as one value.
+def options(*names: str) -> Decorator[F]:
+    """Return the decorator of shared options, in the order of their names."""
 
-    Args:
-        kind: The type of that value, with an annotated field for each option.
-        names: The fields that are options of this command; all without names and texts.
-        texts: Further fields, with what `--help` says of them for this command.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    fields = inspect.signature(kind).parameters
-    chosen = [fields[name] for name in fields if name in {*names, *texts} or not (names or texts)]
-
-    def decorate(command: _Command) -> _Command:
-        signature = inspect.signature(command, eval_str=True)
-        first, *own = signature.parameters.values()
-        shared = []
-        for each in chosen:
-            annotation = hints[each.name]
-            if each.name in texts:
-                type_, option = get_args(annotation)
-                annotation = Annotated[type_, _with_help(option, texts[each.name])]
-            shared.append(each.replace(annotation=annotation))
-        parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*own, *shared)]
-
-        @wraps(command)
-        def run(**given: Any) -> None:  # noqa: ANN401
-            value = kind(**{each.name: given.pop(each.name) for each in chosen})
-            command(**{first.name: value}, **given)
-
-        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        return run
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            function = _OPTIONS[name](function)
+        return function
 
     return decorate
 
 
-def _with_help(option: Any, text: str) -> Any:  # noqa: ANN401
-    changed = copy(option)
-    changed.help = text
-    return changed
-
-
-def offline(command: _Command) -> _Command:
+def offline(command: F) -> F:
     """Decorate a command that never calls Atlas: its errors have no consequence to report."""
 
     @wraps(command)
-    def run(**options: Any) -> None:  # noqa: ANN401
+    def run(**given: Any) -> None:  # noqa: ANN401
         try:
-            command(**options)
+            command(**given)
         except RunError as error:
             error.consequence = ""
             raise
 
-    return run
-
-
-def require_command(ctx: typer.Context) -> None:
-    """Show the help of a group of commands and exit with 2, if no command was given."""
-    if ctx.invoked_subcommand is None:
-        typer.echo(ctx.get_help(), err=True)
-        raise typer.Exit(int(ExitCode.USAGE))
+    return run  # type: ignore[return-value]

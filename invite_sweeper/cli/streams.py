@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-import typer
+import click
 from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, ErrorResult, InvalidPolicy, RunError
@@ -189,20 +189,20 @@ def print_error(error: RunError) -> None:
     """Write message, consequence and hint of an error to stderr; control characters are escaped."""
     if isinstance(error, InvalidPolicy):
         for line in error.lines():
-            typer.echo(escape_unprintable(line), err=True)
+            click.echo(escape_unprintable(line), err=True)
     if isinstance(error, Cancelled):  # the person at the terminal knows why
-        typer.echo(f"{error.message} {error.consequence}", err=True)
+        click.echo(f"{error.message} {error.consequence}", err=True)
         return
     more = f"More: {command('help', error.help_topic)}" if error.help_topic else ""
     if JSON_LOG.log is not None:
         parts = {"consequence": error.consequence, "hint": error.hint, "more": more}
         JSON_LOG.log.error(error.message, **{key: part for key, part in parts.items() if part})
         return
-    colour = typer.colors.RED if use_color() else None
-    typer.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
+    colour = "red" if use_color() else None
+    click.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
     for part in (error.consequence, error.hint, more):
         if part:
-            typer.echo(f"  {escape_unprintable(part)}", err=True)
+            click.echo(f"  {escape_unprintable(part)}", err=True)
 
 
 _OUTPUT_OPTIONS: Final = ("--output", "-o")

@@ -17,10 +17,8 @@ from invite_sweeper.policy.types import (
     Duration,
     DurationOrZero,
     KnownSource,
-    LogPath,
     NullInFile,
     OnlyTrue,
-    PopulationPath,
     ProjectPattern,
     ProjectPatterns,
     Sentence,
@@ -220,23 +218,18 @@ class Execution(StrictModel):
 class AuditSettings(StrictModel):
     """Settings of the audit log."""
 
-    path: LogPath = _setting(
-        default="audit/invite-sweeper.jsonl",
-        description="Path of the log; the file and its folder are created if missing.",
+    directory: Text = _setting(
+        default="audit",
+        description="Directory with one file for each run, relative to the policy's folder; "
+        "created if missing.",
     )
-    population: Annotated[PopulationPath | None, NullInFile] = Field(
-        default=None,
-        description=(
-            "File.csv or file.jsonl for every invitation seen, with its decision; may contain "
-            "{date} and {run_id}. null for none."
-        ),
-        examples=["population-{date}.csv"],
+    record: Literal["planned", "all"] = _setting(
+        default="planned",
+        description="all: a line for every kept invitation, too, with its reason.",
     )
-    signing_key_env: Annotated[Variable | None, NullInFile] = Field(
-        default=None,
-        description="Name of the environment variable, or of NAME_FILE, with the ed25519 private "
-        "key that signs the end of each run.",
-        examples=["INVITE_SWEEPER_SIGNING_KEY"],
+    stdout: bool = _setting(
+        default=False,
+        description="true: each line on standard output as well, for the logs of a container.",
     )
 
 

@@ -221,12 +221,6 @@ Text: TypeAlias = Annotated[
 Sentence: TypeAlias = Annotated[
     str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
 ]
-LogPath: TypeAlias = Annotated[Text, AfterValidator(_reject(_log_path_issue))]
-PopulationPath: TypeAlias = Annotated[
-    str,
-    AfterValidator(_reject(population_path_issue)),
-    WithJsonSchema({"type": "string", "pattern": r"\.(csv|jsonl)$"}),
-]
 OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 UsernamePatterns: TypeAlias = Annotated[

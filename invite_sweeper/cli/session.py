@@ -1,0 +1,204 @@
+"""A process at work: clock, id, signals, deadline, log on stderr, audit directory, clients."""
+
+import asyncio
+import os
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from invite_sweeper.atlas import (
+    Credentials,
+    RateLimitedAtlasClient,
+    parse_base_url,
+    read_credentials,
+)
+from invite_sweeper.atlas.client import connect_for_run, open_connector
+from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.audit import AuditDirectory, AuditLog, History
+from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.cli.options import Output, RunOptions
+from invite_sweeper.cli.streams import audit_copy_stream
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.last_resort import LastResort
+from invite_sweeper.policy import Policy
+from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.text import describe_duration
+
+
+def audit_directory(policy: Policy | None, policy_path: Path, option: Path | None) -> AuditDirectory:
+    """Return the audit directory: `--audit-dir`, else the policy's, relative to its folder."""
+    if option is not None:
+        return AuditDirectory(option)
+    name = policy.audit.directory if policy is not None else "audit"
+    return AuditDirectory(policy_path.parent / name)
+
+
+class Session:
+    """What `sweep`, `plan`, `restore`, `explain` and `doctor` need while they run.
+
+    Args:
+        policy: With the deadline of the command.
+
+    Attributes:
+        now: The one instant of the command, aware UTC; `started_s` on the monotonic clock.
+        run_id: Unique, sorts by time.
+        directory: The audit directory.
+        stop: Requested by a signal, and when the deadline has passed.
+        last_resort: Ends the process if it outlives the deadline; the command enters it.
+    """
+
+    def __init__(
+        self, options: RunOptions, policy: Policy, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self.options = options
+        self.policy = policy
+        self.environment = environment
+        self.started_s = time.monotonic()
+        self.now = datetime.now(UTC)
+        self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self.base_url = parse_base_url(options.base_url)
+        self.directory = audit_directory(policy, options.policy, options.audit_dir)
+        self.log = configure_logging(
+            quiet=options.quiet or options.quiet_progress,
+            verbose=options.verbose,
+            log_format=options.log_format,
+        )
+        self.stop = StopRequest()
+        execution = policy.execution
+        self._deadline = execution.deadline
+        self.last_resort = LastResort(
+            started_s=self.started_s,
+            deadline_s=execution.deadline.total_seconds(),
+            grace_s=execution.grace.total_seconds(),
+            as_json=options.output is Output.JSON,
+        )
+
+    @property
+    def deadline_s(self) -> float:
+        """The deadline on the monotonic clock."""
+        return self.started_s + self._deadline.total_seconds()
+
+    def check_deadline(self) -> None:
+        """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
+        if time.monotonic() >= self.deadline_s:
+            self.stop.request(self._deadline_reason)
+            raise self.stop.as_error(consequence=NOTHING_DELETED)
+
+    @property
+    def _deadline_reason(self) -> str:
+        return f"the deadline of {describe_duration(self._deadline)} passed"
+
+    def read_history(self) -> History:
+        """Return what earlier runs of the audit directory did.
+
+        Raises:
+            GuardRefused: A file or a line cannot be read: a guard that misses a part of it fails.
+        """
+        try:
+            return History.read(self.directory.files(), check=self.check_deadline)
+        except UsageError as error:
+            raise GuardRefused(
+                f"Earlier runs cannot be read. {error.message}",
+                hint=error.hint,
+                reasons=(Reason.EARLIER_RUNS,),
+            ) from error
+
+    def credentials(self) -> dict[str, Credentials]:
+        """Return the sets of credentials of the policy by name, "" for the plain variables.
+
+        Raises:
+            UsageError: Sets are missing or cannot be read; it names every variable at once.
+        """
+        found: dict[str, Credentials] = {}
+        errors: dict[str, UsageError] = {}
+        for name in dict.fromkeys(each.credentials or "" for each in self.policy.organizations):
+            try:
+                found[name] = read_credentials(self.environment, suffix=name)
+            except UsageError as error:
+                errors[name] = error
+        if len(errors) == 1:
+            raise next(iter(errors.values()))
+        if errors:
+            raise UsageError(
+                " ".join(
+                    f"{f'Credentials {name}' if name else 'Credentials without a name'}: "
+                    f"{error.message}"
+                    for name, error in errors.items()
+                ),
+                hint=" ".join(error.hint for error in errors.values()),
+            )
+        return found
+
+    @contextmanager
+    def working(self, *, locked: bool = False) -> Iterator[None]:
+        """Request a stop on a signal or at the deadline; hold the lock of the audit directory.
+
+        Args:
+            locked: Whether the lock is needed: the command writes there.
+        """
+        with handle_signals(self.stop, self.log, self.last_resort):
+            timer = asyncio.get_running_loop().call_later(
+                self.deadline_s - time.monotonic(), self.stop.request, self._deadline_reason
+            )
+            try:
+                if not locked:
+                    yield
+                    return
+                command = shlex.join(sys.argv)
+                with self.directory.lock(run_id=self.run_id, now=self.now, command=command):
+                    yield
+            finally:
+                timer.cancel()
+
+    def begin_log(self) -> AuditLog:
+        """Create the file of this run; the lock must be held."""
+        return AuditLog.begin(
+            self.directory,
+            self.run_id,
+            clock=partial(datetime.now, UTC),
+            copy=audit_copy_stream() if self.policy.audit.stdout else None,
+        )
+
+    @asynccontextmanager
+    async def organizations(
+        self, *, retry_for_s: float | None = None
+    ) -> AsyncIterator[Sequence[Organization]]:
+        """Yield the organizations of the policy, each with the client of its credentials.
+
+        Nothing is sent before a client is used. All clients share their connections.
+
+        Args:
+            retry_for_s: How long requests are retried; None until the deadline.
+        """
+        deadline_s = self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s
+        async with AsyncExitStack() as stack:
+            connector = await stack.enter_async_context(open_connector())
+            clients: dict[str, RateLimitedAtlasClient] = {}
+            for name, credentials in self.credentials().items():
+                client = connect_for_run(
+                    self.base_url,
+                    credentials,
+                    self.policy.execution,
+                    now=self.now,
+                    started_s=self.started_s,
+                    deadline_s=deadline_s,
+                    log=self.log,
+                    connector=connector,
+                )
+                clients[name] = await stack.enter_async_context(client)
+            yield tuple(
+                Organization(
+                    each.id,
+                    clients[each.credentials or ""],
+                    credentials_variables(self.environment, each.credentials or ""),
+                )
+                for each in self.policy.organizations
+            )
