@@ -52,6 +52,7 @@ class RunRecord:
         planned: Its `planned` lines.
         outcomes: Its outcomes; those of an interrupted run that it resolved are in `resolved`.
         ended: The entries that its requests ended, or may have ended.
+        last_hash: Of the last line, of a run that has just ended; "" otherwise.
     """
 
     file: RunFile
@@ -62,6 +63,7 @@ class RunRecord:
     outcomes: Counter[str] = field(default_factory=Counter)
     resolved: Counter[str] = field(default_factory=Counter)
     ended: set[InvitationKey] = field(default_factory=set)
+    last_hash: str = ""
 
     @property
     def run_id(self) -> str:

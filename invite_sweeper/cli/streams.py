@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorResult, InvalidPolicy, RunError
+from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, InvalidPolicy, RunError
 from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
@@ -193,14 +193,19 @@ def print_error(error: RunError) -> None:
     if isinstance(error, Cancelled):  # the person at the terminal knows why
         click.echo(f"{error.message} {error.consequence}", err=True)
         return
-    more = f"More: {command('help', error.help_topic)}" if error.help_topic else ""
+    print_error_parts(error.to_json(), error.help_topic)
+
+
+def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
+    """Write the three parts of an error to stderr; control characters are escaped."""
+    more = f"More: {command('help', help_topic)}" if help_topic else ""
     if JSON_LOG.log is not None:
-        parts = {"consequence": error.consequence, "hint": error.hint, "more": more}
-        JSON_LOG.log.error(error.message, **{key: part for key, part in parts.items() if part})
+        parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
+        JSON_LOG.log.error(error["message"], **{key: part for key, part in parts.items() if part})
         return
     colour = "red" if use_color() else None
-    click.secho(f"Error: {escape_unprintable(error.message)}", err=True, fg=colour)
-    for part in (error.consequence, error.hint, more):
+    click.secho(f"Error: {escape_unprintable(error['message'])}", err=True, fg=colour)
+    for part in (error["consequence"], error["hint"], more):
         if part:
             click.echo(f"  {escape_unprintable(part)}", err=True)
 

@@ -1,31 +1,350 @@
-"""Command `sweep`: find stale invitations and delete them."""
+"""Commands `sweep` and `plan`: put a run together, show its result, tell others."""
 
-import typer
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from invite_sweeper.cli.options import ALL, RunOptions, takes
-from invite_sweeper.cli.sweep_session import run_sweep
-from invite_sweeper.errors import UsageError
+import click
 
-app = typer.Typer(rich_markup_mode=None)
+from invite_sweeper import __version__
+from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, SavedPlan, read_plan
+from invite_sweeper.audit.events import OrganizationResult, RunFinished, RunStarted
+from invite_sweeper.audit.reader import is_run_file
+from invite_sweeper.cli.confirm import TerminalView
+from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.options import (
+    DEFAULT_BASE_URL,
+    SWEEP,
+    Command,
+    Output,
+    RunOptions,
+    argument,
+    options,
+)
+from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.streams import print_error, print_error_parts
+from invite_sweeper.errors import (
+    Cancelled,
+    ErrorParts,
+    Interrupted,
+    LockHeld,
+    RunError,
+    UsageError,
+)
+from invite_sweeper.files import (
+    check_distinct_files,
+    check_replaceable,
+    check_writable,
+    replace_file,
+)
+from invite_sweeper.policy import loader
+from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report import metrics, notify, terminal
+from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.story import Facts
+from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.run import sweep as run_sweep
+from invite_sweeper.sweep.saved_plan import check_applicable, check_sha256
+from invite_sweeper.sweep.scope import Shard
 
 
-@app.command()
-@takes(RunOptions, *ALL)
-def sweep(options: RunOptions, ctx: typer.Context) -> None:
+@click.command(cls=Command)
+@options(*SWEEP)
+def sweep(**given: Any) -> None:  # noqa: ANN401
     """Find stale invitations and delete them.
 
-    Every step is recorded in the audit log. On a terminal the plan is shown first and must be
-    confirmed.
+    Reads the policy, lists the invitations, writes the plan, checks the limits and deletes. On a
+    terminal it shows the plan and asks first.
 
-    Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
+    Example: invite-sweeper sweep --policy policy.yaml
     """
-    if options.require_approval is not None and options.plan is None:
-        raise UsageError("--require-approval needs a plan.", hint="Add --plan FILE.")
-    if options.plan is None and _is_explicit(ctx, "plan_max_age"):
-        raise UsageError("--plan-max-age needs a plan.", hint="Add --plan FILE.")
-    raise typer.Exit(run_sweep(options))
+    raise SystemExit(run_command(RunOptions(**given)))
 
 
-def _is_explicit(ctx: typer.Context, parameter: str) -> bool:
-    source = ctx.get_parameter_source(parameter)
-    return source is not None and source.name != "DEFAULT"
+@click.command(cls=Command)
+@argument(
+    "policy_argument", "The policy file.", metavar="[POLICY]", required=False,
+    type=click.Path(path_type=Path),
+)
+@options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
+def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
+    """Show what a sweep would delete, and delete nothing.
+
+    The file that the run leaves in the audit directory is the plan: `sweep --plan` takes it.
+
+    Example: invite-sweeper plan policy.yaml
+    """
+    if policy_argument is not None:
+        given["policy"] = policy_argument
+    raise SystemExit(run_command(RunOptions(**given, dry_run=True)))
+
+
+def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
+    """Run `sweep` or `plan`, show the result and return the exit code."""
+    return run_async(_SweepCommand(options, environment).run())
+
+
+class _SweepCommand:
+    """One command: the session, the checks of its options, and the outputs of its run."""
+
+    def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
+        self._options = options
+        self._environment = environment
+        if options.pushgateway is not None:
+            SECRETS.add_user_info(options.pushgateway)
+            metrics.check_gateway_url(options.pushgateway)
+        if options.plan_sha256 is not None and options.plan is None:
+            raise UsageError(
+                "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
+            )
+        self._max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
+        policy = loader.load_policy(options.policy, deadline=options.deadline)
+        self._shard = _shard(options, environment)
+        self._policy = self._shard.part_of_policy(policy) if self._shard is not None else policy
+        self._session = Session(options, self._policy, environment)
+        self._log = self._session.log
+        notify.register_secrets(policy.notify, environment)
+        self._session.credentials()  # all that are missing are named before anything is opened
+        self._check_outputs()
+
+    async def run(self) -> int:
+        """Run while the lock is held, report, and return the exit code."""
+        if not self._policy.organizations:
+            self._log.info("nothing to do: no organizations for this shard", shard=str(self._shard))
+            return 0
+        with self._session.last_resort:
+            try:
+                with self._session.working(locked=True):
+                    return await self._run_locked()
+            except LockHeld as error:
+                # The run that holds the lock writes the metrics.
+                await self._tell_others(self._not_started(error), metrics_too=False)
+                raise
+
+    async def _run_locked(self) -> int:
+        if self._options.out is not None:
+            check_writable(self._options.out, "The plan")
+        start = notify.send_start(
+            self._policy.notify, self._environment, limit_s=self._notification_limit_s
+        )
+        with suppress(Interrupted):  # the run records the stop
+            self._warn(await self._session.stop.run_unless_stopped(start))
+        try:
+            record, cancelled = await self._sweep()
+        except RunError as error:
+            await self._tell_others(self._not_started(error))
+            raise
+        code = record.exit_code or 0
+        self._session.last_resort.result_known(code)
+        self._copy_plan(record)
+        self._show(record, cancelled=cancelled)
+        await self._tell_others(record)
+        return code
+
+    async def _sweep(self) -> tuple[RunRecord, bool]:
+        """Run the sweep; return its record, and whether the operator said no."""
+        session, options = self._session, self._options
+        history = session.read_history()
+        command = SweepCommand(
+            policy=self._policy,
+            policy_path=str(options.policy),
+            now=session.now,
+            base_url=str(session.base_url),
+            history=history,
+            clock=time.monotonic,
+            started_s=session.started_s,
+            dry_run=options.dry_run,
+            saved=self._load_plan(history),
+            shard=self._shard,
+            accept_population=options.accept_population,
+            detailed_exit_code=options.detailed_exitcode,
+        )
+        async with session.organizations() as organizations:
+            names = history.organization_names()
+            for each in organizations:
+                each.name = names.get(each.id)
+            log = session.begin_log()
+            actors = {each.id: each.client.actor for each in organizations}
+            record = RunRecord(log.file, start=command.run_started(actors))
+            view = TerminalView(options, self._log, session.stop, record, self._facts, command.limits)
+            try:
+                record.end = await run_sweep(command, organizations, log, view, session.stop)
+            finally:
+                view.close()
+                await log.close()
+        record.last_hash = log.last_hash
+        self._report_log(log)
+        return record, view.cancelled
+
+    def _load_plan(self, history: History) -> SavedPlan | None:
+        """Return the plan of `--plan`; None without the option.
+
+        Raises:
+            GuardRefused: The plan was edited, is too old, was used, is not the one that was
+                approved, or belongs to another organization, host or policy.
+        """
+        if self._options.plan is None:
+            return None
+        saved = read_plan(self._session.directory.find(self._options.plan).path)
+        if self._options.plan_sha256 is not None:
+            check_sha256(saved, self._options.plan_sha256)
+        check_applicable(
+            saved,
+            self._policy,
+            base_url=str(self._session.base_url),
+            now=self._session.now,
+            max_age=self._max_age,
+            history=history,
+        )
+        return saved
+
+    @property
+    def _facts(self) -> Facts:
+        """What exact commands about this run need."""
+        options = self._options
+        base_url = str(self._session.base_url)
+        return Facts(
+            policy=str(options.policy),
+            audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
+            base_url="" if base_url == DEFAULT_BASE_URL else base_url,
+        )
+
+    def _report_log(self, log: AuditLog) -> None:
+        """Warn where the log is not where it should be, too."""
+        if log.copy_failure is not None:
+            self._log.warning(
+                "the copy of the audit log on standard output is incomplete; the file is complete",
+                reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
+                audit_file=str(log.file.path),
+            )
+        if log.head_failure is not None:
+            self._log.warning(
+                "HEAD could not be written: the next run goes on after the last line of the file",
+                reason=log.head_failure.strerror,
+            )
+
+    def _show(self, record: RunRecord, *, cancelled: bool) -> None:
+        """Write the result to stdout and each error to stderr.
+
+        Without confirmation nothing is shown: the question has shown the plan already.
+        """
+        options, is_json = self._options, self._options.output is Output.JSON
+        if is_json:
+            write_json(result_json(record))
+        elif not (options.quiet or cancelled):
+            terminal.show_result(stdout_console(), record, self._facts)
+        if cancelled:
+            print_error(Cancelled("Cancelled."))
+            return
+        if is_json or options.quiet:
+            for message in terminal.attention_lines(record, self._facts):
+                self._log.warning(message)
+        for parts in _errors(record):
+            print_error_parts(parts)
+
+    def _copy_plan(self, record: RunRecord) -> None:
+        """Copy the file of the run for `--out`, if the plan was made."""
+        out = self._options.out
+        if out is None or record.end is None or not record.end.plan_made:
+            return
+        try:
+            replace_file(out, [record.file.path.read_bytes()])
+        except OSError as error:
+            self._log.error("the plan was not copied", file=str(out), reason=error.strerror)
+
+    def _check_outputs(self) -> None:
+        """Raise UsageError if an output file is an input, another output or not this program's."""
+        options, directory = self._options, self._session.directory
+        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+        inputs = [("the policy", options.policy)]
+        inputs += [("the audit log", each.path) for each in directory.files()]
+        inputs += [(f"the audit directory's {n}", directory.path / n) for n in ("HEAD", "lock")]
+        if options.plan is not None and Path(options.plan).is_file():
+            inputs.append(("the plan", Path(options.plan)))
+        check_distinct_files(outputs, inputs)
+        for name, path in outputs.items():
+            if path is not None and path.resolve().parent == directory.path.resolve():
+                raise UsageError(
+                    f"{name} {path} is in the audit directory {directory.path}.",
+                    hint="Choose a file elsewhere.",
+                )
+        check_replaceable("--out", options.out, "a plan", is_ours=is_run_file)
+        check_replaceable(
+            "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
+        )
+
+    def _not_started(self, error: RunError) -> RunRecord:
+        """Return the record of a command that could not start a run."""
+        session, policy = self._session, self._policy
+        return RunRecord(
+            RunFile(0, session.run_id, session.directory.path),
+            start=RunStarted(
+                mode="dry-run" if self._options.dry_run else "sweep",
+                tool_version=__version__,
+                policy_sha256=policy.sha256,
+                policy_path=str(self._options.policy),
+                organizations=tuple(each.id for each in policy.organizations),
+                actors={},
+                base_url=str(session.base_url),
+                now=session.now.isoformat().replace("+00:00", "Z"),
+                shard=str(self._shard) if self._shard is not None else None,
+            ),
+            end=RunFinished(
+                exit_code=int(error.exit_code),
+                error=error.to_json(),
+                reasons=tuple(error.reasons),
+                organizations=tuple(
+                    OrganizationResult(id=each.id, exit_code=int(error.exit_code))
+                    for each in policy.organizations
+                ),
+            ),
+        )
+
+    async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
+        """Send the notifications, and write and push the metrics; failures are warnings."""
+        options, limit_s = self._options, self._notification_limit_s
+        sending = [
+            notify.send_end(
+                self._policy.notify, self._environment, record, self._facts, limit_s=limit_s
+            )
+        ]
+        finished_at = datetime.now(UTC)
+        if metrics_too and options.pushgateway is not None:
+            sending.append(metrics.push(options.pushgateway, record, finished_at, limit_s=limit_s))
+        messages = [message for found in await asyncio.gather(*sending) for message in found]
+        if metrics_too and options.metrics_file is not None:
+            messages += metrics.write_textfile(options.metrics_file, record, finished_at)
+        self._warn(messages)
+
+    @property
+    def _notification_limit_s(self) -> float:
+        return min(notify.LIMIT_S, self._session.last_resort.left_s)
+
+    def _warn(self, messages: Iterable[str]) -> None:
+        for message in messages:
+            self._log.warning(message)
+
+
+def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
+    if options.shard is None:
+        return None
+    index = environment.get("JOB_COMPLETION_INDEX")
+    return Shard.parse(options.shard, completion_index=index)
+
+
+def _errors(record: RunRecord) -> Iterator[ErrorParts]:
+    """Yield each error that stopped the run or an organization, once."""
+    end = record.end
+    errors = (end.error, *(each.error for each in end.organizations)) if end is not None else ()
+    shown = set[str]()
+    for error in errors:
+        if error is not None and error["message"] not in shown:
+            shown.add(error["message"])
+            yield error

@@ -14,6 +14,7 @@ from invite_sweeper.policy.types import (
     Count,
     CredentialsName,
     Day,
+    DirectoryPath,
     Duration,
     DurationOrZero,
     KnownSource,
@@ -218,7 +219,7 @@ class Execution(StrictModel):
 class AuditSettings(StrictModel):
     """Settings of the audit log."""
 
-    directory: Text = _setting(
+    directory: DirectoryPath = _setting(
         default="audit",
         description="Directory with one file for each run, relative to the policy's folder; "
         "created if missing.",
