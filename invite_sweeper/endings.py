@@ -102,7 +102,7 @@ class ExitCode(IntEnum):
         3,
         "refused by a guard, nothing was deleted",
         (
-            "A guard refused: limits, clock, plan, approval, population, an unreadable "
+            "A guard refused: limits, clock, plan, population, an unreadable "
             "log, or no visible project. Nothing was deleted."
         ),
         "Follow the hint in the message: it depends on the guard.",
@@ -144,7 +144,7 @@ class ExitCode(IntEnum):
     AUDIT = (
         7,
         "the audit log cannot be written",
-        "The audit log or the population cannot be written. No deletion was sent after that.",
+        "The audit log cannot be written. No deletion was sent after that.",
         "Free disk space, then run the command again: it processes the rest.",
         Status.FAILED,
     )
@@ -245,12 +245,6 @@ class Reason(StrEnum):
     )
     CLOCK = ("clock", "clock off", ExitCode.REFUSED, "Synchronize the clock with NTP.", True)
     PLAN = ("plan", "saved plan not valid", ExitCode.REFUSED, "Create a new plan with: {plan}")
-    APPROVAL = (
-        "approval",
-        "plan not approved",
-        ExitCode.REFUSED,
-        "Approve the plan with: {approve}",
-    )
     EARLIER_RUNS = (
         "earlier_runs",
         "audit log of earlier runs",
@@ -410,16 +404,16 @@ class Advisor:
     """Builds advice about one run from its facts: exact commands that can be copied.
 
     Attributes:
-        audit_log: Its path, as the operator named it.
-        credentials: Their name in the policy; empty for those without a name.
+        run: Its number in the audit directory, or its id.
+        policy: The policy file, as the operator named it; empty if there is none.
+        audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
         base_url: Empty for the default.
         removed: The usernames of active members whom the run removed.
     """
 
-    audit_log: str = ""
-    run_id: str = ""
-    policy_path: str = ""
-    credentials: str = ""
+    run: str = ""
+    policy: str = ""
+    audit_dir: str = ""
     base_url: str = ""
     removed: tuple[str, ...] = ()
 
@@ -433,46 +427,44 @@ class Advisor:
         """Return what to do about an error whose message does not say it."""
         return " ".join(self.advise(reasons)) or exit_code.advice
 
-    def restore(self, username: str | None) -> str:
-        """Return how to invite one person again whom the run removed, and no one else."""
-        if username is None:
-            return "Invite them again in Atlas: the invitation had no address."
-        return f"To invite them again: {self._restore_command(username)}"
+    def show(self, *words: str) -> str:
+        """Return the command that lists the lines of the run."""
+        return command("audit", "show", self.run, *words, *self._directory)
 
-    def _restore_command(self, username: str) -> str:
+    def restore(self, username: str) -> str:
+        """Return the command that invites one person again whom the run removed, and no one else."""
         user = username.translate(_GLOB_CHARACTERS)
-        return self._command("restore", self.audit_log, "--run", self.run_id, "--username", user)
+        return self._connected("restore", self.run, "--username", user)
+
+    @property
+    def _directory(self) -> tuple[str, ...]:
+        if self.audit_dir:
+            return ("--audit-dir", self.audit_dir)
+        return ("--policy", self.policy) if self.policy else ()
+
+    def _connected(self, *words: str) -> str:
+        """Return a command that calls Atlas."""
+        policy = ("--policy", self.policy) if self.policy else ()
+        target = ("--base-url", self.base_url) if self.base_url else ()
+        directory = ("--audit-dir", self.audit_dir) if self.audit_dir else ()
+        return command(*words, *policy, *target, *directory)
 
     def _sentence(self, reason: Reason) -> str:
         return reason.advice.format(
-            report=self._command("report", self.audit_log, "--out", "report.html"),
-            doctor=self._command("doctor", policy=True),
-            verify=self._command("audit", "verify", self.audit_log),
-            plan=command("plan", "--policy", "POLICY", "--out", "FILE"),
-            approve=command("plan", "approve", "FILE", "--key", "KEY"),
-            failed=self._show("failed"),
-            active=self._show("active"),
+            report=command("report", "--out", "report.html", *self._directory),
+            doctor=self._connected("doctor"),
+            verify=command("audit", "verify", *self._directory),
+            plan=self._connected("plan"),
+            failed=self.show("--outcome", "failed"),
+            active=self.show("--outcome", "active"),
             restore=self._restore_all(),
         )
 
     def _restore_all(self) -> str:
         """Return one command for each person; without a name, how to find whom to invite."""
-        commands = " && ".join(map(self._restore_command, self.removed))
-        return f": {commands}" if commands else f". To list them: {self._show('accepted_during')}"
-
-    def _show(self, outcome: str) -> str:
-        log, run_id = self.audit_log, self.run_id
-        return command("audit", "show", log, "--run", run_id, "--outcome", outcome)
-
-    def _command(self, name: str, *words: str, policy: bool = False) -> str:
-        options: list[str] = []
-        if policy and self.policy_path:
-            options += ["--policy", self.policy_path]
-        if name == "restore" and self.credentials:
-            options += ["--credentials", self.credentials]
-        if self.base_url and name in {"restore", "doctor"}:
-            options += ["--base-url", self.base_url]
-        return command(name, *words, *options)
+        commands = " && ".join(map(self.restore, self.removed))
+        listed = self.show("--outcome", "accepted_during")
+        return f": {commands}" if commands else f". To list them: {listed}"
 
 
 class WarningLevel(StrEnum):
@@ -497,7 +489,6 @@ class WarningCode(StrEnum):
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     RECOVERY = "recovery"
-    REMAINING_INVITATIONS = "remaining_invitations"
     REMOVED_MEMBER = "removed_member"
     RETIRED_SOURCE = "retired_source"
     SECRET = "secret"  # noqa: S105 - the name of a warning

@@ -422,6 +422,8 @@ class RunFinished(Counts, frozen=True, kw_only=True):
         sunset: The first day on which Atlas stops serving something that the policy needs.
         sunsets: The announced end of each list that has one, by source.
         members: Active members by organization, where a rule has `inviter_gone`.
+        removed_members: The usernames of active members whom the run removed, or whose removal
+            by an interrupted run it found.
         keep_entries: In the order of the policy.
         organizations: In the order of the policy.
         lists: Each source of each organization; without those that Atlas has retired.
@@ -445,6 +447,7 @@ class RunFinished(Counts, frozen=True, kw_only=True):
     sunset: str | None = None
     sunsets: Mapping[str, str] = {}
     members: Mapping[str, int] = {}
+    removed_members: tuple[str, ...] = ()
     keep_entries: tuple[KeepEntry, ...] = ()
     organizations: tuple[OrganizationResult, ...] = ()
     lists: tuple[ListResult, ...] = ()

@@ -166,6 +166,7 @@ class Result:
                 for each in self._organizations
                 if each.members is not None
             },
+            removed_members=tuple(dict.fromkeys(filter(None, self.removed_members))),
             keep_entries=self._keep_entries(counts) if self.plan_made else (),
             organizations=organizations,
             lists=tuple(

@@ -1,0 +1,434 @@
+"""How a run went, told once: headline, lines, and what needs attention with the exact command.
+
+Terminal, page, Markdown, Slack, webhook, `-q` and the question print these, and have no sentences
+of their own about how a run went. Everything comes from the first and the last line of the run's
+file; a killed run, which has no last line, is told from what its lines say.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from invite_sweeper.audit.events import OrganizationResult, PlanChanges, RunFinished
+from invite_sweeper.audit.history import RunRecord
+from invite_sweeper.counts import Counts
+from invite_sweeper.endings import (
+    UNFINISHED_ADVICE,
+    Advisor,
+    Colour,
+    ExitCode,
+    Reason,
+    Status,
+    WarningCode,
+    WarningLevel,
+    known_reasons,
+    status_of,
+)
+from invite_sweeper.models import Source
+from invite_sweeper.report.text import (
+    describe_duration_s,
+    describe_instant,
+    describe_keep_reason,
+)
+from invite_sweeper.text import escape_unprintable, pluralize
+
+_NOT_ALL_READ: Final = "the lists were not all read"
+_NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
+    ("already_gone", "already gone"),
+    ("changed", "changed since the list was read, nothing sent"),
+    ("accepted_before", "active members, nothing sent"),
+    ("accepted_during", "accepted during the deletion and were removed"),
+    ("failed", "failed"),
+    ("unknown", "without a response"),
+    ("skipped", "not attempted"),
+)
+"""Outcomes other than `deleted`, as counts in words."""
+_SHOWN_ELSEWHERE: Final = frozenset({WarningCode.NOTICE, WarningCode.REMOVED_MEMBER})
+"""Codes of warnings that a line or an item of their own says."""
+
+
+class Facts(NamedTuple):
+    """What exact commands need and the run's file does not say.
+
+    Attributes:
+        policy: The policy file as the operator named it; empty without one.
+        audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
+        base_url: Empty for the default.
+    """
+
+    policy: str = ""
+    audit_dir: str = ""
+    base_url: str = ""
+
+
+class StoryLine(NamedTuple):
+    """One line: a label, a text, and the role of the label's colour."""
+
+    label: str
+    text: str
+    colour: Colour = Colour.PLAIN
+
+
+class Attention(NamedTuple):
+    """What needs attention.
+
+    Attributes:
+        messages: What happened, a sentence each.
+        advice: What to do, with the exact command; empty if nothing.
+    """
+
+    title: str
+    messages: tuple[str, ...]
+    advice: str = ""
+
+
+class Story(NamedTuple):
+    """How a run went.
+
+    Attributes:
+        headline: The status, what was done or would be, and where.
+        lines: What it saw and did.
+        organizations: A line for each of several organizations.
+        attention: The most urgent first; empty if nothing needs attention.
+        remarks: Sentences about the policy and the setup that need none.
+    """
+
+    headline: StoryLine
+    lines: tuple[StoryLine, ...]
+    organizations: tuple[StoryLine, ...]
+    attention: tuple[Attention, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def tell(run: RunRecord, facts: Facts = Facts()) -> Story:  # noqa: B008 - immutable
+    """Return the story of a run."""
+    teller = _Teller(run, facts)
+    return Story(
+        teller.headline(),
+        tuple(teller.lines()),
+        tuple(teller.organizations()),
+        tuple(teller.attention()),
+        tuple(teller.remarks()),
+    )
+
+
+def advisor_of(run: RunRecord, facts: Facts) -> Advisor:
+    """Return what makes exact commands about a run."""
+    return Advisor(
+        run=str(run.file.number or run.run_id),
+        policy=facts.policy or (run.start.policy_path or "" if run.start is not None else ""),
+        audit_dir=facts.audit_dir,
+        base_url=facts.base_url,
+        removed=run.end.removed_members if run.end is not None else (),
+    )
+
+
+class _Teller:
+    """Tells one run."""
+
+    def __init__(self, run: RunRecord, facts: Facts) -> None:
+        self._run = run
+        self._advisor = advisor_of(run, facts)
+        self._end = run.end
+        self._mode = run.mode or "run"
+        self._reasons = known_reasons(run.end.reasons) if run.end is not None else ()
+        self._status = status_of(run.exit_code)
+
+    # The headline ----------------------------------------------------------------------------
+
+    def headline(self) -> StoryLine:
+        """Return the status with what was done, in one line."""
+        done = "; ".join(filter(None, (self._done(), self._failed_organizations())))
+        where = self._where()
+        text = f"{done} · {where}" if where else done
+        return StoryLine(self._label(), escape_unprintable(text), self._status.colour)
+
+    def _label(self) -> str:
+        """Return how the run ended; after a stop by the breaker, the rest is not done."""
+        if Reason.CIRCUIT_BREAKER in self._reasons:
+            ended = Reason.CIRCUIT_BREAKER.label.capitalize()
+        else:
+            ended = self._status.label
+        if self._mode == "dry-run":
+            refused = self._status is Status.REFUSED
+            ended = "a sweep would be refused" if refused else ended.lower()
+            return "Dry run" if self._status is Status.DONE else f"Dry run: {ended}"
+        return f"Restore: {ended.lower()}" if self._mode == "restore" else ended
+
+    def _done(self) -> str:
+        end = self._end
+        if end is None:
+            return self._done_by_lines()
+        if self._mode == "restore":
+            return _join_counts(_RESTORED, end) or "no one was invited"
+        announced = self._announced(end)
+        if self._mode == "dry-run":
+            return ", ".join(filter(None, (self._would_delete(end), announced)))
+        outcomes = f"{end.deleted:,} deleted" if end.deleted else ""
+        rest = _join_counts(_NOT_DONE, end)
+        found = ", ".join(filter(None, (outcomes, rest, announced)))
+        if found:
+            return found
+        stale = "nothing stale" if end.plan_made and not end.stale else "nothing was deleted"
+        return stale if "notice_pending" not in end.kept_by_reason else "nothing was deleted"
+
+    def _done_by_lines(self) -> str:
+        """Return what the lines of a run without an end say."""
+        outcomes, sent = self._run.outcomes, sum(self._run.outcomes.values())
+        parts = [
+            f"{outcomes[name]:,} {text}"
+            for name, text in (("deleted", "deleted"), *_NOT_DONE)
+            if outcomes[name]
+        ]
+        left = self._run.planned - sent
+        if left > 0:
+            parts.append(f"{left:,} of {self._run.planned:,} planned without an outcome")
+        return ", ".join(parts) or "it has no last line"
+
+    def _would_delete(self, end: RunFinished) -> str:
+        if end.planned:
+            return f"{pluralize(end.planned, 'invitation')} would be deleted"
+        if not end.plan_made:
+            return _NOT_ALL_READ
+        due = "due" if "notice_pending" in end.kept_by_reason else "stale"
+        return f"nothing {due}"
+
+    def _announced(self, end: RunFinished) -> str:
+        if not end.announced:
+            return ""
+        verb = "would be announced" if self._mode == "dry-run" else "announced"
+        return f"{end.announced:,} {verb}"
+
+    def _failed_organizations(self) -> str:
+        organizations = self._end.organizations if self._end is not None else ()
+        failed = sum(each.error is not None for each in organizations)
+        if failed in {0, len(organizations)}:
+            return ""
+        return f"{failed:,} of {len(organizations):,} organizations failed"
+
+    def _where(self) -> str:
+        """Return the only organization with its id, or how many there are."""
+        end = self._end
+        if end is None:
+            ids = self._run.start.organizations if self._run.start is not None else ()
+            return ids[0] if len(ids) == 1 else pluralize(len(ids), "organization") if ids else ""
+        if len(end.organizations) == 1:
+            return end.organizations[0].label
+        return pluralize(len(end.organizations), "organization") if end.organizations else ""
+
+    # The lines -------------------------------------------------------------------------------
+
+    def lines(self) -> Iterator[StoryLine]:
+        """Yield what the run saw and did, a label and a text each."""
+        end = self._end
+        if end is not None and self._mode != "restore":
+            yield StoryLine("Seen", _seen(end))
+            yield StoryLine("Stale", _stale(end))
+            if end.kept:
+                yield StoryLine("Kept", _kept(end))
+            for warning in end.warnings:
+                if warning.code == WarningCode.NOTICE:
+                    yield StoryLine("Notice", escape_unprintable(warning.message))
+            if end.changes is not None:
+                yield StoryLine("Changes", describe_changes(end.changes))
+        if end is not None and end.recovered:
+            deletions = pluralize(end.recovered, "deletion")
+            text = f"{deletions} that an interrupted run left without an outcome"
+            yield StoryLine("Recovered", text)
+        if end is not None and end.sources_retired:
+            lists = ", ".join(map(escape_unprintable, end.sources_retired))
+            early = Reason.RETIRED_SOURCE in self._reasons
+            colour = Colour.BAD if early else Colour.PLAIN
+            yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", colour)
+        yield StoryLine("Run", self._run_line())
+        if end is not None:
+            yield StoryLine("Time", _time(end))
+
+    def _run_line(self) -> str:
+        start, parts = self._run.start, [self._run.run_id]
+        if self._run.file.number:
+            parts.insert(0, f"{self._run.file.number}")
+        if start is not None:
+            parts.append(describe_instant(start.now))
+            if start.plan_sha256 is not None:
+                parts.append(f"of the plan {start.plan_sha256}")
+            if start.restores is not None:
+                parts.append(f"undoes {start.restores}")
+        return ", ".join(parts)
+
+    def organizations(self) -> Iterator[StoryLine]:
+        """Yield a line for each of several organizations: how it ended, and its counts."""
+        end = self._end
+        if end is None or len(end.organizations) <= 1:
+            return
+        shared = end.error
+        for each in end.organizations:
+            status = ExitCode(each.exit_code).status
+            label = status.label if each.error is not None or self._mode != "dry-run" else "Dry run"
+            text = f"{label}: {_counts_of(each, self._mode)}"
+            if each.error is not None and each.error != shared:
+                prefix = f"Organization {each.label}: "
+                text += f"; {each.error['message'].removeprefix(prefix)}"
+            label = escape_unprintable(each.label)
+            yield StoryLine(label, escape_unprintable(text), status.colour)
+
+    # Attention -------------------------------------------------------------------------------
+
+    def attention(self) -> Iterator[Attention]:
+        """Yield what needs attention: the end of the run, people, then urgent warnings."""
+        end = self._end
+        if end is None:
+            open_ = self._run.planned - sum(self._run.outcomes.values())
+            message = "The run has no last line: it is still running, or it was killed."
+            more = (
+                (f"{pluralize(open_, 'planned deletion')} have no outcome.",) if open_ > 0 else ()
+            )
+            yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
+            return
+        yield from self._errors(end)
+        if end.error is None:
+            yield from self._not_done(end)
+        for warning in end.warnings:
+            if warning.level != WarningLevel.REMARK and warning.code not in _SHOWN_ELSEWHERE:
+                urgent = warning.level == WarningLevel.URGENT
+                title = "Urgent" if urgent else "The run warned"
+                yield Attention(title, (escape_unprintable(warning.message),))
+
+    def _errors(self, end: RunFinished) -> Iterator[Attention]:
+        errors = (end.error, *(each.error for each in end.organizations))
+        shown = set[str]()
+        for error in errors:
+            if error is None or error["message"] in shown:
+                continue
+            shown.add(error["message"])
+            label = ExitCode(end.exit_code).label
+            messages = tuple(filter(None, (error["message"], error["consequence"])))
+            advice = error["hint"] or self._advisor.hint(ExitCode(end.exit_code), end.reasons)
+            title = f"Exit code {end.exit_code}: {label}"
+            yield Attention(title, tuple(map(escape_unprintable, messages)), advice)
+
+    def _not_done(self, end: RunFinished) -> Iterator[Attention]:
+        """Yield an item for each reason why a run without an error did not do everything."""
+        counts = {
+            Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
+            Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
+            Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
+            Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
+            Reason.REMOVED_MEMBER: pluralize(end.accepted_during, "active member"),
+            Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
+            Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
+        }
+        for reason in self._reasons:
+            advice = " ".join(self._advisor.advise([reason]))
+            count = f" ({counts[reason]})" if reason in counts else ""
+            label = f"{reason.label[0].upper()}{reason.label[1:]}"
+            messages = tuple(
+                escape_unprintable(each.message)
+                for each in end.warnings
+                if each.code == WarningCode.REMOVED_MEMBER and reason is Reason.REMOVED_MEMBER
+            )
+            yield Attention(f"{label}{count}", messages, advice)
+
+    def remarks(self) -> Iterator[str]:
+        """Yield the remarks of the run about the policy and the setup."""
+        for warning in self._end.warnings if self._end is not None else ():
+            if warning.level == WarningLevel.REMARK and warning.code not in _SHOWN_ELSEWHERE:
+                yield escape_unprintable(warning.message)
+
+
+_RESTORED: Final[tuple[tuple[str, str], ...]] = (
+    ("restored", "invited again"),
+    ("active", "became active members at once"),
+    ("already_there", "there already"),
+    ("failed", "failed"),
+    ("unknown", "without a response"),
+    ("skipped", "not sent"),
+)
+
+
+def needs_attention(run: RunRecord) -> bool:
+    """Return whether a run failed, or has an urgent warning: `when: failures` sends these."""
+    end = run.end
+    if end is None or not ExitCode(end.exit_code).succeeded:
+        return True
+    return any(each.level == WarningLevel.URGENT for each in end.warnings)
+
+
+def has_effect(run: RunRecord) -> bool:
+    """Return whether a run changed something or a dry run found something: `when: changes`."""
+    end = run.end
+    if end is None:
+        return True
+    attempted = any(getattr(end, name) for name, _ in (("deleted", ""), *_NOT_DONE))
+    return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
+
+
+def describe_changes(changes: PlanChanges) -> str:
+    """Return how many stale invitations are new, and what became of the earlier ones."""
+    counts = (
+        (changes.still_stale, "still stale"),
+        (changes.deleted, "deleted"),
+        (changes.no_longer_stale, "no longer stale"),
+        (changes.not_read, "in lists that one of the two runs did not read"),
+    )
+    rest = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    new = f"{changes.new:,} new" if changes.new else "nothing new"
+    since = f"since the plan of {describe_instant(changes.now)}"
+    return f"{new} {since}{'; ' if rest else ''}{rest}"
+
+
+def _join_counts(names: Iterable[tuple[str, str]], counts: Counts) -> str:
+    return ", ".join(f"{getattr(counts, n):,} {text}" for n, text in names if getattr(counts, n))
+
+
+def _counts_of(organization: OrganizationResult, mode: str) -> str:
+    if not organization.visible:
+        return "not visible with these credentials"
+    if mode == "restore":
+        return _join_counts(_RESTORED, organization) or "no one was invited"
+    if not organization.plan_made:
+        return _NOT_ALL_READ
+    seen = pluralize(organization.invitations_seen, "invitation")
+    projects = pluralize(organization.projects_seen, "project")
+    deleted = (("deleted", "deleted"), *_NOT_DONE)
+    outcomes = _join_counts(deleted, organization)
+    parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes)
+    return ", ".join(filter(None, parts))
+
+
+def _seen(end: RunFinished) -> str:
+    invitations = pluralize(end.invitations_seen, "invitation")
+    projects = pluralize(end.projects_seen, "project")
+    if not end.plan_made:
+        return f"{invitations}; the lists of {projects} were not all read"
+    if any(Source(each).is_organization_level for each in end.invitations_by_source):
+        visible = sum(each.visible and each.plan_made for each in end.organizations)
+        projects += f" and {pluralize(visible, 'organization')}"
+    unreadable = f", {pluralize(end.projects_unreadable, 'list')} not read"
+    gone = f", {pluralize(end.projects_gone, 'project')} deleted since it was listed"
+    return (
+        f"{invitations} in {projects}{unreadable if end.projects_unreadable else ''}"
+        f"{gone if end.projects_gone else ''}"
+    )
+
+
+def _stale(end: RunFinished) -> str:
+    if not end.stale:
+        return "none" if end.plan_made else f"unknown: {_NOT_ALL_READ}"
+    left = f", {end.trimmed:,} left for a later run" if end.trimmed else ""
+    so_far = "" if end.plan_made else f"; {_NOT_ALL_READ}"
+    return f"{end.planned:,}{left}{so_far}"
+
+
+def _kept(end: RunFinished) -> str:
+    by_count = sorted(end.kept_by_reason.items(), key=lambda item: (-item[1], item[0]))
+    reasons = ", ".join(f"{count:,} {describe_keep_reason(reason)}" for reason, count in by_count)
+    return f"{end.kept:,}: {reasons}"
+
+
+def _time(end: RunFinished) -> str:
+    parts = [describe_duration_s(end.duration_s), pluralize(end.requests, "request")]
+    if end.retries:
+        parts.append(pluralize(end.retries, "retry", "retries"))
+    if end.rate_limited:
+        parts.append(f"{end.rate_limited:,} rate-limited")
+    return ", ".join(parts)
