@@ -432,7 +432,7 @@ class Advisor:
         return command("audit", "show", self.run, *words, *self._directory)
 
     def restore(self, username: str) -> str:
-        """Return the command that invites one person again whom the run removed, and no one else."""
+        """Return the command that invites again one person whom the run removed, no one else."""
         user = username.translate(_GLOB_CHARACTERS)
         return self._connected("restore", self.run, "--username", user)
 

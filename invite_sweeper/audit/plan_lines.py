@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import LineHeader, Planned, RunFinished, RunStarted, decode
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.reader import DamagedFile, FileChain, decode_line
+from invite_sweeper.audit.reader import DamagedFile, FileChain, decode_line, open_log
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused
 
@@ -135,6 +135,20 @@ def read_plan(path: Path) -> SavedPlan:
     if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
         raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.")
     return SavedPlan(path, start, end, tuple(planned), digest.hexdigest())
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a run's file before it was compressed, as `SavedPlan.sha256`.
+
+    Raises:
+        UsageError: The file cannot be read.
+        DamagedFile: The compressed file is damaged.
+    """
+    digest = sha256()
+    with open_log(path) as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _refused(message: str) -> GuardRefused:

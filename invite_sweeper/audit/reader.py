@@ -180,6 +180,12 @@ class FileChain:
         return DamagedFile(self.path, line, what)
 
 
+def is_run_file(start: bytes) -> bool:
+    """Return whether a file that starts so is the file of a run."""
+    first, _, _ = start.partition(b"\n")
+    return b'"event":"%b"' % RunStarted.event.encode() in first
+
+
 def read_events(path: Path) -> Iterator[Line]:
     """Yield the lines of a file, without those of kept invitations and of later versions.
 

@@ -1,211 +1,60 @@
-"""Commands `audit verify`, `audit show` and `audit keygen`."""
+"""Commands `audit show` and `audit verify`."""
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Any, Final
 
+import click
 import msgspec
-import typer
 
+from invite_sweeper.audit import (
+    AuditDirectory,
+    History,
+    LineFilter,
+    RunFile,
+    Verdict,
+    Verification,
+    filter_lines,
+    verify,
+)
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.events import EVENTS, InvitationFields
-from invite_sweeper.audit.files import DEFAULT_LOG, in_order
-from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
-from invite_sweeper.audit.verify import ChainStatus, Evidence, LogStatus, Verdict
-from invite_sweeper.audit.verify import verify as verify_logs
+from invite_sweeper.audit.plan_lines import file_sha256
+from invite_sweeper.audit.reader import Record
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import json_line, write_json
 from invite_sweeper.cli.options import (
+    FILTER,
+    OUTPUT,
+    Command,
+    Group,
     Output,
-    OutputOption,
-    PublicKeys,
-    SignedFrom,
+    argument,
     offline,
-    require_command,
-    value,
+    option,
+    options,
 )
-from invite_sweeper.errors import ErrorParts, UsageError
-from invite_sweeper.files import read_small_file
+from invite_sweeper.cli.session import find_audit_directory
+from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE, ExitCode
+from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
-from invite_sweeper.notes import MAX_NOTE_BYTES
-from invite_sweeper.program import command
-from invite_sweeper.report.record_table import RecordTable
-from invite_sweeper.restore.deletions import RestoreOutcome
-from invite_sweeper.text import escape_unprintable, neutralize_formula, pluralize
-
-audit_app = typer.Typer(rich_markup_mode=None)
-app = typer.Typer(rich_markup_mode=None)
-app.add_typer(audit_app, name="audit")
-
-audit_app.callback(invoke_without_command=True, help="Read and verify an audit log.")(
-    require_command
-)
+from invite_sweeper.report import terminal
+from invite_sweeper.restore import RestoreOutcome
+from invite_sweeper.text import escape_unprintable, neutralize_formula, plural_form, pluralize
 
 _HASH_DIGITS: Final = 64
+_EVENTS: Final = tuple(each.event for each in EVENTS)
+_OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
 
 
-@audit_app.command()
-@offline
-def verify(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE", help="Audit logs, including rotated ones, in any order."),
-    ],
-    expect_head: Annotated[
-        str | None,
-        value(None, "HASH", "A last hash that was kept elsewhere; the log must still contain it."),
-    ] = None,
-    public_key: PublicKeys = None,
-    signed_from: SignedFrom = None,
-    checkpoint: Annotated[
-        Path | None,
-        value(
-            None, "FILE", "What a run wrote with --checkpoint-file; the log must still contain it."
-        ),
-    ] = None,
-    continuation: Annotated[
-        bool,
-        typer.Option(
-            "--continuation", help="The files before the first one were left out on purpose."
-        ),
-    ] = False,
-    output: OutputOption = Output.TEXT,
-) -> None:
-    """Verify the hash chain over all files and their intents.
-
-    Says what the files prove about the beginning and the end of the log. Exit code 0: the logs
-    are sound; a torn last line is only a warning. Exit code 3: they are damaged, and the first
-    wrong line is named, or unfinished: a run was killed, and the next sweep resolves its intents.
-
-    Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
-    """
-    evidence = Evidence(
-        head=None if expect_head is None else _parse_hash(expect_head),
-        public_keys=read_public_keys(public_key or ()),
-        note=None if checkpoint is None else _read_note(checkpoint),
-        signed_from=signed_from,
-    )
-    status = verify_logs(files, continuation=continuation, evidence=evidence)
-    for warning in status.warnings:
-        typer.echo(escape_unprintable(f"Warning: {warning}"), err=True)
-    if output is Output.JSON:
-        write_json(Verification.of(status))
-    else:
-        for line in _to_text(status):
-            typer.echo(escape_unprintable(line))
-    raise typer.Exit(int(status.exit_code))
-
-
-def _to_text(status: ChainStatus) -> Iterator[str]:
-    """Yield the lines of the result; names and run IDs in them come from the log."""
-    error = status.error
-    if error is not None:
-        yield f"{error.position}: {error.kind}: {error.message}"
-        parts = (error.consequence, error.kind.hint, f"More: {command('help', 'audit')}")
-        yield from (f"  {part}" for part in parts if part)
-        return
-    yield f"Sound: {pluralize(status.lines, 'line')} of {pluralize(status.runs, 'run')}."
-    for log in status.logs:
-        yield f"{log.name}: {log.beginning}; {log.end}."
-    for key, runs in status.signed_runs.items():
-        if key:
-            yield f"Key {key} signed {pluralize(len(runs), 'run')}, from {runs[0]} to {runs[-1]}."
-    yield f"Last hash {status.last_hash}"
-
-
-class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of `audit verify`.
-
-    Attributes:
-        verdict: Unfinished: a run was killed, and the next sweep resolves its intents.
-        sound: Neither damaged nor unfinished.
-        file: The file with the first wrong line; None for sound logs.
-        line: The number of that line, from 1.
-        damage: The kind of damage.
-        affected_runs: The runs that the damage concerns.
-        logs: Without a damaged one and those after it.
-        error: The damage in three parts; None for sound logs.
-    """
-
-    verdict: Verdict
-    sound: bool
-    lines: int
-    runs: int
-    last_hash: str
-    warnings: tuple[str, ...]
-    file: str | None
-    line: int | None
-    damage: Damage | None
-    affected_runs: tuple[str, ...]
-    logs: tuple[LogStatus, ...]
-    exit_code: int
-    error: ErrorParts | None
-
-    @classmethod
-    def of(cls, status: ChainStatus) -> "Verification":
-        """Return the result of a verification."""
-        error = status.error
-        parts: ErrorParts | None = None
-        if error is not None:
-            parts = {
-                "message": error.message,
-                "consequence": error.consequence,
-                "hint": error.kind.hint,
-            }
-        return cls(
-            verdict=status.verdict,
-            sound=error is None,
-            lines=status.lines,
-            runs=status.runs,
-            last_hash=status.last_hash,
-            warnings=status.warnings,
-            file=str(error.position.path) if error is not None else None,
-            line=error.position.line if error is not None else None,
-            damage=error.kind if error is not None else None,
-            affected_runs=error.runs if error is not None else (),
-            logs=status.logs,
-            exit_code=status.exit_code,
-            error=parts,
-        )
-
-
-def _parse_hash(text: str) -> str:
-    digits = text.strip().lower()
-    if len(digits) != _HASH_DIGITS or set(digits) - set("0123456789abcdef"):
-        raise UsageError(
-            "--expect-head is not a hash.", hint=f"Pass the {_HASH_DIGITS} digits of a last hash."
-        )
-    return digits
-
-
-def _read_note(path: Path) -> str:
-    try:
-        return read_small_file(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror}.") from None
-
-
-@audit_app.command()
-@offline
-def keygen(
-    out: Annotated[Path, value(None, "PATH", "The private key; the other is PATH.pub.")],
-) -> None:
-    """Make the key pair with which runs sign their end.
-
-    Keep the private key away from the audit log, and the public key with the auditor.
-
-    Example: invite-sweeper audit keygen --out signing-key.pem
-    """
-    public_path = write_key_pair(out)
-    typer.echo(f"Private key: {out} (for `audit.signing_key_env`)")
-    typer.echo(f"Public key: {public_path} (for `audit verify --public-key`)")
+@click.group(cls=Group)
+def audit() -> None:
+    """List, show and verify the runs of an audit directory."""
 
 
 class ShowOutput(StrEnum):
@@ -216,83 +65,86 @@ class ShowOutput(StrEnum):
     CSV = "csv"
 
 
-_EVENTS: Final = tuple(dict.fromkeys(each.event for each in EVENTS))
-_OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
-
-
-@audit_app.command()
+@audit.command(cls=Command)
+@argument("runs", "Numbers, ids or files of runs; without one, all are listed.", nargs=-1)
+@options("policy", "audit_dir")
+@option(FILTER, "--event", metavar="NAME", help="planned, kept, intent, outcome, …")
+@option(FILTER, "--outcome", metavar="NAME", help="deleted, failed, …")
+@option(FILTER, "--username", metavar="GLOB", help="A glob for the invited address.")
+@option(FILTER, "--since", metavar="TIME", help="From this date (UTC) or instant on.")
+@option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
+@option(
+    OUTPUT, "-o", "--output", metavar="FORMAT", default=ShowOutput.TEXT,
+    type=click.Choice(list(ShowOutput), case_sensitive=False),
+    help="Format of the result on stdout: text, json (lines) or csv.",
+)  # fmt: skip
 @offline
 def show(
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE", help=f"Audit logs; default: {DEFAULT_LOG}."),
-    ] = None,
-    run: Annotated[str | None, value(None, "ID", "A run's id, or the start of it.")] = None,
-    group: Annotated[
-        str | None,
-        value(None, "ID", "The id of a command's first run: the records of all its runs."),
-    ] = None,
-    project: Annotated[
-        str | None, value(None, "GLOB", "A project's id, or a glob for its name.")
-    ] = None,
-    username: Annotated[str | None, value(None, "GLOB", "A glob for the invited address.")] = None,
-    outcome: Annotated[str | None, value(None, "NAME", "deleted, failed, …")] = None,
-    day: Annotated[
-        datetime | None,
-        value(None, "YYYY-MM-DD", "Records of this day in UTC.", formats=["%Y-%m-%d"]),
-    ] = None,
-    since: Annotated[
-        str | None, value(None, "TIME", "Records from this date (UTC) or RFC 3339 instant on.")
-    ] = None,
-    until: Annotated[
-        str | None, value(None, "TIME", "Records up to this date, or before this instant.")
-    ] = None,
-    event: Annotated[str | None, value(None, "NAME", "planned, intent, outcome, …")] = None,
-    output: Annotated[
-        ShowOutput,
-        typer.Option(
-            "-o", "--output", help="Format of the result on stdout.", case_sensitive=False
-        ),
-    ] = ShowOutput.TEXT,
+    runs: Sequence[str],
+    policy: Path,
+    audit_dir: Path | None,
+    output: ShowOutput,
+    **criteria: Any,  # noqa: ANN401
 ) -> None:
-    """Show records of audit logs: as a table, as JSON lines or as CSV.
+    """List the runs, or show the plan and the outcomes of some.
 
-    JSON lines and CSV have the SHA-256 of each line of the log, `line_sha256`.
+    Ends with the SHA-256 of the file: what `sweep --plan-sha256` asks for. JSON lines and CSV have
+    every line of the file, with its SHA-256.
 
-    Example: invite-sweeper audit show --outcome deleted --since 2026-11-01 --until 2026-11-30
+    Example: invite-sweeper audit show 42 --outcome failed
     """
-    if outcome is not None and outcome not in _OUTCOMES:
-        raise UsageError(
-            f"--outcome {outcome!r} is not an outcome.", hint=f"Use one of {', '.join(_OUTCOMES)}."
-        )
-    if event is not None and event not in _EVENTS:
-        raise UsageError(
-            f"--event {event!r} is not an event.", hint=f"Use one of {', '.join(_EVENTS)}."
-        )
-    line_filter = LineFilter(
-        run=run,
-        group=group,
-        project=project,
-        username=username,
-        outcome=outcome,
-        day=day.date() if day is not None else None,
+    line_filter = _line_filter(**criteria)
+    is_filtered = line_filter != LineFilter()
+    directory = None if _all_files(runs) else find_audit_directory(policy, audit_dir)
+    if not runs and not is_filtered and output is ShowOutput.TEXT:
+        assert directory is not None  # noqa: S101 - there are no files
+        terminal.show_runs(stdout_console(), History.read(directory.files()).runs)
+        return
+    files = [_find(directory, run) for run in runs]
+    if not runs and directory is not None:
+        files = list(directory.files())
+    if output is not ShowOutput.TEXT:
+        render = _json_lines if output is ShowOutput.JSON else _csv_lines
+        lines = (line for file in files for line in filter_lines(file.path, line_filter))
+        for data in render(lines):
+            sys.stdout.buffer.write(data)
+        return
+    console = stdout_console()
+    for record in History.read(files).runs:
+        terminal.show_run(console, record, line_filter)
+        console.print(f"SHA-256  {file_sha256(record.file.path)}", soft_wrap=True)
+
+
+def _all_files(runs: Sequence[str]) -> bool:
+    return bool(runs) and all(Path(each).is_file() for each in runs)
+
+
+def _find(directory: AuditDirectory | None, run: str) -> RunFile:
+    return RunFile.of(Path(run).absolute()) if directory is None else directory.find(run)
+
+
+def _line_filter(
+    event: str | None,
+    outcome: str | None,
+    username: str | None,
+    since: str | None,
+    until: str | None,
+) -> LineFilter:
+    for name, value, known in (("outcome", outcome, _OUTCOMES), ("event", event, _EVENTS)):
+        if value is not None and value not in known:
+            raise UsageError(
+                f"--{name} {value!r} is not an {name}.", hint=f"Use one of {', '.join(known)}."
+            )
+    return LineFilter(
         event=event,
+        outcome=outcome,
+        username=username,
         since=None if since is None else _parse_time("--since", since, end_of_day=False),
         until=None if until is None else _parse_time("--until", until, end_of_day=True),
     )
-    lines = filter_lines(in_order(files or [DEFAULT_LOG]), line_filter)
-    if output is ShowOutput.TEXT:
-        table = RecordTable(stdout_console())
-        for record, _ in lines:
-            table.add(record)
-        table.close()
-        return
-    render = _json_lines if output is ShowOutput.JSON else _csv_lines
-    for data in render(lines):
-        sys.stdout.buffer.write(data)
 
 
-def _parse_time(option: str, text: str, *, end_of_day: bool) -> datetime:
+def _parse_time(option_name: str, text: str, *, end_of_day: bool) -> datetime:
     """Return an instant; a date is the beginning of the day in UTC, or the end of it."""
     try:
         if len(text) == len("2026-11-25"):
@@ -304,7 +156,7 @@ def _parse_time(option: str, text: str, *, end_of_day: bool) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise UsageError(
-        f"{option} {text!r} is not a date or an instant.",
+        f"{option_name} {text!r} is not a date or an instant.",
         hint="Write a date such as 2026-11-25, or an instant such as 2026-11-25T01:00:00Z.",
     )
 
@@ -316,18 +168,9 @@ def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 
 
 _CSV_COLUMNS: Final = (
-    "ts",
-    "run_id",
-    "seq",
-    "event",
+    *("ts", "run_id", "seq", "event"),
     *InvitationFields.__struct_fields__,
-    "rule",
-    "outcome",
-    "attempts",
-    "http_status",
-    "error_code",
-    "duration_ms",
-    "prev",
+    *("rule", "reason", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
 )
 
 
@@ -360,3 +203,126 @@ def _cell(value: object) -> str:
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return neutralize_formula(" ".join(value))
     return to_json(value).decode()
+
+
+class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of `audit verify`.
+
+    Attributes:
+        verdict: `sound`, `unfinished` (a run was killed; the next sweep settles it) or `damaged`.
+        files: How many files were verified.
+        first_run: The number of the first of them; above 1 where the oldest files are gone.
+        damage: The first file or line that is wrong, in one sentence; null without one.
+        unfinished: The runs that left something open, with their intents without an outcome.
+        expected_at: Where the hash of `--expect-head` was found.
+    """
+
+    verdict: Verdict
+    files: int
+    lines: int
+    first_run: int | None
+    last_hash: str
+    damage: str | None
+    unfinished: tuple[tuple[int, int], ...]
+    expected_at: str | None
+    exit_code: int
+
+
+@audit.command("verify", cls=Command)
+@argument(
+    "paths",
+    "An audit directory, or files of runs.",
+    metavar="[DIR or FILE…]",
+    nargs=-1,
+    type=click.Path(path_type=Path),
+)
+@options("policy", "audit_dir", "output")
+@option(
+    "Options", "--expect-head", metavar="HASH",
+    help="A last hash that was kept elsewhere; the log must still end there, or go through it.",
+)  # fmt: skip
+@offline
+def verify_command(
+    paths: Sequence[Path],
+    policy: Path,
+    audit_dir: Path | None,
+    output: Output,
+    expect_head: str | None,
+) -> None:
+    """Verify every file, that each continues the one before it, and that intents have outcomes.
+
+    Exit code 0: the log is sound. Exit code 3: it is damaged, and the first wrong line is named,
+    or unfinished: a run was killed, and the next sweep settles it.
+
+    Example: invite-sweeper audit verify --expect-head HASH
+    """
+    files, directory = _files_of(paths, policy, audit_dir)
+    if not files:
+        where = directory.path if directory is not None else "."
+        raise UsageError(
+            f"{where} contains no file of a run.", hint="Name the audit directory: --audit-dir DIR"
+        )
+    expected = None if expect_head is None else _parse_hash(expect_head)
+    found = verify(files, directory.read_head() if directory is not None else None, expected)
+    code = ExitCode.DONE if found.verdict is Verdict.SOUND else ExitCode.REFUSED
+    if output is Output.JSON:
+        write_json(
+            VerifyResult(
+                verdict=found.verdict,
+                files=len(found.files),
+                lines=found.lines,
+                first_run=found.first_number,
+                last_hash=found.last_hash,
+                damage=found.damage,
+                unfinished=tuple((each.file.number, each.intents) for each in found.unfinished),
+                expected_at=found.expected_at,
+                exit_code=int(code),
+            )
+        )
+    else:
+        for line in _verify_lines(found):
+            click.echo(escape_unprintable(line))
+    raise SystemExit(int(code))
+
+
+def _files_of(
+    paths: Sequence[Path], policy: Path, audit_dir: Path | None
+) -> tuple[tuple[RunFile, ...], AuditDirectory | None]:
+    """Return the files to verify, and their directory where it is verified as a whole."""
+    if not paths:
+        directory = find_audit_directory(policy, audit_dir)
+        return directory.files(), directory
+    if len(paths) == 1 and paths[0].is_dir():
+        directory = AuditDirectory(paths[0])
+        return directory.files(), directory
+    return tuple(sorted(RunFile.of(each.absolute()) for each in paths)), None
+
+
+def _verify_lines(found: Verification) -> Iterator[str]:
+    files, lines = pluralize(len(found.files), "run"), pluralize(found.lines, "line")
+    if found.damage is not None:
+        yield f"Damaged: {found.damage}"
+        yield f"  {DAMAGED_ADVICE}"
+        return
+    since = f", from run {found.first_number} on" if (found.first_number or 1) > 1 else ""
+    if found.verdict is Verdict.UNFINISHED:
+        for each in found.unfinished:
+            intents = pluralize(each.intents, "intent")
+            have = plural_form(each.intents, "has", "have")
+            open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
+            yield f"Unfinished: run {each.file.number} ({each.file.run_id}){open_}."
+        yield f"  {UNFINISHED_ADVICE}"
+    else:
+        yield f"Sound: {lines} of {files}{since}."
+    if found.expected_at is not None:
+        yield f"The expected hash is that of {found.expected_at}."
+    yield f"Last hash {found.last_hash}"
+
+
+def _parse_hash(text: str) -> str:
+    digits = text.strip().lower()
+    if len(digits) != _HASH_DIGITS or set(digits) - set("0123456789abcdef"):
+        raise UsageError(
+            "--expect-head is not a hash.", hint=f"Pass the {_HASH_DIGITS} digits of a last hash."
+        )
+    return digits

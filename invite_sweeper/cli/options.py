@@ -21,7 +21,8 @@ TARGET: Final = "Target"
 SAFETY: Final = "Safety"
 OUTPUT: Final = "Output"
 INTEGRATION: Final = "Integration"
-_SECTIONS: Final = (TARGET, SAFETY, OUTPUT, INTEGRATION, "Options")
+FILTER: Final = "Filter"
+_SECTIONS: Final = (TARGET, SAFETY, FILTER, OUTPUT, INTEGRATION, "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
 MAX_WIDTH: Final = 200
 """Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
@@ -74,6 +75,15 @@ class Command(click.Command):
                 and (record := each.get_help_record(ctx)) is not None
             ]
             _write_section(section, records, formatter)
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        formatter.write_text(DOCUMENTATION)
+
+
+class Group(click.Group):
+    """A group of commands; without one, its help is shown and the exit code is 2."""
 
     @override
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

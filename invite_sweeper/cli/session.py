@@ -27,18 +27,26 @@ from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy
+from invite_sweeper.policy import Policy, loader
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.text import describe_duration
 
 
-def audit_directory(policy: Policy | None, policy_path: Path, option: Path | None) -> AuditDirectory:
+def audit_directory(policy: Policy, policy_path: Path, option: Path | None) -> AuditDirectory:
     """Return the audit directory: `--audit-dir`, else the policy's, relative to its folder."""
+    return AuditDirectory(option or policy_path.parent / policy.audit.directory)
+
+
+def find_audit_directory(policy_path: Path, option: Path | None) -> AuditDirectory:
+    """Return the audit directory of a command that does not call Atlas.
+
+    Raises:
+        UsageError: There is no `--audit-dir`, and the policy cannot be read.
+    """
     if option is not None:
         return AuditDirectory(option)
-    name = policy.audit.directory if policy is not None else "audit"
-    return AuditDirectory(policy_path.parent / name)
+    return audit_directory(loader.load_policy(policy_path), policy_path, None)
 
 
 class Session:

@@ -70,7 +70,10 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
 
 @click.command(cls=Command)
 @argument(
-    "policy_argument", "The policy file.", metavar="[POLICY]", required=False,
+    "policy_argument",
+    "The policy file.",
+    metavar="[POLICY]",
+    required=False,
     type=click.Path(path_type=Path),
 )
 @options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
@@ -173,7 +176,9 @@ class _SweepCommand:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
-            view = TerminalView(options, self._log, session.stop, record, self._facts, command.limits)
+            view = TerminalView(
+                options, self._log, session.stop, record, self._facts, command.limits
+            )
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:
