@@ -6,7 +6,7 @@ from functools import wraps
 from itertools import chain, repeat
 from pathlib import Path
 from textwrap import wrap
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import click
 from typing_extensions import override
@@ -14,8 +14,8 @@ from typing_extensions import override
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
 
-F = TypeVar("F", bound=Callable[..., Any])
-Decorator: TypeAlias = Callable[[F], F]
+Function: TypeAlias = Callable[..., Any]
+Decorator: TypeAlias = Callable[[Function], Function]
 
 TARGET: Final = "Target"
 SAFETY: Final = "Safety"
@@ -115,12 +115,12 @@ def _write_section(
                 formatter.write(f"{indent}{first:<{column}}{line}\n")
 
 
-def option(section: str, *names: str, **more: Any) -> Decorator[F]:  # noqa: ANN401
+def option(section: str, *names: str, **more: Any) -> Decorator:  # noqa: ANN401
     """Return the decorator of an option in a section of `--help`; arguments as for click."""
     return click.option(*names, cls=SectionOption, section=section, **more)
 
 
-def argument(name: str, help: str, **more: Any) -> Decorator[F]:  # noqa: A002, ANN401
+def argument(name: str, help: str, **more: Any) -> Decorator:  # noqa: A002, ANN401
     """Return the decorator of an argument with a line in `--help`."""
     return click.argument(name, cls=Argument, help=help, **more)
 
@@ -130,7 +130,7 @@ def _choice(kind: type[StrEnum]) -> click.Choice[Any]:
 
 
 _FILE: Final = click.Path(path_type=Path)
-_OPTIONS: Final[dict[str, Decorator[Any]]] = {
+_OPTIONS: Final[dict[str, Decorator]] = {
     "policy": option(
         TARGET, "--policy", metavar="PATH", type=_FILE, envvar="INVITE_SWEEPER_POLICY",
         default=DEFAULT_POLICY, show_default=True, help="The policy file.",
@@ -238,10 +238,10 @@ CONNECTED: Final = ("policy", "base_url", "audit_dir", "output", "log_format", "
 """The options of every command that calls Atlas for a policy."""
 
 
-def options(*names: str) -> Decorator[F]:
+def options(*names: str) -> Decorator:
     """Return the decorator of shared options, in the order of their names."""
 
-    def decorate(function: F) -> F:
+    def decorate(function: Function) -> Function:
         for name in reversed(names):
             function = _OPTIONS[name](function)
         return function
@@ -249,7 +249,7 @@ def options(*names: str) -> Decorator[F]:
     return decorate
 
 
-def offline(command: F) -> F:
+def offline(command: Function) -> Function:
     """Decorate a command that never calls Atlas: its errors have no consequence to report."""
 
     @wraps(command)
@@ -260,4 +260,4 @@ def offline(command: F) -> F:
             error.consequence = ""
             raise
 
-    return run  # type: ignore[return-value]
+    return run

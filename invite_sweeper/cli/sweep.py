@@ -134,9 +134,7 @@ class _SweepCommand:
     async def _run_locked(self) -> int:
         if self._options.out is not None:
             check_writable(self._options.out, "The plan")
-        start = notify.send_start(
-            self._policy.notify, self._environment, limit_s=self._notification_limit_s
-        )
+        start = notify.send_start(self._policy.notify, self._environment, limit_s=self._limit_s)
         with suppress(Interrupted):  # the run records the stop
             self._warn(await self._session.stop.run_unless_stopped(start))
         try:
@@ -314,13 +312,13 @@ class _SweepCommand:
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
-        options, limit_s = self._options, self._notification_limit_s
+        options, limit_s, finished_at = self._options, self._limit_s, datetime.now(UTC)
+        channels, facts = self._policy.notify, self._facts
         sending = [
             notify.send_end(
-                self._policy.notify, self._environment, record, self._facts, limit_s=limit_s
+                channels, self._environment, record, facts, finished_at, limit_s=limit_s
             )
         ]
-        finished_at = datetime.now(UTC)
         if metrics_too and options.pushgateway is not None:
             sending.append(metrics.push(options.pushgateway, record, finished_at, limit_s=limit_s))
         messages = [message for found in await asyncio.gather(*sending) for message in found]
@@ -329,7 +327,7 @@ class _SweepCommand:
         self._warn(messages)
 
     @property
-    def _notification_limit_s(self) -> float:
+    def _limit_s(self) -> float:
         return min(notify.LIMIT_S, self._session.last_resort.left_s)
 
     def _warn(self, messages: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ Errors never change the result of a run: they are returned as messages for the l
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,14 +22,15 @@ from prometheus_client import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.counts import METRICS
-from invite_sweeper.endings import REFUSAL_REASONS
+from invite_sweeper.endings import REFUSAL_REASONS, ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target
 from invite_sweeper.models import Outcome
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, Message, open_session, post
-from invite_sweeper.sweep.summary import RunSummary
+from invite_sweeper.report.notify import LIMIT_S, Message, open_session, post
 
 JOB = "invite_sweeper"
 LAST_SUCCESS = "invite_sweeper_last_success_timestamp_seconds"
@@ -40,7 +42,7 @@ _COUNTS = {
     "retries": "Requests sent again after a failure.",
     "rate_limited": "Responses of Atlas with status 429.",
 }
-"""Attributes of `RunSummary`; the metric name adds the prefix `invite_sweeper_`."""
+"""Attributes of `RunFinished`; the metric name adds the prefix `invite_sweeper_`."""
 
 _ORGANIZATION_COUNTS = {
     "exit_code": "Exit code of the last run in the organization.",
@@ -53,7 +55,7 @@ _ORGANIZATION_COUNTS = {
     "unknown": "Deletions in the organization without a response.",
     "skipped": "Deletions in the organization that the last run did not send.",
 }
-"""Attributes of `OrganizationSummary`; the metric name adds `invite_sweeper_organization_`."""
+"""Attributes of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
 
 
 _TEXTFILE_MODE = 0o644
@@ -65,7 +67,7 @@ def is_textfile(start: bytes) -> bool:
     return start.startswith(b"# HELP invite_sweeper_")
 
 
-def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
+def write_textfile(path: Path, record: RunRecord, finished_at: datetime) -> tuple[str, ...]:
     """Write all metrics to a file atomically; a pipe or a device is written to directly.
 
     After a run that did not succeed, the time of the last success is copied from the existing
@@ -77,9 +79,9 @@ def write_textfile(path: Path, summary: RunSummary) -> tuple[str, ...]:
     try:
         target = regular_file_target(path)
         if target is None:
-            _write_to_pipe(path, _registry(summary, None))
+            _write_to_pipe(path, _registry(record, finished_at, None))
         else:
-            write_to_textfile(str(target), _registry(summary, _last_success(target)))
+            write_to_textfile(str(target), _registry(record, finished_at, _last_success(target)))
             target.chmod(_TEXTFILE_MODE)
     except OSError as error:
         return (f"The metrics could not be written to {path}: {error.strerror}.",)
@@ -101,7 +103,7 @@ def check_gateway_url(url: str) -> None:
 
 
 async def push(
-    url: str, summary: RunSummary, *, limit_s: float = NOTIFICATION_LIMIT_S
+    url: str, record: RunRecord, finished_at: datetime, *, limit_s: float = LIMIT_S
 ) -> tuple[str, ...]:
     """Push all metrics to a Pushgateway, grouped by job and shard.
 
@@ -115,7 +117,8 @@ async def push(
     Returns:
         Error messages; empty if the gateway accepted the metrics.
     """
-    group = {"shard": summary.shard.replace("/", "-of-")} if summary.shard else {}
+    shard = record.start.shard if record.start is not None else None
+    group = {"shard": shard.replace("/", "-of-")} if shard else {}
     requests: list[Message] = []
 
     def collect(
@@ -131,7 +134,11 @@ async def push(
     try:
         # Only the library's request is used: its timeout is for each read, not for the whole.
         pushadd_to_gateway(
-            url, job=JOB, registry=_registry(summary, None), grouping_key=group, handler=collect
+            url,
+            job=JOB,
+            registry=_registry(record, finished_at, None),
+            grouping_key=group,
+            handler=collect,
         )
     except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
         # Its text may repeat the address.
@@ -156,12 +163,22 @@ def _write_to_pipe(path: Path, registry: CollectorRegistry) -> None:
         os.close(descriptor)
 
 
-def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorRegistry:
+def _registry(
+    record: RunRecord, finished_at: datetime, last_success_s: float | None
+) -> CollectorRegistry:
     registry = CollectorRegistry()
-    for name, help_text, value in _unlabelled_samples(summary, last_success_s):
+    summary = record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
+    mode: Mapping[str, int] = {record.mode or "run": 1}
+    samples = _unlabelled_samples(summary, finished_at.timestamp(), last_success_s)
+    for name, help_text, value in samples:
         Gauge(name, help_text, registry=registry).set(value)
     labelled = (
-        ("invite_sweeper_run_mode", "1 for the mode of the last run.", "mode", {summary.mode: 1}),
+        (
+            "invite_sweeper_run_mode",
+            "1 for the mode of the last run.",
+            "mode",
+            {record.mode or "run": 1},
+        ),
         (
             "invite_sweeper_outcomes",
             "Planned deletions of the last run, by outcome.",
@@ -186,7 +203,7 @@ def _registry(summary: RunSummary, last_success_s: float | None) -> CollectorReg
     return registry
 
 
-def _add_organization_info(registry: CollectorRegistry, summary: RunSummary) -> None:
+def _add_organization_info(registry: CollectorRegistry, summary: RunFinished) -> None:
     help_text = "Always 1; the name of the organization, empty if Atlas did not return it."
     labels = ["organization", "name"]
     info = Gauge("invite_sweeper_organization_info", help_text, labels, registry=registry)
@@ -194,7 +211,7 @@ def _add_organization_info(registry: CollectorRegistry, summary: RunSummary) -> 
         info.labels(each.id, _label(each.name or "")).set(1)
 
 
-def _add_refusals(registry: CollectorRegistry, summary: RunSummary) -> None:
+def _add_refusals(registry: CollectorRegistry, summary: RunFinished) -> None:
     """Add a sample for each reason, also those that do not apply: alerts need the change to 1."""
     help_text = "1 for each reason for which a guard refused the last run, otherwise 0."
     labels = ["organization", "reason"]
@@ -205,27 +222,26 @@ def _add_refusals(registry: CollectorRegistry, summary: RunSummary) -> None:
 
 
 def _unlabelled_samples(
-    summary: RunSummary, last_success_s: float | None
+    summary: RunFinished, finished_s: float, last_success_s: float | None
 ) -> Iterator[tuple[str, str, float]]:
     for name, help_text in _COUNTS.items():
         yield f"invite_sweeper_{name}", help_text, getattr(summary, name)
     pending = summary.kept_by_reason.get("notice_pending", 0)
     help_text = "Announced invitations whose notice was not over in the last run."
     yield "invite_sweeper_notice_pending", help_text, pending
-    finished_s = summary.finished_s
     yield "invite_sweeper_last_run_timestamp_seconds", "When the last run ended.", finished_s
     yield "invite_sweeper_last_run_exit_code", "Exit code of the last run.", summary.exit_code
     yield "invite_sweeper_run_duration_seconds", "Time the last run took.", summary.duration_s
-    success_s = finished_s if summary.succeeded else last_success_s
+    success_s = finished_s if ExitCode(summary.exit_code).succeeded else last_success_s
     if success_s is not None:
         yield LAST_SUCCESS, "When the last successful run ended.", success_s
     if summary.oldest_pending_days is not None:
         oldest_s = summary.oldest_pending_days * _DAY_S
         help_text = "Age of the oldest pending invitation in scope."
         yield "invite_sweeper_oldest_pending_age_seconds", help_text, oldest_s
-    if summary.sunset_at is not None:
+    if summary.sunset is not None:
         help_text = "When Atlas stops serving the API version in use."
-        sunset_s = summary.sunset_at.timestamp()
+        sunset_s = datetime.fromisoformat(summary.sunset).replace(tzinfo=UTC).timestamp()
         yield "invite_sweeper_api_sunset_timestamp_seconds", help_text, sunset_s
 
 

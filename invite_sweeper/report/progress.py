@@ -1,229 +1,126 @@
-"""Progress of a run: a bar on a terminal, log lines elsewhere."""
+"""Progress of a run: a bar on a terminal, a log line every 30 seconds elsewhere."""
 
-from abc import ABC, abstractmethod
+import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.table import Column
-from rich.text import Text
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
 from structlog.typing import FilteringBoundLogger
-from typing_extensions import override
 
-from invite_sweeper.models import DeletionEstimate, Outcome
-from invite_sweeper.report import formatting
+from invite_sweeper.audit.events import RunFinished
+from invite_sweeper.endings import RunWarning, WarningLevel
+from invite_sweeper.models import Outcome
 from invite_sweeper.text import escape_unprintable
 
-_LINE_INTERVAL_S = 30.0
-_NO_ESTIMATE = DeletionEstimate()
+_LINE_INTERVAL_S: Final = 30.0
+_FAILED: Final = (Outcome.FAILED, Outcome.UNKNOWN)
 
 
-def remaining_s(
-    steps_left: int, rate: float | None, elapsed_s: float, estimate: DeletionEstimate
-) -> float | None:
-    """Return the remaining seconds; None if they are unknown.
-
-    The measured rate decides as soon as there is one. Atlas's rate-limit buckets are full at
-    first, so the rate of the first requests is too high: the result is never below the
-    remainder of what the rate limits require.
+class Progress:
+    """What the operator sees while a run reads and deletes; messages go to the program's log.
 
     Args:
-        steps_left: Remaining steps.
-        rate: Steps per second so far; None before the first.
-        elapsed_s: Seconds since the first step.
-        estimate: For all steps; zeros without one.
+        console: A terminal for the bar; None for log lines.
     """
-    if not steps_left:
-        return 0.0
-    if rate:
-        return max(steps_left / rate, estimate.limit_s - elapsed_s)
-    return max(0.0, estimate.expected_s - elapsed_s) or None
 
-
-class _LoggingView(ABC):
-    """A view whose messages go to the program's log."""
-
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        log: FilteringBoundLogger,
+        console: Console | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._log = log
-
-    def list_done(self) -> None:
-        """Count one project as read or unreadable."""
-        self._advance()
-
-    def remark(self, message: str) -> None:
-        """Log a remark, below the level that `-q` shows."""
-        self._log.info(message)
-
-    def warning(self, message: str) -> None:
-        """Log a warning; the run continues."""
-        self._log.warning(message)
-
-    def error(self, message: str) -> None:
-        """Log an error that needs action; the run continues."""
-        self._log.error(message)
-
-    @abstractmethod
-    def _advance(self) -> None:
-        """Count one step."""
-
-
-class LogProgressView(_LoggingView):
-    """Progress as one log line every 30 seconds, for runs without a terminal."""
-
-    def __init__(self, log: FilteringBoundLogger, clock: Callable[[], float]) -> None:
-        super().__init__(log)
         self._clock = clock
         self._activity = ""
-        self._where = ""
-        self._total = 0
-        self._done = 0
-        self._estimate = _NO_ESTIMATE
-        self._outcomes: Counter[Outcome] = Counter()
-        self._started_s = self._logged_s = clock()
+        self._total = self._done = 0
+        self._outcomes: Counter[str] = Counter()
+        self._logged_s = clock()
+        self._bar: Bar | None = None
+        if console is not None:
+            self._bar = Bar(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[failures]}", style="bold red"),
+                console=console,
+                transient=True,
+            )
 
-    def listing_started(self, projects: int, where: str) -> None:
-        """Start the listing of this number of projects of the named organizations."""
-        self._start("reading projects", projects, where)
+    def lists_found(self, count: int, where: str) -> None:
+        """Show that this number of lists will be read, too."""
+        self._log.debug("reading lists", organization=where, lists=count)
+        self._start("Reading lists", count)
 
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
-        """Start the deletions there, with their number and estimated duration."""
-        self._start("deleting invitations", deletions, where, estimate)
-
-    def deletion_done(self, outcome: Outcome) -> None:
-        """Count one completed deletion."""
-        self._outcomes[outcome] += 1
+    def list_done(self) -> None:
+        """Show that one list was read, or could not be."""
         self._advance()
 
+    def deleting_started(self, deletions: int, where: str) -> None:
+        """Show that this number of deletions begins."""
+        self._log.debug("deleting invitations", organization=where, total=deletions)
+        self._start("Deleting invitations", deletions)
+
+    def deletion_done(self, outcome: Outcome) -> None:
+        """Show that one deletion ended."""
+        self._outcomes[outcome.value] += 1
+        self._advance()
+
+    def warn(self, warning: RunWarning) -> None:
+        """Log a warning or remark; the run continues."""
+        match warning.level:
+            case WarningLevel.REMARK:
+                self._log.info(warning.message)
+            case WarningLevel.URGENT:
+                self._log.error(warning.message)
+            case _:
+                self._log.warning(warning.message)
+
+    async def confirms(self, result: RunFinished) -> bool:
+        """Return whether to go on with the plan: nobody is asked."""
+        del result
+        return True
+
     def close(self) -> None:
-        """End the progress; log lines need no cleanup."""
+        """Remove the bar; closing twice is allowed."""
+        if self._bar is not None:
+            self._bar.stop()
 
-    def _start(
-        self, activity: str, total: int, where: str, estimate: DeletionEstimate = _NO_ESTIMATE
-    ) -> None:
-        self._activity, self._total, self._done = activity, total, 0
-        self._where = where
-        self._estimate = estimate
-        self._started_s = self._logged_s = self._clock()
-        expected_s = round(estimate.expected_s, 1)
-        expected = {"estimate_s": expected_s} if expected_s else {}
-        self._log.info(activity, organization=where, total=total, **expected)
+    def _start(self, activity: str, count: int) -> None:
+        if activity != self._activity:
+            self._activity, self._total, self._done = activity, 0, 0
+            self._logged_s = self._clock()
+        self._total += count
+        if self._bar is None or not self._total:
+            return
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        name = escape_unprintable(activity)
+        self._bar.add_task(name, total=self._total, completed=self._done, failures="")
+        self._bar.start()
 
-    @override
     def _advance(self) -> None:
         self._done += 1
-        now_s = self._clock()
-        if now_s - self._logged_s < _LINE_INTERVAL_S:
+        if self._bar is not None:
+            failed = sum(self._outcomes[each.value] for each in _FAILED)
+            for task in self._bar.task_ids:
+                failures = f"{failed:,} failed" if failed else ""
+                self._bar.update(task, advance=1, failures=failures)
+            if self._bar.finished:
+                self.close()  # so that a question has a clean screen
             return
-        self._logged_s = now_s
-        elapsed_s = now_s - self._started_s
-        rate = self._done / elapsed_s
-        time_left_s = remaining_s(self._total - self._done, rate, elapsed_s, self._estimate)
-        self._log.info(
-            self._activity,
-            organization=self._where,
-            done=self._done,
-            total=self._total,
-            per_second=round(rate, 1),
-            remaining_s=round(time_left_s or 0.0),
-            **{outcome.value: count for outcome, count in self._outcomes.items()},
-        )
-
-
-_BAR_MIN_WIDTH = 70
-"""Terminal cells; a narrower terminal shows the numbers only."""
-_COUNTS_WIDTH = 60
-"""What the description leaves to the bar, the counts and the times."""
-_FAILED_OUTCOMES = (Outcome.FAILED, Outcome.UNKNOWN)
-
-
-def _no_wrap_column() -> Column:
-    return Column(no_wrap=True)
-
-
-class _RateColumn(ProgressColumn):
-    """The rate and the remaining time."""
-
-    @override
-    def render(self, task: Task) -> Text:
-        steps_left = int((task.total or 0) - task.completed)
-        time_left_s = remaining_s(
-            steps_left, task.speed, task.elapsed or 0.0, task.fields["estimate"]
-        )
-        parts = [f"{task.speed:,.0f}/s"] if task.speed else []
-        parts += [f"{formatting.format_countdown(time_left_s)} left"] if time_left_s else []
-        return Text(" · ".join(parts), style="dim")
-
-
-class _FailuresColumn(ProgressColumn):
-    """The number of failed deletions; empty if it is zero."""
-
-    @override
-    def render(self, task: Task) -> Text:
-        count = task.fields["failures"]
-        return Text(f"{count:,} failed" if count else "", style="bold red")
-
-
-class BarProgressView(_LoggingView):
-    """A progress bar on stderr, with rate and remaining time."""
-
-    def __init__(self, log: FilteringBoundLogger, console: Console) -> None:
-        super().__init__(log)
-        self._free_width = console.width - _COUNTS_WIDTH
-        wide = console.width >= _BAR_MIN_WIDTH
-        bar = BarColumn(
-            bar_width=None,
-            complete_style="cyan",
-            finished_style="green",
-            table_column=Column(ratio=1),
-        )
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=_no_wrap_column()),
-            *([bar] if wide else []),
-            MofNCompleteColumn(table_column=_no_wrap_column()),
-            _RateColumn(_no_wrap_column()),
-            _FailuresColumn(_no_wrap_column()),
-            console=console,
-            transient=True,
-            expand=True,
-        )
-        self._failures = 0
-
-    def listing_started(self, projects: int, where: str) -> None:
-        """Start the listing of this number of projects of the named organizations."""
-        self._start(f"Reading{self._place(where)}", projects)
-
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
-        """Start the deletions there, with their number and estimated duration."""
-        self._start(f"Deleting{self._place(where)}", deletions, estimate)
-
-    def deletion_done(self, outcome: Outcome) -> None:
-        """Count one completed deletion."""
-        self._failures += outcome in _FAILED_OUTCOMES
-        self._advance()
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self._progress.stop()
-
-    def _place(self, where: str) -> str:
-        """Return the organization, cut to the room that there is; nothing without room."""
-        name = escape_unprintable(where)
-        if self._free_width <= 0:
-            return ""
-        return f" · {name if len(name) <= self._free_width else name[: self._free_width - 1] + '…'}"
-
-    def _start(self, activity: str, total: int, estimate: DeletionEstimate = _NO_ESTIMATE) -> None:
-        for task in self._progress.task_ids:
-            self._progress.remove_task(task)
-        if total:
-            self._progress.add_task(activity, total=total, estimate=estimate, failures=0)
-            self._progress.start()
-
-    @override
-    def _advance(self) -> None:
-        """Count one step; the last one removes the bar, so that a prompt has a clean screen."""
-        for task in self._progress.task_ids:
-            self._progress.update(task, advance=1, failures=self._failures)
-        if self._progress.finished:
-            self.close()
+        now_s = self._clock()
+        if now_s - self._logged_s >= _LINE_INTERVAL_S:
+            self._logged_s = now_s
+            activity = self._activity.lower()
+            self._log.info(activity, done=self._done, total=self._total, **self._outcomes)

@@ -9,8 +9,11 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,42 +22,30 @@ from yarl import URL
 
 from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
 from invite_sweeper.atlas.urls import find_proxy
-from invite_sweeper.audit.events import Announced
-from invite_sweeper.counts import count_values
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import Announced, InvitationFields
+from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import ExitCode, may_repeat
-from invite_sweeper.errors import UsageError
+from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.formatting import hints
-from invite_sweeper.report.notification import Users, notice_lines
-from invite_sweeper.report.run_view import PlannedResult
+from invite_sweeper.report.readback import PlannedResult, load_planned, result_json
+from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
 from invite_sweeper.resolver import DaemonResolver
-from invite_sweeper.sweep.summary import RunSummary
+from invite_sweeper.text import escape_unprintable, pluralize
 
-NOTIFICATION_LIMIT_S = 10.0
+LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S = 0.1
 """For aiohttp, 0 means unlimited."""
 FIRST_REDIRECT_STATUS = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
 
-# fmt: off
-_FACTS: Final = (
-    "run_id", "mode", "exit_code", "finished_at", "requests", "retries", "rate_limited",
-    "duration_s", "oldest_pending_days", "days_to_sunset", "shard",
-)
-"""Of the summary, in the JSON of a webhook; the counts come on top."""
-_INVITATION_FIELDS: Final = (
-    "username", "org_id", "project_id", "project_name", "rule", "outcome",
-)
-"""Of an invitation in the JSON of a webhook with `details: true`."""
-_ANNOUNCEMENT_FIELDS: Final = (
-    "inviter", "username", "org_id", "project_id", "project_name", "rule", "deletable_from",
-)
-"""Of an announcement there: a workflow can tell the inviter what will be deleted, and when."""
-# fmt: on
-
+MAX_USERS: Final = 10
+"""Users that a message with `details: true` names."""
+_MAX_ORGANIZATIONS: Final = 20
+"""Organizations that a text names; a webhook gets all of them."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -75,49 +66,116 @@ class NotificationError(Exception):
     """A message was not sent; the text of the error is safe to show."""
 
 
-def should_notify(channel: Notification, summary: RunSummary) -> bool:
+class Ended(NamedTuple):
+    """A run that has ended, as the messages tell it.
+
+    Attributes:
+        story: Made once, for every channel.
+        finished_at: Aware UTC.
+    """
+
+    record: RunRecord
+    story: Story
+    finished_at: datetime
+
+
+def should_notify(channel: Notification, record: RunRecord) -> bool:
     """Return whether the channel is notified of this run.
 
     `changes` covers runs that deleted something, dry runs that found something stale, and
-    failures. `failures` covers runs that did not complete. A ping monitor, which alerts on
-    silence, is notified of every run.
+    failures. `failures` covers runs that did not complete, and urgent warnings. A ping monitor,
+    which alerts on silence, is notified of every run.
     """
-    if channel.kind == "ping" or channel.when == "always" or not summary.succeeded:
+    if channel.kind == "ping" or channel.when == "always" or needs_attention(record):
         return True
-    return channel.when == "changes" and summary.has_effect
+    return channel.when == "changes" and has_effect(record)
 
 
 def build_message(
-    channel: Notification,
-    environment: Mapping[str, str],
-    summary: RunSummary | None,
-    users: Users = (),
+    channel: Notification, environment: Mapping[str, str], ended: Ended | None
 ) -> Message:
-    """Return the message to the channel; without a summary, the start of a run.
+    """Return the message to the channel; without an end, about the start of a run.
 
     Raises:
         NotificationError: A variable is not set, or the address is not allowed.
-
-    Source:
-        Slack, "Sending messages using incoming webhooks" (`text`) and "Formatting text"
-        (`&`, `<`, `>` escaped). The paths `/start` and `/fail` are those of healthchecks.io,
-        "Pinging API". Read 2026-11-25.
     """
     url = _webhook_url(channel, environment)
-    if summary is None:
-        if channel.kind != "ping":
-            raise NotificationError("it is only notified of the end of a run")
+    if ended is None:
         return Message(_append_path(url, "start"), b"", {})
-    named = users if channel.details else None
-    lines = tuple(notice_lines(summary, named))
+    lines = tuple(text_lines(ended, details=channel.details))
     if channel.kind == "ping":
-        ending = url if summary.succeeded else _append_path(url, "fail")
+        succeeded = ExitCode(ended.record.exit_code or 0).succeeded
+        ending = url if succeeded else _append_path(url, "fail")
         text = SECRETS.redact("\n".join(lines))
         return Message(ending, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
     if channel.kind == "slack":
         return _json_message(url, _json({"text": _slack_text(lines), **_SLACK_OPTIONS}), {})
-    body = _json(_webhook_fields(summary, named))
-    return _json_message(url, body, _signature(channel, environment, summary, body))
+    body = _json(_webhook_fields(ended, details=channel.details))
+    return _json_message(url, body, _signature(channel, environment, ended, body))
+
+
+def text_lines(ended: Ended, *, details: bool) -> Iterator[str]:
+    """Yield the message about the end of a run: the headline, what to do, numbers, evidence.
+
+    Args:
+        details: Whether users are named, at most `MAX_USERS`.
+    """
+    record, story = ended.record, ended.story
+    yield f"invite-sweeper: {story.headline.label}: {story.headline.text}"
+    for each in story.attention:
+        yield " ".join((f"{each.title}.", *each.messages))
+        if each.advice:
+            yield f"What to do: {each.advice}"
+    for line in story.organizations[:_MAX_ORGANIZATIONS]:
+        yield f"• {line.label}: {line.text}"
+    if (more := len(story.organizations) - _MAX_ORGANIZATIONS) > 0:
+        yield f"• and {pluralize(more, 'more organization')}"
+    for line in story.lines:
+        yield f"{line.label}: {line.text}"
+    if details:
+        yield from _users(record)
+    if record.last_hash:
+        yield f"Last hash: {record.last_hash}"
+
+
+def _users(record: RunRecord) -> Iterator[str]:
+    """Yield a line for each user to name: those that need attention first."""
+    planned, announced = _people(record)
+    for each in planned[:MAX_USERS]:
+        outcome = (each.outcome or "planned").replace("_", " ")
+        yield escape_unprintable(f"- {_user_in_place(each)}: {outcome}")
+    for inviter, invited in groupby(announced[:MAX_USERS], lambda each: each.inviter):
+        yield escape_unprintable(f"Announced, invited by {inviter or '(not known)'}:")
+        for one in invited:
+            day = one.deletable_from[:10]
+            yield escape_unprintable(f"- {_user_in_place(one)}: deletable from {day}")
+    if (more := len(announced) - MAX_USERS) > 0:
+        yield f"And {pluralize(more, 'more announced invitation')}."
+
+
+def _people(record: RunRecord) -> tuple[list[PlannedResult], list[Announced]]:
+    """Return the planned invitations, those that need attention first, and the announced ones."""
+    planned, _ = load_planned(record.file.path)
+
+    def rank(each: PlannedResult) -> tuple[int, float]:
+        order = _ORDER.index(each.outcome) if each.outcome in _ORDER else len(_ORDER)
+        return order, -(each.age_days or 0.0)
+
+    announced = []
+    with suppress(RunError):
+        lines = read_events(record.file.path)
+        announced = [line.event for line in lines if isinstance(line.event, Announced)]
+    announced.sort(key=lambda each: (each.inviter or "", each.username or ""))
+    return sorted(planned, key=rank), announced
+
+
+_ORDER: Final = ("accepted_during", "failed", "unknown", "skipped", "deleted", "already_gone")
+"""Outcomes that need attention come first."""
+
+
+def _user_in_place(invitation: InvitationFields) -> str:
+    user = invitation.username or "(no address)"
+    return f"{user} in {invitation.project_name or invitation.org_id}"
 
 
 _SLACK_OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}
@@ -142,37 +200,25 @@ _BARE_LINK: Final = re.compile(r"://|\bwww\.", re.IGNORECASE)
 """Where an invisible space is added: some receivers make links of text in any case."""
 
 
-def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, object]:
-    error = summary.error
-    fields = {
-        **{name: getattr(summary, name) for name in _FACTS},
-        **count_values(summary),
-        "succeeded": summary.succeeded,
-        "verdict": ExitCode(summary.exit_code).status,
-        "reasons": summary.reasons,
-        "retryable": may_repeat(summary.exit_code, summary.reasons),
-        "message": error["message"] if error is not None else None,
-        "consequence": error["consequence"] if error is not None else None,
-        "hints": hints(summary),
-        "organizations": [
-            {**asdict(each), "verdict": ExitCode(each.exit_code).status}
-            for each in summary.organizations
-        ],
-        "audit_last_hash": summary.audit_last_hash,
+def _webhook_fields(ended: Ended, *, details: bool) -> dict[str, object]:
+    """Return the result as `--output json` has it, with the story; users only with `details`."""
+    record, story = ended.record, ended.story
+    code, reasons = record.exit_code or 0, record.end.reasons if record.end is not None else ()
+    fields = result_json(record)
+    fields.pop("lists", None)
+    fields.pop("invitations", None)
+    fields |= {
+        "headline": f"{story.headline.label}: {story.headline.text}",
+        "attention": [each._asdict() for each in story.attention],
+        "succeeded": ExitCode(code).succeeded,
+        "verdict": ExitCode(code).status,
+        "retryable": may_repeat(code, reasons),
+        "finished_at": ended.finished_at,
     }
-    if summary.checkpoint is not None:
-        fields["checkpoint"] = summary.checkpoint
-    if users is not None:
-        fields["invitations"] = [
-            {name: getattr(each, name) for name in _INVITATION_FIELDS}
-            for each in users
-            if isinstance(each, PlannedResult)
-        ]
-        fields["announcements"] = [
-            {name: getattr(each, name) for name in _ANNOUNCEMENT_FIELDS}
-            for each in users
-            if isinstance(each, Announced)
-        ]
+    if details:
+        planned, announced = _people(record)
+        fields["invitations"] = planned[:MAX_USERS]
+        fields["announcements"] = announced
     return fields
 
 
@@ -185,7 +231,7 @@ def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
 
 
 def _signature(
-    channel: Notification, environment: Mapping[str, str], summary: RunSummary, body: bytes
+    channel: Notification, environment: Mapping[str, str], ended: Ended, body: bytes
 ) -> dict[str, str]:
     """Sign the body, its identifier and the time as Standard Webhooks does.
 
@@ -195,7 +241,7 @@ def _signature(
     if secret is None:
         return {}
     identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
-    timestamp = str(int(summary.finished_s))
+    timestamp = str(int(ended.finished_at.timestamp()))
     signed = f"{identifier}.{timestamp}.".encode() + body
     signature = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
     return {
@@ -265,7 +311,7 @@ async def send_start(
     channels: Sequence[Notification],
     environment: Mapping[str, str],
     *,
-    limit_s: float = NOTIFICATION_LIMIT_S,
+    limit_s: float = LIMIT_S,
 ) -> tuple[str, ...]:
     """Notify the ping channels of the start of a run.
 
@@ -279,32 +325,33 @@ async def send_start(
 async def send_end(
     channels: Sequence[Notification],
     environment: Mapping[str, str],
-    summary: RunSummary,
+    record: RunRecord,
+    facts: Facts,
+    finished_at: datetime,
     *,
-    users: Users = (),
-    limit_s: float = NOTIFICATION_LIMIT_S,
+    limit_s: float = LIMIT_S,
 ) -> tuple[str, ...]:
     """Notify the channels with a `when` that covers this run of its result.
 
     Returns:
         Error messages; empty if all were notified.
     """
-    selected = [channel for channel in channels if should_notify(channel, summary)]
-    return await _send_all(selected, environment, summary, limit_s, users)
+    selected = [channel for channel in channels if should_notify(channel, record)]
+    ended = Ended(record, tell(record, facts), finished_at)
+    return await _send_all(selected, environment, ended, limit_s)
 
 
 async def _send_all(
     channels: Sequence[Notification],
     environment: Mapping[str, str],
-    summary: RunSummary | None,
+    ended: Ended | None,
     limit_s: float,
-    users: Users = (),
 ) -> tuple[str, ...]:
     if not channels:
         return ()
     async with open_session(limit_s) as session:
         errors = await asyncio.gather(
-            *(_send(session, channel, environment, summary, users) for channel in channels)
+            *(_send(session, channel, environment, ended) for channel in channels)
         )
     return tuple(error for error in errors if error)
 
@@ -313,13 +360,12 @@ async def _send(
     session: aiohttp.ClientSession,
     channel: Notification,
     environment: Mapping[str, str],
-    summary: RunSummary | None,
-    users: Users,
+    ended: Ended | None,
 ) -> str:
     """Send one message; return the error message, or an empty string."""
     name = f"Notification to {channel.kind} ({channel.url_env})"
     try:
-        message = build_message(channel, environment, summary, users)
+        message = build_message(channel, environment, ended)
     except NotificationError as error:
         return f"{name} was not sent: {error}."
     failure = await post(session, message)

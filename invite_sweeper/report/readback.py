@@ -1,10 +1,10 @@
-"""Read the runs of one command back from their audit log, for the terminal and for JSON.
+"""Read a run back from its file, for the terminal and for JSON.
 
 The log is read line by line; memory holds only what is shown.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,8 +12,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 from msgspec import structs
 
+from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import (
     Announced,
     Intent,
@@ -23,31 +25,21 @@ from invite_sweeper.audit.events import (
     Planned,
     ProjectUnreadable,
     RunStarted,
-    decode,
 )
+from invite_sweeper.audit.reader import read_events
+from invite_sweeper.errors import RunError
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.rows import (
     FAILED_OUTCOMES,
     NO_LABELS,
     Place,
     Row,
-    display_text,
     place_of,
     row_of,
     row_order,
     sorted_rows,
 )
-from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import escape_unprintable, to_datetime, to_text
-
-
-def read_events(raw_lines: Iterable[bytes]) -> Iterator[Line]:
-    """Yield the events of audit lines; what is not one, or of a later version, is skipped."""
-    for raw in raw_lines:
-        with suppress(ValueError):
-            line = decode(raw)
-            if line is not None:
-                yield line
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +75,7 @@ class ProjectRows:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """What is shown of the runs of a command; all lists are truncated.
+    """What is shown of a run; all lists are truncated.
 
     Attributes:
         rows: The first planned deletions of each organization: owners first, then the oldest.
@@ -99,7 +91,6 @@ class RunView:
         unreadable: The first projects that could not be read.
         by_organization: Number of invitations by organization id and outcome; `planned` for
             those in the plan, `no_outcome` for requests without a result.
-        approver: Fingerprint of the key that approved the saved plan; empty without one.
         deleting_s: Seconds from the first request to the last response; None if none was sent.
     """
 
@@ -114,7 +105,6 @@ class RunView:
     announced: tuple[Row, ...] = ()
     unreadable: tuple[UnreadableProject, ...] = ()
     by_organization: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    approver: str = ""
     deleting_s: float | None = None
 
     @property
@@ -174,48 +164,18 @@ class RunView:
         return hidden
 
 
-def load_run_view(
-    path: Path,
-    run_ids: Collection[str],
-    *,
-    start: int,
-    max_rows: int,
-    labels: Mapping[str, str] = NO_LABELS,
-) -> RunView:
-    """Read what a terminal shows of the runs of one command.
+def read_view(path: Path, *, max_rows: int, labels: Mapping[str, str] = NO_LABELS) -> RunView:
+    """Return what is shown of a run; an empty view if its file cannot be read: totals suffice.
 
     Args:
-        path: The audit log.
-        run_ids: The runs; lines of other runs are skipped.
-        start: Byte offset of their first line in the log.
+        path: The file of the run.
         max_rows: Maximum number of rows, of failures and of unreadable projects.
         labels: The organizations' names with their ids, by id.
     """
-    return read_view(_raw_lines(path, start), run_ids, max_rows=max_rows, labels=labels)
-
-
-def read_view(
-    raw_lines: Iterable[bytes],
-    run_ids: Collection[str],
-    *,
-    max_rows: int,
-    labels: Mapping[str, str] = NO_LABELS,
-) -> RunView:
-    """Return what is shown of runs; see `load_run_view`."""
     reader = _RunReader(max_rows, labels)
-    for line in read_events(raw_lines):
-        if line.run_id in run_ids:
+    with suppress(RunError):
+        for line in read_events(path):
             reader.add(line)
-    return reader.view()
-
-
-def view_plan(
-    planned: Iterable[Planned], *, max_rows: int, labels: Mapping[str, str] = NO_LABELS
-) -> RunView:
-    """Return what is shown of planned invitations; see `load_run_view`."""
-    reader = _RunReader(max_rows, labels)
-    for each in planned:
-        reader.add_planned(each)
     return reader.view()
 
 
@@ -233,40 +193,73 @@ class PlannedResult(Planned, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
+class ResultFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--output json` has beside the first and the last line of the run.
+
+    Attributes:
+        audit_file: The file of the run.
+        audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
+        invitations: The planned invitations, at most 10,000.
+        truncated: There are more, or the file could not be read; it has all.
+    """
+
+    run_id: str
+    audit_file: str
+    audit_last_hash: str
+    invitations: tuple[PlannedResult, ...]
+    truncated: bool = False
+
+
+def result_json(record: RunRecord) -> dict[str, object]:
+    """Return the object that `--output json` prints: the first and the last line of a run."""
+    planned, truncated = load_planned(record.file.path)
+    more = ResultFields(
+        run_id=record.run_id,
+        audit_file=str(record.file.path),
+        audit_last_hash=record.last_hash,
+        invitations=planned,
+        truncated=truncated,
+    )
+    parts = (more, record.start, record.end)
+    found: dict[str, object] = {}
+    for part in parts:
+        if part is not None:
+            found |= structs.asdict(part)
+    found["organizations"] = record.end.organizations if record.end is not None else ()
+    if not truncated:
+        del found["truncated"]
+    return found
+
+
 def load_planned(
-    path: Path, run_ids: Collection[str], *, start: int, max_rows: int = MAX_PLANNED
-) -> tuple[list[PlannedResult], bool]:
-    """Read the planned invitations of the runs of one command, with their outcomes.
+    path: Path, *, max_rows: int = MAX_PLANNED
+) -> tuple[tuple[PlannedResult, ...], bool]:
+    """Read the planned invitations of a run, with their outcomes.
 
     Returns:
-        The invitations, in the order of the log, and whether there are more.
+        The invitations, in the order of the file, and whether there are more.
     """
     planned: dict[Hashable, Planned] = {}
     outcomes: dict[Hashable, str] = {}
     truncated = False
-    for line in read_events(_raw_lines(path, start)):
-        event = line.event
-        if line.run_id not in run_ids:
-            continue
-        if isinstance(event, OutcomeLine):
-            if event.key in planned and event.recovers is None:
-                outcomes[event.key] = event.outcome
-        elif isinstance(event, Planned):
-            if len(planned) < max_rows:
-                planned[event.key] = event
-            else:
-                truncated = True
-    rows = [
+    try:
+        for line in read_events(path):
+            event = line.event
+            if isinstance(event, OutcomeLine):
+                if event.key in planned and event.recovers is None:
+                    outcomes[event.key] = event.outcome
+            elif isinstance(event, Planned):
+                if len(planned) < max_rows:
+                    planned[event.key] = event
+                else:
+                    truncated = True
+    except RunError:
+        truncated = True
+    rows = (
         PlannedResult(**structs.asdict(each), outcome=outcomes.get(key))
         for key, each in planned.items()
-    ]
-    return rows, truncated
-
-
-def _raw_lines(path: Path, start: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        yield from file
+    )
+    return tuple(rows), truncated
 
 
 _Order: TypeAlias = tuple[object, ...]
@@ -320,7 +313,6 @@ class _RunReader:
         self._open: dict[Hashable, str] = {}  # requests without a result, with organization
         self._by_organization: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._restored: set[Hashable] | None = None  # in a restore, which has no plan
-        self._approver = ""
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
 
@@ -328,7 +320,6 @@ class _RunReader:
         match line.event:
             case RunStarted() as start:
                 self._restored = set() if start.mode == "restore" else None
-                self._approver = self._approver or display_text(start.plan_approved_by)
             case Planned() as planned:
                 self.add_planned(planned)
             case Intent() as intent:
@@ -426,7 +417,6 @@ class _RunReader:
             announced=sorted_rows(self._announced.events(), self._labels),
             unreadable=tuple(self._unreadable),
             by_organization=dict(self._by_organization),
-            approver=self._approver,
             deleting_s=duration.total_seconds() if duration is not None else None,
         )
 
@@ -439,33 +429,3 @@ class _RunReader:
             return row
         outcome = row_of(ended, self._labels)
         return replace(row, outcome=outcome.outcome, detail=outcome.detail)
-
-
-_MAX_KEPT = 1_000
-
-
-class KeptInvitations:
-    """The first kept invitations, by reason, for `-v`: the audit log has only their number.
-
-    Args:
-        now: Start of the run; ages refer to it.
-        max_rows: Maximum number of invitations in memory.
-    """
-
-    def __init__(self, now: datetime, max_rows: int = _MAX_KEPT) -> None:
-        self._now = now
-        self._rows_left = max_rows
-        self._kept: dict[str, list[Planned]] = defaultdict(list)
-
-    def record(self, decision: Decision) -> Decision:
-        """Record a decision to keep, up to the limit; return the decision unchanged."""
-        if decision.keep_reason is not None and self._rows_left:
-            self._rows_left -= 1
-            invitation, bounced = decision.invitation, decision.bounced
-            kept = Planned.from_invitation(invitation, self._now, rule="", bounced=bounced)
-            self._kept[decision.keep_reason].append(kept)
-        return decision
-
-    def rows(self, reason: str, labels: Mapping[str, str] = NO_LABELS) -> tuple[Row, ...]:
-        """Return the rows of the invitations that were kept for a reason."""
-        return sorted_rows(self._kept.get(reason, ()), labels)
