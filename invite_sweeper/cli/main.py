@@ -36,7 +36,7 @@ COMMANDS = {
     "demo": _Command("demo", "Show a dry run and two sweeps against a simulated Atlas."),
     "init": _Command("init", "Write a first policy that is safe to run."),
     "sweep": _Command("sweep", "Find stale invitations and delete them."),
-    "plan": _Command("plan", "Show what a sweep would delete, and delete nothing."),
+    "plan": _Command("sweep", "Show what a sweep would delete, and delete nothing."),
     "explain": _Command("explain", "Explain why an invitation is kept or deleted."),
     "restore": _Command("restore", "Re-invite people whose invitations a run deleted."),
     "doctor": _Command("doctor", "Check that a sweep can run."),

@@ -177,7 +177,7 @@ def _registry(
             "invite_sweeper_run_mode",
             "1 for the mode of the last run.",
             "mode",
-            {record.mode or "run": 1},
+            mode,
         ),
         (
             "invite_sweeper_outcomes",
