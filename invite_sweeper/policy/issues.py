@@ -116,8 +116,6 @@ def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:
     quoted = json.dumps(node.text, ensure_ascii=False)
     if expected == "a string":
         return f"quote it: {quoted}"
-    if expected == "a list":
-        return f"put it in brackets: [{quoted}]"
     number = _number(node.text, expected) if "number" in expected else None
     return f"write `{path[-1]}: {number}`" if number else f"write {_example(path)}"
 

@@ -350,7 +350,7 @@ class PolicyFile(StrictModel):
     sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = Field(
         default=(Source.INVITES,),
         description="Which of Atlas's lists of invitations are read.",
-        examples=[["invites"]],
+        examples=[list(map(str, Source))],
     )
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = Field(
         description="An invitation is stale if any rule matches; the audit log names the first.",

@@ -113,7 +113,9 @@ def _day(value: object) -> object:
 
 def _source(value: object) -> object:
     if not isinstance(value, str) or value not in tuple(Source):
-        raise _unknown_value_error(value, tuple(Source), "source")
+        similar = closest(value, tuple(Source)) if isinstance(value, str) else None
+        every = f"`sources: [{', '.join(Source)}]`, or some of them"
+        raise value_error("is not a source", f"write {f'`{similar}`' if similar else every}")
     return Source(value)
 
 
@@ -124,14 +126,9 @@ def _status(value: str) -> str:
         raise value_error(
             "is a member's status, not an invitation's", f"write {join_or(INVITED_STATUSES)}"
         )
-    raise _unknown_value_error(value, INVITED_STATUSES, "status")
-
-
-def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> PydanticCustomError:
-    suggestion = closest(value, allowed) if isinstance(value, str) else None
-    return value_error(
-        f"is not a {name}", f"write {join_or((suggestion,) if suggestion else allowed)}"
-    )
+    similar = closest(value, INVITED_STATUSES)
+    hint = f"write {join_or((similar,) if similar else INVITED_STATUSES)}"
+    raise value_error("is not a status", hint)
 
 
 _POPULATION_SUFFIXES = (".csv", ".jsonl")

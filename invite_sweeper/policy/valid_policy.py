@@ -66,6 +66,20 @@ class Policy(PolicyFile):
                 )
         yield from self._spelling_warnings()
 
+    def unread_list(self) -> Iterator[Finding]:
+        """Yield a warning if one list of an organization is read, and not the other."""
+        lists = [source for source in Source if source.is_organization_level]
+        for unread in lists:
+            (other,) = {*lists} - {unread}
+            if other in self.sources and unread not in self.sources:
+                ends = ", or leave it out once Atlas has ended that list"
+                yield Finding(
+                    ("sources",),
+                    f"The policy reads {other} and not {unread}: what {unread} shows of a person "
+                    "is not judged, not even by `keep`, and it ends with the invitation.",
+                    f"Add {unread}{ends if unread.replacements else ''}.",
+                )
+
     def unseen_organizations(self, names: Collection[str]) -> Iterator[Finding]:
         """Yield a warning for each organization that none of these credentials is for.
 

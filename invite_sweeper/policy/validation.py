@@ -43,7 +43,7 @@ def check_policy(
     policy, issues = _parse(data, document)
     if policy is None:
         return None, issues
-    findings = [*policy.suspicious_entries(today)]
+    findings = [*policy.suspicious_entries(today), *policy.unread_list()]
     if credentials:
         findings += policy.unseen_organizations(credentials)
     warnings = (issue_at_value(document, *each) for each in findings)

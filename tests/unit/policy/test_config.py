@@ -9,7 +9,7 @@ import yaml
 from builders import ORG
 
 from invite_sweeper.models import INVITED_STATUSES, Source
-from invite_sweeper.policy import parse_policy
+from invite_sweeper.policy import check_policy, parse_policy
 from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE
 
 ROOT = Path(__file__).parents[3]
@@ -72,8 +72,8 @@ def test_shipped_policy_warns_of_nothing_but_the_organization_to_replace(name):
     (warning,) = policy.warnings(date(2026, 11, 25))
     assert warning.startswith(f"{PLACEHOLDER} stands for your organization's id")
     assert policy.organization_ids == frozenset({PLACEHOLDER})
-    replaced = parse_policy(SHIPPED[name].replace(PLACEHOLDER, ORG).encode(), name)
-    assert replaced.warnings(date(2026, 11, 25)) == ()
+    replaced = SHIPPED[name].replace(PLACEHOLDER, ORG).encode()
+    assert check_policy(replaced, date(2026, 11, 25))[1] == ()
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -385,7 +385,10 @@ def test_time_condition_is_a_duration_above_zero(key, value, message, errors_of_
             "[active]",
             "statuses[0]: the string `active` is a member's status, not an invitation's; ",
         ),
-        ("PENDING", 'is the string `PENDING`, not a list; put it in brackets: ["PENDING"]'),
+        (
+            "PENDING",
+            'is the string `PENDING`, not a list; write `statuses: ["INVITATION_EXPIRED", ',
+        ),
         ("[1]", 'statuses[0]: is the number `1`, not a string; quote it: "1"'),
     ],
 )
@@ -412,14 +415,26 @@ def test_expired_is_a_boolean(value, message, errors_of_rule):
     [
         ("invits", "the string `invits` is not a source; write `invites`"),
         ("teams", "the string `teams` is not a source; write `"),
-        ("zzz", "the string `zzz` is not a source; write `invites`, `users`, `org_users` or"),
-        ("1", "the number `1` is not a source; write `invites`, "),
+        ("zzz", "the string `zzz` is not a source; write `sources: [invites, users, org_users, "),
+        (
+            "all",
+            "the string `all` is not a source; write `sources: [invites, users, org_users, org_invites]`",
+        ),
+        ("1", "the number `1` is not a source; write `sources: [invites, users, "),
         ("~", "is empty; remove it, or write `sources: "),
     ],
 )
 def test_source_is_a_known_list(source, expected, errors_after_head):
     (error,) = errors_after_head(f"sources: [{source}]\n")
     assert f"4:11: sources[0]: {expected}" in error
+
+
+@pytest.mark.parametrize("value", ["all", "'*'"])
+def test_sources_that_are_not_a_list_are_answered_with_all_of_them(value, errors_after_head):
+    (error,) = errors_after_head(f"sources: {value}\n")
+    assert error.endswith(
+        ', not a list; write `sources: ["invites", "users", "org_users", "org_invites"]`'
+    )
 
 
 def test_sources_are_not_empty_and_unique(errors_after_head):
@@ -432,7 +447,7 @@ def test_sources_are_not_empty_and_unique(errors_after_head):
     ("text", "expected"),
     [
         ("projects: {include: []}", "4:21: projects.include: is an empty list; "),
-        ("projects: {include: 'a*'}", 'not a list; put it in brackets: ["a*"]'),
+        ("projects: {include: 'a*'}", 'not a list; write `include: ["*"]'),
         ("projects: {exclude: ['']}", "projects.exclude[0]: the string `` is empty; "),
         (
             "projects: {exclud: [a]}",

@@ -122,6 +122,30 @@ def test_policy_that_reads_only_lists_with_an_announced_end_is_a_warning(sources
     assert warning.endswith("Under sources, add users and org_users: invite-sweeper help sources.")
 
 
+@pytest.mark.parametrize(
+    ("sources", "unread"),
+    [
+        ("org_users", "org_invites"),
+        ("users, org_invites", "org_users"),
+        ("org_users, org_invites", None),
+        ("users", None),
+    ],
+)
+def test_one_list_of_an_organization_without_the_other_is_a_warning_of_validate(sources, unread):
+    text = f"version: 1\norganizations: [{'a' * 24}]\nsources: [{sources}]\n"
+    data = f"{text}rules: [{{name: a, older_than: 14d}}]\n".encode()
+    policy, found = check_policy(data, TODAY)
+    assert policy is not None
+    assert not [each for each in policy.warnings(TODAY) if "not judged" in each]
+    warnings = [each for each in found if f"and not {unread}: " in each.message]
+    assert [each.hint for each in warnings] == {
+        None: [],
+        "org_users": ["Add org_users."],
+        "org_invites": ["Add org_invites, or leave it out once Atlas has ended that list."],
+    }[unread]
+    assert len([each for each in found if "not judged" in each.message]) == len(warnings)
+
+
 def test_rule_with_a_status_never_matches_in_lists_without_one(policy_of):
     pending = Rule(name="p", older_than=timedelta(days=1), statuses=("PENDING",))
     sources = (Source.INVITES, Source.ORG_INVITES)
