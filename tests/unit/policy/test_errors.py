@@ -418,7 +418,7 @@ def test_expired_is_a_boolean(value, message, errors_of_rule):
         ("zzz", "the string `zzz` is not a source; write `sources: [invites, users, org_users, "),
         (
             "all",
-            "the string `all` is not a source; write `sources: [invites, users, org_users, org_invites]`",
+            "the string `all` is not a source; write `sources: [invites, users, org_users, ",
         ),
         ("1", "the number `1` is not a source; write `sources: [invites, users, "),
         ("~", "is empty; remove it, or write `sources: "),
