@@ -48,8 +48,8 @@ DAMAGED = st.builds(
 BYTES = st.one_of(st.binary(), YAMLISH.map(str.encode), DAMAGED.map(str.encode))
 
 
-def test_undamaged_policy_has_no_errors(errors_of):
-    assert errors_of(VALID) == []
+def test_undamaged_policy_has_no_errors():
+    assert parse_policy(VALID.encode(), "p").rules
 
 
 @settings(deadline=None)
