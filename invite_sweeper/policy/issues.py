@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
+from invite_sweeper.models import Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
 from invite_sweeper.policy.suspects import closest
@@ -36,48 +37,86 @@ def parse_policy(data: bytes, name: str) -> Policy:
     Raises:
         InvalidPolicy: The file has errors. It lists all of them.
     """
-    policy, issues = _parse(data, parse_yaml(data))
-    if policy is None:
-        raise InvalidPolicy(name, issues)
+    policy, errors, _ = _parse(data, parse_yaml(data))
+    if errors or policy is None:
+        raise InvalidPolicy(name, errors)
     return policy
 
 
 def check_policy(
     data: bytes, today: date, credentials: Collection[str] = ()
 ) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
-    """Parse a policy file and return it with its warnings, or None with all errors.
+    """Parse a policy file; return it, None if it has errors, and all errors and warnings.
 
     Args:
         today: For entries that end, in UTC.
         credentials: The names of the sets in the environment; empty to not compare them.
     """
     document = parse_yaml(data)
-    policy, issues = _parse(data, document)
+    policy, errors, replaced = _parse(data, document)
     if policy is None:
-        return None, issues
+        return None, errors
     findings = [*policy.suspicious_entries(today), *policy.unread_list()]
     if credentials:
         findings += policy.unseen_organizations(credentials)
-    warnings = (_issue_at_value(document, *each) for each in findings)
-    return policy, tuple(sorted(each._replace(severity=Severity.WARNING) for each in warnings))
+    warnings = (
+        _issue_at_value(document, *each)._replace(severity=Severity.WARNING)
+        for each in findings
+        if replaced.isdisjoint({each.path[:1], each.path[:2]})
+    )
+    return None if errors else policy, tuple(sorted([*errors, *warnings]))
 
 
-def _parse(data: bytes, document: Document) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
-    """Return the policy, or None with every error of the file once, in file order."""
-    issues = {*document.issues}
+def _parse(
+    data: bytes, document: Document
+) -> tuple[Policy | None, tuple[PolicyIssue, ...], set[KeyPath]]:
+    """Return the policy, each error of the file once, in file order, and the paths replaced.
+
+    With errors, the policy serves for warnings alone: at these paths it has stand-ins.
+    """
+    errors, replaced = {*document.issues}, set[KeyPath]()
     if document.root is None:
-        return None, tuple(sorted(issues))
-    policy_file: PolicyFile | None = None
+        return None, tuple(sorted(errors)), replaced
+    values = document.root.value
     try:
-        policy_file = PolicyFile.model_validate(document.root.value)
+        policy_file = PolicyFile.model_validate(values)
+        errors.update(_issue_at_value(document, *each) for each in _notice_too_long(policy_file))
     except ValidationError as error:
-        issues.update(_model_issues(document, error))
-    issues.update(_issue_at_value(document, *each) for each in _across_fields(document.root.value))
-    if policy_file is not None:
-        issues.update(_issue_at_value(document, *each) for each in _notice_too_long(policy_file))
-    if issues or policy_file is None:
-        return None, tuple(sorted(issues))
-    return Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest()), ()
+        errors.update(_model_issues(document, error))
+        if not isinstance(values, dict):
+            return None, tuple(sorted(errors)), replaced
+        policy_file, replaced = _valid_parts(values, error)
+    errors.update(_issue_at_value(document, *each) for each in _across_fields(values))
+    policy = Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest())
+    return policy, tuple(sorted(errors)), replaced
+
+
+_ENTRY = {"name": "-", "expired": True}
+_STAND_INS: dict[str | int, object] = {
+    "version": 1,
+    "organizations": ("f" * 24,),
+    "sources": tuple(Source),
+    "rules": (_ENTRY,),
+}
+"""Valid values that no warning is about."""
+
+
+def _valid_parts(
+    values: dict[str | int, object], error: ValidationError
+) -> tuple[PolicyFile, set[KeyPath]]:
+    """Return a policy with stand-ins for the keys, rules and keep entries that have errors."""
+    valid, replaced = {**values}, set[KeyPath]()
+    for detail in error.errors(include_url=False):
+        key, *rest = detail["loc"]
+        entries = valid.pop(key, None)
+        if key in ("rules", "keep") and rest and isinstance(entries, tuple):
+            valid[key] = tuple(_ENTRY if n == rest[0] else each for n, each in enumerate(entries))
+            replaced.add((key, rest[0]))
+        else:
+            replaced.add((key,))
+            if key in _STAND_INS:
+                valid[key] = _STAND_INS[key]
+    return PolicyFile.model_validate(valid), replaced
 
 
 # --- errors of the models ------------------------------------------------------------------

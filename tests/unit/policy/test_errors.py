@@ -91,7 +91,7 @@ def test_policy_with_errors_is_refused_with_all_of_them(case):
 
 
 @pytest.mark.parametrize("case", [*cases("warnings.txt")], ids=lambda case: case.where)
-def test_valid_policy_has_these_warnings(case):
+def test_policy_has_these_warnings_about_its_valid_parts(case):
     policy, found = check_policy(case.policy, TODAY)
     assert (policy is None) is any(each.severity is Severity.ERROR for each in found)
     assert_lines([as_line(each) for each in found], case.lines)
