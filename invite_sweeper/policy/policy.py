@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
+from itertools import permutations
 from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
@@ -89,14 +90,12 @@ class Policy(PolicyFile):
 
     def unread_list(self) -> Iterator[Finding]:
         """Yield a warning if one list of an organization is read, and not the other."""
-        lists = [source for source in Source if source.is_organization_level]
-        for unread in lists:
-            (other,) = {*lists} - {unread}
-            if other in self.sources and unread not in self.sources:
+        for read, unread in permutations((Source.ORG_USERS, Source.ORG_INVITES)):
+            if read in self.sources and unread not in self.sources:
                 ends = ", or leave it out once Atlas has ended that list"
                 yield Finding(
                     ("sources",),
-                    f"The policy reads {other} and not {unread}: what {unread} shows of a person "
+                    f"The policy reads {read} and not {unread}: what {unread} shows of a person "
                     "is not judged, not even by `keep`, and it ends with the invitation.",
                     f"Add {unread}{ends if unread.replacements else ''}.",
                 )

@@ -77,6 +77,10 @@ class Document:
         """Return an issue with the position of an index in the text."""
         return PolicyIssue(*self.position(index), format_path(path), message, hint)
 
+    def report(self, index: int, path: KeyPath, message: str, hint: str) -> None:
+        """Add an issue."""
+        self.issues.append(self.issue(index, path, message, hint))
+
     def find(self, path: KeyPath) -> tuple[Node, KeyPath]:
         """Return the deepest existing value on a path, and the path to it.
 
@@ -130,14 +134,14 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
         pass
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         index, message, hint = _syntax_error(error, text)
-        document.issues.append(document.issue(index, (), message, hint))
+        document.report(index, (), message, hint)
     return document
 
 
 def _unreadable(before: str, message: str, hint: str) -> Document:
     """Return a document with one issue, at the end of the text before it."""
     document = Document(before)
-    document.issues.append(document.issue(len(before), (), message, hint))
+    document.report(len(before), (), message, hint)
     return document
 
 
@@ -260,14 +264,12 @@ class _Builder:
                 hint = "keep one document in the file"
                 self._report(event, (), "a second document starts here", hint)
         if root is None or root.value is Placeholder.EMPTY:
-            self._document.issues.append(
-                self._document.issue(0, (), "the file is empty", "start with `version: 1`")
-            )
+            self._document.report(0, (), "the file is empty", "start with `version: 1`")
             return None
         return root
 
     def _report(self, event: yaml.Event, path: KeyPath, message: str, hint: str) -> None:
-        self._document.issues.append(self._document.issue(_index(event), path, message, hint))
+        self._document.report(_index(event), path, message, hint)
 
     def _node(self, event: yaml.Event, path: KeyPath) -> Node:
         node = Node(_index(event))
