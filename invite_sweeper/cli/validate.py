@@ -22,7 +22,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """An error in a policy, or a warning about a valid one.
+    """An error in a policy, or a warning about a part of it that is valid.
 
     Attributes:
         severity: `error` or `warning`; with an error, the policy is not valid.
@@ -48,8 +48,8 @@ class Validation(msgspec.Struct, frozen=True):
     Attributes:
         policy_sha256: SHA-256 of a valid policy's bytes.
         errors: Number of errors.
-        warnings: Number of warnings; a policy with errors is not searched for them.
-        findings: The errors, or the warnings, in the order of the file.
+        warnings: Number of warnings; of a policy with errors, those about its valid parts.
+        findings: The errors and the warnings, in the order of the file.
         error: None for a valid policy.
     """
 
@@ -74,34 +74,37 @@ def validate(
 ) -> None:
     """Check a policy offline and list all errors.
 
-    A valid policy may have warnings, such as a pattern that is a regular expression. If the
+    Warnings are about valid parts, such as a pattern that is a regular expression. If the
     environment has credentials, organizations without any are among them.
 
     Example: invite-sweeper validate config/policy.yaml
     """
     today, names = datetime.now(UTC).date(), credentials_names(os.environ)
     policy, issues = check_policy(read_policy(path), today, names)
-    error = InvalidPolicy(str(path), issues) if policy is None else None
+    errors = tuple(each for each in issues if each.severity is Severity.ERROR)
+    error = InvalidPolicy(str(path), errors) if errors else None
     if output is Output.JSON:
         write_json(_validation(path, policy, issues, error))
+    else:
+        _show_warnings(path, issues)
     if error is not None:
         raise error
     if output is Output.TEXT and policy is not None:
-        _show(path, policy, issues)
+        typer.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
 
 
-def _show(path: Path, policy: Policy, warnings: Iterable[PolicyIssue]) -> None:
-    for each in warnings:
-        position = f"{path}:{each.line}:{each.column}"
-        text = f"{position}: warning: {each.where}: {each.message} {each.hint}".rstrip()
-        typer.echo(escape_unprintable(text), err=True)
-    typer.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
+def _show_warnings(path: Path, issues: Iterable[PolicyIssue]) -> None:
+    for each in issues:
+        if each.severity is Severity.WARNING:
+            position = f"{path}:{each.line}:{each.column}"
+            text = f"{position}: warning: {each.where}: {each.message} {each.hint}".rstrip()
+            typer.echo(escape_unprintable(text), err=True)
 
 
 def _validation(
     path: Path, policy: Policy | None, issues: tuple[PolicyIssue, ...], error: InvalidPolicy | None
 ) -> Validation:
-    errors = sum(each.severity is Severity.ERROR for each in issues)
+    errors = len(error.issues) if error is not None else 0
     return Validation(
         file=str(path),
         valid=policy is not None,

@@ -4,6 +4,7 @@ No input or output here; `loader` reads the file.
 """
 
 from invite_sweeper.policy.durations import DurationError, parse_duration
+from invite_sweeper.policy.issues import check_policy, parse_policy
 from invite_sweeper.policy.model import (
     AuditSettings,
     Execution,
@@ -17,8 +18,7 @@ from invite_sweeper.policy.model import (
     Rule,
     json_schema,
 )
-from invite_sweeper.policy.valid_policy import Policy
-from invite_sweeper.policy.validation import check_policy, parse_policy
+from invite_sweeper.policy.policy import Policy
 
 __all__ = [
     "AuditSettings",

@@ -1,27 +1,125 @@
-"""Errors of the models as issues: path and position in the file, message and hint."""
+"""Parse a policy, or find every error in it: path and position, message and hint."""
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Collection, Iterator
+from datetime import date, datetime, timedelta
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from invite_sweeper.errors import PolicyIssue
-from invite_sweeper.policy.messages import (
+from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
+from invite_sweeper.models import Source
+from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
+from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
+from invite_sweeper.policy.suspects import closest
+from invite_sweeper.policy.types import POLICY_ERROR_TYPE, join_or
+from invite_sweeper.policy.yaml_reader import (
+    Document,
     KeyPath,
+    Node,
     Placeholder,
-    closest,
-    describe_value,
-    format_path,
-    join_or,
+    parse_yaml,
+    quote,
 )
-from invite_sweeper.policy.model import PolicyFile
-from invite_sweeper.policy.types import POLICY_ERROR_TYPE
-from invite_sweeper.policy.yaml_reader import Document, Node
+
+
+def parse_policy(data: bytes, name: str) -> Policy:
+    """Parse the bytes of a policy file.
+
+    Args:
+        data: The whole file; any bytes.
+        name: The file's name as the operator gave it; precedes each error.
+
+    Raises:
+        InvalidPolicy: The file has errors. It lists all of them.
+    """
+    policy, errors, _ = _parse(data, parse_yaml(data))
+    if errors or policy is None:
+        raise InvalidPolicy(name, errors)
+    return policy
+
+
+def check_policy(
+    data: bytes, today: date, credentials: Collection[str] = ()
+) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
+    """Parse a policy file; return it, None if it has errors, and all errors and warnings.
+
+    Args:
+        today: For entries that end, in UTC.
+        credentials: The names of the sets in the environment; empty to not compare them.
+    """
+    document = parse_yaml(data)
+    policy, errors, replaced = _parse(data, document)
+    if policy is None:
+        return None, errors
+    findings = [*policy.suspicious_entries(today), *policy.unread_list()]
+    if credentials:
+        findings += policy.unseen_organizations(credentials)
+    warnings = (
+        _issue_at_value(document, *each)._replace(severity=Severity.WARNING)
+        for each in findings
+        if replaced.isdisjoint({each.path[:1], each.path[:2]})
+    )
+    return None if errors else policy, tuple(sorted([*errors, *warnings]))
+
+
+def _parse(
+    data: bytes, document: Document
+) -> tuple[Policy | None, tuple[PolicyIssue, ...], set[KeyPath]]:
+    """Return the policy, each error of the file once, in file order, and the paths replaced.
+
+    With errors, the policy serves for warnings alone: at these paths it has stand-ins.
+    """
+    errors, replaced = {*document.issues}, set[KeyPath]()
+    if document.root is None:
+        return None, tuple(sorted(errors)), replaced
+    values = document.root.value
+    try:
+        policy_file = PolicyFile.model_validate(values)
+        errors.update(_issue_at_value(document, *each) for each in _notice_too_long(policy_file))
+    except ValidationError as error:
+        errors.update(_model_issues(document, error))
+        if not isinstance(values, dict):
+            return None, tuple(sorted(errors)), replaced
+        policy_file, replaced = _valid_parts(values, error)
+    errors.update(_issue_at_value(document, *each) for each in _across_fields(values))
+    policy = Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest())
+    return policy, tuple(sorted(errors)), replaced
+
+
+_ENTRY = {"name": "-", "expired": True}
+_STAND_INS: dict[str | int, object] = {
+    "version": 1,
+    "organizations": ("f" * 24,),
+    "sources": tuple(Source),
+    "rules": (_ENTRY,),
+}
+"""Valid values that no warning is about."""
+
+
+def _valid_parts(
+    values: dict[str | int, object], error: ValidationError
+) -> tuple[PolicyFile, set[KeyPath]]:
+    """Return a policy with stand-ins for the keys, rules and keep entries that have errors."""
+    valid, replaced = {**values}, set[KeyPath]()
+    for detail in error.errors(include_url=False):
+        key, *rest = detail["loc"]
+        entries = valid.pop(key, None)
+        if key in ("rules", "keep") and rest and isinstance(entries, tuple):
+            valid[key] = tuple(_ENTRY if n == rest[0] else each for n, each in enumerate(entries))
+            replaced.add((key, rest[0]))
+        else:
+            replaced.add((key,))
+            if key in _STAND_INS:
+                valid[key] = _STAND_INS[key]
+    return PolicyFile.model_validate(valid), replaced
+
+
+# --- errors of the models ------------------------------------------------------------------
 
 _EXPECTED_TYPES = {
     "string_type": "a string",
@@ -40,60 +138,69 @@ _BOUND_MESSAGES = {
     "less_than": ("is not below {lt}", "write a number below {lt}"),
     "finite_number": ("is not a finite number", "write a finite number"),
 }
+_TYPE_NAMES: dict[type, str] = {
+    bool: "the boolean",
+    int: "the number",
+    float: "the number",
+    str: "the string",
+    datetime: "the timestamp",
+    date: "the date",
+}
 _KEY_MARKER = "[key]"
 """What pydantic appends to the path when the error is in a key."""
 _KEY_SIMILARITY = 0.7
-_MAX_SUGGESTIONS = 100
-"""Finding a similar key is slow; a file with more unknown keys is not a policy."""
 
 
-def issue_at_value(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
-    """Return an issue with the position of a value; of its key if the value is empty."""
-    node, _ = document.find(path)
-    is_empty = node.value is Placeholder.EMPTY
-    line, column = document.position(node.key_index if is_empty else node.index)
-    return PolicyIssue(line, column, format_path(path), message, hint)
-
-
-def model_issues(document: Document, error: ValidationError) -> Iterator[PolicyIssue]:
+def _model_issues(document: Document, error: ValidationError) -> Iterator[PolicyIssue]:
     """Yield the errors of the models, with position, message and hint."""
-    suggestions = _MAX_SUGGESTIONS
     for detail in error.errors(include_url=False):
         path = tuple(step for step in detail["loc"] if step != _KEY_MARKER)
         if detail["type"] == "extra_forbidden":
-            suggestions -= 1
-            hint = _suggest_key(path) if suggestions >= 0 else "remove it"
-            yield _issue_at_key(document, path, "is not a known key", hint)
+            yield _issue_at_key(document, path, "is not a known key", _suggest_key(path))
         elif detail["type"] == "missing":
-            yield issue_at_value(document, path, "is missing", f"add {_example(path)}")
+            yield _issue_at_value(document, path, "is missing", f"add {_example(path)}")
         elif detail["loc"][-1:] == (_KEY_MARKER,):
-            message, hint = _constraint_message(detail, describe_value(path[-1]))
+            message, hint = _constraint_message(detail, _describe(path[-1]))
             yield _issue_at_key(document, path, message, hint)
         elif detail["input"] is not Placeholder.UNREADABLE:
             # A bare organization id was validated as a mapping; report the entry itself.
             node, path = document.find(path)
             if detail["type"] != "too_short" or not node.children:
-                yield issue_at_value(document, path, *_message_and_hint(detail, path, node))
+                yield _issue_at_value(document, path, *_message_and_hint(detail, path, node))
+
+
+def _issue_at_value(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
+    """Return an issue with the position of a value; of its key if the value is empty."""
+    node, _ = document.find(path)
+    is_empty = node.value is Placeholder.EMPTY
+    return document.issue(node.key_index if is_empty else node.index, path, message, hint)
 
 
 def _issue_at_key(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
     node, _ = document.find(path)
-    return PolicyIssue(*document.position(node.key_index), format_path(path), message, hint)
+    return document.issue(node.key_index, path, message, hint)
 
 
 def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
-    subject = describe_value(node.value, node.text)
+    subject = _describe(node.value, node.text)
     if node.value is Placeholder.EMPTY:
-        field = _field_at(path)
+        field = _last_described_key(path)[1]
         remove = "" if field is None or field.is_required() else "remove it, or "
         return "is empty", f"{remove}write {_example(path)}"
     if detail["type"] == "too_short":
         return "is an empty list", f"write one entry or more, such as {_example(path)}"
     if detail["type"] == "literal_error":
-        return _unknown_value_message(subject, path, node)
+        return f"{subject} is not an allowed value", _suggest_value(path, node)
     if expected := _EXPECTED_TYPES.get(detail["type"]):
         return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
     return _constraint_message(detail, subject)
+
+
+def _describe(value: object, text: str | None = None) -> str:
+    """Describe a value by its type, such as "the number `3`" or "a list"."""
+    if name := _TYPE_NAMES.get(type(value)):
+        return f"{name} {quote(str(value) if text is None else text)}"
+    return "a list" if isinstance(value, tuple) else "a mapping"
 
 
 def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
@@ -109,15 +216,14 @@ def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
 
 def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:
     """Return how to convert a value to the expected type, or an example."""
-    if node.text is None:
-        if expected == "a string" and node.children and node.children.keys() <= {"date", "run_id"}:
-            return f'quote it: "{{{"}{".join(map(str, node.children))}}}"'
-        return f"write {_example(path)}"
-    quoted = json.dumps(node.text, ensure_ascii=False)
-    if expected == "a string":
-        return f"quote it: {quoted}"
-    number = _number(node.text, expected) if "number" in expected else None
-    return f"write `{path[-1]}: {number}`" if number else f"write {_example(path)}"
+    if node.text is not None:
+        if expected == "a string":
+            return f"quote it: {json.dumps(node.text, ensure_ascii=False)}"
+        if number := _number(node.text, expected) if "number" in expected else None:
+            return f"write `{path[-1]}: {number}`"
+    elif expected == "a string" and node.children and node.children.keys() <= {"date", "run_id"}:
+        return f'quote it: "{{{"}{".join(map(str, node.children))}}}"'
+    return f"write {_example(path)}"
 
 
 def _number(text: str, expected: str) -> str | None:
@@ -133,42 +239,19 @@ def _number(text: str, expected: str) -> str | None:
     return text.replace(",", ".") if re.fullmatch(r"[0-9]{1,9}[,.][0-9]{1,9}", text) else None
 
 
-def _unknown_value_message(subject: str, path: KeyPath, node: Node) -> tuple[str, str]:
-    field = _field_at(path)
+def _suggest_value(path: KeyPath, node: Node) -> str:
+    field = _last_described_key(path)[1]
     allowed = get_args(field.annotation) if field else ()
-    suggestion = closest(node.value, allowed) if isinstance(node.value, str) else None
-    hint = f"write {join_or((suggestion,) if suggestion else allowed)}"
-    return f"{subject} is not an allowed value", hint
+    similar = closest(node.value, allowed) if isinstance(node.value, str) else None
+    return f"write {join_or((similar,) if similar else allowed)}"
 
 
 def _suggest_key(path: KeyPath) -> str:
-    """Suggest the key's right place, a similar key, or else the allowed keys."""
-    unknown = str(path[-1])
-    allowed = _known_keys(path[:-1])
-    locations = _key_locations()
-    if unknown in locations:
-        return f"it belongs {locations[unknown]}"
-    if suggestion := closest(unknown, allowed, _KEY_SIMILARITY):
-        return f"write `{suggestion}`"
-    if suggestion := closest(unknown, locations, _KEY_SIMILARITY):
-        return f"write `{suggestion}` {locations[suggestion]}"
-    return f"remove it, or write {join_or(allowed)}"
-
-
-@cache
-def _key_locations() -> dict[str, str]:
-    locations = dict.fromkeys(PolicyFile.model_fields, "at the top of the file")
-    for name, info in PolicyFile.model_fields.items():
-        model = _find_model(info.annotation)
-        for key in model.model_fields if model else ():
-            locations.setdefault(key, f"under `{name}`")
-    return locations
-
-
-def _known_keys(path: KeyPath) -> tuple[str, ...]:
-    field = _field_at(path)
+    field = _last_described_key(path[:-1])[1]
     model = _find_model(field.annotation) if field else PolicyFile
-    return tuple(model.model_fields) if model else ()
+    allowed = tuple(model.model_fields) if model else ()
+    similar = closest(str(path[-1]), allowed, _KEY_SIMILARITY)
+    return f"write `{similar}`" if similar else f"remove it, or write {join_or(allowed)}"
 
 
 def _example(path: KeyPath) -> str:
@@ -179,10 +262,6 @@ def _example(path: KeyPath) -> str:
     example = (field.examples or [""])[0]
     value = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
     return f"`{name}: {value}`"
-
-
-def _field_at(path: KeyPath) -> FieldInfo | None:
-    return _last_described_key(path)[1]
 
 
 def _last_described_key(path: KeyPath) -> tuple[str, FieldInfo | None]:
@@ -201,3 +280,89 @@ def _find_model(annotation: object) -> type[BaseModel] | None:
         return annotation
     models = (_find_model(argument) for argument in get_args(annotation))
     return next((model for model in models if model is not None), None)
+
+
+# --- errors that involve several values ----------------------------------------------------
+
+
+def _across_fields(data: object) -> Iterator[Finding]:
+    """Yield every error that involves several values.
+
+    Reads the plain data, not the models, so that an error in one place does not hide an error
+    in another. Values of a wrong type are skipped.
+    """
+    if not isinstance(data, dict):
+        return
+    yield from _duplicates(data, "organizations", _organization_id)
+    yield from _duplicates(data, "sources", lambda entry: entry)
+    yield from _duplicates(data, "rules", _folded_name)
+    yield from _duplicates(data, "keep", _folded_name)
+    for path, rule in _mappings(data, "rules"):
+        conditions = rule.keys() & set(CONDITIONS)
+        if not conditions or (conditions == {"expired"} and rule["expired"] is False):
+            yield Finding(
+                path,
+                "has no time or status condition",
+                "add `older_than`, `expired: true`, `expires_within`, `statuses` or "
+                "`inviter_gone: true`",
+            )
+    matchers = (*CONDITIONS, *SELECTIONS)
+    for path, entry in _mappings(data, "keep"):
+        if not entry.keys() & set(matchers):
+            yield Finding(path, "would keep everything", f"add one of {join_or(matchers)}")
+    for path, entry in _mappings(data, "notify"):
+        at_secret, kind = (*path, "secret_env"), entry.get("kind")
+        if kind == "webhook" and "secret_env" not in entry:
+            yield Finding(at_secret, "is missing", "name the variable with the signing key")
+        if kind in ("slack", "ping") and "secret_env" in entry:
+            yield Finding(at_secret, f"applies to `webhook`, not to `{kind}`", "remove it")
+
+
+def _notice_too_long(policy: PolicyFile) -> Iterator[Finding]:
+    """Yield the rules whose invitations Atlas ends before a notice is over."""
+    if policy.notice is None:
+        return
+    for number, rule in enumerate(policy.rules):
+        age = rule.older_than or timedelta()
+        if only_pending(rule, policy.sources) and age + policy.notice.wait >= INVITATION_LIFETIME:
+            yield Finding(
+                ("rules", number),
+                "never deletes: Atlas ends PENDING invitations after "
+                f"{INVITATION_LIFETIME.days} days, and `older_than` and `notice.wait` together "
+                "reach that",
+                "shorten one of them",
+            )
+
+
+def _entries(data: dict[str, object], key: str) -> tuple[object, ...]:
+    entries = data.get(key)
+    return entries if isinstance(entries, tuple) else ()
+
+
+def _mappings(data: dict[str, object], key: str) -> Iterator[tuple[KeyPath, dict[str, object]]]:
+    for position, entry in enumerate(_entries(data, key)):
+        if isinstance(entry, dict):
+            yield (key, position), entry
+
+
+def _organization_id(entry: object) -> object:
+    return entry.get("id") if isinstance(entry, dict) else entry
+
+
+def _folded_name(entry: object) -> object:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return name.casefold() if isinstance(name, str) else None
+
+
+def _duplicates(
+    data: dict[str, object], key: str, identity: Callable[[object], object]
+) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for position, entry in enumerate(_entries(data, key)):
+        key_value = identity(entry)
+        if not isinstance(key_value, str):
+            continue
+        first = seen.setdefault(key_value, position)
+        if first != position:
+            message = f"repeats {quote(key_value)} of {key}[{first}]"
+            yield Finding((key, position), message, "keep one of the two")

@@ -8,7 +8,7 @@ from invite_sweeper.files import read_small_file
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.policy.durations import DurationError, parse_duration
 from invite_sweeper.policy.model import Execution
-from invite_sweeper.policy.valid_policy import Policy
+from invite_sweeper.policy.policy import Policy
 from invite_sweeper.policy.yaml_reader import MAX_BYTES
 from invite_sweeper.program import command
 

@@ -3,12 +3,36 @@
 Such as a regular expression where a glob is expected, or a role that Atlas does not have.
 """
 
+import difflib
 import re
-from collections.abc import Iterator
-from itertools import islice
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, TypeAlias
 
-from invite_sweeper.policy.messages import Finding, KeyPath, closest, quote
+from invite_sweeper.policy.yaml_reader import quote
+
+Suspicion: TypeAlias = tuple[str, str]
+"""What is suspicious about a value, and what to write instead.
+
+Sentences without their subject, which is the value, and without their full stop.
+"""
+
+_MAX_COMPARED_LENGTH: Final = 64
+"""A longer word is not a typing error, and comparing it is slow."""
+
+
+def closest(word: str, candidates: Iterable[str], cutoff: float = 0.55) -> str | None:
+    """Return the candidate most similar to `word`, or None if none is similar enough.
+
+    Args:
+        cutoff: Minimum difflib ratio; 1 means identical. The default matches `EXPIRED` with
+            `INVITATION_EXPIRED`.
+    """
+    if len(word) > _MAX_COMPARED_LENGTH:
+        return None
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff)
+    return folded[found[0]] if found else None
+
 
 # fmt: off
 KNOWN_ROLES: Final = frozenset({
@@ -35,27 +59,10 @@ Administration API.
 """
 
 
-class Suspect(NamedTuple):
-    """What is suspicious about a value, and what to write instead.
-
-    Attributes:
-        message: A sentence without its subject, which is the value, and without its full stop.
-        hint: Likewise.
-    """
-
-    message: str
-    hint: str
-
-    def finding(self, path: KeyPath, value: str, where: str) -> Finding:
-        """Return the suspicion about a value in an entry, as a warning."""
-        hint = f"{self.hint[:1].upper()}{self.hint[1:]}."
-        return Finding(path, f"{quote(value)} in {where} {self.message}.", hint)
-
-
 _ROLE_SIMILARITY: Final = 0.8
 
 
-def suspicious_role(role: str) -> Suspect | None:
+def suspicious_role(role: str) -> Suspicion | None:
     """Return a suspicion about the name of a role; None if Atlas documents it."""
     if role in KNOWN_ROLES:
         return None
@@ -65,12 +72,13 @@ def suspicious_role(role: str) -> Suspect | None:
             spelled = prefix + spelled.removeprefix(word)
     suggestion = closest(spelled, KNOWN_ROLES, _ROLE_SIMILARITY)
     hint = f"write `{suggestion}`" if suggestion else "check its spelling; Atlas may add roles"
-    return Suspect("is not a role that Atlas documents", hint)
+    return "is not a role that Atlas documents", hint
 
 
 _REGEX_SIGNS: Final = re.compile(
     r"""
-      ^/?\^ | \$/?$                    # anchors
+      ^\^ | \$$                        # anchors
+    | ^/ .+ / [gimsux]*$               # in slashes, as Perl and JavaScript write it
     | \\                               # an escape, as in \. or \d
     | \|                               # alternatives
     | \(\?                             # a group with flags
@@ -83,69 +91,20 @@ _REGEX_SIGNS: Final = re.compile(
     re.VERBOSE,
 )
 _BRACES: Final = re.compile(r"\{[^{}]*,[^{}]*\}")
-_REPETITION: Final = r"(?: [*+] | \{[0-9]+,?[0-9]*\} ) \??"
-_ANY_TEXT: Final = re.compile(rf"(?: \\[wS] | \. ) {_REPETITION}", re.VERBOSE)
-_CLASS: Final = re.compile(rf"(\[ [^]]* \]) {_REPETITION}", re.VERBOSE)
-_GROUP: Final = re.compile(
-    r"\( (?:\?:)? ((?!\?)[^()]*) \) (\??) (?![*+{]) | \{ ([^{}]*,[^{}]*) \}", re.VERBOSE
-)
-_OPTIONAL: Final = re.compile(r"(\\\W | [\w@%-]) \?", re.VERBOSE)
-_MAX_SUGGESTIONS: Final = 4
+_EACH_ALTERNATIVE: Final = "an entry for each alternative"
 
 
-def suspicious_pattern(pattern: str) -> Suspect | None:
+def suspicious_pattern(pattern: str) -> Suspicion | None:
     """Return a suspicion about a glob that is written like a regular expression, or with braces.
 
     `a.*@x` and `[ab]+c@x` may be either, and are accepted as globs.
     """
     if _REGEX_SIGNS.search(pattern):
-        message = "is compared as a glob, not as a regular expression"
-    elif _BRACES.search(pattern):
-        message = "is a glob, and globs have no braces"
-    else:
-        return None
-    return Suspect(message, _glob_hint(pattern))
-
-
-def _glob_hint(pattern: str) -> str:
-    """Return what to write instead; in general terms if the pattern is not a simple one."""
-    text = re.sub(r"^/(.+)/[a-z]*$", r"\1", pattern).removeprefix("(?i)").replace(r"\d", "[0-9]")
-    text = _OPTIONAL.sub(r"(\1)?", _CLASS.sub(r"\1*", text))
-    alternatives = islice(_alternatives(text), _MAX_SUGGESTIONS + 1)
-    globs = tuple(dict.fromkeys(map(_to_glob, alternatives)))
-    if len(globs) > _MAX_SUGGESTIONS or not all(map(_is_glob, globs)):
-        return "write `*` for any text, `?` for one character, and an entry for each alternative"
-    named = " and ".join(f'"{glob}"' for glob in globs)
-    return f"write {named}{', each as its own entry' if len(globs) > 1 else ''}"
-
-
-def _is_glob(text: str) -> bool:
-    return bool(text) and not set(text) & set("\\^$|(){}")
-
-
-def _alternatives(pattern: str) -> Iterator[str]:
-    """Yield the pattern with each alternative of its groups: `(a|b)`, `(a)?` or `{a,b}`."""
-    group = _GROUP.search(pattern) if pattern.count("(") <= _MAX_SUGGESTIONS else None
-    if group is None:
-        yield from pattern.split("|")
-        return
-    in_parentheses, optional, in_braces = group.groups()
-    texts = in_braces.split(",") if in_parentheses is None else in_parentheses.split("|")
-    for text in [*texts, ""] if optional else texts:
-        yield from _alternatives(pattern[: group.start()] + text + pattern[group.end() :])
-
-
-def _to_glob(pattern: str) -> str:
-    """Return the glob that a simple regular expression stands for."""
-    begins, ends = pattern.startswith("^"), pattern.endswith("$")
-    glob = _ANY_TEXT.sub("*", pattern.removeprefix("^").removesuffix("$"))
-    glob = re.sub(r"\\([*?[])", r"[\1]", glob)
-    glob = re.sub(r"\\(\W)", r"\1", glob).replace("[^", "[!")
-    if ends and not begins:
-        glob = f"*{glob.removeprefix('*')}"
-    if (begins and not ends) or glob.endswith("@"):
-        glob = f"{glob.removesuffix('*')}*"
-    return glob
+        hint = f"write `*` for any text, `?` for one character, and {_EACH_ALTERNATIVE}"
+        return "is a regular expression, and patterns are globs", hint
+    if _BRACES.search(pattern):
+        return "is a glob, and globs have no braces", f"write {_EACH_ALTERNATIVE}"
+    return None
 
 
 _ONE_EACH: Final = "write each address as its own entry"
@@ -163,24 +122,24 @@ _UNMATCHED_USERNAMES: Final = (
 """A pattern for the whole entry, the message and the hint with what its group matched."""
 
 
-def unmatched_username(pattern: str) -> Suspect | None:
+def unmatched_username(pattern: str) -> Suspicion | None:
     """Return why no address can match a glob under `usernames`; None if one can."""
-    as_regex = suspicious_pattern(pattern)
     for regex, message, hint in _UNMATCHED_USERNAMES:
         if found := re.fullmatch(regex, pattern):
-            fix = as_regex.hint if as_regex else hint.format(*found.groups())
-            return Suspect(message.format(*found.groups()), fix)
+            parts = found.groups()
+            return suspicious_pattern(pattern) or (message.format(*parts), hint.format(*parts))
     return None
 
 
-def unmatched_project(pattern: str) -> Suspect | None:
+def unmatched_project(pattern: str) -> Suspicion | None:
     """Return why no project can match an entry, a glob on the name or an id; None if one can."""
     if pattern.startswith("!"):
         name = quote(pattern.removeprefix("!"))
         hint = f"write {name}, under `include` to read it or under `exclude` to skip it"
-        return Suspect("starts with `!`, which does not negate", hint)
+        return "starts with `!`, which does not negate", hint
     if pattern.endswith("/"):
-        return Suspect("ends with `/`, and no project's name does", f"write {quote(pattern[:-1])}")
+        hint = f"write {quote(pattern[:-1])}"
+        return suspicious_pattern(pattern) or ("ends with `/`, and no project's name does", hint)
     if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
-        return Suspect(f"has {len(pattern)} hex digits; an id has 24", "check the id")
+        return f"has {len(pattern)} hex digits; an id has 24", "check the id"
     return None

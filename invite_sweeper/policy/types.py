@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import Annotated, TypeAlias
 
@@ -24,8 +24,13 @@ from invite_sweeper.policy.durations import (
     DurationError,
     parse_duration,
 )
-from invite_sweeper.policy.messages import Placeholder, closest, join_or
-from invite_sweeper.policy.suspects import unmatched_project, unmatched_username
+from invite_sweeper.policy.suspects import (
+    Suspicion,
+    closest,
+    unmatched_project,
+    unmatched_username,
+)
+from invite_sweeper.policy.yaml_reader import Placeholder
 
 _MAX_COUNT = 1_000_000_000
 POLICY_ERROR_TYPE = "wrong"
@@ -42,6 +47,12 @@ def value_error(message: str, hint: str, *, show_value: bool = True) -> Pydantic
     """
     context = {"message": message, "hint": hint, "quote": show_value}
     return PydanticCustomError(POLICY_ERROR_TYPE, "{message}; {hint}", context)
+
+
+def join_or(words: Iterable[str]) -> str:
+    """Join words as alternatives: `a`, `b` or `c`."""
+    *others, last = [f"`{word}`" for word in words]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _clean_text(value: str) -> str:
@@ -138,7 +149,7 @@ _TILDE_ISSUE = (
 _PATH_PLACEHOLDER = re.compile(r"\{(date|run_id)\}")
 
 
-def _reject(find: Callable[[str], tuple[str, str] | None]) -> Callable[[str], str]:
+def _reject(find: Callable[[str], Suspicion | None]) -> Callable[[str], str]:
     """Return a validator that raises what `find` returns: a message and a hint."""
 
     def check(value: str) -> str:

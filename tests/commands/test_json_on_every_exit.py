@@ -261,8 +261,8 @@ def test_json_is_requested_before_two_dashes_only(words, asked):
 
 ODD = [
     (
-        "`^.*@gmail.com$` in the rule `odd` is compared as a glob, not as a regular expression. "
-        'Write "*@gmail.com".'
+        "`^.*@gmail.com$` in the rule `odd` is a regular expression, and patterns are globs. "
+        "Write `*` for any text, `?` for one character, and an entry for each alternative."
     ),
     "`GROUP_OWNR` in the rule `odd` is not a role that Atlas documents. Write `GROUP_OWNER`.",
 ]

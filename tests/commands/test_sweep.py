@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import signal
 from datetime import UTC, datetime, timedelta
 
@@ -53,18 +52,6 @@ def test_sweep_dry_run_is_the_same_command_as_plan(cli):
         summary["invitations"].sort(key=lambda each: each["invitation_id"])
     assert first == second
     assert first["mode"] == "dry-run"
-
-
-def test_validate_shows_warnings_and_ends_with_0(cli):
-    cli.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
-    done = cli.run("validate", "policy.yaml")
-    assert done.code == 0
-    assert done.out.startswith("policy.yaml is a valid policy")
-    found = re.findall(r"^policy.yaml:\d+:\d+: warning: (.*)$", done.err, re.MULTILINE)
-    lists, warning = found
-    assert lists.startswith("sources: Atlas has announced the end of each list")
-    assert warning.startswith("keep[0].until: The keep entry `lapsed` ended on 2020-01-31")
-    assert cli.sim.requests == ()
 
 
 # --- exit codes ----------------------------------------------------------------------------

@@ -2,17 +2,39 @@
 
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
-from typing import Final, TypeAlias
+from itertools import permutations
+from typing import Final, NamedTuple, TypeAlias
+
+from typing_extensions import override
 
 from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus, Source
-from invite_sweeper.policy.messages import Finding, KeyPath, quote
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, Keep, PolicyFile, Rule
-from invite_sweeper.policy.suspects import suspicious_pattern, suspicious_role
+from invite_sweeper.policy.suspects import Suspicion, suspicious_pattern, suspicious_role
+from invite_sweeper.policy.yaml_reader import KeyPath, quote
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
 """In the policies of `config/`; no organization has this id."""
 INVITATION_LIFETIME: Final = timedelta(days=30)
 """Lifetime of an invitation. Source: every recorded response."""
+
+
+class Finding(NamedTuple):
+    """An error of several values, or a warning about a valid one.
+
+    Attributes:
+        path: Where the value is in the file.
+        message: One sentence; in an error without its subject, which is the path.
+        hint: What to write instead; empty if nothing.
+    """
+
+    path: KeyPath
+    message: str
+    hint: str = ""
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
 
 _Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
 
@@ -68,14 +90,12 @@ class Policy(PolicyFile):
 
     def unread_list(self) -> Iterator[Finding]:
         """Yield a warning if one list of an organization is read, and not the other."""
-        lists = [source for source in Source if source.is_organization_level]
-        for unread in lists:
-            (other,) = {*lists} - {unread}
-            if other in self.sources and unread not in self.sources:
+        for read, unread in permutations((Source.ORG_USERS, Source.ORG_INVITES)):
+            if read in self.sources and unread not in self.sources:
                 ends = ", or leave it out once Atlas has ended that list"
                 yield Finding(
                     ("sources",),
-                    f"The policy reads {other} and not {unread}: what {unread} shows of a person "
+                    f"The policy reads {read} and not {unread}: what {unread} shows of a person "
                     "is not judged, not even by `keep`, and it ends with the invitation.",
                     f"Add {unread}{ends if unread.replacements else ''}.",
                 )
@@ -155,11 +175,9 @@ class Policy(PolicyFile):
                     "the project alone.",
                     "Read `org_users` too, or remove the role.",
                 )
-            if (suspect := suspicious_role(role)) is not None:
-                yield suspect.finding(path, role, where)
+            yield from _suspicion(path, role, where, suspicious_role(role))
         for path, where, pattern in self._patterns():
-            if (suspect := suspicious_pattern(pattern)) is not None:
-                yield suspect.finding(path, pattern, where)
+            yield from _suspicion(path, pattern, where, suspicious_pattern(pattern))
 
     def _patterns(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each glob with its path and what contains it."""
@@ -181,6 +199,14 @@ class Policy(PolicyFile):
             yield ("rules", number), f"the rule `{rule.name}`", rule
         for number, keep in enumerate(self.keep):
             yield ("keep", number), f"the keep entry `{keep.name}`", keep
+
+
+def _suspicion(path: KeyPath, value: str, where: str, found: Suspicion | None) -> Iterator[Finding]:
+    if found is not None:
+        message, hint = found
+        yield Finding(
+            path, f"{quote(value)} in {where} {message}.", f"{hint[:1].upper()}{hint[1:]}."
+        )
 
 
 def only_pending(rule: Rule, sources: Collection[Source]) -> bool:

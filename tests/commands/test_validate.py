@@ -1,0 +1,29 @@
+"""`validate` shows the errors and the warnings of a policy, and asks nothing of Atlas."""
+
+import json
+import re
+
+
+def test_validate_shows_warnings_and_ends_with_0(cli):
+    cli.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
+    done = cli.run("validate", "policy.yaml")
+    assert done.code == 0
+    assert done.out.startswith("policy.yaml is a valid policy")
+    found = re.findall(r"^policy.yaml:\d+:\d+: warning: (.*)$", done.err, re.MULTILINE)
+    lists, warning = found
+    assert lists.startswith("sources: Atlas has announced the end of each list")
+    assert warning.startswith("keep[0].until: The keep entry `lapsed` ended on 2020-01-31")
+    assert cli.sim.requests == ()
+
+
+def test_validate_shows_warnings_beside_errors_and_ends_with_2(cli):
+    cli.keys["keep"] = [{"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"}]
+    cli.keys["limits"] = {"max_share": 7, "max_deletions": "many"}
+    done = cli.run("validate", "policy.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert re.search(r"^policy.yaml:\d+:\d+: warning: keep\[0\].until: ", done.err, re.MULTILINE)
+    assert re.search(r"^policy.yaml:\d+:\d+: limits.max_share: ", done.err, re.MULTILINE)
+    result = json.loads(cli.run("validate", "policy.yaml", "--output", "json").out)
+    assert (result["valid"], result["errors"], result["warnings"]) == (False, 2, 2)
+    assert [each["severity"] for each in result["findings"]].count("error") == 2
+    assert cli.sim.requests == ()
