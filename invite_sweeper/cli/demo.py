@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-import typer
+import click
 from rich.rule import Rule
 
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.options import Command, RunOptions
 from invite_sweeper.cli.simulate import Simulation, serve_in_thread
-from invite_sweeper.cli.sweep_session import run_sweep
+from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.program import command
 from invite_sweeper.simulator.seed import ORG_ID
-
-app = typer.Typer(rich_markup_mode=None)
 
 POLICY = """\
 version: 1
@@ -25,11 +23,9 @@ sources: [invites, users, org_users, org_invites]
 rules:
   - {{name: forgotten, older_than: 14d}}
   - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
-  - {{name: pending, older_than: 21d, statuses: [PENDING]}}
 keep:
   - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
 limits: {{max_share: 0.8}}
-audit: {{path: {audit}}}
 """
 INVITED = "mira.web@partner.example.net"
 """Whom the demo invites as the web interface of Atlas does."""
@@ -40,7 +36,7 @@ _STEPS = (
 )
 
 
-@app.command()
+@click.command(cls=Command)
 def demo() -> None:
     """Show a dry run and two sweeps against a simulated Atlas.
 
@@ -49,8 +45,8 @@ def demo() -> None:
     Example: invite-sweeper demo
     """
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
-    policy, audit = folder / "policy.yaml", folder / "audit.jsonl"
-    policy.write_text(POLICY.format(org_id=ORG_ID, audit=audit), "utf-8")
+    policy = folder / "policy.yaml"
+    policy.write_text(POLICY.format(org_id=ORG_ID), "utf-8")
     sim, credentials = Simulation(projects=4, invitations=4).build()
     sim.add_user(
         INVITED,
@@ -62,32 +58,32 @@ def demo() -> None:
     console = stdout_console()
     environment = {**_without_credentials(os.environ), **credentials}
     codes = []
-    typer.echo("This Atlas is simulated: it runs in this process, and no account is used.")
-    typer.echo(
+    click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
+    click.echo(
         f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
         "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
     )
     for line in _policy_summary():
-        typer.echo(f"  {line}")
+        click.echo(f"  {line}")
     with serve_in_thread(sim) as base_url:
         for title, explanation, dry_run in _STEPS:
             console.print()
             console.print(Rule(title, style="dim"), "")
-            typer.echo(f"{explanation}\n")
+            click.echo(f"{explanation}\n")
             options = RunOptions(
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
             )
-            codes.append(run_sweep(options, environment))
+            codes.append(run_command(options, environment))
     console.print(Rule(style="dim"))
-    typer.echo("To try next:")
+    click.echo("To try next:")
     for words in (
-        ("audit", "show", str(audit)),
-        ("audit", "verify", str(audit)),
-        ("report", str(audit), "--out", "report.html"),
+        ("audit", "show", "--policy", str(policy)),
+        ("audit", "verify", "--policy", str(policy)),
+        ("report", "--policy", str(policy), "--out", "report.html"),
         ("init",),
     ):
-        typer.echo(f"  {command(*words)}")
-    raise typer.Exit(max(codes))
+        click.echo(f"  {command(*words)}")
+    raise SystemExit(max(codes))
 
 
 def _policy_summary() -> tuple[str, ...]:
@@ -95,7 +91,6 @@ def _policy_summary() -> tuple[str, ...]:
     return (
         "stale: older than 14 days (rule forgotten)",
         "stale: *@contractors.example.com after 3 days (rule outsiders)",
-        "stale: pending users after 21 days (rule pending)",
         "kept:  *@board.example.com, they travel (keep entry board)",
     )
 

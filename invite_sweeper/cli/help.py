@@ -4,18 +4,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from importlib.resources import files
-from typing import Annotated, cast
+from typing import cast
 
-import typer
+import click
 from rich.markdown import Markdown
 
 from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.options import Command, argument
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
+from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
 from invite_sweeper.program import command
-
-app = typer.Typer(rich_markup_mode=None)
 
 
 class Topic(StrEnum):
@@ -41,27 +41,34 @@ _SUMMARIES = {
 }
 
 
-@app.command("help")
-def show_help(
-    topic: Annotated[
-        Topic | None,
-        typer.Argument(metavar="TOPIC", show_choices=False, help=f"One of {', '.join(Topic)}."),
-    ] = None,
-) -> None:
+@click.command("help", cls=Command)
+@argument("name", f"One of {', '.join(Topic)}, or a command.", metavar="[TOPIC]", required=False)
+@click.pass_context
+def help_command(context: click.Context, name: str | None) -> None:
     """Show the documentation that ships with the program.
 
     Example: invite-sweeper help exit-codes
     """
-    if topic is None:
+    if name is None:
         for each, summary in _SUMMARIES.items():
-            typer.echo(f"  {command('help', each.value):<32}  {summary}")
-        typer.echo(f"Options of a command: {command('COMMAND', '--help')}")
+            click.echo(f"  {command('help', each.value):<32}  {summary}")
+        click.echo(f"Options of a command: {command('COMMAND', '--help')}")
         return
-    text = page(topic)
+    program = context.find_root()
+    if isinstance(program.command, click.Group) and name in program.command.list_commands(program):
+        found = program.command.get_command(program, name)
+        assert found is not None  # noqa: S101 - it is listed
+        click.echo(found.get_help(click.Context(found, program, name)))
+        return
+    if name not in list(Topic):
+        raise UsageError(
+            f"There is no topic {name!r}.", hint=f"Topics: {', '.join(Topic)}; or a command's name."
+        )
+    text = page(Topic(name))
     if sys.stdout.isatty():
         stdout_console().print(Markdown(text, hyperlinks=False))
     else:
-        typer.echo(text, nl=False)
+        click.echo(text, nl=False)
 
 
 def page(topic: Topic) -> str:
@@ -111,7 +118,7 @@ def _nested(
 
 
 def _reason_table() -> str:
-    advisor = Advisor(audit_log="LOG", run_id="RUN", policy_path="POLICY")
+    advisor = Advisor(run="RUN", policy="POLICY")
     rows = (
         f"| `{each}` | {each.exit_code:d} | {' '.join(advisor.advise([each]))} |\n"
         for each in Reason

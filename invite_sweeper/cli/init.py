@@ -7,22 +7,26 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
-from typing import Annotated, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-import typer
+import click
 
 from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import DEFAULT_POLICY, RunOptions, takes, value
-from invite_sweeper.cli.run_session import RunSession
+from invite_sweeper.cli.options import (
+    DEFAULT_POLICY,
+    Command,
+    argument,
+    option,
+    options,
+)
+from invite_sweeper.cli.session import lookup_clients
 from invite_sweeper.errors import Cancelled, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy import Execution, parse_duration, parse_policy
+from invite_sweeper.policy import parse_duration, parse_policy
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.program import command
 from invite_sweeper.text import escape_unprintable
-
-app = typer.Typer(rich_markup_mode=None)
 
 _DEFAULT_AGE = "14d"
 _DEADLINE = timedelta(minutes=1)
@@ -74,7 +78,7 @@ limits:
   max_unreadable_projects: 0      # one unreadable project, and nothing is deleted
 
 audit:
-  path: audit/invite-sweeper.jsonl
+  directory: audit                # one file for each run, beside this policy
 """
 )
 _STATUSES = Template("""\
@@ -133,23 +137,35 @@ class Answers(NamedTuple):
     sources: tuple[Source, ...]
 
 
-@app.command()
-@takes(RunOptions, "base_url")
+@click.command(cls=Command)
+@argument(
+    "path",
+    "The file to write; it must not exist.",
+    metavar="[POLICY]",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_POLICY,
+)
+@options("base_url")
+@option(
+    "Options",
+    "--organization",
+    metavar="ID",
+    multiple=True,
+    help="Id of an organization; may be repeated.",
+)
+@option(
+    "Options", "--older-than", metavar="DURATION", help="Age from which an invitation is stale."
+)
+@option(
+    "Options", "--source", metavar="LIST", multiple=True, type=click.Choice(list(Source)),
+    help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
+)  # fmt: skip
 def init(
-    options: RunOptions,
-    path: Annotated[
-        Path, typer.Argument(metavar="POLICY", help="The file to write; it must not exist.")
-    ] = DEFAULT_POLICY,
-    organization: Annotated[
-        list[str] | None, value(None, "ID", "Id of an organization; may be repeated.")
-    ] = None,
-    older_than: Annotated[
-        str | None, value(None, "DURATION", "Age from which an invitation is stale.")
-    ] = None,
-    source: Annotated[
-        list[Source] | None,
-        value(None, "LIST", f"A list of invitations, one of {', '.join(Source)}; may be repeated."),
-    ] = None,
+    path: Path,
+    base_url: str,
+    organization: Sequence[str],
+    older_than: str | None,
+    source: Sequence[Source],
 ) -> None:
     """Write a first policy that is safe to run.
 
@@ -161,26 +177,27 @@ def init(
     """
     try:
         _check_absent(path)
+        if older_than is not None:  # before anything is asked
+            parse_duration_option("--older-than", older_than)
         asks = sys.stdin.isatty()
-        organizations = _choose_organizations(organization or (), options.base_url, asks=asks)
+        organizations = _choose_organizations(organization, base_url, asks=asks)
         answers = Answers(
             organizations,
             older_than or _choose_age(asks=asks),
             tuple(source or _choose_sources(asks=asks)),
         )
-        parse_duration_option("--older-than", answers.older_than)
         text = render_policy(answers, path, datetime.now(UTC))
         policy = parse_policy(text.encode(), str(path))
         _write_new(path, text)
-    except typer.Abort:
+    except click.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
     except RunError as error:
         error.consequence = "No file was written."
         raise
     for remark in policy.warnings(datetime.now(UTC).date()):
-        typer.echo(f"Warning: {remark}", err=True)
-    typer.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
-    typer.echo(f"Next: {command('plan', '--policy', str(path))}")
+        click.echo(f"Warning: {remark}", err=True)
+    click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
+    click.echo(f"Next: {command('plan', '--policy', str(path))}")
 
 
 def render_policy(answers: Answers, path: Path, now: datetime) -> str:
@@ -241,18 +258,10 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
     """Return the organizations that each set of credentials can see, each once."""
-    session = RunSession(RunOptions(base_url=base_url, quiet=True), Execution(deadline=_DEADLINE))
     found: dict[str, Choice] = {}
-
-    async def read() -> None:
-        for name, credentials in session.credentials(names).items():
-            async with session.connect(credentials, name=name) as connection:
-                organizations = await connection.reader.organizations()
-            for org_id, label in organizations.items():
-                found.setdefault(org_id, Choice(org_id, label, name))
-
-    with session.last_resort, session.working():
-        await session.stop.run_unless_stopped(read())
+    async for name, client in lookup_clients(base_url, names):
+        for org_id, label in (await client.reader.organizations()).items():
+            found.setdefault(org_id, Choice(org_id, label, name))
     return list(found.values())
 
 
@@ -273,9 +282,9 @@ def _only_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
 
 
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
-    typer.echo("Which organizations? Projects of others are never changed.")
+    click.echo("Which organizations? Projects of others are never changed.")
     for number, each in enumerate(visible, 1):
-        typer.echo(f"  {number}  {each.label}")
+        click.echo(f"  {number}  {each.label}")
     known = {each.id: each for each in visible}
 
     def parse_one(answer: str) -> Choice:
@@ -283,7 +292,7 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
             return visible[int(answer) - 1]
         if len(answer) == len("0" * 24) and set(answer.lower()) <= set("0123456789abcdef"):
             return known.get(answer.lower(), Choice(answer.lower()))
-        raise typer.BadParameter("Type a number of the list, or an id of 24 hex digits.")
+        raise click.BadParameter("Type a number of the list, or an id of 24 hex digits.")
 
     def parse(answer: str) -> Sequence[Choice]:
         words = answer.replace(",", " ").split()
@@ -300,7 +309,7 @@ def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
 def _choose_age(*, asks: bool) -> str:
     if not asks:
         return _DEFAULT_AGE
-    typer.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
+    click.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
     return _ask("Age, such as 14d or 4w", _parse_age, default=_DEFAULT_AGE)
 
 
@@ -308,16 +317,16 @@ def _parse_age(answer: str) -> str:
     try:
         parse_duration_option("The age", answer)
     except UsageError as error:
-        raise typer.BadParameter(f"{error.message} {error.hint}") from None
+        raise click.BadParameter(f"{error.message} {error.hint}") from None
     return answer
 
 
 def _choose_sources(*, asks: bool) -> Sequence[Source]:
     if not asks:
         return tuple(Source)
-    typer.echo("Which lists? Deleting from users or org_users removes the invited person.")
+    click.echo("Which lists? Deleting from users or org_users removes the invited person.")
     for source in Source:
-        typer.echo(f"  {source.value:<12} {source.contents}")
+        click.echo(f"  {source.value:<12} {source.contents}")
     return _ask("Lists, separated by commas", _parse_sources, default=", ".join(Source))
 
 
@@ -325,7 +334,7 @@ def _parse_sources(answer: str) -> Sequence[Source]:
     try:
         return [Source(name) for name in answer.replace(",", " ").split()] or tuple(Source)
     except ValueError:
-        raise typer.BadParameter(f"The lists are {', '.join(Source)}.") from None
+        raise click.BadParameter(f"The lists are {', '.join(Source)}.") from None
 
 
 _Answer = TypeVar("_Answer")
@@ -334,8 +343,8 @@ _Answer = TypeVar("_Answer")
 def _ask(question: str, parse: Callable[[str], _Answer], *, default: str | None) -> _Answer:
     """Ask until `parse` accepts the answer."""
     while True:
-        answer: str = typer.prompt(question, default=default)
+        answer: str = click.prompt(question, default=default)
         try:
             return parse(answer.strip())
-        except typer.BadParameter as error:
-            typer.echo(error.message)
+        except click.BadParameter as error:
+            click.echo(error.message)

@@ -49,6 +49,10 @@ COMMANDS = {
 }
 
 
+_FUNCTIONS: Final = {"help": "help_command"}
+"""Commands whose function is not named as they are."""
+
+
 class LazyCommands(click.Group):
     """The commands of `COMMANDS`, each imported when it is used."""
 
@@ -61,7 +65,7 @@ class LazyCommands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"invite_sweeper.cli.{COMMANDS[cmd_name].module}")
-        found: click.Command = getattr(module, cmd_name)
+        found: click.Command = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name))
         return found
 
     @override

@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -27,7 +28,7 @@ from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy, loader
+from invite_sweeper.policy import Execution, Policy, loader
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.text import describe_duration
@@ -47,6 +48,10 @@ def find_audit_directory(policy_path: Path, option: Path | None) -> AuditDirecto
     if option is not None:
         return AuditDirectory(option)
     return audit_directory(loader.load_policy(policy_path), policy_path, None)
+
+
+LOOKUP_LIMIT: Final = timedelta(minutes=1)
+"""For a look-up outside of a run."""
 
 
 class Session:
@@ -210,3 +215,25 @@ class Session:
                 )
                 for each in self.policy.organizations
             )
+
+
+async def lookup_clients(
+    base_url: str, names: Sequence[str]
+) -> AsyncIterator[tuple[str, RateLimitedAtlasClient]]:
+    """Yield a client for each set of credentials in the environment, for a short look-up.
+
+    Args:
+        names: Of the sets, "" for the plain variables.
+    """
+    started_s, now = time.monotonic(), datetime.now(UTC)
+    for name in names:
+        async with connect_for_run(
+            parse_base_url(base_url),
+            read_credentials(os.environ, suffix=name),
+            Execution(deadline=LOOKUP_LIMIT),
+            now=now,
+            started_s=started_s,
+            deadline_s=started_s + LOOKUP_LIMIT.total_seconds(),
+            log=configure_logging(quiet=True, verbose=False),
+        ) as client:
+            yield name, client

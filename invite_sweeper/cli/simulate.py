@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import indent
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
+from typing_extensions import override
 
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import takes, value
+from invite_sweeper.cli.options import Command, option
 from invite_sweeper.errors import UsageError
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 from invite_sweeper.simulator.scenarios import (
@@ -26,37 +26,20 @@ from invite_sweeper.simulator.scenarios import (
 )
 from invite_sweeper.text import pluralize
 
-app = typer.Typer(rich_markup_mode=None)
-
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """The data and behaviour of a simulated Atlas."""
 
-    projects: Annotated[int, value(None, "N", "Number of projects.", min=1)] = 12
-    invitations: Annotated[int, value(None, "N", "Invitations per project.", min=0)] = 5
-    seed: Annotated[int, value(None, "N", "The same seed creates the same data.")] = 1
-    credentials: Annotated[str, value(None, "KIND", "service-account, api-key or token.")] = (
-        "service-account"
-    )
-    latency_ms: Annotated[float, value(None, "MS", "Time until a response.", min=0)] = 0
-    error_rate: Annotated[
-        float, value(None, "SHARE", "Share of requests that fail with 500.", min=0, max=1)
-    ] = 0
-    reset_rate: Annotated[
-        float,
-        value(
-            None,
-            "SHARE",
-            "Share of requests that are executed, then cut off without a response.",
-            min=0,
-            max=1,
-        ),
-    ] = 0
-    limits: Annotated[bool, typer.Option(help="Enforce Atlas's rate limits with 429.")] = True
-    scenario: Annotated[str, value(None, "NAME", "What is simulated; see below.")] = next(
-        iter(SCENARIOS)
-    )
+    projects: int = 12
+    invitations: int = 5
+    seed: int = 1
+    credentials: str = "service-account"
+    latency_ms: float = 0
+    error_rate: float = 0
+    reset_rate: float = 0
+    limits: bool = True
+    scenario: str = next(iter(SCENARIOS))
 
     def build(self) -> tuple[SimulatedAtlas, dict[str, str]]:
         """Return a simulated Atlas and the environment with credentials for it."""
@@ -87,21 +70,118 @@ class Simulation:
         return sim, environment
 
 
-@app.command(epilog=f"\b\nScenarios:\n{indent(describe_scenarios(), '  ')}")
-@takes(Simulation)
+class _SimulateCommand(Command):
+    """A command whose help ends with the scenarios."""
+
+    @override
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Scenarios"):
+            for line in describe_scenarios().splitlines():
+                formatter.write(f"  {line}\n")
+        super().format_epilog(ctx, formatter)
+
+
+_SHARE = click.FloatRange(0, 1)
+
+
+@click.command(cls=_SimulateCommand)
+@option(
+    "Options",
+    "--projects",
+    metavar="N",
+    type=click.IntRange(1),
+    default=12,
+    help="Number of projects.",
+)
+@option(
+    "Options",
+    "--invitations",
+    metavar="N",
+    type=click.IntRange(0),
+    default=5,
+    help="Invitations per project.",
+)
+@option(
+    "Options",
+    "--seed",
+    metavar="N",
+    type=int,
+    default=1,
+    help="The same seed creates the same data.",
+)
+@option(
+    "Options",
+    "--credentials",
+    metavar="KIND",
+    default="service-account",
+    help="service-account, api-key or token.",
+)
+@option(
+    "Options",
+    "--latency-ms",
+    metavar="MS",
+    type=click.FloatRange(0),
+    default=0,
+    help="Time until a response.",
+)
+@option(
+    "Options",
+    "--error-rate",
+    metavar="SHARE",
+    type=_SHARE,
+    default=0,
+    help="Share of requests that fail with 500.",
+)
+@option(
+    "Options",
+    "--reset-rate",
+    metavar="SHARE",
+    type=_SHARE,
+    default=0,
+    help="Share of requests that are executed, then cut off without a response.",
+)
+@option("Options", "--limits/--no-limits", default=True, help="Enforce Atlas's rate limits (429).")
+@option(
+    "Options",
+    "--scenario",
+    metavar="NAME",
+    default=next(iter(SCENARIOS)),
+    help="What is simulated; see below.",
+)
+@option(
+    "Options",
+    "--port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port; 0 selects a free one.",
+)
+@option(
+    "Options", "--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on."
+)
+@option(
+    "Options",
+    "--duration",
+    metavar="S",
+    type=click.FloatRange(0),
+    help="Stop after this number of seconds.",
+)
+@option(
+    "Options",
+    "--env-file",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Also write the export lines to this file.",
+)
+@option("Options", "--policy-file", metavar="PATH", type=click.Path(path_type=Path),
+        help="Also write the policy to this file.")  # fmt: skip
 def simulate(
-    simulation: Simulation,
-    port: Annotated[int, value(None, "N", "The port; 0 selects a free one.", min=0, max=65535)] = 0,
-    host: Annotated[str, value(None, "ADDRESS", "The address to listen on.")] = "127.0.0.1",
-    duration: Annotated[
-        float | None, value(None, "S", "Stop after this number of seconds.", min=0)
-    ] = None,
-    env_file: Annotated[
-        Path | None, value(None, "PATH", "Also write the export lines to this file.")
-    ] = None,
-    policy_file: Annotated[
-        Path | None, value(None, "PATH", "Also write the policy to this file.")
-    ] = None,
+    host: str,
+    port: int,
+    duration: float | None,
+    env_file: Path | None,
+    policy_file: Path | None,
+    **simulation: Any,  # noqa: ANN401
 ) -> None:
     """Serve a simulated Atlas on a port, for tests.
 
@@ -110,7 +190,7 @@ def simulate(
     Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """
     serve_until_stopped(
-        simulation,
+        Simulation(**simulation),
         host=host,
         port=port,
         duration_s=duration,
@@ -164,7 +244,7 @@ def serve_until_stopped(
         variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
         _write(policy_file, policy)
         _write(env_file, "".join(f"{sh_line({k: v})}\n" for k, v in variables.items()))
-        typer.echo(
+        click.echo(
             f"# Simulated Atlas at {base_url}; Ctrl-C stops it. It has "
             f"{pluralize(sim.invitation_count(), 'invitation')} in "
             f"{pluralize(len(sim.groups), 'project')}.\n"

@@ -4,21 +4,18 @@ import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
+import click
 import msgspec
-import typer
 
 from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.options import DEFAULT_POLICY, Output, OutputOption, offline
+from invite_sweeper.cli.options import DEFAULT_POLICY, Command, Output, argument, offline, options
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts, InvalidPolicy, PolicyIssue, Severity
 from invite_sweeper.policy import Policy, check_policy
 from invite_sweeper.policy.loader import read_policy
 from invite_sweeper.text import escape_unprintable
-
-app = typer.Typer(rich_markup_mode=None)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,15 +60,14 @@ class Validation(msgspec.Struct, frozen=True):
     error: ErrorParts | None
 
 
-@app.command()
+@click.command(cls=Command)
+@argument(
+    "path", "The policy file.", metavar="[POLICY]", envvar="INVITE_SWEEPER_POLICY",
+    type=click.Path(path_type=Path), default=DEFAULT_POLICY,
+)  # fmt: skip
+@options("output")
 @offline
-def validate(
-    path: Annotated[
-        Path,
-        typer.Argument(envvar="INVITE_SWEEPER_POLICY", metavar="POLICY", help="The policy file."),
-    ] = DEFAULT_POLICY,
-    output: OutputOption = Output.TEXT,
-) -> None:
+def validate(path: Path, output: Output) -> None:
     """Check a policy offline and list all errors.
 
     Warnings are about valid parts, such as a pattern that is a regular expression. If the
@@ -90,7 +86,7 @@ def validate(
     if error is not None:
         raise error
     if output is Output.TEXT and policy is not None:
-        typer.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
+        click.echo(f"{path} is a valid policy (SHA-256 {policy.sha256}).")
 
 
 def _show_warnings(path: Path, issues: Iterable[PolicyIssue]) -> None:
@@ -98,7 +94,7 @@ def _show_warnings(path: Path, issues: Iterable[PolicyIssue]) -> None:
         if each.severity is Severity.WARNING:
             position = f"{path}:{each.line}:{each.column}"
             text = f"{position}: warning: {each.where}: {each.message} {each.hint}".rstrip()
-            typer.echo(escape_unprintable(text), err=True)
+            click.echo(escape_unprintable(text), err=True)
 
 
 def _validation(

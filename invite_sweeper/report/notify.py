@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
+from msgspec import structs
 from yarl import URL
 
 from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
@@ -204,9 +205,8 @@ def _webhook_fields(ended: Ended, *, details: bool) -> dict[str, object]:
     """Return the result as `--output json` has it, with the story; users only with `details`."""
     record, story = ended.record, ended.story
     code, reasons = record.exit_code or 0, record.end.reasons if record.end is not None else ()
-    fields = result_json(record)
-    fields.pop("lists", None)
-    fields.pop("invitations", None)
+    fields: dict[str, object] = structs.asdict(result_json(record))
+    del fields["lists"], fields["invitations"]
     fields |= {
         "headline": f"{story.headline.label}: {story.headline.text}",
         "attention": [each._asdict() for each in story.attention],

@@ -12,7 +12,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
-import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import RunRecord
@@ -24,6 +23,7 @@ from invite_sweeper.audit.events import (
     OutcomeLine,
     Planned,
     ProjectUnreadable,
+    RunFinished,
     RunStarted,
 )
 from invite_sweeper.audit.reader import read_events
@@ -193,8 +193,8 @@ class PlannedResult(Planned, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
-class ResultFields(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--output json` has beside the first and the last line of the run.
+class RunResult(RunFinished, frozen=True, kw_only=True):
+    """What `--output json` prints: the first and the last line of a run, and its plan.
 
     Attributes:
         audit_file: The file of the run.
@@ -204,31 +204,37 @@ class ResultFields(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     run_id: str
+    mode: str
+    tool_version: str
+    policy_sha256: str | None
+    policy_path: str | None
+    actors: Mapping[str, str]
+    base_url: str
+    now: str
+    shard: str | None
+    scope_sha256: str | None = None
+    plan_sha256: str | None = None
+    restores: str | None = None
     audit_file: str
     audit_last_hash: str
-    invitations: tuple[PlannedResult, ...]
+    invitations: tuple[PlannedResult, ...] = ()
     truncated: bool = False
 
 
-def result_json(record: RunRecord) -> dict[str, object]:
-    """Return the object that `--output json` prints: the first and the last line of a run."""
-    planned, truncated = load_planned(record.file.path)
-    more = ResultFields(
+def result_json(record: RunRecord) -> RunResult:
+    """Return what `--output json` prints of a run that has ended."""
+    assert record.start is not None  # noqa: S101 - a run that has ended began
+    assert record.end is not None  # noqa: S101 - as above
+    planned, truncated = load_planned(record.file.path) if record.file.number else ((), False)
+    fields = structs.asdict(record.start) | structs.asdict(record.end)
+    return RunResult(
+        **fields,
         run_id=record.run_id,
         audit_file=str(record.file.path),
         audit_last_hash=record.last_hash,
         invitations=planned,
         truncated=truncated,
     )
-    parts = (more, record.start, record.end)
-    found: dict[str, object] = {}
-    for part in parts:
-        if part is not None:
-            found |= structs.asdict(part)
-    found["organizations"] = record.end.organizations if record.end is not None else ()
-    if not truncated:
-        del found["truncated"]
-    return found
 
 
 def load_planned(
