@@ -306,9 +306,10 @@ class History:
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
         found: dict[Source, date] = {}
-        for run in self._ended_runs(base_url):
-            with suppress(ValueError):
-                found |= {Source(s): date.fromisoformat(day) for s, day in run.sunsets.items()}
+        for end in self._ended_runs(base_url):
+            for source, day in end.sunsets.items():
+                with suppress(ValueError):  # of a later version
+                    found[Source(source)] = date.fromisoformat(day)
         return found
 
     def members(self, base_url: str) -> dict[str, int]:
