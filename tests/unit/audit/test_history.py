@@ -106,6 +106,13 @@ class TestRuns:
         assert caught.value.exit_code is ExitCode.REFUSED
         assert caught.value.reasons == (Reason.EARLIER_RUNS,)
 
+    def test_a_file_that_cannot_be_opened_refuses_the_run(self, directory):
+        write_run(directory, "r1").unlink()
+        (directory.path / "000001-r1.jsonl").mkdir()
+        for read in (history, AuditDirectory.next_run):
+            with pytest.raises(GuardRefused, match="cannot be read"):
+                read(directory)
+
     def test_a_file_without_its_first_line_refuses_the_run(self, directory):
         path = write_run(directory, "r1", *deletion(1))
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
@@ -478,6 +485,11 @@ class TestLastComplete:
         }
         write_run(directory, "r3", end=read_everything(users({PROJECT: 3})))
         assert self.last(directory).entries == {("users", ORG, PROJECT): 3}
+
+    def test_an_unread_list_of_the_organization_keeps_its_number(self, directory):
+        write_run(directory, "r1", end=read_everything(own_list(7)))
+        write_run(directory, "r2", end=read_everything(own_list(0, ORG)))
+        assert self.last(directory).entries == {("org_users", ORG, ORG): 7}
 
     def test_a_retired_source_keeps_its_number(self, directory):
         write_run(directory, "r1", end=read_everything(users({PROJECT: 4}), own_list(7)))

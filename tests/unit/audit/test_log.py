@@ -52,6 +52,12 @@ class Fsyncs:
 
         monkeypatch.setattr(os, "fsync", fsync)
 
+    async def begun(self) -> None:
+        """Wait until the first one is at work."""
+        async with asyncio.timeout(10):
+            while not self.count:
+                await asyncio.sleep(0)
+
 
 class TestSync:
     async def test_a_line_is_in_the_file_after_sync_and_not_before(self, directory):
@@ -68,8 +74,7 @@ class TestSync:
         fsyncs.may_go_on.clear()
         log.write(started())
         first = asyncio.create_task(log.sync())
-        while not fsyncs.count:
-            await asyncio.sleep(0)
+        await fsyncs.begun()
         waiting = []
         for number in range(20):
             log.write(planned(number))
@@ -87,8 +92,7 @@ class TestSync:
         fsyncs.may_go_on.clear()
         log.write(started())
         first = asyncio.create_task(log.sync())
-        while not fsyncs.count:
-            await asyncio.sleep(0)
+        await fsyncs.begun()
         log.write(planned())  # after the fsync began
         second = asyncio.create_task(log.sync())
         real = os.fsync
@@ -127,8 +131,7 @@ class TestSync:
         fsyncs.may_go_on.clear()
         log.write(started())
         first = asyncio.create_task(log.sync())
-        while not fsyncs.count:
-            await asyncio.sleep(0)
+        await fsyncs.begun()
         log.write(planned())
         second = asyncio.create_task(log.sync())
         await asyncio.sleep(0)
@@ -219,8 +222,7 @@ class TestFailure:
         fsyncs.may_go_on.clear()
         log.write(started())
         only = asyncio.create_task(log.sync())
-        while not fsyncs.count:
-            await asyncio.sleep(0)
+        await fsyncs.begun()
         only.cancel()
         await asyncio.sleep(0)
         real = os.fsync
