@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import re
-import socket
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.events import format_timestamp
-from invite_sweeper.audit.reader import FileChain
+from invite_sweeper.audit.reader import FileChain, required
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
@@ -146,12 +145,11 @@ class AuditDirectory:
         Raises:
             UsageError: There is no such run.
         """
-        path = Path(run)
-        if path.is_file():
-            return RunFile.of(path.absolute())
         for file in self.files():
             if run == file.run_id or (run.isdecimal() and int(run) == file.number):
                 return file
+        if (path := Path(run)).is_file():
+            return RunFile.of(path.absolute())
         raise UsageError(
             f"The audit directory {self.path} has no run {run}.",
             hint="List the runs with `audit show`; name one by its number, its id or its file.",
@@ -185,6 +183,31 @@ class AuditDirectory:
         """
         replace_file(self.path / "HEAD", (to_json(head) + b"\n",), follow_links=False)
 
+    def warnings(self) -> tuple[RunWarning, ...]:
+        """Return what is not known of earlier runs; no file of a run is read.
+
+        Raises:
+            DamagedLog: `HEAD` cannot be read.
+            UsageError: The directory cannot be read.
+        """
+        files, head = self.files(), self.read_head()
+        if head is not None:
+            if any(file.name == head.file for file in files):
+                return ()
+            message = (
+                f"The file of the last run, {head.file}, is missing in {self.path}: the log goes "
+                "on after it, but without its deletions, announcements and open requests."
+            )
+        elif any(file.path.lstat().st_size for file in files):
+            message = (
+                f"HEAD is missing in {self.path}: the log goes on after its newest file, "
+                f"{files[-1].name}. Whether later files are missing is not known."
+            )
+        else:
+            message = f"No earlier run is known: {self.path} has no file of one."
+            return (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK),)
+        return (RunWarning(WarningCode.AUDIT_LOG, message),)
+
     def next_run(self) -> NextRun:
         """Return where the next run goes on.
 
@@ -192,23 +215,17 @@ class AuditDirectory:
 
         Raises:
             DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
-            UsageError: The last file or the directory cannot be read.
+            UsageError: The directory cannot be read.
         """
-        files = self.files()
-        head = self.read_head()
+        files, head = self.files(), self.read_head()
         number = files[-1].number if files else 0
-        if head is None:
-            prev = next(filter(None, (_end_of(each).last_hash for each in reversed(files))), "")
-            return NextRun(number + 1, prev or GENESIS_HASH, (self._without_head(files, prev),))
-        last = None
-        for file in files:
-            if file.name == head.file:
-                last = file
-            elif file.number >= head.number and file.path.stat().st_size:
-                raise self._unknown(file, head)
-        prev = head.last_hash if last is None else self._end_after_head(last, head)
-        warnings = () if last is not None else (self._without_file(head),)
-        return NextRun(max(number, head.number) + 1, prev, warnings)
+        with required():
+            if head is None:
+                ends = (_end_of(each).last_hash for each in reversed(files))
+                prev = next(filter(None, ends), GENESIS_HASH)
+            else:
+                number, prev = max(number, head.number), self._end_after_head(files, head)
+        return NextRun(number + 1, prev, self.warnings())
 
     def create_file(self, run_id: str) -> CreatedFile:
         """Create the file of a run that begins, and name it in `HEAD`. The lock must be held.
@@ -256,7 +273,7 @@ class AuditDirectory:
         """
         path = self.path / "lock"
         holder = (
-            f"run {run_id}, process {os.getpid()} on {socket.gethostname()}, since "
+            f"run {run_id}, process {os.getpid()} on {os.uname().nodename}, since "
             f"{format_timestamp(now)} ({SECRETS.redact(command)})"
         )
         try:
@@ -280,46 +297,32 @@ class AuditDirectory:
         finally:
             os.close(fd)
 
-    def _end_after_head(self, file: RunFile, head: Head) -> str:
+    def _end_after_head(self, files: Sequence[RunFile], head: Head) -> str:
         """Return the hash of the last line of the file that `HEAD` names.
 
         Raises:
-            DamagedLog: It is not the file that `HEAD` describes.
+            DamagedLog: It is not the file that `HEAD` describes, or not the last one.
         """
-        chain = _end_of(file)
-        if head.ended:
-            if chain.last_hash == head.last_hash:
-                return chain.last_hash
-        elif not chain.lines or chain.prev == head.last_hash:
-            return chain.last_hash or head.last_hash
+        for file in files:
+            if file.number >= head.number and file.name != head.file and file.path.lstat().st_size:
+                raise DamagedLog(
+                    f"{file.path} is not known to {self.path / 'HEAD'}, whose last run is "
+                    f"{head.file}.",
+                    hint=f"{_VERIFY_HINT} If HEAD was restored from an old copy, delete it: the "
+                    "next run makes it from the newest file. Otherwise move the file away.",
+                )
+        last = next((file for file in files if file.name == head.file), None)
+        if last is None:
+            return head.last_hash
+        chain = _end_of(last)
+        if chain.last_hash == head.last_hash if head.ended else chain.prev == head.last_hash:
+            return chain.last_hash
+        if not head.ended and not chain.lines:
+            return head.last_hash
         raise DamagedLog(
-            f"{file.path} is not as {self.path / 'HEAD'} describes it: it was cut or changed after "
-            f"its run, or HEAD is from another time.",
+            f"{last.path} is not as {self.path / 'HEAD'} describes it: it was cut or changed after "
+            "its run, or HEAD is from another time.",
             hint=f"{_VERIFY_HINT} Restore the file or HEAD from a copy.",
-        )
-
-    def _unknown(self, file: RunFile, head: Head) -> DamagedLog:
-        return DamagedLog(
-            f"{file.path} is not known to {self.path / 'HEAD'}, whose last run is {head.file}.",
-            hint=f"{_VERIFY_HINT} If HEAD was restored from an old copy, delete it: the next run "
-            "makes it from the newest file. Otherwise move the file away.",
-        )
-
-    def _without_head(self, files: Sequence[RunFile], prev: str) -> RunWarning:
-        if not prev:
-            message = f"No earlier run is known: {self.path} has no file of one."
-            return RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK)
-        return RunWarning(
-            WarningCode.AUDIT_LOG,
-            f"HEAD is missing in {self.path}: the log goes on after its newest file, "
-            f"{files[-1].name}. Whether later files are missing is not known.",
-        )
-
-    def _without_file(self, head: Head) -> RunWarning:
-        return RunWarning(
-            WarningCode.AUDIT_LOG,
-            f"The file of the last run, {head.file}, is missing in {self.path}: the log goes on "
-            "after it, but without its deletions, announcements and open requests.",
         )
 
 

@@ -27,7 +27,7 @@ from invite_sweeper.audit.events import (
     format_timestamp,
     parse_timestamp,
 )
-from invite_sweeper.audit.reader import DamagedFile, read_events
+from invite_sweeper.audit.reader import DamagedFile, read_events, required
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
 from invite_sweeper.models import Entry, Invitation, InvitationKey, Outcome, Source, UserKey
 from invite_sweeper.text import casefold_lookalike
@@ -183,18 +183,18 @@ class History:
                 invitations.
 
         Raises:
-            DamagedFile: A file or a line cannot be read; a run cannot rely on the rest.
-            UsageError: A file cannot be opened.
+            DamagedLog: A file or a line cannot be read; a run cannot rely on the rest.
         """
         history = cls()
         for file in files:
             plan = PreviousPlan(RunRecord(file))
             history.runs.append(plan.run)
-            for count, line in enumerate(read_events(file.path)):
-                if count % _LINES_PER_CHECK == 0:
-                    check()
-                history._add(plan, line)
-                observe(plan.run, line)
+            with required():
+                for count, line in enumerate(read_events(file.path)):
+                    if count % _LINES_PER_CHECK == 0:
+                        check()
+                    history._add(plan, line)
+                    observe(plan.run, line)
         return history
 
     def find(self, run_id: str) -> RunRecord | None:
@@ -307,9 +307,10 @@ class History:
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
         found: dict[Source, date] = {}
-        for run in self._ended_runs(base_url):
-            with suppress(ValueError):
-                found |= {Source(s): date.fromisoformat(day) for s, day in run.sunsets.items()}
+        for end in self._ended_runs(base_url):
+            for source, day in end.sunsets.items():
+                with suppress(ValueError):  # of a later version
+                    found[Source(source)] = date.fromisoformat(day)
         return found
 
     def members(self, base_url: str) -> dict[str, int]:

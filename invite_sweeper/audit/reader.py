@@ -74,6 +74,15 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
         ) from error
 
 
+@contextmanager
+def required() -> Iterator[None]:
+    """Raise DamagedLog for a file that a run relies on and cannot open."""
+    try:
+        yield
+    except UsageError as error:
+        raise DamagedLog(error.message, hint=error.hint) from error
+
+
 def _open_file(path: Path) -> IO[bytes]:
     file = open_regular(path, buffer_bytes=_READ_BLOCK_BYTES)  # a pipe cannot be read twice
     start = file.read(len(_GZIP_MAGIC))

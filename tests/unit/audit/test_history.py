@@ -1,0 +1,559 @@
+"""What the files of earlier runs say: everything that a run relies on."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from audit.runs import (
+    HOST,
+    deletion,
+    finished,
+    intent,
+    outcome,
+    planned,
+    started,
+    write_run,
+)
+from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id
+
+from invite_sweeper.audit import AuditDirectory, CompleteRun, DeletedWithin, History, PlanScope
+from invite_sweeper.audit.events import (
+    Announced,
+    AnnouncementEnded,
+    Entry,
+    Kept,
+    ListResult,
+    OrganizationResult,
+    ProjectUnreadable,
+    SourceRetired,
+    announcement_key,
+)
+from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Outcome, Source
+
+ELSEWHERE = "https://cloud.mongodbgov.com"
+SCOPE = "b" * 64
+OTHER_PROJECT = object_id(500)
+IN_ORGANIZATION = {"source": Source.ORG_USERS, "project_id": ORG, "project_name": ""}
+ROW = Entry(Source.USERS, OTHER_PROJECT, object_id(41))
+
+
+def history(directory: AuditDirectory) -> History:
+    return History.read(directory.files())
+
+
+class TestRuns:
+    def test_each_run_has_its_lines(self, directory):
+        write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), end=finished(exit_code=4))
+        write_run(directory, "r2", planned(3), planned(4), start=started(mode="dry-run"))
+        write_run(directory, "r3", killed=True)
+        one, two, three = history(directory).runs
+        assert (one.run_id, one.mode, one.exit_code, one.planned) == ("r1", "sweep", 4, 2)
+        assert one.outcomes == {"deleted": 1, "failed": 1}
+        assert one.finished_at == "2026-11-25T01:00:00.007000Z"
+        assert (two.mode, two.planned, two.outcomes) == ("dry-run", 2, {})
+        assert (three.base_url, three.exit_code, three.end) == (HOST, None, None)
+
+    def test_a_run_is_found_by_its_id(self, directory):
+        write_run(directory, "r1")
+        assert history(directory).find("r1").file == directory.find("r1")
+        assert history(directory).find("r2") is None
+
+    def test_the_last_sweep_is_one_that_finished(self, directory):
+        assert history(directory).last_sweep() is None
+        write_run(directory, "r1")
+        write_run(directory, "r2", start=started(mode="dry-run"))
+        write_run(directory, "r3", killed=True)
+        assert history(directory).last_sweep().run_id == "r1"
+
+    def test_a_run_that_was_killed_before_its_first_line_is_a_run(self, directory):
+        directory.path.mkdir()
+        (directory.path / "000001-r1.jsonl").touch()
+        (run,) = history(directory).runs
+        assert (run.start, run.mode, run.base_url) == (None, None, None)
+
+    def test_lines_are_observed_but_for_those_of_kept_invitations(self, directory):
+        kept = Kept.from_invitation(invitation(9), NOW, reason="too_young")
+        write_run(directory, "r1", kept, *deletion(1))
+        seen = []
+        History.read(
+            directory.files(), observe=lambda run, line: seen.append((run.run_id, line.event.event))
+        )
+        names = ["run_started", "planned", "intent", "outcome", "run_finished"]
+        assert seen == [("r1", name) for name in names]
+
+    def test_reading_can_be_stopped(self, directory):
+        write_run(directory, "r1")
+
+        def stop() -> None:
+            raise TimeoutError
+
+        with pytest.raises(TimeoutError):
+            History.read(directory.files(), check=stop)
+
+    def test_what_a_kill_left_is_skipped(self, directory):
+        path = write_run(directory, "r1", *deletion(1), killed=True)
+        with path.open("ab") as file:
+            file.write(b'{"ts":"2026')
+        assert history(directory).runs[0].outcomes == {"deleted": 1}
+
+    @pytest.mark.parametrize("old", [b'"mode":"sweep"', b'"prev":', b'"invitation_id"', b"{"])
+    def test_a_line_that_cannot_be_read_refuses_the_run(self, directory, old):
+        path = write_run(directory, "r1", *deletion(1))
+        path.write_bytes(path.read_bytes().replace(old, b'"x":'))
+        with pytest.raises(GuardRefused, match=r"000001-r1\.jsonl line \d") as caught:
+            history(directory)
+        assert caught.value.exit_code is ExitCode.REFUSED
+        assert caught.value.reasons == (Reason.EARLIER_RUNS,)
+
+    def test_a_file_that_cannot_be_opened_refuses_the_run(self, directory):
+        write_run(directory, "r1").unlink()
+        (directory.path / "000001-r1.jsonl").mkdir()
+        for read in (history, AuditDirectory.next_run):
+            with pytest.raises(GuardRefused, match="cannot be read"):
+                read(directory)
+
+    def test_a_file_without_its_first_line_refuses_the_run(self, directory):
+        path = write_run(directory, "r1", *deletion(1))
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+        with pytest.raises(GuardRefused, match="line 1 is not the first line of a run"):
+            history(directory)
+
+
+class TestOpenIntents:
+    def test_an_intent_is_open_until_its_outcome(self, directory):
+        write_run(directory, "r1", *deletion(1), *deletion(2)[:2], killed=True)
+        (found,) = history(directory).open_intents(HOST)[ORG]
+        assert found.run.run_id == "r1"
+        assert found.intent.invitation() == invitation(2)
+
+    def test_they_are_grouped_by_organization_in_the_order_written(self, directory):
+        there = {"org_id": OTHER_ORG, "project_id": OTHER_PROJECT}
+        lines = [intent(planned(n, **there)) for n in (3, 1)] + [intent(planned(2))]
+        write_run(directory, "r1", *lines, killed=True)
+        found = history(directory).open_intents(HOST)
+        assert {
+            org: [each.intent.invitation_id for each in intents] for org, intents in found.items()
+        } == {OTHER_ORG: [object_id(3), object_id(1)], ORG: [object_id(2)]}
+
+    def test_a_later_run_resolves_them_by_the_run_that_it_names(self, directory):
+        write_run(directory, "r1", *deletion(1)[:2], killed=True)
+        write_run(directory, "r2", *deletion(1))
+        assert len(history(directory).open_intents(HOST)[ORG]) == 1
+        write_run(directory, "r3", outcome(planned(1), "already_gone", recovers="r1"))
+        found = history(directory)
+        assert found.open_intents(HOST) == {}
+        assert (found.runs[2].outcomes, found.runs[2].resolved) == ({}, {"already_gone": 1})
+
+    def test_those_of_another_host_are_not_its_own(self, directory):
+        write_run(directory, "r1", *deletion()[:2], start=started(base_url=ELSEWHERE), killed=True)
+        assert history(directory).open_intents(HOST) == {}
+        assert list(history(directory).open_intents(ELSEWHERE)) == [ORG]
+
+
+class TestDeletedWithin:
+    """What counts towards the limits of a period."""
+
+    def within(self, directory: AuditDirectory, hours: float = 20) -> DeletedWithin:
+        return history(directory).deleted_within(timedelta(hours=hours), NOW + timedelta(minutes=1))
+
+    @pytest.mark.parametrize("result", Outcome)
+    def test_each_outcome_counts_unless_nothing_was_sent(self, directory, result):
+        write_run(directory, "r1", *deletion(1, result))
+        unsent = {Outcome.SKIPPED, Outcome.CHANGED, Outcome.ACCEPTED_BEFORE}
+        assert self.within(directory).total == (0 if result in unsent else 1)
+
+    def test_without_an_attempt_nothing_was_sent(self, directory):
+        plan = planned()
+        write_run(directory, "r1", intent(plan), outcome(plan, "failed", attempts=0))
+        assert self.within(directory).total == 0
+
+    def test_an_intent_of_a_killed_run_counts_whatever_resolves_it(self, directory):
+        write_run(directory, "r1", *deletion(1)[:2], killed=True)
+        assert self.within(directory).total == 1
+        write_run(directory, "r2", outcome(planned(1), "failed", attempts=0, recovers="r1"))
+        assert self.within(directory).total == 1
+
+    def test_an_invitation_counts_once_and_for_the_project_that_names_it(self, directory):
+        write_run(
+            directory,
+            "r1",
+            *deletion(1, entries=(ROW,)),
+            *deletion(2),
+            *deletion(3, project_id=OTHER_PROJECT),
+            *deletion(4, entries=(ROW,), **IN_ORGANIZATION),
+        )
+        assert self.within(directory) == (4, {PROJECT: 2, OTHER_PROJECT: 1, ORG: 1})
+
+    def test_all_runs_and_hosts_of_the_directory_count(self, directory):
+        write_run(directory, "r1", *deletion(1), killed=True)
+        write_run(directory, "r2", *deletion(1), start=started(base_url=ELSEWHERE))
+        assert self.within(directory).total == 2
+
+    def test_the_period_is_counted_from_the_intent(self, directory):
+        write_run(directory, "r1", *deletion(1), at=NOW - timedelta(hours=20))
+        write_run(directory, "r2", *deletion(2), at=NOW - timedelta(hours=19))
+        assert self.within(directory).total == 1
+        assert self.within(directory, hours=21).total == 2
+
+    def test_a_date_after_now_counts(self, directory):
+        write_run(directory, "r1", *deletion(1), at=NOW + timedelta(days=1))
+        assert self.within(directory).total == 1
+
+    def test_a_period_of_zero_counts_nothing(self, directory):
+        write_run(directory, "r1", *deletion(1), at=NOW + timedelta(days=1))
+        assert self.within(directory, hours=0) == (0, {})
+
+    def test_a_restore_deletes_nothing(self, directory):
+        write_run(directory, "r1", *deletion(1, "restored"), start=started(mode="restore"))
+        assert self.within(directory).total == 0
+
+
+class TestBounces:
+    def test_deletions_of_a_user_are_counted_by_place(self, directory):
+        for run_id in ("r1", "r2"):
+            write_run(directory, run_id, *deletion(1), *deletion(2, "already_gone"))
+        found = history(directory)
+        assert found.times_deleted(invitation(1)) == 2
+        assert found.times_deleted(invitation(1, id=object_id(99))) == 2
+        assert found.times_deleted(invitation(2)) == 0
+        assert found.times_deleted(invitation(1, project_id=OTHER_PROJECT)) == 0
+        assert found.times_deleted(invitation(1, org_id=OTHER_ORG)) == 0
+
+    @pytest.mark.parametrize(
+        "name", ["PERSON@example.com", "\uff50erson@example.com", "p\u200berson@example.com"]
+    )
+    def test_names_that_look_the_same_are_one(self, directory, name):
+        write_run(directory, "r1", *deletion(1, username="person@example.com"))
+        assert history(directory).times_deleted(invitation(1, username=name)) == 1
+
+    def test_the_places_of_all_entries_count_once_each(self, directory):
+        same_project = Entry(Source.ORG_INVITES, None, object_id(42))
+        for run_id in ("r1", "r2"):
+            write_run(
+                directory, run_id, *deletion(1, entries=(ROW, same_project), **IN_ORGANIZATION)
+            )
+        found = history(directory)
+        assert found.times_deleted(invitation(1, **IN_ORGANIZATION)) == 2
+        assert found.times_deleted(invitation(1, project_id=OTHER_PROJECT)) == 2
+        assert found.times_deleted(invitation(1)) == 0
+        assert found.times_deleted(invitation(1), (ROW,)) == 2
+
+    def test_a_restore_is_no_deletion(self, directory):
+        write_run(directory, "r1", *deletion(1), start=started(mode="restore"))
+        assert history(directory).times_deleted(invitation(1)) == 0
+
+    @pytest.mark.parametrize(
+        ("result", "gone"), [("deleted", 1), ("already_gone", 1), ("failed", 0)]
+    )
+    def test_a_user_is_gone_whose_invitation_ended(self, directory, result, gone):
+        write_run(directory, "r1", *deletion(1, result))
+        assert history(directory).is_gone(invitation(1).user_key) == bool(gone)
+
+
+class TestAnnouncements:
+    def announced(self, number: int = 1, **changes: object) -> Announced:
+        return Announced.from_invitation(
+            invitation(number, **changes), NOW, rule="r", deletable_from="2026-12-02T01:00:00Z"
+        )
+
+    def ended(self, number: int = 1) -> AnnouncementEnded:
+        return AnnouncementEnded.from_invitation(invitation(number), NOW, reason="no_rule")
+
+    def test_it_holds_from_the_instant_of_its_run(self, directory):
+        write_run(directory, "r1", self.announced(), at=NOW + timedelta(hours=1), killed=True)
+        write_run(directory, "r2")
+        assert history(directory).announcements(HOST) == {announcement_key(invitation()): NOW}
+
+    def test_it_is_that_of_the_named_entry(self, directory):
+        line = self.announced()
+        write_run(directory, "r1", line)
+        known = history(directory).announcements(HOST)
+        assert announcement_key(invitation(roles=("GROUP_OWNER",))) in known
+        assert announcement_key(invitation(age=timedelta(days=3))) not in known
+
+    def test_it_ends_with_a_line_and_can_begin_anew(self, directory):
+        write_run(directory, "r1", self.announced(1), self.announced(2))
+        write_run(directory, "r2", self.ended(1))
+        assert list(history(directory).announcements(HOST)) == [announcement_key(invitation(2))]
+        later = started(now="2026-12-01T01:00:00Z")
+        write_run(directory, "r3", self.announced(1), start=later)
+        instant = datetime(2026, 12, 1, 1, tzinfo=UTC)
+        assert history(directory).announcements(HOST)[announcement_key(invitation(1))] == instant
+
+    @pytest.mark.parametrize(("result", "left"), [("deleted", 0), ("failed", 1), ("unknown", 1)])
+    def test_it_ends_with_a_deletion(self, directory, result, left):
+        write_run(directory, "r1", self.announced())
+        write_run(directory, "r2", *deletion(1, result))
+        assert len(history(directory).announcements(HOST)) == left
+
+    def test_it_is_that_of_one_host(self, directory):
+        write_run(directory, "r1", self.announced(), start=started(base_url=ELSEWHERE))
+        assert history(directory).announcements(HOST) == {}
+
+    def test_an_unreadable_instant_announces_nothing(self, directory):
+        write_run(directory, "r1", self.announced(), start=started(now="yesterday"))
+        assert history(directory).announcements(HOST) == {}
+
+
+class TestLastPlan:
+    SCOPE = PlanScope("a" * 64, frozenset({ORG}), HOST)
+
+    def test_it_has_all_entries_and_what_was_deleted_since(self, directory):
+        write_run(directory, "r1", *deletion(1, entries=(ROW,)), *deletion(2, "failed"), planned(3))
+        write_run(directory, "r2", *deletion(3), start=started(plan_sha256="c" * 64))
+        plan = history(directory).last_plan(self.SCOPE)
+        assert plan.run.run_id == "r1"
+        assert list(plan.planned.values()) == [
+            planned(1, entries=(ROW,)).keys,
+            (planned(2).key,),
+            (planned(3).key,),
+        ]
+        assert plan.deleted == {*planned(1, entries=(ROW,)).keys, planned(3).key}
+
+    def test_what_was_deleted_before_does_not_count(self, directory):
+        write_run(directory, "r1", *deletion(1))
+        write_run(directory, "r2", planned(1), start=started(mode="dry-run"))
+        assert history(directory).last_plan(self.SCOPE).deleted == set()
+
+    def test_it_says_what_was_not_read(self, directory):
+        unread = ProjectUnreadable(
+            project_id=PROJECT,
+            project_name="x",
+            reason="no",
+            http_status=401,
+            error_code=None,
+            source=Source.USERS,
+            org_id=ORG,
+        )
+        own = ProjectUnreadable(
+            project_id=None,
+            project_name=None,
+            reason="no",
+            http_status=401,
+            error_code=None,
+            source=Source.ORG_USERS,
+            org_id=ORG,
+        )
+        gone = SourceRetired(source=Source.INVITES, reason="no", http_status=410, error_code=None)
+        write_run(directory, "r1", unread, own, gone)
+        plan = history(directory).last_plan(self.SCOPE)
+        assert plan.unread == {("users", ORG, PROJECT), ("org_users", ORG, ORG)}
+        assert plan.retired == {Source.INVITES}
+
+    @pytest.mark.parametrize(
+        ("start", "end"),
+        [
+            (started(), finished(exit_code=8)),
+            (started(), finished(plan_made=False)),
+            (started(), finished(trimmed=1)),
+            (started(plan_sha256="c" * 64), finished()),
+            (started(mode="restore"), finished()),
+            (started(policy_sha256="d" * 64), finished()),
+            (started(organizations=(ORG, OTHER_ORG)), finished()),
+            (started(base_url=ELSEWHERE), finished()),
+        ],
+    )
+    def test_another_kind_of_run_is_not_compared(self, directory, start, end):
+        write_run(directory, "r1", planned(1), end=finished(exit_code=3))  # refused by a guard
+        write_run(directory, "r2", planned(2), start=start, end=end)
+        assert history(directory).last_plan(self.SCOPE).run.run_id == "r1"
+
+    def test_without_one_there_is_none(self, directory):
+        write_run(directory, "r1", planned(), killed=True)
+        assert history(directory).last_plan(self.SCOPE) is None
+
+
+class TestAppliedPlans:
+    @pytest.mark.parametrize(
+        ("code", "applied"), [(0, True), (4, True), (3, False), (5, False), (8, False), (10, False)]
+    )
+    def test_a_sweep_that_completed_it_has_used_it(self, directory, code, applied):
+        digest = "c" * 64
+        start = started(plan_sha256=digest)
+        write_run(directory, "r0", start=start, killed=True)
+        write_run(directory, "r1", start=start, end=finished(exit_code=code))
+        found = history(directory).applied_by(digest)
+        assert (found.run_id if found else None) == ("r1" if applied else None)
+
+    def test_a_dry_run_and_another_plan_do_not_use_it(self, directory):
+        write_run(directory, "r1", start=started(mode="dry-run", plan_sha256="c" * 64))
+        write_run(directory, "r2", start=started(plan_sha256="d" * 64))
+        assert history(directory).applied_by("c" * 64) is None
+
+
+def organization(projects: int = 3, org_id: str = ORG, **changes: object) -> OrganizationResult:
+    defaults: dict[str, object] = {"projects_seen": projects, "plan_made": True}
+    return OrganizationResult(id=org_id, **{**defaults, **changes})
+
+
+def users(by_project: dict[str, int], *unread: str, org_id: str = ORG) -> ListResult:
+    return ListResult(
+        org_id=org_id,
+        source=Source.USERS,
+        complete=not unread,
+        entries=sum(by_project.values()),
+        by_project=by_project,
+        unread=unread,
+    )
+
+
+def own_list(entries: int, *unread: str) -> ListResult:
+    return ListResult(
+        org_id=ORG, source=Source.ORG_USERS, complete=not unread, entries=entries, unread=unread
+    )
+
+
+def read_everything(*lists: ListResult, **changes: object) -> object:
+    organizations = changes.pop("organizations", (organization(),))
+    return finished(organizations=organizations, lists=lists, **changes)
+
+
+class TestLastComplete:
+    """What the population guard compares with."""
+
+    def last(self, directory: AuditDirectory) -> CompleteRun:
+        found = history(directory).last_complete(SCOPE, HOST)
+        assert found is not None
+        return found
+
+    def test_it_has_projects_and_entries_by_organization(self, directory):
+        write_run(
+            directory,
+            "r1",
+            end=read_everything(
+                users({PROJECT: 4}),
+                own_list(7),
+                users({OTHER_PROJECT: 2}, org_id=OTHER_ORG),
+                organizations=(organization(3, projects_gone=1), organization(5, OTHER_ORG)),
+            ),
+        )
+        run, projects, entries = self.last(directory)
+        assert run.run_id == "r1"
+        assert projects == {ORG: 2, OTHER_ORG: 5}
+        assert entries == {
+            ("users", ORG, PROJECT): 4,
+            ("org_users", ORG, ORG): 7,
+            ("users", OTHER_ORG, OTHER_PROJECT): 2,
+        }
+
+    def test_what_a_run_ended_is_no_drop(self, directory):
+        in_users = {"source": Source.USERS}
+        write_run(
+            directory,
+            "r1",
+            *deletion(1, **in_users),
+            *deletion(2, "already_gone", **in_users),
+            *deletion(3, "failed", **in_users),
+            *deletion(4, "unknown", **in_users),
+            *deletion(5, "skipped", **in_users),
+            *deletion(6, "accepted_before", **in_users),
+            *deletion(7, entries=(Entry(Source.USERS, PROJECT, object_id(70)),), **IN_ORGANIZATION),
+            end=read_everything(users({PROJECT: 20}), own_list(7)),
+        )
+        assert self.last(directory).entries == {
+            ("users", ORG, PROJECT): 15,
+            ("org_users", ORG, ORG): 6,
+        }
+        write_run(directory, "r2", *deletion(8, **in_users)[:2], killed=True)
+        assert self.last(directory).entries["users", ORG, PROJECT] == 14
+        write_run(
+            directory,
+            "r3",
+            outcome(planned(8, **in_users), "failed", recovers="r2"),
+            end=finished(exit_code=8),
+        )
+        assert self.last(directory).entries["users", ORG, PROJECT] == 15
+
+    def test_what_was_ended_before_the_lists_were_read_is_not_taken_off_again(self, directory):
+        for run_id, entries in (("r1", 20), ("r2", 19)):
+            number = int(run_id[1])
+            write_run(
+                directory,
+                run_id,
+                *deletion(number, source=Source.USERS),
+                end=read_everything(users({PROJECT: entries})),
+            )
+        assert self.last(directory).entries == {("users", ORG, PROJECT): 18}
+
+    def test_an_unread_list_keeps_its_number(self, directory):
+        write_run(directory, "r1", end=read_everything(users({PROJECT: 4, OTHER_PROJECT: 5})))
+        write_run(directory, "r2", end=read_everything(users({PROJECT: 3}, OTHER_PROJECT)))
+        assert self.last(directory).entries == {
+            ("users", ORG, PROJECT): 3,
+            ("users", ORG, OTHER_PROJECT): 5,
+        }
+        write_run(directory, "r3", end=read_everything(users({PROJECT: 3})))
+        assert self.last(directory).entries == {("users", ORG, PROJECT): 3}
+
+    def test_an_unread_list_of_the_organization_keeps_its_number(self, directory):
+        write_run(directory, "r1", end=read_everything(own_list(7)))
+        write_run(directory, "r2", end=read_everything(own_list(0, ORG)))
+        assert self.last(directory).entries == {("org_users", ORG, ORG): 7}
+
+    def test_a_retired_source_keeps_its_number(self, directory):
+        write_run(directory, "r1", end=read_everything(users({PROJECT: 4}), own_list(7)))
+        write_run(directory, "r2", end=read_everything(users({PROJECT: 3})))
+        assert self.last(directory).entries["org_users", ORG, ORG] == 7
+
+    @pytest.mark.parametrize(
+        "changes", [{"exit_code": 3}, {"exit_code": 5}, {"plan_made": False}], ids=str
+    )
+    def test_an_organization_that_was_kept_out_keeps_its_numbers(self, directory, changes):
+        write_run(directory, "r1", end=read_everything(users({PROJECT: 9})))
+        write_run(
+            directory,
+            "r2",
+            end=read_everything(
+                users({PROJECT: 1}), organizations=(organization(1, **changes),), exit_code=4
+            ),
+        )
+        run, projects, entries = self.last(directory)
+        assert (run.run_id, projects) == ("r2", {ORG: 3})
+        assert entries == {("users", ORG, PROJECT): 9}
+
+    @pytest.mark.parametrize("code", [3, 5, 6, 7, 8])
+    def test_a_run_that_was_refused_or_stopped_is_not_complete(self, directory, code):
+        write_run(directory, "r1", end=read_everything(users({PROJECT: 9})))
+        write_run(directory, "r2", end=read_everything(users({PROJECT: 1}), exit_code=code))
+        assert self.last(directory).run.run_id == "r1"
+        assert self.last(directory).entries == {("users", ORG, PROJECT): 9}
+
+    def test_a_dry_run_counts_until_there_is_a_sweep(self, directory):
+        dry = started(mode="dry-run")
+        write_run(directory, "r1", start=dry, end=read_everything(own_list(5), exit_code=10))
+        assert self.last(directory).run.run_id == "r1"
+        write_run(directory, "r2", end=read_everything(own_list(6)))
+        write_run(directory, "r3", start=dry, end=read_everything(own_list(1)))
+        assert self.last(directory).run.run_id == "r2"
+        assert self.last(directory).entries == {("org_users", ORG, ORG): 6}
+
+    def test_another_scope_or_host_is_not_compared(self, directory):
+        write_run(directory, "r1", end=read_everything(own_list(5)))
+        found = history(directory)
+        assert found.last_complete("c" * 64, HOST) is None
+        assert found.last_complete(SCOPE, ELSEWHERE) is None
+
+
+class TestRemembered:
+    def test_the_names_of_organizations_are_the_last_known(self, directory):
+        for run_id, name in (("r1", "Old"), ("r2", "New"), ("r3", None)):
+            write_run(directory, run_id, end=finished(organizations=(organization(name=name),)))
+        assert history(directory).organization_names() == {ORG: "New"}
+
+    def test_the_ends_of_lists_are_the_last_known(self, directory):
+        write_run(directory, "r1", end=finished(sunsets={"invites": "2027-07-01"}))
+        write_run(directory, "r2", end=finished(sunsets={"invites": "2027-08-01", "new": "x"}))
+        write_run(directory, "r3", end=finished(sunsets={"org_invites": "2027-09-01"}))
+        assert history(directory).sunsets(HOST) == {
+            Source.INVITES: date(2027, 8, 1),
+            Source.ORG_INVITES: date(2027, 9, 1),
+        }
+        assert history(directory).sunsets(ELSEWHERE) == {}
+
+    def test_members_of_a_dry_run_count_until_a_sweep_has_read_them(self, directory):
+        dry = started(mode="dry-run")
+        write_run(directory, "r1", end=finished(members={ORG: 10}))
+        write_run(directory, "r2", start=dry, end=finished(members={ORG: 1, OTHER_ORG: 5}))
+        assert history(directory).members(HOST) == {ORG: 10, OTHER_ORG: 5}
+        assert history(directory).members(ELSEWHERE) == {}

@@ -1,0 +1,363 @@
+"""Appending to the file of a run: what is on disk when, and after which failure."""
+
+import asyncio
+import errno
+import io
+import os
+import threading
+
+import pytest
+from audit.faults import KillAt, Killed, fail
+from audit.runs import (
+    HOST,
+    clock,
+    deletion,
+    finished,
+    intent,
+    outcome,
+    planned,
+    started,
+    verified,
+    write_lines,
+    write_run,
+)
+from builders import ORG
+
+from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict
+from invite_sweeper.errors import AuditLogError
+
+
+def begin(directory: AuditDirectory, run_id: str = "r1", **options: object) -> AuditLog:
+    return AuditLog.begin(directory, run_id, clock=clock(), **options)
+
+
+def lines(log: AuditLog) -> list[bytes]:
+    """Return the lines that are in the file."""
+    return log.file.path.read_bytes().splitlines()
+
+
+class Fsyncs:
+    """Counts the calls of `os.fsync`, each of which waits until it may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        real = os.fsync
+
+        def fsync(fd: int) -> None:
+            self.count += 1
+            assert self.may_go_on.wait(10)
+            real(fd)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+
+    async def begun(self) -> None:
+        """Wait until the first one is at work."""
+        async with asyncio.timeout(10):
+            while not self.count:
+                await asyncio.sleep(0)
+
+
+class TestSync:
+    async def test_a_line_is_in_the_file_after_sync_and_not_before(self, directory):
+        log = begin(directory)
+        log.write(started())
+        assert lines(log) == []
+        await log.sync()
+        assert len(lines(log)) == 1
+        await log.close()
+
+    async def test_all_who_wait_share_one_fsync(self, directory, monkeypatch):
+        log = begin(directory)
+        fsyncs = Fsyncs(monkeypatch)
+        fsyncs.may_go_on.clear()
+        log.write(started())
+        first = asyncio.create_task(log.sync())
+        await fsyncs.begun()
+        waiting = []
+        for number in range(20):
+            log.write(planned(number))
+            waiting.append(asyncio.create_task(log.sync()))
+        await asyncio.sleep(0)
+        fsyncs.may_go_on.set()
+        await asyncio.gather(first, *waiting)
+        assert fsyncs.count == 2
+        assert len(lines(log)) == 21
+        await log.close()
+
+    async def test_nobody_goes_on_before_his_line_is_on_disk(self, directory, monkeypatch):
+        log = begin(directory)
+        fsyncs = Fsyncs(monkeypatch)
+        fsyncs.may_go_on.clear()
+        log.write(started())
+        first = asyncio.create_task(log.sync())
+        await fsyncs.begun()
+        log.write(planned())  # after the fsync began
+        second = asyncio.create_task(log.sync())
+        real = os.fsync
+
+        def is_first_done(fd: int) -> None:
+            assert first.done()
+            assert not second.done()
+            real(fd)
+
+        monkeypatch.setattr(os, "fsync", is_first_done)
+        fsyncs.may_go_on.set()
+        await second
+        await log.close()
+
+    async def test_a_line_that_is_on_disk_needs_no_fsync(self, directory, monkeypatch):
+        log = begin(directory)
+        fsyncs = Fsyncs(monkeypatch)
+        log.write(started())
+        await log.sync()
+        await log.sync()
+        assert fsyncs.count == 1
+        await log.close()
+
+    async def test_many_lines_are_written_without_waiting_for_a_sync(self, directory):
+        log = begin(directory)
+        log.write(started())
+        for number in range(1_000):
+            log.write(planned(number))
+        assert len(lines(log)) > 500
+        await log.close()
+        assert len(lines(log)) == 1_001
+
+    async def test_a_cancelled_waiter_does_not_disturb_the_others(self, directory, monkeypatch):
+        log = begin(directory)
+        fsyncs = Fsyncs(monkeypatch)
+        fsyncs.may_go_on.clear()
+        log.write(started())
+        first = asyncio.create_task(log.sync())
+        await fsyncs.begun()
+        log.write(planned())
+        second = asyncio.create_task(log.sync())
+        await asyncio.sleep(0)
+        first.cancel()
+        fsyncs.may_go_on.set()
+        await second
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        await log.finish(finished())
+        assert verified(directory).verdict is Verdict.SOUND
+
+    async def test_finish_seals_the_file_and_records_it_in_head(self, directory):
+        log = begin(directory)
+        await write_lines(log, [started(), *deletion(), finished(deleted=1)])
+        assert directory.read_head().ended
+        assert directory.read_head().last_hash == log.last_hash
+        assert verified(directory, log.last_hash).expected_at.endswith(" line 5")
+        with pytest.raises(AuditLogError, match="closed"):
+            log.write(planned())
+        await log.close()
+
+
+class TestCopy:
+    def test_each_line_is_copied(self, directory):
+        copy = io.BytesIO()
+        log = begin(directory, copy=copy)
+        asyncio.run(write_lines(log, [started(), *deletion(), finished()]))
+        assert copy.getvalue() == log.file.path.read_bytes()
+        assert log.copy_failure is None
+
+    @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("closed")])
+    def test_a_copy_that_fails_does_not_stop_the_log(self, directory, error):
+        class Broken(io.BytesIO):
+            def write(self, data: object) -> int:
+                raise error
+
+        log = begin(directory, copy=Broken())
+        asyncio.run(write_lines(log, [started(), *deletion(), finished()]))
+        assert log.copy_failure is error
+        assert verified(directory).verdict is Verdict.SOUND
+
+
+FAULTS = [
+    ("write", errno.ENOSPC, False),
+    ("write", errno.ENOSPC, True),
+    ("write", errno.EDQUOT, False),
+    ("write", errno.EIO, True),
+    ("fsync", errno.EIO, False),
+    ("fsync", errno.ENOSPC, False),
+]
+
+
+class TestFailure:
+    @pytest.mark.parametrize(("name", "number", "short"), FAULTS)
+    async def test_nothing_is_written_after_it(self, directory, monkeypatch, name, number, short):
+        log = begin(directory)
+        log.write(started())
+        await log.sync()
+        with monkeypatch.context() as patch:
+            fail(patch, name, number, short=short)
+            log.write(intent(planned()))
+            with pytest.raises(AuditLogError, match=os.strerror(number)) as caught:
+                await log.sync()
+        assert "No further deletion is sent" in caught.value.consequence
+        left = log.file.path.read_bytes()
+        with pytest.raises(AuditLogError, match=os.strerror(number)):
+            log.write(planned())  # the disk works again
+        with pytest.raises(AuditLogError):
+            await log.sync()
+        with pytest.raises(AuditLogError):
+            await log.finish(finished())
+        assert log.file.path.read_bytes() == left
+        assert left.endswith(b"\n")
+        assert not directory.read_head().ended
+
+    @pytest.mark.parametrize(("name", "number", "short"), FAULTS)
+    async def test_all_who_wait_are_told(self, directory, monkeypatch, name, number, short):
+        log = begin(directory)
+        log.write(started())
+        fail(monkeypatch, name, number, short=short)
+        waiting = [asyncio.create_task(log.sync()) for _ in range(3)]
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in found] == [AuditLogError] * 3
+
+    async def test_a_failure_while_nobody_waits_is_told_later(self, directory, monkeypatch):
+        log = begin(directory)
+        fsyncs = Fsyncs(monkeypatch)
+        fsyncs.may_go_on.clear()
+        log.write(started())
+        only = asyncio.create_task(log.sync())
+        await fsyncs.begun()
+        only.cancel()
+        await asyncio.sleep(0)
+        real = os.fsync
+        monkeypatch.setattr(os, "fsync", lambda _fd: (_ for _ in ()).throw(OSError(5, "I/O")))
+        log.write(planned())
+        fsyncs.may_go_on.set()
+        with pytest.raises(AuditLogError, match="I/O"):
+            await log.sync()
+        monkeypatch.setattr(os, "fsync", real)
+        with pytest.raises(AuditLogError, match="I/O"):
+            await log.sync()
+
+    async def test_the_whole_lines_of_a_partial_write_stay(self, directory, monkeypatch):
+        log = begin(directory)
+        log.write(started())
+        await log.sync()
+        for event in deletion():
+            log.write(event)
+        with monkeypatch.context() as patch:
+            fail(patch, "write", errno.ENOSPC, short=True)
+            with pytest.raises(AuditLogError):
+                await log.sync()
+        assert [b'"event":"planned"' in each for each in lines(log)] == [False, True]
+        await write_lines(begin(directory, "r2"), [started(), finished()])
+        assert verified(directory).verdict is Verdict.SOUND
+
+    @pytest.mark.parametrize("how", ["moved", "deleted", "exchanged"])
+    async def test_a_file_that_is_not_there_any_more_stops_it(self, directory, how):
+        log = begin(directory)
+        log.write(started())
+        await log.sync()
+        path = log.file.path
+        path.rename(path.with_name("elsewhere"))
+        if how == "exchanged":
+            path.write_bytes(path.with_name("elsewhere").read_bytes())
+        if how == "deleted":
+            path.with_name("elsewhere").unlink()
+        log.write(planned())
+        with pytest.raises(AuditLogError, match="was moved or deleted"):
+            await log.sync()
+
+    @pytest.mark.parametrize("change", [b"more", None])
+    async def test_a_file_that_another_program_writes_to_stops_it(self, directory, change):
+        log = begin(directory)
+        log.write(started())
+        await log.sync()
+        if change is None:
+            os.truncate(log.file.path, 10)
+        else:
+            with log.file.path.open("ab") as file:
+                file.write(change)
+        log.write(planned())
+        with pytest.raises(AuditLogError, match="Another program changed"):
+            await log.sync()
+
+    def test_a_run_that_ended_without_its_head_is_continued(self, directory, monkeypatch):
+        log = begin(directory)
+        with monkeypatch.context() as patch:
+            fail(patch, "replace", errno.ENOSPC)
+            asyncio.run(write_lines(log, [started(), *deletion(), finished()]))
+        assert log.head_failure.errno == errno.ENOSPC
+        assert not directory.read_head().ended
+        assert directory.next_run() == (2, log.last_hash, ())
+        assert verified(directory).verdict is Verdict.SOUND
+
+
+def sweep(directory: AuditDirectory, run_id: str, sent: list[str], number: int) -> None:
+    """Run a sweep of two deletions; `sent` records each DELETE."""
+
+    async def run() -> None:
+        log = begin(directory, run_id)
+        log.write(started())
+        plans = [planned(number), planned(number + 1)]
+        for plan in plans:
+            log.write(plan)
+        for plan in plans:
+            log.write(intent(plan))
+            await log.sync()
+            sent.append(plan.invitation_id)
+            log.write(outcome(plan))
+        await log.finish(finished(deleted=2))
+
+    asyncio.run(run())
+
+
+def steps_of_a_sweep(tmp_path_factory: pytest.TempPathFactory) -> int:
+    """Return how many steps a sweep has that change the disk."""
+    directory = AuditDirectory(tmp_path_factory.mktemp("count") / "audit")
+    with pytest.MonkeyPatch.context() as patch:
+        kill = KillAt(patch, 10**6)
+        sweep(directory, "r1", [], 1)
+    return kill.steps
+
+
+class TestKill:
+    """A process that is killed at each step that changes the disk, in the first and second run."""
+
+    @pytest.mark.parametrize("torn", [False, True], ids=["between", "within"])
+    @pytest.mark.parametrize("runs_before", [0, 1])
+    def test_no_delete_without_intent_and_the_next_run_goes_on(
+        self, tmp_path, tmp_path_factory, runs_before, torn
+    ):
+        killed = 0
+        for step in range(1, steps_of_a_sweep(tmp_path_factory) + 1):
+            directory = AuditDirectory(tmp_path / str(step) / "audit")
+            for _ in range(runs_before):
+                sweep(directory, "r0", [], 100)
+            sent: list[str] = []
+            with pytest.MonkeyPatch.context() as patch:
+                KillAt(patch, step, torn=torn)
+                try:
+                    sweep(directory, "r1", sent, 1)
+                except Killed:
+                    killed += 1
+            self.check(directory, sent)
+        assert killed > 10
+
+    def check(self, directory: AuditDirectory, sent: list[str]) -> None:
+        before = verified(directory)
+        assert before.verdict in {Verdict.SOUND, Verdict.UNFINISHED}, before.damage
+        content = b"".join(file.path.read_bytes() for file in directory.files())
+        intents = [each for each in content.splitlines() if b'"event":"intent"' in each]
+        assert all(any(each.encode() in line for line in intents) for each in sent)
+        history = History.read(directory.files())
+        open_intents = history.open_intents(HOST).get(ORG, ())
+        settled = [outcome(each.intent, recovers=each.run.run_id) for each in open_intents]
+        write_run(directory, "r2", *settled)
+        after = verified(directory)
+        assert after.verdict is Verdict.SOUND, after
+
+
+class TestTwoWriters:
+    async def test_each_writes_its_own_file_and_the_second_is_found(self, directory):
+        """Without the lock: the chain forks, and verify names the second file."""
+        one, two = begin(directory, "r1"), begin(directory, "r2")
+        await write_lines(one, [started(), *deletion(1), finished()])
+        await write_lines(two, [started(), *deletion(2), finished()])
+        assert "line 1 does not follow the last line of 000001-r1" in verified(directory).damage

@@ -1,0 +1,81 @@
+"""Reading and filtering the lines of a run's file."""
+
+import gzip
+from datetime import timedelta
+
+import pytest
+from audit.runs import deletion, planned, write_run
+from builders import NOW, PROJECT, invitation
+
+from invite_sweeper.audit import LineFilter, filter_lines
+from invite_sweeper.audit.events import Kept
+from invite_sweeper.audit.reader import FileChain, read_events
+from invite_sweeper.errors import DamagedLog, UsageError
+
+
+@pytest.fixture
+def path(directory):
+    kept = Kept.from_invitation(invitation(9), NOW, reason="keep:board")
+    return write_run(directory, "r1", *deletion(1), *deletion(2, "failed"), kept)
+
+
+def events(path, **criteria) -> list[str]:
+    return [record["event"] for record, _ in filter_lines(path, LineFilter(**criteria))]
+
+
+def test_without_a_criterion_each_line_is_returned_as_it_is(path):
+    lines = [line for _, line in filter_lines(path, LineFilter())]
+    assert lines == path.read_bytes().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("criteria", "found"),
+    [
+        ({"event": "kept"}, ["kept"]),
+        ({"outcome": "failed"}, ["outcome"]),
+        ({"username": "PERSON-1@*"}, ["planned", "intent", "outcome"]),
+        ({"username": "person-1@*", "event": "planned"}, ["planned"]),
+        ({"username": "nobody"}, []),
+        ({"project": PROJECT, "outcome": "deleted"}, ["outcome"]),
+        ({"project": "sandbox*", "event": "intent"}, ["intent"] * 2),
+        ({"project": "prod*"}, []),
+        ({"until": NOW + timedelta(milliseconds=2)}, ["run_started", "planned"]),
+        ({"since": NOW + timedelta(milliseconds=7)}, ["kept", "run_finished"]),
+        ({"since": NOW, "until": NOW}, []),
+    ],
+)
+def test_all_criteria_hold(path, criteria, found):
+    assert events(path, **criteria) == found
+
+
+def test_a_compressed_file_reads_the_same_whatever_its_name_is(path, tmp_path):
+    for name in ("packed.gz", "packed"):
+        packed = tmp_path / name
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        assert list(filter_lines(packed, LineFilter())) == list(filter_lines(path, LineFilter()))
+
+
+def test_a_changed_line_is_not_shown(path):
+    path.write_bytes(path.read_bytes().replace(b"forgotten", b"protected"))
+    with pytest.raises(DamagedLog, match="line 3 does not follow line 2"):
+        events(path)
+
+
+def test_a_line_of_a_later_version_is_skipped_by_a_run(path):
+    path.write_bytes(path.read_bytes().replace(b'"event":"kept"', b'"event":"held"'))
+    assert "held" not in [line.event.event for line in read_events(path)]
+
+
+def test_a_line_that_is_longer_than_any_is_damage(directory, monkeypatch):
+    monkeypatch.setattr("invite_sweeper.audit.reader._MAX_LINE_BYTES", 1_000)
+    path = write_run(directory, "r1", planned(roles=("x" * 600, "y" * 600)))
+    with pytest.raises(DamagedLog, match="line 2 is not a line"):
+        FileChain(path).read()
+
+
+@pytest.mark.parametrize("what", ["missing", "directory"])
+def test_what_is_not_a_file_is_wrong_usage(tmp_path, what):
+    if what == "directory":
+        (tmp_path / what).mkdir()
+    with pytest.raises(UsageError, match="cannot be read"):
+        FileChain(tmp_path / what).read()
