@@ -210,8 +210,7 @@ async def test_no_intent_is_written_for_a_retired_source():
 async def test_retired_source_does_not_open_the_breaker():
     retired = DeletionResult(Outcome.FAILED, 1, 410, None, ApiVersionRetired("gone"))
     atlas = FakeAtlas(results={object_id(n): retired for n in range(1, 5)})
-    executor = make_executor(
-        atlas, FakeDeletionLog(), multiple_sources=True, workers=8, canary=5)
+    executor = make_executor(atlas, FakeDeletionLog(), multiple_sources=True, workers=8, canary=5)
     await executor.run(two_lists())
     assert (executor.recorder.breaker_reason, executor.recorder.outcomes[Outcome.DELETED]) == (
         None,
