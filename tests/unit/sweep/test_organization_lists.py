@@ -1,23 +1,19 @@
 """Lists of organizations: linked projects, and duplicate invitations of one user."""
 
 import pytest
-from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
-from fakes import FakeAtlas, FakeDeletionLog, ListQueue
+from builders import NOW, ORG, invitation, object_id, policy, project
+from fakes import FakeAtlas
 
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
-    DeletionResult,
     ListRef,
     Outcome,
-    PlannedDeletion,
     Project,
     Source,
     SourceRetired,
     organization_list_ref,
 )
-from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import discover_projects, list_invitations
-from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Selector
