@@ -400,11 +400,12 @@ class Outcome(StrEnum):
     DELETED = "deleted"
     """Atlas confirmed it: 204, or 200 or 202 with a JSON object without an error."""
     ALREADY_GONE = "already_gone"
-    """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`."""
+    """404, or 400 with `INVALID_INVITATION_ID` or `ALREADY_EXPIRED`; or a removal without a clear
+    answer, after which the user was gone."""
     FAILED = "failed"
     """Rejected, or retries are exhausted; the invitation may still exist."""
     UNKNOWN = "unknown"
-    """No response; only after an interruption."""
+    """No clear response, and nothing that shows what became of the invitation."""
     SKIPPED = "skipped"
     """The circuit breaker, the deadline or a signal stopped the sweep before it was sent."""
     CHANGED = "changed"
@@ -459,6 +460,9 @@ class PlannedDeletion(NamedTuple):
             yield each.source, each.project_id or one.org_id, each.invitation_id
 
 
+_FIRST_REFUSAL: Final = 300
+
+
 @dataclass(slots=True, eq=False)
 class DeletionProgress:
     """The progress of one deletion; the deleter writes it and the sweep reads it.
@@ -477,7 +481,6 @@ class DeletionProgress:
         retries_cut_short: A retry was due but not allowed any more.
         seen_before: The user's status just before the DELETE; None if not requested.
         seen_after: The status after it, or `gone`.
-        known_outcome: The outcome if no further response arrives; None if unknown.
         on_backoff: Called by the deleter before it waits for a retry.
     """
 
@@ -489,16 +492,15 @@ class DeletionProgress:
     retries_cut_short: bool = False
     seen_before: str | None = None
     seen_after: str | None = None
-    known_outcome: Outcome | None = None
     on_backoff: Callable[[], None] | None = None
 
     def result_if_interrupted(self) -> "DeletionResult":
         """Return the result of a deletion that is interrupted now."""
-        if self.known_outcome is not None:
-            return self.result(self.known_outcome)
         if self.attempts == 0:
             return DeletionResult(Outcome.SKIPPED, 0, seen_before=self.seen_before)
-        is_unknown = self.response_pending or self.http_status is None
+        # A 2xx that was not read to its end, or not followed by the look after it, proves nothing.
+        was_refused = self.http_status is not None and self.http_status >= _FIRST_REFUSAL
+        is_unknown = self.response_pending or not was_refused
         result = self.result(Outcome.UNKNOWN if is_unknown else Outcome.FAILED)
         return result._replace(retries_cut_short=True)
 

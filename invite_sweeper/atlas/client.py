@@ -32,7 +32,7 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey, endpoint_set_of
+from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.reader import AtlasReader, MemberReader
 from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.atlas.sources import SOURCES
@@ -45,9 +45,7 @@ from invite_sweeper.resolver import DaemonResolver
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
-_LIMITS_TIMEOUT_S: Final = 3.0
-_MAX_UNUSUAL_BUCKETS: Final = 100
-"""At most this many buckets of undocumented size are requested from `GET /rateLimits`."""
+_OPTIONAL_TIMEOUT_S: Final = 3.0
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, decompressed."""
 
@@ -112,16 +110,6 @@ class RateLimitedAtlasClient:
         )
         return {source: min(named) for source, named in days if named}
 
-    def deprecation(self, sources: Collection[Source]) -> date | None:
-        """Return the day from which an endpoint that these sources need is deprecated."""
-        return _first_day(self._server.deprecations, sources)
-
-    async def fetch_limits(self) -> None:
-        """Read the rate limits; the documented ones apply if Atlas does not respond within 3 s."""
-        with suppress(TimeoutError, RunError):
-            async with asyncio.timeout(_LIMITS_TIMEOUT_S):
-                self.limiter.apply_advertised(await self.reader.rate_limits())
-
     async def organization_names(self) -> Mapping[str, str]:
         """Return the names of the visible organizations, by id; empty if Atlas returns none.
 
@@ -129,7 +117,7 @@ class RateLimitedAtlasClient:
         the ids alone.
         """
         with suppress(TimeoutError, RunError):
-            async with asyncio.timeout(_LIMITS_TIMEOUT_S):
+            async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
                 return await self.reader.organizations()
         return {}
 
@@ -139,20 +127,10 @@ class RateLimitedAtlasClient:
         Empty for other credentials, a role that may not read it and a slow response.
         """
         with suppress(TimeoutError, RunError):
-            async with asyncio.timeout(_LIMITS_TIMEOUT_S):
+            async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
                 found = await self.reader.secret_expiries(org_id)
                 return () if isinstance(found, ListUnreadable) else found
         return ()
-
-    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Read the limits of the buckets of these deletions that have an undocumented size."""
-        unusual = [key for key in _tokens_needed(deletions) if self.limiter.refill_unknown(key)]
-        for key in unusual[:_MAX_UNUSUAL_BUCKETS]:
-            with suppress(TimeoutError, RunError):
-                async with asyncio.timeout(_LIMITS_TIMEOUT_S):
-                    for found in await self.reader.rate_limits(in_force=key):
-                        if endpoint_set_of(found) == key.endpoint_set:
-                            self.limiter.set_limit(key, found.limit)
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
         """Return how long these deletions will take, by rate limits and measured responses."""

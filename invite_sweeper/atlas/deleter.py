@@ -7,31 +7,32 @@ afterwards. A user who accepts in the one round trip between that read and the D
 the second read detects this if the organization still returns the user.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from types import MappingProxyType
 from typing import Final
 
 from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
     Endpoint,
     InvalidRequest,
-    Precondition,
-    Request,
     build_request,
 )
 from invite_sweeper.atlas.parsing import parse_listed_user, parse_user
 from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.responses import (
-    RequestFailed,
+    CANCELLED,
     Response,
     ResponseOrFailure,
     fatal_error_for,
     is_already_gone,
     is_deleted,
+    is_unprocessed,
     parse_error,
 )
 from invite_sweeper.atlas.sources import SOURCES, SourceApi
 from invite_sweeper.atlas.transport import Transport
-from invite_sweeper.atlas.user_status import check_gone_from_project, check_organization
+from invite_sweeper.atlas.user_status import look_after
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
     INVITED_STATUSES,
@@ -42,12 +43,12 @@ from invite_sweeper.models import (
     Outcome,
     Project,
     Source,
+    UserStatus,
 )
 from invite_sweeper.text import casefold_visible
 
 _REDIRECT: Final = 300
 _SERVER_ERROR: Final = 500
-_NOT_REMOVABLE: Final = RequestFailed("the user must not be removed", retryable=False)
 
 
 def tokens_per_deletion(api: SourceApi, scope_id: str, org_id: str) -> tuple[BucketKey, ...]:
@@ -64,172 +65,17 @@ def tokens_per_deletion(api: SourceApi, scope_id: str, org_id: str) -> tuple[Buc
     return (read_before, delete, BucketKey(GET_ORG_USER.endpoint_set, org_id))
 
 
-class UserRemoval:
-    """A single deletion from `users` or `org_users`; used once.
+def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
+    """Return the outcome of a removal that must not be sent after this look, else None.
 
-    Attributes:
-        unused_tokens: The buckets of acquired tokens that no request has used yet.
+    Args:
+        look: The user as Atlas shows it now, parsed as a row of the list.
+        listed: The user as the list showed it.
     """
-
-    def __init__(
-        self,
-        transport: Transport,
-        api: SourceApi,
-        user_endpoint: Endpoint,
-        invitation: Invitation,
-        progress: DeletionProgress,
-    ) -> None:
-        self._transport = transport
-        self._api = api
-        self._user_endpoint = user_endpoint
-        self._invitation = invitation
-        self._progress = progress
-        self._blocking_outcome: Outcome | None = None
-        self._invited_again = False
-        self._fatal_error: RunError | None = None
-        self.unused_tokens = tokens_per_deletion(api, invitation.project_id, invitation.org_id)
-
-    async def run(self) -> DeletionResult:
-        """Read the user, delete, read again.
-
-        Raises:
-            RunError: No access token is available; the progress shows what was sent.
-            InvalidRequest: An id is malformed. Nothing was sent.
-        """
-        request = self._delete_request()
-        self.unused_tokens = self.unused_tokens[request.tokens_per_attempt :]
-        return await self._finish(await self._transport.send(request, token_taken=True))
-
-    def _delete_request(self) -> Request:
-        scope_id = self._invitation.project_id
-        ids = (scope_id, self._invitation.id)
-        request = build_request(self._api.delete, *ids, scope_id=scope_id, progress=self._progress)
-        owner = Project(scope_id, self._invitation.project_name, self._invitation.org_id)
-        read = build_request(
-            self._user_endpoint,
-            *ids,
-            scope_id=scope_id,
-            parse=lambda body: parse_listed_user(
-                body, lambda item: self._api.parse_row(item, owner)
-            ),
-        )
-        return request._replace(precondition=Precondition(read, self._check_before))
-
-    def _check_before(self, response: ResponseOrFailure) -> ResponseOrFailure | None:
-        """Return None if the DELETE may be sent after this read, else the attempt's result.
-
-        A failed read is returned, so that it is retried as a failed DELETE would be.
-        """
-        self._fatal_error = fatal_error_for(response)
-        self._blocking_outcome = self._outcome_before(response)
-        if self._blocking_outcome is None:
-            return None
-        return response if self._is_read_failed(response) else _NOT_REMOVABLE
-
-    def _outcome_before(self, response: ResponseOrFailure) -> Outcome | None:
-        """Return the outcome if the DELETE must not be sent after this read, else None."""
-        seen = response.value if isinstance(response, Response) else None
-        if isinstance(seen, Invitation) and seen.id == self._invitation.id:
-            self._progress.seen_before = seen.status
-            outcome = _outcome_if_not_removable(seen, self._invitation)
-            is_other = not seen.is_dated(self._invitation.created_at)
-            if outcome is Outcome.CHANGED and is_other and self._progress.attempts:
-                # An attempt whose response was lost ended the listed invitation.
-                self._invited_again = True
-                return Outcome.ALREADY_GONE
-            return outcome
-        if isinstance(response, Response) and is_already_gone(response):
-            self._progress.seen_before = MembershipStatus.GONE
-            return Outcome.ALREADY_GONE
-        if self._progress.attempts == 0:
-            self._record_failure(response)
-        return Outcome.FAILED
-
-    def _is_read_failed(self, response: ResponseOrFailure) -> bool:
-        is_failure = isinstance(response, RequestFailed) or response.status >= _REDIRECT
-        return is_failure and self._blocking_outcome is Outcome.FAILED
-
-    def _record_failure(self, result: ResponseOrFailure) -> None:
-        """Record why nothing was sent, for the audit log."""
-        progress = self._progress
-        if isinstance(result, Response):
-            progress.http_status, progress.error_code = result.status, parse_error(result).code
-        else:
-            progress.http_status = result.http_status
-
-    async def _finish(self, result: ResponseOrFailure) -> DeletionResult:
-        """Return the result of the DELETE, from its response and from the user's new status."""
-        progress = self._progress
-        fatal_error = fatal_error_for(result) or self._fatal_error
-        if progress.attempts == 0:
-            return (
-                progress.result_if_interrupted()
-                if progress.cancelled
-                else progress.result(self._blocking_outcome or Outcome.FAILED, fatal_error)
-            )
-        if self._invited_again:
-            return progress.result(Outcome.ALREADY_GONE)
-        if self._blocking_outcome is Outcome.ACCEPTED_BEFORE:
-            return progress.result(Outcome.ACCEPTED_BEFORE)
-        deleted = isinstance(result, Response) and is_deleted(result)
-        if deleted:
-            progress.known_outcome = Outcome.DELETED
-        elif progress.attempts == 1 and self._is_refused(result):
-            # A refusal (3xx or 4xx) of the only attempt is certain: there is nothing to check.
-            return progress.result(Outcome.FAILED, fatal_error)
-        still_member = await self._check_after(deleted=deleted)
-        return progress.result(
-            self._outcome(result, still_member=still_member, deleted=deleted), fatal_error
-        )
-
-    def _outcome(
-        self, result: ResponseOrFailure, *, still_member: bool | None, deleted: bool
-    ) -> Outcome:
-        """Return the outcome from the response to the DELETE and the current membership.
-
-        Args:
-            result: Of the DELETE.
-            still_member: Whether the membership still exists; None if unknown.
-            deleted: Whether Atlas confirmed the DELETE.
-        """
-        removed_no_user = self._progress.attempts == 1 and _is_gone(result)
-        if still_member:
-            return Outcome.FAILED
-        if self._progress.seen_after == MembershipStatus.ACTIVE and not removed_no_user:
-            return Outcome.ACCEPTED_DURING
-        if deleted:
-            return Outcome.DELETED
-        if still_member is False or removed_no_user:
-            return Outcome.ALREADY_GONE
-        if self._progress.cancelled:
-            return self._progress.result_if_interrupted().outcome
-        is_gone = _is_gone(result)
-        return self._blocking_outcome or (Outcome.ALREADY_GONE if is_gone else Outcome.FAILED)
-
-    async def _check_after(self, *, deleted: bool) -> bool | None:
-        """Record the user's new status and return whether the membership still exists."""
-        about = (self._read_after, self._invitation, self._user_endpoint)
-        user_status, _ = await check_organization(*about)
-        if not deleted:
-            user_status = await check_gone_from_project(*about, user_status)
-        self._progress.seen_after = user_status.status
-        return user_status.still_member
-
-    async def _read_after(self, endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
-        request = build_request(
-            endpoint, scope_id, self._invitation.id, scope_id=scope_id, parse=parse_user
-        )
-        token_taken = endpoint is GET_ORG_USER and bool(self.unused_tokens)
-        self.unused_tokens = self.unused_tokens[token_taken:]
-        return await self._transport.send(request, token_taken=token_taken)
-
-    def _is_refused(self, result: ResponseOrFailure) -> bool:
-        """Return whether the result is a refusal of the DELETE, and not of a later read.
-
-        That a user does not exist, whom the read has just shown, is not a refusal: it is checked.
-        """
-        is_refusal = isinstance(result, Response) and _REDIRECT <= result.status < _SERVER_ERROR
-        return is_refusal and self._blocking_outcome is None and not _is_gone(result)
+    seen = look.value if isinstance(look, Response) else None
+    if isinstance(seen, Invitation) and seen.id == listed.id:
+        return _outcome_if_not_removable(seen, listed)
+    return Outcome.ALREADY_GONE if _is_gone(look) else Outcome.FAILED
 
 
 def _outcome_if_not_removable(seen: Invitation, listed: Invitation) -> Outcome | None:
@@ -243,6 +89,83 @@ def _outcome_if_not_removable(seen: Invitation, listed: Invitation) -> Outcome |
     if seen.links_out_of_scope:  # Atlas did not return its projects or teams
         return Outcome.CHANGED
     return None if seen.evidence == listed.evidence else Outcome.CHANGED
+
+
+class Answer(Enum):
+    """What the answer to the DELETE of a user proves."""
+
+    CONFIRMED = auto()
+    """Atlas has removed the user from the project or organization."""
+    GONE = auto()
+    """The user was not there any more: this DELETE removed nobody."""
+    UNCLEAR = auto()
+    """The answer was lost, or is an error of the server: the user may have been removed."""
+
+
+class Place(Enum):
+    """What the look after the DELETE shows of the user."""
+
+    THERE = auto()
+    """Still in the project or organization, in whatever status."""
+    ACTIVE = auto()
+    """Not there, and an active member of the organization: the user accepted meanwhile."""
+    GONE = auto()
+    """Neither."""
+    NOT_KNOWN = auto()
+    """Neither the organization nor the project could be read."""
+
+
+AFTER: Final[Mapping[Answer, Mapping[Place, Outcome]]] = MappingProxyType(
+    {
+        Answer.CONFIRMED: {
+            Place.THERE: Outcome.FAILED,
+            Place.ACTIVE: Outcome.ACCEPTED_DURING,
+            Place.GONE: Outcome.DELETED,
+            Place.NOT_KNOWN: Outcome.DELETED,
+        },
+        Answer.GONE: {
+            Place.THERE: Outcome.FAILED,
+            Place.ACTIVE: Outcome.ALREADY_GONE,
+            Place.GONE: Outcome.ALREADY_GONE,
+            Place.NOT_KNOWN: Outcome.ALREADY_GONE,
+        },
+        Answer.UNCLEAR: {
+            Place.THERE: Outcome.FAILED,  # the next run judges the user anew
+            Place.ACTIVE: Outcome.ACCEPTED_DURING,
+            Place.GONE: Outcome.ALREADY_GONE,  # proof that the user is gone, not of who did it
+            Place.NOT_KNOWN: Outcome.UNKNOWN,
+        },
+    }
+)
+"""The outcome of a removal that was sent and may have been processed."""
+
+
+def judge_after(answer: Answer, after: UserStatus) -> Outcome:
+    """Return the outcome of a removal that may have been processed, from the look after it."""
+    return AFTER[answer][_place(answer, after)]
+
+
+def _place(answer: Answer, after: UserStatus) -> Place:
+    if after.still_member:
+        return Place.THERE
+    if after.still_member is None and answer is Answer.UNCLEAR:
+        return Place.NOT_KNOWN
+    if after.status == MembershipStatus.ACTIVE:
+        return Place.ACTIVE
+    return Place.NOT_KNOWN if after.still_member is None else Place.GONE
+
+
+def _read_answer(result: ResponseOrFailure) -> Answer | None:
+    """Return what the answer to a DELETE proves; None if it proves that nothing was removed."""
+    if is_unprocessed(result):
+        return None
+    if not isinstance(result, Response):
+        return Answer.UNCLEAR
+    if is_deleted(result):
+        return Answer.CONFIRMED
+    if is_already_gone(result):
+        return Answer.GONE
+    return None if _REDIRECT <= result.status < _SERVER_ERROR else Answer.UNCLEAR
 
 
 def _is_gone(result: ResponseOrFailure) -> bool:
@@ -307,20 +230,85 @@ class AtlasDeleter:
         except RunError as error:
             if progress.cancelled and isinstance(error, AtlasUnavailable):
                 return progress.result_if_interrupted()  # no time left for an access token
-            return _with_consequence(
-                progress.result(progress.known_outcome or Outcome.FAILED, error)
-            )
+            return _with_consequence(progress.result(Outcome.FAILED, error))
 
     async def _remove_user(
-        self, api: SourceApi, invitation: Invitation, progress: DeletionProgress
+        self, api: SourceApi, listed: Invitation, progress: DeletionProgress
     ) -> DeletionResult:
-        """Remove an invited user; return unused tokens to their buckets."""
+        """Look, judge, DELETE once, look, judge.
+
+        Raises:
+            RunError: No access token is available. No DELETE was processed.
+            InvalidRequest: An id is malformed. Nothing was sent.
+        """
         assert api.read_user is not None  # noqa: S101 - the caller checks it
-        removal = UserRemoval(self._transport, api, api.read_user, invitation, progress)
+        place = listed.project_id
+        owner = Project(place, listed.project_name, listed.org_id)
+        look = build_request(
+            api.read_user,
+            place,
+            listed.id,
+            scope_id=place,
+            parse=lambda body: parse_listed_user(body, lambda item: api.parse_row(item, owner)),
+        )
+        delete = build_request(api.delete, place, listed.id, scope_id=place, progress=progress)
+        held = [BucketKey(GET_ORG_USER.endpoint_set, listed.org_id)]  # for the look after
         try:
-            return await removal.run()
+            before, result = await self._transport.send_after(
+                look, lambda seen: judge_before(seen, listed) is None, delete
+            )
+            progress.seen_before = _status_seen(before, listed)
+            if result is CANCELLED or (result is None and progress.cancelled):
+                return progress.result_if_interrupted()
+            if result is None:
+                return _result_of_look(before, listed, progress)
+            answer = _read_answer(result)
+            if answer is None:
+                return progress.result(Outcome.FAILED, fatal_error_for(result))
+            fatal_error: RunError | None = None
+            try:
+                after = await self._look_after(
+                    listed, held, is_confirmed=answer is Answer.CONFIRMED
+                )
+            except RunError as error:  # no access token; the answer stands
+                after, fatal_error = UserStatus(None, still_member=None), error
+            progress.seen_after = after.status
+            return progress.result(judge_after(answer, after), fatal_error)
         finally:
-            self._transport.limiter.release(removal.unused_tokens)
+            self._transport.limiter.release(held)
+
+    async def _look_after(
+        self, listed: Invitation, held: list[BucketKey], *, is_confirmed: bool
+    ) -> UserStatus:
+        async def read_user(endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
+            request = build_request(
+                endpoint, scope_id, listed.id, scope_id=scope_id, parse=parse_user
+            )
+            token_taken = request.key in held
+            if token_taken:
+                held.remove(request.key)
+            return await self._transport.send(request, token_taken=token_taken)
+
+        found = await look_after(read_user, listed, is_confirmed=is_confirmed)
+        return found.user_status
+
+
+def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:
+    seen = look.value if isinstance(look, Response) else None
+    if isinstance(seen, Invitation) and seen.id == listed.id:
+        return seen.status
+    return MembershipStatus.GONE if _is_gone(look) else None
+
+
+def _result_of_look(
+    look: ResponseOrFailure, listed: Invitation, progress: DeletionProgress
+) -> DeletionResult:
+    """Return the result of a removal that the look before it did not allow."""
+    outcome = judge_before(look, listed) or Outcome.FAILED
+    if outcome is Outcome.FAILED:  # the audit log says why
+        progress.http_status = look.status if isinstance(look, Response) else look.http_status
+        progress.error_code = parse_error(look).code if isinstance(look, Response) else None
+    return progress.result(outcome, fatal_error_for(look))
 
 
 def _result_of_revoke(

@@ -19,12 +19,10 @@ from invite_sweeper.atlas.rate_limits import (
     ORGANIZATIONS_USER,
     PROJECTS_GROUP,
     PROJECTS_USER,
-    RATE_LIMITS_USER,
     SERVICE_ACCOUNTS_ORG,
     TEAMS_GROUP,
     BucketKey,
 )
-from invite_sweeper.atlas.responses import ResponseOrFailure
 from invite_sweeper.models import (
     INVITED_STATUSES,
     MAX_CLOCK_SKEW_S,
@@ -36,7 +34,6 @@ V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
 V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
-V2025_03_12: Final = "application/vnd.atlas.2025-03-12+json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,21 +81,6 @@ _GROUP_INVITES: Final = "/api/atlas/v2/groups/{}/invites"
 LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 DELETE_GROUP_INVITE: Final = Endpoint(
     "DELETE", f"{_GROUP_INVITES}/{{}}", V2023_01_01, PROJECTS_GROUP
-)
-LIST_RATE_LIMITS: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/rateLimits",
-    V2025_03_12,
-    RATE_LIMITS_USER,
-    query="itemsPerPage=500",
-    paged=True,
-)
-LIST_PROJECT_RATE_LIMITS: Final = Endpoint(
-    "GET", "/api/atlas/v2/rateLimits?groupId={}", V2025_03_12, RATE_LIMITS_USER
-)
-"""The limits in force in one project; without a scope Atlas returns the default ones."""
-LIST_ORG_RATE_LIMITS: Final = Endpoint(
-    "GET", "/api/atlas/v2/rateLimits?orgId={}", V2025_03_12, RATE_LIMITS_USER
 )
 
 
@@ -230,9 +212,6 @@ ENDPOINTS: Final = frozenset(
         REMOVE_ORG_USER,
         LIST_ORG_INVITES,
         DELETE_ORG_INVITE,
-        LIST_ORG_RATE_LIMITS,
-        LIST_PROJECT_RATE_LIMITS,
-        LIST_RATE_LIMITS,
     }
 )
 """Nothing else can be sent; a new source adds its calls here.
@@ -326,7 +305,6 @@ class Request(NamedTuple):
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
         body: JSON; None without a body.
-        precondition: Read just before each attempt; None without one.
     """
 
     endpoint: Endpoint
@@ -335,30 +313,10 @@ class Request(NamedTuple):
     parse: Callable[[bytes], object] | None = None
     progress: DeletionProgress | None = None
     body: bytes | None = None
-    precondition: "Precondition | None" = None
-
-    @property
-    def tokens_per_attempt(self) -> int:
-        """The tokens of its bucket that one attempt takes."""
-        return 1 if self.precondition is None else 2
 
     def is_cancelled(self) -> bool:
         """Return whether its deletion was cancelled, so that nothing more may be sent."""
         return self.progress is not None and self.progress.cancelled
-
-
-class Precondition(NamedTuple):
-    """What must hold when a request is sent.
-
-    Attributes:
-        read: Sent before each attempt, when nothing is left that the request could wait for. It
-            takes its token from the same bucket.
-        check: Returns None if the request may be sent after this response to `read`, else the
-            result of the attempt.
-    """
-
-    read: Request
-    check: Callable[[ResponseOrFailure], ResponseOrFailure | None]
 
 
 def build_request(

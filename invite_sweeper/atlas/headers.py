@@ -24,7 +24,7 @@ def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
 
     Source:
         The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
-        00:00:00 GMT`); `Deprecation` is such a date too, not the number of RFC 9745.
+        00:00:00 GMT`).
     """
     return _parse_date(headers.get(name, ""))
 
@@ -77,21 +77,18 @@ class ServerInfo:
         has_responded: Atlas has sent any response.
         authenticated: Atlas has sent a 2xx response, so it accepts the credentials.
         sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
-        deprecations: The `Deprecation` date of each endpoint.
 
     Source:
-        Recorded responses (read 2026-08): responses about invitations have both headers, also
+        Recorded responses (read 2026-08): responses about invitations have the header, also
         errors and 204; the sunset has moved three times.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
-        self._last_headers: dict[Endpoint | None, tuple[str | None, str | None]] = {}
         self.clock_skew_s: float | None = None
         self.has_responded = False
         self.authenticated = False
         self.sunsets: dict[Endpoint | None, date] = {}
-        self.deprecations: dict[Endpoint | None, date] = {}
 
     def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
@@ -120,11 +117,5 @@ class ServerInfo:
         self.authenticated |= good
         if good and self.clock_skew_s is None and (theirs := parse_date_header(headers, "Date")):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        raw = headers.get("Sunset"), headers.get("Deprecation")  # parsed only when they change
-        if raw == self._last_headers.get(operation):
-            return
-        self._last_headers[operation] = raw
         if moment := parse_date_header(headers, "Sunset"):
             self.sunsets[operation] = moment.date()
-        if moment := parse_date_header(headers, "Deprecation"):
-            self.deprecations[operation] = moment.date()

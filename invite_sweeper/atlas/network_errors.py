@@ -4,6 +4,7 @@ Exceptions of the HTTP library carry the request's headers, and with them the cr
 are turned into text here and are not raised further.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
@@ -64,7 +65,7 @@ def describe_error(
 ) -> RequestFailed:
     """Return an exception of one attempt as text without library class names."""
     if isinstance(error, NOT_SENT_ERRORS):
-        return _describe_connect_error(error, host, timeout)
+        return replace(_describe_connect_error(error, host, timeout), is_unsent=True)
     for kinds, failure in _FIXED_FAILURES:
         if isinstance(error, kinds):
             return failure

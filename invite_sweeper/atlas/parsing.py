@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from invite_sweeper.atlas.endpoints import is_id
-from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
     Invitation,
@@ -369,23 +368,3 @@ def parse_project_roles(assignments: object) -> Iterator[tuple[str, str]]:
         single_role = text_or_none(assignment.get("groupRole"))
         for role in (single_role,) if single_role else texts(assignment.get("groupRoles")) or ("",):
             yield text_or_none(assignment.get("groupId")) or "", role
-
-
-def parse_advertised_limit(item: dict[str, object]) -> AdvertisedLimit | None:
-    """Parse one result of `GET /rateLimits`; None if a required value is missing.
-
-    Source: `RateLimitEndpointSetResponse` of the OpenAPI document, 2025-03-12.
-    """
-    name = text_or_none(item.get("endpointSetId")) or text_or_none(item.get("endpointSetName"))
-    scope = text_or_none(item.get("scope"))
-    capacity = _number_value(item.get("capacity"))
-    refill = _number_value(item.get("refillRate"))
-    period_s = _number_value(item.get("refillDurationSeconds"))
-    if not name or not scope or capacity is None or refill is None or period_s is None:
-        return None
-    return AdvertisedLimit(name, scope, BucketLimit(capacity, refill, period_s))
-
-
-def _number_value(value: object) -> float | None:
-    number = value.get("value") if isinstance(value, dict) else None
-    return float(number) if isinstance(number, int | float) else None

@@ -11,11 +11,9 @@ import random as random_module
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from invite_sweeper.atlas.rate_limits import (
-    AdvertisedLimit,
     BucketKey,
     BucketLimit,
     documented_limit,
-    endpoint_set_of,
 )
 from invite_sweeper.atlas.token_bucket import TokenBucket
 
@@ -35,7 +33,6 @@ class BucketStore:
     def __init__(self, reserve: float) -> None:
         self._reserve = reserve
         self._buckets: dict[BucketKey, TokenBucket] = {}
-        self._advertised: dict[str, BucketLimit] = {}
         self._forget_above = MAX_IDLE_BUCKETS
 
     def __len__(self) -> int:
@@ -61,28 +58,12 @@ class BucketStore:
         """Return a bucket; a new one is not stored."""
         return self._buckets.get(key) or self._new(key, now_s)
 
-    def apply_advertised(self, advertised: AdvertisedLimit, now_s: float) -> bool:
-        """Apply an entry of `GET /rateLimits` to all buckets of its endpoint set.
-
-        Returns:
-            Whether this program uses the endpoint set and the limit is usable.
-        """
-        endpoint_set = endpoint_set_of(advertised)
-        if endpoint_set is None or not advertised.limit.is_usable:
-            return False
-        self._advertised[endpoint_set] = advertised.limit
-        for key, bucket in self._buckets.items():
-            if key.endpoint_set == endpoint_set:
-                bucket.set_limit(advertised.limit, now_s)
-        return True
-
     def set_limit(self, key: BucketKey, limit: BucketLimit, now_s: float) -> None:
         """Set the limit of one bucket, as Atlas returned it."""
         self.get(key, now_s).set_limit(limit, now_s)
 
     def _new(self, key: BucketKey, now_s: float) -> TokenBucket:
-        limit = self._advertised.get(key.endpoint_set) or documented_limit(key.endpoint_set)
-        return TokenBucket(limit, self._reserve, now_s)
+        return TokenBucket(documented_limit(key.endpoint_set), self._reserve, now_s)
 
 
 class RequestSpacing:
@@ -111,12 +92,7 @@ class RequestSpacing:
 
 
 class RateLimiter:
-    """The rate limits of one run.
-
-    Attributes:
-        no_limit_headers: No response had a `RateLimit` header and `GET /rateLimits` returned
-            no usable limit: only the documented limits and 429s apply.
-    """
+    """The rate limits of one run."""
 
     def __init__(
         self,
@@ -143,7 +119,6 @@ class RateLimiter:
         self._buckets = BucketStore(reserve)
         self._queues: dict[BucketKey, list[asyncio.Event]] = {}
         self._spacing = RequestSpacing(clock, sleep, max_requests_per_second)
-        self.no_limit_headers = True
 
     def try_acquire(self, *keys: BucketKey) -> float:
         """Acquire one token per key and return 0.0, or none and return the seconds to wait.
@@ -226,8 +201,6 @@ class RateLimiter:
             remaining: `RateLimit-Remaining`, likewise.
             sent_s: When it was sent, on the limiter's clock; None if unknown.
         """
-        if remaining is not None:
-            self.no_limit_headers = False
         now_s = self._clock()
         self._buckets.get(key, now_s).on_response(
             now_s, limit=limit, remaining=remaining, sent_s=sent_s
@@ -242,23 +215,9 @@ class RateLimiter:
         bucket.on_429(now_s, retry_after_s, jitter=self._random(), sent_s=sent_s)
 
     def set_limit(self, key: BucketKey, limit: BucketLimit) -> None:
-        """Set the limit of one bucket, from a 429 or from `GET /rateLimits`."""
+        """Set the limit of one bucket, as a 429 names it."""
         if limit.is_usable:
             self._buckets.set_limit(key, limit, self._clock())
-
-    def apply_advertised(self, limits: Iterable[AdvertisedLimit]) -> None:
-        """Apply the response of `GET /rateLimits` to all buckets of its endpoint sets."""
-        now_s = self._clock()
-        for advertised in limits:
-            if self._buckets.apply_advertised(advertised, now_s):
-                self.no_limit_headers = False
-
-    def refill_unknown(self, key: BucketKey) -> bool:
-        """Return whether a header had a capacity that differs from the known limit.
-
-        Then the refill is a guess until `set_limit`, with the response of `GET /rateLimits`.
-        """
-        return self._buckets.peek(key, self._clock()).refill_unknown
 
     def blocked_s(self, key: BucketKey) -> float:
         """Return the seconds for which a 429 still blocks a bucket."""

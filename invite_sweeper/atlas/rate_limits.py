@@ -1,13 +1,11 @@
-"""The documented rate limits, and the mapping of `GET /rateLimits` entries to them. Pure.
+"""The documented rate limits. Pure.
 
 Source:
-    https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026");
-    `RateLimitEndpointSetResponse` in the OpenAPI document of 2025-03-12. The documented
-    limits are "not part of the API contract": headers and `GET /rateLimits` have precedence.
+    https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026").
+    They are "not part of the API contract": the headers of the responses have precedence.
 """
 
 import math
-import re
 from typing import NamedTuple
 
 PROJECTS_GROUP = "projects_group"
@@ -17,7 +15,6 @@ ORGANIZATIONS_USER = "organizations_user"
 CLOUD_USERS_GROUP = "cloud_users_group"
 CLOUD_USERS_ORG = "cloud_users_org"
 TEAMS_GROUP = "teams_group"
-RATE_LIMITS_USER = "rate_limits_user"
 # Not documented: the smallest documented limit applies until a header names another one.
 EVENTS_ORG = "events_org"
 SERVICE_ACCOUNTS_ORG = "service_accounts_org"
@@ -66,20 +63,6 @@ class BucketLimit(NamedTuple):
         return max(0.0, min(share * self.capacity, max_tokens))
 
 
-class AdvertisedLimit(NamedTuple):
-    """One entry of `GET /rateLimits`.
-
-    Attributes:
-        endpoint_set: `endpointSetId` or `endpointSetName`.
-        scope: `IP`, `GROUP`, `ORGANIZATION` or `USER`.
-        limit: From the `value` of `capacity`, `refillRate` and `refillDurationSeconds`.
-    """
-
-    endpoint_set: str
-    scope: str
-    limit: BucketLimit
-
-
 _DOCUMENTED_LIMITS = {
     PROJECTS_GROUP: BucketLimit(1200, 500, 60),
     PROJECTS_USER: BucketLimit(1200, 500, 60),
@@ -88,24 +71,8 @@ _DOCUMENTED_LIMITS = {
     CLOUD_USERS_GROUP: BucketLimit(1200, 500, 60),
     CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
     TEAMS_GROUP: BucketLimit(1200, 500, 60),
-    RATE_LIMITS_USER: BucketLimit(300, 100, 60),
 }
 _FALLBACK_LIMIT = BucketLimit(300, 100, 60)  # the smallest one above
-_ENDPOINT_FAMILIES = {
-    "projects": "projects",
-    "organizations": "organizations",
-    "mongodbcloudusers": "cloud_users",
-    "cloudusers": "cloud_users",
-    "teams": "teams",
-    "ratelimitsinspection": "rate_limits",
-}
-_SCOPES = {
-    "GROUP": "group",
-    "PROJECT": "group",
-    "ORGANIZATION": "org",
-    "ORG": "org",
-    "USER": "user",
-}
 
 
 def clamp_wait_s(wait_s: float) -> float | None:
@@ -118,18 +85,3 @@ def clamp_wait_s(wait_s: float) -> float | None:
 def documented_limit(endpoint_set: str) -> BucketLimit:
     """Return the documented limit; the smallest one for an unknown endpoint set."""
     return _DOCUMENTED_LIMITS.get(endpoint_set, _FALLBACK_LIMIT)
-
-
-def endpoint_set_of(advertised: AdvertisedLimit) -> str | None:
-    """Return the endpoint set of an entry; None if this program does not use it.
-
-    Case, spaces and a scope at the end are ignored, because only one example of an ID is
-    documented (`rateLimitsInspection_group`).
-    """
-    scope = _SCOPES.get(advertised.scope.upper())
-    name = re.sub(
-        r"_(group|project|org|organization|user|ip)$", "", advertised.endpoint_set.lower()
-    )
-    family = _ENDPOINT_FAMILIES.get(re.sub(r"[^a-z]", "", name))
-    endpoint_set = f"{family}_{scope}"
-    return endpoint_set if endpoint_set in _DOCUMENTED_LIMITS else None

@@ -1,4 +1,4 @@
-"""Read projects, pending invitations, members, rate limits, and the status of one user.
+"""Read projects, pending invitations, members, and the status of one user.
 
 Nothing here can delete or invite.
 """
@@ -18,10 +18,7 @@ from invite_sweeper.atlas.endpoints import (
     LIST_ORG_ACTIVE_MEMBERS,
     LIST_ORG_EVENTS,
     LIST_ORG_MEMBERS,
-    LIST_ORG_RATE_LIMITS,
     LIST_ORGS,
-    LIST_PROJECT_RATE_LIMITS,
-    LIST_RATE_LIMITS,
     Endpoint,
     InvalidRequest,
     build_request,
@@ -29,7 +26,6 @@ from invite_sweeper.atlas.endpoints import (
 from invite_sweeper.atlas.pages import Listing, read_list
 from invite_sweeper.atlas.parsing import (
     OrgEvent,
-    parse_advertised_limit,
     parse_allowed_domains,
     parse_array,
     parse_event,
@@ -42,7 +38,6 @@ from invite_sweeper.atlas.parsing import (
     parse_team_id,
     parse_user,
 )
-from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketKey
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
@@ -80,7 +75,7 @@ _NOT_FOUND: Final = 404
 
 
 class AtlasReader:
-    """Reads projects, invitations, rate limits and user status."""
+    """Reads projects, invitations and user status."""
 
     def __init__(self, transport: Transport, actor: str) -> None:
         self._transport = transport
@@ -223,36 +218,6 @@ class AtlasReader:
             return result
 
         return await resolve_status(read_user, invitation)
-
-    async def rate_limits(self, in_force: BucketKey | None = None) -> tuple[AdvertisedLimit, ...]:
-        """Return the rate limits that Atlas publishes; empty if they cannot be read.
-
-        Args:
-            in_force: A bucket of a project or organization, for the limits in force there; None
-                for the default ones.
-
-        Raises:
-            CredentialsRefused: By the access list or the token endpoint.
-
-        Source: `listRateLimits` of the OpenAPI document, 2025-03-12.
-        """
-        endpoint = LIST_RATE_LIMITS
-        ids: tuple[str, ...] = ()
-        if in_force is not None:
-            is_project = in_force.endpoint_set.endswith("_group")
-            endpoint = LIST_PROJECT_RATE_LIMITS if is_project else LIST_ORG_RATE_LIMITS
-            ids = (in_force.scope_id,)
-        listing = await read_list(
-            self._transport,
-            endpoint,
-            *ids,
-            scope_id=self._actor,
-            parse=lambda body: parse_page(body, parse_advertised_limit),
-            key=lambda limit: limit,
-        )
-        if listing.failure is not None:
-            _check_credentials(listing.failure)
-        return tuple(limit for limit in listing.rows if limit is not None)
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.

@@ -64,11 +64,13 @@ class RequestFailed:
         reason: What happened, for the operator, without a full stop.
         retryable: Whether a retry may succeed.
         http_status: Of the invalid response; None without a response.
+        is_unsent: No byte of the request was sent.
     """
 
     reason: str
     retryable: bool = True
     http_status: int | None = None
+    is_unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class ListIncomplete(RequestFailed):
     retryable: bool = False
 
 
-CANCELLED: Final = RequestFailed("cancelled", retryable=False)
+CANCELLED: Final = RequestFailed("cancelled", retryable=False, is_unsent=True)
 """The request was not sent because it was cancelled."""
 
 ResponseOrFailure: TypeAlias = Response | RequestFailed
@@ -247,6 +249,17 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
         and result.status == 401  # noqa: PLR2004
         and parse_error(result).code in UNAUTHENTICATED_CODES
     )
+
+
+def is_unprocessed(result: ResponseOrFailure) -> bool:
+    """Return whether Atlas has certainly not done what was requested, and would on a repetition.
+
+    The request was not sent, or it was answered before it was processed: 429, or a 401 about the
+    credentials.
+    """
+    if isinstance(result, RequestFailed):
+        return result.is_unsent
+    return result.status == 429 or is_unauthenticated(result)  # noqa: PLR2004
 
 
 def lacks_permission(result: ResponseOrFailure) -> bool:

@@ -107,6 +107,7 @@ class RetryLoop:
         rate_limited_wait_s: Returns the seconds after a 429; the rate limiter decides them.
         on_wait: Called before each wait with the last result and the seconds.
         cancelled: Whether the request was cancelled; None if it cannot be.
+        decide: Returns what to do with a result.
         counted_attempts: Attempts so far, without those with a 429.
         unauthorized: Responses with a 401 so far; reset by the caller after a token refresh.
         retries_cut_short: The result would have been retried, but for the deadline or a
@@ -118,6 +119,7 @@ class RetryLoop:
     rate_limited_wait_s: Callable[[], float]
     on_wait: Callable[[ResponseOrFailure, float], None] = lambda _result, _wait_s: None
     cancelled: Callable[[], bool] | None = None
+    decide: Callable[[ResponseOrFailure], RetryDecision] = classify
     counted_attempts: int = 0
     unauthorized: int = 0
     retries_cut_short: bool = False
@@ -150,7 +152,7 @@ class RetryLoop:
         return await retrying(attempt)
 
     def _count(self, result: ResponseOrFailure) -> None:
-        self._decision = classify(result)
+        self._decision = self.decide(result)
         self.retries_cut_short = result is CANCELLED
         self.counted_attempts += self._decision is not RetryDecision.RATE_LIMITED
         self.unauthorized += self._decision is RetryDecision.REAUTHENTICATE

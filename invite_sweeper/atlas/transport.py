@@ -1,7 +1,8 @@
 """Sends one request: rate limit, connection slot, authentication and retries."""
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from structlog.typing import FilteringBoundLogger
 
@@ -19,6 +20,7 @@ from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
     is_unauthenticated,
+    is_unprocessed,
     parse_error,
     parse_rate_limit_error,
 )
@@ -29,10 +31,29 @@ _NO_CONTENT: Final = 204
 _TOO_MANY_REQUESTS: Final = 429
 _BACK_OFF_STATUSES: Final = frozenset({_TOO_MANY_REQUESTS, 503})
 
-MAX_READ_AGE_S: Final = 1.0
-"""Of the response to a precondition when its request is sent, counted from the read's start."""
-_MAX_READS: Final = 3
-"""Per attempt, if the responses to a precondition are too old."""
+MAX_LOOK_AGE_S: Final = 1.0
+"""Of the look that a request depends on when the request is sent, counted from its start."""
+_MAX_LOOKS: Final = 3
+"""Per attempt, if the looks take too long."""
+
+Attempt: TypeAlias = tuple[ResponseOrFailure, Secret | None]
+"""The result of an attempt, and the `Authorization` header that it used."""
+
+
+class LookAndAnswer(NamedTuple):
+    """The results of `send_after`.
+
+    Attributes:
+        answer: None if the request was not sent after this look.
+    """
+
+    look: ResponseOrFailure
+    answer: ResponseOrFailure | None
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether nothing can have happened yet."""
+        return self.answer is None or is_unprocessed(self.answer)
 
 
 class Transport:
@@ -63,7 +84,7 @@ class Transport:
 
         Args:
             request: As `build_request` returns it.
-            token_taken: The caller has acquired the rate-limit tokens of the first attempt.
+            token_taken: The caller has acquired the rate-limit token of the first attempt.
 
         Raises:
             RunError: No access token is available.
@@ -73,8 +94,47 @@ class Transport:
         if not token_taken:
             await self.limiter.acquire(request.key)
         result, used_header = await self._attempt(request)
-        is_done = classify(result) is RetryDecision.DONE
-        return result if is_done else await self._retry(request, result, used_header)
+        if classify(result) is RetryDecision.DONE:
+            return result
+        again = partial(self._attempt, request, is_retry=True)
+        return await self._retry(request, (result, used_header), again)
+
+    async def send_after(
+        self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
+    ) -> LookAndAnswer:
+        """Send a request at most once, directly after a look that allows it.
+
+        Both are repeated, from the look on, only while nothing can have happened: the look failed,
+        or the request was not processed (`is_unprocessed`).
+
+        Args:
+            look: Sent when nothing is left that the request could wait for.
+            may_send: Whether the request may be sent after this result of the look.
+            request: The caller has acquired one token of its bucket for it and one for the look.
+
+        Raises:
+            RunError: No access token is available.
+            InvalidRequest: A path does not match its endpoint. Nothing was sent.
+        """
+        check_request(look)
+        check_request(request)
+        last: LookAndAnswer
+
+        async def attempt(*, is_retry: bool = False) -> Attempt:
+            nonlocal last
+            last, header = await self._attempt_after(look, may_send, request, is_retry=is_retry)
+            return last.look if last.answer is None else last.answer, header
+
+        def decide(result: ResponseOrFailure) -> RetryDecision:
+            return classify(result) if last.may_repeat else RetryDecision.DONE
+
+        first = await attempt()
+        if decide(first[0]) is not RetryDecision.DONE:
+            again = partial(attempt, is_retry=True)
+            result = await self._retry(request, first, again, tokens=2, decide=decide)
+            if result is CANCELLED:  # before another attempt
+                return last._replace(answer=CANCELLED)
+        return last
 
     async def send_once(self, request: Request) -> ResponseOrFailure:
         """Send a request that is not idempotent: only a 401 is retried, once.
@@ -93,19 +153,25 @@ class Transport:
         return (await self._attempt(request, is_retry=True))[0]
 
     async def _retry(
-        self, request: Request, first: ResponseOrFailure, used_header: Secret | None
+        self,
+        request: Request,
+        first: Attempt,
+        attempt: Callable[[], Awaitable[Attempt]],
+        *,
+        tokens: int = 1,
+        decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
     ) -> ResponseOrFailure:
-        last, refreshed = first, False
+        (last, used_header), refreshed = first, False
 
         async def retry() -> ResponseOrFailure:
             nonlocal last, used_header, refreshed
             if is_unauthenticated(last):
                 await self._authenticator.refresh(used_header)
-            if not await self._acquire_for_retry(request):
+            if not await self._acquire_for_retry(request, tokens):
                 last = CANCELLED
                 return last
             previous = used_header
-            last, used_header = await self._attempt(request, is_retry=True)
+            last, used_header = await attempt()
             if used_header is not previous and not refreshed:  # the 401 was for the old token
                 refreshed, retry_loop.unauthorized = True, 0
             return last
@@ -117,8 +183,9 @@ class Transport:
             partial(self.limiter.blocked_s, request.key),
             partial(self._report_retry, request),
             is_cancelled,
+            decide,
         )
-        result = await retry_loop.run(first, retry)
+        result = await retry_loop.run(last, retry)
         if request.progress is not None:
             request.progress.retries_cut_short |= retry_loop.retries_cut_short
         if is_unauthenticated(result) and not retry_loop.retries_cut_short:
@@ -132,11 +199,11 @@ class Transport:
         if request.progress is not None and request.progress.on_backoff is not None:
             request.progress.on_backoff()
 
-    async def _acquire_for_retry(self, request: Request) -> bool:
+    async def _acquire_for_retry(self, request: Request, tokens: int = 1) -> bool:
         """Acquire the tokens of a retry; return False if the request was cancelled meanwhile."""
         since_s = self._retry_policy.monotonic()
         is_cancelled = request.is_cancelled if request.progress is not None else None
-        for acquired in range(request.tokens_per_attempt):
+        for acquired in range(tokens):
             while wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
                 await self._retry_policy.wait(wait_s, is_cancelled)
                 if request.is_cancelled():
@@ -144,56 +211,72 @@ class Transport:
                     return False
         return True
 
-    async def _attempt(
-        self, request: Request, *, is_retry: bool = False
-    ) -> tuple[ResponseOrFailure, Secret | None]:
-        """Send a request once; return its result and the `Authorization` header that it used.
-
-        Everything that can take time comes before the read of a precondition: the place in
-        `max_requests_per_second`, the slot and the access token. The tokens of the attempt are
-        acquired already.
-        """
-        tokens = [request.key] * request.tokens_per_attempt  # those that no request has used yet
+    async def _attempt(self, request: Request, *, is_retry: bool = False) -> Attempt:
+        """Send a request once. Its token is acquired already."""
+        tokens = [request.key]
         try:
-            if self.limiter.is_spaced:
-                for _ in tokens:
-                    await self._wait_for_spacing()
-            progress, pool = request.progress, self._slot_pool
-            slot = pool.acquire_nowait(progress) or await pool.acquire(progress)
+            slot, header = await self._get_ready(tokens, request)
             try:
-                authenticator = self._authenticator
-                header = authenticator.cached_header() or await authenticator.header()
-                if request.precondition is None:
-                    return await self._exchange(slot, header, tokens, request), header
-                return await self._send_if_unchanged(slot, header, tokens, request), header
+                return await self._exchange(slot, header, tokens, request), header
             finally:
                 self._http.counters.retries += is_retry and slot.send_count > 0
-                pool.release(slot)
+                self._slot_pool.release(slot)
         finally:
             self.limiter.release(tokens)
 
-    async def _send_if_unchanged(
-        self, slot: ConnectionSlot, header: Secret | None, tokens: list[BucketKey], request: Request
-    ) -> ResponseOrFailure:
-        """Send a request directly after its precondition was read and holds."""
-        assert request.precondition is not None  # noqa: S101 - the caller checks it
-        read, check = request.precondition
-        for number in range(_MAX_READS):
-            if request.is_cancelled():
-                return CANCELLED
-            if number:
-                await self.limiter.acquire(request.key)
-                tokens.append(request.key)
-                if self.limiter.is_spaced:
-                    await self._wait_for_spacing()
-            read_s = self._retry_policy.monotonic()
-            result = check(await self._exchange(slot, header, tokens, read))
-            if result is not None:
-                return result
-            left_s = read_s + MAX_READ_AGE_S - self._retry_policy.monotonic()
-            if left_s > 0:
-                return await self._exchange(slot, header, tokens, request, connect_s=left_s)
-        return RequestFailed(f"reading the user took longer than {MAX_READ_AGE_S:g} s")
+    async def _attempt_after(
+        self,
+        look: Request,
+        may_send: Callable[[ResponseOrFailure], bool],
+        request: Request,
+        *,
+        is_retry: bool,
+    ) -> tuple[LookAndAnswer, Secret | None]:
+        """Send a look, and the request if the look allows it and is recent. Tokens are acquired."""
+        tokens = [look.key, request.key]
+        try:
+            slot, header = await self._get_ready(tokens, request)
+            try:
+                for number in range(_MAX_LOOKS):
+                    if request.is_cancelled():
+                        return LookAndAnswer(CANCELLED, CANCELLED), header
+                    if number:
+                        await self.limiter.acquire(look.key)
+                        tokens.append(look.key)
+                        await self._wait_for_spacing()
+                    started_s = self._retry_policy.monotonic()
+                    seen = await self._exchange(slot, header, tokens, look)
+                    if not may_send(seen):
+                        return LookAndAnswer(seen, None), header
+                    left_s = started_s + MAX_LOOK_AGE_S - self._retry_policy.monotonic()
+                    if left_s > 0:
+                        answer = await self._exchange(slot, header, tokens, request, left_s)
+                        return LookAndAnswer(seen, answer), header
+                reason = f"reading the user took longer than {MAX_LOOK_AGE_S:g} s"
+                return LookAndAnswer(RequestFailed(reason), None), header
+            finally:
+                self._http.counters.retries += is_retry and slot.send_count > 0
+                self._slot_pool.release(slot)
+        finally:
+            self.limiter.release(tokens)
+
+    async def _get_ready(
+        self, tokens: list[BucketKey], request: Request
+    ) -> tuple[ConnectionSlot, Secret | None]:
+        """Wait for all that can take time; return a slot and the `Authorization` header.
+
+        The header is None if a middleware of the slot signs the request.
+        """
+        for _ in tokens:
+            await self._wait_for_spacing()
+        progress, pool = request.progress, self._slot_pool
+        slot = pool.acquire_nowait(progress) or await pool.acquire(progress)
+        try:
+            authenticator = self._authenticator
+            return slot, authenticator.cached_header() or await authenticator.header()
+        except BaseException:
+            pool.release(slot)
+            raise
 
     async def _exchange(
         self,
@@ -201,7 +284,6 @@ class Transport:
         header: Secret | None,
         tokens: list[BucketKey],
         request: Request,
-        *,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
         """Send a request on a slot, without any wait before, and process its response.
@@ -246,6 +328,8 @@ class Transport:
 
         A request that a digest middleware repeated is accounted for before the next one.
         """
+        if not self.limiter.is_spaced:
+            return
         await self.limiter.wait_for_spacing()
         while self._unspaced:
             self._unspaced -= 1

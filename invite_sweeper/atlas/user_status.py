@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.atlas.endpoints import GET_ORG_USER, Endpoint
+from invite_sweeper.atlas.endpoints import GET_GROUP_USER, GET_ORG_USER, Endpoint
 from invite_sweeper.atlas.parsing import UserRecord
 from invite_sweeper.atlas.responses import (
     Response,
@@ -13,8 +13,13 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
     parse_error,
 )
-from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.models import Invitation, ListUnreadable, MembershipStatus, UserStatus
+from invite_sweeper.models import (
+    Invitation,
+    ListUnreadable,
+    MembershipStatus,
+    Source,
+    UserStatus,
+)
 
 ReadUser: TypeAlias = Callable[[Endpoint, str], Awaitable[ResponseOrFailure]]
 """Reads the user of an invitation with this endpoint, in the project or organization."""
@@ -29,35 +34,47 @@ class StatusCheck(NamedTuple):
     response: ResponseOrFailure
 
 
-async def check_organization(
-    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
+async def look_after(
+    read_user: ReadUser, invitation: Invitation, *, is_confirmed: bool = False
 ) -> StatusCheck:
-    """Read a user's status and whether the membership still exists.
+    """Read a user's status and whether the membership of an invitation still exists.
 
-    The organization returns both: the status, and the projects in which the user has roles. If it
-    may not be read, the project is read: it shows only whether the user is still a member.
+    The organization returns both: the status, and the projects in which the user has roles. The
+    project is read as well where that leaves the membership open, or where the organization does
+    not have the user: it proves nothing about a project that has just shown the user.
 
     Args:
         read_user: Sends the request.
-        invitation: The user's invitation.
-        user_endpoint: Reads one user in the source of the invitation.
+        invitation: From one of `SOURCES_OF_USERS`.
+        is_confirmed: Atlas has confirmed the removal, so that the organization's word is enough.
     """
     response = await read_user(GET_ORG_USER, invitation.org_id)
+    found = _status_in_organization(response, invitation)
+    is_proof = is_confirmed or found.status != MembershipStatus.GONE
+    if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
+        return StatusCheck(found, response)
+    in_project = await _read_project(read_user, invitation)
+    if found.status is not None and not in_project.still_member:
+        in_project = UserStatus(found.status, in_project.still_member)
+    return StatusCheck(in_project, response)
+
+
+def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
     user = user_in(response, invitation)
     if user is not None:
-        return StatusCheck(_user_status_of(user, invitation, user_endpoint), response)
+        if invitation.source is Source.ORG_USERS:
+            return UserStatus(user.status, still_member=True)
+        projects = user.project_ids
+        still_member = None if projects is None else invitation.project_id in projects
+        return UserStatus(user.status, still_member)
     if isinstance(response, Response) and is_already_gone(response):
-        return StatusCheck(UserStatus(MembershipStatus.GONE, still_member=False), response)
-    if user_endpoint is GET_ORG_USER:
-        return StatusCheck(UserStatus(None, still_member=None), response)
-    return StatusCheck(await check_project(read_user, invitation, user_endpoint), response)
+        return UserStatus(MembershipStatus.GONE, still_member=False)
+    return UserStatus(None, still_member=None)
 
 
-async def check_project(
-    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint
-) -> UserStatus:
+async def _read_project(read_user: ReadUser, invitation: Invitation) -> UserStatus:
     """Read a user in the project. A missing user may have any status in the organization."""
-    response = await read_user(user_endpoint, invitation.project_id)
+    response = await read_user(GET_GROUP_USER, invitation.project_id)
     user = user_in(response, invitation)
     if user is not None:
         return UserStatus(user.status, still_member=True)
@@ -77,45 +94,18 @@ async def resolve_status(
         read_user: Sends the request.
         invitation: From one of `SOURCES_OF_USERS`.
     """
-    user_endpoint = SOURCES[invitation.source].read_user
-    assert user_endpoint is not None  # noqa: S101 - every source of users has one
-    (status, still_member), response = await check_organization(
-        read_user, invitation, user_endpoint
-    )
-    status, still_member = await check_gone_from_project(
-        read_user, invitation, user_endpoint, UserStatus(status, still_member)
-    )
-    if status is not None and still_member is None:
-        # The organization returned the user without projects.
-        still_member = (await check_project(read_user, invitation, user_endpoint)).still_member
+    found, response = await look_after(read_user, invitation)
     is_refused = isinstance(response, Response) and response.status in _NO_ACCESS_STATUSES
     has_no_access = is_refused and not is_unauthenticated(response)
-    if still_member is None or (status is None and not has_no_access):
+    if found.still_member is None or (found.status is None and not has_no_access):
         return _unreadable_user(invitation, response)
-    return UserStatus(status, still_member)
+    return found
 
 
 def user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | None:
     """Return the invited user from a response; None if it contains no user or another one."""
     value = result.value if isinstance(result, Response) else None
     return value if isinstance(value, UserRecord) and value.id == invitation.id else None
-
-
-async def check_gone_from_project(
-    read_user: ReadUser, invitation: Invitation, user_endpoint: Endpoint, user_status: UserStatus
-) -> UserStatus:
-    """Return the status of a user that the organization does not have, but a project may.
-
-    The organization alone proves nothing about a project that has just shown the user.
-    """
-    if user_status.status != MembershipStatus.GONE or user_endpoint is GET_ORG_USER:
-        return user_status
-    in_project = await check_project(read_user, invitation, user_endpoint)
-    return (
-        in_project
-        if in_project.still_member
-        else UserStatus(user_status.status, in_project.still_member)
-    )
 
 
 def _unreadable_user(invitation: Invitation, response: ResponseOrFailure) -> ListUnreadable:
@@ -128,13 +118,3 @@ def _unreadable_user(invitation: Invitation, response: ResponseOrFailure) -> Lis
         parse_error(response).code if isinstance(response, Response) else None,
         invitation.source,
     )
-
-
-def _user_status_of(
-    user: UserRecord, invitation: Invitation, user_endpoint: Endpoint
-) -> UserStatus:
-    if user_endpoint is GET_ORG_USER:
-        return UserStatus(user.status, still_member=True)
-    projects = user.project_ids
-    still_member = None if projects is None else invitation.project_id in projects
-    return UserStatus(user.status, still_member)

@@ -453,7 +453,6 @@ class RunFinished(Counts):
     duration_s: float = 0.0
     estimate_s: float | None = None
     sunset: str | None = None
-    deprecation: str | None = None
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     organizations: tuple[str, ...] = ()

@@ -259,8 +259,6 @@ class _SweepSession:
                     for each in self._policy.warnings(self._session.now.date())
                 )
             yield Run(config, connection, log, counts, stop=self._session.stop, view=view)
-            if connection.limiter.no_limit_headers and counts.projects_seen:
-                view.remark("Atlas returned no rate limits; the documented ones were used.")
 
     def _counts(
         self, part: RunPart, connection: RateLimitedAtlasClient, audit: AuditLog, mode: str

@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
-from invite_sweeper.atlas.rate_limits import AdvertisedLimit, documented_limit, endpoint_set_of
-from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.doctor.diagnosis import Check, failed, note, ok, warning
 from invite_sweeper.errors import AtlasUnavailable, GuardRefused
 from invite_sweeper.models import (
@@ -135,24 +133,6 @@ def _is_missing_role(unreadable: ListUnreadable) -> bool:
         unreadable.http_status == _UNAUTHORIZED
         and unreadable.error_code not in UNAUTHENTICATED_CODES
     )
-
-
-def rate_limit_checks(
-    advertised: Sequence[AdvertisedLimit], sources: Sequence[Source], reserve: float
-) -> Iterator[Check]:
-    """Show the rate limits, and what the policy's reserve leaves of them."""
-    known = {endpoint_set_of(each): each.limit for each in advertised if each.limit.is_usable}
-    for name in dict.fromkeys(
-        ["projects_user", *(SOURCES[source].list.endpoint_set for source in sources)]
-    ):
-        limit = known.get(name, documented_limit(name))
-        origin = "" if name in known else " (as documented; Atlas returned none)"
-        available = limit.capacity - limit.reserve(reserve)
-        yield ok(
-            f"rate limit {name}",
-            f"{limit.capacity:g} requests, {limit.refill:g} more every {limit.period_s:g} s"
-            f"{origin}; a reserve of {reserve:.0%} leaves {available:g}.",
-        )
 
 
 def sunset_checks(

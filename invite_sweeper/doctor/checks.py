@@ -1,6 +1,6 @@
 """All checks of one set of credentials that call Atlas, with GET requests only."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from invite_sweeper.doctor.diagnosis import Check, Completeness, ok, warning
 from invite_sweeper.doctor.outputs import population_check
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListUnreadable, Population, Project, Source, UserKey
-from invite_sweeper.policy import Execution, Policy
+from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.discovery import ListCounts, count_lists, discover_projects
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.scope import ReportingProjectFilter, RunScope, scope_sha256
@@ -51,7 +51,6 @@ class AtlasChecks:
             else:
                 await self._check_policy(self.policy)
             self.found.append(atlas.clock_check(self.connection.clock_skew_s))
-            self.found += await self._rate_limit_checks()
         except RunError as error:
             self.found.append(setup.atlas_error_check(error))
         return self.found
@@ -143,10 +142,3 @@ class AtlasChecks:
             self.found.append(organization.unreadable_check("domains", domains))
         else:
             self.found.append(organization.domain_check(domains, org_id, listed))
-
-    async def _rate_limit_checks(self) -> Iterator[Check]:
-        policy = self.policy
-        sources = tuple(policy.sources) if policy is not None else _DEFAULT_SOURCES
-        reserve = (policy.execution if policy is not None else Execution()).reserve
-        advertised = await self.connection.reader.rate_limits()
-        return atlas.rate_limit_checks(advertised, sources, reserve)

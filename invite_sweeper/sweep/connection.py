@@ -91,24 +91,12 @@ class AtlasConnection(Protocol):
         """The announced sunset of each source."""
         ...
 
-    def deprecation(self, sources: Collection[Source]) -> date | None:
-        """Return the first day on which something that these sources need is deprecated."""
-        ...
-
-    async def fetch_limits(self) -> None:
-        """Read the rate limits from Atlas; failing to is not an error."""
-        ...
-
     async def organization_names(self) -> Mapping[str, str]:
         """Return the names of the organizations, by id; failing to read them is not an error."""
         ...
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
         """Return when the credentials' secrets expire; failing to read it is not an error."""
-        ...
-
-    async def prepare_for(self, deletions: Mapping[ListRef, int]) -> None:
-        """Read the rate limits in force where these deletions need them."""
         ...
 
     def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:

@@ -148,7 +148,6 @@ class Run:
         needed = [each for each in sources if not each.is_replaced_by(sources)]
         state.sunset = self._atlas.sunset(needed)
         state.sunsets = self._atlas.sunsets
-        state.deprecation = self._atlas.deprecation(needed)
         return await state.finish(self._log, error)
 
     async def _recover(self) -> None:
@@ -169,10 +168,9 @@ class Run:
         scope = replace(scope, projects=left)
         self.state.reached_atlas = True
         check_clock(self._atlas.clock_skew_s)
-        names, expiries, _ = await asyncio.gather(
+        names, expiries = await asyncio.gather(
             self._atlas.organization_names(),
             self._atlas.secret_expiries(scope.organizations[0]),
-            self._atlas.fetch_limits(),
         )
         self.warnings.report(*secret_warnings(expiries, self.config.now))
         self.state.organization_names = {**self.state.organization_names, **names}
@@ -326,8 +324,6 @@ class Run:
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
         sources = config.policy.sources
-        if stop.reason is None and not opened_before:
-            await self._atlas.prepare_for(plan.deletions_by_list)
         verifier = DeletionVerifier(self._atlas.reader, stop)
         log = SweepRecorder(self._log, config.now)
 

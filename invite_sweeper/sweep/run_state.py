@@ -98,7 +98,6 @@ class RunState:
         self.sunset: date | None = None
         self.sunsets: Mapping[Source, date] = {}
         self.retired_early: set[Source] = set()
-        self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
         self.unseen: Unseen | None = None
@@ -181,7 +180,6 @@ class RunState:
             changes=self.changes,
             unseen=self.unseen,
             sunset=_iso(self.sunset),
-            deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),
             advisor=self.advisor,
             plan_complete=self.estimate_s is not None

@@ -106,7 +106,6 @@ class RunSummary(Counts):
     audit_last_hash: str = ""
     estimate_s: float | None = None
     sunset: str | None = None
-    deprecation: str | None = None
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
     organizations: tuple[OrganizationSummary, ...] = ()
@@ -232,7 +231,6 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
         estimate_s=sum(estimates) if estimates else None,
         organizations=tuple(i for each in summaries for i in each.organizations),
         sunset=min((s.sunset for s in summaries if s.sunset), default=None),
-        deprecation=min((s.deprecation for s in summaries if s.deprecation), default=None),
         sources_retired=tuple(dict.fromkeys(r for s in summaries for r in s.sources_retired)),
         oldest_pending_days=max(
             (s.oldest_pending_days for s in summaries if s.oldest_pending_days is not None),

@@ -321,8 +321,7 @@ async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, onl
 
     assert 359 <= atlas.clock_skew_s <= 362
     assert atlas.sunset([Source.INVITES]) == date(2027, 7, 1)
-    assert atlas.deprecation([Source.INVITES]) == date(2023, 10, 4)
-    assert (atlas.sunset([Source.USERS]), atlas.deprecation([Source.USERS])) == (None, None)
+    assert atlas.sunset([Source.USERS]) is None
 
 
 async def test_clock_skew_without_a_date_header_is_none(connecting, answering):
@@ -334,34 +333,6 @@ async def test_clock_skew_without_a_date_header_is_none(connecting, answering):
         await atlas.reader.invitations(Project(object_id(1), "A", "0" * 24))
 
     assert atlas.clock_skew_s is None
-
-
-async def test_rate_limits_are_read_if_atlas_serves_them(sim, online, account):
-    async with online(account) as atlas:
-        found = {(each.endpoint_set, each.scope) for each in await atlas.reader.rate_limits()}
-        sim.rate_limits_served = False
-        assert await atlas.reader.rate_limits() == ()
-
-    assert ("projects_group", "GROUP") in found
-
-
-@pytest.mark.parametrize(
-    "fault", [faults.fail_with(500), faults.fail_with(410), faults.malformed(b"[]")]
-)
-async def test_unreadable_rate_limits_are_empty(sim, online, account, fault):
-    sim.faults.add(fault, path="*/rateLimits", times=None)
-
-    async with online(account) as atlas:
-        assert await atlas.reader.rate_limits() == ()
-
-
-async def test_rate_limits_refused_by_the_access_list_stop_the_run(sim, online):
-    account = sim.add_api_key()
-    account.access_list = ()
-
-    async with online(account) as atlas:
-        with pytest.raises(CredentialsRefused):
-            await atlas.reader.rate_limits()
 
 
 @pytest.mark.parametrize(

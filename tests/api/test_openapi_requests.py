@@ -11,7 +11,6 @@ from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from invite_sweeper.atlas.endpoints import ENDPOINTS, GET_CONNECTED_ORG, build_request
 from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.atlas.rate_limits import ORGANIZATIONS_ORG, PROJECTS_GROUP, BucketKey
 from invite_sweeper.models import DeletionProgress, Project, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -48,9 +47,6 @@ async def use_every_endpoint(sim, online):
     async with online(sim.add_service_account()) as atlas:
         assert await atlas.reader.projects() == (project,)
         assert list(await atlas.reader.organizations()) == [ORG]
-        await atlas.reader.rate_limits()
-        for bucket in (BucketKey(PROJECTS_GROUP, project_id), BucketKey(ORGANIZATIONS_ORG, ORG)):
-            await atlas.reader.rate_limits(in_force=bucket)
         await atlas.reader.project_teams(project)
         await atlas.reader.active_members(ORG)
         await atlas.reader.invitation_events(ORG, datetime(2026, 10, 28, tzinfo=UTC))

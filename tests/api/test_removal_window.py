@@ -185,11 +185,10 @@ def test_token_that_ends_after_the_read_is_renewed_and_the_user_read_again(sourc
     assert max(scene.windows_s()) <= 1
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
 @pytest.mark.parametrize("source", USER_SOURCES)
-def test_user_is_read_again_before_each_retry_of_the_delete(source, status):
+def test_user_is_read_again_before_each_repetition_of_a_throttled_delete(source):
     scene = Scene(source=source)
-    fault = faults.fail_with(status, retry_after="7")
+    fault = faults.fail_with(429, retry_after="7")
     scene.fault(fault, method="DELETE", times=3)
     scene.run(per_s=0.2)
 
@@ -292,4 +291,10 @@ def test_each_delete_follows_a_read_within_a_second_that_showed_an_invitation(
     assert all(window_s <= 1 for window_s in scene.windows_s())
     # The status changes only with a read here, so no active member may ever be removed.
     assert all(removed.status != "ACTIVE" for removed in scene.sim.request_log.removed)
+    answers = Counter(
+        each.path
+        for each in scene.sim.requests
+        if each.method == "DELETE" and each.status not in {401, 429}
+    )
+    assert set(answers.values()) <= {1}  # a DELETE that may have been processed is not repeated
     assert len(scene.results) == users

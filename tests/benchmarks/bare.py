@@ -60,7 +60,6 @@ class Sweep:
         headers = {"Accept": V2023, "Authorization": f"Bearer {token}"}
         projects = await self.projects(headers)
         org = f"{API}/orgs/{projects[0]['orgId']}"
-        await self.get(f"{API}/rateLimits?itemsPerPage=500&pageNum=1", headers, V2025_03)
         await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
         await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
         await self.get(f"{org}/users?{USERS}&{PAGE}", headers, V2025_02)

@@ -254,7 +254,6 @@ def test_notice_needs_no_request_and_a_policy_without_both_keys_sends_what_it_se
         "GET /api/atlas/v2/orgs",
         "GET /api/atlas/v2/orgs/ID/invites",
         "GET /api/atlas/v2/orgs/ID/users",
-        "GET /api/atlas/v2/rateLimits",
     ]
     assert requested() == with_notice
 

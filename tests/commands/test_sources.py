@@ -199,7 +199,7 @@ def test_end_of_a_list_that_the_policy_does_not_read_is_not_the_end_of_something
     cli.sim.add_project("Sandbox")
     cli.keys["sources"] = ["users", "org_users"]
     summary = cli.plan().summary
-    assert (summary["sunset"], summary["deprecation"]) == (None, None)
+    assert summary["sunset"] is None
     assert cli.lines("run_finished")[0]["sunsets"] == {"org_invites": "2027-07-01"}
 
 

@@ -26,7 +26,8 @@ POLICY = policy(
 
 
 def explained(one):
-    return Explainer(POLICY, NOW).explain(one)
+    explainer = Explainer(POLICY, NOW)
+    return explainer.explain(explainer.decide(one))
 
 
 ANY = st.builds(

@@ -8,7 +8,6 @@ from invite_sweeper.atlas.endpoints import (
     GET_SERVICE_ACCOUNT,
     LIST_GROUP_INVITES,
     LIST_GROUPS,
-    LIST_RATE_LIMITS,
     Endpoint,
     InvalidRequest,
     build_path,
@@ -106,11 +105,8 @@ def test_versions_are_pinned_and_users_endpoints_use_only_2025_02_19():
     users = {o for o in ENDPOINTS if "/users" in o.template}
     assert len(users) >= 6
     assert {o.media_type for o in users} == {"application/vnd.atlas.2025-02-19+json"}
-    limits = {o for o in ENDPOINTS if "/rateLimits" in o.template}
-    assert LIST_RATE_LIMITS in limits
-    assert {o.media_type for o in limits} == {"application/vnd.atlas.2025-03-12+json"}
     assert GET_SERVICE_ACCOUNT.media_type == "application/vnd.atlas.2024-08-05+json"
-    assert {o.media_type for o in ENDPOINTS - users - limits - {GET_SERVICE_ACCOUNT}} == {
+    assert {o.media_type for o in ENDPOINTS - users - {GET_SERVICE_ACCOUNT}} == {
         "application/vnd.atlas.2023-01-01+json"
     }
 

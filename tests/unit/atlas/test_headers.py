@@ -116,4 +116,3 @@ def test_last_readable_sunset_is_kept():
     server.update({}, good=True)
 
     assert server.sunsets == {None: date(2027, 9, 1)}
-    assert server.deprecations == {}

@@ -8,13 +8,11 @@ from hypothesis import strategies as st
 
 from invite_sweeper.atlas.parsing import (
     InvalidResponse,
-    parse_advertised_limit,
     parse_array,
     parse_page,
     parse_project,
     parse_timestamp,
 )
-from invite_sweeper.atlas.rate_limits import AdvertisedLimit, BucketLimit
 from invite_sweeper.atlas.sources import parse_group_invitation
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
 
@@ -271,38 +269,3 @@ def test_project_with_a_malformed_id_is_unreadable(group_id):
 def test_project_without_name_or_organization_is_invalid(missing, value):
     with pytest.raises(InvalidResponse):
         parse_project({"id": PROJECT, "name": "A", "orgId": ORG, missing: value})
-
-
-RATE = {
-    "endpointSetId": "projects_group",
-    "endpointSetName": "Projects",
-    "scope": "GROUP",
-    "capacity": {"value": 60, "defaultValue": 1200},
-    "refillRate": {"value": 30, "defaultValue": 500},
-    "refillDurationSeconds": {"value": 2, "defaultValue": 60},
-}
-
-
-def test_rate_limit_is_the_value_in_force_and_not_the_default():
-    assert parse_advertised_limit(RATE) == AdvertisedLimit(
-        "projects_group", "GROUP", BucketLimit(60, 30, 2)
-    )
-
-
-def test_rate_limit_without_an_id_is_identified_by_name():
-    assert parse_advertised_limit({**RATE, "endpointSetId": None}).endpoint_set == "Projects"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"endpointSetId": None, "endpointSetName": None},
-        {"scope": 1},
-        {"capacity": None},
-        {"capacity": 60},
-        {"refillRate": {"value": "x"}},
-        {"refillDurationSeconds": {}},
-    ],
-)
-def test_rate_limit_with_a_missing_value_is_none(change):
-    assert parse_advertised_limit({**RATE, **change}) is None

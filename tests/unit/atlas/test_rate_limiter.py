@@ -10,15 +10,12 @@ from invite_sweeper.atlas import rate_limits
 from invite_sweeper.atlas.rate_limiter import MAX_IDLE_BUCKETS, RateLimiter
 from invite_sweeper.atlas.rate_limits import (
     PROJECTS_GROUP,
-    PROJECTS_USER,
-    AdvertisedLimit,
     BucketKey,
     BucketLimit,
 )
 
 KEY = BucketKey(PROJECTS_GROUP, "a" * 24)
 OTHER = BucketKey(PROJECTS_GROUP, "b" * 24)
-SMALL = (AdvertisedLimit("Projects", "GROUP", BucketLimit(10, 10, 60)),)
 
 
 class Clock:
@@ -71,47 +68,11 @@ def usable(limiter, key):
         (rate_limits.ORGANIZATIONS_USER, 300),
         (rate_limits.CLOUD_USERS_GROUP, 1200),
         (rate_limits.CLOUD_USERS_ORG, 500),
-        (rate_limits.RATE_LIMITS_USER, 300),
         ("unknown", 300),
     ],
 )
-def test_bucket_without_advertised_limit_has_the_documented_capacity(endpoint_set, capacity):
+def test_bucket_has_the_documented_capacity(endpoint_set, capacity):
     assert usable(limiter_at(reserve=0.0), BucketKey(endpoint_set, "x")) == capacity
-
-
-@pytest.mark.parametrize(
-    ("name", "scope", "endpoint_set"),
-    [
-        ("Projects", "GROUP", rate_limits.PROJECTS_GROUP),
-        ("projects_group", "GROUP", rate_limits.PROJECTS_GROUP),
-        ("projects_user", "USER", rate_limits.PROJECTS_USER),
-        ("Organizations", "ORGANIZATION", rate_limits.ORGANIZATIONS_ORG),
-        ("organizations_organization", "ORGANIZATION", rate_limits.ORGANIZATIONS_ORG),
-        ("organizations", "user", rate_limits.ORGANIZATIONS_USER),
-        ("MongoDB Cloud Users", "GROUP", rate_limits.CLOUD_USERS_GROUP),
-        ("mongoDBCloudUsers_organization", "ORGANIZATION", rate_limits.CLOUD_USERS_ORG),
-        ("Rate Limits Inspection", "USER", rate_limits.RATE_LIMITS_USER),
-        ("rateLimitsInspection_group", "GROUP", None),
-        ("MongoDB Cloud Users", "USER", None),
-        ("Clusters", "GROUP", None),
-        ("Projects", "IP", None),
-        ("", "", None),
-    ],
-)
-def test_advertised_limits_are_matched_by_id_or_name_and_scope(name, scope, endpoint_set):
-    assert (
-        rate_limits.endpoint_set_of(AdvertisedLimit(name, scope, BucketLimit(10, 5, 60)))
-        == endpoint_set
-    )
-
-
-def test_advertised_limit_applies_to_buckets_in_use_and_to_new_ones():
-    limiter = limiter_at(reserve=0.0)
-    exchange(limiter)
-    limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(20, 10, 60))])
-    assert usable(limiter, KEY) == 19
-    assert usable(limiter, OTHER) == 20
-    assert usable(limiter, BucketKey(PROJECTS_USER, "x")) == 1200
 
 
 @pytest.mark.parametrize(
@@ -125,22 +86,8 @@ def test_advertised_limit_applies_to_buckets_in_use_and_to_new_ones():
 )
 def test_limit_of_zero_or_nan_is_ignored(limit):
     limiter = limiter_at(reserve=0.0)
-    limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", limit)])
     limiter.set_limit(KEY, limit)
     assert usable(limiter, KEY) == 1200
-    assert limiter.no_limit_headers
-
-
-def test_no_limit_headers_is_true_until_a_header_or_an_advertised_limit():
-    limiter = limiter_at()
-    exchange(limiter)
-    limiter.on_429(KEY, 1.0)
-    assert limiter.no_limit_headers
-    advertised, with_header = limiter_at(), limiter_at()
-    advertised.apply_advertised(SMALL)
-    exchange(with_header, limit=1200, remaining=1199)
-    assert not advertised.no_limit_headers
-    assert not with_header.no_limit_headers
 
 
 def test_estimate_of_a_bucket_of_undocumented_size_uses_the_limit_that_was_set():
@@ -155,11 +102,11 @@ def test_estimate_of_a_bucket_of_undocumented_size_uses_the_limit_that_was_set()
 
 def test_estimate_is_that_of_the_slowest_bucket_or_of_the_spacing():
     limiter = limiter_at(max_requests_per_second=10)
-    limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(60, 60, 2))])
+    limiter.set_limit(KEY, BucketLimit(60, 60, 2))
     assert limiter.estimate_s({KEY: 50}) == pytest.approx(5.0)
     assert limiter.estimate_s({KEY: 540}) == pytest.approx(54.0)
     slow = limiter_at()
-    slow.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(60, 60, 2))])
+    slow.set_limit(KEY, BucketLimit(60, 60, 2))
     assert slow.estimate_s({}) == slow.estimate_s({KEY: 54}) == 0.0
     assert slow.estimate_s({KEY: 540, OTHER: 10}) == pytest.approx(17.0)
 
@@ -317,7 +264,7 @@ def test_waiting_reads_the_clock_at_most_12_times_per_request():
             return loop.time()
 
         limiter = RateLimiter(clock, asyncio.sleep)
-        limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(60, 60, 60))])
+        limiter.set_limit(KEY, BucketLimit(60, 60, 60))
         server = Server(loop.time, 60, 60, 60.0, anchor_s=START_S + 20)
         await Client(loop, limiter, server, KEY).list_all(301)
         return len(reads)

@@ -12,7 +12,6 @@ from virtual_bucket import START_S, Client, Server, run
 from invite_sweeper.atlas.rate_limiter import RateLimiter
 from invite_sweeper.atlas.rate_limits import (
     PROJECTS_GROUP,
-    AdvertisedLimit,
     BucketKey,
     BucketLimit,
 )
@@ -25,7 +24,7 @@ PHASES = (0.02, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)
 def limiter_for(loop, advertised, seed=0):
     limiter = RateLimiter(loop.time, asyncio.sleep, random=random.Random(seed).random)
     if advertised is not None:
-        limiter.apply_advertised([AdvertisedLimit("Projects", "GROUP", BucketLimit(*advertised))])
+        limiter.set_limit(KEY, BucketLimit(*advertised))
     return limiter
 
 

@@ -15,6 +15,7 @@ from invite_sweeper.audit.history import PlanScope, read_history
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source, SourceRetired
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
+from invite_sweeper.sweep.selection import Decision
 
 URL = "https://cloud.mongodb.com"
 SCOPE = PlanScope("c" * 64, frozenset({ORG}), URL)
@@ -39,6 +40,10 @@ def outcome(number, kind="deleted"):
     return ("outcome", fields_of(invitation(number)) | answer(kind))
 
 
+def decided(one, *, stale=True):
+    return Decision(one, "r", None) if stale else Decision(one, None, "too_young")
+
+
 def tracker_of(paths, scope=SCOPE):
     previous = read_history(paths).last_plan(scope)
     return ChangeTracker(previous) if previous is not None else None
@@ -50,9 +55,9 @@ def compare(paths, stale=(), kept=(), unread=(), scope=SCOPE):
     if tracker is None:
         return None
     for number in stale:
-        tracker.is_new(invitation(number), stale=True)
+        tracker.is_new(decided(invitation(number)))
     for number in kept:
-        tracker.is_new(invitation(number), stale=False)
+        tracker.is_new(decided(invitation(number), stale=False))
     for each in unread:
         tracker.add_unread(each)
     return tracker.result()
@@ -79,7 +84,7 @@ def test_each_invitation_of_both_plans_is_counted_once(path):
 def test_only_what_is_stale_now_and_was_not_planned_then_is_new(path):
     write_plan(path, numbers=(1, 2))
     tracker = tracker_of([path])
-    found = [tracker.is_new(invitation(n), stale=n != 4) for n in (1, 3, 4)]
+    found = [tracker.is_new(decided(invitation(n), stale=n != 4)) for n in (1, 3, 4)]
     assert found == [False, True, False]
 
 
@@ -130,17 +135,17 @@ def test_what_a_run_deleted_before_the_plan_is_not_counted(path):
 def test_same_id_in_another_list_or_organization_is_another_invitation(path):
     write_plan(path, numbers=(1,))
     tracker = tracker_of([path])
-    assert tracker.is_new(invitation(1, source=Source.USERS), stale=True)
-    assert tracker.is_new(invitation(1, org_id="f" * 24), stale=True)
-    assert tracker.is_new(invitation(1, project_id="f" * 24), stale=True)
-    assert not tracker.is_new(invitation(1), stale=True)
+    assert tracker.is_new(decided(invitation(1, source=Source.USERS)))
+    assert tracker.is_new(decided(invitation(1, org_id="f" * 24)))
+    assert tracker.is_new(decided(invitation(1, project_id="f" * 24)))
+    assert not tracker.is_new(decided(invitation(1)))
 
 
 def test_invitation_of_an_organization_has_no_project_and_is_found_again(path):
     listed = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
     write_plan(path, numbers=(), more=[("planned", fields_of(listed))])
     tracker = tracker_of([path])
-    assert not tracker.is_new(listed, stale=True)
+    assert not tracker.is_new(decided(listed))
 
 
 @settings(max_examples=40)

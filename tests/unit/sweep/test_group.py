@@ -54,7 +54,6 @@ class FakeConnection:
         self.atlas = self.reader = atlas
         self.clock_skew_s, self.has_responded = 0.0, True
         self.sunsets = {}
-        self.prepared_for = []
 
     def deleter(self, sources):
         return self.atlas
@@ -62,19 +61,11 @@ class FakeConnection:
     def sunset(self, sources):
         return None
 
-    deprecation = sunset
-
-    async def fetch_limits(self):
-        pass
-
     async def secret_expiries(self, org_id):
         return ()
 
     async def organization_names(self):
         return {ORG: "Alpha"}
-
-    async def prepare_for(self, deletions):
-        self.prepared_for.append(dict(deletions))
 
     def estimate(self, deletions):
         return DeletionEstimate(float(sum(deletions.values())))

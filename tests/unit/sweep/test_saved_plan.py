@@ -23,8 +23,13 @@ from invite_sweeper.sweep.saved_plan import (
     render_lines,
     used_error,
 )
+from invite_sweeper.sweep.selection import Decision
 
 MAX_AGE = timedelta(hours=24)
+
+
+def stale(one, rule="r"):
+    return Decision(one, rule, None)
 
 
 def row(planned):
@@ -67,7 +72,7 @@ def test_organization_invitation_is_planned_under_the_organization_id():
     one = invitation(1, source=Source.ORG_INVITES, project_id=ORG, project_name="")
     plan = parse_plan(render_lines(PLAN_CONTEXT, [row(one)]))
     assert set(plan.invitations) == {("org_invites", ORG, ORG, object_id(1))}
-    assert SavedPlanFilter(plan).find_keep_reason(one, "r") is None
+    assert SavedPlanFilter(plan).find_keep_reason(stale(one)) is None
 
 
 def test_header_contains_the_format_and_the_context():
@@ -218,9 +223,9 @@ def test_error_about_a_used_plan_names_what_used_it(by, words):
 
 def test_planned_invitation_is_allowed_once_and_no_other():
     plan_filter = SavedPlanFilter(saved(1, 2))
-    assert plan_filter.find_keep_reason(invitation(1), "r") is None
-    assert plan_filter.find_keep_reason(invitation(1), "r") == "not_in_plan"
-    assert plan_filter.find_keep_reason(invitation(3), "r") == "not_in_plan"
+    assert plan_filter.find_keep_reason(stale(invitation(1))) is None
+    assert plan_filter.find_keep_reason(stale(invitation(1))) == "not_in_plan"
+    assert plan_filter.find_keep_reason(stale(invitation(3))) == "not_in_plan"
     assert plan_filter.not_seen == 1
 
 
@@ -239,7 +244,7 @@ def test_planned_invitation_is_allowed_once_and_no_other():
 )
 def test_invitation_with_other_evidence_is_not_allowed(changes):
     assert (
-        SavedPlanFilter(saved(1)).find_keep_reason(invitation(1, **changes), "r") == "not_in_plan"
+        SavedPlanFilter(saved(1)).find_keep_reason(stale(invitation(1, **changes))) == "not_in_plan"
     )
 
 
@@ -260,9 +265,11 @@ def test_invitation_with_other_evidence_is_not_allowed(changes):
 def test_invitation_that_has_changed_since_it_was_approved_is_left_out_and_said(changes):
     plan_filter = SavedPlanFilter(saved(1, 2))
     changed = invitation(1, **changes)
-    assert plan_filter.find_keep_reason(changed, "r") == "changed_since_plan"
+    assert plan_filter.find_keep_reason(stale(changed)) == "changed_since_plan"
     assert next(plan_filter.describe_difference()).startswith("1 of the plan's invitations is kept")
-    assert plan_filter.find_keep_reason(invitation(2), "another rule") == "changed_since_plan"
+    assert (
+        plan_filter.find_keep_reason(stale(invitation(2), "another rule")) == "changed_since_plan"
+    )
     (sentence,) = plan_filter.describe_difference()
     assert sentence == (
         "2 of the plan's invitations are kept because the roles, projects, inviter, expiry or "
@@ -274,7 +281,7 @@ def test_order_of_roles_and_a_new_project_name_are_not_a_change():
     two = invitation(1, roles=("GROUP_OWNER", "GROUP_READ_ONLY"))
     plan = parse_plan(render_lines(PLAN_CONTEXT, [row(two)]))
     now = two._replace(roles=two.roles[::-1], project_name="renamed", status="INVITATION_EXPIRED")
-    assert SavedPlanFilter(plan).find_keep_reason(now, "r") is None
+    assert SavedPlanFilter(plan).find_keep_reason(stale(now)) is None
 
 
 def test_number_of_earlier_deletions_is_read_back():
@@ -285,28 +292,34 @@ def test_number_of_earlier_deletions_is_read_back():
 
 def test_planned_line_without_a_date_allows_nothing():
     plan = parse_plan(render_lines(PLAN_CONTEXT, [row(invitation(1, created_at=None))]))
-    assert SavedPlanFilter(plan).find_keep_reason(invitation(1), "r") == "not_in_plan"
+    assert SavedPlanFilter(plan).find_keep_reason(stale(invitation(1))) == "not_in_plan"
     assert (
-        SavedPlanFilter(plan).find_keep_reason(invitation(1, created_at=None), "r") == "not_in_plan"
+        SavedPlanFilter(plan).find_keep_reason(stale(invitation(1, created_at=None)))
+        == "not_in_plan"
     )
 
 
 def test_planned_line_without_a_username_allows_only_one_without():
     plan = parse_plan(render_lines(PLAN_CONTEXT, [row(invitation(1, username=None))]))
-    assert SavedPlanFilter(plan).find_keep_reason(invitation(1, username=None), "r") is None
-    assert SavedPlanFilter(plan).find_keep_reason(invitation(1), "r") == "not_in_plan"
+    assert SavedPlanFilter(plan).find_keep_reason(stale(invitation(1, username=None))) is None
+    assert SavedPlanFilter(plan).find_keep_reason(stale(invitation(1))) == "not_in_plan"
 
 
 def test_same_instant_in_another_time_zone_is_equal():
     local = NOW.astimezone().replace(tzinfo=NOW.astimezone().tzinfo) - timedelta(days=20)
-    assert SavedPlanFilter(saved(1)).find_keep_reason(invitation(1, created_at=local), "r") is None
+    assert (
+        SavedPlanFilter(saved(1)).find_keep_reason(
+            Decision(invitation(1, created_at=local), "r", None)
+        )
+        is None
+    )
 
 
 def test_planned_invitations_that_are_kept_now_are_counted_by_reason():
     plan_filter = SavedPlanFilter(saved(1, 2, 3))
-    plan_filter.record_kept(invitation(1), "keep:board")
-    plan_filter.record_kept(invitation(2), "keep:board")
-    plan_filter.record_kept(invitation(9), "too_young")
+    plan_filter.record_kept(Decision(invitation(1), None, "keep:board"), "keep:board")
+    plan_filter.record_kept(Decision(invitation(2), None, "keep:board"), "keep:board")
+    plan_filter.record_kept(Decision(invitation(9), None, "too_young"), "too_young")
     assert plan_filter.kept_by_reason == {"keep:board": 2}
     assert plan_filter.not_seen == 1
 
@@ -314,7 +327,7 @@ def test_planned_invitations_that_are_kept_now_are_counted_by_reason():
 @given(planned=st.sets(st.integers(1, 30)), present=st.lists(st.integers(1, 30), max_size=40))
 def test_only_planned_invitations_are_allowed_and_each_once(planned, present):
     plan_filter = SavedPlanFilter(saved(*planned))
-    allowed = [n for n in present if plan_filter.find_keep_reason(invitation(n), "r") is None]
+    allowed = [n for n in present if plan_filter.find_keep_reason(stale(invitation(n))) is None]
     assert set(allowed) <= planned
     assert len(allowed) == len(set(allowed))
     assert plan_filter.not_seen == len(planned) - len(allowed)
@@ -340,7 +353,7 @@ def test_only_planned_invitations_are_allowed_and_each_once(planned, present):
 def test_planned_invitations_that_are_not_deleted_are_described_by_reason(kept, count, sentences):
     plan_filter = SavedPlanFilter(saved(*range(1, count + 1)))
     for number, reason in enumerate(kept, 1):
-        plan_filter.record_kept(invitation(number), reason)
+        plan_filter.record_kept(Decision(invitation(number), None, reason), reason)
     rest = "gone, or in a list that was not read."
     assert tuple(plan_filter.describe_difference()) == tuple(
         s if s.endswith(".") else s + rest for s in sentences
