@@ -112,13 +112,13 @@ class ExitCode(IntEnum):
         4,
         "partly done",
         (
-            "Partly done: some projects could not be read, or some deletions failed. The rest was "
-            "done, unless the canary or the circuit breaker stopped the sweep. In a restore: some "
-            "people were not invited, or became active members at once."
+            "Partly done: some projects could not be read, a guard kept one organization out, or "
+            "some deletions failed. The rest was done, unless the canary or the circuit breaker "
+            "stopped the sweep. In a restore: some people were not invited, or became active "
+            "members at once."
         ),
         "Follow the advice of the result; it depends on the reasons.",
         Status.PARTLY_DONE,
-        True,
     )
     CREDENTIALS = (
         5,

@@ -324,7 +324,7 @@ class Run:
         plan, opened_before = self.plan, breaker.reason is not None
         config, stop, execution = self.config, self._stop, self.config.policy.execution
         sources = config.policy.sources
-        verifier = DeletionVerifier(self._atlas.reader, stop)
+        verifier = DeletionVerifier(self._atlas.reader, stop, config.now)
         log = SweepRecorder(self._log, config.now)
 
         def on_deletion_done(planned: PlannedDeletion, result: DeletionResult) -> None:

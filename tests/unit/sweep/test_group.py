@@ -338,16 +338,19 @@ async def test_accepted_plans_are_passed_on_before_the_first_delete(path):
     assert "saved" in command.view.remarks
 
 
-@pytest.mark.parametrize(("previous", "refused"), [(20, True), (14, False)])
-async def test_population_of_one_run_that_dropped_refuses_all(path, previous, refused):
+@pytest.mark.parametrize(("previous", "deleted"), [(20, [0, 10]), (14, [10, 10])])
+async def test_drop_of_one_population_keeps_this_organization_out_alone(path, previous, deleted):
     before = [Population(invitations={"invites": count}) for count in (previous, 10)]
     command = Command(path, 10, 10, previous=before)
     results = await command.run()
-    assert command.deleted == ([0, 0] if refused else [10, 10])
-    if refused:
-        assert (
-            "10 invitations were found, but the last complete run left 20" in messages(results)[0]
+    assert command.deleted == deleted
+    assert results[1].error is None
+    if deleted[0] == 0:
+        assert results[0].error.message.startswith(
+            f"Organization Alpha ({ORG}): 10 invitations were found, "
+            "but the last complete run left 20"
         )
+        assert results[0].error.consequence == "Nothing was deleted there."
 
 
 async def test_population_of_all_runs_together_is_compared(path):
@@ -360,7 +363,7 @@ async def test_population_of_all_runs_together_is_compared(path):
 
 
 async def test_accepted_drop_of_the_population_is_not_compared(path):
-    command = Command(path, 5, 5, previous=[None, Population(invitations={"invites": 100})])
+    command = Command(path, 5, 5, previous=[None, None])
     await command.run()
     assert command.deleted == [5, 5]
 
