@@ -8,7 +8,7 @@ in one list protects the person in the organization.
 from datetime import timedelta
 
 import pytest
-from builders import NOW, ORG, PLAN_CONTEXT, PROJECT, invitation, object_id, policy
+from builders import NOW, ORG, OTHER_ORG, PLAN_CONTEXT, PROJECT, invitation, object_id, policy
 
 from invite_sweeper.audit import DeletionCounts
 from invite_sweeper.audit.events import Planned, announcement_key
@@ -226,12 +226,16 @@ def test_each_step_keeps_in_each_list(source):
 
 
 def entries_of_person(protected=None, **changes):
-    """Return the entries of one person, of whom one list shows something else."""
+    """Return the entries of one person, of whom one list shows something else.
+
+    Each list spells the name in its own way.
+    """
+    names = ("Person-1@example.com", "person-1@Example.com", "\uff50erson-1\u200b@example.com")
     return [
-        entry_of(each, username="person-1@example.com", id=object_id(number))._replace(
+        entry_of(each, username=name, id=object_id(number))._replace(
             **(changes if each is protected else {})
         )
-        for number, each in enumerate(OF_PERSON, start=1)
+        for number, (each, name) in enumerate(zip(OF_PERSON, names, strict=True), start=1)
     ]
 
 
@@ -239,6 +243,12 @@ def test_person_is_one_invitation_that_ends_through_the_organization():
     (decision,) = decide_all(*entries_of_person())
     assert (decision.stale, decision.invitation.source) == (True, Source.ORG_USERS)
     assert {each.source for each in decision.all_entries} == set(OF_PERSON)
+
+
+def test_same_name_in_two_organizations_is_two_people():
+    one, *_ = entries_of_person()
+    other = one._replace(org_id=OTHER_ORG, id=object_id(9))
+    assert [len(each.all_entries) for each in decide_all(one, other)] == [1, 1]
 
 
 @pytest.mark.parametrize("source", OF_PERSON)
@@ -282,18 +292,3 @@ def test_list_that_was_not_read_keeps_the_person_in_the_organization(source):
     assert {each.invitation.source for each in found if each.stale} <= {Source.USERS}
     (kept,) = [each for each in found if not each.stale]
     assert kept.keep_reason == "list_unread"
-
-
-def test_name_that_a_list_shows_twice_is_one_invitation_for_each_row():
-    rows = [
-        entry_of(source, username="twice@example.com", id=object_id(number))
-        for source in (Source.ORG_USERS, Source.USERS)  # a user has the same id in both
-        for number in (1, 2)
-    ]
-    found = decide_all(*rows)
-    assert [(each.stale, each.invitation.source) for each in found] == [
-        (True, Source.ORG_USERS)
-    ] * 2
-    assert all({e.id for e in each.entries} == {each.invitation.id} for each in found)
-    one_kept = decide_all(*[rows[0]._replace(inviter="boss@x.example"), *rows[1:]], **KEEP_BOSS)
-    assert not any(each.stale for each in one_kept)
