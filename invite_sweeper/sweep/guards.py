@@ -1,7 +1,8 @@
 """Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
 
 Before the first DELETE, `check_limits`, `check_clock`, `check_population` and `check_members`
-raise GuardRefused. During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
+raise GuardRefused. During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive;
+0 means none.
 """
 
 from collections import deque
