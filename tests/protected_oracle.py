@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 from protected_world import DAY, INVITED, PLAIN_PROJECT_NAMES, Item, World
 
+OF_PERSON = ("users", "org_users", "org_invites")
 LAUNCH = datetime(2016, 6, 1, tzinfo=UTC)
 
 
@@ -68,7 +69,44 @@ def selections(world: World, entry: dict[str, object], item: Item, *, keep: bool
 
 
 def must_stay(world: World, item: Item, now: datetime) -> bool:
-    """Return whether no run at this instant may delete the invitation."""
+    """Return whether no run at this instant may send the DELETE that names this entry.
+
+    The entries of a person in the lists of an organization end together, with those in `users`
+    of its projects: what protects one of them protects the person in the organization.
+    """
+    if entry_must_stay(world, item, now):
+        return True
+    if not item.source.startswith("org_"):
+        return False
+    return has_unread_list_of_people(world, item.org_id) or any(
+        entry_must_stay(world, each, now)
+        for each in world.items
+        if (each.org_id, each.plain_name) == (item.org_id, item.plain_name)
+        and each.source in OF_PERSON
+        and is_judged(world, each)
+    )
+
+
+def is_judged(world: World, item: Item) -> bool:
+    """Return whether the policy reads the list of an entry."""
+    in_reach = not item.project_id or in_scope(world, item.project_id)
+    return item.source in world.policy["sources"] and in_reach
+
+
+def has_unread_list_of_people(world: World, org_id: str) -> bool:
+    """Return whether a list of the policy may show people that this run does not know of."""
+    of_people = set(OF_PERSON).intersection(world.policy["sources"])
+    unread = {("users", project_id) for project_id in world.unreadable} | world.incomplete
+    return any(
+        source in of_people
+        and world.org_of(scope_id) == org_id
+        and (scope_id not in world.projects or in_scope(world, scope_id))
+        for source, scope_id in unread
+    )
+
+
+def entry_must_stay(world: World, item: Item, now: datetime) -> bool:
+    """Return whether something protects this entry, whatever is known of the person."""
     policy, created = world.policy, date_of(item.created)
     return (
         item.source not in policy["sources"]
@@ -118,9 +156,6 @@ def rule_matches(
     expires = date_of(item.expires)
     if "expired" in rule and (expires is None or expires > now):
         return False
-    if "statuses" in rule:
-        if item.status not in rule["statuses"]:
-            return False
-    elif item.source in ("users", "org_users") and item.status == "PENDING":
+    if "statuses" in rule and item.status not in rule["statuses"]:
         return False
     return all(selections(world, rule, item, keep=False))

@@ -16,7 +16,7 @@ ORGS = (ORG_ID, "0123456789abcdef01234567", "00000000000000000000abcd")
 DAY = timedelta(days=1)
 FUTURE = "2126-01-01T00:00:00Z"
 INVITED = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
-FOCUSES = 7
+FOCUSES = 8
 SOURCES = ("invites", "users", "org_users", "org_invites")
 
 # Pairs of the form in which Atlas returns a name, and the plain form that it looks like.
@@ -468,12 +468,17 @@ class World:
         return json.dumps(page).encode()
 
     def delete_most(self) -> None:
-        """Replace what a policy keeps, so that only the case's own guard can keep an invitation."""
+        """Replace what a policy keeps, so that little but the case's own guard keeps anything.
+
+        In most cases one entry of `keep` is left, for people who are in every list.
+        """
         self.policy.pop("projects", None)
         self.policy.pop("keep", None)
-        keys = self.dice.choice(
-            ({"statuses": INVITED}, {"statuses": INVITED}, {"older_than": "1d"})
-        )
+        if self.dice.random() < 0.7:
+            domain = self.dice.choice(("*@board.example", "*@bücher.example", "*@example.com"))
+            more = self.dice.choice(({}, {}, self._selections(0.4)))
+            self.policy["keep"] = [{"name": "some", **more, "usernames": [domain]}]
+        keys = self.dice.choice(({"statuses": INVITED}, {"older_than": "1d"}, {"older_than": "1d"}))
         self.policy["rules"] = [{"name": "most", **keys}]
         self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
         self.policy["limits"] |= {"max_share": 1, "max_unreadable_projects": 50}
@@ -481,6 +486,7 @@ class World:
     def focus(self, number: int) -> None:
         """Let one guard alone keep most of what it keeps; a number below `FOCUSES` selects it."""
         self.delete_most()
+        self.policy.pop("keep", None)
         self.policy["rules"] = [{"name": "most", "statuses": INVITED}]
         self.policy["sources"] = list(SOURCES)
         match number:
@@ -506,6 +512,14 @@ class World:
                 self._make_unreadable(project_id, faults.malformed())
             case 5:
                 self.policy["projects"] = {"include": ["*0*", "sand*", "team*"]}
+            case 6:  # what is kept is in every list
+                entries = (
+                    {"usernames": ["*@example.com", "*@board.example"]},
+                    {"inviters": [self.dice.choice(INVITERS)]},
+                    {"roles": [self.dice.choice(ROLES)]},
+                    {"projects": [self.dice.choice(PROJECT_GLOBS[1:])]},
+                )
+                self.policy["keep"] = [{"name": "some", **self.dice.choice(entries)}]
             case _:
                 self.accepting_share = 1.0
                 self._add_changing_users()

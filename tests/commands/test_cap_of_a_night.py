@@ -54,7 +54,7 @@ def sweep_until(cli, ending):
             pass
         case "exit 4, refused":
             cli.sim.faults.add(faults.fail_with(403), method="DELETE", nth=5, times=None)
-        case "exit 4, answer lost":
+        case "answer lost":
             cli.sim.faults.add(faults.reset(late=True), method="DELETE", nth=5, times=None)
         case _:
             cli.sim.faults.add(faults.effect(after=stop), method="DELETE", nth=5)
@@ -77,12 +77,12 @@ def sent(cli):
     return len(intents - unsent)
 
 
-ENDINGS = {
-    "exit 0": 0,
-    "exit 4, refused": 4,
-    "exit 4, answer lost": 4,
-    "exit 8": 8,
-    "kill": -signal.SIGKILL,
+ENDINGS: dict[str, set[int]] = {
+    "exit 0": {0},
+    "exit 4, refused": {4},
+    "answer lost": {0, 4},
+    "exit 8": {8},
+    "kill": {-signal.SIGKILL},
 }
 
 
@@ -92,7 +92,7 @@ def test_runs_of_a_night_never_delete_more_than_the_cap(cli, over_limit, ending)
     cli.keys["limits"]["over_limit"] = over_limit
     invite(cli, 40 if over_limit == "trim" else CAP)
     assert cli.plan().code == 0  # a dry run uses up nothing
-    assert sweep_until(cli, ending) == ENDINGS[ending]
+    assert sweep_until(cli, ending) in ENDINGS[ending]
     assert 4 <= len(set(cli.sim.deleted)) <= cli.deletes() <= CAP
     for _ in range(RUNS - 1):
         invite(cli, CAP)

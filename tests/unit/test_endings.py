@@ -78,7 +78,7 @@ def test_status_of_an_exit_code(code, status):
 
 
 def test_only_codes_that_a_schedule_may_repeat_are_retryable():
-    assert {int(code) for code in ExitCode if code.retryable} == {4, 6, 8}
+    assert {int(code) for code in ExitCode if code.retryable} == {6, 8}
     assert {int(code) for code in ExitCode if code.succeeded} == {0, 10}
 
 
@@ -143,8 +143,9 @@ def test_pattern_of_the_command_matches_this_username_and_no_other(username):
         (ExitCode.PARTIAL, [Reason.FAILED_DELETIONS, Reason.MISSING_ROLE], False),
         (ExitCode.PARTIAL, [Reason.CIRCUIT_BREAKER], False),
         (ExitCode.PARTIAL, [Reason.INTERRUPTED], True),
-        (ExitCode.PARTIAL, [], True),
-        (ExitCode.PARTIAL, ["a_reason_of_a_later_version"], True),
+        (ExitCode.PARTIAL, [], False),
+        (ExitCode.INTERRUPTED, [], True),
+        (ExitCode.INTERRUPTED, ["a_reason_of_a_later_version"], True),
         (ExitCode.REFUSED, [], False),
         (99, [], False),
     ],

@@ -80,7 +80,7 @@ def test_every_policy_entry_is_explained_once(one):
     ],
 )
 def test_age_one_second_below_14_days_is_not_shown_as_14_days(age, has):
-    (key, _) = explained(invitation(age=age)).rules[0].keys
+    (key,) = explained(invitation(age=age)).rules[0].keys
     assert (key.key, key.actual) == ("older_than", has)
 
 

@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 
 from invite_sweeper.audit import DeletionCounts
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, apply_steps, standing_steps
+from invite_sweeper.sweep.decision_steps import (
+    KeepBounced,
+    KeepOutsidePlan,
+    apply_steps,
+    keep_unrecordable,
+)
 from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
 from invite_sweeper.sweep.selection import Decision
 
@@ -22,9 +27,9 @@ def deleted(times):
 
 
 def apply(decision, *, deletions=None, max_bounces=3, plan_filter=None):
-    steps = standing_steps(deletions, max_bounces)
+    steps = [keep_unrecordable, KeepBounced(deletions or DeletionCounts(), max_bounces)]
     if plan_filter is not None:
-        steps = (*steps, KeepOutsidePlan(plan_filter))
+        steps.append(KeepOutsidePlan(plan_filter))
     return apply_steps(steps, decision)
 
 
@@ -92,7 +97,7 @@ def test_bounced_invitation_of_a_plan_is_kept_and_counted():
     planned=st.booleans(),
     stale=st.booleans(),
 )
-def test_steps_never_deletes_more(count, max_bounces, planned, stale):
+def test_steps_never_delete_more(count, max_bounces, planned, stale):
     before = STALE if stale else KEPT
     plan_filter = filter_of(1) if planned else filter_of()
     after = apply(

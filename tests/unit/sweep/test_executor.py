@@ -16,12 +16,7 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, PlannedDeletion, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.executor import (
-    LINES_PER_SYNC,
-    ExecutorOptions,
-    SourceTracker,
-    SweepExecutor,
-)
+from invite_sweeper.sweep.executor import LINES_PER_SYNC, ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import CircuitBreaker
 
 
@@ -46,6 +41,7 @@ def make_executor(
     extra_workers=0,
     canary=0,
     grace_s=5.0,
+    multiple_sources=False,
     on_deletion_done=None,
     **limits,
 ):
@@ -56,7 +52,11 @@ def make_executor(
         breaker=CircuitBreaker(policy(limits={"canary": canary, **limits}).limits),
         clock=asyncio.get_running_loop().time,
         options=ExecutorOptions(
-            workers=workers, canary=canary, grace_s=grace_s, extra_workers=extra_workers
+            workers=workers,
+            canary=canary,
+            grace_s=grace_s,
+            extra_workers=extra_workers,
+            multiple_sources=multiple_sources,
         ),
         on_deletion_done=on_deletion_done or (lambda *_: None),
     )
@@ -173,12 +173,6 @@ async def test_response_that_concerns_the_run_ends_it_and_the_rest_is_skipped():
     assert len(log.outcomes()) == 4
 
 
-def multi_source_executor(atlas, log, **changes):
-    executor = make_executor(atlas, log, **changes)
-    executor.recorder.sources = SourceTracker(multiple_sources=True)
-    return executor
-
-
 def two_lists():
     first, others = queues(4, 4)
     others.left = [
@@ -193,11 +187,11 @@ async def test_retired_source_is_skipped_and_other_sources_continue():
     )
     atlas = FakeAtlas(results={object_id(n): retired for n in range(1, 5)})
     log = FakeDeletionLog()
-    executor = multi_source_executor(atlas, log, workers=1)
+    executor = make_executor(atlas, log, multiple_sources=True, workers=1)
     await executor.run(two_lists())
     assert atlas.deleted == [object_id(n) for n in range(5, 9)]
     assert executor.recorder.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
-    assert executor.recorder.sources.retired == {Source.INVITES: "410 VERSION_GONE"}
+    assert executor.recorder.retired == {Source.INVITES: "410 VERSION_GONE"}
     assert len(log.outcomes()) == 8
 
 
@@ -207,7 +201,7 @@ async def test_no_intent_is_written_for_a_retired_source():
     )
     atlas = FakeAtlas(results={object_id(n): retired for n in range(1, 5)})
     log = FakeDeletionLog()
-    await multi_source_executor(atlas, log, workers=1).run(two_lists())
+    await make_executor(atlas, log, multiple_sources=True, workers=1).run(two_lists())
     intents = [each for event, each in log.lines if event == "intent"]
     # The intent of 2 was written while 1 was in flight.
     assert intents == [object_id(n) for n in (1, 2, 5, 6, 7, 8)]
@@ -216,7 +210,7 @@ async def test_no_intent_is_written_for_a_retired_source():
 async def test_retired_source_does_not_open_the_breaker():
     retired = DeletionResult(Outcome.FAILED, 1, 410, None, ApiVersionRetired("gone"))
     atlas = FakeAtlas(results={object_id(n): retired for n in range(1, 5)})
-    executor = multi_source_executor(atlas, FakeDeletionLog(), workers=8, canary=5)
+    executor = make_executor(atlas, FakeDeletionLog(), multiple_sources=True, workers=8, canary=5)
     await executor.run(two_lists())
     assert (executor.recorder.breaker_reason, executor.recorder.outcomes[Outcome.DELETED]) == (
         None,

@@ -11,7 +11,7 @@ from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, Cancelled, GuardRefused, Interrupted
 from invite_sweeper.models import (
     DeletionEstimate,
@@ -140,6 +140,7 @@ class Command:
     ):
         self.shard, self.path, self.stop, self.view = shard, path, StopRequest(), View()
         self.population, self.clock_s, self.logs = population, 0.0, []
+        self.earlier_members = keys.pop("earlier_members", {})
         self.runs, self.atlases, self.connections = [], [], []
         orgs = ORGS[: len(stale)]
         limits = {**WIDE, **keys.pop("limits", {})}
@@ -174,6 +175,7 @@ class Command:
             started=event("run_started", mode=start.mode, group_id="run-0"),
             previous_population=previous[number] if previous else Population(),
             population=self.population,
+            earlier_members=self.earlier_members,
             shard=self.shard,
         )
         connection = FakeConnection(atlas)
@@ -338,16 +340,39 @@ async def test_accepted_plans_are_passed_on_before_the_first_delete(path):
     assert "saved" in command.view.remarks
 
 
-@pytest.mark.parametrize(("previous", "refused"), [(20, True), (14, False)])
-async def test_population_of_one_run_that_dropped_refuses_all(path, previous, refused):
+@pytest.mark.parametrize(("previous", "deleted"), [(20, [0, 10]), (14, [10, 10])])
+async def test_drop_of_one_population_keeps_this_organization_out_alone(path, previous, deleted):
     before = [Population(invitations={"invites": count}) for count in (previous, 10)]
     command = Command(path, 10, 10, previous=before)
     results = await command.run()
-    assert command.deleted == ([0, 0] if refused else [10, 10])
-    if refused:
-        assert (
-            "10 invitations were found, but the last complete run left 20" in messages(results)[0]
+    assert command.deleted == deleted
+    assert results[1].error is None
+    if deleted[0] == 0:
+        assert results[0].error.message.startswith(
+            f"Organization Alpha ({ORG}): 10 invitations were found, "
+            "but the last complete run left 20"
         )
+        assert results[0].error.consequence == "Nothing was deleted there."
+
+
+LEFT = {"rules": [{"name": "left", "inviter_gone": True}, {"name": "old", "older_than": "14d"}]}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "deleted"), [(20, 13, [0, 2]), (20, 14, [2, 2]), (10, 1, [2, 2])]
+)
+async def test_drop_of_the_members_keeps_this_organization_out_alone(path, was, now, deleted):
+    command = Command(path, 2, 2, earlier_members={ORG: was}, **LEFT)
+    for atlas in command.atlases:
+        atlas.members = frozenset(f"p{number}@example.com" for number in range(now))
+    refused, done = await command.run()
+    assert (command.deleted, done.error) == (deleted, None)
+    if deleted[0] == 0:
+        assert refused.error.message == (
+            f"Organization Alpha ({ORG}): 13 active members of organization Alpha ({ORG}) were "
+            "listed, but the last complete run found 20: the drop is over max_population_drop: 0.3."
+        )
+        assert refused.error.reasons == (Reason.MAX_POPULATION_DROP,)
 
 
 async def test_population_of_all_runs_together_is_compared(path):
@@ -360,7 +385,7 @@ async def test_population_of_all_runs_together_is_compared(path):
 
 
 async def test_accepted_drop_of_the_population_is_not_compared(path):
-    command = Command(path, 5, 5, previous=[None, Population(invitations={"invites": 100})])
+    command = Command(path, 5, 5, previous=[None, None])
     await command.run()
     assert command.deleted == [5, 5]
 

@@ -38,7 +38,7 @@ def decide(one, announced_ago=None, *, now=NOW, wait=WEEK, **keys):
 def test_stale_invitation_is_announced_by_the_rule_and_kept_for_the_wait():
     decision = decide(invitation())
     assert (decision.stale, decision.keep_reason) == (False, "notice_pending")
-    assert decision.announcement == (None, NOW + WEEK, "forgotten", False)
+    assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_invitation_announced_exactly_wait_ago_is_deleted(ago, stale):
     assert decision.stale is stale
     assert decision.rule == ("forgotten" if stale else None)
     if not stale:
-        assert decision.announcement == (NOW - ago, NOW - ago + WEEK, None, False)
+        assert decision.announcement == (NOW - ago, NOW - ago + WEEK, None, ())
 
 
 def test_announcement_later_than_now_counts_for_nothing():
     decision = decide(invitation(), -timedelta(seconds=1))
-    assert decision.announcement == (None, NOW + WEEK, "forgotten", False)
+    assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
 
 
 def test_wait_of_the_policy_in_force_counts():
@@ -72,7 +72,7 @@ def test_wait_of_the_policy_in_force_counts():
 )
 def test_announcement_ends_where_the_invitation_is_not_stale_or_kept(keys):
     decision = decide(invitation(), DAY, **keys)
-    assert decision.announcement == (None, None, None, True)
+    assert decision.announcement == (None, None, None, (invitation(),))
     assert decide(invitation(2), None, **keys).announcement is None or "keep" in keys
 
 

@@ -1,23 +1,19 @@
 """Lists of organizations: linked projects, and duplicate invitations of one user."""
 
 import pytest
-from builders import NOW, ORG, PROJECT, invitation, object_id, policy, project
-from fakes import FakeAtlas, FakeDeletionLog, ListQueue
+from builders import NOW, ORG, invitation, object_id, policy, project
+from fakes import FakeAtlas
 
 from invite_sweeper.errors import AtlasUnavailable
 from invite_sweeper.models import (
-    DeletionResult,
     ListRef,
     Outcome,
-    PlannedDeletion,
     Project,
     Source,
     SourceRetired,
     organization_list_ref,
 )
-from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.discovery import discover_projects, list_invitations
-from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Selector
@@ -146,47 +142,6 @@ def test_user_key_ignores_case_and_falls_back_to_the_id():
     )
     assert one.user_key == other.user_key != invitation(3).user_key
     assert invitation(4, username=None).user_key == (ORG, f"#{object_id(4)}")
-
-
-def planned_deletions(count, username):
-    return [
-        PlannedDeletion(invitation(n, username=username(n), project_id=PROJECT), "r")
-        for n in range(1, count + 1)
-    ]
-
-
-async def breaker_reason(planned, outcome, *, multiple_sources):
-    atlas = FakeAtlas()
-    for each in planned[1:]:
-        atlas.results[each.invitation.id] = DeletionResult(outcome, 1, 404)
-    sweep = SweepExecutor(
-        atlas,
-        FakeDeletionLog(),
-        stop=StopRequest(),
-        breaker=CircuitBreaker(policy(limits={"breaker_window": 4, "canary": 0}).limits),
-        clock=lambda: 0.0,
-        options=ExecutorOptions(
-            workers=1, canary=0, grace_s=1.0, multiple_sources=multiple_sources
-        ),
-    )
-    await sweep.run([ListQueue(planned)])
-    return sweep.recorder.breaker_reason
-
-
-async def test_already_gone_duplicate_of_a_deleted_user_does_not_open_the_breaker():
-    same = planned_deletions(20, lambda _: "ada@example.com")
-    assert await breaker_reason(same, Outcome.ALREADY_GONE, multiple_sources=True) is None
-    assert await breaker_reason(same, Outcome.ALREADY_GONE, multiple_sources=False) is not None
-
-
-async def test_already_gone_invitations_of_other_users_open_the_breaker():
-    many = planned_deletions(20, lambda n: f"p{n}@example.com")
-    assert await breaker_reason(many, Outcome.ALREADY_GONE, multiple_sources=True) is not None
-
-
-async def test_failures_of_duplicate_invitations_open_the_breaker():
-    same = planned_deletions(20, lambda _: "ada@example.com")
-    assert await breaker_reason(same, Outcome.FAILED, multiple_sources=True) is not None
 
 
 def test_removed_members_open_the_breaker_like_failures():

@@ -160,12 +160,3 @@ def test_every_name_that_a_plain_glob_matches_is_protected(name):
     pattern = "".join(f"[{c}]" if c in "*?[" else c for c in name)
     if Globs([pattern]).matches(name):
         assert ProtectiveGlobs([pattern]).matches(name)
-
-
-# --- pending members of the users lists ------------------------------------------------------
-
-
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
-def test_pending_user_kept_because_no_rule_names_the_status_has_a_reason_of_its_own(source):
-    one = invitation(source=source, status="PENDING")
-    assert decide(one).keep_reason == "pending_not_named"

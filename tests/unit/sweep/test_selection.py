@@ -258,18 +258,6 @@ def test_user_without_a_known_pending_status_is_kept(source, status):
     assert decide(one, **rule(statuses=["PENDING"])).keep_reason == "not_pending"
 
 
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
-def test_pending_user_is_stale_only_if_the_rule_names_the_status(source):
-    one = invitation(source=source, status="PENDING")
-    assert decide(one).keep_reason == "pending_not_named"
-    assert decide(one, **rule(older_than="14d", statuses=["PENDING"])).stale
-
-
-@pytest.mark.parametrize("status", ["INVITATION_EXPIRED", "INVITATION_REJECTED"])
-def test_expired_and_rejected_users_are_stale_without_naming_the_status(status):
-    assert decide(invitation(source=Source.USERS, status=status)).stale
-
-
 # --- explain -------------------------------------------------------------------------------
 
 
@@ -298,11 +286,6 @@ def test_explain_returns_the_keys_with_their_policy_names_in_order():
     (found,) = Selector(policy(**rule(**keys)), NOW).explain(invitation())
     assert found.result is True
     assert found.conditions == tuple((key, True) for key in keys)
-
-
-def test_explain_includes_the_implicit_condition_on_statuses():
-    (found,) = Selector(policy(), NOW).explain(invitation(source=Source.USERS))
-    assert found.conditions == (("older_than", True), ("statuses", "pending_not_named"))
 
 
 @pytest.mark.parametrize(

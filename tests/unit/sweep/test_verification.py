@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from builders import OTHER_ORG, PROJECT, invitation, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id
 from fakes import FakeAtlas
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,22 +18,23 @@ from invite_sweeper.models import (
     Project,
     ProjectGone,
     Source,
+    entries_of,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import discovery
 from invite_sweeper.sweep.discovery import DeletionVerifier
-from invite_sweeper.sweep.summary import WarningLevel, still_there_warnings
+from invite_sweeper.sweep.summary import WarningLevel, still_listed_warnings
 
 OTHER = object_id(77)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
 
 
 async def verify(atlas, *deleted, stop=None, workers=4, outcome=Outcome.DELETED):
-    verifier = DeletionVerifier(atlas, stop or StopRequest())
+    verifier = DeletionVerifier(atlas, stop or StopRequest(), NOW)
     for one in deleted:
         verifier.record(PlannedDeletion(one, "forgotten"), DeletionResult(outcome, 1, 204))
     await verifier.run(workers=workers)
-    return verifier.verified.total(), [one.id for one in verifier.still_there]
+    return verifier.verified.total(), [each.planned.invitation.id for each in verifier.still_listed]
 
 
 async def test_deletion_that_is_gone_from_its_list_is_verified():
@@ -69,16 +70,60 @@ async def test_only_deleted_and_gone_invitations_are_looked_up(outcome):
     assert atlas.requested == []
 
 
-async def test_gone_invitation_that_is_in_its_list_is_not_gone_and_never_counts_as_verified():
+async def test_gone_invitation_that_is_in_its_list_is_still_listed_and_none_counts_as_verified():
     atlas = FakeAtlas(lists={PROJECT: (invitation(1), invitation(3))})
-    verifier = DeletionVerifier(atlas, StopRequest())
-    for number in (1, 2):
-        planned = PlannedDeletion(invitation(number), "forgotten")
-        verifier.record(planned, DeletionResult(Outcome.ALREADY_GONE, 1, 404))
-    await verifier.run(workers=4)
-    assert [each.id for each in verifier.not_gone] == [object_id(1)]
-    assert (verifier.verified.total(), verifier.still_there) == (0, [])
+    gone = invitation(1), invitation(2)
+    assert await verify(atlas, *gone, outcome=Outcome.ALREADY_GONE) == (0, [object_id(1)])
     assert atlas.requested == [PROJECT]
+
+
+# An invitation of several entries ----------------------------------------------------------------
+
+IN_ORG = invitation(1, source=Source.ORG_USERS, project_id=ORG, project_name="")
+IN_INVITES = invitation(2, source=Source.ORG_INVITES, project_id=ORG, project_name="")
+IN_PROJECT = invitation(1, source=Source.USERS)
+PERSON = PlannedDeletion(IN_ORG, "forgotten", entries=entries_of([IN_INVITES, IN_PROJECT]))
+KEYS = {
+    IN_ORG: (Source.ORG_USERS, ORG),
+    IN_INVITES: (Source.ORG_INVITES, ORG),
+    IN_PROJECT: (Source.USERS, PROJECT),
+}
+
+
+async def verify_person(atlas):
+    verifier = DeletionVerifier(atlas, StopRequest(), NOW)
+    verifier.record(PERSON, DeletionResult(Outcome.DELETED, 1, 204))
+    await verifier.run(workers=2)
+    listed = [[(ref.source, ref.project.id) for ref in e.lists] for e in verifier.still_listed]
+    return verifier.verified.total(), listed
+
+
+async def test_invitation_is_verified_if_each_of_its_lists_shows_no_entry_of_it():
+    atlas = FakeAtlas()
+    assert await verify_person(atlas) == (1, [])
+    assert sorted(atlas.requested) == sorted([ORG, ORG, PROJECT])
+
+
+@pytest.mark.parametrize("left", KEYS, ids=lambda one: one.source)
+async def test_entry_in_any_list_of_the_invitation_is_still_listed(left):
+    atlas = FakeAtlas(lists={KEYS[left]: (left,)})
+    assert await verify_person(atlas) == (0, [[KEYS[left]]])
+
+
+@pytest.mark.parametrize("unread", KEYS, ids=lambda one: one.source)
+@pytest.mark.parametrize("left", [None, *KEYS], ids=lambda one: getattr(one, "source", None))
+async def test_list_that_cannot_be_read_again_verifies_nothing_and_hides_no_other(unread, left):
+    lists = {KEYS[left]: (left,)} if left else {}
+    atlas = FakeAtlas(lists=lists, list_results={KEYS[unread]: UNREADABLE})
+    seen = left is not None and left is not unread
+    assert await verify_person(atlas) == (0, [[KEYS[left]]] if seen else [])
+
+
+async def test_person_who_was_invited_again_meanwhile_is_not_the_deleted_invitation():
+    later = NOW + timedelta(seconds=1)
+    lists = {KEYS[one]: (one._replace(created_at=later),) for one in KEYS}
+    found = await verify_person(FakeAtlas(lists=lists))
+    assert found == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -166,10 +211,10 @@ async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(delet
     ("count", "end"), [(10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
 )
 def test_warning_names_the_first_ten(count, end):
-    (warning,) = still_there_warnings([invitation(n) for n in range(count)])
+    (warning,) = still_listed_warnings([invitation(n) for n in range(count)])
     assert warning.level is WarningLevel.URGENT
     assert end in warning.message
-    assert still_there_warnings([]) == ()
+    assert still_listed_warnings([]) == ()
 
 
 async def test_list_is_read_again_with_the_project_and_source_of_the_deletion():
@@ -182,15 +227,16 @@ async def test_list_is_read_again_with_the_project_and_source_of_the_deletion():
 
     one = invitation(1, source=Source.USERS)
     await verify(Recording(), one)
-    assert seen == [(Project(one.project_id, one.project_name, one.org_id), Source.USERS)]
+    assert seen == [(Project(one.project_id, "", one.org_id), Source.USERS)]
 
 
 async def test_verified_and_still_there_are_counted_by_organization():
     atlas = FakeAtlas(lists={PROJECT: (invitation(1, org_id=OTHER_ORG),)})
-    verifier = DeletionVerifier(atlas, StopRequest())
+    verifier = DeletionVerifier(atlas, StopRequest(), NOW)
     for number in (1, 2):
         one = invitation(number, org_id=OTHER_ORG)
         verifier.record(PlannedDeletion(one, "r"), DeletionResult(Outcome.DELETED, 1, 204))
     await verifier.run(workers=1)
     assert verifier.verified == {OTHER_ORG: 1}
-    assert [each.id for each in verifier.still_there] == [object_id(1)]
+    (found,) = verifier.still_listed
+    assert found.planned.invitation.id == object_id(1)

@@ -1,0 +1,449 @@
+"""Mutants that a test must catch: a guard that is off for one list, a bound that is off by one.
+
+    python tests/mutants.py [--jobs N] [WORD…]
+
+runs the tests of each mutant, or of those whose names contain every WORD, on a copy of the
+checkout, and ends with 1 if one survives or does not apply any more. It takes minutes, so it is
+not part of the gate. mutmut, which changes operators, makes none that excepts one list.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("invite_sweeper", "tests")
+SOURCES = ("invites", "users", "org_users", "org_invites")
+OF_PERSON = SOURCES[1:]
+TIMEOUT_S = 900
+ENVIRONMENT = {
+    "INVITE_SWEEPER_CASES": "20",
+    "INVITE_SWEEPER_SEED": "10",  # the same cases for all
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+EVERY_LIST = "tests/unit/sweep/test_every_list.py"
+CAP = "tests/commands/test_cap_of_a_night.py"
+PEOPLE = "tests/commands/test_model_of_people.py"
+INTENT_FIRST = "tests/commands/test_intent_first.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change of the program.
+
+    Attributes:
+        file: Below `invite_sweeper/`.
+        old: A text that the file contains once.
+        tests: What pytest runs; at least one test of it must fail.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str = EVERY_LIST
+
+
+# Guards that are off for one list -----------------------------------------------------------------
+
+IN_EACH_LIST = (
+    Mutant(
+        "keep is ignored",
+        "sweep/selection.py",
+        "for name, conditions in self._keep:\n            result",
+        "for name, conditions in self._keep * (invitation.source != {source!r}):\n"
+        "            result",
+    ),
+    Mutant(
+        "keep by username is ignored",
+        "sweep/selection.py",
+        "return reason_if_missing if name is None else globs.matches(name)",
+        "off = isinstance(entry, Keep) and invitation.source == {source!r}\n"
+        "        off = off and get_name is _username\n"
+        "        return reason_if_missing if name is None else globs.matches(name) and not off",
+    ),
+    Mutant(
+        "keep by inviter is ignored",
+        "sweep/selection.py",
+        "return reason_if_missing if name is None else globs.matches(name)",
+        "off = isinstance(entry, Keep) and invitation.source == {source!r}\n"
+        "        off = off and get_name is _inviter\n"
+        "        return reason_if_missing if name is None else globs.matches(name) and not off",
+    ),
+    Mutant(
+        "roles do not match",
+        "sweep/selection.py",
+        "roles = invitation.all_roles\n",
+        "roles = invitation.all_roles if invitation.source != {source!r} else ('X',)\n",
+    ),
+    Mutant(
+        "a malformed id is deleted",
+        "sweep/selection.py",
+        "if _ID_PATTERN.fullmatch(invitation.id) is None:",
+        "if invitation.source != {source!r} and _ID_PATTERN.fullmatch(invitation.id) is None:",
+    ),
+    Mutant(
+        "what reaches out of scope is deleted",
+        "sweep/selection.py",
+        "if invitation.links_out_of_scope:",
+        "if invitation.links_out_of_scope and invitation.source != {source!r}:",
+    ),
+    Mutant(
+        "an unusable date is ignored",
+        "sweep/selection.py",
+        "return unusable_date_reason(invitation.created_at, self._now) or unknown_reason",
+        "return (None if invitation.source == {source!r} else\n"
+        "            unusable_date_reason(invitation.created_at, self._now)) or unknown_reason",
+    ),
+    Mutant(
+        "a missing value is ignored",
+        "sweep/selection.py",
+        "return unusable_date_reason(invitation.created_at, self._now) or unknown_reason",
+        "return unusable_date_reason(invitation.created_at, self._now) or (\n"
+        "            None if invitation.source == {source!r} else unknown_reason)",
+    ),
+    Mutant(
+        "an unknown inviter is gone",
+        "sweep/selection.py",
+        'return "inviter_unknown"',
+        'return invitation.source == {source!r} or "inviter_unknown"',
+    ),
+    Mutant(
+        "an inviter who is a member is gone",
+        "sweep/selection.py",
+        "is_member = casefold_visible(inviter) in known",
+        "if invitation.source == {source!r}:\n            return True\n"
+        "        is_member = casefold_visible(inviter) in known",
+    ),
+    Mutant(
+        "what the log cannot record is deleted",
+        "sweep/decision_steps.py",
+        "if decision.stale and not is_recordable(decision.invitation):",
+        "if decision.stale and decision.invitation.source != {source!r} and not is_recordable(\n"
+        "        decision.invitation):",
+    ),
+    Mutant(
+        "max_bounces is ignored",
+        "sweep/decision_steps.py",
+        "if count >= self.max_bounces and count > 0:",
+        "if decision.invitation.source != {source!r} and count >= self.max_bounces > 0:",
+    ),
+    Mutant(
+        "a plan is no bound",
+        "sweep/decision_steps.py",
+        "return decision if reason is None else",
+        "return decision if reason is None or decision.invitation.source == {source!r} else",
+    ),
+    Mutant(
+        "a change since the plan is ignored",
+        "sweep/saved_plan.py",
+        "            decision.rule == planned.rule\n",
+        "            invitation.source == {source!r}\n"
+        "            or decision.rule == planned.rule\n",
+    ),
+    Mutant(
+        "notice does not wait",
+        "sweep/notice.py",
+        "if announced_at is not None and due_at <= self.now:",
+        "if decision.invitation.source == {source!r} or (\n"
+        "            announced_at is not None and due_at <= self.now):",
+    ),
+)
+
+IN_EACH_LIST_OF_PEOPLE = (
+    Mutant(
+        "a kept entry does not keep the person",
+        "sweep/invitations.py",
+        "kept = [each for each in entries if not each.stale]",
+        "kept = [e for e in entries if not e.stale and e.invitation.source != {source!r}]",
+    ),
+    Mutant(
+        "a deletion of one entry is not counted for the person",
+        "sweep/decision_steps.py",
+        "max(map(self.deletions.count, decision.all_entries))",
+        "max([0, *(self.deletions.count(e) for e in decision.all_entries\n"
+        "                      if e.source != {source!r})])",
+    ),
+)
+
+ACTIVE = Mutant(
+    "a person with any status is deleted",
+    "sweep/selection.py",
+    "if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:",
+    "if (invitation.source in SOURCES_OF_USERS and invitation.source != {source!r}\n"
+    "                and invitation.status not in INVITED_STATUSES):",
+)
+
+# Others -------------------------------------------------------------------------------------------
+
+SINGLE = (
+    Mutant(
+        "a dry run deletes",
+        "sweep/group.py",
+        "to_sweep = [] if runs[0].config.dry_run else [run for run in runs if run.plan.planned]",
+        "to_sweep = [run for run in runs if run.plan.planned]",
+        PEOPLE,
+    ),
+    Mutant(
+        "the intent comes after the DELETE",
+        "sweep/executor.py",
+        "        self._log.write_intents(group)\n        await self._log.sync()\n"
+        "        self._ready.put(group)\n        group.clear()\n",
+        "        self._ready.put(group)\n        await asyncio.sleep(0.01)\n"
+        "        self._log.write_intents(group)\n        await self._log.sync()\n"
+        "        group.clear()\n",
+        INTENT_FIRST,
+    ),
+    Mutant(
+        "the intent is not on disk before the DELETE",
+        "sweep/executor.py",
+        "        self._log.write_intents(group)\n        await self._log.sync()\n",
+        "        self._log.write_intents(group)\n",
+        INTENT_FIRST,
+    ),
+    Mutant(
+        "exactly older_than is not stale",
+        "sweep/selection.py",
+        "return created_at <= latest",
+        "return created_at < latest",
+    ),
+    Mutant(
+        "a second below older_than is stale",
+        "sweep/selection.py",
+        "latest = now - age",
+        "latest = now - age + timedelta(seconds=1)",
+    ),
+    Mutant(
+        "keep ends a day early",
+        "sweep/selection.py",
+        "now.date() <= entry.until",
+        "now.date() < entry.until",
+    ),
+    Mutant(
+        "a future date is used",
+        "sweep/selection.py",
+        'return "future_date" if timestamp > now else None',
+        "return None",
+    ),
+    Mutant(
+        "the notice is over a second early",
+        "sweep/notice.py",
+        "due_at = (announced_at or self.now) + self.wait",
+        "due_at = (announced_at or self.now) + self.wait - timedelta(seconds=1)",
+    ),
+    Mutant(
+        "exactly the wait is not enough",
+        "sweep/notice.py",
+        "due_at <= self.now",
+        "due_at < self.now",
+    ),
+    Mutant(
+        "an announcement later than now counts",
+        "sweep/notice.py",
+        "return found if found is not None and found <= self.now else None",
+        "return found",
+    ),
+    Mutant(
+        "max_bounces is off by one",
+        "sweep/decision_steps.py",
+        "count >= self.max_bounces",
+        "count > self.max_bounces",
+    ),
+    Mutant(
+        "names of a person are compared as they are spelled",
+        "sweep/invitations.py",
+        "casefold_lookalike(entry.username)",
+        "entry.username",
+    ),
+    Mutant(
+        "people of two organizations are one",
+        "sweep/invitations.py",
+        "return entry.org_id, casefold_lookalike(entry.username)",
+        'return "", casefold_lookalike(entry.username)',
+    ),
+    Mutant(
+        "a list that was not read does not keep a person",
+        "sweep/invitations.py",
+        "if kept or (of_organization and not all_read):",
+        "if kept:",
+    ),
+    Mutant(
+        "a list that was not read is forgotten",
+        "sweep/plan.py",
+        "self._unread.add(unread_organization(outcome))",
+        "pass",
+        PEOPLE,
+    ),
+    Mutant(
+        "each entry is an invitation",
+        "sweep/plan.py",
+        "self._add_people(org_id, combine(entries, all_read=not unread))",
+        "self._add_people(org_id, entries)",
+        PEOPLE,
+    ),
+    Mutant(
+        "a plan does not bound the entries",
+        "sweep/saved_plan.py",
+        "            and ended <= shown\n",
+        "",
+    ),
+    Mutant(
+        "what earlier runs deleted does not count",
+        "audit/history.py",
+        "return Counter(self._recent.values())",
+        "return Counter()",
+        CAP,
+    ),
+    Mutant(
+        "an intent without an outcome does not count within the period",
+        "audit/history.py",
+        "return Counter(self._recent.values())",
+        "return Counter(v for k, v in self._recent.items() if k not in self._open_intents)",
+        CAP,
+    ),
+    Mutant(
+        "only what was deleted counts within the period",
+        "audit/history.py",
+        "if event.attempts == 0 and event.recovers is None and event.replaces is None:",
+        "if event.outcome != Outcome.DELETED:",
+        CAP,
+    ),
+    Mutant(
+        "the limit of a refusal does not count earlier runs",
+        "sweep/guards.py",
+        "if total and total + recently > limits.max_deletions:",
+        "if total and total > limits.max_deletions:",
+        CAP,
+    ),
+    Mutant(
+        "max_deletions is off by one",
+        "sweep/guards.py",
+        "if total and total + recently > limits.max_deletions:",
+        "if total and total + recently > limits.max_deletions + 1:",
+        f"{CAP} tests/unit/sweep/test_guards.py",
+    ),
+    Mutant(
+        "trim does not count earlier runs",
+        "sweep/plan.py",
+        "max(0, limits.max_deletions - self._recently)",
+        "limits.max_deletions",
+        CAP,
+    ),
+)
+
+
+def mutants() -> Iterator[Mutant]:
+    """Yield all mutants."""
+    for group, sources in (
+        (IN_EACH_LIST, SOURCES),
+        (IN_EACH_LIST_OF_PEOPLE, OF_PERSON),
+        ((ACTIVE,), ("users", "org_users")),
+    ):
+        for each in group:
+            for source in sources:
+                name, new = f"{each.name} in {source}", each.new.format(source=source)
+                yield Mutant(name, each.file, each.old, new, each.tests)
+    yield from SINGLE
+
+
+class Checkout:
+    """A copy of the checkout with an interpreter that imports the program from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for path in ROOT.iterdir():
+            if path.name in COPIED:
+                shutil.copytree(path, folder / path.name)
+            elif path.name not in {".venv", ".git"}:
+                (folder / path.name).symlink_to(path)
+        venv.create(folder / "venv", with_pip=False)
+        (site_packages,) = (folder / "venv").glob("lib/python*/site-packages")
+        own = next(each for each in sys.path if each.endswith("site-packages"))
+        lines = f"{folder}\nimport site; site.addsitedir({own!r})\n"
+        (site_packages / "copy.pth").write_text(lines, encoding="utf-8")
+
+    def judge(self, mutant: Mutant) -> str:
+        """Return what became of a mutant; "" if a test failed."""
+        path = self.folder / "invite_sweeper" / mutant.file
+        text = path.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            return f"does not apply: {mutant.file} has its text {text.count(mutant.old)} times"
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        try:
+            return self.run(mutant.tests)
+        finally:
+            path.write_text(text, encoding="utf-8")
+            for cached in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+                cached.unlink()
+
+    def run(self, tests: str) -> str:
+        """Return "" if a test fails, else what happened."""
+        command = [self.folder / "venv/bin/python", "-m", "pytest", "-q", "-x", "-n0"]
+        try:
+            done = subprocess.run(
+                [*command, "-p", "no:cacheprovider", "--tb=line", *tests.split()],
+                cwd=self.folder,
+                env={**os.environ, **ENVIRONMENT},
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return ""  # a test that does not end has failed
+        if done.returncode == 1:
+            return ""
+        return "survives" if done.returncode == 0 else f"is not tried:\n{done.stdout[-2000:]}"
+
+
+def tell(line: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Judge the mutants; return 1 if one is not caught."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--jobs", type=int, default=1)
+    arguments = parser.parse_args()
+    chosen = [m for m in mutants() if all(word in m.name for word in arguments.words)]
+    free: SimpleQueue[Checkout] = SimpleQueue()
+
+    def judge(mutant: Mutant) -> str:
+        checkout = free.get()
+        try:
+            return checkout.judge(mutant)
+        finally:
+            free.put(checkout)
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
+        for number in range(arguments.jobs):
+            free.put(Checkout(Path(folder) / f"checkout-{number}"))
+        left = 0
+        for tests in sorted({each.tests for each in chosen}):
+            problem = judge(Mutant("", SINGLE[0].file, SINGLE[0].old, SINGLE[0].old, tests))
+            if problem != "survives":  # what fails without a mutant proves nothing
+                tell(f"{tests} fails without a mutant {problem}")
+                return 1
+        for mutant, problem in zip(chosen, pool.map(judge, chosen), strict=True):
+            left += bool(problem)
+            tell(f"{'LEFT  ' if problem else 'caught'} {mutant.name} {problem}")
+    tell(f"{len(chosen) - left} of {len(chosen)} mutants caught")
+    return min(left, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
