@@ -3,304 +3,279 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
-from pathlib import Path
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
-import typer
+import click
+import msgspec
+from rich.console import Console
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import Credentials, read_credentials
-from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import AuditLog, History, LogPath, RunStarted, in_order, read_history
-from invite_sweeper.cli.confirm import Confirmation
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import InvitationFields, Planned
+from invite_sweeper.cli.confirm import confirm, is_interactive
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
-    DEFAULT_BASE_URL,
-    LOGGED,
-    SAFETY,
-    TARGET,
+    CONNECTED,
+    Command,
     Output,
     RunOptions,
-    flag,
-    takes,
-    value,
+    argument,
+    option,
+    options,
 )
-from invite_sweeper.cli.run_session import RunSession
-from invite_sweeper.cli.streams import print_error as explain
-from invite_sweeper.endings import Advisor
-from invite_sweeper.errors import CredentialsRefused, RunError
-from invite_sweeper.policy import Execution, loader
-from invite_sweeper.report.restore_tables import show_restore_plan, show_result
-from invite_sweeper.restore.deletions import (
+from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.streams import print_error_parts
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.errors import Cancelled, GuardRefused, RunError
+from invite_sweeper.policy import loader
+from invite_sweeper.report import terminal
+from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.story import Facts
+from invite_sweeper.restore import (
     NOTHING_INVITED,
-    DeletedInvitation,
-    DeletionLog,
-    RestoreResult,
-    check_log_intact,
-    count_in_other_organizations,
-    count_other_doubtful,
-    describe_organizations,
-    find_deletions,
-    read_deletion_log,
+    Deleted,
+    Missing,
+    Pace,
+    Restorer,
+    find_missing,
+    find_run,
+    finished,
+    read_deletions,
+    run_started,
 )
-from invite_sweeper.restore.report import RestoreReport, is_added
-from invite_sweeper.restore.restorer import InviteRateLimit
-from invite_sweeper.restore.run import MAX_INVITATIONS, RestoreRun
-from invite_sweeper.shutdown import NOTHING_DELETED
+from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.text import pluralize
 
-app = typer.Typer(rich_markup_mode=None)
+
+class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of `restore --dry-run`.
+
+    Attributes:
+        restores: The run to undo.
+        to_invite: Who would be invited again.
+        already_there: Who is invited or a member already.
+        unreadable: Whose list of members could not be read.
+    """
+
+    restores: str
+    to_invite: tuple[Planned, ...]
+    already_there: tuple[Planned, ...]
+    unreadable: tuple[Planned, ...]
+    exit_code: int
 
 
-class Deletions(NamedTuple):
-    """The deletions to restore, and how: the command's own options."""
-
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Audit logs with the deletions.")
-    ]
-    run: Annotated[
-        str | None,
-        value(
-            TARGET, "ID", "The run to undo: its id or the start of it; required if several match."
-        ),
-    ] = None
-    username: Annotated[str | None, value(TARGET, "GLOB", "Restore only addresses that match.")] = (
-        None
-    )
-    include_recovered: Annotated[
-        bool,
-        flag(
-            TARGET,
-            "Also restore what the run may have deleted, such as before a kill.",
-            "--include-recovered",
-        ),
-    ] = False
-    max_invitations: Annotated[
-        int, value(SAFETY, "N", "Invite no one if there are more.", "--max", min=0)
-    ] = MAX_INVITATIONS
-    credentials: Annotated[
-        str | None,
-        value(TARGET, "NAME", "Name of the credentials in the policy; default: those of the run."),
-    ] = None
-
-
-@app.command()
-@takes(
-    RunOptions,
-    "base_url",
-    "yes",
-    *LOGGED,
-    audit_log="The log of this run; default: newest FILE.",
-    dry_run="Show who would be invited; invite no one.",
-    deadline="Stop after this time, such as 30m; 1h by default.",
+@click.command(cls=Command)
+@argument(
+    "run",
+    "The run to undo: its number, id or file; without it the last sweep.",
+    required=False,
+    metavar="[RUN]",
 )
-@takes(Deletions)
-def restore(deletions: Deletions, options: RunOptions) -> None:
+@options(*CONNECTED, "deadline", "yes")
+@option("Options", "--dry-run", is_flag=True, help="Show who would be invited; write nothing.")
+@option("Options", "--username", metavar="GLOB", help="Only people with this address.")
+@option("Options", "--include-unconfirmed", is_flag=True,
+        help="Also deletions that Atlas did not confirm, such as before a kill.")  # fmt: skip
+def restore(
+    run: str | None,
+    username: str | None,
+    *,
+    include_unconfirmed: bool,
+    **given: Any,  # noqa: ANN401
+) -> None:
     """Re-invite people whose invitations a run deleted.
 
-    Sends each user a new invitation email with the same roles and teams, at most 10 a minute.
-    Skips users who are invited or members again, so the command can be repeated. On a terminal
-    it asks for confirmation first. A dry run writes nothing.
+    At most ten a minute. Leaves out who is invited or a member already. In a federated
+    organization Atlas adds people at once as active members: the exit code is then 4.
 
-    Atlas adds users of a federated organization at once as active members. Each one is
-    reported, and the exit code is then 4.
-
-    Example: invite-sweeper restore audit/invite-sweeper.jsonl --dry-run
+    Example: invite-sweeper restore 42 --dry-run
     """
+    command = _RestoreCommand(RunOptions(**given), run, username, include_unconfirmed, os.environ)
     try:
-        raise typer.Exit(run_restore(deletions, options))
+        code = run_async(command.run())
     except RunError as error:
-        if error.consequence == NOTHING_DELETED:
+        if error.consequence == "Nothing was deleted.":
             error.consequence = NOTHING_INVITED
         raise
+    raise SystemExit(code)
 
 
-def run_restore(
-    deletions: Deletions, options: RunOptions, environment: Mapping[str, str] = os.environ
-) -> int:
-    """Run a restore, show its result and return the exit code."""
-    return run_async(_RestoreSession(deletions, options, environment).run())
-
-
-class _RestoreSession:
-    """One restore: lock, logs, connection, result."""
+class _RestoreCommand:
+    """One restore."""
 
     def __init__(
-        self, deletions: Deletions, options: RunOptions, environment: Mapping[str, str]
+        self,
+        options: RunOptions,
+        run: str | None,
+        username: str | None,
+        unconfirmed: bool,
+        environment: Mapping[str, str],
     ) -> None:
-        execution = loader.with_deadline(Execution(), options.deadline)
-        self._session = session = RunSession(options, execution, environment)
         self._options = options
-        self._deletions = deletions
-        self._base_url = session.base_url
-        self._variable: str | None = None
-        self._name = ""
-        self._files = in_order(deletions.files)
-        own_log = LogPath.of_file(self._files[-1])
-        self._log_path = LogPath.from_option(options.audit_log, own_log.template)
+        self._run_name = run
+        self._username = username
+        self._unconfirmed = unconfirmed
+        policy = loader.load_policy(options.policy, deadline=options.deadline)
+        self._session = Session(options, policy, environment)
+        self._facts = Facts(policy=str(options.policy), audit_dir=str(options.audit_dir or ""))
 
     async def run(self) -> int:
-        """Restore while the lock is held, then show the result."""
-        session = self._session
-        lock = None if self._options.dry_run else self._log_path
-        with session.last_resort, session.working(lock):
-            for warning in (warnings := check_log_intact(self._files)):
-                session.log.warning(warning)
-            log = read_deletion_log(self._files, session.check_deadline)
-            report = self._report_of(log, warnings)
-            name = self._deletions.credentials
-            start = _start_of(log.history, report.undone_run)
-            if name is None:
-                name = (start.credentials if start is not None else None) or ""
-            self._name = name
-            credentials = read_credentials(session.environment, suffix=name)
-            async with AsyncExitStack() as stack:
-                audit = None
-                own = read_history(self._log_path.files(), check=session.check_deadline)
-                if not self._options.dry_run:
-                    audit = session.open_log(self._log_path)
-                    stack.push_async_callback(audit.close)
-                    report.audit_log = str(audit.path)
-                await self._run_with_connection(report, audit, own, start, credentials)
-            session.last_resort.result_known(report.exit_code)
-            return self._report(report)
-
-    def _report_of(self, log: DeletionLog, warnings: Sequence[str]) -> RestoreReport:
-        """Return the report of a restore that has not begun."""
-        found = find_deletions(
-            log,
-            base_url=str(self._base_url),
-            run=self._deletions.run,
-            username=self._deletions.username,
-        )
-        left_out = (*self._doubtful_runs(log, found), *self._other_organizations(log, found))
-        for warning in left_out:
-            self._session.log.warning(warning)
-        warnings = (*warnings, *left_out)
-        include_all = self._deletions.include_recovered
-        deletions = [each for each in found if include_all or not each.doubt]
-        return RestoreReport(
-            self._session.run_id,
-            self._session.now,
-            self._options.dry_run,
-            str(self._files[-1]),
-            deletions,
-            base_url=str(self._base_url),
-            advisor=Advisor(
-                base_url="" if str(self._base_url) == DEFAULT_BASE_URL else str(self._base_url)
-            ),
-            uncertain=[each for each in found if each.doubt and not include_all],
-            warnings=list(warnings),
-            organization_names=log.history.organization_names(),
-        )
-
-    def _doubtful_runs(self, log: DeletionLog, found: Sequence[DeletedInvitation]) -> Iterator[str]:
-        """Yield a warning for each other run that may have deleted more, unless one was named."""
-        if self._deletions.run is not None:
-            return
-        selected = next((each.run_id for each in found), None)
-        for run_id, count in count_other_doubtful(log, selected).items():
-            invitations = pluralize(count, "invitation")
-            yield (
-                f"Run {run_id} may have deleted {invitations}, which this restore leaves out; "
-                f"--run {run_id} --include-recovered restores those that are missing."
+        """Restore, report, and return the exit code; a dry run writes nothing."""
+        session, dry_run = self._session, self._options.dry_run
+        with session.last_resort, session.working(locked=not dry_run):
+            history = session.read_history()
+            file = session.directory.find(self._run_name) if self._run_name else None
+            undone = find_run(history, file)
+            self._check_base_url(undone)
+            files = session.directory.files()
+            if file is not None and file.path not in {each.path for each in files}:
+                files = (file,)  # of another directory
+            deletions = read_deletions(
+                files,
+                undone.run_id,
+                username=self._username,
+                unconfirmed=self._unconfirmed,
+                check=session.check_deadline,
             )
-
-    def _other_organizations(
-        self, log: DeletionLog, found: Sequence[DeletedInvitation]
-    ) -> Iterator[str]:
-        """Yield a warning for each other run of the same command that deleted something."""
-        for selected in dict.fromkeys(each.run_id for each in found):
-            for run_id, count in count_in_other_organizations(log, selected).items():
-                yield (
-                    f"The same command deleted {pluralize(count, 'invitation')} of "
-                    f"{describe_organizations(log.history, run_id)}, which this restore leaves "
-                    f"out; --run {run_id} restores them."
+            async with session.organizations() as organizations:
+                names = history.organization_names()
+                for each in organizations:
+                    each.name = names.get(each.id)
+                self._check_organizations(organizations, deletions)
+                missing = await session.stop.run_unless_stopped(
+                    find_missing(organizations, deletions), consequence=NOTHING_INVITED
                 )
+                if dry_run:
+                    return self._show_plan(undone, missing)
+                return await self._restore(undone, organizations, missing)
 
-    async def _run_with_connection(
-        self,
-        report: RestoreReport,
-        audit: AuditLog | None,
-        own: History,
-        start: RunStarted | None,
-        credentials: Credentials,
-    ) -> None:
-        unresolved = tuple(intent for intent in own.open_intents() if intent.from_restore)
-        async with self._session.connect(credentials) as atlas:
-            restore_run = RestoreRun(
-                atlas,
-                audit,
-                report,
-                self._session.stop,
-                InviteRateLimit(time.monotonic, self._sleep),
-                self._run_started(report, credentials),
-                self._confirm if Confirmation.is_interactive() and not self._options.yes else None,
-                unresolved,
-                self._deletions.max_invitations,
-                self._on_result,
-                start.actor if start is not None else None,
+    async def _restore(
+        self, undone: RunRecord, organizations: Sequence[Organization], missing: Missing
+    ) -> int:
+        session = self._session
+        if missing.to_invite and not self._options.yes and is_interactive():
+            agreed = await confirm(
+                lambda console: _ask(console, missing), session.stop, consequence=NOTHING_INVITED
             )
-            error = await restore_run.run()
-        counters = atlas.counters
-        report.requests, report.retries = counters.requests, counters.retries
-        report.rate_limited = counters.rate_limited
-        report.duration_s = round(time.monotonic() - self._session.started_s, 3)
-        if isinstance(error, CredentialsRefused):
-            error.name_variables(credentials_variables(self._session.environment, self._name))
-        await report.finish(audit, error)
-
-    def _run_started(self, report: RestoreReport, credentials: Credentials) -> RunStarted:
-        return RunStarted(
-            mode="restore",
+            if not agreed:
+                raise Cancelled("Cancelled.", consequence=NOTHING_INVITED)
+        log = session.begin_log()
+        assert undone.start is not None  # noqa: S101 - `find_run` checked it
+        start = run_started(
+            undone.start,
+            undone.run_id,
             tool_version=__version__,
-            policy_sha256=None,
-            policy_path=None,
-            base_url=str(self._base_url),
-            actor=credentials.actor,
-            now=self._session.now.isoformat().replace("+00:00", "Z"),
-            shard=None,
-            organizations=report.organizations,
-            dry_run=False,
-            files=tuple(str(path) for path in self._files),
+            now=session.now.isoformat().replace("+00:00", "Z"),
+            actors={each.id: each.client.actor for each in organizations},
         )
-
-    def _on_result(self, deleted: DeletedInvitation, result: RestoreResult) -> None:
-        """Report a user who became an active member immediately."""
-        if is_added(deleted, result):
-            invitation = deleted.invitation
-            project = {"project": invitation.project_name} if invitation.project_name else {}
-            message = (
-                f"{invitation.username} is an active member now: Atlas added the user at once, "
-                "without an acceptance"
-            )
-            self._session.log.error(message, **project, organization=invitation.org_id)
-
-    async def _confirm(self, report: RestoreReport) -> bool:
-        question = Confirmation(self._session.stop, show_restore_plan, consequence=NOTHING_INVITED)
-        return await question(report)
+        record = RunRecord(log.file, start=start)
+        restorer = Restorer(
+            organizations,
+            log,
+            session.stop,
+            Pace(time.monotonic, self._sleep),
+            session.policy.execution.grace.total_seconds(),
+            self._report,
+        )
+        try:
+            log.write(start)
+            await restorer.run(missing)
+            error = restorer.error
+            skipped = any(each["skipped"] or each["unknown"] for each in restorer.outcomes.values())
+            if session.stop.reason is not None and skipped:
+                error = session.stop.as_error(consequence="The audit log is complete.")
+            duration_s = time.monotonic() - session.started_s
+            record.end = finished(organizations, restorer.outcomes, error, duration_s)
+            await log.finish(record.end)
+        finally:
+            await log.close()
+        record.last_hash = log.last_hash
+        session.last_resort.result_known(record.end.exit_code)
+        self._show(record)
+        return record.end.exit_code
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait for a number of seconds, or until a stop is requested."""
-        if seconds > 1:
-            self._session.log.info("waiting for the invitation rate limit", seconds=round(seconds))
+        """Wait, or until the run must stop."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._session.stop.requested.wait(), seconds)
 
-    def _report(self, report: RestoreReport) -> int:
+    def _report(self, deleted: Deleted, outcome: str) -> None:
+        one = deleted.invitation
+        log = self._session.log
+        report = log.warning if outcome in {"active", "failed", "unknown"} else log.info
+        report(outcome.replace("_", " "), user=one.username, place=one.project_name or one.org_id)
+
+    def _check_base_url(self, undone: RunRecord) -> None:
+        base_url = str(self._session.base_url)
+        if undone.base_url != base_url:
+            raise GuardRefused(
+                f"Run {undone.run_id} used {undone.base_url}, not {base_url}.",
+                consequence=NOTHING_INVITED,
+                hint="Set --base-url to the URL of that run.",
+            )
+
+    def _check_organizations(
+        self, organizations: Sequence[Organization], deletions: Sequence[Deleted]
+    ) -> None:
+        known = {each.id for each in organizations}
+        others = sorted({each.invitation.org_id for each in deletions} - known)
+        if others:
+            raise GuardRefused(
+                f"The policy does not name the organizations {', '.join(others)} of the run.",
+                consequence=NOTHING_INVITED,
+                hint="Use the policy of that run.",
+            )
+
+    def _show_plan(self, undone: RunRecord, missing: Missing) -> int:
+        """Show who would be invited again."""
+        code = ExitCode.PARTIAL if missing.unreadable else ExitCode.DONE
         if self._options.output is Output.JSON:
-            write_json(report.summary())
-        elif report.reached_atlas and not (self._options.quiet or report.declined):
-            show_result(stdout_console(), report)
-        if report.error is not None:
-            explain(report.error)
-        return report.exit_code
+            write_json(
+                RestorePlan(
+                    restores=undone.run_id,
+                    to_invite=tuple(map(_planned, missing.to_invite)),
+                    already_there=tuple(map(_planned, missing.there)),
+                    unreadable=tuple(_planned(each) for each, _ in missing.unreadable),
+                    exit_code=int(code),
+                )
+            )
+        elif not self._options.quiet:
+            console = stdout_console()
+            terminal.show_people(console, [each.line for each in missing.to_invite])
+            console.print(
+                f"Dry run: {pluralize(len(missing.to_invite), 'person', 'people')} would be "
+                f"invited again, {len(missing.there):,} there already. {NOTHING_INVITED}",
+                soft_wrap=True,
+            )
+        for deleted, reason in missing.unreadable:
+            self._session.log.warning(
+                "not known whether the person is there",
+                user=deleted.invitation.username,
+                reason=reason,
+            )
+        return int(code)
+
+    def _show(self, record: RunRecord) -> None:
+        if self._options.output is Output.JSON:
+            write_json(result_json(record))
+        elif not self._options.quiet:
+            terminal.show_result(stdout_console(), record, self._facts)
+        if self._options.output is Output.JSON or self._options.quiet:
+            for message in terminal.attention_lines(record, self._facts):
+                self._session.log.warning(message)
+        if record.end is not None and record.end.error is not None:
+            print_error_parts(record.end.error)
 
 
-def _start_of(history: History, run_id: str | None) -> RunStarted | None:
-    """Return the first line of a run; None if it is not known."""
-    record = history.run(run_id) if run_id is not None else None
-    return record.start if record is not None else None
+def _planned(deleted: Deleted) -> Planned:
+    return deleted.line.as_event(Planned, rule=deleted.rule)
+
+
+def _ask(console: Console, missing: Missing) -> None:
+    lines: list[InvitationFields] = [each.line for each in missing.to_invite]
+    terminal.show_people(console, lines)
+    count = pluralize(len(lines), "person", "people")
+    console.print(f"Invite {count} again? Atlas sends each an e-mail.", style="bold")

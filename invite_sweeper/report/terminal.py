@@ -7,11 +7,12 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from invite_sweeper.audit import LineFilter, RunRecord, filter_lines
+from invite_sweeper.audit.events import InvitationFields
 from invite_sweeper.endings import Colour
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.columns import format_age
 from invite_sweeper.report.readback import ProjectRows, RunView, read_view
-from invite_sweeper.report.rows import Row, outcome_line, role_line
+from invite_sweeper.report.rows import Row, outcome_line, role_line, sorted_rows
 from invite_sweeper.report.story import Facts, Story, StoryLine, advisor_of, tell
 from invite_sweeper.report.tables import (
     Group,
@@ -67,6 +68,15 @@ def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
     for row in [row for row in view.failed if row.outcome in {"failed", "unknown"}][:_MAX_NAMED]:
         who = f"{row.user} in {row.place.full_name}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
+
+
+def show_people(console: Console, people: Iterable[InvitationFields]) -> None:
+    """Print people below their projects."""
+    groups: dict[str, list[Row]] = {}
+    for row in sorted_rows(people):
+        groups.setdefault(row.place.full_name, []).append(row)
+    tables = [Group(rows, _heading(name, len(rows))) for name, rows in groups.items()]
+    _write(console, invitation_tables(tables, console.width))
 
 
 def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
