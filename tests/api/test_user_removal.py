@@ -337,23 +337,6 @@ async def test_user_invited_again_after_a_deletion_whose_response_was_lost_is_ke
     assert sim.user(user.id).group_roles
 
 
-async def test_user_who_is_active_under_another_date_after_a_lost_response_was_accepted_before(
-    sim, remove, invite, alpha
-):
-    user = sim.user(invite())
-
-    def add_at_once(_):
-        sim.organizations[ORG].users[user.id] = replace(
-            user, created_at=sim.clock(), group_roles={alpha: ("GROUP_OWNER",)}
-        )
-        sim.set_status(user.id, "ACTIVE")
-
-    sim.faults.add(faults.effect(after=add_at_once), method="DELETE")
-    sim.faults.add(faults.fail_with(500, late=True), method="DELETE")
-    result = await remove()
-    assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.ACCEPTED_BEFORE, 1, 1)
-
-
 async def test_member_removed_by_a_deletion_whose_response_was_lost_is_detected(
     sim, remove, invite
 ):

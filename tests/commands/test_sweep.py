@@ -194,7 +194,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, numbe
     process = cli.fork("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 8, err
     summary = json.loads(out)
     outcomes = [line["outcome"] for line in cli.lines("outcome")]
