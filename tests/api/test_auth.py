@@ -556,7 +556,7 @@ async def test_token_is_revoked_after_a_cancellation(sim, online):
 
 async def test_token_being_fetched_when_the_run_is_cancelled_is_revoked(sim, online):
     account = sim.add_service_account()
-    sim.faults.add(faults.delay(0.05), path=TOKEN_PATH)
+    sim.faults.add(faults.delay(0.5), path=TOKEN_PATH)
 
     async def run():
         async with online(account) as atlas:
