@@ -308,7 +308,7 @@ def test_run_that_is_stopped_while_it_reads_leaves_no_population(cli):
     process = cli.fork("sweep", "--policy", "policy.yaml", "--population", "population.csv")
     wait_until(lambda: len(cli.sim.requests) > 5)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
 
     assert (process.returncode, cli.deletes()) == (8, 0)
     assert b"no population written" in err
@@ -323,7 +323,7 @@ def test_run_that_is_killed_while_it_reads_leaves_nothing_that_looks_complete(cl
     process = cli.fork("sweep", "--policy", "policy.yaml", "--population", "population.csv")
     wait_until(lambda: len(cli.sim.requests) > 5)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
     left = [each for each in cli.folder.iterdir() if "population" in each.name]
     assert {(each.name[0], each.suffix) for each in left} == {(".", ".partial")}
