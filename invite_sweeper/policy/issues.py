@@ -37,7 +37,7 @@ def parse_policy(data: bytes, name: str) -> Policy:
     Raises:
         InvalidPolicy: The file has errors. It lists all of them.
     """
-    policy, errors, _ = _parse(data, parse_yaml(data))
+    policy, errors = _parse(data, parse_yaml(data))
     if errors or policy is None:
         raise InvalidPolicy(name, errors)
     return policy
@@ -53,30 +53,26 @@ def check_policy(
         credentials: The names of the sets in the environment; empty to not compare them.
     """
     document = parse_yaml(data)
-    policy, errors, replaced = _parse(data, document)
+    policy, errors = _parse(data, document)
     if policy is None:
         return None, errors
     findings = [*policy.suspicious_entries(today), *policy.unread_list()]
-    if credentials:
+    if credentials and not errors:
         findings += policy.unseen_organizations(credentials)
     warnings = (
-        _issue_at_value(document, *each)._replace(severity=Severity.WARNING)
-        for each in findings
-        if replaced.isdisjoint({each.path[:1], each.path[:2]})
+        _issue_at_value(document, *each)._replace(severity=Severity.WARNING) for each in findings
     )
     return None if errors else policy, tuple(sorted([*errors, *warnings]))
 
 
-def _parse(
-    data: bytes, document: Document
-) -> tuple[Policy | None, tuple[PolicyIssue, ...], set[KeyPath]]:
-    """Return the policy, each error of the file once, in file order, and the paths replaced.
+def _parse(data: bytes, document: Document) -> tuple[Policy | None, tuple[PolicyIssue, ...]]:
+    """Return the policy, and each error of the file once, in file order.
 
-    With errors, the policy serves for warnings alone: at these paths it has stand-ins.
+    With errors, the policy serves for warnings alone: stand-ins replace what is not valid.
     """
-    errors, replaced = {*document.issues}, set[KeyPath]()
+    errors = {*document.issues}
     if document.root is None:
-        return None, tuple(sorted(errors)), replaced
+        return None, tuple(sorted(errors))
     values = document.root.value
     try:
         policy_file = PolicyFile.model_validate(values)
@@ -84,11 +80,11 @@ def _parse(
     except ValidationError as error:
         errors.update(_model_issues(document, error))
         if not isinstance(values, dict):
-            return None, tuple(sorted(errors)), replaced
-        policy_file, replaced = _valid_parts(values, error)
+            return None, tuple(sorted(errors))
+        policy_file = _valid_parts(values, error)
     errors.update(_issue_at_value(document, *each) for each in _across_fields(values))
     policy = Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest())
-    return policy, tuple(sorted(errors)), replaced
+    return policy, tuple(sorted(errors))
 
 
 _ENTRY = {"name": "-", "expired": True}
@@ -101,22 +97,17 @@ _STAND_INS: dict[str | int, object] = {
 """Valid values that no warning is about."""
 
 
-def _valid_parts(
-    values: dict[str | int, object], error: ValidationError
-) -> tuple[PolicyFile, set[KeyPath]]:
-    """Return a policy with stand-ins for the keys, rules and keep entries that have errors."""
-    valid, replaced = {**values}, set[KeyPath]()
+def _valid_parts(values: dict[str | int, object], error: ValidationError) -> PolicyFile:
+    """Return the policy with stand-ins for the keys, rules and keep entries that have errors."""
+    valid = {**values}
     for detail in error.errors(include_url=False):
         key, *rest = detail["loc"]
         entries = valid.pop(key, None)
         if key in ("rules", "keep") and rest and isinstance(entries, tuple):
             valid[key] = tuple(_ENTRY if n == rest[0] else each for n, each in enumerate(entries))
-            replaced.add((key, rest[0]))
-        else:
-            replaced.add((key,))
-            if key in _STAND_INS:
-                valid[key] = _STAND_INS[key]
-    return PolicyFile.model_validate(valid), replaced
+        elif key in _STAND_INS:
+            valid[key] = _STAND_INS[key]
+    return PolicyFile.model_validate(valid)
 
 
 # --- errors of the models ------------------------------------------------------------------

@@ -183,14 +183,14 @@ def test_head_asks_first_for_approvals_and_a_service_account_of_its_own(path):
 
 
 @pytest.mark.parametrize(
-    ("text", "severity", "places"),
+    ("text", "code", "errors", "warnings"),
     [
-        (INVALID, "error", [("1", "1"), ("2", "17"), ("3", "1")]),
-        (UNUSUAL, "warning", [("1", "1"), ("3", "31")]),
+        (INVALID, ExitCode.USAGE, [("1", "1"), ("2", "17"), ("3", "1")], [("1", "1")]),
+        (UNUSUAL, ExitCode.DONE, [], [("1", "1"), ("3", "31")]),
     ],
 )
 def test_problem_matcher_finds_every_error_and_no_warning_as_an_error(
-    text, severity, places, tmp_path
+    text, code, errors, warnings, tmp_path
 ):
     (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
     runner = Runner(WORKFLOW, "validate", tmp_path, {"POLICY": "policy.yaml", "FILES": "files"})
@@ -203,9 +203,12 @@ def test_problem_matcher_finds_every_error_and_no_warning_as_an_error(
         matches = [re.match(pattern["regexp"], line) for line in done.stderr.splitlines()]
         found += [(matcher["severity"], *match.groups()) for match in matches if match]
 
-    assert done.returncode == (ExitCode.USAGE if severity == "error" else ExitCode.DONE)
+    assert done.returncode == code
     assert done.stdout.startswith("::add-matcher::files/problem-matcher.json\n")
-    assert [each[:4] for each in found] == [(severity, "policy.yaml", *at) for at in places]
+    assert [each[:4] for each in found] == [
+        *(("error", "policy.yaml", *at) for at in errors),
+        *(("warning", "policy.yaml", *at) for at in warnings),
+    ]
     assert all(len(each[4]) > 10 for each in found)
 
 

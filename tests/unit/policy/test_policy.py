@@ -231,3 +231,9 @@ def test_organization_without_credentials_in_the_environment_is_a_warning(names,
     seen = [each.message for each in found]
     assert seen == [f"No credential in this environment sees {str(n) * 24}." for n in unseen]
     assert all(f"_ID{'_NORTH' * ('2' * 24 in each.message)} and" in each.hint for each in found)
+
+
+def test_organizations_are_not_compared_with_credentials_where_the_policy_has_errors():
+    data = f"version: 2\n{NAMED}rules: []\n"
+    _, found = check_policy(data.encode(), TODAY, ("SOUTH",))
+    assert not [each for each in found if each.message.startswith("No credential")]
