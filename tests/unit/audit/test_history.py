@@ -113,6 +113,12 @@ class TestRuns:
             with pytest.raises(GuardRefused, match="cannot be read"):
                 read(directory)
 
+    @pytest.mark.parametrize("content", [b"garbage", b"garbage\n", b"\x28\xb5\x2f\xfd"])
+    def test_a_file_that_was_overwritten_refuses_the_run(self, directory, content):
+        write_run(directory, "r1").write_bytes(content)
+        with pytest.raises(GuardRefused, match="line 1 is not a line"):
+            history(directory)
+
     def test_a_file_without_its_first_line_refuses_the_run(self, directory):
         path = write_run(directory, "r1", *deletion(1))
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
@@ -463,6 +469,7 @@ class TestLastComplete:
             outcome(planned(8, **in_users), "failed", recovers="r2"),
             end=finished(exit_code=8),
         )
+        write_run(directory, "r4", *deletion(9, **in_users), start=started(base_url=ELSEWHERE))
         assert self.last(directory).entries["users", ORG, PROJECT] == 15
 
     def test_what_was_ended_before_the_lists_were_read_is_not_taken_off_again(self, directory):

@@ -220,15 +220,21 @@ class TestLines:
             changed = edit(three_runs, KILLED, lambda all_, at=at: OPERATIONS[operation](all_, at))
             damage(directory, changed)
 
-    @pytest.mark.parametrize("rest", [b"{", b'{"ts":"2026-11-25T01:00', b"\0" * 4096, b"x\n"])
+    @pytest.mark.parametrize("rest", [b"{", b'{"ts":"2026-11-25T01:00', b"\0" * 4096])
     def test_what_a_kill_left_after_the_last_whole_line_is_no_damage(
         self, directory, three_runs, rest
     ):
         put(directory, {**three_runs, KILLED: three_runs[KILLED] + rest})
         assert verified(directory).verdict is Verdict.SOUND
 
+    @pytest.mark.parametrize("rest", [b"x", b"{}", b"\n", b"\0\n", b'{"ts":"2026\n', b"{}\n"])
+    def test_what_no_kill_can_have_left_is_damage(self, directory, three_runs, rest):
+        lines = three_runs[KILLED].count(b"\n")
+        found = damage(directory, {**three_runs, KILLED: three_runs[KILLED] + rest})
+        assert f"{KILLED} line {lines + 1} is not a line" in found
+
     @pytest.mark.parametrize("name", [FIRST, LAST])
-    @pytest.mark.parametrize("rest", [b"{", b"\n", b"\0", b"x\n"])
+    @pytest.mark.parametrize("rest", [b"{", b"\0"])
     def test_anything_after_the_end_of_a_run_is_damage(self, directory, three_runs, name, rest):
         lines = three_runs[name].count(b"\n")
         found = damage(directory, {**three_runs, name: three_runs[name] + rest})
@@ -348,7 +354,7 @@ def random_directory(directory: AuditDirectory, chance: random.Random) -> Path:
         path = write_run(directory, run_id, *events, killed=killed)
         if killed and chance.random() < 0.5:
             with path.open("ab") as file:
-                file.write(chance.choice([b"\0" * 99, b'{"ts":"20', b"x\n"]))
+                file.write(chance.choice([b"\0" * 99, b'{"ts":"20', b"{"]))
         found = verified(directory)
         assert found.verdict is (Verdict.UNFINISHED if killed else Verdict.SOUND), found
         files = directory.files()
