@@ -202,6 +202,13 @@ class TestDeletedWithin:
         assert self.within(directory).total == 1
         assert self.within(directory, hours=21).total == 2
 
+    def test_exactly_the_period_ago_does_not_count(self, directory):
+        write_run(directory, "r1", *deletion(1))  # the intent is the third line
+        period, then = timedelta(hours=20), NOW + timedelta(milliseconds=2)
+        found = history(directory)
+        assert found.deleted_within(period, then + period).total == 0
+        assert found.deleted_within(period, then + period - timedelta.resolution).total == 1
+
     def test_a_date_after_now_counts(self, directory):
         write_run(directory, "r1", *deletion(1), at=NOW + timedelta(days=1))
         assert self.within(directory).total == 1
