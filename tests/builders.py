@@ -1,7 +1,6 @@
 """Builders of values for tests; every field has a default."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import yaml
 
