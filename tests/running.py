@@ -172,12 +172,22 @@ class CliRunner:
         )
 
     @property
+    def audit_dir(self) -> Path:
+        return self.folder / "audit"
+
+    def run_files(self) -> list[Path]:
+        """Return the files of the runs, oldest first."""
+        return sorted(self.audit_dir.glob("*.jsonl*"))
+
+    @property
     def log_path(self) -> Path:
-        return self.folder / "audit" / "invite-sweeper.jsonl"
+        """The file of the last run."""
+        return self.run_files()[-1]
 
     def lines(self, event: str | None = None) -> list[dict[str, object]]:
-        """Return the records of the audit log."""
-        found = [json.loads(line) for line in self.log_path.read_text("utf-8").splitlines()]
+        """Return the records of all runs."""
+        texts = (path.read_text("utf-8") for path in self.run_files())
+        found = [json.loads(line) for text in texts for line in text.splitlines()]
         return [line for line in found if event in (None, line["event"])]
 
     def deletes(self) -> int:

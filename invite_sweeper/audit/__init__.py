@@ -14,7 +14,7 @@ from invite_sweeper.audit.history import (
 from invite_sweeper.audit.log import AuditLog
 from invite_sweeper.audit.plan_lines import PlanLines, SavedPlan, read_plan
 from invite_sweeper.audit.reader import LineFilter, filter_lines
-from invite_sweeper.audit.verify import Unfinished, Verdict, Verification, verify
+from invite_sweeper.audit.verify import Unfinished, Verdict, Verification, verify, verify_directory
 
 __all__ = [
     "GENESIS_HASH",
@@ -39,4 +39,5 @@ __all__ = [
     "is_recordable",
     "read_plan",
     "verify",
+    "verify_directory",
 ]

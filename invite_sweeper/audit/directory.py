@@ -28,7 +28,7 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
 
 _NAME: Final = re.compile(
-    r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?P<packed>\.(?:gz|bz2|xz|zst|lz4|Z|zip))?", re.ASCII
+    r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?:\.(?:gz|bz2|xz|zst|lz4|Z|zip))?", re.ASCII
 )
 """Only gzip can be read; the other files are found so that a run is refused."""
 _MAX_SMALL_FILE_BYTES: Final = 1 << 16
@@ -167,7 +167,7 @@ class AuditDirectory:
             return msgspec.json.decode(data, type=Head)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it was changed"
             raise DamagedLog(
                 f"{path} cannot be read: {reason}.",

@@ -1,5 +1,6 @@
 """Read the files of runs, one line at a time: check their chain, decode and filter their lines."""
 
+import errno
 import gzip
 import zlib
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ _READ_BLOCK_BYTES: Final = 1 << 18
 _MAX_LINE_BYTES: Final = 1 << 24
 """A longer line is damaged; the totals of the largest estate have 1 MiB."""
 _GZIP_SUFFIX: Final = ".gz"
+_OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
+_LINE_START: Final = b'{"ts":"'
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 Record: TypeAlias = Mapping[str, object]
@@ -61,17 +64,35 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
         DamagedFile: The compressed file is damaged or cut off; found while it is read.
     """
     try:
-        with _open_file(path) as file:
-            yield file
+        with _open_regular(path) as file:
+            yield _decompressed(path, file)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         what = "is cut off" if isinstance(error, EOFError) else "cannot be decompressed"
         raise DamagedFile(path, None, what) from error
     except OSError as error:
         raise UsageError(
             f"The audit log {path} cannot be read: {error.strerror or error}.",
-            hint="Check that the file exists and that this user can read it. "
-            "Files may be compressed with gzip alone.",
+            hint="Check that the file exists and that this user can read it.",
         ) from error
+
+
+def _open_regular(path: Path) -> IO[bytes]:
+    """Open a file, which may have been compressed since the directory was listed."""
+    if path.suffix in _OTHER_COMPRESSIONS:
+        raise OSError(errno.ENOTSUP, "only gzip can be decompressed")
+    try:
+        return open_regular(path, buffer_bytes=_READ_BLOCK_BYTES)
+    except FileNotFoundError:
+        packed = path.with_name(f"{path.name}{_GZIP_SUFFIX}")
+        return open_regular(packed, buffer_bytes=_READ_BLOCK_BYTES)
+
+
+def _decompressed(path: Path, file: IO[bytes]) -> IO[bytes]:
+    start = file.read(len(_GZIP_MAGIC))
+    file.seek(0)
+    if not start and path.suffix == _GZIP_SUFFIX:
+        raise EOFError  # `gzip` would read it as an empty log
+    return cast("IO[bytes]", gzip.open(file)) if start == _GZIP_MAGIC else file
 
 
 @contextmanager
@@ -83,37 +104,28 @@ def required() -> Iterator[None]:
         raise DamagedLog(error.message, hint=error.hint) from error
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    file = open_regular(path, buffer_bytes=_READ_BLOCK_BYTES)  # a pipe cannot be read twice
-    start = file.read(len(_GZIP_MAGIC))
-    file.seek(0)
-    if path.suffix != _GZIP_SUFFIX and start != _GZIP_MAGIC:
-        return file
-    file.close()
-    if not start:
-        raise EOFError  # `gzip` would read it as an empty log
-    return cast("IO[bytes]", gzip.open(path))
-
-
 def _read_lines(path: Path) -> Iterator[tuple[int, bytes, LineHeader | None]]:
     """Yield the number, the bytes without the newline and the header of each whole line.
 
-    What a killed run left after its last whole line has no header: bytes without a newline, or a
-    last line that is not JSON.
+    The torn line that a killed run left after its last whole one has no header.
 
     Raises:
-        DamagedFile: A line is not a line of an audit log, and is not the last one.
+        DamagedFile: A line is not a line of an audit log.
         UsageError: The file cannot be read.
     """
-    unreadable = 0
     with open_log(path) as file:
         for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
-            if unreadable:
-                raise DamagedFile(path, unreadable, "is not a line of an audit log")
             header = LineHeader.parse(line[:-1]) if line.endswith(b"\n") else None
-            if header is None:
-                unreadable = number
+            if header is None and not _is_torn(line):
+                raise DamagedFile(path, number, "is not a line of an audit log")
             yield number, line.removesuffix(b"\n"), header
+
+
+def _is_torn(line: bytes) -> bool:
+    """Return whether these can be the first bytes of a line, or those of an unwritten block."""
+    if line.endswith(b"\n") or len(line) == _MAX_LINE_BYTES:
+        return False
+    return _LINE_START.startswith(line[: len(_LINE_START)]) or not line.strip(b"\0")
 
 
 class ChainLine(NamedTuple):
@@ -153,8 +165,7 @@ class FileChain:
     def __iter__(self) -> Iterator[ChainLine]:
         """Yield the whole lines.
 
-        What a killed run left after its last whole line is skipped: bytes without a newline, or
-        a last line that is not JSON.
+        The torn line that a killed run left after its last whole one is skipped.
 
         Raises:
             DamagedFile: A line does not follow the one before it.
@@ -198,7 +209,7 @@ def is_run_file(start: bytes) -> bool:
 def read_events(path: Path) -> Iterator[Line]:
     """Yield the lines of a file, without those of kept invitations and of later versions.
 
-    The chain is not checked. What a killed run left after its last whole line is skipped.
+    The chain is not checked. The torn line that a killed run left is skipped.
 
     Raises:
         DamagedFile: A line cannot be decoded.

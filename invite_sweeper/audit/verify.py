@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.directory import Head, RunFile
+from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
 from invite_sweeper.audit.events import Intent, Line, OutcomeLine
 from invite_sweeper.audit.reader import DamagedFile, FileChain, decode_line
+from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import InvitationKey
 
 
@@ -65,6 +66,15 @@ class Verification:
         if self.damage is not None:
             return Verdict.DAMAGED
         return Verdict.UNFINISHED if self.unfinished else Verdict.SOUND
+
+
+def verify_directory(directory: AuditDirectory, expect_head: str | None = None) -> Verification:
+    """Verify all files of a directory, and `HEAD`; see `verify`."""
+    try:
+        head = directory.read_head()
+    except DamagedLog as error:
+        return Verification(damage=error.message)
+    return verify(directory.files(), head, expect_head)
 
 
 def verify(

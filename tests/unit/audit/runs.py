@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builders import NOW, ORG, invitation
 
-from invite_sweeper.audit import AuditDirectory, AuditLog, Verification, verify
+from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.events import (
     Entry,
     Event,
@@ -99,8 +99,3 @@ def write_run(
     lines = [start or started(), *events, *(() if killed else (end or finished(),))]
     asyncio.run(write_lines(log, lines))
     return log.file.path
-
-
-def verified(directory: AuditDirectory, expect_head: str | None = None) -> Verification:
-    """Verify a directory as `audit verify` does."""
-    return verify(directory.files(), directory.read_head(), expect_head)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from audit.faults import fail
-from audit.runs import clock, deletion, verified, write_run
+from audit.runs import clock, deletion, write_run
 from builders import NOW
 
-from invite_sweeper.audit import AuditDirectory, AuditLog, Head, RunFile, Verdict
+from invite_sweeper.audit import AuditDirectory, AuditLog, Head, RunFile, Verdict, verify_directory
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.reader import DamagedFile
 from invite_sweeper.endings import ExitCode, Reason, WarningLevel
@@ -60,8 +60,8 @@ class TestNames:
         (directory.path / "000001-r1.jsonl").unlink()
         write_run(directory, "r4")
         assert names(directory) == ["000002-r2.jsonl", "000003-r3.jsonl", "000004-r4.jsonl"]
-        assert verified(directory).verdict is Verdict.SOUND
-        assert verified(directory).first_number == 2
+        assert verify_directory(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).first_number == 2
 
     def test_numbers_of_seven_digits_are_after_those_of_six(self, directory):
         path = write_run(directory, "a")
@@ -69,7 +69,7 @@ class TestNames:
         directory.write_head(Head(999_999, last.name, last_hash(last), ended=True))
         write_run(directory, "b")
         assert names(directory) == ["999999-a.jsonl", "1000000-b.jsonl"]
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_other_files_are_left_alone(self, directory):
         path = write_run(directory, "r1")
@@ -169,7 +169,7 @@ class TestCreation:
                 AuditLog.begin(directory, "r2", clock=clock())
         assert names(directory) == ["000001-r1.jsonl"]
         write_run(directory, "r2")
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
 
 class TestHead:
@@ -196,7 +196,7 @@ class TestHead:
     def test_a_run_continues_the_last_whole_line_of_a_killed_one(self, directory):
         path = write_run(directory, "r1", *deletion(), killed=True)
         whole = last_hash(path)
-        for rest in (b'{"ts":"2026-', b"\0" * 100, b"\0\n"):
+        for rest in (b'{"ts":"2026-', b"{", b"\0" * 100, b'{"ts":"2' + b"\0" * 100):
             with path.open("ab") as file:
                 file.write(rest)
             assert directory.next_run().prev == whole
@@ -206,7 +206,7 @@ class TestHead:
         content = path.read_bytes()
         write_run(directory, "r2")
         assert path.read_bytes() == content
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_where_its_file_is_gone_the_chain_goes_on_and_every_run_says_so(self, directory):
         write_run(directory, "r1")
@@ -220,14 +220,14 @@ class TestHead:
         assert third.name == "000003-r3.jsonl"
         assert f'"prev":"{end}"' in third.read_text()
         assert directory.next_run().warnings == ()
-        assert "000002 is missing" in verified(directory).damage
+        assert "000002 is missing" in verify_directory(directory).damage
 
     def test_where_all_files_are_gone_the_chain_goes_on(self, directory):
         end = last_hash(write_run(directory, "r1"))
         (directory.path / "000001-r1.jsonl").unlink()
         path = write_run(directory, "r2")
         assert f'"prev":"{end}"' in path.read_text()
-        assert verified(directory).first_number == 2
+        assert verify_directory(directory).first_number == 2
 
     def test_where_it_is_gone_it_is_made_from_the_newest_file_and_said(self, directory):
         write_run(directory, "r1")
@@ -238,9 +238,9 @@ class TestHead:
         assert "HEAD is missing" in warning.message
         assert warning.level == WarningLevel.WARNING
         write_run(directory, "r3")
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
-    @pytest.mark.parametrize("content", [b"", b"{}", b"not JSON", b"\xff", b'{"number":1}'])
+    @pytest.mark.parametrize("content", [b"", b"{}", b"[" * 9_999, b"\xff", b'{"number":1}'])
     def test_one_that_cannot_be_read_is_refused(self, directory, content):
         write_run(directory, "r1")
         (directory.path / "HEAD").write_bytes(content)
@@ -262,7 +262,7 @@ class TestHead:
         assert "delete it" in error.hint
         (directory.path / "HEAD").unlink()
         write_run(directory, "r3")
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
 
 class TestLastFile:
@@ -280,12 +280,12 @@ class TestLastFile:
         os.truncate(path, path.stat().st_size - 1)
         assert "was cut or changed" in refusal(directory).message
 
-    @pytest.mark.parametrize("added", [b" ", b"\n", b"\0", b"{}\n", b'{"ts":"2026-11-25T'])
+    @pytest.mark.parametrize("added", [b" ", b"\n", b"\0", b"{}\n", b'{"ts":"2'])
     def test_one_that_was_lengthened_after_its_end_is_refused(self, directory, added):
         path = write_run(directory, "r1", *deletion())
         with path.open("ab") as file:
             file.write(added)
-        assert "line 6 was added after the end" in refusal(directory).message
+        assert "line 6 " in refusal(directory).message
 
     def test_one_with_a_second_end_is_refused(self, directory):
         path = write_run(directory, "r1", *deletion())
@@ -326,7 +326,7 @@ class TestLastFile:
         (directory.path / "000002-r2.jsonl").touch()
         path = write_run(directory, "r3")
         assert path.name == "000003-r3.jsonl"
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_a_compressed_file_is_continued(self, directory):
         path = write_run(directory, "r1", *deletion())
@@ -334,7 +334,7 @@ class TestLastFile:
         subprocess.run(["gzip", path], check=True)
         assert directory.next_run() == (2, end, ())
         write_run(directory, "r2")
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_a_compressed_file_that_was_cut_is_refused(self, directory):
         path = write_run(directory, "r1", *deletion())
@@ -345,11 +345,10 @@ class TestLastFile:
         packed.write_bytes(b"")
         assert "is cut off" in refusal(directory).message
 
-    def test_an_unknown_compression_says_so(self, directory):
+    def test_another_compression_says_so(self, directory):
         path = write_run(directory, "r1")
         path.rename(path.with_name(f"{path.name}.zst")).write_bytes(b"\x28\xb5\x2f\xfd")
-        with pytest.raises(DamagedLog):
-            directory.next_run()
+        assert "only gzip can be decompressed" in refusal(directory).message
 
     def test_a_finished_file_is_never_opened_for_writing(self, directory, monkeypatch):
         path = write_run(directory, "r1", *deletion())

@@ -113,6 +113,12 @@ class TestRuns:
             with pytest.raises(GuardRefused, match="cannot be read"):
                 read(directory)
 
+    @pytest.mark.parametrize("content", [b"garbage", b"garbage\n", b"\x28\xb5\x2f\xfd"])
+    def test_a_file_that_was_overwritten_refuses_the_run(self, directory, content):
+        write_run(directory, "r1").write_bytes(content)
+        with pytest.raises(GuardRefused, match="line 1 is not a line"):
+            history(directory)
+
     def test_a_file_without_its_first_line_refuses_the_run(self, directory):
         path = write_run(directory, "r1", *deletion(1))
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
@@ -195,6 +201,13 @@ class TestDeletedWithin:
         write_run(directory, "r2", *deletion(2), at=NOW - timedelta(hours=19))
         assert self.within(directory).total == 1
         assert self.within(directory, hours=21).total == 2
+
+    def test_exactly_the_period_ago_does_not_count(self, directory):
+        write_run(directory, "r1", *deletion(1))  # the intent is the third line
+        period, then = timedelta(hours=20), NOW + timedelta(milliseconds=2)
+        found = history(directory)
+        assert found.deleted_within(period, then + period).total == 0
+        assert found.deleted_within(period, then + period - timedelta.resolution).total == 1
 
     def test_a_date_after_now_counts(self, directory):
         write_run(directory, "r1", *deletion(1), at=NOW + timedelta(days=1))
@@ -463,6 +476,7 @@ class TestLastComplete:
             outcome(planned(8, **in_users), "failed", recovers="r2"),
             end=finished(exit_code=8),
         )
+        write_run(directory, "r4", *deletion(9, **in_users), start=started(base_url=ELSEWHERE))
         assert self.last(directory).entries["users", ORG, PROJECT] == 15
 
     def test_what_was_ended_before_the_lists_were_read_is_not_taken_off_again(self, directory):

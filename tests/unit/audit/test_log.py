@@ -17,13 +17,12 @@ from audit.runs import (
     outcome,
     planned,
     started,
-    verified,
     write_lines,
     write_run,
 )
 from builders import ORG
 
-from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict
+from invite_sweeper.audit import AuditDirectory, AuditLog, History, Verdict, verify_directory
 from invite_sweeper.errors import AuditLogError
 
 
@@ -141,14 +140,14 @@ class TestSync:
         with pytest.raises(asyncio.CancelledError):
             await first
         await log.finish(finished())
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     async def test_finish_seals_the_file_and_records_it_in_head(self, directory):
         log = begin(directory)
         await write_lines(log, [started(), *deletion(), finished(deleted=1)])
         assert directory.read_head().ended
         assert directory.read_head().last_hash == log.last_hash
-        assert verified(directory, log.last_hash).expected_at.endswith(" line 5")
+        assert verify_directory(directory, log.last_hash).expected_at.endswith(" line 5")
         with pytest.raises(AuditLogError, match="closed"):
             log.write(planned())
         await log.close()
@@ -171,7 +170,7 @@ class TestCopy:
         log = begin(directory, copy=Broken())
         asyncio.run(write_lines(log, [started(), *deletion(), finished()]))
         assert log.copy_failure is error
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
 
 FAULTS = [
@@ -247,7 +246,7 @@ class TestFailure:
                 await log.sync()
         assert [b'"event":"planned"' in each for each in lines(log)] == [False, True]
         await write_lines(begin(directory, "r2"), [started(), finished()])
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     @pytest.mark.parametrize("how", ["moved", "deleted", "exchanged"])
     async def test_a_file_that_is_not_there_any_more_stops_it(self, directory, how):
@@ -286,7 +285,7 @@ class TestFailure:
         assert log.head_failure.errno == errno.ENOSPC
         assert not directory.read_head().ended
         assert directory.next_run() == (2, log.last_hash, ())
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
 
 def sweep(directory: AuditDirectory, run_id: str, sent: list[str], number: int) -> None:
@@ -341,7 +340,7 @@ class TestKill:
         assert killed > 10
 
     def check(self, directory: AuditDirectory, sent: list[str]) -> None:
-        before = verified(directory)
+        before = verify_directory(directory)
         assert before.verdict in {Verdict.SOUND, Verdict.UNFINISHED}, before.damage
         content = b"".join(file.path.read_bytes() for file in directory.files())
         intents = [each for each in content.splitlines() if b'"event":"intent"' in each]
@@ -350,7 +349,7 @@ class TestKill:
         open_intents = history.open_intents(HOST).get(ORG, ())
         settled = [outcome(each.intent, recovers=each.run.run_id) for each in open_intents]
         write_run(directory, "r2", *settled)
-        after = verified(directory)
+        after = verify_directory(directory)
         assert after.verdict is Verdict.SOUND, after
 
 
@@ -360,4 +359,7 @@ class TestTwoWriters:
         one, two = begin(directory, "r1"), begin(directory, "r2")
         await write_lines(one, [started(), *deletion(1), finished()])
         await write_lines(two, [started(), *deletion(2), finished()])
-        assert "line 1 does not follow the last line of 000001-r1" in verified(directory).damage
+        assert (
+            "line 1 does not follow the last line of 000001-r1"
+            in verify_directory(directory).damage
+        )

@@ -55,6 +55,13 @@ def test_a_compressed_file_reads_the_same_whatever_its_name_is(path, tmp_path):
         assert list(filter_lines(packed, LineFilter())) == list(filter_lines(path, LineFilter()))
 
 
+def test_a_file_that_is_compressed_while_a_run_reads_is_found(path):
+    expected = list(filter_lines(path, LineFilter()))
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert list(filter_lines(path, LineFilter())) == expected
+
+
 def test_a_changed_line_is_not_shown(path):
     path.write_bytes(path.read_bytes().replace(b"forgotten", b"protected"))
     with pytest.raises(DamagedLog, match="line 3 does not follow line 2"):

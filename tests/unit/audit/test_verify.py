@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from audit.runs import deletion, finished, intent, outcome, planned, started, verified, write_run
+from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
 
-from invite_sweeper.audit import AuditDirectory, Head, RunFile, Verdict, verify
+from invite_sweeper.audit import AuditDirectory, Head, RunFile, Verdict, verify, verify_directory
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
 
 Content = dict[str, bytes]
@@ -47,7 +47,7 @@ FIRST, KILLED, LAST = "000001-r1.jsonl", "000002-r2.jsonl", "000003-r3.jsonl"
 def damage(directory: AuditDirectory, content: Content) -> str:
     """Return what verify says of changed files."""
     put(directory, content)
-    found = verified(directory)
+    found = verify_directory(directory)
     assert found.verdict is Verdict.DAMAGED
     return found.damage
 
@@ -60,7 +60,7 @@ def edit(content: Content, name: str, change: Callable[[list[bytes]], list[bytes
 class TestSound:
     def test_the_lines_and_the_last_hash_are_counted(self, directory, three_runs):
         put(directory, three_runs)
-        found = verified(directory)
+        found = verify_directory(directory)
         assert found.verdict is Verdict.SOUND
         assert [file.run_id for file in found.files] == ["r1", "r2", "r3"]
         assert found.lines == sum(data.count(b"\n") for data in three_runs.values()) - 1  # HEAD
@@ -68,21 +68,21 @@ class TestSound:
         assert found.first_number == 1
 
     def test_a_directory_without_a_file_is_sound(self, directory):
-        assert verified(directory).verdict is Verdict.SOUND
-        assert verified(directory).last_hash == GENESIS_HASH
+        assert verify_directory(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).last_hash == GENESIS_HASH
 
     @pytest.mark.parametrize("name", [FIRST, KILLED, LAST])
     def test_a_file_may_be_compressed(self, directory, three_runs, name):
         packed = {**three_runs, f"{name}.gz": gzip.compress(three_runs[name])}
         del packed[name]
         put(directory, packed)
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     @pytest.mark.parametrize("gone", [1, 2])
     def test_the_oldest_files_may_be_removed(self, directory, three_runs, gone):
         names = (FIRST, KILLED, LAST)
         put(directory, {k: v for k, v in three_runs.items() if k not in names[:gone]})
-        found = verified(directory)
+        found = verify_directory(directory)
         assert found.verdict is Verdict.SOUND
         assert found.first_number == gone + 1
 
@@ -90,13 +90,13 @@ class TestSound:
         put(directory, three_runs)
         for name in (FIRST, KILLED, LAST):
             (directory.path / name).chmod(0o400)
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
         write_run(directory, "r4")
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_a_missing_head_is_no_damage(self, directory, three_runs):
         put(directory, {k: v for k, v in three_runs.items() if k != "HEAD"})
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_a_single_file_is_verified_by_itself(self, directory, three_runs, tmp_path):
         (tmp_path / "plan.jsonl").write_bytes(three_runs[LAST])
@@ -106,30 +106,30 @@ class TestSound:
 class TestUnfinished:
     def test_a_killed_run_is_unfinished_until_the_next_one(self, directory):
         path = write_run(directory, "r1", planned(), killed=True)
-        found = verified(directory)
+        found = verify_directory(directory)
         assert found.verdict is Verdict.UNFINISHED
         assert [(each.file.path, each.intents) for each in found.unfinished] == [(path, 0)]
         write_run(directory, "r2")
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_an_intent_is_open_until_a_run_resolves_it(self, directory):
         write_run(directory, "r1", *deletion(1)[:2], *deletion(2)[:2], killed=True)
         write_run(directory, "r2", start=started(mode="dry-run"))
-        assert [each.intents for each in verified(directory).unfinished] == [2]
+        assert [each.intents for each in verify_directory(directory).unfinished] == [2]
         write_run(directory, "r3", outcome(planned(1), recovers="r1"))
-        assert [each.intents for each in verified(directory).unfinished] == [1]
+        assert [each.intents for each in verify_directory(directory).unfinished] == [1]
         write_run(directory, "r4", outcome(planned(2), recovers="r1"))
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
 
     def test_an_outcome_resolves_only_the_intent_of_its_run(self, directory):
         write_run(directory, "r1", *deletion(1)[:2], killed=True)
         write_run(directory, "r2", *deletion(1))
-        assert [each.file.run_id for each in verified(directory).unfinished] == ["r1"]
+        assert [each.file.run_id for each in verify_directory(directory).unfinished] == ["r1"]
 
     def test_a_file_without_a_line_is_a_run_that_was_killed(self, directory):
         write_run(directory, "r1")
         (directory.path / "000002-r2.jsonl").touch()
-        assert [each.file.run_id for each in verified(directory).unfinished] == ["r2"]
+        assert [each.file.run_id for each in verify_directory(directory).unfinished] == ["r2"]
 
 
 class TestChangedBytes:
@@ -220,15 +220,21 @@ class TestLines:
             changed = edit(three_runs, KILLED, lambda all_, at=at: OPERATIONS[operation](all_, at))
             damage(directory, changed)
 
-    @pytest.mark.parametrize("rest", [b"{", b'{"ts":"2026-11-25T01:00', b"\0" * 4096, b"x\n"])
+    @pytest.mark.parametrize("rest", [b"{", b'{"ts":"2026-11-25T01:00', b"\0" * 4096])
     def test_what_a_kill_left_after_the_last_whole_line_is_no_damage(
         self, directory, three_runs, rest
     ):
         put(directory, {**three_runs, KILLED: three_runs[KILLED] + rest})
-        assert verified(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory).verdict is Verdict.SOUND
+
+    @pytest.mark.parametrize("rest", [b"x", b"{}", b"\n", b"\0\n", b'{"ts":"2026\n', b"{}\n"])
+    def test_what_no_kill_can_have_left_is_damage(self, directory, three_runs, rest):
+        lines = three_runs[KILLED].count(b"\n")
+        found = damage(directory, {**three_runs, KILLED: three_runs[KILLED] + rest})
+        assert f"{KILLED} line {lines + 1} is not a line" in found
 
     @pytest.mark.parametrize("name", [FIRST, LAST])
-    @pytest.mark.parametrize("rest", [b"{", b"\n", b"\0", b"x\n"])
+    @pytest.mark.parametrize("rest", [b"{", b"\0"])
     def test_anything_after_the_end_of_a_run_is_damage(self, directory, three_runs, name, rest):
         lines = three_runs[name].count(b"\n")
         found = damage(directory, {**three_runs, name: three_runs[name] + rest})
@@ -243,7 +249,7 @@ class TestLines:
         path = write_run(directory, "r1", killed=True)
         line = path.read_bytes().splitlines()[0].replace(b'"mode":"sweep"', b'"mode":"party"')
         path.write_bytes(line + b"\n")
-        assert "line 1 cannot be decoded" in verified(directory).damage
+        assert "line 1 cannot be decoded" in verify_directory(directory).damage
 
 
 class TestFiles:
@@ -301,7 +307,10 @@ class TestFiles:
     def test_a_head_of_another_time_is_found(self, directory, three_runs, ended):
         put(directory, three_runs)
         directory.write_head(Head(3, LAST, "1" * 64, ended=ended))
-        assert "HEAD" in verified(directory).damage
+        assert "HEAD" in verify_directory(directory).damage
+
+    def test_a_head_that_cannot_be_read_is_damage(self, directory, three_runs):
+        assert "HEAD cannot be read" in damage(directory, {**three_runs, "HEAD": b"{"})
 
     def test_a_file_that_is_not_of_its_run_is_found(self, directory, three_runs):
         renamed = {k: v for k, v in three_runs.items() if k != KILLED}
@@ -314,21 +323,21 @@ class TestExpectedHead:
         put(directory, three_runs)
         for name in (FIRST, KILLED, LAST):
             for number, line in enumerate(three_runs[name].splitlines(), 1):
-                found = verified(directory, line_hash(line))
+                found = verify_directory(directory, line_hash(line))
                 assert found.verdict is Verdict.SOUND
                 assert found.expected_at == f"{directory.path / name} line {number}"
 
     def test_a_log_without_it_is_damaged(self, directory, three_runs):
         put(directory, three_runs)
-        found = verified(directory, "1" * 64)
+        found = verify_directory(directory, "1" * 64)
         assert found.verdict is Verdict.DAMAGED
         assert "expected hash" in found.damage
 
     def test_a_log_that_was_rewritten_from_its_beginning_is_found(self, directory, three_runs):
         end = line_hash(three_runs[LAST].splitlines()[-1])
         write_run(directory, "r1")
-        assert verified(directory).verdict is Verdict.SOUND
-        assert verified(directory, end).verdict is Verdict.DAMAGED
+        assert verify_directory(directory).verdict is Verdict.SOUND
+        assert verify_directory(directory, end).verdict is Verdict.DAMAGED
 
 
 def random_directory(directory: AuditDirectory, chance: random.Random) -> Path:
@@ -348,8 +357,8 @@ def random_directory(directory: AuditDirectory, chance: random.Random) -> Path:
         path = write_run(directory, run_id, *events, killed=killed)
         if killed and chance.random() < 0.5:
             with path.open("ab") as file:
-                file.write(chance.choice([b"\0" * 99, b'{"ts":"20', b"x\n"]))
-        found = verified(directory)
+                file.write(chance.choice([b"\0" * 99, b'{"ts":"20', b"{"]))
+        found = verify_directory(directory)
         assert found.verdict is (Verdict.UNFINISHED if killed else Verdict.SOUND), found
         files = directory.files()
         if chance.random() < 0.3:
@@ -384,7 +393,7 @@ class TestRandom:
             if changed == three_runs[name]:
                 continue
             (directory.path / name).write_bytes(changed)
-            assert verified(directory).verdict is Verdict.DAMAGED, (name, changed)
+            assert verify_directory(directory).verdict is Verdict.DAMAGED, (name, changed)
             (directory.path / name).write_bytes(three_runs[name])
             found += 1
 
@@ -410,4 +419,4 @@ def manipulate(data: bytes, chance: random.Random) -> bytes:
 
 def test_a_finished_run_with_an_open_intent_is_unfinished(directory):
     write_run(directory, "r1", *deletion(1)[:2], end=finished())
-    assert verified(directory).verdict is Verdict.UNFINISHED
+    assert verify_directory(directory).verdict is Verdict.UNFINISHED
