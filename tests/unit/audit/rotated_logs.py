@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.chain import add_checksum
 from invite_sweeper.audit.checkpoint import Checkpoint, key_name, parse, sign
+from invite_sweeper.models import Source
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
@@ -39,14 +40,16 @@ async def write_signed_run(
     log = opened(path, run_id, signing_key=key, log_path=log_path)
     log.write(event("run_started", mode="sweep"))
     for killed, number in recovers:
-        fields = fields_of(invitation(number)) | answer()
+        fields = fields_of(invitation(number, source=Source.INVITES)) | answer()
         log.write(event("outcome", **fields, recovered=True, recovers=killed))
     for number in range(deletions):
-        log.write(event("intent", **fields_of(invitation(number))))
+        log.write(event("intent", **fields_of(invitation(number, source=Source.INVITES))))
         if number == killed_after:
             await kill(log)
             return log.last_hash, None
-        log.write(event("outcome", **fields_of(invitation(number)), **answer()))
+        log.write(
+            event("outcome", **fields_of(invitation(number, source=Source.INVITES)), **answer())
+        )
     log.write(event("run_finished", exit_code=0, deleted=deletions))
     await log.close()
     return log.last_hash, log.checkpoint

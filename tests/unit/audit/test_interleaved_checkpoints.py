@@ -19,6 +19,7 @@ from invite_sweeper.audit.checkpoint import parse, sign
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.audit.verify import Evidence, verify
+from invite_sweeper.models import Source
 
 SIGNED = Evidence(public_keys=KEYS)
 THIRD_KEY = Ed25519PrivateKey.from_private_bytes(bytes([3] * 32))
@@ -36,7 +37,7 @@ class SignedRun:
         self.log.write(event("run_started", **self.fields))
         yield
         for number in range(deletions):
-            fields = fields_of(invitation(number, org_id=self.org_id))
+            fields = fields_of(invitation(number, org_id=self.org_id, source=Source.INVITES))
             self.log.write(event("intent", **fields))
             await self.log.sync()
             yield

@@ -16,6 +16,7 @@ from invite_sweeper.audit.checkpoint import sign as sign_checkpoint
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.keys import fingerprint, read_private_key, read_public_key
+from invite_sweeper.models import Source
 from invite_sweeper.notes import sign_note
 from invite_sweeper.sweep.approval import (
     check_approval,
@@ -29,7 +30,10 @@ from invite_sweeper.sweep.saved_plan import parse_plan, render_lines
 
 
 def plan(*numbers, **changes):
-    rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers)
+    rows = (
+        Planned.from_invitation(invitation(n, source=Source.INVITES), NOW, rule="r")
+        for n in numbers
+    )
     return parse_plan(render_lines(structs.replace(PLAN_CONTEXT, **changes), rows))
 
 
@@ -90,7 +94,9 @@ def test_refusal_names_the_command_of_the_approver(signed, key):
 
 
 def test_two_hundred_changed_and_resealed_plans_are_all_refused(signed, key):
-    rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in (1, 2))
+    rows = (
+        Planned.from_invitation(invitation(n, source=Source.INVITES), NOW, rule="r") for n in (1, 2)
+    )
     lines = list(render_lines(PLAN_CONTEXT, rows))
     dice = random.Random(3)
     read = 0
