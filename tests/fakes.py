@@ -30,6 +30,7 @@ class FakeAtlas:
         teams: Ids of the teams of a project, by project id; none by default.
         results: Results of deletions other than `deleted`, by invitation id.
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
+        members: The active members of every organization.
         requested: Project ids of the lists that were read, in order.
         teams_requested: Project ids of the lists of teams that were read, in order.
         deleted: Ids of deleted invitations, in order.
@@ -42,6 +43,7 @@ class FakeAtlas:
     teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
     results: dict[str, DeletionResult] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
+    members: frozenset[str] = frozenset()
     requested: list[str] = field(default_factory=list)
     teams_requested: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -70,6 +72,9 @@ class FakeAtlas:
         self.teams_requested.append(project.id)
         await asyncio.sleep(0)
         return self.teams.get(project.id, frozenset())
+
+    async def active_members(self, _org_id: str) -> frozenset[str]:
+        return self.members
 
     def try_acquire(self, invitation: Invitation) -> float:
         waits = self.waits_s.get(invitation.project_id)

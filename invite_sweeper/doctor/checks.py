@@ -75,7 +75,8 @@ class AtlasChecks:
         self.found += setup.organization_checks(policy, scope, others, names)
         earlier = self.history.members(self.base_url)
         members = await read_members(self.connection.reader, policy, earlier)
-        self.found += organization.member_checks(members)
+        labels = {each: organization_label(each, names.get(each)) for each in scope.organizations}
+        self.found += organization.member_checks(members, earlier, policy.limits, labels)
         self.found += (warning("policy", each) for each in project_filter.unused_patterns())
         await self._check_lists(policy, scope, project_filter)
 

@@ -9,8 +9,11 @@ from typing import Final
 
 from invite_sweeper.atlas.parsing import OrgEvent
 from invite_sweeper.audit.events import AnnouncementKey
-from invite_sweeper.doctor.diagnosis import Check, Completeness, note, ok, warning
+from invite_sweeper.doctor.diagnosis import Check, Completeness, failed, note, ok, warning
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, UserKey
+from invite_sweeper.policy import Limits
+from invite_sweeper.sweep.guards import check_members
 from invite_sweeper.sweep.members import MemberLists
 from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.text import (
@@ -118,8 +121,14 @@ def domain_check(domains: Collection[str], org_id: str, listed: Collection[UserK
     )
 
 
-def member_checks(found: MemberLists) -> Iterator[Check]:
+def member_checks(
+    found: MemberLists, earlier: Mapping[str, int], limits: Limits, labels: Mapping[str, str]
+) -> Iterator[Check]:
     """Yield whether `inviter_gone` can be judged; nothing where no entry has it."""
+    try:
+        check_members(earlier, found.listed, limits, labels)
+    except GuardRefused as error:
+        yield failed("members", error)
     for problem in found.problems:
         yield warning("members", problem, "The list requires the role Organization Member.")
     for org_id, names in found.members.items():

@@ -102,9 +102,9 @@ class RunGroup:
             self._results[run] = await run.finish(error)
 
     async def _keep_out(self, runs: Sequence[Run]) -> None:
-        """End the runs whose organizations lost too many projects or invitations; others go on."""
+        """End the runs whose organizations lost too many of what is theirs; others go on."""
         for run in runs:
-            await self._attempt(run, _check_own_population(run))
+            await self._attempt(run, _check_alone(run))
 
     async def _check_and_sweep(self, runs: Sequence[Run]) -> None:
         """Check all plans together and sweep; a refusal ends all runs, nothing was deleted."""
@@ -261,8 +261,9 @@ def _report_notice(runs: Sequence[Run]) -> None:
     runs[0].warnings.remark(WarningCode.NOTICE, text)
 
 
-async def _check_own_population(run: Run) -> None:
-    """Raise GuardRefused if the population of one run dropped."""
+async def _check_alone(run: Run) -> None:
+    """Raise GuardRefused if the population or the members of one run dropped."""
+    run.check_members()
     _check_populations([run])
 
 

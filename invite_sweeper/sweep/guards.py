@@ -1,7 +1,8 @@
 """Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
 
-Before the first DELETE, `check_limits`, `check_clock` and `check_population` raise GuardRefused.
-During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
+Before the first DELETE, `check_limits`, `check_clock`, `check_population` and `check_members`
+raise GuardRefused. During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive;
+0 means none.
 """
 
 from collections import deque
@@ -232,9 +233,33 @@ def _comparisons(
         yield ("invitation", f" in the list {source}"), was[source], now.get(source, 0)
 
 
+def check_members(
+    previous: Mapping[str, int],
+    listed: Mapping[str, int],
+    limits: Limits,
+    labels: Mapping[str, str] = NO_NAMES,
+) -> None:
+    """Raise GuardRefused if the active members of an organization dropped.
+
+    Args:
+        previous: The number of members that each organization last had.
+        listed: The number in each list that was read.
+        labels: The names of the organizations with their ids, by id.
+    """
+    for org_id, now in listed.items():
+        was = previous.get(org_id, 0)
+        what = "active member", f" of organization {labels.get(org_id, org_id)}"
+        _check_drop(was, now, f"listed, but the last complete run found {was:,}", what, limits)
+
+
+def is_drop(was: int, now: int, limits: Limits) -> bool:
+    """Return whether a count dropped by more than `max_population_drop`."""
+    return was - now > Fraction(str(limits.max_population_drop)) * was
+
+
 def _check_drop(was: int, now: int, comparison: str, what: tuple[str, str], limits: Limits) -> None:
     noun, where = what
-    if was > MIN_COUNT_FOR_SHARE and was - now > Fraction(str(limits.max_population_drop)) * was:
+    if was > MIN_COUNT_FOR_SHARE and is_drop(was, now, limits):
         raise GuardRefused(
             f"{pluralize(now, noun)}{where} {plural_form(now, 'was', 'were')} {comparison}: "
             f"the drop is over max_population_drop: {limits.max_population_drop}.",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from invite_sweeper.models import ListUnreadable
 from invite_sweeper.policy import Policy
 from invite_sweeper.sweep.connection import AtlasReader
+from invite_sweeper.sweep.guards import is_drop
 from invite_sweeper.sweep.selection import Members
 
 
@@ -15,11 +16,13 @@ class MemberLists(NamedTuple):
     Attributes:
         members: Only of organizations where all are known.
         counts: The numbers to compare later lists with.
+        listed: The number of members in each list that could be read.
         problems: A sentence for each organization whose members are not known.
     """
 
     members: Members
     counts: Mapping[str, int]
+    listed: Mapping[str, int]
     problems: tuple[str, ...]
 
 
@@ -29,7 +32,7 @@ async def read_members(
     """Read the active members of each organization; nothing if no entry has `inviter_gone`.
 
     A list that shrank by more than `max_population_drop` is not believed, and the earlier number
-    stays the one to compare with.
+    stays the one to compare with; `check_members` refuses an organization with many.
 
     Args:
         earlier: The number of members that each organization last had.
@@ -39,20 +42,22 @@ async def read_members(
     """
     members: dict[str, frozenset[str]] = {}
     counts: dict[str, int] = {}
+    listed: dict[str, int] = {}
     problems: list[str] = []
     judged = any(entry.inviter_gone for entry in (*policy.rules, *policy.keep))
     for org_id in sorted(policy.organization_ids) if judged else ():
         found, last = await reader.active_members(org_id), earlier.get(org_id, 0)
         if isinstance(found, ListUnreadable):
             reason = found.reason
-        elif last - len(found) > policy.limits.max_population_drop * last:
-            counts[org_id] = last
-            reason = f"{len(found)} are listed, {last} were before (--accept-population ignores it)"
         else:
-            counts[org_id], members[org_id] = len(found), found
-            continue
+            listed[org_id] = count = len(found)
+            if not is_drop(last, count, policy.limits):
+                counts[org_id], members[org_id] = count, found
+                continue
+            counts[org_id] = last
+            reason = f"{count} are listed, {last} were before (--accept-population ignores it)"
         problems.append(
             f"The active members of the organization {org_id} are not known: "
             f"{reason.rstrip('.')}. Nothing is deleted there by inviter_gone."
         )
-    return MemberLists(members, counts, tuple(problems))
+    return MemberLists(members, counts, listed, tuple(problems))

@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ from invite_sweeper.sweep.executor import (
     OutcomeRecorder,
     SweepExecutor,
 )
-from invite_sweeper.sweep.guards import CircuitBreaker, check_clock
+from invite_sweeper.sweep.guards import CircuitBreaker, check_clock, check_members
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.recovery import Recovery
@@ -82,6 +82,7 @@ class Run:
         self.warnings = RunWarnings(config, state, view)
         self.unused_patterns: tuple[str, ...] = ()
         self._listed_again: set[int] | None = None
+        self._listed_members: Mapping[str, int] = {}
         self._atlas = atlas
         self._estimate = DeletionEstimate()
         self._log = log
@@ -125,6 +126,11 @@ class Run:
         """Raise GuardRefused if the clock differs from Atlas's, where Atlas has shown its own."""
         if self._atlas.clock_skew_s is not None:
             check_clock(self._atlas.clock_skew_s)
+
+    def check_members(self) -> None:
+        """Raise GuardRefused if the active members dropped by whom `inviter_gone` is judged."""
+        config, labels = self.config, self.state.summary().organization_labels
+        check_members(config.earlier_members, self._listed_members, config.limits, labels)
 
     def estimate(self) -> None:
         """Estimate the time that the planned deletions take, and compare the complete plan."""
@@ -265,7 +271,7 @@ class Run:
     async def _read_members(self) -> Members:
         config = self.config
         found = await read_members(self._atlas.reader, config.policy, config.earlier_members)
-        self.state.members = found.counts
+        self.state.members, self._listed_members = found.counts, found.listed
         self.warnings.warn(WarningCode.MEMBERS, *found.problems)
         return found.members
 

@@ -11,7 +11,7 @@ from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
 from invite_sweeper.audit.verify import verify
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, Cancelled, GuardRefused, Interrupted
 from invite_sweeper.models import (
     DeletionEstimate,
@@ -141,6 +141,7 @@ class Command:
     ):
         self.shard, self.path, self.stop, self.view = shard, path, StopRequest(), View()
         self.population, self.clock_s, self.logs = population, 0.0, []
+        self.earlier_members = keys.pop("earlier_members", {})
         self.runs, self.atlases, self.connections = [], [], []
         orgs = ORGS[: len(stale)]
         limits = {**WIDE, **keys.pop("limits", {})}
@@ -176,6 +177,7 @@ class Command:
             started=event("run_started", mode=start.mode, group_id="run-0"),
             previous_population=previous[number] if previous else Population(),
             population=self.population,
+            earlier_members=self.earlier_members,
             shard=self.shard,
         )
         connection = FakeConnection(atlas)
@@ -353,6 +355,26 @@ async def test_drop_of_one_population_keeps_this_organization_out_alone(path, pr
             "but the last complete run left 20"
         )
         assert results[0].error.consequence == "Nothing was deleted there."
+
+
+LEFT = {"rules": [{"name": "left", "inviter_gone": True}, {"name": "old", "older_than": "14d"}]}
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "deleted"), [(20, 13, [0, 2]), (20, 14, [2, 2]), (10, 1, [2, 2])]
+)
+async def test_drop_of_the_members_keeps_this_organization_out_alone(path, was, now, deleted):
+    command = Command(path, 2, 2, earlier_members={ORG: was}, **LEFT)
+    for atlas in command.atlases:
+        atlas.members = frozenset(f"p{number}@example.com" for number in range(now))
+    refused, done = await command.run()
+    assert (command.deleted, done.error) == (deleted, None)
+    if deleted[0] == 0:
+        assert refused.error.message == (
+            f"Organization Alpha ({ORG}): 13 active members of organization Alpha ({ORG}) were "
+            "listed, but the last complete run found 20: the drop is over max_population_drop: 0.3."
+        )
+        assert refused.error.reasons == (Reason.MAX_POPULATION_DROP,)
 
 
 async def test_population_of_all_runs_together_is_compared(path):

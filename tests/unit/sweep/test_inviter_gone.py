@@ -124,5 +124,5 @@ async def test_unreadable_list_is_reported_once_and_matches_nobody():
 
 async def test_members_are_read_only_for_a_policy_that_needs_them():
     reader = Reader({})
-    assert await read_members(reader, policy(), {}) == ({}, {}, ())
+    assert await read_members(reader, policy(), {}) == ({}, {}, {}, ())
     assert reader.asked == []
