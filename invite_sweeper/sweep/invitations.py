@@ -73,18 +73,36 @@ def _of_person(entries: Sequence[Decision], *, all_read: bool) -> Iterator[Decis
     entries = sorted(entries, key=_order)
     kept = [each for each in entries if not each.stale]
     of_organization = any(map(_is_of_organization, entries))
-    twice = _twice_in_a_list(entries)
     if kept or (of_organization and not all_read):
+        rows = Counter(map(_list_of, entries))
         # A name that a list shows twice may be two people: then nothing of it is deleted.
-        ended = [e for e in entries if e.stale and _ends_alone(e) and e not in twice]
+        ended = [e for e in entries if e.stale and _ends_alone(e) and rows[_list_of(e)] == 1]
         yield from ended
         yield _one_kept(kept, [each for each in entries if each not in ended])
-    elif not of_organization or any(map(_is_of_organization, twice)):
-        yield from entries
+    elif of_organization:
+        yield from _all_stale(entries)
     else:
-        yield from twice
-        named, *others = (each for each in entries if each not in twice)
-        yield named._replace(entries=tuple(each.invitation for each in others))
+        yield from entries
+
+
+def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
+    """Yield the invitations of an organization all of whose entries of a person are stale.
+
+    Each row of the list that the DELETE goes through ends the entries with its id, and the first
+    one what has another id; a list that shows the person more often has invitations of its own.
+    """
+    rows = Counter(map(_list_of, entries))
+    count = rows[_list_of(entries[0])]
+    ended: dict[str, list[Invitation]] = {each.invitation.id: [] for each in entries[:count]}
+    first = ended[entries[0].invitation.id]
+    for each in entries[count:]:
+        others = ended.get(each.invitation.id, first if rows[_list_of(each)] <= count else None)
+        if others is None:
+            yield each
+        else:
+            others.append(each.invitation)
+    for each in entries[:count]:
+        yield each._replace(entries=tuple(ended[each.invitation.id]))
 
 
 def _one_kept(kept: Sequence[Decision], entries: Sequence[Decision]) -> Decision:
@@ -94,12 +112,9 @@ def _one_kept(kept: Sequence[Decision], entries: Sequence[Decision]) -> Decision
     return named._replace(entries=tuple(e.invitation for e in entries if e is not first))
 
 
-def _twice_in_a_list(entries: Sequence[Decision]) -> list[Decision]:
-    """Return the entries that share their list with another one of the same person."""
-    if len({each.invitation.key[:3] for each in entries}) == len(entries):
-        return []
-    lists = Counter(each.invitation.key[:3] for each in entries)
-    return [each for each in entries if lists[each.invitation.key[:3]] > 1]
+def _list_of(decision: Decision) -> PersonKey:
+    """Return the list that shows an entry."""
+    return decision.invitation.key[:3]
 
 
 def _is_of_organization(decision: Decision) -> bool:

@@ -78,12 +78,16 @@ RULES = [
     ("user+ a+ bob-", "user a +|bob -"),
     ("nameless+ nameless_a- unnamed+", "nameless +|nameless_a -|unnamed +"),
     ("user- nameless+ nameless_a+", "user -|nameless +|nameless_a +"),
-    # Twice in a list: each row is an invitation of its own, deleted only if all are stale.
+    # Twice in a list: each row is an invitation of its own, deleted only if all are stale; the
+    # rows of other lists that are the same membership end with it.
     ("user+ user2+", "user +|user2 +"),
-    ("user+ user2+ invite+ a+", "user +|user2 +|invite +|a +"),
+    ("user+ user2+ invite+ a+", "user invite a +|user2 +"),
+    ("user+ user2+ a+ a2+ b+", "user a b +|user2 a2 +"),
+    ("user+ user2+ invite+ invite2+", "user invite invite2 +|user2 +"),
+    ("invite+ invite2+ a+", "invite a +|invite2 +"),
     ("user+ user2- a+", "user2 user -|a +"),
     ("user+ invite+ invite2+", "user +|invite +|invite2 +"),
-    ("user+ a+ a2+ b+", "a +|a2 +|user b +"),
+    ("user+ a+ a2+ b+", "a2 +|user a b +"),
     ("user+ a+ a2- b+", "a2 user a -|b +"),
     ("a+ a2+", "a +|a2 +"),
     ("a+ a2- b+", "a2 a -|b +"),
