@@ -384,4 +384,5 @@ class CommandSetup:
                         rule=planned.rule,
                         new=planned.new,
                         bounced=planned.bounced,
+                        entries=planned.entries,
                     )

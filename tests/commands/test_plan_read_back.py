@@ -11,6 +11,7 @@ from rich.console import Console
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.errors import AuditLogError
+from invite_sweeper.models import Source
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
@@ -20,7 +21,7 @@ RUN = "run-1"
 def shown(path, stale):
     """Return the question for a number of stale invitations; the log has one planned line."""
     path.parent.chmod(0o700)
-    planned = ("planned", fields_of(invitation(1)))
+    planned = ("planned", fields_of(invitation(1, source=Source.INVITES)))
     write_events(path, RUN, [("run_started", {"mode": "sweep"}), planned])
     audit = SimpleNamespace(path=path, offset=0)
     summary = RunSummary(

@@ -80,17 +80,29 @@ def test_every_policy_entry_is_explained_once(one):
     ],
 )
 def test_age_one_second_below_14_days_is_not_shown_as_14_days(age, has):
-    (key,) = explained(invitation(age=age)).rules[0].keys
+    (key,) = explained(invitation(age=age, source=Source.INVITES)).rules[0].keys
     assert (key.key, key.actual) == ("older_than", has)
 
 
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (Decision(invitation(), "forgotten", None), "stale by rule `forgotten`"),
-        (Decision(invitation(), "forgotten", None, 2), "deleted 2 times before"),
-        (Decision(invitation(), None, "keep:board"), "keep entry `board` matches"),
-        (Decision(invitation(), None, "no_inviter"), "cannot be evaluated (no inviter)"),
+        (
+            Decision(invitation(source=Source.INVITES), "forgotten", None),
+            "stale by rule `forgotten`",
+        ),
+        (
+            Decision(invitation(source=Source.INVITES), "forgotten", None, 2),
+            "deleted 2 times before",
+        ),
+        (
+            Decision(invitation(source=Source.INVITES), None, "keep:board"),
+            "keep entry `board` matches",
+        ),
+        (
+            Decision(invitation(source=Source.INVITES), None, "no_inviter"),
+            "cannot be evaluated (no inviter)",
+        ),
     ],
 )
 def test_decision_is_described_with_its_reason(decision, words):
@@ -100,7 +112,8 @@ def test_decision_is_described_with_its_reason(decision, words):
 @pytest.mark.parametrize("key", KEEP_REASONS)
 def test_every_keep_reason_has_the_same_text_as_in_the_run_table(key):
     assert (
-        describe_decision(Decision(invitation(), None, key)) == f"kept: {describe_keep_reason(key)}"
+        describe_decision(Decision(invitation(source=Source.INVITES), None, key))
+        == f"kept: {describe_keep_reason(key)}"
     )
 
 

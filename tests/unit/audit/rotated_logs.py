@@ -11,6 +11,7 @@ from builders import invitation
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.chain import add_checksum
+from invite_sweeper.models import Source
 
 
 async def write_finished_run(
@@ -31,14 +32,16 @@ async def write_finished_run(
     log = opened(path, run_id, log_path=log_path)
     log.write(event("run_started", mode="sweep"))
     for killed, number in recovers:
-        fields = fields_of(invitation(number)) | answer()
+        fields = fields_of(invitation(number, source=Source.INVITES)) | answer()
         log.write(event("outcome", **fields, recovered=True, recovers=killed))
     for number in range(deletions):
-        log.write(event("intent", **fields_of(invitation(number))))
+        log.write(event("intent", **fields_of(invitation(number, source=Source.INVITES))))
         if number == killed_after:
             await kill(log)
             return log.last_hash
-        log.write(event("outcome", **fields_of(invitation(number)), **answer()))
+        log.write(
+            event("outcome", **fields_of(invitation(number, source=Source.INVITES)), **answer())
+        )
     log.write(event("run_finished", exit_code=0, deleted=deletions))
     await log.close()
     return log.last_hash

@@ -114,12 +114,16 @@ def test_line_is_identical_after_a_round_trip_through_the_invitation(
 
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
 def test_project_in_an_organization_invitation_s_line_is_ignored(source):
-    one = decode(line_of(planned(invitation()), source=source.value)).event.invitation()
+    one = decode(
+        line_of(planned(invitation(source=source)), source=source.value)
+    ).event.invitation()
     assert (one.project_id, one.project_name, one.source) == (one.org_id, "", source)
 
 
 def test_fields_have_the_contract_s_names_and_order():
-    assert msgspec.json.decode(to_json(InvitationFields.from_invitation(invitation(7), NOW))) == {
+    assert msgspec.json.decode(
+        to_json(InvitationFields.from_invitation(invitation(7, source=Source.INVITES), NOW))
+    ) == {
         "invitation_id": "000000000000000000000007",
         "project_id": "6a793fd0c0eb9e7a177181d4",
         "project_name": "Sandbox Alpha",
@@ -132,7 +136,7 @@ def test_fields_have_the_contract_s_names_and_order():
         "age_days": 20.0,
         "source": "invites",
     }
-    assert names_of(planned(invitation()))[:11] == CONTRACT_FIELDS
+    assert names_of(planned(invitation(source=Source.INVITES)))[:11] == CONTRACT_FIELDS
 
 
 CONTRACT_FIELDS = [
@@ -178,10 +182,18 @@ def test_optional_fields_follow_only_if_they_are_not_the_default():
         "project_roles": (("a", "b"),),
         "linked_projects": (("c", "d"),),
     }
-    assert names_of(planned(invitation(**more)))[11:] == [*more, "rule"]
-    assert names_of(planned(invitation(status=None)))[11:] == ["status", "rule"]
-    assert names_of(planned(invitation()))[11:] == ["rule"]
-    found = Planned.from_invitation(invitation(), NOW, rule="r", bounced=2, new=True)
+    assert names_of(planned(invitation(**{"source": Source.INVITES, **more})))[11:] == [
+        *more,
+        "rule",
+    ]
+    assert names_of(planned(invitation(status=None, source=Source.INVITES)))[11:] == [
+        "status",
+        "rule",
+    ]
+    assert names_of(planned(invitation(source=Source.INVITES)))[11:] == ["rule"]
+    found = Planned.from_invitation(
+        invitation(source=Source.INVITES), NOW, rule="r", bounced=2, new=True
+    )
     assert names_of(found)[11:] == ["rule", "bounced", "new"]
 
 
@@ -214,14 +226,18 @@ OUTCOME = {
     ],
 )
 def test_outcome_has_the_contract_s_names_and_order(more, names):
-    found = OutcomeLine.from_invitation(invitation(), NOW, **OUTCOME, **more)
+    found = OutcomeLine.from_invitation(invitation(source=Source.INVITES), NOW, **OUTCOME, **more)
     assert names_of(found)[11:] == [*OUTCOME, *names]
     assert decode(line_of(found)).event == found
 
 
 def test_intent_and_outcome_of_a_restore_name_the_run_after_the_rule():
-    intent = Intent.from_invitation(invitation(), NOW, rule="r", restores="run-1")
-    ended = OutcomeLine.from_invitation(invitation(), NOW, **OUTCOME, restores="run-1")
+    intent = Intent.from_invitation(
+        invitation(source=Source.INVITES), NOW, rule="r", restores="run-1"
+    )
+    ended = OutcomeLine.from_invitation(
+        invitation(source=Source.INVITES), NOW, **OUTCOME, restores="run-1"
+    )
     assert names_of(intent)[11:] == ["rule", "restores"]
     assert names_of(ended)[11:14] == ["rule", "restores", "outcome"]
 
@@ -256,13 +272,15 @@ def test_line_that_is_nested_too_deeply_is_a_value_error_that_says_so():
 
 @pytest.mark.parametrize("name", ["project_id", "project_name"])
 def test_project_s_invitation_without_its_project_is_a_value_error_that_says_so(name):
-    without = decode(line_of(planned(invitation()), **{name: None})).event
+    without = decode(line_of(planned(invitation(source=Source.INVITES)), **{name: None})).event
     with pytest.raises(ValueError, match=r"^a project's invitation has no project$"):
         without.invitation()
 
 
 def test_fields_with_the_names_of_earlier_versions_are_read():
-    one = invitation(project_roles=(("a", "b"),), linked_projects=(("c", "d"),))
+    one = invitation(
+        project_roles=(("a", "b"),), linked_projects=(("c", "d"),), source=Source.INVITES
+    )
     line = line_of(planned(one))
     assert (line.count(b'"project_roles":'), line.count(b'"linked_projects":')) == (1, 1)
     for renamed in (
@@ -297,7 +315,7 @@ def test_schema_describes_the_line_of_each_event(kind):
     ],
 )
 def test_dates_are_rfc_3339_in_utc_or_the_original_text_or_null(moment, written):
-    fields = planned(invitation(created_at=moment, expires_at=moment))
+    fields = planned(invitation(created_at=moment, expires_at=moment, source=Source.INVITES))
     assert (fields.created_at, fields.expires_at) == (written, written)
 
 
@@ -314,12 +332,12 @@ def test_dates_are_rfc_3339_in_utc_or_the_original_text_or_null(moment, written)
     ],
 )
 def test_age_is_floored_to_a_tenth_of_a_day(age, days):
-    assert planned(invitation(age=age)).age_days == days
+    assert planned(invitation(age=age, source=Source.INVITES)).age_days == days
 
 
 @pytest.mark.parametrize("moment", [None, UnreadableDate("x")])
 def test_age_is_null_without_a_readable_date(moment):
-    assert planned(invitation(created_at=moment)).age_days is None
+    assert planned(invitation(created_at=moment, source=Source.INVITES)).age_days is None
 
 
 @pytest.mark.parametrize(
@@ -350,13 +368,15 @@ def test_field_of_another_type_is_a_value_error_that_names_it(name, value):
     with pytest.raises(
         ValueError, match="project" if value is None and "project" in name else name
     ):
-        decode(line_of(planned(invitation()), **{name: value})).event.invitation()
+        decode(
+            line_of(planned(invitation(source=Source.INVITES)), **{name: value})
+        ).event.invitation()
 
 
 @pytest.mark.parametrize("name", [*CONTRACT_FIELDS, "rule"])
 def test_missing_field_is_a_value_error_that_names_it(name):
     with pytest.raises(ValueError, match=name):
-        decode(line_of(planned(invitation()), **{name: ...}))
+        decode(line_of(planned(invitation(source=Source.INVITES)), **{name: ...}))
 
 
 def test_timestamps_are_utc_and_always_have_microseconds():
@@ -369,7 +389,7 @@ def test_timestamps_are_utc_and_always_have_microseconds():
 def test_timestamps_and_dates_are_utc_in_any_time_zone_of_the_machine():
     assert format_timestamp(NOW) == "2026-11-25T01:00:00.000000Z"
     there = NOW.astimezone(timezone(timedelta(hours=2)))
-    one = invitation(created_at=NOW, expires_at=there)
+    one = invitation(created_at=NOW, expires_at=there, source=Source.INVITES)
     fields = planned(one)
     assert (fields.created_at, fields.expires_at) == ("2026-11-25T01:00:00Z",) * 2
     assert fields.invitation() == one

@@ -19,11 +19,16 @@ URL = "https://a.example.com"
 
 
 def intent(number=1, rule="forgotten", **changes):
-    return ("intent", fields_of(invitation(number, **changes), rule))
+    return ("intent", fields_of(invitation(number, **{"source": Source.INVITES, **changes}), rule))
 
 
 def outcome(number=1, kind="deleted", more=None, **changes):
-    return ("outcome", fields_of(invitation(number, **changes)) | answer(kind) | (more or {}))
+    return (
+        "outcome",
+        fields_of(invitation(number, **{"source": Source.INVITES, **changes}))
+        | answer(kind)
+        | (more or {}),
+    )
 
 
 # Names of organizations -----------------------------------------------------------------------
@@ -136,7 +141,7 @@ def test_open_intent_contains_its_invitation_rule_run_and_mode(path):
     write_events(path, "killed", [STARTED, intent(1), intent(2, rule="other"), outcome(1)])
     history = read_history([path])
     (found,) = history.open_intents()
-    assert (found.invitation, found.rule) == (invitation(2), "other")
+    assert (found.invitation, found.rule) == (invitation(2, source=Source.INVITES), "other")
     assert (found.run_id, found.mode) == ("killed", "sweep")
     assert history.open_requests() == {"killed": 1}
     assert history.run("killed").mode == "sweep"
@@ -397,16 +402,18 @@ def test_only_outcomes_deleted_are_counted(path):
     others = [intent(1), outcome(1, "already_gone"), intent(1), outcome(1, "failed")]
     write_events(path, "r", [STARTED, *three_deletions, *others])
     deletions = read_history([path]).deletions
-    assert deletions.count(invitation(1)) == 3
-    assert deletions.count(invitation(9, username="PERSON-1@Example.com")) == 3
+    assert deletions.count(invitation(1, source=Source.INVITES)) == 3
+    assert (
+        deletions.count(invitation(9, username="PERSON-1@Example.com", source=Source.INVITES)) == 3
+    )
     for name in (
         "\uff50erson-1@example.com",
         "person-1@example.com.",
         "person-\u200b1@example.com",
     ):
-        assert deletions.count(invitation(9, username=name)) == 3
-    assert deletions.count(invitation(2)) == 0
-    assert deletions.count(invitation(1, project_id="f" * 24)) == 0
+        assert deletions.count(invitation(9, username=name, source=Source.INVITES)) == 3
+    assert deletions.count(invitation(2, source=Source.INVITES)) == 0
+    assert deletions.count(invitation(1, project_id="f" * 24, source=Source.INVITES)) == 0
 
 
 @pytest.mark.parametrize(
@@ -416,17 +423,17 @@ def test_only_outcomes_deleted_are_counted(path):
 def test_user_is_gone_after_a_deletion_or_where_the_invitation_was_gone(path, kind, gone):
     write_events(path, "r", [STARTED, intent(1), outcome(1, kind)])
     history = read_history([path])
-    assert history.is_gone(invitation(1).user_key) is gone
-    assert not history.is_gone(invitation(2).user_key)
+    assert history.is_gone(invitation(1, source=Source.INVITES).user_key) is gone
+    assert not history.is_gone(invitation(2, source=Source.INVITES).user_key)
 
 
 def test_deletions_of_several_files_are_summed_for_each_user(tmp_path):
     write_run(tmp_path / "1", "one", numbers=range(1, 50))
     write_run(tmp_path / "2", "two", numbers=range(30, 70))
     deletions = read_history([tmp_path / "1", tmp_path / "2"]).deletions
-    assert [deletions.count(invitation(n)) for n in (1, 29, 30, 49, 50, 69, 70)] == [
-        *(1, 1, 2, 2, 1, 1, 0)
-    ]
+    assert [
+        deletions.count(invitation(n, source=Source.INVITES)) for n in (1, 29, 30, 49, 50, 69, 70)
+    ] == [*(1, 1, 2, 2, 1, 1, 0)]
 
 
 def test_organization_s_invitation_is_counted_apart_from_those_of_projects(path):
@@ -434,7 +441,7 @@ def test_organization_s_invitation_is_counted_apart_from_those_of_projects(path)
     fields = fields_of(one)
     write_events(path, "r", [STARTED, ("intent", fields), ("outcome", fields | answer())])
     deletions = read_history([path]).deletions
-    assert (deletions.count(one), deletions.count(invitation(1))) == (1, 0)
+    assert (deletions.count(one), deletions.count(invitation(1, source=Source.INVITES))) == (1, 0)
 
 
 # Runs in numbers ------------------------------------------------------------------------------
@@ -460,12 +467,12 @@ def test_order_is_that_of_the_lines_not_of_the_clock(path):
 def test_plan_of_each_policy_is_remembered(path):
     for run_id, policy, number in (("1", "a", 1), ("2", "b", 2), ("3", "a", 3)):
         head = ("run_started", {"mode": "dry-run", "policy_sha256": policy * 64, "base_url": URL})
-        planned = ("planned", fields_of(invitation(number)))
+        planned = ("planned", fields_of(invitation(number, source=Source.INVITES)))
         write_events(path, run_id, [head, planned, ("run_finished", {"estimate_s": 0.0})])
     history = read_history([path])
     found = [history.last_plan(PlanScope(each * 64, frozenset(), URL)) for each in "abc"]
     assert [None if plan is None else plan.run.run_id for plan in found] == ["3", "2", None]
-    assert list(found[0].planned) == [hash(invitation(3).key)]
+    assert list(found[0].planned) == [hash(invitation(3, source=Source.INVITES).key)]
 
 
 def test_plan_knows_the_lists_that_were_not_read(path):

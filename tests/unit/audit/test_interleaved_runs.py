@@ -44,7 +44,7 @@ def lines_of_group(*, numbers=range(1, 4), group="a"):
 
 
 def planned(run, number):
-    return invitation(number, org_id=ORG if run == "a" else OTHER)
+    return invitation(number, org_id=ORG if run == "a" else OTHER, source=Source.INVITES)
 
 
 def test_runs_of_a_group_are_read_with_their_own_start_and_end(path):
@@ -96,7 +96,7 @@ def test_open_intent_keeps_the_url_of_its_run_when_the_other_run_ended(path):
         ("a", "run_started", started(ORG, url=ELSEWHERE)),
         ("b", "run_started", started(OTHER, url=ELSEWHERE)),
         ("b", "run_finished", {"exit_code": 0}),
-        ("a", "intent", fields_of(invitation(1))),
+        ("a", "intent", fields_of(invitation(1, source=Source.INVITES))),
     ]
     write_group(path, lines)
     write_run(path, "later")
@@ -135,8 +135,8 @@ def test_intent_of_one_run_is_not_resolved_by_an_outcome_of_the_other(path):
     lines = [
         ("a", "run_started", started(ORG)),
         ("b", "run_started", started(OTHER)),
-        ("a", "intent", fields_of(invitation(1))),
-        ("b", "outcome", fields_of(invitation(1)) | answer()),
+        ("a", "intent", fields_of(invitation(1, source=Source.INVITES))),
+        ("b", "outcome", fields_of(invitation(1, source=Source.INVITES)) | answer()),
     ]
     write_group(path, lines)
     error = verify([path]).error

@@ -9,6 +9,7 @@ from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import invitation
 
 from invite_sweeper.audit.verify import verify
+from invite_sweeper.models import Source
 
 FULL = os.environ.get("INVITE_SWEEPER_SOAK") == "full"
 CASES = 1000 if FULL else 160
@@ -21,7 +22,7 @@ def clean_lines(tmp_path_factory) -> list[bytes]:
     path = tmp_path_factory.mktemp("clean") / "log.jsonl"
     write_run(path, "run-dry", numbers=range(1, 3001), mode="dry-run")
     write_run(path, "run-two", numbers=range(1, 1001))
-    killed = fields_of(invitation(7))
+    killed = fields_of(invitation(7, source=Source.INVITES))
     write_events(path, "run-killed", [("run_started", {"mode": "sweep"}), ("intent", killed)])
     recovered = killed | answer() | {"recovered": True, "recovers": "run-killed"}
     write_events(

@@ -12,6 +12,7 @@ from invite_sweeper.audit.events import format_timestamp
 from invite_sweeper.audit.reader import LineFilter, filter_lines, open_log, require_audit_log
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.models import Source
 
 
 def records_of(*arguments, **options):
@@ -36,8 +37,12 @@ def test_empty_file_and_torn_first_line_yield_no_records(tmp_path, content):
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "log.jsonl"
-    blue = fields_of(invitation(1, username="Ann@Example.com", project_name="Blue Sky"))
-    red = fields_of(invitation(2, username="bob@example.org", project_id="c" * 24))
+    blue = fields_of(
+        invitation(1, username="Ann@Example.com", project_name="Blue Sky", source=Source.INVITES)
+    )
+    red = fields_of(
+        invitation(2, username="bob@example.org", project_id="c" * 24, source=Source.INVITES)
+    )
     unreadable = {"project_id": "d" * 24, "project_name": "Blue Moon", "reason": "no"}
     events = [("run_started", {"mode": "sweep"}), ("project_unreadable", unreadable)]
     for fields, kind in ((blue, "deleted"), (red, "failed")):
@@ -93,7 +98,7 @@ def test_group_selects_the_alternating_lines_of_all_runs_of_one_command(tmp_path
     for run_id, group in (("run-1", "run-1"), ("run-2", "run-1"), ("run-3", "run-3")):
         write_events(path, run_id, [("run_started", {"group_id": group})])
     for run_id in ("run-2", "run-3", "run-1"):
-        write_events(path, run_id, [("planned", fields_of(invitation(1)))])
+        write_events(path, run_id, [("planned", fields_of(invitation(1, source=Source.INVITES)))])
     found = [record["run_id"] for record in records_of([path], LineFilter(group="run-1"))]
     assert found == ["run-1", "run-2", "run-2", "run-1"]
 

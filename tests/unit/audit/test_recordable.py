@@ -16,7 +16,7 @@ from invite_sweeper.audit.limits import (
     to_loggable_json,
 )
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import UnreadableDate
+from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
 SECRET = "s3cret-0123"
@@ -32,14 +32,16 @@ def secret():
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 def test_invitation_is_recordable_up_to_1024_characters_of_each_value(field):
-    assert is_recordable(invitation(**{field: LONG}))
-    assert not is_recordable(invitation(**{field: LONG + "x"}))
+    assert is_recordable(invitation(**{"source": Source.INVITES, field: LONG}))
+    assert not is_recordable(invitation(**{"source": Source.INVITES, field: LONG + "x"}))
 
 
 @pytest.mark.parametrize("field", TEXT_FIELDS)
 def test_invitation_with_a_secret_in_any_value_is_not_recordable(field, secret):
-    assert not is_recordable(invitation(**{field: f"a {secret} b"}))
-    assert not is_recordable(invitation(**{field: f"{LONG[:900]}{secret}"}))
+    assert not is_recordable(invitation(**{"source": Source.INVITES, field: f"a {secret} b"}))
+    assert not is_recordable(
+        invitation(**{"source": Source.INVITES, field: f"{LONG[:900]}{secret}"})
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,19 +56,21 @@ def test_invitation_with_a_secret_in_any_value_is_not_recordable(field, secret):
     ],
 )
 def test_invitation_with_a_long_value_in_a_list_or_date_is_not_recordable(changes):
-    assert not is_recordable(invitation(**changes))
+    assert not is_recordable(invitation(**{"source": Source.INVITES, **changes}))
 
 
 def test_invitation_with_many_short_values_is_recordable_up_to_a_mebibyte():
     roles = ("R" * 1000,) * 1045
-    rest = "R" * (MAX_LINE_BYTES - len(to_json(invitation(roles=(*roles, "")))))
-    assert is_recordable(invitation(roles=(*roles, rest)))
-    assert not is_recordable(invitation(roles=(*roles, rest + "R")))
+    rest = "R" * (
+        MAX_LINE_BYTES - len(to_json(invitation(roles=(*roles, ""), source=Source.INVITES)))
+    )
+    assert is_recordable(invitation(roles=(*roles, rest), source=Source.INVITES))
+    assert not is_recordable(invitation(roles=(*roles, rest + "R"), source=Source.INVITES))
 
 
 def test_ordinary_invitation_is_recordable_and_its_fields_are_unchanged(secret):
     planned = event("planned")
-    assert is_recordable(invitation())
+    assert is_recordable(invitation(source=Source.INVITES))
     assert to_loggable_json(planned) == to_json(planned)
 
 

@@ -36,11 +36,11 @@ FINISHED = ("run_finished", {"exit_code": 0})
 
 
 def intent(number=1, **changes):
-    return ("intent", fields_of(invitation(number, **changes)))
+    return ("intent", fields_of(invitation(number, **{"source": Source.INVITES, **changes})))
 
 
 def outcome(number=1, kind="deleted", **more):
-    return ("outcome", fields_of(invitation(number)) | answer(kind) | more)
+    return ("outcome", fields_of(invitation(number, source=Source.INVITES)) | answer(kind) | more)
 
 
 @cache
@@ -534,7 +534,10 @@ def test_warning_names_the_last_5_unfinished_runs(path):
 def test_intents_with_unusual_contents_or_field_order_are_matched(path):
     """A project name may contain any text, and field order is not fixed."""
     unusual = {"project_name": '","source":"users', "project_id": 'p","project_name":"x'}
-    events = [intent(1, **unusual), ("outcome", fields_of(invitation(1, **unusual)) | answer())]
+    events = [
+        intent(1, **unusual),
+        ("outcome", fields_of(invitation(1, **{"source": Source.INVITES, **unusual})) | answer()),
+    ]
     write_events(path, "r", [STARTED, *events, FINISHED])
     assert verify([path]).error is None
     reordered = [(name, dict(reversed(fields.items()))) for name, fields in events]

@@ -8,6 +8,8 @@ import pytest
 from audit.written_logs import answer, event, fields_of, opened
 from builders import invitation
 
+from invite_sweeper.models import Source
+
 VERIFY = """
 import sys
 from pathlib import Path
@@ -23,7 +25,7 @@ async def write_log(path, deletions: int) -> int:
     """Write a sweep with 50 deletions in flight and return its number of lines."""
     log = opened(path)
     log.write(event("run_started", mode="sweep"))
-    fields = [fields_of(invitation(number)) for number in range(deletions)]
+    fields = [fields_of(invitation(number, source=Source.INVITES)) for number in range(deletions)]
     for each in fields:
         log.write(event("planned", **each))
     for start in range(0, deletions, 50):

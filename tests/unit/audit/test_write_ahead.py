@@ -35,7 +35,12 @@ from invite_sweeper.models import (
 )
 
 LIST_REF = ListRef(
-    Project(PROJECT, invitation(1).project_name, invitation(1).org_id), Source.INVITES
+    Project(
+        PROJECT,
+        invitation(1, source=Source.INVITES).project_name,
+        invitation(1, source=Source.INVITES).org_id,
+    ),
+    Source.INVITES,
 )
 
 
@@ -48,7 +53,7 @@ async def write_plan(path, *numbers, run_id="run-1", **changes) -> PlanSpan:
     log.write(event("run_started"))
     builder = PlanSpanBuilder(log, LIST_REF)
     for number in numbers:
-        builder.write(planned_of(invitation(number, **changes)))
+        builder.write(planned_of(invitation(number, **{"source": Source.INVITES, **changes})))
     span = builder.build()
     assert span.count == len(numbers)
     log.write(event("run_finished"))
@@ -70,7 +75,7 @@ def read(path, span, run_id="run-1") -> list[PlannedDeletion]:
 async def test_intent_and_outcome_have_the_contract_s_fields(path):
     log = opened(path)
     recorder = SweepRecorder(log, NOW)
-    planned_one = PlannedDeletion(invitation(3), "forgotten")
+    planned_one = PlannedDeletion(invitation(3, source=Source.INVITES), "forgotten")
     recorder.write_intents([planned_one])
     await recorder.sync()
     assert len(lines_of(path)) == 1
@@ -80,7 +85,7 @@ async def test_intent_and_outcome_have_the_contract_s_fields(path):
     recorder.write_outcome(planned_one, result, 12.3456)
     await log.close()
     intent, outcome = (json.loads(line) for line in lines_of(path))
-    described = json.loads(json.dumps(fields_of(invitation(3))))
+    described = json.loads(json.dumps(fields_of(invitation(3, source=Source.INVITES))))
     assert {name: intent[name] for name in list(intent)[5:]} == described
     expected = described | {
         "outcome": "already_gone",
@@ -104,9 +109,9 @@ async def test_outcome_has_its_own_timestamp_and_is_written_before_the_next_inte
     seconds = iter(range(1, 100))
     log = AuditLog.open(path, run_id="run-1", clock=lambda: NOW + timedelta(seconds=next(seconds)))
     recorder = SweepRecorder(log, NOW)
-    recorder.write_intents([PlannedDeletion(invitation(1), "r")])
-    recorder.write_outcome(PlannedDeletion(invitation(1), "r"), DONE, 1.0)
-    recorder.write_intents([PlannedDeletion(invitation(2), "r")])
+    recorder.write_intents([PlannedDeletion(invitation(1, source=Source.INVITES), "r")])
+    recorder.write_outcome(PlannedDeletion(invitation(1, source=Source.INVITES), "r"), DONE, 1.0)
+    recorder.write_intents([PlannedDeletion(invitation(2, source=Source.INVITES), "r")])
     await log.close()
     lines = [json.loads(line) for line in lines_of(path)]
     events = [(line["event"], datetime.fromisoformat(line["ts"]) - NOW) for line in lines]
@@ -125,7 +130,9 @@ async def test_intent_and_outcome_repeat_the_plan_s_fields_byte_for_byte(path, e
     log = opened(path)
     builder = PlanSpanBuilder(log, LIST_REF)
     planned_line = planned_of(
-        invitation(3, username=AWKWARD, project_name=AWKWARD), rule=AWKWARD, **extra
+        invitation(3, username=AWKWARD, project_name=AWKWARD, source=Source.INVITES),
+        rule=AWKWARD,
+        **extra,
     )
     builder.write(planned_line)
     span = builder.build()
@@ -145,7 +152,7 @@ async def test_intent_and_outcome_repeat_the_plan_s_fields_byte_for_byte(path, e
 @pytest.mark.parametrize("count", [0, 1, 2, 500])
 async def test_plan_is_read_back_in_order(path, count):
     span = await write_plan(path, *range(count))
-    expected = [invitation(number) for number in range(count)]
+    expected = [invitation(number, source=Source.INVITES) for number in range(count)]
     assert [each.invitation for each in read(path, span)] == expected
 
 
@@ -242,12 +249,12 @@ async def test_block_ends_with_the_line_that_reaches_64_kib(path, over):
     log = opened(path)
     log.write(event("run_started"))
     builder = PlanSpanBuilder(log, LIST_REF)
-    short = planned_of(invitation(1, roles=()))
+    short = planned_of(invitation(1, roles=(), source=Source.INVITES))
     start = log.offset
     builder.write(short)
     line_size = log.offset - start
     roles = roles_of_size(PLAN_BLOCK_BYTES - 2 * line_size + over)
-    builder.write(planned_of(invitation(2, roles=roles)))
+    builder.write(planned_of(invitation(2, roles=roles, source=Source.INVITES)))
     size = log.offset - start
     builder.write(short)
     span = builder.build()
@@ -272,7 +279,9 @@ async def test_block_ends_with_the_line_that_reaches_64_kib(path, over):
 async def test_line_that_is_not_an_invitation_of_the_list_is_refused(path, fields):
     log = opened(path)
     builder = PlanSpanBuilder(log, LIST_REF)
-    builder.write(msgspec.structs.replace(planned_of(invitation(1)), **fields))
+    builder.write(
+        msgspec.structs.replace(planned_of(invitation(1, source=Source.INVITES)), **fields)
+    )
     span = builder.build()
     await log.close()
     with pytest.raises(AuditLogError, match=REFUSED):
@@ -305,7 +314,7 @@ async def test_span_of_another_list_of_the_same_project_is_refused(path, source)
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitations_of_each_source_are_read_back_unchanged(path, source):
-    org_id = invitation(1).org_id
+    org_id = invitation(1, source=source).org_id
     scope_id = org_id if source.is_organization_level else PROJECT
     one = invitation(1, source=source, project_id=scope_id)
     if source.is_organization_level:
@@ -322,7 +331,9 @@ async def test_outcome_without_an_intent_has_the_fields_of_its_own_invitation(pa
     """A skipped deletion has no intent."""
     log = opened(path)
     recorder = SweepRecorder(log, NOW)
-    sent, skipped = (PlannedDeletion(invitation(n), f"rule-{n}") for n in (1, 2))
+    sent, skipped = (
+        PlannedDeletion(invitation(n, source=Source.INVITES), f"rule-{n}") for n in (1, 2)
+    )
     recorder.write_intents([sent])
     recorder.write_outcome(skipped, DeletionResult(Outcome.SKIPPED, 0), 0.0)
     recorder.write_outcome(sent, DeletionResult(Outcome.DELETED, 1, 204), 1.0)

@@ -12,7 +12,7 @@ from builders import NOW, invitation
 
 from invite_sweeper.audit import AuditLog, PlanReader, PlanSpan, events
 from invite_sweeper.audit.chain import HashChain, line_hash
-from invite_sweeper.models import Invitation
+from invite_sweeper.models import Invitation, Source
 
 
 class TickingClock:
@@ -42,7 +42,7 @@ def event(name: str, **fields: object) -> events.Event:
             "organizations": (),
         }
     elif name in {"planned", "announced", "announcement_ended", "intent", "outcome"}:
-        ordinary = fields_of(invitation(1)) | answer()
+        ordinary = fields_of(invitation(1, source=Source.INVITES)) | answer()
     elif name == "run_finished":
         ordinary = {"exit_code": 0}
     elif name in {"project_unreadable", "source_retired"}:
@@ -81,7 +81,7 @@ def write_run(
     totals: dict[str, object] | None = None,
 ) -> None:
     """Append a complete run: started, planned, intents, outcomes, finished."""
-    fields = [fields_of(invitation(number)) for number in numbers]
+    fields = [fields_of(invitation(number, source=Source.INVITES)) for number in numbers]
     head = {"mode": mode, "policy_sha256": "c" * 64, "shard": None, **(started or {})}
     lines = [("run_started", head), *(("planned", each) for each in fields)]
     if mode == "sweep":

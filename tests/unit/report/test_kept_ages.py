@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from builders import NOW, invitation
 
+from invite_sweeper.models import Source
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.sweep.selection import Decision
 
@@ -18,6 +19,8 @@ SECOND = timedelta(seconds=1)
 )
 def test_age_one_second_below_14_days_is_shown_as_13_9(age, age_days):
     kept = KeptInvitations(NOW)
-    kept.record(Decision(invitation(1, created_at=NOW - age), None, "too_young"))
+    kept.record(
+        Decision(invitation(1, created_at=NOW - age, source=Source.INVITES), None, "too_young")
+    )
     (row,) = kept.rows("too_young")
     assert row.age_days == age_days

@@ -63,11 +63,11 @@ def listed(*invitations, rows=None, project=ALPHA, source=Source.INVITES):
 
 
 def kept(number=1, reason="too_young", **changes):
-    return Decision(invitation(number, **changes), None, reason)
+    return Decision(invitation(number, **{"source": Source.INVITES, **changes}), None, reason)
 
 
 def stale(number=1, rule="forgotten", **changes):
-    return Decision(invitation(number, **changes), rule, None)
+    return Decision(invitation(number, **{"source": Source.INVITES, **changes}), rule, None)
 
 
 def summary(*decisions, run_id="run-1", **changes):
@@ -373,7 +373,7 @@ def test_file_has_its_name_only_when_it_is_complete(tmp_path):
     path = tmp_path / "population.csv"
     path.write_text("of an earlier run", encoding="utf-8")
     with opened(path) as file:
-        file.for_run("run-1").add_list(listed(invitation()), [stale()])
+        file.for_run("run-1").add_list(listed(invitation(source=Source.INVITES)), [stale()])
         assert path.read_text(encoding="utf-8") == "of an earlier run"
         partial = set(tmp_path.iterdir()) - {path}
         assert {each.name for each in partial} == {

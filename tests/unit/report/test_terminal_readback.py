@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report.scenes import RUN, Scene
 
+from invite_sweeper.models import Source
 from invite_sweeper.report.run_view import KeptInvitations, load_run_view
 from invite_sweeper.sweep.selection import Decision
 
@@ -219,8 +220,12 @@ def test_memory_for_5000_planned_lines_is_that_for_500(tmp_path):
 def test_at_most_1000_kept_invitations_are_recorded():
     kept = KeptInvitations(NOW)
     for number in range(1_001):
-        decision = Decision(invitation(number), None, "too_young" if number % 2 else "no_rule")
+        decision = Decision(
+            invitation(number, source=Source.INVITES),
+            None,
+            "too_young" if number % 2 else "no_rule",
+        )
         assert kept.record(decision) is decision
-    stale = Decision(invitation(), "forgotten", None)
+    stale = Decision(invitation(source=Source.INVITES), "forgotten", None)
     assert kept.record(stale) is stale
     assert len(kept.rows("too_young")) + len(kept.rows("no_rule")) == 1_000

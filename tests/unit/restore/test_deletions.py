@@ -5,6 +5,7 @@ from audit.written_logs import answer, fields_of, lines_of, write_events, write_
 from builders import invitation
 
 from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.models import Source
 from invite_sweeper.restore.deletions import (
     check_log_intact,
     find_deletions,
@@ -28,7 +29,7 @@ def run_with(log, run_id, *outcomes, base_url=URL):
     """Write a sweep with the given outcomes, each of another user."""
     events = [("run_started", {"mode": "sweep", "base_url": base_url})]
     for number, outcome in outcomes:
-        fields = fields_of(invitation(number))
+        fields = fields_of(invitation(number, source=Source.INVITES))
         events += [("intent", fields), ("outcome", fields | answer(outcome))]
     write_events(log, run_id, [*events, ("run_finished", {"exit_code": 0})])
 
@@ -45,7 +46,7 @@ def test_only_deletions_are_returned(log):
 def test_deletion_is_read_with_all_recorded_fields(log):
     run_with(log, "run-1", (1, "deleted"))
     (found,) = find_deletions(read_deletion_log([log]), base_url=URL)
-    assert found.invitation == invitation(1)
+    assert found.invitation == invitation(1, source=Source.INVITES)
     assert found.rule == "forgotten"
 
 
@@ -98,9 +99,9 @@ def test_username_is_a_glob_and_case_does_not_matter(log):
 
 
 def test_user_of_one_list_is_returned_once(log):
-    again = invitation(2, username="PERSON-1@example.com")
+    again = invitation(2, username="PERSON-1@example.com", source=Source.INVITES)
     events = [("run_started", {"mode": "sweep", "base_url": URL})]
-    for each in (invitation(1), again):
+    for each in (invitation(1, source=Source.INVITES), again):
         events += [("intent", fields_of(each)), ("outcome", fields_of(each) | answer())]
     write_events(log, "run-1", events)
     assert names(find_deletions(read_deletion_log([log]), base_url=URL)) == ["person-1@example.com"]
@@ -152,7 +153,7 @@ def test_log_with_a_removed_line_is_refused(log):
 
 
 def test_log_of_a_killed_run_passes_with_a_warning(log):
-    fields = fields_of(invitation(1))
+    fields = fields_of(invitation(1, source=Source.INVITES))
     write_events(
         log,
         "run-1",
@@ -160,7 +161,7 @@ def test_log_of_a_killed_run_passes_with_a_warning(log):
             ("run_started", {"mode": "sweep", "base_url": URL}),
             ("intent", fields),
             ("outcome", fields | answer()),
-            ("intent", fields_of(invitation(2))),
+            ("intent", fields_of(invitation(2, source=Source.INVITES))),
         ],
     )
     (message,) = check_log_intact([log])
@@ -177,7 +178,9 @@ def test_log_of_a_killed_run_passes_with_a_warning(log):
 def killed_run(log, run_id="run-1", *numbers, mode="sweep"):
     """Write a run that was killed with intents in flight."""
     events = [("run_started", {"mode": mode, "base_url": URL})]
-    events += [("intent", fields_of(invitation(number))) for number in numbers]
+    events += [
+        ("intent", fields_of(invitation(number, source=Source.INVITES))) for number in numbers
+    ]
     write_events(log, run_id, events)
 
 
@@ -186,7 +189,7 @@ def recovering_run(log, run_id, recovers, *outcomes):
     events = [("run_started", {"mode": "sweep", "base_url": URL})]
     for number, outcome in outcomes:
         recovered = {"recovered": True, "recovers": recovers, "attempts": 0}
-        fields = fields_of(invitation(number)) | answer(outcome) | recovered
+        fields = fields_of(invitation(number, source=Source.INVITES)) | answer(outcome) | recovered
         events.append(("outcome", fields))
     write_events(log, run_id, [*events, ("run_finished", {"exit_code": 0})])
 
@@ -234,7 +237,11 @@ def test_unknown_outcome_of_a_sweep_is_in_doubt_and_that_of_a_restore_is_not_a_d
 
 @pytest.mark.parametrize(("attempts", "count"), [(1, 0), (2, 1)])
 def test_invitation_gone_at_a_repeated_delete_is_in_doubt(log, attempts, count):
-    fields = fields_of(invitation(1)) | answer("already_gone") | {"attempts": attempts}
+    fields = (
+        fields_of(invitation(1, source=Source.INVITES))
+        | answer("already_gone")
+        | {"attempts": attempts}
+    )
     events = [("run_started", {"mode": "sweep", "base_url": URL}), ("outcome", fields)]
     write_events(log, "run-1", events)
     assert len(find_deletions(read_deletion_log([log]), base_url=URL)) == count

@@ -20,6 +20,7 @@ from invite_sweeper.models import (
     Outcome,
     Population,
     ProjectGone,
+    Source,
     SourceRetired,
 )
 from invite_sweeper.shutdown import StopRequest
@@ -151,7 +152,8 @@ class Command:
     def _add_run(self, number, org_id, count, whole, dry_run, previous):
         listed = project(number + 1, org_id=org_id, name=f"p{number}")
         found = tuple(
-            invitation(100 * number + n, project_id=listed.id, org_id=org_id) for n in range(count)
+            invitation(100 * number + n, project_id=listed.id, org_id=org_id, source=Source.INVITES)
+            for n in range(count)
         )
         atlas = LiveAtlas(listed=[listed], lists={listed.id: found})
         rules = policy(**{**whole, "organizations": [org_id]})
@@ -488,7 +490,7 @@ async def test_question_has_the_counts_of_all_runs_and_its_time_is_not_the_runs(
 async def test_project_that_moves_between_two_organizations_counts_once(path):
     command = Command(path, 2, 2)
     first, second = command.atlases
-    moved = invitation(7, project_id=object_id(1), org_id=OTHER_ORG)
+    moved = invitation(7, project_id=object_id(1), org_id=OTHER_ORG, source=Source.INVITES)
     second.listed.append(project(1, org_id=OTHER_ORG, name="p0"))
     second.lists[object_id(1)] = (moved, *first.lists[object_id(1)])
     results = await command.run()

@@ -14,7 +14,7 @@ from builders import (
 )
 
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Population
+from invite_sweeper.models import Population, Source
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.scope import scope_sha256
 
@@ -88,7 +88,7 @@ def test_no_history_is_not_unreadable(log_path):
     history = read_previous_runs(log_path)
     assert (history.runs, history.open_intents()) == ([], ())
     assert population_of(history, policy()) == Population()
-    assert history.deletions.count(invitation(1)) == 0
+    assert history.deletions.count(invitation(1, source=Source.INVITES)) == 0
     assert history.applied_by("a" * 64) is None
 
 

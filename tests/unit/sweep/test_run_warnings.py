@@ -128,7 +128,7 @@ def test_second_secret_is_named_and_an_expired_one_is_not():
 
 
 def test_removed_member_without_a_username_is_named_by_id_and_no_command_restores_all():
-    one = invitation(7, username=None, project_name="")
+    one = invitation(7, username=None, project_name="", source=Source.INVITES)
     warning = removed_member_warning(one, Advisor("a log.jsonl", "run-1"))
     assert warning.level is URGENT
     assert warning.message.startswith(f"{one.id} accepted")

@@ -37,7 +37,7 @@ def row(planned):
 
 
 def lines(*numbers, context=PLAN_CONTEXT):
-    return list(render_lines(context, (row(invitation(n)) for n in numbers)))
+    return list(render_lines(context, (row(invitation(n, source=Source.INVITES)) for n in numbers)))
 
 
 def saved(*numbers, context=PLAN_CONTEXT):
@@ -64,7 +64,8 @@ def test_plan_can_be_read_back():
     assert plan.context == PLAN_CONTEXT
     assert plan.created_at == NOW
     assert set(plan.invitations) == {
-        ("invites", ORG, invitation(n).project_id, object_id(n)) for n in (1, 2)
+        ("invites", ORG, invitation(n, source=Source.INVITES).project_id, object_id(n))
+        for n in (1, 2)
     }
 
 
@@ -223,9 +224,13 @@ def test_error_about_a_used_plan_names_what_used_it(by, words):
 
 def test_planned_invitation_is_allowed_once_and_no_other():
     plan_filter = SavedPlanFilter(saved(1, 2))
-    assert plan_filter.find_keep_reason(stale(invitation(1))) is None
-    assert plan_filter.find_keep_reason(stale(invitation(1))) == "not_in_plan"
-    assert plan_filter.find_keep_reason(stale(invitation(3))) == "not_in_plan"
+    assert plan_filter.find_keep_reason(stale(invitation(1, source=Source.INVITES))) is None
+    assert (
+        plan_filter.find_keep_reason(stale(invitation(1, source=Source.INVITES))) == "not_in_plan"
+    )
+    assert (
+        plan_filter.find_keep_reason(stale(invitation(3, source=Source.INVITES))) == "not_in_plan"
+    )
     assert plan_filter.not_seen == 1
 
 
@@ -244,7 +249,10 @@ def test_planned_invitation_is_allowed_once_and_no_other():
 )
 def test_invitation_with_other_evidence_is_not_allowed(changes):
     assert (
-        SavedPlanFilter(saved(1)).find_keep_reason(stale(invitation(1, **changes))) == "not_in_plan"
+        SavedPlanFilter(saved(1)).find_keep_reason(
+            stale(invitation(1, **{"source": Source.INVITES, **changes}))
+        )
+        == "not_in_plan"
     )
 
 
@@ -264,11 +272,12 @@ def test_invitation_with_other_evidence_is_not_allowed(changes):
 )
 def test_invitation_that_has_changed_since_it_was_approved_is_left_out_and_said(changes):
     plan_filter = SavedPlanFilter(saved(1, 2))
-    changed = invitation(1, **changes)
+    changed = invitation(1, **{"source": Source.INVITES, **changes})
     assert plan_filter.find_keep_reason(stale(changed)) == "changed_since_plan"
     assert next(plan_filter.describe_difference()).startswith("1 of the plan's invitations is kept")
     assert (
-        plan_filter.find_keep_reason(stale(invitation(2), "another rule")) == "changed_since_plan"
+        plan_filter.find_keep_reason(stale(invitation(2, source=Source.INVITES), "another rule"))
+        == "changed_since_plan"
     )
     (sentence,) = plan_filter.describe_difference()
     assert sentence == (
@@ -278,38 +287,55 @@ def test_invitation_that_has_changed_since_it_was_approved_is_left_out_and_said(
 
 
 def test_order_of_roles_and_a_new_project_name_are_not_a_change():
-    two = invitation(1, roles=("GROUP_OWNER", "GROUP_READ_ONLY"))
+    two = invitation(1, roles=("GROUP_OWNER", "GROUP_READ_ONLY"), source=Source.INVITES)
     plan = parse_plan(render_lines(PLAN_CONTEXT, [row(two)]))
     now = two._replace(roles=two.roles[::-1], project_name="renamed", status="INVITATION_EXPIRED")
     assert SavedPlanFilter(plan).find_keep_reason(stale(now)) is None
 
 
 def test_number_of_earlier_deletions_is_read_back():
-    fields = structs.replace(row(invitation(1)), bounced=2, new=True)
+    fields = structs.replace(row(invitation(1, source=Source.INVITES)), bounced=2, new=True)
     (planned,) = parse_plan(render_lines(PLAN_CONTEXT, [fields])).invitations.values()
     assert (planned.bounced, planned.new) == (2, True)
 
 
 def test_planned_line_without_a_date_allows_nothing():
-    plan = parse_plan(render_lines(PLAN_CONTEXT, [row(invitation(1, created_at=None))]))
-    assert SavedPlanFilter(plan).find_keep_reason(stale(invitation(1))) == "not_in_plan"
+    plan = parse_plan(
+        render_lines(PLAN_CONTEXT, [row(invitation(1, created_at=None, source=Source.INVITES))])
+    )
     assert (
-        SavedPlanFilter(plan).find_keep_reason(stale(invitation(1, created_at=None)))
+        SavedPlanFilter(plan).find_keep_reason(stale(invitation(1, source=Source.INVITES)))
+        == "not_in_plan"
+    )
+    assert (
+        SavedPlanFilter(plan).find_keep_reason(
+            stale(invitation(1, created_at=None, source=Source.INVITES))
+        )
         == "not_in_plan"
     )
 
 
 def test_planned_line_without_a_username_allows_only_one_without():
-    plan = parse_plan(render_lines(PLAN_CONTEXT, [row(invitation(1, username=None))]))
-    assert SavedPlanFilter(plan).find_keep_reason(stale(invitation(1, username=None))) is None
-    assert SavedPlanFilter(plan).find_keep_reason(stale(invitation(1))) == "not_in_plan"
+    plan = parse_plan(
+        render_lines(PLAN_CONTEXT, [row(invitation(1, username=None, source=Source.INVITES))])
+    )
+    assert (
+        SavedPlanFilter(plan).find_keep_reason(
+            stale(invitation(1, username=None, source=Source.INVITES))
+        )
+        is None
+    )
+    assert (
+        SavedPlanFilter(plan).find_keep_reason(stale(invitation(1, source=Source.INVITES)))
+        == "not_in_plan"
+    )
 
 
 def test_same_instant_in_another_time_zone_is_equal():
     local = NOW.astimezone().replace(tzinfo=NOW.astimezone().tzinfo) - timedelta(days=20)
     assert (
         SavedPlanFilter(saved(1)).find_keep_reason(
-            Decision(invitation(1, created_at=local), "r", None)
+            Decision(invitation(1, created_at=local, source=Source.INVITES), "r", None)
         )
         is None
     )
@@ -317,9 +343,15 @@ def test_same_instant_in_another_time_zone_is_equal():
 
 def test_planned_invitations_that_are_kept_now_are_counted_by_reason():
     plan_filter = SavedPlanFilter(saved(1, 2, 3))
-    plan_filter.record_kept(Decision(invitation(1), None, "keep:board"), "keep:board")
-    plan_filter.record_kept(Decision(invitation(2), None, "keep:board"), "keep:board")
-    plan_filter.record_kept(Decision(invitation(9), None, "too_young"), "too_young")
+    plan_filter.record_kept(
+        Decision(invitation(1, source=Source.INVITES), None, "keep:board"), "keep:board"
+    )
+    plan_filter.record_kept(
+        Decision(invitation(2, source=Source.INVITES), None, "keep:board"), "keep:board"
+    )
+    plan_filter.record_kept(
+        Decision(invitation(9, source=Source.INVITES), None, "too_young"), "too_young"
+    )
     assert plan_filter.kept_by_reason == {"keep:board": 2}
     assert plan_filter.not_seen == 1
 
@@ -327,7 +359,11 @@ def test_planned_invitations_that_are_kept_now_are_counted_by_reason():
 @given(planned=st.sets(st.integers(1, 30)), present=st.lists(st.integers(1, 30), max_size=40))
 def test_only_planned_invitations_are_allowed_and_each_once(planned, present):
     plan_filter = SavedPlanFilter(saved(*planned))
-    allowed = [n for n in present if plan_filter.find_keep_reason(stale(invitation(n))) is None]
+    allowed = [
+        n
+        for n in present
+        if plan_filter.find_keep_reason(stale(invitation(n, source=Source.INVITES))) is None
+    ]
     assert set(allowed) <= planned
     assert len(allowed) == len(set(allowed))
     assert plan_filter.not_seen == len(planned) - len(allowed)
@@ -353,7 +389,9 @@ def test_only_planned_invitations_are_allowed_and_each_once(planned, present):
 def test_planned_invitations_that_are_not_deleted_are_described_by_reason(kept, count, sentences):
     plan_filter = SavedPlanFilter(saved(*range(1, count + 1)))
     for number, reason in enumerate(kept, 1):
-        plan_filter.record_kept(Decision(invitation(number), None, reason), reason)
+        plan_filter.record_kept(
+            Decision(invitation(number, source=Source.INVITES), None, reason), reason
+        )
     rest = "gone, or in a list that was not read."
     assert tuple(plan_filter.describe_difference()) == tuple(
         s if s.endswith(".") else s + rest for s in sentences

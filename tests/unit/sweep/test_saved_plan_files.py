@@ -13,6 +13,7 @@ from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.files import check_writable
+from invite_sweeper.models import Source
 from invite_sweeper.sweep.saved_plan import (
     AppliedPlan,
     applied_path,
@@ -29,7 +30,10 @@ NEW_PLAN_HINT = "Create a new plan with: invite-sweeper plan --policy POLICY --o
 
 
 def rows(*numbers):
-    return [Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers]
+    return [
+        Planned.from_invitation(invitation(n, source=Source.INVITES), NOW, rule="r")
+        for n in numbers
+    ]
 
 
 def test_saved_plan_is_loaded_as_it_was(tmp_path):
@@ -38,8 +42,8 @@ def test_saved_plan_is_loaded_as_it_was(tmp_path):
     saved = load(path)
     assert saved.context == PLAN_CONTEXT
     assert [each.invitation() for each in saved.invitations.values()] == [
-        invitation(1),
-        invitation(2),
+        invitation(1, source=Source.INVITES),
+        invitation(2, source=Source.INVITES),
     ]
     assert path.read_bytes() == b"".join(render_lines(PLAN_CONTEXT, rows(1, 2)))
 
