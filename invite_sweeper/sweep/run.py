@@ -4,15 +4,14 @@
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from invite_sweeper.audit import AuditLog, PlanReader, SweepRecorder
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
+from invite_sweeper.errors import CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
     DeletionEstimate,
     DeletionResult,
@@ -46,8 +45,7 @@ from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.run_warnings import ProgressView, RunWarnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
-from invite_sweeper.sweep.sunset import announced_ends, secret_warnings
-from invite_sweeper.sweep.unread_lists import find_unseen
+from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.text import organization_label, pluralize
 
 _MAX_ORGANIZATIONS_NAMED = 3
@@ -88,7 +86,6 @@ class Run:
         self._log = log
         self._stop = stop
         self._view = view
-        self._seen: defaultdict[Source, set[int]] = defaultdict(set)  # hashes of user keys
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     @property
@@ -233,6 +230,7 @@ class Run:
     async def _build_plan(self, scope: RunScope) -> None:
         config, sources = self.config, self.config.policy.sources
         organization_of = {each.id: each.org_id for each in scope.projects}
+        records_kept = config.policy.audit.record == "all"
         plan = PlanBuilder(
             self._log,
             Selector(config.policy, config.now, await self._read_members()),
@@ -240,21 +238,23 @@ class Run:
             config.now,
             (*config.steps, self._mark_new),
             organization_of | {org_id: org_id for org_id in scope.organizations},
-            self._list_added,
             announces=not config.dry_run,
             recent=config.recent_deletions,
-            streams=not any(each.is_organization_level for each in sources),
+            streams=not (records_kept or any(each.is_organization_level for each in sources)),
+            records_kept=records_kept,
         )
         self.state.plan = plan
         self._view.listing_started(len(scope.lists(sources)), self._where)
 
         async def add_list(outcome: ListOutcome) -> None:
             await plan.add(outcome)
+            self._list_added(outcome)
             self._view.list_done()
 
         unread = Source.USERS if Source.USERS in sources else Source.INVITES
         for unreadable in scope.unreadable:
             await plan.add(replace(unreadable, source=unread))
+            self._list_added(unreadable)
         try:
             warnings = await list_invitations(
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
@@ -263,10 +263,6 @@ class Run:
             await plan.combine_people()
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
-        ends = announced_ends(config.earlier_sunsets, self._atlas.sunsets)
-        self.state.unseen = await find_unseen(
-            self._atlas.reader, sources, scope, self._seen, ends, config.now.date()
-        )
 
     async def _read_members(self) -> Members:
         config = self.config
@@ -284,39 +280,12 @@ class Run:
     def _list_added(self, outcome: ListOutcome) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
-            if len(self.config.policy.sources) < len(Source):
-                self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count
         elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
             self.state.unread.add(list_name(outcome.source, outcome.project_id))
         if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
             self.config.last_plan.add_unread(outcome)
-
-    def end_population(self) -> None:
-        """Record the totals of the plan in the population file.
-
-        Raises:
-            AuditLogError: The file cannot be written; nothing was deleted.
-        """
-        if self.config.population is not None:
-            self.config.population.end(self.state.summary())
-
-    def fail_population(self, reason: str) -> None:
-        """Record in the population file that the run did not read all its lists.
-
-        A file that cannot be written makes `end_population` of every run fail, so nothing is
-        deleted.
-        """
-        if self.config.population is not None:
-            with suppress(AuditLogError):
-                self.config.population.fail(reason)
-
-    def record_population_hash(self) -> None:
-        """Take the hash of the population file, once all runs of the command have ended theirs."""
-        if self.config.population is not None:
-            self.state.population_sha256 = self.config.population.sha256
-            self.state.population_manifest_sha256 = self.config.population.manifest_sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.
