@@ -37,6 +37,7 @@ from invite_sweeper.sweep.executor import (
     SweepExecutor,
 )
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock, check_members
+from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.recovery import Recovery
@@ -79,7 +80,8 @@ class Run:
         state.previous = config.previous_population
         self.warnings = RunWarnings(config, state, view)
         self.unused_patterns: tuple[str, ...] = ()
-        self._listed_again: set[int] | None = None
+        self._people: Counter[int] = Counter()  # by person, a sum of hashes of the entries
+        self._listed_again: tuple[set[int], Counter[int]] | None = None
         self._listed_members: Mapping[str, int] = {}
         self._atlas = atlas
         self._estimate = DeletionEstimate()
@@ -211,21 +213,36 @@ class Run:
         Raises:
             RunError: The run cannot go on. Nothing was deleted.
         """
-        config, listed = self.config, set[int]()
+        config, listed, people = self.config, set[int](), Counter[int]()
         scope = await discover_projects(self._atlas.reader, ProjectFilter(config.policy))
         self.check_clock()
 
         async def add_list(outcome: ListOutcome) -> None:
             if isinstance(outcome, ListedInvitations):
                 listed.update(map(hash, outcome.invitations))
+                self._add_people(outcome, people)
 
         await list_invitations(
             self._atlas.reader, scope, config.policy.sources, add_list, workers=self._readers
         )
-        self._listed_again = listed
+        self._listed_again = listed, people
 
     def _is_current(self, invitation: Invitation) -> bool:
-        return self._listed_again is None or hash(invitation) in self._listed_again
+        """Return whether the lists still show what they did, of the person in every list."""
+        if self._listed_again is None:
+            return True
+        listed, people = self._listed_again
+        person = hash(person_key(invitation))
+        return hash(invitation) in listed and self._people[person] == people[person]
+
+    def _add_people(self, listed: ListedInvitations, people: Counter[int]) -> None:
+        """Add the entries of people of whom one DELETE may end several."""
+        sources = self.config.policy.sources
+        if listed.list_ref.source is not Source.INVITES and any(
+            each.is_organization_level for each in sources
+        ):
+            for one in listed.invitations:
+                people[hash(person_key(one))] += hash(one)
 
     async def _build_plan(self, scope: RunScope) -> None:
         config, sources = self.config, self.config.policy.sources
@@ -280,6 +297,7 @@ class Run:
     def _list_added(self, outcome: ListOutcome) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
+            self._add_people(outcome, self._people)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count
         elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):

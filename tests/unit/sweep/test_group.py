@@ -41,10 +41,9 @@ class LiveAtlas(FakeAtlas):
     async def delete(self, invitation, progress):
         result = await super().delete(invitation, progress)
         if result.outcome is Outcome.DELETED:
-            listed = self.lists[invitation.project_id]
-            self.lists[invitation.project_id] = tuple(
-                each for each in listed if each.id != invitation.id
-            )
+            place, source = invitation.project_id, invitation.source
+            key = place if source is Source.INVITES else (source, place)
+            self.lists[key] = tuple(e for e in self.lists[key] if e.id != invitation.id)
         return result
 
 
@@ -516,6 +515,39 @@ async def test_long_question_reads_again_and_leaves_out_what_changed(path):
         ("plan_differs", "3 planned invitations")
     ]
     assert one.id in {line["invitation_id"] for line in command.lines("outcome")}
+
+
+def promoted(one):
+    return one._replace(roles=("GROUP_OWNER",))
+
+
+@pytest.mark.parametrize(
+    ("change", "deleted"),
+    [
+        (lambda found: found, 1),
+        (lambda found: tuple(map(promoted, found)), 0),
+        (lambda _: (), 0),
+        (lambda found: (*found, found[0]._replace(id=object_id(9))), 0),
+        (lambda _: ListUnreadable(object_id(1), "p0", "HTTP 500.", 500, source=Source.USERS), 0),
+    ],
+    ids=["same", "promoted", "gone", "another", "unread"],
+)
+async def test_long_question_leaves_out_a_person_who_changed_in_another_list(path, change, deleted):
+    command = Command(path, 0, sources=["org_users", "users"])
+    (atlas,) = command.atlases
+    in_project = invitation(5, project_id=object_id(1), source=Source.USERS)
+    in_org = in_project._replace(
+        source=Source.ORG_USERS, project_id=ORG, project_name="", roles=("ORG_MEMBER",)
+    )
+    listed = Source.USERS, object_id(1)
+    atlas.lists |= {(Source.ORG_USERS, ORG): (in_org,), listed: (in_project,)}
+
+    def happen():
+        atlas.list_results[listed] = change((in_project,))
+
+    (result,) = await command.run(confirm=waiting(command, 61, happen))
+    assert result.summary.stale == 1
+    assert (len(atlas.deleted), result.summary.changed) == (deleted, 1 - deleted)
 
 
 @pytest.mark.parametrize(
