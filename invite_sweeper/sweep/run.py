@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from invite_sweeper.audit import AuditLog, PlanLines
 from invite_sweeper.audit.events import Planned, RunFinished
 from invite_sweeper.counts import total
-from invite_sweeper.endings import Reason, WarningCode, WarningLevel
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
@@ -20,12 +20,6 @@ from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
-from invite_sweeper.sweep.sunset import (
-    announced_ends,
-    ended_lists,
-    retired_warning,
-    sunset_warnings,
-)
 
 
 async def sweep(
@@ -51,10 +45,7 @@ async def sweep(
         # 1. Read everything. An organization that fails is a value, and loses nothing.
         changes, outside_plan = command.change_tracker(), command.plan_filter()
         reader = Reader(command, organizations, log, result, view, (changes, outside_plan))
-        try:
-            await stop.run_unless_stopped(reader.read_all())
-        finally:
-            _report_ends(command, organizations, result)
+        await stop.run_unless_stopped(reader.read_all())
         planned = [each for each in organizations if each.is_planned]
 
         if planned:
@@ -149,21 +140,3 @@ def _report_plan(
             ),
             level=remark,
         )
-
-
-def _report_ends(command: Command, organizations: Sequence[Organization], result: Result) -> None:
-    """Report lists that Atlas has retired or will retire soon.
-
-    One that is retired before the announced day is a reason of the run's end.
-    """
-    today, sources = command.now.date(), command.policy.sources
-    sunsets = {s: day for each in organizations for s, day in each.client.sunsets.items()}
-    retired = {source: each for one in organizations for source, each in one.retired.items()}
-    earlier = command.history.sunsets(command.base_url)
-    ended = ended_lists(announced_ends(earlier, sunsets), today)
-    for source, each in retired.items():
-        result.warn(retired_warning(each, sources, has_ended=source in ended))
-        if source not in ended and Reason.RETIRED_SOURCE not in result.stopped_by:
-            result.stopped_by.append(Reason.RETIRED_SOURCE)
-    upcoming = {source: day for source, day in sunsets.items() if source not in retired}
-    result.warn(*sunset_warnings(upcoming, sources, today))

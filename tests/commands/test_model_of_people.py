@@ -111,7 +111,7 @@ def test_sweep_does_what_the_model_of_people_says(tmp_path, receiver, seed):
         out_of_model = {row.key for row in estate.rows() if row.member in vague_members - {""}}
         code, sent = 4 if estate.unread else 0, sent_deletes(cli)
 
-        plan = cli.run("plan", "--policy", "policy.yaml", COLUMNS="200")
+        plan = cli.run("plan", "--policy", "policy.yaml", "--out", "plan", COLUMNS="200")
         assert plan.code == code, plan.err
         if not vague:
             check_plan(plan, cli, stale, len(expected.kept))
@@ -120,7 +120,8 @@ def test_sweep_does_what_the_model_of_people_says(tmp_path, receiver, seed):
 
         environment = {"HOOK": receiver.url, "KEY": "very-secret"}
         receiver.bodies.clear()
-        done = cli.sweep("--metrics-file", "run.prom", **environment)
+        bound = dice.choice(((), (), ("--plan", "plan")))
+        done = cli.sweep("--metrics-file", "run.prom", *bound, **environment)
         assert done.code == code, done.err
         left = {row.key for row in estate.rows()}
         assert left - out_of_model == must_stay - out_of_model

@@ -10,6 +10,7 @@ from builders import invitation as pending
 from report.logbook import Logbook, invitation
 from rich.console import Console
 
+from invite_sweeper.models import Source
 from invite_sweeper.report.run_result import show
 from invite_sweeper.report.run_view import KeptInvitations, RunView, load_run_view
 from invite_sweeper.sweep.selection import Decision
@@ -128,6 +129,8 @@ def kept_invitations(max_rows: int, *kept: tuple[str, int], **changes) -> KeptIn
     for reason, count in kept:
         for _ in range(count):
             number += 1
-            one = pending(number, age=timedelta(days=1, hours=number), **changes)
+            one = pending(
+                number, age=timedelta(days=1, hours=number), **{"source": Source.INVITES, **changes}
+            )
             recorded.record(Decision(one, None, reason))
     return recorded

@@ -16,6 +16,7 @@ from builders import NOW, invitation
 from invite_sweeper.audit.events import Announced
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Source
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.notification import MAX_USERS, describe_end, select_users
 from invite_sweeper.report.run_view import PlannedResult
@@ -189,9 +190,9 @@ def planned(number, outcome, age_days=20.0, username=None):
 
 
 def invited(number, **changes):
-    return invitation(number, username=f"p{number}@example.com", project_name="Search")._replace(
-        **changes
-    )
+    return invitation(
+        number, username=f"p{number}@example.com", project_name="Search", source=Source.INVITES
+    )._replace(**changes)
 
 
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK, PING])

@@ -46,7 +46,7 @@ OWNER = invitation(
     linked_projects=((object_id(9), "Blue Lagoon"),),
     age=timedelta(days=15),
 )
-READER = invitation(2, username="reader@example.com", age=timedelta(days=40))
+READER = invitation(2, username="reader@example.com", age=timedelta(days=40), source=Source.INVITES)
 PLANNED = (
     Planned.from_invitation(READER, NOW, rule="forgotten"),
     Planned.from_invitation(OWNER, NOW, rule="forgotten", bounced=1),
@@ -190,8 +190,14 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
 
 
 EQUALLY_OLD = [
-    *(invitation(number, username=f"user-{number}@example.com") for number in range(5)),
-    *(invitation(number, project_id=object_id(7), project_name="a") for number in range(5, 8)),
+    *(
+        invitation(number, username=f"user-{number}@example.com", source=Source.INVITES)
+        for number in range(5)
+    ),
+    *(
+        invitation(number, project_id=object_id(7), project_name="a", source=Source.INVITES)
+        for number in range(5, 8)
+    ),
 ]
 
 
@@ -225,6 +231,7 @@ def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_row
 
 ANY_INVITATION = st.builds(
     invitation,
+    source=st.sampled_from(list(Source)),
     roles=st.lists(st.sampled_from(["GROUP_OWNER", "GROUP_READ_ONLY"]), max_size=2).map(tuple),
     created_at=st.one_of(
         st.none(), st.just(UnreadableDate("soon")), st.datetimes(timezones=st.just(UTC))

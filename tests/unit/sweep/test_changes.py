@@ -31,13 +31,15 @@ def write_plan(path, run_id="run-1", numbers=(1, 2, 3), *, started=None, totals=
         "now": "2026-11-25T01:02:03Z",
         **(started or {}),
     }
-    planned = [("planned", fields_of(invitation(number))) for number in numbers]
+    planned = [
+        ("planned", fields_of(invitation(number, source=Source.INVITES))) for number in numbers
+    ]
     end = {"estimate_s": 0.0, "trimmed": 0, "exit_code": 0, **(totals or {})}
     write_events(path, run_id, [("run_started", head), *planned, *more, ("run_finished", end)])
 
 
 def outcome(number, kind="deleted"):
-    return ("outcome", fields_of(invitation(number)) | answer(kind))
+    return ("outcome", fields_of(invitation(number, source=Source.INVITES)) | answer(kind))
 
 
 def decided(one, *, stale=True):
@@ -55,9 +57,9 @@ def compare(paths, stale=(), kept=(), unread=(), scope=SCOPE):
     if tracker is None:
         return None
     for number in stale:
-        tracker.is_new(decided(invitation(number)))
+        tracker.is_new(decided(invitation(number, source=Source.INVITES)))
     for number in kept:
-        tracker.is_new(decided(invitation(number), stale=False))
+        tracker.is_new(decided(invitation(number, source=Source.INVITES), stale=False))
     for each in unread:
         tracker.add_unread(each)
     return tracker.result()
@@ -84,7 +86,10 @@ def test_each_invitation_of_both_plans_is_counted_once(path):
 def test_only_what_is_stale_now_and_was_not_planned_then_is_new(path):
     write_plan(path, numbers=(1, 2))
     tracker = tracker_of([path])
-    found = [tracker.is_new(decided(invitation(n), stale=n != 4)) for n in (1, 3, 4)]
+    found = [
+        tracker.is_new(decided(invitation(n, source=Source.INVITES), stale=n != 4))
+        for n in (1, 3, 4)
+    ]
     assert found == [False, True, False]
 
 
@@ -136,9 +141,9 @@ def test_same_id_in_another_list_or_organization_is_another_invitation(path):
     write_plan(path, numbers=(1,))
     tracker = tracker_of([path])
     assert tracker.is_new(decided(invitation(1, source=Source.USERS)))
-    assert tracker.is_new(decided(invitation(1, org_id="f" * 24)))
-    assert tracker.is_new(decided(invitation(1, project_id="f" * 24)))
-    assert not tracker.is_new(decided(invitation(1)))
+    assert tracker.is_new(decided(invitation(1, org_id="f" * 24, source=Source.INVITES)))
+    assert tracker.is_new(decided(invitation(1, project_id="f" * 24, source=Source.INVITES)))
+    assert not tracker.is_new(decided(invitation(1, source=Source.INVITES)))
 
 
 def test_invitation_of_an_organization_has_no_project_and_is_found_again(path):
@@ -283,7 +288,7 @@ def test_run_of_a_version_without_an_estimate_is_not_compared(path):
 
 def test_killed_run_is_not_compared(path):
     write_plan(path, "one", (1,))
-    planned = ("planned", fields_of(invitation(2)))
+    planned = ("planned", fields_of(invitation(2, source=Source.INVITES)))
     write_events(path, "two", [("run_started", {"mode": "dry-run"}), planned])
     found = compare([path], stale=(1, 2))
     assert (found.runs[0].run_id, counts(found)) == ("one", (1, 1, 0, 0, 0, 0, 0))

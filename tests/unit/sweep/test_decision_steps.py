@@ -1,11 +1,13 @@
 """Steps after the decision: bounced invitations and saved plans."""
 
+import pytest
 from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.audit import DeletionCounts
 from invite_sweeper.audit.events import Planned
+from invite_sweeper.models import Source
 from invite_sweeper.sweep.decision_steps import (
     KeepBounced,
     KeepOutsidePlan,
@@ -15,8 +17,8 @@ from invite_sweeper.sweep.decision_steps import (
 from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
 from invite_sweeper.sweep.selection import Decision
 
-STALE = Decision(invitation(1), "r", None)
-KEPT = Decision(invitation(1), None, "too_young")
+STALE = Decision(invitation(1, source=Source.INVITES), "r", None)
+KEPT = Decision(invitation(1, source=Source.INVITES), None, "too_young")
 
 
 def deleted(times):
@@ -42,7 +44,10 @@ def filter_of(*numbers):
         organizations=(),
         policy_sha256="",
     )
-    rows = (Planned.from_invitation(invitation(n), NOW, rule="r") for n in numbers)
+    rows = (
+        Planned.from_invitation(invitation(n, source=Source.INVITES), NOW, rule="r")
+        for n in numbers
+    )
     return SavedPlanFilter(parse_plan(render_lines(context, rows)))
 
 
@@ -65,8 +70,9 @@ def test_max_bounces_of_zero_keeps_only_what_was_deleted_before():
     assert apply(STALE, deletions=deleted(0), max_bounces=0).stale
 
 
-def test_invitation_without_username_is_not_checked_for_bounces():
-    nameless = Decision(invitation(1, username=None), "r", None)
+@pytest.mark.parametrize("source", Source)
+def test_invitation_without_username_is_not_checked_for_bounces(source):
+    nameless = Decision(invitation(1, username=None, source=source), "r", None)
     assert apply(nameless, deletions=deleted(9)) == nameless
 
 
@@ -106,17 +112,18 @@ def test_steps_never_delete_more(count, max_bounces, planned, stale):
     assert before.stale or not after.stale
 
 
-def test_invitation_that_cannot_be_recorded_is_kept():
-    long = Decision(invitation(1, project_name="x" * 1025), "r", None)
+@pytest.mark.parametrize("source", Source)
+def test_invitation_that_cannot_be_recorded_is_kept(source):
+    long = Decision(invitation(1, project_name="x" * 1025, source=source), "r", None)
     assert apply(long) == Decision(long.invitation, None, "unrecordable")
     assert apply(Decision(long.invitation, None, "too_young")).keep_reason == "too_young"
-    short = Decision(invitation(1, project_name="x" * 1024), "r", None)
+    short = Decision(invitation(1, project_name="x" * 1024, source=source), "r", None)
     assert apply(short) == short
 
 
 def test_planned_invitation_that_cannot_be_recorded_is_counted_as_kept():
     plan_filter = filter_of(1)
-    decision = Decision(invitation(1, inviter="x" * 1025), "r", None)
+    decision = Decision(invitation(1, inviter="x" * 1025, source=Source.INVITES), "r", None)
     assert apply(decision, plan_filter=plan_filter).keep_reason == "unrecordable"
     assert plan_filter.kept_by_reason == {"unrecordable": 1}
 

@@ -48,7 +48,7 @@ def entry_of(source, **changes):
         "linked_projects": ((PROJECT, PROJECT_NAME),),
     }
     place = of_organization if source.is_organization_level else {"project_name": PROJECT_NAME}
-    return invitation(**{"source": source, **place, **changes})
+    return invitation(source=source, **{**place, **changes})
 
 
 def decide_all(*entries, deleted=(), planned=None, announced=None, members=None, **keys):

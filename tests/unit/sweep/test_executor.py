@@ -27,7 +27,11 @@ def queues(*sizes):
         planned = []
         for _ in range(size):
             number += 1
-            planned.append(PlannedDeletion(invitation(number, project_id=object_id(project)), "r"))
+            planned.append(
+                PlannedDeletion(
+                    invitation(number, project_id=object_id(project), source=Source.INVITES), "r"
+                )
+            )
         found.append(ListQueue(planned))
     return found
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from builders import NOW, ORG, OTHER_ORG, invitation, policy
 
-from invite_sweeper.models import ListUnreadable
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.selection import Selector
 
@@ -14,7 +14,9 @@ MEMBERS = {ORG: frozenset({"ada@example.com", "zoë@example.com", "bo@example.co
 
 
 def decide(inviter, *, members=MEMBERS, rules=RULES, **changes):
-    one = invitation(inviter=inviter, age=timedelta(minutes=1), **changes)
+    one = invitation(
+        inviter=inviter, age=timedelta(minutes=1), **{"source": Source.INVITES, **changes}
+    )
     return Selector(policy(rules=rules), NOW, members).decide(one)
 
 
@@ -51,12 +53,13 @@ def test_inviter_is_unknown_where_the_members_are(members):
     assert decide("gone@example.com", members=members).keep_reason == "inviter_unknown"
 
 
-def test_keep_entry_for_an_inviter_who_left_keeps_and_one_for_an_unknown_inviter_too():
+@pytest.mark.parametrize("source", Source)
+def test_keep_entry_for_an_inviter_who_left_keeps_and_one_for_an_unknown_inviter_too(source):
     keep = [{"name": "k", "inviter_gone": True}]
     for inviter, reason in (("gone@example.com", "keep:k"), ("nmtxqlkl", "inviter_unknown")):
         selector = Selector(policy(keep=keep), NOW, MEMBERS)
-        assert selector.decide(invitation(inviter=inviter)).keep_reason == reason
-        (entry, _) = selector.explain(invitation(inviter=inviter))
+        assert selector.decide(invitation(inviter=inviter, source=source)).keep_reason == reason
+        (entry, _) = selector.explain(invitation(inviter=inviter, source=source))
         assert [key for key, _ in entry.conditions] == ["inviter_gone"]
 
 

@@ -36,7 +36,7 @@ def decide(one, announced_ago=None, *, now=NOW, wait=WEEK, **keys):
 
 
 def test_stale_invitation_is_announced_by_the_rule_and_kept_for_the_wait():
-    decision = decide(invitation())
+    decision = decide(invitation(source=Source.INVITES))
     assert (decision.stale, decision.keep_reason) == (False, "notice_pending")
     assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
 
@@ -46,7 +46,7 @@ def test_stale_invitation_is_announced_by_the_rule_and_kept_for_the_wait():
     [(timedelta(), False), (WEEK - timedelta(seconds=1), False), (WEEK, True), (WEEK * 2, True)],
 )
 def test_invitation_announced_exactly_wait_ago_is_deleted(ago, stale):
-    decision = decide(invitation(), ago)
+    decision = decide(invitation(source=Source.INVITES), ago)
     assert decision.stale is stale
     assert decision.rule == ("forgotten" if stale else None)
     if not stale:
@@ -54,13 +54,13 @@ def test_invitation_announced_exactly_wait_ago_is_deleted(ago, stale):
 
 
 def test_announcement_later_than_now_counts_for_nothing():
-    decision = decide(invitation(), -timedelta(seconds=1))
+    decision = decide(invitation(source=Source.INVITES), -timedelta(seconds=1))
     assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
 
 
 def test_wait_of_the_policy_in_force_counts():
-    assert not decide(invitation(), DAY).stale
-    assert decide(invitation(), DAY, wait=DAY).stale
+    assert not decide(invitation(source=Source.INVITES), DAY).stale
+    assert decide(invitation(source=Source.INVITES), DAY, wait=DAY).stale
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,17 @@ def test_wait_of_the_policy_in_force_counts():
     ],
 )
 def test_announcement_ends_where_the_invitation_is_not_stale_or_kept(keys):
-    decision = decide(invitation(), DAY, **keys)
-    assert decision.announcement == (None, None, None, (invitation(),))
-    assert decide(invitation(2), None, **keys).announcement is None or "keep" in keys
+    decision = decide(invitation(source=Source.INVITES), DAY, **keys)
+    assert decision.announcement == (None, None, None, (invitation(source=Source.INVITES),))
+    assert (
+        decide(invitation(2, source=Source.INVITES), None, **keys).announcement is None
+        or "keep" in keys
+    )
 
 
 def test_unknown_inviter_neither_ends_nor_deletes():
     rules = [{"name": "left", "inviter_gone": True}]
-    decision = decide(invitation(), DAY, rules=rules)
+    decision = decide(invitation(source=Source.INVITES), DAY, rules=rules)
     assert (decision.keep_reason, decision.announcement) == ("inviter_unknown", None)
 
 
@@ -93,10 +96,12 @@ def test_unknown_inviter_neither_ends_nor_deletes():
     ],
 )
 def test_same_id_with_another_date_list_or_organization_is_announced_anew(changes):
-    held = {announcement_key(invitation()): NOW - WEEK}
-    other = invitation()._replace(**changes)
+    held = {announcement_key(invitation(source=Source.INVITES)): NOW - WEEK}
+    other = invitation(source=Source.INVITES)._replace(**changes)
     assert announcement_key(other) not in held
-    assert announcement_key(invitation()._replace(username="x", roles=())) in held
+    assert (
+        announcement_key(invitation(source=Source.INVITES)._replace(username="x", roles=())) in held
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,7 +247,13 @@ def shown_in(each):
         sent = NOW - (100 + date) * DAY
         if (org_id, project_id) in lists:
             lists[org_id, project_id].append(
-                invitation(number, org_id=org_id, project_id=project_id, created_at=sent)
+                invitation(
+                    number,
+                    org_id=org_id,
+                    project_id=project_id,
+                    created_at=sent,
+                    source=Source.INVITES,
+                )
             )
     return {at: None if at in each["unread"] else found for at, found in lists.items()}
 
@@ -293,7 +304,15 @@ async def test_any_weeks_delete_exactly_what_the_model_says(tmp_path_factory, ni
 
 async def test_dry_run_writes_no_announcement_and_says_how_many_a_sweep_would_write(tmp_path):
     path = tmp_path / "log.jsonl"
-    lists, rules = {(ORG, PROJECT): [invitation(1), invitation(2)]}, policy(notice={"wait": "7d"})
+    lists, rules = (
+        {
+            (ORG, PROJECT): [
+                invitation(1, source=Source.INVITES),
+                invitation(2, source=Source.INVITES),
+            ]
+        },
+        policy(notice={"wait": "7d"}),
+    )
     plan = await night(path, NOW, lists, rules, run_id="a", dry_run=True)
     assert plan.total().announced == 2
     assert not [line for line in read_events([path]) if isinstance(line.event, Announced)]
@@ -301,20 +320,22 @@ async def test_dry_run_writes_no_announcement_and_says_how_many_a_sweep_would_wr
 
 async def test_another_host_begins_anew_and_a_rotated_log_does_not(tmp_path):
     path, rules = tmp_path / "log.jsonl", policy(notice={"wait": "7d"})
-    lists = {(ORG, PROJECT): [invitation(1)]}
+    lists = {(ORG, PROJECT): [invitation(1, source=Source.INVITES)]}
     await night(path, NOW, lists, rules, run_id="a")
     other = read_history([path]).announcements("https://cloud.mongodbgov.com")
     assert other == {}
     path.rename(tmp_path / "log-1.jsonl")
     held = read_history([tmp_path / "log-1.jsonl"]).announcements(HOST)
-    assert held == {announcement_key(invitation(1)): NOW}
+    assert held == {announcement_key(invitation(1, source=Source.INVITES)): NOW}
 
 
 async def test_announced_line_has_the_invitation_the_rule_and_the_day(tmp_path):
     path, rules = tmp_path / "log.jsonl", policy(notice={"wait": "7d"})
-    await night(path, NOW, {(ORG, PROJECT): [invitation(1)]}, rules, run_id="a")
+    await night(
+        path, NOW, {(ORG, PROJECT): [invitation(1, source=Source.INVITES)]}, rules, run_id="a"
+    )
     (line,) = (each.event for each in read_events([path]) if isinstance(each.event, Announced))
-    assert (line.invitation(), line.rule) == (invitation(1), "forgotten")
+    assert (line.invitation(), line.rule) == (invitation(1, source=Source.INVITES), "forgotten")
     assert line.deletable_from == "2026-12-02T01:00:00Z"
 
 
@@ -328,30 +349,40 @@ async def test_announced_line_has_the_invitation_the_rule_and_the_day(tmp_path):
 )
 async def test_announcement_ends_by_a_deletion_or_by_its_line(tmp_path, name, more, held):
     path, rules = tmp_path / "log.jsonl", policy(notice={"wait": "7d"})
-    await night(path, NOW, {(ORG, PROJECT): [invitation(1)]}, rules, run_id="a")
+    await night(
+        path, NOW, {(ORG, PROJECT): [invitation(1, source=Source.INVITES)]}, rules, run_id="a"
+    )
     log = opened(path, "b")
     log.write(event("run_started"))
     log.write(event(name, **more))
     await log.close()
     history = read_history([path])
-    assert history.announcements(HOST) == ({announcement_key(invitation(1)): NOW} if held else {})
+    assert history.announcements(HOST) == (
+        {announcement_key(invitation(1, source=Source.INVITES)): NOW} if held else {}
+    )
     (step,) = notice_steps(rules, history, HOST, NOW)
-    decision = step(Selector(rules, NOW).decide(invitation(1)))
+    decision = step(Selector(rules, NOW).decide(invitation(1, source=Source.INVITES)))
     assert decision.announcement.announced_at == (NOW if held else None)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_line_of_an_ended_announcement_says_why_the_invitation_is_kept(tmp_path, dry_run):
     path, notice = tmp_path / "log.jsonl", {"wait": "7d"}
-    lists = {(ORG, PROJECT): [invitation(1), invitation(2), invitation(3)]}
+    lists = {
+        (ORG, PROJECT): [
+            invitation(1, source=Source.INVITES),
+            invitation(2, source=Source.INVITES),
+            invitation(3, source=Source.INVITES),
+        ]
+    }
     plan = await night(path, NOW, lists, policy(notice=notice), run_id="a")
     assert plan.next_due == NOW + WEEK
     kept = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
-    later, young = NOW + DAY, invitation(9, created_at=NOW)
+    later, young = NOW + DAY, invitation(9, created_at=NOW, source=Source.INVITES)
     lists = {(ORG, PROJECT): [young, *lists[ORG, PROJECT][1:]]}
     plan = await night(path, later, lists, kept, run_id="b", dry_run=dry_run)
     assert plan.next_due == NOW + WEEK
     ended = lines_of_run("b", path, AnnouncementEnded)
     assert [(each.invitation(), each.reason) for each in ended] == (
-        [] if dry_run else [(invitation(2), "keep:k")]
+        [] if dry_run else [(invitation(2, source=Source.INVITES), "keep:k")]
     )

@@ -34,7 +34,9 @@ async def test_each_stale_invitation_is_planned_once_and_read_back_in_order(tmp_
     rules, log = policy(), opened(tmp_path / "log.jsonl")
     plan = PlanBuilder(log, Selector(rules, NOW), rules.limits, NOW)
     await plan.add(
-        ListedInvitations(LIST_REF, tuple(invitation(number) for number in range(count)))
+        ListedInvitations(
+            LIST_REF, tuple(invitation(number, source=Source.INVITES) for number in range(count))
+        )
     )
     await plan.finish()
     await log.close()
@@ -58,7 +60,7 @@ def listed(*invitations, source=Source.INVITES, org_id=ORG, project_id=PROJECT):
     )
 
 
-def builder(path, *, steps=(), on_list=None, announces=False, **keys):
+def builder(path, *, steps=(), announces=False, records_kept=False, **keys):
     rules, log = policy(**keys), opened(path)
     plan = PlanBuilder(
         log,
@@ -67,8 +69,8 @@ def builder(path, *, steps=(), on_list=None, announces=False, **keys):
         NOW,
         steps,
         {PROJECT: ORG, object_id(8): ORG, ORG: ORG, object_id(9): OTHER_ORG},
-        on_list if on_list is not None else lambda *_: None,
         announces=announces,
+        records_kept=records_kept,
     )
     return plan, log
 
@@ -81,7 +83,13 @@ async def written(log, event):
 async def test_counts_of_several_lists_are_added_up(path):
     plan, _ = builder(path)
     days = timedelta(days=1)
-    await plan.add(listed(invitation(1), invitation(2, age=days), invitation(3, age=2 * days)))
+    await plan.add(
+        listed(
+            invitation(1, source=Source.INVITES),
+            invitation(2, age=days, source=Source.INVITES),
+            invitation(3, age=2 * days, source=Source.INVITES),
+        )
+    )
     await plan.add(
         listed(
             invitation(4, source=Source.USERS, status="INVITATION_EXPIRED"),
@@ -89,7 +97,9 @@ async def test_counts_of_several_lists_are_added_up(path):
             source=Source.USERS,
         )
     )
-    await plan.add(listed(invitation(6), invitation(7)))
+    await plan.add(
+        listed(invitation(6, source=Source.INVITES), invitation(7, source=Source.INVITES))
+    )
     await plan.combine_people()
     await plan.finish()
     counts = Counts(
@@ -109,10 +119,10 @@ async def test_counts_of_several_lists_are_added_up(path):
 
 async def test_plan_of_another_organization_counts_apart(path):
     plan, _ = builder(path)
-    await plan.add(listed(invitation(1)))
+    await plan.add(listed(invitation(1, source=Source.INVITES)))
     await plan.add(
         listed(
-            invitation(2, org_id=OTHER_ORG, project_id=object_id(9)),
+            invitation(2, org_id=OTHER_ORG, project_id=object_id(9), source=Source.INVITES),
             org_id=OTHER_ORG,
             project_id=object_id(9),
         )
@@ -136,24 +146,55 @@ async def test_empty_plan_has_no_counts_and_no_oldest(path):
 
 async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones(path):
     plan, _ = builder(path)
-    await plan.add(listed(invitation(1, created_at=None)))
+    await plan.add(listed(invitation(1, created_at=None, source=Source.INVITES)))
     assert plan.oldest is None
-    await plan.add(listed(invitation(2), invitation(3, age=timedelta(days=90))))
-    await plan.add(listed(invitation(4, age=timedelta(days=1))))
+    await plan.add(
+        listed(
+            invitation(2, source=Source.INVITES),
+            invitation(3, age=timedelta(days=90), source=Source.INVITES),
+        )
+    )
+    await plan.add(listed(invitation(4, age=timedelta(days=1), source=Source.INVITES)))
     assert plan.oldest == NOW - timedelta(days=90)
 
 
+# What is kept ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("records_kept", [True, False])
+async def test_each_kept_invitation_has_a_line_with_its_reason_if_that_is_asked_for(
+    path, records_kept
+):
+    keep = [{"name": "board", "usernames": ["person-3@*"]}]
+    plan, log = builder(path, records_kept=records_kept, keep=keep)
+    one, two, three = (invitation(number, source=Source.INVITES) for number in (1, 2, 3))
+    await plan.add(listed(one, two._replace(created_at=NOW - timedelta(days=1)), three))
+    await plan.finish()
+    await log.close()
+    lines = [json.loads(line) for line in lines_of(log.path)]
+    kept = [each for each in lines if each["event"] == "kept"]
+    assert [each["invitation_id"] for each in lines if each["event"] == "planned"] == [object_id(1)]
+    reasons = {each["invitation_id"]: each["reason"] for each in kept}
+    expected = {object_id(2): "too_young", object_id(3): "keep:board"}
+    assert reasons == (expected if records_kept else {})
+    assert len(kept) == (plan.total().kept if records_kept else 0)
+
+
+async def test_kept_person_of_several_lists_has_one_line_with_the_other_entries(path):
+    plan, log = builder(path, records_kept=True, keep=[{"name": "k", "projects": [PROJECT]}])
+    in_project = invitation(1, source=Source.USERS, username="ada@example.com")
+    in_org = in_project._replace(source=Source.ORG_USERS, project_id=ORG, project_name="")
+    await plan.add(listed(in_org, source=Source.ORG_USERS, project_id=ORG))
+    await plan.add(listed(in_project, source=Source.USERS))
+    await plan.combine_people()
+    await plan.finish()
+    (line,) = await written(log, "kept")
+    assert (line["source"], line["reason"], plan.total().kept) == ("users", "keep:k", 1)
+    (other,) = line["entries"]
+    assert (other["source"], other["invitation_id"]) == ("org_users", in_org.id)
+
+
 # What is not deleted ---------------------------------------------------------------------------
-
-
-async def test_each_list_is_reported(path):
-    seen = []
-    plan, _ = builder(path, on_list=seen.append)
-    gone, unreadable = ProjectGone(PROJECT, "A", ORG), ListUnreadable(PROJECT, "A", "503")
-    first = listed(invitation(1), invitation(2, age=timedelta(days=1)))
-    for each in (gone, unreadable, first):
-        await plan.add(each)
-    assert seen == [gone, unreadable, first]
 
 
 async def test_project_that_is_gone_counts_once_for_all_its_lists(path):
@@ -215,7 +256,9 @@ async def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members(
     more = {"bounced": 2, "new": True, "members_read": 1}
     steps = [lambda each: each._replace(**more) if each.invitation.id == object_id(1) else each]
     plan, log = builder(path, steps=steps)
-    await plan.add(listed(invitation(1), invitation(2)))
+    await plan.add(
+        listed(invitation(1, source=Source.INVITES), invitation(2, source=Source.INVITES))
+    )
     first, second = await written(log, "planned")
     more["inviter_gone"] = True
     assert first == {**first, **more}
@@ -236,7 +279,9 @@ async def test_plan_is_synced_whenever_more_than_1000_lines_are_waiting(path, fi
     counts = []
     numbers = iter(range(10_000))
     for length in (first - 500, 500, 1001 - first, 1000, 1):
-        await plan.add(listed(*(invitation(next(numbers)) for _ in range(length))))
+        await plan.add(
+            listed(*(invitation(next(numbers), source=Source.INVITES) for _ in range(length)))
+        )
         counts.append(len(calls))
     assert counts == [0, 0, 1, 1, 2]
     unreadable = ListUnreadable(PROJECT, "A", "503")
@@ -260,7 +305,11 @@ async def trimmed(plans, shard=None):
 
 async def test_trimmed_plan_writes_nothing_before_the_end(path):
     plan, log = builder(path, **TRIM)
-    await plan.add(listed(*(invitation(n, age=timedelta(days=20 + n)) for n in range(5))))
+    await plan.add(
+        listed(
+            *(invitation(n, age=timedelta(days=20 + n), source=Source.INVITES) for n in range(5))
+        )
+    )
     assert (plan.total().stale, plan.planned) == (5, 0)
     await trimmed([plan])
     assert (plan.planned, plan.total().trimmed, plan.counts[ORG].planned) == (3, 2, 3)
@@ -278,6 +327,7 @@ async def test_oldest_of_all_plans_are_selected_and_each_goes_to_its_own_plan(tm
                 org_id=org_id,
                 project_id=object_id(number),
                 age=timedelta(days=20 + n + 0.5 * number),
+                source=Source.INVITES,
             )
             for n in range(3)
         ]
@@ -290,8 +340,8 @@ async def test_oldest_of_all_plans_are_selected_and_each_goes_to_its_own_plan(tm
 async def test_share_of_all_plans_limits_a_trimmed_plan(path):
     keys = {"limits": {"over_limit": "trim", "max_share": 0.5, "max_deletions_per_project": 99}}
     plan, _ = builder(path, **keys)
-    young = [invitation(100 + n, age=timedelta(days=1)) for n in range(4)]
-    await plan.add(listed(*(invitation(n) for n in range(12)), *young))
+    young = [invitation(100 + n, age=timedelta(days=1), source=Source.INVITES) for n in range(4)]
+    await plan.add(listed(*(invitation(n, source=Source.INVITES) for n in range(12)), *young))
     ((_, lists),) = trim_plans([plan], policy(**keys).limits, None)
     assert sum(map(len, lists)) == 8
 
@@ -299,7 +349,7 @@ async def test_share_of_all_plans_limits_a_trimmed_plan(path):
 async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(path):
     keys = {"limits": {"over_limit": "trim", "max_share": 0, "max_deletions_per_project": 99}}
     plan, _ = builder(path, **keys)
-    await plan.add(listed(*(invitation(n) for n in range(6))))
+    await plan.add(listed(*(invitation(n, source=Source.INVITES) for n in range(6))))
     limits = policy(**keys).limits
     ((_, whole),) = trim_plans([plan], limits, None)
     ((_, half),) = trim_plans([plan], limits, Shard(1, 2))
@@ -308,6 +358,6 @@ async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(pa
 
 async def test_plan_without_trim_has_nothing_left_to_select(path):
     plan, _ = builder(path)
-    await plan.add(listed(invitation(1)))
+    await plan.add(listed(invitation(1, source=Source.INVITES)))
     ((same, lists),) = trim_plans([plan], policy().limits, None)
     assert (same, lists, plan.trim) == (plan, (), None)

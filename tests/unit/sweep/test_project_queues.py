@@ -4,13 +4,18 @@ import pytest
 from builders import invitation, object_id
 from fakes import ListQueue
 
-from invite_sweeper.models import PlannedDeletion
+from invite_sweeper.models import PlannedDeletion, Source
 from invite_sweeper.sweep.work_queue import CanaryLimit, ProjectQueues
 
 
 def queue(project, *numbers):
     return ListQueue(
-        [PlannedDeletion(invitation(n, project_id=object_id(project)), "r") for n in numbers]
+        [
+            PlannedDeletion(
+                invitation(n, project_id=object_id(project), source=Source.INVITES), "r"
+            )
+            for n in numbers
+        ]
     )
 
 

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 from builders import invitation
 
-from invite_sweeper.models import PlannedDeletion
+from invite_sweeper.models import PlannedDeletion, Source
 from invite_sweeper.sweep.work_queue import ReadyQueue
 
 
 def planned(*numbers):
-    return [PlannedDeletion(invitation(number), "r") for number in numbers]
+    return [PlannedDeletion(invitation(number, source=Source.INVITES), "r") for number in numbers]
 
 
 def ids(found):

@@ -200,11 +200,14 @@ async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep():
             return await super().invitations(project, source)
 
     other = "a" * 24
-    reader = Recording(lists={other: (invitation(3, project_id=other),)})
+    reader = Recording(lists={other: (invitation(3, project_id=other, source=Source.INVITES),)})
     recovery = Recovery(reader, log, NOW, lambda _, outcome: resolved.append(outcome))
     ones = [
-        *intents(invitation(1), mode="restore"),
-        *intents(invitation(2), invitation(3, project_id=other, project_name="Other")),
+        *intents(invitation(1, source=Source.INVITES), mode="restore"),
+        *intents(
+            invitation(2, source=Source.INVITES),
+            invitation(3, project_id=other, project_name="Other", source=Source.INVITES),
+        ),
     ]
     messages = await recovery.run(ones)
     assert resolved == ["unknown", "already_gone", "failed"]
@@ -222,7 +225,9 @@ async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep():
 async def test_unresolved_deletions_are_counted_with_their_place_and_reason(count, words):
     reader = FakeUserStatusReader(list_results={PROJECT: UNREADABLE})
     recovery = Recovery(reader, FakeLog(), NOW, lambda *_: None)
-    (message,) = await recovery.run(intents(*(invitation(n) for n in range(count))))
+    (message,) = await recovery.run(
+        intents(*(invitation(n, source=Source.INVITES) for n in range(count)))
+    )
     remain = "remains" if count == 1 else "remain"
     assert message == (
         f"{words} earlier run in Sandbox Alpha {remain} unresolved: Atlas answered 500."
@@ -238,7 +243,7 @@ def test_open_intents_are_those_of_the_organizations_at_the_base_url_or_an_unkno
     path, log_path, org_id, base_url
 ):
     start = [] if base_url is None else [("run_started", {"base_url": base_url})]
-    intent = ("intent", fields_of(invitation(1, org_id=org_id)))
+    intent = ("intent", fields_of(invitation(1, org_id=org_id, source=Source.INVITES)))
     write_events(path, "killed", [*start, intent])
     intents = read_previous_runs(log_path).open_intents()
     found = resolvable(intents, frozenset([ORG]), URL)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.errors import UsageError
+from invite_sweeper.models import Source
 from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE, limit_violations
 from invite_sweeper.sweep.plan import OldestFirst
 from invite_sweeper.sweep.scope import Shard
@@ -117,7 +118,9 @@ def deleted_by(shard, stale_by_project, kept_by_project, limits):
             ages = (timedelta(days=20 + number) for number in range(count))
             oldest.add(
                 [
-                    Decision(invitation(n, project_id=project, age=age), "r", None)
+                    Decision(
+                        invitation(n, project_id=project, age=age, source=Source.INVITES), "r", None
+                    )
                     for n, age in enumerate(ages)
                 ]
             )
