@@ -25,7 +25,6 @@ sources: [invites, users, org_users, org_invites]
 rules:
   - {{name: forgotten, older_than: 14d}}
   - {{name: outsiders, older_than: 3d, usernames: ["*@contractors.example.com"]}}
-  - {{name: pending, older_than: 21d, statuses: [PENDING]}}
 keep:
   - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
 limits: {{max_share: 0.8}}

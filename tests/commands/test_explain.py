@@ -194,23 +194,22 @@ def test_clock_more_than_5_minutes_off_ends_with_3_since_ages_would_be_wrong(cli
     assert (done.code, done.out) == (3, "")
 
 
-def test_every_list_of_the_policy_is_searched_and_each_invitation_shown(cli):
+def test_every_list_of_the_policy_is_searched_and_each_invitation_shown_once(cli):
     cli.keys["sources"] = ["invites", "users", "org_users"]
-    cli.keys["rules"].append(
-        {"name": "waiting", "older_than": "14d", "statuses": ["PENDING", "INVITATION_EXPIRED"]}
-    )
     project = cli.sim.add_project("Search")
     cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
     roles = {project: ("GROUP_READ_ONLY",)}
     cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
     explained = ask(cli, "ada@example.com")
-    found = {each["source"]: each["decision"] for each in explained["found"]}
     assert explained["sources"] == ["invites", "users", "org_users"]
-    assert {source: one["rule"] for source, one in found.items()} == {
+    found = {each["source"]: each for each in explained["found"]}
+    assert {source: one["decision"]["rule"] for source, one in found.items()} == {
         "invites": "forgotten",
-        "users": "waiting",
-        "org_users": "waiting",
+        "org_users": "forgotten",
     }
+    (other,) = found["org_users"]["entries"]
+    assert (other["source"], other["project_id"]) == ("users", project)
+    assert not found["invites"]["entries"]
 
 
 def test_retired_list_ends_with_4_and_the_others_are_searched(cli):
