@@ -129,7 +129,7 @@ def test_refused_credentials_end_with_5_and_are_in_the_log(cli):
 
 def test_signal_ends_with_8_and_the_same_command_continues(cli):
     (project,) = swept(cli)
-    cli.sim.faults.set_latency(0.3)
+    cli.sim.faults.add(faults.delay(2.0), method="POST", times=None)
     process = cli.fork("restore", LOG, "--yes", "--output", "json")
     wait_until(lambda: cli.sim.request_log.received["POST"] >= 1)
     process.send_signal(signal.SIGTERM)
@@ -169,7 +169,7 @@ def test_deadline_during_the_rate_limit_ends_with_8(cli):
 
 def test_same_command_continues_a_killed_restore(cli):
     (project,) = swept(cli)
-    cli.sim.faults.set_latency(0.3)
+    cli.sim.faults.add(faults.delay(2.0), method="POST", times=None)
     process = cli.fork("restore", LOG, "--yes")
     wait_until(lambda: cli.sim.request_log.received["POST"] >= 2)
     process.kill()
