@@ -115,7 +115,7 @@ def company_network(sim: SimulatedAtlas, folder: Path) -> Iterator[CompanyNetwor
 
     thread = threading.Thread(target=loop.run_until_complete, args=(work(),), daemon=True)
     thread.start()
-    assert started.wait(30)
+    assert started.wait(60)
     try:
         yield network
     finally:

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from multiprocessing import connection
 from pathlib import Path
@@ -160,6 +160,7 @@ def _server() -> socket.socket:
 def _serve(channel: socket.socket) -> tuple[bytes, list[int]]:
     """Fork for each request, and return it in the fork; the server exits with its client."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     selector = selectors.DefaultSelector()
     selector.register(channel, selectors.EVENT_READ)
     while True:
@@ -178,23 +179,42 @@ def _serve(channel: socket.socket) -> tuple[bytes, list[int]]:
             *outputs, status_fd = fds
             pid = os.fork()
             if pid == 0:
+                _close(status_fd, *_descriptors_of_forks(selector))
+                selector.close()
+                channel.close()
                 return request, outputs
             os.write(status_fd, b"%d\n" % pid)
             selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status_fd))
-            for fd in outputs:
-                os.close(fd)
+            _close(*outputs)
+
+
+def _descriptors_of_forks(selector: selectors.BaseSelector) -> Iterator[int]:
+    for key in selector.get_map().values():
+        if key.data is not None:
+            _, status_fd = key.data
+            yield from (key.fd, status_fd)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _run(request: bytes, outputs: list[int]) -> None:
-    """Become the program, which has no open files but the standard streams."""
+    """Become the program, which has no open files but the standard streams.
+
+    Each descriptor of the server was closed by the object that owned it: of a number alone, the
+    garbage collector would close the object later, and with it a file of the program.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     arguments, folder, environment, short_waits, prepare = json.loads(request)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     for number, fd in enumerate(outputs, start=1):
         os.dup2(fd, number)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        os.close(fd)
     if short_waits:
         retry = importlib.import_module("invite_sweeper.atlas.retry")
         retry.BACKOFF_BASE_S = 0.02

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs a command in a copy of the repository and in a shell that is set up badly: a folder with a
-# space, umask 077, a user other than root, and variables that change Python, the terminal, the
-# network and the program. Without a command it runs a small part of the tests.
+# space, umask 077, a user other than root, an ignored SIGHUP as under nohup, and variables that
+# change Python, the terminal, the network and the program. Without a command it runs a small part
+# of the tests.
 #
 #   bash tests/hostile-shell.sh [COMMAND…]
 set -euo pipefail
@@ -31,9 +32,10 @@ umask 077
 if [ $# = 0 ]; then
     set -- .venv/bin/pytest -q tests/test_forked.py tests/commands/test_golden_files.py \
         tests/commands/test_sweep.py tests/commands/test_terminal_output.py \
-        tests/commands/test_metrics_and_notifications.py tests/unit/policy tests/unit/test_text.py
+        tests/commands/test_metrics_and_notifications.py tests/unit/test_text.py \
+        tests/commands/test_interrupted.py::test_hangup_ends_a_run_like_sigterm
 fi
-"${user[@]}" env PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONUTF8=0 PYTHONHASHSEED=0 \
+"${user[@]}" env --ignore-signal=HUP PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PYTHONUTF8=0 PYTHONHASHSEED=0 \
     NO_COLOR=1 FORCE_COLOR=1 TZ=Pacific/Kiritimati COLUMNS=40 LC_ALL=C \
     HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 ALL_PROXY=http://127.0.0.1:9 \
     http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 \

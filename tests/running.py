@@ -220,7 +220,7 @@ def cli_in(
         yield CliRunner(folder, atlas, account, base_url, keys)
 
 
-def wait_until(condition: "threading.Event | object", timeout_s: float = 30.0) -> None:
+def wait_until(condition: "threading.Event | object", timeout_s: float = 60.0) -> None:
     """Poll a condition (a callable) until it is true; fail after the timeout."""
     end_s = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]

@@ -32,7 +32,7 @@ class Terminal:
     descriptor: int
     seen: bytes = b""
 
-    def read_until(self, words: str, timeout_s: float = 30.0) -> str:
+    def read_until(self, words: str, timeout_s: float = 60.0) -> str:
         """Read until the words are on the screen; return all output so far."""
         end_s = time.monotonic() + timeout_s
         while words.encode() not in self.seen:
@@ -47,7 +47,7 @@ class Terminal:
         """Press Ctrl-D."""
         os.write(self.descriptor, _END_OF_INPUT)
 
-    def end(self, timeout_s: float = 30.0) -> tuple[int, str]:
+    def end(self, timeout_s: float = 60.0) -> tuple[int, str]:
         """Read to the end; return the exit code and all output."""
         while self._read(timeout_s):
             pass

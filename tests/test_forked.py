@@ -46,6 +46,36 @@ def test_fork_that_is_killed_has_the_negative_signal_as_its_exit_code(tmp_path):
         assert fork.wait(timeout=60) == -signal.SIGKILL
 
 
+def test_garbage_collector_of_a_fork_closes_no_file_of_the_program(tmp_path):
+    opens = tmp_path / "opens.py"
+    opens.write_text(
+        """
+import gc, os
+assert os.listdir("/proc/self/fd")[:-1] == ["0", "1", "2"]  # the last is that of the folder
+files = [open("/dev/null", "wb") for _ in range(7)]
+gc.collect()
+for file in files:
+    os.fstat(file.fileno())
+    file.close()
+"""
+    )
+    with cli_in(tmp_path) as cli:  # beside another fork
+        cli.sim.faults.add(faults.hang(), path="*", times=None)
+        other = cli.fork("sweep", "--policy", "policy.yaml")
+        fork = Fork(["--version"], tmp_path, dict(os.environ), prepare=opens)
+        _, err = fork.communicate(timeout=60)
+        other.kill()
+        other.wait(timeout=60)
+    assert (fork.returncode, err) == (0, b"")
+
+
+def test_fork_ends_at_a_hangup_also_under_nohup(tmp_path):
+    hangs = tmp_path / "hangs.py"
+    hangs.write_text("import os, signal; os.kill(os.getpid(), signal.SIGHUP)")
+    fork = Fork(["--version"], tmp_path, dict(os.environ), prepare=hangs)
+    assert fork.wait(timeout=60) == -signal.SIGHUP
+
+
 @pytest.mark.parametrize(
     ("name", "possible"),
     [

@@ -118,7 +118,7 @@ def test_simulated_atlas_of_the_readme_is_served_until_it_is_stopped():
     )
     first_line = serving.stdout.readline()
     serving.terminate()
-    serving.communicate(timeout=30)
+    serving.communicate(timeout=60)
 
     assert "12000 invitations in 200 projects" in first_line.replace(",", "")
     assert serving.returncode == 0

@@ -10,14 +10,14 @@ within the limits, over all organizations.
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
 from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, events
-from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned
+from invite_sweeper.audit.events import Announced, AnnouncementEnded, Kept, Planned
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.models import (
     Invitation,
@@ -38,7 +38,6 @@ from invite_sweeper.sweep.guards import NO_COUNTS, share_limit
 from invite_sweeper.sweep.invitations import combine, person_key, unread_organization
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.text import plural_form, pluralize
 
 _Entry: TypeAlias = tuple[float, int, Decision]
 """When the invitation was created, a number that breaks ties, and the decision."""
@@ -148,8 +147,8 @@ class PlanBuilder:
     Args:
         steps: May keep invitations that the policy alone would delete.
         organization_of: The organization's id by project id, for lists that cannot be read.
-        on_list: Called with each list.
         announces: Whether announcements are written, and end: in a sweep.
+        records_kept: Whether each kept invitation gets a line.
         streams: No list of an organization is read, so an entry of `users` is an invitation of
             its project and need not be remembered.
         recent: DELETEs that earlier runs sent within `limits.period`, by place.
@@ -173,21 +172,21 @@ class PlanBuilder:
         now: datetime,
         steps: Sequence[Step] = (),
         organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
-        on_list: Callable[[ListOutcome], None] = lambda _: None,
         *,
         announces: bool = False,
+        records_kept: bool = False,
         streams: bool = False,
         recent: Mapping[str, int] = NO_COUNTS,
     ) -> None:
         self._log = log
         self._announces = announces
+        self._records_kept = records_kept
         self._streams = streams
         self._kept_people: set[int] = set()  # hashes of their keys
         self._selector = selector
         self._now = now
         self._steps = steps
         self._organization_of = organization_of
-        self._on_list = on_list
         self._unsynced = 0
         self._people: defaultdict[str, list[Decision]] = defaultdict(list)  # by organization
         self._unread: set[str | None] = set()
@@ -214,7 +213,6 @@ class PlanBuilder:
                 self._write_unreadable(outcome)
         else:
             self._add_entries(outcome)
-        self._on_list(outcome)
         await self._sync_sometimes()
 
     async def combine_people(self) -> None:
@@ -308,6 +306,8 @@ class PlanBuilder:
             one = decision.invitation
             if decision.keep_reason is not None:
                 kept[decision.keep_reason] += 1
+                if self._records_kept:
+                    self._write_kept(decision, decision.keep_reason)
             else:
                 by_list[one.source.value, one.project_id].append(decision)
         stale = len(decisions) - kept.total()
@@ -353,6 +353,12 @@ class PlanBuilder:
     def _update_oldest(self, timestamps: Sequence[Timestamp]) -> None:
         dates = [each for each in (self.oldest, *timestamps) if isinstance(each, datetime)]
         self.oldest = min(dates, default=None)
+
+    def _write_kept(self, decision: Decision, reason: str) -> None:
+        entries = entries_of(decision.entries)
+        kept = Kept.from_invitation(decision.invitation, self._now, reason=reason, entries=entries)
+        self._log.write(kept)
+        self._unsynced += 1
 
     def _write_planned(self, decisions: Sequence[Decision]) -> None:
         """Write the planned deletions of one list as one span."""
@@ -442,44 +448,3 @@ def trim_plans(
     for plan in plans:
         lists = (each for each in selected if each[0].invitation.org_id in plan.counts)
         yield plan, tuple(lists)
-
-
-_MAX_NAMED = 10
-
-
-class RemainingOrgInvitations:
-    """Finds users who keep an organization invitation when their project invitation is deleted.
-
-    Atlas keeps the two apart: deleting a project invitation leaves the organization's, even
-    where both were created together (`deleteGroupInvite` of the OpenAPI document).
-
-    Only lists that the policy reads are known. Memory holds a number for each user in an
-    organization's list, which Atlas limits to hundreds, and for each planned deletion.
-    """
-
-    def __init__(self) -> None:
-        self._deleted_users: set[int] = set()
-        self._remaining_users: dict[int, str] = {}
-
-    def observe(self, decision: Decision) -> Decision:
-        """Record one decision and return it unchanged."""
-        invitation = decision.invitation
-        user = hash(invitation.user_key)
-        if invitation.source.is_organization_level:
-            if not decision.stale:
-                self._remaining_users[user] = invitation.username or invitation.id
-        elif decision.stale:
-            self._deleted_users.add(user)
-        return decision
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return one warning that names the first of these users, or nothing."""
-        names = sorted(
-            name for user, name in self._remaining_users.items() if user in self._deleted_users
-        )
-        if not names:
-            return ()
-        rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-        subject = f"{pluralize(len(names), 'user')} {plural_form(len(names), 'keeps', 'keep')}"
-        message = f"{subject} an organization invitation when the project invitation is deleted"
-        return (f"{message}: {', '.join(names[:_MAX_NAMED])}{rest}.",)

@@ -4,15 +4,14 @@
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from invite_sweeper.audit import AuditLog, PlanReader, SweepRecorder
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
+from invite_sweeper.errors import CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
     DeletionEstimate,
     DeletionResult,
@@ -38,6 +37,7 @@ from invite_sweeper.sweep.executor import (
     SweepExecutor,
 )
 from invite_sweeper.sweep.guards import CircuitBreaker, check_clock, check_members
+from invite_sweeper.sweep.invitations import person_key
 from invite_sweeper.sweep.members import read_members
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.recovery import Recovery
@@ -46,8 +46,7 @@ from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.run_warnings import ProgressView, RunWarnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
-from invite_sweeper.sweep.sunset import announced_ends, secret_warnings
-from invite_sweeper.sweep.unread_lists import find_unseen
+from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.text import organization_label, pluralize
 
 _MAX_ORGANIZATIONS_NAMED = 3
@@ -81,14 +80,14 @@ class Run:
         state.previous = config.previous_population
         self.warnings = RunWarnings(config, state, view)
         self.unused_patterns: tuple[str, ...] = ()
-        self._listed_again: set[int] | None = None
+        self._people: Counter[int] = Counter()  # by person, a sum of hashes of the entries
+        self._listed_again: tuple[set[int], Counter[int]] | None = None
         self._listed_members: Mapping[str, int] = {}
         self._atlas = atlas
         self._estimate = DeletionEstimate()
         self._log = log
         self._stop = stop
         self._view = view
-        self._seen: defaultdict[Source, set[int]] = defaultdict(set)  # hashes of user keys
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     @property
@@ -214,25 +213,41 @@ class Run:
         Raises:
             RunError: The run cannot go on. Nothing was deleted.
         """
-        config, listed = self.config, set[int]()
+        config, listed, people = self.config, set[int](), Counter[int]()
         scope = await discover_projects(self._atlas.reader, ProjectFilter(config.policy))
         self.check_clock()
 
         async def add_list(outcome: ListOutcome) -> None:
             if isinstance(outcome, ListedInvitations):
                 listed.update(map(hash, outcome.invitations))
+                self._add_people(outcome, people)
 
         await list_invitations(
             self._atlas.reader, scope, config.policy.sources, add_list, workers=self._readers
         )
-        self._listed_again = listed
+        self._listed_again = listed, people
 
     def _is_current(self, invitation: Invitation) -> bool:
-        return self._listed_again is None or hash(invitation) in self._listed_again
+        """Return whether the lists still show what they did, of the person in every list."""
+        if self._listed_again is None:
+            return True
+        listed, people = self._listed_again
+        person = hash(person_key(invitation))
+        return hash(invitation) in listed and self._people[person] == people[person]
+
+    def _add_people(self, listed: ListedInvitations, people: Counter[int]) -> None:
+        """Add the entries of people of whom one DELETE may end several."""
+        sources = self.config.policy.sources
+        if listed.list_ref.source is not Source.INVITES and any(
+            each.is_organization_level for each in sources
+        ):
+            for one in listed.invitations:
+                people[hash(person_key(one))] += hash(one)
 
     async def _build_plan(self, scope: RunScope) -> None:
         config, sources = self.config, self.config.policy.sources
         organization_of = {each.id: each.org_id for each in scope.projects}
+        records_kept = config.policy.audit.record == "all"
         plan = PlanBuilder(
             self._log,
             Selector(config.policy, config.now, await self._read_members()),
@@ -240,21 +255,23 @@ class Run:
             config.now,
             (*config.steps, self._mark_new),
             organization_of | {org_id: org_id for org_id in scope.organizations},
-            self._list_added,
             announces=not config.dry_run,
             recent=config.recent_deletions,
-            streams=not any(each.is_organization_level for each in sources),
+            streams=not (records_kept or any(each.is_organization_level for each in sources)),
+            records_kept=records_kept,
         )
         self.state.plan = plan
         self._view.listing_started(len(scope.lists(sources)), self._where)
 
         async def add_list(outcome: ListOutcome) -> None:
             await plan.add(outcome)
+            self._list_added(outcome)
             self._view.list_done()
 
         unread = Source.USERS if Source.USERS in sources else Source.INVITES
         for unreadable in scope.unreadable:
             await plan.add(replace(unreadable, source=unread))
+            self._list_added(unreadable)
         try:
             warnings = await list_invitations(
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
@@ -263,10 +280,6 @@ class Run:
             await plan.combine_people()
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
-        ends = announced_ends(config.earlier_sunsets, self._atlas.sunsets)
-        self.state.unseen = await find_unseen(
-            self._atlas.reader, sources, scope, self._seen, ends, config.now.date()
-        )
 
     async def _read_members(self) -> Members:
         config = self.config
@@ -284,39 +297,13 @@ class Run:
     def _list_added(self, outcome: ListOutcome) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
-            if len(self.config.policy.sources) < len(Source):
-                self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
+            self._add_people(outcome, self._people)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count
         elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):
             self.state.unread.add(list_name(outcome.source, outcome.project_id))
         if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
             self.config.last_plan.add_unread(outcome)
-
-    def end_population(self) -> None:
-        """Record the totals of the plan in the population file.
-
-        Raises:
-            AuditLogError: The file cannot be written; nothing was deleted.
-        """
-        if self.config.population is not None:
-            self.config.population.end(self.state.summary())
-
-    def fail_population(self, reason: str) -> None:
-        """Record in the population file that the run did not read all its lists.
-
-        A file that cannot be written makes `end_population` of every run fail, so nothing is
-        deleted.
-        """
-        if self.config.population is not None:
-            with suppress(AuditLogError):
-                self.config.population.fail(reason)
-
-    def record_population_hash(self) -> None:
-        """Take the hash of the population file, once all runs of the command have ended theirs."""
-        if self.config.population is not None:
-            self.state.population_sha256 = self.config.population.sha256
-            self.state.population_manifest_sha256 = self.config.population.manifest_sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from invite_sweeper.audit import AuditLog, RunFinished
-from invite_sweeper.audit.events import KeepEntry, PlanChanges, Unseen
+from invite_sweeper.audit.events import KeepEntry, PlanChanges
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
@@ -65,12 +65,9 @@ class RunState:
         unread: The lists that could not be read.
         previous: What the last complete runs left; None to ignore a drop.
         changes: The complete plan compared with the last one; None if there is none.
-        unseen: Whom the policy does not see; None where it reads each list.
         question_s: How long the confirmation question was open.
         stopped_by: Why deletions were skipped although no error stopped the run.
-        population_sha256: Hash of the population file; None if none was written.
         members: The active members of each organization, where a rule has `inviter_gone`.
-        population_manifest_sha256: Hash of the manifest beside it, likewise.
     """
 
     def __init__(
@@ -100,7 +97,6 @@ class RunState:
         self.retired_early: set[Source] = set()
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
-        self.unseen: Unseen | None = None
         self.absent_organizations: frozenset[str] = frozenset()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
@@ -108,9 +104,7 @@ class RunState:
         self.unread: set[str] = set()
         self.previous: Population | None = None
         self.removed_members: list[str | None] = []
-        self.population_sha256: str | None = None
         self.members: Mapping[str, int] = {}
-        self.population_manifest_sha256: str | None = None
         self.question_s = 0.0
         self.stopped_by: list[Reason] = []
 
@@ -178,7 +172,6 @@ class RunState:
             duration_s=round(self._elapsed_s() - self.question_s, 3),
             estimate_s=self.estimate_s,
             changes=self.changes,
-            unseen=self.unseen,
             sunset=_iso(self.sunset),
             warnings=tuple(self.warnings),
             advisor=self.advisor,
@@ -267,9 +260,6 @@ class RunState:
             fields["sunsets"] = {each.value: day.isoformat() for each, day in self.sunsets.items()}
         if self.members:
             fields["members"] = self.members
-        if self.population_sha256 is not None:
-            fields["population_sha256"] = self.population_sha256
-            fields["population_manifest_sha256"] = self.population_manifest_sha256
         return fields
 
     def _final_summary(self, error: RunError | None) -> RunSummary:

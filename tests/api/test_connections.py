@@ -84,7 +84,7 @@ async def test_unknown_host_name_is_reported(connecting, monkeypatch, fake_time)
 
 async def test_connection_attempt_ends_after_the_connect_timeout(connecting, monkeypatch):
     released = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(30) and [])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait(60) and [])
 
     timeout = aiohttp.ClientTimeout(total=120, connect=0.05)
     message = await connection_error(

@@ -188,7 +188,7 @@ async def test_deletion_without_a_response_is_retried_after_the_timeout(
 ):
     sim.faults.add(faults.hang(late=late), method="DELETE")
 
-    async with online(account, http_timeout=aiohttp.ClientTimeout(total=0.3)) as atlas:
+    async with online(account, http_timeout=aiohttp.ClientTimeout(total=2.0)) as atlas:
         deletion, progress = await delete_first(atlas, alpha)
 
     assert deletion.outcome is (GONE if late else DELETED)

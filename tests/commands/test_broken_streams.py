@@ -176,7 +176,7 @@ def test_command_behind_a_full_stdout_ends_after_a_signal(cli):
     )
     wait_until(lambda: is_blocked(process.pid))
     process.terminate()
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     os.close(reading)
     os.close(writing)
     assert (process.returncode, err) == (8, b"Interrupted. Nothing was deleted.\n")

@@ -209,7 +209,7 @@ def test_every_list_of_the_policy_is_searched_and_each_invitation_shown_once(cli
     }
     (other,) = found["org_users"]["entries"]
     assert (other["source"], other["project_id"]) == ("users", project)
-    assert not found["invites"]["entries"]
+    assert "entries" not in found["invites"]
 
 
 def test_retired_list_ends_with_4_and_the_others_are_searched(cli):

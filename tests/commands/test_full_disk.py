@@ -86,7 +86,7 @@ def test_removed_log_stops_the_sweep_with_7(cli):
     process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(lambda: cli.deletes() >= 10)
     moved = cli.log_path.rename(cli.folder / "moved.jsonl")
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 7, err
     intents = moved.read_bytes().count(b'"event":"intent"')
     assert len(cli.sim.deleted) <= intents

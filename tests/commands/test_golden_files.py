@@ -44,12 +44,12 @@ def cli(tmp_path):
         sim.invite_rate_limit.per_minute = None
         sim.add_project("Sandbox Alpha", project_id=ALPHA)
         sim.add_project("Sandbox Beta", project_id=BETA)
-        sim.faults.add(faults.delay(0.2), method="GET", path=f"*/groups/{BETA}/invites", times=None)
+        sim.faults.add(faults.delay(0.3), method="GET", path=f"*/groups/{BETA}/invites", times=None)
         sim.faults.add(
             faults.fail_with(500), method="GET", path=f"*/groups/{BETA}/invites", times=None
         )
         sim.faults.add(
-            faults.delay(0.4), method="GET", path=f"*/groups/{ALPHA}/invites", times=None
+            faults.delay(1.3), method="GET", path=f"*/groups/{ALPHA}/invites", times=None
         )
         rule = {"name": "forgotten", "older_than": "14d", "statuses": ["PENDING"]}
         made.keys |= {

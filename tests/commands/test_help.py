@@ -197,6 +197,7 @@ def cpu_s(*command: str) -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.benchmark
 def test_version_takes_at_most_1_5_times_the_import_of_typer():
     ours, bare = [], []
     for _ in range(_ROUNDS):

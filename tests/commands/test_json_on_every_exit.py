@@ -167,7 +167,7 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
     process = cli.fork(*COMMANDS[name], *AS_JSON)
     wait_until(lambda: cli.sim.request_log.received.total() > before)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     cli.sim.faults.clear()
     assert process.returncode == 8
     assert json.loads(out) == {

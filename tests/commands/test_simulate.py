@@ -43,7 +43,7 @@ def simulate(tmp_path):
     yield start
     for process in running:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
 
 def sweep(folder, exported):
@@ -74,7 +74,7 @@ def test_sweep_with_its_exports_succeeds_and_a_signal_ends_it_with_0(
     done = sweep(tmp_path, exported)
     assert done.returncode == 0, done.stderr
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
     assert b"It has 12 invitations in 3 projects." in out
     assert ORG_ID.encode() in out

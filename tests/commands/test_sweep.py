@@ -189,11 +189,11 @@ def test_offline_command_does_not_mention_atlas_in_its_error(cli, words):
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, number):
     cli.stock(4, 20)
     cli.keys["execution"] = {"concurrency": 4}
-    cli.sim.faults.set_latency(0.05)
+    cli.sim.faults.set_latency(0.2)
     process = cli.fork("sweep", "--policy", "policy.yaml", "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 8, err
     summary = json.loads(out)
     outcomes = [line["outcome"] for line in cli.lines("outcome")]
@@ -201,6 +201,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, numbe
     assert outcomes.count("deleted") == len(cli.sim.deleted) == summary["deleted"]
     assert outcomes.count("skipped") == summary["skipped"] > 0
     assert cli.lines()[-1]["event"] == "run_finished"
+    cli.sim.faults.set_latency(0.0)
     assert cli.sweep().code == 0
     assert cli.sim.invitation_count() == 0
 

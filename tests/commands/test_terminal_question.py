@@ -130,7 +130,7 @@ def test_terminal_closed_during_the_question_does_not_confirm(cli):
         terminal.read_until(ASKS)
         os.close(terminal.descriptor)
         terminal.descriptor = os.open(os.devnull, os.O_RDONLY)
-        terminal.process.wait(30)
+        terminal.process.wait(60)
     assert cli.deletes() == 0
 
 

@@ -25,7 +25,7 @@ def _tools_in_the_path(monkeypatch):
 def dist(tmp_path_factory):
     """A folder with the sdist and the wheel, built once as they would be published."""
     folder = tmp_path_factory.mktemp("dist")
-    run("pyproject-build", "--no-isolation", "--outdir", folder, ROOT, timeout_s=180)
+    run("pyproject-build", "--no-isolation", "--outdir", folder, ROOT)
     return folder
 
 

@@ -53,7 +53,7 @@ WHEELS = (
 MANYLINUX = ("manylinux2014", "manylinux_2_17", "manylinux_2_28")
 
 
-def run(*command, timeout_s=120, check=True, **options):
+def run(*command, check=True, **options):
     """Run a command and return the result; an AssertionError shows the output if it fails."""
     options.setdefault("env", with_tools())
     done = subprocess.run(
@@ -61,7 +61,7 @@ def run(*command, timeout_s=120, check=True, **options):
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=timeout_s,
+        timeout=900,
         **options,
     )
     assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -134,7 +134,6 @@ class Containers:
             '--customize-hook=chroot "$1" python3 -m venv --copies /usr/local',
             "trixie",
             archive,
-            timeout_s=300,
             env=os.environ | {"TMPDIR": str(self.folder)},
         )
         self.podman("import", "--quiet", archive, BASE)
@@ -171,7 +170,6 @@ class Containers:
             f"--tag={tag}",
             context,
             env=self.environment,
-            timeout_s=300,
         )
         return done.stdout.strip()
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from dataclasses import dataclass
 
 from deploy.containers import Containers, until
@@ -41,10 +40,9 @@ class Machine:
 
     def follow(self, section):
         """Run the commands of a section of a README in their order."""
-        begin_s = time.monotonic()
         script = "\n".join(("set -eu", f"cd {HOME}", *section.commands))
         output = " ".join(self.run("bash", "-c", script).stdout.split())
-        return Followed((section,), tuple(section.commands), time.monotonic() - begin_s, output)
+        return Followed((section,), tuple(section.commands), output)
 
     def read(self, path):
         """Return the text of a file; empty if it does not exist."""

@@ -21,7 +21,7 @@ def served_registry(folder):
     path = folder / "registry.yml"
     path.write_text(CONFIG.format(folder=folder / "registry", port=port), encoding="utf-8")
     with subprocess.Popen(["docker-registry", "serve", path], stderr=subprocess.DEVNULL) as process:
-        until(lambda: _accepts(port), within_s=20)
+        until(lambda: _accepts(port), within_s=60)
         yield f"localhost:{port}"
         process.terminate()
 

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,14 +69,12 @@ class Terminal:
 
     def follow(self, found, *pause):
         """Run the commands of a section; `pause` has one to wait for and what to do after it."""
-        begin_s = time.monotonic()
         outputs = []
         for command in found.commands:
             outputs.append(self.run(command))
             if pause and pause[0] in command:
                 pause[1](outputs[-1])
-        seconds = time.monotonic() - begin_s
-        return Followed((found,), tuple(found.commands), seconds, " ".join(outputs))
+        return Followed((found,), tuple(found.commands), " ".join(outputs))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +143,7 @@ def before(fresh, built):
     """What a reader does before Kubernetes."""
     prerequisites = section(OPERATORS, "Prerequisites in Atlas")
     commands = tuple(prerequisites.commands)  # the cron test runs them
-    return fresh.readme + built + Followed((prerequisites,), commands, 0, "")
+    return fresh.readme + built + Followed((prerequisites,), commands, "")
 
 
 def test_kustomize_is_reached_in_15_minutes(before, terminal, stage, cluster):
@@ -170,7 +167,7 @@ def test_kustomize_is_reached_in_15_minutes(before, terminal, stage, cluster):
 def test_helm_is_reached_in_15_minutes(before, terminal, stage, cluster):
     followed = terminal.follow(section(OPERATORS, "Helm"))
     kubernetes = section(OPERATORS, "Kubernetes")
-    shared = Followed((kubernetes,), tuple(kubernetes.commands[:4]), 0, "")
+    shared = Followed((kubernetes,), tuple(kubernetes.commands[:4]), "")
 
     assert "nothing was deleted" in followed.output
     stage.assert_untouched()

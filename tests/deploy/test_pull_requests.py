@@ -295,7 +295,7 @@ def repository(tmp_path):
 def test_hook_installed_by_pre_commit_accepts_valid_policies_and_shows_errors(repository, tmp_path):
     environment = os.environ | {"PRE_COMMIT_HOME": str(tmp_path / "cache")}
     command = ("pre-commit", "run", "--all-files", "--color=never")
-    options = {"cwd": repository, "env": environment, "check": False, "timeout_s": 180}
+    options = {"cwd": repository, "env": environment, "check": False}
     valid = run(*command, **options)
     assert valid.returncode == 0, valid.stdout + valid.stderr
     assert "Passed" in valid.stdout

@@ -63,10 +63,11 @@ def in_place(tmp_path):
     def verify(*names):
         script = (
             "mount -t tmpfs none /opt && mkdir -p /opt/invite-sweeper/bin && "
-            f"ln -s {sys.executable} /opt/invite-sweeper/bin/invite-sweeper && "
-            f"systemd-analyze verify --man=no {' '.join(str(UNITS / name) for name in names)}"
+            'ln -s "$0" /opt/invite-sweeper/bin/invite-sweeper && '
+            'systemd-analyze verify --man=no "$@"'
         )
-        return run("unshare", "--mount", "sh", "-c", script, check=False)
+        units = [UNITS / name for name in names]
+        return run("unshare", "--mount", "sh", "-c", script, sys.executable, *units, check=False)
 
     return verify
 

@@ -48,7 +48,7 @@ class Runner:
             capture_output=True,
             encoding="utf-8",
             check=False,
-            timeout=120,
+            timeout=900,
         )
 
     def outputs(self):

@@ -23,7 +23,7 @@ class BlockableSync:
     def __call__(self, fd: int) -> None:
         self.count += 1
         self.started.set()
-        assert self.released.wait(10)
+        assert self.released.wait(60)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ async def test_cancelled_close_waits_for_the_current_sync(log, sync):
     closing = asyncio.ensure_future(log.close())
     await asyncio.to_thread(sync.started.wait, 10)
     cancelled = threading.Event()
-    release = asyncio.to_thread(lambda: cancelled.wait(10) and sync.released.set())
+    release = asyncio.to_thread(lambda: cancelled.wait(60) and sync.released.set())
     releasing = asyncio.ensure_future(release)
     await asyncio.sleep(0)
     closing.cancel()

@@ -83,7 +83,7 @@ def test_second_lock_within_one_process_is_refused(path):
 
 def test_lock_of_a_killed_process_is_free(path, holder):
     holder.send_signal(signal.SIGKILL)
-    holder.wait(10)
+    holder.wait(60)
     assert path.exists()
     with lock(path), pytest.raises(LockHeld, match=r"\(invite-sweeper sweep\)"), lock(path):
         pass

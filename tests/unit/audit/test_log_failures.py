@@ -155,7 +155,7 @@ async def test_caller_that_arrives_during_a_failing_sync_fails_too(path, monkeyp
 
     def slow_failing_fsync(fd):
         started.set()
-        released.wait(10)
+        released.wait(60)
         raise OSError(errno.EIO, "broken")
 
     log = opened(path)
@@ -263,7 +263,7 @@ async def test_write_error_during_a_sync_fails_its_callers_and_the_next_ones(pat
     def slow_first_fsync(fd):
         if not started.is_set():
             started.set()
-            assert released.wait(10)
+            assert released.wait(60)
 
     log = opened(path)
     monkeypatch.setattr(os, "fsync", slow_first_fsync)
@@ -354,7 +354,7 @@ async def test_slow_reader_of_the_copy_delays_the_sync_but_not_the_event_loop(pa
         def write(self, data):
             writers.append(threading.current_thread().name)
             started.set()
-            assert released.wait(10)
+            assert released.wait(60)
             return super().write(data)
 
     copy = Slow()

@@ -101,7 +101,7 @@ def test_page_of_many_lines_states_the_number_of_hidden_rows(large):
     assert f"{SECOND:,} of {SECOND:,} planned invitations were deleted." in html
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_page_of_many_lines_opens_in_less_than_3_seconds(large, chromium):
     page, _, _ = large
     with chromium.new_context() as context:

@@ -328,7 +328,7 @@ def test_pipe_is_written_and_not_replaced(tmp_path, book):
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(pipe.read_text, encoding="utf-8")
         write_report([book.path], pipe, "md", None)
-        assert read.result(10).startswith("# Invitation sweep")
+        assert read.result(60).startswith("# Invitation sweep")
     assert pipe.is_fifo()
 
 

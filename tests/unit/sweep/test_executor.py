@@ -131,7 +131,7 @@ async def test_extra_workers_send_while_deletions_back_off(extra_workers, delete
     await run_pending_tasks()
     assert sorted(int(each, 16) for each in atlas.deleted) == deleted
     atlas.gate.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert executor.recorder.outcomes == {Outcome.DELETED: 4}
 
 
@@ -144,7 +144,7 @@ async def test_extra_workers_are_cancelled_after_the_grace():
     while atlas.backing_off < 3:
         await asyncio.sleep(0)
     stop.request("SIGTERM")
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert atlas.deleted == []
     assert executor.recorder.outcomes == {Outcome.FAILED: 3, Outcome.SKIPPED: 2}
 
@@ -283,7 +283,7 @@ async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(failure):
     log = SyncsOnce(in_progress, failure)
     executor = make_executor(WaitsForCancel(in_progress), log, workers=2)
     with pytest.raises(type(failure)):
-        await asyncio.wait_for(executor.run(queues(3)), 5)
+        await asyncio.wait_for(executor.run(queues(3)), 60)
     assert executor.recorder.outcomes == {Outcome.SKIPPED: 3}
     assert [progress.cancelled for progress in in_progress] == [True, True]
 
@@ -444,7 +444,7 @@ async def test_second_signal_cancels_without_waiting_for_the_grace():
         await asyncio.sleep(0)
     stop.request("SIGTERM")
     stop.request_now("SIGTERM again")
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert executor.recorder.outcomes == {Outcome.UNKNOWN: 2}
     assert stop.reason == "SIGTERM"
 
@@ -473,7 +473,7 @@ async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
     running = asyncio.create_task(executor.run(queues(1)))
     await asyncio.sleep(0.01)
     stop.request("SIGTERM")
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert executor.recorder.outcomes == {Outcome.SKIPPED: 1}
 
 
@@ -552,7 +552,7 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
     executor.recorder._on_deletion_done = lambda *_: (
         executor.recorder.breaker_reason and atlas.opened.set()
     )
-    await asyncio.wait_for(executor.run(queues(8)), 5)
+    await asyncio.wait_for(executor.run(queues(8)), 60)
     assert atlas.deleted == [object_id(6)]
     assert executor.recorder.outcomes == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
     assert {each for each, outcome in log.outcomes().items() if outcome == "skipped"} == {

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -41,10 +41,9 @@ class LiveAtlas(FakeAtlas):
     async def delete(self, invitation, progress):
         result = await super().delete(invitation, progress)
         if result.outcome is Outcome.DELETED:
-            listed = self.lists[invitation.project_id]
-            self.lists[invitation.project_id] = tuple(
-                each for each in listed if each.id != invitation.id
-            )
+            place, source = invitation.project_id, invitation.source
+            key = place if source is Source.INVITES else (source, place)
+            self.lists[key] = tuple(e for e in self.lists[key] if e.id != invitation.id)
         return result
 
 
@@ -70,26 +69,6 @@ class FakeConnection:
 
     def estimate(self, deletions):
         return DeletionEstimate(float(sum(deletions.values())))
-
-
-@dataclass
-class Recorder:
-    """A view of the progress and a population file, as lists of calls."""
-
-    calls: list = field(default_factory=list)
-    sha256: str | None = None
-    manifest_sha256: str | None = None
-    fails: bool = False
-
-    def add_list(self, outcome, decisions):
-        self.calls.append(("list", len(decisions)))
-
-    def end(self, summary):
-        self.calls.append(("end", summary.stale, summary.estimate_s))
-        self.sha256 = "e" * 64
-
-    def fail(self, reason):
-        self.calls.append(("fail", reason))
 
 
 class View:
@@ -136,11 +115,9 @@ class Command:
         stale: Stale invitations in each organization.
     """
 
-    def __init__(
-        self, path, *stale, dry_run=False, previous=None, population=None, shard=None, **keys
-    ):
+    def __init__(self, path, *stale, dry_run=False, previous=None, shard=None, **keys):
         self.shard, self.path, self.stop, self.view = shard, path, StopRequest(), View()
-        self.population, self.clock_s, self.logs = population, 0.0, []
+        self.clock_s, self.logs = 0.0, []
         self.earlier_members = keys.pop("earlier_members", {})
         self.runs, self.atlases, self.connections = [], [], []
         orgs = ORGS[: len(stale)]
@@ -176,7 +153,6 @@ class Command:
             started_s=0.0,
             started=event("run_started", mode=start.mode, group_id="run-0"),
             previous_population=previous[number] if previous else Population(),
-            population=self.population,
             earlier_members=self.earlier_members,
             shard=self.shard,
         )
@@ -517,7 +493,7 @@ async def test_question_of_up_to_a_minute_reads_nothing_again(path):
     before = []
     ask = waiting(command, 60, lambda: before.extend(command.atlases[0].requested))
     (result,) = await command.run(confirm=ask)
-    assert before == [object_id(1), ORG, ORG]  # two lists that the policy does not read
+    assert before == [object_id(1)]
     assert (result.summary.deleted, result.summary.changed) == (2, 0)
 
 
@@ -539,6 +515,39 @@ async def test_long_question_reads_again_and_leaves_out_what_changed(path):
         ("plan_differs", "3 planned invitations")
     ]
     assert one.id in {line["invitation_id"] for line in command.lines("outcome")}
+
+
+def promoted(one):
+    return one._replace(roles=("GROUP_OWNER",))
+
+
+@pytest.mark.parametrize(
+    ("change", "deleted"),
+    [
+        (lambda found: found, 1),
+        (lambda found: tuple(map(promoted, found)), 0),
+        (lambda _: (), 0),
+        (lambda found: (*found, found[0]._replace(id=object_id(9))), 0),
+        (lambda _: ListUnreadable(object_id(1), "p0", "HTTP 500.", 500, source=Source.USERS), 0),
+    ],
+    ids=["same", "promoted", "gone", "another", "unread"],
+)
+async def test_long_question_leaves_out_a_person_who_changed_in_another_list(path, change, deleted):
+    command = Command(path, 0, sources=["org_users", "users"])
+    (atlas,) = command.atlases
+    in_project = invitation(5, project_id=object_id(1), source=Source.USERS)
+    in_org = in_project._replace(
+        source=Source.ORG_USERS, project_id=ORG, project_name="", roles=("ORG_MEMBER",)
+    )
+    listed = Source.USERS, object_id(1)
+    atlas.lists |= {(Source.ORG_USERS, ORG): (in_org,), listed: (in_project,)}
+
+    def happen():
+        atlas.list_results[listed] = change((in_project,))
+
+    (result,) = await command.run(confirm=waiting(command, 61, happen))
+    assert result.summary.stale == 1
+    assert (len(atlas.deleted), result.summary.changed) == (deleted, 1 - deleted)
 
 
 @pytest.mark.parametrize(
@@ -611,7 +620,7 @@ async def test_stop_while_projects_are_listed_deletes_nothing(path):
     assert command.deleted == [0]
 
 
-# Breaker and population file -------------------------------------------------------------------
+# Breaker ---------------------------------------------------------------------------------------
 
 
 async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the_others(path):
@@ -627,29 +636,6 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     assert (first.summary.failed, first.summary.skipped) == (5, 1)
     assert (second.summary.skipped, second.summary.exit_code) == (2, 4)
     assert sum("stopped itself" in each for each in command.view.warnings) == 1
-
-
-async def test_population_file_is_complete_before_the_first_delete(path):
-    population = Recorder()
-    command = Command(path, 1, 2, population=population)
-    results = await command.run()
-    assert population.calls == [
-        ("list", 1),
-        ("list", 2),
-        ("end", 1, 1.0),
-        ("end", 2, 2.0),
-    ]
-    assert [each["population_sha256"] for each in command.lines("run_finished")] == ["e" * 64] * 2
-    assert messages(results) == [None, None]
-
-
-async def test_run_that_failed_says_so_in_the_population_file(path):
-    population = Recorder()
-    command = Command(path, 1, 1, population=population)
-    command.atlases[0].list_results = {object_id(1): AtlasUnavailable("No connection.")}
-    await command.run()
-    reason = f"Organization Alpha ({ORG}): No connection."
-    assert ("fail", reason) in population.calls
 
 
 async def test_unreadable_project_counts_in_the_group(path):

@@ -60,7 +60,7 @@ def listed(*invitations, source=Source.INVITES, org_id=ORG, project_id=PROJECT):
     )
 
 
-def builder(path, *, steps=(), on_list=None, announces=False, **keys):
+def builder(path, *, steps=(), announces=False, records_kept=False, **keys):
     rules, log = policy(**keys), opened(path)
     plan = PlanBuilder(
         log,
@@ -69,8 +69,8 @@ def builder(path, *, steps=(), on_list=None, announces=False, **keys):
         NOW,
         steps,
         {PROJECT: ORG, object_id(8): ORG, ORG: ORG, object_id(9): OTHER_ORG},
-        on_list if on_list is not None else lambda *_: None,
         announces=announces,
+        records_kept=records_kept,
     )
     return plan, log
 
@@ -158,20 +158,43 @@ async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_o
     assert plan.oldest == NOW - timedelta(days=90)
 
 
+# What is kept ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("records_kept", [True, False])
+async def test_each_kept_invitation_has_a_line_with_its_reason_if_that_is_asked_for(
+    path, records_kept
+):
+    keep = [{"name": "board", "usernames": ["person-3@*"]}]
+    plan, log = builder(path, records_kept=records_kept, keep=keep)
+    one, two, three = (invitation(number, source=Source.INVITES) for number in (1, 2, 3))
+    await plan.add(listed(one, two._replace(created_at=NOW - timedelta(days=1)), three))
+    await plan.finish()
+    await log.close()
+    lines = [json.loads(line) for line in lines_of(log.path)]
+    kept = [each for each in lines if each["event"] == "kept"]
+    assert [each["invitation_id"] for each in lines if each["event"] == "planned"] == [object_id(1)]
+    reasons = {each["invitation_id"]: each["reason"] for each in kept}
+    expected = {object_id(2): "too_young", object_id(3): "keep:board"}
+    assert reasons == (expected if records_kept else {})
+    assert len(kept) == (plan.total().kept if records_kept else 0)
+
+
+async def test_kept_person_of_several_lists_has_one_line_with_the_other_entries(path):
+    plan, log = builder(path, records_kept=True, keep=[{"name": "k", "projects": [PROJECT]}])
+    in_project = invitation(1, source=Source.USERS, username="ada@example.com")
+    in_org = in_project._replace(source=Source.ORG_USERS, project_id=ORG, project_name="")
+    await plan.add(listed(in_org, source=Source.ORG_USERS, project_id=ORG))
+    await plan.add(listed(in_project, source=Source.USERS))
+    await plan.combine_people()
+    await plan.finish()
+    (line,) = await written(log, "kept")
+    assert (line["source"], line["reason"], plan.total().kept) == ("users", "keep:k", 1)
+    (other,) = line["entries"]
+    assert (other["source"], other["invitation_id"]) == ("org_users", in_org.id)
+
+
 # What is not deleted ---------------------------------------------------------------------------
-
-
-async def test_each_list_is_reported(path):
-    seen = []
-    plan, _ = builder(path, on_list=seen.append)
-    gone, unreadable = ProjectGone(PROJECT, "A", ORG), ListUnreadable(PROJECT, "A", "503")
-    first = listed(
-        invitation(1, source=Source.INVITES),
-        invitation(2, age=timedelta(days=1), source=Source.INVITES),
-    )
-    for each in (gone, unreadable, first):
-        await plan.add(each)
-    assert seen == [gone, unreadable, first]
 
 
 async def test_project_that_is_gone_counts_once_for_all_its_lists(path):

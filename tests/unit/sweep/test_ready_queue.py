@@ -42,7 +42,7 @@ async def test_queue_more_than_half_full_waits_until_half_is_taken(max_size, que
     await run_pending_tasks()
     assert not waiting.done()
     await queue.get()
-    assert await asyncio.wait_for(waiting, 5) == max_size - queued + 1
+    assert await asyncio.wait_for(waiting, 60) == max_size - queued + 1
 
 
 async def test_producer_is_not_woken_while_more_than_half_is_left():
@@ -54,7 +54,7 @@ async def test_producer_is_not_woken_while_more_than_half_is_left():
         await run_pending_tasks()
     assert not waiting.done()
     await queue.get()
-    assert await asyncio.wait_for(waiting, 5) == 4
+    assert await asyncio.wait_for(waiting, 60) == 4
 
 
 async def test_deletions_are_returned_in_order_each_once():
@@ -72,7 +72,7 @@ async def test_put_wakes_as_many_workers_as_there_are_deletions():
     await run_pending_tasks()
     assert [each.done() for each in waiting] == [True, True, False]
     queue.close()
-    assert await asyncio.wait_for(waiting[2], 5) is None
+    assert await asyncio.wait_for(waiting[2], 60) is None
 
 
 async def test_worker_woken_after_the_deletion_was_taken_waits_again():
@@ -84,7 +84,7 @@ async def test_worker_woken_after_the_deletion_was_taken_waits_again():
     await run_pending_tasks()
     assert not late.done()
     queue.put(planned(2))
-    assert ids([await asyncio.wait_for(late, 5)]) == [2]
+    assert ids([await asyncio.wait_for(late, 60)]) == [2]
 
 
 async def test_cancelled_worker_loses_no_deletion():
@@ -94,7 +94,7 @@ async def test_cancelled_worker_loses_no_deletion():
     cancelled.cancel()
     await run_pending_tasks()
     queue.put(planned(1, 2))
-    assert ids([await asyncio.wait_for(waiting, 5), await queue.get()]) == [1, 2]
+    assert ids([await asyncio.wait_for(waiting, 60), await queue.get()]) == [1, 2]
 
 
 async def test_closed_queue_returns_what_is_left_and_then_none():
@@ -125,11 +125,11 @@ async def test_close_wakes_the_producer():
     waiting = asyncio.ensure_future(queue.free_slots())
     await run_pending_tasks()
     queue.close()
-    assert await asyncio.wait_for(waiting, 5) == 0
+    assert await asyncio.wait_for(waiting, 60) == 0
 
 
 async def test_sleep_ends_after_its_time():
-    await asyncio.wait_for(ReadyQueue(2).sleep(0.001), 5)
+    await asyncio.wait_for(ReadyQueue(2).sleep(0.001), 60)
 
 
 @pytest.mark.parametrize("closed_before", [True, False])
@@ -140,7 +140,7 @@ async def test_close_ends_a_sleep(closed_before):
     sleeping = asyncio.ensure_future(queue.sleep(3600.0))
     await run_pending_tasks()
     queue.close()
-    await asyncio.wait_for(sleeping, 5)
+    await asyncio.wait_for(sleeping, 60)
 
 
 async def test_drained_deletions_are_not_returned_again():
