@@ -102,7 +102,7 @@ class ExitCode(IntEnum):
         3,
         "refused by a guard, nothing was deleted",
         (
-            "A guard refused: limits, clock, plan, approval, population, an unreadable "
+            "A guard refused: limits, clock, plan, population, an unreadable "
             "log, or no visible project. Nothing was deleted."
         ),
         "Follow the hint in the message: it depends on the guard.",
@@ -242,12 +242,6 @@ class Reason(StrEnum):
     )
     CLOCK = ("clock", "clock off", ExitCode.REFUSED, "Synchronize the clock with NTP.", True)
     PLAN = ("plan", "saved plan not valid", ExitCode.REFUSED, "Create a new plan with: {plan}")
-    APPROVAL = (
-        "approval",
-        "plan not approved",
-        ExitCode.REFUSED,
-        "Approve the plan with: {approve}",
-    )
     EARLIER_RUNS = (
         "earlier_runs",
         "audit log of earlier runs",
@@ -446,7 +440,6 @@ class Advisor:
             doctor=self._command("doctor", policy=True),
             verify=self._command("audit", "verify", self.audit_log),
             plan=command("plan", "--policy", "POLICY", "--out", "FILE"),
-            approve=command("plan", "approve", "FILE", "--key", "KEY"),
             failed=self._show("failed"),
             active=self._show("active"),
             restore=self._restore_all(),

@@ -164,23 +164,6 @@ def replace_file(path: Path, chunks: Iterable[bytes], *, follow_links: bool = Tr
         file.publish()
 
 
-def write_new_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a new file atomically, and sync it and its name to disk.
-
-    Raises:
-        OSError: It was not written; FileExistsError if the name is taken.
-    """
-
-    def link(partial: Path, target: Path) -> None:
-        partial.chmod(mode)
-        target.hardlink_to(partial)  # unlike a rename, it never replaces a file
-        partial.unlink()
-
-    with closing(NewFile(path)) as file:
-        file.write(content)
-        file.publish(link)
-
-
 _FLUSH_BYTES: Final = 1 << 18
 _MAX_PREFIX: Final = 100
 """Characters of a file's name that its temporary name repeats; a name has at most 255 bytes."""

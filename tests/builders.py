@@ -1,11 +1,8 @@
 """Builders of values for tests; every field has a default."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import yaml
-from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.models import Invitation, Project, Source
 from invite_sweeper.policy import Policy, parse_policy
@@ -59,15 +56,6 @@ def policy(**changes: object) -> Policy:
         "rules": [{"name": "forgotten", "older_than": "14d"}],
     }
     return parse_policy(policy_bytes({**defaults, **changes}), "policy.yaml")
-
-
-def write_key_pair(folder: Path, name: str) -> None:
-    """Write a new ed25519 key pair to NAME.pem (private) and NAME.pub (of OpenSSH)."""
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
-    public = key.public_key().public_bytes(s.Encoding.OpenSSH, s.PublicFormat.OpenSSH)
-    (folder / f"{name}.pem").write_bytes(private)
-    (folder / f"{name}.pub").write_bytes(public)
 
 
 class _Plain(yaml.SafeDumper):

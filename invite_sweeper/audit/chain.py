@@ -2,10 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
-from types import MappingProxyType
 
 from invite_sweeper.audit.events import Event, RunFinished, format_timestamp
 from invite_sweeper.audit.limits import to_loggable_json
@@ -48,22 +47,13 @@ class HashChain:
 
     The runs of one command share a chain, so their lines may alternate.
 
-    Args:
-        seqs: Number of each run's last line; 0 for a run that starts.
-
     Attributes:
         last_hash: Hash of the last line, 64 hex digits; `prev` of the next line.
     """
 
-    def __init__(
-        self,
-        last_hash: str,
-        clock: Callable[[], datetime],
-        *,
-        seqs: Mapping[str, int] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, last_hash: str, clock: Callable[[], datetime]) -> None:
         self.last_hash = last_hash
-        self._seqs = Counter(seqs)
+        self._seqs = Counter[str]()
         self._clock = clock
 
     def add(self, run_id: str, event: Event) -> bytes:

@@ -7,11 +7,6 @@ from typing import Final
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE
 
-UNSIGNED_HINT: Final = (
-    "Pass --public-key once for each key that signed the log, and --signed-from with the first "
-    "signed run if earlier ones are not signed."
-)
-
 
 class Damage(StrEnum):
     """What is wrong with a log, as reported to the user."""
@@ -22,8 +17,6 @@ class Damage(StrEnum):
     """The line, or the file, does not belong where it is."""
     INCOMPLETE = "incomplete"
     """A finished run has an intent without an outcome, or an outcome without an intent."""
-    UNSIGNED = "unsigned"
-    """The end of a run is not signed by an expected key."""
     UNFINISHED = "unfinished"
     """A run was killed: not damage, unless lines were removed from the end."""
 
@@ -35,8 +28,7 @@ class Damage(StrEnum):
     @property
     def hint(self) -> str:
         """What to do about it."""
-        hints = {Damage.UNFINISHED: UNFINISHED_ADVICE, Damage.UNSIGNED: UNSIGNED_HINT}
-        return hints.get(self, DAMAGED_ADVICE)
+        return UNFINISHED_ADVICE if self is Damage.UNFINISHED else DAMAGED_ADVICE
 
 
 _MESSAGES: Final = {
@@ -68,6 +60,4 @@ class VerificationError:
             return ""
         if self.kind is Damage.UNFINISHED:
             return f"What became of the last requests of {runs} is not known."
-        if self.kind is Damage.UNSIGNED:
-            return f"Without a signature, nothing proves who wrote the records of {runs}."
         return f"The records of {runs} are not reliable."

@@ -50,9 +50,7 @@ class RunStarted(EventFields, frozen=True, kw_only=True):
         group_id: Shared by the runs of one command.
         scope_sha256: The hash of what the run reads, see `scope.scope_sha256`.
         credentials: The name of the set of credentials; None for the plain variables.
-        signing_key_env: The variable of the key that signs the log.
-        plan_sha256: The digest of the saved plan that is applied.
-        plan_approved_by: The fingerprint of the key that approved it.
+        plan_sha256: SHA-256 of the file of the saved plan that is applied.
         dry_run: Only of a restore.
         files: The logs that a restore reads.
         log: The name of the log.
@@ -73,9 +71,7 @@ class RunStarted(EventFields, frozen=True, kw_only=True):
     group_id: str | None = None
     scope_sha256: str | None = None
     credentials: str | None = None
-    signing_key_env: str | None = None
     plan_sha256: str | None = None
-    plan_approved_by: str | None = None
     dry_run: bool | None = None
     files: tuple[str, ...] = ()
     log: str | None = None
@@ -514,14 +510,6 @@ class RestoreFinished(RestoreCounts, frozen=True, kw_only=True, gc=False):
     exit_code: int
 
 
-class CheckpointLine(EventFields, frozen=True, kw_only=True):
-    """A C2SP signed note over the end of the run before it."""
-
-    event: ClassVar[str] = "checkpoint"
-
-    note: str
-
-
 Event: TypeAlias = (
     RunStarted
     | SourceRetired
@@ -533,7 +521,6 @@ Event: TypeAlias = (
     | OutcomeLine
     | RunFinished
     | RestoreFinished
-    | CheckpointLine
 )
 
 
@@ -677,7 +664,6 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     OutcomeLine,
     RunFinished,
     RestoreFinished,
-    CheckpointLine,
 )
 _RESTORE_FINISHED: Final[msgspec.json.Decoder[Event]] = msgspec.json.Decoder(RestoreFinished)
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {

@@ -421,8 +421,6 @@ def _link(files: Sequence[FileEnds]) -> Iterator[list[FileEnds]]:
             yield chain
 
 
-_MAX_LINES_BEFORE_START = 3
-"""A file may start with what a killed run left to write: its checkpoint."""
 MAX_LINE_BYTES = 1 << 22
 """Longer than any line of a log; a file without newlines is not read to its end."""
 _BLOCK_BYTES = 1 << 16
@@ -436,18 +434,18 @@ def read_ends(path: Path, fd: int | None = None) -> FileEnds | None:
     """
     try:
         with open_log(path, fd) as file:
-            head = [file.readline(MAX_LINE_BYTES) for _ in range(_MAX_LINES_BEFORE_START)]
-            if not head[0].endswith(b"\n"):
+            first = file.readline(MAX_LINE_BYTES)
+            if not first.endswith(b"\n"):
                 return None
-            last = _last_line(file) or [line for line in head if line.endswith(b"\n")][-1]
+            last = _last_line(file) or first
     except RunError as error:
         name = f"{path}"
         return FileEnds(path, None, name, log=None, is_new_log=False, last_hash=name, error=error)
-    started = next(filter(None, map(_parse_start, head)), None)
+    started = _parse_start(first)
     return FileEnds(
         path=path,
-        first=LineHeader.parse(head[0]),
-        first_hash=line_hash(head[0][:-1]),
+        first=LineHeader.parse(first),
+        first_hash=line_hash(first[:-1]),
         log=started.log if started is not None else None,
         is_new_log=started is not None and started.new_log,
         last_hash=line_hash(last[:-1]),

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, line_hash
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT, Checkpoint, key_name, parse, sign
-from invite_sweeper.audit.events import CheckpointLine, LineHeader, RunStarted, decode
+from invite_sweeper.audit.chain import GENESIS_HASH, line_hash
+from invite_sweeper.audit.events import RunStarted
 from invite_sweeper.audit.files import (
     FileEnds,
     Head,
@@ -34,7 +32,6 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 from invite_sweeper.text import pluralize
 
-_CHECKPOINT_FIELD = b'"event":"%b"' % CHECKPOINT_EVENT.encode()
 _NEW_LOG_HINT = "To start a new log instead, run with --new-log."
 
 
@@ -45,15 +42,12 @@ class ChainEnd(NamedTuple):
         last_hash: Hash of the last line; 64 zeros at the beginning.
         lines: Lines of all files.
         size: Bytes of these lines.
-        unsigned: Run ID and `seq` of the last line if it is the `run_finished` of a run that was
-            killed then, which may have had no time to write its checkpoint.
         missing: A sentence about the lines that are not here; empty if the last one is.
     """
 
     last_hash: str = GENESIS_HASH
     lines: int = 0
     size: int = 0
-    unsigned: tuple[str, int] | None = None
     missing: str = ""
 
     @classmethod
@@ -186,7 +180,7 @@ def _end_of_file(head: Head, path: Path, fd: int | None = None) -> ChainEnd:
             reasons=(Reason.EARLIER_RUNS,),
         )
     size_after = head.size + size - head.file_size
-    return ChainEnd(line_hash(last[:-1]), head.lines + lines, size_after, _finished_run(last))
+    return ChainEnd(line_hash(last[:-1]), head.lines + lines, size_after)
 
 
 def describe_missing(head: Head) -> str:
@@ -196,8 +190,8 @@ def describe_missing(head: Head) -> str:
     return (
         f"The audit log {head.file} is missing or empty, and its end with it: the log has "
         f"{pluralize(head.lines, 'line')} up to run {head.run_id}, and continues after them. What "
-        "the missing runs recorded is not known: the last population, used plans, the accepted "
-        "policy, and how often invitations were deleted."
+        "the missing runs recorded is not known: the last population, used plans, and how often "
+        "invitations were deleted."
     )
 
 
@@ -209,16 +203,8 @@ def _first_hash(path: Path, opened: OpenedLog) -> str | None:
         return line_hash(file.readline()[:-1])
 
 
-def _finished_run(line: bytes) -> tuple[str, int] | None:
-    """Return run ID and `seq` of a `run_finished` line; None for another line."""
-    header = LineHeader.parse(line)
-    if header is None or header.event != CHECKSUMMED_EVENT:
-        return None
-    return header.run_id, header.seq
-
-
 def _count_lines(paths: Iterable[Path]) -> ChainEnd:
-    """Return the end of files that continue each other; the last checkpoint has exact counts."""
+    """Return the end of files that continue each other."""
     lines = size = 0
     last = b""
     for path in paths:
@@ -227,12 +213,6 @@ def _count_lines(paths: Iterable[Path]) -> ChainEnd:
                 if not line.endswith(b"\n"):
                     break
                 last, lines, size = line, lines + 1, size + len(line)
-                if _CHECKPOINT_FIELD in line:
-                    with suppress(ValueError):
-                        found = decode(line)
-                        if found is not None and isinstance(found.event, CheckpointLine):
-                            noted = parse(found.event.note)
-                            lines, size = noted.lines + 1, noted.size + len(line)
     return ChainEnd(line_hash(last[:-1]), lines, size)
 
 
@@ -261,12 +241,11 @@ def _not_newest(path: Path, newest: str) -> GuardRefused:
 
 
 class LogEnding:
-    """The end of an open log: its head file, and the checkpoints of its runs.
+    """The end of an open log, and its head file.
 
     Attributes:
         start: The end of the log when it was opened.
         lines: Number of lines of the log, in all files.
-        checkpoint: The signed note over the last end of a run of this command.
     """
 
     def __init__(
@@ -276,7 +255,6 @@ class LogEnding:
         opened: OpenedLog,
         *,
         run_id: str,
-        key: Ed25519PrivateKey | None,
         existed: bool,
         new_log: bool,
     ) -> None:
@@ -287,7 +265,6 @@ class LogEnding:
             path: The run's file, absolute, without a torn line.
             opened: The open file.
             run_id: The run.
-            key: Signs the checkpoints; None for no checkpoint.
             existed: Whether the file existed before the run opened it.
             new_log: Start a new log (`--new-log`).
 
@@ -297,11 +274,10 @@ class LogEnding:
             UsageError: `--new-log` does not apply.
         """
         self._log_path, self._path, self._run_id = log_path, path, run_id
-        self._key, self._is_new_log = key, new_log
+        self._is_new_log = new_log
         head = None if new_log else read_head(log_path.head_path.absolute())
         self.start = find_end(log_path, path, head, existed=existed, new_log=new_log, fd=opened.fd)
         self.lines = self.start.lines
-        self.checkpoint: str | None = None
         self._size_before = self.start.size - opened.size
         self._first_hash = _first_hash(path, opened)
         self._write_head(self.start, opened.size, closed=False)
@@ -315,19 +291,6 @@ class LogEnding:
         """Return the first line of a run with the log's name, and whether the log is new."""
         name = self._log_path.name
         return msgspec.structs.replace(started, log=name, new_log=self._is_new_log)
-
-    def sign(self, run_id: str, last_hash: str, offset: int) -> str | None:
-        """Return the signed note of a run whose last line was just written; None without a key.
-
-        Args:
-            run_id: The run.
-            last_hash: Hash of its last line.
-            offset: Byte offset after that line.
-        """
-        if self._key is None:
-            return None
-        name, size = key_name(self._log_path.name), self._size_before + offset
-        return sign(Checkpoint(name, self.lines, size, last_hash, run_id), self._key)
 
     def close(self, last_hash: str, offset: int) -> None:
         """Write the head of the closed log. An error is ignored: the file itself has all lines."""

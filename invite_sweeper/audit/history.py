@@ -21,7 +21,6 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
-    CheckpointLine,
     Intent,
     InvitationFields,
     Line,
@@ -38,7 +37,6 @@ from invite_sweeper.audit.reader import LinePosition, raise_damaged, read_events
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Invitation, Outcome, Population, Source, UserKey
-from invite_sweeper.notes import key_ids
 from invite_sweeper.text import casefold_lookalike
 
 _ID: Final = re.compile(r"[0-9a-f]{24}")
@@ -194,15 +192,11 @@ class History:
     Attributes:
         runs: The runs in the order of their ends; a run without one comes before the next command.
         deletions: How often each invitation was deleted.
-        signing_key_env: The variable of the signing key that the newest run named; None without.
-        key_id: Of the key that signed the newest signed run; None if no run is signed.
     """
 
     def __init__(self) -> None:
         self.runs: list[RunRecord] = []
         self.deletions = DeletionCounts()
-        self.signing_key_env: str | None = None
-        self.key_id: str | None = None
         self._by_id: dict[str, RunRecord] = {}
         self._unfinished: dict[str, RunRecord] = {}
         self._open_plans: dict[str, _OpenPlan] = {}
@@ -236,8 +230,6 @@ class History:
                 self._open_plan(run_id).unread.add(event.source.value)
             case Announced() | AnnouncementEnded():
                 self._add_announcement(line, event)
-            case CheckpointLine():
-                self.key_id = next(iter(key_ids(event.note)), self.key_id)
 
     def finish(self) -> None:
         """Add the runs without an end, after the last line."""
@@ -403,7 +395,6 @@ class History:
             self.finish()  # only one command runs at a time: these were killed
         run = self._run(run_id)
         run.start = event
-        self.signing_key_env = event.signing_key_env or self.signing_key_env
 
     def _add_end(self, ts: str, run_id: str, event: RunFinished | RestoreFinished) -> None:
         run = self._run(run_id)

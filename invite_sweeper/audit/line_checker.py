@@ -1,27 +1,22 @@
-"""Check the lines of audit logs one by one: chain, runs, intents, checkpoints.
+"""Check the lines of audit logs one by one: chain, runs, intents.
 
-Every line continues the hash of the one before, every line of a run its number, every sent
-request has an intent before and an outcome after it, and every checkpoint is that of the line
-before.
+Every line continues the hash of the one before, every line of a run its number, and every sent
+request has an intent before and an outcome after it.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from invite_sweeper.audit import checkpoint
 from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, checksum_ok, line_hash
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import FileEnds
 from invite_sweeper.audit.reader import LinePosition
 from invite_sweeper.models import Outcome
-from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize
 
 _MAX_NAMED_RUNS = 5
@@ -39,7 +34,6 @@ class _Line(msgspec.Struct, gc=False):
     event: str
     prev: str
     group_id: str | None = None
-    note: str | None = None
     outcome: str | None = None
     attempts: int | None = None
     recovers: str | None = None
@@ -86,41 +80,21 @@ _IntentKey: TypeAlias = tuple[str, str | None, str | None, str | None, str | Non
 class LineChecker:
     """Checks lines in the order of the chain. Memory holds the open intents and the run IDs.
 
-    Args:
-        public_keys: The keys of which one must have signed each run's end, each with its name;
-            empty if that is not checked.
-        signed_from: The first signed run of a log; None for the first one.
-
     Attributes:
         path: The current file.
         line_number: Number of the last line, from 1; 0 before the first one.
         lines: Number of verified lines, in all logs.
         prev: Hash of the last line.
         runs: Number of runs that started.
-        chain_start: Number of verified lines before the log's first one; None while unknown.
-        noted_lines: Number of lines up to the log's last checkpoint; None without one.
-        noted_run: The run of this checkpoint.
-        signed_runs: IDs of the runs with a checkpoint, by the name of the key; "" without keys.
     """
 
-    def __init__(
-        self, public_keys: Mapping[str, Ed25519PublicKey], signed_from: str | None = None
-    ) -> None:
+    def __init__(self) -> None:
         self.path = Path()
         self.line_number = 0
         self.lines = 0
         self.prev = GENESIS_HASH
         self._last = ("", 0)
-        self.chain_start: int | None = 0
-        self.noted_lines: int | None = None
-        self.noted_run = ""
-        self.signed_runs: dict[str, list[str]] = {}
-        self._unsigned: tuple[LinePosition, str] | None = None
-        self._public_keys = public_keys
-        self._signed_from = signed_from
-        self._must_be_signed = bool(public_keys) and signed_from is None
         self._previous_line: bytes | None = None
-        self._last_finished: _Run | None = None
         self._open_runs: dict[str, _Run] = {}
         self._is_finished: dict[str, bool] = {}
         self._unfinished: list[str] = []
@@ -148,40 +122,28 @@ class LineChecker:
     def start_log(self) -> None:
         """Forget what holds within one log."""
         self.start_chain(GENESIS_HASH)
-        self.noted_lines, self.noted_run = None, ""
-        self._must_be_signed = bool(self._public_keys) and self._signed_from is None
 
     def start_chain(self, prev: str) -> None:
         """Expect a first line that contains this hash."""
         self.prev = prev
-        self.chain_start = self.lines if prev == GENESIS_HASH else None
 
     def start_within_run(self, ends: FileEnds) -> None:
         """Start with a file whose first line is not the first one of its run."""
-        if ends.first is None:
-            return
-        run = _Run(ends.run_id, ends.first.seq - 1, from_start=False)
-        if ends.first.event == CHECKPOINT_EVENT:
-            self._last_finished = run
-        else:
-            self._start_run(run)
+        if ends.first is not None:
+            self._start_run(_Run(ends.run_id, ends.first.seq - 1, from_start=False))
 
     def start_file(self, path: Path) -> None:
         """Start with the first line of a file."""
         self.path, self.line_number, self._previous_line = path, 0, None
 
     def end_log(self, *, torn: bool) -> VerificationError | None:
-        """Return an error if a run is unfinished, or not signed, at the end of a log.
+        """Return an error if a run is unfinished at the end of a log.
 
         Args:
             torn: Whether the last line is torn, which explains a run without an end.
         """
         open_runs = tuple(self._open_runs)
         self._open_runs.clear()
-        self._last_finished = None
-        unsigned, self._unsigned = self._unsigned, None
-        if unsigned is not None:
-            return _without_checkpoint(*unsigned)
         if open_runs and not torn:
             count = sum(1 for run, *_ in self._open_intents if run == open_runs[0])
             return VerificationError(
@@ -191,21 +153,6 @@ class LineChecker:
                 "outcome: it was killed, or lines were removed. The next sweep resolves the "
                 "intents of a killed run.",
                 open_runs,
-            )
-        if self._public_keys and not self._must_be_signed:
-            return VerificationError(
-                self.position,
-                Damage.UNSIGNED,
-                f"The log does not contain run {self._signed_from}, from which on its runs are "
-                "signed.",
-            )
-        if self._public_keys and self.noted_lines != self.lines:
-            return VerificationError(
-                self.position,
-                Damage.UNFINISHED,
-                f"The end of the log is not signed: run {self.last_run} was killed, or lines were "
-                "removed.",
-                (self.last_run,),
             )
         return None
 
@@ -263,9 +210,6 @@ class LineChecker:
 
     def _is_next(self, line: _Line, run: _Run | None) -> bool:
         """Return whether a line has the number that its run expects."""
-        if line.event == CHECKPOINT_EVENT:
-            last = self._last_finished
-            return last is not None and (line.run_id, line.seq) == (last.run_id, last.seq + 1)
         return line.seq == (1 if run is None else run.seq + 1)
 
     def _diagnose(
@@ -294,21 +238,14 @@ class LineChecker:
         belongs_elsewhere = found.run_id in self._is_finished and not continues_run
         return self._error(here, Damage.INSERTED if belongs_elsewhere else Damage.REMOVED)
 
-    def _error(
-        self, position: LinePosition, kind: Damage, message: str = "", run_id: str = ""
-    ) -> VerificationError:
-        run_id = run_id or self.last_run
+    def _error(self, position: LinePosition, kind: Damage, message: str = "") -> VerificationError:
+        run_id = self.last_run
         return VerificationError(
             position, kind, message or kind.message, (run_id,) if run_id else ()
         )
 
     def _track(self, line: _Line, run: _Run | None, raw: bytes) -> VerificationError | None:
         """Update the state of the line's run and return an error, if any."""
-        if line.event == CHECKPOINT_EVENT:
-            return self._check_note(line)
-        if self._unsigned is not None:
-            return _without_checkpoint(*self._unsigned)
-        self._last_finished = None
         if run is None:
             if line.run_id in self._is_finished:
                 message = f"Run {line.run_id} already started before this line."
@@ -330,19 +267,15 @@ class LineChecker:
                 self._unfinished.append(other.run_id)
         self._is_finished[run.run_id] = False
         self._open_runs[run.run_id] = run
-        self._must_be_signed |= bool(self._public_keys) and run.run_id == self._signed_from
         return run
 
     def _finish_run(self, run: _Run, line: bytes) -> VerificationError | None:
         del self._open_runs[run.run_id]
         self._is_finished[run.run_id] = True
-        self._last_finished = run
         is_intact = checksum_ok(line)
         self._without_checksum += is_intact is None
         if is_intact is False:
             return self._error(self.position, Damage.CHANGED)
-        if self._must_be_signed:
-            self._unsigned = (self.position, run.run_id)
         return None
 
     def _track_intent(self, line: _Line, run: _Run) -> VerificationError | None:
@@ -370,30 +303,6 @@ class LineChecker:
             return None
         return self._error(self.position, Damage.INCOMPLETE, "The outcome has no intent.")
 
-    def _check_note(self, line: _Line) -> VerificationError | None:
-        """Return an error if a checkpoint is not that of the line before, or is not signed."""
-        run_id, note = line.run_id, line.note or ""
-        try:
-            noted = checkpoint.parse(note)
-        except ValueError:
-            return self._error(self.position, Damage.CHANGED, run_id=run_id)
-        start = self.lines - noted.lines
-        if self.chain_start is None:
-            self.chain_start = start
-        if (noted.last_hash, noted.run_id, start) != (self.prev, run_id, self.chain_start):
-            message = "The checkpoint is not the one of the line before."
-            return self._error(self.position, Damage.CHANGED, message, run_id)
-        signers = (name for name, key in self._public_keys.items() if is_signed_by(note, key))
-        signer = next(signers, None)
-        if self._public_keys and signer is None:
-            keys = plural_form(len(self._public_keys), "the public key", "one of the public keys")
-            message = f"The checkpoint of run {run_id} is not signed with {keys}."
-            return self._error(self.position, Damage.UNSIGNED, message, run_id)
-        self.noted_lines, self.noted_run = self.lines + 1, run_id
-        self.signed_runs.setdefault(signer or "", []).append(run_id)
-        self._unsigned = self._last_finished = None
-        return None
-
 
 _PREV_FIELD = re.compile(rb'"prev"\s*:\s*"([0-9a-f]{64})"')
 
@@ -406,9 +315,3 @@ def _find_prev(line: bytes) -> str | None:
 
 def _intent_key(line: _Line, run_id: str) -> _IntentKey:
     return run_id, line.invitation_id, line.project_id, line.org_id, line.source
-
-
-def _without_checkpoint(position: LinePosition, run_id: str) -> VerificationError:
-    return VerificationError(
-        position, Damage.UNSIGNED, f"The end of run {run_id} has no checkpoint.", (run_id,)
-    )

@@ -15,10 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, HashChain
-from invite_sweeper.audit.events import CheckpointLine, Event, RunStarted
+from invite_sweeper.audit.chain import HashChain
+from invite_sweeper.audit.events import Event, RunStarted
 from invite_sweeper.audit.files import LogPath
 from invite_sweeper.audit.head import LogEnding
 from invite_sweeper.audit.storage import OpenedLog, open_log_file
@@ -335,7 +333,6 @@ class AuditLog:
         copy: BinaryIO | None = None,
         log_path: LogPath | None = None,
         new_log: bool = False,
-        signing_key: Ed25519PrivateKey | None = None,
     ) -> "AuditLog":
         """Open the file for appending, or create it with mode 0600 and its directories with 0700.
 
@@ -347,7 +344,6 @@ class AuditLog:
                 do not stop the log; see `copy_failure`.
             log_path: The log that the file belongs to; default: the file and its rotated files.
             new_log: Start a new log instead of continuing the file before this one.
-            signing_key: Signs a checkpoint at the end of the run.
 
         Raises:
             AuditLogError: The file could not be opened safely, or the head not be written.
@@ -364,7 +360,6 @@ class AuditLog:
                 absolute,
                 opened,
                 run_id=run_id,
-                key=signing_key,
                 existed=existed,
                 new_log=new_log,
             )
@@ -376,13 +371,8 @@ class AuditLog:
             raise
         file = LogFile(absolute, opened, copy)
         writer = GroupCommit(file, opened.size)
-        unsigned = ending.start.unsigned
-        seqs = {} if unsigned is None else dict([unsigned])
-        chain = HashChain(ending.start.last_hash, clock, seqs=seqs)
-        log = cls(path, run_id, chain, file, writer, opened.torn_copy, ending)
-        if unsigned is not None:  # its run was killed before it wrote its checkpoint
-            log.for_run(unsigned[0])._sign_run()  # noqa: SLF001  of the same class
-        return log
+        chain = HashChain(ending.start.last_hash, clock)
+        return cls(path, run_id, chain, file, writer, opened.torn_copy, ending)
 
     def for_run(self, run_id: str) -> "AuditLog":
         """Return the log of another run, which writes to the same file; close only one of them."""
@@ -395,11 +385,6 @@ class AuditLog:
             self.torn_copy,
             self._ending,
         )
-
-    @property
-    def checkpoint(self) -> str | None:
-        """The signed note over the last end of a run; None before an end, or without a key."""
-        return self._ending.checkpoint
 
     @property
     def fd(self) -> int:
@@ -424,26 +409,12 @@ class AuditLog:
     def write(self, event: Event) -> None:
         """Add one line to the chain. It is on disk after the next `sync`.
 
-        With a signing key, `run_finished` is followed by a `checkpoint`.
-
         Raises:
             AuditLogError: The log has failed. The caller must not send any request.
         """
         self._writer.check_not_failed()
         if isinstance(event, RunStarted):
             event = self._ending.with_log(event)
-        self._append(event)
-        if event.event == CHECKSUMMED_EVENT:
-            self._ending.checkpoint = self._sign_run()
-
-    def _sign_run(self) -> str | None:
-        """Append the checkpoint of a run whose last line was just written; return its note."""
-        note = self._ending.sign(self._run_id, self._chain.last_hash, self._writer.offset)
-        if note is not None:
-            self._append(CheckpointLine(note=note))
-        return note
-
-    def _append(self, event: Event) -> None:
         self._writer.append(self._chain.add(self._run_id, event))
         self._ending.add_line(self._chain.last_hash)
 

@@ -1,19 +1,15 @@
 """Verify audit logs: their files, their lines, and what proves their end."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from invite_sweeper.audit import checkpoint
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.checkpoint import CHECKPOINT_EVENT
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import (
     MAX_LINE_BYTES,
@@ -31,47 +27,7 @@ from invite_sweeper.audit.reader import LinePosition, open_log, reject_duplicate
 from invite_sweeper.audit.storage import is_torn_write
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.notes import is_signed_by
 from invite_sweeper.text import plural_form, pluralize
-
-
-class Evidence(NamedTuple):
-    """What was kept elsewhere, and proves more than the files themselves.
-
-    Attributes:
-        head: A hash that the log had as its last one, 64 hex digits.
-        public_keys: The keys of which one signed the end of every run, each with its name.
-        note: A signed note that a run wrote with `--checkpoint-file`.
-        signed_from: The first run that was signed; None if all were.
-    """
-
-    head: str | None = None
-    public_keys: Mapping[str, Ed25519PublicKey] = {}
-    note: str | None = None
-    signed_from: str | None = None
-
-    def expected(self) -> dict[str, str]:
-        """Return the hashes that the logs must contain, each with what it is.
-
-        Raises:
-            GuardRefused: The note is not a checkpoint, or is not signed by a key.
-        """
-        found = {}
-        if self.head is not None:
-            found[self.head] = "the expected hash"
-        if self.note is not None:
-            try:
-                noted = checkpoint.parse(self.note)
-            except ValueError:
-                raise GuardRefused("The checkpoint file is not a checkpoint.") from None
-            keys = self.public_keys.values()
-            if keys and not any(is_signed_by(self.note, key) for key in keys):
-                raise GuardRefused("The checkpoint file is not signed with the public key.")
-            found[noted.last_hash] = f"the checkpoint of run {noted.run_id}"
-        return found
-
-
-NO_EVIDENCE = Evidence()
 
 
 class Verdict(StrEnum):
@@ -93,7 +49,7 @@ class LogStatus(msgspec.Struct, frozen=True):
         last_hash: Hash of the last line, 64 hex digits.
         beginning: One sentence.
         end: One sentence.
-        end_proven: Whether a hash or a checkpoint that was kept elsewhere proves the end.
+        end_proven: Whether a hash that was kept elsewhere proves the end.
     """
 
     name: str
@@ -117,8 +73,6 @@ class ChainStatus:
             sound.
         warnings: Findings that are not errors, one sentence each.
         logs: What is proven about each log; without the damaged one and those after it.
-        signed_runs: IDs of the runs with a checkpoint, by the name of the key that signed it;
-            "" if no key was given.
     """
 
     lines: int
@@ -127,7 +81,6 @@ class ChainStatus:
     error: VerificationError | None
     warnings: tuple[str, ...]
     logs: tuple[LogStatus, ...] = ()
-    signed_runs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -144,7 +97,7 @@ class ChainStatus:
 
 
 def verify(
-    paths: Sequence[Path], *, continuation: bool = False, evidence: Evidence = NO_EVIDENCE
+    paths: Sequence[Path], *, continuation: bool = False, expect_head: str | None = None
 ) -> ChainStatus:
     """Verify the files up to the last line or the first damaged one.
 
@@ -154,34 +107,35 @@ def verify(
     Args:
         paths: The files of one or more logs, in any order, compressed with gzip or not.
         continuation: Whether the files before the first one of a log were left out on purpose.
-        evidence: What was kept elsewhere. With it, a log must be complete from its beginning.
+        expect_head: A hash that the log had as its last one, 64 hex digits. With it, a log must
+            be complete from its beginning.
 
     Raises:
         UsageError: A file cannot be read, or is given twice.
-        GuardRefused: The evidence is not valid.
     """
     reject_duplicates(paths)
-    return _Verifier(paths, evidence, continuation=continuation).run()
+    return _Verifier(paths, expect_head, continuation=continuation).run()
 
 
 class _Verifier:
     """Verifies files line by line and keeps what is known about each log."""
 
-    def __init__(self, paths: Sequence[Path], evidence: Evidence, *, continuation: bool) -> None:
+    def __init__(
+        self, paths: Sequence[Path], expect_head: str | None, *, continuation: bool
+    ) -> None:
         self._paths = paths
-        self._lines = LineChecker(evidence.public_keys, evidence.signed_from)
-        self._expected = evidence.expected()
+        self._lines = LineChecker()
+        self._expected_head = expect_head
         self._heads = _find_heads(paths)
         self._heads_to_find = {head.last_hash for head in self._heads.values()} - {GENESIS_HASH}
-        self._is_strict = evidence != NO_EVIDENCE
-        self._is_signed = bool(evidence.public_keys)
+        self._is_strict = expect_head is not None
         self._continuation = continuation
         self._torn_positions: list[LinePosition] = []
         self._unfinished: VerificationError | None = None
         self._logs: list[LogStatus] = []
         self._first_paths: dict[str, Path] = {}
         self._own_chains = 0
-        self._proof: tuple[str, int] | None = None
+        self._proven_lines: int | None = None
         self._closed_by: LogPath | None = None
 
     def run(self) -> ChainStatus:
@@ -200,7 +154,6 @@ class _Verifier:
             error=error,
             warnings=tuple(self._warnings()),
             logs=tuple(self._logs),
-            signed_runs=self._lines.signed_runs,
         )
 
     # Logs -------------------------------------------------------------------------------------
@@ -209,7 +162,7 @@ class _Verifier:
         """Verify the files of one log and return the first damage."""
         lines_before = self._lines.lines
         self._lines.start_log()
-        self._proof = self._closed_by = None
+        self._proven_lines = self._closed_by = None
         previous: FileEnds | None = None
         for ends in log.files:
             if ends.error is not None:
@@ -251,8 +204,7 @@ class _Verifier:
             return None
         if previous is None:
             # The oldest file that is here may not be the log's first one.
-            is_rest = ends.first.seq > 1 and ends.first.event == CHECKPOINT_EVENT
-            starts_between_runs = ends.first.seq == 1 or is_rest
+            starts_between_runs = ends.first.seq == 1
             may_be_missing = self._continuation or (not self._is_strict and starts_between_runs)
             if may_be_missing and not ends.is_start:
                 self._lines.start_chain(ends.first.prev)
@@ -294,7 +246,7 @@ class _Verifier:
 
     def _missing_line(self) -> VerificationError | None:
         """Return an error if the logs do not contain a line that they should end with."""
-        what = next((f"{what}, {hash_}" for hash_, what in self._expected.items()), None)
+        what = f"the expected hash, {self._expected_head}" if self._expected_head else None
         if what is None:
             what = next(
                 (
@@ -320,9 +272,6 @@ class _Verifier:
         beginning = "begins with the first line of the log"
         if not files[0].is_start:
             beginning = "begins after a file that is not here"
-            start = self._lines.chain_start
-            if start is not None and start < lines_before:
-                beginning += f", with {pluralize(lines_before - start, 'line')}"
         lines = self._lines.lines
         return LogStatus(
             name=log.name,
@@ -331,31 +280,18 @@ class _Verifier:
             last_hash=self._lines.prev,
             beginning=beginning,
             end=self._describe_end(lines),
-            end_proven=self._proven_lines() == lines,
+            end_proven=self._proven_lines == lines,
         )
 
     def _describe_end(self, lines: int) -> str:
         """Return what proves the end of the current log, as a part of a sentence."""
-        if self._proof is not None:
-            what, unproven = self._proof[0], lines - (self._proven_lines() or 0)
-            if not unproven:
-                return f"the end is proven by {what}"
-            are = plural_form(unproven, "is", "are")
-            return f"{pluralize(unproven, 'line')} after {what} {are} not proven"
-        if not self._is_signed or self._lines.noted_lines is None:
+        if self._proven_lines is None:
             return "the end is not proven: later lines or files may be missing"
-        signed = f"signed up to run {self._lines.noted_run}"
-        if unsigned := lines - self._lines.noted_lines:
-            are = plural_form(unsigned, "is", "are")
-            return f"{signed}; {pluralize(unsigned, 'line')} after it {are} not signed"
-        return f"{signed}: runs removed after it would not be seen"
-
-    def _proven_lines(self) -> int | None:
-        """Return the number of lines that are proven; a checkpoint belongs to its run."""
-        if self._proof is None:
-            return None
-        proven = self._proof[1]
-        return proven + 1 if self._lines.noted_lines == proven + 1 else proven
+        unproven = lines - self._proven_lines
+        if not unproven:
+            return "the end is proven by the expected hash"
+        are = plural_form(unproven, "is", "are")
+        return f"{pluralize(unproven, 'line')} after the expected hash {are} not proven"
 
     # Files ------------------------------------------------------------------------------------
 
@@ -372,15 +308,14 @@ class _Verifier:
                     return appended
                 if (error := checker.check(line[:-1], read_line)) is not None:
                     return error
-                if checker.prev in self._expected or checker.prev in self._heads_to_find:
+                if checker.prev == self._expected_head or checker.prev in self._heads_to_find:
                     self._record_expected()
         return None
 
     def _record_expected(self) -> None:
         """Record what is known about the last line: it is one of those that were expected."""
-        what = self._expected.pop(self._lines.prev, None)
-        if what is not None:
-            self._proof = (what, self._lines.lines)
+        if self._lines.prev == self._expected_head:
+            self._expected_head, self._proven_lines = None, self._lines.lines
         if self._lines.prev in self._heads_to_find:
             self._heads_to_find.remove(self._lines.prev)
             for log_path, head in self._heads.items():

@@ -1,4 +1,4 @@
-"""Commands `audit verify`, `audit show` and `audit keygen`."""
+"""Commands `audit verify` and `audit show`."""
 
 import csv
 import sys
@@ -16,25 +16,20 @@ from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.events import EVENTS, InvitationFields
 from invite_sweeper.audit.files import DEFAULT_LOG, in_order
 from invite_sweeper.audit.reader import LineFilter, Record, filter_lines
-from invite_sweeper.audit.verify import ChainStatus, Evidence, LogStatus, Verdict
+from invite_sweeper.audit.verify import ChainStatus, LogStatus, Verdict
 from invite_sweeper.audit.verify import verify as verify_logs
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import json_line, write_json
 from invite_sweeper.cli.options import (
     Output,
     OutputOption,
-    PublicKeys,
-    SignedFrom,
     offline,
     require_command,
     value,
 )
 from invite_sweeper.errors import ErrorParts, UsageError
-from invite_sweeper.files import read_small_file
 from invite_sweeper.json_text import to_json
-from invite_sweeper.keys import read_public_keys, write_key_pair
 from invite_sweeper.models import Outcome
-from invite_sweeper.notes import MAX_NOTE_BYTES
 from invite_sweeper.program import command
 from invite_sweeper.report.record_table import RecordTable
 from invite_sweeper.restore.deletions import RestoreOutcome
@@ -62,14 +57,6 @@ def verify(
         str | None,
         value(None, "HASH", "A last hash that was kept elsewhere; the log must still contain it."),
     ] = None,
-    public_key: PublicKeys = None,
-    signed_from: SignedFrom = None,
-    checkpoint: Annotated[
-        Path | None,
-        value(
-            None, "FILE", "What a run wrote with --checkpoint-file; the log must still contain it."
-        ),
-    ] = None,
     continuation: Annotated[
         bool,
         typer.Option(
@@ -86,13 +73,8 @@ def verify(
 
     Example: invite-sweeper audit verify audit/invite-sweeper.jsonl
     """
-    evidence = Evidence(
-        head=None if expect_head is None else _parse_hash(expect_head),
-        public_keys=read_public_keys(public_key or ()),
-        note=None if checkpoint is None else _read_note(checkpoint),
-        signed_from=signed_from,
-    )
-    status = verify_logs(files, continuation=continuation, evidence=evidence)
+    head = None if expect_head is None else _parse_hash(expect_head)
+    status = verify_logs(files, continuation=continuation, expect_head=head)
     for warning in status.warnings:
         typer.echo(escape_unprintable(f"Warning: {warning}"), err=True)
     if output is Output.JSON:
@@ -114,9 +96,6 @@ def _to_text(status: ChainStatus) -> Iterator[str]:
     yield f"Sound: {pluralize(status.lines, 'line')} of {pluralize(status.runs, 'run')}."
     for log in status.logs:
         yield f"{log.name}: {log.beginning}; {log.end}."
-    for key, runs in status.signed_runs.items():
-        if key:
-            yield f"Key {key} signed {pluralize(len(runs), 'run')}, from {runs[0]} to {runs[-1]}."
     yield f"Last hash {status.last_hash}"
 
 
@@ -183,29 +162,6 @@ def _parse_hash(text: str) -> str:
             "--expect-head is not a hash.", hint=f"Pass the {_HASH_DIGITS} digits of a last hash."
         )
     return digits
-
-
-def _read_note(path: Path) -> str:
-    try:
-        return read_small_file(path, MAX_NOTE_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror}.") from None
-
-
-@audit_app.command()
-@offline
-def keygen(
-    out: Annotated[Path, value(None, "PATH", "The private key; the other is PATH.pub.")],
-) -> None:
-    """Make the key pair with which runs sign their end.
-
-    Keep the private key away from the audit log, and the public key with the auditor.
-
-    Example: invite-sweeper audit keygen --out signing-key.pem
-    """
-    public_path = write_key_pair(out)
-    typer.echo(f"Private key: {out} (for `audit.signing_key_env`)")
-    typer.echo(f"Public key: {public_path} (for `audit verify --public-key`)")
 
 
 class ShowOutput(StrEnum):

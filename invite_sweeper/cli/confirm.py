@@ -1,4 +1,4 @@
-"""The confirmation on a terminal before anything is deleted, invited or approved."""
+"""The confirmation on a terminal before anything is deleted or invited."""
 
 import asyncio
 import os

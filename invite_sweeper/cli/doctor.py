@@ -52,16 +52,14 @@ app = typer.Typer(rich_markup_mode=None)
     "audit_log",
     "out",
     "population",
-    "checkpoint_file",
     "metrics_file",
     "pushgateway",
-    "require_approval",
     *LOGGED,
 )
 def doctor(options: RunOptions) -> None:
     """Check that a sweep can run.
 
-    Checks everything that a sweep with these options opens or asks: policy, keys, credentials,
+    Checks everything that a sweep with these options opens or asks: policy, credentials,
     roles, clock, rate limits, audit log, output files and receivers; changes nothing. Exit
     code 0: no problems. Exit code 4: warnings only. Otherwise: the code that a sweep would end
     with.

@@ -1,14 +1,13 @@
-"""The checks of `doctor` for the files, keys and receivers that options and policy name."""
+"""The checks of `doctor` for the files and receivers that options and policy name."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.run_setup import CommandContext
-from invite_sweeper.cli.sweep_session import check_outputs, signing_key
+from invite_sweeper.cli.sweep_session import check_outputs
 from invite_sweeper.doctor.diagnosis import Check, failed, ok, warning
 from invite_sweeper.doctor.outputs import metrics_check, output_check
 from invite_sweeper.errors import RunError
-from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
@@ -33,23 +32,8 @@ def file_checks(context: CommandContext) -> Iterator[Check]:
         yield output_check("population", path, makes_folder=True)
     if options.out is not None:
         yield output_check("plan", options.out)
-    if options.checkpoint_file is not None:
-        yield output_check("checkpoint", options.checkpoint_file)
     if options.metrics_file is not None:
         yield metrics_check(options.metrics_file)
-    name = "signing key"
-    try:
-        key = signing_key(options, context.policy, context.session.environment)
-        if key is not None:
-            yield ok(name, f"Signs the end of each run; its id is {fingerprint(key.public_key())}.")
-    except RunError as error:
-        yield failed(name, error)
-    if options.require_approval is not None:
-        name = "approval key"
-        try:
-            yield ok(name, f"Its id is {fingerprint(read_public_key(options.require_approval))}.")
-        except RunError as error:
-            yield failed(name, error)
 
 
 async def receiver_checks(

@@ -126,18 +126,6 @@ OutputOption: TypeAlias = Annotated[
 ]
 Yes: TypeAlias = Annotated[bool, flag(SAFETY, "Do not ask for confirmation.", "--yes")]
 PlanMaxAge: TypeAlias = Annotated[str, value(SAFETY, "DURATION", "Maximum age of the plan.")]
-PublicKeys: TypeAlias = Annotated[
-    list[Path] | None,
-    value(
-        None,
-        "FILE",
-        "The end of every run must be signed by this key; repeat it after a rotation.",
-        "--public-key",
-    ),
-]
-SignedFrom: TypeAlias = Annotated[
-    str | None, value(None, "ID", "The first signed run; the runs before it are not.")
-]
 
 
 class RunOptions(NamedTuple):
@@ -178,8 +166,8 @@ class RunOptions(NamedTuple):
         Path | None, value(SAFETY, "FILE", "Delete only what this saved plan lists.")
     ] = None
     plan_max_age: PlanMaxAge = DEFAULT_PLAN_MAX_AGE
-    require_approval: Annotated[
-        Path | None, value(SAFETY, "KEYFILE", "Require the plan's signature by this public key.")
+    plan_sha256: Annotated[
+        str | None, value(SAFETY, "HEX", "Delete nothing if the plan's file has another SHA-256.")
     ] = None
     accept_population: Annotated[
         bool,
@@ -222,14 +210,6 @@ class RunOptions(NamedTuple):
     ] = None
     deadline: Annotated[
         str | None, value(SAFETY, "DURATION", "Stop the run after this time, such as 30m or 1h.")
-    ] = None
-    checkpoint_file: Annotated[
-        Path | None,
-        value(
-            INTEGRATION,
-            "PATH",
-            "Write the signed end of the run here, too; not on the audit log's disk.",
-        ),
     ] = None
     log_format: Annotated[
         LogFormat,

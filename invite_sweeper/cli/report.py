@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from invite_sweeper.audit import in_order
-from invite_sweeper.audit.verify import Evidence, verify
-from invite_sweeper.cli.options import PublicKeys, SignedFrom, offline, value
+from invite_sweeper.audit.verify import verify
+from invite_sweeper.cli.options import offline, value
 from invite_sweeper.files import check_distinct_files
-from invite_sweeper.keys import read_public_keys
 from invite_sweeper.report.html.chain import chain_result
 from invite_sweeper.report.html.rendering import Format, write_report
 
@@ -33,8 +32,6 @@ def report(
     run: Annotated[
         str | None, value(None, "ID", "A run's id, or the start of it; default: the newest.")
     ] = None,
-    public_key: PublicKeys = None,
-    signed_from: SignedFrom = None,
 ) -> None:
     """Write a report from audit logs: an HTML page, Markdown or JSON.
 
@@ -47,8 +44,6 @@ def report(
     paths = in_order(files)
     suffix = out.suffix.lower() if out is not None else ""
     form = form or _BY_SUFFIX.get(suffix, Format.HTML)
-    keys = read_public_keys(public_key or ())
-    status = verify(paths, evidence=Evidence(public_keys=keys, signed_from=signed_from))
-    write_report(paths, out, form, chain_result(status, ", ".join(keys)), run or "")
+    write_report(paths, out, form, chain_result(verify(paths)), run or "")
     if out is not None:
         typer.echo(f"Report written to {out}.", err=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials, read_credentials
@@ -20,7 +19,6 @@ from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
-    INTEGRATION,
     LOGGED,
     SAFETY,
     TARGET,
@@ -34,7 +32,6 @@ from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import CredentialsRefused, RunError
-from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Execution, loader
 from invite_sweeper.report.restore_tables import show_restore_plan, show_result
 from invite_sweeper.restore.deletions import (
@@ -46,10 +43,8 @@ from invite_sweeper.restore.deletions import (
     count_in_other_organizations,
     count_other_doubtful,
     describe_organizations,
-    describe_signature,
     find_deletions,
     read_deletion_log,
-    signing_variable,
 )
 from invite_sweeper.restore.report import RestoreReport, is_added
 from invite_sweeper.restore.restorer import InviteRateLimit
@@ -89,14 +84,6 @@ class Deletions(NamedTuple):
     credentials: Annotated[
         str | None,
         value(TARGET, "NAME", "Name of the credentials in the policy; default: those of the run."),
-    ] = None
-    signing_key_env: Annotated[
-        str | None,
-        value(
-            INTEGRATION,
-            "NAME",
-            "The variable with the key that signs the end; default: that of the log.",
-        ),
     ] = None
 
 
@@ -174,18 +161,12 @@ class _RestoreSession:
                 audit = None
                 own = read_history(self._log_path.files(), check=session.check_deadline)
                 if not self._options.dry_run:
-                    audit = session.open_log(self._log_path, self._signing_key(own))
+                    audit = session.open_log(self._log_path)
                     stack.push_async_callback(audit.close)
                     report.audit_log = str(audit.path)
                 await self._run_with_connection(report, audit, own, start, credentials)
             session.last_resort.result_known(report.exit_code)
             return self._report(report)
-
-    def _signing_key(self, own: History) -> Ed25519PrivateKey | None:
-        """Return the key that signs the end of this run; None for a log without signatures."""
-        option, log = self._deletions.signing_key_env, self._log_path.template
-        variable = self._variable = signing_variable(own, option, log)
-        return read_signing_key(self._session.environment, variable) if variable else None
 
     def _report_of(self, log: DeletionLog, warnings: Sequence[str]) -> RestoreReport:
         """Return the report of a restore that has not begun."""
@@ -201,9 +182,6 @@ class _RestoreSession:
         warnings = (*warnings, *left_out)
         include_all = self._deletions.include_recovered
         deletions = [each for each in found if include_all or not each.doubt]
-        signature = describe_signature(log.history) if found else ""
-        if signature:
-            self._session.log.info(signature)
         return RestoreReport(
             self._session.run_id,
             self._session.now,
@@ -215,7 +193,7 @@ class _RestoreSession:
                 base_url="" if str(self._base_url) == DEFAULT_BASE_URL else str(self._base_url)
             ),
             uncertain=[each for each in found if each.doubt and not include_all],
-            warnings=[*warnings, *([signature] if signature else [])],
+            warnings=list(warnings),
             organization_names=log.history.organization_names(),
         )
 
@@ -286,7 +264,6 @@ class _RestoreSession:
             now=self._session.now.isoformat().replace("+00:00", "Z"),
             shard=None,
             organizations=report.organizations,
-            signing_key_env=self._variable,
             dry_run=False,
             files=tuple(str(path) for path in self._files),
         )

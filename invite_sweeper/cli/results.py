@@ -23,7 +23,6 @@ from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import print_error as explain
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
-from invite_sweeper.files import replace_file
 from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.program import command
 from invite_sweeper.report.formatting import (
@@ -283,19 +282,6 @@ def _announcements(report: CommandReport) -> list[Announced]:
     found = [line.event for line in lines if isinstance(line.event, Announced)]
     found.sort(key=lambda each: (each.inviter or "", each.username or ""))
     return found[:_MAX_ANNOUNCEMENTS]
-
-
-def write_checkpoint(path: Path | None, note: str | None) -> tuple[str, ...]:
-    """Write the checkpoint of the last run to a file of its own; return error messages."""
-    if path is None:
-        return ()
-    if note is None:
-        return (f"The checkpoint {path} was not written: no run was signed.",)
-    try:
-        replace_file(path, [note.encode()])
-    except OSError as error:
-        return (f"The checkpoint {path} was not written: {error.strerror or error}.",)
-    return ()
 
 
 async def notify_end(

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 from aiohttp import BaseConnector
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -148,7 +147,7 @@ class RunSession:
             finally:
                 timer.cancel()
 
-    def open_log(self, log_path: LogPath, signing_key: Ed25519PrivateKey | None) -> AuditLog:
+    def open_log(self, log_path: LogPath) -> AuditLog:
         """Open the audit log for the runs of this command."""
         audit = AuditLog.open(
             log_path.path_of_run(now=self.now, run_id=self.run_id),
@@ -157,7 +156,6 @@ class RunSession:
             copy=audit_copy_stream() if log_path.copy_to_stdout else None,
             log_path=log_path,
             new_log=self.options.new_log,
-            signing_key=signing_key,
         )
         if audit.torn_copy is not None:
             self.log.warning("a torn last line was moved to a file", file=str(audit.torn_copy))

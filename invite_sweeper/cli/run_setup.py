@@ -22,7 +22,6 @@ from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import UsageError
-from invite_sweeper.keys import fingerprint, read_public_key
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.loader import parse_duration_option
@@ -31,7 +30,6 @@ from invite_sweeper.report.population import PopulationFile, PopulationRun
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.approval import require_approval
 from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, RunPlan
@@ -141,17 +139,16 @@ def load_usable_plan(context: CommandContext, history: History) -> SavedPlan | N
     """Return the plan of `--plan`; None without the option.
 
     Raises:
-        GuardRefused: The plan was edited, is too old, was used, is not approved, or belongs to
-            another organization, host or policy.
+        GuardRefused: The plan was edited, is too old, was used, or belongs to another
+            organization, host or policy, or its file has another SHA-256 than `--plan-sha256`.
     """
     if context.options.plan is None:
         return None
-    path, key = context.options.plan, context.options.require_approval
+    path = context.options.plan
     saved = saved_plan.load(path)
+    saved_plan.check_sha256(saved, context.options.plan_sha256)
     max_age = context.plan_max_age
     check_applicable(saved, context.plan_context, now=context.now, max_age=max_age)
-    if key is not None:
-        require_approval(path, saved, key)
     if history.applied_by(saved.digest) is not None:
         raise saved_plan.used_error(path)
     if (applied := saved_plan.read_applied(path, saved)) is not None:
@@ -309,7 +306,6 @@ class CommandSetup:
     def _run_started(self, part: RunPart) -> RunStarted:
         context = self._context
         saved = self._saved_plan
-        approver = context.options.require_approval
         return RunStarted(
             mode=self.mode,
             tool_version=__version__,
@@ -323,11 +319,7 @@ class CommandSetup:
             group_id=context.session.run_id,
             scope_sha256=scope_sha256(part.policy),
             credentials=part.policy.organizations[0].credentials,
-            signing_key_env=context.policy.audit.signing_key_env,
             plan_sha256=saved.digest if saved is not None else None,
-            plan_approved_by=fingerprint(read_public_key(approver))
-            if approver is not None
-            else None,
         )
 
     def _decision_steps(self) -> Iterator[Step]:

@@ -19,8 +19,8 @@ def sweep(options: RunOptions, ctx: typer.Context) -> None:
 
     Example: invite-sweeper sweep --policy config/policy.yaml --dry-run
     """
-    if options.require_approval is not None and options.plan is None:
-        raise UsageError("--require-approval needs a plan.", hint="Add --plan FILE.")
+    if options.plan_sha256 is not None and options.plan is None:
+        raise UsageError("--plan-sha256 needs a plan.", hint="Add --plan FILE.")
     if options.plan is None and _is_explicit(ctx, "plan_max_age"):
         raise UsageError("--plan-max-age needs a plan.", hint="Add --plan FILE.")
     raise typer.Exit(run_sweep(options))

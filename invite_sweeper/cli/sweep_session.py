@@ -7,11 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from invite_sweeper.atlas import RateLimitedAtlasClient
 from invite_sweeper.audit import AuditLog, LogPath
-from invite_sweeper.audit.checkpoint import is_checkpoint
 from invite_sweeper.audit.lock import holder_path
 from invite_sweeper.cli import results
 from invite_sweeper.cli.console import run_async
@@ -28,7 +25,6 @@ from invite_sweeper.cli.run_setup import (
 from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
 from invite_sweeper.files import check_distinct_files, check_replaceable, check_writable
-from invite_sweeper.keys import read_signing_key
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics
@@ -41,7 +37,6 @@ from invite_sweeper.report.population import (
 )
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets, send_start
 from invite_sweeper.sweep import saved_plan
-from invite_sweeper.sweep.approval import signature_path
 from invite_sweeper.sweep.group import RunGroup
 from invite_sweeper.sweep.run import Run
 from invite_sweeper.sweep.run_state import RunState
@@ -56,12 +51,10 @@ def check_outputs(context: CommandContext) -> None:
     outputs = {
         "--out": options.out,
         "--metrics-file": options.metrics_file,
-        "--checkpoint-file": options.checkpoint_file,
     }
     kinds: list[tuple[str, str, Callable[[bytes], bool]]] = [
         ("--out", "a saved plan", saved_plan.is_plan),
         ("--metrics-file", "a metrics file", metrics.is_textfile),
-        ("--checkpoint-file", "a checkpoint", is_checkpoint),
     ]
     if (population := context.population) is not None:
         rows = population.path(context.session.now, context.session.run_id)
@@ -91,10 +84,7 @@ def protected_files(context: CommandContext) -> Iterator[tuple[str, Path]]:
         yield "the audit log", log
     if options.plan is not None:
         yield "the plan", options.plan
-        yield "the plan's approval", signature_path(options.plan)
         yield "the record of the plan's use", saved_plan.applied_path(options.plan)
-        if options.require_approval is not None:
-            yield "the key", options.require_approval
 
 
 def run_sweep(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
@@ -125,7 +115,6 @@ class _SweepSession:
         self._parts = session.parts(policy)
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
         population = population_settings(options, policy, self._shard)
-        self._signing_key = signing_key(options, policy, environment)
         self._context = CommandContext(
             session, policy, self._shard, log_path, plan_max_age(options), population
         )
@@ -156,8 +145,6 @@ class _SweepSession:
     async def _run_locked(self) -> int:
         if self._options.out is not None:
             check_writable(self._options.out, "The plan")
-        if self._options.checkpoint_file is not None:
-            check_writable(self._options.checkpoint_file, "The checkpoint")
         limit_s = min(NOTIFICATION_LIMIT_S, self._session.last_resort.left_s)
         start = send_start(self._policy.notify, self._environment, limit_s=limit_s)
         with suppress(Interrupted):  # the run records the stop
@@ -170,8 +157,6 @@ class _SweepSession:
             await self._notify_end(self._not_started(error))
             raise
         self._session.last_resort.result_known(report.summary.exit_code)
-        note = report.summary.checkpoint
-        self._warn(results.write_checkpoint(self._options.checkpoint_file, note))
         self._warn(tuple(results.failure_messages(self._options, report)))
         results.report_command(self._options, report)
         if self._options.out is not None and report.plan_saved:
@@ -201,7 +186,7 @@ class _SweepSession:
             population = setup.open_population(parts)
             if population is not None:
                 stack.enter_context(population)
-            audit = session.open_log(self._context.log_path, self._signing_key)
+            audit = session.open_log(self._context.log_path)
             stack.push_async_callback(audit.close)
             log_offset = audit.offset
             view = results.progress_view(self._options, self._log)
@@ -216,7 +201,6 @@ class _SweepSession:
         summary = replace(
             merge_summaries([each.summary for each in ended]),
             audit_last_hash=audit.last_hash,
-            checkpoint=audit.checkpoint,
         )
         setup.record_plan_use(audit, summary.exit_code)
         if population is not None:
@@ -323,18 +307,3 @@ class _SweepSession:
     def _warn(self, messages: tuple[str, ...]) -> None:
         for message in messages:
             self._log.warning(message)
-
-
-def signing_key(
-    options: RunOptions, policy: Policy, environment: Mapping[str, str]
-) -> Ed25519PrivateKey | None:
-    """Return the key that signs the runs; None if the policy names none."""
-    variable = policy.audit.signing_key_env
-    if variable is not None:
-        return read_signing_key(environment, variable)
-    if options.checkpoint_file is not None:
-        raise UsageError(
-            "--checkpoint-file needs a signing key.",
-            hint="Set audit: {signing_key_env: NAME} in the policy.",
-        )
-    return None

@@ -226,12 +226,6 @@ class AuditSettings(StrictModel):
         ),
         examples=["population-{date}.csv"],
     )
-    signing_key_env: Annotated[Variable | None, NullInFile] = Field(
-        default=None,
-        description="Name of the environment variable, or of NAME_FILE, with the ed25519 private "
-        "key that signs the end of each run.",
-        examples=["INVITE_SWEEPER_SIGNING_KEY"],
-    )
 
 
 class Notice(StrictModel):

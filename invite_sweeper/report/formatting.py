@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
-from invite_sweeper.audit.checkpoint import parse as parse_checkpoint
 from invite_sweeper.audit.events import PlanChanges, Unseen
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
@@ -51,12 +50,6 @@ def show_command(audit_log: str, run_ids: Collection[str], group_id: str, *words
         case _:
             runs = ("--group", group_id)
     return command("audit", "show", audit_log, *runs, *words)
-
-
-def describe_checkpoint(note: str) -> str:
-    """Return a run's checkpoint in one line: the number of lines that are signed, and the hash."""
-    checkpoint = parse_checkpoint(note)
-    return f"{pluralize(checkpoint.lines, 'line')} signed, up to {checkpoint.last_hash}"
 
 
 def format_duration(seconds: float) -> str:

@@ -13,7 +13,6 @@ from invite_sweeper.endings import ExitCode, Reason, Status
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.formatting import (
     NOT_ALL_READ,
-    describe_checkpoint,
     describe_organizations,
     describe_outcomes,
     distinct_errors,
@@ -120,8 +119,6 @@ def _counts_line(summary: RunSummary) -> str:
 def _evidence(summary: RunSummary) -> Iterator[str]:
     code = f"exit code {summary.exit_code}"
     yield f"Run {summary.run_id}, {code}, {format_duration(summary.duration_s)}"
-    if summary.checkpoint is not None:
-        yield f"Audit log: {describe_checkpoint(summary.checkpoint)}"
     if summary.audit_last_hash:
         yield f"Last hash: {summary.audit_last_hash}"
 

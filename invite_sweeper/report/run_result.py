@@ -46,8 +46,7 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     can be copied.
     """
     lines = tuple(_total_lines(summary, view))
-    longest = "Checkpoint" if summary.checkpoint is not None else "Last hash"
-    label_width = max(len(longest), *(len(label) for label, _, _ in lines))
+    label_width = max(len("Last hash"), *(len(label) for label, _, _ in lines))
     rows = ((Text(label, style=style), Text(content)) for label, style, content in lines)
     yield two_columns(rows, width=label_width)
     audit = "Audit".ljust(label_width + _GAP)
@@ -55,10 +54,6 @@ def totals(summary: RunSummary, view: RunView) -> Iterator[RenderableType]:
     if summary.audit_last_hash:
         last = "Last hash".ljust(label_width + _GAP)
         yield Text.assemble((last, "bold"), (summary.audit_last_hash, "dim"), no_wrap=True)
-    if summary.checkpoint is not None:
-        signed = "Checkpoint".ljust(label_width + _GAP)
-        text = formatting.describe_checkpoint(summary.checkpoint)
-        yield Text.assemble((signed, "bold"), (text, "dim"), no_wrap=True)
     for hint in summary.advice:
         yield Text.assemble(("What to do: ", "bold"), escape_unprintable(hint), no_wrap=True)
 
@@ -75,8 +70,6 @@ def _total_lines(summary: RunSummary, view: RunView) -> Iterator[tuple[str, str,
     yield *_status_label(summary), escape_unprintable(result)
     if not dry_run and len(summary.organizations) == 1:
         yield "Organization", "bold", _organization_label(summary.organizations[0])
-    if view.approver:
-        yield "Approved by", "bold", f"the key {view.approver}"
     yield "Seen", "bold", _seen(summary)
     yield "Stale", "bold", _stale(summary, view)
     yield from _sentences(summary)

@@ -31,7 +31,6 @@ from invite_sweeper.report.rows import (
     NO_LABELS,
     Place,
     Row,
-    display_text,
     merge_rows_by_user,
     place_of,
     row_of,
@@ -100,7 +99,6 @@ class RunView:
         unreadable: The first projects that could not be read.
         by_organization: Number of invitations by organization id and outcome; `planned` for
             those in the plan, `no_outcome` for requests without a result.
-        approver: Fingerprint of the key that approved the saved plan; empty without one.
         deleting_s: Seconds from the first request to the last response; None if none was sent.
     """
 
@@ -115,7 +113,6 @@ class RunView:
     announced: tuple[Row, ...] = ()
     unreadable: tuple[UnreadableProject, ...] = ()
     by_organization: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    approver: str = ""
     deleting_s: float | None = None
 
     @property
@@ -322,7 +319,6 @@ class _RunReader:
         self._open: dict[Hashable, str] = {}  # requests without a result, with organization
         self._by_organization: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._restored: set[Hashable] | None = None  # in a restore, which has no plan
-        self._approver = ""
         self._started_at: datetime | None = None
         self._ended_at: datetime | None = None
 
@@ -330,7 +326,6 @@ class _RunReader:
         match line.event:
             case RunStarted() as start:
                 self._restored = set() if start.mode == "restore" else None
-                self._approver = self._approver or display_text(start.plan_approved_by)
             case Planned() as planned:
                 self.add_planned(planned)
             case Intent() as intent:
@@ -426,7 +421,6 @@ class _RunReader:
             announced=sorted_rows(self._announced.events(), self._labels),
             unreadable=tuple(self._unreadable),
             by_organization=dict(self._by_organization),
-            approver=self._approver,
             deleting_s=duration.total_seconds() if duration is not None else None,
         )
 

@@ -1,4 +1,4 @@
-"""Show a saved plan as text and as JSON: its context, use, approval and invitations."""
+"""Show a saved plan as text and as JSON: its context, use and invitations."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,6 @@ from invite_sweeper.report.rows import Place, display_text, place_of, row_order
 from invite_sweeper.report.run_result import plan_tables, which_are_shown
 from invite_sweeper.report.run_view import RunView, view_plan
 from invite_sweeper.report.tables import RightTrimmed, definition_table
-from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import SavedPlan
 from invite_sweeper.text import describe_duration, escape_unprintable, organization_label, pluralize
 
@@ -44,8 +43,6 @@ class PlanStatus(NamedTuple):
 
     Attributes:
         max_age: A sweep refuses an older plan.
-        approval: Of the key that was named, or of any key.
-        any_key: No key was named, so it is not known whose signature it is.
     """
 
     path: Path
@@ -53,8 +50,6 @@ class PlanStatus(NamedTuple):
     now: datetime
     max_age: timedelta
     use: PlanUse
-    approval: ApprovalCheck
-    any_key: bool = True
 
     @property
     def age(self) -> timedelta:
@@ -102,11 +97,10 @@ class SavedPlanResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of `plan show`.
 
     Attributes:
-        sha256: Of the plan; a sweep that applies it records this hash.
+        sha256: Of the plan's file; a sweep that applies it records this hash.
         too_old: A sweep would refuse it.
         from_future: Its date is after now.
         used: A sweep has applied it; None where that is not known.
-        signature_message: Why the signature is not valid; None for a valid one.
         actors: The credentials with which it was made.
         changes: Compared with the plan of an earlier run; None without one.
         rules: Number of planned invitations by rule.
@@ -123,9 +117,6 @@ class SavedPlanResult(msgspec.Struct, frozen=True, kw_only=True):
     from_future: bool
     used: bool | None
     used_by_run: str | None
-    signed: bool
-    signed_with: str | None
-    signature_message: str | None
     organizations: tuple[OrganizationName, ...]
     actors: tuple[str, ...]
     base_url: str
@@ -156,9 +147,6 @@ class SavedPlanResult(msgspec.Struct, frozen=True, kw_only=True):
             from_future=status.is_from_future,
             used=None if status.use.unknown else status.use.run_id is not None,
             used_by_run=status.use.run_id,
-            signed=status.approval.key is not None,
-            signed_with=status.approval.key,
-            signature_message=status.approval.refusal or None,
             organizations=tuple(
                 OrganizationName(id=each, name=context.organization_names.get(each))
                 for each in context.organizations
@@ -234,7 +222,6 @@ def _facts(status: PlanStatus) -> Iterator[tuple[str, Text]]:
     if status.saved.changes is not None:
         yield "changes", Text(display_text(formatting.describe_changes(status.saved.changes)))
     yield "used", _use_text(status.use)
-    yield "signed", _approval_text(status)
     yield "run", Text(display_text(context.run_id))
     yield "sha256", Text(status.saved.digest)
 
@@ -256,13 +243,6 @@ def _use_text(use: PlanUse) -> Text:
     if use.run_id is not None:
         return Text(f"yes, by run {display_text(use.run_id)}: a sweep refuses it", style="bold red")
     return Text("no")
-
-
-def _approval_text(status: PlanStatus) -> Text:
-    if status.approval.key is None:
-        return Text(f"no. {escape_unprintable(status.approval.refusal)}")
-    whose = "; --key FILE.pub checks whose key it is" if status.any_key else ""
-    return Text(f"yes, with the key {status.approval.key}{whose}")
 
 
 def _count_table(status: PlanStatus, planned: Sequence[Planned], *, verbose: bool) -> Table:

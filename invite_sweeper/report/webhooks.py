@@ -160,8 +160,6 @@ def _webhook_fields(summary: RunSummary, users: Users | None) -> dict[str, objec
         ],
         "audit_last_hash": summary.audit_last_hash,
     }
-    if summary.checkpoint is not None:
-        fields["checkpoint"] = summary.checkpoint
     if users is not None:
         fields["invitations"] = [
             {name: getattr(each, name) for name in _INVITATION_FIELDS}

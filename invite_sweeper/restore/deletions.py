@@ -113,35 +113,6 @@ def read_deletion_log(
         raise
 
 
-def describe_signature(history: History) -> str:
-    """Return a sentence about the signatures of a log, for the operator.
-
-    The hash chain alone does not show that a whole log was rewritten.
-    """
-    if history.key_id is not None:
-        return (
-            "The signatures of this log were not verified; "
-            "verify them with: audit verify --public-key FILE."
-        )
-    return "This log is not signed; a log that was rewritten as a whole cannot be detected."
-
-
-def signing_variable(history: History, option: str | None, log: str) -> str | None:
-    """Return the variable of the key that signs the end of a restore; None for no signature.
-
-    Raises:
-        UsageError: The runs of the log are signed, and no variable is known.
-    """
-    variable = option or history.signing_key_env
-    if variable is None and history.key_id is not None:
-        raise UsageError(
-            f"The runs of {log} are signed with the key {history.key_id}; this one would not be.",
-            hint="Name the variable of the key with --signing-key-env, or another log with "
-            "--audit-log.",
-        )
-    return variable
-
-
 def check_log_intact(paths: Sequence[Path]) -> tuple[str, ...]:
     """Raise GuardRefused if a line of the logs was changed or is missing; return the warnings.
 

@@ -243,7 +243,7 @@ class RunState:
         except AuditLogError as failure:
             error = error if isinstance(error, AuditLogError) else failure
             finished = self._final_summary(error)
-        summary = replace(finished, audit_last_hash=log.last_hash, checkpoint=log.checkpoint)
+        summary = replace(finished, audit_last_hash=log.last_hash)
         return RunResult(summary, error, self.reached_atlas)
 
     def _extra_log_fields(self) -> dict[str, Any]:

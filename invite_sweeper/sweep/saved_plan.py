@@ -65,7 +65,7 @@ class SavedPlan:
     """A plan with a valid digest.
 
     Attributes:
-        digest: 64 hex digits; an approval signs them.
+        digest: SHA-256 of the file, 64 hex digits: what `--plan-sha256` names.
         created_at: Aware.
         invitations: Each invitation as it was when the plan was created, with its rule.
     """
@@ -124,6 +124,7 @@ def parse_plan(lines: Iterable[bytes]) -> SavedPlan:
         raise _invalid_plan("it is not a plan file, or was truncated")
     if last != to_json({"sha256": digest.hexdigest()}) + b"\n":
         raise _invalid_plan("the digest does not match, so it was edited or truncated")
+    digest.update(last)
     return SavedPlan(header, digest.hexdigest(), _parse_timestamp(header.now), invitations)
 
 
@@ -149,6 +150,12 @@ def check_applicable(
         )
     if context.policy_sha256 != current.policy_sha256:
         raise _plan_error("The plan was created with another policy.")
+
+
+def check_sha256(saved: SavedPlan, expected: str | None) -> None:
+    """Raise GuardRefused if the plan's file has another SHA-256 than a second person read."""
+    if expected is not None and expected.strip().lower() != saved.digest:
+        raise _plan_error(f"The plan has the SHA-256 {saved.digest}, not {expected}.")
 
 
 def check_age(saved: SavedPlan, *, now: datetime, max_age: timedelta) -> None:

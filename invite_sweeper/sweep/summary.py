@@ -20,7 +20,7 @@ from invite_sweeper.sweep.changes import merge_changes
 from invite_sweeper.text import organization_label, pluralize
 
 _NOT_IN_RUN_FINISHED = frozenset(
-    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "checkpoint", "advice"}
+    {"run_id", "now", "mode", "audit_log", "audit_last_hash", "advice"}
 )
 """The other lines of the run have the first three; the others are known from the file, or
 follow from the reasons."""
@@ -115,7 +115,6 @@ class RunSummary(Counts):
     error: ErrorParts | None = None
     advice: tuple[str, ...] = ()
     warnings: tuple[RunWarning, ...] = ()
-    checkpoint: str | None = None
     changes: PlanChanges | None = None
     unseen: Unseen | None = None
     shard: str | None = None

@@ -17,7 +17,6 @@ from running import wait_until
 
 from invite_sweeper.cli.doctor import show
 from invite_sweeper.doctor.diagnosis import Diagnosis, warning
-from invite_sweeper.keys import write_key_pair
 from invite_sweeper.simulator import Access, Federation
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -416,26 +415,15 @@ def test_pending_address_outside_the_domains_of_the_federation_is_named_as_infer
     assert check["hint"].startswith("This is inferred from the allow list of the federation.")
 
 
-def keys_in(folder):
-    """Make the key pair of an approver and a signing key; return their paths."""
-    return [write_key_pair(folder / name).with_suffix("") for name in ("boss", "log-key")]
-
-
-def test_files_keys_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
-    boss, key = keys_in(cli.folder)
-    cli.keys["audit"] = {"signing_key_env": "LOG_KEY"}
+def test_files_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
     before = sorted(cli.folder.iterdir())
     checks = checks_of(
         cli,
-        *("--population", "new/folder/rows.csv", "--checkpoint-file", "checkpoint"),
+        *("--population", "new/folder/rows.csv"),
         *("--metrics-file", "run.prom", "--out", "plan.jsonl"),
-        *("--require-approval", f"{boss}.pub"),
-        LOG_KEY_FILE=str(key),
     )
     assert states(checks, "population") == {"ok"}
-    assert {check["check"] for check in checks} >= {
-        *("population", "checkpoint", "metrics file", "plan", "signing key", "approval key"),
-    }
+    assert {check["check"] for check in checks} >= {"population", "metrics file", "plan"}
     assert sorted(cli.folder.iterdir()) == sorted([*before, cli.folder / "policy.yaml"])
 
 
@@ -447,9 +435,6 @@ def test_files_keys_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
         (("--population", "policy.yaml"), "population", 2),
         (("--out", "absent/plan.jsonl"), "plan", 2),
         (("--out", "policy.yaml"), "outputs", 2),
-        (("--checkpoint-file", "absent/checkpoint"), "checkpoint", 2),
-        (("--checkpoint-file", "checkpoint"), "signing key", 2),
-        (("--require-approval", "policy.yaml"), "approval key", 2),
         (("--metrics-file", "absent/run.prom"), "metrics file", 4),
         (("--metrics-file", "."), "outputs", 2),
         (("--pushgateway", "ftp://gateway"), "pushgateway", 2),
@@ -459,13 +444,7 @@ def test_files_keys_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
 def test_file_that_a_sweep_cannot_use_ends_as_the_sweep_would(cli, words, name, code):
     state = "warning" if code == 4 else "failed"
     assert state in states(checks_of(cli, *words, code=code), name)
-    if name != "approval key":  # needs a saved plan
-        assert cli.plan(*words).code == (0 if code == 4 else code)
-
-
-def test_signing_key_that_is_missing_fails_and_names_the_variable(cli):
-    cli.keys["audit"] = {"signing_key_env": "LOG_KEY"}
-    assert "LOG_KEY" in messages(checks_of(cli, code=2), "signing key")
+    assert cli.plan(*words).code == (0 if code == 4 else code)
 
 
 def test_receivers_are_reached_without_a_message(cli):

@@ -23,7 +23,6 @@ from invite_sweeper.simulator.faults import Fault
 from invite_sweeper.simulator.responses import SimulatedResponse
 
 KINDS = ["token", "api-key", "service-account"]
-SIGNING_KEY = "SIGNING_KEY"
 SECRETS = {
     "token": "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8",
     "API key": "0f8fad5b-d9cb-469f-a165-70867728950e",
@@ -34,7 +33,7 @@ OF_ENVIRONMENT = {
     "path of SLACK_URL": "B0/XyZ0123456789abcdefGHIJ",
     "password of the gateway": "p@ss/w0rd+12é",
 }
-NOT_USED = frozenset({"signing key", "password of the gateway"})
+NOT_USED = frozenset({"password of the gateway"})
 """By `explain` and `doctor`."""
 STRUCTURE = re.compile(
     "id|groupId|orgId|.*At|created|rel|href|orgMembershipStatus|eventTypeName|access_token|"
@@ -199,21 +198,16 @@ class World:
         self.texts: dict[str, str] = {}
         self.hidden: frozenset[str] = frozenset()
         slack = f"{receiver.url}/services/T0/{OF_ENVIRONMENT['path of SLACK_URL']}"
-        assert cli.run("audit", "keygen", "--out", "key").code == 0
-        pem = (cli.folder / "key").read_text(encoding="utf-8")
-        (cli.folder / "key").unlink()
         self.environment = {
             "SLACK_URL": slack,
             "WEBHOOK_URL": f"{receiver.url}/hook?token=tok-0123456789-abcdef",
             "WEBHOOK_SECRET": OF_ENVIRONMENT["WEBHOOK_SECRET"],
-            SIGNING_KEY: pem,
         }
         echo.secrets |= {
             "secret": cli.account.secret,
             "SLACK_URL": slack,
             "WEBHOOK_SECRET": OF_ENVIRONMENT["WEBHOOK_SECRET"],
             "token of WEBHOOK_URL": "tok-0123456789-abcdef",
-            "signing key": pem.splitlines()[1],
             "password of the gateway": OF_ENVIRONMENT["password of the gateway"],
         }
         cli.keys["sources"] = ["invites", "users", "org_users", "org_invites"]
@@ -228,7 +222,6 @@ class World:
             "max_already_gone_share": 1.0,
         }
         cli.keys["execution"] = {"attempts": 1}
-        cli.keys["audit"] = {"signing_key_env": SIGNING_KEY}
         cli.keys["notify"] = [
             {"kind": "slack", "url_env": "SLACK_URL", "details": True},
             {
@@ -254,7 +247,7 @@ class World:
         password = "p%40ss%2Fw0rd%2B12%C3%A9"
         return self.run(
             *words,
-            *("--policy", "policy.yaml", "--metrics-file", "m.prom", "--checkpoint-file", "note"),
+            *("--policy", "policy.yaml", "--metrics-file", "m.prom"),
             *("--pushgateway", f"http://pusher:{password}@{host}"),
         )
 

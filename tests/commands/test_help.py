@@ -55,7 +55,7 @@ def test_commands_of_the_contract_are_there():
     assert {path[0] for path in RUN} >= {
         *("demo", "sweep", "plan", "validate", "schema", "simulate", "restore"),
     }
-    assert {("audit", "show"), ("audit", "verify"), ("plan", "approve")} <= set(RUN)
+    assert {("audit", "show"), ("audit", "verify"), ("plan", "show")} <= set(RUN)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -93,7 +93,7 @@ def test_every_option_and_argument_says_what_it_is_for(path):
 
 
 ABOUT_A_DELETION = {
-    *("--dry-run", "--plan", "--plan-max-age", "--require-approval", "--yes"),
+    *("--dry-run", "--plan", "--plan-max-age", "--plan-sha256", "--yes"),
 }
 
 
@@ -213,7 +213,7 @@ def test_version_loads_nothing_that_only_a_run_needs():
     )
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     heavy = {"aiohttp", "asyncio", "pydantic", "yaml", "rich", "structlog", "tenacity", "msgspec"}
-    assert not loaded & (heavy | {"jinja2", "prometheus_client", "uvloop", "cryptography"})
+    assert not loaded & (heavy | {"jinja2", "prometheus_client", "uvloop"})
 
 
 # --- completion ----------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_each_spelling_of_the_option_asks_for_json(cli, output):
         (("audit", "show", "--outcome", "nonsense"), "is not an outcome"),
         (("audit", "verify", LOG, "--expect-head", "x"), "--expect-head is not a hash."),
         (("sweep", *POLICY, "--deadline", "soon"), "is not a duration"),
-        (("sweep", "--require-approval", "key"), "--require-approval needs a plan."),
+        (("sweep", "--plan-sha256", "a" * 64), "--plan-sha256 needs a plan."),
         (("plan", "nonsense"), "No such command 'nonsense'."),
         (("swep",), "No such command 'swep'."),
     ],

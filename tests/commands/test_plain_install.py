@@ -9,7 +9,6 @@ from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
-from builders import write_key_pair
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -75,10 +74,7 @@ def test_sweep_verify_metrics_and_report_work(cli):
     assert "p0@example.com" in report.out.replace("<wbr>", "")
 
 
-def test_saved_plan_is_approved_and_swept(cli):
-    write_key_pair(cli.folder, "boss")
+def test_saved_plan_is_swept(cli):
     assert cli.plan("--out", "plan.jsonl").code == 0
-    approved = cli.run("plan", "approve", "plan.jsonl", "--key", "boss.pem", "--yes")
-    assert approved.code == 0, approved.err
-    done = cli.sweep("--plan", "plan.jsonl", "--require-approval", "boss.pub")
+    done = cli.sweep("--plan", "plan.jsonl")
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err

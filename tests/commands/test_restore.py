@@ -219,7 +219,6 @@ def test_question_lists_the_users_and_yes_invites_them(cli):
         assert "Re-invite 3 users?" in shown
         assert f"({ORG_ID})" in shown.split("Re-invite 3 users?")[0]
         assert "at once as active members" in shown
-        assert "This log is not signed" in shown
         assert cli.sim.request_log.received["POST"] == 0
         terminal.type("yes\n")
         code, _ = terminal.end()
@@ -362,15 +361,6 @@ def test_dry_run_says_that_users_can_become_active_at_once(federated):
     done = federated.run("restore", LOG, "--dry-run")
     assert done.code == 0
     assert "at once as active members" in done.out
-    assert "This log is not signed" in done.out
-
-
-def test_restore_without_a_terminal_says_before_the_first_post_that_the_log_is_unsigned(cli):
-    swept(cli)
-    result = restore(cli)
-    assert any(each.startswith("This log is not signed") for each in result["warnings"])
-    done = cli.run("restore", LOG, "--yes")
-    assert "This log is not signed" in done.err
 
 
 # --- where to ----------------------------------------------------------------------------------

@@ -238,6 +238,18 @@ def test_quiet_plan_out_and_refused_plan_say_nothing_about_the_plan(cli):
     assert (done.code, "Plan saved" in done.out) == (3, False)
 
 
+def test_plan_whose_file_has_another_sha256_is_refused_and_the_one_that_was_read_is_applied(cli):
+    stock(cli)
+    saved(cli)
+    sha256 = hashlib.sha256((cli.folder / "plan.jsonl").read_bytes()).hexdigest()
+    done = cli.sweep("--plan", "plan.jsonl", "--plan-sha256", "0" * 64)
+    assert (done.code, cli.deletes(), done.summary["reasons"]) == (3, 0, ["plan"])
+    assert f"The plan has the SHA-256 {sha256}, not {'0' * 64}." in done.err
+    done = cli.sweep("--plan", "plan.jsonl", "--plan-sha256", sha256.upper())
+    assert (done.code, cli.deletes()) == (0, 3)
+    assert cli.lines("run_started")[-1]["plan_sha256"] == sha256
+
+
 # --- plan show -------------------------------------------------------------------------------
 
 
@@ -262,7 +274,8 @@ def test_plan_show_says_what_would_be_deleted_where_and_by_which_policy_and_call
     assert shown["policy_path"] == str(policy)
     assert shown["policy_sha256"] == hashlib.sha256(policy.read_bytes()).hexdigest()
     assert (shown["too_old"], shown["from_future"], shown["used"]) == (False, False, False)
-    assert (shown["signed"], shown["signed_with"]) == (False, None)
+    plan = cli.folder / "plan.jsonl"
+    assert shown["sha256"] == hashlib.sha256(plan.read_bytes()).hexdigest()
 
 
 def test_plan_show_counts_per_rule_and_project_and_lists_owners_first_then_the_oldest(cli):

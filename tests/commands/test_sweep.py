@@ -173,7 +173,6 @@ def test_invalid_duration_is_reported_once_with_its_hint(cli, text, hint):
         ("audit", "show", "nope"),
         ("report", "nope"),
         ("validate", "nope"),
-        ("plan", "approve", "nope", "--key", "nope", "--yes"),
     ],
     ids=" ".join,
 )

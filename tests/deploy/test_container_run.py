@@ -1,18 +1,12 @@
 """The image runs read-only, without capabilities, in 128 MiB, against a simulated Atlas."""
 
 import gzip
+import hashlib
 import json
 import os
 import time
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 from deploy.containers import HARDENED, IMAGE, until
 from deploy.stage import ORGANIZATION, USER, staged
 
@@ -49,18 +43,6 @@ def offline(containers, stage, *arguments, before=()):
         "run", "--rm", "--pull=never", *HARDENED, "--memory=128m", "--memory-swap=128m",
         "--network=none", *stage.mounts, *before, IMAGE, *arguments, check=False,
     )  # fmt: skip
-
-
-def write_keys(stage):
-    """Write an ed25519 key pair of an approver beside the credentials."""
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    for name, text in {"approver.pem": private, "approver.pub": public}.items():
-        path = stage.folder / "secrets" / name
-        path.write_bytes(text)
-        path.chmod(0o400)
-        os.chown(path, USER, USER)
 
 
 def test_dry_run_and_sweep_of_2000_with_the_log_on_a_volume(containers, image, tmp_path):
@@ -117,42 +99,34 @@ def test_image_without_arguments_is_a_dry_run(containers, image, tmp_path):
         stage.assert_sound(f"audit/{LOG}")
 
 
-def test_signed_and_approved_sweep_is_reported_and_verified_across_compressed_files(
+def test_sweep_of_a_plan_is_reported_and_verified_across_compressed_files(
     containers, image, tmp_path
 ):
     """Everything that a checkout can do, in the image and with its restrictions."""
-    keys, audit, work = "/run/secrets/invite-sweeper", "/var/lib/invite-sweeper", "/work"
+    audit, work = "/var/lib/invite-sweeper", "/work"
     plan = f"{audit}/plan.jsonl"
-    required = (f"--plan={plan}", f"--require-approval={keys}/approver.pub")
     (tmp_path / "work").mkdir()
     os.chown(tmp_path / "work", USER, USER)
     with staged(tmp_path, projects=2, stale=4) as stage:
-        write_keys(stage)
         other = (f"--volume={tmp_path}/work:{work}", f"--workdir={work}")
         init = ("init", "policy.yaml", f"--organization={ORGANIZATION}", "--older-than=14d")
-        for made in (init, ("audit", "keygen", "--out=signing.pem")):
-            done = offline(containers, stage, *made, before=other)
-            assert done.returncode == ExitCode.DONE, done.stderr
+        done = offline(containers, stage, *init, before=other)
+        assert done.returncode == ExitCode.DONE, done.stderr
         policy = (tmp_path / "work/policy.yaml").read_text(encoding="utf-8")
-        signed = policy.replace("audit:\n", "audit:\n  signing_key_env: SIGNING_KEY\n")
-        (stage.folder / "policy/policy.yaml").write_text(signed, encoding="utf-8")
-        checkpoint = f"--checkpoint-file={work}/checkpoint"
-        before = (*other, f"--env=SIGNING_KEY_FILE={work}/signing.pem")
+        (stage.folder / "policy/policy.yaml").write_text(policy, encoding="utf-8")
 
-        code, planned = run(containers, stage, "plan", f"--out={plan}", checkpoint, before=before)
+        code, planned = run(containers, stage, "plan", f"--out={plan}", before=other)
         assert (code, planned["stale"]) == (ExitCode.DONE, 8)
 
-        refused = (*required, checkpoint)
-        code, _ = run(containers, stage, "sweep", *refused, before=before)
+        sha256 = hashlib.sha256((stage.audit / "plan.jsonl").read_bytes()).hexdigest()
+        refused = (f"--plan={plan}", f"--plan-sha256={'0' * 64}")
+        code, _ = run(containers, stage, "sweep", *refused, before=other)
         assert code == ExitCode.REFUSED
         stage.assert_untouched()
 
-        approve = ("plan", "approve", plan, f"--key={keys}/approver.pem", "--yes")
-        approved = offline(containers, stage, *approve)
-        assert approved.returncode == ExitCode.DONE, approved.stderr
-
+        required = (f"--plan={plan}", f"--plan-sha256={sha256}")
         metrics = f"--metrics-file={audit}/sweep.prom"
-        code, swept = run(containers, stage, "sweep", *required, metrics, checkpoint, before=before)
+        code, swept = run(containers, stage, "sweep", *required, metrics, before=other)
         assert (code, swept["deleted"]) == (ExitCode.DONE, 8)
         stage.assert_swept_once()
         assert "invite_sweeper_last_run_exit_code 0.0" in (stage.audit / "sweep.prom").read_text(
@@ -162,15 +136,15 @@ def test_signed_and_approved_sweep_is_reported_and_verified_across_compressed_fi
         rotated = stage.audit / f"{LOG}.1.gz"
         rotated.write_bytes(gzip.compress((stage.audit / LOG).read_bytes()))
         (stage.audit / LOG).unlink()
-        code, again = run(containers, stage, "sweep", checkpoint, before=before)
+        code, again = run(containers, stage, "sweep", before=other)
         assert (code, again["stale"]) == (ExitCode.DONE, 0)
 
         logs = (f"{audit}/{rotated.name}", f"{audit}/{LOG}")
-        proofs = (f"--public-key={work}/signing.pem.pub", f"--checkpoint={work}/checkpoint")
-        verified = offline(containers, stage, "audit", "verify", *logs, *proofs, before=other)
+        proof = f"--expect-head={swept['audit_last_hash']}"
+        verified = offline(containers, stage, "audit", "verify", *logs, proof)
         assert verified.returncode == ExitCode.DONE, verified.stderr
-        wrong = (f"--public-key={keys}/approver.pub",)
-        forged = offline(containers, stage, "audit", "verify", *logs, *wrong)
+        wrong = f"--expect-head={'0' * 64}"
+        forged = offline(containers, stage, "audit", "verify", *logs, wrong)
         assert forged.returncode == ExitCode.REFUSED, forged.stdout
         for form, begin in {"html": "<!doctype html>", "md": "# "}.items():
             options = (f"--format={form}", f"--run={swept['run_id']}")

@@ -54,8 +54,6 @@ VALUES = {
         }
     },
     "Existing claim": {"audit": {"existingClaim": "company-audit"}},
-    "Signing key": {"signingKey": {"secretName": "invite-sweeper-signing"}},
-    "Checkpoint": {"checkpoint": {"claimName": "invite-sweeper-checkpoint"}},
     "Pushgateway": {
         "metrics": {"pushgateway": "http://pushgateway.monitoring.svc:9091"},
         "networkPolicy": {"egress": [GATEWAY_RULE]},
@@ -324,14 +322,14 @@ def test_user_of_openshift_is_not_set(tmp_path):
 
 
 def test_approved_plan_is_swept_and_nothing_else(tmp_path):
-    values = {"mode": "sweep", "approvedPlan": {"secretName": "tonight"}}
+    values = {"mode": "sweep", "approvedPlan": {"secretName": "tonight", "sha256": "a" * 64}}
     job = cronjob(rendered(values, tmp_path))
     args = container(job)["args"]
     (mount,) = (m for m in container(job)["volumeMounts"] if m["name"] == "plan")
     (volume,) = (v for v in pod_spec(job)["volumes"] if v["name"] == "plan")
 
     assert f"--plan={mount['mountPath']}/plan.jsonl" in args
-    assert f"--require-approval={mount['mountPath']}/approver.pub" in args
+    assert f"--plan-sha256={'a' * 64}" in args
     assert (mount["readOnly"], volume["secret"]["secretName"]) == (True, "tonight")
     refused = render(values | {"mode": "dry-run"}, tmp_path)
     assert "approvedPlan is carried out by a sweep: set mode: sweep." in refused.stderr

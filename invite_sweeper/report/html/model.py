@@ -31,7 +31,6 @@ class Run:
         started: None if the first line is missing.
         actor: A client id or public key, or `token`.
         credentials: The name of the set of credentials; empty for the plain one.
-        approver: Fingerprint of the key that approved the saved plan; empty without one.
         status: RECOVERED for a run without an end whose requests all have a result by now.
         exit_code: None if the run has no last line.
         error: What stopped the run, with `consequence` and `hint`; empty if nothing did.
@@ -45,7 +44,6 @@ class Run:
         wanted: Deletions that a restore selected, as `to_restore` those of missing users.
         unseen: Whom the policy does not see; None where it reads each list.
         keep_entries: Of the policy.
-        key_ids: The key that its checkpoint names, 8 hex digits; empty without one.
     """
 
     run_id: str
@@ -56,7 +54,6 @@ class Run:
     started: datetime | None = None
     actor: str = ""
     credentials: str = ""
-    approver: str = ""
     base_url: str = ""
     policy_path: str = ""
     policy_sha256: str = ""
@@ -82,7 +79,6 @@ class Run:
     unseen: Unseen | None = None
     keep_entries: tuple[KeepEntry, ...] = ()
     sunset: str = ""
-    key_ids: str = ""
 
     @property
     def is_restore(self) -> bool:

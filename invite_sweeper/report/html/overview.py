@@ -134,17 +134,12 @@ def chain_mark(chain: ChainResult | None) -> tuple[str, Colour]:
 
 
 def chain_sentences(report: Report) -> tuple[str, ...]:
-    """Return the result of the verification, and what signs the log."""
+    """Return the result of the verification."""
     chain = report.chain
     if chain is None:
         return ("The hash chain was not verified for this report.",)
     last = f"Hash of the last line: {chain.last_hash}." if chain.last_hash else ""
-    signed = ""
-    if not chain.key and any(run.key_ids for run in (*report.subject, *report.runs)):
-        ids = dict.fromkeys(run.key_ids for run in report.subject)
-        named = f"signed with the key ID {', '.join(ids)}" if all(ids) else "not signed"
-        signed = f"The run is {named}."
-    return tuple(filter(None, (chain.message, *chain.warnings, last, chain.signature, signed)))
+    return tuple(filter(None, (chain.message, *chain.warnings, last)))
 
 
 def facts(report: Report) -> tuple[tuple[str, str], ...]:
@@ -165,7 +160,6 @@ def facts(report: Report) -> tuple[tuple[str, str], ...]:
         ),
         ("Atlas", first.base_url),
         ("Actor", ", ".join(dict.fromkeys(run.actor for run in runs if run.actor))),
-        ("Approved by", ", ".join(dict.fromkeys(r.approver for r in runs if r.approver))),
         ("Policy", first.policy_path),
         ("Policy SHA-256", first.policy_sha256),
         ("Version", first.tool_version),

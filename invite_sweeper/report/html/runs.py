@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO
 
 from invite_sweeper.audit.events import (
-    CheckpointLine,
     Line,
     OutcomeLine,
     RestoreFinished,
@@ -22,7 +21,6 @@ from invite_sweeper.counts import Counts, count_values
 from invite_sweeper.endings import Reason, RunWarning, Status, WarningCode, status_of
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Outcome
-from invite_sweeper.notes import key_ids
 from invite_sweeper.report.html.model import LogFile, Run
 from invite_sweeper.text import to_datetime, to_text
 
@@ -55,7 +53,6 @@ class Logs:
     def __init__(self) -> None:
         self.history = History()
         self._recovered: dict[str, Counter[str]] = {}
-        self._key_ids: dict[str, str] = {}
 
     def read(self, path: Path) -> LogFile:
         """Add the lines of a file to the history, and count them."""
@@ -78,8 +75,6 @@ class Logs:
         match line.event:
             case OutcomeLine() as outcome if outcome.recovers is not None:
                 self._recovered.setdefault(outcome.recovers, Counter())[outcome.outcome] += 1
-            case CheckpointLine() as checkpoint:
-                self._key_ids[line.run_id] = ", ".join(key_ids(checkpoint.note))
             case _:
                 pass
 
@@ -103,7 +98,6 @@ class Logs:
             open=open_requests,
             resolved=record.resolved.total(),
             plan_made=bool(record.planned and (record.outcomes or open_requests)),
-            key_ids=self._key_ids.get(record.run_id, ""),
         )
         if start is not None:
             run = replace(
@@ -114,7 +108,6 @@ class Logs:
                 started=to_datetime(start.now),
                 actor=start.actor,
                 credentials=start.credentials or "",
-                approver=start.plan_approved_by or "",
                 base_url=start.base_url,
                 policy_path=start.policy_path or "",
                 policy_sha256=start.policy_sha256 or "",

@@ -307,8 +307,6 @@ def _runs_section(report: Report) -> Section | None:
 
     optional: tuple[Column[Run], ...] = (
         Column("Restored", lambda run: count_cell(run.count("restored") or None), "number"),
-        Column("Approved by", lambda run: text_cell(display_text(run.approver)), "code"),
-        Column("Signed, key ID", lambda run: text_cell(run.key_ids), "code"),
     )
     columns: tuple[Column[Run], ...] = (
         Column("Started (UTC)", lambda run: time_cell(run.started), "date"),

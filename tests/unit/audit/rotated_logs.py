@@ -1,4 +1,4 @@
-"""Write logs of several files for tests: rotations, compressed files, kills and checkpoints."""
+"""Write logs of several files for tests: rotations, compressed files and kills."""
 
 import gzip
 import json
@@ -8,35 +8,27 @@ from pathlib import Path
 
 from audit.written_logs import answer, event, fields_of, opened
 from builders import invitation
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.chain import add_checksum
-from invite_sweeper.audit.checkpoint import Checkpoint, key_name, parse, sign
-
-KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
-OTHER_KEY = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
-KEYS = {"ours": KEY.public_key()}
-OTHER_KEYS = {"other": OTHER_KEY.public_key()}
 
 
-async def write_signed_run(
+async def write_finished_run(
     path: Path,
     run_id: str,
     *,
     deletions: int = 2,
     recovers: Iterable[tuple[str, int]] = (),
-    key: Ed25519PrivateKey | None = KEY,
     log_path: LogPath | None = None,
     killed_after: int | None = None,
-) -> tuple[str, str | None]:
-    """Append a run and return its last hash and its checkpoint.
+) -> str:
+    """Append a run and return its last hash.
 
     Args:
         recovers: Intents of killed runs that it resolves, each with run ID and number.
         killed_after: The number of deletions after whose intent the run is killed.
     """
-    log = opened(path, run_id, signing_key=key, log_path=log_path)
+    log = opened(path, run_id, log_path=log_path)
     log.write(event("run_started", mode="sweep"))
     for killed, number in recovers:
         fields = fields_of(invitation(number)) | answer()
@@ -45,11 +37,11 @@ async def write_signed_run(
         log.write(event("intent", **fields_of(invitation(number))))
         if number == killed_after:
             await kill(log)
-            return log.last_hash, None
+            return log.last_hash
         log.write(event("outcome", **fields_of(invitation(number)), **answer()))
     log.write(event("run_finished", exit_code=0, deleted=deletions))
     await log.close()
-    return log.last_hash, log.checkpoint
+    return log.last_hash
 
 
 async def kill(log) -> None:
@@ -76,19 +68,13 @@ def rotate(path: Path, *, compress: bool = False) -> None:
         newest.unlink()
 
 
-def recomputed(lines: list[bytes], prev: str, lines_before: int) -> list[bytes]:
-    """Return the lines as a forger writes them: a correct chain, notes signed with another key."""
+def recomputed(lines: list[bytes], prev: str) -> list[bytes]:
+    """Return the lines as a forger writes them: a correct chain."""
     forged: list[bytes] = []
-    for number, line in enumerate(lines):
+    for line in lines:
         record = json.loads(line)
         record["prev"] = prev
         seal = record.pop("seal", None)
-        if record["event"] == "checkpoint":
-            noted = parse(record["note"])
-            renewed = Checkpoint(
-                key_name(noted.origin), lines_before + number, noted.size, prev, record["run_id"]
-            )
-            record["note"] = sign(renewed, OTHER_KEY)
         data = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
         if seal is not None:
             data = add_checksum(data)

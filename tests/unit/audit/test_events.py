@@ -237,7 +237,7 @@ def test_end_of_a_restore_and_of_a_sweep_are_told_apart():
 
 
 def test_event_of_a_later_version_is_none():
-    assert decode(line_of(event("checkpoint", note="n"), event="invented")) is None
+    assert decode(line_of(event("source_retired"), event="invented")) is None
 
 
 @pytest.mark.parametrize(
@@ -275,8 +275,7 @@ def test_fields_with_the_names_of_earlier_versions_are_read():
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 def test_schema_describes_the_line_of_each_event(kind):
-    more = {"note": "n"} if kind.event == "checkpoint" else {}
-    more |= {"wanted": 1, "exit_code": 0} if kind is RestoreFinished else {}
+    more = {"wanted": 1, "exit_code": 0} if kind is RestoreFinished else {}
     more |= {"deletable_from": "2026-11-26T01:00:00Z"} if kind.event == "announced" else {}
     more |= {"reason": "no_rule"} if kind.event == "announcement_ended" else {}
     written = event(kind.event, **more)

@@ -11,17 +11,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from audit.rotated_logs import KEY, KEYS, kill, rotate, write_signed_run
+from audit.rotated_logs import kill, rotate, write_finished_run
 from audit.written_logs import event, lines_of, opened, write_earlier_version, write_run
 from builders import NOW
 
 from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.checkpoint import parse
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import read_head
 from invite_sweeper.audit.head import ChainEnd, check_end, find_end
-from invite_sweeper.audit.verify import Evidence, verify
+from invite_sweeper.audit.verify import verify
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 
@@ -174,7 +173,7 @@ async def test_earlier_file_in_place_of_the_newest_is_refused_without_a_head(pat
     for run_id in ("run-1", "run-2", "run-3"):
         if path.exists():
             rotate(path)
-        await write_signed_run(path, run_id)
+        await write_finished_run(path, run_id)
     LogPath(str(path)).head_path.unlink()
     path.rename(path.with_name("log.jsonl.3"))
     path.with_name("log.jsonl.2").rename(path)
@@ -289,9 +288,9 @@ def test_new_log_starts_with_64_zeros_and_is_recorded(path):
         "2 files each start a hash chain: the order between them is not proven.",
     )
     head = head_of(path).last_hash
-    error = verify([path, rotated], evidence=Evidence(head=head)).error
+    error = verify([path, rotated], expect_head=head).error
     assert "A second history begins here" in error.message
-    assert verify([path], evidence=Evidence(head=head)).error is None
+    assert verify([path], expect_head=head).error is None
 
 
 async def write_new_log(path):
@@ -337,7 +336,7 @@ def test_log_of_a_file_is_found_by_its_head(tmp_path, template):
     log_path = LogPath(str(tmp_path / template))
 
     path = log_path.path_of_run(now=NOW, run_id="r1")
-    asyncio.run(write_signed_run(path, "r1", log_path=log_path))
+    asyncio.run(write_finished_run(path, "r1", log_path=log_path))
     assert LogPath.of_file(path) == LogPath(str(tmp_path / template))
 
 
@@ -368,7 +367,6 @@ KILLED_AT = """
 import asyncio, os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from audit.rotated_logs import KEY
 from audit.written_logs import event
 from invite_sweeper.audit import AuditLog
 
@@ -389,9 +387,7 @@ for name in ("open", "write", "fsync", "close"):
 Path.replace, Path.unlink = counted(Path.replace), counted(Path.unlink)
 
 async def main():
-    log = AuditLog.open(
-        Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC), signing_key=KEY
-    )
+    log = AuditLog.open(Path(sys.argv[1]), run_id=sys.argv[2], clock=lambda: datetime.now(UTC))
     log.write(event("run_started", mode="sweep"))
     await log.sync()
     log.write(event("run_finished", exit_code=0))
@@ -421,71 +417,21 @@ def run_killed_at(path, run_id, step) -> int | None:
 @pytest.mark.slow
 @pytest.mark.parametrize("rotated", [False, True], ids=["same file", "rotated after the kill"])
 def test_next_run_goes_on_after_a_kill_at_every_step_and_verify_accepts(path, rotated):
-    asyncio.run(write_signed_run(path, "run-0"))
+    asyncio.run(write_finished_run(path, "run-0"))
     step = 1
     steps = 1 if FULL else 5
     while run_killed_at(path, f"killed-{step}", step) is None:
         if rotated and path.exists():
             rotate(path, compress=bool(step % 2))
-        asyncio.run(write_signed_run(path, f"next-{step}"))
+        asyncio.run(write_finished_run(path, f"next-{step}"))
         files = LogPath(str(path)).files()
-        note = Evidence(public_keys=KEYS, head=head_of(path).last_hash)
-        result = verify(files, evidence=note)
+        result = verify(files, expect_head=head_of(path).last_hash)
         assert result.error is None, (step, result.error)
         step += steps
     assert step > 15
 
 
-async def test_checkpoint_that_a_kill_prevented_is_written_by_the_next_run(path):
-    log = opened(path, "killed", signing_key=KEY)
-    log.write(event("run_started"))
-    log.write(event("run_finished", exit_code=0))
-    await kill(log)
-    data = path.read_bytes()
-    path.write_bytes(data[: data.index(b"\n", data.index(b"run_finished")) + 1])
-    evidence = Evidence(public_keys=KEYS)
-    assert (
-        verify([path], evidence=evidence).error.message
-        == "The end of run killed has no checkpoint."
-    )
-    await write_signed_run(path, "next")
-    assert verify([path], evidence=evidence).error is None
-    record = json.loads(lines_of(path)[2])
-    assert (record["event"], record["run_id"], record["seq"]) == ("checkpoint", "killed", 3)
-
-
 # Without a head, or with that of a killed run ---------------------------------------------------
-
-
-@pytest.mark.parametrize("moved", [False, True], ids=["all files", "newest file alone"])
-async def test_lost_head_is_rebuilt_with_the_exact_counts_of_the_last_checkpoint(path, moved):
-    """The lines of files that were moved elsewhere are counted by the checkpoint alone."""
-    await write_signed_run(path, "run-1")
-    rotate(path)
-    await write_signed_run(path, "run-2")
-    before = head_of(path)
-    LogPath(str(path)).head_path.unlink()
-    if moved:
-        path.with_name("log.jsonl.1").unlink()
-    await write_signed_run(path, "run-3")
-    after = head_of(path)
-    own = path.read_bytes().splitlines(keepends=True)[7:]
-    assert (len(own), after.lines, after.size) == (
-        7,
-        before.lines + 7,
-        before.size + sum(map(len, own)),
-    )
-
-
-async def test_checkpoint_that_is_not_a_note_does_not_count(path):
-    log = opened(path, "odd")
-    log.write(event(STARTED[0], **STARTED[1]))
-    log.write(event("checkpoint", note="no note"))
-    log.write(event(FINISHED[0], **FINISHED[1]))
-    await log.close()
-    LogPath(str(path)).head_path.unlink()
-    write_run(path, "next")
-    assert head_of(path).lines == 3 + 11
 
 
 async def test_torn_line_of_a_rotated_file_does_not_count(path):
@@ -517,44 +463,42 @@ def test_missing_newest_file_is_named_by_the_newest_one_that_is_there(path):
 
 async def test_lost_head_is_rebuilt_from_the_newest_file_after_a_gap(path):
     for number in range(3):
-        last_hash, _ = await write_signed_run(path, f"run-{number}")
+        last_hash = await write_finished_run(path, f"run-{number}")
         rotate(path)
     LogPath(str(path)).head_path.unlink()
     path.with_name("log.jsonl.2").unlink()
-    await write_signed_run(path, "next")
+    await write_finished_run(path, "next")
     assert prev_of_first_line(path) == last_hash
-    assert head_of(path).lines == 4 * 7
+    assert head_of(path).lines == 2 * 6
 
 
 async def test_lost_head_of_a_log_with_a_file_for_each_run_is_rebuilt(tmp_path):
     log_path = LogPath(str(tmp_path / "{run_id}.jsonl"))
     for run_id in ("run-1", "run-2", "run-3"):
         path = tmp_path / f"{run_id}.jsonl"
-        last_hash, _ = await write_signed_run(path, run_id, log_path=log_path)
+        last_hash = await write_finished_run(path, run_id, log_path=log_path)
         log_path.head_path.unlink()
-        assert verify(log_path.files(), evidence=Evidence(head=last_hash)).error is None
+        assert verify(log_path.files(), expect_head=last_hash).error is None
 
 
 @pytest.mark.parametrize("rotated", [False, True], ids=["same file", "rotated"])
 async def test_head_has_the_lines_and_bytes_of_a_killed_run_without_its_torn_line(path, rotated):
-    await write_signed_run(path, "run-1")
-    await write_signed_run(path, "killed", killed_after=1)
+    await write_finished_run(path, "run-1")
+    await write_finished_run(path, "killed", killed_after=1)
     whole_lines = path.read_bytes()
     with path.open("ab") as file:
         file.write(b'{"ts":"20')
     if rotated:
         rotate(path)
-    _, note = await write_signed_run(path, "next")
+    await write_finished_run(path, "next")
     added = path.read_bytes().removeprefix(whole_lines)
     head = head_of(path)
-    assert head.lines == whole_lines.count(b"\n") + 7
+    assert head.lines == whole_lines.count(b"\n") + 6
     assert head.size == len(whole_lines) + len(added)
-    assert parse(note).lines == head.lines - 1
-    assert b'"event":"checkpoint"' not in added.splitlines()[0]
 
 
 async def test_lines_appended_after_a_clean_end_are_refused(path):
-    await write_signed_run(path, "run-1")
+    await write_finished_run(path, "run-1")
     write_earlier_version(path, "forged", [STARTED, FINISHED])
     refused(
         path,
@@ -562,7 +506,6 @@ async def test_lines_appended_after_a_clean_end_are_refused(path):
         "run-1 had ended.",
         "Check it with `audit verify`, and restore it from a backup. To go on without it, move it "
         "away.",
-        signing_key=KEY,
     )
     with pytest.raises(GuardRefused, match="is longer than"):
         check_end(LogPath(str(path)), path)
@@ -570,15 +513,15 @@ async def test_lines_appended_after_a_clean_end_are_refused(path):
 
 @pytest.mark.parametrize("is_empty", [False, True], ids=["gone", "empty"])
 async def test_log_that_is_not_here_is_continued_by_its_head_and_said(path, is_empty):
-    last_hash, _ = await write_signed_run(path, "run-1")
+    last_hash = await write_finished_run(path, "run-1")
     path.unlink()
     if is_empty:
         path.touch(mode=0o600)
     missing = check_end(LogPath(str(path)), path)
     assert missing == (
-        "The audit log log.jsonl is missing or empty, and its end with it: the log has 7 lines up "
+        "The audit log log.jsonl is missing or empty, and its end with it: the log has 6 lines up "
         "to run run-1, and continues after them. What the missing runs recorded is not known: the "
-        "last population, used plans, the accepted policy, and how often invitations were deleted."
+        "last population, used plans, and how often invitations were deleted."
     )
     log = opened(path, "run-2")
     assert (log.missing, log.last_hash) == (missing, last_hash)

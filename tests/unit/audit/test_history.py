@@ -6,22 +6,16 @@ from itertools import islice
 import pytest
 from audit.written_logs import answer, fields_of, write_events, write_run
 from builders import ORG, invitation
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from invite_sweeper.audit import LinePosition, PlanScope, RunRecord, read_events, read_history
-from invite_sweeper.audit.checkpoint import Checkpoint, sign
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.models import Population, Source
-from invite_sweeper.notes import key_ids
 
 STARTED = ("run_started", {"mode": "sweep"})
 FINISHED = ("run_finished", {"exit_code": 0})
 RESTORED = ("run_finished", {"wanted": 1, "exit_code": 0})
 URL = "https://a.example.com"
-NOTE = sign(
-    Checkpoint("log.jsonl", 2, 99, "ab" * 32, "1"), Ed25519PrivateKey.from_private_bytes(bytes(32))
-)
 
 
 def intent(number=1, rule="forgotten", **changes):
@@ -78,15 +72,6 @@ def test_end_of_a_list_is_the_last_one_recorded_against_the_same_base_url(path):
         Source.INVITES: date(2027, 9, 1),
         Source.USERS: date(2030, 1, 1),
     }
-
-
-def test_key_is_that_of_the_newest_run_that_is_signed(path):
-    assert read_history([]).key_id is None
-    for run_id, env, note in (("1", "KEY", NOTE), ("2", None, NOTE.partition("\n\n")[0])):
-        started = ("run_started", {"signing_key_env": env})
-        write_events(path, run_id, [started, FINISHED, ("checkpoint", {"note": note})])
-    history = read_history([path])
-    assert (history.key_id, history.signing_key_env) == (key_ids(NOTE)[0], "KEY")
 
 
 # Runs -----------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ async def test_full_disk_leaves_only_complete_lines_and_the_log_stays_failed(
     log = await started(path)
     monkeypatch.setattr(os, "write", Disk(free_bytes).write)
     for number in range(8):
-        log.write(event("checkpoint", note=str(number)))
+        log.write(event("source_retired", error_code=str(number)))
     with pytest.raises(AuditLogError, match="No space left on device") as failed:
         await log.sync()
     monkeypatch.undo()

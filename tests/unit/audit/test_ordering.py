@@ -1,14 +1,13 @@
-"""The order of files by their chains, and the start of a checkpoint's file."""
+"""The order of files by their chains."""
 
 import gzip
 import os
 
 import pytest
-from audit.rotated_logs import KEY, rotate, write_signed_run
+from audit.rotated_logs import rotate, write_finished_run
 from audit.written_logs import write_run
 
 from invite_sweeper.audit import LinePosition, LogPath
-from invite_sweeper.audit.checkpoint import Checkpoint, is_checkpoint, key_name, parse, sign
 from invite_sweeper.audit.damage import Damage, VerificationError
 from invite_sweeper.audit.files import in_order, order_files
 from invite_sweeper.audit.verify import verify
@@ -17,7 +16,7 @@ from invite_sweeper.audit.verify import verify
 async def test_files_are_in_the_order_of_their_chain_whatever_their_names_are(tmp_path):
     path = tmp_path / "log.jsonl"
     for number in range(3):
-        await write_signed_run(path, f"run-{number}")
+        await write_finished_run(path, f"run-{number}")
         rotate(path, compress=number == 1)
     names = {1: "a-newest", 2: "m.gz", 3: "z-oldest"}
     for number, name in names.items():
@@ -47,9 +46,9 @@ def test_file_continues_the_last_complete_line_of_the_one_before(tmp_path, lines
 
 async def test_logs_stay_together(tmp_path):
     for name in ("b.jsonl", "a.jsonl"):
-        await write_signed_run(tmp_path / name, f"run of {name}")
+        await write_finished_run(tmp_path / name, f"run of {name}")
         rotate(tmp_path / name)
-        await write_signed_run(tmp_path / name, f"second run of {name}")
+        await write_finished_run(tmp_path / name, f"second run of {name}")
     found = [each.name for each in in_order(sorted(tmp_path.glob("[ab].jsonl*")))]
     assert sorted(found) == ["a.jsonl", "a.jsonl.1", "b.jsonl", "b.jsonl.1"]
     assert found in (
@@ -62,7 +61,7 @@ async def test_files_around_a_gap_belong_together_by_the_name_that_their_runs_re
     log_path = LogPath(str(tmp_path / "{run_id}.jsonl"))
     paths = [tmp_path / f"run-{number}.jsonl" for number in (1, 2, 3)]
     for path in paths:
-        await write_signed_run(path, path.stem, log_path=log_path)
+        await write_finished_run(path, path.stem, log_path=log_path)
     (log,), _ = order_files([paths[0], paths[2]])
     assert (log.name, len(log.chains)) == ("run_id.jsonl", 2)
 
@@ -140,33 +139,8 @@ def test_ordering_does_not_read_a_file_without_newlines_to_its_end(tmp_path):
 
 async def test_order_follows_the_chain_after_the_clock_was_set_back(tmp_path):
     path = tmp_path / "log.jsonl"
-    await write_signed_run(path, "run-1")
+    await write_finished_run(path, "run-1")
     rotate(path)
-    await write_signed_run(path, "run-2")
+    await write_finished_run(path, "run-2")
     path.write_bytes(path.read_bytes().replace(b'{"ts":"2026', b'{"ts":"2025'))
     assert LogPath(str(path)).files() == (tmp_path / "log.jsonl.1", path)
-
-
-NOTE = sign(Checkpoint(key_name("my log"), 12, 3456, "ab" * 32, "run-1"), KEY)
-
-
-def test_note_is_recognised_by_its_start_and_parsed():
-    assert is_checkpoint(NOTE.encode())
-    assert is_checkpoint(NOTE.encode()[: NOTE.index("run ")])
-    assert parse(NOTE) == Checkpoint("my_log", 12, 3456, "ab" * 32, "run-1")
-
-
-@pytest.mark.parametrize(
-    "start",
-    [
-        b"",
-        b"my_log\n",
-        b"x\n" + NOTE.encode(),
-        NOTE.encode().replace(b"my_log", b"my log"),
-        NOTE.encode().replace(b"\n12\n", b"\ntwelve\n"),
-        NOTE.encode().replace(b"bytes ", b"size "),
-        NOTE.encode().replace(b"=\nbytes", b"\nbytes"),
-    ],
-)
-def test_other_text_is_not_recognised_as_a_note(start):
-    assert not is_checkpoint(start)

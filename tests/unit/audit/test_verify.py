@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 from audit.damages import MOVED
-from audit.rotated_logs import KEYS, rotate, write_signed_run
+from audit.rotated_logs import rotate, write_finished_run
 from audit.written_logs import (
     answer,
     fields_of,
@@ -27,7 +27,7 @@ from invite_sweeper.audit import LinePosition, LogPath
 from invite_sweeper.audit.chain import checksum_ok, line_hash
 from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.reader import READ_BLOCK_BYTES
-from invite_sweeper.audit.verify import Evidence, Verdict, verify
+from invite_sweeper.audit.verify import Verdict, verify
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 
@@ -754,52 +754,27 @@ def test_run_id_edited_to_an_earlier_one_is_reported_as_an_edit(path):
     assert first_error(path) == (12, Damage.CHANGED)
 
 
-async def test_end_without_a_checkpoint_is_named_with_its_line_and_run(tmp_path):
-    path = tmp_path / "log.jsonl"
-    await write_signed_run(path, "signed")
-    await write_signed_run(path, "unsigned", key=None)
-    error = verify([path], evidence=Evidence(public_keys=KEYS)).error
-    assert (error.kind, error.runs) == (Damage.UNSIGNED, ("unsigned",))
-    assert error.message == "The end of run unsigned has no checkpoint."
-    ends = [n for n, line in enumerate(lines_of(path), 1) if b'"run_finished"' in line]
-    assert error.position == LinePosition(path, ends[-1])
-
-
 async def test_each_log_has_its_files_lines_and_last_hash(tmp_path):
     paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
     last_hashes = []
     for path, runs in zip(paths, (3, 1), strict=True):
         for number in range(runs):
-            last_hash, _ = await write_signed_run(path, f"{path.stem}-{number}")
+            last_hash = await write_finished_run(path, f"{path.stem}-{number}")
         last_hashes.append(last_hash)
     status = verify(paths)
     assert [(each.files, each.lines, each.last_hash) for each in status.logs] == [
-        ((str(paths[0]),), 21, last_hashes[0]),
-        ((str(paths[1]),), 7, last_hashes[1]),
+        ((str(paths[0]),), 18, last_hashes[0]),
+        ((str(paths[1]),), 6, last_hashes[1]),
     ]
 
 
-@pytest.mark.parametrize(
-    ("proven", "words"), [(21, None), (20, None), (19, "2 lines"), (14, "7 lines")]
-)
+@pytest.mark.parametrize(("proven", "words"), [(18, None), (16, "2 lines"), (12, "6 lines")])
 async def test_lines_after_the_proven_one_are_counted(tmp_path, proven, words):
     path = tmp_path / "a.jsonl"
     for number in range(3):
-        await write_signed_run(path, f"a-{number}")
+        await write_finished_run(path, f"a-{number}")
     head = line_hash(lines_of(path)[proven - 1])
-    (log,) = verify([path], evidence=Evidence(head=head)).logs
+    (log,) = verify([path], expect_head=head).logs
     assert log.end_proven is (words is None)
     assert (words or "expected hash") in log.end
     assert words is None or " are " in log.end
-
-
-@pytest.mark.parametrize(
-    ("events", "words"),
-    [([STARTED], "1 line after it is"), ([STARTED, intent()], "2 lines after it are")],
-    ids=["1", "2"],
-)
-async def test_lines_of_a_killed_run_after_the_last_signed_one_are_counted(path, events, words):
-    await write_signed_run(path, "signed")
-    write_events(path, "killed", events)
-    (log,) = verify([path], evidence=Evidence(public_keys=KEYS)).logs
-    assert log.end == f"signed up to run signed; {words} not signed"

@@ -399,10 +399,3 @@ def test_damaged_gzip_file_is_a_damaged_log_and_not_an_error(tmp_path, fmt):
     paths[1].write_bytes(paths[1].read_bytes()[:-40])
     chain = chain_result(verify(paths))
     assert "Damaged audit log" in render(read_report(paths, chain), fmt)
-
-
-@pytest.mark.parametrize("fmt", FORMATS)
-def test_report_of_unsigned_runs_says_so(tmp_path, book, fmt):
-    page = render(read_report([book.path], chain_result(verify([book.path]))), fmt)
-    assert "No run is signed" in page
-    assert "Signed, key ID" not in page

@@ -33,7 +33,6 @@ from invite_sweeper.report.saved_plan import (
 )
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 from invite_sweeper.restore.report import RestoreReport
-from invite_sweeper.sweep.approval import ApprovalCheck
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
 
 OWNER = invitation(
@@ -74,8 +73,7 @@ def scene(tmp_path) -> Scene:
 
 def saved_plan() -> PlanStatus:
     plan = parse_plan(render_lines(CONTEXT, PLANNED))
-    unsigned = ApprovalCheck(None, "It has no signature.")
-    return PlanStatus(Path("p"), plan, NOW, timedelta(hours=24), PlanUse(), unsigned)
+    return PlanStatus(Path("p"), plan, NOW, timedelta(hours=24), PlanUse())
 
 
 def plan_text(_scene: Scene, width: int) -> str:

@@ -345,11 +345,6 @@ def test_hostile_names_neither_move_the_cursor_nor_start_a_line(scene, value, wi
     assert all(cell_len(line) <= width or NEVER_WRAPPED.match(line) for line in lines)
 
 
-def test_sweep_names_the_key_that_approved_its_plan(scene):
-    scene.book.start(RUN, plan_approved_by="SHA256:key")
-    assert "Approved by   the key SHA256:key" in scene.printed(80, scene.summary(mode="sweep"))
-
-
 @pytest.mark.parametrize("width", [60, 80, 120, 140])
 def test_failures_leave_addresses_and_project_names_whole_at_any_width(scene, width):
     project = "project-with-a-very-long-name-that-has-no-blank"

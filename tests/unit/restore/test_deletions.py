@@ -1,15 +1,12 @@
 """Deletions that a restore reads from audit logs, and logs that it refuses."""
 
 import pytest
-from audit.rotated_logs import write_signed_run
 from audit.written_logs import answer, fields_of, lines_of, write_events, write_run
 from builders import invitation
 
-from invite_sweeper.audit import read_history
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.restore.deletions import (
     check_log_intact,
-    describe_signature,
     find_deletions,
     read_deletion_log,
 )
@@ -261,12 +258,3 @@ def test_member_removed_by_a_killed_run_is_found_under_both_runs(log):
     for run, found_run in ((None, "run-1"), ("run-1", "run-1"), ("run-2", "run-2")):
         (found,) = find_deletions(read_deletion_log([log]), base_url=URL, run=run)
         assert (found.run_id, found.doubt, found.was_member) == (found_run, "", True)
-
-
-async def test_log_without_checkpoints_is_said_to_be_unsigned_and_one_with_them_to_be_unverified(
-    log,
-):
-    run_with(log, "run-1", (1, "deleted"))
-    assert describe_signature(read_history([log])).startswith("This log is not signed; ")
-    await write_signed_run(log, "run-2")
-    assert "were not verified" in describe_signature(read_history([log]))
