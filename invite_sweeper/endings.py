@@ -144,7 +144,7 @@ class ExitCode(IntEnum):
     AUDIT = (
         7,
         "the audit log cannot be written",
-        "The audit log or the population cannot be written. No deletion was sent after that.",
+        "The audit log cannot be written. No deletion was sent after that.",
         "Free disk space, then run the command again: it processes the rest.",
         Status.FAILED,
     )

@@ -228,6 +228,18 @@ class Planned(InvitationFields, frozen=True, kw_only=True):
     members_read: int = 0
 
 
+class Kept(InvitationFields, frozen=True, kw_only=True):
+    """An invitation that the run keeps; only with `audit.record: all`.
+
+    Attributes:
+        reason: A key of `kept_by_reason`.
+    """
+
+    event: ClassVar[str] = "kept"
+
+    reason: str
+
+
 class Announced(InvitationFields, frozen=True, kw_only=True):
     """A stale invitation that may be deleted from a later instant on."""
 
@@ -426,9 +438,7 @@ class RunFinished(Counts):
         keep_entries: None before a plan was made.
         remaining: What the run leaves, for the comparison of a later run; likewise.
         sunsets: The announced end of each list that has one, by source.
-        population_sha256: Of the population file, where one was written.
         members: Active members by organization, where a rule has `inviter_gone`.
-        population_manifest_sha256: Of the manifest beside it.
     """
 
     event: ClassVar[str] = "run_finished"
@@ -456,9 +466,7 @@ class RunFinished(Counts):
     keep_entries: tuple[KeepEntry, ...] | None = None
     remaining: Population | None = None
     sunsets: Mapping[str, str] | UnsetType = UNSET
-    population_sha256: str | UnsetType = UNSET
     members: Mapping[str, int] | UnsetType = UNSET
-    population_manifest_sha256: str | UnsetType = UNSET
 
     @property
     def plan_made(self) -> bool:
@@ -517,6 +525,7 @@ Event: TypeAlias = (
     | Announced
     | AnnouncementEnded
     | Planned
+    | Kept
     | Intent
     | OutcomeLine
     | RunFinished
@@ -660,6 +669,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     Announced,
     AnnouncementEnded,
     Planned,
+    Kept,
     Intent,
     OutcomeLine,
     RunFinished,

@@ -23,6 +23,7 @@ from invite_sweeper.audit.events import (
     AnnouncementKey,
     Intent,
     InvitationFields,
+    Kept,
     Line,
     OutcomeLine,
     Planned,
@@ -230,6 +231,8 @@ class History:
                 self._open_plan(run_id).unread.add(event.source.value)
             case Announced() | AnnouncementEnded():
                 self._add_announcement(line, event)
+            case Kept():  # nothing was done
+                pass
 
     def finish(self) -> None:
         """Add the runs without an end, after the last line."""

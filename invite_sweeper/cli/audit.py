@@ -1,6 +1,7 @@
 """Commands `audit verify` and `audit show`."""
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -203,7 +204,7 @@ def show(
     until: Annotated[
         str | None, value(None, "TIME", "Records up to this date, or before this instant.")
     ] = None,
-    event: Annotated[str | None, value(None, "NAME", "planned, intent, outcome, …")] = None,
+    event: Annotated[str | None, value(None, "NAME", "planned, kept, intent, outcome, …")] = None,
     output: Annotated[
         ShowOutput,
         typer.Option(
@@ -278,6 +279,7 @@ _CSV_COLUMNS: Final = (
     "event",
     *InvitationFields.__struct_fields__,
     "rule",
+    "reason",
     "outcome",
     "attempts",
     "http_status",
@@ -312,7 +314,13 @@ def _csv_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 def _cell(value: object) -> str:
     """Return the text of a value: lists of texts separated by spaces, other values as JSON."""
     if value is None or isinstance(value, str):
-        return neutralize_formula(value or "")
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return neutralize_formula(" ".join(value))
-    return to_json(value).decode()
+        text = neutralize_formula(value or "")
+    elif isinstance(value, list) and all(isinstance(part, str) for part in value):
+        text = neutralize_formula(" ".join(value))
+    else:
+        text = to_json(value).decode()
+    return _AFTER_SEMICOLON.sub(";'", text)
+
+
+_AFTER_SEMICOLON: Final = re.compile(r";(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""A cell starts here where a spreadsheet separates cells by semicolons; quotes do not help."""

@@ -20,7 +20,7 @@ from invite_sweeper.cli.doctor_outputs import file_checks, receiver_checks
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, LOGGED, Output, RunOptions, takes
 from invite_sweeper.cli.run_session import RunSession, split_by_credentials
-from invite_sweeper.cli.run_setup import CommandContext, plan_max_age, population_settings
+from invite_sweeper.cli.run_setup import CommandContext, plan_max_age
 from invite_sweeper.doctor import log, organization, setup
 from invite_sweeper.doctor.checks import AtlasChecks
 from invite_sweeper.doctor.diagnosis import (
@@ -51,7 +51,6 @@ app = typer.Typer(rich_markup_mode=None)
     "base_url",
     "audit_log",
     "out",
-    "population",
     "metrics_file",
     "pushgateway",
     *LOGGED,
@@ -173,15 +172,8 @@ class _Doctor:
         policy, log_path = self._policy, self._log_path
         if policy is None or log_path is None:
             return
-        try:
-            population = population_settings(self._options, policy, None)
-        except RunError as error:
-            yield failed("population", error)
-            population = None
         max_age = plan_max_age(self._options)
-        yield from file_checks(
-            CommandContext(self._session, policy, None, log_path, max_age, population)
-        )
+        yield from file_checks(CommandContext(self._session, policy, None, log_path, max_age))
 
     async def _check_receivers(self) -> AsyncIterator[Check]:
         channels = self._policy.notify if self._policy is not None else ()

@@ -27,9 +27,6 @@ def file_checks(context: CommandContext) -> Iterator[Check]:
         check_outputs(context)
     except RunError as error:
         yield failed("outputs", error)
-    if context.population is not None:
-        path = context.population.path(context.now, context.session.run_id)
-        yield output_check("population", path, makes_folder=True)
     if options.out is not None:
         yield output_check("plan", options.out)
     if options.metrics_file is not None:

@@ -194,14 +194,6 @@ class RunOptions(NamedTuple):
             "auto/N reads JOB_COMPLETION_INDEX.",
         ),
     ] = None
-    population: Annotated[
-        str | None,
-        value(
-            OUTPUT,
-            "FILE",
-            "Write every invitation seen and its decision to FILE.csv or FILE.jsonl.",
-        ),
-    ] = None
     metrics_file: Annotated[
         Path | None, value(INTEGRATION, "PATH", "Write a Prometheus textfile.")
     ] = None

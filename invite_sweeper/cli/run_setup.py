@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,6 @@ from msgspec import structs
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.audit import AuditLog, History, LogPath, PlanReader, PlanScope, RunStarted
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.history import APPLIED_CODES
@@ -21,12 +20,9 @@ from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.cli.results import plan_presenter
 from invite_sweeper.cli.run_session import RunSession
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
-from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Population
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.policy.loader import parse_duration_option
-from invite_sweeper.policy.types import population_path_issue
-from invite_sweeper.report.population import PopulationFile, PopulationRun
 from invite_sweeper.report.run_view import KeptInvitations
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import saved_plan
@@ -49,42 +45,6 @@ from invite_sweeper.sweep.scope import Shard, scope_sha256
 from invite_sweeper.sweep.summary import RunSummary
 
 
-class PopulationSettings(NamedTuple):
-    """Where a command writes its population.
-
-    Attributes:
-        label: The option or policy key that names the file.
-        template: The path; its name may contain `{date}` and `{run_id}`.
-    """
-
-    label: str
-    template: str
-
-    def path(self, now: datetime, run_id: str) -> Path:
-        """Return the file of a command."""
-        return LogPath(self.template).path_of_run(now=now, run_id=run_id)
-
-
-def population_settings(
-    options: RunOptions, policy: Policy, shard: Shard | None
-) -> PopulationSettings | None:
-    """Return the settings; None if no population is to be written."""
-    label, template = "--population", options.population
-    if template is None:
-        label, template = "audit.population", policy.audit.population
-    if template is None:
-        return None
-    if issue := population_path_issue(template):
-        message, hint = issue
-        raise UsageError(f"{label} {template!r} {message}.", hint=f"{hint[:1].upper()}{hint[1:]}.")
-    if shard is not None and "{run_id}" not in template:
-        raise UsageError(
-            f"{label} {template} would be written by every shard.",
-            hint="Write {run_id} in the file's name: each shard is a run of its own.",
-        )
-    return PopulationSettings(label, template)
-
-
 def plan_max_age(options: RunOptions) -> timedelta:
     """Return the age from which a saved plan is refused."""
     return parse_duration_option("--plan-max-age", options.plan_max_age)
@@ -95,7 +55,6 @@ class CommandContext(NamedTuple):
 
     Attributes:
         policy: For all organizations.
-        population: Where the population is written; None to not write it.
     """
 
     session: RunSession
@@ -103,7 +62,6 @@ class CommandContext(NamedTuple):
     shard: Shard | None
     log_path: LogPath
     plan_max_age: timedelta
-    population: PopulationSettings | None = None
 
     @property
     def options(self) -> RunOptions:
@@ -219,37 +177,7 @@ class CommandSetup:
         applied = AppliedPlan(saved.digest, self._context.session.run_id, log)
         saved_plan.record_applied(options.plan, applied)
 
-    def open_population(self, parts: Sequence[RunPart]) -> PopulationFile | None:
-        """Create the population file of the command, if one is to be written."""
-        context = self._context
-        if context.population is None:
-            return None
-        return PopulationFile(
-            context.population.path(context.now, parts[0].run_id),
-            now=context.now,
-            base_url=context.base_url,
-            tool_version=__version__,
-            runs=[self._population_run(part.policy, part.run_id) for part in parts],
-            clock=partial(datetime.now, UTC),
-        )
-
-    def _population_run(self, policy: Policy, run_id: str) -> PopulationRun:
-        """Return a run as the population describes it, with the requests that it sends."""
-        lists = {source: SOURCES[source].list for source in policy.sources}
-        shard = self._context.shard
-        query = {
-            "lists": {
-                source.value: f"{o.method} {o.template}{'?' if o.query else ''}{o.query}"
-                for source, o in lists.items()
-            },
-            "projects": policy.projects.model_dump(mode="json"),
-            "shard": str(shard) if shard is not None else None,
-        }
-        path = str(self._context.options.policy)
-        organizations = tuple(sorted(policy.organization_ids))
-        return PopulationRun(run_id, self.mode, policy.sha256, path, organizations, query)
-
-    def run_config(self, part: RunPart, population: PopulationFile | None = None) -> RunConfig:
+    def run_config(self, part: RunPart) -> RunConfig:
         """Return the configuration of one run."""
         context = self._context
         self._actors[part.credentials.actor] = None
@@ -270,7 +198,6 @@ class CommandSetup:
             open_intents=resolvable(
                 self._history.open_intents(), part.policy.organization_ids, context.base_url
             ),
-            population=population.for_run(part.run_id) if population is not None else None,
             last_plan=self._last_plan(part.policy),
             earlier_sunsets=self._history.sunsets(context.base_url),
             earlier_members={}

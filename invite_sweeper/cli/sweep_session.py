@@ -20,7 +20,6 @@ from invite_sweeper.cli.run_setup import (
     CommandSetup,
     RunPart,
     plan_max_age,
-    population_settings,
 )
 from invite_sweeper.endings import Advisor, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import Cancelled, Interrupted, LockHeld, RunError, UsageError
@@ -29,12 +28,6 @@ from invite_sweeper.policy import Policy, loader
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics
 from invite_sweeper.report.notification import Users
-from invite_sweeper.report.population import (
-    PopulationFile,
-    is_manifest,
-    is_population,
-    manifest_path,
-)
 from invite_sweeper.report.webhooks import NOTIFICATION_LIMIT_S, register_secrets, send_start
 from invite_sweeper.sweep import saved_plan
 from invite_sweeper.sweep.group import RunGroup
@@ -56,12 +49,6 @@ def check_outputs(context: CommandContext) -> None:
         ("--out", "a saved plan", saved_plan.is_plan),
         ("--metrics-file", "a metrics file", metrics.is_textfile),
     ]
-    if (population := context.population) is not None:
-        rows = population.path(context.session.now, context.session.run_id)
-        manifest = f"the manifest of {population.label}"
-        outputs |= {population.label: rows, manifest: manifest_path(rows)}
-        kinds.append((population.label, "a population", is_population))
-        kinds.append((manifest, "the manifest of a population", is_manifest))
     check_distinct_files(outputs, protected_files(context))
     for option, path in outputs.items():
         if path is not None and log_path.matches(path):
@@ -114,9 +101,8 @@ class _SweepSession:
         register_secrets(policy.notify, environment)
         self._parts = session.parts(policy)
         log_path = LogPath.from_option(options.audit_log, policy.audit.path)
-        population = population_settings(options, policy, self._shard)
         self._context = CommandContext(
-            session, policy, self._shard, log_path, plan_max_age(options), population
+            session, policy, self._shard, log_path, plan_max_age(options)
         )
         check_outputs(self._context)
 
@@ -183,9 +169,6 @@ class _SweepSession:
         )
         setup = CommandSetup(self._context)
         async with AsyncExitStack() as stack:
-            population = setup.open_population(parts)
-            if population is not None:
-                stack.enter_context(population)
             audit = session.open_log(self._context.log_path)
             stack.push_async_callback(audit.close)
             log_offset = audit.offset
@@ -193,7 +176,7 @@ class _SweepSession:
             stack.callback(view.close)
             await stack.enter_async_context(session.shared_connections())
             runs = [
-                await stack.enter_async_context(self._run(setup, part, audit, view, population))
+                await stack.enter_async_context(self._run(setup, part, audit, view))
                 for part in parts
             ]
             group = RunGroup(runs, setup.group_config(audit, session.stop), session.stop)
@@ -203,8 +186,6 @@ class _SweepSession:
             audit_last_hash=audit.last_hash,
         )
         setup.record_plan_use(audit, summary.exit_code)
-        if population is not None:
-            self._report_population(population)
         if audit.copy_failure is not None:
             self._log.warning(
                 "the copy of the audit log on standard output is incomplete; the file is complete",
@@ -215,13 +196,6 @@ class _SweepSession:
             summary, ended, audit.path, log_offset, setup.kept_invitations, setup.plan_saved
         )
 
-    def _report_population(self, population: PopulationFile) -> None:
-        file = str(population.path)
-        if population.sha256 is not None:
-            self._log.info("population written", file=file, sha256=population.sha256)
-        else:
-            self._log.warning("the run did not read every list: no population written", file=file)
-
     @asynccontextmanager
     async def _run(
         self,
@@ -229,10 +203,9 @@ class _SweepSession:
         part: RunPart,
         audit: AuditLog,
         view: ProgressView,
-        population: PopulationFile | None,
     ) -> AsyncIterator[Run]:
         """Yield one run with its connection."""
-        config = setup.run_config(part, population)
+        config = setup.run_config(part)
         async with self._session.connect(part.credentials) as connection:
             log = audit.for_run(part.run_id)
             counts = self._counts(part, connection, audit, setup.mode)

@@ -16,18 +16,14 @@ from invite_sweeper.sweep.guards import check_population
 from invite_sweeper.text import pluralize
 
 
-def output_check(name: str, path: Path, *, makes_folder: bool = False) -> Check:
-    """Check that a sweep can write a file, without which it does not start.
-
-    Args:
-        makes_folder: Whether the sweep makes the file's folder where it is missing.
-    """
+def output_check(name: str, path: Path) -> Check:
+    """Check that a sweep can write a file, without which it does not start."""
     try:
         target = replaceable_target(path)
     except OSError as error:
         reason = error.strerror or str(error)
     else:
-        reason = _reason_against(target.parent, makes_folder=makes_folder)
+        reason = _reason_against(target.parent)
     if reason:
         message = f"The {name} {path} cannot be written: {reason}."
         return failed(name, UsageError(message, hint=WRITABLE_FILE_HINT))
@@ -48,15 +44,14 @@ def metrics_check(path: Path) -> Check:
     return ok(name, f"{path} can be written.")
 
 
-def _reason_against(folder: Path, *, makes_folder: bool = False) -> str:
+def _reason_against(folder: Path) -> str:
     """Return why this user cannot write files in a folder; "" if it can."""
-    existing = next(each for each in (folder, *folder.parents) if each.exists())
-    if existing != folder and not makes_folder:
+    if not folder.exists():
         return f"the folder {folder} does not exist"
-    if not existing.is_dir():
-        return f"{existing} is not a folder"
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return f"this user may not write to {existing}"
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"this user may not write to {folder}"
     return ""
 
 

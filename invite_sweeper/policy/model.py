@@ -19,7 +19,6 @@ from invite_sweeper.policy.types import (
     LogPath,
     NullInFile,
     OnlyTrue,
-    PopulationPath,
     ProjectPattern,
     ProjectPatterns,
     Sentence,
@@ -218,13 +217,9 @@ class AuditSettings(StrictModel):
         default="audit/invite-sweeper.jsonl",
         description="Path of the log; the file and its folder are created if missing.",
     )
-    population: Annotated[PopulationPath | None, NullInFile] = Field(
-        default=None,
-        description=(
-            "File.csv or file.jsonl for every invitation seen, with its decision; may contain "
-            "{date} and {run_id}. null for none."
-        ),
-        examples=["population-{date}.csv"],
+    record: Literal["planned", "all"] = _setting(
+        default="planned",
+        description="all: also a line for every kept invitation, with its reason.",
     )
 
 

@@ -4,7 +4,6 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from pathlib import PurePath
 from typing import Annotated, TypeAlias
 
 from pydantic import (
@@ -131,7 +130,6 @@ def _unknown_value_error(value: object, allowed: tuple[str, ...], name: str) -> 
     )
 
 
-_POPULATION_SUFFIXES = (".csv", ".jsonl")
 _TILDE_ISSUE = (
     "begins with `~`, which is not expanded",
     "write the whole path, such as `/var/log/invite-sweeper/log.jsonl`",
@@ -156,19 +154,6 @@ def _log_path_issue(path: str) -> tuple[str, str] | None:
     if re.search("[{}]", _PATH_PLACEHOLDER.sub("", path)):
         hint = "write `{date}` or `{run_id}`, or remove the braces"
         return "contains an unknown placeholder", hint
-    return None
-
-
-def population_path_issue(path: str) -> tuple[str, str] | None:
-    """Return what is wrong with the path of a population file, and the hint; None if nothing."""
-    directory, _, name = path.rpartition("/")
-    if path.startswith("~"):
-        return _TILDE_ISSUE
-    if PurePath(name).suffix not in _POPULATION_SUFFIXES:
-        return "does not end with .csv or .jsonl", "write FILE.csv or FILE.jsonl"
-    if re.search("[{}]", directory + _PATH_PLACEHOLDER.sub("", name)):
-        hint = "write `{date}` or `{run_id}` in the file's name, or remove the braces"
-        return "contains braces that are not a placeholder", hint
     return None
 
 
@@ -222,11 +207,6 @@ Sentence: TypeAlias = Annotated[
     str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
 ]
 LogPath: TypeAlias = Annotated[Text, AfterValidator(_reject(_log_path_issue))]
-PopulationPath: TypeAlias = Annotated[
-    str,
-    AfterValidator(_reject(population_path_issue)),
-    WithJsonSchema({"type": "string", "pattern": r"\.(csv|jsonl)$"}),
-]
 OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 UsernamePatterns: TypeAlias = Annotated[

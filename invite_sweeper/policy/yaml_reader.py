@@ -138,7 +138,7 @@ _POINT_AT_START = tuple(
 _UNQUOTED_PLACEHOLDER = re.compile(
     r"""(?<![^\s:,{[])[\w./-]*\{(?:date|run_id)\}(?:[\w./-]|\{(?:date|run_id)\})*"""
 )
-"""In the path of the audit log or the population: YAML reads braces as a mapping."""
+"""In the path of the audit log: YAML reads braces as a mapping."""
 
 
 def describe_syntax_error(error: Exception, text: str) -> Issue:

@@ -49,7 +49,7 @@ def _detail_cell(record: _Record) -> Cell:
             found = " ".join(filter(None, map(text, ("outcome", "http_status", "error_code"))))
         case "planned" | "intent" | "announced":
             found = text("rule")
-        case "project_unreadable" | "source_retired" | "announcement_ended":
+        case "project_unreadable" | "source_retired" | "announcement_ended" | "kept":
             found = text("reason")
         case "run_started":
             found = f"{text('mode')} by {text('actor')}"

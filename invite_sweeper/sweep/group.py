@@ -97,7 +97,6 @@ class RunGroup:
                 error.message = f"{_describe_organizations(run)}: {error.message}"
                 if error.consequence == NOTHING_DELETED:
                     error.consequence = "Nothing was deleted there."
-            run.fail_population(error.message)
             self._results[run] = await run.finish(error)
 
     async def _check_and_sweep(self, runs: Sequence[Run]) -> None:
@@ -169,10 +168,7 @@ class RunGroup:
             await plan.finish(lists)
         for run in runs:
             run.estimate()
-            run.end_population()
         _report_notice(runs)
-        for run in runs:
-            run.record_population_hash()
 
     def _warn_about_policy(self, runs: Sequence[Run]) -> None:
         """Warn about patterns and keep entries that matched nothing in any organization."""

@@ -7,16 +7,17 @@ within the limits, over all organizations.
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TypeAlias
 
 from invite_sweeper.audit import AuditLog, PlanSpan, PlanSpanBuilder, events
-from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned
+from invite_sweeper.audit.events import Announced, AnnouncementEnded, Kept, Planned
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.models import (
+    Invitation,
     ListRef,
     ListUnreadable,
     Project,
@@ -130,8 +131,8 @@ class PlanBuilder:
     Args:
         steps: May keep invitations that the policy alone would delete.
         organization_of: The organization's id by project id, for lists that cannot be read.
-        on_list: Called with each list and the decisions about its invitations.
         announces: Whether announcements are written, and end: in a sweep.
+        records_kept: Whether each kept invitation gets a line.
 
     Attributes:
         trim: The oldest stale invitations so far; None without `over_limit: trim`.
@@ -152,17 +153,17 @@ class PlanBuilder:
         now: datetime,
         steps: Sequence[Step] = (),
         organization_of: Mapping[str, str] = _NO_ORGANIZATIONS,
-        on_list: Callable[[ListOutcome, Sequence[Decision]], None] = lambda *_: None,
         *,
         announces: bool = False,
+        records_kept: bool = False,
     ) -> None:
         self._log = log
         self._announces = announces
+        self._records_kept = records_kept
         self._selector = selector
         self._now = now
         self._steps = steps
         self._organization_of = organization_of
-        self._on_list = on_list
         self._unsynced = 0
         self.trim = OldestFirst(limits) if limits.over_limit == "trim" else None
         self.counts: defaultdict[str, Counts] = defaultdict(Counts)
@@ -177,7 +178,6 @@ class PlanBuilder:
 
     async def add(self, outcome: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
-        decisions: Sequence[Decision] = ()
         if isinstance(outcome, ProjectGone):
             self._add_gone(outcome.project_id)
         elif isinstance(outcome, SourceRetired):
@@ -188,7 +188,6 @@ class PlanBuilder:
             decide, steps = self._selector.decide, self._steps
             decisions = [apply_steps(steps, decide(each)) for each in outcome.invitations]
             self._decide(outcome.list_ref, decisions)
-        self._on_list(outcome, decisions)
         if self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()
@@ -242,6 +241,8 @@ class PlanBuilder:
         for decision in decisions:
             if decision.keep_reason is not None:
                 kept[decision.keep_reason] += 1
+                if self._records_kept:
+                    self._write_kept(decision.invitation, decision.keep_reason)
         stale = [decision for decision in decisions if decision.rule is not None]
         self.counts[list_ref.project.org_id] += Counts(
             invitations_seen=len(stale) + kept.total(),
@@ -286,6 +287,10 @@ class PlanBuilder:
     def _update_oldest(self, timestamps: Sequence[Timestamp]) -> None:
         dates = [each for each in (self.oldest, *timestamps) if isinstance(each, datetime)]
         self.oldest = min(dates, default=None)
+
+    def _write_kept(self, invitation: Invitation, reason: str) -> None:
+        self._log.write(Kept.from_invitation(invitation, self._now, reason=reason))
+        self._unsynced += 1
 
     def _write_planned(self, decisions: Sequence[Decision]) -> None:
         """Write the planned deletions of one list as one span."""

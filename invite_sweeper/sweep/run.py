@@ -6,13 +6,12 @@
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from invite_sweeper.audit import AuditLog, PlanReader, SweepRecorder
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
+from invite_sweeper.errors import CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
     DeletionEstimate,
     DeletionResult,
@@ -236,8 +235,8 @@ class Run:
             config.now,
             (*config.steps, self._mark_new),
             organization_of | {org_id: org_id for org_id in scope.organizations},
-            self._list_added,
             announces=not config.dry_run,
+            records_kept=config.policy.audit.record == "all",
         )
         self.state.plan = plan
         sources = config.policy.sources
@@ -245,10 +244,12 @@ class Run:
 
         async def add_list(outcome: ListOutcome) -> None:
             await plan.add(outcome)
+            self._list_added(outcome)
             self._view.list_done()
 
         for unreadable in scope.unreadable:
             await plan.add(unreadable)
+            self._list_added(unreadable)
         try:
             warnings = await list_invitations(
                 self._atlas.reader, scope, sources, add_list, workers=self._readers
@@ -274,7 +275,7 @@ class Run:
             return decision._replace(new=True)
         return decision
 
-    def _list_added(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
+    def _list_added(self, outcome: ListOutcome) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
             if len(self.config.policy.sources) < len(Source):
@@ -285,33 +286,6 @@ class Run:
             self.state.unread.add(list_name(outcome.source, outcome.project_id))
         if self.config.last_plan is not None and isinstance(outcome, ListUnreadable):
             self.config.last_plan.add_unread(outcome)
-        if self.config.population is not None:
-            self.config.population.add_list(outcome, decisions)
-
-    def end_population(self) -> None:
-        """Record the totals of the plan in the population file.
-
-        Raises:
-            AuditLogError: The file cannot be written; nothing was deleted.
-        """
-        if self.config.population is not None:
-            self.config.population.end(self.state.summary())
-
-    def fail_population(self, reason: str) -> None:
-        """Record in the population file that the run did not read all its lists.
-
-        A file that cannot be written makes `end_population` of every run fail, so nothing is
-        deleted.
-        """
-        if self.config.population is not None:
-            with suppress(AuditLogError):
-                self.config.population.fail(reason)
-
-    def record_population_hash(self) -> None:
-        """Take the hash of the population file, once all runs of the command have ended theirs."""
-        if self.config.population is not None:
-            self.state.population_sha256 = self.config.population.sha256
-            self.state.population_manifest_sha256 = self.config.population.manifest_sha256
 
     async def sweep(self, breaker: CircuitBreaker) -> None:
         """Delete what the plan contains; each deletion gets an outcome.

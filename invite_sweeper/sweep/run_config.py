@@ -1,9 +1,8 @@
 """What one run is given: policy, instant, history and scope."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Protocol
 
 from invite_sweeper.audit import OpenIntent, RunStarted
 from invite_sweeper.models import (
@@ -13,40 +12,7 @@ from invite_sweeper.models import (
 from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.decision_steps import Step
-from invite_sweeper.sweep.discovery import (
-    ListOutcome,
-)
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.summary import (
-    RunSummary,
-)
-
-
-class PopulationRecorder(Protocol):
-    """Records every invitation that a run sees, with its decision."""
-
-    @property
-    def sha256(self) -> str | None:
-        """The hash of what was recorded; None before it is complete."""
-        ...
-
-    @property
-    def manifest_sha256(self) -> str | None:
-        """The hash of the manifest, likewise."""
-        ...
-
-    def add_list(self, outcome: ListOutcome, decisions: Sequence[Decision]) -> None:
-        """Record one list; raise AuditLogError if that fails."""
-        ...
-
-    def end(self, summary: RunSummary) -> None:
-        """Record the totals, before anything is deleted; raise AuditLogError if that fails."""
-        ...
-
-    def fail(self, reason: str) -> None:
-        """Record that the run did not read all its lists; raise AuditLogError if that fails."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +27,6 @@ class RunConfig:
         steps: Applied to each decision; they can only keep more.
         previous_population: What the last complete runs left; None to ignore a drop.
         open_intents: Intents that an interrupted run left without an outcome.
-        population: Records every invitation that the run sees; None to not record them.
         last_plan: The last plan of the same policy, to compare this one with; None without one.
         earlier_sunsets: The end of each source as the last runs recorded it.
         credentials_variables: The environment variables with the credentials.
@@ -79,7 +44,6 @@ class RunConfig:
     steps: tuple[Step, ...] = ()
     previous_population: Population | None = None
     open_intents: tuple[OpenIntent, ...] = ()
-    population: PopulationRecorder | None = None
     last_plan: ChangeTracker | None = None
     earlier_sunsets: Mapping[Source, date] = field(default_factory=dict)
     credentials_variables: tuple[str, ...] = ()

@@ -68,9 +68,7 @@ class RunState:
         unseen: Whom the policy does not see; None where it reads each list.
         question_s: How long the confirmation question was open.
         stopped_by: Why deletions were skipped although no error stopped the run.
-        population_sha256: Hash of the population file; None if none was written.
         members: The active members of each organization, where a rule has `inviter_gone`.
-        population_manifest_sha256: Hash of the manifest beside it, likewise.
     """
 
     def __init__(
@@ -109,9 +107,7 @@ class RunState:
         self.unread: set[str] = set()
         self.previous: Population | None = None
         self.removed_members: list[str | None] = []
-        self.population_sha256: str | None = None
         self.members: Mapping[str, int] = {}
-        self.population_manifest_sha256: str | None = None
         self.question_s = 0.0
         self.stopped_by: list[Reason] = []
 
@@ -269,9 +265,6 @@ class RunState:
             fields["sunsets"] = {each.value: day.isoformat() for each, day in self.sunsets.items()}
         if self.members:
             fields["members"] = self.members
-        if self.population_sha256 is not None:
-            fields["population_sha256"] = self.population_sha256
-            fields["population_manifest_sha256"] = self.population_manifest_sha256
         return fields
 
     def _final_summary(self, error: RunError | None) -> RunSummary:

@@ -277,7 +277,7 @@ def test_fields_with_the_names_of_earlier_versions_are_read():
 def test_schema_describes_the_line_of_each_event(kind):
     more = {"wanted": 1, "exit_code": 0} if kind is RestoreFinished else {}
     more |= {"deletable_from": "2026-11-26T01:00:00Z"} if kind.event == "announced" else {}
-    more |= {"reason": "no_rule"} if kind.event == "announcement_ended" else {}
+    more |= {"reason": "no_rule"} if kind.event in {"announcement_ended", "kept"} else {}
     written = event(kind.event, **more)
     validator = jsonschema.Draft202012Validator(schema_of(SchemaName.AUDIT_LINE))
     line = line_of(written)

@@ -624,7 +624,7 @@ def test_notification_has_variable_names_and_allowed_values(entry, expected, err
         ),
         ("audit:\n  path: {date}.jsonl\n", 'quote it: "{date}.jsonl"'),
         ("audit:\n  path: {date}\n", 'quote it: "{date}"'),
-        ("audit:\n  path: audit/log\n  population: {run_id}-{date}.csv\n", '"{run_id}-{date}.csv"'),
+        ("audit:\n  path: {run_id}-{date}.jsonl\n", '"{run_id}-{date}.jsonl"'),
         ("audit: {path: audit/{date}.jsonl}\n", 'quote it: "audit/{date}.jsonl"'),
     ],
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -80,26 +80,6 @@ class FakeConnection:
         return DeletionEstimate(float(sum(deletions.values())))
 
 
-@dataclass
-class Recorder:
-    """A view of the progress and a population file, as lists of calls."""
-
-    calls: list = field(default_factory=list)
-    sha256: str | None = None
-    manifest_sha256: str | None = None
-    fails: bool = False
-
-    def add_list(self, outcome, decisions):
-        self.calls.append(("list", len(decisions)))
-
-    def end(self, summary):
-        self.calls.append(("end", summary.stale, summary.estimate_s))
-        self.sha256 = "e" * 64
-
-    def fail(self, reason):
-        self.calls.append(("fail", reason))
-
-
 class View:
     """Shows nothing; records warnings and remarks."""
 
@@ -144,11 +124,9 @@ class Command:
         stale: Stale invitations in each organization.
     """
 
-    def __init__(
-        self, path, *stale, dry_run=False, previous=None, population=None, shard=None, **keys
-    ):
+    def __init__(self, path, *stale, dry_run=False, previous=None, shard=None, **keys):
         self.shard, self.path, self.stop, self.view = shard, path, StopRequest(), View()
-        self.population, self.clock_s, self.logs = population, 0.0, []
+        self.clock_s, self.logs = 0.0, []
         self.runs, self.atlases, self.connections = [], [], []
         orgs = ORGS[: len(stale)]
         limits = {**WIDE, **keys.pop("limits", {})}
@@ -182,7 +160,6 @@ class Command:
             started_s=0.0,
             started=event("run_started", mode=start.mode, group_id="run-0"),
             previous_population=previous[number] if previous else Population(),
-            population=self.population,
             shard=self.shard,
         )
         connection = FakeConnection(atlas)
@@ -593,7 +570,7 @@ async def test_stop_while_projects_are_listed_deletes_nothing(path):
     assert command.deleted == [0]
 
 
-# Breaker and population file -------------------------------------------------------------------
+# Breaker ---------------------------------------------------------------------------------------
 
 
 async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the_others(path):
@@ -609,29 +586,6 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     assert (first.summary.failed, first.summary.skipped) == (5, 1)
     assert (second.summary.skipped, second.summary.exit_code) == (2, 4)
     assert sum("stopped itself" in each for each in command.view.warnings) == 1
-
-
-async def test_population_file_is_complete_before_the_first_delete(path):
-    population = Recorder()
-    command = Command(path, 1, 2, population=population)
-    results = await command.run()
-    assert population.calls == [
-        ("list", 1),
-        ("list", 2),
-        ("end", 1, 1.0),
-        ("end", 2, 2.0),
-    ]
-    assert [each["population_sha256"] for each in command.lines("run_finished")] == ["e" * 64] * 2
-    assert messages(results) == [None, None]
-
-
-async def test_run_that_failed_says_so_in_the_population_file(path):
-    population = Recorder()
-    command = Command(path, 1, 1, population=population)
-    command.atlases[0].list_results = {object_id(1): AtlasUnavailable("No connection.")}
-    await command.run()
-    reason = f"Organization Alpha ({ORG}): No connection."
-    assert ("fail", reason) in population.calls
 
 
 async def test_unreadable_project_counts_in_the_group(path):

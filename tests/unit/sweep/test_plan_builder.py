@@ -58,7 +58,7 @@ def listed(*invitations, source=Source.INVITES, org_id=ORG, project_id=PROJECT):
     )
 
 
-def builder(path, *, steps=(), on_list=None, announces=False, **keys):
+def builder(path, *, steps=(), announces=False, records_kept=False, **keys):
     rules, log = policy(**keys), opened(path)
     plan = PlanBuilder(
         log,
@@ -67,8 +67,8 @@ def builder(path, *, steps=(), on_list=None, announces=False, **keys):
         NOW,
         steps,
         {PROJECT: ORG, object_id(8): ORG, ORG: ORG, object_id(9): OTHER_ORG},
-        on_list if on_list is not None else lambda *_: None,
         announces=announces,
+        records_kept=records_kept,
     )
     return plan, log
 
@@ -142,22 +142,29 @@ async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_o
     assert plan.oldest == NOW - timedelta(days=90)
 
 
+# What is kept ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("records_kept", [True, False])
+async def test_each_kept_invitation_has_a_line_with_its_reason_if_that_is_asked_for(
+    path, records_kept
+):
+    keep = [{"name": "board", "usernames": ["person-3@*"]}]
+    plan, log = builder(path, records_kept=records_kept, keep=keep)
+    young = invitation(2, age=timedelta(days=1))
+    await plan.add(listed(invitation(1), young, invitation(3)))
+    await plan.finish()
+    await log.close()
+    lines = [json.loads(line) for line in lines_of(log.path)]
+    kept = [each for each in lines if each["event"] == "kept"]
+    assert [each["invitation_id"] for each in lines if each["event"] == "planned"] == [object_id(1)]
+    reasons = {each["invitation_id"]: each["reason"] for each in kept}
+    expected = {object_id(2): "too_young", object_id(3): "keep:board"}
+    assert reasons == (expected if records_kept else {})
+    assert len(kept) == (plan.total().kept if records_kept else 0)
+
+
 # What is not deleted ---------------------------------------------------------------------------
-
-
-async def test_each_result_is_reported_with_its_decisions(path):
-    seen = []
-    plan, _ = builder(path, on_list=lambda outcome, decisions: seen.append((outcome, decisions)))
-    gone, unreadable = ProjectGone(PROJECT, "A", ORG), ListUnreadable(PROJECT, "A", "503")
-    first = listed(invitation(1), invitation(2, age=timedelta(days=1)))
-    for each in (gone, unreadable, first):
-        await plan.add(each)
-    assert [outcome for outcome, _ in seen] == [gone, unreadable, first]
-    assert [tuple(decisions) for _, decisions in seen[:2]] == [(), ()]
-    assert [(d.rule, d.keep_reason) for d in seen[2][1]] == [
-        ("forgotten", None),
-        (None, "too_young"),
-    ]
 
 
 async def test_project_that_is_gone_counts_once_for_all_its_lists(path):
