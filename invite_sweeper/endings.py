@@ -485,7 +485,6 @@ class WarningCode(StrEnum):
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     RECOVERY = "recovery"
-    REMAINING_INVITATIONS = "remaining_invitations"
     REMOVED_MEMBER = "removed_member"
     RETIRED_SOURCE = "retired_source"
     SECRET = "secret"  # noqa: S105 - the name of a warning

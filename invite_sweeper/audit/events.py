@@ -5,7 +5,7 @@ its place in the log. Plan files and results are made of the same structs.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeAlias
@@ -354,67 +354,6 @@ class PlanChanges:
     not_read_then: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadList:
-    """A kind of list of an organization that the policy does not read, and who is only there.
-
-    The numbers are None where they are not known.
-
-    Attributes:
-        org_id: The organization; None for its projects' lists of all organizations.
-        people: Whom no list of the policy shows, in any status.
-        pending: Those of them who can accept; `expired` and `rejected` ones cannot.
-        reason: Why it is not known; None where it is.
-    """
-
-    org_id: str | None
-    source: Source
-    people: int | None = None
-    pending: int | None = None
-    expired: int | None = None
-    rejected: int | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unseen:
-    """Whom the policy does not see: people only in lists that it does not read.
-
-    Attributes:
-        lists: Each list that the policy does not read and that Atlas still serves.
-        people: Those in these lists and in none of the policy's; once each in an organization.
-        after: The day on which the last of the policy's lists ends that have an announced end;
-            None without one.
-        seen_after: Of `everyone`, those whom the policy would see after that day.
-        everyone: Whom any list shows that was read.
-        all_end: Whether each list that the policy reads has an announced end.
-    """
-
-    lists: tuple[UnreadList, ...]
-    people: int
-    after: str | None
-    seen_after: int
-    everyone: int
-    all_end: bool
-
-    def __add__(self, other: "Unseen") -> "Unseen":
-        """Return whom the policy does not see in the organizations of both."""
-        return Unseen(
-            tuple(dict.fromkeys((*self.lists, *other.lists))),
-            self.people + other.people,
-            max(filter(None, (self.after, other.after)), default=None),
-            self.seen_after + other.seen_after,
-            self.everyone + other.everyone,
-            self.all_end and other.all_end,
-        )
-
-
-def total_unseen(parts: Iterable[Unseen | None]) -> Unseen | None:
-    """Return whom the policy does not see in all parts; None if no part knows of such a list."""
-    known = [each for each in parts if each is not None]
-    return sum(known[1:], known[0]) if known else None
-
-
 class KeepEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A keep entry of the policy, and how many invitations it kept."""
 
@@ -434,7 +373,6 @@ class RunFinished(Counts):
         reasons: Codes of `endings.Reason`.
         error: What stopped the run, with `consequence` and `hint`; None when it completed.
         warnings: Only sentences in lines of earlier versions.
-        unseen: None where the policy reads each list, or the plan was not made.
         keep_entries: None before a plan was made.
         remaining: What the run leaves, for the comparison of a later run; likewise.
         sunsets: The announced end of each list that has one, by source.
@@ -458,7 +396,6 @@ class RunFinished(Counts):
     error: str | None = None
     warnings: tuple[RunWarning | str, ...] = ()
     changes: PlanChanges | None = None
-    unseen: Unseen | None = None
     organization_names: Mapping[str, str] = field(default_factory=dict)
     consequence: str | None = None
     hint: str | None = None

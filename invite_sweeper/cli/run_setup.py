@@ -30,7 +30,6 @@ from invite_sweeper.sweep.changes import ChangeTracker, merge_changes
 from invite_sweeper.sweep.decision_steps import KeepOutsidePlan, Step, standing_steps
 from invite_sweeper.sweep.group import GroupConfig, RunPlan
 from invite_sweeper.sweep.notice import notice_steps
-from invite_sweeper.sweep.plan import RemainingOrgInvitations
 from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.recovery import resolvable
 from invite_sweeper.sweep.run_config import RunConfig
@@ -141,9 +140,6 @@ class CommandSetup:
         self.kept_invitations = KeptInvitations(context.now) if context.options.verbose else None
         self.plan_saved = False
         self._actors: dict[str, None] = {}
-        self._remaining_org_invitations = (
-            RemainingOrgInvitations() if len(context.policy.sources) > 1 else None
-        )
 
     @property
     def mode(self) -> str:
@@ -258,8 +254,6 @@ class CommandSetup:
             yield KeepOutsidePlan(self._plan_filter)
         if self.kept_invitations is not None:
             yield self.kept_invitations.record
-        if self._remaining_org_invitations is not None:
-            yield self._remaining_org_invitations.observe
 
     def _on_plans_accepted(
         self, audit: AuditLog, plans: Sequence[RunPlan]
@@ -283,9 +277,6 @@ class CommandSetup:
         if self._plan_filter is not None:
             difference = self._plan_filter.describe_difference()
             found += ((WarningCode.PLAN_DIFFERS, each) for each in difference)
-        if self._remaining_org_invitations is not None:
-            remaining = self._remaining_org_invitations.warnings()
-            found += ((WarningCode.REMAINING_INVITATIONS, each) for each in remaining)
         return tuple(RunWarning(code, each, WarningLevel.REMARK) for code, each in found)
 
     def _planned_rows(self, audit: AuditLog, plans: Sequence[RunPlan]) -> Iterator[Planned]:

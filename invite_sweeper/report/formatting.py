@@ -1,13 +1,11 @@
 """Describe what a run did: reasons, outcomes, changes and durations as text."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import Final
 
-from invite_sweeper.audit.events import PlanChanges, Unseen
+from invite_sweeper.audit.events import PlanChanges
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import ErrorParts
-from invite_sweeper.models import Source
 from invite_sweeper.program import command
 from invite_sweeper.report.run_view import RunView
 from invite_sweeper.sweep.selection import KEEP_REASONS
@@ -16,7 +14,6 @@ from invite_sweeper.text import (
     escape_unprintable,
     plural_form,
     pluralize,
-    shorten_list,
     to_datetime,
 )
 
@@ -122,47 +119,6 @@ def describe_changes(changes: PlanChanges) -> str:
     rest = ", ".join(f"{count:,} {what}" for count, what in counts if count)
     new = f"{changes.new:,} new" if changes.new else "nothing new"
     return f"{new} {since}{'; ' if rest else ''}{rest}"
-
-
-def describe_unseen(unseen: Unseen, labels: Mapping[str, str]) -> Iterator[str]:
-    """Yield who is invited only in lists that the policy does not read, and what is not known."""
-    if unseen.people:
-        lists = "; ".join(filter(None, (_describe_list(unseen, each) for each in Source)))
-        outlook = ""
-        if unseen.after is not None:
-            sees = f"{unseen.seen_after:,} of {unseen.everyone:,}"
-            outlook = f" After {unseen.after} this policy would see {sees}."
-        yield (
-            f"{pluralize(unseen.people, 'person', 'people')} "
-            f"{plural_form(unseen.people, 'is', 'are')} invited only in lists that the "
-            f"policy does not read: {lists}.{outlook}"
-        )
-    unknown: defaultdict[tuple[str | None, str], list[str]] = defaultdict(list)
-    for each in unseen.lists:
-        if each.reason is not None:
-            unknown[each.org_id, each.reason].append(each.source)
-    places: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for (org_id, reason), sources in unknown.items():
-        kind = plural_form(len(sources), "list", "lists")
-        organizations = [labels.get(org_id, org_id)] if org_id is not None else []
-        places[f"{kind} {' and '.join(sources)}", reason] += organizations
-    for (named, reason), names in places.items():
-        kind = plural_form(len(names), "organization", "organizations")
-        where = f" of {kind} {shorten_list(names, _MAX_NAMED)}" if names else ""
-        yield f"Who is invited in the {named}{where} is not known. {reason}"
-
-
-def _describe_list(unseen: Unseen, source: Source) -> str:
-    """Return how many people of a kind of list the policy does not see, by status."""
-    lists = [each for each in unseen.lists if each.source is source]
-    people = sum(each.people or 0 for each in lists)
-    counts = (
-        (sum(each.pending or 0 for each in lists), "pending"),
-        (sum(each.expired or 0 for each in lists), "expired"),
-        (sum(each.rejected or 0 for each in lists), "rejected"),
-    )
-    by_status = ", ".join(f"{count:,} {status}" for count, status in counts if count)
-    return f"{source} {people:,} ({by_status})" if people else ""
 
 
 def _describe_compared(changes: PlanChanges) -> str:

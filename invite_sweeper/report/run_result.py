@@ -92,9 +92,6 @@ def _sentences(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
     for warning in summary.warnings:
         if warning.code == WarningCode.NOTICE:
             yield "Notice", "bold", escape_unprintable(warning.message)
-    if summary.unseen is not None:
-        for sentence in formatting.describe_unseen(summary.unseen, summary.organization_labels):
-            yield "Not seen", "bold", escape_unprintable(sentence)
 
 
 def _status_label(summary: RunSummary) -> tuple[str, str]:

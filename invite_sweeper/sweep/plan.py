@@ -32,7 +32,6 @@ from invite_sweeper.sweep.discovery import ListOutcome
 from invite_sweeper.sweep.guards import share_limit
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.text import plural_form, pluralize
 
 _Entry: TypeAlias = tuple[float, int, Decision]
 """When the invitation was created, a number that breaks ties, and the decision."""
@@ -375,44 +374,3 @@ def trim_plans(
     for plan in plans:
         lists = (each for each in selected if each[0].invitation.org_id in plan.counts)
         yield plan, tuple(lists)
-
-
-_MAX_NAMED = 10
-
-
-class RemainingOrgInvitations:
-    """Finds users who keep an organization invitation when their project invitation is deleted.
-
-    Atlas keeps the two apart: deleting a project invitation leaves the organization's, even
-    where both were created together (`deleteGroupInvite` of the OpenAPI document).
-
-    Only lists that the policy reads are known. Memory holds a number for each user in an
-    organization's list, which Atlas limits to hundreds, and for each planned deletion.
-    """
-
-    def __init__(self) -> None:
-        self._deleted_users: set[int] = set()
-        self._remaining_users: dict[int, str] = {}
-
-    def observe(self, decision: Decision) -> Decision:
-        """Record one decision and return it unchanged."""
-        invitation = decision.invitation
-        user = hash(invitation.user_key)
-        if invitation.source.is_organization_level:
-            if not decision.stale:
-                self._remaining_users[user] = invitation.username or invitation.id
-        elif decision.stale:
-            self._deleted_users.add(user)
-        return decision
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return one warning that names the first of these users, or nothing."""
-        names = sorted(
-            name for user, name in self._remaining_users.items() if user in self._deleted_users
-        )
-        if not names:
-            return ()
-        rest = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-        subject = f"{pluralize(len(names), 'user')} {plural_form(len(names), 'keeps', 'keep')}"
-        message = f"{subject} an organization invitation when the project invitation is deleted"
-        return (f"{message}: {', '.join(names[:_MAX_NAMED])}{rest}.",)

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,7 +19,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Outcome,
     PlannedDeletion,
-    Source,
     SourceRetired,
 )
 from invite_sweeper.shutdown import StopRequest
@@ -45,8 +44,7 @@ from invite_sweeper.sweep.run_state import RunResult, RunState, list_name
 from invite_sweeper.sweep.run_warnings import ProgressView, RunWarnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Decision, Members, Selector
-from invite_sweeper.sweep.sunset import announced_ends, secret_warnings
-from invite_sweeper.sweep.unread_lists import find_unseen
+from invite_sweeper.sweep.sunset import secret_warnings
 from invite_sweeper.text import organization_label, pluralize
 
 _MAX_ORGANIZATIONS_NAMED = 3
@@ -86,7 +84,6 @@ class Run:
         self._log = log
         self._stop = stop
         self._view = view
-        self._seen: defaultdict[Source, set[int]] = defaultdict(set)  # hashes of user keys
         self._readers = config.policy.execution.concurrency * _READERS_PER_SLOT
 
     @property
@@ -257,10 +254,6 @@ class Run:
             self.warnings.warn(WarningCode.TEAMS, *warnings)
         finally:
             self.warnings.retired_sources(plan.retired, self._atlas.sunsets)
-        ends = announced_ends(config.earlier_sunsets, self._atlas.sunsets)
-        self.state.unseen = await find_unseen(
-            self._atlas.reader, sources, scope, self._seen, ends, config.now.date()
-        )
 
     async def _read_members(self) -> Members:
         config = self.config
@@ -278,8 +271,6 @@ class Run:
     def _list_added(self, outcome: ListOutcome) -> None:
         if isinstance(outcome, ListedInvitations):
             ref, count = outcome.list_ref, len(outcome.invitations)
-            if len(self.config.policy.sources) < len(Source):
-                self._seen[ref.source].update(hash(i.user_key) for i in outcome.invitations)
             if count:
                 self.state.lists[list_name(ref.source, ref.project.id)] = count
         elif isinstance(outcome, ListUnreadable) and not isinstance(outcome, SourceRetired):

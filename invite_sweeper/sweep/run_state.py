@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from invite_sweeper.audit import AuditLog, RunFinished
-from invite_sweeper.audit.events import KeepEntry, PlanChanges, Unseen
+from invite_sweeper.audit.events import KeepEntry, PlanChanges
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, Reason, RunWarning
 from invite_sweeper.errors import AuditLogError, RunError
@@ -65,7 +65,6 @@ class RunState:
         unread: The lists that could not be read.
         previous: What the last complete runs left; None to ignore a drop.
         changes: The complete plan compared with the last one; None if there is none.
-        unseen: Whom the policy does not see; None where it reads each list.
         question_s: How long the confirmation question was open.
         stopped_by: Why deletions were skipped although no error stopped the run.
         members: The active members of each organization, where a rule has `inviter_gone`.
@@ -99,7 +98,6 @@ class RunState:
         self.deprecation: date | None = None
         self.estimate_s: float | None = None
         self.changes: PlanChanges | None = None
-        self.unseen: Unseen | None = None
         self.absent_organizations: frozenset[str] = frozenset()
         self.visible_projects: Mapping[str, int] = {}
         self.removed: Counter[str] = Counter()
@@ -175,7 +173,6 @@ class RunState:
             duration_s=round(self._elapsed_s() - self.question_s, 3),
             estimate_s=self.estimate_s,
             changes=self.changes,
-            unseen=self.unseen,
             sunset=_iso(self.sunset),
             deprecation=_iso(self.deprecation),
             warnings=tuple(self.warnings),

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from invite_sweeper.audit import error_fields
-from invite_sweeper.audit.events import PlanChanges, Unseen, total_unseen
+from invite_sweeper.audit.events import PlanChanges
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import Advisor, ExitCode, Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import ErrorParts, RunError
@@ -88,7 +88,6 @@ class RunSummary(Counts):
         plan_complete: Whether every list in scope was read.
         warnings: What the operator should know.
         changes: What is new or gone since the last plan of the same policy; None without one.
-        unseen: Whom the policy does not see; None where it reads each list, or before the plan.
         shard: `I/N`; None where the run was not one of several. Not on stdout.
         finished_at: Aware UTC; None before the end. Not on stdout.
         advisor: The facts that advice is made of. Not on stdout.
@@ -116,7 +115,6 @@ class RunSummary(Counts):
     advice: tuple[str, ...] = ()
     warnings: tuple[RunWarning, ...] = ()
     changes: PlanChanges | None = None
-    unseen: Unseen | None = None
     shard: str | None = None
     finished_at: datetime | None = None
     advisor: Advisor = field(default_factory=Advisor)
@@ -241,7 +239,6 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
         advice=tuple(dict.fromkeys(each for s in summaries for each in s.advice)),
         warnings=tuple(dict.fromkeys(w for each in summaries for w in each.warnings)),
         changes=merge_changes([each.changes for each in summaries if each.plan_made]),
-        unseen=total_unseen(each.unseen for each in summaries),
         reasons=tuple(dict.fromkeys(each for s in summaries for each in s.reasons)),
         error=next((s.error for s in summaries if s.error), None),
         exit_code=int(group_exit_code([each.exit_code for each in summaries])),

@@ -8,8 +8,6 @@ from datetime import date, datetime
 from invite_sweeper.audit.events import (
     KeepEntry,
     PlanChanges,
-    Unseen,
-    total_unseen,
 )
 from invite_sweeper.counts import Counts, total
 from invite_sweeper.endings import Colour, Reason, RunWarning, Status, worst
@@ -42,7 +40,6 @@ class Run:
         reported: What its last line counts; None without one, and for a restore.
         requests: Sent to Atlas, repeated, and rate-limited.
         wanted: Deletions that a restore selected, as `to_restore` those of missing users.
-        unseen: Whom the policy does not see; None where it reads each list.
         keep_entries: Of the policy.
     """
 
@@ -76,7 +73,6 @@ class Run:
     wanted: int = 0
     to_restore: int = 0
     changes: PlanChanges | None = None
-    unseen: Unseen | None = None
     keep_entries: tuple[KeepEntry, ...] = ()
     sunset: str = ""
 
@@ -276,11 +272,6 @@ class Report:
     def reported(self) -> Counts:
         """What the last lines of the runs of the command count."""
         return total(run.reported for run in self.subject if run.reported is not None)
-
-    @property
-    def unseen(self) -> Unseen | None:
-        """Whom the policy does not see; None where it reads each list."""
-        return total_unseen(run.unseen for run in self.subject)
 
     def labels(self, ids: Iterable[str]) -> tuple[str, ...]:
         """Return organizations as text."""

@@ -150,7 +150,6 @@ def _ended(run: Run, end: RunFinished | RestoreFinished) -> Run:
         reported=Counts(**count_values(end)),
         requests=(end.requests, end.retries, end.rate_limited),
         changes=end.changes,
-        unseen=end.unseen,
         keep_entries=end.keep_entries or (),
         sunset=end.sunset or "",
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from invite_sweeper.audit.events import KeepEntry, UnreadList
+from invite_sweeper.audit.events import KeepEntry
 from invite_sweeper.endings import Status
 from invite_sweeper.report.columns import (
     Cell,
@@ -15,7 +15,7 @@ from invite_sweeper.report.columns import (
     text_cell,
     time_cell,
 )
-from invite_sweeper.report.formatting import describe_keep_reason, describe_unseen, show_command
+from invite_sweeper.report.formatting import describe_keep_reason, show_command
 from invite_sweeper.report.html.model import LogFile, Night, Organization, Report, Run
 from invite_sweeper.report.html.overview import chain_sentences
 from invite_sweeper.report.rows import LIST, Row, display_text, invitation_columns
@@ -95,7 +95,6 @@ def sections(report: Report) -> tuple[Section, ...]:
             _announced_section(report),
             _kept_section(report),
             _coverage_section(report),
-            _unseen_section(report),
             _nights_section(report),
             _runs_section(report),
             _chain_section(report),
@@ -239,39 +238,6 @@ def _coverage_section(report: Report) -> Section | None:
         command=_show(report, "--event", "project_unreadable"),
     )
     return Section("coverage", "Coverage", (message,), (table,))
-
-
-def _unseen_section(report: Report) -> Section | None:
-    unseen = report.unseen
-    if unseen is None:
-        return None
-    labels = {each.id: display_text(each.label) for each in report.organizations}
-    sentences = tuple(describe_unseen(unseen, labels))
-    if not unseen.people:
-        only_there = (
-            "No person was found who is invited only in lists that the policy does not read."
-        )
-        sentences = (only_there, *sentences)
-    if unseen.all_end:
-        when = f"on {unseen.after} or before" if unseen.after is not None else "by now"
-        end = f"Atlas ends every list that the policy reads {when}, as it has announced."
-        sentences = (end, *sentences)
-
-    def organization(each: UnreadList) -> str:
-        return labels.get(each.org_id, each.org_id) if each.org_id else "all projects in scope"
-
-    columns: tuple[Column[UnreadList], ...] = (
-        Column("List", lambda each: text_cell(each.source), "code"),
-        Column("Organization", lambda each: text_cell(organization(each))),
-        Column("Only there", lambda each: count_cell(each.people), "number"),
-        Column("Pending", lambda each: count_cell(each.pending), "number"),
-        Column("Expired", lambda each: count_cell(each.expired), "number"),
-        Column("Rejected", lambda each: count_cell(each.rejected), "number"),
-        Column("Not known", lambda each: text_cell(display_text(each.reason)), "prose"),
-    )
-    rows, total = unseen.lists[:_SHOWN_ROWS], len(unseen.lists)
-    table = _table("unseen", "People whom no list of the policy shows", columns, rows, total=total)
-    return Section("unseen", "Not seen by the policy", sentences, (table,))
 
 
 def _status_cell(status: Status) -> Cell:
