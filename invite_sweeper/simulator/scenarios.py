@@ -103,7 +103,7 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
     The last project is for production: a team and some users have access to it.
     """
-    filled = fill(
+    fill(
         sim,
         projects=size.projects,
         invitations_per_project=size.invitations,
@@ -111,12 +111,12 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
         seed=size.seed,
         org_id=org_id,
     )
-    projects = [sim.groups[project_id] for project_id in filled.projects]
+    projects = [each for each in sim.groups.values() if each.org_id == org_id]
     if len(projects) > 1:
         sim.rename_project(projects[-1].id, f"{projects[-1].name}{_PRODUCTION}")
     outside = [group.id for group in projects if not group.name.endswith(_PRODUCTION)]
-    teams = (sim.add_team(*outside[:2]), sim.add_team(*filled.projects))
-    for number, user_id in enumerate(filled.users[::4]):
+    teams = (sim.add_team(*outside[:2]), sim.add_team(*(each.id for each in projects)))
+    for number, user_id in enumerate(sim.users(org_id)[::4]):
         sim.user(user_id).team_ids = (teams[number % 2],)
     # A project invitation and the organization invitation that was created with it.
     for group in projects[::4]:
@@ -188,7 +188,8 @@ def _nights(sim: SimulatedAtlas, size: Size) -> None:
     names = iter(range(1_000_000))
 
     def pass_night(_: FaultContext) -> None:
-        sim.age_invitations(_NIGHT)
+        sim.date_offset += _NIGHT
+        sim.expire_invitations()
         project_id = rng.choice(tuple(sim.groups))
         sim.invite(project_id, f"new.{next(names)}@example.com")
         sim.add_user(f"new.{next(names)}@example.com", group_roles={project_id: ("GROUP_OWNER",)})

@@ -160,7 +160,7 @@ def _error(echo, status, count):
     }
     body = json.dumps(document).encode() if status % 2 == 0 else echo.text(count).encode()
     return SimulatedResponse(
-        status, body, "application/json", extra=(("X-Error-Code", echo.header()),)
+        status, body, "application/json", headers=(("X-Error-Code", echo.header()),)
     )
 
 

@@ -25,19 +25,10 @@ def test_limits_are_read_once_at_the_start(cli):
     assert sum("/rateLimits" in path for path in paths(cli)) == 1
 
 
-def test_unusual_bucket_of_a_project_is_read_before_it_is_swept(cli):
-    cli.sim.set_bucket("projects_group", cli.projects[0], capacity=30, refill=30, period_s=1)
-    done = cli.sweep()
-    assert (done.code, done.summary["deleted"], done.summary["rate_limited"]) == (0, 40, 0)
-    asked = [path for path in paths(cli) if "/rateLimits" in path]
-    assert len(asked) == 2
-    assert cli.projects[0] in asked[1]
-
-
 @pytest.mark.parametrize("headers", [True, False], ids=["with headers", "without"])
 def test_documented_limits_are_used_if_atlas_returns_none(cli, headers):
-    cli.sim.rate_limits_served = False
-    cli.sim.throttling.headers = headers
+    if not headers:
+        cli.sim.faults.add(faults.without_rate_limits(), times=None)
     done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)
     assert done.err.count("returned no rate limits") == (0 if headers else 1)
