@@ -106,6 +106,19 @@ async def test_roles_are_missing_in_some_projects_and_not_in_all():
     assert 0 < len(readable) < len(listed) < len(sim.groups)
 
 
+async def test_role_of_the_organization_owner_is_missing():
+    sim = prepared("roles")
+    user = sim.users()[0]
+    async with open_client(sim) as request:
+        users = await request("GET", f"/orgs/{ORG}/users", accept=V2025)
+        refused = [
+            await request("GET", f"/orgs/{ORG}/invites"),
+            await request("DELETE", f"/orgs/{ORG}/users/{user}", accept=V2025),
+        ]
+    assert users.status == 200
+    assert {(each.status, each.code) for each in refused} == {(401, "USER_UNAUTHORIZED")}
+
+
 async def test_accepting_changes_one_user_before_the_read_and_another_before_the_delete():
     sim = prepared("accepting")
     group = next(iter(sim.groups))
