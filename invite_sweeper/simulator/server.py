@@ -125,7 +125,7 @@ class RequestHandler:
         started_s = sim.monotonic()
         path = target.partition("?")[0]
         _, scope_id, item_id = parse_route(path)
-        sim.request_log.on_request(method, item_id)
+        sim.request_log.on_request(method, target, item_id)
         incoming = IncomingRequest(
             method,
             target,

@@ -86,7 +86,7 @@ class RequestLog:
         deleted: Ids of deleted invitations and users, in order.
         removed: The users among them, with their status.
         confirmed: Ids for which a DELETE returned 204.
-        deletes_after_confirmation: Ids of DELETEs received after that; one entry each.
+        deletes_after_confirmation: Ids of the same DELETEs received after that; one entry each.
     """
 
     def __init__(self) -> None:
@@ -98,11 +98,13 @@ class RequestLog:
         self.removed: list[RemovedUser] = []
         self.confirmed: set[str] = set()
         self.deletes_after_confirmation: list[str] = []
+        self._confirmed_paths: set[str] = set()
 
-    def on_request(self, method: str, item_id: str) -> None:
+    def on_request(self, method: str, path: str, item_id: str) -> None:
         """Count a request on arrival."""
         self.received[method] += 1
-        if method == "DELETE" and item_id in self.confirmed:
+        # A user has one id in all projects, and a DELETE in each ends another role.
+        if method == "DELETE" and path in self._confirmed_paths:
             self.deletes_after_confirmation.append(item_id)
 
     def on_response(self, record: RequestRecord, item_id: str) -> None:
@@ -110,6 +112,7 @@ class RequestLog:
         self.statuses[record.status] += 1
         if record.method == "DELETE" and record.status == 204:  # noqa: PLR2004 - No Content
             self.confirmed.add(item_id)
+            self._confirmed_paths.add(record.path)
         if self.enabled:
             self.requests.append(record)
 
