@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
-from math import inf
 from re import compile as pattern
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs
@@ -235,7 +234,6 @@ class OAuthServer:
         self._accounts = accounts
         self._monotonic = monotonic
         self._tokens: dict[str, _Token] = {}
-        self._next_expiry_s = inf
 
     def issue_token(self, header: str, body: bytes) -> SimulatedResponse:
         """Handle `POST /api/oauth/token`."""
@@ -245,9 +243,7 @@ class OAuthServer:
         if _form_value(body, "grant_type") != "client_credentials":
             return _oauth_error(400, "unsupported_grant_type", "The grant type is not supported.")
         token = secrets.token_urlsafe(48)
-        expires_at_s = self._monotonic() + self.expires_in_s
-        self._tokens[token] = _Token(account, expires_at_s)
-        self._next_expiry_s = min(self._next_expiry_s, expires_at_s)
+        self._tokens[token] = _Token(account, self._monotonic() + self.expires_in_s)
         self._accounts.add_token(token, account)
         self.issued += 1
         document: Json = {
@@ -277,14 +273,9 @@ class OAuthServer:
     def expire_due(self) -> None:
         """Expire the tokens that have reached their lifetime."""
         now_s = self._monotonic()
-        if now_s < self._next_expiry_s:
-            return
         due = [token for token, live in self._tokens.items() if live.expires_at_s <= now_s]
         if due:
             self.expire(*due)
-        self._next_expiry_s = min(
-            (live.expires_at_s for live in self._tokens.values()), default=inf
-        )
 
     def live_token_count(self, account: Account) -> int:
         """Return the number of live tokens of the account."""

@@ -60,12 +60,10 @@ class GroupInvite:
     """One invitation of `/groups/{id}/invites`.
 
     Attributes:
-        key: The path segment that addresses it: its id, in any form.
         username: Sort key of the list; empty if the document has no username.
         document: The JSON object that is sent; rendered once, since it never changes.
     """
 
-    key: str
     username: str
     document: bytes
 
@@ -272,7 +270,7 @@ class Data:
         sent_id = fields["id"]
         key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
         name = username if isinstance(username, str) else ""
-        group.invites[key] = GroupInvite(key, name, render_document(fields))
+        group.invites[key] = GroupInvite(name, render_document(fields))
         self.organizations[group.org_id].events.append(
             Event(created, "INVITED_TO_ORG", name, inviter)
         )
