@@ -140,8 +140,8 @@ def in_header(name):
     def change(echo, method, path, response):
         if name == "Content-Type":
             return replace(response, media=f"application/json; {echo.header()}")
-        kept = tuple(each for each in response.extra if each[0].lower() != name.lower())
-        return replace(response, extra=(*kept, (name, echo.header())))
+        kept = tuple(each for each in response.headers if each[0].lower() != name.lower())
+        return replace(response, headers=(*kept, (name, echo.header())))
 
     return change
 
