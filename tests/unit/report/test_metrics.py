@@ -17,11 +17,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 from prometheus_client.parser import text_string_to_metric_families
 
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.report.metrics import push, write_textfile
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
 SUMMARY = RunSummary(
