@@ -289,9 +289,7 @@ SCENES: dict[str, Callable[[], Run]] = {
             WarningCode.UNUSED_KEEP, "The keep entry 'board' matched no invitation.", REMARK
         ),
     ),
-    "hostile names": lambda: run(
-        *hostile_names(), mode="dry-run", stale=len(hostile_names()), kept=0, invitations_seen=20
-    ),
+    "hostile names": lambda: run(*hostile_names(), mode="dry-run", stale=len(hostile_names())),
     "deleted before": lambda: run(
         planned(1).as_event(type(planned(1)), rule="forgotten", bounced=2),
         mode="dry-run",
