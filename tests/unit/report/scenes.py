@@ -334,15 +334,19 @@ SCENES: dict[str, Callable[[], Run]] = {
 
 def written(name: str, directory: AuditDirectory) -> RunRecord:
     """Write a scene's file and return the record of its run."""
-    scene = SCENES[name]()
+    return recorded(SCENES[name](), directory)
+
+
+def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
+    """Write the file of a run and return its record."""
+    count = len(directory.files())
     write_run(
         directory,
-        "20261125T010203Z-0badcafe",
+        f"run-{count + 1}",
         *scene.lines,
         start=scene.start,
         end=scene.end,
         killed=scene.end is None,
         at=NOW + timedelta(seconds=1),
     )
-    (record,) = History.read(directory.files()).runs
-    return record
+    return History.read(directory.files()).runs[-1]
