@@ -64,7 +64,7 @@ _MAX_NAMED: Final = 3
 
 
 @click.command(cls=Command)
-@options(*CONNECTED, "out", "metrics_file", "pushgateway")
+@options(*CONNECTED[:3], "out", *CONNECTED[3:], "metrics_file", "pushgateway")
 @option(INTEGRATION, "--notify", is_flag=True, help="Send a test message to each receiver.")
 def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
     """Check that a sweep can run.

@@ -292,9 +292,13 @@ class AtlasChecks:
             check_limits(planned, command.limits, recent)
             counts = total(each.counts for each in planned)
             stale = f"{counts.stale:,} of {pluralize(counts.invitations_seen, 'invitation')}"
-            trimmed = f"; {counts.trimmed:,} are left for a later run" if counts.trimmed else ""
-            is_ = plural_form(counts.stale, "is", "are")
-            checks.ok("limits", f"{stale} {is_} stale, within the limits{trimmed}.")
+            text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"
+            if counts.trimmed:
+                text = f"{text}; {counts.trimmed:,} are left for a later run"
+            if recent.total:
+                period = describe_duration(command.limits.period)
+                text = f"{text}, with {recent.total:,} deleted within {period} (limits.period)"
+            checks.ok("limits", f"{text}.")
 
     async def _check_client(self, organization: Organization) -> None:
         """Check what one set of credentials knows: the clock, and when its secret ends."""
@@ -303,11 +307,12 @@ class AtlasChecks:
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
         direction = "ahead of" if skew_s > 0 else "behind"
         text = f"This machine's clock is {difference} {direction} Atlas's."
+        if abs(skew_s) < 1:
+            text = "This machine's clock agrees with Atlas's."
         if abs(skew_s) > _CLOCK_WARNING_S:
             checks.warning("clock", text, "Synchronize this machine's clock with NTP.")
         else:
-            agrees = "This machine's clock agrees with Atlas's."
-            checks.ok("clock", agrees if abs(skew_s) < 1 else text)
+            checks.ok("clock", text)
         with checks.step("secret"):
             expiries = await client.reader.secret_expiries(organization.id)
             if isinstance(expiries, ListUnreadable):
@@ -473,11 +478,8 @@ def explain_invited(
     """Return what became of the users that the events of an organization name as invited.
 
     Args:
-        org_id: The organization.
-        events: Of the last 30 days.
         listed: Whom any list shows.
         is_gone: Returns whether the audit log says that a user's invitation was deleted.
-        lists_complete: Whether every list could be read.
     """
     by_kind: dict[str, set[str]] = {_INVITED: set(), _JOINED: set()}
     for event in events:

@@ -155,6 +155,22 @@ def unreadable(cli):
     cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
 
 
+def ending(days):
+    def prepare(cli):
+        day = datetime.now(UTC).date() + timedelta(days=days)
+        cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+
+    return prepare
+
+
+def ended(cli):
+    """A list whose announced day has come, and that the others of the policy replace."""
+    cli.keys["sources"] = ["invites", "users", "org_users"]
+    ending(0)(cli)
+    swept(cli)
+    retired(cli)
+
+
 def retired(cli):
     cli.sim.versions.retired.add(("invites", "*"))
 
@@ -236,6 +252,13 @@ ENDS = {
     "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),
     "a plan that is trimmed": (trimmed, 0, "limits", "ok", "1 are left for a later run"),
     "more unreadable projects than the limit": (unreadable, 3, "limits", "failed", "Vault"),
+    "a list that ends in 181 days": (ending(181), 0, "sunset invites", "ok", "last day"),
+    "a list that ends in 180 days": (
+        ending(180), 4, "sunset invites", "warning", "write users and org_users instead",
+    ),
+    "a list that has ended as announced": (
+        ended, 0, "retired source", "ok", "nothing has to be changed",
+    ),
     "a retired list": (retired, 4, "retired source", "warning", ""),
     "a retired list alone": (
         lambda cli: (retired(cli), cli.keys.update(sources=["invites"])), 6, "Atlas", "failed", "",
