@@ -11,19 +11,9 @@ import pytest
 from builders import NOW, ORG, invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import to_builtins
-from report.scenes import Scene, on_terminal
-
-from invite_sweeper.audit.events import Planned
-from invite_sweeper.cli.confirm import render_question
-from invite_sweeper.explain import Explainer
-from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Source, UnreadableDate
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.html.reading import read_report
 from invite_sweeper.report.html.rendering import render
 from invite_sweeper.report.restore_tables import show_result
-from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.report.run_view import RunView, read_view
 from invite_sweeper.report.saved_plan import (
     PlanStatus,
@@ -33,6 +23,16 @@ from invite_sweeper.report.saved_plan import (
 )
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 from invite_sweeper.restore.report import RestoreReport
+from msgspec import to_builtins
+from report.scenes import Scene, on_terminal
+
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.cli.confirm import render_question
+from invite_sweeper.explain import Explainer
+from invite_sweeper.json_text import to_json
+from invite_sweeper.models import Source, UnreadableDate
+from invite_sweeper.policy import Limits
+from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
 
 OWNER = invitation(
