@@ -21,7 +21,7 @@ def cli(cli):
 
 
 def test_result_explain_and_doctor_name_the_organization_with_its_id(cli):
-    assert f"in 1 project of {LABEL}" in cli.run("plan", *POLICY, COLUMNS="120").out
+    assert f" · {LABEL}" in cli.run("plan", *POLICY, COLUMNS="120").out
     assert cli.plan().summary["organizations"][0]["name"] == "Example Industries"
     explained = cli.run("explain", "ada@*", *POLICY)
     assert f"ada@example.com to Search of organization {LABEL}" in explained.out
