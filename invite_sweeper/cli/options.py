@@ -155,7 +155,7 @@ _OPTIONS: Final[dict[str, Decorator]] = {
     ),
     "yes": option(SAFETY, "--yes", is_flag=True, help="Do not ask for confirmation."),
     "audit_dir": option(
-        OUTPUT, "--audit-dir", metavar="DIR", type=_FILE,
+        OUTPUT, "--audit-dir", metavar="DIR", type=_FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
         help="The audit directory; overrides the policy's.",
     ),
     "out": option(

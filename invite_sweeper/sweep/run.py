@@ -4,12 +4,15 @@ Nothing is deleted before the last step. A dry run is the same, and ends before 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from invite_sweeper.audit import AuditLog, PlanLines
-from invite_sweeper.audit.events import Planned, RunFinished
+from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
 from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
+from invite_sweeper.models import Outcome
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.command import Command
@@ -20,6 +23,10 @@ from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
+from invite_sweeper.text import pluralize
+
+MAX_QUESTION_S: Final = 60.0
+"""After a longer question, everything is read again before anything is deleted."""
 
 
 async def sweep(
@@ -64,6 +71,8 @@ async def sweep(
             # 4. Stop here, or ask; then delete, and read again what was deleted.
             if plan and not command.dry_run:
                 await _confirm(command, view, result, stop)
+                if result.question_s > MAX_QUESTION_S:
+                    plan = await _read_anew(command, planned, plan, log, result, view, stop)
                 await Deletion(command, log, result, view, stop).run(plan, planned)
     except RunError as error:
         result.error = error
@@ -96,6 +105,51 @@ async def _confirm(command: Command, view: View, result: Result, stop: StopReque
         raise stop.as_error(consequence=NOTHING_DELETED)
     if not agreed:
         raise Cancelled("Cancelled.")
+
+
+async def _read_anew(
+    command: Command,
+    organizations: Sequence[Organization],
+    plan: Sequence[Planned],
+    log: AuditLog,
+    result: Result,
+    view: View,
+    stop: StopRequest,
+) -> tuple[Planned, ...]:
+    """Return what is still stale, exactly as the question showed it; the rest is `changed`.
+
+    Raises:
+        RunError: A list of organizations cannot be read, or a stop came. Nothing was deleted.
+    """
+    again = [Organization(each.id, each.client, each.variables) for each in organizations]
+    reader = Reader(replace(command, dry_run=True), again, None, result, view)
+    await stop.run_unless_stopped(reader.read_all())
+    for before, now in zip(organizations, again, strict=True):
+        before.error = now.error
+    found = {each.key: each for one in again for each in one.stale}
+    still = tuple(each for each in plan if found.get(each.key) == each)
+    changed = [each for each in plan if found.get(each.key) != each]
+    by_id = {each.id: each for each in organizations}
+    for each in changed:
+        by_id[each.org_id].outcomes[Outcome.CHANGED] += 1
+        log.write(
+            each.as_event(
+                OutcomeLine,
+                rule=each.rule,
+                outcome=Outcome.CHANGED,
+                attempts=0,
+                http_status=None,
+                error_code=None,
+                duration_ms=None,
+            )
+        )
+    if changed:
+        result.warn_of(
+            WarningCode.PLAN_DIFFERS,
+            f"{pluralize(len(changed), 'planned invitation')} changed or left the lists after the "
+            "plan was shown: nothing was deleted there, the next run judges them anew.",
+        )
+    return still
 
 
 async def _finish(log: AuditLog, result: Result) -> RunFinished:

@@ -58,9 +58,9 @@ def start(world: World, *arguments: str, **streams: object) -> Fork:
 
 LONG_QUESTION = """
 import os
-from invite_sweeper.sweep import group
+from invite_sweeper.sweep import run
 os.dup2(os.open({terminal!r}, os.O_RDWR | os.O_NOCTTY), 0)
-group._MAX_QUESTION_S = 0.0
+run.MAX_QUESTION_S = 0.0
 """
 """Executed before the program: its input is a terminal, and any question is a long one."""
 
