@@ -107,10 +107,20 @@ class AuditDirectory:
 
     Args:
         path: Where it is, or will be.
+
+    Raises:
+        UsageError: The locale has no letter of it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        try:
+            os.fsencode(self.path)
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"A file cannot be named {path} in this locale.",
+                hint="Use a UTF-8 locale, such as LC_ALL=C.UTF-8, or a name in ASCII.",
+            ) from None
 
     def files(self) -> tuple[RunFile, ...]:
         """Return the files of the runs in the order in which they began.
