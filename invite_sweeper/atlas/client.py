@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime, timedelta
@@ -20,7 +19,7 @@ from invite_sweeper.atlas.auth import (
     ServiceAccountAuthenticator,
 )
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
-from invite_sweeper.atlas.deleter import AtlasDeleter, tokens_per_deletion
+from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.headers import ServerInfo
 from invite_sweeper.atlas.http import (
@@ -32,14 +31,13 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.reader import AtlasReader, MemberReader
 from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.atlas.sources import SOURCES
 from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.urls import find_proxy
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import DeletionEstimate, ListRef, ListUnreadable, RequestCounters, Source
+from invite_sweeper.models import ListUnreadable, RequestCounters, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.resolver import DaemonResolver
 
@@ -65,14 +63,12 @@ class RateLimitedAtlasClient:
         actor: str,
         counters: RequestCounters,
         server: ServerInfo,
-        concurrency: int,
     ) -> None:
         self.reader = AtlasReader(transport, actor)
         self.limiter = transport.limiter
         self.counters = counters
         self._transport = transport
         self._server = server
-        self._concurrency = concurrency
 
     def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
         """Return a deleter for these lists only. A dry run never calls this."""
@@ -132,27 +128,10 @@ class RateLimitedAtlasClient:
                 return () if isinstance(found, ListUnreadable) else found
         return ()
 
-    def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
-        """Return how long these deletions will take, by rate limits and measured responses."""
-        tokens = _tokens_needed(deletions)
-        limit_s = self.limiter.estimate_s(tokens)
-        counters = self.counters
-        mean_s = counters.response_s / counters.responses if counters.responses else 0.0
-        return DeletionEstimate(max(limit_s, tokens.total() * mean_s / self._concurrency), limit_s)
-
 
 def _first_day(days: Mapping[Endpoint | None, date], sources: Collection[Source]) -> date | None:
     others = {api.list for source, api in SOURCES.items() if source not in sources}
     return min((day for endpoint, day in days.items() if endpoint not in others), default=None)
-
-
-def _tokens_needed(deletions: Mapping[ListRef, int]) -> Counter[BucketKey]:
-    """Return the number of tokens needed from each bucket."""
-    counts: Counter[BucketKey] = Counter()
-    for (project, source), deleted in deletions.items():
-        for key in tokens_per_deletion(SOURCES[source], project.id, project.org_id):
-            counts[key] += deleted
-    return counts
 
 
 def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
@@ -220,7 +199,7 @@ async def connect(
         )
         try:
             actor = credentials.actor
-            yield RateLimitedAtlasClient(transport, actor, counters, server, concurrency)
+            yield RateLimitedAtlasClient(transport, actor, counters, server)
         finally:
             await authenticator.close()
 

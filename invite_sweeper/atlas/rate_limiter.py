@@ -8,7 +8,7 @@ a response (`limit=None, remaining=None`).
 
 import asyncio
 import random as random_module
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 
 from invite_sweeper.atlas.rate_limits import (
     BucketKey,
@@ -223,11 +223,3 @@ class RateLimiter:
         """Return the seconds for which a 429 still blocks a bucket."""
         now_s = self._clock()
         return self._buckets.peek(key, now_s).blocked_s(now_s)
-
-    def estimate_s(self, counts: Mapping[BucketKey, int]) -> float:
-        """Return the seconds until these numbers of requests can have been sent."""
-        now_s = self._clock()
-        slowest_s = sum(counts.values()) * self._spacing.interval_s
-        for key, count in counts.items():
-            slowest_s = max(slowest_s, self._buckets.peek(key, now_s).estimate_s(now_s, count))
-        return slowest_s

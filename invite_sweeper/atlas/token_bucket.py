@@ -193,20 +193,6 @@ class TokenBucket:
         missing = self.limit.capacity - self.level
         return not self.in_flight and not self._rejections and missing <= self._reserve / 2
 
-    def estimate_s(self, now_s: float, count: int) -> float:
-        """Return the seconds until `count` more requests can have been sent."""
-        self._advance(now_s)
-        start_s = self.blocked_s(now_s)
-        missing = count - max(0.0, self.level - len(self.in_flight) - self._reserve)
-        if missing <= 0:
-            return start_s
-        period_s, usable = self.limit.period_s, self.limit.capacity - self._reserve
-        refills = math.ceil(missing / min(self.limit.refill, usable))
-        next_s = self._refill_by_s - now_s
-        return max(start_s, next_s if 0 < next_s < period_s else period_s / 2) + (
-            (refills - 1) * period_s
-        )
-
     def _awaits_response(self, now_s: float, count: int = 1) -> bool:
         """Return whether at least `count` responses can be expected soon."""
         in_flight, count = self.in_flight, max(count, 1)

@@ -315,8 +315,6 @@ class Transport:
         self._update_limiter(request.key, result, sent_s)
         if not isinstance(result, Response):
             return result
-        self._http.counters.responses += 1
-        self._http.counters.response_s += self._retry_policy.monotonic() - sent_s
         age_s = self.server.age_s(result.headers, sent_at) if sent_at is not None else 0.0
         if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"

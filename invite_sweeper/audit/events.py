@@ -444,7 +444,7 @@ class RunFinished(Counts):
     """The last line of a sweep or a dry run.
 
     Attributes:
-        estimate_s: How long the deletions should take; None if the plan was not made.
+        plan_made: Whether the plan is complete: all lists that could be read are in it.
         plan_complete: Whether every list in scope was read; None in lines of earlier versions.
         reasons: Codes of `endings.Reason`.
         error: What stopped the run, with `consequence` and `hint`; None when it completed.
@@ -464,7 +464,7 @@ class RunFinished(Counts):
     retries: int = 0
     rate_limited: int = 0
     duration_s: float = 0.0
-    estimate_s: float | None = None
+    plan_made: bool = False
     sunset: str | None = None
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
@@ -486,11 +486,6 @@ class RunFinished(Counts):
     population_sha256: str | UnsetType = UNSET
     members: Mapping[str, int] | UnsetType = UNSET
     population_manifest_sha256: str | UnsetType = UNSET
-
-    @property
-    def plan_made(self) -> bool:
-        """Whether the plan was made: then all lists that could be read are in it."""
-        return self.estimate_s is not None
 
 
 class RestoreCounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):

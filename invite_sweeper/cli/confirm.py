@@ -147,8 +147,6 @@ def _question_rows(
     if view.oldest is not None and view.newest is not None:
         yield "oldest", _invitation_text(view.oldest)
         yield "newest", _invitation_text(view.newest)
-    if summary.estimate_s is not None:
-        yield "time", Text(formatting.describe_estimate(summary.estimate_s))
 
 
 def _count_text(summary: RunSummary, view: RunView) -> str:

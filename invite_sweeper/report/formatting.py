@@ -79,13 +79,6 @@ def format_countdown(seconds: float) -> str:
     return f"{minutes // _MINUTE_S}:{minutes % _MINUTE_S:02}:{rest:02}"
 
 
-def describe_estimate(estimate_s: float) -> str:
-    """Describe how long the deletions should take."""
-    if estimate_s < 1:
-        return "less than 1 s expected"
-    return f"about {format_duration(estimate_s)} expected"
-
-
 def describe_trimmed(trimmed: int) -> str:
     """Describe how many stale invitations a trimmed plan leaves."""
     return f"{trimmed:,} more {plural_form(trimmed, 'is', 'are')} left for a later run"

@@ -11,34 +11,11 @@ from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
-from invite_sweeper.models import DeletionEstimate, Outcome
+from invite_sweeper.models import Outcome
 from invite_sweeper.report import formatting
 from invite_sweeper.text import escape_unprintable
 
 _LINE_INTERVAL_S = 30.0
-_NO_ESTIMATE = DeletionEstimate()
-
-
-def remaining_s(
-    steps_left: int, rate: float | None, elapsed_s: float, estimate: DeletionEstimate
-) -> float | None:
-    """Return the remaining seconds; None if they are unknown.
-
-    The measured rate decides as soon as there is one. Atlas's rate-limit buckets are full at
-    first, so the rate of the first requests is too high: the result is never below the
-    remainder of what the rate limits require.
-
-    Args:
-        steps_left: Remaining steps.
-        rate: Steps per second so far; None before the first.
-        elapsed_s: Seconds since the first step.
-        estimate: For all steps; zeros without one.
-    """
-    if not steps_left:
-        return 0.0
-    if rate:
-        return max(steps_left / rate, estimate.limit_s - elapsed_s)
-    return max(0.0, estimate.expected_s - elapsed_s) or None
 
 
 class _LoggingView(ABC):
@@ -78,7 +55,6 @@ class LogProgressView(_LoggingView):
         self._where = ""
         self._total = 0
         self._done = 0
-        self._estimate = _NO_ESTIMATE
         self._outcomes: Counter[Outcome] = Counter()
         self._started_s = self._logged_s = clock()
 
@@ -86,9 +62,9 @@ class LogProgressView(_LoggingView):
         """Start the listing of this number of projects of the named organizations."""
         self._start("reading projects", projects, where)
 
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
-        """Start the deletions there, with their number and estimated duration."""
-        self._start("deleting invitations", deletions, where, estimate)
+    def deleting_started(self, deletions: int, where: str) -> None:
+        """Start this number of deletions there."""
+        self._start("deleting invitations", deletions, where)
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Count one completed deletion."""
@@ -98,16 +74,11 @@ class LogProgressView(_LoggingView):
     def close(self) -> None:
         """End the progress; log lines need no cleanup."""
 
-    def _start(
-        self, activity: str, total: int, where: str, estimate: DeletionEstimate = _NO_ESTIMATE
-    ) -> None:
+    def _start(self, activity: str, total: int, where: str) -> None:
         self._activity, self._total, self._done = activity, total, 0
         self._where = where
-        self._estimate = estimate
         self._started_s = self._logged_s = self._clock()
-        expected_s = round(estimate.expected_s, 1)
-        expected = {"estimate_s": expected_s} if expected_s else {}
-        self._log.info(activity, organization=where, total=total, **expected)
+        self._log.info(activity, organization=where, total=total)
 
     @override
     def _advance(self) -> None:
@@ -118,14 +89,13 @@ class LogProgressView(_LoggingView):
         self._logged_s = now_s
         elapsed_s = now_s - self._started_s
         rate = self._done / elapsed_s
-        time_left_s = remaining_s(self._total - self._done, rate, elapsed_s, self._estimate)
         self._log.info(
             self._activity,
             organization=self._where,
             done=self._done,
             total=self._total,
             per_second=round(rate, 1),
-            remaining_s=round(time_left_s or 0.0),
+            remaining_s=round((self._total - self._done) / rate),
             **{outcome.value: count for outcome, count in self._outcomes.items()},
         )
 
@@ -146,12 +116,11 @@ class _RateColumn(ProgressColumn):
 
     @override
     def render(self, task: Task) -> Text:
-        steps_left = int((task.total or 0) - task.completed)
-        time_left_s = remaining_s(
-            steps_left, task.speed, task.elapsed or 0.0, task.fields["estimate"]
-        )
-        parts = [f"{task.speed:,.0f}/s"] if task.speed else []
-        parts += [f"{formatting.format_countdown(time_left_s)} left"] if time_left_s else []
+        if not task.speed:
+            return Text()
+        parts = [f"{task.speed:,.0f}/s"]
+        if left := (task.total or 0) - task.completed:
+            parts.append(f"{formatting.format_countdown(left / task.speed)} left")
         return Text(" · ".join(parts), style="dim")
 
 
@@ -193,9 +162,9 @@ class BarProgressView(_LoggingView):
         """Start the listing of this number of projects of the named organizations."""
         self._start(f"Reading{self._place(where)}", projects)
 
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
-        """Start the deletions there, with their number and estimated duration."""
-        self._start(f"Deleting{self._place(where)}", deletions, estimate)
+    def deleting_started(self, deletions: int, where: str) -> None:
+        """Start this number of deletions there."""
+        self._start(f"Deleting{self._place(where)}", deletions)
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Count one completed deletion."""
@@ -213,11 +182,11 @@ class BarProgressView(_LoggingView):
             return ""
         return f" · {name if len(name) <= self._free_width else name[: self._free_width - 1] + '…'}"
 
-    def _start(self, activity: str, total: int, estimate: DeletionEstimate = _NO_ESTIMATE) -> None:
+    def _start(self, activity: str, total: int) -> None:
         for task in self._progress.task_ids:
             self._progress.remove_task(task)
         if total:
-            self._progress.add_task(activity, total=total, estimate=estimate, failures=0)
+            self._progress.add_task(activity, total=total, failures=0)
             self._progress.start()
 
     @override

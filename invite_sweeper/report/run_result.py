@@ -193,17 +193,11 @@ def _time(summary: RunSummary, view: RunView) -> str:
         parts.append(pluralize(summary.retries, "retry", "retries"))
     if summary.rate_limited:
         parts.append(f"{summary.rate_limited:,} rate-limited")
-    return ", ".join(parts) + _compare_with_estimate(summary, view)
-
-
-def _compare_with_estimate(summary: RunSummary, view: RunView) -> str:
-    """Return the duration of the deletions and what was expected."""
-    if summary.estimate_s is None or not summary.stale:
-        return ""
-    expected = formatting.describe_estimate(summary.estimate_s)
-    if view.deleting_s is None:
-        return f"; {pluralize(view.planned, 'deletion')}: {expected}"
-    return f"; deletions: {formatting.format_duration(view.deleting_s)}, {expected}"
+    deleting_s = view.deleting_s if summary.stale else None
+    deleting = (
+        "" if deleting_s is None else f"; deletions: {formatting.format_duration(deleting_s)}"
+    )
+    return ", ".join(parts) + deleting
 
 
 def _is_sunset_near(summary: RunSummary) -> bool:

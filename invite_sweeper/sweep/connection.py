@@ -5,12 +5,10 @@ from datetime import date, datetime
 from typing import Protocol
 
 from invite_sweeper.models import (
-    DeletionEstimate,
     DeletionProgress,
     DeletionResult,
     Invitation,
     InvitationList,
-    ListRef,
     ListUnreadable,
     Project,
     ProjectGone,
@@ -97,8 +95,4 @@ class AtlasConnection(Protocol):
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
         """Return when the credentials' secrets expire; failing to read it is not an error."""
-        ...
-
-    def estimate(self, deletions: Mapping[ListRef, int]) -> DeletionEstimate:
-        """Return how long this number of deletions per list will take."""
         ...

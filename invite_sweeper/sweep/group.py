@@ -189,7 +189,7 @@ class RunGroup:
         for plan, lists in trim_plans([run.plan for run in runs], config.limits, config.shard):
             await plan.finish(lists)
         for run in runs:
-            run.estimate()
+            run.plan_finished()
             run.end_population()
         _report_notice(runs)
         for run in runs:

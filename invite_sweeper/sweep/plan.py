@@ -228,11 +228,6 @@ class PlanBuilder:
         return {each.project.id: each.project for each in self._deletions_by_list}
 
     @property
-    def deletions_by_list(self) -> Mapping[ListRef, int]:
-        """Planned deletions by list."""
-        return self._deletions_by_list
-
-    @property
     def planned(self) -> int:
         """The number of planned deletions so far."""
         return self._planned.total()

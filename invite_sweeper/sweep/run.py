@@ -14,7 +14,6 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import (
-    DeletionEstimate,
     DeletionResult,
     Invitation,
     ListUnreadable,
@@ -83,7 +82,6 @@ class Run:
         self.unused_patterns: tuple[str, ...] = ()
         self._listed_again: set[int] | None = None
         self._atlas = atlas
-        self._estimate = DeletionEstimate()
         self._log = log
         self._stop = stop
         self._view = view
@@ -126,10 +124,9 @@ class Run:
         if self._atlas.clock_skew_s is not None:
             check_clock(self._atlas.clock_skew_s)
 
-    def estimate(self) -> None:
-        """Estimate the time that the planned deletions take, and compare the complete plan."""
-        self._estimate = self._atlas.estimate(self.plan.deletions_by_list)
-        self.state.estimate_s = round(self._estimate.expected_s, 3)
+    def plan_finished(self) -> None:
+        """Record that the plan is complete, and compare it with the last one."""
+        self.state.plan_made = True
         if self.config.last_plan is not None:
             self.state.changes = self.config.last_plan.result()
 
@@ -353,7 +350,7 @@ class Run:
         )
         recorder = executor.recorder
         outcomes = recorder.outcomes
-        self._view.deleting_started(plan.planned, self._estimate, self._where)
+        self._view.deleting_started(plan.planned, self._where)
         try:
             await executor.run(PlanReader(self._log.fd, span, config.run_id) for span in plan.spans)
         except RunError as error:

@@ -99,7 +99,7 @@ class RunState:
         self.sunset: date | None = None
         self.sunsets: Mapping[Source, date] = {}
         self.retired_early: set[Source] = set()
-        self.estimate_s: float | None = None
+        self.plan_made = False
         self.changes: PlanChanges | None = None
         self.policy_change: PolicyDifference | None = None
         self.unseen: Unseen | None = None
@@ -178,15 +178,14 @@ class RunState:
             retries=self._counters.retries,
             rate_limited=self._counters.rate_limited,
             duration_s=round(self._elapsed_s() - self.question_s, 3),
-            estimate_s=self.estimate_s,
+            plan_made=self.plan_made,
             changes=self.changes,
             policy_change=self.policy_change,
             unseen=self.unseen,
             sunset=_iso(self.sunset),
             warnings=tuple(self.warnings),
             advisor=self.advisor,
-            plan_complete=self.estimate_s is not None
-            and not (whole.projects_unreadable or self.retired_early),
+            plan_complete=self.plan_made and not (whole.projects_unreadable or self.retired_early),
         )
         if plan is not None:
             summary = replace(

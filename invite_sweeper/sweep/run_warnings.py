@@ -9,7 +9,6 @@ from invite_sweeper.counts import Counts
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
-    DeletionEstimate,
     DeletionResult,
     Invitation,
     Outcome,
@@ -48,8 +47,8 @@ class ProgressView(Protocol):
         """Show that one list was read, or could not be."""
         ...
 
-    def deleting_started(self, deletions: int, estimate: DeletionEstimate, where: str) -> None:
-        """Show that this number of deletions begins, and how long they should take."""
+    def deleting_started(self, deletions: int, where: str) -> None:
+        """Show that this number of deletions begins."""
         ...
 
     def deletion_done(self, outcome: Outcome) -> None:

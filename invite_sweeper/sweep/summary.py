@@ -75,8 +75,7 @@ class RunSummary(Counts):
         rate_limited: Answers with status 429.
         duration_s: From the start of the run, without the time that the question was open.
         audit_last_hash: SHA-256 of the log's last line, to be kept elsewhere.
-        estimate_s: How long the deletions should take, by Atlas's rate limits and the response
-            time that the run measured.
+        plan_made: Whether the plan is complete: each list was read, or could not be.
         sunset: The first day on which Atlas stops serving something that the policy needs: not
             a list whose replacements it reads as well.
         sources_retired: Sources that Atlas no longer serves.
@@ -105,7 +104,7 @@ class RunSummary(Counts):
     audit_log: str = ""
     exit_code: int = 0
     audit_last_hash: str = ""
-    estimate_s: float | None = None
+    plan_made: bool = False
     sunset: str | None = None
     sources_retired: tuple[str, ...] = ()
     oldest_pending_days: float | None = None
@@ -132,11 +131,6 @@ class RunSummary(Counts):
     def succeeded(self) -> bool:
         """Whether the run did everything that was asked."""
         return ExitCode(self.exit_code).succeeded
-
-    @property
-    def plan_made(self) -> bool:
-        """Whether each list was read, or could not be: the estimate is made only then."""
-        return self.estimate_s is not None
 
     @property
     def has_effect(self) -> bool:
@@ -224,13 +218,12 @@ def merge_summaries(summaries: Sequence[RunSummary]) -> RunSummary:
     """
     if len(summaries) == 1:
         return summaries[0]
-    estimates = [s.estimate_s for s in summaries if s.estimate_s is not None]
     return replace(
         summaries[0],
         **count_values(total(summaries)),
         **{name: sum(getattr(each, name) for each in summaries) for name in _REQUEST_COUNTS},
         duration_s=max(each.duration_s for each in summaries),
-        estimate_s=sum(estimates) if estimates else None,
+        plan_made=any(each.plan_made for each in summaries),
         organizations=tuple(i for each in summaries for i in each.organizations),
         sunset=min((s.sunset for s in summaries if s.sunset), default=None),
         sources_retired=tuple(dict.fromkeys(r for s in summaries for r in s.sources_retired)),

@@ -51,14 +51,14 @@ def test_merged_summary_adds_up_and_keeps_each_organization():
     error = {"message": "No.", "consequence": "Nothing was deleted.", "hint": ""}
     merged = merge_summaries(
         [
-            summary("a", stale=2, kept=1, kept_by_reason={"x": 1}, estimate_s=1.0, duration_s=3.0),
+            summary("a", stale=2, kept=1, kept_by_reason={"x": 1}, plan_made=True, duration_s=3.0),
             summary("b", exit_code=5, error=error, sources_retired=("invites",)),
             summary(
                 "c",
                 stale=3,
                 kept=3,
                 kept_by_reason={"x": 1, "y": 2},
-                estimate_s=2.5,
+                plan_made=True,
                 duration_s=4.0,
                 sunset="2027-07-01",
                 oldest_pending_days=9.0,
@@ -67,7 +67,7 @@ def test_merged_summary_adds_up_and_keeps_each_organization():
     )
     assert (merged.run_id, merged.exit_code, merged.error) == ("a", 4, error)
     assert (merged.stale, merged.kept, merged.kept_by_reason) == (5, 4, {"x": 2, "y": 2})
-    assert (merged.estimate_s, merged.duration_s) == (3.5, 4.0)
+    assert (merged.plan_made, merged.duration_s) == (True, 4.0)
     assert (merged.sunset, merged.oldest_pending_days) == ("2027-07-01", 9.0)
     assert merged.sources_retired == ("invites",)
     assert [each.id for each in merged.organizations] == ["org-a", "org-b", "org-c"]

@@ -488,7 +488,7 @@ def test_plan_of_each_policy_is_remembered(path):
     for run_id, policy, number in (("1", "a", 1), ("2", "b", 2), ("3", "a", 3)):
         head = ("run_started", {"mode": "dry-run", "policy_sha256": policy * 64, "base_url": URL})
         planned = ("planned", fields_of(invitation(number)))
-        write_events(path, run_id, [head, planned, ("run_finished", {"estimate_s": 0.0})])
+        write_events(path, run_id, [head, planned, ("run_finished", {"plan_made": True})])
     history = read_history([path])
     found = [history.last_plan(PlanScope(each * 64, frozenset(), URL)) for each in "abc"]
     assert [None if plan is None else plan.run.run_id for plan in found] == ["3", "2", None]
@@ -502,7 +502,7 @@ def test_plan_knows_the_lists_that_were_not_read(path):
         ("source_retired", {"source": "users"}),
     ]
     head = ("run_started", {"policy_sha256": "a" * 64, "base_url": URL})
-    write_events(path, "1", [head, *unread, ("run_finished", {"estimate_s": 0.0, "exit_code": 4})])
+    write_events(path, "1", [head, *unread, ("run_finished", {"plan_made": True, "exit_code": 4})])
     plan = read_history([path]).last_plan(PlanScope("a" * 64, frozenset(), URL))
     assert plan.unread == {("invites", ORG_B), ("org_users", ORG_A), "users"}
 

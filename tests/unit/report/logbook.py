@@ -124,7 +124,7 @@ class Logbook:
             "retries": 1,
             "rate_limited": 0,
             "duration_s": 3.5,
-            "estimate_s": 0.5 if exit_code in {0, 4, 10} else None,
+            "plan_made": exit_code in {0, 4, 10},
         }
         self.line("run_finished", **{**values, **totals}, exit_code=exit_code)
 

@@ -85,7 +85,7 @@ class Scene:
             "stale": stale,
             "requests": 13 + stale,
             "duration_s": 3.25,
-            "estimate_s": 0.0,
+            "plan_made": True,
             "organizations": (OrganizationSummary(ORG, "Acme", RUN),),
             "audit_log": "audit/invite-sweeper.jsonl",
             "audit_last_hash": HASH,

@@ -63,7 +63,7 @@ def write_lines(path) -> None:
             for number in range(count):
                 stream.write(line("intent", **fields(number)))
                 stream.write(line("outcome", **fields(number), outcome="deleted", **ANSWER))
-            totals = {"stale": count, "deleted": count, "projects_seen": 50_000, "estimate_s": 1.0}
+            totals = {"stale": count, "deleted": count, "projects_seen": 50_000, "plan_made": True}
             stream.write(line("run_finished", exit_code=0, **totals))
 
 

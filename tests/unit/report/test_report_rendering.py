@@ -54,7 +54,7 @@ def hostile_book(path: Path, value: str) -> Logbook:
         final = {
             "exit_code": 4,
             "stale": 1,
-            "estimate_s": 1.0,
+            "plan_made": True,
             "projects_seen": 3,
             "kept": 1,
             "kept_by_reason": {f"keep:{value}": 1},

@@ -52,7 +52,7 @@ def plan_some(scene: Scene) -> None:
 def dry_run(scene: Scene, width: int) -> str:
     plan_some(scene)
     reasons = {"too_young": 11, "keep:board": 2, "no_date": 1}
-    return scene.printed(width, scene.summary(kept=14, kept_by_reason=reasons, estimate_s=95.4))
+    return scene.printed(width, scene.summary(kept=14, kept_by_reason=reasons))
 
 
 def sweep(scene: Scene, width: int) -> str:
@@ -139,7 +139,7 @@ def changed_since_the_last_plan(scene: Scene, width: int) -> str:
 
 
 def deadline_while_reading_dry_run(scene: Scene, width: int) -> str:
-    return scene.printed(width, scene.summary(exit_code=8, error=DEADLINE, estimate_s=None))
+    return scene.printed(width, scene.summary(exit_code=8, error=DEADLINE, plan_made=False))
 
 
 def one_organization_failed_dry_run(scene: Scene, width: int) -> str:
@@ -177,7 +177,7 @@ def hostile(scene: Scene, width: int) -> str:
 
 def prompt(scene: Scene, width: int) -> str:
     plan_some(scene)
-    summary = scene.summary(invitations_seen=21, kept=14, estimate_s=12.0)
+    summary = scene.summary(invitations_seen=21, kept=14)
     return printed_question(width, summary, scene.view(summary), Limits())
 
 
@@ -252,12 +252,12 @@ def test_kept_invitation_without_a_date_has_no_age():
     assert (row.username, row.age_days) == ("person-1@example.com", None)
 
 
-def test_question_omits_unknown_ages_and_estimate(scene):
-    summary = scene.summary(stale=1, estimate_s=None)
+def test_question_omits_unknown_ages(scene):
+    summary = scene.summary(stale=1)
     view = RunView(counts={"a" * 24: 1})
     printed = printed_question(80, summary, view, Limits())
     assert "limits" in printed
-    assert not set(printed.split()) & {"oldest", "newest", "time"}
+    assert not set(printed.split()) & {"oldest", "newest"}
 
 
 @pytest.mark.parametrize("count", [499, 500, 501, 1000])

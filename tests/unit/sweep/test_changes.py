@@ -31,7 +31,7 @@ def write_plan(path, run_id="run-1", numbers=(1, 2, 3), *, started=None, totals=
         **(started or {}),
     }
     planned = [("planned", fields_of(invitation(number))) for number in numbers]
-    end = {"estimate_s": 0.0, "trimmed": 0, "exit_code": 0, **(totals or {})}
+    end = {"plan_made": True, "trimmed": 0, "exit_code": 0, **(totals or {})}
     write_events(path, run_id, [("run_started", head), *planned, *more, ("run_finished", end)])
 
 
@@ -261,18 +261,11 @@ def test_failed_or_interrupted_run_is_not_compared(path, code):
 
 @pytest.mark.parametrize(
     "totals",
-    [{"exit_code": 3, "estimate_s": None}, {"trimmed": 1}],
+    [{"exit_code": 3, "plan_made": False}, {"trimmed": 1}],
     ids=["refused before its plan was whole", "trimmed"],
 )
 def test_run_without_a_whole_plan_is_not_compared(path, totals):
     write_plan(path, totals=totals)
-    assert compare([path]) is None
-
-
-def test_run_of_a_version_without_an_estimate_is_not_compared(path):
-    head = {"mode": "dry-run", "policy_sha256": "c" * 64, "organizations": [ORG]}
-    events = [("run_started", {**head, "base_url": URL})]
-    write_events(path, "run-1", [*events, ("run_finished", {"exit_code": 0})])
     assert compare([path]) is None
 
 

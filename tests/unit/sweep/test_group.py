@@ -14,7 +14,6 @@ from invite_sweeper.audit.verify import verify
 from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, Cancelled, GuardRefused, Interrupted
 from invite_sweeper.models import (
-    DeletionEstimate,
     DeletionResult,
     ListUnreadable,
     Outcome,
@@ -67,9 +66,6 @@ class FakeConnection:
     async def organization_names(self):
         return {ORG: "Alpha"}
 
-    def estimate(self, deletions):
-        return DeletionEstimate(float(sum(deletions.values())))
-
 
 @dataclass
 class Recorder:
@@ -84,7 +80,7 @@ class Recorder:
         self.calls.append(("list", len(decisions)))
 
     def end(self, summary):
-        self.calls.append(("end", summary.stale, summary.estimate_s))
+        self.calls.append(("end", summary.stale, summary.plan_made))
         self.sha256 = "e" * 64
 
     def fail(self, reason):
@@ -103,8 +99,8 @@ class View:
     def list_done(self):
         pass
 
-    def deleting_started(self, deletions, estimate_s, where):
-        self.started.append((deletions, estimate_s))
+    def deleting_started(self, deletions, where):
+        self.started.append(deletions)
 
     def deletion_done(self, outcome):
         pass
@@ -257,7 +253,6 @@ async def test_trim_deletes_the_oldest_over_all_runs(path):
     results = await command.run()
     assert command.deleted == [1, 3]
     assert [each.summary.trimmed for each in results] == [2, 0]
-    assert [each.summary.estimate_s for each in results] == [1.0, 3.0]
 
 
 async def test_run_that_failed_does_not_count_towards_the_limits(path):
@@ -465,13 +460,13 @@ async def test_question_has_the_counts_of_all_runs_and_its_time_is_not_the_runs(
     command, asked = Command(path, 1, 2, 0), []
 
     async def confirm(summary):
-        asked.append((summary.stale, summary.estimate_s, len(summary.organizations)))
+        asked.append((summary.stale, summary.plan_made, len(summary.organizations)))
         command.clock_s += 60
         return True
 
     command.clock_s = 10.0
     results = await command.run(confirm=confirm)
-    assert asked == [(3, 3.0, 3)]
+    assert asked == [(3, True, 3)]
     assert [each.summary.duration_s for each in results] == [10.0, 10.0, 10.0]
     assert command.deleted == [1, 2, 0]
 
