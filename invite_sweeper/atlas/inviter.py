@@ -2,13 +2,13 @@
 
 from typing import Final
 
+from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     ADD_ORG_USER,
     InvalidRequest,
-    Request,
-    build_request,
     is_id,
 )
+from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
@@ -17,8 +17,6 @@ from invite_sweeper.atlas.responses import (
     parse_error,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
-from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
@@ -44,8 +42,8 @@ _CONSEQUENCE: Final = "No further invitation is sent. The audit log shows what w
 class AtlasInviter:
     """Sends invitations, and no other request."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
         """Re-invite one user with one POST. Raises only when cancelled.
@@ -61,7 +59,7 @@ class AtlasInviter:
             Invitations of `org_invites` are re-created with `createOrgUser`, its replacement.
         """
         try:
-            result = await self._transport.send_once(_build_invite_request(invitation, progress))
+            result = await self._send(invitation, progress)
         except InvalidRequest:
             return InviteResult(InviteStatus.REJECTED)
         except RunError as error:
@@ -75,6 +73,19 @@ class AtlasInviter:
         status = result.status if isinstance(result, Response) else progress.http_status
         restated = _with_consequence(fatal_error) if fatal_error is not None else None
         return InviteResult(_invite_status(result, progress), status, code, restated)
+
+    async def _send(self, invitation: Invitation, progress: DeletionProgress) -> ResponseOrFailure:
+        if not invitation.username or not invitation.roles:
+            message = "an invitation needs a username and roles"
+            raise InvalidRequest(message)
+        endpoint = SOURCES[invitation.source].invite
+        if endpoint is ADD_ORG_USER:
+            scope_id, body = invitation.org_id, _organization_body(invitation)
+        else:
+            scope_id, body = invitation.project_id, _project_body(invitation)
+        return await self._client.call_once(
+            endpoint, scope_id, progress=progress, body=to_json(body)
+        )
 
 
 def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> InviteStatus:
@@ -119,19 +130,6 @@ def _created_status(response: Response) -> InviteStatus:
         return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), InviteStatus.UNREADABLE)
     is_invitation = is_id(str(body.get("id"))) and "expiresAt" in body and "username" in body
     return InviteStatus.CREATED if is_invitation else InviteStatus.UNREADABLE
-
-
-def _build_invite_request(invitation: Invitation, progress: DeletionProgress) -> Request:
-    if not invitation.username or not invitation.roles:
-        message = "an invitation needs a username and roles"
-        raise InvalidRequest(message)
-    endpoint = SOURCES[invitation.source].invite
-    is_organization_level = endpoint is ADD_ORG_USER
-    scope_id = invitation.org_id if is_organization_level else invitation.project_id
-    body = _organization_body(invitation) if is_organization_level else _project_body(invitation)
-    return build_request(
-        endpoint, scope_id, scope_id=scope_id, progress=progress, body=to_json(body)
-    )
 
 
 def _project_body(invitation: Invitation) -> dict[str, object]:

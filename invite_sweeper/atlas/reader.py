@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar, cast
 
+from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     GET_CONNECTED_ORG,
     GET_FEDERATION,
@@ -21,9 +22,8 @@ from invite_sweeper.atlas.endpoints import (
     LIST_ORGS,
     Endpoint,
     InvalidRequest,
-    build_request,
 )
-from invite_sweeper.atlas.pages import Listing, read_list
+from invite_sweeper.atlas.lists import SOURCES, Listing, read_list
 from invite_sweeper.atlas.parsing import (
     OrgEvent,
     parse_allowed_domains,
@@ -50,8 +50,6 @@ from invite_sweeper.atlas.responses import (
     parse_error,
     run_list_error,
 )
-from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.user_status import resolve_status
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
@@ -77,9 +75,8 @@ _NOT_FOUND: Final = 404
 class AtlasReader:
     """Reads projects, invitations and user status."""
 
-    def __init__(self, transport: Transport, actor: str) -> None:
-        self._transport = transport
-        self._actor = actor
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
         """Return each project that the credentials can see, once and in Atlas's order.
@@ -111,9 +108,8 @@ class AtlasReader:
 
     async def _list_projects(self) -> Listing[Project | ListUnreadable]:
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_GROUPS,
-            scope_id=self._actor,
             parse=lambda body: parse_page(body, parse_project),
             key=_project_key,
         )
@@ -131,9 +127,8 @@ class AtlasReader:
         Source: `listOrgs` of the OpenAPI document.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_ORGS,
-            scope_id=self._actor,
             parse=lambda body: parse_page(body, parse_organization),
             key=lambda row: row[0],
         )
@@ -160,10 +155,9 @@ class AtlasReader:
         api = SOURCES[source]
         parse = parse_page if api.list.paged else parse_array
         listing = await read_list(
-            self._transport,
+            self._client,
             api.list,
             project.id,
-            scope_id=project.id,
             parse=lambda body: parse(body, lambda item: api.parse_row(item, project)),
             key=lambda row: row.id or object(),
         )
@@ -190,10 +184,9 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_GROUP_TEAMS,
             project.id,
-            scope_id=project.id,
             parse=lambda body: parse_page(body, parse_team_id),
             key=lambda team_id: team_id,
         )
@@ -211,9 +204,7 @@ class AtlasReader:
         """
 
         async def read_user(endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
-            ids = (scope_id, invitation.id)
-            request = build_request(endpoint, *ids, scope_id=scope_id, parse=parse_user)
-            result = await self._transport.send(request)
+            result = await self._client.call(endpoint, scope_id, invitation.id, parse=parse_user)
             _check_credentials(result)
             return result
 
@@ -230,10 +221,9 @@ class AtlasReader:
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_ORG_ACTIVE_MEMBERS,
             org_id,
-            scope_id=org_id,
             parse=lambda body: parse_page(body, parse_member),
             key=lambda row: row[0],
         )
@@ -252,10 +242,9 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_ORG_EVENTS,
             org_id,
-            scope_id=org_id,
             parse=lambda body: parse_page(body, parse_event),
             key=lambda row: row,
             since=since,
@@ -272,12 +261,12 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        if not self._actor.startswith(_CLIENT_ID_PREFIX):
+        if not self._client.actor.startswith(_CLIENT_ID_PREFIX):
             return ()
         return await self._read_one(
             GET_SERVICE_ACCOUNT,
             org_id,
-            self._actor.removeprefix(_CLIENT_ID_PREFIX),
+            self._client.actor.removeprefix(_CLIENT_ID_PREFIX),
             org_id=org_id,
             parse=parse_secret_expiries,
             role="Organization Read Only",
@@ -318,10 +307,9 @@ class AtlasReader:
     ) -> T | ListUnreadable:
         """Read one object of an organization; `role` is named if Atlas refuses it."""
         try:
-            request = build_request(endpoint, *ids, scope_id=org_id, parse=parse)
+            result = await self._client.call(endpoint, *ids, parse=parse)
         except InvalidRequest:
             return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
-        result = await self._transport.send(request)
         if isinstance(result, Response) and result.status == _OK:
             return cast("T", result.value)
         return _unread(org_id, result, role)
@@ -363,8 +351,8 @@ def _check_credentials(result: ResponseOrFailure) -> None:
 class MemberReader:
     """Reads who is a member or invited already, so that no user is invited twice."""
 
-    def __init__(self, transport: Transport, reader: AtlasReader) -> None:
-        self._transport = transport
+    def __init__(self, client: Client, reader: AtlasReader) -> None:
+        self._client = client
         self._reader = reader
 
     async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
@@ -402,10 +390,9 @@ class MemberReader:
         name = invitation.project_name
         try:
             listing = await read_list(
-                self._transport,
+                self._client,
                 endpoint,
                 scope_id,
-                scope_id=scope_id,
                 parse=lambda body: parse_page(body, parse_member),
                 key=lambda row: row[0],
             )
@@ -415,7 +402,7 @@ class MemberReader:
         failure = listing.failure
         if failure is None:
             return dict(listing.rows)
-        is_authenticated = self._transport.server.authenticated
+        is_authenticated = self._client.server.authenticated
         if fatal_error := fatal_error_for(failure) or (
             None if is_authenticated else credentials_error(failure)
         ):

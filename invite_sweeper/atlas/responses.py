@@ -1,17 +1,19 @@
-"""Responses and failed requests, and what they mean: deleted, gone, unreadable or fatal.
+"""Responses and failed requests, and what their headers and bodies mean.
 
 No input or output.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
-from invite_sweeper.atlas.rate_limits import clamp_wait_s
+from invite_sweeper.atlas.limits import clamp_wait_s
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
@@ -28,12 +30,17 @@ from invite_sweeper.redaction import SECRETS
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
+_MAX_DIGITS: Final = 9
 _MAX_REDACTED: Final = 100_000
 _ERROR_KEYS: Final = frozenset(
     {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
 )
 """Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
 _HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+
+
+class InvalidResponse(ValueError):
+    """The body is not what the endpoint returns. No part of it is used."""
 
 
 class Response(NamedTuple):
@@ -183,6 +190,55 @@ def _without_parameters(content_type: str) -> str:
 
 def _error_code(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+
+
+def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
+    """Parse a date header into UTC; None if it is missing or unreadable.
+
+    Source:
+        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
+        00:00:00 GMT`).
+    """
+    return _parse_date(headers.get(name, ""))
+
+
+@lru_cache(maxsize=64)
+def _parse_date(raw: str) -> datetime | None:
+    """Parse a date. Cached: most answers of one second have the same ones."""
+    if not raw:
+        return None
+    try:
+        timestamp = parsedate_to_datetime(raw)
+        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
+    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
+    raw = headers.get(name, "")
+    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
+
+
+def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
+    """Parse `Retry-After` into seconds from now, between floor and cap.
+
+    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
+
+    Source:
+        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
+    """
+    raw = headers.get("Retry-After", "").strip()
+    if not raw:
+        return None
+    try:
+        wait_s = float(raw)
+    except ValueError:
+        timestamp = parse_date_header(headers, "Retry-After")
+        if timestamp is None:
+            return None
+        wait_s = (timestamp - clock()).total_seconds()
+    return clamp_wait_s(wait_s)
 
 
 class RateLimitDetails(NamedTuple):

@@ -12,7 +12,7 @@ from msgspec import structs
 from invite_sweeper import __version__
 from invite_sweeper.atlas import Credentials
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.atlas.sources import SOURCES
+from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.audit import AuditLog, History, LogPath, PlanReader, PlanScope, RunStarted
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.audit.history import APPLIED_CODES

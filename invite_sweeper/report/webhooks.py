@@ -17,8 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 from yarl import URL
 
-from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
-from invite_sweeper.atlas.urls import find_proxy
+from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
 from invite_sweeper.audit.events import Announced
 from invite_sweeper.counts import count_values
 from invite_sweeper.endings import ExitCode, may_repeat
@@ -29,7 +28,6 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.formatting import hints
 from invite_sweeper.report.notification import Users, notice_lines
 from invite_sweeper.report.run_view import PlannedResult
-from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.sweep.summary import RunSummary
 
 NOTIFICATION_LIMIT_S = 10.0
@@ -246,7 +244,6 @@ def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
 def open_session(limit_s: float) -> aiohttp.ClientSession:
     """Return an HTTP session in which each message may take `limit_s` seconds in all."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
         timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

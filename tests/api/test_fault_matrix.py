@@ -10,7 +10,7 @@ import pytest
 from builders import object_id
 
 from invite_sweeper.atlas import BucketKey
-from invite_sweeper.atlas.rate_limits import PROJECTS_GROUP
+from invite_sweeper.atlas.limits import PROJECTS_GROUP
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import (
     DeletionProgress,
@@ -411,7 +411,7 @@ async def test_cancelled_deletion_stops_waiting_within_1_s(
     def empty_bucket(_visit):
         if wait == "bucket":
             key = BucketKey(PROJECTS_GROUP, alpha)
-            atlas._transport.limiter.on_429(key, 100.0, sent_s=fake_time.now_s)
+            atlas.limiter.on_429(key, 100.0, sent_s=fake_time.now_s)
 
     async def sleep(seconds):
         await inner_sleep(seconds)
@@ -433,7 +433,7 @@ async def test_retry_waits_for_its_backoff_and_at_most_1_s_for_its_bucket(
 ):
     def empty_bucket(_visit):
         key = BucketKey(PROJECTS_GROUP, alpha)
-        atlas._transport.limiter.on_429(key, None, sent_s=fake_time.now_s)
+        atlas.limiter.on_429(key, None, sent_s=fake_time.now_s)
 
     slow = replace(faults.fail_with(500), before=empty_bucket)
     sim.faults.add(slow, method="DELETE")

@@ -10,7 +10,7 @@ from builders import object_id
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
-from invite_sweeper.atlas.urls import parse_base_url
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.models import (
     DeletionProgress,
     ListUnreadable,

@@ -6,13 +6,9 @@ import math
 import pytest
 from virtual_bucket import START_S, Client, Server, run
 
-from invite_sweeper.atlas import rate_limits
-from invite_sweeper.atlas.rate_limiter import MAX_IDLE_BUCKETS, RateLimiter
-from invite_sweeper.atlas.rate_limits import (
-    PROJECTS_GROUP,
-    BucketKey,
-    BucketLimit,
-)
+from invite_sweeper.atlas import limits as rate_limits
+from invite_sweeper.atlas.limiter import MAX_IDLE_BUCKETS, RateLimiter
+from invite_sweeper.atlas.limits import PROJECTS_GROUP, BucketKey, BucketLimit
 
 KEY = BucketKey(PROJECTS_GROUP, "a" * 24)
 OTHER = BucketKey(PROJECTS_GROUP, "b" * 24)

@@ -9,12 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_bucket import START_S, Client, Server, run
 
-from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import (
-    PROJECTS_GROUP,
-    BucketKey,
-    BucketLimit,
-)
+from invite_sweeper.atlas.limiter import RateLimiter
+from invite_sweeper.atlas.limits import PROJECTS_GROUP, BucketKey, BucketLimit
 
 KEY = BucketKey(PROJECTS_GROUP, "5efda682a3f2ed2e7dd6cde4")
 PHASES = (0.02, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)

@@ -7,11 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from invite_sweeper.atlas.rate_limits import BucketLimit
-from invite_sweeper.atlas.token_bucket import (
+from invite_sweeper.atlas.limits import (
     MAX_POLL_INTERVAL_S,
     MAX_RETRY_DELAY_S,
     MAX_UNCONFIRMED,
+    BucketLimit,
     TokenBucket,
 )
 

@@ -1,4 +1,4 @@
-"""Keeps requests within Atlas's token buckets, so that a 429 is rare.
+"""Keeps requests within Atlas's token buckets, so that a 429 is rare, and spaces them.
 
 There is one `TokenBucket` per endpoint set and scope. This module adds the clock, a queue per
 bucket and the spacing of all requests. Each request acquires a token before it is sent and is
@@ -9,90 +9,22 @@ a response (`limit=None, remaining=None`).
 import asyncio
 import random as random_module
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
 
-from invite_sweeper.atlas.rate_limits import (
-    BucketKey,
-    BucketLimit,
-    documented_limit,
-)
-from invite_sweeper.atlas.token_bucket import TokenBucket
+from invite_sweeper.atlas.limits import BucketKey, BucketLimit, TokenBucket, documented_limit
 
-MAX_IDLE_BUCKETS = 1024
+MAX_IDLE_BUCKETS: Final = 1024
 """Above this number of buckets, those that are full again are dropped."""
-_CATCH_UP_S = 0.1
+_CATCH_UP_S: Final = 0.1
 """A timer that fires this late does not lower the average rate."""
 
 
-class BucketStore:
-    """The buckets in use; each is created with the first request that needs it.
-
-    Args:
-        reserve: Share of each bucket's capacity left to other programs.
-    """
-
-    def __init__(self, reserve: float) -> None:
-        self._reserve = reserve
-        self._buckets: dict[BucketKey, TokenBucket] = {}
-        self._forget_above = MAX_IDLE_BUCKETS
-
-    def __len__(self) -> int:
-        """Return the number of stored buckets."""
-        return len(self._buckets)
-
-    def __contains__(self, key: BucketKey) -> bool:
-        """Return whether a bucket is stored."""
-        return key in self._buckets
-
-    def get(self, key: BucketKey, now_s: float) -> TokenBucket:
-        """Return a bucket; create and store it if needed. A new bucket is full."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            if len(self._buckets) >= self._forget_above:
-                kept = {k: b for k, b in self._buckets.items() if not b.is_full(now_s)}
-                self._buckets = kept
-                self._forget_above = max(MAX_IDLE_BUCKETS, 2 * len(kept))
-            bucket = self._buckets[key] = self._new(key, now_s)
-        return bucket
-
-    def peek(self, key: BucketKey, now_s: float) -> TokenBucket:
-        """Return a bucket; a new one is not stored."""
-        return self._buckets.get(key) or self._new(key, now_s)
-
-    def set_limit(self, key: BucketKey, limit: BucketLimit, now_s: float) -> None:
-        """Set the limit of one bucket, as Atlas returned it."""
-        self.get(key, now_s).set_limit(limit, now_s)
-
-    def _new(self, key: BucketKey, now_s: float) -> TokenBucket:
-        return TokenBucket(documented_limit(key.endpoint_set), self._reserve, now_s)
-
-
-class RequestSpacing:
-    """Spaces requests evenly, at most `per_s` a second; None for no limit."""
-
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[object]],
-        per_s: float | None,
-    ) -> None:
-        self._clock = clock
-        self._sleep = sleep
-        self._lock = asyncio.Lock()
-        self._next_s = clock()
-        self.interval_s = 1 / per_s if per_s else 0.0
-
-    async def wait(self) -> None:
-        """Wait until the next request may be sent. A cancelled wait does not use a place."""
-        if not self.interval_s:
-            return
-        async with self._lock:
-            while (wait_s := self._next_s - self._clock()) > 0.0:
-                await self._sleep(wait_s)
-            self._next_s = max(self._next_s, self._clock() - _CATCH_UP_S) + self.interval_s
-
-
 class RateLimiter:
-    """The rate limits of one run."""
+    """The rate limits of one run: its buckets, a queue for each, and the spacing of all requests.
+
+    Attributes:
+        is_spaced: Whether `max_requests_per_second` is set.
+    """
 
     def __init__(
         self,
@@ -116,9 +48,14 @@ class RateLimiter:
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        self._buckets = BucketStore(reserve)
+        self._reserve = reserve
+        self._buckets: dict[BucketKey, TokenBucket] = {}
+        self._forget_above = MAX_IDLE_BUCKETS
         self._queues: dict[BucketKey, list[asyncio.Event]] = {}
-        self._spacing = RequestSpacing(clock, sleep, max_requests_per_second)
+        self._spacing = asyncio.Lock()
+        self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
+        self._next_s = clock()
+        self.is_spaced = max_requests_per_second is not None
 
     def try_acquire(self, *keys: BucketKey) -> float:
         """Acquire one token per key and return 0.0, or none and return the seconds to wait.
@@ -127,7 +64,7 @@ class RateLimiter:
         token while it waits for another could deadlock.
         """
         now_s = self._clock()
-        wanted = [(self._buckets.get(key, now_s), keys.count(key)) for key in set(keys)]
+        wanted = [(self._bucket(key, now_s), keys.count(key)) for key in set(keys)]
         wait_s = max([bucket.wait_s(now_s, count) for bucket, count in wanted])
         if wait_s == 0.0:
             for bucket, count in wanted:
@@ -142,7 +79,7 @@ class RateLimiter:
             since_s: When the retry began to wait; see `TokenBucket.retry_wait_s`.
         """
         now_s = self._clock()
-        bucket = self._buckets.get(key, now_s)
+        bucket = self._bucket(key, now_s)
         wait_s = bucket.retry_wait_s(now_s, since_s)
         if wait_s == 0.0:
             bucket.acquire(now_s)
@@ -172,18 +109,18 @@ class RateLimiter:
 
     def release(self, keys: Iterable[BucketKey]) -> None:
         """Release acquired tokens that were not used."""
-        now_s = self._clock()
         for key in keys:
-            self._buckets.get(key, now_s).release()
-
-    @property
-    def is_spaced(self) -> bool:
-        """Whether `max_requests_per_second` is set."""
-        return self._spacing.interval_s > 0.0
+            self._bucket(key, self._clock()).release()
 
     async def wait_for_spacing(self) -> None:
-        """Wait until `max_requests_per_second` allows the next request."""
-        await self._spacing.wait()
+        """Wait until `max_requests_per_second` allows the next request.
+
+        A wait that is cancelled does not use a place.
+        """
+        async with self._spacing:
+            while (wait_s := self._next_s - self._clock()) > 0.0:
+                await self._sleep(wait_s)
+            self._next_s = max(self._next_s, self._clock() - _CATCH_UP_S) + self._interval_s
 
     def on_response(
         self,
@@ -202,24 +139,35 @@ class RateLimiter:
             sent_s: When it was sent, on the limiter's clock; None if unknown.
         """
         now_s = self._clock()
-        self._buckets.get(key, now_s).on_response(
-            now_s, limit=limit, remaining=remaining, sent_s=sent_s
-        )
+        self._bucket(key, now_s).on_response(now_s, limit=limit, remaining=remaining, sent_s=sent_s)
 
     def on_429(
         self, key: BucketKey, retry_after_s: float | None, *, sent_s: float | None = None
     ) -> None:
         """Complete a request that was answered with 429; only its bucket waits."""
         now_s = self._clock()
-        bucket = self._buckets.get(key, now_s)
+        bucket = self._bucket(key, now_s)
         bucket.on_429(now_s, retry_after_s, jitter=self._random(), sent_s=sent_s)
 
     def set_limit(self, key: BucketKey, limit: BucketLimit) -> None:
         """Set the limit of one bucket, as a 429 names it."""
         if limit.is_usable:
-            self._buckets.set_limit(key, limit, self._clock())
+            now_s = self._clock()
+            self._bucket(key, now_s).set_limit(limit, now_s)
 
     def blocked_s(self, key: BucketKey) -> float:
         """Return the seconds for which a 429 still blocks a bucket."""
         now_s = self._clock()
-        return self._buckets.peek(key, now_s).blocked_s(now_s)
+        return self._bucket(key, now_s).blocked_s(now_s)
+
+    def _bucket(self, key: BucketKey, now_s: float) -> TokenBucket:
+        """Return a bucket; the first request that needs one creates it."""
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            if len(self._buckets) >= self._forget_above:
+                kept = {k: b for k, b in self._buckets.items() if not b.is_full(now_s)}
+                self._buckets = kept
+                self._forget_above = max(MAX_IDLE_BUCKETS, 2 * len(kept))
+            limit = documented_limit(key.endpoint_set)
+            bucket = self._buckets[key] = TokenBucket(limit, self._reserve, now_s)
+        return bucket
