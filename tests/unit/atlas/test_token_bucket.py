@@ -457,3 +457,12 @@ class RetryMachine(RuleBasedStateMachine):
 
 RetryMachine.TestCase.settings = settings(max_examples=150, deadline=None)
 TestRetryMachine = RetryMachine.TestCase
+
+
+def test_period_of_a_bucket_is_at_most_the_time_between_two_refills_that_headers_show():
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
+    for sent_s, remaining in ((0.0, 1), (1.0, 59), (2.0, 1), (2.5, 1), (3.0, 60)):
+        send(bucket, sent_s)
+        respond(bucket, sent_s + 0.1, remaining, limit=60, sent_s=sent_s)
+    assert bucket.limit == BucketLimit(60, 59, pytest.approx(3.1))
+    assert not bucket.refill_unknown
