@@ -19,7 +19,7 @@ import aiohttp
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
-from invite_sweeper.atlas.http import HttpSession
+from invite_sweeper.atlas.http import HttpSession, retry_after_s
 from invite_sweeper.atlas.limiter import RateLimiter
 from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.responses import (
@@ -28,7 +28,6 @@ from invite_sweeper.atlas.responses import (
     connection_hint,
     describe,
     parse_error,
-    retry_after_s,
 )
 from invite_sweeper.atlas.retry import Attempt, RetryDecision, RetryPolicy, classify, retry
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused

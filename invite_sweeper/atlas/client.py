@@ -13,7 +13,12 @@ from structlog.typing import FilteringBoundLogger
 from invite_sweeper.atlas.auth import Authenticator
 from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.endpoints import Endpoint, Request, build_path
-from invite_sweeper.atlas.http import HttpSession
+from invite_sweeper.atlas.http import (
+    HttpSession,
+    parse_date_header,
+    parse_int_header,
+    retry_after_s,
+)
 from invite_sweeper.atlas.limiter import RateLimiter
 from invite_sweeper.atlas.limits import BucketKey, BucketLimit
 from invite_sweeper.atlas.responses import (
@@ -24,11 +29,8 @@ from invite_sweeper.atlas.responses import (
     ResponseOrFailure,
     is_unauthenticated,
     is_unprocessed,
-    parse_date_header,
     parse_error,
-    parse_int_header,
     parse_rate_limit_error,
-    retry_after_s,
 )
 from invite_sweeper.atlas.retry import Attempt, RetryDecision, RetryPolicy, classify, retry
 from invite_sweeper.models import DeletionProgress, RequestCounters

@@ -30,10 +30,10 @@ from invite_sweeper.atlas.http import (
     NoResendClientResponse,
     find_proxy,
 )
-from invite_sweeper.atlas.inviter import AtlasInviter
+from invite_sweeper.atlas.inviter import AtlasInviter, MemberReader
 from invite_sweeper.atlas.limiter import RateLimiter
 from invite_sweeper.atlas.lists import SOURCES
-from invite_sweeper.atlas.reader import AtlasReader, MemberReader
+from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListUnreadable, RequestCounters, Source

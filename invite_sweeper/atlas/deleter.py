@@ -29,7 +29,7 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unprocessed,
-    parse_error,
+    status_and_code,
 )
 from invite_sweeper.atlas.user_status import look_after
 from invite_sweeper.errors import AtlasUnavailable, RunError
@@ -305,8 +305,7 @@ def _result_of_look(
     """Return the result of a removal that the look before it did not allow."""
     outcome = judge_before(look, listed) or Outcome.FAILED
     if outcome is Outcome.FAILED:  # the audit log says why
-        progress.http_status = look.status if isinstance(look, Response) else look.http_status
-        progress.error_code = parse_error(look).code if isinstance(look, Response) else None
+        progress.http_status, progress.error_code = status_and_code(look)
     return progress.result(outcome, fatal_error_for(look))
 
 

@@ -1,4 +1,4 @@
-"""The HTTP session: base URL, proxy, one send with its counters, and network errors as text.
+"""HTTP: session, base URL, proxy, one send with its counters, network errors, headers.
 
 Exceptions of the HTTP library carry the request's headers, and with them the credentials. They
 are turned into text here and are not raised further.
@@ -8,8 +8,11 @@ import ipaddress
 import os
 import platform
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 import aiohttp
@@ -18,6 +21,7 @@ from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
+from invite_sweeper.atlas.limits import clamp_wait_s
 from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import DeletionProgress, RequestCounters
@@ -411,3 +415,55 @@ def _proxy_variable(scheme: str) -> str:
     """Return the variable's name as it is set; the lower-case one has precedence."""
     name = f"{scheme}_proxy"
     return name if os.environ.get(name) else name.upper()
+
+
+_MAX_DIGITS: Final = 9
+
+
+def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
+    """Parse a date header into UTC; None if it is missing or unreadable.
+
+    Source:
+        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
+        00:00:00 GMT`).
+    """
+    return _parse_date(headers.get(name, ""))
+
+
+@lru_cache(maxsize=64)
+def _parse_date(raw: str) -> datetime | None:
+    """Parse a date. Cached: most answers of one second have the same ones."""
+    if not raw:
+        return None
+    try:
+        timestamp = parsedate_to_datetime(raw)
+        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
+    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
+    raw = headers.get(name, "")
+    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
+
+
+def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
+    """Parse `Retry-After` into seconds from now, between floor and cap.
+
+    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
+
+    Source:
+        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
+    """
+    raw = headers.get("Retry-After", "").strip()
+    if not raw:
+        return None
+    try:
+        wait_s = float(raw)
+    except ValueError:
+        timestamp = parse_date_header(headers, "Retry-After")
+        if timestamp is None:
+            return None
+        wait_s = (timestamp - clock()).total_seconds()
+    return clamp_wait_s(wait_s)

@@ -10,6 +10,7 @@ import asyncio
 import random as random_module
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
+from weakref import WeakValueDictionary
 
 from invite_sweeper.atlas.limits import BucketKey, BucketLimit, TokenBucket, documented_limit
 
@@ -51,7 +52,8 @@ class RateLimiter:
         self._reserve = reserve
         self._buckets: dict[BucketKey, TokenBucket] = {}
         self._forget_above = MAX_IDLE_BUCKETS
-        self._queues: dict[BucketKey, list[asyncio.Event]] = {}
+        # A queue exists as long as a caller waits in it.
+        self._queues: WeakValueDictionary[BucketKey, asyncio.Lock] = WeakValueDictionary()
         self._spacing = asyncio.Lock()
         self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
         self._next_s = clock()
@@ -92,20 +94,10 @@ class RateLimiter:
         """
         if key not in self._queues and self.try_acquire(key) == 0.0:
             return
-        queue = self._queues.setdefault(key, [])
-        is_first = asyncio.Event()
-        queue.append(is_first)
-        try:
-            if queue[0] is not is_first:
-                await is_first.wait()
+        queue = self._queues.setdefault(key, asyncio.Lock())
+        async with queue:
             while (wait_s := self.try_acquire(key)) > 0.0:
                 await self._sleep(wait_s)
-        finally:
-            queue.remove(is_first)
-            if queue:
-                queue[0].set()
-            else:
-                del self._queues[key]
 
     def release(self, keys: Iterable[BucketKey]) -> None:
         """Release acquired tokens that were not used."""

@@ -13,12 +13,10 @@ from invite_sweeper.atlas.endpoints import (
     GET_CONNECTED_ORG,
     GET_FEDERATION,
     GET_SERVICE_ACCOUNT,
-    LIST_GROUP_MEMBERS,
     LIST_GROUP_TEAMS,
     LIST_GROUPS,
     LIST_ORG_ACTIVE_MEMBERS,
     LIST_ORG_EVENTS,
-    LIST_ORG_MEMBERS,
     LIST_ORGS,
     Endpoint,
     InvalidRequest,
@@ -41,14 +39,13 @@ from invite_sweeper.atlas.parsing import (
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
-    credentials_error,
     describe,
     fatal_error_for,
     is_project_gone,
     lacks_permission,
     list_error,
-    parse_error,
     run_list_error,
+    status_and_code,
 )
 from invite_sweeper.atlas.user_status import resolve_status
 from invite_sweeper.errors import CredentialsRefused
@@ -57,13 +54,11 @@ from invite_sweeper.models import (
     InvitationList,
     ListRef,
     ListUnreadable,
-    MembershipStatus,
     Project,
     ProjectGone,
     Source,
     UserStatus,
 )
-from invite_sweeper.text import casefold_visible
 
 T = TypeVar("T")
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
@@ -320,9 +315,7 @@ def _unread(org_id: str, failure: ResponseOrFailure, role: str) -> ListUnreadabl
     required = f"; this requires the role {role}" if lacks_permission(failure) else ""
     reason = f"{describe(failure)}{required}."
     reason = f"{reason[:1].upper()}{reason[1:]}"
-    status = failure.status if isinstance(failure, Response) else failure.http_status
-    code = parse_error(failure).code if isinstance(failure, Response) else None
-    return ListUnreadable(org_id, "", reason, status, code, org_id=org_id)
+    return ListUnreadable(org_id, "", reason, *status_and_code(failure), org_id=org_id)
 
 
 def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
@@ -346,70 +339,3 @@ def _check_credentials(result: ResponseOrFailure) -> None:
     fatal_error = fatal_error_for(result)
     if isinstance(fatal_error, CredentialsRefused):
         raise fatal_error
-
-
-class MemberReader:
-    """Reads who is a member or invited already, so that no user is invited twice."""
-
-    def __init__(self, client: Client, reader: AtlasReader) -> None:
-        self._client = client
-        self._reader = reader
-
-    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
-        """Return the `orgMembershipStatus` of all pending and active users of a target.
-
-        The target is the invitation's project or organization. The keys are folded usernames
-        (`casefold_visible`); the status is "" where Atlas sends none.
-        Returns ListUnreadable if the list may be incomplete.
-
-        Raises:
-            RunError: The response stops the run: access list, API version, or credentials that
-                Atlas has not accepted yet.
-
-        Source:
-            `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
-            only in the list of invitations, so for `invites` both lists are read.
-        """
-        if invitation.source.is_organization_level:
-            return await self._list_statuses(LIST_ORG_MEMBERS, invitation.org_id, invitation)
-        found = await self._list_statuses(LIST_GROUP_MEMBERS, invitation.project_id, invitation)
-        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
-            return found
-        project = Project(invitation.project_id, invitation.project_name, invitation.org_id)
-        invited = await self._reader.invitations(project)
-        if isinstance(invited, ProjectGone):
-            return ListUnreadable(project.id, project.name, "The project no longer exists.", 404)
-        if not isinstance(invited, tuple):
-            return invited
-        pending = {casefold_visible(each.username) for each in invited if each.username}
-        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
-
-    async def _list_statuses(
-        self, endpoint: Endpoint, scope_id: str, invitation: Invitation
-    ) -> Mapping[str, str] | ListUnreadable:
-        name = invitation.project_name
-        try:
-            listing = await read_list(
-                self._client,
-                endpoint,
-                scope_id,
-                parse=lambda body: parse_page(body, parse_member),
-                key=lambda row: row[0],
-            )
-        except InvalidRequest:
-            reason = "The id of the project or organization is malformed."
-            return ListUnreadable(scope_id, name, reason)
-        failure = listing.failure
-        if failure is None:
-            return dict(listing.rows)
-        is_authenticated = self._client.server.authenticated
-        if fatal_error := fatal_error_for(failure) or (
-            None if is_authenticated else credentials_error(failure)
-        ):
-            raise fatal_error
-        description = describe(failure)
-        reason = f"{description[:1].upper()}{description[1:]}."
-        if isinstance(failure, Response):
-            code = parse_error(failure).code
-            return ListUnreadable(scope_id, name, reason, failure.status, code)
-        return ListUnreadable(scope_id, name, reason, failure.http_status)

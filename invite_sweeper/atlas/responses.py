@@ -1,13 +1,11 @@
-"""Responses and failed requests, and what their headers and bodies mean.
+"""Responses and failed requests, and what they mean: deleted, gone, unreadable or fatal.
 
 No input or output.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
@@ -30,7 +28,6 @@ from invite_sweeper.redaction import SECRETS
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300
-_MAX_DIGITS: Final = 9
 _MAX_REDACTED: Final = 100_000
 _ERROR_KEYS: Final = frozenset(
     {"error", "errorCode", "errors", "error_description", "detail", "reason", "message"}
@@ -135,6 +132,13 @@ def parse_error(response: Response) -> ApiError:
     )
 
 
+def status_and_code(result: ResponseOrFailure) -> tuple[int | None, str | None]:
+    """Return the HTTP status and Atlas's error code, as far as there are any."""
+    if isinstance(result, Response):
+        return result.status, parse_error(result).code
+    return result.http_status, None
+
+
 def is_error(response: Response) -> bool:
     """Return whether the response is not a JSON object, or one that describes an error."""
     try:
@@ -190,55 +194,6 @@ def _without_parameters(content_type: str) -> str:
 
 def _error_code(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
-
-
-def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
-    """Parse a date header into UTC; None if it is missing or unreadable.
-
-    Source:
-        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
-        00:00:00 GMT`).
-    """
-    return _parse_date(headers.get(name, ""))
-
-
-@lru_cache(maxsize=64)
-def _parse_date(raw: str) -> datetime | None:
-    """Parse a date. Cached: most answers of one second have the same ones."""
-    if not raw:
-        return None
-    try:
-        timestamp = parsedate_to_datetime(raw)
-        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
-    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
-    raw = headers.get(name, "")
-    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
-
-
-def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
-    """Parse `Retry-After` into seconds from now, between floor and cap.
-
-    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
-
-    Source:
-        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
-    """
-    raw = headers.get("Retry-After", "").strip()
-    if not raw:
-        return None
-    try:
-        wait_s = float(raw)
-    except ValueError:
-        timestamp = parse_date_header(headers, "Retry-After")
-        if timestamp is None:
-            return None
-        wait_s = (timestamp - clock()).total_seconds()
-    return clamp_wait_s(wait_s)
 
 
 class RateLimitDetails(NamedTuple):
@@ -493,7 +448,6 @@ def list_error(
         return _source_retired(list_ref, result)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
-    status = result.status if isinstance(result, Response) else result.http_status
     if (
         isinstance(result, Response)
         and is_project_gone(result)
@@ -501,9 +455,8 @@ def list_error(
     ):
         project, source = list_ref
         return ProjectGone(project.id, project.name, project.org_id, source)
-    code = parse_error(result).code if isinstance(result, Response) else None
     required = f"; the list requires the role {role}" if lacks_permission(result) else ""
-    return unreadable_list(list_ref, f"{describe(result)}{required}.", status, code)
+    return unreadable_list(list_ref, f"{describe(result)}{required}.", *status_and_code(result))
 
 
 def unreadable_list(

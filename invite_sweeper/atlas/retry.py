@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_exponential
 
 from invite_sweeper.atlas.credentials import Secret
+from invite_sweeper.atlas.http import retry_after_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     RequestFailed,
     Response,
     ResponseOrFailure,
     parse_error,
-    retry_after_s,
 )
 
 BACKOFF_BASE_S: Final = 0.5

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from invite_sweeper.atlas.client import ServerInfo
 from invite_sweeper.atlas.endpoints import LIST_GROUPS
+from invite_sweeper.atlas.http import parse_date_header, parse_int_header, retry_after_s
 from invite_sweeper.atlas.limits import clamp_wait_s
-from invite_sweeper.atlas.responses import parse_date_header, parse_int_header, retry_after_s
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 

@@ -9,6 +9,7 @@ from builders import project
 from multidict import CIMultiDict
 from needs import RECORDINGS
 
+from invite_sweeper.atlas.http import parse_date_header, parse_int_header
 from invite_sweeper.atlas.lists import parse_group_invitation
 from invite_sweeper.atlas.parsing import parse_array, parse_page, parse_project
 from invite_sweeper.atlas.responses import (
@@ -19,9 +20,7 @@ from invite_sweeper.atlas.responses import (
     is_deleted,
     is_unauthenticated,
     looks_like_atlas,
-    parse_date_header,
     parse_error,
-    parse_int_header,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
 from invite_sweeper.models import Project
