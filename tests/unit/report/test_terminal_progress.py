@@ -3,12 +3,10 @@
 from io import StringIO
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
-from invite_sweeper.models import DeletionEstimate, Outcome
-from invite_sweeper.report.progress import BarProgressView, LogProgressView, remaining_s
+from invite_sweeper.models import Outcome
+from invite_sweeper.report.progress import BarProgressView, LogProgressView
 
 
 class FakeLog:
@@ -33,63 +31,18 @@ class FakeClock:
         return self.now_s
 
 
-@pytest.mark.parametrize(
-    ("left", "rate", "elapsed_s", "estimate", "expected"),
-    [
-        (100, 10.0, 5.0, (0.0, 0.0), 10.0),  # no estimate: only the rate
-        (100, 100.0, 5.0, (60.0, 60.0), 55.0),  # a fast burst: the rest of the rate limits
-        (100, 100.0, 5.0, (60.0, 2.0), 1.0),  # faster than the first responses: the rate
-        (100, 1.0, 5.0, (60.0, 60.0), 100.0),  # slower than the estimate: the rate
-        (100, 1.0, 90.0, (60.0, 60.0), 100.0),  # the estimate is exceeded: the rate
-        (100, None, 0.0, (60.0, 2.0), 60.0),  # no rate yet: the estimate
-        (100, None, 0.0, (0.0, 0.0), None),  # unknown
-        (0, 10.0, 5.0, (60.0, 60.0), 0.0),  # done
-    ],
-)
-def test_remaining_time_follows_the_measured_rate_but_not_below_the_rate_limits(
-    left, rate, elapsed_s, estimate, expected
-):
-    assert remaining_s(left, rate, elapsed_s, DeletionEstimate(*estimate)) == expected
-
-
-@given(
-    st.integers(0, 10**6),
-    st.none() | st.floats(0.001, 1e6),
-    st.floats(0, 1e6),
-    st.floats(0, 1e6),
-)
-def test_remaining_time_is_never_negative_nor_below_the_rest_of_the_rate_limits(
-    left, rate, elapsed, estimate
-):
-    found = remaining_s(left, rate, elapsed, DeletionEstimate(estimate, estimate))
-    assert found is None or found >= 0
-    if left and estimate > elapsed:
-        assert found is not None
-        assert found >= estimate - elapsed
-
-
 def test_progress_is_logged_at_the_start_and_then_every_30_s():
     log, clock = FakeLog(), FakeClock()
     view = LogProgressView(log, clock)
-    view.deleting_started(100, DeletionEstimate(60.0, 60.0), "Acme")
+    view.deleting_started(100, "Acme")
     for _ in range(59):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
     assert [event for _, event, _ in log.lines] == ["deleting invitations"] * 2
     first, later = (fields for _, _, fields in log.lines)
-    assert first == {"organization": "Acme", "total": 100, "estimate_s": 60.0}
+    assert first == {"organization": "Acme", "total": 100}
     assert later.pop("organization") == "Acme"
     assert later == {"done": 30, "total": 100, "per_second": 1.0, "remaining_s": 70, "deleted": 30}
-
-
-def test_logged_remaining_time_is_not_below_the_rest_of_the_rate_limits():
-    log, clock = FakeLog(), FakeClock()
-    view = LogProgressView(log, clock)
-    view.deleting_started(100, DeletionEstimate(600.0, 600.0), "Acme")
-    for _ in range(30):
-        clock.now_s += 1.0
-        view.deletion_done(Outcome.DELETED)
-    assert log.lines[-1][2]["remaining_s"] == 570
 
 
 def test_listing_and_deleting_are_logged_as_separate_events():
@@ -97,7 +50,7 @@ def test_listing_and_deleting_are_logged_as_separate_events():
     view = LogProgressView(log, clock)
     view.listing_started(3, "Acme")
     view.list_done()
-    view.deleting_started(2, DeletionEstimate(), "Acme")
+    view.deleting_started(2, "Acme")
     assert [(event, fields) for _, event, fields in log.lines] == [
         ("reading projects", {"organization": "Acme", "total": 3}),
         ("deleting invitations", {"organization": "Acme", "total": 2}),
@@ -124,7 +77,7 @@ def bar(width: int) -> tuple[BarProgressView, Console]:
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_bar_shows_progress_and_failures_on_one_line(width):
     view, _ = bar(width)
-    view.deleting_started(40, DeletionEstimate(120.0, 120.0), f"Example Industries ({'5' * 24})")
+    view.deleting_started(40, f"Example Industries ({'5' * 24})")
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
         view.deletion_done(outcome)
     output = Console(file=StringIO(), width=width)
@@ -135,7 +88,6 @@ def test_bar_shows_progress_and_failures_on_one_line(width):
     assert "10/40" in line
     assert ("Example" in line) == (width > 60)
     assert "1 failed" in line
-    assert "2:00 left" in line or "1:59 left" in line
 
 
 def test_bar_is_removed_after_the_last_step():
@@ -153,7 +105,7 @@ def test_bar_shows_only_deletions_once_they_start():
     view, _ = bar(80)
     view.listing_started(3, "Acme")
     view.list_done()
-    view.deleting_started(2, DeletionEstimate(), "Acme")
+    view.deleting_started(2, "Acme")
     assert [task.description for task in view._progress.tasks] == ["Deleting · Acme"]
     view.close()
 
