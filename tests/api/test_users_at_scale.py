@@ -14,7 +14,7 @@ from builders import policy
 from fakes import ListQueue
 
 from invite_sweeper.atlas import BucketKey
-from invite_sweeper.atlas.rate_limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
+from invite_sweeper.atlas.limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
 from invite_sweeper.models import Outcome, PlannedDeletion, Project, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
