@@ -21,7 +21,7 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.connection import connect_for_run, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import AuditDirectory, AuditLog, History
+from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunFile
 from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy_stream
@@ -109,14 +109,19 @@ class Session:
     def _deadline_reason(self) -> str:
         return f"the deadline of {describe_duration(self._deadline)} passed"
 
-    def read_history(self) -> History:
-        """Return what earlier runs of the audit directory did.
+    def read_history(self, files: Sequence[RunFile] | None = None) -> History:
+        """Return what earlier runs did.
+
+        Args:
+            files: Their files; by default all of the audit directory.
 
         Raises:
             GuardRefused: A file or a line cannot be read: a guard that misses a part of it fails.
         """
         try:
-            return History.read(self.directory.files(), check=self.check_deadline)
+            if files is None:
+                files = self.directory.files()
+            return History.read(files, check=self.check_deadline)
         except UsageError as error:
             raise GuardRefused(
                 f"Earlier runs cannot be read. {error.message}",

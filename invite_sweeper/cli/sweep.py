@@ -121,6 +121,10 @@ class _SweepCommand:
         """Run while the lock is held, report, and return the exit code."""
         if not self._policy.organizations:
             self._log.info("nothing to do: no organizations for this shard", shard=str(self._shard))
+            record = self._without_run(RunFinished(exit_code=0))
+            if self._options.output is Output.JSON:
+                write_json(result_json(record))
+            await self._tell_others(record)
             return 0
         with self._session.last_resort:
             try:
@@ -264,6 +268,21 @@ class _SweepCommand:
 
     def _not_started(self, error: RunError) -> RunRecord:
         """Return the record of a command that could not start a run."""
+        code = int(error.exit_code)
+        return self._without_run(
+            RunFinished(
+                exit_code=code,
+                error=error.to_json(),
+                reasons=tuple(error.reasons),
+                organizations=tuple(
+                    OrganizationResult(id=each.id, exit_code=code)
+                    for each in self._policy.organizations
+                ),
+            )
+        )
+
+    def _without_run(self, end: RunFinished) -> RunRecord:
+        """Return the record of a command that has no file."""
         session, policy = self._session, self._policy
         return RunRecord(
             RunFile(0, session.run_id, session.directory.path),
@@ -278,15 +297,7 @@ class _SweepCommand:
                 now=session.now.isoformat().replace("+00:00", "Z"),
                 shard=str(self._shard) if self._shard is not None else None,
             ),
-            end=RunFinished(
-                exit_code=int(error.exit_code),
-                error=error.to_json(),
-                reasons=tuple(error.reasons),
-                organizations=tuple(
-                    OrganizationResult(id=each.id, exit_code=int(error.exit_code))
-                    for each in policy.organizations
-                ),
-            ),
+            end=end,
         )
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
