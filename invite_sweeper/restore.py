@@ -24,7 +24,7 @@ from invite_sweeper.audit.events import (
 )
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.errors import AuditLogError, RunError, UsageError
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError, UsageError
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -177,12 +177,17 @@ async def find_missing(
         RunError: An error concerned the run, not one list.
     """
     members: dict[str, MemberReader] = {each.id: each.client.members() for each in organizations}
+    variables = {each.id: each.variables for each in organizations}
     statuses: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
     to_invite, there, unreadable = [], [], []
     for deleted in deletions:
         one, place = deleted.invitation, deleted.line.key[:3]
         if place not in statuses:
-            statuses[place] = await members[one.org_id].statuses(one)
+            try:
+                statuses[place] = await members[one.org_id].statuses(one)
+            except CredentialsRefused as error:
+                error.name_variables(variables[one.org_id])
+                raise
         known = statuses[place]
         if isinstance(known, ListUnreadable):
             unreadable.append((deleted, known.reason))

@@ -207,28 +207,16 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
     assert parse_policy(commented.encode(), "policy.yaml").keep[0].name == "board"
 
 
-@pytest.mark.parametrize(
-    ("age", "later"),
-    [
-        ("14d", "21d"),
-        ("36h", "204h"),
-        ("25d", "29d"),
-        ("29d", "29d"),
-        ("40d", "40d"),
-        ("1h", "169h"),
-    ],
-)
-def test_pending_people_are_deleted_later_and_before_atlas_ends_their_invitations(
-    tmp_path, age, later
-):
+@pytest.mark.parametrize(("age", "sooner"), [("14d", "7d"), ("36h", "36h")])
+def test_owners_and_people_who_cannot_accept_are_deleted_after_a_week(tmp_path, age, sooner):
     answers = Answers([Choice(ORG_ID)], age, tuple(Source))
     text = render_policy(answers, tmp_path / "p.yaml", datetime(2026, 11, 27, tzinfo=UTC))
-    rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
-    assert rules["pending"].older_than == parse_duration(later)
-    assert rules["owners"].older_than == min(parse_duration(age), parse_duration("7d"))
-    pending_owners = rules["pending-owners"]
-    assert pending_owners.older_than == parse_duration(age)
-    assert (pending_owners.roles, pending_owners.statuses) == (rules["owners"].roles, ("PENDING",))
+    ages = {rule.name: rule.older_than for rule in parse_policy(text.encode(), "p").rules}
+    assert ages == {
+        "owners": parse_duration(sooner),
+        "forgotten": parse_duration(age),
+        "expired-or-rejected": parse_duration(sooner),
+    }
 
 
 def test_policy_reads_all_four_lists_unless_an_option_names_them(cli):
