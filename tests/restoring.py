@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from builders import invitation
+from invite_sweeper.restore.deletions import DeletedInvitation, RestoreResult
 
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
@@ -15,7 +16,6 @@ from invite_sweeper.models import (
     ListUnreadable,
     Source,
 )
-from invite_sweeper.restore.deletions import DeletedInvitation, RestoreResult
 from invite_sweeper.text import casefold_visible
 
 SENT = InviteResult(InviteStatus.CREATED, 200)

@@ -207,16 +207,15 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
     assert parse_policy(commented.encode(), "policy.yaml").keep[0].name == "board"
 
 
-@pytest.mark.parametrize(("age", "sooner"), [("14d", "7d"), ("36h", "36h")])
-def test_owners_and_people_who_cannot_accept_are_deleted_after_a_week(tmp_path, age, sooner):
+@pytest.mark.parametrize("age", ["14d", "36h", "7d", "40d"])
+def test_rule_for_everybody_invited_has_the_age_and_owners_a_week_at_most(tmp_path, age):
     answers = Answers([Choice(ORG_ID)], age, tuple(Source))
     text = render_policy(answers, tmp_path / "p.yaml", datetime(2026, 11, 27, tzinfo=UTC))
-    ages = {rule.name: rule.older_than for rule in parse_policy(text.encode(), "p").rules}
-    assert ages == {
-        "owners": parse_duration(sooner),
-        "forgotten": parse_duration(age),
-        "expired-or-rejected": parse_duration(sooner),
-    }
+    rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
+    assert set(rules) == {"owners", "forgotten", "expired-or-rejected"}
+    assert rules["forgotten"].older_than == parse_duration(age)
+    assert rules["owners"].older_than == min(parse_duration(age), parse_duration("7d"))
+    assert rules["forgotten"].statuses is rules["owners"].statuses is None
 
 
 def test_policy_reads_all_four_lists_unless_an_option_names_them(cli):
