@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -330,13 +331,11 @@ def check_outputs(options: RunOptions, session: Session) -> None:
     directory = session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
-    inputs += [("the audit log", each.path) for each in directory.files()]
-    inputs += [(f"the audit directory's {n}", directory.path / n) for n in ("HEAD", "lock")]
     if options.plan is not None and Path(options.plan).is_file():
         inputs.append(("the plan", Path(options.plan)))
     check_distinct_files(outputs, inputs)
     for name, path in outputs.items():
-        if path is not None and path.resolve().parent == directory.path.resolve():
+        if path is not None and Path(realpath(path)).parent == Path(realpath(directory.path)):
             raise UsageError(
                 f"{name} {path} is in the audit directory {directory.path}.",
                 hint="Choose a file elsewhere.",
