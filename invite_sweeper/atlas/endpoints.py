@@ -14,7 +14,6 @@ from invite_sweeper.atlas.rate_limits import (
     CLOUD_USERS_GROUP,
     CLOUD_USERS_ORG,
     EVENTS_ORG,
-    FEDERATION_ORG,
     ORGANIZATIONS_ORG,
     ORGANIZATIONS_USER,
     PROJECTS_GROUP,
@@ -170,19 +169,6 @@ GET_SERVICE_ACCOUNT: Final = Endpoint(
 
 Source: `getOrgServiceAccount` of the same document.
 """
-GET_FEDERATION: Final = Endpoint(
-    "GET", "/api/atlas/v2/orgs/{}/federationSettings", V2023_01_01, FEDERATION_ORG
-)
-GET_CONNECTED_ORG: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/federationSettings/{}/connectedOrgConfigs/{}",
-    V2023_01_01,
-    FEDERATION_ORG,
-)
-"""The domains that a federated organization accepts. Requires Organization Owner.
-
-Source: `getConnectedOrgConfig` of the same document.
-"""
 CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
 ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
@@ -194,8 +180,6 @@ ENDPOINTS: Final = frozenset(
         LIST_ORG_ACTIVE_MEMBERS,
         LIST_ORG_EVENTS,
         GET_SERVICE_ACCOUNT,
-        GET_FEDERATION,
-        GET_CONNECTED_ORG,
         CREATE_GROUP_INVITE,
         ADD_GROUP_USER,
         ADD_ORG_USER,

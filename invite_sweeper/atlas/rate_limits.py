@@ -18,7 +18,6 @@ TEAMS_GROUP = "teams_group"
 # Not documented: the smallest documented limit applies until a header names another one.
 EVENTS_ORG = "events_org"
 SERVICE_ACCOUNTS_ORG = "service_accounts_org"
-FEDERATION_ORG = "federation_org"
 
 _MAX_REFILLS_RESERVED = 10
 MIN_RETRY_AFTER_S = 1.0
