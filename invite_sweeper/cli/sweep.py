@@ -283,7 +283,9 @@ class _SweepCommand:
                 error=error.to_json(),
                 reasons=tuple(error.reasons),
                 organizations=tuple(
-                    OrganizationResult(id=each.id, exit_code=int(error.exit_code))
+                    OrganizationResult(
+                        id=each.id, exit_code=int(error.exit_code), reasons=error.reasons
+                    )
                     for each in policy.organizations
                 ),
             ),
