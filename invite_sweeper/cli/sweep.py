@@ -276,7 +276,7 @@ class _SweepCommand:
                 error=error.to_json(),
                 reasons=tuple(error.reasons),
                 organizations=tuple(
-                    OrganizationResult(id=each.id, exit_code=code)
+                    OrganizationResult(id=each.id, exit_code=code, reasons=tuple(error.reasons))
                     for each in self._policy.organizations
                 ),
             )
