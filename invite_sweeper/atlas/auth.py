@@ -6,12 +6,11 @@ revoked at the end.
 
 import asyncio
 import base64
-import binascii
 import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -375,29 +374,3 @@ def _retrieve_exception(task: asyncio.Task[_Token]) -> None:
     """Retrieve the exception, so that asyncio does not warn when no caller is left to await it."""
     if not task.cancelled():
         task.exception()
-
-
-_JWT_PARTS: Final = 3
-
-
-def jwt_expiry(token: Secret) -> datetime | None:
-    """Return when a token expires according to its `exp` claim, in UTC; None without one.
-
-    The signature is not verified.
-
-    Source: RFC 7519, 4.1.4: `exp`, in seconds since 1970, in the second part of the token.
-    """
-    parts = token.get_secret_value().split(".")
-    if len(parts) != _JWT_PARTS:
-        return None
-    try:
-        claims: object = parse_json(base64.urlsafe_b64decode(parts[1] + "=="))
-    except (binascii.Error, ValueError):
-        return None
-    expires_s = claims.get("exp") if isinstance(claims, dict) else None
-    if isinstance(expires_s, bool) or not isinstance(expires_s, int | float):
-        return None
-    try:
-        return datetime.fromtimestamp(expires_s, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None

@@ -14,7 +14,6 @@ from invite_sweeper.atlas.limits import (
     CLOUD_USERS_GROUP,
     CLOUD_USERS_ORG,
     EVENTS_ORG,
-    FEDERATION_ORG,
     ORGANIZATIONS_ORG,
     ORGANIZATIONS_USER,
     PROJECTS_GROUP,
@@ -173,20 +172,6 @@ GET_SERVICE_ACCOUNT: Final = Endpoint(
 """A service account with the dates of its secrets. Requires Organization Read Only.
 
 Source: `getOrgServiceAccount` of the same document.
-"""
-GET_FEDERATION: Final = Endpoint(
-    "GET", "/api/atlas/v2/orgs/{}/federationSettings", V2023_01_01, FEDERATION_ORG
-)
-GET_CONNECTED_ORG: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/federationSettings/{}/connectedOrgConfigs/{}",
-    V2023_01_01,
-    FEDERATION_ORG,
-    scope=1,
-)
-"""The domains that a federated organization accepts. Requires Organization Owner.
-
-Source: `getConnectedOrgConfig` of the same document.
 """
 CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)

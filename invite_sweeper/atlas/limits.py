@@ -19,7 +19,6 @@ TEAMS_GROUP: Final = "teams_group"
 # Not documented: the smallest documented limit applies until a header names another one.
 EVENTS_ORG: Final = "events_org"
 SERVICE_ACCOUNTS_ORG: Final = "service_accounts_org"
-FEDERATION_ORG: Final = "federation_org"
 
 MIN_RETRY_AFTER_S: Final = 1.0
 """Atlas has sent `Please retry after 0 seconds`."""

@@ -336,21 +336,6 @@ def parse_secret_expiries(body: bytes) -> tuple[datetime, ...]:
     return tuple(sorted(found))
 
 
-def parse_federation_id(body: bytes) -> str:
-    """Parse the id of the federation of an organization; "" if there is none."""
-    return text_or_none(_require_object(_load_json(body), "the federation").get("id")) or ""
-
-
-def parse_allowed_domains(body: bytes) -> tuple[str, ...]:
-    """Parse the domains that an organization accepts; empty where it accepts all.
-
-    Source: `ConnectedOrgConfig` of the OpenAPI document, 2023-01-01.
-    """
-    config = _require_object(_load_json(body), "the organization's configuration")
-    domains = texts(config.get("domainAllowList"))
-    return domains if config.get("domainRestrictionEnabled") is True else ()
-
-
 def parse_project_roles(assignments: object) -> Iterator[tuple[str, str]]:
     """Yield each project id and role; an assignment without a role yields the role "".
 

@@ -10,8 +10,6 @@ from typing import Final, TypeVar, cast
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
-    GET_CONNECTED_ORG,
-    GET_FEDERATION,
     GET_SERVICE_ACCOUNT,
     LIST_GROUP_TEAMS,
     LIST_GROUPS,
@@ -24,10 +22,8 @@ from invite_sweeper.atlas.endpoints import (
 from invite_sweeper.atlas.lists import SOURCES, Listing, read_list
 from invite_sweeper.atlas.parsing import (
     OrgEvent,
-    parse_allowed_domains,
     parse_array,
     parse_event,
-    parse_federation_id,
     parse_member,
     parse_organization,
     parse_page,
@@ -64,7 +60,6 @@ T = TypeVar("T")
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
 _OK: Final = 200
 _MAX_READINGS: Final = 3
-_NOT_FOUND: Final = 404
 
 
 class AtlasReader:
@@ -265,31 +260,6 @@ class AtlasReader:
             org_id=org_id,
             parse=parse_secret_expiries,
             role="Organization Read Only",
-        )
-
-    async def allowed_domains(self, org_id: str) -> tuple[str, ...] | ListUnreadable:
-        """Return the domains of addresses that a federated organization accepts.
-
-        Empty where it is not federated or accepts all domains.
-
-        Raises:
-            RunError: No access token is available.
-        """
-        role = "Organization Owner"
-        federation_id = await self._read_one(
-            GET_FEDERATION, org_id, org_id=org_id, parse=parse_federation_id, role=role
-        )
-        if isinstance(federation_id, ListUnreadable):
-            return () if federation_id.http_status == _NOT_FOUND else federation_id
-        if not federation_id:
-            return ()
-        return await self._read_one(
-            GET_CONNECTED_ORG,
-            federation_id,
-            org_id,
-            org_id=org_id,
-            parse=parse_allowed_domains,
-            role=role,
         )
 
     async def _read_one(

@@ -12,7 +12,13 @@ from typing import Final, NamedTuple, TypeAlias
 from typing_extensions import override
 
 from invite_sweeper.atlas.limits import clamp_wait_s
-from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
+from invite_sweeper.errors import (
+    AddressRefused,
+    ApiVersionRetired,
+    AtlasUnavailable,
+    CredentialsRefused,
+    RunError,
+)
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     ACCESS_LIST_CODES,
@@ -309,7 +315,7 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
             return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if _is_about_access_list(result):
             message = f"{_describe_status(result)}: credentials refused from this IP address."
-            return CredentialsRefused(message, hint=ACCESS_LIST_HINT)
+            return AddressRefused(message, hint=ACCESS_LIST_HINT)
         case (406 | 410) as status:
             error_type = ApiVersionRetired if status == 410 else AtlasUnavailable  # noqa: PLR2004
             retired_source = source if error_type is ApiVersionRetired else None

@@ -289,9 +289,7 @@ SCENES: dict[str, Callable[[], Run]] = {
             WarningCode.UNUSED_KEEP, "The keep entry 'board' matched no invitation.", REMARK
         ),
     ),
-    "hostile names": lambda: run(
-        *hostile_names(), mode="dry-run", stale=len(hostile_names()), kept=0, invitations_seen=20
-    ),
+    "hostile names": lambda: run(*hostile_names(), mode="dry-run", stale=len(hostile_names())),
     "deleted before": lambda: run(
         planned(1).as_event(type(planned(1)), rule="forgotten", bounced=2),
         mode="dry-run",
@@ -336,15 +334,19 @@ SCENES: dict[str, Callable[[], Run]] = {
 
 def written(name: str, directory: AuditDirectory) -> RunRecord:
     """Write a scene's file and return the record of its run."""
-    scene = SCENES[name]()
+    return recorded(SCENES[name](), directory)
+
+
+def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
+    """Write the file of a run and return its record."""
+    count = len(directory.files())
     write_run(
         directory,
-        "20261125T010203Z-0badcafe",
+        f"run-{count + 1}",
         *scene.lines,
         start=scene.start,
         end=scene.end,
         killed=scene.end is None,
         at=NOW + timedelta(seconds=1),
     )
-    (record,) = History.read(directory.files()).runs
-    return record
+    return History.read(directory.files()).runs[-1]
