@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import click
 
 from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.atlas.connection import connect_for_run
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.log import configure_logging
