@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from msgspec import structs
+
 from invite_sweeper.audit import AuditLog, PlanLines
 from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
 from invite_sweeper.counts import total
@@ -127,8 +129,10 @@ async def _read_anew(
     for before, now in zip(organizations, again, strict=True):
         before.error = now.error
     found = {each.key: each for one in again for each in one.stale}
-    still = tuple(each for each in plan if found.get(each.key) == each)
-    changed = [each for each in plan if found.get(each.key) != each]
+    # Whether it is new since an earlier plan is not compared a second time.
+    same = {each.key for each in plan if found.get(each.key) == structs.replace(each, new=False)}
+    still = tuple(each for each in plan if each.key in same)
+    changed = [each for each in plan if each.key not in same]
     by_id = {each.id: each for each in organizations}
     for each in changed:
         by_id[each.org_id].outcomes[Outcome.CHANGED] += 1

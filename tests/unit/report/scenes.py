@@ -122,7 +122,7 @@ UNREADABLE = ProjectUnreadable(
 )
 WARNING, URGENT, REMARK = WarningLevel.WARNING, WarningLevel.URGENT, WarningLevel.REMARK
 SCENES: dict[str, Callable[[], Run]] = {
-    "nothing stale": lambda: run(),
+    "nothing stale": run,
     "nothing stale in a dry run": lambda: run(mode="dry-run"),
     "nothing seen": lambda: run(invitations_seen=0, kept=0, kept_by_reason={}),
     "dry run": lambda: run(planned(1), planned(2), mode="dry-run", stale=2),
@@ -153,10 +153,20 @@ SCENES: dict[str, Callable[[], Run]] = {
         accepted_before=1,
     ),
     "failed": lambda: run(
-        *deletion(1), *failed_one(), stale=2, deleted=1, failed=1, exit_code=4, reasons=(Reason.FAILED_DELETIONS,)
+        *deletion(1),
+        *failed_one(),
+        stale=2,
+        deleted=1,
+        failed=1,
+        exit_code=4,
+        reasons=(Reason.FAILED_DELETIONS,),
     ),
     "no response": lambda: run(
-        *deletion(1, "unknown"), stale=1, unknown=1, exit_code=4, reasons=(Reason.UNKNOWN_DELETIONS,)
+        *deletion(1, "unknown"),
+        stale=1,
+        unknown=1,
+        exit_code=4,
+        reasons=(Reason.UNKNOWN_DELETIONS,),
     ),
     "member removed": lambda: run(
         *deletion(1, "accepted_during"),
@@ -246,7 +256,7 @@ SCENES: dict[str, Callable[[], Run]] = {
             run_id="run-0", now="2026-11-24T01:02:00Z", new=1, still_stale=0, deleted=3, not_read=1
         ),
     ),
-    "three organizations": lambda: three_organizations(),
+    "three organizations": three_organizations,
     "organization out of sight": lambda: run(
         organizations=(
             ORGANIZATION,
@@ -279,9 +289,7 @@ SCENES: dict[str, Callable[[], Run]] = {
             WarningCode.UNUSED_KEEP, "The keep entry 'board' matched no invitation.", REMARK
         ),
     ),
-    "hostile names": lambda: run(
-        *hostile_names(), mode="dry-run", stale=len(hostile_names()), kept=0, invitations_seen=20
-    ),
+    "hostile names": lambda: run(*hostile_names(), mode="dry-run", stale=len(hostile_names())),
     "deleted before": lambda: run(
         planned(1).as_event(type(planned(1)), rule="forgotten", bounced=2),
         mode="dry-run",
@@ -326,15 +334,19 @@ SCENES: dict[str, Callable[[], Run]] = {
 
 def written(name: str, directory: AuditDirectory) -> RunRecord:
     """Write a scene's file and return the record of its run."""
-    scene = SCENES[name]()
+    return recorded(SCENES[name](), directory)
+
+
+def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
+    """Write the file of a run and return its record."""
+    count = len(directory.files())
     write_run(
         directory,
-        "20261125T010203Z-0badcafe",
+        f"run-{count + 1}",
         *scene.lines,
         start=scene.start,
         end=scene.end,
         killed=scene.end is None,
         at=NOW + timedelta(seconds=1),
     )
-    (record,) = History.read(directory.files()).runs
-    return record
+    return History.read(directory.files()).runs[-1]

@@ -4,16 +4,16 @@ import pytest
 from builders import NOW, invitation
 from hypothesis import given
 from hypothesis import strategies as st
-
-from invite_sweeper.audit import DeletionCounts
-from invite_sweeper.audit.events import Planned
-from invite_sweeper.models import Source
 from invite_sweeper.sweep.decision_steps import (
     KeepBounced,
     KeepOutsidePlan,
     apply_steps,
     keep_unrecordable,
 )
+
+from invite_sweeper.audit import DeletionCounts
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.models import Source
 from invite_sweeper.sweep.saved_plan import PlanContext, SavedPlanFilter, parse_plan, render_lines
 from invite_sweeper.sweep.selection import Decision
 

@@ -9,6 +9,13 @@ from datetime import timedelta
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, PLAN_CONTEXT, PROJECT, invitation, object_id, policy
+from invite_sweeper.sweep.decision_steps import (
+    KeepBounced,
+    KeepOutsidePlan,
+    apply_steps,
+    keep_unrecordable,
+)
+from invite_sweeper.sweep.notice import Notice
 
 from invite_sweeper.audit import DeletionCounts
 from invite_sweeper.audit.events import Planned, announcement_key
@@ -20,14 +27,7 @@ from invite_sweeper.models import (
     entries_of,
 )
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.sweep.decision_steps import (
-    KeepBounced,
-    KeepOutsidePlan,
-    apply_steps,
-    keep_unrecordable,
-)
 from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.notice import Notice
 from invite_sweeper.sweep.saved_plan import SavedPlanFilter, parse_plan, render_lines
 from invite_sweeper.sweep.selection import Selector
 

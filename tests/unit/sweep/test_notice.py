@@ -13,6 +13,7 @@ from audit.written_logs import answer, event, fields_of, opened
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from invite_sweeper.sweep.notice import Notice, describe_notice, notice_steps
 
 from invite_sweeper.audit import LogPath
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
@@ -20,7 +21,6 @@ from invite_sweeper.audit.history import read_history
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.models import InvitationList, ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.discovery import ListedInvitations
-from invite_sweeper.sweep.notice import Notice, describe_notice, notice_steps
 from invite_sweeper.sweep.plan import PlanBuilder
 from invite_sweeper.sweep.selection import Selector
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from audit.written_logs import lines_of, opened, plan_readers
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
+from invite_sweeper.sweep.notice import Notice
 
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
@@ -18,7 +19,6 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.sweep.discovery import ListedInvitations
-from invite_sweeper.sweep.notice import Notice
 from invite_sweeper.sweep.plan import (
     PlanBuilder,
     trim_plans,

@@ -15,6 +15,7 @@ from builders import (
     object_id,
 )
 from fakes import FakeAtlas
+from invite_sweeper.sweep.previous_runs import read_previous_runs
 
 from invite_sweeper.audit import OpenIntent, OutcomeLine
 from invite_sweeper.errors import CredentialsRefused
@@ -26,7 +27,6 @@ from invite_sweeper.models import (
     Source,
     UserStatus,
 )
-from invite_sweeper.sweep.previous_runs import read_previous_runs
 from invite_sweeper.sweep.recovery import Recovery, resolvable
 
 BOTH = sorted(SOURCES_OF_USERS)

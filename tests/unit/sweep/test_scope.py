@@ -5,7 +5,6 @@ from builders import ORG, OTHER_ORG, object_id, policy, project
 
 from invite_sweeper.sweep.scope import (
     ProjectFilter,
-    ReportingProjectFilter,
     RunScope,
     scope_sha256,
 )
@@ -118,14 +117,6 @@ def test_organization_with_only_excluded_projects_is_visible():
 def test_organizations_are_reported_in_order():
     project_filter = ProjectFilter(policy(organizations=[OTHER_ORG, ORG]))
     assert project_filter.absent_organizations() == (OTHER_ORG, ORG)
-
-
-def test_reporting_filter_records_what_is_out_of_scope():
-    reporting = ReportingProjectFilter(policy(projects={"exclude": ["prod"]}))
-    projects = [project(1, name="prod"), project(2), project(3, org_id=OTHER_ORG)]
-    assert [reporting.includes(each) for each in projects] == [False, True, False]
-    assert reporting.excluded == projects[:1]
-    assert reporting.other_organizations == projects[2:]
 
 
 def test_scope_hash_depends_on_organizations_projects_tags_and_sources_alone():

@@ -8,6 +8,7 @@ from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id
 from fakes import FakeAtlas
 from hypothesis import given
 from hypothesis import strategies as st
+from invite_sweeper.sweep.summary import WarningLevel, still_listed_warnings
 
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import (
@@ -23,7 +24,6 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import discovery
 from invite_sweeper.sweep.discovery import DeletionVerifier
-from invite_sweeper.sweep.summary import WarningLevel, still_listed_warnings
 
 OTHER = object_id(77)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
