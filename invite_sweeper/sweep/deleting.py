@@ -54,7 +54,7 @@ class Deletion:
         """Delete in one organization; return whether a stop may have left something."""
         execution, opened_before = self._command.policy.execution, self._breaker.reason is not None
         sources = self._command.policy.sources
-        verifier = DeletionVerifier(organization.client.reader, self._stop)
+        verifier = DeletionVerifier(organization.client.reader, self._stop, self._command.now)
         unverified = 0
 
         def on_deletion_done(planned: Planned, result: DeletionResult) -> None:

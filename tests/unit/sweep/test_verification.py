@@ -4,17 +4,17 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id
+from builders import NOW, ORG, PROJECT, invitation, object_id
 from fakes import FakeAtlas
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import (
     DeletionResult,
     ListUnreadable,
     Outcome,
-    PlannedDeletion,
     Project,
     ProjectGone,
     Source,
@@ -23,29 +23,41 @@ from invite_sweeper.models import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep import discovery
 from invite_sweeper.sweep.discovery import DeletionVerifier
-from invite_sweeper.sweep.summary import WarningLevel, still_listed_warnings
 
 OTHER = object_id(77)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
 
 
+def line(one, entries=()):
+    return Planned.from_invitation(one, NOW, rule="forgotten", entries=entries_of(entries))
+
+
 async def verify(atlas, *deleted, stop=None, workers=4, outcome=Outcome.DELETED):
     verifier = DeletionVerifier(atlas, stop or StopRequest(), NOW)
     for one in deleted:
-        verifier.record(PlannedDeletion(one, "forgotten"), DeletionResult(outcome, 1, 204))
+        verifier.record(line(one), DeletionResult(outcome, 1, 204))
     await verifier.run(workers=workers)
-    return verifier.verified.total(), [each.planned.invitation.id for each in verifier.still_listed]
+    assert all(each.outcome is outcome for each in verifier.still_listed)
+    return verifier.verified, [each.planned.invitation_id for each in verifier.still_listed]
 
 
 async def test_deletion_that_is_gone_from_its_list_is_verified():
-    atlas = FakeAtlas(lists={PROJECT: (invitation(3),)})
-    assert await verify(atlas, invitation(1), invitation(2)) == (2, [])
+    atlas = FakeAtlas(lists={PROJECT: (invitation(3, source=Source.INVITES),)})
+    assert await verify(
+        atlas, invitation(1, source=Source.INVITES), invitation(2, source=Source.INVITES)
+    ) == (2, [])
     assert atlas.requested == [PROJECT]
 
 
 async def test_deletion_that_is_in_its_list_is_still_there():
-    atlas = FakeAtlas(lists={PROJECT: (invitation(1), invitation(3))})
-    assert await verify(atlas, invitation(1), invitation(2)) == (1, [object_id(1)])
+    atlas = FakeAtlas(
+        lists={
+            PROJECT: (invitation(1, source=Source.INVITES), invitation(3, source=Source.INVITES))
+        }
+    )
+    assert await verify(
+        atlas, invitation(1, source=Source.INVITES), invitation(2, source=Source.INVITES)
+    ) == (1, [object_id(1)])
 
 
 @pytest.mark.parametrize(
@@ -59,20 +71,24 @@ async def test_deletion_that_is_in_its_list_is_still_there():
 )
 async def test_list_that_cannot_be_read_again_verifies_nothing_and_raises_nothing(result):
     atlas = FakeAtlas(list_results={PROJECT: result})
-    other = invitation(2, project_id=OTHER)
-    assert await verify(atlas, invitation(1), other, workers=2) == (1, [])
+    other = invitation(2, project_id=OTHER, source=Source.INVITES)
+    assert await verify(atlas, invitation(1, source=Source.INVITES), other, workers=2) == (1, [])
 
 
 @pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.DELETED, Outcome.ALREADY_GONE}))
 async def test_only_deleted_and_gone_invitations_are_looked_up(outcome):
     atlas = FakeAtlas()
-    assert await verify(atlas, invitation(1), outcome=outcome) == (0, [])
+    assert await verify(atlas, invitation(1, source=Source.INVITES), outcome=outcome) == (0, [])
     assert atlas.requested == []
 
 
 async def test_gone_invitation_that_is_in_its_list_is_still_listed_and_none_counts_as_verified():
-    atlas = FakeAtlas(lists={PROJECT: (invitation(1), invitation(3))})
-    gone = invitation(1), invitation(2)
+    atlas = FakeAtlas(
+        lists={
+            PROJECT: (invitation(1, source=Source.INVITES), invitation(3, source=Source.INVITES))
+        }
+    )
+    gone = invitation(1, source=Source.INVITES), invitation(2, source=Source.INVITES)
     assert await verify(atlas, *gone, outcome=Outcome.ALREADY_GONE) == (0, [object_id(1)])
     assert atlas.requested == [PROJECT]
 
@@ -82,7 +98,7 @@ async def test_gone_invitation_that_is_in_its_list_is_still_listed_and_none_coun
 IN_ORG = invitation(1, source=Source.ORG_USERS, project_id=ORG, project_name="")
 IN_INVITES = invitation(2, source=Source.ORG_INVITES, project_id=ORG, project_name="")
 IN_PROJECT = invitation(1, source=Source.USERS)
-PERSON = PlannedDeletion(IN_ORG, "forgotten", entries=entries_of([IN_INVITES, IN_PROJECT]))
+PERSON = line(IN_ORG, [IN_INVITES, IN_PROJECT])
 KEYS = {
     IN_ORG: (Source.ORG_USERS, ORG),
     IN_INVITES: (Source.ORG_INVITES, ORG),
@@ -95,7 +111,7 @@ async def verify_person(atlas):
     verifier.record(PERSON, DeletionResult(Outcome.DELETED, 1, 204))
     await verifier.run(workers=2)
     listed = [[(ref.source, ref.project.id) for ref in e.lists] for e in verifier.still_listed]
-    return verifier.verified.total(), listed
+    return verifier.verified, listed
 
 
 async def test_invitation_is_verified_if_each_of_its_lists_shows_no_entry_of_it():
@@ -146,7 +162,7 @@ async def test_user_is_still_there_unless_listed_with_another_date(listed_at, st
 async def test_nothing_is_read_after_a_stop():
     stop, atlas = StopRequest(), FakeAtlas()
     stop.request("SIGTERM received")
-    assert await verify(atlas, invitation(1), stop=stop) == (0, [])
+    assert await verify(atlas, invitation(1, source=Source.INVITES), stop=stop) == (0, [])
     assert atlas.requested == []
 
 
@@ -160,7 +176,11 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified():
                 await asyncio.Event().wait()
             return await super().invitations(project, source)
 
-    deleted = invitation(1), invitation(2, project_id=OTHER), invitation(3, project_id=object_id(5))
+    deleted = (
+        invitation(1, source=Source.INVITES),
+        invitation(2, project_id=OTHER, source=Source.INVITES),
+        invitation(3, project_id=object_id(5), source=Source.INVITES),
+    )
     assert await verify(SlowAtlas(), *deleted, stop=stop, workers=1) == (1, [])
 
 
@@ -168,7 +188,9 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified():
 async def test_number_of_lists_is_bounded(monkeypatch, limit, lists):
     monkeypatch.setattr(discovery, "MAX_LISTS_VERIFIED", limit)
     atlas = FakeAtlas()
-    deleted = [invitation(n, project_id=object_id(100 + n)) for n in range(3)]
+    deleted = [
+        invitation(n, project_id=object_id(100 + n), source=Source.INVITES) for n in range(3)
+    ]
     assert await verify(atlas, *deleted) == (lists, [])
     assert len(atlas.requested) == lists
 
@@ -176,7 +198,10 @@ async def test_number_of_lists_is_bounded(monkeypatch, limit, lists):
 @pytest.mark.parametrize(("limit", "verified"), [(2, 2), (3, 3), (4, 3)])
 async def test_number_of_remembered_deletions_is_bounded(monkeypatch, limit, verified):
     monkeypatch.setattr(discovery, "MAX_DELETIONS_VERIFIED", limit)
-    assert await verify(FakeAtlas(), *map(invitation, range(3))) == (verified, [])
+    assert await verify(FakeAtlas(), *(invitation(n, source=Source.INVITES) for n in range(3))) == (
+        verified,
+        [],
+    )
 
 
 @given(
@@ -189,7 +214,8 @@ async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(delet
     """Recompute the two numbers from the lists."""
     unreadable = {place for place, fate in deletions if fate == "unreadable"}
     ones = [
-        invitation(n, project_id=object_id(50 + place)) for n, (place, _) in enumerate(deletions)
+        invitation(n, project_id=object_id(50 + place), source=Source.INVITES)
+        for n, (place, _) in enumerate(deletions)
     ]
     fates = [fate for _, fate in deletions]
     lists = {}
@@ -207,16 +233,6 @@ async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(delet
     assert len(atlas.requested) == len({one.project_id for one in ones})
 
 
-@pytest.mark.parametrize(
-    ("count", "end"), [(10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
-)
-def test_warning_names_the_first_ten(count, end):
-    (warning,) = still_listed_warnings([invitation(n) for n in range(count)])
-    assert warning.level is WarningLevel.URGENT
-    assert end in warning.message
-    assert still_listed_warnings([]) == ()
-
-
 async def test_list_is_read_again_with_the_project_and_source_of_the_deletion():
     seen = []
 
@@ -230,13 +246,11 @@ async def test_list_is_read_again_with_the_project_and_source_of_the_deletion():
     assert seen == [(Project(one.project_id, "", one.org_id), Source.USERS)]
 
 
-async def test_verified_and_still_there_are_counted_by_organization():
-    atlas = FakeAtlas(lists={PROJECT: (invitation(1, org_id=OTHER_ORG),)})
+async def test_list_is_read_again_once_for_invitations_that_name_it_and_for_others():
+    atlas = FakeAtlas()
     verifier = DeletionVerifier(atlas, StopRequest(), NOW)
-    for number in (1, 2):
-        one = invitation(number, org_id=OTHER_ORG)
-        verifier.record(PlannedDeletion(one, "r"), DeletionResult(Outcome.DELETED, 1, 204))
+    other = line(invitation(5, source=Source.USERS))
+    for each in (PERSON, other):
+        verifier.record(each, DeletionResult(Outcome.DELETED, 1, 204))
     await verifier.run(workers=1)
-    assert verifier.verified == {OTHER_ORG: 1}
-    (found,) = verifier.still_listed
-    assert found.planned.invitation.id == object_id(1)
+    assert (verifier.verified, sorted(atlas.requested)) == (2, sorted([ORG, ORG, PROJECT]))
