@@ -73,7 +73,7 @@ async def test_each_list_is_delivered_once_with_its_result():
     unreadable = ListUnreadable(project(2).id, "Project 2", "no role", 401)
     gone = ProjectGone(project(3).id, "Project 3")
     atlas = FakeAtlas(
-        lists={project(1).id: (invitation(1),)},
+        lists={project(1).id: (invitation(1, source=Source.INVITES),)},
         list_results={unreadable.project_id: unreadable, gone.project_id: gone},
     )
     found = await list_all(atlas, [project(1), project(2), project(3)])
@@ -81,7 +81,9 @@ async def test_each_list_is_delivered_once_with_its_result():
         map(
             repr,
             [
-                ListedInvitations(ListRef(project(1), Source.INVITES), (invitation(1),)),
+                ListedInvitations(
+                    ListRef(project(1), Source.INVITES), (invitation(1, source=Source.INVITES),)
+                ),
                 unreadable,
                 gone,
             ],

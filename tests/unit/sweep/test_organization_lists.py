@@ -137,11 +137,11 @@ async def test_run_ends_with_a_hint_when_every_source_is_retired():
 
 def test_user_key_ignores_case_and_falls_back_to_the_id():
     one, other = (
-        invitation(1, username="Ada@Example.com"),
-        invitation(2, username="ada@example.com"),
+        invitation(1, username="Ada@Example.com", source=Source.INVITES),
+        invitation(2, username="ada@example.com", source=Source.INVITES),
     )
-    assert one.user_key == other.user_key != invitation(3).user_key
-    assert invitation(4, username=None).user_key == (ORG, f"#{object_id(4)}")
+    assert one.user_key == other.user_key != invitation(3, source=Source.INVITES).user_key
+    assert invitation(4, username=None, source=Source.INVITES).user_key == (ORG, f"#{object_id(4)}")
 
 
 def test_removed_members_open_the_breaker_like_failures():

@@ -51,7 +51,7 @@ def test_entry_of_23_or_25_hex_digits_is_a_name(digits):
 
 
 def test_projects_of_a_rule_match_names_and_whole_ids_alone():
-    one = invitation(project_id=ID_WITH_DB, project_name="prod-payments")
+    one = invitation(project_id=ID_WITH_DB, project_name="prod-payments", source=Source.INVITES)
     rules = {"rules": [{"name": "r", "older_than": "1d", "projects": ["*db*"]}]}
     assert decide(one, **rules).keep_reason == "no_rule"
     rules["rules"][0]["projects"] = [ID_WITH_DB]
@@ -81,6 +81,7 @@ def test_no_glob_of_fewer_than_24_digits_selects_a_project_by_its_id(part, proje
 # --- dates that stand for "no date" ----------------------------------------------------------
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     "sentinel",
     [
@@ -90,23 +91,26 @@ def test_no_glob_of_fewer_than_24_digits_selects_a_project_by_its_id(part, proje
     ],
     ids=["0001", "1970", "just before Atlas"],
 )
-def test_invitation_from_before_atlas_existed_has_no_date_and_is_kept(sentinel):
-    assert decide(invitation(created_at=sentinel)).keep_reason == "no_date"
+def test_invitation_from_before_atlas_existed_has_no_date_and_is_kept(sentinel, source):
+    assert decide(invitation(created_at=sentinel, source=source)).keep_reason == "no_date"
 
 
-def test_invitation_from_the_first_instant_of_atlas_is_stale():
-    assert decide(invitation(created_at=ATLAS_LAUNCHED_AT)).stale
+@pytest.mark.parametrize("source", Source)
+def test_invitation_from_the_first_instant_of_atlas_is_stale(source):
+    assert decide(invitation(created_at=ATLAS_LAUNCHED_AT, source=source)).stale
 
 
-def test_expiry_before_atlas_existed_does_not_count_as_expired():
+@pytest.mark.parametrize("source", Source)
+def test_expiry_before_atlas_existed_does_not_count_as_expired(source):
     rules = {"rules": [{"name": "r", "expired": True}]}
-    assert decide(invitation(expires_at=datetime(1970, 1, 1, tzinfo=UTC)), **rules).keep_reason == (
-        "no_date"
-    )
+    assert decide(
+        invitation(expires_at=datetime(1970, 1, 1, tzinfo=UTC), source=source), **rules
+    ).keep_reason == ("no_date")
 
 
-def test_keep_entry_that_asks_for_an_age_keeps_what_has_no_date():
-    one = invitation(expires_at=datetime(1, 1, 1, tzinfo=UTC))
+@pytest.mark.parametrize("source", Source)
+def test_keep_entry_that_asks_for_an_age_keeps_what_has_no_date(source):
+    one = invitation(expires_at=datetime(1, 1, 1, tzinfo=UTC), source=source)
     assert not decide(one, **keep(expires_within="3d")).stale
 
 
@@ -128,21 +132,29 @@ LOOKALIKES = [
 ]
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(("pattern", "username"), LOOKALIKES)
-def test_keep_entry_protects_a_name_that_looks_the_same(pattern, username):
+def test_keep_entry_protects_a_name_that_looks_the_same(pattern, username, source):
     assert (
-        decide(invitation(username=username), **keep(usernames=[pattern])).keep_reason == "keep:k"
+        decide(
+            invitation(username=username, source=source), **keep(usernames=[pattern])
+        ).keep_reason
+        == "keep:k"
     )
-    assert decide(invitation(inviter=username), **keep(inviters=[pattern])).keep_reason == "keep:k"
+    assert (
+        decide(invitation(inviter=username, source=source), **keep(inviters=[pattern])).keep_reason
+        == "keep:k"
+    )
 
 
 # Format characters (U+200B here) never count, in rules neither.
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     ("pattern", "username"), [pair for pair in LOOKALIKES if "\u200b" not in pair[1]]
 )
-def test_rule_does_not_match_a_name_that_only_looks_the_same(pattern, username):
+def test_rule_does_not_match_a_name_that_only_looks_the_same(pattern, username, source):
     rules = {"rules": [{"name": "r", "older_than": "1d", "usernames": [pattern]}]}
-    assert decide(invitation(username=username), **rules).keep_reason == "no_rule"
+    assert decide(invitation(username=username, source=source), **rules).keep_reason == "no_rule"
 
 
 def test_excluded_project_is_protected_under_a_name_that_looks_the_same():

@@ -29,6 +29,7 @@ def keep_entry(**keys):
 # --- older_than ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     ("age", "reason"),
     [
@@ -39,14 +40,15 @@ def keep_entry(**keys):
     ],
     ids=["exactly as old", "one microsecond younger", "one second younger", "sent now"],
 )
-def test_invitation_is_stale_from_exactly_older_than(age, reason):
-    decision = decide(invitation(age=age))
+def test_invitation_is_stale_from_exactly_older_than(age, reason, source):
+    decision = decide(invitation(age=age, source=source))
     assert (decision.stale, decision.keep_reason) == (reason is None, reason)
 
 
 # --- unusable dates ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     ("created_at", "reason"),
     [
@@ -56,15 +58,17 @@ def test_invitation_is_stale_from_exactly_older_than(age, reason):
     ],
     ids=["missing", "unreadable", "future"],
 )
-def test_invitation_with_an_unusable_date_is_kept_with_the_reason(created_at, reason):
-    assert decide(invitation(created_at=created_at)).keep_reason == reason
+def test_invitation_with_an_unusable_date_is_kept_with_the_reason(created_at, reason, source):
+    assert decide(invitation(created_at=created_at, source=source)).keep_reason == reason
 
 
-def test_invitation_without_a_date_is_kept_even_if_the_rule_checks_only_expiry():
-    one = invitation(created_at=None, expires_at=NOW - DAY)
+@pytest.mark.parametrize("source", Source)
+def test_invitation_without_a_date_is_kept_even_if_the_rule_checks_only_expiry(source):
+    one = invitation(created_at=None, expires_at=NOW - DAY, source=source)
     assert decide(one, **rule(expired=True)).keep_reason == "no_date"
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     "bad_id",
     [
@@ -77,24 +81,30 @@ def test_invitation_without_a_date_is_kept_even_if_the_rule_checks_only_expiry()
         "../" * 8,
     ],
 )
-def test_invitation_with_a_malformed_id_is_kept(bad_id):
-    assert decide(invitation(id=bad_id)).keep_reason == "unreadable_id"
+def test_invitation_with_a_malformed_id_is_kept(bad_id, source):
+    assert decide(invitation(id=bad_id, source=source)).keep_reason == "unreadable_id"
 
 
 # --- expired, expires_within ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(("left", "expired"), [(timedelta(), True), (SECOND, False)])
-def test_invitation_has_expired_from_the_instant_on(left, expired):
-    assert decide(invitation(expires_at=NOW + left), **rule(expired=True)).stale is expired
+def test_invitation_has_expired_from_the_instant_on(left, expired, source):
+    assert (
+        decide(invitation(expires_at=NOW + left, source=source), **rule(expired=True)).stale
+        is expired
+    )
 
 
-def test_expired_false_matches_unexpired_invitations():
+@pytest.mark.parametrize("source", Source)
+def test_expired_false_matches_unexpired_invitations(source):
     both = rule(older_than="1d", expired=False)
-    assert decide(invitation(expires_at=NOW + SECOND), **both).stale
-    assert not decide(invitation(expires_at=NOW), **both).stale
+    assert decide(invitation(expires_at=NOW + SECOND, source=source), **both).stale
+    assert not decide(invitation(expires_at=NOW, source=source), **both).stale
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     ("left", "stale"),
     [
@@ -106,22 +116,30 @@ def test_expired_false_matches_unexpired_invitations():
     ],
     ids=["exactly", "one second over", "one second", "now", "past"],
 )
-def test_expires_within_matches_up_to_exactly_the_span(left, stale):
-    assert decide(invitation(expires_at=NOW + left), **rule(expires_within="3d")).stale is stale
+def test_expires_within_matches_up_to_exactly_the_span(left, stale, source):
+    assert (
+        decide(invitation(expires_at=NOW + left, source=source), **rule(expires_within="3d")).stale
+        is stale
+    )
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     ("expires_at", "reason"),
     [(None, "no_date"), (UnreadableDate("soon"), "unreadable_date")],
     ids=["missing", "unreadable"],
 )
-def test_rule_that_needs_an_unusable_expiry_keeps(expires_at, reason):
-    assert decide(invitation(expires_at=expires_at), **rule(expired=True)).keep_reason == reason
+def test_rule_that_needs_an_unusable_expiry_keeps(expires_at, reason, source):
+    assert (
+        decide(invitation(expires_at=expires_at, source=source), **rule(expired=True)).keep_reason
+        == reason
+    )
 
 
-def test_rule_with_an_unknown_result_does_not_hide_a_later_match():
+@pytest.mark.parametrize("source", Source)
+def test_rule_with_an_unknown_result_does_not_hide_a_later_match(source):
     rules = {"rules": [{"name": "a", "expired": True}, {"name": "b", "older_than": "14d"}]}
-    assert decide(invitation(expires_at=None), **rules).rule == "b"
+    assert decide(invitation(expires_at=None, source=source), **rules).rule == "b"
 
 
 # --- names ---------------------------------------------------------------------------------
@@ -130,19 +148,24 @@ def test_rule_with_an_unknown_result_does_not_hide_a_later_match():
 @pytest.mark.parametrize("key", ["usernames", "inviters", "projects"])
 def test_globs_ignore_case_and_match_the_whole_name(key):
     one = invitation(
-        username="Ann@GMail.com", inviter="Ann@GMail.com", project_name="Ann@GMail.com"
+        username="Ann@GMail.com",
+        inviter="Ann@GMail.com",
+        project_name="Ann@GMail.com",
+        source=Source.INVITES,
     )
     assert decide(one, **rule(older_than="1d", **{key: ["*@gmail.COM"]})).stale
     assert not decide(one, **rule(older_than="1d", **{key: ["*gmail"]})).stale
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize("name", ["a@x.example.com", "b@x.example.com"])
-def test_any_glob_of_a_list_may_match(name):
+def test_any_glob_of_a_list_may_match(name, source):
     lists = rule(older_than="1d", usernames=["a@*", "b@*"])
-    assert decide(invitation(username=name), **lists).stale
-    assert not decide(invitation(username="c" + name), **lists).stale
+    assert decide(invitation(username=name, source=source), **lists).stale
+    assert not decide(invitation(username="c" + name, source=source), **lists).stale
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     "name",
     [
@@ -154,24 +177,28 @@ def test_any_glob_of_a_list_may_match(name):
     ],
     ids=["space after", "space before", "zero width", "soft hyphen", "direction"],
 )
-def test_keep_entry_ignores_invisible_characters(name):
+def test_keep_entry_ignores_invisible_characters(name, source):
     keep = [{"name": "board", "usernames": ["*@board.example.com"]}]
-    assert decide(invitation(1, username=name), keep=keep).keep_reason == "keep:board"
+    assert (
+        decide(invitation(1, username=name, source=source), keep=keep).keep_reason == "keep:board"
+    )
 
 
 def test_projects_globs_also_match_the_id():
-    one = invitation()
+    one = invitation(source=Source.INVITES)
     assert decide(one, **rule(older_than="1d", projects=[one.project_id])).stale
 
 
-def test_roles_match_any_role_and_ignore_case():
-    one = invitation(roles=("GROUP_READ_ONLY", "GROUP_OWNER"))
+@pytest.mark.parametrize("source", Source)
+def test_roles_match_any_role_and_ignore_case(source):
+    one = invitation(roles=("GROUP_READ_ONLY", "GROUP_OWNER"), source=source)
     assert decide(one, **rule(older_than="1d", roles=["group_owner", "X"])).stale
     assert not decide(one, **rule(older_than="1d", roles=["ORG_OWNER"])).stale
 
 
-def test_statuses_match_the_status():
-    one = invitation(status="INVITATION_EXPIRED")
+@pytest.mark.parametrize("source", Source)
+def test_statuses_match_the_status(source):
+    one = invitation(status="INVITATION_EXPIRED", source=source)
     assert decide(one, **rule(statuses=["INVITATION_EXPIRED"])).stale
     assert not decide(one, **rule(statuses=["INVITATION_REJECTED"])).stale
 
@@ -187,20 +214,30 @@ def test_statuses_match_the_status():
     ids=["username", "inviter", "roles", "status"],
 )
 def test_missing_value_keeps_for_rules_and_keep_entries(changes, keys, reason):
-    one = invitation(**changes)
+    one = invitation(**{"source": Source.INVITES, **changes})
     assert decide(one, **rule(older_than="1d", **keys)).keep_reason == reason
     assert decide(one, **keep_entry(**keys)).keep_reason == reason
 
 
-def test_all_keys_of_a_rule_must_match():
+@pytest.mark.parametrize("source", Source)
+def test_all_keys_of_a_rule_must_match(source):
     both = rule(older_than="14d", usernames=["*@gmail.com"])
-    assert decide(invitation(username="a@gmail.com"), **both).stale
-    assert decide(invitation(username="a@example.com"), **both).keep_reason == "no_rule"
-    assert decide(invitation(username="a@gmail.com", age=DAY), **both).keep_reason == "too_young"
-    assert decide(invitation(username="a@example.com", age=DAY), **both).keep_reason == "no_rule"
+    assert decide(invitation(username="a@gmail.com", source=source), **both).stale
+    assert (
+        decide(invitation(username="a@example.com", source=source), **both).keep_reason == "no_rule"
+    )
+    assert (
+        decide(invitation(username="a@gmail.com", age=DAY, source=source), **both).keep_reason
+        == "too_young"
+    )
+    assert (
+        decide(invitation(username="a@example.com", age=DAY, source=source), **both).keep_reason
+        == "no_rule"
+    )
 
 
-def test_decision_names_the_first_rule_that_matches():
+@pytest.mark.parametrize("source", Source)
+def test_decision_names_the_first_rule_that_matches(source):
     rules = {
         "rules": [
             {"name": "a", "older_than": "30d"},
@@ -208,43 +245,55 @@ def test_decision_names_the_first_rule_that_matches():
             {"name": "c", "older_than": "1d"},
         ]
     }
-    assert decide(invitation(), **rules).rule == "b"
+    assert decide(invitation(source=source), **rules).rule == "b"
 
 
 # --- keep ----------------------------------------------------------------------------------
 
 
-def test_keep_entry_takes_precedence_over_rules():
-    assert decide(invitation(), **keep_entry(usernames=["PERSON-*"])).keep_reason == "keep:k"
+@pytest.mark.parametrize("source", Source)
+def test_keep_entry_takes_precedence_over_rules(source):
+    assert (
+        decide(invitation(source=source), **keep_entry(usernames=["PERSON-*"])).keep_reason
+        == "keep:k"
+    )
 
 
-def test_decision_contains_the_invitation():
-    one = invitation()
+@pytest.mark.parametrize("source", Source)
+def test_decision_contains_the_invitation(source):
+    one = invitation(source=source)
     policies = {}, keep_entry(usernames=["*"]), rule(usernames=["other@*"], older_than="1d")
     decisions = [decide(one, **keys) for keys in policies]
     assert [d.keep_reason for d in decisions] == [None, "keep:k", "no_rule"]
     assert all(d.invitation is one and d.bounced == 0 for d in decisions)
 
 
-def test_keep_entry_is_the_reason_even_for_a_young_invitation():
-    assert decide(invitation(age=DAY), **keep_entry(usernames=["person-*"])).keep_reason == "keep:k"
+@pytest.mark.parametrize("source", Source)
+def test_keep_entry_is_the_reason_even_for_a_young_invitation(source):
+    assert (
+        decide(invitation(age=DAY, source=source), **keep_entry(usernames=["person-*"])).keep_reason
+        == "keep:k"
+    )
 
 
-def test_keep_entry_is_active_until_the_end_of_its_last_day():
+@pytest.mark.parametrize("source", Source)
+def test_keep_entry_is_active_until_the_end_of_its_last_day(source):
     entry = keep_entry(usernames=["*"], until=NOW.date())
-    assert decide(invitation(), **entry).keep_reason == "keep:k"
+    assert decide(invitation(source=source), **entry).keep_reason == "keep:k"
     late = NOW.replace(hour=23, minute=59, second=59, microsecond=999_999)
-    assert decide(invitation(), now=late, **entry).keep_reason == "keep:k"
-    assert decide(invitation(), now=late + timedelta(microseconds=1), **entry).stale
+    assert decide(invitation(source=source), now=late, **entry).keep_reason == "keep:k"
+    assert decide(invitation(source=source), now=late + timedelta(microseconds=1), **entry).stale
 
 
-def test_keep_entry_that_does_not_match_has_no_effect():
-    assert decide(invitation(), **keep_entry(usernames=["board@*"])).stale
+@pytest.mark.parametrize("source", Source)
+def test_keep_entry_that_does_not_match_has_no_effect(source):
+    assert decide(invitation(source=source), **keep_entry(usernames=["board@*"])).stale
 
 
-def test_matching_keep_entry_takes_precedence_over_an_unknown_one():
+@pytest.mark.parametrize("source", Source)
+def test_matching_keep_entry_takes_precedence_over_an_unknown_one(source):
     entries = {"keep": [{"name": "a", "inviters": ["x"]}, {"name": "b", "usernames": ["*"]}]}
-    assert decide(invitation(inviter=None), **entries).keep_reason == "keep:b"
+    assert decide(invitation(inviter=None, source=source), **entries).keep_reason == "keep:b"
 
 
 # --- lists of users ------------------------------------------------------------------------
@@ -261,9 +310,10 @@ def test_user_without_a_known_pending_status_is_kept(source, status):
 # --- explain -------------------------------------------------------------------------------
 
 
-def test_explain_returns_each_entry_with_each_of_its_keys():
+@pytest.mark.parametrize("source", Source)
+def test_explain_returns_each_entry_with_each_of_its_keys(source):
     both = {**rule(older_than="14d", usernames=["*@gmail.com"]), **keep_entry(inviters=["x"])}
-    found = Selector(policy(**both), NOW).explain(invitation(inviter=None))
+    found = Selector(policy(**both), NOW).explain(invitation(inviter=None, source=source))
     assert [(f.kind, f.name, f.result) for f in found] == [
         ("keep", "k", "no_inviter"),
         ("rule", "r", False),
@@ -283,18 +333,19 @@ def test_explain_returns_the_keys_with_their_policy_names_in_order():
         "projects": ["*"],
         "statuses": ["PENDING"],
     }
-    (found,) = Selector(policy(**rule(**keys)), NOW).explain(invitation())
+    (found,) = Selector(policy(**rule(**keys)), NOW).explain(invitation(source=Source.INVITES))
     assert found.result is True
     assert found.conditions == tuple((key, True) for key in keys)
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize(
     ("created_at", "reason"),
     [(None, "no_date"), (UnreadableDate("last spring"), "unreadable_date")],
     ids=["missing", "unreadable"],
 )
-def test_explain_returns_the_reason_for_an_unusable_date(created_at, reason):
-    (found,) = Selector(policy(), NOW).explain(invitation(created_at=created_at))
+def test_explain_returns_the_reason_for_an_unusable_date(created_at, reason, source):
+    (found,) = Selector(policy(), NOW).explain(invitation(created_at=created_at, source=source))
     assert found.result == reason
     assert dict(found.conditions)["older_than"] == reason
 
@@ -378,6 +429,7 @@ def test_explain_agrees_with_the_decision(one, rules, keep):
         assert all(f.result is False for f in selector.explain(one) if f.kind == "keep")
 
 
+@pytest.mark.parametrize("source", Source)
 @pytest.mark.parametrize("key", ["expired", "expires_within"])
 @pytest.mark.parametrize(
     ("expires_at", "reason"),
@@ -387,22 +439,23 @@ def test_explain_agrees_with_the_decision(one, rules, keep):
         (ATLAS_LAUNCHED_AT - timedelta(seconds=1), "no_date"),
     ],
 )
-def test_unusable_expiry_is_the_reason_of_the_condition(key, expires_at, reason):
+def test_unusable_expiry_is_the_reason_of_the_condition(key, expires_at, reason, source):
     rules = policy(rules=[{"name": "r", key: True if key == "expired" else "1d"}])
-    (found,) = Selector(rules, NOW).explain(invitation(1, expires_at=expires_at))
+    (found,) = Selector(rules, NOW).explain(invitation(1, expires_at=expires_at, source=source))
     assert dict(found.conditions)[key] == reason
 
 
-def test_expiry_at_the_launch_of_atlas_is_a_date():
+@pytest.mark.parametrize("source", Source)
+def test_expiry_at_the_launch_of_atlas_is_a_date(source):
     rules = policy(rules=[{"name": "r", "expired": True}])
-    at_launch = invitation(1, expires_at=ATLAS_LAUNCHED_AT)
+    at_launch = invitation(1, expires_at=ATLAS_LAUNCHED_AT, source=source)
     assert Selector(rules, NOW).decide(at_launch).rule == "r"
-    before = invitation(1, expires_at=ATLAS_LAUNCHED_AT - timedelta(microseconds=1))
+    before = invitation(1, expires_at=ATLAS_LAUNCHED_AT - timedelta(microseconds=1), source=source)
     assert Selector(rules, NOW).decide(before).keep_reason == "no_date"
 
 
 def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_not():
-    full_width = invitation(1, project_name="\uff50rod-web")
+    full_width = invitation(1, project_name="\uff50rod-web", source=Source.INVITES)
     keep = policy(keep=[{"name": "prod", "projects": ["prod-*"]}])
     assert Selector(keep, NOW).decide(full_width).keep_reason == "keep:prod"
     rules = policy(rules=[{"name": "r", "older_than": "1d", "projects": ["prod-*"]}])
