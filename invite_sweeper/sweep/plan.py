@@ -97,8 +97,9 @@ class Planner:
     def finish(self) -> None:
         """Decide the invitations of people, once all lists are added."""
         organization = self._organization
-        unread = {unread_organization(each) for each in organization.unread}
-        unread |= {unread_organization(each) for each in organization.retired.values()}
+        unplaced = organization.scope.unreadable if organization.scope is not None else ()
+        lists = (*organization.unread, *organization.retired.values(), *unplaced)
+        unread = {unread_organization(each) for each in lists}
         people, self._people = self._people, []
         self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
 
