@@ -254,9 +254,12 @@ def trim(
 def _oldest(
     organizations: Iterable[Organization], limits: Limits, recent: Mapping[str, int], most: int
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the keys of the oldest stale invitations, within the limit of each project."""
+    """Yield the keys of the oldest stale invitations, within the limit of each project.
+
+    The order in which lists were read decides nothing.
+    """
     stale = [each for organization in organizations for each in organization.stale]
-    stale.sort(key=lambda each: (_created_at(each), each.invitation_id))
+    stale.sort(key=lambda each: (_created_at(each), each.invitation_id, each.key))
     of_project = Counter(recent)
     for each in stale:
         if most and of_project[each.scope_id] < limits.max_deletions_per_project:
