@@ -41,12 +41,19 @@ class Deletion:
         Raises:
             RunError: The audit log failed, or a stop came. The rest is `skipped`.
         """
-        incomplete = False
+        incomplete, failure = False, None
         for organization in organizations:
             own = [each for each in plan if each.org_id == organization.id]
-            if own and organization.is_planned:
+            if failure is not None:
+                organization.outcomes[Outcome.SKIPPED] += len(own)
+            elif own:
                 self._view.deleting_started(len(own), organization.label)
-                incomplete |= await self._run_in(organization, own)
+                try:
+                    incomplete |= await self._run_in(organization, own)
+                except AuditLogError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
         if self._stop.reason is not None and incomplete:
             raise self._stop.as_error(consequence="The audit log is complete.")
 
