@@ -6,11 +6,14 @@ in one list protects the person in the organization.
 """
 
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, PLAN_CONTEXT, PROJECT, invitation, object_id, policy
+from audit.runs import finished, intent, outcome, started, write_run
+from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 
-from invite_sweeper.audit import DeletionCounts
+from invite_sweeper.audit import AuditDirectory, History, SavedPlan
 from invite_sweeper.audit.events import Planned, announcement_key
 from invite_sweeper.models import (
     INVITED_STATUSES,
@@ -20,16 +23,15 @@ from invite_sweeper.models import (
     entries_of,
 )
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.sweep.decision_steps import (
+from invite_sweeper.sweep.invitations import combine
+from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.steps import (
     KeepBounced,
     KeepOutsidePlan,
+    Notice,
     apply_steps,
     keep_unrecordable,
 )
-from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.notice import Notice
-from invite_sweeper.sweep.saved_plan import SavedPlanFilter, parse_plan, render_lines
-from invite_sweeper.sweep.selection import Selector
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 OF_PERSON = (Source.ORG_USERS, Source.ORG_INVITES, Source.USERS)
@@ -48,7 +50,24 @@ def entry_of(source, **changes):
         "linked_projects": ((PROJECT, PROJECT_NAME),),
     }
     place = of_organization if source.is_organization_level else {"project_name": PROJECT_NAME}
-    return invitation(**{"source": source, **place, **changes})
+    return invitation(source=source, **{**place, **changes})
+
+
+def line(decision):
+    entries = entries_of(decision.entries)
+    return Planned.from_invitation(decision.invitation, NOW, rule=decision.rule, entries=entries)
+
+
+def history_of(deleted):
+    """Return the history of runs that deleted these entries."""
+    if not deleted:
+        return History()
+    with TemporaryDirectory() as folder:
+        directory = AuditDirectory(Path(folder))
+        for number, each in enumerate(deleted):
+            own = Planned.from_invitation(each, NOW, rule="forgotten")
+            write_run(directory, f"r{number}", own, intent(own), outcome(own))
+        return History.read(directory.files())
 
 
 def decide_all(*entries, deleted=(), planned=None, announced=None, members=None, **keys):
@@ -59,18 +78,12 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, members=None,
         planned: Decisions that a saved plan lists.
         announced: When entries were announced; None without a notice.
     """
-    counts = DeletionCounts()
-    for each in deleted:
-        counts.add(each)
-    steps = [KeepBounced(counts, max_bounces=3)]
+    steps = [KeepBounced(history_of(deleted), max_bounces=3)]
     if planned is not None:
-        rows = [
-            Planned.from_invitation(
-                each.invitation, NOW, rule=each.rule, entries=entries_of(each.entries)
-            )
-            for each in planned
-        ]
-        steps.append(KeepOutsidePlan(SavedPlanFilter(parse_plan(render_lines(PLAN_CONTEXT, rows)))))
+        lines = tuple(map(line, planned))
+        steps.append(
+            KeepOutsidePlan(SavedPlan(Path("p"), started(mode="dry-run"), finished(), lines, ""))
+        )
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
     selector = Selector(policy(**{"rules": [RULE], **keys}), NOW, members or {})
@@ -196,7 +209,10 @@ def test_another_invitation_than_the_planned_one_is_kept_in_each_list(field, sou
 )
 def test_notice_is_over_exactly_wait_after_the_announcement_in_each_list(ago, stale, source):
     one = entry_of(source)
-    assert decide(one, announced={announcement_key(one): NOW - ago}).stale is stale
+    found = decide(one, announced={announcement_key(one): NOW - ago})
+    assert found.stale is stale
+    if ago < timedelta():  # it counts for nothing: this run announces the invitation
+        assert (found.announcement.announced_at, found.announcement.rule) == (None, "forgotten")
     again = one._replace(created_at=one.created_at + SECOND)
     assert decide(again, announced={announcement_key(one): NOW - ago}).stale is False
 
