@@ -102,8 +102,8 @@ class ExitCode(IntEnum):
         3,
         "refused by a guard, nothing was deleted",
         (
-            "A guard refused: limits, clock, plan, population, an unreadable "
-            "log, or no visible project. Nothing was deleted."
+            "A guard refused: limits, clock, plan, population of all organizations, an unreadable "
+            "audit directory, or no visible project. Nothing was deleted."
         ),
         "Follow the hint in the message: it depends on the guard.",
         Status.REFUSED,
@@ -112,13 +112,13 @@ class ExitCode(IntEnum):
         4,
         "partly done",
         (
-            "Partly done: some projects could not be read, or some deletions failed. The rest was "
-            "done, unless the canary or the circuit breaker stopped the sweep. In a restore: some "
-            "people were not invited, or became active members at once."
+            "Partly done: some projects could not be read, a guard kept one organization out, or "
+            "some deletions failed. The rest was done, unless the canary or the circuit breaker "
+            "stopped the sweep. In a restore: some people were not invited, or became active "
+            "members at once."
         ),
         "Follow the advice of the result; it depends on the reasons.",
         Status.PARTLY_DONE,
-        True,
     )
     CREDENTIALS = (
         5,
@@ -159,7 +159,7 @@ class ExitCode(IntEnum):
     LOCKED = (
         9,
         "another run holds the lock",
-        "Another run holds the lock of the audit log.",
+        "Another run holds the lock of the audit directory.",
         "The message names the run and its start.",
         Status.FAILED,
     )

@@ -1,16 +1,27 @@
-"""Explains why an invitation is stale or kept: every entry of the policy, key by key."""
+"""Explains why invitations are stale or kept: the decision, the condition that made it, and when.
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Self
+When an invitation becomes stale is found by deciding it at each instant at which a key of the
+policy changes, with the decisions of a run.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, time, timedelta
 
 import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.models import Entry, Invitation, Timestamp, UnreadableDate, entries_of
+from invite_sweeper.models import (
+    Entry,
+    Invitation,
+    Source,
+    Timestamp,
+    UnreadableDate,
+    entries_of,
+)
 from invite_sweeper.policy import Keep, Policy, Rule
-from invite_sweeper.sweep.decision_steps import Step, apply_steps, keep_unrecordable
+from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import (
     KEEP_REASONS,
     Decision,
@@ -19,30 +30,8 @@ from invite_sweeper.sweep.selection import (
     Members,
     Selector,
 )
+from invite_sweeper.sweep.steps import keep_unrecordable
 from invite_sweeper.text import pluralize
-
-
-def describe_decision(decision: Decision) -> str:
-    """Return whether a sweep would delete the invitation, and why."""
-    if decision.rule is not None:
-        times = pluralize(decision.bounced, "time")
-        note = f"; it was deleted {times} before and came back" if decision.bounced else ""
-        return f"stale by rule `{decision.rule}`: a sweep would delete it{note}"
-    key, announcement = decision.keep_reason or "", decision.announcement
-    if announcement is not None and (due := announcement.deletable_from) is not None:
-        begun = "the next sweep announces it"
-        if announcement.announced_at is not None:
-            begun = f"announced {announcement.announced_at:%Y-%m-%d}"
-        return f"kept: {begun}, deletable from {due:%Y-%m-%d}"
-    return f"kept: {KEEP_REASONS.get(key) or _entry_reason(key)}"
-
-
-def _entry_reason(key: str) -> str:
-    kind, _, name = key.partition(":")
-    if kind == "keep":
-        return f"keep entry `{name}` matches"
-    return f"an entry cannot be evaluated ({key.replace('_', ' ')})"
-
 
 _DAY = timedelta(days=1)
 
@@ -80,114 +69,147 @@ class EntryExplanation(msgspec.Struct, frozen=True):
     keys: tuple[KeyExplanation, ...] = ()
 
 
-class DecisionExplanation(msgspec.Struct, frozen=True):
-    """Whether a sweep would delete an invitation.
+class OtherEntry(Entry, frozen=True, kw_only=True):
+    """Another entry of an invitation.
 
     Attributes:
-        rule: The first rule that matches; None for a kept invitation.
-        kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
-        bounced: How often it was deleted before and came back.
+        description: The decision of the policy about it alone.
     """
 
-    stale: bool
+    description: str
+
+
+class Explanation(InvitationFields, frozen=True, kw_only=True):
+    """An invitation, and why a sweep would delete or keep it.
+
+    Attributes:
+        entries: Its other entries.
+        rule: The first rule that matches; None where none does.
+        kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
+        bounced: How often it was deleted before and came back.
+        description: The decision, in a few words.
+        condition: What made it; None where no key of the policy did.
+        stale_from: Since when it is stale, or from when on if nothing changes; None where it
+            never is, or where no rule decides.
+        stale_by: The rule that matches then.
+        deletable_from: When the `notice` of the policy is over, of an invitation that waits.
+        keep: Each keep entry of the policy.
+        rules: Each rule.
+    """
+
+    entries: tuple[OtherEntry, ...] = ()
     rule: str | None
     kept: str | None
     bounced: int
     description: str
-
-    @classmethod
-    def of(cls, decision: Decision) -> Self:
-        """Return the explanation of a decision."""
-        description = describe_decision(decision)
-        return cls(
-            decision.stale, decision.rule, decision.keep_reason, decision.bounced, description
-        )
-
-
-class OtherEntry(Entry, frozen=True, kw_only=True):
-    """Another entry of an invitation, with the decision of the policy about it alone."""
-
-    by_policy: DecisionExplanation
-
-
-class Explanation(InvitationFields, frozen=True, kw_only=True):
-    """An invitation, and why it is stale or kept.
-
-    Attributes:
-        entries: Its other entries.
-        by_policy: The decision of the policy alone about the named entry.
-        decision: The decision of a run, in which other entries, earlier deletions and a plan may
-            keep more.
-    """
-
-    entries: tuple[OtherEntry, ...] = ()
-
+    condition: KeyExplanation | None
+    stale_from: datetime | None
+    stale_by: str | None
+    deletable_from: datetime | None
     keep: tuple[EntryExplanation, ...]
     rules: tuple[EntryExplanation, ...]
-    by_policy: DecisionExplanation
-    decision: DecisionExplanation
 
 
 class Explainer:
     """Explains invitations by one policy.
 
     Args:
-        now: From which ages are counted, aware UTC.
-        steps: Those of a run, which may keep more than the policy does.
+        now: The instant of the command, aware UTC.
         members: For `inviter_gone`.
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        now: datetime,
-        steps: Sequence[Step] = (),
-        members: Members | None = None,
-    ) -> None:
-        self._members = members or {}
-        self._selector = Selector(policy, now, self._members)
+    def __init__(self, policy: Policy, now: datetime, members: Members) -> None:
+        self._policy = policy
+        self._members = members
+        self._selector = Selector(policy, now, members)
         self._now = now
-        self._steps = steps
         self._entries: Mapping[tuple[str, str], Rule | Keep] = {
             **{("keep", entry.name): entry for entry in policy.keep},
             **{("rule", rule.name): rule for rule in policy.rules},
         }
-        self._expired = tuple(entry for entry in policy.keep if not entry.is_active(now.date()))
 
-    def decide(self, entry: Invitation) -> Decision:
-        """Return the decision about one entry of a list."""
-        return keep_unrecordable(self._selector.decide(entry))
+    def explain(self, by_policy: Decision, decision: Decision) -> Explanation:
+        """Return why an invitation is deleted or kept.
 
-    def explain(self, invited: Decision) -> Explanation:
-        """Return what every entry of the policy and the run decide about one invitation."""
-        invitation = invited.invitation
-        by_policy = self._selector.decide(invitation)
+        Args:
+            by_policy: Before the steps of a run.
+            decision: After them.
+        """
+        invitation, announcement = decision.invitation, decision.announcement
         evaluated = self._selector.explain(invitation)
-        entries = {
-            kind: tuple(
-                self._explain_entry(each, invitation) for each in evaluated if each.kind == kind
-            )
-            for kind in ("keep", "rule")
+        explained = {
+            (each.kind, each.name): self._explain_entry(each, invitation) for each in evaluated
         }
-        ended = (
-            EntryExplanation(entry.name, ended=True, note=f"expired on {entry.until}")
-            for entry in self._expired
-        )
+        keep = tuple(each for (kind, _), each in explained.items() if kind == "keep")
+        rules = tuple(each for (kind, _), each in explained.items() if kind == "rule")
+        stale_from, stale_by = self._stale_from(by_policy)
         return Explanation.from_invitation(
             invitation,
             self._now,
-            keep=(*ended, *entries["keep"]),
-            rules=entries["rule"],
-            by_policy=DecisionExplanation.of(by_policy),
-            decision=DecisionExplanation.of(apply_steps(self._steps, invited)),
             entries=tuple(
-                OtherEntry(
-                    **structs.asdict(named),
-                    by_policy=DecisionExplanation.of(self._selector.decide(each)),
-                )
-                for each, named in zip(invited.entries, entries_of(invited.entries), strict=True)
+                OtherEntry(**structs.asdict(named), description=self._describe_entry(each))
+                for each, named in zip(decision.entries, entries_of(decision.entries), strict=True)
             ),
+            rule=by_policy.rule,
+            kept=decision.keep_reason,
+            bounced=decision.bounced,
+            description=describe_decision(by_policy, decision),
+            condition=_condition(by_policy, keep, rules, stale_by),
+            stale_from=stale_from,
+            stale_by=stale_by,
+            deletable_from=announcement.deletable_from if announcement is not None else None,
+            keep=(*self._ended(), *keep),
+            rules=rules,
         )
+
+    def _describe_entry(self, entry: Invitation) -> str:
+        decision = keep_unrecordable(self._selector.decide(entry))
+        return describe_decision(decision, decision)
+
+    def _stale_from(self, invited: Decision) -> tuple[datetime | None, str | None]:
+        """Return from when on the policy makes an invitation stale, and by which rule."""
+        if invited.keep_reason == "list_unread":
+            return None, None
+        instants = sorted(set(self._instants(invited.all_entries)))
+        found: tuple[datetime | None, str | None] = (None, invited.rule)
+        if invited.stale:
+            for instant in (each for each in reversed(instants) if each <= self._now):
+                if self._rule_at(instant, invited) is None:
+                    break
+                found = instant, invited.rule
+            return found
+        for instant in (each for each in instants if each > self._now):
+            rule = self._rule_at(instant, invited)
+            if rule is not None:
+                return instant, rule
+        return None, None
+
+    def _rule_at(self, instant: datetime, invited: Decision) -> str | None:
+        """Return the rule that makes an invitation stale at an instant; None if it is kept."""
+        selector = Selector(self._policy, instant, self._members)
+        entries = [keep_unrecordable(selector.decide(each)) for each in invited.all_entries]
+        if invited.invitation.source is not Source.INVITES:
+            entries = [
+                each
+                for each in combine(entries, all_read=True)
+                if invited.invitation in each.all_entries
+            ]
+        return entries[0].rule
+
+    def _instants(self, entries: Iterable[Invitation]) -> Iterator[datetime]:
+        """Yield when a key of the policy begins or ceases to match one of the entries."""
+        for each in (*self._policy.rules, *self._policy.keep):
+            if isinstance(each, Keep) and each.until is not None:
+                yield from _sum(datetime.combine(each.until, time(), UTC), _DAY)
+            for entry in entries:
+                yield from _sum(entry.created_at, each.older_than)
+                yield from _sum(entry.expires_at, timedelta())
+                yield from _sum(entry.expires_at, -(each.expires_within or timedelta()))
+
+    def _ended(self) -> Iterator[EntryExplanation]:
+        for entry in self._policy.keep:
+            if not entry.is_active(self._now.date()):
+                yield EntryExplanation(entry.name, ended=True, note=f"expired on {entry.until}")
 
     def _explain_entry(self, evaluated: EntryResult, invitation: Invitation) -> EntryExplanation:
         entry = self._entries[evaluated.kind, evaluated.name]
@@ -223,6 +245,60 @@ class Explainer:
         else:
             state = "the active members are not known"
         return f"{invitation.inviter or 'no inviter'}: {state}"
+
+
+def describe_decision(by_policy: Decision, decision: Decision) -> str:
+    """Return what a sweep would do with an invitation, and why.
+
+    Args:
+        by_policy: Before the steps of a run.
+        decision: After them.
+    """
+    if decision.rule is not None:
+        times = pluralize(decision.bounced, "time")
+        note = f"; it was deleted {times} before and came back" if decision.bounced else ""
+        return f"stale by rule {decision.rule}{note}"
+    key, announcement = decision.keep_reason or "", decision.announcement
+    if announcement is not None and announcement.deletable_from is not None:
+        begun = "the next sweep announces it"
+        if announcement.announced_at is not None:
+            begun = f"announced {announcement.announced_at:%Y-%m-%d}"
+        return f"kept: {begun}; stale by rule {by_policy.rule}"
+    although = f", although rule {by_policy.rule} matches" if by_policy.stale else ""
+    return f"kept: {KEEP_REASONS.get(key) or _entry_reason(key)}{although}"
+
+
+def _entry_reason(key: str) -> str:
+    kind, _, name = key.partition(":")
+    if kind == "keep":
+        return f"keep entry {name} matches"
+    return f"an entry cannot be evaluated ({key.replace('_', ' ')})"
+
+
+def _condition(
+    decision: Decision,
+    keep: Iterable[EntryExplanation],
+    rules: Iterable[EntryExplanation],
+    stale_by: str | None,
+) -> KeyExplanation | None:
+    """Return the one key that made a decision: the first that matches, fails or is not known."""
+    reason = decision.keep_reason
+    if decision.stale or reason == "too_young":
+        name = decision.rule or stale_by
+        entry = next((each for each in rules if each.name == name), None)
+        return entry.keys[0] if entry is not None else None
+    kind, _, name = (reason or "").partition(":")
+    if kind == "keep":
+        return next((each.keys[0] for each in keep if each.name == name), None)
+    keys = (key for each in (*keep, *rules) for key in each.keys)
+    return next((key for key in keys if key.unknown == reason), None)
+
+
+def _sum(instant: Timestamp, span: timedelta | None) -> Iterator[datetime]:
+    """Yield the sum; nothing without an instant or a span, or beyond the calendar."""
+    if isinstance(instant, datetime) and span is not None:
+        with suppress(OverflowError):
+            yield instant + span
 
 
 def _expected_text(entry: Rule | Keep, key: str) -> str:

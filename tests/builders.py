@@ -1,4 +1,4 @@
-"""Builders of values for tests; every field has a default."""
+"""Builders of values for tests; every field but an invitation's list has a default."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,8 +18,11 @@ def object_id(number: int) -> str:
     return f"{number:024x}"
 
 
-def invitation(number: int = 1, **changes: object) -> Invitation:
-    """Return a pending invitation, 20 days old by default (`age=` or `created_at=`)."""
+def invitation(number: int = 1, *, source: Source, **changes: object) -> Invitation:
+    """Return a pending invitation, 20 days old by default (`age=` or `created_at=`).
+
+    No list is the default: a decision that no test tries on each list holds in some.
+    """
     age = changes.pop("age", timedelta(days=20))
     created_at = changes.pop("created_at", NOW - age)
     defaults: dict[str, object] = {
@@ -32,7 +35,7 @@ def invitation(number: int = 1, **changes: object) -> Invitation:
         "inviter": "nmtxqlkl",
         "created_at": created_at,
         "expires_at": created_at + timedelta(days=30) if isinstance(created_at, datetime) else None,
-        "source": Source.INVITES,
+        "source": source,
     }
     return Invitation(**{**defaults, **changes})
 

@@ -448,7 +448,7 @@ class World:
             return response
         kind = int(user["id"][-1], 16) % 4
         if kind == 3:
-            return replace(response, extra=(*response.extra, ("Age", "3600")))
+            return replace(response, headers=(*response.headers, ("Age", "3600")))
         key = ("inviterUsername", "invitationExpiresAt", "invitationCreatedAt")[kind]
         user[key] = "boss@example.com" if kind == 0 else FUTURE
         return replace(response, body=json.dumps(user).encode())
@@ -478,6 +478,8 @@ class World:
             domain = self.dice.choice(("*@board.example", "*@bücher.example", "*@example.com"))
             more = self.dice.choice(({}, {}, self._selections(0.4)))
             self.policy["keep"] = [{"name": "some", **more, "usernames": [domain]}]
+            if self.dice.random() < 0.4:  # else another list may keep who is in two
+                self.policy["sources"] = [self.dice.choice(SOURCES)]
         keys = self.dice.choice(({"statuses": INVITED}, {"older_than": "1d"}, {"older_than": "1d"}))
         self.policy["rules"] = [{"name": "most", **keys}]
         self.policy["limits"] |= {"max_deletions": 1000, "max_deletions_per_project": 1000}
@@ -520,6 +522,7 @@ class World:
                     {"projects": [self.dice.choice(PROJECT_GLOBS[1:])]},
                 )
                 self.policy["keep"] = [{"name": "some", **self.dice.choice(entries)}]
+                self.policy["sources"] = [self.dice.choice(SOURCES)]
             case _:
                 self.accepting_share = 1.0
                 self._add_changing_users()

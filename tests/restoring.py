@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from builders import invitation
+from invite_sweeper.restore.deletions import DeletedInvitation, RestoreResult
 
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
@@ -13,8 +14,8 @@ from invite_sweeper.models import (
     InviteResult,
     InviteStatus,
     ListUnreadable,
+    Source,
 )
-from invite_sweeper.restore.deletions import DeletedInvitation, RestoreResult
 from invite_sweeper.text import casefold_visible
 
 SENT = InviteResult(InviteStatus.CREATED, 200)
@@ -25,7 +26,9 @@ UNSURE = InviteResult(InviteStatus.UNKNOWN)
 
 
 def deleted(number: int = 1, **changes: object) -> DeletedInvitation:
-    return DeletedInvitation("run-1", invitation(number, **changes), "forgotten")
+    return DeletedInvitation(
+        "run-1", invitation(number, **{"source": Source.INVITES, **changes}), "forgotten"
+    )
 
 
 @dataclass

@@ -53,6 +53,7 @@ def cli(tmp_path_factory):
                 "until": "2099-03-31",
             }
         ]
+        found.keys["audit"] = {"record": "all"}
         found.write_policy()
         found.before = {i for each in found.projects for i in found.sim.invitations(each)}
         yield found
@@ -67,8 +68,16 @@ def results(cli):
     }
     found = {}
     for line in COMMANDS:
+        words = line.replace("invite-sweeper", IN_SHELL, 1)
+        if " HEX " in words:
+            plan = (cli.folder / "plan.jsonl").read_bytes()
+            words = words.replace(" HEX ", f" {hashlib.sha256(plan).hexdigest()} ")
+        if "LAST_HASH" in words:
+            words = words.replace(
+                "LAST_HASH", line_hash(cli.log_path.read_bytes().splitlines()[-1])
+            )
         found[line] = subprocess.run(
-            line.replace("invite-sweeper", IN_SHELL, 1),
+            words,
             shell=True,
             cwd=cli.folder,
             env=environment,
@@ -82,12 +91,11 @@ def results(cli):
 
 @pytest.fixture(scope="module")
 def rows(cli, results):
-    return list(csv.DictReader((cli.folder / "population.csv").read_text("utf-8").splitlines()))
-
-
-@pytest.fixture(scope="module")
-def manifest(cli, results):
-    return json.loads((cli.folder / "population.csv.manifest.json").read_text("utf-8"))
+    """Stale and kept invitations of the sweep, as the page's CSV shows them."""
+    text = (cli.folder / "population.csv").read_text("utf-8")
+    run_id = cli.lines("run_started")[-1]["run_id"]
+    found = [row for row in csv.DictReader(text.splitlines()) if row["run_id"] == run_id]
+    return [row for row in found if row["event"] in {"planned", "kept"}]
 
 
 @pytest.fixture(scope="module")
@@ -98,48 +106,21 @@ def finished(results):
 
 
 def test_every_command_of_the_page_works_in_its_order(results):
-    assert len(results) >= 8
+    assert len(results) >= 7
     failed = {c: (d.returncode, d.stderr[-300:]) for c, d in results.items() if d.returncode}
     assert failed == {}
 
 
 def test_population_has_one_row_for_each_invitation_with_its_decision(cli, rows):
     assert Counter(row["invitation_id"] for row in rows) == dict.fromkeys(cli.before, 1)
-    assert Counter((row["decision"], row["reason"]) for row in rows) == {
-        ("stale", "forgotten"): 3,
+    assert Counter((row["event"], row["rule"] or row["reason"]) for row in rows) == {
+        ("planned", "forgotten"): 3,
         ("kept", "too_young"): 3,
         ("kept", "keep:board"): 3,
     }
     for row in rows:
         assert all(row[name] for name in ("username", "roles", "inviter", "created_at"))
         assert row["expires_at"] > row["created_at"]
-
-
-def test_manifest_names_host_request_scope_policy_and_instant(cli, manifest):
-    (run,) = manifest["runs"]
-    policy = (cli.folder / "policy.yaml").read_bytes()
-    assert manifest["host"] == cli.base_url
-    assert manifest["now"].endswith("Z")
-    assert run["query"]["lists"]["invites"] == "GET /api/atlas/v2/groups/{}/invites"
-    assert run["query"]["projects"]["include"] == ["*"]
-    assert run["policy_sha256"] == hashlib.sha256(policy).hexdigest()
-
-
-def test_manifest_has_each_list_and_says_that_the_population_is_complete(cli, manifest):
-    lists = manifest["lists"]
-    assert {each["project_id"] for each in lists} == set(cli.projects)
-    for each in lists:
-        assert (each["complete"], each["rows"]) == (True, 3)
-        assert each["read_at"].endswith("Z")
-    assert manifest["complete"] is True
-
-
-def test_totals_of_the_population_are_those_of_the_run(manifest, rows, finished):
-    totals = manifest["totals"]
-    names = "projects_seen", "projects_unreadable", "invitations_seen", "stale", "trimmed", "kept"
-    assert {name: totals[name] for name in names} == {name: finished[name] for name in names}
-    assert totals["kept_by_reason"] == finished["kept_by_reason"]
-    assert len(rows) == totals["invitations_seen"] == totals["stale"] + totals["kept"]
 
 
 def test_log_shows_what_was_deleted_and_an_intent_before(cli, results):
@@ -176,17 +157,6 @@ def test_run_names_the_plan_that_was_read(cli, results):
     started = [line["plan_sha256"] for line in cli.lines("run_started") if "plan_sha256" in line]
     assert started[:1] == [sha256]
     assert sha256 in results[command("plan show")].stdout
-
-
-def test_log_proves_the_population(cli, results, finished):
-    digest, _, of_manifest, _ = results[command("sha256sum")].stdout.split()
-    assert finished["population_sha256"] == digest
-    assert finished["population_manifest_sha256"] == of_manifest
-    forged = cli.folder / "forged.jsonl"
-    forged.write_text(
-        cli.log_path.read_text(encoding="utf-8").replace(digest, "0" * 64), encoding="utf-8"
-    )
-    assert cli.run("audit", "verify", "forged.jsonl").code == 3
 
 
 def rewritten(log, old, new):

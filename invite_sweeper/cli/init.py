@@ -86,20 +86,12 @@ _STATUSES = Template("""\
   - name: expired-or-rejected
     older_than: $sooner
     statuses: [INVITATION_EXPIRED, INVITATION_REJECTED]
-  # In users and org_users: people who can still accept. Deleting one removes the person from the
-  # project or the organization, with all roles and teams there, and only a new invitation brings
-  # the person back. Without a rule that names PENDING they are kept.
-  - name: pending-owners
-    older_than: $age
-    roles: [$roles]
-    statuses: [PENDING]
-  - name: pending
-    older_than: $later
-    statuses: [PENDING]
+  # A rule without statuses is for people who can still accept, too. Deleting one removes the
+  # person from the project or the organization, with all roles and teams there, and only a new
+  # invitation brings the person back.
 """)
 _OWNERS = "GROUP_OWNER, ORG_OWNER, ORG_GROUP_CREATOR, ORG_BILLING_ADMIN"
 _WEEK = timedelta(days=7)
-_LONGEST_WAIT = timedelta(days=29)  # Atlas ends invitations after 30 days
 
 
 class Choice(NamedTuple):
@@ -204,14 +196,11 @@ def render_policy(answers: Answers, path: Path, now: datetime) -> str:
     """Return the YAML of a commented policy."""
     age = parse_duration(answers.older_than)
     sooner = answers.older_than if age <= _WEEK else "7d"
-    hours = max(age, min(age + _WEEK, _LONGEST_WAIT)) // timedelta(hours=1)
-    later = f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
     with_users = not SOURCES_OF_USERS.isdisjoint(answers.sources)
     organization_roles = any(source.is_organization_level for source in answers.sources)
     values = {
         "age": answers.older_than,
         "sooner": sooner,
-        "later": later,
         "roles": _OWNERS if organization_roles else "GROUP_OWNER",
     }
     return _POLICY.substitute(

@@ -60,12 +60,6 @@ class Command(click.Command):
 
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        arguments = [
-            (each.make_metavar(ctx), each.help)
-            for each in self.params
-            if isinstance(each, Argument) and each.help
-        ]
-        _write_section("Arguments", arguments, formatter)
         for section in _SECTIONS:
             records = [
                 record
@@ -91,14 +85,6 @@ class Group(click.Group):
         formatter.write_text(DOCUMENTATION)
 
 
-class Argument(click.Argument):
-    """An argument with a line in `--help`."""
-
-    def __init__(self, *args: Any, help: str = "", **more: Any) -> None:  # noqa: A002, ANN401
-        super().__init__(*args, **more)
-        self.help = help
-
-
 def _write_section(
     name: str, records: Sequence[tuple[str, str]], formatter: click.HelpFormatter
 ) -> None:
@@ -122,7 +108,7 @@ def option(section: str, *names: str, **more: Any) -> Decorator:  # noqa: ANN401
 
 def argument(name: str, help: str, **more: Any) -> Decorator:  # noqa: A002, ANN401
     """Return the decorator of an argument with a line in `--help`."""
-    return click.argument(name, cls=Argument, help=help, **more)
+    return click.argument(name, help=help, **more)
 
 
 def _choice(kind: type[StrEnum]) -> click.Choice[Any]:
@@ -169,7 +155,7 @@ _OPTIONS: Final[dict[str, Decorator]] = {
     ),
     "yes": option(SAFETY, "--yes", is_flag=True, help="Do not ask for confirmation."),
     "audit_dir": option(
-        OUTPUT, "--audit-dir", metavar="DIR", type=_FILE,
+        OUTPUT, "--audit-dir", metavar="DIR", type=_FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
         help="The audit directory; overrides the policy's.",
     ),
     "out": option(

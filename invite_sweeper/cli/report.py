@@ -1,49 +1,101 @@
-"""Command `report`: one self-contained HTML page, Markdown or JSON from audit logs."""
+"""Command `report`: one self-contained HTML page, or Markdown, of an audit directory."""
 
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from invite_sweeper.audit import in_order
-from invite_sweeper.audit.verify import verify
-from invite_sweeper.cli.options import offline, value
-from invite_sweeper.files import check_distinct_files
-from invite_sweeper.report.html.chain import chain_result
-from invite_sweeper.report.html.rendering import Format, write_report
-
-app = typer.Typer(rich_markup_mode=None)
-
-
-_BY_SUFFIX = {".md": Format.MARKDOWN, ".json": Format.JSON}
+from invite_sweeper.audit import AuditDirectory, RunFile, verify, verify_directory
+from invite_sweeper.cli.options import OUTPUT, Command, argument, offline, option, options
+from invite_sweeper.cli.session import find_audit_directory
+from invite_sweeper.errors import UsageError
+from invite_sweeper.files import check_distinct_files, regular_file_target, replace_file
+from invite_sweeper.report.page import Page, read_page
+from invite_sweeper.report.rendering import render_html, render_markdown
+from invite_sweeper.report.story import Facts
 
 
-@app.command()
+class Format(StrEnum):
+    """The format of a report."""
+
+    HTML = "html"
+    MARKDOWN = "md"
+
+
+@click.command(cls=Command)
+@argument(
+    "paths",
+    "An audit directory, or files of runs.",
+    metavar="[DIR or FILE…]",
+    nargs=-1,
+    type=click.Path(path_type=Path),
+)
+@options("policy", "audit_dir")
+@option(
+    OUTPUT, "--out", metavar="FILE", type=click.Path(path_type=Path),
+    help="Write the report to this file; default: stdout.",
+)  # fmt: skip
+@option(
+    OUTPUT, "--format", "form", metavar="FORMAT",
+    type=click.Choice(list(Format), case_sensitive=False),
+    help="html or md; default: the suffix of --out, else html.",
+)  # fmt: skip
 @offline
 def report(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Audit logs of one or more runs.")
-    ],
-    out: Annotated[Path | None, value(None, "PATH", "The file; default: stdout.")] = None,
-    form: Annotated[
-        Format | None,
-        typer.Option("--format", help="Default: the suffix of --out (.html, .md, .json); html."),
-    ] = None,
-    run: Annotated[
-        str | None, value(None, "ID", "A run's id, or the start of it; default: the newest.")
-    ] = None,
+    paths: Sequence[Path],
+    policy: Path,
+    audit_dir: Path | None,
+    out: Path | None,
+    form: Format | None,
 ) -> None:
-    """Write a report from audit logs: an HTML page, Markdown or JSON.
+    """Write a report of the runs: an HTML page, or Markdown for a pull request.
 
-    It shows how the newest run, or that of --run, and the nights before it ended, what needs
-    attention, what was deleted and kept, and whether the logs are sound.
+    It shows how the newest run and the 30 nights before it ended, what needs attention, who was
+    deleted, and whether the audit log is sound.
 
-    Example: invite-sweeper report audit/invite-sweeper.jsonl --out report.html
+    Example: invite-sweeper report --out report.html
     """
-    check_distinct_files({"--out": out}, (("the audit log", path) for path in files))
-    paths = in_order(files)
-    suffix = out.suffix.lower() if out is not None else ""
-    form = form or _BY_SUFFIX.get(suffix, Format.HTML)
-    write_report(paths, out, form, chain_result(verify(paths)), run or "")
-    if out is not None:
-        typer.echo(f"Report written to {out}.", err=True)
+    page = _read(paths, policy, audit_dir, out)
+    is_markdown = form is Format.MARKDOWN or (
+        form is None and out is not None and out.suffix.lower() == ".md"
+    )
+    text = render_markdown(page) if is_markdown else render_html(page)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        if regular_file_target(out) is None:
+            out.write_text(text, encoding="utf-8")
+        else:
+            replace_file(out, [text.encode()])
+    except OSError as error:
+        raise UsageError(
+            f"The report cannot be written to {out}: {error.strerror}.",
+            hint="Choose a file in a folder that you can write to.",
+        ) from error
+    click.echo(f"Report written to {out}.", err=True)
+
+
+def _read(paths: Sequence[Path], policy: Path, audit_dir: Path | None, out: Path | None) -> Page:
+    """Return the report of an audit directory as a whole, or of files."""
+    if len(paths) > 1 or (paths and not paths[0].is_dir()):
+        files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
+        _check_out(out, files)
+        return read_page(files, verify(files), Facts(audit_dir=str(paths[0].parent)))
+    directory = AuditDirectory(paths[0]) if paths else find_audit_directory(policy, audit_dir)
+    files = directory.files()
+    if not files:
+        raise UsageError(
+            f"{directory.path} contains no file of a run.",
+            hint="Name the audit directory: --audit-dir DIR",
+        )
+    _check_out(out, files)
+    named = paths[0] if paths else audit_dir
+    facts = Facts(audit_dir=str(named)) if named is not None else Facts(policy=str(policy))
+    return read_page(files, verify_directory(directory), facts)
+
+
+def _check_out(out: Path | None, files: Sequence[RunFile]) -> None:
+    check_distinct_files({"--out": out}, (("the audit log", file.path) for file in files))

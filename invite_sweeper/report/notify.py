@@ -124,7 +124,7 @@ def text_lines(ended: Ended, *, details: bool) -> Iterator[str]:
     record, story = ended.record, ended.story
     yield f"invite-sweeper: {story.headline.label}: {story.headline.text}"
     for each in story.attention:
-        yield " ".join((f"{each.title}.", *each.messages))
+        yield each.text
         if each.advice:
             yield f"What to do: {each.advice}"
     for line in story.organizations[:_MAX_ORGANIZATIONS]:

@@ -46,7 +46,7 @@ class Deletion:
             own = [each for each in plan if each.org_id == organization.id]
             if failure is not None:
                 organization.outcomes[Outcome.SKIPPED] += len(own)
-            elif own:
+            elif own and organization.is_planned:
                 self._view.deleting_started(len(own), organization.label)
                 try:
                     incomplete |= await self._run_in(organization, own)

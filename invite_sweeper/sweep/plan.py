@@ -5,14 +5,15 @@ once the lists of an organization are read. Entries are counted by list, all els
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from invite_sweeper.audit import AuditLog, DeletedWithin
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
+    Event,
     Kept,
     Planned,
     ProjectUnreadable,
@@ -39,6 +40,9 @@ from invite_sweeper.sweep.steps import Step, apply_steps, keep_unrecordable
 
 _LINES_PER_SYNC: Final = 1000
 
+Observer: TypeAlias = Callable[[Decision, Decision], None]
+"""Called with the decision of the policy about each invitation, and that after all steps."""
+
 
 class Planner:
     """Decides the invitations of one organization, list by list, into its counts and `stale`.
@@ -46,17 +50,19 @@ class Planner:
     Memory holds the people of the organization until `finish`, and what is stale.
 
     Args:
+        log: None for a look that writes nothing.
         steps: May keep invitations that the policy alone would delete.
         announces: Whether announcements are written, and end: in a sweep.
         records_kept: Whether each kept invitation has a line, `audit.record: all`.
         streams: No list of an organization is read, so an entry of `users` is an invitation of
             its project and need not be remembered.
+        observe: Sees each invitation, with all of its entries.
     """
 
     def __init__(
         self,
         organization: Organization,
-        log: AuditLog,
+        log: AuditLog | None,
         selector: Selector,
         now: datetime,
         steps: Sequence[Step] = (),
@@ -64,6 +70,7 @@ class Planner:
         announces: bool,
         records_kept: bool,
         streams: bool,
+        observe: Observer | None = None,
     ) -> None:
         self._organization = organization
         self._log = log
@@ -72,7 +79,8 @@ class Planner:
         self._steps = steps
         self._announces = announces
         self._records_kept = records_kept
-        self._streams = streams and not records_kept
+        self._streams = streams and not records_kept and observe is None
+        self._observe = observe
         self._unsynced = 0
         self._gone: set[str] = set()
         self._people: list[Decision] = []
@@ -90,7 +98,7 @@ class Planner:
             self._add_unreadable(outcome)
         else:
             self._add_entries(outcome)
-        if self._unsynced > _LINES_PER_SYNC:
+        if self._log is not None and self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()
 
@@ -124,6 +132,8 @@ class Planner:
         stale = announced = 0
         for before in invitations:
             decision = apply_steps(self._steps, before)
+            if self._observe is not None:
+                self._observe(before, decision)
             announced += self._add_announcement(decision)
             if decision.keep_reason is None:
                 stale += 1
@@ -163,8 +173,7 @@ class Planner:
     def _write_kept(self, decision: Decision) -> None:
         entries = entries_of(decision.entries)
         one, reason = decision.invitation, decision.keep_reason
-        self._log.write(Kept.from_invitation(one, self._now, entries=entries, reason=reason))
-        self._unsynced += 1
+        self._write(Kept.from_invitation(one, self._now, entries=entries, reason=reason))
 
     def _add_announcement(self, decision: Decision) -> bool:
         """Record what a decision means for announcements; return whether it is a new one."""
@@ -174,7 +183,7 @@ class Planner:
         if self._announces:
             for entry in announcement.ended:
                 reason = decision.keep_reason or ""
-                self._log.write(AnnouncementEnded.from_invitation(entry, self._now, reason=reason))
+                self._write(AnnouncementEnded.from_invitation(entry, self._now, reason=reason))
         due = announcement.deletable_from
         if due is None:
             return False
@@ -185,9 +194,13 @@ class Planner:
             day = due.isoformat().replace("+00:00", "Z")
             one, rule = decision.invitation, announcement.rule
             line = Announced.from_invitation(one, self._now, rule=rule, deletable_from=day)
-            self._log.write(line)
-            self._unsynced += 1
+            self._write(line)
         return True
+
+    def _write(self, event: Event) -> None:
+        if self._log is not None:
+            self._log.write(event)
+            self._unsynced += 1
 
     def _update_oldest(self, dates: Sequence[datetime]) -> None:
         oldest = self._organization.oldest
@@ -198,7 +211,7 @@ class Planner:
         refused = is_permission_error(unreadable.http_status, unreadable.error_code)
         self._organization.count(projects_unreadable=1, missing_role=int(refused))
         in_project = not unreadable.source.is_organization_level
-        self._log.write(
+        self._write(
             ProjectUnreadable(
                 project_id=unreadable.project_id if in_project else None,
                 project_name=unreadable.project_name if in_project else None,
@@ -209,11 +222,10 @@ class Planner:
                 org_id=unreadable.org_id,
             )
         )
-        self._unsynced += 1
 
     def _add_retired(self, retired: SourceRetired) -> None:
         self._organization.retired[retired.source] = retired
-        self._log.write(
+        self._write(
             SourceRetiredLine(
                 source=retired.source,
                 reason=retired.reason,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, Interrupted, RunError
 from invite_sweeper.models import InvitationList, ListUnreadable, Outcome, Source
 from invite_sweeper.shutdown import NOTHING_DELETED
@@ -25,13 +25,19 @@ from invite_sweeper.sweep.discovery import (
 from invite_sweeper.sweep.guards import check_clock, check_gone, check_population
 from invite_sweeper.sweep.members import judges_by_members, read_members
 from invite_sweeper.sweep.organization import Organization
-from invite_sweeper.sweep.plan import Planner
+from invite_sweeper.sweep.plan import Observer, Planner
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Step
-from invite_sweeper.sweep.sunset import secret_warnings
+from invite_sweeper.sweep.sunset import (
+    announced_ends,
+    ended_lists,
+    retired_warning,
+    secret_warnings,
+    sunset_warnings,
+)
 
 _AT_A_TIME: Final = 4
 """Sets of credentials that are read at the same time; together they have
@@ -43,22 +49,26 @@ class Reader:
 
     Args:
         organizations: Those with the same client share their credentials.
+        log: None for a dry run that writes nothing.
         more_steps: Further steps of the plan, after those of the command.
+        observe: Sees each invitation.
     """
 
     def __init__(
         self,
         command: Command,
         organizations: Sequence[Organization],
-        log: AuditLog,
+        log: AuditLog | None,
         result: Result,
         view: View,
-        more_steps: Iterable[Step | None],
+        more_steps: Iterable[Step | None] = (),
+        observe: Observer | None = None,
     ) -> None:
         self._command = command
         self._log = log
         self._result = result
         self._view = view
+        self._observe = observe
         self._steps = (*command.steps(), *(each for each in more_steps if each is not None))
         self._opened = {} if command.dry_run else command.history.open_intents(command.base_url)
         self._before = command.before
@@ -85,8 +95,11 @@ class Reader:
         Raises:
             RunError: The audit log failed, or a stop was requested. Nothing was deleted.
         """
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._read_client(each)) for each in self._by_client]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._read_client(each)) for each in self._by_client]
+        finally:
+            self._report_ends()
         for task in tasks:
             if (error := task.result()) is not None:
                 raise error
@@ -193,11 +206,13 @@ class Reader:
         policy, reader = self._command.policy, organization.client.reader
         await self._read_members(organization)
         planner = self._planner(organization)
-        recovery = Recovery(reader, self._log, self._opened.get(organization.id, ()))
+        recovery = None
+        if self._log is not None:
+            recovery = Recovery(reader, self._log, self._opened.get(organization.id, ()))
         self._view.lists_found(len(scope.lists(policy.sources)), organization.label)
 
         async def add_list(outcome: ListOutcome) -> None:
-            if isinstance(outcome, ListedInvitations):
+            if recovery is not None and isinstance(outcome, ListedInvitations):
                 await recovery.settle(outcome.list_ref, InvitationList(outcome.invitations))
             await planner.add(outcome)
             self._view.list_done()
@@ -207,9 +222,11 @@ class Reader:
                 reader, scope, policy.sources, add_list, workers=self.workers
             )
             self._result.warn_of(WarningCode.TEAMS, *warnings)
-            await recovery.settle_rest()
+            if recovery is not None:
+                await recovery.settle_rest()
         finally:
-            self._report_recovery(organization, recovery)
+            if recovery is not None:
+                self._report_recovery(organization, recovery)
         planner.finish()
         check_gone(organization, policy.limits)
         if self._before is not None:
@@ -227,6 +244,7 @@ class Reader:
             announces=not command.dry_run,
             records_kept=policy.audit.record == "all",
             streams=not any(each.is_organization_level for each in policy.sources),
+            observe=self._observe,
         )
 
     async def _read_members(self, organization: Organization) -> None:
@@ -269,3 +287,21 @@ class Reader:
                     for each in sorted(unused)
                 )
             )
+
+    def _report_ends(self) -> None:
+        """Report lists that Atlas has retired or will retire soon.
+
+        One that is retired before the announced day is a reason of the run's end.
+        """
+        command, result = self._command, self._result
+        today, sources = command.now.date(), command.policy.sources
+        sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
+        retired = {s: each for one in self._organizations for s, each in one.retired.items()}
+        earlier = command.history.sunsets(command.base_url)
+        ended = ended_lists(announced_ends(earlier, sunsets), today)
+        for source, each in retired.items():
+            result.warn(retired_warning(each, sources, has_ended=source in ended))
+            if source not in ended and Reason.RETIRED_SOURCE not in result.stopped_by:
+                result.stopped_by.append(Reason.RETIRED_SOURCE)
+        upcoming = {source: day for source, day in sunsets.items() if source not in retired}
+        result.warn(*sunset_warnings(upcoming, sources, today))

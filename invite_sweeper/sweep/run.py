@@ -4,12 +4,15 @@ Nothing is deleted before the last step. A dry run is the same, and ends before 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from invite_sweeper.audit import AuditLog, PlanLines
-from invite_sweeper.audit.events import Planned, RunFinished
+from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
 from invite_sweeper.counts import total
-from invite_sweeper.endings import Reason, WarningCode, WarningLevel
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
+from invite_sweeper.models import Outcome
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.command import Command
@@ -20,12 +23,10 @@ from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
-from invite_sweeper.sweep.sunset import (
-    announced_ends,
-    ended_lists,
-    retired_warning,
-    sunset_warnings,
-)
+from invite_sweeper.text import pluralize
+
+MAX_QUESTION_S: Final = 60.0
+"""After a longer question, everything is read again before anything is deleted."""
 
 
 async def sweep(
@@ -51,10 +52,7 @@ async def sweep(
         # 1. Read everything. An organization that fails is a value, and loses nothing.
         changes, outside_plan = command.change_tracker(), command.plan_filter()
         reader = Reader(command, organizations, log, result, view, (changes, outside_plan))
-        try:
-            await stop.run_unless_stopped(reader.read_all())
-        finally:
-            _report_ends(command, organizations, result)
+        await stop.run_unless_stopped(reader.read_all())
         planned = [each for each in organizations if each.is_planned]
 
         if planned:
@@ -72,6 +70,8 @@ async def sweep(
             # 4. Stop here, or ask; then delete, and read again what was deleted.
             if plan and not command.dry_run:
                 await _confirm(command, view, result, stop)
+                if result.question_s > MAX_QUESTION_S:
+                    plan = await _read_anew(command, planned, plan, log, result, view, stop)
                 await Deletion(command, log, result, view, stop).run(plan, planned)
     except RunError as error:
         result.error = error
@@ -112,6 +112,51 @@ async def _confirm(command: Command, view: View, result: Result, stop: StopReque
         raise stop.as_error(consequence=NOTHING_DELETED)
     if not agreed:
         raise Cancelled("Cancelled.")
+
+
+async def _read_anew(
+    command: Command,
+    organizations: Sequence[Organization],
+    plan: Sequence[Planned],
+    log: AuditLog,
+    result: Result,
+    view: View,
+    stop: StopRequest,
+) -> tuple[Planned, ...]:
+    """Return what is still stale, exactly as the question showed it; the rest is `changed`.
+
+    Raises:
+        RunError: A list of organizations cannot be read, or a stop came. Nothing was deleted.
+    """
+    again = [Organization(each.id, each.client, each.variables) for each in organizations]
+    reader = Reader(replace(command, dry_run=True), again, None, result, view)
+    await stop.run_unless_stopped(reader.read_all())
+    for before, now in zip(organizations, again, strict=True):
+        before.error = now.error
+    found = {each.key: each for one in again for each in one.stale}
+    still = tuple(each for each in plan if found.get(each.key) == each)
+    changed = [each for each in plan if found.get(each.key) != each]
+    by_id = {each.id: each for each in organizations}
+    for each in changed:
+        by_id[each.org_id].outcomes[Outcome.CHANGED] += 1
+        log.write(
+            each.as_event(
+                OutcomeLine,
+                rule=each.rule,
+                outcome=Outcome.CHANGED,
+                attempts=0,
+                http_status=None,
+                error_code=None,
+                duration_ms=None,
+            )
+        )
+    if changed:
+        result.warn_of(
+            WarningCode.PLAN_DIFFERS,
+            f"{pluralize(len(changed), 'planned invitation')} changed or left the lists after the "
+            "plan was shown: nothing was deleted there, the next run judges them anew.",
+        )
+    return still
 
 
 async def _finish(log: AuditLog, result: Result) -> RunFinished:
@@ -158,21 +203,3 @@ def _report_plan(
             ),
             level=remark,
         )
-
-
-def _report_ends(command: Command, organizations: Sequence[Organization], result: Result) -> None:
-    """Report lists that Atlas has retired or will retire soon.
-
-    One that is retired before the announced day is a reason of the run's end.
-    """
-    today, sources = command.now.date(), command.policy.sources
-    sunsets = {s: day for each in organizations for s, day in each.client.sunsets.items()}
-    retired = {source: each for one in organizations for source, each in one.retired.items()}
-    earlier = command.history.sunsets(command.base_url)
-    ended = ended_lists(announced_ends(earlier, sunsets), today)
-    for source, each in retired.items():
-        result.warn(retired_warning(each, sources, has_ended=source in ended))
-        if source not in ended and Reason.RETIRED_SOURCE not in result.stopped_by:
-            result.stopped_by.append(Reason.RETIRED_SOURCE)
-    upcoming = {source: day for source, day in sunsets.items() if source not in retired}
-    result.warn(*sunset_warnings(upcoming, sources, today))

@@ -197,10 +197,10 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Shard `index` of `count`, counted from 1, of the policy's credentials.
+    """Shard `index` of `count`, counted from 1, of the policy's organizations.
 
-    Credentials are dealt out in the order of the policy: one that is added at the end leaves
-    the others in their shards, whose audit logs have their history.
+    They are dealt out in the order of the policy: one that is added at the end leaves the
+    others in their shards, whose audit directories have their history.
     """
 
     index: int
@@ -211,7 +211,7 @@ class Shard:
         """Parse `I/N`, or `auto/N`, where I is the completion index of an Indexed Job plus 1.
 
         Returns:
-            None for `1/1`: all credentials.
+            None for `1/1`: all organizations.
 
         Raises:
             UsageError: The format is wrong, or I is not from 1 to N.
@@ -229,11 +229,9 @@ class Shard:
         )
 
     def part_of_policy(self, policy: Policy) -> Policy:
-        """Return the policy for the organizations of this shard's credentials; maybe none."""
-        names = dict.fromkeys(each.credentials or "" for each in policy.organizations)
-        own = {name for n, name in enumerate(names) if n % self.count == self.index - 1}
-        organizations = tuple(o for o in policy.organizations if (o.credentials or "") in own)
-        return policy.model_copy(update={"organizations": organizations})
+        """Return the policy for this shard's organizations; maybe none."""
+        own = policy.organizations[self.index - 1 :: self.count]
+        return policy.model_copy(update={"organizations": own})
 
     def limits_for(self, limits: Limits) -> Limits:
         """Return this shard's part of the limits; the parts of all shards add up to the whole.

@@ -180,7 +180,9 @@ async def test_401_is_retried_once_and_rejects_only_this_invitation(online, sim,
 async def test_refused_access_token_stops_the_run_and_no_user_is_invited(online, sim, project):
     sim.faults.add(faults.fail_with(401, "invalid_client"), path="/api/oauth/token", times=None)
     async with online(sim.add_service_account()) as atlas:
-        found = await atlas.inviter().invite(invitation(1), DeletionProgress())
+        found = await atlas.inviter().invite(
+            invitation(1, source=Source.INVITES), DeletionProgress()
+        )
     assert found.status is InviteStatus.REJECTED
     assert found.fatal_error is not None
     assert found.fatal_error.exit_code == 5
@@ -193,14 +195,18 @@ async def test_post_with_a_401_is_retried_once_if_attempts_allow_it(
 ):
     sim.faults.add(faults.challenge(), method="POST", path="*/invites", times=None)
     async with online(attempts=attempts) as atlas:
-        await atlas.inviter().invite(invitation(1, project_id=project), DeletionProgress())
+        await atlas.inviter().invite(
+            invitation(1, project_id=project, source=Source.INVITES), DeletionProgress()
+        )
 
     assert sum(request.path.endswith("/invites") for request in sim.requests) == posts
 
 
 async def test_post_with_digest_authentication_invites_once(online, sim, project):
     async with online(sim.add_api_key()) as atlas:
-        found = await atlas.inviter().invite(invitation(1), DeletionProgress())
+        found = await atlas.inviter().invite(
+            invitation(1, source=Source.INVITES), DeletionProgress()
+        )
     assert found.status is InviteStatus.CREATED
     assert sim.invitation_count() == 1
 
@@ -215,7 +221,7 @@ async def test_retired_version_stops_the_run(online, sim, project):
 async def test_failed_connection_is_retry_later_because_nothing_was_sent(connecting):
     async with connecting("http://127.0.0.1:9") as atlas:
         progress = DeletionProgress()
-        found = await atlas.inviter().invite(invitation(1), progress)
+        found = await atlas.inviter().invite(invitation(1, source=Source.INVITES), progress)
     assert (found.status, progress.response_pending) == (InviteStatus.RETRY_LATER, False)
 
 
@@ -339,7 +345,7 @@ async def test_401_for_the_users_after_a_successful_response_is_unreadable(onlin
     sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
     async with online() as atlas:
         assert [one.id for one in await atlas.reader.projects()] == [project]
-        found = await atlas.members().statuses(invitation(1))
+        found = await atlas.members().statuses(invitation(1, source=Source.INVITES))
     assert isinstance(found, ListUnreadable)
     assert found.http_status == 401
 
@@ -370,7 +376,9 @@ async def test_users_with_more_pages_than_the_cap_are_unreadable(online, sim, pr
 
 async def test_users_of_a_malformed_id_are_unreadable_without_a_request(online, sim):
     async with online() as atlas:
-        found = await atlas.members().statuses(invitation(1, project_id="../orgs"))
+        found = await atlas.members().statuses(
+            invitation(1, project_id="../orgs", source=Source.INVITES)
+        )
     assert isinstance(found, ListUnreadable)
     assert sim.requests == ()
 

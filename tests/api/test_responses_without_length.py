@@ -61,7 +61,7 @@ async def deleter_for(server):
         deleter = atlas.deleter(Source)
 
         async def delete(number):
-            listed = invitation(number)
+            listed = invitation(number, source=Source.INVITES)
             assert deleter.try_acquire(listed) == 0.0
             return await deleter.delete(listed, DeletionProgress())
 

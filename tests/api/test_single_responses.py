@@ -12,7 +12,7 @@ from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, Credentia
 from invite_sweeper.models import DeletionProgress, ListUnreadable, Outcome, Source
 
 BASE = "https://atlas.example.com"
-LISTED = invitation(7)
+LISTED = invitation(7, source=Source.INVITES)
 DELETE = f"{BASE}/api/atlas/v2/groups/{PROJECT}/invites/{LISTED.id}"
 ALPHA = project(1, id=PROJECT)
 INVITES = f"{BASE}/api/atlas/v2/groups/{PROJECT}/invites"
@@ -57,10 +57,10 @@ async def test_body_of_a_204_is_not_read(connecting, answering):
 @pytest.mark.parametrize(
     "listed",
     [
-        invitation(1, id=""),
-        invitation(1, id="../../../groups"),
-        invitation(1, project_id=""),
-        invitation(1, project_id=PROJECT.upper()),
+        invitation(1, id="", source=Source.INVITES),
+        invitation(1, id="../../../groups", source=Source.INVITES),
+        invitation(1, project_id="", source=Source.INVITES),
+        invitation(1, project_id=PROJECT.upper(), source=Source.INVITES),
         *(invitation(1, id="..", source=source) for source in Source),
         invitation(1, source="teams"),
     ],

@@ -113,15 +113,15 @@ def swept(
     audit: Path,
     dry_run: bool = False,
     program: Sequence[str] = OURS,
-    population: str | None = None,
+    record: str = "planned",
 ) -> Took:
-    """Run the program with its audit log, and a population, in a new folder below `audit`."""
+    """Run the program with its audit log in a new folder below `audit`."""
     with tempfile.TemporaryDirectory(dir=audit) as folder:
         policy = Path(folder) / "policy.yaml"
-        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", load)))
+        keys = wide_policy(f"{folder}/audit.jsonl", load)
+        keys["audit"] = {"path": f"{folder}/audit.jsonl", "record": record}
+        policy.write_bytes(policy_bytes(keys))
         what = ["plan"] if dry_run else ["sweep", "--yes"]
-        if population is not None:
-            what += ["--population", f"{folder}/{population}"]
         took = measured(load, [*program, *what, "--policy", str(policy), "-q"])
     left = load.invitations if dry_run else 0
     assert (took.deleted, took.left) == (load.invitations - left, left)

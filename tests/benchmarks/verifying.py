@@ -11,7 +11,7 @@ from builders import NOW, invitation
 
 from invite_sweeper.audit import AuditLog, SweepRecorder
 from invite_sweeper.audit.events import Planned, RunFinished, RunStarted
-from invite_sweeper.models import DeletionResult, Outcome, PlannedDeletion
+from invite_sweeper.models import DeletionResult, Outcome, PlannedDeletion, Source
 
 IN_FLIGHT = 50
 
@@ -34,15 +34,22 @@ async def _write(path: Path, deletions: int) -> None:
             actor="mdb_sa_id_0",
             now="2026-11-25T00:00:00.000000Z",
             shard=None,
-            organizations=(invitation(1).org_id,),
+            organizations=(invitation(1, source=Source.INVITES).org_id,),
         )
     )
     for number in range(deletions):
-        log.write(Planned.from_invitation(invitation(number), NOW, rule="forgotten"))
+        log.write(
+            Planned.from_invitation(
+                invitation(number, source=Source.INVITES), NOW, rule="forgotten"
+            )
+        )
     recorder, deleted = SweepRecorder(log, NOW), DeletionResult(Outcome.DELETED, 1, 204)
     for start in range(0, deletions, IN_FLIGHT):
         numbers = range(start, min(start + IN_FLIGHT, deletions))
-        group = [PlannedDeletion(invitation(number), "forgotten") for number in numbers]
+        group = [
+            PlannedDeletion(invitation(number, source=Source.INVITES), "forgotten")
+            for number in numbers
+        ]
         recorder.write_intents(group)
         for planned in group:
             recorder.write_outcome(planned, deleted, 12.5)

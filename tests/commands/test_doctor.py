@@ -408,20 +408,15 @@ def test_files_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
     before = sorted(cli.folder.iterdir())
     checks = checks_of(
         cli,
-        *("--population", "new/folder/rows.csv"),
         *("--metrics-file", "run.prom", "--out", "plan.jsonl"),
     )
-    assert states(checks, "population") == {"ok"}
-    assert {check["check"] for check in checks} >= {"population", "metrics file", "plan"}
+    assert {check["check"] for check in checks} >= {"metrics file", "plan"}
     assert sorted(cli.folder.iterdir()) == sorted([*before, cli.folder / "policy.yaml"])
 
 
 @pytest.mark.parametrize(
     ("words", "name", "code"),
     [
-        (("--population", "policy.yaml/rows.csv"), "population", 2),
-        (("--population", "rows.txt"), "population", 2),
-        (("--population", "policy.yaml"), "population", 2),
         (("--out", "absent/plan.jsonl"), "plan", 2),
         (("--out", "policy.yaml"), "outputs", 2),
         (("--metrics-file", "absent/run.prom"), "metrics file", 4),

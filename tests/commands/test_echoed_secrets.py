@@ -139,8 +139,8 @@ def in_header(name):
     def change(echo, method, path, response):
         if name == "Content-Type":
             return replace(response, media=f"application/json; {echo.header()}")
-        kept = tuple(each for each in response.extra if each[0].lower() != name.lower())
-        return replace(response, extra=(*kept, (name, echo.header())))
+        kept = tuple(each for each in response.headers if each[0].lower() != name.lower())
+        return replace(response, headers=(*kept, (name, echo.header())))
 
     return change
 
@@ -159,7 +159,7 @@ def _error(echo, status, count):
     }
     body = json.dumps(document).encode() if status % 2 == 0 else echo.text(count).encode()
     return SimulatedResponse(
-        status, body, "application/json", extra=(("X-Error-Code", echo.header()),)
+        status, body, "application/json", headers=(("X-Error-Code", echo.header()),)
     )
 
 
@@ -222,6 +222,7 @@ class World:
             "max_already_gone_share": 1.0,
         }
         cli.keys["execution"] = {"attempts": 1}
+        cli.keys["audit"] = {"record": "all"}
         cli.keys["notify"] = [
             {"kind": "slack", "url_env": "SLACK_URL", "details": True},
             {
@@ -339,15 +340,15 @@ def world(request, tmp_path):
 
 def test_names_show_no_secret(world):
     world.echo.change = in_names
-    world.run_with_files("plan", "--out", "plan.jsonl", "--population", "p.csv")
+    world.run_with_files("plan", "--out", "plan.jsonl")
     world.run("plan", "show", "plan.jsonl", "-v")
     world.run("plan", "show", "plan.jsonl", "--output", "json")
     for output in ("text", "json"):
         world.run("explain", "--policy", "policy.yaml", "*", "--output", output)
         world.run("doctor", "--policy", "policy.yaml", "--output", output)
-    world.run_with_files("sweep", "-v", "--population", "p.jsonl")
+    world.run_with_files("sweep", "-v")
     world.look_at_the_log()
-    assert "***" in (world.cli.folder / "p.jsonl").read_text(encoding="utf-8")
+    assert "***" in world.cli.log_path.read_text(encoding="utf-8")
     assert world.echo.covered == set(product(world.echo.secrets, SPELLINGS))
     world.assert_nothing_is_shown()
 
@@ -356,7 +357,7 @@ def test_names_show_no_secret(world):
 def test_errors_and_fields_show_no_secret(world, change):
     world.echo.change = change
     for output in ("text", "json"):
-        world.run_with_files("sweep", "-v", "--output", output, "--population", "p.csv")
+        world.run_with_files("sweep", "-v", "--output", output)
         world.run("explain", "--policy", "policy.yaml", "*", "--output", output)
         world.run("doctor", "--policy", "policy.yaml", "--output", output)
     world.look_at_the_log()

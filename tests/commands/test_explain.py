@@ -1,14 +1,21 @@
-"""`explain` as a process: it shows why an invitation is stale or kept and changes nothing."""
+"""`explain` shows why a person's invitations are stale or kept, and changes nothing."""
 
+import io
 import json
 from datetime import timedelta
 
 import faults
 import pytest
+from rich.console import Console
 
+from invite_sweeper.cli.explain import search, show
+from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.errors import CredentialsRefused, GuardRefused
 from invite_sweeper.simulator import MISSING
+from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
+OTHER = "0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -24,200 +31,213 @@ def cli(cli):
     return cli
 
 
-def ask(cli, term, *arguments, code=0, **changes):
-    done = cli.run(
-        "explain", term, "--policy", "policy.yaml", "--output", "json", *arguments, **changes
-    )
-    assert done.code == code, done.err
-    return json.loads(done.out)
+async def ask(cli, *terms, **changes):
+    """Return the result of a search in this process."""
+    options = RunOptions(cli.write_policy(), cli.base_url, quiet=True)
+    return await search(terms, options, cli.environment_with(changes))
 
 
-def entry(explained, kind, name):
-    return next(each for each in explained[kind] if each["name"] == name)
+def text_of(result, *, verbose=False):
+    file = io.StringIO()
+    show(Console(file=file, width=120), result, verbose=verbose)
+    return file.getvalue()
 
 
-def test_stale_invitation_is_explained_rule_by_rule_and_key_by_key(cli):
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "Ada@example.com", age=20 * DAYS)
-    (explained,) = ask(cli, "ada@EXAMPLE.com")["found"]
-    assert explained["decision"]["stale"] is True
-    assert explained["decision"]["rule"] == "forgotten"
-    forgotten = entry(explained, "rules", "forgotten")
-    assert forgotten["matched"] is True
-    older = forgotten["keys"][0]
-    assert (older["key"], older["expected"], older["actual"], older["matched"]) == (
-        "older_than",
-        "14 days",
-        "20 days",
-        True,
-    )
-    outsiders = entry(explained, "rules", "outsiders")
-    assert outsiders["matched"] is False
-    assert {key["key"]: key["matched"] for key in outsiders["keys"]}["usernames"] is False
-    assert entry(explained, "keep", "board")["matched"] is False
+def entry(entries, name):
+    return next(each for each in entries if each.name == name)
 
 
-def test_kept_invitation_names_the_entry_and_its_reason(cli):
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@board.example.com", age=20 * DAYS)
-    (explained,) = ask(cli, "*@board.example.com")["found"]
-    assert explained["decision"]["kept"] == "keep:board"
-    assert entry(explained, "keep", "board")["note"] == "they travel"
-    assert entry(explained, "rules", "forgotten")["matched"] is True
+async def test_stale_invitation_has_its_rule_its_condition_and_the_day_first(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "Ada@example.com", age=20 * DAYS)
+    result = await ask(cli, "ada@EXAMPLE.com")
+    (found,) = result.found
+    assert (found.kept, found.rule, found.stale_by) == (None, "forgotten", "forgotten")
+    assert found.stale_from == found.invitation().created_at + 14 * DAYS
+    assert (found.condition.expected, found.condition.actual) == ("14 days", "20 days")
+    head, decision, condition, place, *_ = text_of(result).splitlines()
+    assert head.startswith("Ada@example.com in organization Example Industries (")
+    assert decision == f"  Stale by rule forgotten since {found.stale_from:%Y-%m-%d}."
+    assert condition == "    older_than is 14 days, the invitation has 20 days"
+    assert place.startswith("    invites, project Search, id ")
 
 
-def test_term_may_be_an_id_in_any_project(cli):
+async def test_young_invitation_has_the_day_from_which_it_is_stale_and_the_rule(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "bo@mail.example.org", age=2 * DAYS)
+    result = await ask(cli, "bo@*")
+    (found,) = result.found
+    assert (found.kept, found.stale_by) == ("too_young", "outsiders")
+    day = f"{found.invitation().created_at + 3 * DAYS:%Y-%m-%d}"
+    assert f"too young for every rule; stale from {day} by rule outsiders." in text_of(result)
+
+
+async def test_announced_invitation_has_the_day_from_which_it_may_be_deleted(cli):
+    cli.keys["notice"] = {"wait": "7d"}
+    cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
+    result = await ask(cli, "ada@example.com")
+    assert result.found[0].deletable_from == result.now + 7 * DAYS
+    day = f"{result.now + 7 * DAYS:%Y-%m-%d}"
+    assert f"stale by rule forgotten, may be deleted from {day}." in text_of(result)
+
+
+async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_keys(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "ada@board.example.com", age=20 * DAYS)
+    result = await ask(cli, "*@board.example.com")
+    (found,) = result.found
+    assert (found.kept, found.condition.key) == ("keep:board", "usernames")
+    assert entry(found.keep, "board").note == "they travel"
+    assert entry(found.rules, "forgotten").matched is True
+    assert "rule outsiders" not in text_of(result)
+    lines = [line.strip() for line in text_of(result, verbose=True).splitlines()]
+    assert "keep lapsed: not evaluated (expired on 2020-01-31)" in lines
+    assert "keep board: matches (they travel)" in lines
+    assert "rule outsiders: does not match" in lines
+    missing = "usernames is *@mail.example.org, the invitation has ada@board.example.com"
+    assert f"{missing}: does not match" in lines
+
+
+async def test_several_terms_may_be_ids_usernames_and_globs(cli):
     for name in ("Alpha", "Beta"):
         project = cli.sim.add_project(name)
-        cli.sim.invite(project, f"{name}@example.com", age=DAYS)
+        cli.sim.invite(project, f"{name}[1]@example.com", age=DAYS)
         last = cli.sim.invite(project, "other@example.com", age=2 * DAYS)
-    explained = ask(cli, last.upper())
-    assert [each["invitation_id"] for each in explained["found"]] == [last]
-    assert explained["found"][0]["decision"]["kept"] == "too_young"
-    assert (explained["projects"], explained["invitations"]) == (2, 4)
+    result = await ask(cli, last.upper(), "alpha[1]@example.com", "nobody*")
+    assert [each.username for each in result.found] == ["Alpha[1]@example.com", "other@example.com"]
+    assert (result.projects, result.invitations) == (2, 4)
 
 
-def test_nothing_found_shows_what_was_searched_and_what_is_excluded(cli):
+async def test_nothing_found_shows_what_was_searched_and_what_is_excluded(cli):
     cli.keys["projects"] = {"exclude": ["prod-*"]}
     cli.sim.add_project("Search")
-    hidden = cli.sim.add_project("prod-billing")
-    cli.sim.invite(hidden, "ada@example.com", age=20 * DAYS)
-    done = cli.run("explain", "ada@example.com", "--policy", "policy.yaml")
-    assert done.code == 0
-    assert "Nothing found for 'ada@example.com'" in done.out
-    assert "0 invitations in 1 project (invites)" in done.out
-    assert "prod-billing" in done.out
+    cli.sim.invite(cli.sim.add_project("prod-billing"), "ada@example.com", age=20 * DAYS)
+    text = text_of(await ask(cli, "ada@example.com"))
+    assert "Nothing found for 'ada@example.com'" in text
+    assert "0 invitations in 1 project (invites)" in text
+    assert "prod-billing" in text
 
 
-def test_project_that_cannot_be_read_ends_with_4_and_is_named(cli):
-    cli.sim.add_project("Search")
+async def test_project_that_cannot_be_read_is_named(cli):
     shut = cli.sim.add_project("Vault")
     cli.sim.faults.add(faults.role_missing(), path=f"*/{shut}/invites", times=10)
-    explained = ask(cli, "ada@example.com", code=4)
-    assert [each["project_name"] for each in explained["unreadable"]] == ["Vault"]
+    result = await ask(cli, "ada@example.com")
+    assert [each.project_name for each in result.unreadable] == ["Vault"]
+    assert result.exit_code == 4
 
 
-def test_project_deleted_during_the_search_is_not_an_error(cli):
+async def test_project_deleted_during_the_search_is_not_an_error(cli):
     gone = cli.sim.add_project("Vault")
     cli.sim.faults.add(faults.fail_with(404, "GROUP_NOT_FOUND"), path=f"*/{gone}/invites")
-    explained = ask(cli, "ada@example.com")
-    assert (explained["found"], explained["unreadable"]) == ([], [])
+    result = await ask(cli, "ada@example.com")
+    assert (result.found, result.unreadable, result.exit_code) == ([], [], 0)
 
 
-def test_text_shows_the_policy_s_decision_and_what_cannot_be_evaluated(cli):
-    cli.keys["limits"]["max_bounces"] = 1
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    assert cli.sweep().code == 0
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    done = cli.run("explain", "ada@example.com", "--policy", "policy.yaml")
-    assert "By the policy alone: stale" in done.out
-    cli.sim.invite(project, "eve@example.com", createdAt=MISSING)
-    done = cli.run("explain", "eve@example.com", "--policy", "policy.yaml")
-    assert "cannot be evaluated" in done.out
+async def test_value_that_atlas_did_not_send_is_the_condition_that_cannot_be_evaluated(cli):
+    cli.sim.invite(cli.sim.add_project("Search"), "eve@example.com", createdAt=MISSING)
+    text = text_of(await ask(cli, "eve@example.com"), verbose=True)
+    assert "Kept: no creation date." in text
+    assert "cannot be evaluated (no date)" in text
 
 
-def test_invitation_that_bounced_too_often_is_kept_for_that_reason(cli):
+async def test_invitation_that_bounced_too_often_is_kept_for_that_reason(cli):
     cli.keys["limits"]["max_bounces"] = 1
     project = cli.sim.add_project("Search")
     cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
     assert cli.sweep().code == 0
     cli.sim.invite(project, "ADA@example.com", age=20 * DAYS)
-    (explained,) = ask(cli, "ada@example.com")["found"]
-    assert (explained["by_policy"]["stale"], explained["decision"]["kept"]) == (True, "bounced")
-    assert explained["decision"]["bounced"] == 1
+    result = await ask(cli, "ada@example.com")
+    (found,) = result.found
+    assert (found.rule, found.kept, found.bounced) == ("forgotten", "bounced", 1)
+    assert "(max_bounces), although rule forgotten matches" in text_of(result)
 
 
-def other_policy(cli):
-    cli.keys["keep"] = []
+async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_entries(cli):
+    cli.keys["sources"] = ["invites", "users", "org_users"]
+    project = cli.sim.add_project("Search")
+    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
+    roles = {project: ("GROUP_READ_ONLY",)}
+    cli.sim.add_user("ada@example.com", age=5 * DAYS, group_roles=roles)
+    result = await ask(cli, "ada@example.com")
+    assert [(e.source, [o.source for o in e.entries]) for e in result.found] == [
+        ("org_users", ["users"]),
+        ("invites", []),
+    ]
+    assert [each.kept for each in result.found] == ["too_young", None]
+    assert text_of(result).count("ada@example.com") == 1
 
 
-def used(cli):
-    assert cli.sweep("--plan", "plan.jsonl").code == 0
+async def test_list_that_atlas_retired_before_its_day_is_said_and_the_others_are_searched(cli):
+    cli.keys["sources"] = ["invites", "users"]
+    cli.sim.versions.retired.add(("invites", "*"))
+    project = cli.sim.add_project("Search")
+    cli.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
+    result = await ask(cli, "ada@example.com")
+    assert [each.source for each in result.found] == ["users"]
+    assert [each.source for each in result.unreadable] == ["invites"]
+    assert result.exit_code == 4
 
 
-def edited(cli):
-    plan = cli.folder / "plan.jsonl"
-    plan.write_bytes(plan.read_bytes().replace(b"ada@", b"adb@"))
+async def test_clock_more_than_5_minutes_off_is_refused_since_ages_would_be_wrong(cli):
+    cli.sim.add_project("Search")
+    cli.sim.date_offset = timedelta(minutes=6)
+    with pytest.raises(GuardRefused):
+        await ask(cli, "ada")
 
 
-@pytest.mark.parametrize("change", [other_policy, used, edited])
-def test_plan_that_a_sweep_would_refuse_is_refused(cli, change):
+async def test_drop_for_which_a_sweep_is_refused_hides_nobody(cli):
+    (project,) = cli.stock(stale=0, young=20)
+    assert cli.sweep().code == 0
+    for invitation_id in cli.sim.invitations(project)[1:]:
+        cli.sim.accept(project, invitation_id)
+    assert len((await ask(cli, "*")).found) == 1
+
+
+@pytest.fixture
+def several(cli):
+    """Two organizations with a project each; ALPHA and BETA name their credentials."""
+    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER})
+    cli.stock(org_id=ORG_ID)
+    cli.stock(org_id=OTHER)
+    return cli
+
+
+async def test_each_organization_is_searched_with_its_own_credentials(several):
+    result = await ask(several, "p0*")
+    assert [each.org_id for each in result.found] == [OTHER, ORG_ID]
+    assert (result.projects, result.exit_code) == (2, 0)
+
+
+async def test_organization_that_fails_is_named_and_the_others_are_searched(several):
+    result = await ask(several, "p0*", MONGODB_ATLAS_ACCESS_TOKEN_ALPHA="wrong")
+    assert [each.org_id for each in result.found] == [OTHER]
+    assert ORG_ID in result.unreadable[0].project_name
+    assert result.exit_code == 4
+
+
+async def test_error_of_every_organization_is_the_error_of_the_command(several):
+    wrong = {f"MONGODB_ATLAS_ACCESS_TOKEN_{name}": "wrong" for name in ("ALPHA", "BETA")}
+    with pytest.raises(CredentialsRefused):
+        await ask(several, "p0*", **wrong)
+
+
+# As a process ----------------------------------------------------------------------------------
+
+
+def test_command_sends_no_delete_and_writes_no_file(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "ada@example.com", age=20 * DAYS)
-    assert cli.plan("--out", "plan.jsonl").code == 0
-    change(cli)
-    done = cli.run("explain", "*", "--policy", str(cli.write_policy()), "--plan", "plan.jsonl")
-    swept = cli.sweep("--plan", "plan.jsonl")
-    assert (done.code, swept.code) == (3, 3), done.err
-    assert done.errors == swept.errors != []
-
-
-def test_saved_plan_that_does_not_list_it_keeps_it(cli):
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    assert cli.plan("--out", "plan.jsonl").code == 0
-    cli.sim.invite(project, "bo@example.com", age=20 * DAYS)
-    explained = ask(cli, "*@example.com", "--plan", "plan.jsonl")["found"]
-    assert {each["username"]: each["decision"]["kept"] for each in explained} == {
-        "ada@example.com": None,
-        "bo@example.com": "not_in_plan",
-    }
-
-
-def test_explain_sends_no_delete_and_writes_no_file(cli):
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    ask(cli, "ada@example.com")
+    done = cli.run("explain", "ada@example.com", "--policy", "policy.yaml", "-o", "json")
+    assert (done.code, len(json.loads(done.out)["found"])) == (0, 1)
     assert {asked.method for asked in cli.sim.requests} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
 
 
 def test_text_shows_no_control_character_of_a_name(cli):
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada\x1b[2K@example.com", age=20 * DAYS)
-    done = cli.run("explain", "ada*", "--policy", "policy.yaml")
+    cli.sim.invite(cli.sim.add_project("Search"), "ada\x1b[2K@example.com", age=20 * DAYS)
+    done = cli.run("explain", "ada*", "nobody", "-v", "--policy", "policy.yaml")
     assert done.code == 0
     assert "\x1b" not in done.out
-    assert "Decision: stale by rule `forgotten`" in done.out
+    assert "  Stale by rule forgotten since " in done.out
 
 
 def test_refused_credentials_end_with_5_and_nothing_on_stdout(cli):
     cli.sim.add_project("Search")
     done = cli.run("explain", "ada", "--policy", "policy.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert (done.code, done.out) == (5, "")
-
-
-def test_clock_more_than_5_minutes_off_ends_with_3_since_ages_would_be_wrong(cli):
-    cli.sim.add_project("Search")
-    cli.sim.date_offset = timedelta(minutes=6)
-    done = cli.run("explain", "ada", "--policy", "policy.yaml")
-    assert (done.code, done.out) == (3, "")
-
-
-def test_every_list_of_the_policy_is_searched_and_each_invitation_shown(cli):
-    cli.keys["sources"] = ["invites", "users", "org_users"]
-    cli.keys["rules"].append(
-        {"name": "waiting", "older_than": "14d", "statuses": ["PENDING", "INVITATION_EXPIRED"]}
-    )
-    project = cli.sim.add_project("Search")
-    cli.sim.invite(project, "ada@example.com", age=20 * DAYS)
-    roles = {project: ("GROUP_READ_ONLY",)}
-    cli.sim.add_user("ada@example.com", age=20 * DAYS, group_roles=roles)
-    explained = ask(cli, "ada@example.com")
-    found = {each["source"]: each["decision"] for each in explained["found"]}
-    assert explained["sources"] == ["invites", "users", "org_users"]
-    assert {source: one["rule"] for source, one in found.items()} == {
-        "invites": "forgotten",
-        "users": "waiting",
-        "org_users": "waiting",
-    }
-
-
-def test_retired_list_ends_with_4_and_the_others_are_searched(cli):
-    cli.keys["sources"] = ["invites", "users"]
-    cli.sim.versions.retired.add(("invites", "*"))
-    project = cli.sim.add_project("Search")
-    cli.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
-    explained = ask(cli, "ada@example.com", code=4)
-    assert [each["source"] for each in explained["found"]] == ["users"]
-    assert [each["source"] for each in explained["unreadable"]] == ["invites"]

@@ -82,12 +82,14 @@ def add_users(cli: CliRunner) -> None:
     sim.faults.add(withdraw, method="DELETE", path=f"*/invites/{gone}")
     invite(cli, 9, "deleted-too", inviter=None)
     invite(cli, 3, 'na\u00efve "quoted" \\ \u202e name', inviter="ada@example.com")
-    for number, status in ((4, 400), (5, 503)):
-        refused = invite(cli, number, f"failed-{status}", expiresAt=None)
-        sim.faults.add(faults.fail_with(status), method="DELETE", path=f"*/invites/{refused}")
+    for status in (400, 503):
+        refused = add_user(cli, f"3-failed-{status}")
+        sim.faults.add(faults.fail_with(status), method="DELETE", path=f"*/users/{refused}")
+    add_user(cli, "4-skipped")
     fraction = (sim.clock() - OLD - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S.123Z")
-    invite(cli, 6, "skipped", createdAt=fraction)
-    invite(cli, 7, "skipped-too", expiresAt="soon")
+    invite(cli, 4, "no-expiry", expiresAt=None)
+    invite(cli, 6, "fraction", createdAt=fraction)
+    invite(cli, 7, "expires-soon", expiresAt="soon")
     sim.invite(ALPHA, "too-young@example.com", age=timedelta(days=1))
 
 

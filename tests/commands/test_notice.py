@@ -138,7 +138,7 @@ def test_limits_count_deletions_and_not_announcements(cli):
 
 def test_trimmed_invitations_keep_their_announcement(cli):
     cli.sim.invite(cli.project, "bo@example.com", age=19 * DAYS)
-    cli.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim"}
+    cli.keys["limits"] |= {"max_deletions": 1, "over_limit": "trim", "period": "0s"}
     assert cli.sweep().summary["announced"] == 2
     time.sleep(2.1)
     done = cli.sweep()
@@ -248,8 +248,6 @@ def test_notice_needs_no_request_and_a_policy_without_both_keys_sends_what_it_se
         "GET /api/atlas/v2/groups",
         "GET /api/atlas/v2/groups/ID/invites",
         "GET /api/atlas/v2/orgs",
-        "GET /api/atlas/v2/orgs/ID/invites",
-        "GET /api/atlas/v2/orgs/ID/users",
     ]
     assert requested() == with_notice
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import faults
 import pytest
 from forked import Fork
+from invite_sweeper.audit.damage import Damage
 from protected_changes import Nights, answer_with_foreign_404s, change_what_is_shown, listed
 from protected_oracle import in_scope, must_stay
 from protected_records import (
@@ -35,7 +36,6 @@ from running import Done, cli_in, end, wait_until
 from seeds import seeds
 from terminals import Terminal
 
-from invite_sweeper.audit.damage import Damage
 from invite_sweeper.audit.verify import verify
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
@@ -58,9 +58,9 @@ def start(world: World, *arguments: str, **streams: object) -> Fork:
 
 LONG_QUESTION = """
 import os
-from invite_sweeper.sweep import group
+from invite_sweeper.sweep import run
 os.dup2(os.open({terminal!r}, os.O_RDWR | os.O_NOCTTY), 0)
-group._MAX_QUESTION_S = 0.0
+run.MAX_QUESTION_S = 0.0
 """
 """Executed before the program: its input is a terminal, and any question is a long one."""
 

@@ -55,6 +55,24 @@ def invited(cli, project):
     return {each.username: json.loads(each.document)["roles"] for each in group.invites.values()}
 
 
+@pytest.mark.parametrize("sources", [["org_users", "users"], ["org_invites", "users"]])
+def test_person_comes_back_by_one_invitation_with_the_roles_of_every_entry(cli, sources):
+    cli.keys["sources"] = sources
+    one, two = (cli.sim.add_project(f"Project {number}") for number in (1, 2))
+    roles = {one: ("GROUP_OWNER",), two: ("GROUP_READ_ONLY", "GROUP_CLUSTER_MANAGER")}
+    user = {"org_roles": ("ORG_GROUP_CREATOR",), "group_roles": roles, "age": 20 * DAYS}
+    cli.sim.add_user("ada@example.com", **user)
+    users = cli.sim.organizations[ORG_ID].users
+    assert cli.sweep().summary["deleted"] == 1
+    assert not users
+    result = restore(cli)
+    assert (result["wanted"], result["restored"]) == (1, 1)
+    (back,) = users.values()
+    assert set(back.org_roles) == {"ORG_GROUP_CREATOR"}
+    found = {key: set(each) for key, each in back.group_roles.items()}
+    assert found == {key: set(each) for key, each in roles.items()}
+
+
 def test_restore_brings_back_exactly_what_the_run_deleted_with_its_roles(cli):
     (project,) = swept(cli)
     result = restore(cli)

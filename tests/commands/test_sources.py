@@ -1,6 +1,5 @@
 """The four lists of pending users, end to end: the program as a process, Atlas over HTTP."""
 
-import json
 import shlex
 from datetime import UTC, datetime, timedelta
 
@@ -100,99 +99,6 @@ def test_removed_member_is_reported_with_the_command_to_restore_it(cli):
     ]
     assert '"level": "error"' in done.err
     assert "o'neil@example.com accepted" in done.err
-
-
-NOT_READ = "only in lists that the policy does not read: "
-
-
-def not_seen(cli):
-    """The lines `Not seen` of a plan, as text."""
-    out = cli.run("plan", "--policy", "policy.yaml", COLUMNS="400").out
-    return [line[len("Not seen") :].strip() for line in out.splitlines() if "Not seen" in line]
-
-
-def test_plan_sweep_and_report_say_who_is_only_in_lists_that_the_policy_does_not_read(cli):
-    project = cli.sim.add_project("Sandbox")
-    cli.sim.invite(project, "both@example.com", age=timedelta(days=1))
-    cli.sim.add_user("both@example.com", age=OLD)
-    roles = {project: ["GROUP_OWNER"]}
-    cli.sim.add_user("web@example.com", age=OLD, by_web_interface=True, group_roles=roles)
-    cli.sim.add_user("terraform@example.com", age=OLD)
-    cli.sim.add_user("late@example.com", age=31 * OLD, status="INVITATION_EXPIRED")
-    cli.sim.add_user("member@example.com", status="ACTIVE")
-    done = cli.plan()
-
-    sentence = (
-        f"3 people are invited {NOT_READ}users 1 (1 pending); org_users 3 (2 pending, 1 expired); "
-        "org_invites 1 (1 pending). After 2027-07-01 this policy would see 0 of 4."
-    )
-    known = {"org_id": ORG_ID, "reason": None, "rejected": 0}
-    expected = {
-        "lists": [
-            {"source": "users", "people": 1, "pending": 1, "expired": 0, **known},
-            {"source": "org_users", "people": 3, "pending": 2, "expired": 1, **known},
-            {"source": "org_invites", "people": 1, "pending": 1, "expired": 0, **known},
-        ],
-        "people": 3,
-        "after": "2027-07-01",
-        "seen_after": 0,
-        "everyone": 4,
-        "all_end": True,
-    }
-    assert (done.code, done.summary["unseen"]) == (0, expected)
-    ends = (
-        "Atlas ends every list that the policy reads on 2027-07-01 or before, as it has announced."
-    )
-    assert not_seen(cli) == [sentence]
-    assert cli.sweep().summary["unseen"] == expected
-    assert cli.lines("run_finished")[0]["unseen"] == expected
-    for name in ("report.html", "report.md", "report.json"):
-        assert cli.run("report", "audit/invite-sweeper.jsonl", "--out", name).code == 0
-    markdown = (cli.folder / "report.md").read_text("utf-8")
-    assert "Not seen by the policy" in markdown
-    assert sentence in markdown
-    assert ends in markdown
-    page = (cli.folder / "report.html").read_text("utf-8")
-    assert "Not seen by the policy" in page
-    assert sentence in page
-    report = json.loads((cli.folder / "report.json").read_text("utf-8"))["report"]
-    assert report["subject"][0]["unseen"] == expected
-
-
-def test_policy_of_all_lists_leaves_no_list_unread(cli):
-    cli.sim.add_project("Sandbox")
-    cli.keys["sources"] = ALL
-    assert (cli.plan().summary["unseen"], not_seen(cli)) == (None, [])
-
-
-@pytest.mark.parametrize(
-    ("path", "places", "role"),
-    [
-        ("*/orgs/*/users", "lists users and org_users", "Organization Member"),
-        ("*/orgs/*/invites", "list org_invites", "Organization Owner"),
-    ],
-)
-def test_unread_list_that_the_role_forbids_is_not_known_and_no_failure(cli, path, places, role):
-    cli.sim.add_project("Sandbox")
-    cli.sim.faults.add(faults.role_missing(), path=path, times=None)
-    done = cli.sweep()
-    (sentence,) = not_seen(cli)
-    where = f"organization Example Industries ({ORG_ID})"
-    assert sentence.startswith(f"Who is invited in the {places} of {where} is not known. ")
-    assert role in sentence
-    assert (done.code, done.summary["unseen"]["lists"][-1]["pending"]) == (
-        0,
-        0 if "users" in path else None,
-    )
-
-
-def test_failing_look_beyond_the_policy_ends_no_run(cli):
-    cli.sim.add_project("Sandbox")
-    fault = faults.fail_with(406, "INVALID_VERSION_DATE")
-    cli.sim.faults.add(fault, path="*/orgs/*/users", times=None)
-    assert cli.sweep().code == 0
-    (sentence,) = not_seen(cli)
-    assert "is not known. " in sentence
 
 
 def test_end_of_a_list_that_the_policy_does_not_read_is_not_the_end_of_something_in_use(cli):

@@ -193,7 +193,7 @@ def test_walk_ends_with_the_sweep_of_a_plan_that_a_second_person_read(walk):
     walk.type("invite-sweeper audit verify audit/invite-sweeper.jsonl")
     walk.type("invite-sweeper audit show audit/invite-sweeper.jsonl --outcome deleted")
     walk.type("invite-sweeper report audit/invite-sweeper.jsonl --out report.html")
-    walk.type("invite-sweeper plan --policy policy.yaml --population population.csv")
+    walk.type("invite-sweeper audit show audit/invite-sweeper.jsonl --output csv")
     screen = walk.type("invite-sweeper restore audit/invite-sweeper.jsonl --dry-run", code=2)
     assert "Example North (6f1a20c4d39b5e7788a0c1d2)" in screen
     walk.type_printed("restore")
@@ -202,10 +202,8 @@ def test_walk_ends_with_the_sweep_of_a_plan_that_a_second_person_read(walk):
     walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
     sha256 = walk.type_printed("plan", "show").split("sha256")[-1].split()[0]
     walk.type(
-        f"invite-sweeper sweep --policy policy.yaml --plan plan.jsonl --plan-sha256 {sha256} "
-        "--population population.csv --yes"
+        f"invite-sweeper sweep --policy policy.yaml --plan plan.jsonl --plan-sha256 {sha256} --yes"
     )
-    assert (walk.folder / "population.csv").exists()
     assert "already been applied" in walk.type_printed("sweep", code=3)
     walk.type("invite-sweeper audit show --event run_finished --output json")
     walk.type("invite-sweeper audit show --outcome deleted --output json")

@@ -44,7 +44,7 @@ no-index = true
 find-links = /wheels
 """
 # Python for the image; the rest is for the tests that run cron and systemd.
-PACKAGES = ("python3", "python3-venv", "ca-certificates", "cron", "logrotate", "systemd-sysv")
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "cron", "systemd-sysv")
 WHEELS = (
     *("--require-hashes", "--no-deps", "--only-binary=:all:"),
     *("--python-version=3.13", "--implementation=cp"),

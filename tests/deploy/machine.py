@@ -1,7 +1,6 @@
 """A Debian system with systemd, cron and the program, in a container."""
 
 import contextlib
-import json
 from dataclasses import dataclass
 
 from deploy.containers import Containers, until
@@ -12,7 +11,7 @@ from deploy.stage import Stage
 NAME = "machine"
 # systemd 257 requires this variable to start with version 1 control groups.
 INIT = ("/sbin/init", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
-LOG = "/var/lib/invite-sweeper/invite-sweeper.jsonl"
+STATE = "/var/lib/invite-sweeper"
 SENDMAIL = """#!/bin/sh
 { echo "Arguments: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
 """
@@ -54,7 +53,7 @@ class Machine:
         # On a real machine the root is shared between mount namespaces; in a container it is not.
         self.run("mount", "--make-rshared", "/")
         self.run("rm", "/etc/cron.d/invite-sweeper")
-        self.run("find", LOG.rpartition("/")[0], "-mindepth", "1", "-delete")
+        self.run("find", STATE, "-mindepth", "1", "-delete")
         for file in sorted((self.stage.folder / "secrets").iterdir()):
             path = f"/etc/invite-sweeper/{file.name}"
             self.write(path, file.read_text(encoding="utf-8"), mode="0400", owner="invite-sweeper:")
@@ -66,14 +65,9 @@ class Machine:
         done = self.run("systemctl", "is-system-running", check=False)
         return done.stdout.strip() in {"running", "degraded"}
 
-    def audit_lines(self):
-        return [json.loads(line) for line in self.read(LOG).splitlines()]
-
-    def fetch(self, *names):
-        """Copy files of the audit folder to the stage's audit folder."""
-        for name in names:
-            target = self.stage.audit / name
-            self.containers.podman("cp", f"{NAME}:/var/lib/invite-sweeper/{name}", target)
+    def fetch_audit_directory(self):
+        """Copy the audit directory to the stage's."""
+        self.containers.podman("cp", f"{NAME}:{STATE}/audit/.", self.stage.audit / "audit")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.manifests import DEPLOY
 
-from invite_sweeper.audit.verify import verify
+from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.simulate import serve_in_thread
 from invite_sweeper.simulator import SimulatedAtlas
 
@@ -51,6 +51,11 @@ class Stage:
         return self.folder / "audit"
 
     @property
+    def runs(self):
+        """The files of the runs in the audit directory, the oldest first."""
+        return AuditDirectory(self.audit / "audit").files()
+
+    @property
     def mounts(self):
         """The options of `podman run` that mount the folders as the manifests do."""
         return (
@@ -78,11 +83,11 @@ class Stage:
         assert [i for i, times in Counter(self.sim.deleted).items() if times > 1] == []
         assert self.sim.request_log.deletes_after_confirmation == []
 
-    def assert_sound(self, *logs):
-        """The logs verify together; return the result."""
-        found = verify([self.audit / name for name in logs])
-        assert found.error is None, found.error
-        return found
+    def assert_sound(self, directory=None):
+        """The audit directory verifies; return the number of its runs."""
+        found = verify_directory(AuditDirectory(directory or self.audit / "audit"))
+        assert (found.damage, found.unfinished) == (None, [])
+        return len(found.files)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def test_file_is_a_dry_run_and_one_line_arms_it(arming):
 
 def test_no_other_file_of_deploy_runs_the_program():
     """New files that run the program must be added to ARMINGS."""
-    runs = re.compile(r"bin/invite-sweeper\b|--audit-log|ENTRYPOINT|^\s+args:", re.MULTILINE)
+    runs = re.compile(r"bin/invite-sweeper\b|--audit-dir|ENTRYPOINT|^\s+args:", re.MULTILINE)
     indirect = {"README.md", "several-organizations.md", "helm/templates/cronjob.yaml"}
     indirect.add("kubernetes/overlays/sharded/kustomization.yaml")
     # Never armed; test_pull_requests.py checks their commands.
@@ -120,7 +120,7 @@ def test_overlay_files_differ_in_the_line_that_arms():
 
 
 @pytest.mark.needs("kustomize")
-def test_sharded_overlay_is_the_dry_run_in_three_pods_with_a_log_and_retries_each():
+def test_sharded_overlay_is_the_dry_run_in_three_pods_with_a_directory_and_retries_each():
     job = cronjob(built(KUBERNETES / "overlays/sharded"))
     spec = job["spec"]["jobTemplate"]["spec"]
     arguments = container(job)["args"]
@@ -129,7 +129,7 @@ def test_sharded_overlay_is_the_dry_run_in_three_pods_with_a_log_and_retries_eac
     assert spec["completionMode"] == "Indexed"
     assert spec["completions"] == spec["parallelism"] == 3
     assert options(arguments)["shard"] == "auto/3"
-    assert "$(JOB_COMPLETION_INDEX)" in options(arguments)["audit-log"]
+    assert "$(JOB_COMPLETION_INDEX)" in options(arguments)["audit-dir"]
     assert "backoffLimit" not in spec
     assert spec["backoffLimitPerIndex"] == 2
     assert spec["podFailurePolicy"]["rules"][0]["action"] == "FailIndex"

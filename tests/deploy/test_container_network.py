@@ -31,10 +31,10 @@ def test_arbitrary_user_sweeps_read_only_behind_a_proxy_with_a_private_authority
         mounted = network.environment | {"SSL_CERT_FILE": "/etc/invite-sweeper/ca.pem"}
         variables = [f"--env={name}={value}" for name, value in mounted.items()]
         run = ("run", *READ_ONLY, *stage.mounts, *variables, IMAGE, "sweep", "--output=json")
-        done = containers.podman(*run, "--audit-log=/var/lib/invite-sweeper/log.jsonl", check=False)
+        done = containers.podman(*run, check=False)
 
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["deleted"] == 6
         stage.assert_swept_once()
-        stage.assert_sound("log.jsonl")
+        stage.assert_sound()
         assert set(network.asked) == {f"CONNECT {ATLAS}:443"}

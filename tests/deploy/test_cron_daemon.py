@@ -1,11 +1,11 @@
-"""cron runs the shipped crontab: its mails, and the rotation of the log."""
+"""cron runs the shipped crontab: its mails, and the audit directory."""
 
 import email
 import re
 
 import pytest
 from deploy.containers import until
-from deploy.machine import LOG, SENDMAIL, started
+from deploy.machine import SENDMAIL, STATE, started
 from deploy.manifests import DEPLOY
 from deploy.stage import staged
 
@@ -38,7 +38,7 @@ def mails(machine):
     The test changes the schedule to every minute, and Atlas's address. Both are in one file, so
     that cron reads them in the same minute.
     """
-    faulty = CRONTAB.replace("policy.yaml", "polcy.yaml").replace("sweeper.jsonl", "other.jsonl")
+    faulty = CRONTAB.replace("policy.yaml", "polcy.yaml").replace("sweeper/audit", "sweeper/other")
     every_minute, times = NIGHTLY.subn("* * ", CRONTAB + faulty)
     assert times == 2
     address = f"MONGODB_ATLAS_BASE_URL={machine.stage.base_url}\n"
@@ -82,46 +82,19 @@ def test_failed_run_is_mailed_with_what_to_fix(mails):
     assert "Atlas was not called" in failed
 
 
-def test_log_is_readable_only_by_its_user(mails, machine):
-    assert machine.run("stat", "-c", "%U %a", LOG).stdout.split() == ["invite-sweeper", "600"]
+def test_files_of_runs_are_readable_only_by_their_user(mails, machine):
+    listed = machine.run("stat", "-c", "%U %a", f"{STATE}/audit", f"{STATE}/audit/HEAD").stdout
+
+    assert listed.splitlines() == ["invite-sweeper 700", "invite-sweeper 600"]
 
 
-def test_locked_log_is_not_rotated(mails, machine):
-    rotate = "logrotate --force /etc/logrotate.d/invite-sweeper"
-    done = machine.run("flock", f"{LOG}.lock", *rotate.split(), check=False)
-
-    assert done.returncode != 0
-    assert machine.audit_lines()
-
-
-def test_rotated_compressed_and_new_log_verify_together(mails, machine):
-    folder = LOG.rpartition("/")[0]
-    rotate(machine)
+def test_compressed_and_new_files_verify_together(mails, machine):
+    machine.run("sh", "-c", f"gzip {STATE}/audit/*.jsonl")
     sweep_by_hand(machine)
     machine.stage.assert_swept_once()
-    _, today = logs_in(machine, folder)
-    # The second rotation of the night would get the same name, so the first one was last year.
-    machine.run("mv", f"{folder}/{today}", f"{folder}/invite-sweeper.jsonl-20250101")
-    rotate(machine)
-    sweep_by_hand(machine)
 
-    names = logs_in(machine, folder)
-    assert names == ["invite-sweeper.jsonl", today, "invite-sweeper.jsonl-20250101.gz"]
-    machine.fetch(*names)
-    assert machine.stage.assert_sound(*names).runs == 3
-
-
-def logs_in(machine, folder):
-    """Return the names of the files of the log, the newest first."""
-    names = machine.run("ls", folder).stdout.split()
-    dated = sorted((name for name in names if ".jsonl-" in name), reverse=True)
-    return ["invite-sweeper.jsonl", *dated]
-
-
-def rotate(machine):
-    """Force a rotation of the log."""
-    machine.run("logrotate", "--force", "/etc/logrotate.d/invite-sweeper")
-    machine.run("test", "!", "-e", LOG)
+    machine.fetch_audit_directory()
+    assert machine.stage.assert_sound() == 2
 
 
 def sweep_by_hand(machine):

@@ -1,12 +1,10 @@
-"""The text of the crontab and of its log rotation."""
+"""The text of the crontab."""
 
 import re
 
-import pytest
 from deploy.manifests import DEPLOY
 
 CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
-LOGROTATE = (DEPLOY / "cron/invite-sweeper.logrotate").read_text(encoding="utf-8")
 
 
 def entries():
@@ -49,16 +47,8 @@ def test_crontab_ends_with_a_newline_because_cron_ignores_a_last_line_without():
     assert CRONTAB.endswith("\n")
 
 
-@pytest.mark.parametrize(
-    "directive", ["nocopytruncate", "nocreate", "compress", "delaycompress", "dateext"]
-)
-def test_rotation_keeps_complete_files_named_by_date_and_compresses_all_but_the_newest(directive):
-    assert re.search(rf"^\s+{directive}$", LOGROTATE, re.MULTILINE)
+def test_audit_directory_is_below_the_folder_that_the_page_creates():
+    directory = re.search(r"--audit-dir (\S+)", CRONTAB).group(1)
+    page = (DEPLOY / "README.md").read_text(encoding="utf-8")
 
-
-def test_rotation_covers_the_log_that_the_crontab_names():
-    folder = re.search(r"^(/\S+)/\*\.jsonl \{", LOGROTATE, re.MULTILINE).group(1)
-    log = re.search(r"--audit-log (\S+)", CRONTAB).group(1)
-
-    assert log.startswith(f"{folder}/")
-    assert log.endswith(".jsonl")
+    assert f" {directory.rpartition('/')[0]}\n" in page

@@ -88,7 +88,7 @@ INVALID = [
     {"extraArgs": ["sweep"]},
     {"extraArgs": [f"--verbose{LINE}"]},
     {"extraArgs": [f"--base-url={LINE}"]},
-    {"extraArgs": ["--audit-log=/tmp/other.jsonl"]},
+    {"extraArgs": ["--audit-dir=/tmp/other"]},
     {"extraArgs": ["--policy"]},
     {"extraArgs": ["--yes"]},
     {"extraArgs": ["--new-log"]},

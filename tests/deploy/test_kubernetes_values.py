@@ -150,7 +150,7 @@ def test_arguments_name_files_below_the_mounts(job, manifests):
     (policy,) = manifests["ConfigMap", "invite-sweeper-policy"]["data"]
 
     assert given["policy"] == f"{mounts['policy']}/{policy}"
-    assert given["audit-log"].startswith(f"{mounts['audit']}/")
+    assert given["audit-dir"].startswith(f"{mounts['audit']}/")
 
 
 def test_only_dns_and_https_to_public_addresses_are_allowed(job, manifests):

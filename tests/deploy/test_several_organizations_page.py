@@ -159,14 +159,14 @@ def matrix_commands():
 @pytest.mark.parametrize(
     "commands", [job_commands, argo_commands, airflow_commands, matrix_commands]
 )
-def test_each_scheduler_runs_all_shards_once_with_a_log_of_their_own(commands):
+def test_each_scheduler_runs_all_shards_once_with_a_directory_of_their_own(commands):
     policy, _ = check_policy_of("yaml policy")
-    dealt, logs = [], set()
+    dealt, directories = [], set()
     for words, index in commands():
         assert words[0] == "plan"  # armed by the operator
         options = dict(re.findall(r"--([\w-]+)[= ](\S+)", " ".join(words)))
-        logs.add(options["audit-log"])
+        directories.add(options["audit-dir"])
         shard = Shard.parse(options["shard"], completion_index=index)
         dealt += [each.credentials for each in shard.part_of_policy(policy).organizations]
     assert dealt == list(NAMES)
-    assert len(logs) == len(NAMES)
+    assert len(directories) == len(NAMES)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from company_network import ATLAS, company_network
-from deploy.machine import LOG, started
+from deploy.machine import STATE, started
 from deploy.manifests import DEPLOY
 from deploy.stage import staged
 from readmes import OPERATORS, section
@@ -86,9 +86,10 @@ def test_shipped_service_lists_and_with_one_word_changed_it_sweeps(followed, mac
     code, log = start(machine, re.sub(r"^    plan ", "    sweep ", SERVICE, flags=re.MULTILINE))
     assert code == ExitCode.DONE, log
     machine.stage.assert_swept_once()
-    machine.fetch("invite-sweeper.jsonl")
-    assert machine.stage.assert_sound("invite-sweeper.jsonl").runs == 3
-    assert machine.run("stat", "-c", "%U %a", LOG).stdout.split() == ["invite-sweeper", "600"]
+    machine.fetch_audit_directory()
+    assert machine.stage.assert_sound() == 3
+    listed = machine.run("stat", "-c", "%U %a", f"{STATE}/audit", f"{STATE}/audit/HEAD").stdout
+    assert listed.splitlines() == ["invite-sweeper 700", "invite-sweeper 600"]
 
 
 def test_service_can_access_only_its_folder_and_credentials(machine):

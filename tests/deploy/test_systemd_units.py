@@ -130,12 +130,10 @@ def test_credentials_are_loaded_by_systemd_and_named_as_files(service):
     assert "policy.yaml" in loaded
 
 
-def test_log_is_rotated_and_belongs_to_a_permanent_user(service):
-    rotated = (DEPLOY / "cron/invite-sweeper.logrotate").read_text(encoding="utf-8")
+def test_audit_directory_belongs_to_a_permanent_user(service):
     users = (UNITS / "invite-sweeper.sysusers").read_text(encoding="utf-8")
 
-    assert "--audit-log ${STATE_DIRECTORY}/invite-sweeper.jsonl" in service["ExecStart"]
-    assert f"\n/var/lib/{service['StateDirectory']}/*.jsonl {{" in rotated
+    assert "--audit-dir ${STATE_DIRECTORY}/audit" in service["ExecStart"]
     assert f"\nu {service['User']} " in users
 
 

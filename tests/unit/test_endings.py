@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from invite_sweeper.report.formatting import describe_status
+from invite_sweeper.sweep.summary import RunSummary, with_end
 from typer.testing import CliRunner
 
 from invite_sweeper.cli.main import app
@@ -27,8 +29,6 @@ from invite_sweeper.endings import (
     worst,
 )
 from invite_sweeper.errors import GuardRefused, RunError
-from invite_sweeper.report.formatting import describe_status
-from invite_sweeper.sweep.summary import RunSummary, with_end
 
 ADVISOR = Advisor(
     audit_log="audit/my log.jsonl",

@@ -1,4 +1,4 @@
-"""An explanation shows the run's decision and the policy keys behind it."""
+"""An explanation shows the run's decision, the policy keys behind it, and from when on it holds."""
 
 from datetime import timedelta
 
@@ -8,32 +8,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invite_sweeper.explain import Explainer, describe_decision
-from invite_sweeper.models import Source, UnreadableDate
-from invite_sweeper.report.formatting import describe_keep_reason
+from invite_sweeper.models import INVITED_STATUSES, Source, UnreadableDate
+from invite_sweeper.report.text import describe_keep_reason
+from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import KEEP_REASONS, Decision, Selector
+from invite_sweeper.sweep.steps import keep_unrecordable
 
+DAY = timedelta(days=1)
 POLICY = policy(
     rules=[
         {"name": "forgotten", "older_than": "14d"},
         {"name": "outsiders", "older_than": "3d", "usernames": ["*@mail.example.org"]},
         {"name": "owners", "expired": True, "roles": ["GROUP_OWNER"]},
+        {"name": "ending", "expires_within": "2d", "roles": ["GROUP_READ_ONLY"]},
     ],
     keep=[
         {"name": "board", "usernames": ["*@board.example.com"]},
+        {"name": "trip", "usernames": ["ada@*"], "until": "2026-11-28"},
         {"name": "lapsed", "usernames": ["*"], "until": "2020-01-31"},
+        {"name": "eternal", "usernames": ["eve@*"], "until": "9999-12-31"},
     ],
 )
 
 
+def decided(one, now=NOW):
+    return keep_unrecordable(Selector(POLICY, now).decide(one))
+
+
 def explained(one):
-    explainer = Explainer(POLICY, NOW)
-    return explainer.explain(explainer.decide(one))
+    decision = decided(one)
+    return Explainer(POLICY, NOW, {}).explain(decision, decision)
 
 
 ANY = st.builds(
     invitation,
     username=st.sampled_from(
-        ["ada@example.com", "bo@mail.example.org", "cy@board.example.com", None]
+        ["ada@example.com", "bo@mail.example.org", "cy@board.example.com", "eve@example.com", None]
     ),
     created_at=st.one_of(
         st.none(),
@@ -42,33 +52,74 @@ ANY = st.builds(
     ),
     roles=st.sampled_from([(), ("GROUP_OWNER",), ("GROUP_READ_ONLY",)]),
     source=st.sampled_from(Source),
-    status=st.sampled_from(["PENDING", "INVITATION_EXPIRED", "ACTIVE", None]),
+    status=st.sampled_from([*INVITED_STATUSES, "ACTIVE", None]),
     id=st.sampled_from(["0123456789abcdef01234567", ""]),
 )
 
 
 @given(ANY)
 def test_explained_decision_is_the_decision_of_the_run(one):
-    decision = Selector(POLICY, NOW).decide(one)
-    found = explained(one).decision
+    decision = decided(one)
+    found = explained(one)
     assert (found.rule, found.kept) == (decision.rule, decision.keep_reason)
 
 
 @given(ANY)
-def test_deciding_rule_is_the_first_with_all_keys_matching(one):
+def test_deciding_rule_is_the_first_with_all_keys_matching_and_its_first_key_the_condition(one):
     explanation = explained(one)
-    if explanation.decision.rule is None:
+    if explanation.rule is None:
         return
     first = next(v for v in explanation.rules if all(key.matched for key in v.keys))
-    assert (first.name, first.matched) == (explanation.decision.rule, True)
+    assert (first.name, first.matched) == (explanation.rule, True)
+    assert explanation.condition == first.keys[0]
 
 
 @given(ANY)
 def test_every_policy_entry_is_explained_once(one):
     explanation = explained(one)
-    assert [each.name for each in explanation.keep] == ["lapsed", "board"]
-    assert [each.name for each in explanation.rules] == ["forgotten", "outsiders", "owners"]
-    assert explanation.decision.stale is (explanation.decision.rule is not None)
+    assert [each.name for each in explanation.keep] == ["lapsed", "board", "trip", "eternal"]
+    names = [each.name for each in explanation.rules]
+    assert names == ["forgotten", "outsiders", "owners", "ending"]
+
+
+@given(ANY, st.integers(0, 60 * 24))
+def test_from_the_named_instant_on_the_invitation_is_stale_by_the_named_rule(one, hours):
+    explanation, later = explained(one), NOW + timedelta(hours=hours)
+    stale_from = explanation.stale_from
+    if explanation.kept is None:
+        assert stale_from is not None
+        assert stale_from <= NOW
+        assert decided(one, stale_from).stale
+    elif stale_from is None:
+        assert not decided(one, later).stale
+    else:
+        assert decided(one, stale_from).rule == explanation.stale_by
+        if later < stale_from:
+            assert not decided(one, later).stale
+
+
+def test_person_who_is_in_two_lists_is_stale_from_the_day_on_which_both_entries_are():
+    entries = [
+        invitation(1, username="bo@example.com", source=Source.ORG_USERS, age=10 * DAY),
+        invitation(1, username="bo@example.com", source=Source.USERS, age=8 * DAY),
+    ]
+    (one,) = combine(map(decided, entries), all_read=True)
+    found = Explainer(POLICY, NOW, {}).explain(one, one)
+    assert (found.kept, found.stale_from) == ("too_young", NOW + 6 * DAY)
+    assert [each.description for each in found.entries] == ["kept: too young for every rule"]
+
+
+def test_keep_entry_with_a_last_day_is_followed_by_the_rule_from_the_day_after():
+    found = explained(invitation(username="ada@example.com"))
+    assert (found.kept, found.stale_by) == ("keep:trip", "forgotten")
+    assert f"{found.stale_from:%Y-%m-%d %H:%M}" == "2026-11-29 00:00"
+    assert found.condition.actual == "ada@example.com"
+
+
+def test_date_at_the_end_of_the_calendar_is_explained():
+    end = NOW.replace(year=9999, month=12, day=31)
+    one = invitation()._replace(created_at=end, expires_at=end)
+    assert explained(one).kept == "future_date"
 
 
 @pytest.mark.parametrize(
@@ -84,29 +135,25 @@ def test_age_one_second_below_14_days_is_not_shown_as_14_days(age, has):
     assert (key.key, key.actual) == ("older_than", has)
 
 
+STALE = Decision(invitation(), "forgotten", None)
+
+
 @pytest.mark.parametrize(
     ("decision", "words"),
     [
-        (Decision(invitation(), "forgotten", None), "stale by rule `forgotten`"),
-        (Decision(invitation(), "forgotten", None, 2), "deleted 2 times before"),
-        (Decision(invitation(), None, "keep:board"), "keep entry `board` matches"),
+        (STALE, "stale by rule forgotten"),
+        (STALE._replace(bounced=2), "deleted 2 times before"),
+        (STALE.keep("bounced"), "too often (max_bounces), although rule forgotten matches"),
+        (Decision(invitation(), None, "keep:board"), "keep entry board matches"),
         (Decision(invitation(), None, "no_inviter"), "cannot be evaluated (no inviter)"),
     ],
 )
 def test_decision_is_described_with_its_reason(decision, words):
-    assert words in describe_decision(decision)
+    before = decision if decision.keep_reason != "bounced" else STALE
+    assert words in describe_decision(before, decision)
 
 
 @pytest.mark.parametrize("key", KEEP_REASONS)
 def test_every_keep_reason_has_the_same_text_as_in_the_run_table(key):
-    assert (
-        describe_decision(Decision(invitation(), None, key)) == f"kept: {describe_keep_reason(key)}"
-    )
-
-
-def test_bounced_and_not_in_plan_are_keep_reasons():
-    assert {"bounced", "not_in_plan", "unrecordable"} < KEEP_REASONS.keys()
-    assert (
-        describe_keep_reason("reaches_out_of_scope")
-        == "linked to a project outside the policy's scope, or to an unknown one"
-    )
+    kept = Decision(invitation(), None, key)
+    assert describe_decision(kept, kept) == f"kept: {describe_keep_reason(key)}"

@@ -14,6 +14,7 @@ from invite_sweeper.audit import RunLock, read_history
 from invite_sweeper.doctor.diagnosis import CheckState
 from invite_sweeper.doctor.log import audit_checks, earlier_run_check, lock_check
 from invite_sweeper.endings import ExitCode
+from invite_sweeper.models import Source
 
 
 @pytest.fixture
@@ -171,7 +172,10 @@ def test_compressed_log_that_is_cut_off_fails_with_the_exit_code_of_a_sweep(fold
 
 def test_unfinished_run_is_a_warning_with_its_open_intents(folder):
     path = folder / "log.jsonl"
-    events = [("run_started", {"mode": "sweep"}), ("intent", fields_of(invitation(1)))]
+    events = [
+        ("run_started", {"mode": "sweep"}),
+        ("intent", fields_of(invitation(1, source=Source.INVITES))),
+    ]
     write_events(path, "run-1", events)
     check, _ = earlier_run_check(lambda: read_history([path]))
     assert check.state is CheckState.WARNING

@@ -25,7 +25,7 @@ def lists(count, source=Source.INVITES):
 
 async def test_project_deleted_meanwhile_is_neither_counted_nor_unreadable():
     atlas = FakeAtlas(
-        lists={object_id(1): (invitation(1),)},
+        lists={object_id(1): (invitation(1, source=Source.INVITES),)},
         list_results={object_id(2): ProjectGone(object_id(2), "P")},
     )
     counts = await count_lists(atlas, lists(2), workers=2)

@@ -12,11 +12,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from aiohttp import web
 from builders import NOW, invitation
-
-from invite_sweeper.audit.events import Announced
-from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
-from invite_sweeper.errors import GuardRefused
-from invite_sweeper.policy import Notification
 from invite_sweeper.report.notification import MAX_USERS, describe_end, select_users
 from invite_sweeper.report.run_view import PlannedResult
 from invite_sweeper.report.webhooks import (
@@ -28,6 +23,12 @@ from invite_sweeper.report.webhooks import (
     should_notify,
 )
 from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary, with_end
+
+from invite_sweeper.audit.events import Announced
+from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Source
+from invite_sweeper.policy import Notification
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 OTHER = "6f1a20c4d39b5e7788a0c1d2"
@@ -189,9 +190,9 @@ def planned(number, outcome, age_days=20.0, username=None):
 
 
 def invited(number, **changes):
-    return invitation(number, username=f"p{number}@example.com", project_name="Search")._replace(
-        **changes
-    )
+    return invitation(
+        number, username=f"p{number}@example.com", project_name="Search", source=Source.INVITES
+    )._replace(**changes)
 
 
 @pytest.mark.parametrize("channel", [SLACK, WEBHOOK, PING])

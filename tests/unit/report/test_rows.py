@@ -11,19 +11,9 @@ import pytest
 from builders import NOW, ORG, invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import to_builtins
-from report.scenes import Scene, on_terminal
-
-from invite_sweeper.audit.events import Planned
-from invite_sweeper.cli.confirm import render_question
-from invite_sweeper.explain import Explainer
-from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Source, UnreadableDate
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.html.reading import read_report
 from invite_sweeper.report.html.rendering import render
 from invite_sweeper.report.restore_tables import show_result
-from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.report.run_view import RunView, read_view
 from invite_sweeper.report.saved_plan import (
     PlanStatus,
@@ -33,6 +23,16 @@ from invite_sweeper.report.saved_plan import (
 )
 from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
 from invite_sweeper.restore.report import RestoreReport
+from msgspec import to_builtins
+from report.scenes import Scene, on_terminal
+
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.cli.confirm import render_question
+from invite_sweeper.explain import Explainer
+from invite_sweeper.json_text import to_json
+from invite_sweeper.models import Source, UnreadableDate
+from invite_sweeper.policy import Limits
+from invite_sweeper.report.rows import role_line, row_of, sorted_rows
 from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
 
 OWNER = invitation(
@@ -46,7 +46,7 @@ OWNER = invitation(
     linked_projects=((object_id(9), "Blue Lagoon"),),
     age=timedelta(days=15),
 )
-READER = invitation(2, username="reader@example.com", age=timedelta(days=40))
+READER = invitation(2, username="reader@example.com", age=timedelta(days=40), source=Source.INVITES)
 PLANNED = (
     Planned.from_invitation(READER, NOW, rule="forgotten"),
     Planned.from_invitation(OWNER, NOW, rule="forgotten", bounced=1),
@@ -190,8 +190,14 @@ def test_role_is_one_line_that_names_its_project(role, projects, text, style):
 
 
 EQUALLY_OLD = [
-    *(invitation(number, username=f"user-{number}@example.com") for number in range(5)),
-    *(invitation(number, project_id=object_id(7), project_name="a") for number in range(5, 8)),
+    *(
+        invitation(number, username=f"user-{number}@example.com", source=Source.INVITES)
+        for number in range(5)
+    ),
+    *(
+        invitation(number, project_id=object_id(7), project_name="a", source=Source.INVITES)
+        for number in range(5, 8)
+    ),
 ]
 
 
@@ -225,6 +231,7 @@ def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_row
 
 ANY_INVITATION = st.builds(
     invitation,
+    source=st.sampled_from(list(Source)),
     roles=st.lists(st.sampled_from(["GROUP_OWNER", "GROUP_READ_ONLY"]), max_size=2).map(tuple),
     created_at=st.one_of(
         st.none(), st.just(UnreadableDate("soon")), st.datetimes(timezones=st.just(UTC))

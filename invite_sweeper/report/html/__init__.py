@@ -1,1 +1,0 @@
-"""The report of audit logs: what it says, and its formats."""

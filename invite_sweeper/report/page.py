@@ -1,0 +1,476 @@
+"""The report of an audit directory: one HTML page, or Markdown for a pull request.
+
+What it says of the newest run is its story; the page adds the verification of the files, the
+nights before, earlier runs that still need attention, and the people.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import Final, NamedTuple
+
+import msgspec
+
+from invite_sweeper.audit import (
+    History,
+    LineFilter,
+    RunFile,
+    RunRecord,
+    Verdict,
+    Verification,
+    filter_lines,
+)
+from invite_sweeper.audit.events import KeepEntry, Kept, Line
+from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
+from invite_sweeper.errors import RunError
+from invite_sweeper.report.columns import (
+    Cell,
+    Column,
+    Kind,
+    T,
+    count_cell,
+    text_cell,
+    time_cell,
+)
+from invite_sweeper.report.columns import Line as CellLine
+from invite_sweeper.report.readback import RunView, UnreadableProject, read_view
+from invite_sweeper.report.rows import (
+    AGE,
+    INVITED,
+    INVITER,
+    LIST,
+    PLACE_WITH_ORGANIZATION,
+    ROLES,
+    Row,
+    invitation_columns,
+    row_of,
+)
+from invite_sweeper.report.story import Attention, Facts, Story, StoryLine, advisor_of, tell
+from invite_sweeper.report.text import describe_instant, describe_keep_reason, display_text
+from invite_sweeper.report.verification import tell_verification
+from invite_sweeper.text import pluralize, to_datetime
+
+NIGHTS: Final = 30
+_MAX_ROWS: Final = 500
+_NIGHT_MODES: Final = ("sweep", "dry-run", "restore")
+"""A day's sweeps count for its night; without one, its dry runs, then its restores."""
+_TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
+_PLAN_CAPTIONS: Final = {
+    "dry-run": "Invitations that would be deleted",
+    "restore": "Deleted invitations and what became of them",
+}
+
+
+class Table(NamedTuple):
+    """A table with its cells.
+
+    Attributes:
+        key: Unique on the page; lower-case letters and hyphens.
+        total: Number of rows, shown or not.
+        command: Lists all rows.
+    """
+
+    key: str
+    caption: str
+    columns: tuple[tuple[str, Kind], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: int
+    command: str
+
+
+class Night(NamedTuple):
+    """One day (UTC): its sweeps, or its other runs if it had no sweep.
+
+    Attributes:
+        status: The worst of the runs; EMPTY for a day without a run.
+        exit_code: Of the worst run; None without a last line, or without a run.
+        outcomes: Number of invitations by outcome, and `planned`.
+    """
+
+    day: date
+    status: Status
+    exit_code: int | None
+    mode: str
+    runs: tuple[int, ...]
+    outcomes: Counter[str]
+
+    @property
+    def mark(self) -> str:
+        """The exit code; `!` without one, `-` for a day without a run."""
+        if not self.runs:
+            return "-"
+        return "!" if self.exit_code is None else str(self.exit_code)
+
+    @property
+    def meaning(self) -> str:
+        """What the mark means."""
+        if not self.runs:
+            return "no run in these files"
+        known = [code.label for code in ExitCode if code == self.exit_code]
+        return known[0] if known else str(self.status)
+
+    @property
+    def text(self) -> str:
+        """The night in words, for screen readers and as a tooltip."""
+        if not self.runs:
+            return f"{self.day}: no run"
+        runs = pluralize(len(self.runs), self.mode or "run")
+        deleted = f", {self.outcomes['deleted']:,} deleted" if self.mode == "sweep" else ""
+        code = "no last line" if self.exit_code is None else f"exit code {self.exit_code}"
+        return f"{self.day}: {self.status}, {code}, {self.meaning}; {runs}{deleted}"
+
+
+class Page(NamedTuple):
+    """The content of a report.
+
+    Attributes:
+        log: The result of the verification.
+        story: Of the newest run.
+        attention: Of the verification, of that run, and of earlier ones.
+        verdict: The headline of the story, or that of the verification if the log is damaged.
+        is_damaged: Everything that follows comes from a damaged log.
+        nights: The last days up to that of the newest run, the oldest first.
+        period: How the nights ended, a sentence each; empty for a single day.
+        tables: Of the newest run.
+        about: Names and values of the newest run.
+    """
+
+    title: str
+    verdict: StoryLine
+    log: Story
+    is_damaged: bool
+    story: Story
+    attention: tuple[Attention, ...]
+    nights: tuple[Night, ...]
+    period: tuple[str, ...]
+    tables: tuple[Table, ...]
+    about: tuple[tuple[str, str], ...]
+
+
+def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Page:
+    """Return the report of runs, about the newest of them.
+
+    Memory holds one run at a time, and of each run its first and last line and its counts.
+
+    Args:
+        files: The files of the runs, oldest first; at least one.
+        found: Their verification.
+    """
+    log = tell_verification(found, files[0].path.parent)
+    records = [_read(file) for file in files]
+    newest = records[-1]
+    statuses = {id(record): _status(record, newest, found) for record in records}
+    nights = tuple(_nights(records, statuses))
+    story = tell(newest, facts)
+    earlier = tuple(_earlier(records, statuses, nights, facts))
+    is_damaged = found.verdict is Verdict.DAMAGED
+    verdict = story.headline
+    if is_damaged:
+        verdict = log.headline._replace(label=Status.DAMAGED.label)
+    elif earlier and verdict.colour is Colour.GOOD:
+        verdict = verdict._replace(colour=Colour.WARNING)
+    is_of_others = any(each.file != newest.file for each in found.unfinished)
+    of_log = log.attention if is_damaged or is_of_others else ()
+    attention = (*of_log, *story.attention, *earlier)
+    tables = (*_who(newest, facts), *_nights_table(nights))
+    started = _started(newest)
+    name = _TITLES.get(newest.mode or "", "Invitation sweep")
+    return Page(
+        title=f"{name}, {started:%Y-%m-%d}" if started is not None else name,
+        verdict=verdict,
+        log=log,
+        is_damaged=is_damaged,
+        story=story,
+        attention=attention,
+        nights=nights if len(nights) > 1 else (),
+        period=tuple(_period(nights)),
+        tables=tables,
+        about=tuple((name, display_text(text)) for name, text in _about(newest) if text),
+    )
+
+
+def _read(file: RunFile) -> RunRecord:
+    """Return a run; of a damaged file what its lines say up to the damage."""
+    read = [RunRecord(file)]
+
+    def keep(record: RunRecord, _: Line) -> None:
+        read[0] = record
+
+    with suppress(RunError):  # the verification names it
+        History.read([file], observe=keep)
+    read[0].ended.clear()  # the only part that grows with the lines
+    return read[0]
+
+
+def _started(record: RunRecord) -> datetime | None:
+    return to_datetime(record.start.now) if record.start is not None else None
+
+
+# The nights, and earlier runs -------------------------------------------------------------------
+
+
+def _status(record: RunRecord, newest: RunRecord, found: Verification) -> Status:
+    """Return how a run ended; a later run has recovered it once all its intents have outcomes."""
+    status = status_of(record.exit_code)
+    if status is not Status.UNFINISHED or record is newest or found.damage is not None:
+        return status
+    is_open = any(each.file == record.file for each in found.unfinished)
+    return status if is_open else Status.RECOVERED
+
+
+def _nights(records: Iterable[RunRecord], statuses: dict[int, Status]) -> Iterator[Night]:
+    """Yield the last 30 days up to that of the newest run, from the first day with a run on."""
+    by_day: dict[date, list[RunRecord]] = {}
+    for record in records:
+        if (started := _started(record)) is not None:
+            by_day.setdefault(started.date(), []).append(record)
+    if not by_day:
+        return
+    last = max(by_day)
+    day = max(min(by_day), last - timedelta(days=NIGHTS - 1))
+    while day <= last:
+        runs = by_day.get(day, [])
+        modes = {run.mode for run in runs}
+        mode = next((each for each in _NIGHT_MODES if each in modes), "")
+        counted = [run for run in runs if run.mode == mode]
+        status = worst(statuses[id(run)] for run in counted)
+        codes = (run.exit_code for run in counted if statuses[id(run)] is status)
+        outcomes = sum((run.outcomes for run in counted), Counter[str]())
+        outcomes["planned"] = sum(run.planned for run in counted)
+        numbers = tuple(run.file.number for run in counted)
+        yield Night(day, status, next(codes, None), mode, numbers, outcomes)
+        day += timedelta(days=1)
+
+
+def _period(nights: Sequence[Night]) -> Iterator[str]:
+    """Yield how the nights ended."""
+    ran = [night for night in nights if night.runs]
+    if len(ran) <= 1:
+        return
+    bad = Counter(night.status for night in ran if night.status is not Status.DONE)
+    done = f"{len(ran) - bad.total()} of {len(ran)} nights were done"
+    counts = "".join(f", {number} {status.past}" for status, number in bad.items())
+    yield f"From {ran[0].day} to {ran[-1].day}, {done}{counts}."
+    deleted = sum(night.outcomes["deleted"] for night in ran)
+    if deleted:
+        yield f"Deleted in that time: {pluralize(deleted, 'invitation')}."
+    if missing := len(nights) - len(ran):
+        yield f"Days of that period without a run in these files: {missing}."
+
+
+def _earlier(
+    records: Sequence[RunRecord],
+    statuses: dict[int, Status],
+    nights: Sequence[Night],
+    facts: Facts,
+) -> Iterator[Attention]:
+    """Yield an item for the earlier runs of each exit code that no later run made up for."""
+    good: list[RunRecord] = []
+    found: dict[int | None, list[RunRecord]] = {}
+    for record in reversed(records):
+        started = _started(record)
+        if statuses[id(record)] is Status.DONE:
+            good.append(record)
+        elif (
+            record is not records[-1]
+            and statuses[id(record)] is not Status.RECOVERED
+            and nights
+            and (started is None or started.date() >= nights[0].day)
+            and not any(_makes_up(later, record) for later in good)
+        ):
+            found.setdefault(record.exit_code, []).append(record)
+    for exit_code, runs in found.items():
+        stories = [tell(run, facts) for run in runs]
+        named = zip(runs, stories, strict=True)
+        ended = "without an end" if exit_code is None else f"with exit code {exit_code}"
+        advice = next((item.advice for item in stories[0].attention if item.advice), "")
+        title = f"{pluralize(len(runs), 'earlier run')} {ended}"
+        yield Attention(title, tuple(_run_message(*each) for each in named), advice)
+
+
+def _run_message(run: RunRecord, story: Story) -> str:
+    when = describe_instant(run.start.now) if run.start is not None else "unknown time"
+    message = next((item.messages[0] for item in story.attention if item.messages), "")
+    headline = f"{story.headline.label}: {story.headline.text}"
+    return f"Run {run.file.number or run.run_id}, {when}. {headline}. {message}".rstrip()
+
+
+def _makes_up(later: RunRecord, run: RunRecord) -> bool:
+    """Return whether a later good run did the same; a sweep does everything that a dry run does."""
+    if later.start is None or run.start is None:
+        return later.mode == "sweep"
+    as_much = later.mode == run.mode or (later.mode, run.mode) == ("sweep", "dry-run")
+    covered = set(run.start.organizations) <= set(later.start.organizations)
+    return as_much and covered and later.base_url == run.base_url
+
+
+# The tables ---------------------------------------------------------------------------------------
+
+
+def _table(
+    key: str,
+    caption: str,
+    columns: Iterable[Column[T]],
+    rows: Sequence[T],
+    *,
+    total: int = 0,
+    command: str = "",
+) -> Table:
+    columns = tuple(columns)
+    return Table(
+        key,
+        caption,
+        tuple((column.heading, column.kind) for column in columns),
+        tuple(tuple(column.cell(row) for column in columns) for row in rows),
+        max(total, len(rows)),
+        command,
+    )
+
+
+_DETAIL: Final = Column[Row]("Detail", lambda row: text_cell(row.detail), "prose")
+_ID: Final = Column[Row]("Id", lambda row: text_cell(row.invitation_id), "code")
+_FROM: Final = Column[Row](
+    "Deletable from (UTC)", lambda row: time_cell(to_datetime(row.deletable_from)), "date"
+)
+_KEPT: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose")
+
+
+def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
+    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
+    end = record.end
+    labels = {each.id: each.label for each in end.organizations} if end is not None else {}
+    view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
+    show = advisor_of(record, facts).show
+    failed = sum(record.outcomes[name] for name in ("failed", "unknown", "accepted_during"))
+    tables = (
+        _table(
+            "failed",
+            "Not as planned",
+            (*invitation_columns(view.failed), _DETAIL, _ID),
+            view.failed,
+            total=failed,
+            command=show("--outcome", "failed"),
+        ),
+        _table(
+            "unreadable",
+            "Lists not read; nothing is deleted there",
+            _UNREADABLE,
+            view.unreadable,
+            total=end.projects_unreadable if end is not None else 0,
+            command=show("--event", "project_unreadable"),
+        ),
+        _table(
+            "invitations",
+            _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
+            (*invitation_columns(view.rows), LIST, _ID),
+            view.rows,
+            total=view.planned,
+            command=show("--event", "outcome" if record.mode == "restore" else "planned"),
+        ),
+        _announced(record, view, show("--event", "announced")),
+        _kept(record, show("--event", "kept")),
+        _keep_entries(record),
+    )
+    yield from (table for table in tables if table.rows)
+
+
+_UNREADABLE: Final = (
+    Column[UnreadableProject]("Project", lambda each: text_cell(each.place.full_name)),
+    Column[UnreadableProject]("Reason", lambda each: text_cell(each.reason), "prose"),
+)
+
+
+def _announced(record: RunRecord, view: RunView, command: str) -> Table:
+    rows = sorted(view.announced, key=lambda row: row.deletable_from)
+    total = record.end.announced if record.end is not None else 0
+    columns = (*invitation_columns(rows), _FROM, LIST, _ID)
+    caption = "Announced for a later deletion"
+    return _table("announced", caption, columns, rows, total=total, command=command)
+
+
+def _kept(record: RunRecord, command: str) -> Table:
+    """Return the kept invitations, of a run that recorded them."""
+    rows = []
+    lines = filter_lines(record.file.path, LineFilter(event=Kept.event))
+    with suppress(RunError, msgspec.ValidationError):  # the verification names the file
+        for fields, _ in islice(lines, _MAX_ROWS):
+            kept = msgspec.convert(fields, Kept)
+            rows.append(replace(row_of(kept), detail=describe_keep_reason(kept.reason)))
+    total = record.end.kept if rows and record.end is not None else 0
+    columns = (AGE, INVITED, PLACE_WITH_ORGANIZATION, _KEPT, ROLES, INVITER, LIST, _ID)
+    return _table("kept", "Kept invitations", columns, rows, total=total, command=command)
+
+
+def _keep_entries(record: RunRecord) -> Table:
+    day = record.start.now[:10] if record.start is not None else ""
+
+    def state(entry: KeepEntry) -> Cell:
+        has_ended = bool(entry.until and entry.until < day)
+        return text_cell("ended" if has_ended else "in force", "warning" if has_ended else "good")
+
+    columns = (
+        Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
+        Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
+        Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
+        Column[KeepEntry]("State", state, "state"),
+        Column[KeepEntry]("Kept", lambda entry: count_cell(entry.matched), "number"),
+    )
+    entries = record.end.keep_entries if record.end is not None else ()
+    shown = entries[:_MAX_ROWS]
+    return _table("keep-entries", "Keep entries of the policy", columns, shown, total=len(entries))
+
+
+_NIGHT_COUNTS: Final = (
+    ("planned", "Planned", True),
+    ("deleted", "Deleted", True),
+    ("failed", "Failed", True),
+    ("unknown", "No response", False),
+    ("skipped", "Not attempted", False),
+    ("restored", "Invited again", False),
+)
+"""Columns of the nights, and whether they are shown if all are 0."""
+
+
+def _nights_table(nights: Sequence[Night]) -> Iterator[Table]:
+    ran = [night for night in reversed(nights) if night.runs]
+    if len(ran) <= 1:
+        return
+
+    def count(name: str, heading: str) -> Column[Night]:
+        return Column(heading, lambda night: count_cell(night.outcomes[name]), "number")
+
+    columns = (
+        Column[Night]("Day (UTC)", lambda night: text_cell(str(night.day)), "date"),
+        Column[Night](
+            "State",
+            lambda night: Cell((CellLine(str(night.status), night.status.colour.value),)),
+            "state",
+        ),
+        Column[Night]("Exit code", lambda night: count_cell(night.exit_code), "number"),
+        *(
+            count(name, heading)
+            for name, heading, always in _NIGHT_COUNTS
+            if always or any(night.outcomes[name] for night in ran)
+        ),
+        Column[Night]("Runs", lambda night: text_cell(", ".join(map(str, night.runs)))),
+    )
+    yield _table("nights", "Nights, the newest first", columns, ran)
+
+
+def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
+    """Yield what else is known of a run."""
+    start, end = record.start, record.end
+    if start is not None:
+        yield "Mode", start.mode
+        yield "Atlas", start.base_url
+        yield "Credentials", ", ".join(dict.fromkeys(start.actors.values()))
+        yield "Policy", start.policy_path or ""
+        yield "Policy SHA-256", start.policy_sha256 or ""
+        yield "Shard", start.shard or ""
+        yield "Version", start.tool_version
+    if end is not None:
+        yield "Lists end", end.sunset or ""
+    yield "File", record.file.path.name
