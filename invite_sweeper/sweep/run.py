@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from msgspec import structs
+
 from invite_sweeper.audit import AuditLog, PlanLines
 from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
 from invite_sweeper.counts import total
@@ -134,8 +136,11 @@ async def _read_anew(
     for before, now in zip(organizations, again, strict=True):
         before.error = now.error
     found = {each.key: each for one in again for each in one.stale}
-    still = tuple(each for each in plan if found.get(each.key) == each)
-    changed = [each for each in plan if found.get(each.key) != each]
+    still, changed = [], []
+    for each in plan:
+        # Whether it is new since an earlier plan is no fact about an invitation.
+        is_same = found.get(each.key) == structs.replace(each, new=False)
+        (still if is_same else changed).append(each)
     by_id = {each.id: each for each in organizations}
     for each in changed:
         by_id[each.org_id].outcomes[Outcome.CHANGED] += 1
@@ -156,7 +161,7 @@ async def _read_anew(
             f"{pluralize(len(changed), 'planned invitation')} changed or left the lists after the "
             "plan was shown: nothing was deleted there, the next run judges them anew.",
         )
-    return still
+    return tuple(still)
 
 
 async def _finish(log: AuditLog, result: Result) -> RunFinished:

@@ -580,6 +580,66 @@ async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(direc
     assert (result.duration_s, night.deleted) == (10.0, [1, 2, 0])
 
 
+def after(night, seconds, change=lambda: None):
+    """Return an answer that takes a time, in which Atlas changes."""
+
+    def answer(_):
+        night.clock_s += seconds
+        change()
+        return True
+
+    return answer
+
+
+async def test_question_of_up_to_a_minute_reads_nothing_again(directory):
+    night, before = Night(directory, 2), []
+    (atlas,) = night.atlases
+    answer = after(night, 60, lambda: before.extend(atlas.requested))
+    result = await night.run(answer=answer)
+    assert (result.deleted, result.changed) == (2, 0)
+    assert atlas.requested == before * 2  # once to plan, once to verify
+
+
+async def test_long_question_leaves_out_what_changed_meanwhile(directory):
+    night = Night(directory, 1)
+    (atlas,) = night.atlases
+    await night.run(dry_run=True)  # the others are new since this plan
+    own = {"project_id": object_id(1), "source": Source.INVITES}
+    one = atlas.lists[object_id(1)][0]
+    two, three, four = (invitation(n, project_name="p0", **own) for n in (50, 51, 52))
+    atlas.lists[object_id(1)] = (one, two, three, four)
+
+    def change():
+        promoted = two._replace(roles=("GROUP_OWNER",))
+        later = three._replace(expires_at=three.created_at + timedelta(days=60))
+        atlas.lists[object_id(1)] = (promoted, later, four)
+
+    result = await night.run(answer=after(night, 61, change))
+    assert [each.new for each in night.events(Planned)] == [False, True, True, True]
+    assert atlas.deleted == [four.id]
+    assert (result.deleted, result.changed, result.exit_code) == (1, 3, 0)
+    assert [each.invitation_id for each in night.events(Intent)] == [four.id]
+    assert len(night.events(OutcomeLine)) == 4
+    assert night.view.warnings[-1].message.startswith("3 planned invitations changed or left")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"list_results": {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 500.", 500)}},
+        {"list_results": {object_id(1): AtlasUnavailable("No connection.")}},
+        {"listed": [project(1, name="renamed")]},
+    ],
+    ids=["unread", "failed", "out of scope"],
+)
+async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again(directory, change):
+    night = Night(directory, 2, 1, projects={"include": ["p*"]})
+    answer = after(night, 61, lambda: vars(night.atlases[0]).update(change))
+    result = await night.run(answer=answer)
+    assert night.deleted == [0, 1]
+    assert result.changed == 2
+
+
 async def test_refused_question_deletes_nothing(directory):
     night = Night(directory, 1)
     result = await night.run(answer=lambda _: False)
