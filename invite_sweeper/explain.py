@@ -203,8 +203,9 @@ class Explainer:
                 yield from _sum(datetime.combine(each.until, time(), UTC), _DAY)
             for entry in entries:
                 yield from _sum(entry.created_at, each.older_than)
-                yield from _sum(entry.expires_at, timedelta())
-                yield from _sum(entry.expires_at, -(each.expires_within or timedelta()))
+                if each.expired is not None or each.expires_within is not None:
+                    yield from _sum(entry.expires_at, timedelta())
+                    yield from _sum(entry.expires_at, -(each.expires_within or timedelta()))
 
     def _ended(self) -> Iterator[EntryExplanation]:
         for entry in self._policy.keep:

@@ -1,5 +1,6 @@
 """Command `explain`: search for people and show why each invitation is stale or kept."""
 
+import asyncio
 import os
 import sys
 import time
@@ -137,13 +138,11 @@ async def search(
             finally:
                 view.close()
             end = result.finished()
+            explaining = _explain_all(session, organizations, found)
+            explanations = await session.stop.run_unless_stopped(explaining)
     errors = [each.error for each in organizations if each.error is not None]
     if len(errors) == len(organizations):
         raise errors[0]
-    members = {each.id: each.members for each in organizations if each.members}
-    explainer = Explainer(policy, session.now, members)
-    explanations = [explainer.explain(*each) for each in found]
-    explanations.sort(key=lambda each: (_person(each), each.project_name or ""))
     return Search(
         terms=tuple(terms),
         now=session.now,
@@ -159,6 +158,21 @@ async def search(
         found=explanations,
         exit_code=end.exit_code,
     )
+
+
+async def _explain_all(
+    session: Session,
+    organizations: Sequence[Organization],
+    found: Sequence[tuple[Decision, Decision]],
+) -> list[Explanation]:
+    members = {each.id: each.members for each in organizations if each.members}
+    explainer = Explainer(session.policy, session.now, members)
+    explanations = []
+    for by_policy, decision in found:
+        explanations.append(explainer.explain(by_policy, decision))
+        await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
+    explanations.sort(key=lambda each: (_person(each), each.project_name or ""))
+    return explanations
 
 
 def _unread(organization: Organization) -> Iterator[ListUnreadable]:

@@ -19,7 +19,7 @@ from invite_sweeper.atlas import (
     parse_base_url,
     read_credentials,
 )
-from invite_sweeper.atlas.client import connect_for_run, open_connector
+from invite_sweeper.atlas.connection import connect_for_run, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.cli.log import configure_logging

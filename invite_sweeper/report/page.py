@@ -109,8 +109,7 @@ class Night(NamedTuple):
         """What the mark means."""
         if not self.runs:
             return "no run in these files"
-        known = [code.label for code in ExitCode if code == self.exit_code]
-        return known[0] if known else str(self.status)
+        return next((code.label for code in ExitCode if code == self.exit_code), str(self.status))
 
     @property
     def text(self) -> str:
@@ -160,89 +159,101 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
         found: Their verification.
     """
     log = tell_verification(found, files[0].path.parent)
-    records = [_read(file) for file in files]
-    newest = records[-1]
-    statuses = {id(record): _status(record, newest, found) for record in records}
-    nights = tuple(_nights(records, statuses))
-    story = tell(newest, facts)
-    earlier = tuple(_earlier(records, statuses, nights, facts))
     is_damaged = found.verdict is Verdict.DAMAGED
+    runs = _read_runs(files, found)
+    newest, nights = runs[-1], tuple(_nights(runs))
+    story = tell(newest.record, facts)
+    earlier = tuple(_earlier(runs, nights, facts))
+    is_of_others = any(each.file != newest.record.file for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
     elif earlier and verdict.colour is Colour.GOOD:
         verdict = verdict._replace(colour=Colour.WARNING)
-    is_of_others = any(each.file != newest.file for each in found.unfinished)
-    of_log = log.attention if is_damaged or is_of_others else ()
-    attention = (*of_log, *story.attention, *earlier)
-    tables = (*_who(newest, facts), *_nights_table(nights))
-    started = _started(newest)
-    name = _TITLES.get(newest.mode or "", "Invitation sweep")
+    is_read = newest.status is not Status.DAMAGED
+    name = _TITLES.get(newest.record.mode or "", "Invitation sweep")
     return Page(
-        title=f"{name}, {started:%Y-%m-%d}" if started is not None else name,
+        title=f"{name}, {newest.started:%Y-%m-%d}" if newest.started is not None else name,
         verdict=verdict,
         log=log,
         is_damaged=is_damaged,
         story=story,
-        attention=attention,
+        attention=(
+            *(log.attention if is_damaged or is_of_others else ()),
+            *(story.attention if is_read else ()),
+            *earlier,
+        ),
         nights=nights if len(nights) > 1 else (),
         period=tuple(_period(nights)),
-        tables=tables,
-        about=tuple((name, display_text(text)) for name, text in _about(newest) if text),
+        tables=(*(_who(newest.record, facts) if is_read else ()), *_nights_table(nights)),
+        about=tuple((label, display_text(text)) for label, text in _about(newest) if text),
     )
 
 
-def _read(file: RunFile) -> RunRecord:
-    """Return a run; of a damaged file what its lines say up to the damage."""
-    read = [RunRecord(file)]
+class _Run:
+    """A run and how it ended.
 
-    def keep(record: RunRecord, _: Line) -> None:
-        read[0] = record
+    Attributes:
+        status: DAMAGED if its file could not be read to its end: the record has what its lines
+            say up to there. RECOVERED if it was killed, and a later run has recorded each outcome.
+    """
 
-    with suppress(RunError):  # the verification names it
-        History.read([file], observe=keep)
-    read[0].ended.clear()  # the only part that grows with the lines
-    return read[0]
+    def __init__(self, file: RunFile) -> None:
+        self.record = RunRecord(file)
+        self.status = Status.DAMAGED
+        with suppress(RunError):  # the verification names it
+            History.read([file], observe=self._take)
+            self.status = status_of(self.record.exit_code)
+        self.record.ended.clear()  # the only part that grows with the lines
+
+    def _take(self, record: RunRecord, _: Line) -> None:
+        self.record = record
+
+    @property
+    def started(self) -> datetime | None:
+        """When it started; None if it is not known."""
+        start = self.record.start
+        return to_datetime(start.now) if start is not None else None
 
 
-def _started(record: RunRecord) -> datetime | None:
-    return to_datetime(record.start.now) if record.start is not None else None
+def _read_runs(files: Sequence[RunFile], found: Verification) -> list[_Run]:
+    runs = list(map(_Run, files))
+    left = {each.file for each in found.unfinished}
+    for run in runs[:-1]:
+        is_settled = found.damage is None and run.record.file not in left
+        if run.status is Status.UNFINISHED and is_settled:
+            run.status = Status.RECOVERED
+    return runs
 
 
 # The nights, and earlier runs -------------------------------------------------------------------
 
 
-def _status(record: RunRecord, newest: RunRecord, found: Verification) -> Status:
-    """Return how a run ended; a later run has recovered it once all its intents have outcomes."""
-    status = status_of(record.exit_code)
-    if status is not Status.UNFINISHED or record is newest or found.damage is not None:
-        return status
-    is_open = any(each.file == record.file for each in found.unfinished)
-    return status if is_open else Status.RECOVERED
-
-
-def _nights(records: Iterable[RunRecord], statuses: dict[int, Status]) -> Iterator[Night]:
+def _nights(runs: Iterable[_Run]) -> Iterator[Night]:
     """Yield the last 30 days up to that of the newest run, from the first day with a run on."""
-    by_day: dict[date, list[RunRecord]] = {}
-    for record in records:
-        if (started := _started(record)) is not None:
-            by_day.setdefault(started.date(), []).append(record)
+    by_day: dict[date, list[_Run]] = {}
+    for run in runs:
+        if run.started is not None:
+            by_day.setdefault(run.started.date(), []).append(run)
     if not by_day:
         return
     last = max(by_day)
     day = max(min(by_day), last - timedelta(days=NIGHTS - 1))
     while day <= last:
-        runs = by_day.get(day, [])
-        modes = {run.mode for run in runs}
-        mode = next((each for each in _NIGHT_MODES if each in modes), "")
-        counted = [run for run in runs if run.mode == mode]
-        status = worst(statuses[id(run)] for run in counted)
-        codes = (run.exit_code for run in counted if statuses[id(run)] is status)
-        outcomes = sum((run.outcomes for run in counted), Counter[str]())
-        outcomes["planned"] = sum(run.planned for run in counted)
-        numbers = tuple(run.file.number for run in counted)
-        yield Night(day, status, next(codes, None), mode, numbers, outcomes)
+        yield _night(day, by_day.get(day, []))
         day += timedelta(days=1)
+
+
+def _night(day: date, runs: Sequence[_Run]) -> Night:
+    modes = {run.record.mode for run in runs}
+    mode = next((each for each in _NIGHT_MODES if each in modes), "")
+    counted = [run for run in runs if run.record.mode == mode]
+    status = worst(run.status for run in counted)
+    codes = (run.record.exit_code for run in counted if run.status is status)
+    outcomes = sum((run.record.outcomes for run in counted), Counter[str]())
+    outcomes["planned"] = sum(run.record.planned for run in counted)
+    numbers = tuple(run.record.file.number for run in counted)
+    return Night(day, status, next(codes, None), mode, numbers, outcomes)
 
 
 def _period(nights: Sequence[Night]) -> Iterator[str]:
@@ -261,34 +272,33 @@ def _period(nights: Sequence[Night]) -> Iterator[str]:
         yield f"Days of that period without a run in these files: {missing}."
 
 
-def _earlier(
-    records: Sequence[RunRecord],
-    statuses: dict[int, Status],
-    nights: Sequence[Night],
-    facts: Facts,
-) -> Iterator[Attention]:
-    """Yield an item for the earlier runs of each exit code that no later run made up for."""
+def _earlier(runs: Sequence[_Run], nights: Sequence[Night], facts: Facts) -> Iterator[Attention]:
+    """Yield an item for the earlier runs of each exit code that no later run made up for.
+
+    A damaged file is left to the verification.
+    """
     good: list[RunRecord] = []
     found: dict[int | None, list[RunRecord]] = {}
-    for record in reversed(records):
-        started = _started(record)
-        if statuses[id(record)] is Status.DONE:
+    for run in reversed(runs):
+        record = run.record
+        is_shown = run.started is None or (bool(nights) and run.started.date() >= nights[0].day)
+        if run.status is Status.DONE:
             good.append(record)
         elif (
-            record is not records[-1]
-            and statuses[id(record)] is not Status.RECOVERED
-            and nights
-            and (started is None or started.date() >= nights[0].day)
+            run is not runs[-1]
+            and is_shown
+            and run.status not in {Status.RECOVERED, Status.DAMAGED}
             and not any(_makes_up(later, record) for later in good)
         ):
             found.setdefault(record.exit_code, []).append(record)
-    for exit_code, runs in found.items():
-        stories = [tell(run, facts) for run in runs]
-        named = zip(runs, stories, strict=True)
+    for exit_code, records in found.items():
+        stories = [tell(record, facts) for record in records]
         ended = "without an end" if exit_code is None else f"with exit code {exit_code}"
-        advice = next((item.advice for item in stories[0].attention if item.advice), "")
-        title = f"{pluralize(len(runs), 'earlier run')} {ended}"
-        yield Attention(title, tuple(_run_message(*each) for each in named), advice)
+        yield Attention(
+            f"{pluralize(len(records), 'earlier run')} {ended}",
+            tuple(map(_run_message, records, stories)),
+            next((item.advice for item in stories[0].attention if item.advice), ""),
+        )
 
 
 def _run_message(run: RunRecord, story: Story) -> str:
@@ -368,7 +378,7 @@ def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
             (*invitation_columns(view.rows), LIST, _ID),
             view.rows,
             total=view.planned,
-            command=show("--event", "outcome" if record.mode == "restore" else "planned"),
+            command=show(),
         ),
         _announced(record, view, show("--event", "announced")),
         _kept(record, show("--event", "kept")),
@@ -460,9 +470,9 @@ def _nights_table(nights: Sequence[Night]) -> Iterator[Table]:
     yield _table("nights", "Nights, the newest first", columns, ran)
 
 
-def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
+def _about(run: _Run) -> Iterator[tuple[str, str]]:
     """Yield what else is known of a run."""
-    start, end = record.start, record.end
+    start, end = run.record.start, run.record.end
     if start is not None:
         yield "Mode", start.mode
         yield "Atlas", start.base_url
@@ -472,5 +482,6 @@ def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "Shard", start.shard or ""
         yield "Version", start.tool_version
     if end is not None:
+        yield "Exit code", str(end.exit_code)
         yield "Lists end", end.sunset or ""
-    yield "File", record.file.path.name
+    yield "File", run.record.file.path.name

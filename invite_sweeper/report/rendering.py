@@ -48,7 +48,7 @@ def render_html(page: Page) -> str:
     )
 
 
-_AFTER_SIGN: Final = re.compile(r"(?<=[@.+/:_-])(?=\w)")
+_AFTER_SIGN: Final = re.compile(r"(?<=[@.+/:-])(?=\w)")
 _LONG_WORD: Final = re.compile(r"[^\s\0]{40}(?=[^\s\0])")
 
 
@@ -99,7 +99,10 @@ def markdown_text(value: str) -> str:
     parts = []
     for is_safe, group in groupby(enumerate(words), lambda each: _is_safe(*each)):
         text = " ".join(word for _, word in group)
-        parts.append(text if is_safe else code_span(text))
+        if not is_safe:
+            core = text.rstrip(".,;:")
+            text = code_span(core) + text[len(core) :]
+        parts.append(text)
     return " ".join(parts)
 
 
@@ -118,8 +121,10 @@ def _markdown(page: Page) -> Iterator[str]:
     yield f"# {page.title}: {markdown_text(page.verdict.label)}"
     yield from ("", markdown_text(page.verdict.text), "")
     if page.is_damaged:
-        yield from (DOUBT, "")
-    yield f"Audit log: {page.log.headline.label.lower()}. {markdown_text(page.log.headline.text)}"
+        yield DOUBT
+    else:
+        log = page.log.headline
+        yield f"Audit log: {log.label.lower()}. {markdown_text(log.text)}"
     if page.attention:
         yield from ("", "## Needs attention")
     for item in page.attention:

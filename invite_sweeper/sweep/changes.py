@@ -21,6 +21,8 @@ class ChangeTracker:
         self._now = now
         self._then = {key: named for named, keys in previous.planned.items() for key in keys}
         self._left = set(previous.planned)
+        end = previous.run.end
+        self._failed = {e.id for e in end.organizations if not e.plan_made} if end else set()
         self._new = self._still_stale = self._not_read = 0
 
     def __call__(self, decision: Decision) -> Decision:
@@ -60,4 +62,6 @@ class ChangeTracker:
         )
 
     def _was_unread(self, key: InvitationKey) -> bool:
-        return key[:3] in self._previous.unread or Source(key[0]) in self._previous.retired
+        previous = self._previous
+        retired = Source(key[0]) in previous.retired
+        return retired or key[:3] in previous.unread or key[1] in self._failed

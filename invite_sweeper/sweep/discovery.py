@@ -5,9 +5,9 @@ An error that concerns one list is a value; an error that concerns the run is ra
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
@@ -26,7 +26,6 @@ from invite_sweeper.models import (
     ProjectGone,
     Source,
     SourceRetired,
-    UserKey,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
@@ -249,67 +248,6 @@ def _first_error(errors: BaseExceptionGroup[RunError]) -> RunError:
         error = error.exceptions[0]
     assert isinstance(error, RunError)  # noqa: S101 - `except*` selects only this type
     return error
-
-
-MAX_LISTS: Final = 1000
-"""Lists, and so GET requests, that `count_lists` reads at most."""
-
-
-@dataclass(slots=True)
-class ListCounts:
-    """Counts of the pending invitations in a number of lists.
-
-    Attributes:
-        lists_read: Lists that were read completely, by source.
-        pending: Pending invitations, by source; members are not counted.
-        users: The invited users, by source; a user in two lists counts once.
-        unreadable: Lists that could not be read.
-        retired: Sources that Atlas no longer serves.
-        skipped: Lists that were not read because there are more than `MAX_LISTS`.
-    """
-
-    lists_read: Counter[Source] = field(default_factory=Counter)
-    pending: Counter[Source] = field(default_factory=Counter)
-    users: dict[Source, set[UserKey]] = field(default_factory=dict)
-    unreadable: list[ListUnreadable] = field(default_factory=list)
-    retired: dict[Source, SourceRetired] = field(default_factory=dict)
-    skipped: int = 0
-
-    def add(self, list_ref: ListRef, found: object) -> None:
-        """Count the result of one list; a deleted project has no invitations."""
-        if isinstance(found, SourceRetired):
-            self.retired[list_ref.source] = found
-        elif isinstance(found, ListUnreadable):
-            self.unreadable.append(found)
-        elif isinstance(found, tuple):
-            self.lists_read[list_ref.source] += 1
-            self.pending[list_ref.source] += len(found)
-            self.users.setdefault(list_ref.source, set()).update(each.user_key for each in found)
-
-
-async def count_lists(
-    reader: AtlasReader, list_refs: Sequence[ListRef], *, workers: int
-) -> ListCounts:
-    """Read lists concurrently and count their invitations; at most `MAX_LISTS` lists.
-
-    Raises:
-        RunError: An error concerned the run and not one list.
-    """
-    counts = ListCounts(skipped=max(0, len(list_refs) - MAX_LISTS))
-    queue = iter(list_refs[:MAX_LISTS])
-
-    async def work(shared: Iterator[ListRef]) -> None:
-        for list_ref in shared:
-            if list_ref.source not in counts.retired:
-                counts.add(list_ref, await reader.invitations(list_ref.project, list_ref.source))
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(list_refs))):
-                group.create_task(work(queue))
-    except* RunError as errors:
-        raise _first_error(errors) from None
-    return counts
 
 
 MAX_LISTS_VERIFIED: Final = 500

@@ -228,7 +228,8 @@ class Reader:
             if recovery is not None:
                 self._report_recovery(organization, recovery)
         planner.finish()
-        check_gone(organization, policy.limits)
+        if not self._command.accept_population:
+            check_gone(organization, policy.limits)
         if self._before is not None:
             check_population([organization], self._before, policy.limits)
 

@@ -136,11 +136,10 @@ async def _read_anew(
     for before, now in zip(organizations, again, strict=True):
         before.error = now.error
     found = {each.key: each for one in again for each in one.stale}
-    still, changed = [], []
-    for each in plan:
-        # Whether it is new since an earlier plan is no fact about an invitation.
-        is_same = found.get(each.key) == structs.replace(each, new=False)
-        (still if is_same else changed).append(each)
+    # Whether it is new since an earlier plan is not compared a second time.
+    same = {each.key for each in plan if found.get(each.key) == structs.replace(each, new=False)}
+    still = tuple(each for each in plan if each.key in same)
+    changed = [each for each in plan if each.key not in same]
     by_id = {each.id: each for each in organizations}
     for each in changed:
         by_id[each.org_id].outcomes[Outcome.CHANGED] += 1
@@ -161,7 +160,7 @@ async def _read_anew(
             f"{pluralize(len(changed), 'planned invitation')} changed or left the lists after the "
             "plan was shown: nothing was deleted there, the next run judges them anew.",
         )
-    return tuple(still)
+    return still
 
 
 async def _finish(log: AuditLog, result: Result) -> RunFinished:

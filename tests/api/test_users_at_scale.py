@@ -12,7 +12,7 @@ import pytest
 from builders import NOW, policy
 
 from invite_sweeper.atlas import BucketKey
-from invite_sweeper.atlas.rate_limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
+from invite_sweeper.atlas.limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.models import Outcome, Project, Source
 from invite_sweeper.shutdown import StopRequest

@@ -1,12 +1,12 @@
 """A run killed at any moment deletes nothing without an intent on disk; the next continues."""
 
-import json
 import os
 import random
 from datetime import timedelta
 
 import faults
 import pytest
+from audit_logs import lines_on_disk
 from running import wait_until
 
 KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "10"))
@@ -32,12 +32,6 @@ def restock(cli):
     return stale, young
 
 
-def whole_lines(cli):
-    """Return the log's complete lines after the crash."""
-    data = cli.log_path.read_bytes() if cli.log_path.exists() else b""
-    return [json.loads(line) for line in data.split(b"\n")[:-1]]
-
-
 def sweep_and_kill(cli, dice):
     """Start a sweep and kill it after a random number of requests."""
     before = cli.sim.request_log.received.total()
@@ -55,21 +49,20 @@ def sweep_and_kill(cli, dice):
 @pytest.mark.slow
 def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(cli):
     dice = random.Random(os.environ.get("INVITE_SWEEPER_SEED", "1"))
-    cli.keys["limits"]["max_bounces"] = 10**6
+    cli.keys["limits"] |= {"max_bounces": 10**6, "max_deletions": 10**6}
     everything, kept = set(), set()
     for _ in range(KILLS):
         stale, young = restock(cli)
         everything |= stale
         kept |= young
         sweep_and_kill(cli, dice)
-        lines = whole_lines(cli)
-        intents = {line["invitation_id"] for line in lines if line["event"] == "intent"}
+        intents = {line["invitation_id"] for line in lines_on_disk(cli.folder, "intent")}
         assert set(cli.sim.deleted) <= intents
         assert set(cli.sim.deleted) <= everything
         done = cli.sweep("--accept-population")
         assert done.code == 0, done.err
         assert set(cli.sim.deleted) == everything
-        verified = cli.run("audit", "verify", "audit/invite-sweeper.jsonl")
+        verified = cli.run("audit", "verify", "audit")
         assert verified.code == 0, verified.out
         for project in cli.projects:
             assert set(cli.sim.invitations(project)) <= kept
@@ -81,4 +74,4 @@ def test_run_killed_at_its_first_request_has_its_start_on_disk(cli):
     wait_until(lambda: process.poll() is not None or cli.sim.request_log.received.total() >= 1)
     process.kill()
     process.communicate()
-    assert [line["event"] for line in whole_lines(cli)] == ["run_started"]
+    assert len(lines_on_disk(cli.folder, "run_started")) == 1

@@ -7,7 +7,6 @@ import faults
 import pytest
 
 DAYS = timedelta(days=1)
-LOG = "audit/invite-sweeper.jsonl"
 MIB = 1 << 20
 
 
@@ -70,7 +69,7 @@ NOT_UTF8 = os.fsdecode(b"a\xff")
 @pytest.mark.parametrize(
     "words",
     [
-        ("sweep", "--audit-log", NOT_UTF8),
+        ("sweep", "--audit-dir", NOT_UTF8),
         ("sweep", "--out", NOT_UTF8),
         ("doctor", "--policy", NOT_UTF8),
         ("explain", NOT_UTF8),
@@ -90,10 +89,10 @@ def test_argument_that_is_not_utf8_is_wrong_usage(cli, words):
 
 
 def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
-    cli.keys["audit"] = {"path": "protokoll-ü.jsonl"}
+    cli.keys["audit"] = {"directory": "protokoll-ü"}
     done = cli.run("plan", "--policy", "policy.yaml", LC_ALL="C", PYTHONUTF8="0")
     assert (done.code, cli.sim.deleted) == (2, ()), done.err
-    assert done.errors == ["A file cannot be named protokoll-ü.jsonl in this locale."]
+    assert done.errors == ["A file cannot be named protokoll-ü in this locale."]
     assert "LC_ALL=C.UTF-8" in done.err
 
 
@@ -101,7 +100,7 @@ def test_file_that_the_locale_cannot_name_is_wrong_usage(cli):
 
 
 @pytest.mark.parametrize(
-    ("option", "what"), [("--out", "a saved plan"), ("--metrics-file", "a metrics file")]
+    ("option", "what"), [("--out", "a plan"), ("--metrics-file", "a metrics file")]
 )
 @pytest.mark.parametrize("behind", ["file", "link", "hard link"])
 def test_output_over_another_file_is_refused_and_the_file_stays(cli, option, what, behind):
@@ -148,10 +147,8 @@ def test_output_to_a_directory_is_refused_before_atlas_is_called(cli, option):
 
 
 @pytest.mark.parametrize("option", ["--out", "--metrics-file"])
-def test_output_over_the_lock_s_holder_file_is_refused(cli, option):
-    place = "audit/.invite-sweeper.jsonl.lock.holder"
-    done = cli.sweep("--audit-log", LOG, option, place)
-    refused(cli, done, f"{option} {place} would overwrite the lock's holder file {place}")
+def test_output_in_the_audit_directory_is_refused(cli, option):
+    refused(cli, cli.sweep(option, "audit/new"), f"{option} audit/new is in the audit directory")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +176,7 @@ def test_name_of_20_mib_is_kept_and_the_next_run_reads_the_log(cli, field):
     assert done.summary["kept_by_reason"] == {"unrecordable": 1}
     assert cli.log_path.stat().st_size < MIB
     assert cli.sweep().code == 0
-    assert cli.run("audit", "verify", LOG).code == 0
+    assert cli.run("audit", "verify", "audit").code == 0
 
 
 def test_unreadable_project_with_a_name_of_20_mib_does_not_stop_the_next_run(cli):

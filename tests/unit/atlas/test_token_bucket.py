@@ -7,11 +7,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from invite_sweeper.atlas.rate_limits import BucketLimit
-from invite_sweeper.atlas.token_bucket import (
+from invite_sweeper.atlas.limits import (
     MAX_POLL_INTERVAL_S,
     MAX_RETRY_DELAY_S,
     MAX_UNCONFIRMED,
+    BucketLimit,
     TokenBucket,
 )
 
@@ -374,7 +374,6 @@ def test_any_headers_lead_to_finite_and_positive_waits(steps):
         else:
             reject(bucket, now_s, limit, jitter=0.5, sent_s=sent_s)
         assert 0.0 <= bucket.level <= bucket.limit.capacity
-        assert math.isfinite(bucket.estimate_s(now_s, 10))
     for _ in range(20_000):
         wait_s = try_acquire(bucket, now_s)
         if wait_s == 0.0:
@@ -458,3 +457,12 @@ class RetryMachine(RuleBasedStateMachine):
 
 RetryMachine.TestCase.settings = settings(max_examples=150, deadline=None)
 TestRetryMachine = RetryMachine.TestCase
+
+
+def test_period_of_a_bucket_is_at_most_the_time_between_two_refills_that_headers_show():
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
+    for sent_s, remaining in ((0.0, 1), (1.0, 59), (2.0, 1), (2.5, 1), (3.0, 60)):
+        send(bucket, sent_s)
+        respond(bucket, sent_s + 0.1, remaining, limit=60, sent_s=sent_s)
+    assert bucket.limit == BucketLimit(60, 59, pytest.approx(3.1))
+    assert not bucket.refill_unknown

@@ -5,7 +5,6 @@ from builders import ORG, OTHER_ORG, object_id, policy, project
 
 from invite_sweeper.sweep.scope import (
     ProjectFilter,
-    ReportingProjectFilter,
     RunScope,
     scope_sha256,
 )
@@ -99,14 +98,6 @@ def test_patterns_without_a_match_are_reported_except_for_the_star():
         "projects.include 'a-*' matched no project.",
         "projects.exclude 'prd-*' matched no project.",
     )
-
-
-def test_reporting_filter_records_what_is_out_of_scope():
-    reporting = ReportingProjectFilter(policy(projects={"exclude": ["prod"]}))
-    projects = [project(1, name="prod"), project(2), project(3, org_id=OTHER_ORG)]
-    assert [reporting.includes(each) for each in projects] == [False, True, False]
-    assert reporting.excluded == projects[:1]
-    assert reporting.other_organizations == projects[2:]
 
 
 def test_scope_hash_depends_on_organizations_projects_tags_and_sources_alone():
