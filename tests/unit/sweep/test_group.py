@@ -620,8 +620,8 @@ async def test_population_file_is_complete_before_the_first_delete(path):
     assert population.calls == [
         ("list", 1),
         ("list", 2),
-        ("end", 1, 1.0),
-        ("end", 2, 2.0),
+        ("end", 1, True),
+        ("end", 2, True),
     ]
     assert [each["population_sha256"] for each in command.lines("run_finished")] == ["e" * 64] * 2
     assert messages(results) == [None, None]
