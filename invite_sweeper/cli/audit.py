@@ -32,6 +32,7 @@ from invite_sweeper.cli.options import (
     FILTER,
     OUTPUT,
     Command,
+    EnumChoice,
     Group,
     Output,
     argument,
@@ -76,7 +77,7 @@ class ShowOutput(StrEnum):
 @option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
 @option(
     OUTPUT, "-o", "--output", metavar="FORMAT", default=ShowOutput.TEXT,
-    type=click.Choice(list(ShowOutput), case_sensitive=False),
+    type=EnumChoice(ShowOutput),
     help="Format of the result on stdout: text, json (lines) or csv.",
 )  # fmt: skip
 @offline
