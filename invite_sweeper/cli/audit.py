@@ -20,6 +20,7 @@ from invite_sweeper.audit import (
     Verification,
     filter_lines,
     verify,
+    verify_directory,
 )
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS, InvitationFields
@@ -264,7 +265,11 @@ def verify_command(
             f"{where} contains no file of a run.", hint="Name the audit directory: --audit-dir DIR"
         )
     expected = None if expect_head is None else _parse_hash(expect_head)
-    found = verify(files, directory.read_head() if directory is not None else None, expected)
+    found = (
+        verify(files, None, expected)
+        if directory is None
+        else verify_directory(directory, expected)
+    )
     code = ExitCode.DONE if found.verdict is Verdict.SOUND else ExitCode.REFUSED
     if output is Output.JSON:
         write_json(
