@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from invite_sweeper.atlas.endpoints import is_id
+from invite_sweeper.atlas.responses import InvalidResponse
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
     Invitation,
@@ -23,10 +24,6 @@ from invite_sweeper.text import casefold_visible
 
 _MAX_RAW_LENGTH: Final = 200
 T = TypeVar("T")
-
-
-class InvalidResponse(ValueError):
-    """The body is not what the endpoint returns. No part of it is used."""
 
 
 class Page(NamedTuple, Generic[T]):

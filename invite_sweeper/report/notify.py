@@ -21,8 +21,7 @@ import aiohttp
 from msgspec import structs
 from yarl import URL
 
-from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
-from invite_sweeper.atlas.urls import find_proxy
+from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Announced, InvitationFields
 from invite_sweeper.audit.reader import read_events
@@ -33,7 +32,6 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.readback import PlannedResult, load_planned, result_json
 from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
-from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.text import escape_unprintable, pluralize
 
 LIMIT_S = 10.0
@@ -314,7 +312,6 @@ def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
 def open_session(limit_s: float) -> aiohttp.ClientSession:
     """Return an HTTP session in which each message may take `limit_s` seconds in all."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
         timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

@@ -28,10 +28,10 @@ def sent(monkeypatch):
     seen = []
     send = HttpSession.send
 
-    async def record(self, method, path, headers, slot, form=None, connect_s=None):
+    async def record(self, method, path, headers, **options):
         if not path.startswith("/api/oauth/"):
-            seen.append((method, path, dict(headers), form))
-        return await send(self, method, path, headers, slot, form, connect_s)
+            seen.append((method, path, dict(headers), options["body"]))
+        return await send(self, method, path, headers, **options)
 
     monkeypatch.setattr(HttpSession, "send", record)
     return seen

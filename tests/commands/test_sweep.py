@@ -44,7 +44,6 @@ def test_sweep_dry_run_is_the_same_command_as_plan(cli):
         "audit_last_hash",
         "oldest_pending_days",
         "changes",
-        "estimate_s",
     ):
         first.pop(key), second.pop(key)
     for summary in (first, second):

@@ -1,9 +1,11 @@
-"""The four lists that contain invited users: the rows and the API calls of each, as one table."""
+"""Lists of Atlas: all pages of one, and the four lists that contain invited users, as one table."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from datetime import datetime
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
+from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     ADD_GROUP_USER,
     ADD_ORG_USER,
@@ -22,13 +24,81 @@ from invite_sweeper.atlas.endpoints import (
     is_id,
 )
 from invite_sweeper.atlas.parsing import (
-    InvalidResponse,
+    Page,
     parse_project_roles,
     parse_timestamp,
     text_or_none,
     texts,
 )
+from invite_sweeper.atlas.responses import (
+    InvalidResponse,
+    ListIncomplete,
+    Response,
+    ResponseOrFailure,
+)
 from invite_sweeper.models import Invitation, Project, Source
+
+MAX_PAGES: Final = 10_000
+T = TypeVar("T")
+
+
+class Listing(NamedTuple, Generic[T]):
+    """The rows of a list, as far as it could be read.
+
+    Attributes:
+        rows: In Atlas's order; a row may be repeated.
+        pages: Pages that were read.
+        failure: Why the list may be incomplete; None if it was read to the end.
+    """
+
+    rows: list[T]
+    pages: int
+    failure: ResponseOrFailure | None = None
+
+
+async def read_list(
+    client: Client,
+    endpoint: Endpoint,
+    *ids: str,
+    parse: Callable[[bytes], Page[T]],
+    key: Callable[[T], Hashable],
+    since: datetime | None = None,
+) -> Listing[T]:
+    """Read all pages of a list, by number: a link could point to another host.
+
+    Only a missing `next` link ends the list. A page that names a next one and has no new row
+    makes it incomplete. A list whose endpoint is not paged is read with one request.
+
+    Args:
+        ids: For the path of the endpoint.
+        parse: Parses one page.
+        key: Tells rows apart.
+        since: For an endpoint that takes a date.
+
+    Raises:
+        RunError: No access token is available.
+    """
+    rows: list[T] = []
+    seen: set[Hashable] = set()
+    for number in range(1, MAX_PAGES + 1):
+        page = number if endpoint.paged else None
+        result = await client.call(endpoint, *ids, page=page, since=since, parse=parse)
+        if not (isinstance(result, Response) and isinstance(result.value, Page)):
+            return Listing(rows, number - 1, result)
+        before = len(seen)
+        rows += result.value.rows
+        seen.update(map(key, result.value.rows))
+        if not result.value.has_next:
+            return Listing(rows, number)
+        if len(seen) == before:
+            reason = (
+                f"page {number} has no new entry and names a next page, so the list may not be "
+                "complete"
+            )
+            return Listing(rows, number, ListIncomplete(reason))
+    reason = f"the list has more than {MAX_PAGES} pages"
+    return Listing(rows, MAX_PAGES, ListIncomplete(reason))
+
 
 _INVITATION_DATES: Final = ("createdAt", "expiresAt")
 _USER_DATES: Final = ("invitationCreatedAt", "invitationExpiresAt")

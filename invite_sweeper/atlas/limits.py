@@ -1,16 +1,88 @@
-"""One token bucket of Atlas, estimated from its responses. Pure: times are arguments.
+"""Atlas's rate limits: the documented figures, and a token bucket led by the headers. Pure.
 
-The level is `RateLimit-Remaining` of the latest response; a 429 sets the time to wait. Without
-headers, the level is the local count plus the documented refill. The time of the next refill is
-not predicted: the last tokens above the reserve are spread over the period, so that a response
-to one of them soon shows the refill.
+Source:
+    https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026").
+    The figures are "not part of the API contract": the headers of the responses have precedence.
 """
 
 import math
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
-from invite_sweeper.atlas.rate_limits import MIN_RETRY_AFTER_S, BucketLimit, clamp_wait_s
+PROJECTS_GROUP: Final = "projects_group"
+PROJECTS_USER: Final = "projects_user"
+ORGANIZATIONS_ORG: Final = "organizations_org"
+ORGANIZATIONS_USER: Final = "organizations_user"
+CLOUD_USERS_GROUP: Final = "cloud_users_group"
+CLOUD_USERS_ORG: Final = "cloud_users_org"
+TEAMS_GROUP: Final = "teams_group"
+# Not documented: the smallest documented limit applies until a header names another one.
+EVENTS_ORG: Final = "events_org"
+SERVICE_ACCOUNTS_ORG: Final = "service_accounts_org"
+
+MIN_RETRY_AFTER_S: Final = 1.0
+"""Atlas has sent `Please retry after 0 seconds`."""
+MAX_RETRY_AFTER_S: Final = 120.0
+_MAX_REFILLS_RESERVED: Final = 10
+
+
+class BucketKey(NamedTuple):
+    """Identifies a bucket. A named tuple, because it is hashed for every request.
+
+    Attributes:
+        endpoint_set: One of the constants above.
+        scope_id: ID of the project or organization, or the name of the credentials.
+    """
+
+    endpoint_set: str
+    scope_id: str
+
+
+class BucketLimit(NamedTuple):
+    """A bucket holds `capacity` tokens and gains `refill` tokens every `period_s`."""
+
+    capacity: float
+    refill: float
+    period_s: float
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether all values are positive and finite."""
+        return all(0 < value < math.inf for value in self)
+
+    def reserve(self, share: float) -> float:
+        """Return the number of tokens left to other programs: a share of the capacity.
+
+        At most ten refills, because nothing is sent until a spent reserve is refilled. All
+        documented buckets are refilled in three periods.
+        """
+        max_tokens = min(_MAX_REFILLS_RESERVED * self.refill, self.capacity - 1)
+        return max(0.0, min(share * self.capacity, max_tokens))
+
+
+_DOCUMENTED_LIMITS: Final = {
+    PROJECTS_GROUP: BucketLimit(1200, 500, 60),
+    PROJECTS_USER: BucketLimit(1200, 500, 60),
+    ORGANIZATIONS_ORG: BucketLimit(500, 250, 60),
+    ORGANIZATIONS_USER: BucketLimit(300, 100, 60),
+    CLOUD_USERS_GROUP: BucketLimit(1200, 500, 60),
+    CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
+    TEAMS_GROUP: BucketLimit(1200, 500, 60),
+}
+_SMALLEST_LIMIT: Final = BucketLimit(300, 100, 60)
+
+
+def documented_limit(endpoint_set: str) -> BucketLimit:
+    """Return the documented limit; the smallest one for an unknown endpoint set."""
+    return _DOCUMENTED_LIMITS.get(endpoint_set, _SMALLEST_LIMIT)
+
+
+def clamp_wait_s(wait_s: float) -> float | None:
+    """Limit a wait requested by Atlas to the range from floor to cap; None for NaN."""
+    if math.isnan(wait_s):
+        return None
+    return min(max(wait_s, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
+
 
 MAX_UNCONFIRMED: Final = 8
 """Requests in flight until a response has a `RateLimit` header.
@@ -42,7 +114,12 @@ _MIN_WAIT_S: Final = 0.001
 
 
 class TokenBucket:
-    """A token bucket; a new one is full. Times are monotonic seconds.
+    """One bucket of Atlas, as its responses show it; a new one is full. Times are arguments.
+
+    The level is `RateLimit-Remaining` of the latest response; a 429 sets the time to wait. Without
+    headers, the level is the local count plus the known refill. The time of the next refill is
+    only bounded, by responses: the last tokens above the reserve are spread over the period, so
+    that a response to one of them soon shows the refill.
 
     Attributes:
         limit: Capacity, refill and period.
@@ -193,20 +270,6 @@ class TokenBucket:
         missing = self.limit.capacity - self.level
         return not self.in_flight and not self._rejections and missing <= self._reserve / 2
 
-    def estimate_s(self, now_s: float, count: int) -> float:
-        """Return the seconds until `count` more requests can have been sent."""
-        self._advance(now_s)
-        start_s = self.blocked_s(now_s)
-        missing = count - max(0.0, self.level - len(self.in_flight) - self._reserve)
-        if missing <= 0:
-            return start_s
-        period_s, usable = self.limit.period_s, self.limit.capacity - self._reserve
-        refills = math.ceil(missing / min(self.limit.refill, usable))
-        next_s = self._refill_by_s - now_s
-        return max(start_s, next_s if 0 < next_s < period_s else period_s / 2) + (
-            (refills - 1) * period_s
-        )
-
     def _awaits_response(self, now_s: float, count: int = 1) -> bool:
         """Return whether at least `count` responses can be expected soon."""
         in_flight, count = self.in_flight, max(count, 1)
@@ -293,9 +356,12 @@ class TokenBucket:
             free: Tokens above the reserve; 0 if the request would use the reserve.
         """
         last_s, refill_s = self._last_acquired_s, self._refill_by_s + _CLOCK_MARGIN_S
-        if self.refill_unknown or last_s >= refill_s:  # the time of the refill is unknown: back off
-            grown_s = max(_FIRST_POLL_S, (last_s - self._last_free_s) / 2)
-            return last_s + (min(grown_s, MAX_POLL_INTERVAL_S) if free else MAX_POLL_INTERVAL_S)
+        if self.refill_unknown or last_s >= refill_s:
+            # When the refill comes is unknown: ask at growing intervals, at first also with the
+            # reserve, because a 429 would name the refill.
+            grown_s = max(_FIRST_POLL_S, (last_s - self._last_free_s) / 4)
+            may_ask = free or self.refill_unknown
+            return last_s + (min(grown_s, MAX_POLL_INTERVAL_S) if may_ask else MAX_POLL_INTERVAL_S)
         after_s = max(self._refill_after_s, last_s)
         if free:
             interval_s = (refill_s - last_s) / (free + 1)
