@@ -271,7 +271,8 @@ class _SweepCommand:
         options, directory = self._options, self._session.directory
         outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
         inputs = [("the policy", options.policy)]
-        inputs += [("the audit log", each.path) for each in directory.files()]
+        with suppress(UsageError):  # the lock says why it cannot be used
+            inputs += [("the audit log", each.path) for each in directory.files()]
         inputs += [(f"the audit directory's {n}", directory.path / n) for n in ("HEAD", "lock")]
         if options.plan is not None and Path(options.plan).is_file():
             inputs.append(("the plan", Path(options.plan)))
