@@ -179,6 +179,10 @@ class CredentialsRefused(RunError):
             self.hint = f"{self.hint} The credentials are those of {names}.".strip()
 
 
+class AddressRefused(CredentialsRefused):
+    """Atlas refused this IP address: it is not on the access list of the credentials."""
+
+
 class AtlasUnavailable(RunError):
     """Atlas is not reachable, returns unexpected responses, or no longer serves the version."""
 

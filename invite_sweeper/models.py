@@ -360,18 +360,6 @@ class ProjectGone:
     source: Source = Source.INVITES
 
 
-class DeletionEstimate(NamedTuple):
-    """How long deletions will take.
-
-    Attributes:
-        expected_s: With the response time that the run has measured; at least `limit_s`.
-        limit_s: By Atlas's rate limits alone: they cannot take less.
-    """
-
-    expected_s: float = 0.0
-    limit_s: float = 0.0
-
-
 @dataclass(frozen=True, slots=True)
 class Population:
     """Projects and invitations that a run found, or that earlier runs left.
@@ -598,11 +586,8 @@ class RequestCounters:
         requests: Requests sent, including retries and those that a digest challenge repeats.
         retries: Attempts after the first of each request.
         rate_limited: Responses with status 429.
-        responses: Complete responses of Atlas, in `response_s` seconds together.
     """
 
     requests: int = 0
     retries: int = 0
     rate_limited: int = 0
-    responses: int = 0
-    response_s: float = 0.0

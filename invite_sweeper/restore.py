@@ -25,7 +25,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import FileChain, required
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.errors import AuditLogError, RunError, UsageError
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError, UsageError
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -185,18 +185,23 @@ async def find_missing(
     clients = {each.id: each.client for each in organizations}
     members: dict[str, MemberReader] = {id_: each.members() for id_, each in clients.items()}
     owners: dict[str, Mapping[str, str]] = {}
+    variables = {each.id: each.variables for each in organizations}
     statuses: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
     to_invite, there, barred = [], [], []
     for deleted in deletions:
         one, place = deleted.invitation, deleted.line.key[:3]
-        if one.org_id not in owners:
-            found = await clients[one.org_id].reader.projects()
-            owners[one.org_id] = {e.id: e.org_id for e in found if isinstance(e, Project)}
-        if moved := _moved_reason(one, owners[one.org_id]):
-            barred.append((deleted, moved))
-            continue
-        if place not in statuses:
-            statuses[place] = await members[one.org_id].statuses(one)
+        try:
+            if one.org_id not in owners:
+                found = await clients[one.org_id].reader.projects()
+                owners[one.org_id] = {e.id: e.org_id for e in found if isinstance(e, Project)}
+            if moved := _moved_reason(one, owners[one.org_id]):
+                barred.append((deleted, moved))
+                continue
+            if place not in statuses:
+                statuses[place] = await members[one.org_id].statuses(one)
+        except CredentialsRefused as error:
+            error.name_variables(variables[one.org_id])
+            raise
         known = statuses[place]
         if isinstance(known, ListUnreadable):
             barred.append((deleted, known.reason))

@@ -1,9 +1,11 @@
 """Faults that tests inject into requests to a simulated Atlas, beside those of `simulate`."""
 
 import asyncio
+import gzip
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from http import HTTPStatus
 
 from invite_sweeper.simulator.faults import (
     Fault,
@@ -14,19 +16,14 @@ from invite_sweeper.simulator.faults import (
     reset,
     respond_with,
 )
-from invite_sweeper.simulator.responses import (
-    HeaderStyle,
-    SimulatedResponse,
-    missing_role,
-    reason_phrase,
-    unauthorized,
-)
+from invite_sweeper.simulator.responses import SimulatedResponse, missing_role, unauthorized
 
 __all__ = [
     "Fault",
     "FaultContext",
     "altered",
     "challenge",
+    "compressed",
     "delay",
     "drip",
     "effect",
@@ -42,6 +39,7 @@ __all__ = [
     "role_missing",
     "truncated",
     "upgrade",
+    "without_rate_limits",
 ]
 
 
@@ -50,23 +48,23 @@ def html(status: int = 502, *, retry_after: str | None = None, late: bool = Fals
 
     Source: recording of a 502.
     """
-    line = f"{status} {reason_phrase(status)}"
+    line = f"{status} {HTTPStatus(status).phrase}"
     page = (
         f"<html>\n<head>\n    <title>{line}</title>\n</head>\n<body>\n    <h1>{line}</h1>\n"
         "    <p>upstream connect error</p>\n</body>\n</html>"
     )
-    extra = [("Connection", "close"), ("Server", "proxy")]
+    headers = [("Connection", "close"), ("Server", "proxy")]
     if retry_after is not None:
-        extra.append(("Retry-After", retry_after))
+        headers.append(("Retry-After", retry_after))
     return respond_with(
-        SimulatedResponse(status, page.encode(), "text/html", HeaderStyle.BARE, tuple(extra)),
+        SimulatedResponse(status, page.encode(), "text/html", tuple(headers), dated=False),
         late=late,
     )
 
 
 def empty(status: int) -> Fault:
     """Return no body and no `Content-Type`, like a recorded 405 and older 401."""
-    return respond_with(SimulatedResponse(status, b"", None, HeaderStyle.EDGE))
+    return respond_with(SimulatedResponse(status))
 
 
 def upgrade() -> Fault:
@@ -80,9 +78,7 @@ def upgrade() -> Fault:
 
 def redirect(location: str, status: int = 302) -> Fault:
     """Redirect the client."""
-    return respond_with(
-        SimulatedResponse(status, b"", None, HeaderStyle.EDGE, (("Location", location),))
-    )
+    return respond_with(SimulatedResponse(status, headers=(("Location", location),)))
 
 
 def challenge() -> Fault:
@@ -148,3 +144,28 @@ def altered(alter: Callable[[bytes], bytes]) -> Fault:
 def mislabelled(media: str = "text/html") -> Fault:
     """Return the real response with another `Content-Type`."""
     return Fault(alter=lambda response: replace(response, media=media))
+
+
+def compressed() -> Fault:
+    """Return the real response compressed.
+
+    Source: in the unmodified recordings exactly the successful responses to GET and POST are.
+    """
+    headers = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    return Fault(
+        alter=lambda response: replace(
+            response,
+            body=gzip.compress(response.body),
+            headers=(*response.headers, *headers),
+        )
+    )
+
+
+def without_rate_limits() -> Fault:
+    """Return the real response without `RateLimit-*`. The documentation allows both."""
+    return Fault(
+        alter=lambda response: replace(
+            response,
+            headers=tuple(each for each in response.headers if "RateLimit" not in each[0]),
+        )
+    )

@@ -218,7 +218,7 @@ def _run(request: bytes, outputs: list[int]) -> None:
     if short_waits:
         retry = importlib.import_module("invite_sweeper.atlas.retry")
         retry.BACKOFF_BASE_S = 0.02
-        bucket = importlib.import_module("invite_sweeper.atlas.token_bucket")
+        bucket = importlib.import_module("invite_sweeper.atlas.limits")
         bucket.MIN_RETRY_AFTER_S, bucket.BACKOFF_STEPS_S = 0.04, (0.4, 0.8, 1.6)
     if prepare is not None:
         runpy.run_path(prepare, run_name="__main__")

@@ -64,7 +64,7 @@ NEEDS = {
         _can_mount, "run these tests where a namespace may mount a file system", installable=False
     ),
 }
-SYSTEM_COMMANDS = frozenset({"chromium", "fish", "promtool", "ssh-keygen", "zsh"})
+SYSTEM_COMMANDS = frozenset({"chromium", "faketime", "fish", "promtool", "ssh-keygen", "zsh"})
 
 
 def need(name: str) -> Need:
@@ -72,7 +72,7 @@ def need(name: str) -> Need:
     if name in NEEDS:
         return NEEDS[name]
     if name in SYSTEM_COMMANDS:
-        fix = "apt-get install chromium promtool zsh fish openssh-client"
+        fix = "apt-get install chromium faketime promtool zsh fish openssh-client"
     else:
         fix = "install the tools of deploy/, as root: bash tests/deploy/install-tools.sh"
     return Need(lambda: find_command(name) is not None, fix)

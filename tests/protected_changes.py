@@ -8,7 +8,7 @@ from protected_oracle import in_scope
 from protected_world import World
 
 from invite_sweeper.simulator import SimulatedAtlas
-from invite_sweeper.simulator.responses import HeaderStyle, SimulatedResponse
+from invite_sweeper.simulator.responses import SimulatedResponse
 
 _FOREIGN_404S = (
     (b"default backend - 404", "text/plain; charset=utf-8"),
@@ -46,7 +46,7 @@ def answer_with_foreign_404s(world: World) -> None:
             _withdraw(sim, context.scope_id, context.item_id)
 
     body, media = dice.choice(_FOREIGN_404S)
-    foreign = SimulatedResponse(404, body, media, HeaderStyle.BARE)
+    foreign = SimulatedResponse(404, body, media, dated=False)
     sim.faults.add(faults.effect(before=withdraw), method="DELETE", times=None)
     sim.faults.add(
         faults.respond_with(foreign),

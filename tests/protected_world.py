@@ -448,7 +448,7 @@ class World:
             return response
         kind = int(user["id"][-1], 16) % 4
         if kind == 3:
-            return replace(response, extra=(*response.extra, ("Age", "3600")))
+            return replace(response, headers=(*response.headers, ("Age", "3600")))
         key = ("inviterUsername", "invitationExpiresAt", "invitationCreatedAt")[kind]
         user[key] = "boss@example.com" if kind == 0 else FUTURE
         return replace(response, body=json.dumps(user).encode())

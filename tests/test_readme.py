@@ -1,5 +1,6 @@
 """Every command of the READMEs is run by a test, and the README's tables are the program's."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -90,6 +91,9 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_page(cli):
         if command in (ACTIVATE, *served):  # the PATH has the program; the next test serves
             continue
         arguments = command.replace("invite-sweeper", IN_SHELL, 1)
+        if " HEX " in arguments:
+            plan = (cli.folder / "plan.jsonl").read_bytes()
+            arguments = arguments.replace(" HEX ", f" {hashlib.sha256(plan).hexdigest()} ")
         done = subprocess.run(
             arguments,
             shell=True,

@@ -9,7 +9,7 @@ import random
 import selectors
 from dataclasses import dataclass, field
 
-from invite_sweeper.atlas.rate_limits import BucketLimit
+from invite_sweeper.atlas.limits import BucketLimit
 
 START_S = 1000.0
 """The virtual time at the start."""

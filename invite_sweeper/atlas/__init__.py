@@ -1,6 +1,6 @@
 """Client of the MongoDB Atlas Administration API."""
 
-from invite_sweeper.atlas.client import RateLimitedAtlasClient, connect
+from invite_sweeper.atlas.connection import RateLimitedAtlasClient, connect
 from invite_sweeper.atlas.credentials import (
     ApiKey,
     BearerToken,
@@ -10,12 +10,12 @@ from invite_sweeper.atlas.credentials import (
     read_credentials,
 )
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.inviter import AtlasInviter
-from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey
-from invite_sweeper.atlas.reader import AtlasReader, MemberReader
+from invite_sweeper.atlas.http import parse_base_url
+from invite_sweeper.atlas.inviter import AtlasInviter, MemberReader
+from invite_sweeper.atlas.limiter import RateLimiter
+from invite_sweeper.atlas.limits import BucketKey
+from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.retry import RetryPolicy
-from invite_sweeper.atlas.urls import parse_base_url
 
 __all__ = [
     "ApiKey",

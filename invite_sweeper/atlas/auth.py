@@ -6,12 +6,11 @@ revoked at the end.
 
 import asyncio
 import base64
-import binascii
 import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -19,10 +18,9 @@ import aiohttp
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
-from invite_sweeper.atlas.headers import retry_after_s
-from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.atlas.rate_limiter import RateLimiter
-from invite_sweeper.atlas.rate_limits import BucketKey
+from invite_sweeper.atlas.http import HttpSession, retry_after_s
+from invite_sweeper.atlas.limiter import RateLimiter
+from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
@@ -30,7 +28,7 @@ from invite_sweeper.atlas.responses import (
     describe,
     parse_error,
 )
-from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
+from invite_sweeper.atlas.retry import Attempt, RetryDecision, RetryPolicy, classify, retry
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.json_text import parse_json
 
@@ -61,7 +59,7 @@ class Authenticator:
             RunError: No access token is available.
         """
 
-    def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
+    def new_digest(self) -> aiohttp.DigestAuthMiddleware | None:
         """Return a new middleware for one connection slot; None if `header` is enough."""
         return None
 
@@ -91,7 +89,7 @@ class DigestAuthenticator(Authenticator):
         self._credentials = credentials
 
     @override
-    def digest_middleware(self) -> aiohttp.DigestAuthMiddleware | None:
+    def new_digest(self) -> aiohttp.DigestAuthMiddleware | None:
         # The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
         api_key = self._credentials
         return aiohttp.DigestAuthMiddleware(
@@ -200,6 +198,13 @@ class ServiceAccountAuthenticator(Authenticator):
         self._request_times_s: deque[float] = deque(maxlen=_MAX_REQUESTS_PER_WINDOW)
         self._refreshed_s: deque[float] = deque([-math.inf], maxlen=_EARLY_REFRESHES)
 
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {
+            "Accept": "application/json",
+            "Authorization": self._basic_header.get_secret_value(),
+        }
+
     @override
     def cached_header(self) -> Secret | None:
         """Return the header; None without a token or if it must be refreshed."""
@@ -270,10 +275,14 @@ class ServiceAccountAuthenticator(Authenticator):
         try:
             result = await self._request_token()
             if classify(result) in {RetryDecision.RETRY, RetryDecision.RATE_LIMITED}:
-                blocked_s = partial(self._limiter.blocked_s, self._key)
-                result = await RetryLoop(self._retry_policy, self._clock, blocked_s).run(
-                    result, partial(self._request_token, is_retry=True)
+                retried = await retry(
+                    Attempt(result),
+                    self._retry_token,
+                    self._retry_policy,
+                    clock=self._clock,
+                    blocked_s=partial(self._limiter.blocked_s, self._key),
                 )
+                result = retried.last.result
             token = self._token_from(result)
         except AtlasUnavailable:
             # The previous token is still valid, and the endpoint may recover.
@@ -289,7 +298,11 @@ class ServiceAccountAuthenticator(Authenticator):
         self._token = token
         return token
 
-    async def _request_token(self, *, is_retry: bool = False) -> ResponseOrFailure:
+    async def _retry_token(self) -> Attempt:
+        self._http.counters.retries += 1
+        return Attempt(await self._request_token())
+
+    async def _request_token(self) -> ResponseOrFailure:
         """Request a token, within the rate limit of the endpoint."""
         if len(self._request_times_s) == _MAX_REQUESTS_PER_WINDOW:
             wait_s = (
@@ -298,11 +311,11 @@ class ServiceAccountAuthenticator(Authenticator):
             if wait_s > 0:
                 await self._retry_policy.sleep(wait_s)
         self._request_times_s.append(self._retry_policy.monotonic())
-        self._http.counters.retries += is_retry
-        result = await self._http.post_form(
+        result = await self._http.send(
+            "POST",
             TOKEN_PATH,
-            {"grant_type": "client_credentials"},
-            {"Accept": "application/json", "Authorization": self._basic_header.get_secret_value()},
+            self._headers,
+            body={"grant_type": "client_credentials"},
         )
         if isinstance(result, Response) and classify(result) is RetryDecision.RATE_LIMITED:
             self._http.counters.rate_limited += 1
@@ -346,12 +359,13 @@ class ServiceAccountAuthenticator(Authenticator):
         for token in self._issued:
             if self._retry_policy.monotonic() < token.expires_at_s:
                 # Best effort: a token that is not revoked expires within the hour.
-                await self._http.post_form(
+                await self._http.send(
+                    "POST",
                     REVOKE_PATH,
-                    {"token": token.token.get_secret_value(), "token_type_hint": "access_token"},
-                    {
-                        "Accept": "application/json",
-                        "Authorization": self._basic_header.get_secret_value(),
+                    self._headers,
+                    body={
+                        "token": token.token.get_secret_value(),
+                        "token_type_hint": "access_token",
                     },
                 )
 
@@ -360,29 +374,3 @@ def _retrieve_exception(task: asyncio.Task[_Token]) -> None:
     """Retrieve the exception, so that asyncio does not warn when no caller is left to await it."""
     if not task.cancelled():
         task.exception()
-
-
-_JWT_PARTS: Final = 3
-
-
-def jwt_expiry(token: Secret) -> datetime | None:
-    """Return when a token expires according to its `exp` claim, in UTC; None without one.
-
-    The signature is not verified.
-
-    Source: RFC 7519, 4.1.4: `exp`, in seconds since 1970, in the second part of the token.
-    """
-    parts = token.get_secret_value().split(".")
-    if len(parts) != _JWT_PARTS:
-        return None
-    try:
-        claims: object = parse_json(base64.urlsafe_b64decode(parts[1] + "=="))
-    except (binascii.Error, ValueError):
-        return None
-    expires_s = claims.get("exp") if isinstance(claims, dict) else None
-    if isinstance(expires_s, bool) or not isinstance(expires_s, int | float):
-        return None
-    try:
-        return datetime.fromtimestamp(expires_s, UTC)
-    except (OverflowError, OSError, ValueError):
-        return None

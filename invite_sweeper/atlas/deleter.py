@@ -12,14 +12,15 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
+from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
     Endpoint,
     InvalidRequest,
-    build_request,
 )
+from invite_sweeper.atlas.limits import BucketKey
+from invite_sweeper.atlas.lists import SOURCES, SourceApi
 from invite_sweeper.atlas.parsing import parse_listed_user, parse_user
-from invite_sweeper.atlas.rate_limits import BucketKey
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     Response,
@@ -28,10 +29,8 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unprocessed,
-    parse_error,
+    status_and_code,
 )
-from invite_sweeper.atlas.sources import SOURCES, SourceApi
-from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.user_status import look_after
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
@@ -182,8 +181,8 @@ class AtlasDeleter:
         sources: The only lists from which it deletes.
     """
 
-    def __init__(self, transport: Transport, sources: Iterable[Source]) -> None:
-        self._transport = transport
+    def __init__(self, client: Client, sources: Iterable[Source]) -> None:
+        self._client = client
         self._apis = {source: SOURCES[source] for source in sources}
 
     def try_acquire(self, invitation: Invitation) -> float:
@@ -196,7 +195,7 @@ class AtlasDeleter:
         if api is None:
             return 0.0
         tokens = tokens_per_deletion(api, invitation.project_id, invitation.org_id)
-        return self._transport.limiter.try_acquire(*tokens)
+        return self._client.limiter.try_acquire(*tokens)
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
         """Delete one invitation, after `try_acquire` returned 0.0 for it.
@@ -218,11 +217,13 @@ class AtlasDeleter:
                 return progress.result(Outcome.FAILED)
             if api.read_user is not None:
                 return _with_consequence(await self._remove_user(api, invitation, progress))
-            scope_id = invitation.project_id
-            request = build_request(
-                api.delete, scope_id, invitation.id, scope_id=scope_id, progress=progress
+            result = await self._client.call(
+                api.delete,
+                invitation.project_id,
+                invitation.id,
+                progress=progress,
+                token_taken=True,
             )
-            result = await self._transport.send(request, token_taken=True)
             return _with_consequence(_result_of_revoke(result, invitation.source, progress))
         except InvalidRequest:
             # Selection keeps invitations with a malformed id; this is the second line of defence.
@@ -244,17 +245,16 @@ class AtlasDeleter:
         assert api.read_user is not None  # noqa: S101 - the caller checks it
         place = listed.project_id
         owner = Project(place, listed.project_name, listed.org_id)
-        look = build_request(
+        look = self._client.request(
             api.read_user,
             place,
             listed.id,
-            scope_id=place,
             parse=lambda body: parse_listed_user(body, lambda item: api.parse_row(item, owner)),
         )
-        delete = build_request(api.delete, place, listed.id, scope_id=place, progress=progress)
+        delete = self._client.request(api.delete, place, listed.id, progress=progress)
         held = [BucketKey(GET_ORG_USER.endpoint_set, listed.org_id)]  # for the look after
         try:
-            before, result = await self._transport.send_after(
+            before, result = await self._client.call_after(
                 look, lambda seen: judge_before(seen, listed) is None, delete
             )
             progress.seen_before = _status_seen(before, listed)
@@ -275,19 +275,18 @@ class AtlasDeleter:
             progress.seen_after = after.status
             return progress.result(judge_after(answer, after), fatal_error)
         finally:
-            self._transport.limiter.release(held)
+            self._client.limiter.release(held)
 
     async def _look_after(
         self, listed: Invitation, held: list[BucketKey], *, is_confirmed: bool
     ) -> UserStatus:
         async def read_user(endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
-            request = build_request(
-                endpoint, scope_id, listed.id, scope_id=scope_id, parse=parse_user
-            )
-            token_taken = request.key in held
+            token_taken = endpoint is GET_ORG_USER and bool(held)
             if token_taken:
-                held.remove(request.key)
-            return await self._transport.send(request, token_taken=token_taken)
+                held.clear()
+            return await self._client.call(
+                endpoint, scope_id, listed.id, parse=parse_user, token_taken=token_taken
+            )
 
         found = await look_after(read_user, listed, is_confirmed=is_confirmed)
         return found.user_status
@@ -306,8 +305,7 @@ def _result_of_look(
     """Return the result of a removal that the look before it did not allow."""
     outcome = judge_before(look, listed) or Outcome.FAILED
     if outcome is Outcome.FAILED:  # the audit log says why
-        progress.http_status = look.status if isinstance(look, Response) else look.http_status
-        progress.error_code = parse_error(look).code if isinstance(look, Response) else None
+        progress.http_status, progress.error_code = status_and_code(look)
     return progress.result(outcome, fatal_error_for(look))
 
 

@@ -10,11 +10,10 @@ from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
 
-from invite_sweeper.atlas.rate_limits import (
+from invite_sweeper.atlas.limits import (
     CLOUD_USERS_GROUP,
     CLOUD_USERS_ORG,
     EVENTS_ORG,
-    FEDERATION_ORG,
     ORGANIZATIONS_ORG,
     ORGANIZATIONS_USER,
     PROJECTS_GROUP,
@@ -49,6 +48,7 @@ class Endpoint:
         paged: Whether it takes a `pageNum`.
         dated: Whether it takes a `minDate`.
         max_age_s: An answer that was made longer before its request is from a cache.
+        scope: Which of its ids the rate limit counts by; None for the credentials.
     """
 
     method: str
@@ -59,6 +59,7 @@ class Endpoint:
     paged: bool = False
     dated: bool = False
     max_age_s: float = MAX_CLOCK_SKEW_S
+    scope: int | None = 0
 
 
 LIST_GROUPS: Final = Endpoint(
@@ -68,6 +69,7 @@ LIST_GROUPS: Final = Endpoint(
     PROJECTS_USER,
     query="itemsPerPage=500&includeCount=false",
     paged=True,
+    scope=None,
 )
 LIST_ORGS: Final = Endpoint(
     "GET",
@@ -76,6 +78,7 @@ LIST_ORGS: Final = Endpoint(
     ORGANIZATIONS_USER,
     query="itemsPerPage=500&includeCount=false",
     paged=True,
+    scope=None,
 )
 _GROUP_INVITES: Final = "/api/atlas/v2/groups/{}/invites"
 LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
@@ -170,51 +173,14 @@ GET_SERVICE_ACCOUNT: Final = Endpoint(
 
 Source: `getOrgServiceAccount` of the same document.
 """
-GET_FEDERATION: Final = Endpoint(
-    "GET", "/api/atlas/v2/orgs/{}/federationSettings", V2023_01_01, FEDERATION_ORG
-)
-GET_CONNECTED_ORG: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/federationSettings/{}/connectedOrgConfigs/{}",
-    V2023_01_01,
-    FEDERATION_ORG,
-)
-"""The domains that a federated organization accepts. Requires Organization Owner.
-
-Source: `getConnectedOrgConfig` of the same document.
-"""
 CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
 ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
 
 ENDPOINTS: Final = frozenset(
-    {
-        LIST_GROUP_MEMBERS,
-        LIST_ORG_MEMBERS,
-        LIST_ORG_ACTIVE_MEMBERS,
-        LIST_ORG_EVENTS,
-        GET_SERVICE_ACCOUNT,
-        GET_FEDERATION,
-        GET_CONNECTED_ORG,
-        CREATE_GROUP_INVITE,
-        ADD_GROUP_USER,
-        ADD_ORG_USER,
-        LIST_GROUPS,
-        LIST_ORGS,
-        LIST_GROUP_INVITES,
-        DELETE_GROUP_INVITE,
-        LIST_GROUP_TEAMS,
-        LIST_GROUP_USERS,
-        GET_GROUP_USER,
-        REMOVE_GROUP_USER,
-        LIST_ORG_USERS,
-        GET_ORG_USER,
-        REMOVE_ORG_USER,
-        LIST_ORG_INVITES,
-        DELETE_ORG_INVITE,
-    }
+    each for each in globals().copy().values() if isinstance(each, Endpoint)
 )
-"""Nothing else can be sent; a new source adds its calls here.
+"""The calls above: nothing else can be sent.
 
 Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), read 2026-08.
 """
@@ -291,14 +257,8 @@ def build_path(
     raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
 
 
-def is_valid_path(endpoint: Endpoint, path: str) -> bool:
-    """Return whether `build_path` could have built this path for the endpoint."""
-    pattern = _path_pattern(endpoint)
-    return pattern is not None and pattern.matches(path) is not None
-
-
 class Request(NamedTuple):
-    """A request to send. A named tuple, because a run creates many.
+    """A request that `Client.request` made. A named tuple, because a run creates many.
 
     Attributes:
         key: The bucket that its tokens are taken from.
@@ -317,33 +277,3 @@ class Request(NamedTuple):
     def is_cancelled(self) -> bool:
         """Return whether its deletion was cancelled, so that nothing more may be sent."""
         return self.progress is not None and self.progress.cancelled
-
-
-def build_request(
-    endpoint: Endpoint,
-    *ids: str,
-    scope_id: str,
-    page: int | None = None,
-    since: datetime | None = None,
-    parse: Callable[[bytes], object] | None = None,
-    progress: DeletionProgress | None = None,
-    body: bytes | None = None,
-) -> Request:
-    """Return a request to one of `ENDPOINTS`.
-
-    Raises:
-        InvalidRequest: As for `build_path`.
-    """
-    path = build_path(endpoint, *ids, page=page, since=since)
-    return Request(
-        endpoint, path, BucketKey(endpoint.endpoint_set, scope_id), parse, progress, body
-    )
-
-
-def check_request(request: Request) -> None:
-    """Raise InvalidRequest unless `build_path` could have built the request's path.
-
-    Called just before sending, so that a request that was built otherwise is not sent.
-    """
-    if not is_valid_path(request.endpoint, request.path):
-        raise InvalidRequest(f"invalid request: {request.endpoint.method} {request.path}")

@@ -1,10 +1,18 @@
-"""Sends one request over a connection slot, which counts it and signs it for API keys."""
+"""HTTP: session, base URL, proxy, one send with its counters, network errors, headers.
 
-import asyncio
+Exceptions of the HTTP library carry the request's headers, and with them the credentials. They
+are turned into text here and are not raised further.
+"""
+
+import ipaddress
+import os
 import platform
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 import aiohttp
@@ -13,24 +21,127 @@ from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas.network_errors import (
-    NOT_SENT_ERRORS,
-    TRANSPORT_ERRORS,
-    BodyTooLarge,
-    ConnectionLost,
-    RequestCancelled,
-    describe_error,
-)
-from invite_sweeper.atlas.responses import Response, ResponseOrFailure
-from invite_sweeper.atlas.urls import absolute_url
+from invite_sweeper.atlas.limits import clamp_wait_s
+from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
+from invite_sweeper.errors import UsageError
 from invite_sweeper.models import DeletionProgress, RequestCounters
 from invite_sweeper.redaction import SECRETS
 
 USER_AGENT: Final = (
     f"invite-sweeper/{__version__} ({platform.system().lower()}; {platform.machine()})"
 )
+TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
+"""For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
+MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+"""Of one response, decompressed."""
 _NO_CONTENT: Final = 204
 _UNAUTHORIZED: Final = 401
+
+_HOSTNAME_MISMATCH_CODES: Final = frozenset({62, 64})
+_CERTIFICATE_EXPIRED_CODE: Final = 10
+_UNKNOWN_ISSUER_CODES: Final = frozenset({18, 19, 20, 21})
+_PROXY_AUTHENTICATION_REQUIRED: Final = 407
+
+NOT_SENT_ERRORS: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+"""Exceptions raised before there was a connection: no byte of the request was sent."""
+
+
+class ConnectionLost(Exception):
+    """The connection broke after the request may have been sent.
+
+    Deliberately not an aiohttp exception: when a reused connection breaks with one of those,
+    aiohttp sends a DELETE a second time, which would be neither counted nor audited.
+    """
+
+
+class RequestCancelled(Exception):
+    """The request was cancelled before this attempt was sent."""
+
+
+class BodyTooLarge(Exception):
+    """The response body is longer than `max_body_bytes`."""
+
+
+TRANSPORT_ERRORS: Final = (
+    aiohttp.ClientError,
+    OSError,
+    ConnectionLost,
+    RequestCancelled,
+    BodyTooLarge,
+)
+"""What `describe_error` describes."""
+_FIXED_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], RequestFailed], ...]] = (
+    (
+        (ConnectionLost, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError),
+        RequestFailed("connection lost before the response arrived"),
+    ),
+    ((RequestCancelled,), CANCELLED),
+    ((BodyTooLarge,), RequestFailed("response body too large", retryable=False)),
+    ((aiohttp.ClientPayloadError,), RequestFailed("incomplete response body")),
+    ((aiohttp.ClientResponseError,), RequestFailed("response is not HTTP")),
+)
+
+
+def describe_error(
+    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
+) -> RequestFailed:
+    """Return an exception of one attempt as text without library class names."""
+    if isinstance(error, NOT_SENT_ERRORS):
+        return replace(_describe_connect_error(error, host, timeout), is_unsent=True)
+    for kinds, failure in _FIXED_FAILURES:
+        if isinstance(error, kinds):
+            return failure
+    if isinstance(error, TimeoutError):
+        return RequestFailed(f"timed out after {timeout.total:g} s")
+    if isinstance(error, OSError):
+        return RequestFailed(f"connection to {host} failed: {_system_error(error)}")
+    # Only the digest middleware raises anything else: it cannot answer the challenge.
+    return RequestFailed("unsupported authentication challenge", retryable=False)
+
+
+def _describe_connect_error(
+    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
+) -> RequestFailed:
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            needs_password = error.status == _PROXY_AUTHENTICATION_REQUIRED
+            return RequestFailed(
+                f"proxy responded with HTTP {error.status}", retryable=not needs_password
+            )
+        case aiohttp.ClientConnectorCertificateError():
+            return RequestFailed(_certificate_error(error.certificate_error, host), retryable=False)
+        case aiohttp.ClientConnectorDNSError():
+            return RequestFailed(f"name not found: {error.host}")
+        case aiohttp.ClientSSLError():
+            return RequestFailed(f"TLS handshake with {host} failed")
+        case aiohttp.ClientConnectorError():
+            proxy = "proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+            return RequestFailed(
+                f"could not connect to {proxy}{error.host}: {_system_error(error.os_error)}"
+            )
+        case _:
+            return RequestFailed(f"could not connect to {host} within {timeout.connect:g} s")
+
+
+def _certificate_error(error: Exception, host: str) -> str:
+    code: object = getattr(error, "verify_code", None)
+    if code in _HOSTNAME_MISMATCH_CODES:
+        return f"certificate not valid for {host}"
+    if code == _CERTIFICATE_EXPIRED_CODE:
+        return f"certificate of {host} has expired"
+    if code in _UNKNOWN_ISSUER_CODES:
+        return f"certificate of {host} is signed by an unknown authority"
+    return f"certificate of {host} was rejected"
+
+
+def _system_error(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return (error.strerror or "unknown reason").lower()
 
 
 class NoResendClientResponse(aiohttp.ClientResponse):
@@ -68,39 +179,23 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-class ConnectionSlot:
-    """A permit for one request in flight, with its own digest middleware for API keys.
-
-    Attributes:
-        middlewares: For one request at a time. The digest middleware is the outer one, so that
-            the inner one also counts the request that it repeats. None without digest: then
-            the caller calls `on_send`, `on_not_sent` and `on_response`.
-        send_count: How often the current request was sent; 2 after a new digest challenge.
-        last_401_body: Body of the last 401, read here to free the connection before the
-            digest middleware sends the request again.
-    """
+class _Sending:
+    """One attempt of a request: what was sent of it, and the status of its response."""
 
     def __init__(
         self,
-        digest_middleware: aiohttp.DigestAuthMiddleware | None,
-        counters: RequestCounters,
-        max_bytes: int,
+        session: "HttpSession",
+        progress: DeletionProgress | None,
+        digest: aiohttp.DigestAuthMiddleware | None,
     ) -> None:
-        self._counters = counters
-        self._max_bytes = max_bytes
-        self._progress: DeletionProgress | None = None
-        self._was_response_pending = False
-        self.send_count = 0
-        self.last_401_body = b""
-        self.middlewares: Sequence[aiohttp.ClientMiddlewareType] | None = (
-            (digest_middleware, self._send) if digest_middleware else None
-        )
-
-    def start(self, progress: DeletionProgress | None) -> None:
-        """Start one request; `progress` records its state."""
+        self._session = session
         self._progress = progress
-        self.send_count = 0
-        self.last_401_body = b""
+        self._was_response_pending = False
+        self._send_count = 0
+        self.body_of_401 = b""
+        # The digest middleware is the outer one, so that the inner one also counts the request
+        # that it repeats.
+        self.middlewares = None if digest is None else (digest, self._send)
 
     def on_send(self) -> None:
         """Record that the request is about to be sent.
@@ -112,15 +207,16 @@ class ConnectionSlot:
         if progress is not None:
             if progress.cancelled:
                 raise RequestCancelled
-            progress.attempts += self.send_count == 0  # a digest repeat is the same attempt
+            progress.attempts += self._send_count == 0  # a digest repeat is the same attempt
             self._was_response_pending = progress.response_pending
             progress.response_pending = True
-        self.send_count += 1
-        self._counters.requests += 1
+        self._send_count += 1
+        self._session.counters.requests += 1
+        self._session.repeats += self._send_count > 1
 
     def on_not_sent(self) -> None:
         """Undo `on_send`: no byte was sent, because there was no connection."""
-        self._counters.requests -= 1
+        self._session.counters.requests -= 1
         if self._progress is not None:
             self._progress.response_pending = self._was_response_pending
 
@@ -142,64 +238,16 @@ class ConnectionSlot:
             raise
         self.on_response(response.status)
         if response.status == _UNAUTHORIZED:
+            # Read here, to free the connection before the digest middleware repeats the request.
             try:
-                self.last_401_body = await read_body(response, self._max_bytes)
+                self.body_of_401 = await read_body(response, self._session.max_body_bytes)
             except BaseException:
                 response.close()
                 raise
         return response
 
 
-class SlotPool:
-    """A fixed number of slots, which limits the requests in flight.
-
-    The slot released last is used first, so that few digest middlewares need a challenge:
-    the first request of each is answered with 401. A released slot goes directly to the first
-    waiter, so no later caller can overtake it.
-    """
-
-    def __init__(self, size: int, create_slot: Callable[[], ConnectionSlot]) -> None:
-        self._not_created = size
-        self._free: list[ConnectionSlot] = []
-        self._waiters: deque[asyncio.Future[ConnectionSlot]] = deque()
-        self._create_slot = create_slot
-
-    def acquire_nowait(self, progress: DeletionProgress | None) -> ConnectionSlot | None:
-        """Return a free slot for one attempt; None if all are in use."""
-        if self._free:
-            slot = self._free.pop()
-        elif self._not_created:
-            self._not_created -= 1
-            slot = self._create_slot()
-        else:
-            return None
-        slot.start(progress)
-        return slot
-
-    async def acquire(self, progress: DeletionProgress | None) -> ConnectionSlot:
-        """Wait for the next slot that is released, and return it."""
-        waiter: asyncio.Future[ConnectionSlot] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            slot = await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # it has a slot already
-                self.release(waiter.result())
-            raise
-        slot.start(progress)
-        return slot
-
-    def release(self, slot: ConnectionSlot) -> None:
-        """Pass the slot to the first waiter; without waiters, it is free."""
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():  # the waiter may have been cancelled
-                waiter.set_result(slot)
-                return
-        self._free.append(slot)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpSession:
     """Sends every request, to one base URL.
 
@@ -207,6 +255,7 @@ class HttpSession:
         session: Its timeout applies to each attempt.
         base_url: As `parse_base_url` returns it.
         proxy_headers: Credentials for the proxy, as `find_proxy` returns them.
+        repeats: Requests that a digest middleware sent again.
     """
 
     session: aiohttp.ClientSession
@@ -214,57 +263,207 @@ class HttpSession:
     max_body_bytes: int
     counters: RequestCounters
     proxy_headers: Mapping[str, str] | None = None
+    repeats: int = 0
 
     async def send(
         self,
         method: str,
         path: str,
         headers: Mapping[str, str],
-        slot: ConnectionSlot,
+        *,
         body: Mapping[str, str] | bytes | None = None,
+        progress: DeletionProgress | None = None,
+        digest: aiohttp.DigestAuthMiddleware | None = None,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
         """Send one request and read its response; redirects are not followed.
 
-        Without a connection after `connect_s` (default: the session's limit), the request is not
-        sent.
+        Args:
+            method: As an endpoint names it.
+            path: With the query.
+            headers: With the credentials, unless `digest` signs the request.
+            body: A form, or bytes.
+            progress: Records what was sent.
+            digest: Signs the request; for one request at a time.
+            connect_s: Without a connection after this time, by default the session's limit,
+                the request is not sent.
         """
         timeout = self.session.timeout
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
-        has_digest = slot.middlewares is not None  # then the slot counts each request itself
+        sending = _Sending(self, progress, digest)
+        is_counted = digest is not None  # by the middleware
         try:
-            if not has_digest:
-                slot.on_send()
+            if not is_counted:
+                sending.on_send()
             response = await self.session.request(
                 method,
                 absolute_url(self.base_url, path),
                 data=body,
                 headers=headers,
-                middlewares=slot.middlewares,
+                middlewares=sending.middlewares,
                 allow_redirects=False,
                 read_until_eof=method != "DELETE",  # its body may have no length
                 proxy_headers=self.proxy_headers,
                 timeout=timeout,
             )
-            if not has_digest:
-                slot.on_response(response.status)
+            if not is_counted:
+                sending.on_response(response.status)
             try:
                 # A 204 has no body: do not wait for one that its headers announce.
                 done = method == "DELETE" and response.status == _NO_CONTENT
                 content = b"" if done else await read_body(response, self.max_body_bytes)
-                return Response(response.status, response.headers, content or slot.last_401_body)
+                return Response(response.status, response.headers, content or sending.body_of_401)
             finally:
                 if not response.closed:  # without a body, the connection is released already
                     response.release()
         except TRANSPORT_ERRORS as error:
-            if not has_digest and isinstance(error, NOT_SENT_ERRORS):
-                slot.on_not_sent()
+            if not is_counted and isinstance(error, NOT_SENT_ERRORS):
+                sending.on_not_sent()
             return describe_error(error, self.base_url.host or "", timeout)
 
-    async def post_form(
-        self, path: str, form: Mapping[str, str], headers: Mapping[str, str]
-    ) -> ResponseOrFailure:
-        """Send one form to the token endpoint, without a slot of the pool."""
-        slot = ConnectionSlot(None, self.counters, self.max_body_bytes)
-        return await self.send("POST", path, headers, slot, form)
+
+_SCHEMES: Final = frozenset({"http", "https"})
+
+
+def parse_base_url(text: str) -> URL:
+    """Parse the base URL of Atlas; trailing slashes are removed.
+
+    Raises:
+        UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
+            it contains a user name, query or fragment. The message never repeats those.
+    """
+    hint = "Write it as https://cloud.mongodb.com."
+    try:
+        url = URL(text.strip().rstrip("/"))
+        host, port = url.host, url.port
+    except ValueError:
+        host, port, url = None, None, URL()
+    if not host or url.scheme not in {"http", "https"} or port == 0:
+        raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
+    if url.raw_user is not None or url.raw_password is not None:
+        raise UsageError("The base URL contains a user name or password.", hint=hint)
+    if "?" in text or "#" in text:
+        raise UsageError("The base URL contains a query or fragment.", hint=hint)
+    if url.scheme == "http" and not is_loopback(host):
+        raise UsageError(
+            f"The base URL would send credentials to {host} unencrypted.",
+            hint="Use https; http is allowed only for loopback addresses.",
+        )
+    return url
+
+
+def absolute_url(base_url: URL, path: str) -> URL:
+    """Return the URL of an encoded path, which may have a query.
+
+    Without a query, as in every DELETE, `with_path` is three times as fast as parsing a URL.
+    """
+    if "?" in path:
+        return URL(f"{base_url}{path}", encoded=True)
+    base_path = base_url.raw_path
+    return base_url.with_path(path if base_path == "/" else f"{base_path}{path}", encoded=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is loopback, without a DNS lookup."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
+    """Return the proxy of the environment and its headers; loopback never uses one.
+
+    aiohttp's `trust_env` would read the environment for each request, in a thread, and would
+    also send credentials from `.netrc`.
+
+    Raises:
+        UsageError: The variable does not contain an HTTP proxy URL.
+    """
+    host = base_url.host or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None, None
+    address = urllib.request.getproxies().get(base_url.scheme)
+    if not address:
+        return None, None
+    proxy = _parse_proxy_url(address)
+    if proxy is None:
+        # The message does not repeat the value: it may contain a password.
+        raise UsageError(
+            f"The value of {_proxy_variable(base_url.scheme)} is not a valid proxy URL.",
+            hint="Write it as http://HOST:PORT; other kinds of proxies are not supported.",
+        )
+    if proxy.user is None:
+        return proxy, None
+    SECRETS.add_user_info(address)
+    login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
+    return proxy.with_user(None), {"Proxy-Authorization": login}
+
+
+def _parse_proxy_url(address: str) -> URL | None:
+    try:
+        proxy = URL(address)
+    except ValueError:
+        return None
+    return proxy if proxy.scheme in _SCHEMES and proxy.host else None
+
+
+def _proxy_variable(scheme: str) -> str:
+    """Return the variable's name as it is set; the lower-case one has precedence."""
+    name = f"{scheme}_proxy"
+    return name if os.environ.get(name) else name.upper()
+
+
+_MAX_DIGITS: Final = 9
+
+
+def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
+    """Parse a date header into UTC; None if it is missing or unreadable.
+
+    Source:
+        The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
+        00:00:00 GMT`).
+    """
+    return _parse_date(headers.get(name, ""))
+
+
+@lru_cache(maxsize=64)
+def _parse_date(raw: str) -> datetime | None:
+    """Parse a date. Cached: most answers of one second have the same ones."""
+    if not raw:
+        return None
+    try:
+        timestamp = parsedate_to_datetime(raw)
+        return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_int_header(headers: Mapping[str, str], name: str) -> int | None:
+    """Parse a header with a number of requests, from 0; None if missing or unreadable."""
+    raw = headers.get(name, "")
+    return int(raw) if raw.isascii() and raw.isdigit() and len(raw) <= _MAX_DIGITS else None
+
+
+def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> float | None:
+    """Parse `Retry-After` into seconds from now, between floor and cap.
+
+    Returns None if the header is missing or unreadable; the caller then uses its own backoff.
+
+    Source:
+        RFC 9110, 10.2.3: seconds or a date. Atlas has sent "Please retry after 0 seconds".
+    """
+    raw = headers.get("Retry-After", "").strip()
+    if not raw:
+        return None
+    try:
+        wait_s = float(raw)
+    except ValueError:
+        timestamp = parse_date_header(headers, "Retry-After")
+        if timestamp is None:
+            return None
+        wait_s = (timestamp - clock()).total_seconds()
+    return clamp_wait_s(wait_s)

@@ -1,24 +1,31 @@
-"""Re-invite users. Code without an `AtlasInviter` cannot invite."""
+"""Re-invite users, and read who is there. Code without an `AtlasInviter` cannot invite."""
 
+from collections.abc import Mapping
 from typing import Final
 
+from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     ADD_ORG_USER,
+    LIST_GROUP_MEMBERS,
+    LIST_ORG_MEMBERS,
+    Endpoint,
     InvalidRequest,
-    Request,
-    build_request,
     is_id,
 )
+from invite_sweeper.atlas.lists import SOURCES, read_list
+from invite_sweeper.atlas.parsing import parse_member, parse_page
+from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
+    credentials_error,
+    describe,
     fatal_error_for,
     looks_like_atlas,
     parse_error,
+    status_and_code,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
-from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
@@ -26,8 +33,13 @@ from invite_sweeper.models import (
     Invitation,
     InviteResult,
     InviteStatus,
+    ListUnreadable,
     MembershipStatus,
+    Project,
+    ProjectGone,
+    Source,
 )
+from invite_sweeper.text import casefold_visible
 
 _CREATED_STATUSES: Final = frozenset({200, 201, 202})
 _CONFLICT: Final = 409
@@ -44,8 +56,8 @@ _CONSEQUENCE: Final = "No further invitation is sent. The audit log shows what w
 class AtlasInviter:
     """Sends invitations, and no other request."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def invite(self, invitation: Invitation, progress: DeletionProgress) -> InviteResult:
         """Re-invite one user with one POST. Raises only when cancelled.
@@ -61,7 +73,7 @@ class AtlasInviter:
             Invitations of `org_invites` are re-created with `createOrgUser`, its replacement.
         """
         try:
-            result = await self._transport.send_once(_build_invite_request(invitation, progress))
+            result = await self._send(invitation, progress)
         except InvalidRequest:
             return InviteResult(InviteStatus.REJECTED)
         except RunError as error:
@@ -75,6 +87,19 @@ class AtlasInviter:
         status = result.status if isinstance(result, Response) else progress.http_status
         restated = _with_consequence(fatal_error) if fatal_error is not None else None
         return InviteResult(_invite_status(result, progress), status, code, restated)
+
+    async def _send(self, invitation: Invitation, progress: DeletionProgress) -> ResponseOrFailure:
+        if not invitation.username or not invitation.roles:
+            message = "an invitation needs a username and roles"
+            raise InvalidRequest(message)
+        endpoint = SOURCES[invitation.source].invite
+        if endpoint is ADD_ORG_USER:
+            scope_id, body = invitation.org_id, _organization_body(invitation)
+        else:
+            scope_id, body = invitation.project_id, _project_body(invitation)
+        return await self._client.call_once(
+            endpoint, scope_id, progress=progress, body=to_json(body)
+        )
 
 
 def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> InviteStatus:
@@ -121,19 +146,6 @@ def _created_status(response: Response) -> InviteStatus:
     return InviteStatus.CREATED if is_invitation else InviteStatus.UNREADABLE
 
 
-def _build_invite_request(invitation: Invitation, progress: DeletionProgress) -> Request:
-    if not invitation.username or not invitation.roles:
-        message = "an invitation needs a username and roles"
-        raise InvalidRequest(message)
-    endpoint = SOURCES[invitation.source].invite
-    is_organization_level = endpoint is ADD_ORG_USER
-    scope_id = invitation.org_id if is_organization_level else invitation.project_id
-    body = _organization_body(invitation) if is_organization_level else _project_body(invitation)
-    return build_request(
-        endpoint, scope_id, scope_id=scope_id, progress=progress, body=to_json(body)
-    )
-
-
 def _project_body(invitation: Invitation) -> dict[str, object]:
     return {"roles": invitation.roles, "username": invitation.username}
 
@@ -157,3 +169,67 @@ def _organization_body(invitation: Invitation) -> dict[str, object]:
 
 def _with_consequence(error: RunError) -> RunError:
     return type(error)(error.message, consequence=_CONSEQUENCE, hint=error.hint)
+
+
+class MemberReader:
+    """Reads who is a member or invited already, so that no user is invited twice."""
+
+    def __init__(self, client: Client, reader: AtlasReader) -> None:
+        self._client = client
+        self._reader = reader
+
+    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
+        """Return the `orgMembershipStatus` of all pending and active users of a target.
+
+        The target is the invitation's project or organization. The keys are folded usernames
+        (`casefold_visible`); the status is "" where Atlas sends none.
+        Returns ListUnreadable if the list may be incomplete.
+
+        Raises:
+            RunError: The response stops the run: access list, API version, or credentials that
+                Atlas has not accepted yet.
+
+        Source:
+            `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
+            only in the list of invitations, so for `invites` both lists are read.
+        """
+        if invitation.source.is_organization_level:
+            return await self._list_statuses(LIST_ORG_MEMBERS, invitation.org_id, invitation)
+        found = await self._list_statuses(LIST_GROUP_MEMBERS, invitation.project_id, invitation)
+        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
+            return found
+        project = Project(invitation.project_id, invitation.project_name, invitation.org_id)
+        invited = await self._reader.invitations(project)
+        if isinstance(invited, ProjectGone):
+            return ListUnreadable(project.id, project.name, "The project no longer exists.", 404)
+        if not isinstance(invited, tuple):
+            return invited
+        pending = {casefold_visible(each.username) for each in invited if each.username}
+        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
+
+    async def _list_statuses(
+        self, endpoint: Endpoint, scope_id: str, invitation: Invitation
+    ) -> Mapping[str, str] | ListUnreadable:
+        name = invitation.project_name
+        try:
+            listing = await read_list(
+                self._client,
+                endpoint,
+                scope_id,
+                parse=lambda body: parse_page(body, parse_member),
+                key=lambda row: row[0],
+            )
+        except InvalidRequest:
+            reason = "The id of the project or organization is malformed."
+            return ListUnreadable(scope_id, name, reason)
+        failure = listing.failure
+        if failure is None:
+            return dict(listing.rows)
+        is_authenticated = self._client.server.authenticated
+        if fatal_error := fatal_error_for(failure) or (
+            None if is_authenticated else credentials_error(failure)
+        ):
+            raise fatal_error
+        description = describe(failure)
+        reason = f"{description[:1].upper()}{description[1:]}."
+        return ListUnreadable(scope_id, name, reason, *status_and_code(failure))

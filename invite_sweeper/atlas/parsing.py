@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from invite_sweeper.atlas.endpoints import is_id
+from invite_sweeper.atlas.responses import InvalidResponse
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
     Invitation,
@@ -23,10 +24,6 @@ from invite_sweeper.text import casefold_visible
 
 _MAX_RAW_LENGTH: Final = 200
 T = TypeVar("T")
-
-
-class InvalidResponse(ValueError):
-    """The body is not what the endpoint returns. No part of it is used."""
 
 
 class Page(NamedTuple, Generic[T]):
@@ -337,21 +334,6 @@ def parse_secret_expiries(body: bytes) -> tuple[datetime, ...]:
             raise InvalidResponse(message)
         found.append(expires_at)
     return tuple(sorted(found))
-
-
-def parse_federation_id(body: bytes) -> str:
-    """Parse the id of the federation of an organization; "" if there is none."""
-    return text_or_none(_require_object(_load_json(body), "the federation").get("id")) or ""
-
-
-def parse_allowed_domains(body: bytes) -> tuple[str, ...]:
-    """Parse the domains that an organization accepts; empty where it accepts all.
-
-    Source: `ConnectedOrgConfig` of the OpenAPI document, 2023-01-01.
-    """
-    config = _require_object(_load_json(body), "the organization's configuration")
-    domains = texts(config.get("domainAllowList"))
-    return domains if config.get("domainRestrictionEnabled") is True else ()
 
 
 def parse_project_roles(assignments: object) -> Iterator[tuple[str, str]]:

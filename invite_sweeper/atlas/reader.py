@@ -8,28 +8,22 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar, cast
 
+from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
-    GET_CONNECTED_ORG,
-    GET_FEDERATION,
     GET_SERVICE_ACCOUNT,
-    LIST_GROUP_MEMBERS,
     LIST_GROUP_TEAMS,
     LIST_GROUPS,
     LIST_ORG_ACTIVE_MEMBERS,
     LIST_ORG_EVENTS,
-    LIST_ORG_MEMBERS,
     LIST_ORGS,
     Endpoint,
     InvalidRequest,
-    build_request,
 )
-from invite_sweeper.atlas.pages import Listing, read_list
+from invite_sweeper.atlas.lists import SOURCES, Listing, read_list
 from invite_sweeper.atlas.parsing import (
     OrgEvent,
-    parse_allowed_domains,
     parse_array,
     parse_event,
-    parse_federation_id,
     parse_member,
     parse_organization,
     parse_page,
@@ -41,17 +35,14 @@ from invite_sweeper.atlas.parsing import (
 from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
-    credentials_error,
     describe,
     fatal_error_for,
     is_project_gone,
     lacks_permission,
     list_error,
-    parse_error,
     run_list_error,
+    status_and_code,
 )
-from invite_sweeper.atlas.sources import SOURCES
-from invite_sweeper.atlas.transport import Transport
 from invite_sweeper.atlas.user_status import resolve_status
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
@@ -59,27 +50,23 @@ from invite_sweeper.models import (
     InvitationList,
     ListRef,
     ListUnreadable,
-    MembershipStatus,
     Project,
     ProjectGone,
     Source,
     UserStatus,
 )
-from invite_sweeper.text import casefold_visible
 
 T = TypeVar("T")
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
 _OK: Final = 200
 _MAX_READINGS: Final = 3
-_NOT_FOUND: Final = 404
 
 
 class AtlasReader:
     """Reads projects, invitations and user status."""
 
-    def __init__(self, transport: Transport, actor: str) -> None:
-        self._transport = transport
-        self._actor = actor
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
     async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
         """Return each project that the credentials can see, once and in Atlas's order.
@@ -111,9 +98,8 @@ class AtlasReader:
 
     async def _list_projects(self) -> Listing[Project | ListUnreadable]:
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_GROUPS,
-            scope_id=self._actor,
             parse=lambda body: parse_page(body, parse_project),
             key=_project_key,
         )
@@ -131,9 +117,8 @@ class AtlasReader:
         Source: `listOrgs` of the OpenAPI document.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_ORGS,
-            scope_id=self._actor,
             parse=lambda body: parse_page(body, parse_organization),
             key=lambda row: row[0],
         )
@@ -160,10 +145,9 @@ class AtlasReader:
         api = SOURCES[source]
         parse = parse_page if api.list.paged else parse_array
         listing = await read_list(
-            self._transport,
+            self._client,
             api.list,
             project.id,
-            scope_id=project.id,
             parse=lambda body: parse(body, lambda item: api.parse_row(item, project)),
             key=lambda row: row.id or object(),
         )
@@ -190,10 +174,9 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_GROUP_TEAMS,
             project.id,
-            scope_id=project.id,
             parse=lambda body: parse_page(body, parse_team_id),
             key=lambda team_id: team_id,
         )
@@ -211,9 +194,7 @@ class AtlasReader:
         """
 
         async def read_user(endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
-            ids = (scope_id, invitation.id)
-            request = build_request(endpoint, *ids, scope_id=scope_id, parse=parse_user)
-            result = await self._transport.send(request)
+            result = await self._client.call(endpoint, scope_id, invitation.id, parse=parse_user)
             _check_credentials(result)
             return result
 
@@ -230,10 +211,9 @@ class AtlasReader:
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_ORG_ACTIVE_MEMBERS,
             org_id,
-            scope_id=org_id,
             parse=lambda body: parse_page(body, parse_member),
             key=lambda row: row[0],
         )
@@ -252,10 +232,9 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await read_list(
-            self._transport,
+            self._client,
             LIST_ORG_EVENTS,
             org_id,
-            scope_id=org_id,
             parse=lambda body: parse_page(body, parse_event),
             key=lambda row: row,
             since=since,
@@ -272,40 +251,15 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        if not self._actor.startswith(_CLIENT_ID_PREFIX):
+        if not self._client.actor.startswith(_CLIENT_ID_PREFIX):
             return ()
         return await self._read_one(
             GET_SERVICE_ACCOUNT,
             org_id,
-            self._actor.removeprefix(_CLIENT_ID_PREFIX),
+            self._client.actor.removeprefix(_CLIENT_ID_PREFIX),
             org_id=org_id,
             parse=parse_secret_expiries,
             role="Organization Read Only",
-        )
-
-    async def allowed_domains(self, org_id: str) -> tuple[str, ...] | ListUnreadable:
-        """Return the domains of addresses that a federated organization accepts.
-
-        Empty where it is not federated or accepts all domains.
-
-        Raises:
-            RunError: No access token is available.
-        """
-        role = "Organization Owner"
-        federation_id = await self._read_one(
-            GET_FEDERATION, org_id, org_id=org_id, parse=parse_federation_id, role=role
-        )
-        if isinstance(federation_id, ListUnreadable):
-            return () if federation_id.http_status == _NOT_FOUND else federation_id
-        if not federation_id:
-            return ()
-        return await self._read_one(
-            GET_CONNECTED_ORG,
-            federation_id,
-            org_id,
-            org_id=org_id,
-            parse=parse_allowed_domains,
-            role=role,
         )
 
     async def _read_one(
@@ -318,10 +272,9 @@ class AtlasReader:
     ) -> T | ListUnreadable:
         """Read one object of an organization; `role` is named if Atlas refuses it."""
         try:
-            request = build_request(endpoint, *ids, scope_id=org_id, parse=parse)
+            result = await self._client.call(endpoint, *ids, parse=parse)
         except InvalidRequest:
             return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
-        result = await self._transport.send(request)
         if isinstance(result, Response) and result.status == _OK:
             return cast("T", result.value)
         return _unread(org_id, result, role)
@@ -332,9 +285,7 @@ def _unread(org_id: str, failure: ResponseOrFailure, role: str) -> ListUnreadabl
     required = f"; this requires the role {role}" if lacks_permission(failure) else ""
     reason = f"{describe(failure)}{required}."
     reason = f"{reason[:1].upper()}{reason[1:]}"
-    status = failure.status if isinstance(failure, Response) else failure.http_status
-    code = parse_error(failure).code if isinstance(failure, Response) else None
-    return ListUnreadable(org_id, "", reason, status, code, org_id=org_id)
+    return ListUnreadable(org_id, "", reason, *status_and_code(failure), org_id=org_id)
 
 
 def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
@@ -358,71 +309,3 @@ def _check_credentials(result: ResponseOrFailure) -> None:
     fatal_error = fatal_error_for(result)
     if isinstance(fatal_error, CredentialsRefused):
         raise fatal_error
-
-
-class MemberReader:
-    """Reads who is a member or invited already, so that no user is invited twice."""
-
-    def __init__(self, transport: Transport, reader: AtlasReader) -> None:
-        self._transport = transport
-        self._reader = reader
-
-    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
-        """Return the `orgMembershipStatus` of all pending and active users of a target.
-
-        The target is the invitation's project or organization. The keys are folded usernames
-        (`casefold_visible`); the status is "" where Atlas sends none.
-        Returns ListUnreadable if the list may be incomplete.
-
-        Raises:
-            RunError: The response stops the run: access list, API version, or credentials that
-                Atlas has not accepted yet.
-
-        Source:
-            `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
-            only in the list of invitations, so for `invites` both lists are read.
-        """
-        if invitation.source.is_organization_level:
-            return await self._list_statuses(LIST_ORG_MEMBERS, invitation.org_id, invitation)
-        found = await self._list_statuses(LIST_GROUP_MEMBERS, invitation.project_id, invitation)
-        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
-            return found
-        project = Project(invitation.project_id, invitation.project_name, invitation.org_id)
-        invited = await self._reader.invitations(project)
-        if isinstance(invited, ProjectGone):
-            return ListUnreadable(project.id, project.name, "The project no longer exists.", 404)
-        if not isinstance(invited, tuple):
-            return invited
-        pending = {casefold_visible(each.username) for each in invited if each.username}
-        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
-
-    async def _list_statuses(
-        self, endpoint: Endpoint, scope_id: str, invitation: Invitation
-    ) -> Mapping[str, str] | ListUnreadable:
-        name = invitation.project_name
-        try:
-            listing = await read_list(
-                self._transport,
-                endpoint,
-                scope_id,
-                scope_id=scope_id,
-                parse=lambda body: parse_page(body, parse_member),
-                key=lambda row: row[0],
-            )
-        except InvalidRequest:
-            reason = "The id of the project or organization is malformed."
-            return ListUnreadable(scope_id, name, reason)
-        failure = listing.failure
-        if failure is None:
-            return dict(listing.rows)
-        is_authenticated = self._transport.server.authenticated
-        if fatal_error := fatal_error_for(failure) or (
-            None if is_authenticated else credentials_error(failure)
-        ):
-            raise fatal_error
-        description = describe(failure)
-        reason = f"{description[:1].upper()}{description[1:]}."
-        if isinstance(failure, Response):
-            code = parse_error(failure).code
-            return ListUnreadable(scope_id, name, reason, failure.status, code)
-        return ListUnreadable(scope_id, name, reason, failure.http_status)

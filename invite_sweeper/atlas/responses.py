@@ -11,8 +11,14 @@ from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
-from invite_sweeper.atlas.rate_limits import clamp_wait_s
-from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused, RunError
+from invite_sweeper.atlas.limits import clamp_wait_s
+from invite_sweeper.errors import (
+    AddressRefused,
+    ApiVersionRetired,
+    AtlasUnavailable,
+    CredentialsRefused,
+    RunError,
+)
 from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     ACCESS_LIST_CODES,
@@ -34,6 +40,10 @@ _ERROR_KEYS: Final = frozenset(
 )
 """Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
 _HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+
+
+class InvalidResponse(ValueError):
+    """The body is not what the endpoint returns. No part of it is used."""
 
 
 class Response(NamedTuple):
@@ -126,6 +136,13 @@ def parse_error(response: Response) -> ApiError:
         one_line(detail) if isinstance(detail, str) else "",
         tuple(parameters) if isinstance(parameters, list) else (),
     )
+
+
+def status_and_code(result: ResponseOrFailure) -> tuple[int | None, str | None]:
+    """Return the HTTP status and Atlas's error code, as far as there are any."""
+    if isinstance(result, Response):
+        return result.status, parse_error(result).code
+    return result.http_status, None
 
 
 def is_error(response: Response) -> bool:
@@ -298,7 +315,7 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
             return AtlasUnavailable("The Atlas account is suspended (402).")
         case 403 if _is_about_access_list(result):
             message = f"{_describe_status(result)}: credentials refused from this IP address."
-            return CredentialsRefused(message, hint=ACCESS_LIST_HINT)
+            return AddressRefused(message, hint=ACCESS_LIST_HINT)
         case (406 | 410) as status:
             error_type = ApiVersionRetired if status == 410 else AtlasUnavailable  # noqa: PLR2004
             retired_source = source if error_type is ApiVersionRetired else None
@@ -437,7 +454,6 @@ def list_error(
         return _source_retired(list_ref, result)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
-    status = result.status if isinstance(result, Response) else result.http_status
     if (
         isinstance(result, Response)
         and is_project_gone(result)
@@ -445,9 +461,8 @@ def list_error(
     ):
         project, source = list_ref
         return ProjectGone(project.id, project.name, project.org_id, source)
-    code = parse_error(result).code if isinstance(result, Response) else None
     required = f"; the list requires the role {role}" if lacks_permission(result) else ""
-    return unreadable_list(list_ref, f"{describe(result)}{required}.", status, code)
+    return unreadable_list(list_ref, f"{describe(result)}{required}.", *status_and_code(result))
 
 
 def unreadable_list(

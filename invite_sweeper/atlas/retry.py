@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_result
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_exponential
 
-from invite_sweeper.atlas.headers import retry_after_s
+from invite_sweeper.atlas.credentials import Secret
+from invite_sweeper.atlas.http import retry_after_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     RequestFailed,
@@ -93,109 +94,118 @@ class RetryPolicy:
         while (left_s := until_s - self.monotonic()) > 0 and not cancelled():
             await self.sleep(min(left_s, _CANCEL_CHECK_S))
 
+    def until_deadline_s(self, seconds: float) -> float:
+        """Return a wait that ends one second after the deadline at the latest.
 
-@dataclass(slots=True)
-class RetryLoop:
-    """The retries of one request, after its first failure.
+        No attempt follows such a wait, and the run reports the deadline and not the last response
+        of Atlas.
+        """
+        left_s = self.deadline_s - self.monotonic()
+        return seconds if seconds < left_s else left_s + _PAST_DEADLINE_S
 
-    A wait beyond the deadline ends one second after it, so that the run reports the deadline
-    and not the last response of Atlas. No attempt follows such a wait.
+
+class Attempt(NamedTuple):
+    """One attempt of a request.
 
     Attributes:
+        header: The `Authorization` header that it used; None if a middleware signed it.
+    """
+
+    result: ResponseOrFailure
+    header: Secret | None = None
+
+
+class Retried(NamedTuple):
+    """The last attempt.
+
+    Attributes:
+        cut_short: It would have been retried, but for the deadline or a cancellation.
+    """
+
+    last: Attempt
+    cut_short: bool
+
+
+async def retry(
+    first: Attempt,
+    again: Callable[[], Awaitable[Attempt]],
+    policy: RetryPolicy,
+    *,
+    clock: Callable[[], datetime],
+    blocked_s: Callable[[], float],
+    on_wait: Callable[[ResponseOrFailure, float], None] = lambda _result, _wait_s: None,
+    cancelled: Callable[[], bool] | None = None,
+    decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
+) -> Retried:
+    """Repeat a request after its first attempt, and return the last one.
+
+    The caller makes the first attempt itself, because most requests succeed and never get here.
+
+    Args:
+        first: The first attempt.
+        again: Makes another one.
         policy: The limits.
         clock: Current time in UTC, for a `Retry-After` date.
-        rate_limited_wait_s: Returns the seconds after a 429; the rate limiter decides them.
+        blocked_s: Returns the seconds to wait after a 429; the rate limiter decides them.
         on_wait: Called before each wait with the last result and the seconds.
         cancelled: Whether the request was cancelled; None if it cannot be.
         decide: Returns what to do with a result.
-        counted_attempts: Attempts so far, without those with a 429.
-        unauthorized: Responses with a 401 so far; reset by the caller after a token refresh.
-        retries_cut_short: The result would have been retried, but for the deadline or a
-            cancellation.
     """
+    last, counted, is_final, is_started = first, 0, False, False
+    rejected: list[Secret | None] = []
 
-    policy: RetryPolicy
-    clock: Callable[[], datetime]
-    rate_limited_wait_s: Callable[[], float]
-    on_wait: Callable[[ResponseOrFailure, float], None] = lambda _result, _wait_s: None
-    cancelled: Callable[[], bool] | None = None
-    decide: Callable[[ResponseOrFailure], RetryDecision] = classify
-    counted_attempts: int = 0
-    unauthorized: int = 0
-    retries_cut_short: bool = False
-    _decision: RetryDecision = RetryDecision.DONE
+    def may_not_send() -> bool:
+        return (cancelled is not None and cancelled()) or policy.monotonic() >= policy.deadline_s
 
-    async def run(
-        self, first: ResponseOrFailure, retry: Callable[[], Awaitable[ResponseOrFailure]]
-    ) -> ResponseOrFailure:
-        """Retry after the result of a first attempt, and return the last result.
+    def record(made: Attempt) -> None:
+        nonlocal last, counted, is_final
+        last, decision = made, decide(made.result)
+        counted += decision is not RetryDecision.RATE_LIMITED
+        if decision is RetryDecision.REAUTHENTICATE:
+            # Each header may be rejected once, and no more than two of them.
+            is_final = made.header in rejected or len(rejected) > 1
+            rejected.append(made.header)
 
-        The caller makes the first attempt itself, because most requests succeed and never get
-        here; tenacity's first attempt returns its result.
-        """
-        last: ResponseOrFailure | None = None
+    async def attempt() -> Attempt:
+        """Return the next result that is not a 429, which Atlas answers as long as it likes."""
+        nonlocal is_started
+        if is_started and not may_not_send():  # since the wait
+            record(await again())
+        is_started = True
+        while decide(last.result) is RetryDecision.RATE_LIMITED and not may_not_send():
+            wait_s = policy.until_deadline_s(blocked_s())
+            on_wait(last.result, wait_s)
+            await policy.wait(wait_s, cancelled)
+            if not may_not_send():
+                record(await again())
+        return last
 
-        async def attempt() -> ResponseOrFailure:
-            nonlocal last
-            if last is not None and self._may_not_send():  # since the wait
-                return last
-            last = first if last is None else await retry()
-            self._count(last)
-            return last
-
-        retrying = AsyncRetrying(
-            retry=retry_if_result(lambda _: not self._is_final()),
-            wait=self._wait_s,
-            sleep=self._sleep,
-            before_sleep=self._report_wait,
+    def is_retried(made: Attempt) -> bool:
+        decision = decide(made.result)
+        return decision is RetryDecision.RETRY or (
+            decision is RetryDecision.REAUTHENTICATE and not is_final
         )
-        return await retrying(attempt)
 
-    def _count(self, result: ResponseOrFailure) -> None:
-        self._decision = self.decide(result)
-        self.retries_cut_short = result is CANCELLED
-        self.counted_attempts += self._decision is not RetryDecision.RATE_LIMITED
-        self.unauthorized += self._decision is RetryDecision.REAUTHENTICATE
+    backoff = wait_exponential(multiplier=BACKOFF_BASE_S, max=BACKOFF_CAP_S)
 
-    def _is_final(self) -> bool:
-        """Return whether the last result is not retried."""
-        if self._decision is RetryDecision.DONE:
-            return True
-        is_rate_limited = self._decision is RetryDecision.RATE_LIMITED
-        is_exhausted = (not is_rate_limited and self.counted_attempts >= self.policy.attempts) or (
-            self._decision is RetryDecision.REAUTHENTICATE and self.unauthorized > 1
-        )
-        self.retries_cut_short = not is_exhausted and self._may_not_send()
-        return is_exhausted or self.retries_cut_short
+    def backoff_s(state: RetryCallState) -> float:
+        wait_s = policy.random() * backoff(state)
+        headers = last.result.headers if isinstance(last.result, Response) else {}
+        return policy.until_deadline_s(max(wait_s, retry_after_s(headers, clock) or 0.0))
 
-    def _may_not_send(self) -> bool:
-        """Return whether the request was cancelled or the deadline has passed."""
-        cancelled = self.cancelled is not None and self.cancelled()
-        return cancelled or self.policy.monotonic() >= self.policy.deadline_s
-
-    async def _sleep(self, seconds: float) -> None:
-        await self.policy.wait(seconds, self.cancelled)
-
-    def _report_wait(self, state: RetryCallState) -> None:
-        self.on_wait(_last_result(state), state.upcoming_sleep)
-
-    def _wait_s(self, state: RetryCallState) -> float:
-        left_s = self.policy.deadline_s - self.policy.monotonic()
-        wait_s = self._backoff_s(_last_result(state))
-        return wait_s if wait_s < left_s else left_s + _PAST_DEADLINE_S
-
-    def _backoff_s(self, result: ResponseOrFailure) -> float:
-        if self._decision is RetryDecision.RATE_LIMITED:
-            return self.rate_limited_wait_s()
-        step_s = BACKOFF_BASE_S * 2.0 ** max(self.counted_attempts - 1, 0)
-        wait_s = self.policy.random() * min(step_s, BACKOFF_CAP_S)
-        requested_s = (
-            retry_after_s(result.headers, self.clock) if isinstance(result, Response) else None
-        )
-        return max(wait_s, requested_s or 0.0)
-
-
-def _last_result(state: RetryCallState) -> ResponseOrFailure:
-    assert state.outcome is not None  # noqa: S101 - tenacity waits only after an attempt
-    result: ResponseOrFailure = state.outcome.result()
-    return result
+    retrying = AsyncRetrying(
+        retry=retry_if_result(is_retried),
+        stop=lambda state: state.attempt_number >= policy.attempts or may_not_send(),
+        wait=backoff_s,
+        sleep=lambda seconds: policy.wait(seconds, cancelled),
+        before_sleep=lambda state: on_wait(last.result, state.upcoming_sleep),
+        retry_error_callback=lambda _: last,
+    )
+    record(first)
+    await retrying(attempt)
+    decision = decide(last.result)
+    is_exhausted = is_final or (
+        decision is not RetryDecision.RATE_LIMITED and counted >= policy.attempts
+    )
+    was_due = decision is not RetryDecision.DONE and not is_exhausted and may_not_send()
+    return Retried(last, cut_short=was_due or last.result is CANCELLED)

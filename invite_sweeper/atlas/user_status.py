@@ -11,7 +11,7 @@ from invite_sweeper.atlas.responses import (
     describe,
     is_already_gone,
     is_unauthenticated,
-    parse_error,
+    status_and_code,
 )
 from invite_sweeper.models import (
     Invitation,
@@ -109,12 +109,10 @@ def user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | N
 
 
 def _unreadable_user(invitation: Invitation, response: ResponseOrFailure) -> ListUnreadable:
-    status = response.status if isinstance(response, Response) else response.http_status
     return ListUnreadable(
         invitation.project_id,
         invitation.project_name,
         f"The status of the user could not be read: {describe(response)}.",
-        status,
-        parse_error(response).code if isinstance(response, Response) else None,
+        *status_and_code(response),
         invitation.source,
     )

@@ -247,8 +247,7 @@ class AuditDirectory:
         start = self.next_run()
         name = f"{start.number:06d}-{run_id}.jsonl"
         path = self.path / name
-        for each in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
-            _check_owner(each)
+        self._check_owners()
         try:
             ensure_private_directory(self.path)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _SAFE_FLAGS
@@ -265,6 +264,35 @@ class AuditDirectory:
                 path.unlink()
             raise _write_error(self.path / "HEAD", error) from error
         return CreatedFile(RunFile(start.number, run_id, path), fd, start)
+
+    def check(self) -> None:
+        """Check what a run needs to begin; changes nothing, and takes no lock.
+
+        Raises:
+            AuditLogError: The directory, or a file in it, is not safe or cannot be written.
+            LockHeld: A run holds the lock.
+        """
+        path = self.path / "lock"
+        existing = next(p for p in (self.path, *self.path.parents) if os.path.lexists(p))
+        try:
+            ensure_private_directory(existing)  # exists, so nothing is created
+            if not os.access(existing, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            self._check_owners()
+            with suppress(FileNotFoundError):
+                fd = os.open(path, os.O_RDONLY | _SAFE_FLAGS)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise _held_error(path, os.pread(fd, _MAX_SMALL_FILE_BYTES, 0)) from None
+                finally:
+                    os.close(fd)
+        except OSError as error:
+            raise _write_error(path, error) from error
+
+    def _check_owners(self) -> None:
+        for each in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
+            _check_owner(each)
 
     @contextmanager
     def lock(self, *, run_id: str, now: datetime, command: str) -> Iterator[None]:

@@ -20,9 +20,9 @@ from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
-from invite_sweeper.report import terminal
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.report.story import Facts
+from invite_sweeper.report.terminal import show_question
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 
 _TERMINAL = Path("/dev/tty")
@@ -141,7 +141,7 @@ class TerminalView(Progress):
         self._record.end = result
 
         def present(console: Console) -> None:
-            terminal.show_question(console, self._record, self._facts, self._limits)
+            show_question(console, self._record, self._facts, self._limits)
 
         agreed = await confirm(present, self._stop)
         self.cancelled = not agreed and self._stop.reason is None

@@ -1,293 +1,399 @@
-"""Command `doctor`: run the checks and show their results."""
+"""Command `doctor`: the steps of a sweep, and where it would stop."""
 
 import os
-import shlex
-import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
-from itertools import chain, groupby
+import shutil
+import stat
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, Final
 
-import typer
+import click
+import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.atlas import Credentials, read_credentials
-from invite_sweeper.audit import History, LogPath, RunLock
-from invite_sweeper.audit.files import DEFAULT_LOG
+from invite_sweeper.atlas import ApiKey, Credentials, ServiceAccount
+from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.doctor_outputs import file_checks, receiver_checks
+from invite_sweeper.cli.doctor_atlas import AtlasChecks, Check, Checks, CheckState, Completeness
 from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.options import DEFAULT_BASE_URL, LOGGED, Output, RunOptions, takes
-from invite_sweeper.cli.run_session import RunSession, split_by_credentials
-from invite_sweeper.cli.run_setup import CommandContext, plan_max_age, population_settings
-from invite_sweeper.doctor import log, organization, setup
-from invite_sweeper.doctor.checks import AtlasChecks
-from invite_sweeper.doctor.diagnosis import (
-    Check,
-    CheckState,
-    Completeness,
-    Diagnosis,
-    failed,
-    ok,
-    warning,
-)
-from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.policy import Execution, Policy, loader
-from invite_sweeper.program import command
-from invite_sweeper.report.tables import RightTrimmed, two_columns
-from invite_sweeper.report.webhooks import register_secrets
-from invite_sweeper.sweep.previous_runs import read_previous_runs
-from invite_sweeper.text import escape_unprintable, organization_label
-
-app = typer.Typer(rich_markup_mode=None)
-
-
-@app.command()
-@takes(
+from invite_sweeper.cli.options import (
+    CONNECTED,
+    DEFAULT_BASE_URL,
+    INTEGRATION,
+    Command,
+    Output,
     RunOptions,
-    "policy",
-    "base_url",
-    "audit_log",
-    "out",
-    "population",
-    "metrics_file",
-    "pushgateway",
-    *LOGGED,
+    option,
+    options,
 )
-def doctor(options: RunOptions) -> None:
+from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.sweep import check_outputs
+from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode, WarningLevel
+from invite_sweeper.errors import InvalidPolicy, RunError, UsageError
+from invite_sweeper.files import check_writable, regular_file_target
+from invite_sweeper.models import OrganizationName
+from invite_sweeper.policy import loader
+from invite_sweeper.program import command
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.report.metrics import check_gateway_url
+from invite_sweeper.report.notify import (
+    LIMIT_S,
+    find_problem,
+    open_session,
+    reach,
+    register_secrets,
+)
+from invite_sweeper.report.tables import RightTrimmed, two_columns
+from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    organization_label,
+    plural_form,
+    pluralize,
+)
+
+_RETRY_S: Final = 120.0
+_MIN_FREE_BYTES: Final = 100 * 1024 * 1024
+_GROUP_AND_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_MAX_NAMED: Final = 3
+
+
+@click.command(cls=Command)
+@options(*CONNECTED[:3], "out", *CONNECTED[3:], "metrics_file", "pushgateway")
+@option(INTEGRATION, "--notify", is_flag=True, help="Send a test message to each receiver.")
+def doctor(notify: bool, **given: Any) -> None:  # noqa: ANN401
     """Check that a sweep can run.
 
-    Checks everything that a sweep with these options opens or asks: policy, credentials,
-    roles, clock, rate limits, audit log, output files and receivers; changes nothing. Exit
-    code 0: no problems. Exit code 4: warnings only. Otherwise: the code that a sweep would end
-    with.
+    Takes the steps of a sweep with these options: policy, credentials, audit directory, files,
+    receivers, roles, clock, limits. Deletes and writes nothing. Exit code 0: no problems. Exit
+    code 4: warnings only. Otherwise: the code that a sweep would end with.
 
     Example: invite-sweeper doctor --policy config/policy.yaml
     """
-    diagnosis = run_checks(options)
+    options = RunOptions(**given)
+    result = run_async(diagnose(options, os.environ, notify=notify))
     if options.output is Output.JSON:
-        write_json(diagnosis.result())
+        write_json(result)
     else:
-        show(stdout_console(), diagnosis, quiet=options.quiet)
-    raise typer.Exit(diagnosis.exit_code)
+        show(stdout_console(), result, quiet=options.quiet)
+    raise SystemExit(result.exit_code)
 
 
-_RETRY_S = 120.0
+class DiagnosisResult(msgspec.Struct, frozen=True):
+    """The result of `doctor`.
+
+    Attributes:
+        verdict: What the checks mean for the next sweep.
+        completeness: Of each organization whose events could be read.
+        exit_code: What a sweep would end with; 4 if there are only warnings.
+    """
+
+    now: datetime
+    verdict: str
+    organizations: list[OrganizationName]
+    checks: list[Check]
+    completeness: list[Completeness]
+    exit_code: int
+
+    @classmethod
+    def of(
+        cls,
+        checks: Checks,
+        organizations: Iterable[OrganizationName] = (),
+        completeness: Iterable[Completeness] = (),
+    ) -> "DiagnosisResult":
+        """Return the result of these checks, with the verdict."""
+        named = list(organizations)
+        failed = [each.exit_code for each in checks.found if each.state is CheckState.FAILED]
+        states = Counter(each.state for each in checks.found)
+        warnings = states[CheckState.WARNING]
+        code = ExitCode(failed[0] if failed else ExitCode.PARTIAL if warnings else ExitCode.DONE)
+        counts = [pluralize(warnings, "warning")] if warnings else []
+        counts += [f"{len(failed)} failed"] if failed else []
+        where = ", ".join(organization_label(each.id, each.name) for each in named)
+        of = f" of {where if len(named) <= _MAX_NAMED else f'{len(named)} organizations'}"
+        end = f"a sweep{of if named else ''} would run"
+        if failed:
+            end = f"{end.removesuffix('run')}end with exit code {code} ({code.label})"
+        elif warnings:
+            end += ", but may not do everything that is expected"
+        verdict = f"{', '.join(counts) or 'All checks passed'}: {end}."
+        return cls(
+            datetime.now(UTC), verdict, named, checks.found, list(completeness), exit_code=code
+        )
 
 
-def run_checks(options: RunOptions, environment: Mapping[str, str] = os.environ) -> Diagnosis:
-    """Run all checks; errors are returned as failed checks."""
-    return run_async(_Doctor(options, environment).run())
+async def diagnose(
+    options: RunOptions, environment: Mapping[str, str], *, notify: bool = False
+) -> DiagnosisResult:
+    """Take the steps of a sweep and return a check for each; what would stop it has failed.
+
+    Args:
+        notify: Whether each receiver gets a test message.
+
+    Raises:
+        Interrupted: A signal or the deadline stopped the checks.
+    """
+    checks = Checks()
+    try:
+        policy = loader.load_policy(options.policy)
+    except RunError as error:
+        if isinstance(error, InvalidPolicy):  # the check has only the number of errors
+            error.hint = f"List them with: {command('validate', str(options.policy))}"
+        checks.failed("policy", error)
+        return DiagnosisResult.of(checks)
+    register_secrets(policy.notify, environment)
+    calls_atlas = True
+    try:
+        session = Session(options, policy, environment)
+        checks.ok("base URL", f"Requests go to {session.base_url}.")
+    except UsageError as error:
+        checks.failed("base URL", error)
+        calls_atlas = False
+        session = Session(options._replace(base_url=DEFAULT_BASE_URL), policy, environment)
+    with session.last_resort, session.working():
+        walk = _Doctor(checks, session, notify=notify)
+        return await session.stop.run_unless_stopped(walk.run(calls_atlas=calls_atlas))
 
 
 class _Doctor:
-    """Runs the checks; earlier ones set up what later ones need."""
+    """The steps of a sweep on this machine; those that call Atlas are `AtlasChecks`."""
 
-    def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        self._options = options
-        self._policy: Policy | None = None
-        self._policy_error: RunError | None = None
-        try:
-            self._policy = loader.load_policy(options.policy)
-            register_secrets(self._policy.notify, environment)
-        except RunError as error:
-            self._policy_error = error
-        execution = self._policy.execution if self._policy is not None else Execution()
-        self._base_url_error: RunError | None = None
-        try:
-            self._session = RunSession(options, execution, environment)
-        except UsageError as error:
-            self._base_url_error = error
-            without = options._replace(base_url=DEFAULT_BASE_URL)
-            self._session = RunSession(without, execution, environment)
-        self._parts: list[tuple[str, Policy | None, Credentials]] = []
-        self._log_path: LogPath | None = None
-        self._history: History | None = None
-        self._names: dict[str, str] = {}
-        self._completeness: list[Completeness] = []
+    def __init__(self, checks: Checks, session: Session, *, notify: bool) -> None:
+        self._checks = checks
+        self._session = session
+        self._policy = session.policy
+        self._notify = notify
 
-    async def run(self) -> Diagnosis:
-        """Return all checks, in order."""
-        with self._session.last_resort, self._session.working():
-            checks = await self._session.stop.run_unless_stopped(self._check_all())
-        organizations = self._policy.organizations if self._policy is not None else ()
-        names = {each.id: self._names.get(each.id) for each in organizations}
-        return Diagnosis(self._session.now, checks, names, self._completeness)
-
-    async def _check_all(self) -> list[Check]:
-        return [
-            *self._check_policy(),
-            *self._check_credentials(),
-            *self._check_audit_log(),
-            *self._check_files(),
-            *[check async for check in self._check_receivers()],
-            *self._check_notice(),
-            *[check async for check in self._check_atlas()],
-        ]
-
-    def _check_policy(self) -> Iterator[Check]:
-        if self._policy is not None:
-            yield from setup.policy_checks(self._policy, self._options.policy, self._session.now)
-        elif self._policy_error is not None:
-            found = failed("policy", self._policy_error)
-            # The check has only the number of errors.
-            validate = command("validate", str(self._options.policy))
-            yield found if found.hint else replace(found, hint=f"List them with: {validate}")
-
-    def _check_credentials(self) -> Iterator[Check]:
-        if self._base_url_error is None:
-            yield ok("base URL", f"Requests go to {self._session.base_url}.")
-        else:
-            yield failed("base URL", self._base_url_error)
-        parts = [("", None)] if self._policy is None else split_by_credentials(self._policy)
-        for name, part in parts:
-            try:
-                credentials = read_credentials(self._session.environment, suffix=name)
-            except RunError as error:
-                yield _with_credentials_name(name, failed("credentials", error))
-                continue
-            self._parts.append((name, part, credentials))
-            check = setup.credentials_check(credentials, self._session.now)
-            yield _with_credentials_name(name, check)
-
-    def _check_audit_log(self) -> Iterator[Check]:
-        configured_path = self._policy.audit.path if self._policy is not None else str(DEFAULT_LOG)
-        try:
-            log_path = self._log_path = LogPath.from_option(
-                self._options.audit_log, configured_path
-            )
-        except RunError as error:
-            yield failed("audit log", error)
-            return
-        lock = RunLock(log_path.lock_path, now=self._session.now, command=shlex.join(sys.argv))
-        yield log.lock_check(lock, log_path.lock_path)
-        check, self._history = log.earlier_run_check(partial(read_previous_runs, log_path))
-        yield check
-        path = log_path.path_of_run(now=self._session.now, run_id="run")
-        yield from log.log_end_checks(log_path, path)
-        yield from log.audit_checks(path)
-
-    def _check_files(self) -> Iterator[Check]:
-        policy, log_path = self._policy, self._log_path
-        if policy is None or log_path is None:
-            return
-        try:
-            population = population_settings(self._options, policy, None)
-        except RunError as error:
-            yield failed("population", error)
-            population = None
-        max_age = plan_max_age(self._options)
-        yield from file_checks(
-            CommandContext(self._session, policy, None, log_path, max_age, population)
-        )
-
-    async def _check_receivers(self) -> AsyncIterator[Check]:
-        channels = self._policy.notify if self._policy is not None else ()
-        environment = self._session.environment
-        async for found in receiver_checks(channels, self._options, environment):
-            yield found
-
-    async def _check_atlas(self) -> AsyncIterator[Check]:
-        if self._base_url_error is not None or not self._parts:
-            yield warning(
-                "Atlas", "Not called: the base URL or the credentials are missing or invalid."
-            )
-            return
-        groups = [await self._check_with_credentials(*part) for part in self._parts]
-        is_partial = not all(
-            any(check.state is CheckState.FAILED for check in group) for group in groups
-        )
-        for found in chain.from_iterable(groups):
-            # Some organizations would be swept, so the sweep would end with 4.
-            fails = is_partial and found.state is CheckState.FAILED
-            yield replace(found, exit_code=ExitCode.PARTIAL) if fails else found
-
-    async def _check_with_credentials(
-        self, name: str, part: Policy | None, credentials: Credentials
-    ) -> list[Check]:
-        try:
-            async with self._session.connect(credentials, retry_for_s=_RETRY_S) as connection:
-                atlas_checks = AtlasChecks(
-                    connection,
-                    part,
-                    self._session.now,
-                    self._history or History(),
-                    str(self._session.base_url),
+    async def run(self, *, calls_atlas: bool) -> DiagnosisResult:
+        """Take each step; an error is a failed check, and the next one is taken."""
+        checks, session, policy = self._checks, self._session, self._policy
+        history = History()
+        with checks.step("policy"):
+            self._check_policy()
+        with checks.step("credentials"):
+            calls_atlas &= self._check_credentials()
+        self._check_files()
+        with checks.step("audit directory"):
+            self._check_directory()
+        with checks.step("earlier runs"):
+            history = session.read_history()
+            self._check_earlier_runs(history)
+        await self._check_receivers()
+        names = [OrganizationName(each.id, None) for each in policy.organizations]
+        if not calls_atlas:
+            text = "Not called: the base URL or the credentials are missing or invalid."
+            checks.warning("Atlas", text)
+            return DiagnosisResult.of(checks, names)
+        with checks.step("proxy"):
+            async with session.organizations(retry_for_s=_RETRY_S) as organizations:
+                dry_run = SweepCommand(
+                    policy=policy,
+                    policy_path=str(session.options.policy),
+                    now=session.now,
+                    base_url=str(session.base_url),
+                    history=history,
+                    clock=time.monotonic,
+                    started_s=session.started_s,
+                    dry_run=True,
                 )
-                checks = [_with_credentials_name(name, each) for each in await atlas_checks.run()]
-                self._names |= atlas_checks.names
-                self._completeness += atlas_checks.completeness
-                return [self._with_organizations(each, part) for each in checks]
-        except UsageError as error:
-            return [_with_credentials_name(name, failed("proxy", error))]
+                atlas = AtlasChecks(checks, dry_run, organizations, session.log)
+                await atlas.run()
+                names = [OrganizationName(each.id, each.name) for each in organizations]
+                return DiagnosisResult.of(checks, names, atlas.completeness)
+        return DiagnosisResult.of(checks, names)
 
-    def _with_organizations(self, check: Check, part: Policy | None) -> Check:
-        """Return the check with the organizations of its credentials, if there are several."""
-        if part is None or len(self._parts) == 1:
-            return check
-        ids = (each.id for each in part.organizations)
-        labels = ", ".join(organization_label(each, self._names.get(each)) for each in ids)
-        return replace(check, organizations=labels)
+    def _check_policy(self) -> None:
+        policy, checks = self._policy, self._checks
+        entries = pluralize(len(policy.keep), "keep entry", "keep entries")
+        checks.ok(
+            "policy",
+            f"{self._session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
+            f"{entries}, sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
+        )
+        for sentence in policy.warnings(self._session.now.date()):
+            checks.warning("policy", sentence)
 
-    def _check_notice(self) -> Iterator[Check]:
-        policy, history = self._policy, self._history
-        if policy is not None and policy.notice is not None and history is not None:
-            announced = history.announcements(str(self._session.base_url))
-            now, wait = self._session.now, policy.notice.wait
-            yield organization.notice_check(wait, announced, policy.organization_ids, now)
+    def _check_credentials(self) -> bool:
+        for name, each in self._session.credentials().items():
+            self._checks.ok(f"credentials {name}".rstrip(), _describe_credentials(each))
+        return True
+
+    def _check_files(self) -> None:
+        """Check the files beside the audit directory as a sweep does before it reads anything."""
+        checks, options = self._checks, self._session.options
+        with checks.step("outputs"):
+            check_outputs(options, self._session)
+        if options.out is not None:
+            with checks.step("plan"):
+                check_writable(options.out, "The plan")
+                checks.ok("plan", f"{options.out} can be written.")
+        if (path := options.metrics_file) is not None:
+            try:
+                if regular_file_target(path) is not None:
+                    check_writable(path, "The metrics file")
+                checks.ok("metrics file", f"{path} can be written.")
+            except OSError as error:
+                checks.warning("metrics file", f"{path} cannot be written: {error.strerror}.")
+            except UsageError as error:  # a sweep runs without its metrics
+                checks.warning("metrics file", error.message, error.hint)
+
+    def _check_directory(self) -> None:
+        checks, path = self._checks, self._session.directory.path
+        self._session.directory.check()
+        existing = next(each for each in (path, *path.parents) if each.exists())
+        free_bytes = shutil.disk_usage(existing).free
+        mode = stat.S_IMODE(existing.stat().st_mode)
+        if free_bytes < _MIN_FREE_BYTES:
+            text = f"{path} has only {free_bytes // 1024:,} KiB of free disk space."
+            checks.warning("audit directory", text, "Free disk space.")
+        elif existing != path:
+            text = f"{path} does not exist yet; a run makes it, with access for this user only."
+            checks.ok("audit directory", text)
+        elif mode & _GROUP_AND_OTHERS:
+            text = f"{path} is writable, no run holds its lock; others have access ({mode:04o})."
+            checks.ok("audit directory", text)
+        else:
+            text = f"{path} is writable and private to this user, and no run holds its lock."
+            checks.ok("audit directory", text)
+
+    def _check_earlier_runs(self, history: History) -> None:
+        """Check where the next run goes on, how the last one ended, and what is announced."""
+        checks, name = self._checks, "earlier runs"
+        for warning in self._session.directory.next_run().warnings:
+            if warning.level != WarningLevel.REMARK:
+                checks.warning(
+                    name, warning.message, "Restore the file from a copy, if it is not lost."
+                )
+        last = history.runs[-1] if history.runs else None
+        if last is None:
+            checks.ok(name, "None yet.")
+        elif last.end is None:
+            opened = history.open_intents(str(self._session.base_url)).values()
+            requests = pluralize(sum(map(len, opened)), "request")
+            checks.warning(
+                name,
+                f"The last run, {last.run_id}, did not finish: it was killed or is still running.",
+                f"{requests} without an outcome. {UNFINISHED_ADVICE}",
+            )
+        else:
+            self._check_end(last)
+        if self._policy.notice is not None:
+            self._check_notice(history)
+
+    def _check_end(self, last: RunRecord) -> None:
+        """Repeat why the last run was refused: the next one may be, too."""
+        end, code = last.end, last.exit_code
+        text = f"The last run, {last.run_id} ({last.mode}), ended with exit code {code}"
+        error = end.error if end is not None else None
+        if code == ExitCode.REFUSED and error is not None:
+            self._checks.warning("earlier runs", f"{text}: {error['message']}", error["hint"])
+        else:
+            self._checks.ok("earlier runs", f"{text}.")
+
+    def _check_notice(self, history: History) -> None:
+        """Show how many invitations wait by the policy's `notice`, and until when."""
+        notice, now = self._policy.notice, self._session.now
+        assert notice is not None  # noqa: S101 - the caller checked it
+        announced = history.announcements(str(self._session.base_url))
+        own = self._policy.organization_ids
+        instants = [at for (_, org_id, *_), at in announced.items() if org_id in own]
+        waiting = sorted(at for at in instants if now - notice.wait < at <= now)
+        over = pluralize(sum(at <= now - notice.wait for at in instants), "other")
+        until = (
+            f", the first until {waiting[0] + notice.wait:%Y-%m-%d %H:%M} UTC" if waiting else ""
+        )
+        waits = f"{pluralize(len(waiting), 'announced invitation')} "
+        waits += f"{plural_form(len(waiting), 'waits', 'wait')}{until}"
+        self._checks.ok(
+            "notice",
+            f"An invitation is deleted {describe_duration(notice.wait)} after its announcement at "
+            f"the earliest. {waits}; the notice of {over} is over.",
+        )
+
+    async def _check_receivers(self) -> None:
+        """Check that each receiver can be reached, or gets a test message."""
+        checks, session, gateway = self._checks, self._session, self._session.options.pushgateway
+        done = "It accepted a test message." if self._notify else "Its host can be reached."
+        async with open_session(LIMIT_S) as http:
+            for channel in self._policy.notify:
+                name = f"{channel.kind} ({channel.url_env})"
+                problem, fix = await find_problem(
+                    http, channel, session.environment, session.now, send=self._notify
+                )
+                if problem:
+                    checks.warning(name, f"Would not be notified: {problem}", fix)
+                else:
+                    checks.ok(name, done)
+            if gateway is None:
+                return
+            with checks.step("pushgateway"):
+                SECRETS.add_user_info(gateway)
+                check_gateway_url(gateway)
+                failure = await reach(http, gateway)
+                if failure is not None:
+                    text = f"Would not get the metrics: {failure.host}: {failure.reason}."
+                    checks.warning("pushgateway", text, failure.fix)
+                else:
+                    checks.ok("pushgateway", "Its host can be reached. Nothing was pushed.")
 
 
-def _with_credentials_name(name: str, check: Check) -> Check:
-    """Return the check with the name of its credentials, if the policy names them."""
-    return replace(check, name=f"{check.name} ({name})") if name else check
+def _describe_credentials(credentials: Credentials) -> str:
+    """Return the kind and name, never a secret."""
+    match credentials:
+        case ServiceAccount():
+            return f"Service account {credentials.actor}; a run requests and revokes a token."
+        case ApiKey():
+            return f"API key {credentials.actor}; it does not expire."
+        case _:
+            return "Access token; it is not renewed."
 
 
-_STYLES = {
+_STYLES: Final = {
     CheckState.OK: "green",
-    CheckState.NOTE: "cyan",
     CheckState.WARNING: "yellow",
     CheckState.FAILED: "bold red",
 }
-_WIDTH = max(map(len, CheckState))
+_WIDTH: Final = max(map(len, CheckState))
 
 
-def show(console: Console, diagnosis: Diagnosis, *, quiet: bool = False) -> None:
+def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
     """Write each check with its hint below, and the verdict; control characters are escaped.
 
-    With several sets of credentials, the checks of each have a heading with its organizations.
+    With several organizations, the checks of each have a heading. A terminal gets lines that are
+    wrapped at words; elsewhere each check is one line.
 
-    A terminal gets lines that are wrapped at words; elsewhere each check is one line. `quiet`
-    leaves out what is right, and the verdict if everything is.
+    Args:
+        quiet: Leave out what is right, and the verdict if everything is.
     """
-    checks = [each for each in diagnosis.checks if not quiet or each.needs_attention]
+    checks = [each for each in result.checks if not quiet or each.state is not CheckState.OK]
     if quiet and not checks:
         return
-    for organizations, group in groupby(checks, key=lambda check: check.organizations):
-        if organizations:
-            heading = Text(escape_unprintable(f"organization {organizations}"), "bold")
-            console.print(heading, soft_wrap=not console.is_terminal)
-        _show_rows(console, group)
-    console.print(
-        Text(escape_unprintable(diagnosis.verdict), "bold"), soft_wrap=not console.is_terminal
-    )
+    wraps = console.is_terminal
+    labels = {each.id: organization_label(each.id, each.name) for each in result.organizations}
+    for org_id, group in groupby(checks, key=lambda check: check.organization):
+        if org_id is not None and len(labels) > 1:
+            heading = Text(escape_unprintable(f"organization {labels[org_id]}"), "bold")
+            console.print(heading, soft_wrap=not wraps)
+        _show_rows(console, list(group))
+    console.print(Text(escape_unprintable(result.verdict), "bold"), soft_wrap=not wraps)
 
 
-def _show_rows(console: Console, checks: Iterable[Check]) -> None:
+def _show_rows(console: Console, checks: Sequence[Check]) -> None:
     rows = []
     for check in checks:
-        name, message = f"{check.name}: ", escape_unprintable(check.message)
-        rows.append(
-            (
-                Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state]),
-                Text.assemble((name, "bold"), message),
-            )
-        )
+        state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
+        text = Text.assemble((f"{check.check}: ", "bold"), escape_unprintable(check.message))
+        rows.append((state, text))
         if check.hint:
             rows.append((Text(" " * _WIDTH), Text(escape_unprintable(check.hint))))
     if console.is_terminal:
         console.print(RightTrimmed(two_columns(rows)))
-    else:
-        for row in rows:
-            console.print(Text("  ").join(row), soft_wrap=True)
+        return
+    for row in rows:
+        console.print(Text("  ").join(row), soft_wrap=True)

@@ -1,5 +1,6 @@
 """Command `explain`: search for people and show why each invitation is stale or kept."""
 
+import asyncio
 import os
 import sys
 import time
@@ -137,13 +138,11 @@ async def search(
             finally:
                 view.close()
             end = result.finished()
+            explaining = _explain_all(session, organizations, found)
+            explanations = await session.stop.run_unless_stopped(explaining)
     errors = [each.error for each in organizations if each.error is not None]
     if len(errors) == len(organizations):
         raise errors[0]
-    members = {each.id: each.members for each in organizations if each.members}
-    explainer = Explainer(policy, session.now, members)
-    explanations = [explainer.explain(*each) for each in found]
-    explanations.sort(key=lambda each: (_person(each), each.project_name or ""))
     return Search(
         terms=tuple(terms),
         now=session.now,
@@ -159,6 +158,21 @@ async def search(
         found=explanations,
         exit_code=end.exit_code,
     )
+
+
+async def _explain_all(
+    session: Session,
+    organizations: Sequence[Organization],
+    found: Sequence[tuple[Decision, Decision]],
+) -> list[Explanation]:
+    members = {each.id: each.members for each in organizations if each.members}
+    explainer = Explainer(session.policy, session.now, members)
+    explanations = []
+    for by_policy, decision in found:
+        explanations.append(explainer.explain(by_policy, decision))
+        await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
+    explanations.sort(key=lambda each: (_person(each), each.project_name or ""))
+    return explanations
 
 
 def _unread(organization: Organization) -> Iterator[ListUnreadable]:
@@ -235,9 +249,8 @@ def _explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[T
         id_ = escape_unprintable(other.invitation_id)
         yield Text(f"    {where}, id {id_}: {escape_unprintable(other.description)}")
     if verbose:
-        for kind, entries in (("keep", explanation.keep), ("rule", explanation.rules)):
-            for entry in entries:
-                yield from _entry_lines(kind, entry)
+        for entry in explanation.policy:
+            yield from _entry_lines(entry)
 
 
 def _when(explanation: Explanation) -> str:
@@ -259,10 +272,10 @@ def _place(name: str | None, project_id: str | None) -> str:
     return f", project {escape_unprintable(name)}" if name else f", project {project_id}"
 
 
-def _entry_lines(kind: str, entry: EntryExplanation) -> Iterator[Text]:
+def _entry_lines(entry: EntryExplanation) -> Iterator[Text]:
     note = f" ({escape_unprintable(entry.note)})" if entry.note else ""
     result = "not evaluated" if entry.ended else _format_result(entry)
-    yield Text(f"    {kind} {escape_unprintable(entry.name)}: {result}{note}")
+    yield Text(f"    {entry.kind} {escape_unprintable(entry.name)}: {result}{note}")
     for key in entry.keys:
         yield Text(f"      {_key_text(key)}: {_format_result(key)}", style="dim")
 

@@ -16,6 +16,7 @@ from typing_extensions import override
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import Command, option
 from invite_sweeper.errors import UsageError
+from invite_sweeper.program import command
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
@@ -216,6 +217,20 @@ def fish_line(variables: Mapping[str, str]) -> str:
     return "; ".join(f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items())
 
 
+def nights(policy_file: Path | None) -> str:
+    """Return how to run the program with a clock that moves as the one of the simulated Atlas.
+
+    The program refuses a clock that differs from Atlas's and has no setting for another one.
+    """
+    sweep = command("sweep", "--policy", str(policy_file or "policy.yaml"), "--yes")
+    return (
+        "# Each run is a night: the clock of this Atlas moves by a day before each further one.\n"
+        "# The program needs the same clock, which faketime gives it (Debian: faketime; macOS:\n"
+        "# brew install libfaketime). Five nights:\n"
+        f'for night in 0 1 2 3 4; do faketime -f "+${{night}}d" {sweep}; done\n'
+    )
+
+
 def serve_until_stopped(
     simulation: Simulation,
     *,
@@ -227,7 +242,8 @@ def serve_until_stopped(
 ) -> None:
     """Serve until a signal or the end of the duration."""
     sim, environment = simulation.build()
-    policy = find_scenario(simulation.scenario).policy()
+    scenario = find_scenario(simulation.scenario)
+    policy = scenario.policy()
 
     async def run() -> None:
         stopped = asyncio.Event()
@@ -251,7 +267,8 @@ def serve_until_stopped(
             f"# {pluralize(sim.invited_user_count(), 'user')} of the organizations "
             "have not accepted. In another terminal, paste the line of its shell.\n"
             f"# sh, bash, zsh:\n{sh_line(variables)}\n# fish:\n{fish_line(variables)}\n"
-            f"# A policy that fits:\n{policy}",
+            + (nights(policy_file) if scenario.is_nightly else "")
+            + f"# A policy that fits:\n{policy}",
             nl=False,
         )
 

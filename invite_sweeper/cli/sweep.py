@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class _SweepCommand:
         self._log = self._session.log
         notify.register_secrets(policy.notify, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
-        self._check_outputs()
+        check_outputs(options, self._session)
 
     async def run(self) -> int:
         """Run while the lock is held, report, and return the exit code."""
@@ -266,28 +267,6 @@ class _SweepCommand:
         except OSError as error:
             self._log.error("the plan was not copied", file=str(out), reason=error.strerror)
 
-    def _check_outputs(self) -> None:
-        """Raise UsageError if an output file is an input, another output or not this program's."""
-        options, directory = self._options, self._session.directory
-        outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
-        inputs = [("the policy", options.policy)]
-        with suppress(UsageError):  # the lock says why it cannot be used
-            inputs += [("the audit log", each.path) for each in directory.files()]
-        inputs += [(f"the audit directory's {n}", directory.path / n) for n in ("HEAD", "lock")]
-        if options.plan is not None and Path(options.plan).is_file():
-            inputs.append(("the plan", Path(options.plan)))
-        check_distinct_files(outputs, inputs)
-        for name, path in outputs.items():
-            if path is not None and path.resolve().parent == directory.path.resolve():
-                raise UsageError(
-                    f"{name} {path} is in the audit directory {directory.path}.",
-                    hint="Choose a file elsewhere.",
-                )
-        check_replaceable("--out", options.out, "a plan", is_ours=is_run_file)
-        check_replaceable(
-            "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
-        )
-
     def _not_started(self, error: RunError) -> RunRecord:
         """Return the record of a command that could not start a run."""
         code = int(error.exit_code)
@@ -297,7 +276,7 @@ class _SweepCommand:
                 error=error.to_json(),
                 reasons=tuple(error.reasons),
                 organizations=tuple(
-                    OrganizationResult(id=each.id, exit_code=code)
+                    OrganizationResult(id=each.id, exit_code=code, reasons=tuple(error.reasons))
                     for each in self._policy.organizations
                 ),
             )
@@ -345,6 +324,26 @@ class _SweepCommand:
     def _warn(self, messages: Iterable[str]) -> None:
         for message in messages:
             self._log.warning(message)
+
+
+def check_outputs(options: RunOptions, session: Session) -> None:
+    """Raise UsageError if an output file is an input, another output or not this program's."""
+    directory = session.directory
+    outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
+    inputs = [("the policy", options.policy)]
+    if options.plan is not None and Path(options.plan).is_file():
+        inputs.append(("the plan", Path(options.plan)))
+    check_distinct_files(outputs, inputs)
+    for name, path in outputs.items():
+        if path is not None and Path(realpath(path)).parent == Path(realpath(directory.path)):
+            raise UsageError(
+                f"{name} {path} is in the audit directory {directory.path}.",
+                hint="Choose a file elsewhere.",
+            )
+    check_replaceable("--out", options.out, "a plan", is_ours=is_run_file)
+    check_replaceable(
+        "--metrics-file", options.metrics_file, "a metrics file", is_ours=metrics.is_textfile
+    )
 
 
 def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:

@@ -21,8 +21,7 @@ import aiohttp
 from msgspec import structs
 from yarl import URL
 
-from invite_sweeper.atlas.network_errors import TRANSPORT_ERRORS, describe_error
-from invite_sweeper.atlas.urls import find_proxy
+from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Announced, InvitationFields
 from invite_sweeper.audit.reader import read_events
@@ -33,7 +32,6 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.readback import PlannedResult, load_planned, result_json
 from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
-from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.text import escape_unprintable, pluralize
 
 LIMIT_S = 10.0
@@ -112,7 +110,29 @@ def build_message(
     if channel.kind == "slack":
         return _json_message(url, _json({"text": _slack_text(lines), **_SLACK_OPTIONS}), {})
     body = _json(_webhook_fields(ended, details=channel.details))
-    return _json_message(url, body, _signature(channel, environment, ended, body))
+    return _json_message(url, body, _signature(channel, environment, ended.finished_at, body))
+
+
+_TEST: Final = "This is a test message of `invite-sweeper doctor --notify`."
+
+
+def build_test_message(
+    channel: Notification, environment: Mapping[str, str], now: datetime
+) -> Message:
+    """Return a message that proves the address and the key of a channel.
+
+    A ping monitor takes it for a run that succeeded.
+
+    Raises:
+        NotificationError: A variable is not set, or the address is not allowed.
+    """
+    url = _webhook_url(channel, environment)
+    if channel.kind == "ping":
+        return Message(url, _TEST.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+    if channel.kind == "slack":
+        return _json_message(url, _json({"text": _slack_text([_TEST]), **_SLACK_OPTIONS}), {})
+    body = _json({"test": True, "headline": _TEST})
+    return _json_message(url, body, _signature(channel, environment, now, body))
 
 
 def text_lines(ended: Ended, *, details: bool) -> Iterator[str]:
@@ -124,7 +144,7 @@ def text_lines(ended: Ended, *, details: bool) -> Iterator[str]:
     record, story = ended.record, ended.story
     yield f"invite-sweeper: {story.headline.label}: {story.headline.text}"
     for each in story.attention:
-        yield " ".join((f"{each.title}.", *each.messages))
+        yield each.text
         if each.advice:
             yield f"What to do: {each.advice}"
     for line in story.organizations[:_MAX_ORGANIZATIONS]:
@@ -231,7 +251,7 @@ def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
 
 
 def _signature(
-    channel: Notification, environment: Mapping[str, str], ended: Ended, body: bytes
+    channel: Notification, environment: Mapping[str, str], now: datetime, body: bytes
 ) -> dict[str, str]:
     """Sign the body, its identifier and the time as Standard Webhooks does.
 
@@ -241,7 +261,7 @@ def _signature(
     if secret is None:
         return {}
     identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
-    timestamp = str(int(ended.finished_at.timestamp()))
+    timestamp = str(int(now.timestamp()))
     signed = f"{identifier}.{timestamp}.".encode() + body
     signature = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
     return {
@@ -292,7 +312,6 @@ def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
 def open_session(limit_s: float) -> aiohttp.ClientSession:
     """Return an HTTP session in which each message may take `limit_s` seconds in all."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
         timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
@@ -374,18 +393,23 @@ async def _send(
 
 
 async def find_problem(
-    session: aiohttp.ClientSession, channel: Notification, environment: Mapping[str, str]
+    session: aiohttp.ClientSession,
+    channel: Notification,
+    environment: Mapping[str, str],
+    now: datetime,
+    *,
+    send: bool,
 ) -> tuple[str, str]:
-    """Return why a channel would not be notified, and the fix, without a message to it.
+    """Return why a channel would not be notified, and the fix; both are empty if it would be.
 
-    Both are empty if its variables are set and its host can be reached.
+    Args:
+        send: Whether a test message is sent; otherwise its host is requested alone.
     """
     try:
-        url = _webhook_url(channel, environment)
-        _signing_secret(channel, environment)
+        message = build_test_message(channel, environment, now)
     except NotificationError as error:
         return f"{error}.", ""
-    failure = await reach(session, url)
+    failure = await (post(session, message) if send else reach(session, message.url))
     return (f"{failure.host}: {failure.reason}.", failure.fix) if failure else ("", "")
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,22 +23,14 @@ from invite_sweeper.audit import (
     Verification,
     filter_lines,
 )
-from invite_sweeper.audit.events import KeepEntry, Kept, Line
+from invite_sweeper.audit.events import KeepEntry, Kept, Line, RunFinished
 from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
-from invite_sweeper.report.columns import (
-    Cell,
-    Column,
-    Kind,
-    T,
-    count_cell,
-    text_cell,
-    time_cell,
-)
-from invite_sweeper.report.columns import Line as CellLine
-from invite_sweeper.report.readback import RunView, UnreadableProject, read_view
+from invite_sweeper.report.columns import Column, count_cell, text_cell, time_cell
+from invite_sweeper.report.readback import UnreadableProject, read_view
 from invite_sweeper.report.rows import (
     AGE,
+    FAILED_OUTCOMES,
     INVITED,
     INVITER,
     LIST,
@@ -65,7 +57,7 @@ _PLAN_CAPTIONS: Final = {
 
 
 class Table(NamedTuple):
-    """A table with its cells.
+    """A table: rows, and the columns that return their cells.
 
     Attributes:
         key: Unique on the page; lower-case letters and hyphens.
@@ -75,10 +67,10 @@ class Table(NamedTuple):
 
     key: str
     caption: str
-    columns: tuple[tuple[str, Kind], ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    total: int
-    command: str
+    columns: tuple[Column[Any], ...]
+    rows: Sequence[Any]
+    total: int = 0
+    command: str = ""
 
 
 class Night(NamedTuple):
@@ -109,8 +101,7 @@ class Night(NamedTuple):
         """What the mark means."""
         if not self.runs:
             return "no run in these files"
-        known = [code.label for code in ExitCode if code == self.exit_code]
-        return known[0] if known else str(self.status)
+        return next((code.label for code in ExitCode if code == self.exit_code), str(self.status))
 
     @property
     def text(self) -> str:
@@ -160,89 +151,101 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
         found: Their verification.
     """
     log = tell_verification(found, files[0].path.parent)
-    records = [_read(file) for file in files]
-    newest = records[-1]
-    statuses = {id(record): _status(record, newest, found) for record in records}
-    nights = tuple(_nights(records, statuses))
-    story = tell(newest, facts)
-    earlier = tuple(_earlier(records, statuses, nights, facts))
     is_damaged = found.verdict is Verdict.DAMAGED
+    runs = _read_runs(files, found)
+    newest, nights = runs[-1], tuple(_nights(runs))
+    story = tell(newest.record, facts)
+    earlier = tuple(_earlier(runs, nights, facts))
+    is_of_others = any(each.file != newest.record.file for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
         verdict = log.headline._replace(label=Status.DAMAGED.label)
     elif earlier and verdict.colour is Colour.GOOD:
         verdict = verdict._replace(colour=Colour.WARNING)
-    is_of_others = any(each.file != newest.file for each in found.unfinished)
-    of_log = log.attention if is_damaged or is_of_others else ()
-    attention = (*of_log, *story.attention, *earlier)
-    tables = (*_who(newest, facts), *_nights_table(nights))
-    started = _started(newest)
-    name = _TITLES.get(newest.mode or "", "Invitation sweep")
+    is_read = newest.status is not Status.DAMAGED
+    name = _TITLES.get(newest.record.mode or "", "Invitation sweep")
     return Page(
-        title=f"{name}, {started:%Y-%m-%d}" if started is not None else name,
+        title=f"{name}, {newest.started:%Y-%m-%d}" if newest.started is not None else name,
         verdict=verdict,
         log=log,
         is_damaged=is_damaged,
         story=story,
-        attention=attention,
+        attention=(
+            *(log.attention if is_damaged or is_of_others else ()),
+            *(story.attention if is_read else ()),
+            *earlier,
+        ),
         nights=nights if len(nights) > 1 else (),
         period=tuple(_period(nights)),
-        tables=tables,
-        about=tuple((name, display_text(text)) for name, text in _about(newest) if text),
+        tables=(*(_who(newest.record, facts) if is_read else ()), *_nights_table(nights)),
+        about=tuple((label, display_text(text)) for label, text in _about(newest) if text),
     )
 
 
-def _read(file: RunFile) -> RunRecord:
-    """Return a run; of a damaged file what its lines say up to the damage."""
-    read = [RunRecord(file)]
+class _Run:
+    """A run and how it ended.
 
-    def keep(record: RunRecord, _: Line) -> None:
-        read[0] = record
+    Attributes:
+        status: DAMAGED if its file could not be read to its end: the record has what its lines
+            say up to there. RECOVERED if it was killed, and a later run has recorded each outcome.
+    """
 
-    with suppress(RunError):  # the verification names it
-        History.read([file], observe=keep)
-    read[0].ended.clear()  # the only part that grows with the lines
-    return read[0]
+    def __init__(self, file: RunFile) -> None:
+        self.record = RunRecord(file)
+        self.status = Status.DAMAGED
+        with suppress(RunError):  # the verification names it
+            History.read([file], observe=self._take)
+            self.status = status_of(self.record.exit_code)
+        self.record.ended.clear()  # the only part that grows with the lines
+
+    def _take(self, record: RunRecord, _: Line) -> None:
+        self.record = record
+
+    @property
+    def started(self) -> datetime | None:
+        """When it started; None if it is not known."""
+        start = self.record.start
+        return to_datetime(start.now) if start is not None else None
 
 
-def _started(record: RunRecord) -> datetime | None:
-    return to_datetime(record.start.now) if record.start is not None else None
+def _read_runs(files: Sequence[RunFile], found: Verification) -> list[_Run]:
+    runs = list(map(_Run, files))
+    left = {each.file for each in found.unfinished}
+    for run in runs[:-1]:
+        is_settled = found.damage is None and run.record.file not in left
+        if run.status is Status.UNFINISHED and is_settled:
+            run.status = Status.RECOVERED
+    return runs
 
 
 # The nights, and earlier runs -------------------------------------------------------------------
 
 
-def _status(record: RunRecord, newest: RunRecord, found: Verification) -> Status:
-    """Return how a run ended; a later run has recovered it once all its intents have outcomes."""
-    status = status_of(record.exit_code)
-    if status is not Status.UNFINISHED or record is newest or found.damage is not None:
-        return status
-    is_open = any(each.file == record.file for each in found.unfinished)
-    return status if is_open else Status.RECOVERED
-
-
-def _nights(records: Iterable[RunRecord], statuses: dict[int, Status]) -> Iterator[Night]:
+def _nights(runs: Iterable[_Run]) -> Iterator[Night]:
     """Yield the last 30 days up to that of the newest run, from the first day with a run on."""
-    by_day: dict[date, list[RunRecord]] = {}
-    for record in records:
-        if (started := _started(record)) is not None:
-            by_day.setdefault(started.date(), []).append(record)
+    by_day: dict[date, list[_Run]] = {}
+    for run in runs:
+        if run.started is not None:
+            by_day.setdefault(run.started.date(), []).append(run)
     if not by_day:
         return
     last = max(by_day)
     day = max(min(by_day), last - timedelta(days=NIGHTS - 1))
     while day <= last:
-        runs = by_day.get(day, [])
-        modes = {run.mode for run in runs}
-        mode = next((each for each in _NIGHT_MODES if each in modes), "")
-        counted = [run for run in runs if run.mode == mode]
-        status = worst(statuses[id(run)] for run in counted)
-        codes = (run.exit_code for run in counted if statuses[id(run)] is status)
-        outcomes = sum((run.outcomes for run in counted), Counter[str]())
-        outcomes["planned"] = sum(run.planned for run in counted)
-        numbers = tuple(run.file.number for run in counted)
-        yield Night(day, status, next(codes, None), mode, numbers, outcomes)
+        yield _night(day, by_day.get(day, []))
         day += timedelta(days=1)
+
+
+def _night(day: date, runs: Sequence[_Run]) -> Night:
+    modes = {run.record.mode for run in runs}
+    mode = next((each for each in _NIGHT_MODES if each in modes), "")
+    counted = [run for run in runs if run.record.mode == mode]
+    status = worst(run.status for run in counted)
+    codes = (run.record.exit_code for run in counted if run.status is status)
+    outcomes = sum((run.record.outcomes for run in counted), Counter[str]())
+    outcomes["planned"] = sum(run.record.planned for run in counted)
+    numbers = tuple(run.record.file.number for run in counted)
+    return Night(day, status, next(codes, None), mode, numbers, outcomes)
 
 
 def _period(nights: Sequence[Night]) -> Iterator[str]:
@@ -261,34 +264,33 @@ def _period(nights: Sequence[Night]) -> Iterator[str]:
         yield f"Days of that period without a run in these files: {missing}."
 
 
-def _earlier(
-    records: Sequence[RunRecord],
-    statuses: dict[int, Status],
-    nights: Sequence[Night],
-    facts: Facts,
-) -> Iterator[Attention]:
-    """Yield an item for the earlier runs of each exit code that no later run made up for."""
+def _earlier(runs: Sequence[_Run], nights: Sequence[Night], facts: Facts) -> Iterator[Attention]:
+    """Yield an item for the earlier runs of each exit code that no later run made up for.
+
+    A damaged file is left to the verification.
+    """
     good: list[RunRecord] = []
     found: dict[int | None, list[RunRecord]] = {}
-    for record in reversed(records):
-        started = _started(record)
-        if statuses[id(record)] is Status.DONE:
+    for run in reversed(runs):
+        record = run.record
+        is_shown = run.started is None or (bool(nights) and run.started.date() >= nights[0].day)
+        if run.status is Status.DONE:
             good.append(record)
         elif (
-            record is not records[-1]
-            and statuses[id(record)] is not Status.RECOVERED
-            and nights
-            and (started is None or started.date() >= nights[0].day)
+            run is not runs[-1]
+            and is_shown
+            and run.status not in {Status.RECOVERED, Status.DAMAGED}
             and not any(_makes_up(later, record) for later in good)
         ):
             found.setdefault(record.exit_code, []).append(record)
-    for exit_code, runs in found.items():
-        stories = [tell(run, facts) for run in runs]
-        named = zip(runs, stories, strict=True)
+    for exit_code, records in found.items():
+        stories = [tell(record, facts) for record in records]
         ended = "without an end" if exit_code is None else f"with exit code {exit_code}"
-        advice = next((item.advice for item in stories[0].attention if item.advice), "")
-        title = f"{pluralize(len(runs), 'earlier run')} {ended}"
-        yield Attention(title, tuple(_run_message(*each) for each in named), advice)
+        yield Attention(
+            f"{pluralize(len(records), 'earlier run')} {ended}",
+            tuple(map(_run_message, records, stories)),
+            next((item.advice for item in stories[0].attention if item.advice), ""),
+        )
 
 
 def _run_message(run: RunRecord, story: Story) -> str:
@@ -309,160 +311,129 @@ def _makes_up(later: RunRecord, run: RunRecord) -> bool:
 
 # The tables ---------------------------------------------------------------------------------------
 
-
-def _table(
-    key: str,
-    caption: str,
-    columns: Iterable[Column[T]],
-    rows: Sequence[T],
-    *,
-    total: int = 0,
-    command: str = "",
-) -> Table:
-    columns = tuple(columns)
-    return Table(
-        key,
-        caption,
-        tuple((column.heading, column.kind) for column in columns),
-        tuple(tuple(column.cell(row) for column in columns) for row in rows),
-        max(total, len(rows)),
-        command,
-    )
-
-
 _DETAIL: Final = Column[Row]("Detail", lambda row: text_cell(row.detail), "prose")
 _ID: Final = Column[Row]("Id", lambda row: text_cell(row.invitation_id), "code")
 _FROM: Final = Column[Row](
     "Deletable from (UTC)", lambda row: time_cell(to_datetime(row.deletable_from)), "date"
 )
-_KEPT: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose")
-
-
-def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
-    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
-    end = record.end
-    labels = {each.id: each.label for each in end.organizations} if end is not None else {}
-    view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
-    show = advisor_of(record, facts).show
-    failed = sum(record.outcomes[name] for name in ("failed", "unknown", "accepted_during"))
-    tables = (
-        _table(
-            "failed",
-            "Not as planned",
-            (*invitation_columns(view.failed), _DETAIL, _ID),
-            view.failed,
-            total=failed,
-            command=show("--outcome", "failed"),
-        ),
-        _table(
-            "unreadable",
-            "Lists not read; nothing is deleted there",
-            _UNREADABLE,
-            view.unreadable,
-            total=end.projects_unreadable if end is not None else 0,
-            command=show("--event", "project_unreadable"),
-        ),
-        _table(
-            "invitations",
-            _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
-            (*invitation_columns(view.rows), LIST, _ID),
-            view.rows,
-            total=view.planned,
-            command=show("--event", "outcome" if record.mode == "restore" else "planned"),
-        ),
-        _announced(record, view, show("--event", "announced")),
-        _kept(record, show("--event", "kept")),
-        _keep_entries(record),
-    )
-    yield from (table for table in tables if table.rows)
-
-
+_KEPT: Final = (
+    *(AGE, INVITED, PLACE_WITH_ORGANIZATION),
+    Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
+    *(ROLES, INVITER, LIST, _ID),
+)
 _UNREADABLE: Final = (
     Column[UnreadableProject]("Project", lambda each: text_cell(each.place.full_name)),
     Column[UnreadableProject]("Reason", lambda each: text_cell(each.reason), "prose"),
 )
-
-
-def _announced(record: RunRecord, view: RunView, command: str) -> Table:
-    rows = sorted(view.announced, key=lambda row: row.deletable_from)
-    total = record.end.announced if record.end is not None else 0
-    columns = (*invitation_columns(rows), _FROM, LIST, _ID)
-    caption = "Announced for a later deletion"
-    return _table("announced", caption, columns, rows, total=total, command=command)
-
-
-def _kept(record: RunRecord, command: str) -> Table:
-    """Return the kept invitations, of a run that recorded them."""
-    rows = []
-    lines = filter_lines(record.file.path, LineFilter(event=Kept.event))
-    with suppress(RunError, msgspec.ValidationError):  # the verification names the file
-        for fields, _ in islice(lines, _MAX_ROWS):
-            kept = msgspec.convert(fields, Kept)
-            rows.append(replace(row_of(kept), detail=describe_keep_reason(kept.reason)))
-    total = record.end.kept if rows and record.end is not None else 0
-    columns = (AGE, INVITED, PLACE_WITH_ORGANIZATION, _KEPT, ROLES, INVITER, LIST, _ID)
-    return _table("kept", "Kept invitations", columns, rows, total=total, command=command)
-
-
-def _keep_entries(record: RunRecord) -> Table:
-    day = record.start.now[:10] if record.start is not None else ""
-
-    def state(entry: KeepEntry) -> Cell:
-        has_ended = bool(entry.until and entry.until < day)
-        return text_cell("ended" if has_ended else "in force", "warning" if has_ended else "good")
-
-    columns = (
-        Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
-        Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
-        Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
-        Column[KeepEntry]("State", state, "state"),
-        Column[KeepEntry]("Kept", lambda entry: count_cell(entry.matched), "number"),
-    )
-    entries = record.end.keep_entries if record.end is not None else ()
-    shown = entries[:_MAX_ROWS]
-    return _table("keep-entries", "Keep entries of the policy", columns, shown, total=len(entries))
-
-
-_NIGHT_COUNTS: Final = (
-    ("planned", "Planned", True),
-    ("deleted", "Deleted", True),
-    ("failed", "Failed", True),
-    ("unknown", "No response", False),
-    ("skipped", "Not attempted", False),
-    ("restored", "Invited again", False),
+_KEEP_ENTRIES: Final = (
+    Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
+    Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
+    Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
+    Column[KeepEntry]("Kept", lambda entry: count_cell(entry.matched), "number"),
 )
-"""Columns of the nights, and whether they are shown if all are 0."""
+
+
+def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
+    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
+    end = record.end or RunFinished(exit_code=0)
+    labels = {each.id: each.label for each in end.organizations}
+    view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
+    announced = sorted(view.announced, key=lambda row: row.deletable_from)
+    failed = sum(record.outcomes[name] for name in FAILED_OUTCOMES)
+    show = advisor_of(record, facts).show
+    tables = (
+        Table(
+            "failed",
+            "Not as planned",
+            (*invitation_columns(view.failed), _DETAIL, _ID),
+            view.failed,
+            failed,
+            show("--outcome", "failed"),
+        ),
+        Table(
+            "unreadable",
+            "Lists not read; nothing is deleted there",
+            _UNREADABLE,
+            view.unreadable,
+            end.projects_unreadable,
+            show("--event", "project_unreadable"),
+        ),
+        Table(
+            "invitations",
+            _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
+            (*invitation_columns(view.rows), LIST, _ID),
+            view.rows,
+            view.planned,
+            show(),
+        ),
+        Table(
+            "announced",
+            "Announced for a later deletion",
+            (*invitation_columns(announced), _FROM, LIST, _ID),
+            announced,
+            end.announced,
+            show("--event", "announced"),
+        ),
+        Table(
+            "kept",
+            "Kept invitations",
+            _KEPT,
+            tuple(islice(_kept(record), _MAX_ROWS)),
+            end.kept,
+            show("--event", "kept"),
+        ),
+        Table(
+            "keep-entries",
+            "Keep entries of the policy",
+            _KEEP_ENTRIES,
+            end.keep_entries,
+        ),
+    )
+    yield from (table for table in tables if table.rows)
+
+
+def _kept(record: RunRecord) -> Iterator[Row]:
+    """Yield the kept invitations, of a run that recorded them."""
+    with suppress(RunError, msgspec.ValidationError):  # the verification names the file
+        for fields, _ in filter_lines(record.file.path, LineFilter(event=Kept.event)):
+            kept = msgspec.convert(fields, Kept)
+            yield replace(row_of(kept), detail=describe_keep_reason(kept.reason))
+
+
+_NIGHT: Final = (
+    Column[Night]("Day (UTC)", lambda night: text_cell(str(night.day)), "date"),
+    Column[Night](
+        "State",
+        lambda night: text_cell(str(night.status), night.status.colour.value),
+        "state",
+    ),
+    Column[Night]("Exit code", lambda night: count_cell(night.exit_code), "number"),
+)
+_NIGHT_COUNTS: Final = {
+    "planned": "Planned",
+    "deleted": "Deleted",
+    "failed": "Failed",
+    "unknown": "No response",
+    "skipped": "Not attempted",
+    "restored": "Invited again",
+}
+_RUNS: Final = Column[Night]("Runs", lambda night: text_cell(", ".join(map(str, night.runs))))
 
 
 def _nights_table(nights: Sequence[Night]) -> Iterator[Table]:
     ran = [night for night in reversed(nights) if night.runs]
-    if len(ran) <= 1:
-        return
-
-    def count(name: str, heading: str) -> Column[Night]:
-        return Column(heading, lambda night: count_cell(night.outcomes[name]), "number")
-
-    columns = (
-        Column[Night]("Day (UTC)", lambda night: text_cell(str(night.day)), "date"),
-        Column[Night](
-            "State",
-            lambda night: Cell((CellLine(str(night.status), night.status.colour.value),)),
-            "state",
-        ),
-        Column[Night]("Exit code", lambda night: count_cell(night.exit_code), "number"),
-        *(
-            count(name, heading)
-            for name, heading, always in _NIGHT_COUNTS
-            if always or any(night.outcomes[name] for night in ran)
-        ),
-        Column[Night]("Runs", lambda night: text_cell(", ".join(map(str, night.runs)))),
+    counts = (
+        Column[Night](heading, lambda night, name=name: count_cell(night.outcomes[name]), "number")
+        for name, heading in _NIGHT_COUNTS.items()
+        if any(night.outcomes[name] for night in ran)
     )
-    yield _table("nights", "Nights, the newest first", columns, ran)
+    if len(ran) > 1:
+        yield Table("days", "Nights, the newest first", (*_NIGHT, *counts, _RUNS), ran)
 
 
-def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
+def _about(run: _Run) -> Iterator[tuple[str, str]]:
     """Yield what else is known of a run."""
-    start, end = record.start, record.end
+    start, end = run.record.start, run.record.end
     if start is not None:
         yield "Mode", start.mode
         yield "Atlas", start.base_url
@@ -472,5 +443,6 @@ def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "Shard", start.shard or ""
         yield "Version", start.tool_version
     if end is not None:
+        yield "Exit code", str(end.exit_code)
         yield "Lists end", end.sunset or ""
-    yield "File", record.file.path.name
+    yield "File", run.record.file.path.name

@@ -35,8 +35,8 @@ _NOT_ALL_READ: Final = "the lists were not all read"
 _NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
     ("already_gone", "already gone"),
     ("changed", "changed since the list was read, nothing sent"),
-    ("accepted_before", "active members, nothing sent"),
-    ("accepted_during", "accepted during the deletion and were removed"),
+    ("accepted_before", "accepted before the deletion, nothing sent"),
+    ("accepted_during", "accepted during the deletion and removed"),
     ("failed", "failed"),
     ("unknown", "without a response"),
     ("skipped", "not attempted"),
@@ -79,6 +79,11 @@ class Attention(NamedTuple):
     title: str
     messages: tuple[str, ...]
     advice: str = ""
+
+    @property
+    def text(self) -> str:
+        """The title with the messages."""
+        return " ".join((f"{self.title}:", *self.messages)) if self.messages else f"{self.title}."
 
 
 class Story(NamedTuple):
@@ -186,7 +191,8 @@ class _Teller:
 
     def _would_delete(self, end: RunFinished) -> str:
         if end.planned:
-            return f"{pluralize(end.planned, 'invitation')} would be deleted"
+            verb = "are stale" if self._status is Status.REFUSED else "would be deleted"
+            return f"{pluralize(end.planned, 'invitation')} {verb}"
         if not end.plan_made:
             return _NOT_ALL_READ
         due = "due" if "notice_pending" in end.kept_by_reason else "stale"
@@ -280,7 +286,9 @@ class _Teller:
             open_ = self._run.planned - sum(self._run.outcomes.values())
             message = "The run has no last line: it is still running, or it was killed."
             more = (
-                (f"{pluralize(open_, 'planned deletion')} have no outcome.",) if open_ > 0 else ()
+                (f"Without an outcome: {pluralize(open_, 'planned deletion')}.",)
+                if open_ > 0
+                else ()
             )
             yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
             return
@@ -317,7 +325,10 @@ class _Teller:
             Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
             Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
         }
+        told = {r for each in end.organizations if each.error is not None for r in each.reasons}
         for reason in self._reasons:
+            if reason in told:
+                continue
             advice = " ".join(self._advisor.advise([reason]))
             count = f" ({counts[reason]})" if reason in counts else ""
             label = f"{reason.label[0].upper()}{reason.label[1:]}"

@@ -60,7 +60,7 @@ def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
         return
     yield f"{story.headline.label}: {story.headline.text}"
     for each in story.attention:
-        yield " ".join((f"{each.title}.", *each.messages))
+        yield each.text
         if each.advice:
             yield f"What to do: {each.advice}"
     for project in view.unreadable[:_MAX_NAMED]:
@@ -197,8 +197,8 @@ def _story(record: RunRecord, story: Story) -> Iterator[RenderableType]:
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
     errors = record.end is not None and record.end.error is not None
     for each in story.attention if not errors else ():
-        messages = " ".join(each.messages)
-        yield Text.assemble((f"{each.title}: ", "bold yellow"), messages)
+        title, rest = each.text[: len(each.title) + 1], each.text[len(each.title) + 1 :]
+        yield Text.assemble((title, "bold yellow"), rest)
         if each.advice:
             yield Text.assemble(
                 ("What to do: ", "bold"), escape_unprintable(each.advice), no_wrap=True

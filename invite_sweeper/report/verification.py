@@ -19,7 +19,7 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
     if found.damage is not None:
         text = found.damage if folder is None else found.damage.replace(f"{folder}/", "")
         headline = StoryLine("Damaged", escape_unprintable(text), Colour.BAD)
-        item = Attention("The audit log does not verify", (headline.text,), DAMAGED_ADVICE)
+        item = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
         return Story(headline, (), (), (item,))
     lines, runs = pluralize(found.lines, "line"), pluralize(len(found.files), "run")
     since = f", from run {found.first_number} on" if (found.first_number or 1) > 1 else ""

@@ -23,11 +23,11 @@ Organizations: `events`, `federation` and `federated` of `organizations[org_id]`
 Users: `add_user`, `user`, `users`, `set_status`.
 
 Accounts: `add_service_account`, `add_api_key` and `add_token` return an `Account`, whose
-`access`, `roles`, `access_list` and `secrets_expire_at` can be set. `limit_access` and
-`restore_access` apply to all accounts. `oauth` and `digest` have the settings of both protocols.
+`org_ids`, `access_list` and `secrets_expire_at` can be set. `limit_access` applies to all
+accounts. `oauth` and `digest` have the settings of both protocols.
 
-Responses: `date_offset`, `gone_status`, `gzip`, `invite_rate_limit`, `rate_limits_served`,
-`versions`, `paging`, `user_paging`, `team_paging`, `throttling`, `set_bucket`, `spend`.
+Responses: `date_offset`, `gone_status`, `invite_rate_limit`, `versions`, `paging`, `user_paging`,
+`team_paging`, `throttling`.
 
 Faults: `faults.add`, `faults.add_random`, `faults.set_latency`, `faults.clear`; the functions of
 the module `faults` create a `Fault`.
@@ -37,17 +37,14 @@ Requests received: `requests`, `deleted`, `deletes_received`, and the counters o
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.calls import PagingQuirks
 from invite_sweeper.simulator.data import Event, Federation, OrgMembershipStatus, RemovedUser, User
 from invite_sweeper.simulator.faults import Fault, FaultContext
 from invite_sweeper.simulator.responses import MISSING, Json, Missing
 from invite_sweeper.simulator.seed import fill
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
-from invite_sweeper.simulator.throttling import ENDPOINT_SETS
 
 __all__ = [
-    "ENDPOINT_SETS",
     "MISSING",
     "Access",
     "Account",
@@ -58,7 +55,6 @@ __all__ = [
     "Json",
     "Missing",
     "OrgMembershipStatus",
-    "PagingQuirks",
     "RemovedUser",
     "RequestRecord",
     "SimulatedAtlas",

@@ -1,30 +1,25 @@
 """Accounts, HTTP Digest and the OAuth token endpoint."""
 
-import base64
 import hashlib
 import secrets
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
-from math import inf
 from re import compile as pattern
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qs
 
-from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error, to_json
+from invite_sweeper.simulator.responses import ERROR_MEDIA, Json, SimulatedResponse, to_json
 
 Algorithm: TypeAlias = Literal["MD5", "SHA-256"]
 REALM: Final = "MMS Public API"
 _FIELD: Final = pattern(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
-_MAX_NONCES: Final = 10_000
 
 
 @dataclass(slots=True)
 class _Nonce:
-    created_s: float
     uses: int = 0
     last_count: int = 0
 
@@ -34,27 +29,22 @@ class DigestServer:
 
     Attributes:
         algorithm: MD5 on the commercial host, SHA-256 for Government.
-        nonce_life_s: How long a nonce is valid.
         nonce_uses: How often a nonce can be used; None for no limit.
         rising_counts: Whether `nc` must increase with every use of a nonce.
 
     Source: challenges in the recordings; the Government documentation for SHA-256.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self) -> None:
         self.algorithm: Algorithm = "MD5"
-        self.nonce_life_s = 300.0
         self.nonce_uses: int | None = None
         self.rising_counts = False
-        self._monotonic = monotonic
         self._nonces: dict[str, _Nonce] = {}
 
     def challenge(self) -> str:
         """Return a `Www-Authenticate` header with a new nonce of 32 base64 characters."""
-        nonce = base64.b64encode(secrets.token_bytes(24)).decode()
-        self._nonces[nonce] = _Nonce(self._monotonic())
-        if len(self._nonces) > _MAX_NONCES:
-            del self._nonces[next(iter(self._nonces))]
+        nonce = b64encode(secrets.token_bytes(24)).decode()
+        self._nonces[nonce] = _Nonce()
         return (
             f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
             f'algorithm={self.algorithm}, qop="auth", stale=false'
@@ -103,9 +93,7 @@ class DigestServer:
             count = int(authorization.get("nc", ""), 16)
         except ValueError:
             return False
-        if nonce is None or self._monotonic() - nonce.created_s > self.nonce_life_s:
-            return False
-        if self.nonce_uses is not None and nonce.uses >= self.nonce_uses:
+        if nonce is None or (self.nonce_uses is not None and nonce.uses >= self.nonce_uses):
             return False
         if self.rising_counts and count <= nonce.last_count:
             return False
@@ -137,7 +125,6 @@ class Account:
         name: Client id, public key, or name of a fixed token; user-scoped limits apply per name.
         secret: Client secret, private key, or the token itself.
         org_ids: Exactly one in Atlas; a test may use more to list projects of another one.
-        roles: Overrides of `access` by project or organization id.
         access_list: IP addresses that may use it; None for any.
         secrets_expire_at: When each secret of a service account ends.
     """
@@ -146,8 +133,6 @@ class Account:
     name: str
     secret: str = field(repr=False)
     org_ids: tuple[str, ...]
-    access: Access = Access.OWNER
-    roles: dict[str, Access] = field(default_factory=dict)
     access_list: tuple[str, ...] | None = None
     created_at: datetime = field(kw_only=True)
     secrets_expire_at: tuple[datetime, ...] = ()
@@ -166,12 +151,6 @@ class Account:
             return {"MONGODB_ATLAS_ACCESS_TOKEN": self.secret}
         prefix = "MONGODB_ATLAS_"
         return {prefix + id_name: self.name, prefix + secret_name: self.secret}
-
-    def access_to(self, org_id: str, scope_id: str) -> Access:
-        """Return its access to a project or organization of `org_id`."""
-        if org_id not in self.org_ids:
-            return Access.NONE
-        return self.roles.get(scope_id, self.access)
 
 
 class AccountStore:
@@ -229,7 +208,6 @@ class AccountStore:
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
-_JSON: Final = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +221,6 @@ class OAuthServer:
 
     Attributes:
         expires_in_s: Lifetime of a token.
-        max_live_tokens: Maximum live tokens of a service account.
-        requests_per_minute: Limit per IP address and service account; None for no limit.
         issued: Number of tokens issued.
         revoked: Number of tokens revoked.
 
@@ -253,42 +229,36 @@ class OAuthServer:
 
     def __init__(self, accounts: AccountStore, monotonic: Callable[[], float]) -> None:
         self.expires_in_s = 3600
-        self.max_live_tokens = 100
-        self.requests_per_minute: int | None = 50
         self.issued = 0
         self.revoked = 0
         self._accounts = accounts
         self._monotonic = monotonic
         self._tokens: dict[str, _Token] = {}
-        self._calls: dict[tuple[str, str], deque[float]] = {}
-        self._next_expiry_s = inf
 
-    def issue_token(self, header: str, body: bytes, client_ip: str) -> SimulatedResponse:
+    def issue_token(self, header: str, body: bytes) -> SimulatedResponse:
         """Handle `POST /api/oauth/token`."""
         account = self._accounts.find_client(header)
-        limit = self.requests_per_minute
-        name = account.name if account is not None else ""
-        if limit is not None and self._is_rate_limited(client_ip, name, limit):
-            return api_error(
-                429,
-                "RATE_LIMITED",
-                f"Resource {TOKEN_PATH} is limited to {limit} requests every 1 minutes.",
-                *(TOKEN_PATH, limit, 1),
-            )
-        grant = parse_qs(body.decode("utf-8", "replace")).get("grant_type", [""])[0]
         if account is None:
-            return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
-        if grant != "client_credentials":
-            code = "unsupported_grant_type" if grant else "invalid_request"
-            return _oauth_error(400, code, "The grant type is missing or not supported.")
-        return self._new_token(account)
+            return _invalid_client()
+        if _form_value(body, "grant_type") != "client_credentials":
+            return _oauth_error(400, "unsupported_grant_type", "The grant type is not supported.")
+        token = secrets.token_urlsafe(48)
+        self._tokens[token] = _Token(account, self._monotonic() + self.expires_in_s)
+        self._accounts.add_token(token, account)
+        self.issued += 1
+        document: Json = {
+            "access_token": token,
+            "expires_in": self.expires_in_s,
+            "token_type": "Bearer",
+        }
+        return SimulatedResponse(200, to_json(document), ERROR_MEDIA)
 
     def revoke_token(self, header: str, body: bytes) -> SimulatedResponse:
         """Handle `POST /api/oauth/revoke`: an empty 200, even if the token was not live."""
         account = self._accounts.find_client(header)
         if account is None:
-            return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
-        token = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0]
+            return _invalid_client()
+        token = _form_value(body, "token")
         if token in self._tokens and self._tokens[token].account is account:
             self.expire(token)
             self.revoked += 1
@@ -303,49 +273,25 @@ class OAuthServer:
     def expire_due(self) -> None:
         """Expire the tokens that have reached their lifetime."""
         now_s = self._monotonic()
-        if now_s < self._next_expiry_s:
-            return
         due = [token for token, live in self._tokens.items() if live.expires_at_s <= now_s]
         if due:
             self.expire(*due)
-        self._next_expiry_s = min(
-            (live.expires_at_s for live in self._tokens.values()), default=inf
-        )
 
     def live_token_count(self, account: Account) -> int:
         """Return the number of live tokens of the account."""
         self.expire_due()
         return sum(live.account is account for live in self._tokens.values())
 
-    def _new_token(self, account: Account) -> SimulatedResponse:
-        if self.live_token_count(account) >= self.max_live_tokens:
-            return _oauth_error(403, "access_denied", "Access Token limit reached.")
-        token = secrets.token_urlsafe(48)
-        expires_at_s = self._monotonic() + self.expires_in_s
-        self._tokens[token] = _Token(account, expires_at_s)
-        self._next_expiry_s = min(self._next_expiry_s, expires_at_s)
-        self._accounts.add_token(token, account)
-        self.issued += 1
-        body: dict[str, Json] = {
-            "access_token": token,
-            "expires_in": self.expires_in_s,
-            "token_type": "Bearer",
-        }
-        return SimulatedResponse(200, to_json(body), _JSON)
 
-    def _is_rate_limited(self, client_ip: str, name: str, limit: int) -> bool:
-        calls = self._calls.setdefault((client_ip, name), deque())
-        now_s = self._monotonic()
-        while calls and calls[0] <= now_s - 60:
-            calls.popleft()
-        if len(calls) >= limit:
-            return True
-        calls.append(now_s)
-        return False
+def _form_value(body: bytes, name: str) -> str:
+    return parse_qs(body.decode("utf-8", "replace")).get(name, [""])[0]
+
+
+def _invalid_client() -> SimulatedResponse:
+    return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
 
 
 def _oauth_error(status: int, code: str, description: str) -> SimulatedResponse:
     """Return an OAuth error. Its `error` is a string; in an `ApiError` it is a number."""
-    return SimulatedResponse(
-        status, to_json({"error": code, "error_description": description}), _JSON
-    )
+    document: Json = {"error": code, "error_description": description}
+    return SimulatedResponse(status, to_json(document), ERROR_MEDIA)

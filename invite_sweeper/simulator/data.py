@@ -1,18 +1,16 @@
-"""Organizations, projects, invitations and users."""
+"""Organizations, projects, invitations and users, changed without HTTP."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import count
-from re import compile as pattern
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from invite_sweeper.simulator.responses import Json, Missing, parse_object, render_document
 
-ID_PATTERN: Final = pattern(r"[a-f0-9]{24}")
 # The middle of an object id identifies the machine; any value works.
 _MACHINE_PART: Final = "51aa7a5e1d"
 
@@ -62,12 +60,10 @@ class GroupInvite:
     """One invitation of `/groups/{id}/invites`.
 
     Attributes:
-        key: The path segment that addresses it: its id, in any form.
         username: Sort key of the list; empty if the document has no username.
         document: The JSON object that is sent; rendered once, since it never changes.
     """
 
-    key: str
     username: str
     document: bytes
 
@@ -152,7 +148,7 @@ class RemovedUser(NamedTuple):
 
 @dataclass(slots=True)
 class Group:
-    """A project. A `hidden` one is counted and takes a place in a page, but is not listed.
+    """A project.
 
     Attributes:
         teams: Roles of the teams with access, by team id.
@@ -164,7 +160,6 @@ class Group:
     created_at: datetime
     tags: tuple[tuple[str, str], ...] = ()
     cluster_count: int = 0
-    hidden: bool = False
     invites: dict[str, GroupInvite] = field(default_factory=dict)
     teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -180,19 +175,24 @@ DEFAULT_STATUSES: Final = frozenset({OrgMembershipStatus.PENDING, OrgMembershipS
 
 
 class Data:
-    """Organizations with their users, and projects with their invitations; changed without HTTP.
+    """Organizations with their users, and projects with their invitations.
 
     Attributes:
-        clock: Creation time of new data.
+        date_offset: How far Atlas's clock is ahead of the one of this machine.
         organizations: By id, in creation order.
         groups: Projects by id, in creation order.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
-        self.clock = clock
+        self._clock = clock
+        self.date_offset = timedelta(0)
         self.organizations: dict[str, Organization] = {}
         self.groups: dict[str, Group] = {}
         self.ids = IdGenerator()
+
+    def clock(self) -> datetime:
+        """Return the current time of Atlas."""
+        return self._clock() + self.date_offset
 
     def add_organization(self, org_id: str, name: str) -> Organization:
         """Add an organization without projects or users."""
@@ -207,18 +207,14 @@ class Data:
         project_id: str | None = None,
         tags: Mapping[str, str] | None = None,
         created: datetime | None = None,
-        hidden: bool = False,
     ) -> str:
-        """Add a project to an organization (default: the first) and return its id.
-
-        A hidden project is counted by `/groups` but not listed, like a new one for some seconds.
-        """
+        """Add a project to an organization (default: the first) and return its id."""
         owner = org_id or next(iter(self.organizations))
         created_at = created or self.clock()
         # Source: the id's timestamp is 1 to 8 s before `created` in the recordings.
         new_id = project_id or self.ids.generate(created_at - timedelta(seconds=2))
         pairs = tuple((tags or {}).items())
-        self.groups[new_id] = Group(new_id, name, owner, created_at, pairs, hidden=hidden)
+        self.groups[new_id] = Group(new_id, name, owner, created_at, pairs)
         return new_id
 
     def add_team(self, *project_ids: str, roles: Sequence[str] = ("GROUP_READ_ONLY",)) -> str:
@@ -233,7 +229,8 @@ class Data:
         group = self.groups[project_id]
         group.name = name
         for invite in group.invites.values():
-            _change(invite, groupName=name)
+            document = {**parse_object(invite.document), "groupName": name}
+            invite.document = msgspec.json.encode(document)
 
     def remove_project(self, project_id: str) -> None:
         """Remove a project with its invitations and the roles of users in it."""
@@ -273,7 +270,7 @@ class Data:
         sent_id = fields["id"]
         key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
         name = username if isinstance(username, str) else ""
-        group.invites[key] = GroupInvite(key, name, render_document(fields))
+        group.invites[key] = GroupInvite(name, render_document(fields))
         self.organizations[group.org_id].events.append(
             Event(created, "INVITED_TO_ORG", name, inviter)
         )
@@ -336,25 +333,12 @@ class Data:
         users = (u for each in self.organizations.values() for u in each.users.values())
         return sum(user.status is not OrgMembershipStatus.ACTIVE for user in users)
 
-    def age_invitations(self, by: timedelta) -> None:
-        """Move the dates of all invitations into the past; pending ones expire."""
-        for group in self.groups.values():
-            for invite in group.invites.values():
-                fields = parse_object(invite.document) or {}
-                dates = {key: str(fields[key]) for key in ("createdAt", "expiresAt")}
-                moved = {k: datetime.fromisoformat(date) - by for k, date in dates.items()}
-                _change(invite, **{k: format_atlas_time(date) for k, date in moved.items()})
-        now = self.clock()
+    def expire_invitations(self) -> None:
+        """Let the users expire whose invitation has ended by now."""
         for organization in self.organizations.values():
-            organization.events = [
-                each._replace(created_at=each.created_at - by) for each in organization.events
-            ]
             for user in organization.users.values():
-                user.created_at -= by
-                if user.expires_at is None:
-                    continue
-                user.expires_at -= by
-                if user.status is OrgMembershipStatus.PENDING and user.expires_at <= now:
+                ended = user.expires_at is not None and user.expires_at <= self.clock()
+                if ended and user.status is OrgMembershipStatus.PENDING:
                     user.status = OrgMembershipStatus.INVITATION_EXPIRED
 
     def user(self, user_id: str) -> User:
@@ -395,7 +379,7 @@ class Data:
         invite = group.invites.pop(invitation_id, None)
         if invite is None:
             return
-        sent_roles = (parse_object(invite.document) or {}).get("roles")
+        sent_roles = parse_object(invite.document).get("roles")
         roles = tuple(map(str, sent_roles)) if isinstance(sent_roles, list) else ()
         user = find_user(self.organizations[group.org_id], invite.username)
         if user is None:
@@ -404,12 +388,6 @@ class Data:
         elif user.status is not OrgMembershipStatus.ACTIVE:
             self.set_status(user.id, "ACTIVE")
         user.group_roles[project_id] = roles
-
-
-def _change(invite: GroupInvite, **fields: str) -> None:
-    """Replace fields of an invitation's document, by Atlas's names."""
-    document = parse_object(invite.document) or {}
-    invite.document = msgspec.json.encode({**document, **fields})
 
 
 def find_user(organization: Organization, username: str) -> User | None:

@@ -39,6 +39,7 @@ class Delivery(NamedTuple):
 
 
 Effect: TypeAlias = Callable[[FaultContext], None]
+Deliver: TypeAlias = Callable[[Delivery], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Fault:
     before: Effect | None = None
     after: Effect | None = None
     instead: "SimulatedResponse | Callable[[SimulatedAtlas], SimulatedResponse] | None" = None
-    deliver: Callable[[Delivery], Awaitable[None]] | None = None
+    deliver: Deliver | None = None
     late: bool = False
     alter: Callable[[SimulatedResponse], SimulatedResponse] | None = None
 
@@ -95,7 +96,7 @@ def fail_with(
     """Return an `ApiError` before the request is executed, or after if `late`."""
     response = api_error(status, code, detail, *parameters)
     if retry_after is not None:
-        response = replace(response, extra=(*response.extra, ("Retry-After", retry_after)))
+        response = replace(response, headers=(*response.headers, ("Retry-After", retry_after)))
     return respond_with(response, late=late)
 
 

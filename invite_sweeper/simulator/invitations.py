@@ -1,120 +1,109 @@
-"""Endpoints of invitations: `/groups/{groupId}/invites`, `/orgs/{orgId}/invites`, POST users."""
+"""Handlers for the four lists of invited people.
 
-from urllib.parse import parse_qs
+A pending user of an organization is a row of its users, of its invitations and of the users of
+each project with a role. An invitation of `/groups/{groupId}/invites` stands for itself.
+"""
 
-from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.calls import Call, invalid_parameter
 from invite_sweeper.simulator.data import (
     DEFAULT_STATUSES,
-    GroupInvite,
+    Organization,
     OrgMembershipStatus,
+    RemovedUser,
     User,
     find_user,
     format_atlas_time,
 )
 from invite_sweeper.simulator.responses import (
     Json,
-    Rejected,
     SimulatedResponse,
     api_error,
     parse_object,
     resource_not_found,
 )
-from invite_sweeper.simulator.users import (
-    group_document,
-    is_project_call,
-    org_document,
-    organization_of,
-)
 
 
 def list_invites(call: Call) -> SimulatedResponse:
-    """Handle `GET …/invites`: an array sorted by username, never paged."""
-    invites = sorted(call.sim.groups[call.scope_id].invites.values(), key=_username)
-    username = parse_qs(call.query).get("username", [""])[0].lower()
-    # Source: the official CLI sends an empty `username=`, which lists all.
-    documents = (each.document for each in invites if username in ("", each.username.lower()))
+    """Handle `GET /groups/{groupId}/invites`: an array sorted by username, never paged."""
+    invites = call.sim.groups[call.scope_id].invites.values()
+    documents = [each.document for each in sorted(invites, key=lambda each: each.username)]
     return call.raw_response(b"[%b]" % b",".join(documents))
-
-
-def get_invite(call: Call) -> SimulatedResponse:
-    """Handle `GET …/invites/{invitationId}`."""
-    invite = call.sim.groups[call.scope_id].invites.get(call.item_id)
-    return resource_not_found(call.path) if invite is None else call.raw_response(invite.document)
 
 
 def delete_invite(call: Call) -> SimulatedResponse:
     """Handle `DELETE …/invites/{invitationId}`: 204 with a JSON media type and no body."""
-    sim = call.sim
-    if sim.groups[call.scope_id].invites.pop(call.item_id, None) is None:
-        return invitation_not_found(call)
-    sim.request_log.deleted.append(call.item_id)
+    if call.sim.groups[call.scope_id].invites.pop(call.item_id, None) is None:
+        return _invitation_not_found(call)
+    call.sim.request_log.deleted.append(call.item_id)
     return call.raw_response(b"", 204)
 
 
 def create_invite(call: Call) -> SimulatedResponse:
-    """Handle `POST …/invites`: 200, not 201, without `Location`."""
-    fields = parse_object(call.body) or {}
-    username, roles = fields.get("username"), fields.get("roles")
-    if not isinstance(username, str) or not isinstance(roles, list) or not roles:
+    """Handle `POST /groups/{groupId}/invites`: 200, not 201, without `Location`."""
+    fields = parse_object(call.body)
+    username, roles = _username(fields), _strings(fields.get("roles"))
+    if not username or not roles:
         return _missing_attribute()
     call.sim.invite_rate_limit.count(call.client_ip)
     invites = call.sim.groups[call.scope_id].invites
     if any(each.username.lower() == username.lower() for each in invites.values()):
         detail = f"User {username} has already been invited to this project."
         return api_error(409, "USER_ALREADY_INVITED", detail, username)
-    roles = [str(role) for role in roles]
     key = call.sim.invite(call.scope_id, username, roles=roles, inviter=call.account.name)
     return call.raw_response(invites[key].document)
 
 
-def invitation_not_found(call: Call) -> SimulatedResponse:
-    """Return the error for an unknown invitation: 404 or 400, by the simulator's `gone_status`."""
-    if call.sim.gone_status == 404:  # noqa: PLR2004 - Not Found
-        return resource_not_found(call.path)
-    detail = f"The invitation with ID {call.item_id} does not exist or was already accepted."
-    return api_error(400, "INVALID_INVITATION_ID", detail, call.item_id)
-
-
-def _username(invite: GroupInvite) -> str:
-    return invite.username
-
-
 def list_org_invites(call: Call) -> SimulatedResponse:
     """Handle `GET /orgs/{orgId}/invites`: an array sorted by username, never paged."""
-    username = parse_qs(call.query).get("username", [""])[0].lower()
-    pending = [user for user in _pending(call) if username in ("", user.username.lower())]
-    pending.sort(key=lambda user: user.username)
-    return call.json_response([_document(call, user) for user in pending])
-
-
-def get_org_invite(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs/{orgId}/invites/{invitationId}`."""
-    user = _find_pending(call)
-    return (
-        resource_not_found(call.path) if user is None else call.json_response(_document(call, user))
-    )
+    organization = _organization(call)
+    pending = sorted(_pending(organization), key=lambda user: user.username)
+    return call.json_response([_invitation(user, organization) for user in pending])
 
 
 def delete_org_invite(call: Call) -> SimulatedResponse:
     """Handle `DELETE /orgs/{orgId}/invites/{invitationId}`, which removes the pending user."""
-    user = _find_pending(call)
+    organization = _organization(call)
+    for user in _pending(organization):
+        if user.invitation_id == call.item_id:
+            del organization.users[user.id]
+            call.sim.request_log.deleted.append(user.invitation_id)
+            return call.raw_response(b"", 204)
+    return _invitation_not_found(call)
+
+
+def list_users(call: Call) -> SimulatedResponse:
+    """Handle `GET …/users`: active and pending users, others only on request."""
+    statuses = _statuses(call)
+    shown = [
+        user
+        for user in _organization(call).users.values()
+        if user.status in statuses and _is_in_scope(call, user)
+    ]
+    shown.sort(key=lambda user: user.username)
+    return call.page_response(shown, lambda user: _user(call, user), call.sim.user_paging)
+
+
+def get_user(call: Call) -> SimulatedResponse:
+    """Handle `GET …/users/{userId}`: 404 for a user with a status that was not requested."""
+    user = _find(call)
+    if user is None or user.status not in _statuses(call):
+        return _user_not_found(call)
+    return call.json_response(_user(call, user))
+
+
+def delete_user(call: Call) -> SimulatedResponse:
+    """Handle `DELETE …/users/{userId}`, which removes a user with any status."""
+    user = _find(call)
     if user is None:
-        return invitation_not_found(call)
-    del organization_of(call).users[user.id]
-    call.sim.request_log.deleted.append(user.invitation_id)
+        return _user_not_found(call)
+    if _is_project_call(call):
+        del user.group_roles[call.scope_id]
+    else:
+        del _organization(call).users[user.id]
+    request_log = call.sim.request_log
+    request_log.deleted.append(user.id)
+    request_log.removed.append(RemovedUser(call.scope_id, user.id, user.username, user.status))
     return call.raw_response(b"", 204)
-
-
-def create_org_invite(call: Call) -> SimulatedResponse:
-    """Handle `POST /orgs/{orgId}/invites`: 200, not 201."""
-    fields = parse_object(call.body) or {}
-    groups = {
-        str(each["groupId"]): _strings(each.get("roles"))
-        for each in _objects(fields.get("groupRoleAssignments"))
-        if "groupId" in each
-    }
-    user = _invite_user(call, fields, _strings(fields.get("roles")), groups)
-    return call.json_response(_document(call, user))
 
 
 def create_user(call: Call) -> SimulatedResponse:
@@ -123,93 +112,44 @@ def create_user(call: Call) -> SimulatedResponse:
     An expired or rejected invitation of the same user is replaced; a pending or active user is
     a 409. Source: descriptions in the OpenAPI document.
     """
-    fields = parse_object(call.body) or {}
-    if is_project_call(call):
-        return _add_to_project(call, fields)
-    roles = fields.get("roles")
-    roles_fields = (
-        {str(key): value for key, value in roles.items()} if isinstance(roles, dict) else {}
-    )
-    groups = {
-        str(each["groupId"]): _strings(each.get("groupRoles"))
-        for each in _objects(roles_fields.get("groupRoleAssignments"))
-        if "groupId" in each
-    }
-    user = _invite_user(call, fields, _strings(roles_fields.get("orgRoles")), groups)
-    return call.json_response(org_document(user), 201)
-
-
-def _add_to_project(call: Call, fields: dict[str, object]) -> SimulatedResponse:
-    roles, name = _strings(fields.get("roles")), fields.get("username")
-    document = group_document(call.scope_id)
-    user = find_user(organization_of(call), name) if isinstance(name, str) and roles else None
+    fields = parse_object(call.body)
+    roles, name = fields.get("roles"), _username(fields)
+    org_roles, group_roles = _strings(roles), {call.scope_id: _strings(roles)}
+    if not _is_project_call(call):
+        named = roles if isinstance(roles, dict) else {}
+        org_roles, group_roles = _strings(named.get("orgRoles")), _assignments(named)
+    if not name or not org_roles:
+        return _missing_attribute()
+    organization = _organization(call)
+    user = find_user(organization, name)
     if user is not None and user.status in DEFAULT_STATUSES:
-        if call.scope_id in user.group_roles:
-            raise _already_exists(user)
-        user.group_roles[call.scope_id] = roles
-        return call.json_response(document(user), 201)
-    invited = _invite_user(call, fields, ("ORG_MEMBER",) if roles else (), {call.scope_id: roles})
-    return call.json_response(document(invited), 201)
-
-
-def _invite_user(
-    call: Call,
-    fields: dict[str, object],
-    org_roles: tuple[str, ...],
-    group_roles: dict[str, tuple[str, ...]],
-) -> User:
-    """Return a new pending user."""
-    name, target_organization = fields.get("username"), organization_of(call)
-    if not isinstance(name, str) or not org_roles:
-        raise Rejected(_missing_attribute())
-    existing = find_user(target_organization, name)
-    if existing is not None and existing.status in DEFAULT_STATUSES:
-        raise _already_exists(existing)
+        if not _is_project_call(call) or call.scope_id in user.group_roles:
+            # The code is assumed.
+            detail = f"The user {user.username} is already in the organization or invited to it."
+            return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
+        user.group_roles |= group_roles
+        return call.json_response(_user(call, user), 201)
     call.sim.invite_rate_limit.count(call.client_ip)
-    if existing is not None:
-        del target_organization.users[existing.id]
-    teams = _strings(fields.get("teamIds"))
+    if user is not None:
+        del organization.users[user.id]
     user_id = call.sim.add_user(
         name,
-        target_organization.id,
+        organization.id,
         # Source: Atlas documentation, invitations (read 2026-11).
-        status="ACTIVE" if target_organization.federated else "PENDING",
-        org_roles=org_roles,
+        status="ACTIVE" if organization.federated else "PENDING",
+        org_roles=("ORG_MEMBER",) if _is_project_call(call) else org_roles,
         group_roles=group_roles,
-        team_ids=teams,
+        team_ids=_strings(fields.get("teamIds")),
         inviter=call.account.name,
     )
-    return target_organization.users[user_id]
+    return call.json_response(_user(call, organization.users[user_id]), 201)
 
 
-def _missing_attribute() -> SimulatedResponse:
-    return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
-
-
-def _already_exists(user: User) -> Rejected:
-    """Return a 409. Its code is assumed."""
-    detail = f"The user {user.username} is already in the organization or invited to it."
-    return Rejected(api_error(409, "USER_ALREADY_EXISTS", detail, user.username))
-
-
-def _pending(call: Call) -> list[User]:
-    users = organization_of(call).users.values()
-    return [
-        user
-        for user in users
-        if user.status is OrgMembershipStatus.PENDING and not user.by_web_interface
-    ]
-
-
-def _find_pending(call: Call) -> User | None:
-    return next((user for user in _pending(call) if user.invitation_id == call.item_id), None)
-
-
-def _document(call: Call, user: User) -> Json:
+def _invitation(user: User, organization: Organization) -> Json:
     """Return the ten keys of the recordings."""
     return {
         "createdAt": format_atlas_time(user.created_at),
-        "expiresAt": None if user.expires_at is None else format_atlas_time(user.expires_at),
+        "expiresAt": _end(user),
         "groupRoleAssignments": [
             {"groupId": group_id, "groupRole": role}
             for group_id, roles in user.group_roles.items()
@@ -217,17 +157,119 @@ def _document(call: Call, user: User) -> Json:
         ],
         "id": user.invitation_id,
         "inviterUsername": user.inviter,
-        "orgId": call.scope_id,
-        "orgName": organization_of(call).name,
+        "orgId": organization.id,
+        "orgName": organization.name,
         "roles": user.org_roles,
         "teamIds": user.team_ids,
         "username": user.username,
     }
 
 
+def _user(call: Call, user: User) -> Json:
+    """Return a user: of a project its roles there; of an organization all roles, and teams."""
+    fields: dict[str, Json] = {
+        "id": user.id,
+        "orgMembershipStatus": user.status.value,
+        "username": user.username,
+    }
+    if _is_project_call(call):
+        fields |= {"roles": user.group_roles.get(call.scope_id, ())}
+    else:
+        assignments: Json = [
+            {"groupId": group_id, "groupRoles": roles}
+            for group_id, roles in user.group_roles.items()
+        ]
+        roles: Json = {"groupRoleAssignments": assignments, "orgRoles": user.org_roles}
+        fields |= {"roles": roles, "teamIds": user.team_ids}
+    since = format_atlas_time(user.created_at)
+    if user.status is OrgMembershipStatus.ACTIVE:
+        first, _, last = user.username.partition("@")[0].partition(".")
+        names: dict[str, Json] = {"firstName": first.title(), "lastName": last.title()}
+        dates: dict[str, Json] = {"createdAt": since, "lastAuth": since}
+        return fields | names | dates | {"country": "US", "mobileNumber": None}
+    return fields | {
+        "invitationCreatedAt": since,
+        "invitationExpiresAt": _end(user),
+        "inviterUsername": user.inviter,
+    }
+
+
+def _end(user: User) -> str | None:
+    return None if user.expires_at is None else format_atlas_time(user.expires_at)
+
+
+def _is_project_call(call: Call) -> bool:
+    return call.scope_id in call.sim.groups
+
+
+def _organization(call: Call) -> Organization:
+    """Return the organization in the path, or that of the project in the path."""
+    group = call.sim.groups.get(call.scope_id)
+    return call.sim.organizations[call.scope_id if group is None else group.org_id]
+
+
+def _is_in_scope(call: Call, user: User) -> bool:
+    return not _is_project_call(call) or call.scope_id in user.group_roles
+
+
+def _find(call: Call) -> User | None:
+    user = _organization(call).users.get(call.item_id)
+    return user if user is not None and _is_in_scope(call, user) else None
+
+
+def _pending(organization: Organization) -> list[User]:
+    """Return the users that `/orgs/{orgId}/invites` lists."""
+    return [
+        user
+        for user in organization.users.values()
+        if user.status is OrgMembershipStatus.PENDING and not user.by_web_interface
+    ]
+
+
+def _statuses(call: Call) -> frozenset[OrgMembershipStatus]:
+    """Return the requested statuses."""
+    asked = call.query.get("orgMembershipStatuses", [])
+    try:
+        return frozenset(map(OrgMembershipStatus, asked)) or DEFAULT_STATUSES
+    except ValueError:
+        raise invalid_parameter("orgMembershipStatuses") from None
+
+
+def _user_not_found(call: Call) -> SimulatedResponse:
+    """Return a 404. Source: codes from the list of errors; the details are assumed."""
+    if _is_project_call(call):
+        detail = f"The user with ID {call.item_id} is not in the group."
+        return api_error(404, "USER_NOT_IN_GROUP", detail, call.item_id)
+    detail = f"The user with ID {call.item_id} is not in the organization."
+    return api_error(404, "USER_NOT_IN_ORG", detail, call.item_id)
+
+
+def _invitation_not_found(call: Call) -> SimulatedResponse:
+    """Return the error for an unknown invitation: 404 or 400, by the simulator's `gone_status`."""
+    if call.sim.gone_status == 404:  # noqa: PLR2004 - Not Found
+        return resource_not_found(call.path)
+    detail = f"The invitation with ID {call.item_id} does not exist or was already accepted."
+    return api_error(400, "INVALID_INVITATION_ID", detail, call.item_id)
+
+
+def _missing_attribute() -> SimulatedResponse:
+    return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
+
+
+def _username(fields: dict[str, object]) -> str:
+    name = fields.get("username")
+    return name if isinstance(name, str) else ""
+
+
+def _assignments(roles: dict[object, object]) -> dict[str, tuple[str, ...]]:
+    """Return roles by project id."""
+    sent = roles.get("groupRoleAssignments")
+    return {
+        str(each["groupId"]): _strings(each.get("groupRoles"))
+        for each in (sent if isinstance(sent, list) else ())
+        if isinstance(each, dict) and "groupId" in each
+    }
+
+
 def _strings(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else ()
-
-
-def _objects(value: object) -> list[dict[object, object]]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -1,51 +1,73 @@
-"""Endpoints of organizations: their events, service accounts and federation, too."""
+"""Handlers for organizations, projects and teams, and for what `doctor` reads of them."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import quote
 
 from invite_sweeper.simulator.auth import Access
-from invite_sweeper.simulator.calls import Call, invalid_parameter, parse_page_query, render_page
-from invite_sweeper.simulator.data import Event, Organization, format_atlas_time
+from invite_sweeper.simulator.calls import Call, invalid_parameter
+from invite_sweeper.simulator.data import Event, Group, Organization, format_atlas_time
 from invite_sweeper.simulator.responses import (
     Json,
     SimulatedResponse,
     missing_role,
     resource_not_found,
-    to_json,
 )
 
 
+def list_groups(call: Call) -> SimulatedResponse:
+    """Handle `GET /groups`: the projects that the account can see, in byte order of the name."""
+    sim = call.sim
+    visible = [
+        each
+        for each in sim.groups.values()
+        if sim.access_to(call.account, each.org_id, each.id) > Access.NONE
+    ]
+    visible.sort(key=lambda group: group.name.encode())
+
+    def document(group: Group) -> Json:
+        return {
+            "clusterCount": group.cluster_count,
+            "created": format_atlas_time(group.created_at),
+            "id": group.id,
+            "links": call.self_links("groups", group.id),
+            "name": group.name,
+            "orgId": group.org_id,
+            "tags": [{"key": key, "value": value} for key, value in group.tags],
+            "withDefaultAlertsSettings": True,
+        }
+
+    return call.page_response(visible, document, sim.paging)
+
+
+def list_group_teams(call: Call) -> SimulatedResponse:
+    """Handle `GET /groups/{groupId}/teams`: the teams with access to a project.
+
+    Source: `PaginatedTeamRole` of the OpenAPI document; not recorded.
+    """
+
+    def document(team: tuple[str, tuple[str, ...]]) -> Json:
+        return {"links": [], "roleNames": team[1], "teamId": team[0]}
+
+    teams = tuple(call.sim.groups[call.scope_id].teams.items())
+    return call.page_response(teams, document, call.sim.team_paging)
+
+
 def list_orgs(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs`; `name` filters by prefix, ignoring case."""
-    page_query = parse_page_query(call.query)
-    name = page_query.other_parameters.get("name", [""])[0]
-    visible = [call.sim.organizations[each] for each in call.account.org_ids]
-    found = [each for each in visible if each.name.lower().startswith(name.lower())]
+    """Handle `GET /orgs`."""
+    found = [call.sim.organizations[each] for each in call.account.org_ids]
     found.sort(key=lambda organization: organization.name.encode())
-    extra_query = f"name={quote(name)}&"
-    return render_page(
-        call,
-        found,
-        lambda each: to_json(_document(call, each)),
-        page_query,
-        extra_query=extra_query,
-    )
 
+    def document(organization: Organization) -> Json:
+        return {
+            "id": organization.id,
+            "isDeleted": False,
+            "links": call.self_links("orgs", organization.id),
+            "name": organization.name,
+            "skipDefaultAlertsSettings": False,
+        }
 
-def get_org(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs/{orgId}`."""
-    return call.json_response(_document(call, call.sim.organizations[call.scope_id]))
-
-
-def _document(call: Call, organization: Organization) -> Json:
-    return {
-        "id": organization.id,
-        "isDeleted": False,
-        "links": [{"href": call.resource_url("orgs", organization.id), "rel": "self"}],
-        "name": organization.name,
-        "skipDefaultAlertsSettings": False,
-    }
+    return call.page_response(found, document, extra_query="name=&")
 
 
 def list_events(call: Call) -> SimulatedResponse:
@@ -53,47 +75,37 @@ def list_events(call: Call) -> SimulatedResponse:
 
     Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
     """
-    page_query = parse_page_query(call.query)
-    limits: dict[str, datetime] = {}
-    for name in ("minDate", "maxDate"):
-        for text in page_query.other_parameters.get(name, [])[:1]:
-            try:
-                limits[name] = datetime.fromisoformat(text).astimezone(UTC)
-            except ValueError:
-                raise invalid_parameter(name) from None
-    types = page_query.other_parameters.get("eventType", [])
+    types, since = (
+        call.query.get("eventType", []),
+        call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0],
+    )
+    try:
+        start = datetime.fromisoformat(since)
+    except ValueError:
+        raise invalid_parameter("minDate") from None
     found = [
         (number, event)
         for number, event in enumerate(call.sim.organizations[call.scope_id].events)
-        if (not types or event.type in types)
-        and limits.get("minDate", event.created_at) <= event.created_at
-        and event.created_at <= limits.get("maxDate", event.created_at)
+        if (not types or event.type in types) and start <= event.created_at
     ]
     found.sort(key=lambda each: (each[1].created_at, each[0]), reverse=True)
-    query = [f"eventType={each}&" for each in types]
-    query += [f"{name}={quote(page_query.other_parameters[name][0])}&" for name in limits]
-    return render_page(
-        call,
-        found,
-        lambda each: to_json(_event(call, *each)),
-        page_query,
-        call.sim.event_paging,
-        "includeRaw=false&" + "".join(query),
+    query = "".join(f"eventType={each}&" for each in types) + f"minDate={quote(since)}&"
+    return call.page_response(
+        found, lambda each: _event(call, *each), extra_query=f"includeRaw=false&{query}"
     )
 
 
-def _event(call: Call, number: int, event: Event) -> dict[str, Json]:
+def _event(call: Call, number: int, event: Event) -> Json:
     own_id = f"{int(event.created_at.timestamp()):08x}{number:016x}"
-    # Source: the recordings, in which it contains the word null.
-    own_url = f"{call.resource_url('groups', 'null')}/events/{own_id}"
-    actor = {"username": event.actor} if "@" in event.actor else {"publicKey": event.actor}
+    actor = "username" if "@" in event.actor else "publicKey"
     return {
-        **actor,
+        actor: event.actor,
         "created": format_atlas_time(event.created_at),
         "eventTypeName": event.type,
         "id": own_id,
         "isGlobalAdmin": False,
-        "links": [{"href": own_url, "rel": "self"}],
+        # Source: the recordings, in which the link contains the word null.
+        "links": call.self_links("groups", f"null/events/{own_id}"),
         "orgId": call.scope_id,
         "remoteAddress": "192.0.2.1",
         "targetUsername": event.username,
@@ -108,9 +120,10 @@ def get_service_account(call: Call) -> SimulatedResponse:
     account = call.sim.accounts.find_service_account(call.item_id)
     if account is None or call.scope_id not in account.org_ids:
         return resource_not_found(call.path)
+    created = format_atlas_time(account.created_at)
     secrets: list[Json] = [
         {
-            "createdAt": format_atlas_time(account.created_at),
+            "createdAt": created,
             "expiresAt": format_atlas_time(expires_at),
             "id": f"{int(account.created_at.timestamp()):08x}{number:016x}",
             "lastUsedAt": None,
@@ -121,10 +134,10 @@ def get_service_account(call: Call) -> SimulatedResponse:
     return call.json_response(
         {
             "clientId": account.name,
-            "createdAt": format_atlas_time(account.created_at),
+            "createdAt": created,
             "description": "",
             "name": "invite-sweeper",
-            "roles": ["ORG_OWNER" if account.access is Access.OWNER else "ORG_READ_ONLY"],
+            "roles": ["ORG_OWNER"],
             "secrets": secrets,
         }
     )

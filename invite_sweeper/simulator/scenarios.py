@@ -42,12 +42,16 @@ class Scenario:
         prepare: Adds organizations, data and faults.
         sources: The lists with invitations, as in the policy.
         organizations: Ids by credentials name; "" for the credentials without a name.
+        notice: The policy's `notice.wait`; empty for none.
+        is_nightly: Whether the clock moves by a day before each further run.
     """
 
     description: str
     prepare: Callable[[SimulatedAtlas, Size], None]
     sources: tuple[str, ...] = ALL_SOURCES
     organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
+    notice: str = ""
+    is_nightly: bool = False
 
     def policy(self) -> str:
         """Return the YAML of a policy that fits."""
@@ -59,6 +63,7 @@ class Scenario:
             organizations="".join(named),
             sources=", ".join(self.sources),
             projects=_WITHOUT_PRODUCTION if "users" in self.sources else "",
+            notice=f"notice: {{wait: {self.notice}}}\n" if self.notice else "",
         )
 
 
@@ -69,9 +74,6 @@ organizations:
 {projects}rules:
   - name: forgotten
     older_than: 14d
-  - name: pending
-    older_than: 14d
-    statuses: [PENDING]
 keep:
   - name: board
     usernames: ["*@board.example.com"]
@@ -80,7 +82,7 @@ limits:
   max_deletions: 10000
   max_deletions_per_project: 1000
   max_share: 0.9
-"""
+{notice}"""
 _WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
 
 
@@ -103,7 +105,7 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
     The last project is for production: a team and some users have access to it.
     """
-    filled = fill(
+    fill(
         sim,
         projects=size.projects,
         invitations_per_project=size.invitations,
@@ -111,12 +113,12 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
         seed=size.seed,
         org_id=org_id,
     )
-    projects = [sim.groups[project_id] for project_id in filled.projects]
+    projects = [each for each in sim.groups.values() if each.org_id == org_id]
     if len(projects) > 1:
         sim.rename_project(projects[-1].id, f"{projects[-1].name}{_PRODUCTION}")
     outside = [group.id for group in projects if not group.name.endswith(_PRODUCTION)]
-    teams = (sim.add_team(*outside[:2]), sim.add_team(*filled.projects))
-    for number, user_id in enumerate(filled.users[::4]):
+    teams = (sim.add_team(*outside[:2]), sim.add_team(*(each.id for each in projects)))
+    for number, user_id in enumerate(sim.users(org_id)[::4]):
         sim.user(user_id).team_ids = (teams[number % 2],)
     # A project invitation and the organization invitation that was created with it.
     for group in projects[::4]:
@@ -133,8 +135,13 @@ def _organizations(sim: SimulatedAtlas, size: Size) -> None:
 
 
 def _roles(sim: SimulatedAtlas, size: Size) -> None:
-    """Every third project can only be read, and every fourth of the others is not visible."""
+    """The roles Organization Owner and, in some projects, Project Owner are missing.
+
+    Every third project can only be read, and every fourth of the others is not visible. Of the
+    organization, the users can be listed; its invitations and removals need the owner.
+    """
     _lists(sim, size)
+    sim.limit_access(ORG_ID, Access.READ)
     for number, project_id in enumerate(tuple(sim.groups)):
         if number % 3 == 1:
             sim.limit_access(project_id, Access.READ)
@@ -182,13 +189,17 @@ _NIGHT: Final = timedelta(days=1)
 
 
 def _nights(sim: SimulatedAtlas, size: Size) -> None:
-    """From the second list of projects on, a night passes before each one."""
+    """From the second list of projects on, the clock moves by a day before each one.
+
+    The dates of invitations stay, so that what was announced one night is the same the next.
+    """
     _lists(sim, size)
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
     names = iter(range(1_000_000))
 
     def pass_night(_: FaultContext) -> None:
-        sim.age_invitations(_NIGHT)
+        sim.date_offset += _NIGHT
+        sim.expire_invitations()
         project_id = rng.choice(tuple(sim.groups))
         sim.invite(project_id, f"new.{next(names)}@example.com")
         sim.add_user(f"new.{next(names)}@example.com", group_roles={project_id: ("GROUP_OWNER",)})
@@ -243,12 +254,14 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         _organizations,
         organizations=(("", ORG_ID), ("NORTH", NORTH), ("SOUTH", SOUTH)),
     ),
-    "roles": Scenario("the credentials lack a role in some projects", _roles),
+    "roles": Scenario("Organization Owner is missing, and roles in some projects", _roles),
     "accepting": Scenario(
         "users accept their invitation just before the DELETE", _accepting, ("invites", "users")
     ),
     "federated": Scenario("restore makes users active members at once", _federated),
-    "nights": Scenario("every invitation is a day older at each further run", _nights),
+    "nights": Scenario(
+        "the clock is a day ahead at each further run", _nights, notice="3d", is_nightly=True
+    ),
     "sunset": Scenario("both lists of invitations end on the second day (410)", _sunset),
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),
 }

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Final
 
@@ -64,22 +63,6 @@ _ORG_ROLE_COUNTS: Final = {("ORG_MEMBER",): 6, ("ORG_READ_ONLY",): 2, ("ORG_OWNE
 _ORG_ROLES: Final = tuple(Counter(_ORG_ROLE_COUNTS).elements())
 
 
-@dataclass(frozen=True, slots=True)
-class SeededData:
-    """What `fill` created.
-
-    Attributes:
-        projects: Project ids, in creation order.
-        invitations: Number of invitations in the `invites` lists.
-        users: User ids, in creation order.
-    """
-
-    org_id: str
-    projects: tuple[str, ...]
-    invitations: int
-    users: tuple[str, ...] = ()
-
-
 def fill(
     sim: SimulatedAtlas,
     *,
@@ -87,9 +70,8 @@ def fill(
     invitations_per_project: int,
     user_count: int = 0,
     seed: int = 0,
-    now: datetime | None = None,
     org_id: str = ORG_ID,
-) -> SeededData:
+) -> None:
     """Add an organization with projects, invitations and users to `sim`.
 
     The ages of invitations are spread over their lifetime of 30 days. `user_count` users are
@@ -100,48 +82,35 @@ def fill(
     rng = Random(seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
         sim.add_organization(org_id, ORG_NAME)
-    reference_time = now or sim.clock()
-    project_ids = tuple(
-        _add_project(sim, number, reference_time, rng, org_id) for number in range(projects)
-    )
+    project_ids = [_add_project(sim, number, rng, org_id) for number in range(projects)]
     for project_id in project_ids:
-        _invite_all(sim, project_id, invitations_per_project, reference_time, rng)
-    users = tuple(_add_user(sim, number, project_ids, rng, org_id) for number in range(user_count))
-    return SeededData(org_id, project_ids, projects * invitations_per_project, users)
+        for index in range(invitations_per_project):
+            sim.invite(
+                project_id,
+                _email_address(index, rng),
+                age=timedelta(seconds=rng.randrange(_MONTH_S)),
+                roles=rng.choice(_ROLES),
+                inviter=_inviter(rng),
+            )
+    for number in range(user_count):
+        _add_user(sim, number, project_ids, rng, org_id)
 
 
-def _add_project(
-    sim: SimulatedAtlas, number: int, reference_time: datetime, rng: Random, org_id: str
-) -> str:
-    combination_count = len(_AREAS) * len(_STAGES)
-    cycle, index = divmod(number, combination_count)
+def _add_project(sim: SimulatedAtlas, number: int, rng: Random, org_id: str) -> str:
+    cycle, index = divmod(number, len(_AREAS) * len(_STAGES))
     env, suffix = _STAGES[index // len(_AREAS)]
     name = _AREAS[index % len(_AREAS)] + suffix + (f" {cycle + 1}" if cycle else "")
     tags = {"env": env, "team": rng.choice(("core", "data", "web"))} if rng.random() < 0.8 else {}  # noqa: PLR2004 - most are tagged
-    created = reference_time - timedelta(days=rng.randint(60, 1500), seconds=rng.randint(0, 86_399))
-    return sim.add_project(name, org_id, tags=tags, created=created)
-
-
-def _invite_all(
-    sim: SimulatedAtlas, project_id: str, number: int, reference_time: datetime, rng: Random
-) -> None:
-    elapsed_s = (sim.clock() - reference_time).total_seconds()
-    for index in range(number):
-        sim.invite(
-            project_id,
-            _email_address(index, rng),
-            age=timedelta(seconds=elapsed_s + rng.randrange(_MONTH_S)),
-            roles=rng.choice(_ROLES),
-            inviter=_inviter(rng),
-        )
+    age = timedelta(days=rng.randint(60, 1500), seconds=rng.randint(0, 86_399))
+    return sim.add_project(name, org_id, tags=tags, created=sim.clock() - age)
 
 
 def _add_user(
     sim: SimulatedAtlas, number: int, projects: Sequence[str], rng: Random, org_id: str
-) -> str:
+) -> None:
     status = _STATUSES[number % len(_STATUSES)]
     joined_projects = rng.sample(projects, k=min(len(projects), rng.randint(0, 2)))
-    return sim.add_user(
+    sim.add_user(
         _email_address(number, rng),
         org_id,
         status=status,

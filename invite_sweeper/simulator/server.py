@@ -1,65 +1,52 @@
 """Serve a simulated Atlas on a socket, with injected faults."""
 
 import asyncio
-import gzip
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from email.utils import format_datetime
 from functools import partial
+from http import HTTPStatus
 from ssl import SSLContext
 from typing import Final
 
 from aiohttp import web
 from typing_extensions import override
 
-from invite_sweeper.simulator.endpoints import IncomingRequest, handle, parse_route
-from invite_sweeper.simulator.faults import Delivery, Fault, FaultContext
-from invite_sweeper.simulator.responses import HandledResponse, SimulatedResponse, render_headers
+from invite_sweeper.simulator.api import IncomingRequest, handle, parse_route
+from invite_sweeper.simulator.faults import Deliver, Delivery, Fault, FaultContext
+from invite_sweeper.simulator.responses import SimulatedResponse
 from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 
-_CLOSE_HEADER: Final = ("Connection", "close")
-_GZIP_HEADERS: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
-_SUCCESS_STATUSES: Final = range(200, 300)
+_CLOSE: Final = ("Connection", "close")
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+"""Makes the close a reset (RST): unsent data is dropped."""
 
 
-class RawResponse(web.StreamResponse):
-    """A response that is already rendered to bytes.
+class _Payload(web.StreamResponse):
+    """A response of bytes as given.
 
-    aiohttp's `web.Response` is not used: it changes names, order and case of the headers, and
-    rendering them is most of the cost of a response.
-
-    Args:
-        deliver: Sends the payload instead.
-        stopped: Set when the server stops.
+    aiohttp's `web.Response` adds headers of its own, which Atlas leaves out in some cases, and
+    a fault needs the bytes to send only a part of them.
     """
 
     def __init__(
-        self,
-        status: int,
-        payload: bytes,
-        *,
-        keep_alive: bool,
-        deliver: Callable[[Delivery], Awaitable[None]] | None,
-        stopped: asyncio.Event,
+        self, payload: bytes, *, keep_alive: bool, deliver: Deliver | None, stopped: asyncio.Event
     ) -> None:
-        super().__init__(status=status)
-        self._payload = payload
-        self._keep_alive = keep_alive and deliver is None
-        self._deliver = deliver
-        self._stopped = stopped
+        super().__init__()
+        self._payload, self._deliver, self._stopped = payload, deliver, stopped
+        self._keep_alive = keep_alive
 
     @override
     async def prepare(self, request: web.BaseRequest) -> None:
         write = request.writer.write
         if self._deliver is None:
             await write(self._payload)
-            return
-        reset = partial(_reset_connection, request)
-        await self._deliver(Delivery(self._payload, write, reset, self._stopped))
+        else:
+            reset = partial(_reset_connection, request)
+            await self._deliver(Delivery(self._payload, write, reset, self._stopped))
 
     @override
     async def write_eof(self, data: bytes = b"") -> None:
@@ -67,76 +54,35 @@ class RawResponse(web.StreamResponse):
 
 
 def _reset_connection(request: web.BaseRequest) -> None:
-    transport = request.transport
-    if transport is None:
-        return
-    peer: socket.socket | None = transport.get_extra_info("socket")
-    if peer is not None:
+    if request.transport is not None:
+        peer: socket.socket = request.transport.get_extra_info("socket")
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    transport.abort()
+        request.transport.abort()
 
 
-class ResponseRenderer:
-    """Renders responses to bytes; caches the `Date` header for a second."""
-
-    def __init__(self, sim: SimulatedAtlas) -> None:
-        self._sim = sim
-        self._second = -1
-        self._date = ""
-
-    def render(
-        self,
-        handled: HandledResponse,
-        request: IncomingRequest,
-        elapsed_ms: int,
-        *,
-        keep_alive: bool,
-    ) -> bytes:
-        """Return the bytes of a response."""
-        response = handled.response
-        if self._sim.gzip and response.body:
-            response = _compressed(response, request)
-        if not keep_alive and _CLOSE_HEADER not in response.extra:
-            response = replace(response, extra=(*response.extra, _CLOSE_HEADER))
-        head = render_headers(replace(handled, response=response), self._date_line(), elapsed_ms)
-        return head + response.body
-
-    def _date_line(self) -> str:
-        now: datetime = self._sim.clock() + self._sim.date_offset
-        second = int(now.timestamp())
-        if second != self._second:
-            self._second = second
-            self._date = format_datetime(now, usegmt=True)
-        return self._date
-
-
-def _compressed(response: SimulatedResponse, request: IncomingRequest) -> SimulatedResponse:
-    """Return a 2xx to GET or POST compressed, if the client accepts gzip.
-
-    Source: in the unmodified recordings exactly these responses are compressed.
-    """
-    accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-    if (
-        not accepts_gzip
-        or request.method not in {"GET", "POST"}
-        or response.status not in _SUCCESS_STATUSES
-    ):
-        return response
-    return replace(
-        response, body=gzip.compress(response.body, 6), extra=response.extra + _GZIP_HEADERS
-    )
-
-
-# Makes the close a reset (RST): unsent data is dropped.
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
+def _render(response: SimulatedResponse, date: datetime, *, keep_alive: bool) -> bytes:
+    """Return the bytes of a response."""
+    headers = list(response.headers)
+    if response.media is not None:
+        headers.append(("Content-Type", response.media))
+    if response.status != HTTPStatus.NO_CONTENT:
+        headers.append(("Content-Length", str(len(response.body))))
+    if response.dated:
+        headers.append(("Date", format_datetime(date, usegmt=True)))
+    if not keep_alive and _CLOSE not in headers:
+        headers.append(_CLOSE)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    status = HTTPStatus(response.status)
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n"
+    return head.encode("latin-1") + response.body
 
 
 async def apply_faults(
     sim: SimulatedAtlas,
-    execute: Callable[[], HandledResponse],
+    execute: Callable[[], SimulatedResponse],
     context: FaultContext,
     faults: Sequence[Fault],
-) -> tuple[HandledResponse | None, Fault | None]:
+) -> tuple[SimulatedResponse | None, Fault | None]:
     """Return the response under `faults`, and the one that ends the request.
 
     `execute` is called at most once, and not at all if an early fault ends the request.
@@ -146,20 +92,19 @@ async def apply_faults(
             await sim.sleep(fault.delay_s)
         if fault.before is not None:
             fault.before(context)
-    handled = None
+    response = None
     end = next((each for each in faults if each.ends and not each.late), None)
     if end is None:
-        handled = execute()
+        response = execute()
         for fault in faults:
             if fault.after is not None:
                 fault.after(context)
             if fault.alter is not None:
-                handled = replace(handled, response=fault.alter(handled.response))
+                response = fault.alter(response)
         end = next((each for each in faults if each.ends), None)
     if end is not None and end.instead is not None:
-        instead = end.instead(sim) if callable(end.instead) else end.instead
-        handled = HandledResponse(instead)
-    return handled, end
+        response = end.instead(sim) if callable(end.instead) else end.instead
+    return response, end
 
 
 class RequestHandler:
@@ -173,45 +118,36 @@ class RequestHandler:
         self.base_url = ""
         self._sim = sim
         self._stopped = stopped
-        self._renderer = ResponseRenderer(sim)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request, with its faults, if any."""
         sim, method, target = self._sim, request.method, request.raw_path
         started_s = sim.monotonic()
-        path, _, query = target.partition("?")
-        route = parse_route(path)
-        context = (
-            FaultContext(method, path, route.scope_id, route.item_id)
-            if route
-            else FaultContext(method, path)
-        )
-        sim.request_log.on_request(method, context.item_id)
-        body = await request.read() if request.body_exists else b""
+        path = target.partition("?")[0]
+        _, scope_id, item_id = parse_route(path)
+        sim.request_log.on_request(method, target, item_id)
         incoming = IncomingRequest(
-            method, target, path, query, request.headers, body, request.remote or ""
+            method,
+            target,
+            request.headers,
+            await request.read() if request.body_exists else b"",
+            request.remote or "",
+            self.base_url,
         )
-        faults = sim.faults.faults_for(method, path)
-        execute = partial(handle, sim, incoming, route, self.base_url)
-        handled: HandledResponse | None
-        if faults:
-            handled, end = await apply_faults(sim, execute, context, faults)
-        else:
-            handled, end = execute(), None
+        response, end = await apply_faults(
+            sim,
+            partial(handle, sim, incoming),
+            FaultContext(method, path, scope_id, item_id),
+            sim.faults.faults_for(method, path),
+        )
         deliver = end.deliver if end is not None else None
-        status = handled.response.status if handled is not None and deliver is None else 0
-        sim.request_log.on_response(
-            RequestRecord(method, target, status, started_s), context.item_id
-        )
-        payload = b""
-        keep_alive = request.keep_alive and deliver is None
-        if handled is not None:
-            keep_alive &= _CLOSE_HEADER not in handled.response.extra
-            elapsed_ms = int((sim.monotonic() - started_s) * 1000)
-            payload = self._renderer.render(handled, incoming, elapsed_ms, keep_alive=keep_alive)
-        return RawResponse(
-            status or 500, payload, keep_alive=keep_alive, deliver=deliver, stopped=self._stopped
-        )
+        status = response.status if response is not None and deliver is None else 0
+        sim.request_log.on_response(RequestRecord(method, target, status, started_s), item_id)
+        keep_alive, payload = request.keep_alive and deliver is None, b""
+        if response is not None:
+            keep_alive &= _CLOSE not in response.headers
+            payload = _render(response, sim.clock(), keep_alive=keep_alive)
+        return _Payload(payload, keep_alive=keep_alive, deliver=deliver, stopped=self._stopped)
 
 
 @asynccontextmanager

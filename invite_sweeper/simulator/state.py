@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from invite_sweeper.simulator.auth import (
@@ -15,16 +16,9 @@ from invite_sweeper.simulator.auth import (
     DigestServer,
     OAuthServer,
 )
-from invite_sweeper.simulator.calls import PagingQuirks
 from invite_sweeper.simulator.data import Data, RemovedUser, utc_now
 from invite_sweeper.simulator.faults import FaultPlan
-from invite_sweeper.simulator.throttling import (
-    ENDPOINT_SETS,
-    BucketLimit,
-    InviteRateLimit,
-    Throttling,
-)
-from invite_sweeper.simulator.versions import VersionResolver
+from invite_sweeper.simulator.throttling import InviteRateLimit, Throttling
 
 _MAX_REQUESTS: Final = 10_000
 
@@ -44,6 +38,43 @@ class RequestRecord(NamedTuple):
     at_s: float
 
 
+@dataclass(slots=True)
+class PagingQuirks:
+    """Irregularities in the pages of a list; none by default.
+
+    Attributes:
+        page_size: Maximum items in a page, below the requested number: a short page with a
+            `next` link. None for no limit.
+        repeated_items: Number of last items of a page that the next page repeats.
+        endless: Every page is the first one and has a `next` link.
+
+    Source: the recordings, in which short pages with a `next` link occur.
+    """
+
+    page_size: int | None = None
+    repeated_items: int = 0
+    endless: bool = False
+
+
+@dataclass(slots=True)
+class Versions:
+    """Which versions end.
+
+    Attributes:
+        retired: Families of endpoints and versions that return a 410; `*` for all versions.
+        sunsets: `Sunset` headers by family. The day has no leading zero.
+
+    Source: recordings of 2026-08-10 for both lists of invitations.
+    """
+
+    retired: set[tuple[str, str]] = field(default_factory=set)
+    sunsets: dict[str, str] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("invites", "org_invites"), "Thu, 1 Jul 2027 00:00:00 GMT"
+        )
+    )
+
+
 class RequestLog:
     """Requests, newest last, and counters.
 
@@ -55,7 +86,7 @@ class RequestLog:
         deleted: Ids of deleted invitations and users, in order.
         removed: The users among them, with their status.
         confirmed: Ids for which a DELETE returned 204.
-        deletes_after_confirmation: Ids of DELETEs received after that; one entry each.
+        deletes_after_confirmation: Ids of the same DELETEs received after that; one entry each.
     """
 
     def __init__(self) -> None:
@@ -67,11 +98,13 @@ class RequestLog:
         self.removed: list[RemovedUser] = []
         self.confirmed: set[str] = set()
         self.deletes_after_confirmation: list[str] = []
+        self._confirmed_paths: set[str] = set()
 
-    def on_request(self, method: str, item_id: str) -> None:
+    def on_request(self, method: str, path: str, item_id: str) -> None:
         """Count a request on arrival."""
         self.received[method] += 1
-        if method == "DELETE" and item_id in self.confirmed:
+        # A user has one id in all projects, and a DELETE in each ends another role.
+        if method == "DELETE" and path in self._confirmed_paths:
             self.deletes_after_confirmation.append(item_id)
 
     def on_response(self, record: RequestRecord, item_id: str) -> None:
@@ -79,6 +112,7 @@ class RequestLog:
         self.statuses[record.status] += 1
         if record.method == "DELETE" and record.status == 204:  # noqa: PLR2004 - No Content
             self.confirmed.add(item_id)
+            self._confirmed_paths.add(record.path)
         if self.enabled:
             self.requests.append(record)
 
@@ -87,22 +121,17 @@ class SimulatedAtlas(Data):
     """An Atlas in memory. `serve` puts it on a socket.
 
     Attributes:
-        clock: Current time.
-        date_offset: How far the `Date` header is ahead of `clock`.
         gone_status: Status for a DELETE of an unknown invitation: 404, or 400 with
             `INVALID_INVITATION_ID`. It is not known which of them Atlas sends.
-        gzip: Whether responses are compressed if the client accepts it.
         invite_rate_limit: Limit on new invitations.
-        rate_limits_served: Whether `/rateLimits` exists.
         accounts: Credentials.
         digest: HTTP Digest.
         oauth: Access tokens.
         throttling: Token buckets.
-        versions: API versions.
+        versions: Which versions end.
         paging: Irregularities of the pages of `/groups`.
         user_paging: Irregularities of the pages of user lists.
         team_paging: Irregularities of the pages of team lists.
-        event_paging: Irregularities of the pages of events.
         faults: Scheduled faults.
         request_log: Received requests.
     """
@@ -118,20 +147,16 @@ class SimulatedAtlas(Data):
         super().__init__(clock)
         self.monotonic = monotonic
         self.sleep = sleep
-        self.date_offset = timedelta(0)
         self.gone_status = 404
-        self.gzip = False
         self.invite_rate_limit = InviteRateLimit(monotonic)
-        self.rate_limits_served = True
-        self.digest = DigestServer(monotonic)
+        self.digest = DigestServer()
         self.accounts = AccountStore(self.digest)
         self.oauth = OAuthServer(self.accounts, monotonic)
         self.throttling = Throttling(monotonic)
-        self.versions = VersionResolver()
+        self.versions = Versions()
         self.paging = PagingQuirks()
         self.user_paging = PagingQuirks()
         self.team_paging = PagingQuirks()
-        self.event_paging = PagingQuirks()
         self.faults = FaultPlan(seed)
         self.request_log = RequestLog()
         self._access_limits: dict[str, Access] = {}
@@ -175,43 +200,11 @@ class SimulatedAtlas(Data):
         """Limit the access of all accounts to this project or organization."""
         self._access_limits[scope_id] = access
 
-    def restore_access(self, scope_id: str) -> None:
-        """Undo `limit_access`."""
-        self._access_limits.pop(scope_id, None)
-
     def access_to(self, account: Account, org_id: str, scope_id: str) -> Access:
         """Return an account's access to a project or organization of `org_id`."""
-        max_access = (
-            self._access_limits.get(scope_id, Access.OWNER) if self._access_limits else Access.OWNER
-        )
-        return min(account.access_to(org_id, scope_id), max_access)
-
-    def set_bucket(
-        self,
-        endpoint_set: str,
-        scope_id: str | None = None,
-        *,
-        capacity: int,
-        refill: int,
-        period_s: float = 60.0,
-        anchor_s: float | None = None,
-    ) -> None:
-        """Replace a bucket by a full one with other limits than the documented ones.
-
-        Args:
-            endpoint_set: A key of `ENDPOINT_SETS`.
-            scope_id: A project id, organization id or account name; None for all scopes.
-            capacity: Tokens in a full bucket.
-            refill: Tokens added per period.
-            period_s: Length of a period.
-            anchor_s: Monotonic start of the first period; None for the first use.
-        """
-        limits = BucketLimit(capacity, refill, period_s)
-        self.throttling.set_bucket(ENDPOINT_SETS[endpoint_set], scope_id, limits, anchor_s)
-
-    def spend(self, endpoint_set: str, scope_id: str, tokens: int = 1) -> int:
-        """Take tokens as another client would; return the number taken."""
-        return self.throttling.spend(ENDPOINT_SETS[endpoint_set], scope_id, tokens)
+        if org_id not in account.org_ids:
+            return Access.NONE
+        return self._access_limits.get(scope_id, Access.OWNER)
 
     def _add(self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]) -> Account:
         org_ids = org_ids or (next(iter(self.organizations)),)

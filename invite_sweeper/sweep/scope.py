@@ -253,26 +253,3 @@ class Shard:
     @override
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
-
-
-class ReportingProjectFilter(ProjectFilter):
-    """A project filter that also records the projects out of scope, for reports.
-
-    Attributes:
-        excluded: Projects of the policy's organizations that are not in scope.
-        other_organizations: Visible projects of other organizations.
-    """
-
-    def __init__(self, policy: Policy) -> None:
-        super().__init__(policy)
-        self.excluded: list[Project] = []
-        self.other_organizations: list[Project] = []
-
-    @override
-    def includes(self, project: Project) -> bool:
-        included = super().includes(project)
-        if not included:
-            (
-                self.excluded if self.in_allowed_organization(project) else self.other_organizations
-            ).append(project)
-        return included

@@ -175,7 +175,7 @@ async def test_unsigned_request_and_its_signed_repeat_are_one_attempt(sim, onlin
 )
 async def test_unsupported_challenge_is_reported_without_the_secret(sim, online, challenge):
     response = faults.empty(401).instead
-    fault = faults.respond_with(replace(response, extra=(("Www-Authenticate", challenge),)))
+    fault = faults.respond_with(replace(response, headers=(("Www-Authenticate", challenge),)))
     sim.faults.add(fault, times=None)
     account = sim.add_api_key()
 

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import trustme
 
-from invite_sweeper.atlas.client import open_connector
+from invite_sweeper.atlas.connection import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
 from invite_sweeper.simulator import serve

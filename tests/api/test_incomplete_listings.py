@@ -12,7 +12,7 @@ from aioresponses import CallbackResult
 from builders import ORG, PROJECT, object_id, project
 
 from invite_sweeper.atlas import BearerToken, Secret, parse_base_url
-from invite_sweeper.atlas.client import connect_for_run
+from invite_sweeper.atlas.connection import connect_for_run
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Project, Source
 from invite_sweeper.policy import Execution

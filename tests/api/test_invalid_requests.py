@@ -9,12 +9,9 @@ from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.endpoints import (
     ENDPOINTS,
     InvalidRequest,
-    Request,
     build_path,
-    build_request,
-    is_valid_path,
 )
-from invite_sweeper.atlas.rate_limits import BucketKey
+from invite_sweeper.models import DeletionProgress
 
 ID = "6a793fd0c0eb9e7a177181d4"
 ALL_ENDPOINTS = sorted(ENDPOINTS, key=lambda each: (each.template, each.method, each.query))
@@ -43,10 +40,6 @@ def page_of(endpoint):
     return 1 if endpoint.paged else None
 
 
-def unchecked_request(endpoint, path):
-    return Request(endpoint, path, BucketKey(endpoint.endpoint_set, ID))
-
-
 def modified_endpoints():
     """Yield endpoints with another API version, or without the statuses."""
     yield from (
@@ -58,48 +51,26 @@ def modified_endpoints():
 @pytest.mark.parametrize("modified", list(modified_endpoints()))
 async def test_modified_endpoint_is_refused_by_every_public_function(online, sim, modified):
     ids, page = ids_of(modified), page_of(modified)
-    path = f"{modified.template.format(*ids)}?{modified.query}&pageNum=1"
     with pytest.raises(InvalidRequest):
         build_path(modified, *ids, page=page)
-    with pytest.raises(InvalidRequest):
-        build_request(modified, *ids, scope_id=ID, page=page)
-    assert not is_valid_path(modified, path)
     async with online() as atlas:
-        for send in (atlas._transport.send, atlas._transport.send_once):
-            with pytest.raises(InvalidRequest):
-                await send(unchecked_request(modified, path))
+        with pytest.raises(InvalidRequest):
+            atlas.client.request(modified, *ids, page=page)
+        with pytest.raises(InvalidRequest):
+            await atlas.client.call(modified, *ids, page=page)
+        with pytest.raises(InvalidRequest):
+            await atlas.client.call_once(modified, *ids, progress=DeletionProgress(), body=b"")
     assert not sim.requests
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "query"),
-    [
-        (endpoint, query)
-        for endpoint, query in product(USERS, [*QUERIES, "pageNum=1"])
-        if query or endpoint.query  # the query of a DELETE is empty
-    ],
-)
-async def test_endpoint_with_another_query_is_not_sent(online, sim, endpoint, query):
-    without_query = endpoint.template.format(*ids_of(endpoint))
-    path = f"{without_query}?{query}" if query else without_query
+@pytest.mark.parametrize("wrong", ["", "x" * 24, ID.upper(), f"{ID}/", f"{ID}?x=1", f"{ID}\n", "*"])
+@pytest.mark.parametrize("endpoint", [each for each in ALL_ENDPOINTS if "{}" in each.template])
+async def test_call_with_a_malformed_id_is_not_sent(online, sim, endpoint, wrong):
+    ids = [*ids_of(endpoint)[1:], wrong]
     async with online() as atlas:
         with pytest.raises(InvalidRequest):
-            await atlas._transport.send(unchecked_request(endpoint, path))
-        with pytest.raises(InvalidRequest):
-            await atlas._transport.send(
-                build_request(
-                    endpoint, *ids_of(endpoint), scope_id=ID, page=page_of(endpoint)
-                )._replace(path=path)
-            )
+            await atlas.client.call(endpoint, *ids, page=page_of(endpoint))
     assert not sim.requests
-
-
-@pytest.mark.parametrize("tail", ["\n", "#x", "&x=1", "/", "%0a", "?"])
-@pytest.mark.parametrize("endpoint", USERS)
-def test_path_with_anything_appended_is_refused(endpoint, tail):
-    path = build_path(endpoint, *ids_of(endpoint), page=page_of(endpoint))
-    assert is_valid_path(endpoint, path)
-    assert not is_valid_path(endpoint, path + tail)
 
 
 @pytest.mark.parametrize("endpoint", ALL_ENDPOINTS)

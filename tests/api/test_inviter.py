@@ -366,7 +366,7 @@ async def test_users_of_a_project_deleted_between_its_two_lists_are_unreadable(
 
 
 async def test_users_with_more_pages_than_the_cap_are_unreadable(online, sim, project, monkeypatch):
-    monkeypatch.setattr("invite_sweeper.atlas.pages.MAX_PAGES", 1)
+    monkeypatch.setattr("invite_sweeper.atlas.lists.MAX_PAGES", 1)
     for number in range(501):
         sim.add_user(f"p{number}@example.com", group_roles={project: ("GROUP_OWNER",)})
     found = await usernames_of(online, Source.USERS)

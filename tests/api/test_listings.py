@@ -63,7 +63,7 @@ async def test_unreadable_page_makes_the_whole_list_unreadable(sim, online, proj
 async def test_list_with_more_pages_than_the_cap_is_unreadable(
     sim, online, project_id, monkeypatch
 ):
-    monkeypatch.setattr("invite_sweeper.atlas.pages.MAX_PAGES", 1)
+    monkeypatch.setattr("invite_sweeper.atlas.lists.MAX_PAGES", 1)
     for number in range(600):
         sim.add_user(f"r{number}@example.com", group_roles={project_id: ["GROUP_OWNER"]})
     async with online() as atlas:

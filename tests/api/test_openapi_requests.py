@@ -9,7 +9,7 @@ import pytest
 from official_document import official_document, resolved
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from invite_sweeper.atlas.endpoints import ENDPOINTS, GET_CONNECTED_ORG, build_request
+from invite_sweeper.atlas.endpoints import ENDPOINTS
 from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.models import DeletionProgress, Project, Source
 
@@ -28,10 +28,10 @@ def sent(monkeypatch):
     seen = []
     send = HttpSession.send
 
-    async def record(self, method, path, headers, slot, form=None, connect_s=None):
+    async def record(self, method, path, headers, **options):
         if not path.startswith("/api/oauth/"):
-            seen.append((method, path, dict(headers), form))
-        return await send(self, method, path, headers, slot, form, connect_s)
+            seen.append((method, path, dict(headers), options["body"]))
+        return await send(self, method, path, headers, **options)
 
     monkeypatch.setattr(HttpSession, "send", record)
     return seen
@@ -51,8 +51,6 @@ async def use_every_endpoint(sim, online):
         await atlas.reader.active_members(ORG)
         await atlas.reader.invitation_events(ORG, datetime(2026, 10, 28, tzinfo=UTC))
         await atlas.reader.secret_expiries(ORG)
-        await atlas.reader.allowed_domains(ORG)
-        await atlas._transport.send(build_request(GET_CONNECTED_ORG, ORG, ORG, scope_id=ORG))
         listed = {
             source: await atlas.reader.invitations(
                 organization if source.is_organization_level else project, source

@@ -9,7 +9,6 @@ from invite_sweeper.atlas.parsing import OrgEvent
 from invite_sweeper.models import ListUnreadable
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
-FEDERATION = "6a793fd0c0eb9e7a177181d4"
 BASE = "https://atlas.example.com"
 API = f"{BASE}/api/atlas/v2"
 SINCE = datetime(2026, 10, 28, 1, 2, 3, tzinfo=UTC)
@@ -114,36 +113,12 @@ async def test_malformed_client_id_is_not_sent(facts, account):
     assert isinstance(await facts("secret_expiries", credentials=odd), ListUnreadable)
 
 
-def federated(answering, **config):
-    answering.get(f"{API}/orgs/{ORG}/federationSettings", payload={"id": FEDERATION})
-    answering.get(
-        f"{API}/federationSettings/{FEDERATION}/connectedOrgConfigs/{ORG}", payload=config
-    )
-
-
-@pytest.mark.parametrize(("restricted", "domains"), [(True, ("a.org",)), (False, ()), (None, ())])
-async def test_allowed_domains_count_only_where_they_are_enforced(
-    facts, answering, restricted, domains
-):
-    federated(answering, domainAllowList=["a.org"], domainRestrictionEnabled=restricted)
-
-    assert await facts("allowed_domains") == domains
-
-
-@pytest.mark.parametrize("options", [{"status": 404}, {"payload": {}}, {"payload": {"id": None}}])
-async def test_organization_without_a_federation_allows_all_domains(facts, answering, options):
-    answering.get(f"{API}/orgs/{ORG}/federationSettings", **options)
-
-    assert await facts("allowed_domains") == ()
-
-
 @pytest.mark.parametrize(
     ("method", "arguments", "url", "role"),
     [
         ("invitation_events", (SINCE,), EVENTS + "1", "Organization Member"),
         ("active_members", (), MEMBERS + "1", "Organization Member"),
         ("secret_expiries", (), ACCOUNT, "Organization Read Only"),
-        ("allowed_domains", (), f"{API}/orgs/{ORG}/federationSettings", "Organization Owner"),
     ],
 )
 async def test_refused_request_is_a_value_that_names_the_role(
@@ -158,21 +133,6 @@ async def test_refused_request_is_a_value_that_names_the_role(
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code, found.org_id) == (401, "USER_UNAUTHORIZED", ORG)
     assert f"requires the role {role}." in found.reason
-
-
-async def test_refused_configuration_of_a_federation_is_a_value_that_names_the_role(
-    facts, answering
-):
-    answering.get(f"{API}/orgs/{ORG}/federationSettings", payload={"id": FEDERATION})
-    url = f"{API}/federationSettings/{FEDERATION}/connectedOrgConfigs/{ORG}"
-    answering.get(
-        url, status=401, payload=REFUSED, repeat=True, headers={"Content-Type": "application/json"}
-    )
-
-    found = await facts("allowed_domains")
-
-    assert isinstance(found, ListUnreadable)
-    assert "requires the role Organization Owner." in found.reason
 
 
 async def test_only_active_members_of_the_organization_are_returned(sim, online):

@@ -15,7 +15,7 @@ import pytest
 from needs import PRISM
 from official_document import official_document
 
-from invite_sweeper.atlas.endpoints import ENDPOINTS, build_request
+from invite_sweeper.atlas.endpoints import ENDPOINTS
 from invite_sweeper.atlas.http import HttpSession
 from invite_sweeper.models import DeletionProgress, Invitation, Source
 
@@ -72,8 +72,8 @@ def responses(monkeypatch):
     seen = []
     send = HttpSession.send
 
-    async def record(self, *arguments):
-        response = await send(self, *arguments)
+    async def record(self, *arguments, **options):
+        response = await send(self, *arguments, **options)
         seen.append(response)
         return response
 
@@ -93,9 +93,8 @@ async def test_prism_accepts_each_request_without_a_body(connecting, prism, resp
     ids = [ID] * endpoint.template.count("{}")
     page = 1 if endpoint.paged else None
     since = SINCE if endpoint.dated else None
-    request = build_request(endpoint, *ids, scope_id=ID, page=page, since=since)
     async with connecting(prism) as atlas:
-        await atlas._transport.send(request)
+        await atlas.client.call(endpoint, *ids, page=page, since=since)
 
     (response,) = responses
     assert request_violations(response) == []

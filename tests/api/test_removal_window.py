@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
-from invite_sweeper.atlas.http import HttpSession
-from invite_sweeper.atlas.urls import parse_base_url
+from invite_sweeper.atlas.http import HttpSession, parse_base_url
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
@@ -157,7 +156,7 @@ def test_renewal_of_the_access_token_does_not_come_between_read_and_delete(sourc
         async with scene.connected(concurrency=3) as atlas:
 
             def make_renewal_due(_):
-                authenticator = atlas._transport._authenticator
+                authenticator = atlas.client._authenticator
                 token = authenticator._token
                 authenticator._token = type(token)(
                     token.token, token.header, 0.0, token.expires_at_s
@@ -235,9 +234,9 @@ def test_user_who_accepted_is_found_by_the_repeated_read():
 def test_connection_of_the_delete_is_made_within_the_age_of_the_read(monkeypatch):
     limits, send = [], HttpSession.send
 
-    async def record(self, method, path, headers, slot, body=None, connect_s=None):
-        limits.append((method, connect_s))
-        return await send(self, method, path, headers, slot, body, connect_s)
+    async def record(self, method, path, headers, **options):
+        limits.append((method, options["connect_s"]))
+        return await send(self, method, path, headers, **options)
 
     monkeypatch.setattr(HttpSession, "send", record)
     Scene().run()

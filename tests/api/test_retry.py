@@ -14,7 +14,7 @@ from invite_sweeper.atlas.responses import (
     Response,
     parse_rate_limit_error,
 )
-from invite_sweeper.atlas.retry import RetryDecision, RetryLoop, RetryPolicy, classify
+from invite_sweeper.atlas.retry import Attempt, RetryDecision, RetryPolicy, classify, retry
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 CUT = RequestFailed("cut")
@@ -42,15 +42,20 @@ class ScriptedRequest:
             attempts, deadline_s, fake_time.sleep, lambda: random, fake_time.monotonic
         )
 
-    async def retry(self):
+    async def again(self):
         self.attempts_made += 1
-        return self.results[min(self.attempts_made, len(self.results)) - 1]
+        return Attempt(self.results[min(self.attempts_made, len(self.results)) - 1])
 
     async def run(self, *, cancelled=None):
-        self.retry_loop = RetryLoop(
-            self.retry_policy, lambda: NOW, lambda: self.blocked_s, cancelled=cancelled
+        last, self.cut_short = await retry(
+            Attempt(self.results[0]),
+            self.again,
+            self.retry_policy,
+            clock=lambda: NOW,
+            blocked_s=lambda: self.blocked_s,
+            cancelled=cancelled,
         )
-        return await self.retry_loop.run(self.results[0], self.retry)
+        return last.result
 
 
 @pytest.mark.parametrize(
@@ -154,7 +159,7 @@ async def test_results_decide_retries_and_waits(
     request = ScriptedRequest(fake_time, *results, deadline_s=fake_time.now_s + left_s, **options)
 
     assert await request.run() is request.results[min(sent, len(results)) - 1]
-    assert (request.attempts_made, request.retry_loop.retries_cut_short) == (sent, cut)
+    assert (request.attempts_made, request.cut_short) == (sent, cut)
     assert slept is None or fake_time.slept == slept
 
 
@@ -166,7 +171,7 @@ async def test_cancelled_wait_ends_within_1_s_without_a_retry(fake_time, status)
     result = await request.run(cancelled=lambda: fake_time.now_s > start_s + 4.5)
 
     assert result.status == status
-    assert (request.attempts_made, sum(fake_time.slept), request.retry_loop.retries_cut_short) == (
+    assert (request.attempts_made, sum(fake_time.slept), request.cut_short) == (
         1,
         5,
         True,
@@ -183,12 +188,12 @@ async def test_final_result_of_a_cancelled_request_is_not_cut_short(fake_time, r
 
     await request.run(cancelled=lambda: request.attempts_made == 2)
 
-    assert (request.attempts_made, request.retry_loop.retries_cut_short) == (2, False)
+    assert (request.attempts_made, request.cut_short) == (2, False)
 
 
 async def test_task_cancelled_during_a_wait_raises_cancelled_error(fake_time):
     request = ScriptedRequest(fake_time, CUT)
-    request.retry = asyncio.Event().wait
+    request.again = asyncio.Event().wait
     running = asyncio.create_task(request.run())
     while not fake_time.slept:
         await asyncio.sleep(0)

@@ -264,7 +264,7 @@ async def test_projects_with_a_malformed_id_are_returned_once(connecting, answer
 async def test_list_of_projects_with_more_pages_than_the_cap_is_an_error(
     connecting, answering, monkeypatch
 ):
-    monkeypatch.setattr("invite_sweeper.atlas.pages.MAX_PAGES", 3)
+    monkeypatch.setattr("invite_sweeper.atlas.lists.MAX_PAGES", 3)
     for number in range(1, 5):
         answering.get(GROUPS + str(number), payload=page(number, has_next=True))
 

@@ -10,10 +10,9 @@ from builders import object_id
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
-from invite_sweeper.atlas.urls import parse_base_url
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.models import (
     DeletionProgress,
-    ListRef,
     ListUnreadable,
     Outcome,
     Project,
@@ -125,30 +124,3 @@ def test_spacing_of_50_s_does_not_time_out_any_request():
     assert sim.invitation_count() == 0
     assert counters.retries == 0
     assert took_s >= 50 * (counters.requests - 2)
-
-
-async def estimate_after_one_list(sim, deletions):
-    async with connected(sim, concurrency=4) as atlas:
-        before = atlas.estimate({ListRef(PROJECT, Source.INVITES): deletions})
-        await atlas.reader.invitations(PROJECT)
-        return before, atlas.estimate({ListRef(PROJECT, Source.INVITES): deletions})
-
-
-@pytest.mark.parametrize(("deletions", "expected_s"), [(0, 0), (4, 2), (200, 100)])
-def test_estimate_uses_the_response_time_that_was_measured(deletions, expected_s):
-    """2 s for a response, 4 requests in flight, and a rate limit that 200 do not reach."""
-    sim = sim_with(faults.delay(0))
-    sim.faults.set_latency(2.0)
-
-    (before, after), _ = run_skipping_idle_time(lambda: estimate_after_one_list(sim, deletions))
-
-    assert before.expected_s == before.limit_s == after.limit_s == 0
-    assert after.expected_s == pytest.approx(expected_s, rel=0.05)
-
-
-def test_estimate_is_that_of_the_rate_limits_where_they_take_longer():
-    sim = sim_with(faults.delay(0))
-
-    (_, after), _ = run_skipping_idle_time(lambda: estimate_after_one_list(sim, 3000))
-
-    assert after.expected_s == after.limit_s > 150

@@ -10,9 +10,7 @@ import aiohttp
 import faults
 import pytest
 
-from invite_sweeper.atlas.rate_limiter import RequestSpacing
-from invite_sweeper.atlas.rate_limits import BucketKey
-from invite_sweeper.atlas.token_bucket import MAX_RETRY_DELAY_S
+from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S, BucketKey
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -474,17 +472,16 @@ async def test_cancelled_between_read_and_deletion_sends_nothing(sim, remove, in
 
 
 async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
-    sim, online, invite, fake_time
+    sim, online, invite
 ):
     invite()
     progress = DeletionProgress()
 
-    async def wait(seconds):
+    async def wait():
         progress.cancelled = bool(sim.requests)  # the list was read
-        await fake_time.sleep(seconds)
 
     async with online() as atlas:
-        atlas._transport.limiter._spacing = RequestSpacing(fake_time.monotonic, wait, 1.0)
+        atlas.limiter.is_spaced, atlas.limiter.wait_for_spacing = True, wait
         result = await delete_first(sim, atlas, progress=progress)
 
     assert (result.outcome, result.seen_before) == (Outcome.SKIPPED, None)
@@ -509,7 +506,7 @@ async def test_all_tokens_of_a_deletion_are_acquired_before_its_first_request(si
     invite()
     async with online() as atlas:
         (invitation,) = await atlas.reader.invitations(list_owner(sim, Source.USERS), Source.USERS)
-        deleter, acquired = atlas.deleter(Source), recorded(atlas._transport.limiter)
+        deleter, acquired = atlas.deleter(Source), recorded(atlas.limiter)
         assert deleter.try_acquire(invitation) == 0.0
         assert (await deleter.delete(invitation, DeletionProgress())).outcome is Outcome.DELETED
 
@@ -520,12 +517,12 @@ async def test_unused_tokens_are_released(sim, online, invite):
     user = invite()
     async with online() as atlas:
         (invitation,) = await atlas.reader.invitations(list_owner(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
+        deleter, limiter = atlas.deleter(Source), atlas.limiter
         sim.set_status(user, "ACTIVE")
         assert deleter.try_acquire(invitation) == 0.0
         in_project = BucketKey("cloud_users_group", invitation.project_id)
         in_org = BucketKey("cloud_users_org", ORG)
-        buckets = [limiter._buckets.peek(key, 0.0) for key in (in_project, in_org)]
+        buckets = [limiter._buckets[key] for key in (in_project, in_org)]
         assert [len(bucket.in_flight) for bucket in buckets] == [2, 1]
         assert (
             await deleter.delete(invitation, DeletionProgress())
@@ -540,7 +537,7 @@ async def test_empty_bucket_of_the_organization_takes_no_token_of_the_project(
     invite()
     async with online() as atlas:
         (invitation,) = await atlas.reader.invitations(list_owner(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(Source), atlas._transport.limiter
+        deleter, limiter = atlas.deleter(Source), atlas.limiter
         acquired = recorded(limiter)
         limiter.on_429(BucketKey("cloud_users_org", ORG), 7.0)
         assert deleter.try_acquire(invitation) == 7.0

@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import faults
 import pytest
-from builders import policy
-from fakes import ListQueue
+from builders import NOW, policy
 
 from invite_sweeper.atlas import BucketKey
-from invite_sweeper.atlas.rate_limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
-from invite_sweeper.models import Outcome, PlannedDeletion, Project, Source
+from invite_sweeper.atlas.limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
+from invite_sweeper.audit.events import OutcomeLine, Planned
+from invite_sweeper.models import Outcome, Project, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import CircuitBreaker
@@ -31,12 +31,10 @@ class Outcomes:
     def __init__(self):
         self.deletions = {}
 
-    def write_intents(self, group):
-        assert not any(planned.invitation.id in self.deletions for planned in group)
-
-    def write_outcome(self, planned, deletion, duration_ms):
-        assert planned.invitation.id not in self.deletions
-        self.deletions[planned.invitation.id] = deletion
+    def write(self, event):
+        assert event.invitation_id not in self.deletions
+        if isinstance(event, OutcomeLine):
+            self.deletions[event.invitation_id] = event
 
     async def sync(self):
         pass
@@ -114,12 +112,12 @@ async def sweep_all(sim, atlas):
     limiter.set_limit(BucketKey(CLOUD_USERS_ORG, ORG), plenty)
     for project_id in sim.groups:
         limiter.set_limit(BucketKey(CLOUD_USERS_GROUP, project_id), plenty)
-    queues = []
+    plan = []
     for project_id, group in sim.groups.items():
         project = Project(project_id, group.name, ORG)
         listed = await atlas.reader.invitations(project, Source.USERS)
-        queues.append(ListQueue([PlannedDeletion(one, "rule") for one in listed]))
-    assert sum(len(queue.left) for queue in queues) == DELETIONS
+        plan += [Planned.from_invitation(one, NOW, rule="rule") for one in listed]
+    assert len(plan) == DELETIONS
     recorder = Outcomes()
     lenient = policy(limits={"max_failure_share": 1.0, "max_already_gone_share": 1.0}).limits
     sweep = SweepExecutor(
@@ -130,7 +128,7 @@ async def sweep_all(sim, atlas):
         clock=asyncio.get_running_loop().time,
         options=ExecutorOptions(workers=40, canary=0, grace_s=5.0),
     )
-    await sweep.run(queues)
+    await sweep.run(plan)
     assert len(recorder.deletions) == DELETIONS
     return recorder
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import faults
 from benchmarks.load import STALE_DAYS, Load
 from benchmarks.measuring import OURS, quiet_environment, wide_policy
+from buckets import set_bucket, spend
 from builders import policy_bytes
 
 from invite_sweeper.endings import ExitCode
@@ -74,7 +75,7 @@ class SecondClient:
         while self.per_s:
             count += 1
             await asyncio.sleep(started_s + count / self.per_s - sim.monotonic())
-            if sim.spend("projects_group", hot, 1):
+            if spend(sim, hot):
                 self.spent_s.append(sim.monotonic())
             else:
                 self.refused += 1
@@ -187,7 +188,8 @@ def run_hot(scenario: Scenario = ALONE) -> Hot:
 
 async def _run_hot(scenario: Scenario) -> Hot:
     sim = SimulatedAtlas(monotonic=time.perf_counter)
-    sim.throttling.headers = scenario.headers
+    if not scenario.headers:
+        sim.faults.add(faults.without_rate_limits(), times=None)
     sim.add_organization(ORG_ID, ORG_NAME)
     hot = sim.add_project("Hot")
     for number in range(ORDINARY):
@@ -199,7 +201,7 @@ async def _run_hot(scenario: Scenario) -> Hot:
         # Relative to the first request: a slow start of the program does not move the refills.
         anchors_s.append(sim.monotonic() - PHASE * scenario.period_s)
         figures = {name: getattr(scenario, name) for name in ("capacity", "refill", "period_s")}
-        sim.set_bucket("projects_group", hot, **figures, anchor_s=anchors_s[0])
+        set_bucket(sim, "projects_group", hot, **figures, anchor_s=anchors_s[0])
 
     sim.faults.add(faults.effect(before=begin))
     async with serve(sim) as base_url:

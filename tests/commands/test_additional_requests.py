@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from invite_sweeper.simulator.data import Federation
 from invite_sweeper.simulator.seed import ORG_ID
 
 ORGANIZATIONS = (ORG_ID, *(f"{number:024x}" for number in range(1, 51)))
@@ -20,12 +19,10 @@ SECRET = "serviceAccounts"
 
 @pytest.fixture
 def estate(cli):
-    """51 federated organizations, each with three projects, an invited user and an account."""
+    """51 organizations, each with three projects, an invited user and an account."""
     org_ids = {f"N{number}": org_id for number, org_id in enumerate(ORGANIZATIONS)}
     cli.use_organizations(org_ids, "service-account")
-    for number, org_id in enumerate(ORGANIZATIONS):
-        federation = Federation(f"{number + 1000:024x}", ("example.com",), ("example.com",))
-        cli.sim.organizations[org_id].federation = federation
+    for org_id in ORGANIZATIONS:
         cli.stock(PROJECTS, stale=0, org_id=org_id)
         cli.sim.add_user("web@example.com", org_id, age=timedelta(days=20))
     return cli
@@ -41,8 +38,6 @@ def requests(cli):
             of_projects[found.groups()] += 1
         elif found := re.search(r"/orgs/([a-f0-9]{24})/(\w+)", path):
             of_organizations[found[1]][found[2]] += 1
-        elif found := re.search(r"/(connectedOrgConfigs)/([a-f0-9]{24})$", path):
-            of_organizations[found[2]][found[1]] += 1
     return of_organizations, of_projects
 
 
@@ -58,14 +53,14 @@ def test_run_adds_one_request_an_organization_and_none_a_project(estate):
     assert len(of_projects) == PROJECTS * len(ORGANIZATIONS)
 
 
-def test_doctor_adds_at_most_three_requests_an_organization_and_one_a_service_account(estate):
+def test_doctor_adds_one_request_an_organization_and_two_a_service_account(estate):
     done = estate.run("doctor", "--policy", "policy.yaml")
     assert done.code in {0, 4}, done.out
 
     of_organizations, of_projects = requests(estate)
     for found in of_organizations.values():
         additional = {k: n for k, n in found.items() if k not in LISTS_OF_ORGANIZATIONS}
-        assert additional.pop(SECRET) == 1
-        assert additional == {"events": 1, "federationSettings": 1, "connectedOrgConfigs": 1}
+        assert additional.pop(SECRET) == 2
+        assert additional == {"events": 1}
     assert {what for _, what in of_projects} == {"invites", "users"}
     assert set(of_projects.values()) == {1}

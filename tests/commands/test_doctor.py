@@ -1,23 +1,26 @@
-"""`doctor` as a process: its checks, and the exit code that a sweep would end with."""
+"""`doctor` takes the steps of a sweep, and its exit code is the one that a sweep would have."""
 
-import base64
 import io
 import json
 import re
 import socket
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import faults
 import pytest
 from rich.console import Console
 from running import wait_until
 
-from invite_sweeper.cli.doctor import show
-from invite_sweeper.doctor.diagnosis import Diagnosis, warning
-from invite_sweeper.simulator import Access, Federation
+from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.cli.doctor import DiagnosisResult, diagnose, show
+from invite_sweeper.cli.doctor_atlas import Checks
+from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import OrganizationName
+from invite_sweeper.simulator import Access
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -33,62 +36,54 @@ def cli(cli):
     return cli
 
 
-def checks_of(cli, *arguments, code=0, **changes):
+async def diagnosis_of(cli, *, notify=False, changes=None, **options):
+    """Return the result of `doctor` in this process."""
+    options = {"policy": cli.write_policy(), "base_url": cli.base_url, "quiet": True, **options}
+    environment = cli.environment_with(changes or {})
+    return await diagnose(RunOptions(**options), environment, notify=notify)
+
+
+async def checks_of(cli, *, code=0, **more):
     """Return the checks of one run of `doctor`."""
-    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json", *arguments, **changes)
-    assert done.code == code, (done.out, done.err)
-    report = json.loads(done.out)
-    assert report["exit_code"] == code
-    return report["checks"]
+    result = await diagnosis_of(cli, **more)
+    assert result.exit_code == code, result
+    return result.checks
 
 
 def named(checks, name):
-    return [check for check in checks if check["check"] == name]
+    return [check for check in checks if check.check == name]
 
 
 def states(checks, name):
-    return {check["state"] for check in named(checks, name)}
+    return {check.state for check in named(checks, name)}
 
 
 def messages(checks, name):
-    return " ".join(check["message"] for check in named(checks, name))
+    return " ".join(check.message for check in named(checks, name))
 
 
-def token(expires_s):
-    claims = base64.urlsafe_b64encode(json.dumps({"exp": expires_s}).encode()).decode().rstrip("=")
-    return f"e30.{claims}.c2lnbmF0dXJl"
-
-
-def test_sound_setup_ends_with_0_and_lists_every_check(cli):
-    checks = checks_of(cli)
-    assert {check["state"] for check in checks} == {"ok", "note"}
-    assert states(checks, "sunset invites") == {"note"}
-    assert {check["check"] for check in checks} >= {
-        "policy",
-        "base URL",
-        "credentials",
-        "lock",
-        "earlier runs",
-        "audit folder",
-        "audit log",
-        "access list",
-        "organizations",
-        "list invites",
-        "coverage",
-        "sunset invites",
-        "clock",
-    }
+async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
+    result = await diagnosis_of(cli)
+    checks = result.checks
+    assert {check.state for check in checks} == {"ok"}
+    assert result.exit_code == 0
+    assert [check.check for check in checks] == [
+        *("base URL", "policy", "credentials", "audit directory", "earlier runs"),
+        *("sunset invites", "baselines", "limits"),
+        *("scope", "list invites", "list users", "coverage", "coverage", "events", "clock"),
+    ]
     assert "1 pending in 1 list; the role Project Owner is granted" in messages(
         checks, "list invites"
     )
-    assert "leaves 1080" in messages(checks, "rate limit projects_group")
+    assert "1 of 1 invitation is stale, within the limits" in messages(checks, "limits")
     assert "2027-07-01" in messages(checks, "sunset invites")
-    assert ORG_ID in messages(checks, "organizations")
+    assert {check.organization for check in checks[-7:]} == {ORG_ID}
+    assert {check.organization for check in checks[:-7]} == {None}
 
 
-def test_doctor_sends_only_gets_and_creates_no_file(cli):
+async def test_doctor_sends_only_gets_and_creates_no_file(cli):
     cli.account = cli.sim.add_service_account()
-    checks_of(cli)
+    await checks_of(cli)
     sent = {(a.method, a.path) for a in cli.sim.requests if "/oauth/" not in a.path}
     assert {method for method, _ in sent} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
@@ -103,46 +98,77 @@ def test_doctor_sends_only_gets_and_creates_no_file(cli):
         ("add_token", "Access token"),
     ],
 )
-def test_kind_and_name_of_the_credentials_are_shown_without_their_secret(cli, kind, words):
+async def test_kind_and_name_of_the_credentials_are_shown_without_their_secret(cli, kind, words):
     cli.account = getattr(cli.sim, kind)()
-    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json")
-    assert words in messages(json.loads(done.out)["checks"], "credentials")
-    assert cli.account.secret not in done.out + done.err
+    checks = await checks_of(cli)
+    assert words in messages(checks, "credentials")
+    assert cli.account.secret not in str(checks)
 
 
-def test_expiry_of_a_jwt_is_ok_above_an_hour_warns_below_and_fails_once_past(cli):
-    tomorrow, soon, past = (time.time() + s for s in (86_400, 600, -600))
-    for expires_s, state in ((tomorrow, "ok"), (soon, "warning"), (past, "failed")):
-        cli.account.secret = token(int(expires_s))
-        cli.sim.accounts.add(cli.account)
-        done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json")
-        (check,) = named(json.loads(done.out)["checks"], "credentials")
-        assert check["state"] == state
-        assert "expire" in check["message"]
-        assert done.code == {"ok": 0, "warning": 4, "failed": 5}[state]
-
-
-def test_invalid_policy_fails_and_the_other_checks_run(cli):
+async def test_invalid_policy_fails_with_the_command_that_lists_its_errors(cli):
     cli.keys["rulez"] = []
-    checks = checks_of(cli, code=2)
-    (check,) = named(checks, "policy")
-    assert (check["state"], check["message"]) == ("failed", "policy.yaml has 1 error.")
-    command = "invite-sweeper validate policy.yaml"
-    assert check["hint"] == f"List them with: {command}"
+    (check,) = await checks_of(cli, code=2)
+    assert (check.check, check.state) == ("policy", "failed")
+    command = f"invite-sweeper validate {cli.folder / 'policy.yaml'}"
+    assert check.hint == f"List them with: {command}"
     assert "rulez" in cli.run(*command.split()[1:]).err
-    assert states(checks, "clock") == {"ok"}
-    assert "1 project visible" in messages(checks, "organizations")
 
 
-def swept(cli, *change):
-    """Sweep, and replace a part of the log."""
+def swept(cli):
     assert cli.sweep().code == 0
-    cli.log_path.write_bytes(cli.log_path.read_bytes().replace(*change or (b"", b"")))
+
+
+def damaged(cli):
+    swept(cli)
+    (file,) = AuditDirectory(cli.folder / "audit").files()
+    file.path.write_bytes(file.path.read_bytes().replace(b'"run_started",', b'"run_started"'))
+
+
+def cut(cli):
+    swept(cli)
+    (file,) = AuditDirectory(cli.folder / "audit").files()
+    lines = file.path.read_bytes().splitlines(keepends=True)
+    file.path.write_bytes(b"".join(lines[:-1]))
+
+
+def missing(cli):
+    swept(cli)
+    AuditDirectory(cli.folder / "audit").files()[0].path.unlink()
+
+
+def refused(cli):
+    cli.keys["limits"]["max_deletions"] = 0
+    assert cli.sweep().code == 3
+    cli.keys["limits"]["max_deletions"] = 9
+
+
+def over_limit(cli):
+    cli.keys["limits"]["max_deletions"] = 0
+
+
+def trimmed(cli):
+    cli.keys["limits"] |= {"max_deletions": 0, "over_limit": "trim"}
 
 
 def unreadable(cli):
     cli.keys["limits"]["max_unreadable_projects"] = 0
     cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
+
+
+def ending(days):
+    def prepare(cli):
+        day = datetime.now(UTC).date() + timedelta(days=days)
+        cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+
+    return prepare
+
+
+def ended(cli):
+    """A list whose announced day has come, and that the others of the policy replace."""
+    cli.keys["sources"] = ["invites", "users", "org_users"]
+    ending(0)(cli)
+    swept(cli)
+    retired(cli)
 
 
 def retired(cli):
@@ -154,9 +180,29 @@ def covered(cli):
     cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
 
 
+def out_of_scope(cli):
+    """A person of a project that the policy excludes is also in a list of the organization."""
+    cli.keys["sources"] = ["users"]
+    cli.keys["projects"] = {"exclude": ["prod-*"]}
+    prod = cli.sim.add_project("prod-billing")
+    cli.sim.add_user("bo@example.com", age=DAYS, group_roles={prod: ("GROUP_OWNER",)})
+    for id_ in cli.sim.invitations(cli.project):
+        cli.sim.accept(cli.project, id_)
+
+
 def world_writable(cli):
     (cli.folder / "audit").mkdir()
     (cli.folder / "audit").chmod(0o777)
+
+
+def writable_head(cli):
+    swept(cli)
+    (cli.folder / "audit" / "HEAD").chmod(0o602)
+
+
+def link(cli):
+    (cli.folder / "elsewhere").mkdir()
+    (cli.folder / "audit").symlink_to(cli.folder / "elsewhere")
 
 
 def clock_off(minutes):
@@ -168,10 +214,9 @@ def ending_secret(cli):
     cli.account.secrets_expire_at = (datetime.now(UTC) + 5 * DAYS,)
 
 
-def federated(cli):
-    federation = Federation("5" * 24, ("example.com",), ("example.com",))
-    cli.sim.organizations[ORG_ID].federation = federation
-    cli.sim.add_user("eve@elsewhere.org", age=DAYS, group_roles={cli.project: ["GROUP_OWNER"]})
+def noticed(cli):
+    cli.keys["notice"] = {"wait": "7d"}
+    swept(cli)
 
 
 KEEP = [{"name": "old", "usernames": ["*"], "until": "2020-01-31"}]
@@ -181,7 +226,7 @@ ENDS = {
     ),
     "a glob that matches no project": (
         lambda cli: cli.keys.update(projects={"exclude": ["prod-*"]}),
-        4, "policy", "warning", "matched no project",
+        4, "unused pattern", "warning", "matched no project",
     ),
     "refused credentials": (
         lambda cli: cli.changes.update(MONGODB_ATLAS_ACCESS_TOKEN="wrong"),
@@ -191,8 +236,8 @@ ENDS = {
         lambda cli: setattr(cli.account, "access_list", ("203.0.113.7",)),
         5, "access list", "failed", "",
     ),
-    "an Atlas that cannot be reached": (
-        lambda cli: cli.sim.faults.add(faults.fail_with(500), path="*/groups", times=99),
+    "an Atlas that answers nonsense": (
+        lambda cli: cli.sim.faults.add(faults.fail_with(400, "X"), path="*/groups", times=99),
         6, "Atlas", "failed", "",
     ),
     "no visible project": (
@@ -200,111 +245,161 @@ ENDS = {
     ),
     "one organization without a visible project": (
         lambda cli: cli.keys.update(organizations=[ORG_ID, OTHER]),
-        4, "organizations", "warning", OTHER,
+        4, "absent organization", "warning", OTHER,
     ),
-    "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", ""),
+    "a clock 2 minutes off": (clock_off(2), 4, "clock", "warning", "behind Atlas's"),
     "a clock 6 minutes off": (clock_off(6), 3, "clock", "failed", ""),
-    "more unreadable projects than the limit": (unreadable, 3, "lists", "failed", ""),
-    "a retired list": (retired, 4, "list invites", "warning", ""),
-    "a retired list alone": (
-        lambda cli: (retired(cli), cli.keys.update(sources=["invites"])), 6, "lists", "failed", "",
+    "more stale invitations than a limit": (over_limit, 3, "limits", "failed", "max_deletions: 0"),
+    "a plan that is trimmed": (trimmed, 0, "limits", "ok", "1 are left for a later run"),
+    "more unreadable projects than the limit": (unreadable, 3, "limits", "failed", "Vault"),
+    "a list that ends in 181 days": (ending(181), 0, "sunset invites", "ok", "last day"),
+    "a list that ends in 180 days": (
+        ending(180), 4, "sunset invites", "warning", "write users and org_users instead",
     ),
-    "a list without an end": (
-        lambda _: None, 0, "sunset", "ok", "Lists without a sunset date from Atlas: users.",
+    "a list that has ended as announced": (
+        ended, 0, "retired source", "ok", "nothing has to be changed",
+    ),
+    "a retired list": (retired, 4, "retired source", "warning", ""),
+    "a retired list alone": (
+        lambda cli: (retired(cli), cli.keys.update(sources=["invites"])), 6, "Atlas", "failed", "",
     ),
     "a user who is in a list of the policy, too": (covered, 0, "coverage", "ok", ""),
+    "a user of an excluded project": (out_of_scope, 0, "coverage", "ok", "0 users are pending"),
     "a secret that ends in 5 days": (ending_secret, 4, "secret", "warning", ""),
-    "an address that the federation does not accept": (
-        federated, 4, "domains", "warning", "eve@elsewhere.org",
+    "an audit directory that all can write": (
+        world_writable, 7, "audit directory", "failed", "Every user can write",
     ),
-    "an audit folder that all can write": (world_writable, 7, "audit folder", "failed", ""),
-    "a damaged log": (
-        lambda cli: swept(cli, b'"run_started",', b'"run_started"'),
-        3, "earlier runs", "failed", "",
+    "an audit directory that is a link": (link, 7, "audit directory", "failed", "symbolic link"),
+    "a HEAD that all can write": (
+        writable_head, 7, "audit directory", "failed", "Every user can write",
     ),
+    "a damaged log": (damaged, 3, "earlier runs", "failed", ""),
+    "a log that was cut": (cut, 3, "earlier runs", "failed", ""),
+    "a missing file of the last run": (missing, 4, "earlier runs", "warning", "is missing"),
     "an earlier run": (swept, 0, "earlier runs", "ok", "(sweep), ended with exit code 0"),
+    "a refusal of the last run": (
+        refused, 4, "earlier runs", "warning", "1 stale invitation is over max_deletions: 0",
+    ),
+    "invitations that are announced": (
+        noticed, 0, "notice", "ok", "1 announced invitation waits, the first until ",
+    ),
 }  # fmt: skip
-"""What a sweep would find, its exit code, and the check that says so: its state and words."""
+"""What a sweep would find, the exit code, and the check that says so: its state and words."""
 
 
 @pytest.mark.parametrize(("prepare", "code", "check", "state", "words"), ENDS.values(), ids=ENDS)
-def test_check_has_its_state_and_the_command_the_exit_code(cli, prepare, code, check, state, words):
+async def test_check_has_its_state_and_the_command_the_exit_code(
+    cli, prepare, code, check, state, words
+):
     prepare(cli)
-    checks = checks_of(cli, code=code)
+    checks = await checks_of(cli, code=code)
     assert state in states(checks, check)
     assert words in messages(checks, check)
 
 
-def test_missing_credentials_name_the_variables_and_atlas_is_not_called(cli):
-    checks = checks_of(cli, code=2, MONGODB_ATLAS_ACCESS_TOKEN=None)
+@pytest.mark.parametrize("name", ["over_limit", "unreadable", "retired", "out_of_scope"])
+async def test_exit_code_of_a_sweep_is_the_one_that_doctor_foretold(cli, name):
+    globals()[name](cli)
+    code = (await diagnosis_of(cli)).exit_code
+    assert cli.sweep().code == code
+
+
+async def test_missing_credentials_name_the_variables_and_atlas_is_not_called(cli):
+    checks = await checks_of(cli, code=2, changes={"MONGODB_ATLAS_ACCESS_TOKEN": None})
     (check,) = named(checks, "credentials")
-    assert "MONGODB_ATLAS_CLIENT_ID" in check["hint"]
+    assert "MONGODB_ATLAS_CLIENT_ID" in check.hint
     assert cli.sim.requests == ()
 
 
-def test_invalid_base_url_ends_with_2_and_the_other_checks_run(cli):
-    checks = checks_of(cli, code=2, MONGODB_ATLAS_BASE_URL="ftp://atlas.example.com")
+async def test_invalid_base_url_ends_with_2_and_the_other_checks_run(cli):
+    checks = await checks_of(cli, code=2, base_url="ftp://atlas.example.com")
     assert (states(checks, "base URL"), states(checks, "policy")) == ({"failed"}, {"ok"})
     assert "Not called" in messages(checks, "Atlas")
     assert cli.sim.requests == ()
 
 
-def test_invalid_proxy_ends_with_2_and_the_other_checks_run(cli):
-    other_url = ("--base-url", "https://atlas.example.com")
-    free = dict.fromkeys(("https_proxy", "NO_PROXY", "no_proxy"))
-    checks = checks_of(cli, *other_url, code=2, HTTPS_PROXY="ada:p4ssw0rd@proxy:3128", **free)
-    assert (states(checks, "proxy"), states(checks, "lock")) == ({"failed"}, {"ok"})
+async def test_invalid_proxy_ends_with_2_and_the_other_checks_run(cli, monkeypatch):
+    for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "ada:p4ssw0rd@proxy:3128")
+    checks = await checks_of(cli, base_url="https://atlas.example.com", code=2)
+    assert (states(checks, "proxy"), states(checks, "earlier runs")) == ({"failed"}, {"ok"})
     assert "HTTPS_PROXY" in messages(checks, "proxy")
-    assert "p4ssw0rd" not in json.dumps(checks)
+    assert "p4ssw0rd" not in str(checks)
 
 
-def test_invalid_audit_path_ends_with_2_and_the_other_checks_run(cli):
-    checks = checks_of(cli, "--audit-log", "audit/{week}.jsonl", code=2)
-    assert states(checks, "audit log") == {"failed"}
-    assert states(checks, "organizations") == {"ok"}
-    assert named(checks, "lock") == []
-
-
-def test_missing_role_names_the_project(cli):
+async def test_missing_role_names_the_project(cli):
     vault = cli.sim.add_project("Vault")
     cli.sim.limit_access(vault, Access.READ)
-    checks = checks_of(cli, code=4)
+    checks = await checks_of(cli, code=4)
     (check,) = named(checks, "list invites")
-    assert check["message"] == "The role is missing in 1 project: Vault."
-    assert "Project Owner" in check["hint"]
+    assert check.message == "The role is missing in 1 project: Vault."
+    assert "Project Owner" in check.hint
 
 
-def test_excluded_projects_are_listed_with_their_pending_count(cli):
+async def test_excluded_projects_are_listed_with_their_pending_count(cli):
     cli.keys["projects"] = {"exclude": ["prod-*"]}
     prod = cli.sim.add_project("prod-billing")
     cli.sim.invite(prod, "bo@example.com")
     cli.sim.invite(prod, "cy@example.com")
-    found = messages(checks_of(cli), "coverage")
+    found = messages(await checks_of(cli), "scope")
     assert "1 of 2 projects is in scope." in found
     assert "Out of scope: prod-billing; 2 pending there." in found
 
 
-def test_users_pending_only_in_other_lists_are_a_warning(cli):
+async def test_users_pending_only_in_other_lists_are_a_warning(cli):
     cli.keys["sources"] = ["invites"]
     cli.sim.add_user("bo@example.com", group_roles={cli.project: ("GROUP_OWNER",)})
     cli.sim.add_user("cy@example.com")
-    found = [c for c in named(checks_of(cli, code=4), "coverage") if c["state"] == "warning"]
-    assert [check["message"].split(" which")[0] for check in found] == [
+    checks = await checks_of(cli, code=4)
+    found = [c for c in named(checks, "coverage") if c.state == "warning"]
+    assert [check.message.split(" which")[0] for check in found] == [
         "1 user is pending only in the list users,",
         "2 users are pending only in the list org_users,",
         "2 users are pending only in the list org_invites,",
     ]
-    assert found[1]["hint"] == "Add org_users to sources."
+    assert found[1].hint == "Add org_users to sources."
 
 
-def test_lock_held_by_another_run_ends_with_9_and_names_it(cli):
+async def test_lock_held_by_another_run_ends_with_9_names_it_and_leaves_it(cli):
     cli.sim.faults.add(faults.hang(), path="*/groups")
     process = cli.fork("sweep", "--policy", "policy.yaml")
     wait_until(cli.sim.request_log.received.total)
-    (check,) = named(checks_of(cli, code=9), "lock")
+    for _ in range(2):
+        (check,) = named(await checks_of(cli, code=9), "audit directory")
+        assert f"process {process.pid}" in check.message
     process.kill()
     process.communicate(timeout=60)
-    assert f"process {process.pid}" in check["message"]
+
+
+async def test_run_that_was_killed_is_a_warning_with_what_it_left_open(cli):
+    cli.sim.faults.add(faults.hang(), method="DELETE", path="*")
+    process = cli.fork("sweep", "--policy", "policy.yaml")
+    wait_until(cli.deletes)
+    process.kill()
+    process.communicate(timeout=60)
+    (check,) = named(await checks_of(cli, code=4), "earlier runs")
+    assert "did not finish" in check.message
+    assert check.hint.startswith("1 request without an outcome")
+
+
+async def test_disk_without_space_is_a_warning(cli, monkeypatch):
+    class Usage:
+        free = 1024
+
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: Usage())
+    (check,) = named(await checks_of(cli, code=4), "audit directory")
+    assert "only 1 KiB" in check.message
+
+
+async def test_directory_that_this_user_cannot_write_ends_with_7(cli, monkeypatch):
+    (cli.folder / "audit").mkdir()
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path).name != "audit")
+    (check,) = named(await checks_of(cli, code=7), "audit directory")
+    assert "cannot be written: Permission denied" in check.message
+
+
+# What is printed ------------------------------------------------------------------------------
 
 
 def test_text_has_a_line_per_check_with_the_hint_below(cli):
@@ -321,18 +416,31 @@ def test_text_ends_with_the_verdict_and_has_one_line_for_each_check(cli):
     done = cli.run("doctor", "--policy", "policy.yaml")
     *checks, verdict = done.out.splitlines()
     assert verdict == f"All checks passed: a sweep of Example Industries ({ORG_ID}) would run."
-    assert all(re.match(r"(ok|note|warning|failed|) ", line) for line in checks)
+    assert all(re.match(r"(ok|warning|failed|) ", line) for line in checks)
+
+
+def test_json_has_the_checks_and_the_exit_code(cli):
+    wrong = {"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}
+    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json", **wrong)
+    result = json.loads(done.out)
+    assert done.code == result["exit_code"] == 5
+    assert [c["check"] for c in result["checks"] if c["state"] == "failed"] == ["credentials"]
+
+
+def printed(checks, *, width):
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, no_color=True, width=width)
+    show(console, DiagnosisResult.of(checks, [OrganizationName(ORG_ID, None)]))
+    return re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
 
 
 @pytest.mark.parametrize("width", [40, 80])
 def test_terminal_wraps_at_words_with_the_state_beside_them(width):
     hint = "Grant the credentials Project Owner there, or exclude the projects."
     message = "The role is missing in 4 projects: Payments, Billing, IoT Ingest, Fraud."
-    check = warning("list invites", message, hint)
-    file = io.StringIO()
-    console = Console(file=file, force_terminal=True, no_color=True, width=width)
-    show(console, Diagnosis(datetime.now(UTC), [check], {ORG_ID: None}))
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
+    checks = Checks()
+    checks.warning("list invites", message, hint)
+    lines = printed(checks, width=width)
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(line.split()) for line in lines)
     assert text.startswith(f"warning list invites: {message} {hint} 1 warning: a sweep of ")
@@ -340,17 +448,63 @@ def test_terminal_wraps_at_words_with_the_state_beside_them(width):
     assert all(re.match(r" {9}\S", line) for line in indented)
 
 
+def test_quiet_prints_only_what_is_not_ok_and_nothing_if_all_is(cli):
+    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
+    assert (done.code, done.out) == (0, "")
+    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
+    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
+    assert done.code == 4
+    first, *_, verdict = done.out.splitlines()
+    assert first.startswith("warning  list invites:")
+    assert "\nok " not in f"\n{done.out}"
+    assert verdict.startswith("2 warnings:")
+
+
+@pytest.mark.parametrize(
+    ("warnings", "failures", "verdict"),
+    [
+        (0, 0, f"All checks passed: a sweep of Acme ({ORG_ID}) would run."),
+        (
+            2,
+            0,
+            (
+                f"2 warnings: a sweep of Acme ({ORG_ID}) would run, but may not do everything "
+                "that is expected."
+            ),
+        ),
+        (
+            1,
+            1,
+            (
+                f"1 warning, 1 failed: a sweep of Acme ({ORG_ID}) would end with exit code 3 "
+                "(refused by a guard, nothing was deleted)."
+            ),
+        ),
+    ],
+)
+def test_verdict_counts_what_needs_attention_and_says_what_a_sweep_would_do(
+    warnings, failures, verdict
+):
+    checks = Checks()
+    for _ in range(warnings):
+        checks.warning("a", "")
+    for _ in range(failures):
+        checks.failed("clock", GuardRefused("Off."))
+    assert DiagnosisResult.of(checks, [OrganizationName(ORG_ID, "Acme")]).verdict == verdict
+
+
+@pytest.mark.parametrize(("count", "is_named"), [(3, True), (4, False)])
+def test_verdict_names_up_to_3_organizations(count, is_named):
+    organizations = [OrganizationName(f"{number:024x}", None) for number in range(count)]
+    verdict = DiagnosisResult.of(Checks(), organizations).verdict
+    assert (organizations[0].id in verdict) is is_named
+    assert ("of 4 organizations" in verdict) is not is_named
+
+
 # Beyond the lists -----------------------------------------------------------------------------
 
 
-def completeness(cli, code=0):
-    done = cli.run("doctor", "--policy", "policy.yaml", "--output", "json")
-    assert done.code == code, (done.out, done.err)
-    (found,) = json.loads(done.out)["completeness"]
-    return found
-
-
-def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by_this_log(cli):
+async def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by_this_log(cli):
     deleted = cli.sim.invite(cli.project, "swept@example.com", age=22 * DAYS)
     lost = cli.sim.invite(cli.project, "lost@example.com", age=5 * DAYS)
     accepted = cli.sim.add_user("new@example.com", age=5 * DAYS)
@@ -360,58 +514,65 @@ def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by_this_
     cli.sim.groups[cli.project].invites.pop(lost)  # as another program with an API key would
     cli.sim.invite(cli.project, "young@example.com", age=DAYS)
     assert deleted in cli.sim.deleted
-    assert completeness(cli, code=4) == {
-        "organization": ORG_ID,
-        "invited": 5,
-        "listed": 1,
-        "joined": 1,
-        "deleted": 2,
-        "unexplained": ["lost@example.com"],
-        "lists_complete": True,
-    }
-    (check,) = named(checks_of(cli, code=4), "events")
-    assert "1 is in no list: lost@example.com." in check["message"]
+    result = await diagnosis_of(cli)
+    (found,) = result.completeness
+    assert (found.organization, found.lists_complete) == (ORG_ID, True)
+    assert (found.invited, found.listed, found.joined, found.deleted) == (5, 1, 1, 2)
+    assert found.unexplained == ("lost@example.com",)
+    (check,) = named(result.checks, "events")
+    assert "1 is in no list: lost@example.com." in check.message
 
 
 @pytest.mark.parametrize(
     ("path", "name", "role"),
     [
         ("*/events", "events", "Organization Member"),
-        ("*/federationSettings", "domains", "Organization Owner"),
-        ("*/connectedOrgConfigs/*", "domains", "Organization Owner"),
         ("*/serviceAccounts/*", "secret", "Organization Read Only"),
     ],
 )
-def test_what_the_role_may_not_read_is_a_note_and_no_failure(cli, path, name, role):
-    federation = Federation("1" * 24, ("example.com",), ("example.com",))
-    cli.sim.organizations[ORG_ID].federation = federation
-    changes = dict.fromkeys(cli.account.environment()) | cli.sim.add_service_account().environment()
+async def test_what_the_role_may_not_read_is_no_failure(cli, path, name, role):
+    cli.account = cli.sim.add_service_account()
     cli.sim.faults.add(faults.role_missing(), path=path, times=None)
-    (check,) = named(checks_of(cli, **changes), name)
-    assert (check["state"], check["message"].startswith("Not known. ")) == ("note", True)
-    assert f"requires the role {role}." in check["message"]
+    (check,) = named(await checks_of(cli), name)
+    assert (check.state, check.message.startswith("Not known. ")) == ("ok", True)
+    assert f"requires the role {role}." in check.message
 
 
-def test_pending_address_outside_the_domains_of_the_federation_is_named_as_inferred(cli):
-    federation = Federation("1" * 24, ("example.com",), ("example.com",))
-    cli.sim.organizations[ORG_ID].federation = federation
-    cli.sim.add_user("eve@elsewhere.example", age=2 * DAYS)
-    cli.sim.add_user("joined@elsewhere.example", status="ACTIVE")
-    (check,) = named(checks_of(cli, code=4), "domains")
-    assert check["message"].endswith(
-        "(example.com) can probably never accept: eve@elsewhere.example."
-    )
-    assert check["hint"].startswith("This is inferred from the allow list of the federation.")
+async def test_credentials_that_may_read_and_not_delete_are_a_warning(cli):
+    cli.keys["sources"] = ["users"]
+    cli.sim.limit_access(cli.project, Access.READ)
+    (check,) = named(await checks_of(cli, code=4), "list users")
+    assert check.state == "warning"
+    assert "can probably not delete" in check.message
+    assert "missing in Search" in check.message
 
 
-def test_files_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
-    before = sorted(cli.folder.iterdir())
-    checks = checks_of(
-        cli,
-        *("--metrics-file", "run.prom", "--out", "plan.jsonl"),
-    )
-    assert {check["check"] for check in checks} >= {"metrics file", "plan"}
-    assert sorted(cli.folder.iterdir()) == sorted([*before, cli.folder / "policy.yaml"])
+async def test_credentials_of_an_owner_prove_that_users_can_be_deleted(cli):
+    cli.keys["sources"] = ["users"]
+    found = messages(await checks_of(cli, code=4), "list users")  # invites is not among sources
+    assert "the role Project Owner is granted" in found
+
+
+async def test_drop_for_which_a_sweep_would_be_refused_ends_with_3(cli):
+    for number in range(12):
+        cli.sim.invite(cli.project, f"p{number}@example.com")
+    assert cli.sweep().code == 0
+    assert states(await checks_of(cli), "baselines") == {"ok"}
+    for invitation_id in cli.sim.invitations(cli.project)[:8]:
+        cli.sim.accept(cli.project, invitation_id)
+    (check,) = named(await checks_of(cli, code=3), "baselines")
+    assert "max_population_drop" in check.message
+    assert cli.sweep().code == 3
+
+
+# Files and receivers --------------------------------------------------------------------------
+
+
+async def test_files_of_a_sweep_are_checked_and_none_is_made(cli):
+    files = {"metrics_file": cli.folder / "run.prom", "out": cli.folder / "plan.jsonl"}
+    checks = await checks_of(cli, **files)
+    assert {check.check for check in checks} >= {"metrics file", "plan"}
+    assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -426,53 +587,88 @@ def test_files_and_folders_of_a_sweep_are_checked_and_none_is_made(cli):
     ids=str,
 )
 def test_file_that_a_sweep_cannot_use_ends_as_the_sweep_would(cli, words, name, code):
-    state = "warning" if code == 4 else "failed"
-    assert state in states(checks_of(cli, *words, code=code), name)
-    assert cli.plan(*words).code == (0 if code == 4 else code)
+    done = cli.run("doctor", "--policy", "policy.yaml", "-o", "json", *words)
+    found = {(c["check"], c["state"]) for c in json.loads(done.out)["checks"]}
+    assert (name, "warning" if code == 4 else "failed") in found
+    assert (done.code, cli.plan(*words).code) == (code, 0 if code == 4 else code)
 
 
-def test_receivers_are_reached_without_a_message(cli):
-    heads = []
+class Receiver(BaseHTTPRequestHandler):
+    """Records what it gets, and accepts it."""
 
-    class Receiver(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            heads.append((self.command, self.path))
-            self.send_response(404)
-            self.end_headers()
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.received.append((self.command, self.path, body, self.headers))
+        self.send_response(404 if self.command == "HEAD" else 200)
+        self.end_headers()
 
-        do_GET = do_POST = do_HEAD  # noqa: N815
+    do_GET = do_HEAD = do_POST  # noqa: N815
 
-        def log_message(self, *_):
-            """Log nothing."""
+    def log_message(self, *_):
+        """Log nothing."""
 
+
+@pytest.fixture
+def receiver():
     with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.received = []
         threading.Thread(target=server.serve_forever).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        cli.keys["notify"] = [
-            {"kind": "ping", "url_env": "PING_URL"},
-            {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"},
-            {"kind": "slack", "url_env": "CHAT_URL"},
-        ]
-        urls = {"PING_URL": f"{url}/s3cret", "HOOK_URL": f"{url}/hook"}
-        done = cli.run(
-            *("doctor", "--policy", "policy.yaml", "--output", "json", "--pushgateway", url), **urls
-        )
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        yield server
         server.shutdown()
-    checks = json.loads(done.out)["checks"]
-    assert done.code == 4
-    assert set(heads) == {("HEAD", "/")}
+
+
+RECEIVERS = [
+    {"kind": "ping", "url_env": "PING_URL"},
+    {"kind": "webhook", "url_env": "HOOK_URL", "secret_env": "HOOK_KEY"},
+    {"kind": "slack", "url_env": "CHAT_URL"},
+]
+
+
+async def test_receivers_are_reached_without_a_message(cli, receiver):
+    cli.keys["notify"] = RECEIVERS
+    urls = {"PING_URL": f"{receiver.url}/s3cret", "HOOK_URL": f"{receiver.url}/hook"}
+    checks = await checks_of(cli, code=4, pushgateway=receiver.url, changes=urls)
+    assert {each[:2] for each in receiver.received} == {("HEAD", "/")}
     assert states(checks, "ping (PING_URL)") == states(checks, "pushgateway") == {"ok"}
     assert "HOOK_KEY is not set" in messages(checks, "webhook (HOOK_URL)")
     assert "CHAT_URL is not set" in messages(checks, "slack (CHAT_URL)")
-    assert "s3cret" not in done.out + done.err
+    assert "s3cret" not in str(checks)
 
 
-def test_receiver_that_cannot_be_reached_is_a_warning_with_host_and_fix(cli, closed_port):
-    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
-    checks = checks_of(cli, code=4, PING_URL=f"http://127.0.0.1:{closed_port}/s3cret")
-    (check,) = named(checks, "ping (PING_URL)")
-    assert "127.0.0.1: connection refused" in check["message"]
-    assert "HTTPS_PROXY" in check["hint"]
+async def test_notify_sends_a_test_message_to_each_receiver_that_says_so(cli, receiver):
+    cli.keys["notify"] = RECEIVERS
+    paths = {"PING_URL": "/ping", "HOOK_URL": "/hook", "CHAT_URL": "/chat"}
+    changes = {name: receiver.url + path for name, path in paths.items()}
+    checks = await checks_of(cli, notify=True, changes={**changes, "HOOK_KEY": "k3y"})
+    assert messages(checks, "slack (CHAT_URL)") == "It accepted a test message."
+    assert [each[:2] for each in receiver.received] == [
+        ("POST", "/ping"), ("POST", "/hook"), ("POST", "/chat"),
+    ]  # fmt: skip
+    assert all(
+        b"test message of `invite-sweeper doctor --notify`" in r[2] for r in receiver.received
+    )
+    assert receiver.received[1][3]["webhook-signature"].startswith("v1,")
+    assert json.loads(receiver.received[1][2])["test"] is True
+
+
+async def test_receiver_that_refuses_the_test_message_is_a_warning(cli, receiver):
+    cli.keys["notify"] = RECEIVERS[:1]
+    moved = {"PING_URL": f"{receiver.url}/gone"}
+    receiver.RequestHandlerClass = type(
+        "Refusing", (Receiver,), {"send_response": lambda s, _: Receiver.send_response(s, 404)}
+    )
+    assert states(await checks_of(cli, changes=moved), "ping (PING_URL)") == {"ok"}
+    checks = await checks_of(cli, code=4, notify=True, changes=moved)
+    assert "status 404" in messages(checks, "ping (PING_URL)")
+
+
+async def test_receiver_that_cannot_be_reached_is_a_warning_with_host_and_fix(cli, closed_port):
+    cli.keys["notify"] = RECEIVERS[:1]
+    changes = {"PING_URL": f"http://127.0.0.1:{closed_port}/s3cret"}
+    (check,) = named(await checks_of(cli, code=4, changes=changes), "ping (PING_URL)")
+    assert "127.0.0.1: connection refused" in check.message
+    assert "HTTPS_PROXY" in check.hint
 
 
 @pytest.fixture
@@ -482,40 +678,39 @@ def closed_port():
         yield reserved.getsockname()[1]
 
 
-def test_credentials_that_may_read_and_not_delete_are_a_warning(cli):
-    cli.keys["sources"] = ["users"]
-    cli.sim.limit_access(cli.project, Access.READ)
-    (check,) = named(checks_of(cli, code=4), "list users")
-    assert check["state"] == "warning"
-    assert "can probably not delete" in check["message"]
-    assert "missing in Search" in check["message"]
+# Several organizations ------------------------------------------------------------------------
 
 
-def test_credentials_of_an_owner_prove_that_users_can_be_deleted(cli):
-    cli.keys["sources"] = ["users"]
-    found = messages(checks_of(cli, code=4), "list users")  # invites is not among sources
-    assert "the role Project Owner is granted" in found
+@pytest.fixture
+def several(cli):
+    """Two organizations with a project each; ALPHA and BETA name their credentials."""
+    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER})
+    cli.stock(org_id=ORG_ID)
+    cli.stock(org_id=OTHER)
+    return cli
 
 
-def test_drop_for_which_a_sweep_would_be_refused_ends_with_3(cli):
-    for number in range(12):
-        cli.sim.invite(cli.project, f"p{number}@example.com")
-    assert cli.sweep().code == 0
-    assert states(checks_of(cli), "baselines") == {"ok"}
-    for invitation_id in cli.sim.invitations(cli.project)[:8]:
-        cli.sim.accept(cli.project, invitation_id)
-    (check,) = named(checks_of(cli, code=3), "baselines")
-    assert "max_population_drop" in check["message"]
-    assert cli.sweep().code == 3
+async def test_checks_of_each_organization_are_below_its_name(several):
+    result = await diagnosis_of(several)
+    assert {"credentials ALPHA", "credentials BETA"} <= {c.check for c in result.checks}
+    file = io.StringIO()
+    show(Console(file=file, width=200), result)
+    lines = file.getvalue().splitlines()
+    headings = [at for at, line in enumerate(lines) if line.startswith("organization ")]
+    assert [lines[at] for at in headings] == [
+        f"organization Example Industries ({ORG_ID})", f"organization Beta Industries ({OTHER})",
+    ]  # fmt: skip
+    assert sum(line.startswith("ok       list users:") for line in lines[headings[1] :]) == 1
 
 
-def test_quiet_prints_only_what_is_not_ok_and_nothing_if_all_is(cli):
-    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
-    assert (done.code, done.out) == (0, "")
-    cli.sim.limit_access(cli.sim.add_project("Vault"), Access.READ)
-    done = cli.run("doctor", "--policy", "policy.yaml", "-q")
-    assert done.code == 4
-    first, *_, verdict = done.out.splitlines()
-    assert first.startswith("warning  list invites:")
-    assert "\nok " not in f"\n{done.out}"
-    assert verdict.startswith("2 warnings:")
+async def test_one_of_two_organizations_that_is_refused_ends_with_4_as_a_sweep_would(several):
+    wrong = {"MONGODB_ATLAS_ACCESS_TOKEN_ALPHA": "wrong"}
+    result = await diagnosis_of(several, changes=wrong)
+    (found,) = [check for check in result.checks if check.state == "failed"]
+    assert (found.check, found.organization, found.exit_code) == ("credentials", ORG_ID, 4)
+    assert "Atlas refused the credentials" in found.message
+    organizations = f"{ORG_ID}, Beta Industries ({OTHER})"
+    assert result.verdict == (
+        f"1 failed: a sweep of {organizations} would end with exit code 4 (partly done)."
+    )
+    assert several.sweep(**wrong).code == result.exit_code

@@ -139,8 +139,8 @@ def in_header(name):
     def change(echo, method, path, response):
         if name == "Content-Type":
             return replace(response, media=f"application/json; {echo.header()}")
-        kept = tuple(each for each in response.extra if each[0].lower() != name.lower())
-        return replace(response, extra=(*kept, (name, echo.header())))
+        kept = tuple(each for each in response.headers if each[0].lower() != name.lower())
+        return replace(response, headers=(*kept, (name, echo.header())))
 
     return change
 
@@ -159,7 +159,7 @@ def _error(echo, status, count):
     }
     body = json.dumps(document).encode() if status % 2 == 0 else echo.text(count).encode()
     return SimulatedResponse(
-        status, body, "application/json", extra=(("X-Error-Code", echo.header()),)
+        status, body, "application/json", headers=(("X-Error-Code", echo.header()),)
     )
 
 

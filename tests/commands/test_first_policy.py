@@ -36,10 +36,14 @@ def test_first_policy_finds_every_pending_invitation_of_all_four_lists(tmp_path,
         done = cli.run("plan", "--policy", "first.yaml")
 
     assert done.code in {0, 3}, done.err  # the first policy has low limits
-    seen = {
-        (row["source"], row["project_id"] or row["org_id"], row["invitation_id"])
-        for row in (*cli.lines("planned"), *cli.lines("kept"))
-    }
+    rows = [*cli.lines("planned"), *cli.lines("kept")]
+    entries = [
+        (each["source"], each["project_id"] or row["org_id"], each["invitation_id"])
+        for row in rows
+        for each in (row, *row.get("entries", ()))
+    ]
+    seen = set(entries)
+    assert len(seen) == len(entries)
     expected = invited(cli.sim)
     assert {source for source, *_ in expected} == {"invites", "users", "org_users", "org_invites"}
     assert seen == expected

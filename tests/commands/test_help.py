@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from forked import Fork
+from invite_sweeper.restore.restorer import MAX_PER_MINUTE
 from running import COMMAND, Done, end
 from typer.main import get_command
 
@@ -18,7 +19,6 @@ from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import RunError
 from invite_sweeper.policy import Execution
-from invite_sweeper.restore.restorer import MAX_PER_MINUTE
 
 WIDTH = 80
 

@@ -207,28 +207,15 @@ def test_policy_validates_without_a_warning_on_every_day(tmp_path, day, sources)
     assert parse_policy(commented.encode(), "policy.yaml").keep[0].name == "board"
 
 
-@pytest.mark.parametrize(
-    ("age", "later"),
-    [
-        ("14d", "21d"),
-        ("36h", "204h"),
-        ("25d", "29d"),
-        ("29d", "29d"),
-        ("40d", "40d"),
-        ("1h", "169h"),
-    ],
-)
-def test_pending_people_are_deleted_later_and_before_atlas_ends_their_invitations(
-    tmp_path, age, later
-):
+@pytest.mark.parametrize("age", ["14d", "36h", "7d", "40d"])
+def test_rule_for_everybody_invited_has_the_age_and_owners_a_week_at_most(tmp_path, age):
     answers = Answers([Choice(ORG_ID)], age, tuple(Source))
     text = render_policy(answers, tmp_path / "p.yaml", datetime(2026, 11, 27, tzinfo=UTC))
     rules = {rule.name: rule for rule in parse_policy(text.encode(), "p").rules}
-    assert rules["pending"].older_than == parse_duration(later)
+    assert set(rules) == {"owners", "forgotten", "expired-or-rejected"}
+    assert rules["forgotten"].older_than == parse_duration(age)
     assert rules["owners"].older_than == min(parse_duration(age), parse_duration("7d"))
-    pending_owners = rules["pending-owners"]
-    assert pending_owners.older_than == parse_duration(age)
-    assert (pending_owners.roles, pending_owners.statuses) == (rules["owners"].roles, ("PENDING",))
+    assert rules["forgotten"].statuses is rules["owners"].statuses is None
 
 
 def test_policy_reads_all_four_lists_unless_an_option_names_them(cli):

@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
+import faults
 import pytest
+from buckets import set_bucket
 
 DAYS = timedelta(days=1)
 
@@ -17,8 +19,9 @@ def cli(cli):
 
 @pytest.mark.parametrize("headers", [True, False], ids=["with headers", "without"])
 def test_bucket_of_undocumented_size_is_swept_with_few_429s(cli, headers):
-    cli.sim.set_bucket("projects_group", cli.projects[0], capacity=30, refill=30, period_s=1)
-    cli.sim.throttling.headers = headers
+    set_bucket(cli.sim, "projects_group", cli.projects[0], capacity=30, refill=30, period_s=1)
+    if not headers:
+        cli.sim.faults.add(faults.without_rate_limits(), times=None)
     done = cli.sweep()
     assert (done.code, done.summary["deleted"]) == (0, 40)
     assert done.summary["rate_limited"] <= (0 if headers else 10)

@@ -4,7 +4,9 @@ import json
 import os
 import shlex
 import subprocess
-from itertools import groupby
+import sys
+from itertools import groupby, takewhile
+from pathlib import Path
 
 import pytest
 from running import COMMAND, wait_until
@@ -34,22 +36,45 @@ class Simulated:
         lines = exports.read_text(encoding="utf-8").splitlines()
         self.variables = dict(shlex.split(line)[1].split("=", 1) for line in lines)
 
-    def run(self, command, *arguments):
+    @property
+    def environment(self):
         ours = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
+        return {**ours, **self.variables}
+
+    def printed_until(self, last):
+        """Return what `simulate` printed, up to a line."""
+        lines = iter(self.process.stdout.readline, b"")
+        return "".join(takewhile(lambda line: last not in line, map(bytes.decode, lines)))
+
+    def shell(self, line):
+        scripts = str(Path(sys.executable).parent)
+        return subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.folder,
+            env=self.environment | {"PATH": f"{scripts}:{os.environ['PATH']}"},
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+
+    def run(self, command, *arguments):
         done = subprocess.run(
             [*COMMAND, command, "--policy", "policy.yaml", "--output", "json", *arguments],
             cwd=self.folder,
-            env={**ours, **self.variables},
+            env=self.environment,
             capture_output=True,
             check=False,
             timeout=120,
         )
         return done.returncode, json.loads(done.stdout)
 
-    def outcomes(self):
+    def lines(self, event):
         log = (self.folder / "audit" / "invite-sweeper.jsonl").read_text("utf-8")
         lines = [json.loads(line) for line in log.splitlines()]
-        return [line for line in lines if line["event"] == "outcome"]
+        return [line for line in lines if line["event"] == event]
+
+    def outcomes(self):
+        return self.lines("outcome")
 
 
 @pytest.fixture
@@ -96,13 +121,15 @@ def test_sweep_of_several_organizations_uses_the_credentials_of_each(simulated):
     assert len([name for name in simulation.variables if "CLIENT_ID" in name]) == 3
 
 
-def test_missing_roles_leave_projects_unreadable_and_the_rest_is_done(simulated):
+def test_missing_roles_leave_projects_and_the_organization_as_they_are(simulated):
     simulation = simulated("roles")
     code, summary = simulation.run("sweep")
 
     assert code == 4, summary
     assert summary["projects_unreadable"] > 0
-    assert summary["deleted"] > 0
+    assert "missing_role" in summary["reasons"]
+    deleted = {each["source"] for each in simulation.outcomes() if each["outcome"] == "deleted"}
+    assert deleted.isdisjoint({"org_users", "org_invites"})
 
 
 def test_accepting_users_are_reported_and_exit_4(simulated):
@@ -125,13 +152,29 @@ def test_sweep_of_a_federated_organization_deletes_and_verifies_as_any_other(sim
     assert summary["deleted"] == summary["verified"] > 0
 
 
-def test_each_night_makes_more_invitations_stale(simulated):
+@pytest.mark.needs("faketime")
+def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
     simulation = simulated("nights")
-    first = simulation.run("plan")[1]["stale"]
-    for _ in range(6):
-        code, summary = simulation.run("plan")
-        assert code == 0
-    assert summary["stale"] > first
+    out = simulation.printed_until("# A policy that fits:")
+    (line,) = [each for each in out.splitlines() if "faketime" in each and "for" in each.split()]
+    done = simulation.shell(line)
+
+    assert done.returncode == 0, done.stderr
+    days = [each["ts"][:10] for each in simulation.lines("run_started")]
+    assert len(days) == len(set(days)) == 5
+    announced = {each["invitation_id"]: each["ts"][:10] for each in simulation.lines("announced")}
+    deleted = {each["invitation_id"]: each["ts"][:10] for each in simulation.outcomes()}
+    first = {key for key, day in announced.items() if day == days[0]}
+    assert {key for key, day in deleted.items() if day == days[3]} == first != set()
+    assert all(days.index(day) - days.index(announced[key]) == 3 for key, day in deleted.items())
+    assert len(announced) > len(first)
+
+
+def test_clock_that_does_not_move_is_refused_the_second_night(simulated):
+    simulation = simulated("nights")
+    assert simulation.run("plan")[0] == 0
+    code, summary = simulation.run("plan")
+    assert (code, summary["reasons"]) == (3, ["clock"])
 
 
 def test_policy_of_all_lists_goes_on_unchanged_before_on_and_after_the_end_of_the_old_ones(

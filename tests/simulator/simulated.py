@@ -14,7 +14,6 @@ ORG = "5efda682a3f2ed2e7dd6cde4"
 NOW = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
 V2023 = "application/vnd.atlas.2023-01-01+json"
 V2025 = "application/vnd.atlas.2025-02-19+json"
-RATES = "application/vnd.atlas.2025-03-12+json"
 
 
 class Clock:
@@ -31,7 +30,6 @@ class Clock:
 class Response:
     status: int
     headers: Mapping[str, str]
-    raw_headers: tuple[tuple[str, str], ...]
     body: bytes
 
     def json(self):
@@ -58,8 +56,7 @@ class Client:
             method, url, headers=request_headers, allow_redirects=False, **options
         ) as response:
             body = await response.read()
-            raw = tuple((name.decode(), value.decode()) for name, value in response.raw_headers)
-            return Response(response.status, response.headers.copy(), raw, body)
+            return Response(response.status, response.headers.copy(), body)
 
 
 def organization(**settings):

@@ -2,9 +2,7 @@
 
 import aiohttp
 import pytest
-from simulator.simulated import ORG, V2023, Clock, open_client, organization
-
-from invite_sweeper.simulator import serve
+from simulator.simulated import ORG, V2025, Clock, open_client, organization
 
 TOKEN = "/api/oauth/token"
 OTHER_ORG = "5efda682a3f2ed2e7dd6cde5"
@@ -31,55 +29,12 @@ async def test_token_expired_early_does_not_expire_another_at_its_original_time(
     assert sim.oauth.live_token_count(account) == 0
 
 
-@pytest.mark.parametrize(
-    ("grant", "code"), [("password", "unsupported_grant_type"), ("", "invalid_request")]
-)
-async def test_other_grant_type_is_400(sim, grant, code):
+@pytest.mark.parametrize("grant", ["password", ""])
+async def test_other_grant_type_is_400(sim, grant):
     account = sim.add_service_account()
     async with open_client(sim, token="") as request:
         response = await fetch_token(request, account, grant)
-    assert (response.status, response.json()["error"]) == (400, code)
-
-
-async def test_token_above_max_live_tokens_is_refused_until_one_expires():
-    clock = Clock()
-    sim = organization(monotonic=clock)
-    sim.oauth.max_live_tokens = 2
-    account = sim.add_service_account()
-    async with open_client(sim, token="") as request:
-        response = [await fetch_token(request, account) for _ in range(3)]
-        sim.oauth.expire(response[0].json()["access_token"])
-        again = await fetch_token(request, account)
-    assert [each.status for each in response] == [200, 200, 403]
-    assert response[2].json()["error"] == "access_denied"
-    assert again.status == 200
-
-
-async def test_token_request_above_the_rate_limit_is_429_for_a_minute():
-    clock = Clock()
-    sim = organization(monotonic=clock)
-    sim.oauth.requests_per_minute = 2
-    account = sim.add_service_account()
-    async with open_client(sim, token="") as request:
-        response = [await fetch_token(request, account) for _ in range(3)]
-        clock.now_s += 60
-        later = await fetch_token(request, account)
-    assert [each.status for each in response] == [200, 200, 429]
-    assert response[2].json() == {
-        "detail": "Resource /api/oauth/token is limited to 2 requests every 1 minutes.",
-        "error": 429,
-        "errorCode": "RATE_LIMITED",
-        "parameters": ["/api/oauth/token", 2, 1],
-        "reason": "Too Many Requests",
-    }
-    assert later.status == 200
-
-
-def digest_client(account):
-    return aiohttp.ClientSession(
-        middlewares=(aiohttp.DigestAuthMiddleware(account.name, account.secret),),
-        headers={"Accept": V2023},
-    )
+    assert (response.status, response.json()["error"]) == (400, "unsupported_grant_type")
 
 
 def digest_fields(sim, account, nonce, *, count, method="GET", uri="/x"):
@@ -144,12 +99,6 @@ async def test_digest_with_a_bad_count_or_unknown_nonce_is_invalid(sim, count, k
     assert not sim.digest.is_valid(authorization, account.secret, "GET", "/x")
 
 
-async def test_only_the_last_10000_nonces_are_kept(sim):
-    for _ in range(10_100):
-        sim.digest.challenge()
-    assert len(sim.digest._nonces) == 10_000
-
-
 async def test_account_cannot_read_another_organization(sim):
     sim.add_organization(OTHER_ORG, "Other Org")
     own = sim.add_project("Mine")
@@ -158,7 +107,7 @@ async def test_account_cannot_read_another_organization(sim):
         projects = await request("GET", "/groups")
         orgs = await request("GET", "/orgs")
         response = await request("GET", f"/groups/{other}/invites")
-        users = await request("GET", f"/orgs/{OTHER_ORG}/users")
+        users = await request("GET", f"/orgs/{OTHER_ORG}/users", accept=V2025)
     assert [each["id"] for each in projects.json()["results"]] == [own]
     assert [each["id"] for each in orgs.json()["results"]] == [ORG]
     assert (response.status, users.status) == (401, 401)
@@ -171,9 +120,7 @@ async def test_account_of_two_organizations_lists_the_projects_of_both(sim):
     account = sim.add_token(ORG, OTHER_ORG)
     async with open_client(sim, token=account.secret) as request:
         projects = await request("GET", "/groups")
-        here = await request("GET", f"/orgs/{OTHER_ORG}/groups")
     assert [each["orgId"] for each in projects.json()["results"]] == [ORG, OTHER_ORG]
-    assert [each["name"] for each in here.json()["results"]] == ["B"]
 
 
 def test_each_account_kind_has_its_environment_variables(sim):
@@ -185,15 +132,3 @@ def test_each_account_kind_has_its_environment_variables(sim):
     ]
     assert all(each.secret in each.environment().values() for each in kinds)
     assert all(each.secret not in repr(each) for each in kinds)
-
-
-async def test_root_returns_the_api_key_of_the_caller(sim):
-    account = sim.add_api_key()
-    async with (
-        serve(sim) as url,
-        digest_client(account) as client,
-        client.get(f"{url}/api/atlas/v2") as response,
-    ):
-        key = (await response.json(content_type=None))["apiKey"]
-    assert key["publicKey"] == account.name
-    assert key["roles"] == [{"orgId": ORG, "roleName": "ORG_OWNER"}]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import faults
 import pytest
-from simulator.simulated import open_client, organization
+from simulator.simulated import V2025, open_client, organization
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def test_fault_matches_a_path_glob_and_an_exact_method(sim, project, invit
     sim.faults.add(faults.fail_with(), method="DELETE", path="*/invites/*")
     async with open_client(sim) as request:
         path = f"/groups/{project}/invites/{invitation}"
-        assert (await request("GET", path)).status == 200
+        assert (await request("GET", f"/groups/{project}/invites")).status == 200
         assert (await request("DELETE", path)).status == 500
         assert (await request("DELETE", path)).status == 204
 
@@ -63,23 +63,26 @@ async def test_dripping_response_is_complete_and_takes_its_time_for_each_byte(si
 
 
 async def test_effect_runs_just_before_or_after_the_request(sim, project, invitation):
-    other = sim.invite(project, "bob@example.com")
+    user = sim.add_user("bob@example.com", group_roles={project: ("GROUP_OWNER",)})
     seen = []
 
     def accepts(context):
         seen.append(context)
         sim.accept(context.scope_id, context.item_id)
+        sim.set_status(context.item_id, "ACTIVE")
 
     sim.faults.add(faults.effect(before=accepts), method="DELETE", path=f"*/{invitation}")
-    sim.faults.add(faults.effect(after=accepts), method="GET", path=f"*/{other}")
+    sim.faults.add(faults.effect(after=accepts), method="GET", path=f"*/{user}")
     async with open_client(sim) as request:
         deleted = await request("DELETE", f"/groups/{project}/invites/{invitation}")
-        read = await request("GET", f"/groups/{project}/invites/{other}")
-        gone = await request("GET", f"/groups/{project}/invites/{other}")
-    assert (deleted.status, read.status, gone.status) == (404, 200, 404)
+        path = f"/groups/{project}/users/{user}"
+        before, after = [await request("GET", path, accept=V2025) for _ in range(2)]
+    assert deleted.status == 404
+    statuses = [each.json()["orgMembershipStatus"] for each in (before, after)]
+    assert statuses == ["PENDING", "ACTIVE"]
     assert [(each.scope_id, each.item_id) for each in seen] == [
         (project, invitation),
-        (project, other),
+        (project, user),
     ]
 
 

@@ -2,22 +2,18 @@
 
 from datetime import timedelta
 
-import pytest
-from simulator.simulated import Clock, open_client, organization
+from simulator.simulated import open_client
 
 from invite_sweeper.simulator import MISSING
-from invite_sweeper.simulator.responses import Rejected
 
 
 async def test_invitation_is_listed_read_and_deleted_once(sim, project):
     invitation = sim.invite(project, "ada@example.com", age=timedelta(days=20))
     async with open_client(sim) as request:
         listed = await request("GET", f"/groups/{project}/invites")
-        read = await request("GET", f"/groups/{project}/invites/{invitation}")
         first = await request("DELETE", f"/groups/{project}/invites/{invitation}")
         second = await request("DELETE", f"/groups/{project}/invites/{invitation}")
     assert [each["id"] for each in listed.json()] == [invitation]
-    assert read.json() == listed.json()[0]
     assert (first.status, first.body) == (204, b"")
     assert (second.status, second.code) == (404, "RESOURCE_NOT_FOUND")
     assert sim.deleted == (invitation,)
@@ -33,15 +29,13 @@ async def test_gone_status_400_is_returned_for_an_unknown_invitation(sim):
     assert (response.status, response.code) == (400, "INVALID_INVITATION_ID")
 
 
-async def test_list_is_sorted_by_username_and_filtered_ignoring_case(sim, project):
+async def test_list_is_sorted_by_username(sim, project):
     for name in ("zoe@example.com", "Ada@example.com", "bob@example.com"):
         sim.invite(project, name)
     async with open_client(sim) as request:
-        unfiltered = await request("GET", f"/groups/{project}/invites?username=")
-        one = await request("GET", f"/groups/{project}/invites?username=ADA%40example.com")
-    names = [each["username"] for each in unfiltered.json()]
+        listed = await request("GET", f"/groups/{project}/invites")
+    names = [each["username"] for each in listed.json()]
     assert names == ["Ada@example.com", "bob@example.com", "zoe@example.com"]
-    assert [each["username"] for each in one.json()] == ["Ada@example.com"]
 
 
 async def test_invitation_with_overridden_fields_is_sent_unchanged(sim, project):
@@ -75,19 +69,6 @@ async def test_body_that_is_not_a_json_object_is_400(sim, project):
     async with open_client(sim) as request:
         for body in (b"{", b"[]"):
             assert (await request("POST", f"/groups/{project}/invites", data=body)).status == 400
-
-
-async def test_invite_rate_limit_counts_one_minute_per_address():
-    clock = Clock()
-    sim = organization(monotonic=clock)
-    sim.invite_rate_limit.per_minute = 1
-    sim.invite_rate_limit.count("192.0.2.1")
-    sim.invite_rate_limit.count("192.0.2.2")
-    clock.now_s += 59
-    with pytest.raises(Rejected):
-        sim.invite_rate_limit.count("192.0.2.1")
-    clock.now_s += 1
-    sim.invite_rate_limit.count("192.0.2.1")
 
 
 async def test_eleventh_invitation_in_a_minute_is_400(sim, project):

@@ -80,6 +80,8 @@ async def test_delete_in_a_project_ends_the_role_in_this_project_alone(sim, proj
         assert (await request("DELETE", path, accept=V2025)).status == 204
         left = await rows(request, sim)
         (row,) = (await request("GET", f"/orgs/{ORG}/users", accept=V2025)).json()["results"]
+        other = f"/groups/{projects[1]}/users/{user.id}"
+        statuses = [(await request("DELETE", other, accept=V2025)).status for _ in range(2)]
     assert left == {
         f"/orgs/{ORG}/users": user.id,
         f"/orgs/{ORG}/invites": user.invitation_id,
@@ -87,6 +89,8 @@ async def test_delete_in_a_project_ends_the_role_in_this_project_alone(sim, proj
         f"/groups/{projects[0]}/invites": invitation,
     }
     assert [each["groupId"] for each in row["roles"]["groupRoleAssignments"]] == [projects[1]]
+    assert statuses == [204, 404]
+    assert sim.request_log.deletes_after_confirmation == [user.id]
 
 
 async def test_delete_of_a_project_invitation_leaves_the_membership(sim, projects):

@@ -95,13 +95,11 @@ async def test_user_whom_the_api_invites_is_an_event(sim):
     [
         ("minDate=2026-08-08T03:04:57Z", [1, 2]),
         ("minDate=2026-08-08T03:04:58Z", [1]),
-        ("maxDate=2026-08-07T03:04:57Z", [3]),
-        ("minDate=2026-08-07T00:00:00Z&maxDate=2026-08-08T12:00:00Z", [2, 3]),
         ("eventType=JOINED_ORG", []),
         ("eventType=JOINED_ORG&eventType=INVITED_TO_ORG", [1, 2, 3]),
     ],
 )
-async def test_events_are_those_between_both_dates_inclusive_and_of_the_types(sim, query, ages):
+async def test_events_are_those_of_the_types_since_a_date_inclusive(sim, query, ages):
     for age in (3, 1, 2):
         sim.add_user(f"{age}@example.com", age=age * DAY)
     async with open_client(sim) as request:
@@ -125,10 +123,9 @@ async def test_events_are_paged_and_links_repeat_the_query(sim):
     assert [each["rel"] for each in last.json()["links"]] == ["self", "previous"]
 
 
-@pytest.mark.parametrize("name", ["minDate", "maxDate"])
-async def test_malformed_date_of_events_is_a_400(sim, name):
+async def test_malformed_date_of_events_is_a_400(sim):
     async with open_client(sim) as request:
-        response = await request("GET", f"{EVENTS}?{name}=yesterday")
+        response = await request("GET", f"{EVENTS}?minDate=yesterday")
     assert (response.status, response.code) == (400, "INVALID_QUERY_PARAMETER")
 
 

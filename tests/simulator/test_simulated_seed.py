@@ -4,12 +4,13 @@ import msgspec
 from simulator.simulated import NOW
 
 from invite_sweeper.simulator import OrgMembershipStatus, SimulatedAtlas, fill
+from invite_sweeper.simulator.seed import ORG_ID
 
 
 def filled(seed=0, projects=20, invitations=12):
     sim = SimulatedAtlas(lambda: NOW)
-    seeded = fill(sim, projects=projects, invitations_per_project=invitations, seed=seed, now=NOW)
-    return sim, seeded
+    fill(sim, projects=projects, invitations_per_project=invitations, seed=seed)
+    return sim
 
 
 def everything(sim):
@@ -25,20 +26,18 @@ def everything(sim):
 
 
 def test_same_seed_fills_the_same_and_another_seed_different_data():
-    assert everything(filled(1)[0]) == everything(filled(1)[0])
-    assert everything(filled(1)[0]) != everything(filled(2)[0])
+    assert everything(filled(1)) == everything(filled(1))
+    assert everything(filled(1)) != everything(filled(2))
 
 
 def test_fill_creates_the_requested_numbers():
-    sim, seeded = filled(projects=7, invitations=3)
-    assert (len(seeded.projects), seeded.invitations) == (7, 21)
-    assert tuple(sim.groups) == seeded.projects
-    assert sim.invitation_count() == 21
-    assert {group.org_id for group in sim.groups.values()} == {seeded.org_id}
+    sim = filled(projects=7, invitations=3)
+    assert (len(sim.groups), sim.invitation_count()) == (7, 21)
+    assert {group.org_id for group in sim.groups.values()} == {ORG_ID}
 
 
 def test_project_names_are_unique_and_some_contain_spaces():
-    sim, _ = filled(projects=300, invitations=0)
+    sim = filled(projects=300, invitations=0)
     names = [group.name for group in sim.groups.values()]
     assert len(set(names)) == 300
     assert any(" " in name for name in names)
@@ -46,7 +45,7 @@ def test_project_names_are_unique_and_some_contain_spaces():
 
 
 def test_ages_roles_inviters_and_addresses_vary():
-    sim, _ = filled()
+    sim = filled()
     documents = [
         msgspec.json.decode(each.document)
         for group in sim.groups.values()
@@ -69,15 +68,16 @@ def test_ages_roles_inviters_and_addresses_vary():
 def test_existing_organization_is_filled_not_replaced():
     sim = SimulatedAtlas(lambda: NOW)
     sim.add_organization("a" * 24, "Mine")
-    seeded = fill(sim, projects=1, invitations_per_project=1, org_id="a" * 24)
-    assert (seeded.org_id, sim.organizations["a" * 24].name) == ("a" * 24, "Mine")
+    fill(sim, projects=1, invitations_per_project=1, org_id="a" * 24)
+    assert [each.name for each in sim.organizations.values()] == ["Mine"]
+    assert len(sim.groups) == 1
 
 
 def test_users_of_all_statuses_are_created_on_request_and_repeat_with_the_seed():
     def users(seed):
         sim = SimulatedAtlas(lambda: NOW)
-        seeded = fill(sim, projects=3, invitations_per_project=1, user_count=60, seed=seed)
-        return [sim.user(each) for each in seeded.users]
+        fill(sim, projects=3, invitations_per_project=1, user_count=60, seed=seed)
+        return [sim.user(each) for each in sim.users()]
 
     first = users(1)
     assert first == users(1) != users(2)

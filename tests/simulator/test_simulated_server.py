@@ -1,11 +1,10 @@
-"""The server of the simulated Atlas: TLS, connections, compression, clock."""
+"""The server of the simulated Atlas: TLS, connections, clock."""
 
 import asyncio
 import ssl
 from datetime import UTC, datetime
 
 import aiohttp
-import faults
 import pytest
 import trustme
 from simulator.simulated import V2023, open_client, organization
@@ -54,24 +53,6 @@ async def test_two_servers_share_one_organization(sim, project):
         path = f"/groups/{project}/invites/{invitation}"
         assert (await one("DELETE", path)).status == 204
         assert (await other("DELETE", path)).status == 404
-
-
-@pytest.mark.parametrize(
-    ("method", "accept_encoding", "compressed"),
-    [("GET", "gzip", True), ("GET", "identity", False), ("DELETE", "gzip", False)],
-)
-async def test_only_successful_get_is_compressed_and_only_if_accepted(
-    sim, method, accept_encoding, compressed
-):
-    sim.gzip = True
-    sim.faults.add(faults.malformed(b"{}"), method="DELETE")
-    project = sim.add_project("Data Lake")
-    invitation = sim.invite(project, "ada@example.com")
-    async with open_client(sim) as request:
-        path = f"/groups/{project}/invites/{invitation}"
-        response = await request(method, path, headers={"Accept-Encoding": accept_encoding})
-    assert (response.headers.get("Content-Encoding") == "gzip") is compressed
-    assert ("Vary" in response.headers) is compressed
 
 
 async def test_default_clock_is_the_current_time_in_utc():

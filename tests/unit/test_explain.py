@@ -1,6 +1,7 @@
 """An explanation shows the run's decision, the policy keys behind it, and from when on it holds."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from builders import NOW, invitation, policy
@@ -15,6 +16,11 @@ from invite_sweeper.sweep.selection import KEEP_REASONS, Decision, Selector
 from invite_sweeper.sweep.steps import keep_unrecordable
 
 DAY = timedelta(days=1)
+KEEP, RULES = (
+    ["lapsed", "board", "trip", "eternal"],
+    ["forgotten", "outsiders", "owners", "ending"],
+)
+in_invites = partial(invitation, source=Source.INVITES)
 POLICY = policy(
     rules=[
         {"name": "forgotten", "older_than": "14d"},
@@ -69,17 +75,17 @@ def test_deciding_rule_is_the_first_with_all_keys_matching_and_its_first_key_the
     explanation = explained(one)
     if explanation.rule is None:
         return
-    first = next(v for v in explanation.rules if all(key.matched for key in v.keys))
+    rules = [each for each in explanation.policy if each.kind == "rule"]
+    first = next(each for each in rules if all(key.matched for key in each.keys))
     assert (first.name, first.matched) == (explanation.rule, True)
     assert explanation.condition == first.keys[0]
 
 
 @given(ANY)
 def test_every_policy_entry_is_explained_once(one):
-    explanation = explained(one)
-    assert [each.name for each in explanation.keep] == ["lapsed", "board", "trip", "eternal"]
-    names = [each.name for each in explanation.rules]
-    assert names == ["forgotten", "outsiders", "owners", "ending"]
+    found = explained(one).policy
+    assert [each.name for each in found if each.kind == "keep"] == KEEP
+    assert [each.name for each in found if each.kind == "rule"] == RULES
 
 
 @given(ANY, st.integers(0, 60 * 24))
@@ -110,7 +116,7 @@ def test_person_who_is_in_two_lists_is_stale_from_the_day_on_which_both_entries_
 
 
 def test_keep_entry_with_a_last_day_is_followed_by_the_rule_from_the_day_after():
-    found = explained(invitation(username="ada@example.com"))
+    found = explained(in_invites(username="ada@example.com"))
     assert (found.kept, found.stale_by) == ("keep:trip", "forgotten")
     assert f"{found.stale_from:%Y-%m-%d %H:%M}" == "2026-11-29 00:00"
     assert found.condition.actual == "ada@example.com"
@@ -118,7 +124,7 @@ def test_keep_entry_with_a_last_day_is_followed_by_the_rule_from_the_day_after()
 
 def test_date_at_the_end_of_the_calendar_is_explained():
     end = NOW.replace(year=9999, month=12, day=31)
-    one = invitation()._replace(created_at=end, expires_at=end)
+    one = in_invites()._replace(created_at=end, expires_at=end)
     assert explained(one).kept == "future_date"
 
 
@@ -131,11 +137,11 @@ def test_date_at_the_end_of_the_calendar_is_explained():
     ],
 )
 def test_age_one_second_below_14_days_is_not_shown_as_14_days(age, has):
-    (key,) = explained(invitation(age=age)).rules[0].keys
+    (key,) = next(e for e in explained(in_invites(age=age)).policy if e.name == "forgotten").keys
     assert (key.key, key.actual) == ("older_than", has)
 
 
-STALE = Decision(invitation(), "forgotten", None)
+STALE = Decision(in_invites(), "forgotten", None)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +150,8 @@ STALE = Decision(invitation(), "forgotten", None)
         (STALE, "stale by rule forgotten"),
         (STALE._replace(bounced=2), "deleted 2 times before"),
         (STALE.keep("bounced"), "too often (max_bounces), although rule forgotten matches"),
-        (Decision(invitation(), None, "keep:board"), "keep entry board matches"),
-        (Decision(invitation(), None, "no_inviter"), "cannot be evaluated (no inviter)"),
+        (Decision(in_invites(), None, "keep:board"), "keep entry board matches"),
+        (Decision(in_invites(), None, "no_inviter"), "cannot be evaluated (no inviter)"),
     ],
 )
 def test_decision_is_described_with_its_reason(decision, words):
@@ -155,5 +161,5 @@ def test_decision_is_described_with_its_reason(decision, words):
 
 @pytest.mark.parametrize("key", KEEP_REASONS)
 def test_every_keep_reason_has_the_same_text_as_in_the_run_table(key):
-    kept = Decision(invitation(), None, key)
+    kept = Decision(in_invites(), None, key)
     assert describe_decision(kept, kept) == f"kept: {describe_keep_reason(key)}"

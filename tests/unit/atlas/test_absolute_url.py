@@ -3,7 +3,7 @@
 import pytest
 from yarl import URL
 
-from invite_sweeper.atlas.urls import absolute_url, parse_base_url
+from invite_sweeper.atlas.http import absolute_url, parse_base_url
 
 BASES = ["https://cloud.mongodb.com", "http://127.0.0.1:8080", "https://gate.example.com/atlas"]
 

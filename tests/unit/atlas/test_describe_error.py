@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from invite_sweeper.atlas.network_errors import describe_error
+from invite_sweeper.atlas.http import describe_error
 
 HOST = "atlas.example.com"
 KEY = ConnectionKey(HOST, 443, True, True, None, None, None)

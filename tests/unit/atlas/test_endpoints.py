@@ -12,7 +12,7 @@ from invite_sweeper.atlas.endpoints import (
     InvalidRequest,
     build_path,
 )
-from invite_sweeper.atlas.urls import is_loopback, parse_base_url
+from invite_sweeper.atlas.http import is_loopback, parse_base_url
 from invite_sweeper.errors import UsageError
 
 PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"

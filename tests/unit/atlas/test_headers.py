@@ -4,13 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.headers import (
-    ServerInfo,
-    parse_date_header,
-    parse_int_header,
-    retry_after_s,
-)
-from invite_sweeper.atlas.rate_limits import clamp_wait_s
+from invite_sweeper.atlas.client import ServerInfo
+from invite_sweeper.atlas.endpoints import LIST_GROUPS
+from invite_sweeper.atlas.http import parse_date_header, parse_int_header, retry_after_s
+from invite_sweeper.atlas.limits import clamp_wait_s
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 
@@ -97,22 +94,22 @@ def test_date_header_is_a_timestamp_in_utc_or_none(raw, timestamp):
 def test_clock_skew_is_from_the_first_successful_response_with_a_date():
     server = ServerInfo(lambda: NOW)
 
-    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=False)
+    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, LIST_GROUPS, good=False)
     assert server.clock_skew_s is None
-    server.update({}, good=True)
-    server.update({"Date": "some day"}, good=True)
+    server.update({}, LIST_GROUPS, good=True)
+    server.update({"Date": "some day"}, LIST_GROUPS, good=True)
     assert server.clock_skew_s is None
-    server.update({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, good=True)
-    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, good=True)
+    server.update({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, LIST_GROUPS, good=True)
+    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, LIST_GROUPS, good=True)
     assert server.clock_skew_s == 301.0
 
 
 def test_last_readable_sunset_is_kept():
     server = ServerInfo(lambda: NOW)
 
-    server.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, good=True)
-    server.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT", "Deprecation": "@1"}, good=False)
-    server.update({"Sunset": "one day"}, good=True)
-    server.update({}, good=True)
+    server.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, LIST_GROUPS, good=True)
+    server.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT"}, LIST_GROUPS, good=False)
+    server.update({"Sunset": "one day"}, LIST_GROUPS, good=True)
+    server.update({}, LIST_GROUPS, good=True)
 
-    assert server.sunsets == {None: date(2027, 9, 1)}
+    assert server.sunsets == {LIST_GROUPS: date(2027, 9, 1)}

@@ -6,6 +6,7 @@ from builders import ORG, PROJECT, object_id, project
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.atlas.lists import parse_group_invitation
 from invite_sweeper.atlas.parsing import (
     InvalidResponse,
     parse_array,
@@ -13,7 +14,6 @@ from invite_sweeper.atlas.parsing import (
     parse_project,
     parse_timestamp,
 )
-from invite_sweeper.atlas.sources import parse_group_invitation
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
 
 ALPHA = project(1, name="Alpha Team")

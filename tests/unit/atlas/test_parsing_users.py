@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.parsing import InvalidResponse, UserRecord, parse_user
-from invite_sweeper.atlas.sources import parse_group_user, parse_org_invitation, parse_org_user
+from invite_sweeper.atlas.lists import parse_group_user, parse_org_invitation, parse_org_user
+from invite_sweeper.atlas.parsing import UserRecord, parse_user
+from invite_sweeper.atlas.responses import InvalidResponse
 from invite_sweeper.models import Project, Source, UnreadableDate
 
 ORG, GROUP, USER = "5efda682a3f2ed2e7dd6cde4", "6a793fd0c0eb9e7a177181d4", "6" * 24

@@ -1,4 +1,4 @@
-"""The rate limiter: known limits, estimates, queues, and the spacing of all requests."""
+"""The rate limiter: known limits, queues, and the spacing of all requests."""
 
 import asyncio
 import math
@@ -6,13 +6,9 @@ import math
 import pytest
 from virtual_bucket import START_S, Client, Server, run
 
-from invite_sweeper.atlas import rate_limits
-from invite_sweeper.atlas.rate_limiter import MAX_IDLE_BUCKETS, RateLimiter
-from invite_sweeper.atlas.rate_limits import (
-    PROJECTS_GROUP,
-    BucketKey,
-    BucketLimit,
-)
+from invite_sweeper.atlas import limits as rate_limits
+from invite_sweeper.atlas.limiter import MAX_IDLE_BUCKETS, RateLimiter
+from invite_sweeper.atlas.limits import PROJECTS_GROUP, BucketKey, BucketLimit
 
 KEY = BucketKey(PROJECTS_GROUP, "a" * 24)
 OTHER = BucketKey(PROJECTS_GROUP, "b" * 24)
@@ -88,40 +84,6 @@ def test_limit_of_zero_or_nan_is_ignored(limit):
     limiter = limiter_at(reserve=0.0)
     limiter.set_limit(KEY, limit)
     assert usable(limiter, KEY) == 1200
-
-
-def test_estimate_of_a_bucket_of_undocumented_size_uses_the_limit_that_was_set():
-    limiter = limiter_at()
-    exchange(limiter, limit=60, remaining=59)
-    limiter.set_limit(KEY, BucketLimit(60, 60, 2))
-    assert limiter.estimate_s({KEY: 53 + 54 * 10}) == pytest.approx(19.0, abs=1.1)
-
-
-# --- estimate --------------------------------------------------------------------------------
-
-
-def test_estimate_is_that_of_the_slowest_bucket_or_of_the_spacing():
-    limiter = limiter_at(max_requests_per_second=10)
-    limiter.set_limit(KEY, BucketLimit(60, 60, 2))
-    assert limiter.estimate_s({KEY: 50}) == pytest.approx(5.0)
-    assert limiter.estimate_s({KEY: 540}) == pytest.approx(54.0)
-    slow = limiter_at()
-    slow.set_limit(KEY, BucketLimit(60, 60, 2))
-    assert slow.estimate_s({}) == slow.estimate_s({KEY: 54}) == 0.0
-    assert slow.estimate_s({KEY: 540, OTHER: 10}) == pytest.approx(17.0)
-
-
-def test_estimate_includes_the_wait_after_a_429():
-    limiter = limiter_at()
-    exchange(limiter)
-    limiter.on_429(KEY, 30.0)
-    assert limiter.estimate_s({KEY: 1}) >= 30.0
-
-
-def test_estimate_stores_no_bucket():
-    limiter = limiter_at()
-    limiter.estimate_s({BucketKey(PROJECTS_GROUP, str(n)): 3 for n in range(100)})
-    assert len(limiter._buckets) == 0
 
 
 # --- separate buckets ------------------------------------------------------------------------

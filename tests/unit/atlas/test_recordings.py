@@ -9,7 +9,8 @@ from builders import project
 from multidict import CIMultiDict
 from needs import RECORDINGS
 
-from invite_sweeper.atlas.headers import parse_date_header, parse_int_header
+from invite_sweeper.atlas.http import parse_date_header, parse_int_header
+from invite_sweeper.atlas.lists import parse_group_invitation
 from invite_sweeper.atlas.parsing import parse_array, parse_page, parse_project
 from invite_sweeper.atlas.responses import (
     Response,
@@ -22,7 +23,6 @@ from invite_sweeper.atlas.responses import (
     parse_error,
 )
 from invite_sweeper.atlas.retry import RetryDecision, classify
-from invite_sweeper.atlas.sources import parse_group_invitation
 from invite_sweeper.models import Project
 
 pytestmark = pytest.mark.needs("recordings")

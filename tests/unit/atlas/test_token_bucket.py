@@ -1,17 +1,18 @@
 """One bucket: headers, waits after a 429, and that every wait ends."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from invite_sweeper.atlas.rate_limits import BucketLimit
-from invite_sweeper.atlas.token_bucket import (
+from invite_sweeper.atlas.limits import (
     MAX_POLL_INTERVAL_S,
     MAX_RETRY_DELAY_S,
     MAX_UNCONFIRMED,
+    BucketLimit,
     TokenBucket,
 )
 
@@ -374,7 +375,6 @@ def test_any_headers_lead_to_finite_and_positive_waits(steps):
         else:
             reject(bucket, now_s, limit, jitter=0.5, sent_s=sent_s)
         assert 0.0 <= bucket.level <= bucket.limit.capacity
-        assert math.isfinite(bucket.estimate_s(now_s, 10))
     for _ in range(20_000):
         wait_s = try_acquire(bucket, now_s)
         if wait_s == 0.0:
@@ -458,3 +458,20 @@ class RetryMachine(RuleBasedStateMachine):
 
 RetryMachine.TestCase.settings = settings(max_examples=150, deadline=None)
 TestRetryMachine = RetryMachine.TestCase
+
+
+def test_refill_of_an_undocumented_bucket_is_asked_for_with_the_reserve_at_growing_intervals():
+    bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
+    send(bucket, 0.0)
+    respond(bucket, 0.1, 5, limit=60, sent_s=0.0)
+    asked_s, now_s = [], 0.1
+    while now_s < 20:
+        wait_s = bucket.wait_s(now_s)
+        if wait_s == 0.0:
+            send(bucket, now_s)
+            asked_s.append(now_s)
+            respond(bucket, now_s, 4, sent_s=now_s)
+        now_s += max(wait_s, 0.001)
+    gaps_s = [round(later - earlier, 3) for earlier, later in pairwise(asked_s)]
+    assert gaps_s == sorted(gaps_s)
+    assert 5 < len(asked_s) < 25

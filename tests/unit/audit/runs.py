@@ -19,6 +19,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
+from invite_sweeper.models import Source
 
 HOST = "https://cloud.mongodb.com"
 
@@ -53,9 +54,8 @@ def finished(**changes: object) -> RunFinished:
 
 def planned(number: int = 1, *, entries: tuple[Entry, ...] = (), **changes: object) -> Planned:
     """Return the planned deletion of `builders.invitation(number)`."""
-    return Planned.from_invitation(
-        invitation(number, **changes), NOW, rule="forgotten", entries=entries
-    )
+    one = invitation(number, **{"source": Source.INVITES, **changes})
+    return Planned.from_invitation(one, NOW, rule="forgotten", entries=entries)
 
 
 def intent(fields: InvitationFields) -> Intent:

@@ -1,13 +1,10 @@
 """A browser for the tests of the HTML report."""
 
 import shutil
-from collections.abc import Callable
-from functools import cache
 
 import pytest
 from needs import AXE
 from playwright.sync_api import sync_playwright
-from report.page_scenes import SCENES, Scene
 
 ARGUMENTS = (
     "--no-sandbox",  # runs as root in a container, on its own pages only
@@ -38,14 +35,3 @@ def chromium():
 def axe() -> str:
     """The source of axe-core."""
     return AXE.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def scene(tmp_path_factory) -> Callable[[str], Scene]:
-    """Play a scene of `page_scenes` by its name, each at most once."""
-
-    @cache
-    def play(name: str) -> Scene:
-        return SCENES[name](tmp_path_factory.mktemp(name))
-
-    return play

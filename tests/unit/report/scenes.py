@@ -1,136 +1,352 @@
-"""Runs for the terminal tests: an audit log, its summary and the printed text."""
+"""Runs as they end: each a file in an audit directory, with the record that outputs tell."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from io import StringIO
-from pathlib import Path
+from typing import NamedTuple
 
-from builders import NOW
-from builders import invitation as pending
-from report.logbook import Logbook, invitation
-from rich.console import Console
+from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
+from builders import NOW, ORG, OTHER_ORG, PROJECT
+from report.hostile import HOSTILE
 
-from invite_sweeper.models import Source
-from invite_sweeper.report.run_result import show
-from invite_sweeper.report.run_view import KeptInvitations, RunView, load_run_view
-from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
-
-RUN = "20261125T010203Z-0badcafe"
-ORG = "5efda682a3f2ed2e7dd6cde4"
-HASH = "5" * 64
-ROLES = (
-    ["GROUP_READ_ONLY"],
-    ["GROUP_OWNER"],
-    ["GROUP_DATA_ACCESS_READ_ONLY"],
-    ["GROUP_CLUSTER_MANAGER", "GROUP_DATA_ACCESS_READ_WRITE"],
-    ["GROUP_DATA_ACCESS_ADMIN"],
-    ["GROUP_FUTURE_ROLE"],
+from invite_sweeper.audit import AuditDirectory, History, RunRecord
+from invite_sweeper.audit.events import (
+    Announced,
+    Event,
+    OrganizationResult,
+    PlanChanges,
+    ProjectUnreadable,
+    RunFinished,
+    RunStarted,
 )
+from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.models import Source
+
+ORGANIZATION = OrganizationResult(id=ORG, name="Acme", plan_made=True, plan_complete=True)
+ERROR = {
+    "message": "30 stale invitations are over max_deletions: 10.",
+    "consequence": "Nothing was deleted.",
+    "hint": "Read the plan, then raise the limit.",
+}
 
 
-@dataclass
-class Scene:
-    """One run: its log, written line by line, and the matching summary."""
+class Run(NamedTuple):
+    """The lines of a run; without an end it was killed."""
 
-    path: Path
-    book: Logbook = field(init=False)
-    counts: dict[str, object] = field(default_factory=dict)
-    planned: list[dict[str, object]] = field(default_factory=list)
+    lines: Iterable[Event]
+    end: RunFinished | None
+    start: RunStarted
 
-    def __post_init__(self) -> None:
-        self.book = Logbook(self.path)
-        self.book.start(RUN)
 
-    def plan(self, project: str, number: int, **changes) -> dict[str, object]:
-        """Plan one deletion; age, roles, inviter and rule follow from the number."""
-        defaults = {
-            "project_id": f"{sum(map(ord, project[:50])):024x}",
-            "project_name": project,
-            "username": f"person-{number}@example.com",
-            "roles": ROLES[number % len(ROLES)],
-            "inviter": "nmtxqlkl" if number % 2 else "ada.brandt@example.com",
-            "age_days": 15.0 + (number * 7) % 90 / 2,
-            "rule": "forgotten" if number % 3 else "outsiders",
-        }
-        line = invitation(number, **{**defaults, **changes})
-        self.book.line("planned", **line)
-        self.planned.append(line)
-        return line
+def run(
+    *lines: Event, mode: str = "sweep", start: dict[str, object] | None = None, **end: object
+) -> Run:
+    """Return a run over one organization, whose counts are those of the run."""
+    counts: dict[str, object] = {"projects_seen": 2, "invitations_seen": 20, **end}
+    stale = counts.get("stale", 0)
+    counts.setdefault("kept", 20 - stale)
+    counts.setdefault("kept_by_reason", {"too_young": counts["kept"]})
+    counts.setdefault("duration_s", 1.5)
+    counts.setdefault("requests", 12)
+    own = {
+        key: value
+        for key, value in counts.items()
+        if key in OrganizationResult.__struct_fields__ and key not in {"organizations", "error"}
+    }
+    one = OrganizationResult(**{"id": ORG, "name": "Acme", "plan_made": True, **own})
+    counts.setdefault("organizations", (one,))
+    counts.setdefault("invitations_by_source", {"invites": counts["invitations_seen"]})
+    return Run(lines, finished(**counts), started(mode=mode, **(start or {})))
 
-    def unreadable(self, project: str, reason: str) -> None:
-        """Record a project that could not be read."""
-        self.book.line("project_unreadable", project_name=project, reason=reason)
 
-    def sweep(self, *outcomes: str) -> None:
-        """Record outcomes in plan order; the remaining deletions are `deleted`."""
-        padded = [*outcomes, *["deleted"] * (len(self.planned) - len(outcomes))]
-        for line, outcome in zip(self.planned, padded, strict=True):
-            responses = {"failed": (500, "UNEXPECTED_ERROR"), "unknown": (None, None)}
-            status, code = responses.get(outcome, (204, None))
-            if outcome != "skipped":
-                self.book.line("intent", **line)
-            result = {"outcome": outcome, "http_status": status, "error_code": code}
-            self.book.line("outcome", **line, **result)
-            self.counts[outcome] = int(self.counts.get(outcome, 0)) + 1
+def warned(code: WarningCode, message: str, level: WarningLevel) -> tuple[RunWarning, ...]:
+    return (RunWarning(code, message, level),)
 
-    def summary(self, **changes) -> RunSummary:
-        """Return the totals; the defaults follow from the log."""
-        stale = len(self.planned)
-        defaults = {
-            "run_id": RUN,
-            "mode": "dry-run",
-            "now": "2026-11-25T01:02:03Z",
-            "projects_seen": 12,
-            "invitations_seen": stale + int(changes.get("kept", 0)),
-            "stale": stale,
-            "requests": 13 + stale,
-            "duration_s": 3.25,
-            "estimate_s": 0.0,
-            "organizations": (OrganizationSummary(ORG, "Acme", RUN),),
-            "audit_log": "audit/invite-sweeper.jsonl",
-            "audit_last_hash": HASH,
-            **self.counts,
-        }
-        return RunSummary(**{**defaults, **changes})
 
-    def view(self, summary: RunSummary, max_rows: int = 50) -> RunView:
-        """Read the run back from the log."""
-        labels = summary.organization_labels
-        return load_run_view(self.path, {RUN}, start=0, max_rows=max_rows, labels=labels)
+def three_organizations(**more: object) -> Run:
+    """Return a sweep of three organizations of which one could not be read."""
+    failed = {
+        "message": "Organization Beta (bbbbbbbbbbbbbbbbbbbbbbbb): Atlas refused the credentials.",
+        "consequence": "Nothing was deleted there.",
+        "hint": "Check MONGODB_ATLAS_CLIENT_ID_BETA.",
+    }
+    good = {"invitations_seen": 10, "projects_seen": 3, "stale": 2, "kept": 8, "deleted": 2}
+    organizations = (
+        OrganizationResult(id=ORG, name="Acme", plan_made=True, **good),
+        OrganizationResult(
+            id="b" * 24, name="Beta", exit_code=5, error=failed, reasons=(Reason.CREDENTIALS,)
+        ),
+        OrganizationResult(id=OTHER_ORG, name=None, plan_made=True, **good),
+    )
+    return Run(
+        [*deletion(1), *deletion(2)],
+        finished(
+            exit_code=4,
+            reasons=(Reason.CREDENTIALS,),
+            plan_complete=False,
+            organizations=organizations,
+            invitations_seen=20,
+            projects_seen=6,
+            stale=4,
+            kept=16,
+            deleted=4,
+            kept_by_reason={"too_young": 16},
+            duration_s=3.0,
+            **more,
+        ),
+        started(organizations=(ORG, "b" * 24, OTHER_ORG)),
+    )
 
-    def printed(
-        self,
-        width: int,
-        summary: RunSummary,
-        max_rows: int = 50,
-        kept: KeptInvitations | None = None,
-    ) -> str:
-        """Return the text on a terminal of this width, without colour."""
-        return on_terminal(
-            width,
-            lambda console: show(
-                console, summary, self.view(summary, max_rows), kept_invitations=kept
-            ),
+
+def failed_one() -> list[Event]:
+    plan = planned(3)
+    refused = outcome(plan, "failed", http_status=403, error_code="USER_UNAUTHORIZED")
+    return [plan, intent(plan), refused]
+
+
+def hostile_names() -> list[Event]:
+    return [
+        planned(number, username=f"{name}@example.com", project_name=name)
+        for number, name in enumerate(HOSTILE.values(), start=1)
+        if len(name) < 1_000 and "\ud800" not in name
+    ]
+
+
+UNREADABLE = ProjectUnreadable(
+    project_id=PROJECT,
+    project_name="Blue Lagoon",
+    reason="Atlas answered 500.",
+    http_status=500,
+    error_code=None,
+    source=Source.INVITES,
+    org_id=ORG,
+)
+WARNING, URGENT, REMARK = WarningLevel.WARNING, WarningLevel.URGENT, WarningLevel.REMARK
+SCENES: dict[str, Callable[[], Run]] = {
+    "nothing stale": run,
+    "nothing stale in a dry run": lambda: run(mode="dry-run"),
+    "nothing seen": lambda: run(invitations_seen=0, kept=0, kept_by_reason={}),
+    "dry run": lambda: run(planned(1), planned(2), mode="dry-run", stale=2),
+    "dry run with --detailed-exitcode": lambda: run(
+        planned(1), mode="dry-run", stale=1, exit_code=10
+    ),
+    "dry run that a sweep would refuse": lambda: run(
+        planned(1),
+        mode="dry-run",
+        stale=30,
+        kept=0,
+        invitations_seen=30,
+        exit_code=3,
+        error=ERROR,
+        reasons=(Reason.MAX_DELETIONS,),
+    ),
+    "sweep": lambda: run(*deletion(1), *deletion(2), stale=2, deleted=2),
+    "sweep of a plan": lambda: run(
+        *deletion(1), stale=1, deleted=1, start={"plan_sha256": "c" * 64}
+    ),
+    "trimmed": lambda: run(*deletion(1), stale=5, trimmed=4, deleted=1),
+    "already gone": lambda: run(*deletion(1, "already_gone"), stale=1, already_gone=1),
+    "changed and accepted before": lambda: run(
+        *deletion(1, "changed"),
+        *deletion(2, "accepted_before"),
+        stale=2,
+        changed=1,
+        accepted_before=1,
+    ),
+    "failed": lambda: run(
+        *deletion(1),
+        *failed_one(),
+        stale=2,
+        deleted=1,
+        failed=1,
+        exit_code=4,
+        reasons=(Reason.FAILED_DELETIONS,),
+    ),
+    "no response": lambda: run(
+        *deletion(1, "unknown"),
+        stale=1,
+        unknown=1,
+        exit_code=4,
+        reasons=(Reason.UNKNOWN_DELETIONS,),
+    ),
+    "member removed": lambda: run(
+        *deletion(1, "accepted_during"),
+        stale=1,
+        accepted_during=1,
+        exit_code=4,
+        reasons=(Reason.REMOVED_MEMBER,),
+        removed_members=("user1@example.com",),
+    ),
+    "list not read": lambda: run(
+        UNREADABLE,
+        *deletion(1),
+        stale=1,
+        deleted=1,
+        projects_unreadable=1,
+        exit_code=4,
+        reasons=(Reason.UNREADABLE_PROJECTS,),
+        plan_complete=False,
+    ),
+    "project gone": lambda: run(projects_gone=1),
+    "refused": lambda: run(
+        planned(1), stale=15, exit_code=3, error=ERROR, reasons=(Reason.MAX_DELETIONS,)
+    ),
+    "not all read": lambda: run(
+        exit_code=6,
+        plan_made=False,
+        plan_complete=False,
+        invitations_seen=0,
+        kept=0,
+        kept_by_reason={},
+        error={
+            "message": "Atlas cannot be reached: connection refused.",
+            "consequence": "Nothing was deleted.",
+            "hint": "Check the network.",
+        },
+        reasons=(Reason.UNREACHABLE,),
+        organizations=(OrganizationResult(id=ORG, exit_code=6),),
+    ),
+    "stopped": lambda: run(
+        *deletion(1),
+        planned(2),
+        outcome(planned(2), "skipped", attempts=0, http_status=None),
+        stale=2,
+        deleted=1,
+        skipped=1,
+        exit_code=8,
+        error={
+            "message": "Stopped by SIGTERM.",
+            "consequence": "1 invitation had been deleted by then.",
+            "hint": "Run the command again.",
+        },
+        reasons=(Reason.INTERRUPTED,),
+    ),
+    "circuit breaker": lambda: run(
+        *deletion(1, "failed"),
+        outcome(planned(2), "skipped", attempts=0, http_status=None),
+        stale=2,
+        failed=1,
+        skipped=1,
+        exit_code=4,
+        reasons=(Reason.CIRCUIT_BREAKER,),
+        warnings=warned(
+            WarningCode.CIRCUIT_BREAKER, "The sweep stopped itself: 1 of 1 failed.", WARNING
+        ),
+    ),
+    "killed": lambda: Run([*deletion(1), planned(2), intent(planned(2))], None, started()),
+    "killed before the plan": lambda: Run([], None, started()),
+    "recovered": lambda: run(
+        outcome(planned(1), "already_gone", recovers="run-0"), recovered=1, requests=14
+    ),
+    "announced": lambda: run(
+        planned(1).as_event(Announced, rule="forgotten", deletable_from="2026-12-02T00:00:00Z"),
+        announced=1,
+        kept=20,
+        kept_by_reason={"too_young": 19, "notice_pending": 1},
+        warnings=warned(
+            WarningCode.NOTICE,
+            "1 invitation announced, 0 due; the first may be deleted from 2 December 2026.",
+            REMARK,
+        ),
+    ),
+    "changes since the last plan": lambda: run(
+        *deletion(1),
+        stale=1,
+        deleted=1,
+        changes=PlanChanges(
+            run_id="run-0", now="2026-11-24T01:02:00Z", new=1, still_stale=0, deleted=3, not_read=1
+        ),
+    ),
+    "three organizations": three_organizations,
+    "organization out of sight": lambda: run(
+        organizations=(
+            ORGANIZATION,
+            OrganizationResult(id=OTHER_ORG, visible=False, exit_code=0),
         )
+    ),
+    "list retired": lambda: run(sources_retired=("invites",)),
+    "list retired before its day": lambda: run(
+        sources_retired=("invites",),
+        exit_code=4,
+        reasons=(Reason.RETIRED_SOURCE,),
+        warnings=warned(
+            WarningCode.RETIRED_SOURCE, "Atlas no longer serves the list invites.", WARNING
+        ),
+    ),
+    "list ends in 5 days": lambda: run(
+        warnings=warned(WarningCode.SUNSET, "Atlas ends the list invites in 5 days.", URGENT),
+        sunset="2026-11-30",
+    ),
+    "list ends in 170 days": lambda: run(
+        warnings=warned(WarningCode.SUNSET, "Atlas ends the list invites in 170 days.", WARNING),
+        sunset="2027-05-14",
+    ),
+    "secret ends in 2 days": lambda: run(
+        warnings=warned(WarningCode.SECRET, "The secret of the service account ends.", URGENT)
+    ),
+    "remark": lambda: run(
+        mode="dry-run",
+        warnings=warned(
+            WarningCode.UNUSED_KEEP, "The keep entry 'board' matched no invitation.", REMARK
+        ),
+    ),
+    "hostile names": lambda: run(*hostile_names(), mode="dry-run", stale=len(hostile_names())),
+    "deleted before": lambda: run(
+        planned(1).as_event(type(planned(1)), rule="forgotten", bounced=2),
+        mode="dry-run",
+        stale=1,
+    ),
+    "restore": lambda: run(
+        intent(planned(1)),
+        outcome(planned(1), "restored"),
+        mode="restore",
+        start={"restores": "run-0"},
+        restored=1,
+        invitations_seen=0,
+        kept=0,
+        kept_by_reason={},
+    ),
+    "restore with active members": lambda: run(
+        intent(planned(1)),
+        outcome(planned(1), "active"),
+        mode="restore",
+        start={"restores": "run-0"},
+        active=1,
+        exit_code=4,
+        reasons=(Reason.MADE_ACTIVE,),
+        invitations_seen=0,
+        kept=0,
+        kept_by_reason={},
+    ),
+    "still listed": lambda: run(
+        *deletion(1),
+        outcome(planned(1), "failed", attempts=0, http_status=None, replaces="deleted"),
+        stale=1,
+        failed=1,
+        still_there=1,
+        exit_code=4,
+        reasons=(Reason.FAILED_DELETIONS,),
+        warnings=warned(
+            WarningCode.STILL_THERE, "Atlas's lists still contain 1 invitation.", WARNING
+        ),
+    ),
+}
 
 
-def on_terminal(width: int, write) -> str:
-    """Return what is written to a console of this width."""
-    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
-    write(console)
-    return console.file.getvalue()
+def written(name: str, directory: AuditDirectory) -> RunRecord:
+    """Write a scene's file and return the record of its run."""
+    return recorded(SCENES[name](), directory)
 
 
-def kept_invitations(max_rows: int, *kept: tuple[str, int], **changes) -> KeptInvitations:
-    """Record a number of kept invitations for each reason."""
-    recorded = KeptInvitations(NOW, max_rows)
-    number = 0
-    for reason, count in kept:
-        for _ in range(count):
-            number += 1
-            one = pending(
-                number, age=timedelta(days=1, hours=number), **{"source": Source.INVITES, **changes}
-            )
-            recorded.record(Decision(one, None, reason))
-    return recorded
+def recorded(scene: Run, directory: AuditDirectory) -> RunRecord:
+    """Write the file of a run and return its record."""
+    count = len(directory.files())
+    write_run(
+        directory,
+        f"run-{count + 1}",
+        *scene.lines,
+        start=scene.start,
+        end=scene.end,
+        killed=scene.end is None,
+        at=NOW + timedelta(seconds=1),
+    )
+    return History.read(directory.files()).runs[-1]

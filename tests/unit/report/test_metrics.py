@@ -7,7 +7,6 @@ import re
 import stat
 import subprocess
 import tempfile
-from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,21 +14,22 @@ from threading import Thread
 
 import pytest
 import yaml
+from audit.runs import finished, started
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.directory import RunFile
+from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
 from invite_sweeper.report.metrics import push, write_textfile
-from invite_sweeper.sweep.summary import OrganizationSummary, RunSummary
 
 MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
-SUMMARY = RunSummary(
-    run_id="run-1",
-    mode="sweep",
-    now="2026-11-25T01:02:00Z",
-    exit_code=0,
-    finished_at=datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC),
+FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
+LATER = datetime(2026, 11, 26, tzinfo=UTC)
+FINISHED = finished(
     projects_seen=40,
     projects_unreadable=2,
     invitations_seen=30,
@@ -48,8 +48,17 @@ SUMMARY = RunSummary(
     duration_s=12.5,
     oldest_pending_days=45.5,
     sunset="2027-06-13",
-    organizations=(OrganizationSummary("a" * 24, "Acme", "run-1"),),
+    organizations=(OrganizationResult(id="a" * 24, name="Acme"),),
 )
+
+
+def record(*, shard: str | None = None, **changes: object) -> RunRecord:
+    """Return a run that has ended, without its file."""
+    file = RunFile(1, "run-1", Path("000001-run-1.jsonl"))
+    return RunRecord(file, started(shard=shard), structs.replace(FINISHED, **changes))
+
+
+RUN = record()
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -60,9 +69,9 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     }
 
 
-def written(path: Path, summary: RunSummary = SUMMARY) -> dict[str, float]:
+def written(path: Path, run: RunRecord = RUN, at: datetime = FINISHED_AT) -> dict[str, float]:
     """Write the metrics; return the samples without labels, by name without prefix."""
-    assert write_textfile(path, summary) == ()
+    assert write_textfile(path, run, at) == ()
     found = samples(path.read_text(encoding="utf-8"))
     return {
         name.removeprefix("invite_sweeper_"): value
@@ -77,7 +86,7 @@ def path(tmp_path):
 
 
 def test_all_totals_are_written_in_base_units(path):
-    finished_s = SUMMARY.finished_at.timestamp()
+    finished_s = FINISHED_AT.timestamp()
     assert written(path) == {
         "projects_seen": 40,
         "projects_unreadable": 2,
@@ -102,8 +111,8 @@ def test_all_totals_are_written_in_base_units(path):
 def test_textfile_can_be_read_by_the_user_of_the_node_exporter(path, mask):
     before = os.umask(mask)
     try:
-        assert write_textfile(path, SUMMARY) == ()
-        assert write_textfile(path, SUMMARY) == ()
+        assert write_textfile(path, RUN, FINISHED_AT) == ()
+        assert write_textfile(path, RUN, FINISHED_AT) == ()
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -116,7 +125,7 @@ def test_another_user_reads_the_textfile_that_a_service_with_umask_077_wrote():
         path = Path(folder, "invite-sweeper.prom")
         before = os.umask(0o077)
         try:
-            assert write_textfile(path, SUMMARY) == ()
+            assert write_textfile(path, RUN, FINISHED_AT) == ()
         finally:
             os.umask(before)
         nobody = {"user": 65534, "group": 65534, "extra_groups": []}
@@ -125,7 +134,7 @@ def test_another_user_reads_the_textfile_that_a_service_with_umask_077_wrote():
 
 
 def test_outcomes_reasons_and_mode_are_labels(path):
-    write_textfile(path, SUMMARY)
+    write_textfile(path, RUN, FINISHED_AT)
     found = samples(path.read_text(encoding="utf-8"))
     outcomes = {
         dict(labels)["outcome"]: value
@@ -155,27 +164,23 @@ def labelled(path: Path, name: str) -> dict[tuple[str, ...], float]:
     }
 
 
-TWO = replace(
-    SUMMARY,
+TWO = record(
     exit_code=4,
     organizations=(
-        OrganizationSummary(
-            "a" * 24,
-            "Acme",
-            "run-1",
+        OrganizationResult(
+            id="a" * 24,
+            name="Acme",
             exit_code=3,
             reasons=(Reason.MAX_DELETIONS, Reason.MAX_SHARE),
             stale=30,
         ),
-        OrganizationSummary(
-            "b" * 24, None, "run-2", reasons=(Reason.FAILED_DELETIONS,), exit_code=4, unknown=1
-        ),
+        OrganizationResult(id="b" * 24, reasons=(Reason.FAILED_DELETIONS,), exit_code=4, unknown=1),
     ),
 )
 
 
 def test_each_organization_has_a_sample_of_every_refusal_reason(path):
-    assert write_textfile(path, TWO) == ()
+    assert write_textfile(path, TWO, FINISHED_AT) == ()
     refused = labelled(path, "refused")
     assert refused.keys() == {
         (org, reason) for org in ("a" * 24, "b" * 24) for reason in REFUSAL_REASONS
@@ -186,7 +191,7 @@ def test_each_organization_has_a_sample_of_every_refusal_reason(path):
 
 
 def test_organizations_have_counts_of_their_own_and_a_name(path):
-    assert write_textfile(path, TWO) == ()
+    assert write_textfile(path, TWO, FINISHED_AT) == ()
     assert labelled(path, "organization_exit_code") == {("a" * 24,): 3, ("b" * 24,): 4}
     assert labelled(path, "organization_stale") == {("a" * 24,): 30, ("b" * 24,): 0}
     assert labelled(path, "organization_unknown") == {("a" * 24,): 0, ("b" * 24,): 1}
@@ -194,34 +199,33 @@ def test_organizations_have_counts_of_their_own_and_a_name(path):
 
 
 def test_unknown_values_are_omitted_not_zero(path):
-    found = written(path, replace(SUMMARY, oldest_pending_days=None, sunset=None))
+    found = written(path, record(oldest_pending_days=None, sunset=None))
     assert "oldest_pending_age_seconds" not in found
     assert "api_sunset_timestamp_seconds" not in found
 
 
 @pytest.mark.parametrize("exit_code", [0, 10])
 def test_exit_codes_0_and_10_update_the_last_success(path, exit_code):
-    found = written(path, replace(SUMMARY, exit_code=exit_code))
-    assert found["last_success_timestamp_seconds"] == SUMMARY.finished_at.timestamp()
+    found = written(path, record(exit_code=exit_code))
+    assert found["last_success_timestamp_seconds"] == FINISHED_AT.timestamp()
 
 
 @pytest.mark.parametrize("exit_code", [3, 4, 5, 6, 7, 8])
 def test_other_exit_codes_keep_the_last_success(path, exit_code):
     written(path)
-    later = replace(SUMMARY, exit_code=exit_code, finished_at=datetime(2026, 11, 26, tzinfo=UTC))
-    found = written(path, later)
-    assert found["last_success_timestamp_seconds"] == SUMMARY.finished_at.timestamp()
-    assert found["last_run_timestamp_seconds"] == later.finished_at.timestamp()
+    found = written(path, record(exit_code=exit_code), LATER)
+    assert found["last_success_timestamp_seconds"] == FINISHED_AT.timestamp()
+    assert found["last_run_timestamp_seconds"] == LATER.timestamp()
 
 
 @pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"not metrics {", b"invite_sweeper_x{a="])
 def test_existing_file_without_metrics_is_replaced(path, before):
     path.write_bytes(before)
-    assert "last_success_timestamp_seconds" not in written(path, replace(SUMMARY, exit_code=4))
+    assert "last_success_timestamp_seconds" not in written(path, record(exit_code=4))
 
 
 def test_missing_folder_returns_an_error_message(tmp_path):
-    (message,) = write_textfile(tmp_path / "absent" / "m.prom", SUMMARY)
+    (message,) = write_textfile(tmp_path / "absent" / "m.prom", RUN, FINISHED_AT)
     assert "could not be written" in message
 
 
@@ -234,7 +238,7 @@ def test_failed_write_leaves_the_existing_file_unchanged(path, monkeypatch):
 
     monkeypatch.setattr(os, "rename", full)
     monkeypatch.setattr(os, "replace", full)
-    (message,) = write_textfile(path, replace(SUMMARY, stale=1))
+    (message,) = write_textfile(path, record(stale=1), FINISHED_AT)
     assert "No space left" in message
     assert path.read_bytes() == before
 
@@ -243,8 +247,8 @@ def test_pipe_is_written_and_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    assert write_textfile(pipe, SUMMARY) == ()
-    assert samples(os.read(reader, 65_536).decode())[("invite_sweeper_stale", ())] == SUMMARY.stale
+    assert write_textfile(pipe, RUN, FINISHED_AT) == ()
+    assert samples(os.read(reader, 65_536).decode())[("invite_sweeper_stale", ())] == 9
     os.close(reader)
     assert pipe.is_fifo()
 
@@ -252,7 +256,7 @@ def test_pipe_is_written_and_not_replaced(tmp_path):
 def test_pipe_without_a_reader_returns_an_error_at_once(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    (message,) = write_textfile(pipe, SUMMARY)
+    (message,) = write_textfile(pipe, RUN, FINISHED_AT)
     assert "could not be written" in message
     assert pipe.is_fifo()
 
@@ -261,8 +265,8 @@ def test_symlink_is_followed_and_its_target_keeps_the_last_success(tmp_path):
     link, file = tmp_path / "link.prom", tmp_path / "m.prom"
     link.symlink_to(file)
     written(link)
-    found = written(link, replace(SUMMARY, exit_code=4))
-    assert found["last_success_timestamp_seconds"] == SUMMARY.finished_at.timestamp()
+    found = written(link, record(exit_code=4))
+    assert found["last_success_timestamp_seconds"] == FINISHED_AT.timestamp()
     assert link.is_symlink()
     assert not file.is_symlink()
 
@@ -270,7 +274,7 @@ def test_symlink_is_followed_and_its_target_keeps_the_last_success(tmp_path):
 @given(st.dictionaries(st.text(st.characters()), st.integers(0, 10**9), max_size=4))
 def test_any_reason_is_readable_as_a_label(tmp_path_factory, reasons):
     path = tmp_path_factory.mktemp("metrics") / "m.prom"
-    assert write_textfile(path, replace(SUMMARY, kept_by_reason=reasons)) == ()
+    assert write_textfile(path, record(kept_by_reason=reasons), FINISHED_AT) == ()
     # bytes, because text mode would turn a carriage return in a label into a line end
     found = samples(path.read_bytes().decode("utf-8"))
     values = sorted(v for (name, _), v in found.items() if name == "invite_sweeper_kept")
@@ -285,7 +289,7 @@ def promtool(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess
 
 @pytest.mark.needs("promtool")
 def test_promtool_reports_no_lint_for_the_written_metrics(path):
-    write_textfile(path, SUMMARY)
+    write_textfile(path, RUN, FINISHED_AT)
     done = promtool("check", "metrics", stdin=path.read_bytes())
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -319,7 +323,7 @@ def expressions(dashboard: dict) -> list[str]:
 
 
 def test_alerts_and_dashboard_use_only_written_metrics(path):
-    write_textfile(path, SUMMARY)
+    write_textfile(path, RUN, FINISHED_AT)
     known = {name for name, _ in samples(path.read_text(encoding="utf-8"))}
     text = (MONITORING / "alerts.yaml").read_text(encoding="utf-8")
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
@@ -397,7 +401,7 @@ class Gateway:
 
 async def test_push_posts_to_the_group_of_job_and_shard():
     with Gateway() as gateway:
-        assert await push(gateway.url, replace(SUMMARY, shard="2/3")) == ()
+        assert await push(gateway.url, record(shard="2/3"), FINISHED_AT) == ()
     ((method, path, body),) = gateway.requests
     assert method == "POST"  # PUT would delete the last success, which a failed run does not send
     assert path == "/metrics/job/invite_sweeper/shard/2-of-3"
@@ -406,7 +410,7 @@ async def test_push_posts_to_the_group_of_job_and_shard():
 
 async def test_push_after_a_failed_run_omits_the_last_success():
     with Gateway() as gateway:
-        assert await push(gateway.url, replace(SUMMARY, exit_code=4)) == ()
+        assert await push(gateway.url, record(exit_code=4), FINISHED_AT) == ()
     assert ("invite_sweeper_last_success_timestamp_seconds", ()) not in samples(
         gateway.requests[0][2]
     )
@@ -414,7 +418,7 @@ async def test_push_after_a_failed_run_omits_the_last_success():
 
 async def test_error_status_of_the_gateway_is_reported_without_its_address():
     with Gateway(status=500) as gateway:
-        (message,) = await push(f"{gateway.url}/token-s3cret", SUMMARY)
+        (message,) = await push(f"{gateway.url}/token-s3cret", RUN, FINISHED_AT)
     assert "status 500" in message
     assert "s3cret" not in message
 
@@ -431,6 +435,6 @@ async def test_error_status_of_the_gateway_is_reported_without_its_address():
     ],
 )
 async def test_gateway_that_cannot_be_used_is_reported_and_not_repeated(url):
-    (message,) = await push(url, SUMMARY)
+    (message,) = await push(url, RUN, FINISHED_AT)
     assert "not" in message
     assert "s3cret" not in message

@@ -4,36 +4,24 @@ The owner here is an organization user whose only owner role is one in a project
 """
 
 from datetime import UTC, timedelta
-from pathlib import Path
+from io import StringIO
 
-import msgspec
 import pytest
-from builders import NOW, ORG, invitation, object_id, policy
+from audit.runs import outcome
+from builders import NOW, ORG, invitation, object_id
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import to_builtins
-from report.scenes import Scene, on_terminal
+from report.scenes import recorded, run
+from rich.console import Console
 
+from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.cli.confirm import render_question
-from invite_sweeper.explain import Explainer
-from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.html.reading import read_report
-from invite_sweeper.report.html.rendering import render
-from invite_sweeper.report.restore_tables import show_result
+from invite_sweeper.report.readback import read_view
 from invite_sweeper.report.rows import role_line, row_of, sorted_rows
-from invite_sweeper.report.run_view import RunView, read_view
-from invite_sweeper.report.saved_plan import (
-    PlanStatus,
-    PlanUse,
-    SavedPlanResult,
-    show_saved_plan,
-)
-from invite_sweeper.restore.deletions import DeletedInvitation, RestoreOutcome, RestoreResult
-from invite_sweeper.restore.report import RestoreReport
-from invite_sweeper.sweep.saved_plan import PlanContext, parse_plan, render_lines
+from invite_sweeper.report.story import Facts
+from invite_sweeper.report.terminal import show_question, show_result
 
 OWNER = invitation(
     1,
@@ -51,122 +39,33 @@ PLANNED = (
     Planned.from_invitation(READER, NOW, rule="forgotten"),
     Planned.from_invitation(OWNER, NOW, rule="forgotten", bounced=1),
 )
-CONTEXT = PlanContext(
-    run_id="r1",
-    now=NOW.isoformat(),
-    tool_version="1.0.0",
-    base_url="https://cloud.example.com",
-    organizations=(ORG,),
-    policy_sha256="a" * 64,
-)
+
+
+def printed(width, show):
+    console = Console(file=StringIO(), width=width, color_system=None)
+    show(console)
+    return console.file.getvalue()
 
 
 @pytest.fixture
-def scene(tmp_path) -> Scene:
-    found = Scene(tmp_path / "audit.jsonl")
-    for planned in PLANNED:
-        line = to_builtins(planned)
-        found.book.line("planned", **line)
-        found.planned.append(line)
-    return found
-
-
-def saved_plan() -> PlanStatus:
-    plan = parse_plan(render_lines(CONTEXT, PLANNED))
-    return PlanStatus(Path("p"), plan, NOW, timedelta(hours=24), PlanUse())
-
-
-def plan_text(_scene: Scene, width: int) -> str:
-    def show(console):
-        show_saved_plan(console, saved_plan(), verbose=False, show_all="")
-
-    return on_terminal(width, show)
-
-
-def result(scene: Scene, width: int) -> str:
-    return scene.printed(width, scene.summary())
-
-
-def page(scene: Scene, _width: int, fmt: str = "html") -> str:
-    text = render(read_report([scene.path]), fmt).replace("<wbr>", "")
-    return text.partition("Owners first, then the oldest.")[2]
-
-
-def markdown(scene: Scene, width: int) -> str:
-    return page(scene, width, "md")
+def record(directory):
+    return recorded(run(*PLANNED, mode="dry-run", stale=2), directory)
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-@pytest.mark.parametrize("surface", [result, plan_text, page, markdown])
-def test_owner_in_a_project_is_first_with_role_and_history(scene, surface, width):
-    text = surface(scene, width)
+def test_owner_in_a_project_is_first_with_role_and_history(record, width):
+    text = printed(width, lambda console: show_result(console, record, Facts()))
     assert text.index("owner@example.com") < text.index("reader@example.com")
     assert " ".join(text.split()).count("GROUP_OWNER in Blue Lagoon") == 1
     assert text.count("deleted 1 time before") == 1
 
 
-@pytest.mark.parametrize("width", [60, 80, 140])
-def test_restore_shows_every_role_owners_first_and_why_one_failed(width):
-    deletions = [DeletedInvitation("r1", one, "forgotten") for one in (READER, OWNER)]
-    failed = RestoreResult(RestoreOutcome.FAILED, error_code="UNEXPECTED_ERROR")
-    report = RestoreReport(
-        "r2",
-        NOW,
-        dry_run=False,
-        audit_log="log",
-        deletions=deletions,
-        results={deletions[1]: failed},
-    )
-    text = on_terminal(width, lambda console: show_result(console, report))
-    assert text.index("owner@example.com") < text.index("reader@example.com")
-    words = " ".join(text.split())
-    assert "GROUP_OWNER in Blue Lagoon" in words
-    assert "UNEXPECTED_ERROR" in words
-
-
-def test_question_names_the_role_and_history_of_the_newest_and_counts_owners(scene):
-    summary = scene.summary()
-    question = render_question(summary, scene.view(summary), Limits())
-    text = on_terminal(200, lambda console: console.print(question))
+def test_question_names_the_role_and_history_of_the_newest_and_counts_owners(record):
+    text = printed(200, lambda console: show_question(console, record, Facts(), Limits()))
     newest = next(line for line in text.splitlines() if "newest" in line)
     assert "organization member, GROUP_OWNER in Blue Lagoon, deleted 1 time before" in newest
     assert "owners        1 of them" in text
-
-
-def test_saved_plan_as_json_is_in_the_order_of_the_rows_and_keeps_the_history():
-    result = msgspec.to_builtins(SavedPlanResult.of(saved_plan()))
-    first, second = result["invitations"]
-    assert (first["username"], first["bounced"]) == ("owner@example.com", 1)
-    assert (second["username"], "bounced" in second) == ("reader@example.com", False)
-
-
-def test_saved_plan_names_its_organizations_and_who_made_it():
-    plan = parse_plan(
-        render_lines(
-            msgspec.structs.replace(CONTEXT, organization_names={ORG: "Acme"}, actors=("client",)),
-            [Planned.from_invitation(OWNER, NOW, rule="r")],
-        )
-    )
-    status = saved_plan()._replace(saved=plan)
-    result = SavedPlanResult.of(status)
-    assert (result.organizations[0].name, result.actors) == ("Acme", ("client",))
-
-    def show(console):
-        show_saved_plan(console, status, verbose=False, show_all="")
-
-    text = on_terminal(140, show)
-    assert f"of organization Acme ({ORG})" in text
-    assert "by       client" in text
-
-
-def test_explanation_names_the_roles_in_projects():
-    owners = policy(
-        sources=["org_users"],
-        rules=[{"name": "owners", "older_than": "1d", "roles": ["GROUP_OWNER"]}],
-    )
-    (entry,) = Explainer(owners, NOW).explain(OWNER).rules
-    (roles,) = (key for key in entry.keys if key.key == "roles")
-    assert (roles.actual, roles.matched) == ("ORG_MEMBER, GROUP_OWNER", True)
+    assert "Delete 2 invitations?" in text
 
 
 @pytest.mark.parametrize(
@@ -202,22 +101,14 @@ EQUALLY_OLD = [
 
 
 @given(st.permutations(EQUALLY_OLD), st.integers(1, 8))
-def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(arrived, max_rows):
-    def view(invitations) -> RunView:
-        planned = [to_builtins(Planned.from_invitation(i, NOW, rule="r")) for i in invitations]
-        failed = {
-            "outcome": "failed",
-            "attempts": 1,
-            "http_status": 500,
-            "error_code": "X",
-            "duration_ms": 1,
-        }
-        header = {"run_id": "run", "seq": 1, "prev": "0" * 64, "ts": NOW.isoformat()}
-        lines = (
-            *({**header, "event": "planned", **each} for each in planned),
-            *({**header, "event": "outcome", **each, **failed} for each in planned),
-        )
-        return read_view(map(to_json, lines), {"run"}, max_rows=max_rows)
+def test_rows_of_equal_age_are_the_same_in_any_order_of_arrival(
+    tmp_path_factory, arrived, max_rows
+):
+    def view(invitations):
+        planned = [Planned.from_invitation(each, NOW, rule="r") for each in invitations]
+        lines = (*planned, *(outcome(each, "failed", http_status=500) for each in planned))
+        directory = AuditDirectory(tmp_path_factory.mktemp("rows") / "audit")
+        return read_view(recorded(run(*lines), directory).file.path, max_rows=max_rows)
 
     shown, expected = view(arrived), view(EQUALLY_OLD)
     assert shown.failed

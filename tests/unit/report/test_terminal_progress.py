@@ -1,19 +1,21 @@
-"""Progress views: rate, remaining time and cleanup."""
+"""Progress: a bar on a terminal, a log line every 30 seconds elsewhere."""
 
 from io import StringIO
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
-from invite_sweeper.models import DeletionEstimate, Outcome
-from invite_sweeper.report.progress import BarProgressView, LogProgressView, remaining_s
+from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.models import Outcome
+from invite_sweeper.report.progress import Progress
 
 
 class FakeLog:
     def __init__(self):
         self.lines = []
+
+    def debug(self, event, **fields):
+        pass
 
     def info(self, event, **fields):
         self.lines.append(("info", event, fields))
@@ -33,132 +35,87 @@ class FakeClock:
         return self.now_s
 
 
-@pytest.mark.parametrize(
-    ("left", "rate", "elapsed_s", "estimate", "expected"),
-    [
-        (100, 10.0, 5.0, (0.0, 0.0), 10.0),  # no estimate: only the rate
-        (100, 100.0, 5.0, (60.0, 60.0), 55.0),  # a fast burst: the rest of the rate limits
-        (100, 100.0, 5.0, (60.0, 2.0), 1.0),  # faster than the first responses: the rate
-        (100, 1.0, 5.0, (60.0, 60.0), 100.0),  # slower than the estimate: the rate
-        (100, 1.0, 90.0, (60.0, 60.0), 100.0),  # the estimate is exceeded: the rate
-        (100, None, 0.0, (60.0, 2.0), 60.0),  # no rate yet: the estimate
-        (100, None, 0.0, (0.0, 0.0), None),  # unknown
-        (0, 10.0, 5.0, (60.0, 60.0), 0.0),  # done
-    ],
-)
-def test_remaining_time_follows_the_measured_rate_but_not_below_the_rate_limits(
-    left, rate, elapsed_s, estimate, expected
-):
-    assert remaining_s(left, rate, elapsed_s, DeletionEstimate(*estimate)) == expected
+def terminal(width=80):
+    return Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
 
 
-@given(
-    st.integers(0, 10**6),
-    st.none() | st.floats(0.001, 1e6),
-    st.floats(0, 1e6),
-    st.floats(0, 1e6),
-)
-def test_remaining_time_is_never_negative_nor_below_the_rest_of_the_rate_limits(
-    left, rate, elapsed, estimate
-):
-    found = remaining_s(left, rate, elapsed, DeletionEstimate(estimate, estimate))
-    assert found is None or found >= 0
-    if left and estimate > elapsed:
-        assert found is not None
-        assert found >= estimate - elapsed
-
-
-def test_progress_is_logged_at_the_start_and_then_every_30_s():
+def test_progress_is_logged_every_30_s_with_outcomes():
     log, clock = FakeLog(), FakeClock()
-    view = LogProgressView(log, clock)
-    view.deleting_started(100, DeletionEstimate(60.0, 60.0), "Acme")
+    view = Progress(log, None, clock)
+    view.deleting_started(100, "Acme")
     for _ in range(59):
         clock.now_s += 1.0
         view.deletion_done(Outcome.DELETED)
-    assert [event for _, event, _ in log.lines] == ["deleting invitations"] * 2
-    first, later = (fields for _, _, fields in log.lines)
-    assert first == {"organization": "Acme", "total": 100, "estimate_s": 60.0}
-    assert later.pop("organization") == "Acme"
-    assert later == {"done": 30, "total": 100, "per_second": 1.0, "remaining_s": 70, "deleted": 30}
-
-
-def test_logged_remaining_time_is_not_below_the_rest_of_the_rate_limits():
-    log, clock = FakeLog(), FakeClock()
-    view = LogProgressView(log, clock)
-    view.deleting_started(100, DeletionEstimate(600.0, 600.0), "Acme")
-    for _ in range(30):
-        clock.now_s += 1.0
-        view.deletion_done(Outcome.DELETED)
-    assert log.lines[-1][2]["remaining_s"] == 570
-
-
-def test_listing_and_deleting_are_logged_as_separate_events():
-    log, clock = FakeLog(), FakeClock()
-    view = LogProgressView(log, clock)
-    view.listing_started(3, "Acme")
-    view.list_done()
-    view.deleting_started(2, DeletionEstimate(), "Acme")
-    assert [(event, fields) for _, event, fields in log.lines] == [
-        ("reading projects", {"organization": "Acme", "total": 3}),
-        ("deleting invitations", {"organization": "Acme", "total": 2}),
+    assert log.lines == [
+        ("info", "deleting invitations", {"done": 30, "total": 100, "deleted": 30})
     ]
 
 
-@pytest.mark.parametrize("make", [LogProgressView, BarProgressView])
-def test_warnings_and_errors_go_to_the_log(make):
+def test_short_run_logs_no_progress():
     log = FakeLog()
-    view = make(log, FakeClock() if make is LogProgressView else Console(file=StringIO()))
-    view.warning("first")
-    view.error("second")
+    view = Progress(log, None, FakeClock())
+    view.lists_found(3, "Acme")
+    view.list_done()
+    view.deleting_started(2, "Acme")
+    view.deletion_done(Outcome.DELETED)
     view.close()
-    assert log.lines == [("warning", "first", {}), ("error", "second", {})]
+    assert log.lines == []
 
 
-def bar(width: int) -> tuple[BarProgressView, Console]:
-    console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
-    view = BarProgressView(FakeLog(), console)
-    view._progress.live.auto_refresh = False
-    return view, console
+def test_lists_of_several_organizations_add_up():
+    log, clock = FakeLog(), FakeClock()
+    view = Progress(log, None, clock)
+    view.lists_found(3, "Acme")
+    view.lists_found(2, "Beta")
+    clock.now_s += 30.0
+    view.list_done()
+    assert log.lines == [("info", "reading lists", {"done": 1, "total": 5})]
+
+
+@pytest.mark.parametrize("console", [None, terminal()])
+@pytest.mark.parametrize(
+    ("level", "method"),
+    [
+        (WarningLevel.REMARK, "info"),
+        (WarningLevel.WARNING, "warning"),
+        (WarningLevel.URGENT, "error"),
+    ],
+)
+def test_warning_goes_to_the_log_by_its_level(console, level, method):
+    log = FakeLog()
+    view = Progress(log, console)
+    view.warn(RunWarning(WarningCode.OTHER, "told", level))
+    view.close()
+    assert log.lines == [(method, "told", {})]
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_bar_shows_progress_and_failures_on_one_line(width):
-    view, _ = bar(width)
-    view.deleting_started(40, DeletionEstimate(120.0, 120.0), f"Example Industries ({'5' * 24})")
+def test_bar_shows_progress_and_failures_within_the_width(width):
+    console = terminal(width)
+    view = Progress(FakeLog(), console)
+    view.deleting_started(40, "Acme")
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
         view.deletion_done(outcome)
-    output = Console(file=StringIO(), width=width)
-    output.print(view._progress.get_renderable())
     view.close()
-    (line,) = output.file.getvalue().splitlines()
-    assert len(line) <= width
-    assert "10/40" in line
-    assert ("Example" in line) == (width > 60)
-    assert "1 failed" in line
-    assert "2:00 left" in line or "1:59 left" in line
+    shown = console.file.getvalue()
+    assert "10/40" in shown
+    assert "1 failed" in shown
 
 
-def test_bar_is_removed_after_the_last_step():
-    view, console = bar(80)
-    view.listing_started(2, "Acme")
-    assert view._progress.live.is_started
+def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
+    console = terminal()
+    view = Progress(FakeLog(), console)
+    view.lists_found(2, "Acme")
     view.list_done()
-    assert view._progress.live.is_started
     view.list_done()
-    assert not view._progress.live.is_started
+    assert console.file.getvalue().endswith("\x1b[2K")
+    view.close()
     assert console.file.getvalue().endswith("\x1b[2K")
 
 
-def test_bar_shows_only_deletions_once_they_start():
-    view, _ = bar(80)
-    view.listing_started(3, "Acme")
-    view.list_done()
-    view.deleting_started(2, DeletionEstimate(), "Acme")
-    assert [task.description for task in view._progress.tasks] == ["Deleting · Acme"]
-    view.close()
-
-
 def test_bar_of_0_steps_is_never_shown():
-    view, _ = bar(80)
-    view.listing_started(0, "Acme")
-    assert not view._progress.live.is_started
+    console = terminal()
+    view = Progress(FakeLog(), console)
+    view.lists_found(0, "Acme")
+    view.close()
+    assert console.file.getvalue() == ""

@@ -5,7 +5,6 @@ from builders import ORG, OTHER_ORG, object_id, policy, project
 
 from invite_sweeper.sweep.scope import (
     ProjectFilter,
-    ReportingProjectFilter,
     RunScope,
     scope_sha256,
 )
@@ -99,33 +98,6 @@ def test_patterns_without_a_match_are_reported_except_for_the_star():
         "projects.include 'a-*' matched no project.",
         "projects.exclude 'prd-*' matched no project.",
     )
-
-
-def test_organization_without_a_visible_project_is_reported():
-    project_filter = ProjectFilter(policy(organizations=[OTHER_ORG, ORG]))
-    project_filter.includes(project(org_id=ORG))
-    assert project_filter.absent_organizations() == (OTHER_ORG,)
-    assert project_filter.in_allowed_organization(project(org_id=OTHER_ORG))
-    assert project_filter.absent_organizations() == ()
-
-
-def test_organization_with_only_excluded_projects_is_visible():
-    project_filter = ProjectFilter(policy(projects={"exclude": ["prod-*"]}))
-    assert not project_filter.includes(project(name="prod-1"))
-    assert project_filter.absent_organizations() == ()
-
-
-def test_organizations_are_reported_in_order():
-    project_filter = ProjectFilter(policy(organizations=[OTHER_ORG, ORG]))
-    assert project_filter.absent_organizations() == (OTHER_ORG, ORG)
-
-
-def test_reporting_filter_records_what_is_out_of_scope():
-    reporting = ReportingProjectFilter(policy(projects={"exclude": ["prod"]}))
-    projects = [project(1, name="prod"), project(2), project(3, org_id=OTHER_ORG)]
-    assert [reporting.includes(each) for each in projects] == [False, True, False]
-    assert reporting.excluded == projects[:1]
-    assert reporting.other_organizations == projects[2:]
 
 
 def test_scope_hash_depends_on_organizations_projects_tags_and_sources_alone():

@@ -1,0 +1,250 @@
+"""The connection of one set of credentials to Atlas: its client, reader, deleter and inviter."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import date, datetime, timedelta
+from ssl import SSLContext
+from typing import Final
+
+import aiohttp
+from structlog.typing import FilteringBoundLogger
+from yarl import URL
+
+from invite_sweeper.atlas.auth import (
+    Authenticator,
+    BearerAuthenticator,
+    DigestAuthenticator,
+    ServiceAccountAuthenticator,
+)
+from invite_sweeper.atlas.client import Client
+from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
+from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.endpoints import Endpoint
+from invite_sweeper.atlas.http import (
+    MAX_BODY_BYTES,
+    TIMEOUT,
+    USER_AGENT,
+    HttpSession,
+    NoResendClientResponse,
+    find_proxy,
+)
+from invite_sweeper.atlas.inviter import AtlasInviter, MemberReader
+from invite_sweeper.atlas.limiter import RateLimiter
+from invite_sweeper.atlas.lists import SOURCES
+from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.retry import RetryPolicy
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import ListUnreadable, RequestCounters, Source
+from invite_sweeper.policy import Execution
+
+_OPTIONAL_TIMEOUT_S: Final = 3.0
+
+
+class RateLimitedAtlasClient:
+    """The client of one run.
+
+    Attributes:
+        client: Sends each request.
+        reader: Reads projects, invitations and users.
+        actor: The client id or public key of the credentials, or `token`.
+        limiter: The rate limits of the credentials.
+        counters: Requests sent so far.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.reader = AtlasReader(client)
+        self.actor = client.actor
+        self.limiter = client.limiter
+        self.counters = client.counters
+
+    def deleter(self, sources: Iterable[Source]) -> AtlasDeleter:
+        """Return a deleter for these lists only. A dry run never calls this."""
+        return AtlasDeleter(self.client, sources)
+
+    def inviter(self) -> AtlasInviter:
+        """Return an inviter. Only `restore` calls this."""
+        return AtlasInviter(self.client)
+
+    def members(self) -> MemberReader:
+        """Return a reader of members and invited users."""
+        return MemberReader(self.client, self.reader)
+
+    @property
+    def clock_skew_s(self) -> float | None:
+        """Local clock minus Atlas's at the first 2xx response; None before that."""
+        return self.client.server.clock_skew_s
+
+    @property
+    def has_responded(self) -> bool:
+        """Whether Atlas has sent any response."""
+        return self.client.server.has_responded
+
+    def sunset(self, sources: Collection[Source]) -> date | None:
+        """Return the day from which Atlas may remove an endpoint that these sources need."""
+        return _first_day(self.client.server.sunsets, sources)
+
+    @property
+    def sunsets(self) -> Mapping[Source, date]:
+        """The day from which Atlas may remove a list, for each source with an announcement."""
+        announced = self.client.server.sunsets
+        days = (
+            (source, [announced[one] for one in (api.list, api.delete) if one in announced])
+            for source, api in SOURCES.items()
+        )
+        return {source: min(named) for source, named in days if named}
+
+    async def organization_names(self) -> Mapping[str, str]:
+        """Return the names of the visible organizations, by id; empty if Atlas returns none.
+
+        A role without access to the list and a slow response are not errors: outputs then show
+        the ids alone.
+        """
+        with suppress(TimeoutError, RunError):
+            async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
+                return await self.reader.organizations()
+        return {}
+
+    async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
+        """Return when the secrets of the service account expire, the first one first.
+
+        Empty for other credentials, a role that may not read it and a slow response.
+        """
+        with suppress(TimeoutError, RunError):
+            async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
+                found = await self.reader.secret_expiries(org_id)
+                return () if isinstance(found, ListUnreadable) else found
+        return ()
+
+
+def _first_day(days: Mapping[Endpoint, date], sources: Collection[Source]) -> date | None:
+    others = {api.list for source, api in SOURCES.items() if source not in sources}
+    return min((day for endpoint, day in days.items() if endpoint not in others), default=None)
+
+
+def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
+    """Return connections to Atlas without a limit: the client limits the requests."""
+    return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True)
+
+
+@asynccontextmanager
+async def connect(
+    base_url: URL,
+    credentials: Credentials,
+    *,
+    concurrency: int,
+    retry_policy: RetryPolicy,
+    limiter: RateLimiter,
+    clock: Callable[[], datetime],
+    log: FilteringBoundLogger,
+    http_timeout: aiohttp.ClientTimeout = TIMEOUT,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    ssl_context: SSLContext | None = None,
+    connector: aiohttp.BaseConnector | None = None,
+) -> AsyncIterator[RateLimitedAtlasClient]:
+    """Open a client; nothing is sent before it is used.
+
+    On exit, access tokens that were fetched are revoked.
+
+    Args:
+        base_url: As `parse_base_url` returns it.
+        credentials: As `read_credentials` returns them.
+        concurrency: Maximum number of requests in flight.
+        retry_policy: Applies to each request.
+        limiter: Must use the clock of `retry_policy.monotonic`.
+        clock: Current time in UTC; compared with Atlas's `Date` header.
+        log: Each retry is logged at debug level.
+        http_timeout: Applies to each attempt.
+        max_body_bytes: Longer responses, decompressed, are errors.
+        ssl_context: None to use the certificate authorities of the system.
+        connector: Connections that clients share; stays open. None for some of its own.
+    """
+    proxy, proxy_headers = find_proxy(base_url)
+    async with aiohttp.ClientSession(
+        connector=connector or open_connector(ssl_context),
+        connector_owner=connector is None,
+        headers={"User-Agent": USER_AGENT},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        proxy=proxy,
+        response_class=NoResendClientResponse,
+        timeout=http_timeout,
+    ) as session:
+        http = HttpSession(session, base_url, max_body_bytes, RequestCounters(), proxy_headers)
+        authenticator = _authenticator(credentials, http, retry_policy, limiter, clock)
+
+        client = Client(
+            http,
+            authenticator,
+            actor=credentials.actor,
+            limiter=limiter,
+            concurrency=concurrency,
+            retry_policy=retry_policy,
+            clock=clock,
+            log=log,
+        )
+        try:
+            yield RateLimitedAtlasClient(client)
+        finally:
+            await authenticator.close()
+
+
+def _authenticator(
+    credentials: Credentials,
+    http: HttpSession,
+    retry_policy: RetryPolicy,
+    limiter: RateLimiter,
+    clock: Callable[[], datetime],
+) -> Authenticator:
+    match credentials:
+        case BearerToken():
+            return BearerAuthenticator(credentials)
+        case ApiKey():
+            return DigestAuthenticator(credentials)
+        case _:
+            return ServiceAccountAuthenticator(credentials, http, retry_policy, limiter, clock)
+
+
+@asynccontextmanager
+async def connect_for_run(
+    base_url: URL,
+    credentials: Credentials,
+    execution: Execution,
+    *,
+    now: datetime,
+    started_s: float,
+    deadline_s: float,
+    log: FilteringBoundLogger,
+    connector: aiohttp.BaseConnector | None = None,
+) -> AsyncIterator[RateLimitedAtlasClient]:
+    """Open a client with the limits of a policy, on the clocks of the process.
+
+    Args:
+        base_url: As `parse_base_url` returns it.
+        credentials: As `read_credentials` returns them.
+        execution: The policy's limits.
+        now: The instant from which the run counts ages. Atlas's `Date` is compared with it and
+            the time since, so that a clock set meanwhile cannot hide that `now` was wrong.
+        started_s: `now` on the monotonic clock.
+        deadline_s: On the monotonic clock; nothing is retried after it.
+        log: Each retry is logged at debug level.
+        connector: As for `connect`.
+    """
+    limiter = RateLimiter(
+        time.monotonic,
+        asyncio.sleep,
+        reserve=execution.reserve,
+        max_requests_per_second=execution.max_requests_per_second,
+    )
+    async with connect(
+        base_url,
+        credentials,
+        concurrency=execution.concurrency,
+        retry_policy=RetryPolicy(execution.attempts, deadline_s),
+        limiter=limiter,
+        clock=lambda: now + timedelta(seconds=time.monotonic() - started_s),
+        log=log,
+        connector=connector,
+    ) as atlas:
+        yield atlas

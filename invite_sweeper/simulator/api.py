@@ -1,0 +1,274 @@
+"""The table of endpoints, and how a request finds its one and is handled."""
+# ruff: noqa: E501 - one line an endpoint
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import parse_qs, unquote
+
+from invite_sweeper.simulator import invitations, organizations
+from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
+from invite_sweeper.simulator.calls import API_PREFIX, Call
+from invite_sweeper.simulator.responses import (
+    Rejected,
+    SimulatedResponse,
+    api_error,
+    group_not_found,
+    missing_role,
+    resource_not_found,
+    unauthorized,
+)
+from invite_sweeper.simulator.state import SimulatedAtlas
+from invite_sweeper.simulator.throttling import (
+    FEDERATION,
+    ORGANIZATION,
+    ORGANIZATION_USERS,
+    ORGANIZATIONS,
+    PROJECT,
+    PROJECT_TEAMS,
+    PROJECT_USERS,
+    PROJECTS,
+    EndpointSet,
+)
+
+V2023: Final = "2023-01-01"
+V2024_SERVICE_ACCOUNTS: Final = "2024-08-05"
+V2025_USERS: Final = "2025-02-19"
+_NONE, _READ, _OWNER = Access.NONE, Access.READ, Access.OWNER
+
+Handler: TypeAlias = Callable[[Call], SimulatedResponse]
+
+
+class Family(NamedTuple):
+    """Endpoints of one resource of Atlas, with the token buckets that they share.
+
+    Attributes:
+        name: Its name in the settings of `Versions`.
+        version: The one that the program uses; a later date is resolved down to it.
+    """
+
+    name: str
+    endpoint_set: EndpointSet
+    version: str = V2023
+
+
+class Endpoint(NamedTuple):
+    """One method of one path.
+
+    Attributes:
+        template: The path below `/api/atlas/v2`, with its parameters in braces.
+        access: The least access to the project or organization in the path.
+    """
+
+    method: str
+    template: str
+    access: Access
+    handler: Handler
+    family: Family
+
+
+_GROUPS = Family("groups", PROJECTS)
+_INVITES = Family("invites", PROJECT)
+_USERS = Family("users", PROJECT_USERS, V2025_USERS)
+_TEAMS = Family("teams", PROJECT_TEAMS)
+_ORGS = Family("orgs", ORGANIZATIONS)
+_ORG = Family("orgs", ORGANIZATION)
+_ORG_INVITES = Family("org_invites", ORGANIZATION)
+_ORG_USERS = Family("org_users", ORGANIZATION_USERS, V2025_USERS)
+_SERVICE_ACCOUNTS = Family("service_accounts", ORGANIZATION, V2024_SERVICE_ACCOUNTS)
+_FEDERATION = Family("federation", FEDERATION)
+
+# fmt: off
+ENDPOINTS: Final = (
+    Endpoint("GET", "/groups", _NONE, organizations.list_groups, _GROUPS),
+    Endpoint("GET", "/groups/{groupId}/invites", _OWNER, invitations.list_invites, _INVITES),
+    Endpoint("POST", "/groups/{groupId}/invites", _OWNER, invitations.create_invite, _INVITES),
+    Endpoint("DELETE", "/groups/{groupId}/invites/{invitationId}", _OWNER, invitations.delete_invite, _INVITES),
+    Endpoint("GET", "/groups/{groupId}/teams", _READ, organizations.list_group_teams, _TEAMS),
+    Endpoint("GET", "/groups/{groupId}/users", _READ, invitations.list_users, _USERS),
+    Endpoint("POST", "/groups/{groupId}/users", _OWNER, invitations.create_user, _USERS),
+    Endpoint("GET", "/groups/{groupId}/users/{userId}", _READ, invitations.get_user, _USERS),
+    Endpoint("DELETE", "/groups/{groupId}/users/{userId}", _OWNER, invitations.delete_user, _USERS),
+    Endpoint("GET", "/orgs", _NONE, organizations.list_orgs, _ORGS),
+    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, invitations.list_org_invites, _ORG_INVITES),
+    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, invitations.delete_org_invite, _ORG_INVITES),
+    Endpoint("GET", "/orgs/{orgId}/users", _READ, invitations.list_users, _ORG_USERS),
+    Endpoint("POST", "/orgs/{orgId}/users", _OWNER, invitations.create_user, _ORG_USERS),
+    Endpoint("GET", "/orgs/{orgId}/users/{userId}", _READ, invitations.get_user, _ORG_USERS),
+    Endpoint("DELETE", "/orgs/{orgId}/users/{userId}", _OWNER, invitations.delete_user, _ORG_USERS),
+    Endpoint("GET", "/orgs/{orgId}/events", _READ, organizations.list_events, _ORG),
+    Endpoint("GET", "/orgs/{orgId}/serviceAccounts/{clientId}", _READ, organizations.get_service_account, _SERVICE_ACCOUNTS),
+    Endpoint("GET", "/orgs/{orgId}/federationSettings", _OWNER, organizations.get_federation_settings, _ORG),
+    Endpoint("GET", "/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}", _NONE, organizations.get_connected_organization, _FEDERATION),
+)
+# fmt: on
+
+_BY_TEMPLATE: Final[dict[str, dict[str, Endpoint]]] = {}
+for _each in ENDPOINTS:
+    _BY_TEMPLATE.setdefault(re.sub(r"\{\w+\}", "{}", _each.template), {})[_each.method] = _each
+
+
+class Route(NamedTuple):
+    """A parsed path: its template with `{}` for each id, and the ids."""
+
+    template: str = ""
+    scope_id: str = ""
+    item_id: str = ""
+
+
+def parse_route(path: str) -> Route:
+    """Parse a path without its query.
+
+    A trailing slash is ignored: `/groups/` is `/groups`.
+    Source: recordings of `GET /groups/` and `DELETE /groups/`.
+    """
+    start, _, resource = path.partition(f"{API_PREFIX}/")
+    if start:
+        return Route()
+    parts = resource.removesuffix("/").split("/")
+    ids = [unquote(each) for each in parts[1::2]]
+    parts[1::2] = ["{}"] * len(ids)
+    scope_id, item_id = (*ids, "", "")[:2]
+    return Route("/" + "/".join(parts), scope_id, item_id)
+
+
+class IncomingRequest(NamedTuple):
+    """A received request.
+
+    Attributes:
+        target: Path and query as sent.
+        headers: A case-insensitive mapping.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    client_ip: str
+    base_url: str
+
+
+def handle(sim: SimulatedAtlas, request: IncomingRequest) -> SimulatedResponse:
+    """Execute a request and return its response.
+
+    The order of checks is that of the recordings: a 401 and the 404 of a project take no token
+    from a bucket; the 404 of a resource in a project does.
+    """
+    path = request.target.partition("?")[0]
+    authorization = request.headers.get("Authorization", "")
+    if (request.method, path) == ("POST", TOKEN_PATH):
+        return sim.oauth.issue_token(authorization, request.body)
+    if (request.method, path) == ("POST", REVOKE_PATH):
+        return sim.oauth.revoke_token(authorization, request.body)
+    try:
+        account = _authenticate(sim, request, authorization)
+        return _execute(sim, request, account, path)
+    except Rejected as rejected:
+        return rejected.response
+
+
+def _authenticate(sim: SimulatedAtlas, request: IncomingRequest, authorization: str) -> Account:
+    sim.oauth.expire_due()
+    account = sim.accounts.authenticate(authorization, request.method, request.target)
+    if account is None:
+        raise Rejected(unauthorized(sim.digest.challenge()))
+    if account.access_list is not None and request.client_ip not in account.access_list:
+        # Source: quoted in the fact sheet, section 5.
+        detail = f"IP address {request.client_ip} is not allowed to access this resource."
+        raise Rejected(api_error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, request.client_ip))
+    return account
+
+
+def _execute(
+    sim: SimulatedAtlas, request: IncomingRequest, account: Account, path: str
+) -> SimulatedResponse:
+    template, scope_id, item_id = parse_route(path)
+    methods = _BY_TEMPLATE.get(template)
+    if methods is None:
+        return resource_not_found(path)
+    endpoint = methods.get(request.method)
+    if endpoint is None:
+        # Source: `DELETE /groups/` in the recordings of 2025-04-15.
+        return SimulatedResponse(405, headers=(("Allow", ",".join((*methods, "OPTIONS"))),))
+    family, endpoint_set = endpoint.family, endpoint.family.endpoint_set
+    _check_version(sim, family, request.headers.get("Accept", ""), path)
+    _check_access(sim, scope_id, account, endpoint)
+    bucket = sim.throttling.bucket(
+        endpoint_set, account.name if endpoint_set.scope == "USER" else scope_id
+    )
+    if sim.throttling.is_exceeded(bucket):
+        response = sim.throttling.rate_limited_response(bucket, path)
+    else:
+        call = Call(
+            sim,
+            account,
+            path,
+            parse_qs(request.target.partition("?")[2]),
+            request.body,
+            scope_id,
+            item_id,
+            family.version,
+            request.base_url,
+            request.client_ip,
+        )
+        try:
+            response = endpoint.handler(call)
+        except Rejected as rejected:
+            response = rejected.response
+    headers = [("RateLimit-Limit", str(bucket.limit.capacity))]
+    headers += [("RateLimit-Remaining", str(bucket.tokens))]
+    if sunset := sim.versions.sunsets.get(family.name):
+        headers += [("Sunset", sunset)]
+    return replace(response, headers=(*response.headers, *headers))
+
+
+def _check_version(sim: SimulatedAtlas, family: Family, accept: str, path: str) -> None:
+    """Raise Rejected with a 406 or 410 if the version is not served.
+
+    Source: fact sheet, section 2. Clients may send dates between versions.
+    """
+    if _requested_version(accept) < family.version:
+        detail = "Invalid accept header or version date."
+        raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
+    if not sim.versions.retired.isdisjoint(((family.name, family.version), (family.name, "*"))):
+        resource = path.lstrip("/")
+        detail = f"Version {family.version} of {resource} is no longer available."
+        raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
+
+
+@lru_cache(maxsize=256)
+def _requested_version(accept: str) -> str:
+    """Return the date in `Accept`, or an empty text, which sorts before all versions."""
+    found = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
+    try:
+        return "" if found is None else date.fromisoformat(found[1]).isoformat()
+    except ValueError:
+        return ""
+
+
+def _check_access(sim: SimulatedAtlas, scope_id: str, account: Account, endpoint: Endpoint) -> None:
+    """Raise Rejected if the account has no access to the project or organization in the path."""
+    scope, org_id = endpoint.family.endpoint_set.scope, scope_id
+    if scope == "USER":
+        return
+    if scope == "GROUP":
+        group = sim.groups.get(scope_id)
+        if group is None:
+            raise Rejected(_group_id_error(scope_id))
+        org_id = group.org_id
+    elif scope_id not in sim.organizations:
+        detail = f"No organization with ID {scope_id} exists."
+        raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, scope_id))
+    access = sim.access_to(account, org_id, scope_id)
+    if access < endpoint.access:
+        raise Rejected(missing_role("NOT_IN_GROUP" if access is _NONE else "USER_UNAUTHORIZED"))
+
+
+def _group_id_error(group_id: str) -> SimulatedResponse:
+    if re.fullmatch("[a-f0-9]{24}", group_id):
+        return group_not_found(group_id)
+    detail = f"An invalid group ID {group_id} was specified."
+    return api_error(404, "INVALID_GROUP_ID", detail, group_id)

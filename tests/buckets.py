@@ -1,0 +1,34 @@
+"""Token buckets of a simulated Atlas with other limits and levels than the documented ones."""
+
+from invite_sweeper.simulator import SimulatedAtlas
+from invite_sweeper.simulator.throttling import PROJECT, BucketLimit, SimulatedBucket
+
+
+def set_bucket(
+    sim: SimulatedAtlas,
+    endpoint_set: str,
+    scope_id: str | None = None,
+    *,
+    capacity: int,
+    refill: int,
+    period_s: float = 60.0,
+    anchor_s: float | None = None,
+) -> None:
+    """Replace the bucket of a scope, or of all scopes with None, by a full one.
+
+    Its first period starts at `anchor_s`; by default now, or with the first use.
+    """
+    limit = BucketLimit(capacity, refill, period_s)
+    throttling = sim.throttling
+    if scope_id is not None:
+        start_s = sim.monotonic() if anchor_s is None else anchor_s
+        throttling.buckets[endpoint_set, scope_id] = SimulatedBucket(limit, start_s)
+        return
+    throttling.limits[endpoint_set] = limit
+    for key in [key for key in throttling.buckets if key[0] == endpoint_set]:
+        del throttling.buckets[key]
+
+
+def spend(sim: SimulatedAtlas, project_id: str, tokens: int = 1) -> int:
+    """Take tokens of a project as another client would; return the number taken."""
+    return sim.throttling.bucket(PROJECT, project_id).take_up_to(sim.monotonic(), tokens)
