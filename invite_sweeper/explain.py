@@ -56,11 +56,13 @@ class EntryExplanation(msgspec.Struct, frozen=True):
     """A rule or keep entry, compared with an invitation.
 
     Attributes:
+        kind: `keep` or `rule`.
         unknown: Why it cannot be evaluated; None if it can.
         ended: A keep entry that no longer applies.
         note: The reason of a keep entry, or when it ended.
     """
 
+    kind: str
     name: str
     matched: bool = False
     unknown: str | None = None
@@ -93,8 +95,7 @@ class Explanation(InvitationFields, frozen=True, kw_only=True):
             never is, or where no rule decides.
         stale_by: The rule that matches then.
         deletable_from: When the `notice` of the policy is over, of an invitation that waits.
-        keep: Each keep entry of the policy.
-        rules: Each rule.
+        policy: Each keep entry and each rule of the policy, in the order of their evaluation.
     """
 
     entries: tuple[OtherEntry, ...] = ()
@@ -106,8 +107,7 @@ class Explanation(InvitationFields, frozen=True, kw_only=True):
     stale_from: datetime | None
     stale_by: str | None
     deletable_from: datetime | None
-    keep: tuple[EntryExplanation, ...]
-    rules: tuple[EntryExplanation, ...]
+    policy: tuple[EntryExplanation, ...]
 
 
 class Explainer:
@@ -137,11 +137,7 @@ class Explainer:
         """
         invitation, announcement = decision.invitation, decision.announcement
         evaluated = self._selector.explain(invitation)
-        explained = {
-            (each.kind, each.name): self._explain_entry(each, invitation) for each in evaluated
-        }
-        keep = tuple(each for (kind, _), each in explained.items() if kind == "keep")
-        rules = tuple(each for (kind, _), each in explained.items() if kind == "rule")
+        policy = (*self._ended(), *(self._explain_entry(each, invitation) for each in evaluated))
         stale_from, stale_by = self._stale_from(by_policy)
         return Explanation.from_invitation(
             invitation,
@@ -154,12 +150,11 @@ class Explainer:
             kept=decision.keep_reason,
             bounced=decision.bounced,
             description=describe_decision(by_policy, decision),
-            condition=_condition(by_policy, keep, rules, stale_by),
+            condition=_condition(by_policy, policy, stale_by),
             stale_from=stale_from,
             stale_by=stale_by,
             deletable_from=announcement.deletable_from if announcement is not None else None,
-            keep=(*self._ended(), *keep),
-            rules=rules,
+            policy=policy,
         )
 
     def _describe_entry(self, entry: Invitation) -> str:
@@ -210,7 +205,8 @@ class Explainer:
     def _ended(self) -> Iterator[EntryExplanation]:
         for entry in self._policy.keep:
             if not entry.is_active(self._now.date()):
-                yield EntryExplanation(entry.name, ended=True, note=f"expired on {entry.until}")
+                note = f"expired on {entry.until}"
+                yield EntryExplanation("keep", entry.name, ended=True, note=note)
 
     def _explain_entry(self, evaluated: EntryResult, invitation: Invitation) -> EntryExplanation:
         entry = self._entries[evaluated.kind, evaluated.name]
@@ -227,6 +223,7 @@ class Explainer:
             for name, result in evaluated.conditions
         )
         return EntryExplanation(
+            evaluated.kind,
             evaluated.name,
             matched=evaluated.result is True,
             unknown=evaluated.result if isinstance(evaluated.result, str) else None,
@@ -277,22 +274,20 @@ def _entry_reason(key: str) -> str:
 
 
 def _condition(
-    decision: Decision,
-    keep: Iterable[EntryExplanation],
-    rules: Iterable[EntryExplanation],
-    stale_by: str | None,
+    decision: Decision, entries: Iterable[EntryExplanation], stale_by: str | None
 ) -> KeyExplanation | None:
     """Return the one key that made a decision: the first that matches, fails or is not known."""
-    reason = decision.keep_reason
+    reason = decision.keep_reason or ""
+    kind, _, name = reason.partition(":")
     if decision.stale or reason == "too_young":
-        name = decision.rule or stale_by
-        entry = next((each for each in rules if each.name == name), None)
-        return entry.keys[0] if entry is not None else None
-    kind, _, name = (reason or "").partition(":")
-    if kind == "keep":
-        return next((each.keys[0] for each in keep if each.name == name), None)
-    keys = (key for each in (*keep, *rules) for key in each.keys)
-    return next((key for key in keys if key.unknown == reason), None)
+        kind, name = "rule", decision.rule or stale_by or ""
+    keys = (
+        key
+        for each in entries
+        for key in each.keys
+        if (each.kind, each.name) == (kind, name) or key.unknown == reason
+    )
+    return next(keys, None)
 
 
 def _sum(instant: Timestamp, span: timedelta | None) -> Iterator[datetime]:

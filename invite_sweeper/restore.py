@@ -22,9 +22,10 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
+from invite_sweeper.audit.reader import FileChain, required
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.errors import AuditLogError, RunError, UsageError
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError, UsageError
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -32,6 +33,7 @@ from invite_sweeper.models import (
     InviteStatus,
     ListUnreadable,
     Outcome,
+    Project,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.organization import Organization
@@ -62,7 +64,7 @@ class RestoreOutcome(StrEnum):
     UNKNOWN = "unknown"
     """No clear answer: the user may have been invited."""
     SKIPPED = "skipped"
-    """A signal, the deadline or an error came before anything was sent."""
+    """A signal, the deadline or an error came before Atlas accepted an invitation."""
 
 
 _OUTCOMES: Final[Mapping[InviteStatus, RestoreOutcome]] = {
@@ -94,12 +96,15 @@ def find_run(history: History, file: RunFile | None) -> RunRecord:
 
     Raises:
         UsageError: There is no such run.
+        GuardRefused: Its file was changed.
     """
     found = history.last_sweep() if file is None else history.find(file.run_id)
     if found is None or found.start is None:
         raise UsageError(
             "The audit directory has no sweep to undo.", hint="List the runs with `audit show`."
         )
+    with required():
+        FileChain(found.file.path).read()
     return found
 
 
@@ -160,12 +165,13 @@ class Missing(NamedTuple):
     """Whom a restore would invite, and who is there already or cannot be judged.
 
     Attributes:
-        unreadable: Deletions whose list of members could not be read, with the reason.
+        barred: Deletions that get no invitation, with the reason: the list of members could not
+            be read, or a project is in another organization now.
     """
 
     to_invite: tuple[Deleted, ...]
     there: tuple[Deleted, ...]
-    unreadable: tuple[tuple[Deleted, str], ...]
+    barred: tuple[tuple[Deleted, str], ...]
 
 
 async def find_missing(
@@ -176,21 +182,48 @@ async def find_missing(
     Raises:
         RunError: An error concerned the run, not one list.
     """
-    members: dict[str, MemberReader] = {each.id: each.client.members() for each in organizations}
+    clients = {each.id: each.client for each in organizations}
+    members: dict[str, MemberReader] = {id_: each.members() for id_, each in clients.items()}
+    owners: dict[str, Mapping[str, str]] = {}
+    variables = {each.id: each.variables for each in organizations}
     statuses: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
-    to_invite, there, unreadable = [], [], []
+    to_invite, there, barred = [], [], []
     for deleted in deletions:
         one, place = deleted.invitation, deleted.line.key[:3]
-        if place not in statuses:
-            statuses[place] = await members[one.org_id].statuses(one)
+        try:
+            if one.org_id not in owners:
+                found = await clients[one.org_id].reader.projects()
+                owners[one.org_id] = {e.id: e.org_id for e in found if isinstance(e, Project)}
+            if moved := _moved_reason(one, owners[one.org_id]):
+                barred.append((deleted, moved))
+                continue
+            if place not in statuses:
+                statuses[place] = await members[one.org_id].statuses(one)
+        except CredentialsRefused as error:
+            error.name_variables(variables[one.org_id])
+            raise
         known = statuses[place]
         if isinstance(known, ListUnreadable):
-            unreadable.append((deleted, known.reason))
+            barred.append((deleted, known.reason))
         elif casefold_lookalike(one.username or "") in map(casefold_lookalike, known):
             there.append(deleted)
         else:
             to_invite.append(deleted)
-    return Missing(tuple(to_invite), tuple(there), tuple(unreadable))
+    return Missing(tuple(to_invite), tuple(there), tuple(barred))
+
+
+def _moved_reason(invitation: Invitation, owners: Mapping[str, str]) -> str:
+    """Return why an invitation leads to another organization than it did; "" if it does not.
+
+    Args:
+        owners: The organization of each project that the credentials see.
+    """
+    ids = {*(id_ for id_, _ in invitation.linked_projects), invitation.project_id}
+    for project_id in sorted(ids):
+        now = owners.get(project_id, invitation.org_id)
+        if now != invitation.org_id:
+            return f"Project {project_id} belongs to organization {now} now."
+    return ""
 
 
 class Pace:
@@ -230,7 +263,7 @@ class Restorer:
         stop: StopRequest,
         pace: Pace,
         grace_s: float,
-        on_outcome: Callable[[Deleted, RestoreOutcome], None],
+        on_outcome: Callable[[Deleted, RestoreOutcome, str], None],
     ) -> None:
         self._inviters = {each.id: each.client.inviter() for each in organizations}
         self._log = log
@@ -245,8 +278,8 @@ class Restorer:
         """Invite who is missing; each deletion gets one outcome."""
         for deleted in missing.there:
             self._record(deleted, RestoreOutcome.ALREADY_THERE)
-        for deleted, _ in missing.unreadable:
-            self._record(deleted, RestoreOutcome.FAILED)
+        for deleted, reason in missing.barred:
+            self._record(deleted, RestoreOutcome.FAILED, reason=reason)
         for deleted in missing.to_invite:
             try:
                 await self._restore(deleted)
@@ -265,7 +298,7 @@ class Restorer:
             return
         self._log.write(deleted.line.as_event(Intent, rule=deleted.rule))
         await self._log.sync()
-        started_s, waits = self._pace.clock(), iter(_BACKOFF_S)
+        started_s, waits, cut_short = self._pace.clock(), iter(_BACKOFF_S), False
         progress = DeletionProgress()
         result = await self._post(deleted.invitation, progress)
         attempts = progress.attempts
@@ -274,12 +307,13 @@ class Restorer:
             if wait_s is None:
                 break
             await self._pace.sleep(wait_s)
-            if self._is_stopping():
+            if cut_short := self._is_stopping():
                 break
             progress = DeletionProgress()
             result = await self._post(deleted.invitation, progress)
             attempts += progress.attempts
         outcome = _interrupted(progress) if result is None else _OUTCOMES[result.status]
+        outcome = RestoreOutcome.SKIPPED if cut_short else outcome
         if result is not None:
             self.error = self.error or result.fatal_error
         duration_ms = (self._pace.clock() - started_s) * 1000
@@ -310,6 +344,7 @@ class Restorer:
         result: InviteResult | None = None,
         attempts: int = 0,
         duration_ms: float | None = None,
+        reason: str = "",
     ) -> None:
         self.outcomes[deleted.invitation.org_id][outcome] += 1
         try:
@@ -326,7 +361,9 @@ class Restorer:
             )
         except AuditLogError as error:
             self.error = error
-        self._on_outcome(deleted, outcome)
+        if result is not None and outcome is not RestoreOutcome.RESTORED:
+            reason = " ".join(map(str, filter(None, (result.http_status, result.error_code))))
+        self._on_outcome(deleted, outcome, reason)
 
 
 def _interrupted(progress: DeletionProgress) -> RestoreOutcome:

@@ -185,9 +185,9 @@ class CliRunner:
         return self.run_files()[-1]
 
     def lines(self, event: str | None = None) -> list[dict[str, object]]:
-        """Return the records of all runs."""
-        texts = (path.read_text("utf-8") for path in self.run_files())
-        found = [json.loads(line) for text in texts for line in text.splitlines()]
+        """Return the whole lines of all runs, also while one is at work or after it was killed."""
+        files = (path.read_bytes() for path in self.run_files())
+        found = [json.loads(line) for data in files for line in data.split(b"\n")[:-1]]
         return [line for line in found if event in (None, line["event"])]
 
     def deletes(self) -> int:

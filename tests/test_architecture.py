@@ -41,7 +41,7 @@ def test_picture_of_the_layers_loads_nothing_from_the_network(found):
 
 def test_every_file_that_the_architecture_names_exists():
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    package = r"(?:cli|sweep|report|restore|atlas|audit|policy|simulator)/[\w/]*(?:\.py)?"
+    package = r"(?:cli|sweep|report|atlas|audit|policy|simulator)/[\w/]*(?:\.py)?"
     named = {f"invite_sweeper/{name}" for name in re.findall(rf"`({package})`", text)}
     named |= {f"invite_sweeper/{name}" for name in re.findall(r"`(\w+\.py)`", text)}
     named |= set(re.findall(r"`((?:tests|config|deploy)/[\w./-]*)`", text))

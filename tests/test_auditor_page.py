@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from running import IN_SHELL, cli_in
 
-from invite_sweeper.audit.chain import CHECKSUMMED_EVENT, GENESIS_HASH, add_checksum, line_hash
+from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
 from invite_sweeper.json_text import to_json
 
 README = (Path(__file__).parent.parent / "deploy" / "README.md").read_text("utf-8")
@@ -167,7 +167,7 @@ def rewritten(log, old, new):
         record["prev"] = prev
         record.pop("seal", None)
         changed = to_json(record)
-        changed = add_checksum(changed) if record["event"] == CHECKSUMMED_EVENT else changed
+        changed = add_seal(changed) if record["event"] == "run_finished" else changed
         prev = line_hash(changed)
         lines.append(changed + b"\n")
     return b"".join(lines)

@@ -202,9 +202,8 @@ class History:
         return next((run for run in self.runs if run.run_id == run_id), None)
 
     def last_sweep(self) -> RunRecord | None:
-        """Return the last finished sweep; None without one."""
-        sweeps = (run for run in reversed(self.runs) if run.end and run.mode == "sweep")
-        return next(sweeps, None)
+        """Return the last sweep, finished or not; None without one."""
+        return next((run for run in reversed(self.runs) if run.mode == "sweep"), None)
 
     def applied_by(self, plan_sha256: str) -> RunRecord | None:
         """Return the sweep that completed a saved plan; None without one."""

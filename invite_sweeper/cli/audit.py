@@ -31,6 +31,7 @@ from invite_sweeper.cli.options import (
     FILTER,
     OUTPUT,
     Command,
+    EnumChoice,
     Group,
     Output,
     argument,
@@ -75,7 +76,7 @@ class ShowOutput(StrEnum):
 @option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
 @option(
     OUTPUT, "-o", "--output", metavar="FORMAT", default=ShowOutput.TEXT,
-    type=click.Choice(list(ShowOutput), case_sensitive=False),
+    type=EnumChoice(ShowOutput),
     help="Format of the result on stdout: text, json (lines) or csv.",
 )  # fmt: skip
 @offline

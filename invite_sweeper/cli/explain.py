@@ -249,9 +249,8 @@ def _explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[T
         id_ = escape_unprintable(other.invitation_id)
         yield Text(f"    {where}, id {id_}: {escape_unprintable(other.description)}")
     if verbose:
-        for kind, entries in (("keep", explanation.keep), ("rule", explanation.rules)):
-            for entry in entries:
-                yield from _entry_lines(kind, entry)
+        for entry in explanation.policy:
+            yield from _entry_lines(entry)
 
 
 def _when(explanation: Explanation) -> str:
@@ -273,10 +272,10 @@ def _place(name: str | None, project_id: str | None) -> str:
     return f", project {escape_unprintable(name)}" if name else f", project {project_id}"
 
 
-def _entry_lines(kind: str, entry: EntryExplanation) -> Iterator[Text]:
+def _entry_lines(entry: EntryExplanation) -> Iterator[Text]:
     note = f" ({escape_unprintable(entry.note)})" if entry.note else ""
     result = "not evaluated" if entry.ended else _format_result(entry)
-    yield Text(f"    {kind} {escape_unprintable(entry.name)}: {result}{note}")
+    yield Text(f"    {entry.kind} {escape_unprintable(entry.name)}: {result}{note}")
     for key in entry.keys:
         yield Text(f"      {_key_text(key)}: {_format_result(key)}", style="dim")
 

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,25 +12,30 @@ from typing import NamedTuple, TypeVar
 
 import click
 
-from invite_sweeper.atlas.credentials import credentials_names
+from invite_sweeper.atlas import parse_base_url
+from invite_sweeper.atlas.connection import connect_for_run
+from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.cli.console import run_async
+from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     Command,
+    EnumChoice,
     argument,
     option,
     options,
 )
-from invite_sweeper.cli.session import lookup_clients
-from invite_sweeper.errors import Cancelled, RunError, UsageError
+from invite_sweeper.cli.session import read_all_credentials
+from invite_sweeper.errors import Cancelled, CredentialsRefused, RunError, UsageError
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy import parse_duration, parse_policy
+from invite_sweeper.policy import Execution, parse_duration, parse_policy
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.program import command
 from invite_sweeper.text import escape_unprintable
 
 _DEFAULT_AGE = "14d"
 _DEADLINE = timedelta(minutes=1)
+"""For the look-up of the organizations."""
 
 _POLICY = Template(
     """\
@@ -149,7 +155,7 @@ class Answers(NamedTuple):
     "Options", "--older-than", metavar="DURATION", help="Age from which an invitation is stale."
 )
 @option(
-    "Options", "--source", metavar="LIST", multiple=True, type=click.Choice(list(Source)),
+    "Options", "--source", metavar="LIST", multiple=True, type=EnumChoice(Source),
     help=f"A list of invitations, one of {', '.join(Source)}; may be repeated.",
 )  # fmt: skip
 def init(
@@ -248,8 +254,23 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
     """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
-    async for name, client in lookup_clients(base_url, names):
-        for org_id, label in (await client.reader.organizations()).items():
+    now, started_s = datetime.now(UTC), time.monotonic()
+    for name, credentials in read_all_credentials(os.environ, names).items():
+        async with connect_for_run(
+            parse_base_url(base_url),
+            credentials,
+            Execution(deadline=_DEADLINE),
+            now=now,
+            started_s=started_s,
+            deadline_s=started_s + _DEADLINE.total_seconds(),
+            log=configure_logging(quiet=True, verbose=False),
+        ) as client:
+            try:
+                visible = await client.reader.organizations()
+            except CredentialsRefused as error:
+                error.name_variables(credentials_variables(os.environ, name))
+                raise
+        for org_id, label in visible.items():
             found.setdefault(org_id, Choice(org_id, label, name))
     return list(found.values())
 

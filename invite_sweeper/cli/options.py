@@ -111,8 +111,15 @@ def argument(name: str, help: str, **more: Any) -> Decorator:  # noqa: A002, ANN
     return click.argument(name, help=help, **more)
 
 
-def _choice(kind: type[StrEnum]) -> click.Choice[Any]:
-    return click.Choice(list(kind), case_sensitive=False)
+class EnumChoice(click.Choice[Any]):
+    """One of an enum's values, in any case."""
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__(list(kind), case_sensitive=False)
+
+    @override
+    def normalize_choice(self, choice: Any, ctx: click.Context | None) -> str:
+        return str(choice).casefold()  # click takes the name of a member
 
 
 _FILE: Final = click.Path(path_type=Path)
@@ -162,7 +169,7 @@ _OPTIONS: Final[dict[str, Decorator]] = {
         OUTPUT, "--out", metavar="FILE", type=_FILE, help="Copy the plan to this file, too."
     ),
     "output": option(
-        OUTPUT, "-o", "--output", metavar="FORMAT", type=_choice(Output), default=Output.TEXT,
+        OUTPUT, "-o", "--output", metavar="FORMAT", type=EnumChoice(Output), default=Output.TEXT,
         help="Format of the result on stdout: text or json.",
     ),
     "detailed_exitcode": option(
@@ -170,7 +177,8 @@ _OPTIONS: Final[dict[str, Decorator]] = {
         help=f"A dry run that finds stale invitations ends with {ExitCode.STALE}.",
     ),
     "log_format": option(
-        OUTPUT, "--log-format", metavar="FORMAT", type=_choice(LogFormat), default=LogFormat.AUTO,
+        OUTPUT, "--log-format", metavar="FORMAT", type=EnumChoice(LogFormat),
+        default=LogFormat.AUTO,
         help="Format of the log on stderr: auto, text or json; auto is text on a terminal and JSON "
         "elsewhere.",
     ),

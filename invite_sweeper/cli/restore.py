@@ -57,13 +57,14 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
         restores: The run to undo.
         to_invite: Who would be invited again.
         already_there: Who is invited or a member already.
-        unreadable: Whose list of members could not be read.
+        barred: Who gets no invitation: the list of members could not be read, or a project is in
+            another organization now.
     """
 
     restores: str
     to_invite: tuple[Planned, ...]
     already_there: tuple[Planned, ...]
-    unreadable: tuple[Planned, ...]
+    barred: tuple[Planned, ...]
     exit_code: int
 
 
@@ -126,13 +127,13 @@ class _RestoreCommand:
         """Restore, report, and return the exit code; a dry run writes nothing."""
         session, dry_run = self._session, self._options.dry_run
         with session.last_resort, session.working(locked=not dry_run):
-            history = session.read_history()
             file = session.directory.find(self._run_name) if self._run_name else None
+            files = session.directory.files()
+            if file is not None and file not in files:
+                files = (file,)  # of another directory
+            history = session.read_history(files)
             undone = find_run(history, file)
             self._check_base_url(undone)
-            files = session.directory.files()
-            if file is not None and file.path not in {each.path for each in files}:
-                files = (file,)  # of another directory
             deletions = read_deletions(
                 files,
                 undone.run_id,
@@ -160,6 +161,8 @@ class _RestoreCommand:
             agreed = await confirm(
                 lambda console: _ask(console, missing), session.stop, consequence=NOTHING_INVITED
             )
+            if session.stop.reason is not None:
+                raise session.stop.as_error(consequence=NOTHING_INVITED)
             if not agreed:
                 raise Cancelled("Cancelled.", consequence=NOTHING_INVITED)
         log = session.begin_log()
@@ -202,11 +205,12 @@ class _RestoreCommand:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._session.stop.requested.wait(), seconds)
 
-    def _report(self, deleted: Deleted, outcome: str) -> None:
-        one = deleted.invitation
-        log = self._session.log
+    def _report(self, deleted: Deleted, outcome: str, reason: str) -> None:
+        one, log = deleted.invitation, self._session.log
         report = log.warning if outcome in {"active", "failed", "unknown"} else log.info
-        report(outcome.replace("_", " "), user=one.username, place=one.project_name or one.org_id)
+        more = {"reason": reason} if reason else {}
+        place = one.project_name or one.org_id
+        report(outcome.replace("_", " "), user=one.username, place=place, **more)
 
     def _check_base_url(self, undone: RunRecord) -> None:
         base_url = str(self._session.base_url)
@@ -231,14 +235,14 @@ class _RestoreCommand:
 
     def _show_plan(self, undone: RunRecord, missing: Missing) -> int:
         """Show who would be invited again."""
-        code = ExitCode.PARTIAL if missing.unreadable else ExitCode.DONE
+        code = ExitCode.PARTIAL if missing.barred else ExitCode.DONE
         if self._options.output is Output.JSON:
             write_json(
                 RestorePlan(
                     restores=undone.run_id,
                     to_invite=tuple(map(_planned, missing.to_invite)),
                     already_there=tuple(map(_planned, missing.there)),
-                    unreadable=tuple(_planned(each) for each, _ in missing.unreadable),
+                    barred=tuple(_planned(each) for each, _ in missing.barred),
                     exit_code=int(code),
                 )
             )
@@ -250,11 +254,9 @@ class _RestoreCommand:
                 f"invited again, {len(missing.there):,} there already. {NOTHING_INVITED}",
                 soft_wrap=True,
             )
-        for deleted, reason in missing.unreadable:
+        for deleted, reason in missing.barred:
             self._session.log.warning(
-                "not known whether the person is there",
-                user=deleted.invitation.username,
-                reason=reason,
+                "would not be invited", user=deleted.invitation.username, reason=reason
             )
         return int(code)
 

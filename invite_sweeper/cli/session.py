@@ -6,12 +6,11 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -21,14 +20,14 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.connection import connect_for_run, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import AuditDirectory, AuditLog, History
+from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunFile
 from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy_stream
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Execution, Policy, loader
+from invite_sweeper.policy import Policy, loader
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.text import describe_duration
@@ -50,8 +49,33 @@ def find_audit_directory(policy_path: Path, option: Path | None) -> AuditDirecto
     return audit_directory(loader.load_policy(policy_path), policy_path, None)
 
 
-LOOKUP_LIMIT: Final = timedelta(minutes=1)
-"""For a look-up outside of a run."""
+def read_all_credentials(
+    environment: Mapping[str, str], names: Iterable[str]
+) -> dict[str, Credentials]:
+    """Return sets of credentials by name, "" for the plain variables.
+
+    Raises:
+        UsageError: Sets are missing or cannot be read; it names every variable at once.
+    """
+    found: dict[str, Credentials] = {}
+    errors: dict[str, UsageError] = {}
+    for name in names:
+        try:
+            found[name] = read_credentials(environment, suffix=name)
+        except UsageError as error:
+            errors[name] = error
+    if len(errors) == 1:
+        raise next(iter(errors.values()))
+    if errors:
+        raise UsageError(
+            " ".join(
+                f"{f'Credentials {name}' if name else 'Credentials without a name'}: "
+                f"{error.message}"
+                for name, error in errors.items()
+            ),
+            hint=" ".join(error.hint for error in errors.values()),
+        )
+    return found
 
 
 class Session:
@@ -109,14 +133,19 @@ class Session:
     def _deadline_reason(self) -> str:
         return f"the deadline of {describe_duration(self._deadline)} passed"
 
-    def read_history(self) -> History:
-        """Return what earlier runs of the audit directory did.
+    def read_history(self, files: Sequence[RunFile] | None = None) -> History:
+        """Return what earlier runs did.
+
+        Args:
+            files: Their files; by default all of the audit directory.
 
         Raises:
             GuardRefused: A file or a line cannot be read: a guard that misses a part of it fails.
         """
         try:
-            return History.read(self.directory.files(), check=self.check_deadline)
+            if files is None:
+                files = self.directory.files()
+            return History.read(files, check=self.check_deadline)
         except UsageError as error:
             raise GuardRefused(
                 f"Earlier runs cannot be read. {error.message}",
@@ -130,25 +159,8 @@ class Session:
         Raises:
             UsageError: Sets are missing or cannot be read; it names every variable at once.
         """
-        found: dict[str, Credentials] = {}
-        errors: dict[str, UsageError] = {}
-        for name in dict.fromkeys(each.credentials or "" for each in self.policy.organizations):
-            try:
-                found[name] = read_credentials(self.environment, suffix=name)
-            except UsageError as error:
-                errors[name] = error
-        if len(errors) == 1:
-            raise next(iter(errors.values()))
-        if errors:
-            raise UsageError(
-                " ".join(
-                    f"{f'Credentials {name}' if name else 'Credentials without a name'}: "
-                    f"{error.message}"
-                    for name, error in errors.items()
-                ),
-                hint=" ".join(error.hint for error in errors.values()),
-            )
-        return found
+        names = dict.fromkeys(each.credentials or "" for each in self.policy.organizations)
+        return read_all_credentials(self.environment, names)
 
     @contextmanager
     def working(self, *, locked: bool = False) -> Iterator[None]:
@@ -215,25 +227,3 @@ class Session:
                 )
                 for each in self.policy.organizations
             )
-
-
-async def lookup_clients(
-    base_url: str, names: Sequence[str]
-) -> AsyncIterator[tuple[str, RateLimitedAtlasClient]]:
-    """Yield a client for each set of credentials in the environment, for a short look-up.
-
-    Args:
-        names: Of the sets, "" for the plain variables.
-    """
-    started_s, now = time.monotonic(), datetime.now(UTC)
-    for name in names:
-        async with connect_for_run(
-            parse_base_url(base_url),
-            read_credentials(os.environ, suffix=name),
-            Execution(deadline=LOOKUP_LIMIT),
-            now=now,
-            started_s=started_s,
-            deadline_s=started_s + LOOKUP_LIMIT.total_seconds(),
-            log=configure_logging(quiet=True, verbose=False),
-        ) as client:
-            yield name, client

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from os.path import realpath
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,10 @@ class _SweepCommand:
         """Run while the lock is held, report, and return the exit code."""
         if not self._policy.organizations:
             self._log.info("nothing to do: no organizations for this shard", shard=str(self._shard))
+            record = self._without_run(RunFinished(exit_code=0))
+            if self._options.output is Output.JSON:
+                write_json(result_json(record))
+            await self._tell_others(record)
             return 0
         with self._session.last_resort:
             try:
@@ -264,6 +269,21 @@ class _SweepCommand:
 
     def _not_started(self, error: RunError) -> RunRecord:
         """Return the record of a command that could not start a run."""
+        code = int(error.exit_code)
+        return self._without_run(
+            RunFinished(
+                exit_code=code,
+                error=error.to_json(),
+                reasons=tuple(error.reasons),
+                organizations=tuple(
+                    OrganizationResult(id=each.id, exit_code=code, reasons=tuple(error.reasons))
+                    for each in self._policy.organizations
+                ),
+            )
+        )
+
+    def _without_run(self, end: RunFinished) -> RunRecord:
+        """Return the record of a command that has no file."""
         session, policy = self._session, self._policy
         return RunRecord(
             RunFile(0, session.run_id, session.directory.path),
@@ -278,15 +298,7 @@ class _SweepCommand:
                 now=session.now.isoformat().replace("+00:00", "Z"),
                 shard=str(self._shard) if self._shard is not None else None,
             ),
-            end=RunFinished(
-                exit_code=int(error.exit_code),
-                error=error.to_json(),
-                reasons=tuple(error.reasons),
-                organizations=tuple(
-                    OrganizationResult(id=each.id, exit_code=int(error.exit_code))
-                    for each in policy.organizations
-                ),
-            ),
+            end=end,
         )
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
@@ -319,13 +331,11 @@ def check_outputs(options: RunOptions, session: Session) -> None:
     directory = session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
-    inputs += [("the audit log", each.path) for each in directory.files()]
-    inputs += [(f"the audit directory's {n}", directory.path / n) for n in ("HEAD", "lock")]
     if options.plan is not None and Path(options.plan).is_file():
         inputs.append(("the plan", Path(options.plan)))
     check_distinct_files(outputs, inputs)
     for name, path in outputs.items():
-        if path is not None and path.resolve().parent == directory.path.resolve():
+        if path is not None and Path(realpath(path)).parent == Path(realpath(directory.path)):
             raise UsageError(
                 f"{name} {path} is in the audit directory {directory.path}.",
                 hint="Choose a file elsewhere.",

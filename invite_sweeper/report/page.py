@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,22 +23,14 @@ from invite_sweeper.audit import (
     Verification,
     filter_lines,
 )
-from invite_sweeper.audit.events import KeepEntry, Kept, Line
+from invite_sweeper.audit.events import KeepEntry, Kept, Line, RunFinished
 from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
-from invite_sweeper.report.columns import (
-    Cell,
-    Column,
-    Kind,
-    T,
-    count_cell,
-    text_cell,
-    time_cell,
-)
-from invite_sweeper.report.columns import Line as CellLine
-from invite_sweeper.report.readback import RunView, UnreadableProject, read_view
+from invite_sweeper.report.columns import Column, count_cell, text_cell, time_cell
+from invite_sweeper.report.readback import UnreadableProject, read_view
 from invite_sweeper.report.rows import (
     AGE,
+    FAILED_OUTCOMES,
     INVITED,
     INVITER,
     LIST,
@@ -65,7 +57,7 @@ _PLAN_CAPTIONS: Final = {
 
 
 class Table(NamedTuple):
-    """A table with its cells.
+    """A table: rows, and the columns that return their cells.
 
     Attributes:
         key: Unique on the page; lower-case letters and hyphens.
@@ -75,10 +67,10 @@ class Table(NamedTuple):
 
     key: str
     caption: str
-    columns: tuple[tuple[str, Kind], ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    total: int
-    command: str
+    columns: tuple[Column[Any], ...]
+    rows: Sequence[Any]
+    total: int = 0
+    command: str = ""
 
 
 class Night(NamedTuple):
@@ -319,155 +311,124 @@ def _makes_up(later: RunRecord, run: RunRecord) -> bool:
 
 # The tables ---------------------------------------------------------------------------------------
 
-
-def _table(
-    key: str,
-    caption: str,
-    columns: Iterable[Column[T]],
-    rows: Sequence[T],
-    *,
-    total: int = 0,
-    command: str = "",
-) -> Table:
-    columns = tuple(columns)
-    return Table(
-        key,
-        caption,
-        tuple((column.heading, column.kind) for column in columns),
-        tuple(tuple(column.cell(row) for column in columns) for row in rows),
-        max(total, len(rows)),
-        command,
-    )
-
-
 _DETAIL: Final = Column[Row]("Detail", lambda row: text_cell(row.detail), "prose")
 _ID: Final = Column[Row]("Id", lambda row: text_cell(row.invitation_id), "code")
 _FROM: Final = Column[Row](
     "Deletable from (UTC)", lambda row: time_cell(to_datetime(row.deletable_from)), "date"
 )
-_KEPT: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose")
-
-
-def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
-    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
-    end = record.end
-    labels = {each.id: each.label for each in end.organizations} if end is not None else {}
-    view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
-    show = advisor_of(record, facts).show
-    failed = sum(record.outcomes[name] for name in ("failed", "unknown", "accepted_during"))
-    tables = (
-        _table(
-            "failed",
-            "Not as planned",
-            (*invitation_columns(view.failed), _DETAIL, _ID),
-            view.failed,
-            total=failed,
-            command=show("--outcome", "failed"),
-        ),
-        _table(
-            "unreadable",
-            "Lists not read; nothing is deleted there",
-            _UNREADABLE,
-            view.unreadable,
-            total=end.projects_unreadable if end is not None else 0,
-            command=show("--event", "project_unreadable"),
-        ),
-        _table(
-            "invitations",
-            _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
-            (*invitation_columns(view.rows), LIST, _ID),
-            view.rows,
-            total=view.planned,
-            command=show(),
-        ),
-        _announced(record, view, show("--event", "announced")),
-        _kept(record, show("--event", "kept")),
-        _keep_entries(record),
-    )
-    yield from (table for table in tables if table.rows)
-
-
+_KEPT: Final = (
+    *(AGE, INVITED, PLACE_WITH_ORGANIZATION),
+    Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
+    *(ROLES, INVITER, LIST, _ID),
+)
 _UNREADABLE: Final = (
     Column[UnreadableProject]("Project", lambda each: text_cell(each.place.full_name)),
     Column[UnreadableProject]("Reason", lambda each: text_cell(each.reason), "prose"),
 )
-
-
-def _announced(record: RunRecord, view: RunView, command: str) -> Table:
-    rows = sorted(view.announced, key=lambda row: row.deletable_from)
-    total = record.end.announced if record.end is not None else 0
-    columns = (*invitation_columns(rows), _FROM, LIST, _ID)
-    caption = "Announced for a later deletion"
-    return _table("announced", caption, columns, rows, total=total, command=command)
-
-
-def _kept(record: RunRecord, command: str) -> Table:
-    """Return the kept invitations, of a run that recorded them."""
-    rows = []
-    lines = filter_lines(record.file.path, LineFilter(event=Kept.event))
-    with suppress(RunError, msgspec.ValidationError):  # the verification names the file
-        for fields, _ in islice(lines, _MAX_ROWS):
-            kept = msgspec.convert(fields, Kept)
-            rows.append(replace(row_of(kept), detail=describe_keep_reason(kept.reason)))
-    total = record.end.kept if rows and record.end is not None else 0
-    columns = (AGE, INVITED, PLACE_WITH_ORGANIZATION, _KEPT, ROLES, INVITER, LIST, _ID)
-    return _table("kept", "Kept invitations", columns, rows, total=total, command=command)
-
-
-def _keep_entries(record: RunRecord) -> Table:
-    day = record.start.now[:10] if record.start is not None else ""
-
-    def state(entry: KeepEntry) -> Cell:
-        has_ended = bool(entry.until and entry.until < day)
-        return text_cell("ended" if has_ended else "in force", "warning" if has_ended else "good")
-
-    columns = (
-        Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
-        Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
-        Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
-        Column[KeepEntry]("State", state, "state"),
-        Column[KeepEntry]("Kept", lambda entry: count_cell(entry.matched), "number"),
-    )
-    entries = record.end.keep_entries if record.end is not None else ()
-    shown = entries[:_MAX_ROWS]
-    return _table("keep-entries", "Keep entries of the policy", columns, shown, total=len(entries))
-
-
-_NIGHT_COUNTS: Final = (
-    ("planned", "Planned", True),
-    ("deleted", "Deleted", True),
-    ("failed", "Failed", True),
-    ("unknown", "No response", False),
-    ("skipped", "Not attempted", False),
-    ("restored", "Invited again", False),
+_KEEP_ENTRIES: Final = (
+    Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
+    Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
+    Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
+    Column[KeepEntry]("Kept", lambda entry: count_cell(entry.matched), "number"),
 )
-"""Columns of the nights, and whether they are shown if all are 0."""
+
+
+def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
+    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
+    end = record.end or RunFinished(exit_code=0)
+    labels = {each.id: each.label for each in end.organizations}
+    view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
+    announced = sorted(view.announced, key=lambda row: row.deletable_from)
+    failed = sum(record.outcomes[name] for name in FAILED_OUTCOMES)
+    show = advisor_of(record, facts).show
+    tables = (
+        Table(
+            "failed",
+            "Not as planned",
+            (*invitation_columns(view.failed), _DETAIL, _ID),
+            view.failed,
+            failed,
+            show("--outcome", "failed"),
+        ),
+        Table(
+            "unreadable",
+            "Lists not read; nothing is deleted there",
+            _UNREADABLE,
+            view.unreadable,
+            end.projects_unreadable,
+            show("--event", "project_unreadable"),
+        ),
+        Table(
+            "invitations",
+            _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
+            (*invitation_columns(view.rows), LIST, _ID),
+            view.rows,
+            view.planned,
+            show(),
+        ),
+        Table(
+            "announced",
+            "Announced for a later deletion",
+            (*invitation_columns(announced), _FROM, LIST, _ID),
+            announced,
+            end.announced,
+            show("--event", "announced"),
+        ),
+        Table(
+            "kept",
+            "Kept invitations",
+            _KEPT,
+            tuple(islice(_kept(record), _MAX_ROWS)),
+            end.kept,
+            show("--event", "kept"),
+        ),
+        Table(
+            "keep-entries",
+            "Keep entries of the policy",
+            _KEEP_ENTRIES,
+            end.keep_entries,
+        ),
+    )
+    yield from (table for table in tables if table.rows)
+
+
+def _kept(record: RunRecord) -> Iterator[Row]:
+    """Yield the kept invitations, of a run that recorded them."""
+    with suppress(RunError, msgspec.ValidationError):  # the verification names the file
+        for fields, _ in filter_lines(record.file.path, LineFilter(event=Kept.event)):
+            kept = msgspec.convert(fields, Kept)
+            yield replace(row_of(kept), detail=describe_keep_reason(kept.reason))
+
+
+_NIGHT: Final = (
+    Column[Night]("Day (UTC)", lambda night: text_cell(str(night.day)), "date"),
+    Column[Night](
+        "State",
+        lambda night: text_cell(str(night.status), night.status.colour.value),
+        "state",
+    ),
+    Column[Night]("Exit code", lambda night: count_cell(night.exit_code), "number"),
+)
+_NIGHT_COUNTS: Final = {
+    "planned": "Planned",
+    "deleted": "Deleted",
+    "failed": "Failed",
+    "unknown": "No response",
+    "skipped": "Not attempted",
+    "restored": "Invited again",
+}
+_RUNS: Final = Column[Night]("Runs", lambda night: text_cell(", ".join(map(str, night.runs))))
 
 
 def _nights_table(nights: Sequence[Night]) -> Iterator[Table]:
     ran = [night for night in reversed(nights) if night.runs]
-    if len(ran) <= 1:
-        return
-
-    def count(name: str, heading: str) -> Column[Night]:
-        return Column(heading, lambda night: count_cell(night.outcomes[name]), "number")
-
-    columns = (
-        Column[Night]("Day (UTC)", lambda night: text_cell(str(night.day)), "date"),
-        Column[Night](
-            "State",
-            lambda night: Cell((CellLine(str(night.status), night.status.colour.value),)),
-            "state",
-        ),
-        Column[Night]("Exit code", lambda night: count_cell(night.exit_code), "number"),
-        *(
-            count(name, heading)
-            for name, heading, always in _NIGHT_COUNTS
-            if always or any(night.outcomes[name] for night in ran)
-        ),
-        Column[Night]("Runs", lambda night: text_cell(", ".join(map(str, night.runs)))),
+    counts = (
+        Column[Night](heading, lambda night, name=name: count_cell(night.outcomes[name]), "number")
+        for name, heading in _NIGHT_COUNTS.items()
+        if any(night.outcomes[name] for night in ran)
     )
-    yield _table("nights", "Nights, the newest first", columns, ran)
+    if len(ran) > 1:
+        yield Table("days", "Nights, the newest first", (*_NIGHT, *counts, _RUNS), ran)
 
 
 def _about(run: _Run) -> Iterator[tuple[str, str]]:

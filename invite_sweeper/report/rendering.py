@@ -48,16 +48,20 @@ def render_html(page: Page) -> str:
     )
 
 
-_AFTER_SIGN: Final = re.compile(r"(?<=[@.+/:-])(?=\w)")
-_LONG_WORD: Final = re.compile(r"[^\s\0]{40}(?=[^\s\0])")
+_LONG_WORD: Final = re.compile(r"(?<!\S)(?!\(?[0-9a-f]{24}\)?(?!\S))\S{17,}")
+"""Other than an id of Atlas."""
+_PIECE: Final = re.compile(r"[^@.+/:_-]{0,16}[@.+/:_-]{0,16}")
 
 
 def breakable(value: str) -> Markup:
-    """Return a text with the places where a line may break: after a sign, not inside a word.
+    """Return a text with the places where a line may break in its long words.
 
-    A word of over 40 characters breaks, too.
+    That is after a sign, and after 16 characters without one: nine columns fit on a laptop's
+    screen, whatever the names are.
     """
-    marked = _LONG_WORD.sub("\\g<0>\0", _AFTER_SIGN.sub("\0", escape_unprintable(value)))
+    marked = _LONG_WORD.sub(
+        lambda word: "\0".join(filter(None, _PIECE.findall(word[0]))), escape_unprintable(value)
+    )
     return Markup("<wbr>").join(marked.split("\0"))
 
 
@@ -140,7 +144,7 @@ def _markdown(page: Page) -> Iterator[str]:
         yield from (" ".join(page.period), "", f"`{' '.join(n.mark for n in page.nights)}`", "")
         yield from (f"- `{mark}`: {markdown_text(meaning)}" for mark, meaning, _ in _legend(page))
     for table in page.tables:
-        yield from _fold(table.caption, table.total, _markdown_table(table))
+        yield from _fold(table.caption, max(table.total, len(table.rows)), _markdown_table(table))
     if page.story.remarks:
         remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
         yield from _fold("Remarks", len(remarks), remarks)
@@ -156,12 +160,11 @@ def _fold(summary: str, count: int | None, lines: Iterable[str]) -> Iterator[str
 
 
 def _markdown_table(table: Table) -> Iterator[str]:
-    kinds = [kind for _, kind in table.columns]
-    yield f"| {' | '.join(name for name, _ in table.columns)} |"
-    yield f"| {' | '.join('--:' if kind == 'number' else '---' for kind in kinds)} |"
+    yield f"| {' | '.join(column.heading for column in table.columns)} |"
+    yield f"| {' | '.join('--:' if c.kind == 'number' else '---' for c in table.columns)} |"
     for row in table.rows[:_MARKDOWN_ROWS]:
-        cells = (code_span(escape_unprintable(cell.text), in_table=True) for cell in row)
-        yield f"| {' | '.join(cells)} |"
+        cells = (escape_unprintable(column.cell(row).text) for column in table.columns)
+        yield f"| {' | '.join(code_span(cell, in_table=True) for cell in cells)} |"
     shown = min(len(table.rows), _MARKDOWN_ROWS)
     if shown < table.total:
         command = f" Show all: {code_span(escape_unprintable(table.command))}"

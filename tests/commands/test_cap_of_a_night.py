@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from audit_logs import lines_on_disk
 from people import ORGS
 from running import end, wait_until
 
@@ -68,10 +67,10 @@ def sweep_until(cli, ending):
 def sent(cli):
     """Return how many invitations have an intent whose DELETE was not proven unsent."""
     keys = ("run_id", "source", "org_id", "project_id", "invitation_id")
-    intents = {tuple(line[key] for key in keys) for line in lines_on_disk(cli.folder, "intent")}
+    intents = {tuple(line[key] for key in keys) for line in cli.lines("intent")}
     unsent = {
         tuple(line[key] for key in keys)
-        for line in lines_on_disk(cli.folder, "outcome")
+        for line in cli.lines("outcome")
         if line["outcome"] in {"skipped", "changed", "accepted_before"}
     }
     return len(intents - unsent)

@@ -79,7 +79,7 @@ def test_proxy_sees_every_request_of_a_sweep_but_those_to_loopback(network):
         ("doctor", *POLICY),
         ("explain", "ada*", *POLICY),
         ("init", "new.yaml", "--older-than", "14d"),
-        ("restore", "audit/invite-sweeper.jsonl"),
+        ("restore", *POLICY),
     ],
     ids=lambda words: words[0],
 )

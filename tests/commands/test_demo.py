@@ -20,14 +20,16 @@ def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_no
     steps = re.split(r"─+ \d  .* ─+\n", out)
     assert len(steps) == 4
     assert [INVITED in step for step in steps] == [True, True, True, False]
-    assert "nothing was deleted" in steps[3]
-    (log,) = set(re.findall(r"(\S+/audit\.jsonl)", out))
-    lines = [json.loads(line) for line in Path(log).read_text("utf-8").splitlines()]
+    assert "nothing stale" in steps[3]
+    (policy,) = set(re.findall(r"(\S+/policy\.yaml)", out))
+    files = sorted((Path(policy).parent / "audit").glob("*.jsonl"))
+    assert len(files) == 3
+    lines = [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
     outcomes = {
         (line["source"], line["outcome"])
         for line in lines
         if line["event"] == "outcome" and line["username"] == INVITED
     }
-    assert outcomes == {("org_users", "deleted"), ("users", "already_gone")}
+    assert outcomes == {("org_users", "deleted")}
     swept = {line["source"] for line in lines if line.get("outcome") == "deleted"}
-    assert swept >= {"invites", "org_users", "org_invites"}
+    assert swept >= {"invites", "org_users"}

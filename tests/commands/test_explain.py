@@ -84,8 +84,8 @@ async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_k
     result = await ask(cli, "*@board.example.com")
     (found,) = result.found
     assert (found.kept, found.condition.key) == ("keep:board", "usernames")
-    assert entry(found.keep, "board").note == "they travel"
-    assert entry(found.rules, "forgotten").matched is True
+    assert entry(found.policy, "board").note == "they travel"
+    assert entry(found.policy, "forgotten").matched is True
     assert "rule outsiders" not in text_of(result)
     lines = [line.strip() for line in text_of(result, verbose=True).splitlines()]
     assert "keep lapsed: not evaluated (expired on 2020-01-31)" in lines

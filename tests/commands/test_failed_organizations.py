@@ -30,7 +30,7 @@ def test_quiet_night_in_which_one_of_three_failed_is_at_most_eight_lines(three):
     assert (done.code, done.out) == (4, "")
     lines = done.err.splitlines()
     assert len(lines) <= 8
-    assert "2" * 24 in lines[0]
+    assert "2" * 24 in lines[1]
     variables = "MONGODB_ATLAS_CLIENT_ID_BETA and MONGODB_ATLAS_CLIENT_SECRET_BETA"
     assert any(variables in line for line in lines)
 
@@ -38,15 +38,15 @@ def test_quiet_night_in_which_one_of_three_failed_is_at_most_eight_lines(three):
 def test_name_of_an_organization_that_cannot_be_asked_comes_from_the_log(three):
     assert three.run("sweep", *POLICY, "--dry-run").code == 0
     done = three.run("sweep", *POLICY, "-q", "--log-format", "text", **BETA)
-    assert f"Organization Beta Industries ({'2' * 24}): " in done.err.splitlines()[0]
+    assert f"Organization Beta Industries ({'2' * 24}): " in done.err
 
 
 @pytest.mark.parametrize("command", ["explain", "init", "restore"])
 def test_refused_credentials_name_their_variables(cli, command):
-    words = {"explain": ("x", *POLICY), "init": ("new.yaml",), "restore": ("log.jsonl", "--yes")}
+    words = {"explain": ("x", *POLICY), "init": ("new.yaml",), "restore": ("--yes", *POLICY)}
     if command == "restore":
         cli.sim.invite(cli.sim.add_project("Sandbox"), "ada@example.com", age=20 * DAYS)
-        assert cli.sweep("--audit-log", "log.jsonl").code == 0
+        assert cli.sweep().code == 0
     done = cli.run(command, *words[command], MONGODB_ATLAS_ACCESS_TOKEN="wrong")
     assert done.code == 5
     assert "The credentials are those of MONGODB_ATLAS_ACCESS_TOKEN." in done.err

@@ -109,7 +109,7 @@ def unread(*names, copy=False, arguments=()):
         case.streams = {name: full_pipe(case) for name in names}
         case.arguments += arguments
         if copy:
-            case.cli.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
+            case.cli.keys["audit"] = {"stdout": True}
 
     return prepare
 
@@ -121,7 +121,7 @@ def slow_reader(case):
     case.stack.callback(os.close, writing)
     case.stack.callback(stopped.set)
     case.streams = {"stdout": writing}
-    case.cli.keys["audit"] = {"path": "audit/invite-sweeper.jsonl -"}
+    case.cli.keys["audit"] = {"stdout": True}
     fill(writing)
 
     def read():
@@ -299,7 +299,7 @@ def run_case(folder, prepare, deadline, number):
         cli.keys["execution"] = {"deadline": deadline, "grace": f"{GRACE_S}s"}
         case = Case(cli, stack)
         prepare(case)
-        lock = cli.folder / "audit" / "invite-sweeper.jsonl.lock"
+        lock = cli.audit_dir / "lock"
         process = case.start()
         # The run begins when it takes the lock: starting Python may take seconds meanwhile.
         wait_until(lambda: lock.exists() or process.poll() is not None)

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from audit_logs import lines_on_disk
 
 from invite_sweeper.models import Source
 
@@ -34,7 +33,7 @@ def test_intent_of_exactly_this_invitation_is_on_disk_when_its_delete_arrives(cl
     def look(request):
         intents = {
             (line["source"], line["project_id"] or line["org_id"], line["invitation_id"])
-            for line in lines_on_disk(cli.folder, "intent")
+            for line in cli.lines("intent")
         }
         arrived.append(request.item_id)
         if (source.value, request.scope_id, request.item_id) not in intents:

@@ -11,7 +11,6 @@ import re
 
 import faults
 import pytest
-from audit_logs import lines_on_disk
 from people import Estate
 from prometheus_client.parser import text_string_to_metric_families
 from receiving import receiving
@@ -57,8 +56,8 @@ def sent_deletes(cli):
 
 def check_plan(done, cli, stale, kept):
     """Check the terminal and the log of a dry run."""
-    (end,) = lines_on_disk(cli.folder, "run_finished")
-    planned = lines_on_disk(cli.folder, "planned")
+    (end,) = cli.lines("run_finished")
+    planned = cli.lines("planned")
     assert (end["stale"], end["kept"], len(planned)) == (stale, kept, stale)
     assert number_after("Seen", done.out) == stale + kept
     assert number_after("Stale", done.out) == stale
@@ -69,7 +68,7 @@ def check_numbers(summary, cli, message, stale, kept):
     """Check each place where a sweep says how many there were."""
     numbers = (stale, kept, stale, stale + kept)
     run_id = summary["run_id"]
-    (end,) = [x for x in lines_on_disk(cli.folder, "run_finished") if x["run_id"] == run_id]
+    (end,) = [x for x in cli.lines("run_finished") if x["run_id"] == run_id]
     for place in (summary, message, end):
         told = (place[key] for key in ("stale", "kept", "deleted", "invitations_seen"))
         assert tuple(told) == numbers
@@ -84,7 +83,7 @@ def check_numbers(summary, cli, message, stale, kept):
     assert tuple(told.get(name, 0) for name in names) == numbers
     assert told[f"{prefix}organization_kept"] == kept
     for event in ("planned", "intent", "outcome"):
-        lines = lines_on_disk(cli.folder, event)
+        lines = cli.lines(event)
         assert sum(line["run_id"] == run_id for line in lines) == stale, event
 
 

@@ -16,6 +16,10 @@ from invite_sweeper.sweep.selection import KEEP_REASONS, Decision, Selector
 from invite_sweeper.sweep.steps import keep_unrecordable
 
 DAY = timedelta(days=1)
+KEEP, RULES = (
+    ["lapsed", "board", "trip", "eternal"],
+    ["forgotten", "outsiders", "owners", "ending"],
+)
 in_invites = partial(invitation, source=Source.INVITES)
 POLICY = policy(
     rules=[
@@ -71,17 +75,17 @@ def test_deciding_rule_is_the_first_with_all_keys_matching_and_its_first_key_the
     explanation = explained(one)
     if explanation.rule is None:
         return
-    first = next(v for v in explanation.rules if all(key.matched for key in v.keys))
+    rules = [each for each in explanation.policy if each.kind == "rule"]
+    first = next(each for each in rules if all(key.matched for key in each.keys))
     assert (first.name, first.matched) == (explanation.rule, True)
     assert explanation.condition == first.keys[0]
 
 
 @given(ANY)
 def test_every_policy_entry_is_explained_once(one):
-    explanation = explained(one)
-    assert [each.name for each in explanation.keep] == ["lapsed", "board", "trip", "eternal"]
-    names = [each.name for each in explanation.rules]
-    assert names == ["forgotten", "outsiders", "owners", "ending"]
+    found = explained(one).policy
+    assert [each.name for each in found if each.kind == "keep"] == KEEP
+    assert [each.name for each in found if each.kind == "rule"] == RULES
 
 
 @given(ANY, st.integers(0, 60 * 24))
@@ -133,7 +137,7 @@ def test_date_at_the_end_of_the_calendar_is_explained():
     ],
 )
 def test_age_one_second_below_14_days_is_not_shown_as_14_days(age, has):
-    (key,) = explained(in_invites(age=age)).rules[0].keys
+    (key,) = next(e for e in explained(in_invites(age=age)).policy if e.name == "forgotten").keys
     assert (key.key, key.actual) == ("older_than", has)
 
 

@@ -59,12 +59,12 @@ class TestRuns:
         assert history(directory).find("r1").file == directory.find("r1")
         assert history(directory).find("r2") is None
 
-    def test_the_last_sweep_is_one_that_finished(self, directory):
+    def test_the_last_sweep_may_have_been_killed(self, directory):
         assert history(directory).last_sweep() is None
         write_run(directory, "r1")
-        write_run(directory, "r2", start=started(mode="dry-run"))
-        write_run(directory, "r3", killed=True)
-        assert history(directory).last_sweep().run_id == "r1"
+        write_run(directory, "r2", killed=True)
+        write_run(directory, "r3", start=started(mode="dry-run"))
+        assert history(directory).last_sweep().run_id == "r2"
 
     def test_a_run_that_was_killed_before_its_first_line_is_a_run(self, directory):
         directory.path.mkdir()

@@ -1,0 +1,431 @@
+"""The report of an audit directory, as HTML and as Markdown, without a browser."""
+
+import base64
+import gzip
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from html.parser import HTMLParser
+
+import pytest
+from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
+from builders import NOW, ORG, OTHER_ORG
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from report.hostile import HOSTILE
+from report.scenes import ERROR, SCENES, UNREADABLE, run, written
+
+from invite_sweeper.audit import AuditDirectory, verify_directory
+from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult
+from invite_sweeper.endings import DAMAGED_ADVICE, Colour, Reason, RunWarning, Status
+from invite_sweeper.models import Source
+from invite_sweeper.report.page import read_page
+from invite_sweeper.report.rendering import (
+    breakable,
+    code_span,
+    markdown_text,
+    render_html,
+    render_markdown,
+)
+from invite_sweeper.report.rows import display_text
+from invite_sweeper.report.story import Facts, tell
+from invite_sweeper.text import escape_unprintable
+
+FACTS = Facts(audit_dir="audit")
+TEXTS = [value for value in HOSTILE.values() if len(value) < 1_000 and "\ud800" not in value]
+
+
+class Reader(HTMLParser):
+    """What a reader of the page gets: its text, tags and attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.cells: list[str] = []
+        self.feed(html.replace("<wbr>", "").partition("<body>")[2])
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.cells.append(data)
+
+    @property
+    def text(self) -> str:
+        return words("".join(self.cells))
+
+
+def words(text: str) -> str:
+    """Return a text without the marks of code spans, each space one blank."""
+    return " ".join(text.replace("`", "").split())
+
+
+def page_of(directory: AuditDirectory, facts: Facts = FACTS):
+    return read_page(directory.files(), verify_directory(directory), facts)
+
+
+def write(directory: AuditDirectory, number: int, scene, *, days_ago: float = 0):
+    """Write a run of a scene as it began some days before `NOW`."""
+    when = NOW - timedelta(days=days_ago)
+    now = when.isoformat().replace("+00:00", "Z")
+    return write_run(
+        directory,
+        f"run-{number}",
+        *scene.lines,
+        start=started(mode=scene.start.mode, organizations=scene.start.organizations, now=now),
+        end=scene.end,
+        killed=scene.end is None,
+        at=when + timedelta(seconds=1),
+    )
+
+
+def clean(count: int = 1):
+    lines = [line for number in range(count) for line in deletion(number, source=Source.INVITES)]
+    return run(*lines, stale=count, deleted=count)
+
+
+def refused():
+    return run(stale=15, exit_code=3, error=ERROR, reasons=(Reason.MAX_DELETIONS,))
+
+
+def killed(number: int = 7):
+    plan = planned(number, source=Source.INVITES)
+    return SCENES["killed"]()._replace(lines=[plan, intent(plan)])
+
+
+# The same words as every output ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_page_and_markdown_tell_the_whole_story(directory, name):
+    story = tell(written(name, directory), FACTS)
+    page = page_of(directory)
+    html, markdown = Reader(render_html(page)).text, words(render_markdown(page))
+    told = [
+        *(line.label for line in (story.headline, *story.lines, *story.organizations)),
+        *(line.text for line in (story.headline, *story.lines, *story.organizations)),
+        *(text for item in story.attention for text in (item.title, *item.messages, item.advice)),
+        *story.remarks,
+    ]
+    for text in told:
+        assert words(text) in html
+        assert words(text) in markdown
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_markdown_is_a_whole_document_with_the_result_of_the_verification(directory, name):
+    story = tell(written(name, directory), FACTS)
+    lines = render_markdown(page_of(directory)).splitlines()
+    assert lines[0].startswith("# Invitation ")
+    assert words(lines[0]).endswith(f": {words(story.headline.label)}")
+    assert words(lines[2]).startswith(words(story.headline.text))
+    assert re.match(r"Audit log: (sound|unfinished)\. ", lines[4])
+    assert "## Figures" in lines
+    assert lines.count("<details>") == lines.count("</details>")
+
+
+def test_html_references_only_itself(directory):
+    written("three organizations", directory)
+    html = render_html(page_of(directory))
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    referenced = re.findall(r'(?:href="#|aria-labelledby=")([^"]*)"', html)
+    assert len(set(ids)) == len(ids)
+    assert set(referenced) <= set(ids)
+    assert set(re.findall(r'href="([^#"]*)"', html)) == {"data:,"}
+    assert not Reader(html).attributes & {"src", "srcset", "action", "style", "onclick", "onload"}
+    assert "<script" not in html
+
+
+def test_content_security_policy_allows_only_the_style_of_the_page(directory):
+    written("sweep", directory)
+    html = render_html(page_of(directory))
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
+    (style,) = re.findall("<style>(.*?)</style>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy.split("; ")[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]
+    assert "script" not in policy
+
+
+# Hostile names ------------------------------------------------------------------------------------
+
+
+def hostile(directory: AuditDirectory, value: str):
+    """Write a run in which every text is the value, and return its page."""
+    names = {"username": value, "project_name": value, "inviter": value, "roles": (value,)}
+    plan = planned(1, source=Source.INVITES, **names)
+    error = dict.fromkeys(("message", "consequence", "hint"), value)
+    write_run(
+        directory,
+        "run-1",
+        plan,
+        intent(plan),
+        outcome(plan, "failed", error_code=value),
+        plan.as_event(Announced, rule=value, deletable_from=value),
+        plan.as_event(Kept, reason=f"keep:{value}"),
+        UNREADABLE.__class__(
+            **{
+                **{name: getattr(UNREADABLE, name) for name in UNREADABLE.__struct_fields__},
+                "project_name": value,
+                "reason": value,
+            }
+        ),
+        start=started(policy_path=value, actors={ORG: value}, base_url=value, tool_version=value),
+        end=finished(
+            exit_code=4,
+            error=error,
+            kept=1,
+            kept_by_reason={f"keep:{value}": 1},
+            failed=1,
+            keep_entries=(KeepEntry(name=value, reason=value, until=value, matched=1),),
+            warnings=(RunWarning("other", value), RunWarning("other", value, "remark")),
+            organizations=(
+                OrganizationResult(id=ORG, name=value, error=error, exit_code=4),
+                OrganizationResult(id=OTHER_ORG, name=value),
+            ),
+            sunset=value,
+        ),
+    )
+    return page_of(directory, Facts(audit_dir=value))
+
+
+@pytest.mark.parametrize("value", TEXTS)
+def test_hostile_names_add_no_markup_to_the_page(directory, tmp_path, value):
+    found = Reader(render_html(hostile(directory, value)))
+    harmless = Reader(render_html(hostile(AuditDirectory(tmp_path / "harmless"), "harmless")))
+    assert found.tags == harmless.tags
+    assert found.attributes == harmless.attributes
+    assert found.cells.count(display_text(value)) >= 5
+
+
+FOLD = re.compile(r"<details>\n<summary>[A-Za-z ;]+( \(\d+\))?</summary>\n|</details>\n")
+
+
+@pytest.mark.parametrize("value", TEXTS)
+def test_hostile_names_are_code_in_markdown(directory, value):
+    markdown = render_markdown(hostile(directory, value))
+    tokens = MarkdownIt("gfm-like", {"linkify": True, "html": True}).parse(markdown)
+    inline = [child for token in tokens for child in token.children or ()]
+    assert {token.type for token in inline} <= {
+        *("text", "code_inline", "softbreak", "strong_open", "strong_close")
+    }
+    assert not [token for token in tokens if token.type == "fence"]
+    assert all(FOLD.fullmatch(t.content) for t in tokens if t.type == "html_block")
+    cells = {token.content.strip() for token in inline if token.type == "code_inline"}
+    assert display_text(value).strip() in cells
+
+
+@pytest.mark.parametrize("value", TEXTS)
+def test_no_output_has_invisible_characters(directory, value):
+    page = hostile(directory, value)
+    for text in (render_html(page), render_markdown(page)):
+        flat = text.replace("\n", "")
+        assert escape_unprintable(flat) == flat
+
+
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=30))
+def test_code_span_round_trips(value):
+    text = escape_unprintable(value)
+    if not text.strip():
+        return
+    (paragraph,) = (
+        token for token in MarkdownIt("commonmark").parse(code_span(text)) if token.type == "inline"
+    )
+    (code,) = paragraph.children
+    assert (code.type, code.content.strip()) == ("code_inline", text.strip())
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("A guard refused the plan. (3 of 4)", "A guard refused the plan. (3 of 4)"),
+        ("Raise max_deletions, then go on.", "Raise `max_deletions`, then go on."),
+        ("See http://example.com.", "See `http://example.com`."),
+        ("Open report.html of @team <b>", "Open `report.html` of `@team <b>`"),
+        ("1. is not a list", "`1`. is not a list"),
+        ("- is not a list", "`-` is not a list"),
+    ],
+)
+def test_words_that_could_become_markup_are_code(sentence, shown):
+    assert markdown_text(sentence) == shown
+
+
+def test_long_names_may_break_after_signs_and_after_16_characters():
+    assert breakable("ada.brandt@example.com") == "ada.<wbr>brandt@<wbr>example.<wbr>com"
+    assert breakable("x" * 20) == f"{'x' * 16}<wbr>xxxx"
+    assert breakable(f"org_users ({ORG})") == f"org_users ({ORG})"
+    assert breakable("<b>") == "&lt;b&gt;"
+
+
+# The nights, and earlier runs ---------------------------------------------------------------------
+
+
+def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
+    for night in range(40, -1, -1):
+        scene = refused() if night in {20, 19, 5} else killed(night) if night == 9 else clean(2)
+        if night != 15:
+            write(directory, 40 - night, scene, days_ago=night)
+        if night == 9:  # the next run settles it
+            plan = planned(9, source=Source.INVITES)
+            settled = outcome(plan, "deleted", recovers="run-31")
+            write(directory, 99, run(settled, recovered=1), days_ago=8.9)
+    page = page_of(directory)
+    marks = [night.mark for night in page.nights]
+    assert len(marks) == 30
+    assert (marks.count("3"), marks.count("!"), marks.count("-")) == (3, 1, 1)
+    assert page.period == (
+        "From 2026-10-27 to 2026-11-25, 25 of 29 nights were done, 3 refused, 1 recovered.",
+        "Deleted in that time: 50 invitations.",
+        "Days of that period without a run in these files: 1.",
+    )
+    (table,) = (table for table in page.tables if table.key == "days")
+    cells = [column.cell(table.rows[0]).text for column in table.columns]
+    assert cells == ["2026-11-25", "done", "0", "2", "2", "41"]
+    assert page.attention == ()  # good nights came after
+    html = render_html(page)
+    assert "2026-11-20: refused, exit code 3, refused by a guard" in html
+    assert words(f"The nights from {page.nights[0].day}") in words(render_markdown(page))
+
+
+def test_earlier_run_that_no_later_run_made_up_for_needs_attention(directory):
+    write(directory, 1, refused(), days_ago=2)
+    write(directory, 2, clean(), days_ago=1)
+    write(directory, 3, refused(), days_ago=0.5)
+    write(directory, 4, run(mode="dry-run"))
+    page = page_of(directory)
+    (item,) = page.attention
+    assert item.title == "1 earlier run with exit code 3"
+    assert item.messages[0].startswith("Run 3, 2026-11-24 13:00 UTC. Refused: ")
+    assert ERROR["message"] in item.messages[0]
+    assert item.advice == ERROR["hint"]
+    assert page.verdict.colour is Colour.WARNING
+
+
+def test_sweep_of_another_organization_makes_up_for_nothing(directory):
+    write(directory, 1, refused(), days_ago=1)
+    other = clean()
+    write(directory, 2, other._replace(start=started(organizations=(OTHER_ORG,))))
+    assert [item.title for item in page_of(directory).attention] == [
+        "1 earlier run with exit code 3"
+    ]
+
+
+def test_killed_run_is_told_by_its_lines_and_recovered_by_a_later_one(directory):
+    write(directory, 1, killed(), days_ago=1)
+    assert page_of(directory).log.headline.label == "Unfinished"
+    plan = planned(7, source=Source.INVITES)
+    write(directory, 2, run(outcome(plan, "deleted", recovers="run-1"), recovered=1))
+    page = page_of(directory)
+    assert page.log.headline.label == "Sound"
+    assert page.attention == ()
+    assert page.nights[0].status is Status.RECOVERED
+
+
+def test_run_that_left_an_intent_open_needs_attention_after_later_runs(directory):
+    write(directory, 1, killed(), days_ago=1)
+    write(directory, 2, clean())
+    titles = [item.title for item in page_of(directory).attention]
+    assert titles == ["Runs left something open"]
+
+
+# Damage -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_damaged_log_is_the_verdict_and_named_by_its_file(directory, cut):
+    write(directory, 1, clean(3), days_ago=1)
+    path = write(directory, 2, clean(3))
+    data = path.read_bytes()
+    changed = data.replace(b'"seq":3,', b"") if cut else data.replace(b"on-1@", b"on-4@", 1)
+    path.write_bytes(changed)
+    page = page_of(directory)
+    for text in (Reader(render_html(page)).text, words(render_markdown(page))):
+        assert f"{path.name} line" in text
+        assert str(path.parent) not in text
+        assert DAMAGED_ADVICE in text
+        assert "may be wrong" in text
+    assert page.verdict.label == Status.DAMAGED.label
+    assert [item.title for item in page.attention] == ["The audit log does not verify"]
+    shown = {table.key for table in page.tables}
+    assert ("invitations" in shown) is not cut  # of a file that cannot be read, nothing is told
+
+
+def test_missing_file_damages_the_log(directory):
+    for number in (1, 2, 3):
+        write(directory, number, clean(), days_ago=3 - number)
+    directory.files()[1].path.unlink()
+    page = page_of(directory)
+    assert "000002 is missing" in page.verdict.text
+    assert page.story.headline.label == "Done"
+
+
+# The tables ---------------------------------------------------------------------------------------
+
+
+def test_recorded_kept_invitations_are_listed_with_their_reason(directory):
+    plan = planned(1, source=Source.USERS)
+    kept = [plan.as_event(Kept, reason=reason) for reason in ("too_young", "keep:board")]
+    write(directory, 1, run(*kept, kept=2))
+    (table,) = (table for table in page_of(directory).tables if table.key == "kept")
+    (column,) = (column for column in table.columns if column.heading == "Kept because")
+    reasons = [column.cell(row).text for row in table.rows]
+    assert reasons == ["too young for every rule", "keep entry board"]
+
+
+@pytest.mark.parametrize(("render", "shown"), [(render_html, 500), (render_markdown, 50)])
+def test_rows_that_are_not_shown_are_counted_with_the_command_for_all(directory, render, shown):
+    plan = [planned(number, source=Source.INVITES) for number in range(502)]
+    write(directory, 1, run(*plan, mode="dry-run", stale=502))
+    text = words(render(page_of(directory)).replace("<wbr>", ""))
+    assert f"{shown} of 502 rows are shown." in text
+    assert "invite-sweeper audit show 1 --audit-dir audit" in text
+    assert len(render_markdown(page_of(directory))) < 65_536  # a pull request accepts no more
+
+
+def test_compressed_files_are_read_and_named_without_their_folder(directory):
+    path = write(directory, 1, clean(), days_ago=1)
+    write(directory, 2, clean())
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    page = page_of(directory)
+    assert page.log.headline.label == "Sound"
+    assert len(page.nights) == 2
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from invite_sweeper.audit import AuditDirectory, verify_directory
+from invite_sweeper.report.page import read_page
+from invite_sweeper.report.rendering import render_html
+from invite_sweeper.report.story import Facts
+directory = AuditDirectory(Path(sys.argv[1]))
+page = read_page(directory.files(), verify_directory(directory), Facts())
+Path(sys.argv[2]).write_text(render_html(page))
+status = Path("/proc/self/status").read_text()
+print(status.split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.slow
+def test_memory_and_page_do_not_grow_with_a_year_of_nights(directory, tmp_path):
+    nights, people = (365, 900) if os.environ.get("INVITE_SWEEPER_SOAK") == "full" else (365, 90)
+    scene = clean(people)
+    for night in range(nights):
+        write(directory, night, scene, days_ago=nights - night)
+    out = tmp_path / "report.html"
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, directory.path, out],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert int(done.stdout) / 1024 < 130
+    assert out.stat().st_size < 1 << 20
+    assert f"{nights} runs" in Reader(out.read_text(encoding="utf-8")).text

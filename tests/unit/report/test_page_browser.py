@@ -1,0 +1,208 @@
+"""The report in a browser: hostile names, narrow and wide screens, print, screen readers."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from audit.runs import outcome, planned
+from builders import ORG, OTHER_ORG
+from report.hostile import HOSTILE
+from report.scenes import SCENES, UNREADABLE, run, three_organizations
+from report.test_page import TEXTS, clean, page_of, refused, write
+
+from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit.events import KeepEntry, Kept, OrganizationResult
+from invite_sweeper.endings import Reason
+from invite_sweeper.models import Source
+from invite_sweeper.report.rendering import render_html
+from invite_sweeper.report.rows import display_text
+
+pytestmark = pytest.mark.needs("chromium")
+WIDTHS = (320, 380, 768, 1280, 1440, 1920)
+LONG = "bartholomew.montgomery-featherstone@research.department.example.com"
+
+
+def everything():
+    """Return a sweep of two organizations with each table, long and hostile names."""
+    lines = []
+    for number, name in enumerate((*TEXTS, LONG, "x" * 300)):
+        names = {"username": name, "project_name": name, "inviter": name, "roles": (name, name)}
+        plan = planned(number, source=Source.ORG_USERS if number % 3 else Source.USERS, **names)
+        failed = outcome(plan, "failed" if number % 2 else "deleted", http_status=500)
+        lines += [plan, failed, plan.as_event(Kept, reason=f"keep:{name}")]
+    entries = tuple(
+        KeepEntry(name=name, reason=name, until="2027-01-01", matched=1) for name in (*TEXTS, LONG)
+    )
+    organizations = tuple(
+        OrganizationResult(id=id_, name="Example Industries Holding " * 4, plan_made=True)
+        for id_ in (ORG, OTHER_ORG)
+    )
+    return run(
+        UNREADABLE,
+        *lines,
+        stale=len(lines) // 3,
+        failed=len(lines) // 6,
+        projects_unreadable=1,
+        kept=len(lines) // 3,
+        kept_by_reason={f"keep:{LONG}": len(lines) // 3},
+        exit_code=4,
+        reasons=(Reason.FAILED_DELETIONS, Reason.UNREADABLE_PROJECTS),
+        keep_entries=entries,
+        organizations=organizations,
+    )
+
+
+def write_page(directory: AuditDirectory, path: Path) -> Path:
+    path.write_text(render_html(page_of(directory)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> list[Path]:
+    """The page of 20 nights, of which the last is a sweep with each table; then of two scenes."""
+    folder = tmp_path_factory.mktemp("pages")
+    directory = AuditDirectory(folder / "audit")
+    for night in range(20, 0, -1):
+        write(directory, night, refused() if night % 7 == 0 else clean(), days_ago=night)
+    write(directory, 0, everything())
+    pages = [write_page(directory, folder / "report.html")]
+    long = planned(
+        1, source=Source.USERS, username=LONG, inviter=LONG, project_name="Data Platform"
+    )
+    scenes = (three_organizations()._replace(lines=[long, outcome(long)]), SCENES["killed"]())
+    for number, scene in enumerate(scenes):
+        directory = AuditDirectory(folder / str(number))
+        write(directory, 1, scene)
+        pages.append(write_page(directory, folder / f"{number}.html"))
+    return pages
+
+
+@pytest.fixture
+def page_file(pages) -> Path:
+    return pages[0]
+
+
+@pytest.fixture(scope="module")
+def browser(pages, chromium):
+    """A browser, after the pages: writing logs needs an event loop, and it keeps one running."""
+    return chromium
+
+
+@pytest.fixture
+def opened(browser):
+    """Return a context that loads a page and yields its tab; what it logs or requests fails."""
+
+    @contextmanager
+    def open_page(path: Path, *, width=1280, scheme="light", events=(), **options):
+        viewport = {"width": width, "height": 900}
+        context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
+        tab, seen = context.new_page(), []
+        tab.on("console", lambda message: seen.append("console"))
+        tab.on("pageerror", lambda error: seen.append("error"))
+        tab.on("dialog", lambda dialog: seen.append("dialog"))
+        tab.on("request", lambda request: seen.append(request.url))
+        tab.goto(path.as_uri(), wait_until="networkidle")
+        yield tab
+        assert set(seen) - {path.as_uri()} == set(events)
+        context.close()
+
+    return open_page
+
+
+def test_hostile_names_are_text_and_the_page_requests_nothing(opened, page_file):
+    with opened(page_file) as tab:
+        assert tab.evaluate("window.pwned") is None
+        assert tab.locator("h1").count() == 1
+        assert tab.locator("img, iframe, object, script, link[rel=stylesheet]").count() == 0
+        shown = set(tab.locator("#t-invitations bdi").all_text_contents())
+        assert {display_text(name) for name in TEXTS} <= shown
+
+
+def test_injected_script_does_not_run(opened, page_file, tmp_path):
+    injected = tmp_path / "injected.html"
+    script = HOSTILE["a script"]
+    html = page_file.read_text(encoding="utf-8")
+    injected.write_text(html.replace("<h1>", f"{script}<h1>", 1), encoding="utf-8")
+    with opened(injected, events=["console"]) as tab:
+        assert tab.evaluate("window.pwned") is None
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut_at_any_width(opened, page_file, width):
+    with opened(page_file, width=width) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        cut = tab.evaluate(
+            """() => Array.from(document.querySelectorAll("bdi, dt, dd, h1, h2, h3, p, .mark, th"))
+              .filter(one => {
+                const box = one.getBoundingClientRect();
+                const cell = (one.closest("td") || document.body).getBoundingClientRect();
+                const thead = getComputedStyle(one.closest("thead") || document.body);
+                return box.width > 0 && thead.position !== "absolute"
+                  && (box.right > Math.min(innerWidth, cell.right) + 0.5
+                  || box.left < cell.left - 0.5 || one.scrollWidth > one.clientWidth + 1
+                     && getComputedStyle(one).display !== "inline");
+              }).map(one => one.textContent)"""
+        )
+        assert cut == []
+
+
+def test_numbers_ids_and_addresses_do_not_break_inside_words(opened, pages):
+    with opened(pages[1]) as tab:
+        broken = tab.evaluate(
+            """() => Array.from(document.querySelectorAll("td:not(.code) bdi"))
+              .flatMap(bdi => Array.from(bdi.childNodes)).filter(node => {
+                if (!node.data || /\\s/.test(node.data)) return false;
+                const range = document.createRange();
+                range.selectNodeContents(node);
+                return range.getClientRects().length > 1;
+              }).map(node => node.data)"""
+        )
+        assert broken == []
+        assert tab.locator("#t-invitations tbody tr").count() == 1
+
+
+def test_page_is_usable_by_keyboard_and_its_links_lead_to_sections(opened, page_file):
+    with opened(page_file) as tab:
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.activeElement.className") == "skip"
+        tab.keyboard.press("Enter")
+        assert tab.evaluate("document.activeElement.id") == "main"
+        for link in tab.locator("nav a").all():
+            assert tab.locator(link.get_attribute("href")).is_visible()
+
+
+def test_print_shows_everything_and_no_navigation(opened, page_file):
+    with opened(page_file) as tab:
+        tab.emulate_media(media="print")
+        assert not tab.locator("nav").is_visible()
+        assert tab.locator("#t-invitations tbody tr").first.is_visible()
+        assert tab.locator("#t-invitations thead").is_visible()
+        assert tab.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.needs("axe")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 380)])
+def test_axe_reports_no_violations(opened, pages, axe, scheme, width):
+    rules = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
+    for path in pages:
+        with opened(path, width=width, scheme=scheme, bypass_csp=True) as tab:
+            tab.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+            tab.evaluate(axe)
+            found = tab.evaluate(
+                "axe.run(document, {resultTypes: ['violations'], runOnly: "
+                f"{{type: 'tag', values: {rules}}}}})"
+            )
+            assert found["passes"]
+            assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1920), ("light", 320)])
+def test_page_follows_the_color_scheme(opened, page_file, tmp_path, scheme, width):
+    folder = Path(os.environ.get("INVITE_SWEEPER_SCREENSHOTS") or tmp_path)
+    with opened(page_file, width=width, scheme=scheme) as tab:
+        background = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert (background == "rgb(255, 255, 255)") is (scheme == "light")
+        picture = folder / f"report-{scheme}-{width}.png"
+        tab.screenshot(path=picture, full_page=True)
+        assert picture.read_bytes().startswith(b"\x89PNG")
