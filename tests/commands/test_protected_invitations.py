@@ -18,7 +18,6 @@ from contextlib import contextmanager
 import faults
 import pytest
 from forked import Fork
-from invite_sweeper.audit.damage import Damage
 from protected_changes import Nights, answer_with_foreign_404s, change_what_is_shown, listed
 from protected_oracle import in_scope, must_stay
 from protected_records import (
