@@ -20,6 +20,7 @@ from invite_sweeper.audit import (
     Verification,
     filter_lines,
     verify,
+    verify_directory,
 )
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS, InvitationFields
@@ -250,7 +251,7 @@ def verify_command(
     output: Output,
     expect_head: str | None,
 ) -> None:
-    """Verify every file, that each continues the one before it, and that intents have outcomes.
+    """Verify the files, their chain, and the outcome of each intent.
 
     Exit code 0: the log is sound. Exit code 3: it is damaged, and the first wrong line is named,
     or unfinished: a run was killed, and the next sweep settles it.
@@ -264,7 +265,11 @@ def verify_command(
             f"{where} contains no file of a run.", hint="Name the audit directory: --audit-dir DIR"
         )
     expected = None if expect_head is None else _parse_hash(expect_head)
-    found = verify(files, directory.read_head() if directory is not None else None, expected)
+    found = (
+        verify(files, None, expected)
+        if directory is None
+        else verify_directory(directory, expected)
+    )
     code = ExitCode.DONE if found.verdict is Verdict.SOUND else ExitCode.REFUSED
     if output is Output.JSON:
         write_json(
