@@ -36,7 +36,7 @@ from invite_sweeper.models import (
     Project,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.organization import Organization, requests_of
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 MAX_PER_MINUTE: Final = 10
@@ -379,19 +379,21 @@ def finished(
     duration_s: float,
 ) -> RunFinished:
     """Return the last line of a restore."""
+    requests = requests_of(organizations)
     results = tuple(
-        _organization_result(each, outcomes.get(each.id, Counter()), error)
+        _organization_result(
+            each, outcomes.get(each.id, Counter()), requests.get(each.id, {}), error
+        )
         for each in organizations
     )
     counts = total(results)
     reasons = tuple(_reasons(counts)) if error is None else error.reasons
     code = ExitCode.PARTIAL if reasons else ExitCode.DONE
-    clients = {id(each.client): each.client.counters for each in organizations}.values()
     return RunFinished(
         **count_values(counts),
-        requests=sum(each.requests for each in clients),
-        retries=sum(each.retries for each in clients),
-        rate_limited=sum(each.rate_limited for each in clients),
+        requests=sum(each.requests for each in results),
+        retries=sum(each.retries for each in results),
+        rate_limited=sum(each.rate_limited for each in results),
         duration_s=round(duration_s, 3),
         exit_code=int(code if error is None else error.exit_code),
         error=error.to_json() if error is not None else None,
@@ -401,13 +403,17 @@ def finished(
 
 
 def _organization_result(
-    organization: Organization, outcomes: Mapping[str, int], error: RunError | None
+    organization: Organization,
+    outcomes: Mapping[str, int],
+    requests: Mapping[str, Any],
+    error: RunError | None,
 ) -> OrganizationResult:
     counts = Counts(**dict[str, Any](outcomes))
     reasons = tuple(_reasons(counts)) if error is None else error.reasons
     code = ExitCode.PARTIAL if reasons else ExitCode.DONE
     return OrganizationResult(
         **count_values(counts),
+        **requests,
         id=organization.id,
         name=organization.name,
         exit_code=int(code if error is None else error.exit_code),

@@ -4,21 +4,21 @@ from functools import cache
 
 import jsonschema
 
-from invite_sweeper.cli.schema import SchemaName, schema_of
+from invite_sweeper.cli.schema import schema_of
 
 
 @cache
-def validator(name: SchemaName) -> jsonschema.Draft202012Validator:
+def validator(name: str) -> jsonschema.Draft202012Validator:
     schema = schema_of(name)
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
 
-def fits(name: SchemaName, result: object) -> bool:
+def fits(name: str, result: object) -> bool:
     return validator(name).is_valid(result)
 
 
-def mismatches(name: SchemaName, result: object) -> list[str]:
+def mismatches(name: str, result: object) -> list[str]:
     """Return what is wrong with a result, most specific first."""
     return [
         f"{'/'.join(map(str, each.absolute_path))}: {each.message[:200]}"
@@ -27,8 +27,8 @@ def mismatches(name: SchemaName, result: object) -> list[str]:
     ]
 
 
-def schema_name(command: str) -> SchemaName:
+def schema_name(command: str) -> str:
     """Return the schema of a command, such as `audit verify`."""
-    if command in {"sweep", "plan"}:
-        return SchemaName.SUMMARY
-    return SchemaName(command.replace(" ", "-"))
+    if command in {"sweep", "plan", "restore"}:
+        return "summary"
+    return command.replace(" ", "-")

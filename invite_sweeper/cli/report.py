@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from invite_sweeper.audit import AuditDirectory, RunFile, verify, verify_directory
-from invite_sweeper.cli.options import OUTPUT, Command, argument, offline, option, options
+from invite_sweeper.cli.options import (
+    OUTPUT,
+    Command,
+    EnumChoice,
+    argument,
+    offline,
+    option,
+    options,
+)
 from invite_sweeper.cli.session import find_audit_directory
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, regular_file_target, replace_file
@@ -39,7 +47,7 @@ class Format(StrEnum):
 )  # fmt: skip
 @option(
     OUTPUT, "--format", "form", metavar="FORMAT",
-    type=click.Choice(list(Format), case_sensitive=False),
+    type=EnumChoice(Format),
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip
 @offline
@@ -50,7 +58,7 @@ def report(
     out: Path | None,
     form: Format | None,
 ) -> None:
-    """Write a report of the runs: an HTML page, or Markdown for a pull request.
+    """Write a report of the runs: an HTML page, or Markdown.
 
     It shows how the newest run and the 30 nights before it ended, what needs attention, who was
     deleted, and whether the audit log is sound.

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta, timezone
 
 import msgspec
 import pytest
-from audit.runs import clock, finished, intent, outcome, planned, started
-from builders import NOW, ORG, PROJECT, invitation, object_id
+from audit.runs import clock, finished, intent, invitation, outcome, planned, started
+from builders import NOW, ORG, PROJECT, object_id
 
 from invite_sweeper.audit.chain import GENESIS_HASH, HashChain, is_recordable, seal_holds
 from invite_sweeper.audit.events import (

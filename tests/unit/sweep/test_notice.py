@@ -43,23 +43,6 @@ def test_stale_invitation_is_announced_by_the_rule_and_kept_for_the_wait():
     assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
 
 
-@pytest.mark.parametrize(
-    ("ago", "stale"),
-    [(timedelta(), False), (WEEK - timedelta(seconds=1), False), (WEEK, True), (WEEK * 2, True)],
-)
-def test_invitation_announced_exactly_wait_ago_is_deleted(ago, stale):
-    decision = decide(invitation(source=Source.INVITES), ago)
-    assert decision.stale is stale
-    assert decision.rule == ("forgotten" if stale else None)
-    if not stale:
-        assert decision.announcement == (NOW - ago, NOW - ago + WEEK, None, ())
-
-
-def test_announcement_later_than_now_counts_for_nothing():
-    decision = decide(invitation(source=Source.INVITES), -timedelta(seconds=1))
-    assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
-
-
 def test_wait_of_the_policy_in_force_counts():
     assert not decide(invitation(source=Source.INVITES), DAY).stale
     assert decide(invitation(source=Source.INVITES), DAY, wait=DAY).stale
@@ -85,25 +68,6 @@ def test_unknown_inviter_neither_ends_nor_deletes():
     rules = [{"name": "left", "inviter_gone": True}]
     decision = decide(invitation(source=Source.INVITES), DAY, rules=rules)
     assert (decision.keep_reason, decision.announcement) == ("inviter_unknown", None)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"created_at": NOW - 21 * DAY},
-        {"source": Source.USERS, "status": "PENDING"},
-        {"org_id": OTHER_ORG},
-        {"project_id": object_id(8)},
-        {"id": object_id(9)},
-    ],
-)
-def test_same_id_with_another_date_list_or_organization_is_announced_anew(changes):
-    held = {announcement_key(invitation(source=Source.INVITES)): NOW - WEEK}
-    other = invitation(source=Source.INVITES)._replace(**changes)
-    assert announcement_key(other) not in held
-    assert (
-        announcement_key(invitation(source=Source.INVITES)._replace(username="x", roles=())) in held
-    )
 
 
 @pytest.mark.parametrize(
