@@ -1,7 +1,7 @@
 """Create the pictures of README.md and ARCHITECTURE.md: `python tests/pictures.py [layout]`.
 
-`demo.svg` is the terminal output of a run of the demo. `report.png` is the report of its audit
-directory in chromium, if that is installed. `architecture.svg` shows the layers of the package; with
+`demo.svg` is the terminal output of a run of the demo. `report.png` is the report of its first
+sweep in chromium, if that is installed. `architecture.svg` shows the layers of the package; with
 `layout` only this one is created.
 """
 
@@ -70,9 +70,10 @@ def picture(printed: str) -> str:
 
 
 def photograph(audit: Path, browser: str, out: Path) -> None:
-    """Create the report of an audit directory, and a screenshot of its upper part."""
+    """Create the report of the demo's dry run and first sweep, and a screenshot of it."""
     page = audit.with_name("report.html")
-    subprocess.run([*COMMAND, "report", str(audit), "--out", str(page)], check=True)
+    files = map(str, sorted(audit.glob("*.jsonl"))[:2])
+    subprocess.run([*COMMAND, "report", *files, "--out", str(page)], check=True)
     width, height = _REPORT_SIZE
     subprocess.run(
         [
