@@ -181,7 +181,7 @@ class Result:
         for each in self._organizations:
             counts = each.counts + Counts(**dict[str, Any](each.outcomes))
             counts = msgspec.structs.replace(counts, not_verified=counts.deleted - counts.verified)
-            error = self.error or each.error
+            error = each.error or self.error
             stopped = self.stopped_by if counts.skipped or not several else ()
             reasons = _reasons(counts, stopped) if error is None else error.reasons
             code = error.exit_code if error is not None else self._code(counts, reasons)
