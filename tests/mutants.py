@@ -195,6 +195,20 @@ SINGLE = (
         PEOPLE,
     ),
     Mutant(
+        "what changed while the question was open is deleted",
+        "sweep/run.py",
+        "if result.question_s > MAX_QUESTION_S:",
+        "if False:",
+        "tests/unit/sweep/test_sweep.py -k long_question",
+    ),
+    Mutant(
+        "what is stale again after the question is not compared",
+        "sweep/run.py",
+        "if found.get(each.key) == structs.replace(each, new=False)",
+        "if each.key in found",
+        "tests/unit/sweep/test_sweep.py -k long_question",
+    ),
+    Mutant(
         "the intent comes after the DELETE",
         "sweep/executor.py",
         "        for planned, _ in group:\n"
