@@ -22,6 +22,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
+from invite_sweeper.audit.reader import FileChain, required
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason
 from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError, UsageError
@@ -35,7 +36,7 @@ from invite_sweeper.models import (
     Project,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.organization import Organization, requests_of
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 MAX_PER_MINUTE: Final = 10
@@ -63,7 +64,7 @@ class RestoreOutcome(StrEnum):
     UNKNOWN = "unknown"
     """No clear answer: the user may have been invited."""
     SKIPPED = "skipped"
-    """A signal, the deadline or an error came before anything was sent."""
+    """A signal, the deadline or an error came before Atlas accepted an invitation."""
 
 
 _OUTCOMES: Final[Mapping[InviteStatus, RestoreOutcome]] = {
@@ -95,12 +96,15 @@ def find_run(history: History, file: RunFile | None) -> RunRecord:
 
     Raises:
         UsageError: There is no such run.
+        GuardRefused: Its file was changed.
     """
     found = history.last_sweep() if file is None else history.find(file.run_id)
     if found is None or found.start is None:
         raise UsageError(
             "The audit directory has no sweep to undo.", hint="List the runs with `audit show`."
         )
+    with required():
+        FileChain(found.file.path).read()
     return found
 
 
@@ -294,7 +298,7 @@ class Restorer:
             return
         self._log.write(deleted.line.as_event(Intent, rule=deleted.rule))
         await self._log.sync()
-        started_s, waits = self._pace.clock(), iter(_BACKOFF_S)
+        started_s, waits, cut_short = self._pace.clock(), iter(_BACKOFF_S), False
         progress = DeletionProgress()
         result = await self._post(deleted.invitation, progress)
         attempts = progress.attempts
@@ -303,12 +307,13 @@ class Restorer:
             if wait_s is None:
                 break
             await self._pace.sleep(wait_s)
-            if self._is_stopping():
+            if cut_short := self._is_stopping():
                 break
             progress = DeletionProgress()
             result = await self._post(deleted.invitation, progress)
             attempts += progress.attempts
         outcome = _interrupted(progress) if result is None else _OUTCOMES[result.status]
+        outcome = RestoreOutcome.SKIPPED if cut_short else outcome
         if result is not None:
             self.error = self.error or result.fatal_error
         duration_ms = (self._pace.clock() - started_s) * 1000
@@ -374,19 +379,21 @@ def finished(
     duration_s: float,
 ) -> RunFinished:
     """Return the last line of a restore."""
+    requests = requests_of(organizations)
     results = tuple(
-        _organization_result(each, outcomes.get(each.id, Counter()), error)
+        _organization_result(
+            each, outcomes.get(each.id, Counter()), requests.get(each.id, {}), error
+        )
         for each in organizations
     )
     counts = total(results)
     reasons = tuple(_reasons(counts)) if error is None else error.reasons
     code = ExitCode.PARTIAL if reasons else ExitCode.DONE
-    clients = {id(each.client): each.client.counters for each in organizations}.values()
     return RunFinished(
         **count_values(counts),
-        requests=sum(each.requests for each in clients),
-        retries=sum(each.retries for each in clients),
-        rate_limited=sum(each.rate_limited for each in clients),
+        requests=sum(each.requests for each in results),
+        retries=sum(each.retries for each in results),
+        rate_limited=sum(each.rate_limited for each in results),
         duration_s=round(duration_s, 3),
         exit_code=int(code if error is None else error.exit_code),
         error=error.to_json() if error is not None else None,
@@ -396,13 +403,17 @@ def finished(
 
 
 def _organization_result(
-    organization: Organization, outcomes: Mapping[str, int], error: RunError | None
+    organization: Organization,
+    outcomes: Mapping[str, int],
+    requests: Mapping[str, Any],
+    error: RunError | None,
 ) -> OrganizationResult:
     counts = Counts(**dict[str, Any](outcomes))
     reasons = tuple(_reasons(counts)) if error is None else error.reasons
     code = ExitCode.PARTIAL if reasons else ExitCode.DONE
     return OrganizationResult(
         **count_values(counts),
+        **requests,
         id=organization.id,
         name=organization.name,
         exit_code=int(code if error is None else error.exit_code),

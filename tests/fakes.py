@@ -1,9 +1,9 @@
-"""Stateful fakes: an in-memory Atlas, an in-memory audit log that can fail, and a queue."""
+"""Stateful fakes: an in-memory Atlas, and an in-memory audit log that can fail."""
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import AuditLogError
 from invite_sweeper.models import (
     DeletionProgress,
@@ -12,16 +12,16 @@ from invite_sweeper.models import (
     InvitationList,
     ListUnreadable,
     Outcome,
-    PlannedDeletion,
     Project,
     ProjectGone,
     Source,
+    UserStatus,
 )
 
 
 @dataclass
 class FakeAtlas:
-    """Implements AtlasReader and Deleter.
+    """Stands for AtlasReader and AtlasDeleter.
 
     Attributes:
         listed: The projects, or errors, that `projects` yields.
@@ -30,7 +30,8 @@ class FakeAtlas:
         teams: Ids of the teams of a project, by project id; none by default.
         results: Results of deletions other than `deleted`, by invitation id.
         waits_s: Waits that `try_acquire` returns, by project id; each one once.
-        members: The active members of every organization.
+        members: The active members of every organization, or why they are not known.
+        statuses: What became of missing users, by id; an error is raised.
         requested: Project ids of the lists that were read, in order.
         teams_requested: Project ids of the lists of teams that were read, in order.
         deleted: Ids of deleted invitations, in order.
@@ -43,7 +44,8 @@ class FakeAtlas:
     teams: dict[str, frozenset[str] | ListUnreadable] = field(default_factory=dict)
     results: dict[str, DeletionResult] = field(default_factory=dict)
     waits_s: dict[str, list[float]] = field(default_factory=dict)
-    members: frozenset[str] = frozenset()
+    members: frozenset[str] | ListUnreadable = frozenset()
+    statuses: dict[str, object] = field(default_factory=dict)
     requested: list[str] = field(default_factory=list)
     teams_requested: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -73,8 +75,14 @@ class FakeAtlas:
         await asyncio.sleep(0)
         return self.teams.get(project.id, frozenset())
 
-    async def active_members(self, _org_id: str) -> frozenset[str]:
+    async def active_members(self, _org_id: str) -> frozenset[str] | ListUnreadable:
         return self.members
+
+    async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
+        found = self.statuses[invitation.id]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def try_acquire(self, invitation: Invitation) -> float:
         waits = self.waits_s.get(invitation.project_id)
@@ -101,7 +109,7 @@ class FakeAtlas:
 
 @dataclass
 class FakeDeletionLog:
-    """Records its lines in order; from the sync number `fails_at` on, every call fails."""
+    """Records the intents and outcomes in order; from the sync number `fails_at` on, all fails."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     on_disk: int = 0
@@ -112,15 +120,11 @@ class FakeDeletionLog:
     def failed(self) -> bool:
         return self.fails_at is not None and self.calls >= self.fails_at
 
-    def write_intents(self, group: Iterable[PlannedDeletion]) -> None:
-        for planned in group:
-            self._add("intent", planned)
-
-    def write_outcome(
-        self, planned: PlannedDeletion, deletion: DeletionResult, duration_ms: float
-    ) -> None:
-        assert duration_ms >= 0
-        self._add(deletion.outcome.value, planned)
+    def write(self, event: Intent | OutcomeLine) -> None:
+        if self.failed:
+            raise AuditLogError("The disk is full.")
+        what = "intent" if isinstance(event, Intent) else event.outcome
+        self.lines.append((what, event.invitation_id))
 
     async def sync(self) -> None:
         self.calls += 1
@@ -129,27 +133,5 @@ class FakeDeletionLog:
             raise AuditLogError("The disk is full.")
         self.on_disk = len(self.lines)
 
-    def _add(self, event: str, planned: PlannedDeletion) -> None:
-        if self.failed:
-            raise AuditLogError("The disk is full.")
-        self.lines.append((event, planned.invitation.id))
-
     def outcomes(self) -> dict[str, str]:
         return {each: event for event, each in self.lines if event != "intent"}
-
-
-class ListQueue:
-    """A project queue over a list; counts the calls of `release_memory`."""
-
-    def __init__(self, planned: list[PlannedDeletion]) -> None:
-        self.left = list(planned)
-        self.releases = 0
-
-    def peek(self) -> PlannedDeletion | None:
-        return self.left[0] if self.left else None
-
-    def pop(self) -> None:
-        self.left.pop(0)
-
-    def release_memory(self) -> None:
-        self.releases += 1

@@ -176,13 +176,13 @@ class Nights:
         self.known |= self._counts(read)
 
     def counts(self, read: set[str]) -> tuple[int, int]:
-        """Return what is known and what a run finds that reads these lists."""
-        found = self.known | self._counts(read)
-        return sum(self.known.values()), sum(found.values())
+        """Return what is known of these lists and what a run finds that reads them."""
+        return sum(self.known[key] for key in read), sum(self._counts(read).values())
 
     def lose(self, read: set[str], share: float) -> None:
-        """Withdraw young invitations from lists that are read, up to a share of all known."""
-        groups, left = self._world.cli.sim.groups, int(share * sum(self.known.values()))
+        """Withdraw young invitations from lists that are read, up to a share of what is known."""
+        known, _ = self.counts(read)
+        groups, left = self._world.cli.sim.groups, int(share * known)
         for project_id in sorted(read):
             young = [k for k, v in groups[project_id].invites.items() if "young" in v.username]
             for id_ in young[:left]:

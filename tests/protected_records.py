@@ -28,13 +28,18 @@ def planned(world: World) -> set[tuple[str, str]]:
     }
 
 
-def logs(world: World) -> list[Path]:
-    """Return the audit logs; each shard has one."""
-    return sorted((world.cli.folder / "audit").glob("*.jsonl"))
+def directories(world: World) -> list[Path]:
+    """Return the audit directories; each shard has one."""
+    return sorted({path.parent for path in _files(world)})
+
+
+def _files(world: World) -> list[Path]:
+    return sorted((world.cli.folder / "audit").rglob("*.jsonl"))
 
 
 def whole_lines(world: World, event: str) -> list[dict[str, object]]:
-    data = [line for path in logs(world) for line in path.read_bytes().split(b"\n")[:-1]]
+    """Return the lines of all runs, also of one that was killed."""
+    data = [line for path in _files(world) for line in path.read_bytes().split(b"\n")[:-1]]
     return [line for line in map(json.loads, data) if line["event"] == event]
 
 
@@ -46,19 +51,19 @@ def instants(world: World, org_id: str) -> list[datetime]:
     ]
 
 
-def by_command(world: World, event: str) -> dict[str, list[dict[str, object]]]:
-    """Return the lines of an event by the id of the command that wrote them."""
-    group_ids = {line["run_id"]: line["group_id"] for line in whole_lines(world, "run_started")}
+def by_run(world: World, event: str) -> dict[str, list[dict[str, object]]]:
+    """Return the lines of an event by the id of the run that wrote them."""
     found = defaultdict(list)
     for line in whole_lines(world, event):
-        found[group_ids[line["run_id"]]].append(line)
+        found[line["run_id"]].append(line)
     return found
 
 
 def listed_in(plan: Path) -> set[tuple[str, str]]:
     """Return what a saved plan lists, as `(scope id, id)`."""
-    rows = [json.loads(line) for line in plan.read_bytes().splitlines()[1:-1]]
-    return {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in rows}
+    rows = [json.loads(line) for line in plan.read_bytes().splitlines()]
+    planned = [row for row in rows if row["event"] == "planned"]
+    return {(row["project_id"] or row["org_id"], row["invitation_id"]) for row in planned}
 
 
 def listed_count(world: World) -> int:

@@ -27,6 +27,10 @@ COMMANDS = [
 DAYS = timedelta(days=1)
 
 
+def sha256_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def command(*words):
     (found,) = [each for each in COMMANDS if all(word in each for word in words)]
     return found
@@ -70,8 +74,7 @@ def results(cli):
     for line in COMMANDS:
         words = line.replace("invite-sweeper", IN_SHELL, 1)
         if " HEX " in words:
-            plan = (cli.folder / "plan.jsonl").read_bytes()
-            words = words.replace(" HEX ", f" {hashlib.sha256(plan).hexdigest()} ")
+            words = words.replace(" HEX ", f" {sha256_of(cli.folder / 'plan.jsonl')} ")
         if "LAST_HASH" in words:
             words = words.replace(
                 "LAST_HASH", line_hash(cli.log_path.read_bytes().splitlines()[-1])
@@ -149,37 +152,39 @@ def test_plan_with_another_hash_deletes_nothing(cli, results, tmp_path):
     arguments = ("--plan", str(tmp_path / "plan.jsonl"), "--plan-sha256", "0" * 64)
     done = cli.sweep(*arguments)
     assert (done.code, len(cli.sim.deleted)) == (3, 3)
-    assert "The plan has the SHA-256 " in done.err
+    assert f"has the SHA-256 {sha256_of(cli.folder / 'plan.jsonl')}, not 000" in done.err
 
 
 def test_run_names_the_plan_that_was_read(cli, results):
-    sha256 = hashlib.sha256((cli.folder / "plan.jsonl").read_bytes()).hexdigest()
+    sha256 = sha256_of(cli.folder / "plan.jsonl")
     started = [line["plan_sha256"] for line in cli.lines("run_started") if "plan_sha256" in line]
     assert started[:1] == [sha256]
-    assert sha256 in results[command("plan show")].stdout
+    assert sha256 in results[command("audit show plan.jsonl")].stdout
 
 
-def rewritten(log, old, new):
-    """Return a log with a text replaced, and every hash and seal computed again."""
-    prev, lines = GENESIS_HASH, []
-    for line in log.splitlines():
-        record = json.loads(line.replace(old, new))
-        record["prev"] = prev
-        record.pop("seal", None)
-        changed = to_json(record)
-        changed = add_seal(changed) if record["event"] == "run_finished" else changed
-        prev = line_hash(changed)
-        lines.append(changed + b"\n")
-    return b"".join(lines)
+def rewrite(source, target, old, new):
+    """Copy an audit directory with a text replaced, and every hash, seal and HEAD made anew."""
+    target.mkdir()
+    prev = GENESIS_HASH
+    for path in sorted(source.glob("*.jsonl")):
+        lines = []
+        for line in path.read_bytes().splitlines():
+            record = {**json.loads(line.replace(old, new)), "prev": prev}
+            sealed = record.pop("seal", None) is not None
+            changed = add_seal(to_json(record)) if sealed else to_json(record)
+            prev = line_hash(changed)
+            lines.append(changed + b"\n")
+        (target / path.name).write_bytes(b"".join(lines))
+    head = json.loads((source / "HEAD").read_bytes())
+    (target / "HEAD").write_bytes(to_json({**head, "last_hash": prev}))
 
 
 def test_log_that_was_rewritten_as_a_whole_is_found_by_a_kept_hash(cli, results):
-    assert "the end is proven by the expected hash" in results[command("audit verify")].stdout
+    assert "The expected hash is that of " in results[command("audit verify")].stdout
     kept = cli.lines("run_finished")[0]["prev"]
-    log = cli.log_path.read_bytes()
-    (cli.folder / "rewritten.jsonl").write_bytes(rewritten(log, b"ada.0@", b"eve.0@"))
-    verify = ("audit", "verify", "rewritten.jsonl")
+    rewrite(cli.audit_dir, cli.folder / "rewritten", b"ada.0@", b"eve.0@")
+    verify = ("audit", "verify", "rewritten")
     assert cli.run(*verify).code == 0
     assert cli.run(*verify, "--expect-head", kept).code == 3
-    genuine = ("audit", "verify", str(cli.log_path))
+    genuine = ("audit", "verify", "audit")
     assert cli.run(*genuine, "--expect-head", kept).code == 0

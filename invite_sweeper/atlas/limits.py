@@ -134,8 +134,8 @@ class TokenBucket:
     __slots__ = (
         "_blocked_since_s", "_blocked_until_s", "_has_header", "_last_acquired_s", "_last_free_s",
         "_level_received_s", "_level_sent_s", "_poll_tokens", "_refill_after_s", "_refill_by_s",
-        "_rejections", "_reserve", "_reserve_share", "_risen_after_s", "in_flight", "level",
-        "limit", "refill_unknown",
+        "_rejections", "_reserve", "_reserve_share", "in_flight", "level", "limit",
+        "refill_unknown",
     )
     # fmt: on
 
@@ -150,7 +150,6 @@ class TokenBucket:
         self._last_acquired_s = self._last_free_s = now_s
         # The next refill is between these times; set by the first response.
         self._refill_after_s, self._refill_by_s = now_s, math.inf
-        self._risen_after_s = -math.inf  # the last refill that a header showed
         self._rejections = 0  # 429s in a row
         self._blocked_since_s = self._blocked_until_s = -math.inf
         self._use_limit(limit)
@@ -340,21 +339,11 @@ class TokenBucket:
         if self._has_header and remaining > self.level:
             if sent_s < self._level_received_s:
                 return
-            self._learn_period(now_s, remaining - self.level)
             if not overdue:
                 self._refill_after_s = self._level_sent_s + self.limit.period_s
                 self._refill_by_s = now_s + self.limit.period_s
         self._has_header = True
         self._set_level(remaining, now_s, sent_s)
-
-    def _learn_period(self, now_s: float, risen: float) -> None:
-        """Learn the refill of a bucket from two rises: at least one period lies between them."""
-        longest_s = max(now_s - self._risen_after_s, _FIRST_POLL_S)
-        if longest_s < self.limit.period_s:
-            refill = min(max(risen, 1.0), self.limit.capacity)
-            self._use_limit(BucketLimit(self.limit.capacity, refill, longest_s))
-            self.refill_unknown = False
-        self._risen_after_s = self._level_sent_s
 
     def _set_level(self, level: float, now_s: float, sent_s: float) -> None:
         self.level = level
@@ -370,7 +359,7 @@ class TokenBucket:
         if self.refill_unknown or last_s >= refill_s:
             # When the refill comes is unknown: ask at growing intervals, at first also with the
             # reserve, because a 429 would name the refill.
-            grown_s = max(_FIRST_POLL_S, (last_s - self._last_free_s) / 2)
+            grown_s = max(_FIRST_POLL_S, (last_s - self._last_free_s) / 4)
             may_ask = free or self.refill_unknown
             return last_s + (min(grown_s, MAX_POLL_INTERVAL_S) if may_ask else MAX_POLL_INTERVAL_S)
         after_s = max(self._refill_after_s, last_s)

@@ -249,7 +249,7 @@ def verify_command(
     output: Output,
     expect_head: str | None,
 ) -> None:
-    """Verify every file, that each continues the one before it, and that intents have outcomes.
+    """Verify the files, their chain, and the outcome of each intent.
 
     Exit code 0: the log is sound. Exit code 3: it is damaged, and the first wrong line is named,
     or unfinished: a run was killed, and the next sweep settles it.

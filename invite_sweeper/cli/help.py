@@ -54,16 +54,17 @@ def help_command(context: click.Context, name: str | None) -> None:
             click.echo(f"  {command('help', each.value):<32}  {summary}")
         click.echo(f"Options of a command: {command('COMMAND', '--help')}")
         return
-    program = context.find_root()
-    if isinstance(program.command, click.Group) and name in program.command.list_commands(program):
+    if name not in list(Topic):  # `audit` is the topic: errors name it
+        program = context.find_root()
+        assert isinstance(program.command, click.Group)  # noqa: S101 - it has this command
         found = program.command.get_command(program, name)
-        assert found is not None  # noqa: S101 - it is listed
+        if found is None:
+            raise UsageError(
+                f"There is no topic {name!r}.",
+                hint=f"Topics: {', '.join(Topic)}; or a command's name.",
+            )
         click.echo(found.get_help(click.Context(found, program, name)))
         return
-    if name not in list(Topic):
-        raise UsageError(
-            f"There is no topic {name!r}.", hint=f"Topics: {', '.join(Topic)}; or a command's name."
-        )
     text = page(Topic(name))
     if sys.stdout.isatty():
         stdout_console().print(Markdown(text, hyperlinks=False))

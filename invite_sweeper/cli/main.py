@@ -43,7 +43,7 @@ COMMANDS = {
     "validate": _Command("validate", "Check a policy offline and list all errors."),
     "schema": _Command("schema", "Print a JSON Schema: of the policy, a result or an audit line."),
     "audit": _Command("audit", "List, show and verify the runs of an audit directory."),
-    "report": _Command("report", "Write a report of the runs: an HTML page or Markdown."),
+    "report": _Command("report", "Write a report of the runs: an HTML page, or Markdown."),
     "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),
     "help": _Command("help", "Show the documentation that ships with the program."),
 }

@@ -122,7 +122,17 @@ class EnumChoice(click.Choice[Any]):
         return str(choice).casefold()  # click takes the name of a member
 
 
-_FILE: Final = click.Path(path_type=Path)
+class _PathType(click.Path):
+    """A path; an empty text, such as of a variable that is not set, would be this folder."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("'' does not name a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_FILE: Final = _PathType(path_type=Path)
 _OPTIONS: Final[dict[str, Decorator]] = {
     "policy": option(
         TARGET, "--policy", metavar="PATH", type=_FILE, envvar="INVITE_SWEEPER_POLICY",

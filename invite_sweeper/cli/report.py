@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from invite_sweeper.cli.options import OUTPUT, Command, argument, offline, option, options
+from invite_sweeper.cli.options import (
+    OUTPUT,
+    Command,
+    EnumChoice,
+    argument,
+    offline,
+    option,
+    options,
+)
 from invite_sweeper.cli.session import find_runs
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, regular_file_target, replace_file
@@ -20,7 +28,7 @@ class Format(StrEnum):
     """The format of a report."""
 
     HTML = "html"
-    MD = "md"
+    MARKDOWN = "md"
 
 
 @click.command(cls=Command)
@@ -38,7 +46,7 @@ class Format(StrEnum):
 )  # fmt: skip
 @option(
     OUTPUT, "--format", "form", metavar="FORMAT",
-    type=click.Choice(list(Format), case_sensitive=False),
+    type=EnumChoice(Format),
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip
 @offline
@@ -49,7 +57,7 @@ def report(
     out: Path | None,
     form: Format | None,
 ) -> None:
-    """Write a report of the runs: an HTML page, or Markdown for a pull request.
+    """Write a report of the runs: an HTML page, or Markdown.
 
     It shows how the newest run and the 30 nights before it ended, what needs attention, who was
     deleted, and whether the audit log is sound.
@@ -63,7 +71,7 @@ def report(
         folder = folder.parent
     facts = Facts(policy=str(policy)) if folder is None else Facts(audit_dir=str(folder))
     page = read_page(runs.files, runs.verify(), facts)
-    is_markdown = form is Format.MD or (
+    is_markdown = form is Format.MARKDOWN or (
         form is None and out is not None and out.suffix.lower() == ".md"
     )
     text = render_markdown(page) if is_markdown else render_html(page)

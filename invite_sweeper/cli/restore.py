@@ -161,6 +161,8 @@ class _RestoreCommand:
             agreed = await confirm(
                 lambda console: _ask(console, missing), session.stop, consequence=NOTHING_INVITED
             )
+            if session.stop.reason is not None:
+                raise session.stop.as_error(consequence=NOTHING_INVITED)
             if not agreed:
                 raise Cancelled("Cancelled.", consequence=NOTHING_INVITED)
         log = session.begin_log()

@@ -30,6 +30,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import print_error, print_error_parts
+from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.errors import (
     Cancelled,
     ErrorParts,
@@ -258,9 +259,11 @@ class _SweepCommand:
             print_error_parts(parts)
 
     def _copy_plan(self, record: RunRecord) -> None:
-        """Copy the file of the run for `--out`, if the plan was made."""
-        out = self._options.out
-        if out is None or record.end is None or not record.end.plan_made:
+        """Copy the file of the run for `--out`, if it has a plan that no guard refused."""
+        out, end = self._options.out, record.end
+        if out is None or end is None:
+            return
+        if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
             return
         try:
             replace_file(out, [record.file.path.read_bytes()])

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +27,7 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.events import KeepEntry, Kept, Line, RunFinished
 from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
-from invite_sweeper.report.columns import Column, count_cell, text_cell, time_cell
+from invite_sweeper.report.columns import Cell, Column, count_cell, text_cell, time_cell
 from invite_sweeper.report.readback import UnreadableProject, read_view
 from invite_sweeper.report.rows import (
     AGE,
@@ -420,10 +421,14 @@ _NIGHT_COUNTS: Final = {
 _RUNS: Final = Column[Night]("Runs", lambda night: text_cell(", ".join(map(str, night.runs))))
 
 
+def _outcome_cell(name: str, night: Night) -> Cell:
+    return count_cell(night.outcomes[name])
+
+
 def _nights_table(nights: Sequence[Night]) -> Iterator[Table]:
     ran = [night for night in reversed(nights) if night.runs]
     counts = (
-        Column[Night](heading, lambda night, name=name: count_cell(night.outcomes[name]), "number")
+        Column[Night](heading, partial(_outcome_cell, name), "number")
         for name, heading in _NIGHT_COUNTS.items()
         if any(night.outcomes[name] for night in ran)
     )

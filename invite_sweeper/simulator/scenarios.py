@@ -74,9 +74,6 @@ organizations:
 {projects}rules:
   - name: forgotten
     older_than: 14d
-  - name: pending
-    older_than: 14d
-    statuses: [PENDING]
 keep:
   - name: board
     usernames: ["*@board.example.com"]

@@ -41,12 +41,19 @@ class Deletion:
         Raises:
             RunError: The audit log failed, or a stop came. The rest is `skipped`.
         """
-        incomplete = False
+        incomplete, failure = False, None
         for organization in organizations:
             own = [each for each in plan if each.org_id == organization.id]
-            if own and organization.is_planned:
+            if failure is not None:
+                organization.outcomes[Outcome.SKIPPED] += len(own)
+            elif own and organization.is_planned:
                 self._view.deleting_started(len(own), organization.label)
-                incomplete |= await self._run_in(organization, own)
+                try:
+                    incomplete |= await self._run_in(organization, own)
+                except AuditLogError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
         if self._stop.reason is not None and incomplete:
             raise self._stop.as_error(consequence="The audit log is complete.")
 
@@ -54,7 +61,7 @@ class Deletion:
         """Delete in one organization; return whether a stop may have left something."""
         execution, opened_before = self._command.policy.execution, self._breaker.reason is not None
         sources = self._command.policy.sources
-        verifier = DeletionVerifier(organization.client.reader, self._stop)
+        verifier = DeletionVerifier(organization.client.reader, self._stop, self._command.now)
         unverified = 0
 
         def on_deletion_done(planned: Planned, result: DeletionResult) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.atlas import AtlasReader
@@ -273,17 +274,21 @@ class DeletionVerifier:
 
     A list that cannot be read again, or not before a stop, proves nothing about its deletions.
 
+    Args:
+        now: The instant of the run.
+
     Attributes:
         verified: Deletions that Atlas confirmed and that each of their lists shows no more.
         still_listed: Deletions with an entry that is still in its list.
     """
 
-    def __init__(self, reader: AtlasReader, stop: StopRequest) -> None:
+    def __init__(self, reader: AtlasReader, stop: StopRequest, now: datetime) -> None:
         self._reader = reader
         self._stop = stop
+        self._now = now
         self._deleted: list[tuple[Planned, Outcome]] = []
         self._entries: dict[ListRef, dict[str, int]] = {}  # ids, with the number of the deletion
-        self._unread: set[int] = set()
+        self._unread: Counter[int] = Counter()  # entries of each deletion
         self._found: dict[int, list[ListRef]] = {}
         self.verified = 0
         self.still_listed: list[StillListed] = []
@@ -295,9 +300,10 @@ class DeletionVerifier:
             return
         self._deleted.append((planned, result.outcome))
         for source, org_id, place, id_ in planned.keys:
-            name = planned.project_name if place == planned.project_id else ""
-            ref = ListRef(Project(place, name or "", org_id), Source(source))
+            # Without a name, so that each list is read once, whatever line names it.
+            ref = ListRef(Project(place, "", org_id), Source(source))
             self._entries.setdefault(ref, {})[id_] = number
+            self._unread[number] += 1
 
     async def run(self, *, workers: int) -> None:
         """Read the lists again, until all are read or a stop is requested; nothing is raised.
@@ -305,44 +311,38 @@ class DeletionVerifier:
         Args:
             workers: The number of lists to read at a time.
         """
-        if not self._deleted:
-            return
-        self._unread = {n for entries in self._entries.values() for n in entries.values()}
-        if self._stop.reason is None:
+        if self._deleted and self._stop.reason is None:
             with suppress(Interrupted):  # the rest is not verified
                 await self._stop.run_unless_stopped(self._read_all(workers))
         for number, (planned, outcome) in enumerate(self._deleted):
             if number in self._found:
                 self.still_listed.append(StillListed(planned, outcome, self._found[number]))
-            elif number not in self._unread:
+            elif not self._unread[number]:
                 self.verified += outcome is Outcome.DELETED
 
     async def _read_all(self, workers: int) -> None:
         pending = iter(list(self._entries.items())[:MAX_LISTS_VERIFIED])
-        read: Counter[int] = Counter()
         async with asyncio.TaskGroup() as group:
             for _ in range(min(workers, len(self._entries))):
-                group.create_task(self._work(pending, read))
-        lists = Counter(n for entries in self._entries.values() for n in set(entries.values()))
-        self._unread = {number for number, count in lists.items() if read[number] < count}
+                group.create_task(self._work(pending))
 
-    async def _work(
-        self, pending: Iterator[tuple[ListRef, dict[str, int]]], read: Counter[int]
-    ) -> None:
+    async def _work(self, pending: Iterator[tuple[ListRef, dict[str, int]]]) -> None:
         with suppress(RunError):  # Atlas or the credentials are gone: the rest is not verified
             for ref, entries in pending:
                 found = await self._reader.invitations(ref.project, ref.source)
-                if isinstance(found, ListUnreadable):
+                if not isinstance(found, InvitationList):
                     continue
-                read.update(set(entries.values()))
-                for one in found if isinstance(found, tuple) else ():
+                self._unread.subtract(entries.values())
+                for one in found:
                     if (number := entries.get(one.id)) is not None and self._is_same(number, one):
                         self._found.setdefault(number, []).append(ref)
 
     def _is_same(self, number: int, found: Invitation) -> bool:
         """Return whether an entry is not that of a person who was invited again meanwhile.
 
-        Only the date of the named entry is known.
+        Of other entries than the named one no date is known: they are older than the run.
         """
-        one = self._deleted[number][0].invitation()
-        return found.key != one.key or found.is_dated(one.created_at)
+        planned, _ = self._deleted[number]
+        if found.key == planned.key:
+            return found.is_dated(planned.invitation().created_at)
+        return not isinstance(found.created_at, datetime) or found.created_at <= self._now

@@ -78,7 +78,7 @@ def limit_violations(
     stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
         unread = [
-            Project(each.project_id, each.project_name, one.id)
+            Project(each.project_id, each.project_name, each.org_id or "")
             for one in organizations
             for each in one.unread
         ]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from invite_sweeper.atlas import RateLimitedAtlasClient
 from invite_sweeper.audit.events import ListResult, Planned
@@ -97,3 +98,16 @@ class Organization:
 def labels_of(organizations: Iterable[Organization]) -> Mapping[str, str]:
     """Return the names of organizations with their ids, by id."""
     return {each.id: each.label for each in organizations}
+
+
+def requests_of(organizations: Iterable[Organization]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the numbers of requests by id; those of a client count for its first organization."""
+    firsts = {id(each.client): each for each in reversed(tuple(organizations))}
+    return {
+        each.id: {
+            "requests": each.client.counters.requests,
+            "retries": each.client.counters.retries,
+            "rate_limited": each.client.counters.rate_limited,
+        }
+        for each in firsts.values()
+    }

@@ -105,8 +105,9 @@ class Planner:
     def finish(self) -> None:
         """Decide the invitations of people, once all lists are added."""
         organization = self._organization
-        unread = {unread_organization(each) for each in organization.unread}
-        unread |= {unread_organization(each) for each in organization.retired.values()}
+        unplaced = organization.scope.unreadable if organization.scope is not None else ()
+        lists = (*organization.unread, *organization.retired.values(), *unplaced)
+        unread = {unread_organization(each) for each in lists}
         people, self._people = self._people, []
         self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
 
@@ -265,9 +266,12 @@ def trim(
 def _oldest(
     organizations: Iterable[Organization], limits: Limits, recent: Mapping[str, int], most: int
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the keys of the oldest stale invitations, within the limit of each project."""
+    """Yield the keys of the oldest stale invitations, within the limit of each project.
+
+    The order in which lists were read decides nothing.
+    """
     stale = [each for organization in organizations for each in organization.stale]
-    stale.sort(key=lambda each: (_created_at(each), each.invitation_id))
+    stale.sort(key=lambda each: (_created_at(each), each.invitation_id, each.key))
     of_project = Counter(recent)
     for each in stale:
         if most and of_project[each.scope_id] < limits.max_deletions_per_project:

@@ -155,14 +155,17 @@ class Reader:
         )
         self._result.warn(*secret_warnings(expiries, self._command.now))
         unread = Source.USERS if Source.USERS in policy.sources else Source.INVITES
+        # Of an organization that is not known: none of these knows all its people.
+        unreadable = tuple(replace(each, source=unread) for each in scope.unreadable)
+        scope = replace(scope, unreadable=unreadable)
         for each in organizations:
             each.name = names.get(each.id, each.name)
             each.visible = each.id in scope.organizations
             each.scope = self._part(scope, each)
             each.count(projects_seen=len(each.scope.projects))
-        for project in scope.unreadable:  # of an organization that is not known
+        for project in unreadable:  # counted once
             first.count(projects_seen=1)
-            await self._planner(first).add(replace(project, source=unread))
+            await self._planner(first).add(project)
         self._report_absent([each for each in organizations if not each.visible])
 
     def _part(self, scope: RunScope, organization: Organization) -> RunScope:

@@ -22,7 +22,7 @@ from invite_sweeper.endings import ExitCode, Reason, RunWarning, WarningCode, Wa
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Outcome
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.organization import Organization, requests_of
 from invite_sweeper.text import pluralize, shorten_list
 
 _MAX_NAMED: Final = 10
@@ -175,16 +175,13 @@ class Result:
         )
 
     def _organization_results(self) -> tuple[OrganizationResult, ...]:
-        """Return the result of each organization; its client's requests belong to the first."""
-        found, counted = [], set[int]()
+        """Return the result of each organization."""
+        found, requests = [], requests_of(self._organizations)
         several = len(self._organizations) > 1
         for each in self._organizations:
-            counters = each.client.counters
-            is_first = id(each.client) not in counted
-            counted.add(id(each.client))
             counts = each.counts + Counts(**dict[str, Any](each.outcomes))
             counts = msgspec.structs.replace(counts, not_verified=counts.deleted - counts.verified)
-            error = self.error or each.error
+            error = each.error or self.error
             stopped = self.stopped_by if counts.skipped or not several else ()
             reasons = _reasons(counts, stopped) if error is None else error.reasons
             code = error.exit_code if error is not None else self._code(counts, reasons)
@@ -200,9 +197,7 @@ class Result:
                     visible=each.visible,
                     plan_made=made,
                     plan_complete=made and not (each.unread or self._retired_early),
-                    requests=counters.requests if is_first else 0,
-                    retries=counters.retries if is_first else 0,
-                    rate_limited=counters.rate_limited if is_first else 0,
+                    **requests.get(each.id, {}),
                 )
             )
         return tuple(found)

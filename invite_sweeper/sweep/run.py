@@ -59,13 +59,12 @@ async def sweep(
 
         if planned:
             # 2. One plan over all organizations, complete and on disk.
-            _report_plan(command, planned, result, changes, outside_plan)
             plan = await _write_plan(command, planned, log)
             result.plan_made = True
+            _report_plan(command, organizations, result, changes, outside_plan)
 
             # 3. Guards. A refusal ends the run; nothing was deleted.
-            for each in planned:
-                check_clock(each.client.clock_skew_s)
+            _check_clocks(organizations)
             if (before := command.before) is not None:
                 check_population(planned, before, command.limits)
             check_limits(planned, command.limits, command.recent, command.shard)
@@ -79,6 +78,14 @@ async def sweep(
     except RunError as error:
         result.error = error
     return await _finish(log, result)
+
+
+def _check_clocks(organizations: Sequence[Organization]) -> None:
+    """Raise GuardRefused if the clock is off Atlas's, also by an answer to one that failed."""
+    for each in organizations:
+        skew_s = each.client.clock_skew_s
+        if each.is_planned or skew_s is not None:
+            check_clock(skew_s)
 
 
 async def _write_plan(
@@ -176,18 +183,20 @@ def _report_plan(
     outside_plan: KeepOutsidePlan | None,
 ) -> None:
     """Report how the plan differs from an earlier one, what is announced, and unused entries."""
-    if changes is not None:
-        unread = [each for one in organizations for each in one.unread]
-        result.changes = changes.result(unread, [s for one in organizations for s in one.retired])
+    planned = [each for each in organizations if each.is_planned]
+    is_whole = len(planned) == len(organizations)  # else an entry may match where nothing was read
+    if changes is not None and is_whole:
+        unread = [each for one in planned for each in one.unread]
+        result.changes = changes.result(unread, [s for one in planned for s in one.retired])
     remark = WarningLevel.REMARK
     if outside_plan is not None:
         result.warn_of(WarningCode.PLAN_DIFFERS, *outside_plan.differences(), level=remark)
-    counts = total(each.counts for each in organizations)
-    due = min((each.next_due for each in organizations if each.next_due), default=None)
+    counts = total(each.counts for each in planned)
+    due = min((each.next_due for each in planned if each.next_due), default=None)
     if due is not None:
         text = describe_notice(counts, due, dry_run=command.dry_run)
         result.warn_of(WarningCode.NOTICE, text, level=remark)
-    if command.dry_run and counts.invitations_seen:
+    if command.dry_run and is_whole and counts.invitations_seen:
         result.warn_of(
             WarningCode.UNUSED_KEEP,
             *(

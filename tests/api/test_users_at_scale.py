@@ -9,12 +9,11 @@ from datetime import timedelta
 
 import faults
 import pytest
-from buckets import set_bucket
 from builders import NOW, policy
 
 from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
-from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
+from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.models import Outcome, Project, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
@@ -27,23 +26,15 @@ pytestmark = pytest.mark.slow
 
 
 class Outcomes:
-    """An audit log in memory, and the outcome of each deletion."""
+    """A recorder that stores the outcome of each deletion."""
 
     def __init__(self):
-        self.intended = set()
         self.deletions = {}
 
-    def write(self, line):
-        if isinstance(line, Intent):
-            assert line.invitation_id not in self.intended
-            self.intended.add(line.invitation_id)
-        else:
-            assert isinstance(line, OutcomeLine)
-
-    def record(self, planned, deletion):
-        assert planned.invitation_id in self.intended
-        assert planned.invitation_id not in self.deletions
-        self.deletions[planned.invitation_id] = deletion
+    def write(self, event):
+        assert event.invitation_id not in self.deletions
+        if isinstance(event, OutcomeLine):
+            self.deletions[event.invitation_id] = event
 
     async def sync(self):
         pass
@@ -86,8 +77,8 @@ class StatusMonitor:
 def monitor(sim):
     """Add the projects with invited users; return a monitor of their status."""
     for endpoint_set in ("mongoDbCloudUsers_group", "mongoDbCloudUsers_organization"):
-        set_bucket(
-            sim, endpoint_set, capacity=1_000_000, refill=1_000_000, period_s=60
+        sim.set_bucket(
+            endpoint_set, capacity=1_000_000, refill=1_000_000, period_s=60
         )  # never empty
     sim.request_log.enabled = False
     sim.gone_status = 404
@@ -136,7 +127,6 @@ async def sweep_all(sim, atlas):
         breaker=CircuitBreaker(lenient),
         clock=asyncio.get_running_loop().time,
         options=ExecutorOptions(workers=40, canary=0, grace_s=5.0),
-        on_deletion_done=recorder.record,
     )
     await sweep.run(plan)
     assert len(recorder.deletions) == DELETIONS

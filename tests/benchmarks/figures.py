@@ -12,9 +12,9 @@ from benchmarks.load import KEPT_DAYS, Load
 from benchmarks.measuring import (
     BARE,
     BARE_DRY_RUN,
+    CLICK,
     MEMORY,
     ONE_BY_ONE,
-    TYPER,
     UNSYNCED,
     VERSION,
     Pairs,
@@ -132,8 +132,7 @@ def start(times: int = 5) -> Figure:
 def verify(rounds: int = 3) -> Figure:
     """`audit verify` of a million lines against `sha256sum` and `wc` of the same file."""
     with tempfile.TemporaryDirectory(dir=real_disk()) as folder:
-        path = Path(folder) / "audit.jsonl"
-        lines = write_log(path, 333_333)
+        path, lines = write_log(Path(folder), 333_333)
         found = [verified_s(path) for _ in range(rounds)]
     ratio = min(ours / theirs for ours, theirs in found)
     return Figure(
@@ -199,11 +198,11 @@ def kept_lines(pairs: int = 9) -> Figure:
 
 
 def version(pairs: int = 15) -> Figure:
-    """`--version` against the import of typer, which every command needs."""
-    ones, others_ = started_in_turn(VERSION, TYPER, pairs)
+    """`--version` against the import of click, which every command needs."""
+    ones, others_ = started_in_turn(VERSION, CLICK, pairs)
     ratio = median(one / other for one, other in zip(ones, others_, strict=True))
     return Figure(
-        '`invite-sweeper --version` against `python -c "import typer"`',
+        '`invite-sweeper --version` against `python -c "import click"`',
         f"{median(ones) * 1000:.0f} ms : {median(others_) * 1000:.0f} ms = {ratio:.2f}",
         "1.5",
         ratio <= 1.5,

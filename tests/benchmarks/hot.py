@@ -219,7 +219,7 @@ def _invite(sim: SimulatedAtlas, project_id: str, count: int) -> None:
 async def _sweep(base_url: str, account: Account) -> None:
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.yaml"
-        keys = wide_policy(f"{folder}/audit.jsonl", Load(ORDINARY, EACH), concurrency=20)
+        keys = wide_policy(Load(ORDINARY, EACH), concurrency=20)
         policy.write_bytes(policy_bytes(keys))
         arguments = ("sweep", "--yes", "--policy", str(policy), "--deadline", _DEADLINE)
         process = await asyncio.create_subprocess_exec(

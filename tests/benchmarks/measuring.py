@@ -18,7 +18,7 @@ from builders import policy_bytes
 HERE = Path(__file__).parent
 OURS = (sys.executable, "-m", "invite_sweeper")
 VERSION = (*OURS, "--version")
-TYPER = (sys.executable, "-c", "import typer")
+CLICK = (sys.executable, "-c", "import click")
 BARE = (sys.executable, str(HERE / "bare.py"))
 BARE_DRY_RUN = (*BARE, "--dry-run")
 ONE_BY_ONE = ("/bin/sh", str(HERE / "one_by_one.sh"))
@@ -115,11 +115,11 @@ def swept(
     program: Sequence[str] = OURS,
     record: str = "planned",
 ) -> Took:
-    """Run the program with its audit log in a new folder below `audit`."""
+    """Run the program with its audit directory in a new folder below `audit`."""
     with tempfile.TemporaryDirectory(dir=audit) as folder:
         policy = Path(folder) / "policy.yaml"
-        keys = wide_policy(f"{folder}/audit.jsonl", load)
-        keys["audit"] = {"path": f"{folder}/audit.jsonl", "record": record}
+        keys = wide_policy(load)
+        keys["audit"] = {"record": record}
         policy.write_bytes(policy_bytes(keys))
         what = ["plan"] if dry_run else ["sweep", "--yes"]
         took = measured(load, [*program, *what, "--policy", str(policy), "-q"])
@@ -136,7 +136,7 @@ def others(load: Load, command: Sequence[str], *, dry_run: bool = False) -> Took
     return took
 
 
-def wide_policy(audit: str, load: Load, *, concurrency: int = 50) -> dict[str, object]:
+def wide_policy(load: Load, *, concurrency: int = 50) -> dict[str, object]:
     """Return a policy with limits above every load, and the defaults otherwise."""
     named = [{"id": id_, "credentials": name} for id_, name in load.organization_ids.items()]
     return {
@@ -149,7 +149,6 @@ def wide_policy(audit: str, load: Load, *, concurrency: int = 50) -> dict[str, o
             "max_share": 1.0,
         },
         "execution": {"concurrency": concurrency},
-        "audit": {"path": audit},
     }
 
 

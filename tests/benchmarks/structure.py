@@ -81,7 +81,7 @@ def entered(load: Load) -> Entered:
     """
     with tempfile.TemporaryDirectory() as folder:
         policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
-        policy.write_bytes(policy_bytes(wide_policy(f"{folder}/audit.jsonl", load)))
+        policy.write_bytes(policy_bytes(wide_policy(load)))
         traced = (sys.executable, str(HERE / "traced.py"), str(result))
         with fresh_atlas(load) as atlas:
             done = subprocess.run(

@@ -4,7 +4,7 @@
 `threading.setprofile`. The JSON object in the file RESULT has two lists of `[file, function]`:
 
 - `command`: every function entered, from the import of the command line to its end.
-- `delete`: those entered from the executor's first read of a planned line to the end of the
+- `delete`: those entered from the executor's first look at its queues to the end of the
   executor, when the outcome is in the audit log. With a plan of one deletion these are the
   functions of one DELETE. The coroutines that wait for the executor are not counted.
 
@@ -28,12 +28,12 @@ class Trace:
 
     Attributes:
         command: All of them.
-        delete: Those of the executor, from the first read of a planned line.
+        delete: Those of the executor, from its first look at the queues.
     """
 
     def __init__(self, package: Path) -> None:
         self._prefix = f"{package}{os.sep}"
-        self._reader: CodeType | None = None
+        self._first: CodeType | None = None
         self._waiting: set[FrameType] = set()
         self._in_executor = False
         self.command: set[CodeType] = set()
@@ -48,9 +48,9 @@ class Trace:
         """Stop tracing this thread."""
         sys.setprofile(None)
 
-    def follow(self, executor: type, reader: type) -> None:
-        """Collect separately what runs from `reader.peek` to the end of `executor.run`."""
-        self._reader = reader.peek.__code__
+    def follow(self, executor: type, queues: type) -> None:
+        """Collect separately what runs from `queues.next` to the end of `executor.run`."""
+        self._first = queues.next.__code__
         run = executor.run
 
         async def followed(*arguments: object) -> None:
@@ -74,7 +74,7 @@ class Trace:
         if not code.co_filename.startswith(self._prefix):
             return
         self.command.add(code)
-        is_open = self._in_executor and (self.delete or code is self._reader)
+        is_open = self._in_executor and (self.delete or code is self._first)
         if is_open and frame not in self._waiting:
             self.delete.add(code)
 
@@ -93,11 +93,11 @@ def main(result: Path, arguments: list[str]) -> None:
     trace = Trace(Path(invite_sweeper.__file__).parent)
     sys.argv[:] = ["invite-sweeper", *arguments]
     trace.start()
-    from invite_sweeper.audit import PlanReader
     from invite_sweeper.cli import main as run_command
     from invite_sweeper.sweep.executor import SweepExecutor
+    from invite_sweeper.sweep.work_queue import ProjectQueues
 
-    trace.follow(SweepExecutor, PlanReader)
+    trace.follow(SweepExecutor, ProjectQueues)
     try:
         run_command()
     finally:

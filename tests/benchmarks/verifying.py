@@ -1,60 +1,68 @@
-"""Write the audit log of a long sweep, and verify it as the program and as two tools do."""
+"""Write the file of a long sweep, and verify it as the program and as two tools do."""
 
 import asyncio
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.measuring import OURS, quiet_environment
 from builders import NOW, invitation
 
-from invite_sweeper.audit import AuditLog, SweepRecorder
-from invite_sweeper.audit.events import Planned, RunFinished, RunStarted
-from invite_sweeper.models import DeletionResult, Outcome, PlannedDeletion, Source
+from invite_sweeper.audit import AuditDirectory, AuditLog
+from invite_sweeper.audit.events import Intent, OutcomeLine, Planned, RunFinished, RunStarted
+from invite_sweeper.models import Outcome, Source
 
 IN_FLIGHT = 50
 
 
-def write_log(path: Path, deletions: int) -> int:
-    """Write a sweep with 50 deletions in flight; return its number of lines."""
-    asyncio.run(_write(path, deletions))
-    return 3 * deletions + 2
+def write_log(folder: Path, deletions: int) -> tuple[Path, int]:
+    """Write a sweep with 50 deletions in flight; return its file and its number of lines."""
+    log = AuditLog.begin(AuditDirectory(folder), "run", clock=lambda: NOW)
+    asyncio.run(_write(log, deletions))
+    return log.file.path, 3 * deletions + 2
 
 
-async def _write(path: Path, deletions: int) -> None:
-    log = AuditLog.open(path, run_id="01976b2a-9c1c-7000-8000-000000000000", clock=lambda: NOW)
+async def _write(log: AuditLog, deletions: int) -> None:
+    org_id = invitation(1, source=Source.INVITES).org_id
     log.write(
         RunStarted(
             mode="sweep",
             tool_version="1.0.0",
             policy_sha256="0" * 64,
             policy_path="policy.yaml",
+            organizations=(org_id,),
+            actors={org_id: "mdb_sa_id_0"},
             base_url="https://cloud.mongodb.com",
-            actor="mdb_sa_id_0",
             now="2026-11-25T00:00:00.000000Z",
             shard=None,
-            organizations=(invitation(1, source=Source.INVITES).org_id,),
         )
     )
-    for number in range(deletions):
-        log.write(
-            Planned.from_invitation(
-                invitation(number, source=Source.INVITES), NOW, rule="forgotten"
-            )
-        )
-    recorder, deleted = SweepRecorder(log, NOW), DeletionResult(Outcome.DELETED, 1, 204)
+    for planned in _planned(range(deletions)):
+        log.write(planned)
     for start in range(0, deletions, IN_FLIGHT):
-        numbers = range(start, min(start + IN_FLIGHT, deletions))
-        group = [
-            PlannedDeletion(invitation(number, source=Source.INVITES), "forgotten")
-            for number in numbers
-        ]
-        recorder.write_intents(group)
+        group = tuple(_planned(range(start, min(start + IN_FLIGHT, deletions))))
         for planned in group:
-            recorder.write_outcome(planned, deleted, 12.5)
-    log.write(RunFinished(exit_code=0))
-    await log.close()
+            log.write(planned.as_event(Intent, rule=planned.rule))
+        for planned in group:
+            log.write(
+                planned.as_event(
+                    OutcomeLine,
+                    rule=planned.rule,
+                    outcome=Outcome.DELETED,
+                    attempts=1,
+                    http_status=204,
+                    error_code=None,
+                    duration_ms=12.5,
+                )
+            )
+    await log.finish(RunFinished(exit_code=0))
+
+
+def _planned(numbers: Iterable[int]) -> Iterable[Planned]:
+    for number in numbers:
+        one = invitation(number, source=Source.INVITES)
+        yield Planned.from_invitation(one, NOW, rule="forgotten")
 
 
 def verified_s(path: Path) -> tuple[float, float]:

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from invite_sweeper.cli.help import Topic, page
 from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.endings import ExitCode, Reason
+from invite_sweeper.errors import UsageError
 from invite_sweeper.policy import json_schema
 
 RUNNER = CliRunner()
@@ -29,7 +30,13 @@ def test_help_without_a_topic_lists_all_topics():
 
 
 def test_unknown_topic_is_wrong_usage():
-    assert RUNNER.invoke(app, ["help", "weather"]).exit_code == 2
+    error = RUNNER.invoke(app, ["help", "weather"]).exception
+    assert isinstance(error, UsageError)
+    assert "There is no topic 'weather'" in error.message
+
+
+def test_help_of_a_command_is_its_options():
+    assert RUNNER.invoke(app, ["help", "plan"]).stdout.startswith("Usage: ")
 
 
 def test_every_exit_code_is_explained():

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 from running import COMMAND, Done, wait_until
@@ -11,7 +10,7 @@ needs_mount = pytest.mark.needs("root", "mount")  # a disk of a fixed size
 
 
 def sweep_on_small_disk(cli, size_bytes):
-    """Sweep with the audit log on a separate tmpfs and copy the log from it."""
+    """Sweep with the audit directory on a separate tmpfs, and copy its files from it."""
     cli.write_policy()
     small = cli.folder / "small"
     small.mkdir(exist_ok=True)
@@ -34,8 +33,8 @@ def sweep_on_small_disk(cli, size_bytes):
             "policy.yaml",
             "--output",
             "json",
-            "--audit-log",
-            f"{small}/log.jsonl",
+            "--audit-dir",
+            str(small),
         ],
         cwd=cli.folder,
         env=cli.environment,
@@ -51,8 +50,8 @@ def sweep_on_small_disk(cli, size_bytes):
 def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(cli, kib):
     cli.stock(stale=120)
     done = sweep_on_small_disk(cli, kib * 1024)
-    saved = Path(cli.folder / "saved" / "log.jsonl")
-    lines = saved.read_bytes() if saved.exists() else b""
+    saved = list((cli.folder / "saved").glob("*.jsonl"))
+    lines = saved[0].read_bytes() if saved else b""
     intents = {
         part.split(b'"', 1)[0].decode()
         for line in lines.split(b"\n")
@@ -93,21 +92,20 @@ def test_removed_log_stops_the_sweep_with_7(cli):
     assert len(cli.sim.deleted) < 200
 
 
-def test_read_only_log_sends_nothing(cli):
+def test_read_only_audit_directory_sends_nothing(cli):
     cli.stock(stale=2)
-    cli.log_path.parent.mkdir(mode=0o700)
-    cli.log_path.touch(mode=0o600)
-    flagged = (
-        shutil.which("chattr")
-        and subprocess.run(
-            ["chattr", "+i", str(cli.log_path)], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
-    if not flagged:
-        pytest.skip("an immutable file needs root, chattr and a file system that knows it")
+    cli.audit_dir.mkdir(mode=0o700)
+
+    def change(flag):
+        return shutil.which("chattr") and subprocess.run(
+            ["chattr", flag, str(cli.audit_dir)], check=False, capture_output=True
+        )
+
+    flagged = change("+i")
+    if not flagged or flagged.returncode:
+        pytest.skip("an immutable directory needs root, chattr and a file system that knows it")
     try:
         done = cli.sweep()
     finally:
-        subprocess.run(["chattr", "-i", str(cli.log_path)], check=True)
+        change("-i")
     assert (done.code, cli.deletes(), list(cli.sim.requests)) == (7, 0, [])

@@ -5,6 +5,7 @@ Everything else must be identical: events, fields, their order, their format. Af
 change of the contract, write the files again: UPDATE_SNAPSHOTS=1 pytest tests/commands
 """
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -14,14 +15,13 @@ from pathlib import Path
 import faults
 import pytest
 from builders import object_id
-from running import CliRunner, cli_in
+from running import CliRunner, Done, cli_in
 
 from invite_sweeper.simulator.seed import ORG_ID
 
 GOLDEN = Path(__file__).parent / "golden"
 ALPHA, BETA = object_id(0xA), object_id(0xB)
 OLD = timedelta(days=20)
-LOG = "audit/invite-sweeper.jsonl"
 
 
 class CountedIds:
@@ -37,20 +37,15 @@ class CountedIds:
 
 @pytest.fixture
 def cli(tmp_path):
-    """Two lists that are read one after the other, one that is unreadable, one DELETE at a time."""
+    """Two lists, one of them unreadable, and one request at a time."""
     with cli_in(tmp_path) as made:
         sim = made.sim
         sim.ids = CountedIds()
         sim.invite_rate_limit.per_minute = None
         sim.add_project("Sandbox Alpha", project_id=ALPHA)
         sim.add_project("Sandbox Beta", project_id=BETA)
-        sim.faults.add(faults.delay(0.3), method="GET", path=f"*/groups/{BETA}/invites", times=None)
-        sim.faults.add(
-            faults.fail_with(500), method="GET", path=f"*/groups/{BETA}/invites", times=None
-        )
-        sim.faults.add(
-            faults.delay(1.3), method="GET", path=f"*/groups/{ALPHA}/invites", times=None
-        )
+        unreadable = faults.fail_with(500)
+        sim.faults.add(unreadable, method="GET", path=f"*/groups/{BETA}/invites", times=None)
         rule = {"name": "forgotten", "older_than": "14d", "statuses": ["PENDING"]}
         made.keys |= {
             "rules": [rule],
@@ -96,17 +91,19 @@ def add_users(cli: CliRunner) -> None:
 class Masked:
     """Replaces what varies; each run id and each hash becomes a distinct number."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
         self._known: dict[str, str] = {"0" * 64: "0" * 64}
 
     def text(self, text: str) -> str:
+        text = text.replace(self._folder, "FOLDER")
         text = re.sub(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b", self._numbered("run"), text)
         text = re.sub(r"\b[0-9a-f]{64}\b", self._numbered("hash"), text)
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", "0000-00-00T00:00:00", text)
         text = re.sub(r"(?<=:00)\.\d{6}(?=Z)", ".000000", text)
         text = re.sub(r"(?<=//127\.0\.0\.1:)\d+", "0", text)
         text = re.sub(r'(?<="duration_ms":)\d+\.\d(?=,|})', "0.0", text)
-        text = re.sub(r'"duration_s":\d+\.\d+', '"duration_s":0.0', text)
+        text = re.sub(r'(?<="duration_s":)\d+\.\d+', "0.0", text)
         return re.sub(r'(?<="tool_version":")[^"]+', "0", text)
 
     def _numbered(self, kind: str) -> Callable[[re.Match[str]], str]:
@@ -124,36 +121,41 @@ def assert_golden(name: str, text: str) -> None:
 
 
 def log_of(cli: CliRunner, masked: Masked) -> str:
-    assert cli.run("audit", "verify", LOG).code == 0
-    return masked.text(cli.log_path.read_text("utf-8"))
+    assert cli.run("audit", "verify", "audit").code == 0
+    return masked.text("".join(path.read_text("utf-8") for path in cli.run_files()))
+
+
+def restore(cli: CliRunner, *arguments: str) -> Done:
+    return cli.run("restore", "--policy", "policy.yaml", *arguments, "--yes")
 
 
 def test_audit_log_and_json_result_of_dry_run_sweep_and_restore_are_the_golden_files(cli):
     add_users(cli)
-    masked = Masked()
+    masked = Masked(cli.folder)
     assert cli.plan().code == 4
     swept = cli.sweep()
     assert {line["outcome"] for line in cli.lines("outcome")} == {
         *("deleted", "already_gone", "accepted_before", "failed", "skipped")
     }
-    sweep_id = swept.summary["run_id"]
     invite(cli, 8, "deleted")  # again: `bounced` in the next plan
     assert cli.plan().code == 4
     cli.sim.faults.add(faults.fail_with(400), method="POST", path=f"*/groups/{ALPHA}/invites")
-    restored = cli.run("restore", LOG, "--run", sweep_id, "--yes", "--output", "json")
+    restored = restore(cli, "2", "--output", "json")
     assert restored.code == 4, restored.err
     assert_golden("audit_log.jsonl", log_of(cli, masked))
     assert_golden("sweep.json", masked.text(swept.out))
     assert_golden("restore.json", masked.text(restored.out))
 
 
-def cut_after_first(cli: CliRunner, event: bytes, run: int) -> None:
-    """Cut the log as if the run had been killed just after its first line of that event."""
+def cut_after_first(cli: CliRunner, event: bytes) -> None:
+    """Cut the last file as if its run had been killed just after its first line of that event."""
     lines = cli.log_path.read_bytes().splitlines(keepends=True)
-    begins = [n for n, line in enumerate(lines) if b'"event":"run_started"' in line][run]
-    last = next(n for n in range(begins, len(lines)) if b'"event":"%b"' % event in lines[n])
+    last = next(n for n, line in enumerate(lines) if b'"event":"%b"' % event in line)
     cli.log_path.write_bytes(b"".join(lines[: last + 1]))
-    cli.log_path.with_name(f".{cli.log_path.name}.head").unlink()  # it knows the lines cut off
+    head = cli.audit_dir / "HEAD"
+    was = json.loads(head.read_bytes())
+    began = {"last_hash": json.loads(lines[0])["prev"], "ended": False}
+    head.write_text(json.dumps(was | began), "utf-8")
 
 
 def test_audit_log_of_recovered_runs_is_the_golden_file(cli):
@@ -161,13 +163,11 @@ def test_audit_log_of_recovered_runs_is_the_golden_file(cli):
     invite(cli, 1, "first")
     invite(cli, 2, "second")
     assert cli.sweep().code == 4
-    cut_after_first(cli, b"intent", run=0)
+    cut_after_first(cli, b"intent")
     assert cli.sweep().code == 4
     invite(cli, 3, "third")
     assert cli.sweep().code == 4
-    sweep_id = cli.lines("run_started")[-1]["run_id"]
-    restore = ("restore", LOG, "--run", str(sweep_id), "--yes")
-    assert cli.run(*restore).code == 0
-    cut_after_first(cli, b"intent", run=3)
-    assert cli.run(*restore).code == 0
-    assert_golden("audit_log_recovered.jsonl", log_of(cli, Masked()))
+    assert restore(cli, "3").code == 0
+    cut_after_first(cli, b"intent")
+    assert cli.sweep().code == 4
+    assert_golden("audit_log_recovered.jsonl", log_of(cli, Masked(cli.folder)))

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from audit_logs import lines_on_disk
 from running import wait_until
 
 KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "10"))
@@ -56,7 +55,7 @@ def test_sweep_killed_at_random_moments_never_deletes_without_an_intent_on_disk(
         everything |= stale
         kept |= young
         sweep_and_kill(cli, dice)
-        intents = {line["invitation_id"] for line in lines_on_disk(cli.folder, "intent")}
+        intents = {line["invitation_id"] for line in cli.lines("intent")}
         assert set(cli.sim.deleted) <= intents
         assert set(cli.sim.deleted) <= everything
         done = cli.sweep("--accept-population")
@@ -74,4 +73,4 @@ def test_run_killed_at_its_first_request_has_its_start_on_disk(cli):
     wait_until(lambda: process.poll() is not None or cli.sim.request_log.received.total() >= 1)
     process.kill()
     process.communicate()
-    assert len(lines_on_disk(cli.folder, "run_started")) == 1
+    assert len(cli.lines("run_started")) == 1

@@ -1,19 +1,38 @@
 """Twenty nights with people who come and go: no refusal without a cause from outside."""
 
+import json
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from people import SOURCES, Estate
 from running import cli_in
 from seeds import seeds
 
-NIGHTS = 20
+from invite_sweeper.simulator.data import format_atlas_time
+
+NIGHTS, DAY = 20, timedelta(days=1)
+
+
+def age(sim):
+    """Move the dates of all invitations a day into the past; pending ones expire."""
+    for group in sim.groups.values():
+        for invite in group.invites.values():
+            fields = json.loads(invite.document)
+            for key in ("createdAt", "expiresAt"):
+                fields[key] = format_atlas_time(datetime.fromisoformat(fields[key]) - DAY)
+            invite.document = json.dumps(fields).encode()
+    for organization in sim.organizations.values():
+        for user in organization.users.values():
+            user.created_at -= DAY
+            if user.expires_at is not None:
+                user.expires_at -= DAY
+    sim.expire_invitations()
 
 
 def come_and_go(estate, sim, dice):
     """Let a day pass: a few accept, a few are invited, one project is new."""
-    sim.age_invitations(timedelta(days=1))
+    age(sim)
     pending = sorted({row.member for row in estate.rows() if row.member})
     for member in dice.sample(pending, len(pending) // 25):
         sim.set_status(member, "ACTIVE")

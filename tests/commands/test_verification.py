@@ -50,7 +50,7 @@ def test_invitation_that_is_still_listed_is_exit_4_and_named(cli):
 
     assert done.code == 4, done.err
     assert counts(done.summary) == (3, 3, 1, 0)
-    (warning,) = done.warnings
+    (warning,) = [w["message"] for w in done.summary["warnings"] if w["code"] == "still_there"]
     assert "still contain 1 invitation" in warning
     assert "0@example.com (Project 0)" in warning
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0

@@ -6,11 +6,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from invite_sweeper.report.formatting import describe_status
-from invite_sweeper.sweep.summary import RunSummary, with_end
-from typer.testing import CliRunner
 
 from invite_sweeper.cli.main import app
 from invite_sweeper.endings import (
@@ -20,21 +18,18 @@ from invite_sweeper.endings import (
     Advisor,
     ExitCode,
     Reason,
-    RunWarning,
     Status,
-    WarningCode,
     known_reasons,
     may_repeat,
     status_of,
     worst,
 )
-from invite_sweeper.errors import GuardRefused, RunError
+from invite_sweeper.errors import RunError
 
 ADVISOR = Advisor(
-    audit_log="audit/my log.jsonl",
-    run_id="20261125T010203Z-0badcafe",
-    policy_path="my policy.yaml",
-    credentials="TEAM",
+    run="7",
+    policy="my policy.yaml",
+    audit_dir="my audit",
     base_url="https://cloud.mongodbgov.com",
     removed=("o'neil@example.com", "b@example.com"),
 )
@@ -102,8 +97,6 @@ def test_each_error_has_a_reason_of_its_exit_code(error):
 def test_commands_of_each_reason_exist_and_take_these_options(reason):
     for sentence in ADVISOR.advise([reason]):
         for words in commands_of(sentence):
-            if any(word.isupper() for word in words):  # FILE, KEY: for the operator to fill in
-                continue
             shown = CliRunner().invoke(app, [*words, "--help"])
             assert shown.exit_code == 0, words
             assert all(word in shown.stdout for word in words if word.startswith("--")), words
@@ -111,27 +104,30 @@ def test_commands_of_each_reason_exist_and_take_these_options(reason):
 
 def test_removed_members_are_invited_again_each_by_a_command_for_this_person_alone():
     (sentence,) = ADVISOR.advise([Reason.REMOVED_MEMBER])
-    start = ["restore", "audit/my log.jsonl", "--run", "20261125T010203Z-0badcafe", "--username"]
-    end = ["--credentials", "TEAM", "--base-url", "https://cloud.mongodbgov.com"]
+    end = ["--policy", "my policy.yaml", "--base-url", "https://cloud.mongodbgov.com"]
+    end += ["--audit-dir", "my audit"]
     assert commands_of(sentence) == [
-        [*start, "o'neil@example.com", *end],
-        [*start, "b@example.com", *end],
+        ["restore", "7", "--username", "o'neil@example.com", *end],
+        ["restore", "7", "--username", "b@example.com", *end],
     ]
 
 
 def test_no_command_restores_a_whole_run():
-    unknown = Advisor("log.jsonl", "run-1")
-    (sentence,) = unknown.advise([Reason.REMOVED_MEMBER])
+    (sentence,) = Advisor("7").advise([Reason.REMOVED_MEMBER])
     assert "restore" not in sentence
-    assert "audit show log.jsonl --run run-1 --outcome accepted_during" in sentence
-    by_hand = "Invite them again in Atlas: the invitation had no address."
-    assert unknown.restore(None) == by_hand
+    assert "audit show 7 --outcome accepted_during" in sentence
+
+
+def test_option_that_the_policy_answers_is_not_written():
+    (sentence,) = Advisor("7", policy="policy.yaml").advise([Reason.FAILED_DELETIONS])
+    assert commands_of(sentence) == [
+        ["audit", "show", "7", "--outcome", "failed", "--policy", "policy.yaml"]
+    ]
 
 
 @given(st.text(min_size=1))
 def test_pattern_of_the_command_matches_this_username_and_no_other(username):
-    _, _, command = Advisor("log", "run").restore(username).partition("To invite them again: ")
-    pattern = shlex.split(command)[-1]
+    pattern = shlex.split(Advisor("7").restore(username))[-1]
     assert fnmatchcase(username, pattern)
     assert not fnmatchcase(f"{username}x", pattern)
 
@@ -169,28 +165,15 @@ def test_advice_is_in_the_order_of_urgency_and_said_once():
     assert len(ADVISOR.advise(reasons)) == 1
 
 
-def test_error_without_a_hint_gets_the_advice_of_its_reasons():
-    started = RunSummary("run-1", "sweep", "2026-11-25T01:00:00Z", advisor=ADVISOR)
-    ended = with_end(started, GuardRefused("Over.", reasons=(Reason.MAX_DELETIONS,)))
-    assert ended.error["hint"].startswith("Read the plan, then raise the limit")
-    both = GuardRefused("Over.", reasons=(Reason.CLOCK, Reason.MAX_DELETIONS))
-    hint = with_end(started, both).error["hint"]
+def test_hint_of_an_error_is_the_advice_of_its_reasons_or_else_of_its_code():
+    hint = ADVISOR.hint(ExitCode.REFUSED, [Reason.CLOCK, Reason.MAX_DELETIONS])
+    assert hint.startswith("Read the plan, then raise the limit")
     assert hint.endswith(" delete only the oldest. Synchronize the clock with NTP.")
-    assert with_end(started, GuardRefused("No.", hint="Do it.")).error["hint"] == "Do it."
-    assert with_end(started, GuardRefused("No.")).error["hint"] == ExitCode.REFUSED.advice
+    assert ADVISOR.hint(ExitCode.REFUSED, []) == ExitCode.REFUSED.advice
 
 
 def test_refusal_in_general_does_not_advise_about_rules():
     assert "rules" not in ExitCode.REFUSED.advice
-
-
-def test_name_that_reads_like_a_stop_changes_no_verdict():
-    message = "The teams of the project The sweep stopped itself could not be read."
-    named = RunWarning(WarningCode.TEAMS, message)
-    summary = RunSummary("run-1", "sweep", "2026-11-25T01:00:00Z", warnings=(named,))
-    assert describe_status(with_end(summary, None)) == "Done"
-    stopped = with_end(summary, None, stopped_by=[Reason.CIRCUIT_BREAKER])
-    assert describe_status(stopped) == "Stopped itself"
 
 
 def table_of_endings():

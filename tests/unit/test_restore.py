@@ -1,7 +1,6 @@
 """A restore: what a run deleted, who is missing, and one POST for each of them."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 from audit.runs import clock, deletion, intent, outcome, planned, started, write_run
@@ -30,6 +29,7 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.organization import Organization
 
 CREATED = InviteResult(InviteStatus.CREATED, 200)
 LATER = InviteResult(InviteStatus.RETRY_LATER, 400, "RATE_LIMITED_IP")
@@ -51,6 +51,25 @@ def test_deletions_are_what_atlas_confirmed_in_the_order_of_the_run(directory):
     write_run(directory, "r1", *lines)
     write_run(directory, "r2", *deletion(9, source=Source.INVITES))
     assert names(read_deletions(directory.files(), "r1")) == [object_id(1), object_id(2)]
+
+
+@pytest.mark.parametrize(
+    ("result", "attempts", "on_request"),
+    [
+        ("unknown", 1, True),
+        ("already_gone", 1, False),
+        ("already_gone", 2, True),
+        ("failed", 2, False),
+        ("skipped", 0, False),
+        ("accepted_before", 1, False),
+    ],
+)
+def test_what_may_have_been_deleted_is_found_on_request(directory, result, attempts, on_request):
+    one = planned(source=Source.INVITES)
+    write_run(directory, "r1", one, intent(one), outcome(one, result, attempts=attempts))
+    assert names(read_deletions(directory.files(), "r1")) == []
+    found = read_deletions(directory.files(), "r1", unconfirmed=True)
+    assert names(found) == [one.invitation_id] * on_request
 
 
 def test_what_a_list_still_showed_was_not_deleted(directory):
@@ -122,8 +141,8 @@ class FakeClient:
         return self._replies.pop(0) if self._replies else CREATED
 
 
-def organization(client):
-    return SimpleNamespace(id=ORG, name=None, client=client)
+def organization(client, org_id=ORG):
+    return Organization(org_id, client)
 
 
 def deleted(number=1, **changes):
@@ -139,6 +158,18 @@ async def test_each_list_is_read_once_and_who_is_there_in_another_spelling_is_le
     client = FakeClient(members={"person-1@example.com": "PENDING"})
     found = await missing(client, deleted(1, username="Person-1@\uff25xample.com"), deleted(2))
     assert (len(found.there), len(found.to_invite), client.looks) == (1, 1, 1)
+
+
+async def test_each_organization_is_asked_with_its_own_credentials():
+    one, other = (
+        FakeClient(members={"person-1@example.com": "PENDING"}),
+        FakeClient(org_id=OTHER_ORG),
+    )
+    both = [organization(one), organization(other, OTHER_ORG)]
+    found = await find_missing(both, [deleted(1), deleted(1, org_id=OTHER_ORG)])
+    assert [each.invitation.org_id for each in found.there] == [ORG]
+    assert [each.invitation.org_id for each in found.to_invite] == [OTHER_ORG]
+    assert (one.looks, other.looks) == (1, 1)
 
 
 async def test_unreadable_list_and_project_of_another_organization_get_no_invitation():

@@ -1,6 +1,7 @@
 """One bucket: headers, waits after a 429, and that every wait ends."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -459,10 +460,18 @@ RetryMachine.TestCase.settings = settings(max_examples=150, deadline=None)
 TestRetryMachine = RetryMachine.TestCase
 
 
-def test_period_of_a_bucket_is_at_most_the_time_between_two_refills_that_headers_show():
+def test_refill_of_an_undocumented_bucket_is_asked_for_with_the_reserve_at_growing_intervals():
     bucket = bucket_at(limit=BucketLimit(1200, 500, 60))
-    for sent_s, remaining in ((0.0, 1), (1.0, 59), (2.0, 1), (2.5, 1), (3.0, 60)):
-        send(bucket, sent_s)
-        respond(bucket, sent_s + 0.1, remaining, limit=60, sent_s=sent_s)
-    assert bucket.limit == BucketLimit(60, 59, pytest.approx(3.1))
-    assert not bucket.refill_unknown
+    send(bucket, 0.0)
+    respond(bucket, 0.1, 5, limit=60, sent_s=0.0)
+    asked_s, now_s = [], 0.1
+    while now_s < 20:
+        wait_s = bucket.wait_s(now_s)
+        if wait_s == 0.0:
+            send(bucket, now_s)
+            asked_s.append(now_s)
+            respond(bucket, now_s, 4, sent_s=now_s)
+        now_s += max(wait_s, 0.001)
+    gaps_s = [round(later - earlier, 3) for earlier, later in pairwise(asked_s)]
+    assert gaps_s == sorted(gaps_s)
+    assert 5 < len(asked_s) < 25

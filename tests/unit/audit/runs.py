@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from builders import NOW, ORG, invitation
+import builders
+from builders import NOW, ORG
 
 from invite_sweeper.audit import AuditDirectory, AuditLog
 from invite_sweeper.audit.events import (
@@ -19,7 +20,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
 )
-from invite_sweeper.models import Source
+from invite_sweeper.models import Invitation, Source
 
 HOST = "https://cloud.mongodb.com"
 
@@ -52,9 +53,14 @@ def finished(**changes: object) -> RunFinished:
     return RunFinished(**{"exit_code": 0, "plan_made": True, "plan_complete": True, **changes})
 
 
+def invitation(number: int = 1, **changes: object) -> Invitation:
+    """Return `builders.invitation` of a list: lines are the same for each."""
+    return builders.invitation(number, **{"source": Source.INVITES, **changes})
+
+
 def planned(number: int = 1, *, entries: tuple[Entry, ...] = (), **changes: object) -> Planned:
     """Return the planned deletion of `builders.invitation(number)`."""
-    one = invitation(number, **{"source": Source.INVITES, **changes})
+    one = invitation(number, **changes)
     return Planned.from_invitation(one, NOW, rule="forgotten", entries=entries)
 
 

@@ -8,12 +8,13 @@ from audit.runs import (
     deletion,
     finished,
     intent,
+    invitation,
     outcome,
     planned,
     started,
     write_run,
 )
-from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id
+from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id
 
 from invite_sweeper.audit import AuditDirectory, CompleteRun, DeletedWithin, History, PlanScope
 from invite_sweeper.audit.events import (

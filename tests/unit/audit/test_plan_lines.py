@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from audit.runs import clock, finished, planned, started, write_run
-from builders import NOW, PROJECT, invitation, object_id
+from audit.runs import clock, finished, invitation, planned, started, write_run
+from builders import NOW, PROJECT, object_id
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, PlanLines, read_plan
 from invite_sweeper.audit.events import Entry, Kept, Planned

@@ -4,8 +4,8 @@ import gzip
 from datetime import timedelta
 
 import pytest
-from audit.runs import deletion, planned, write_run
-from builders import NOW, PROJECT, invitation
+from audit.runs import deletion, invitation, planned, write_run
+from builders import NOW, PROJECT
 
 from invite_sweeper.audit import LineFilter, filter_lines
 from invite_sweeper.audit.events import Kept

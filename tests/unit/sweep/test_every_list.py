@@ -6,18 +6,14 @@ in one list protects the person in the organization.
 """
 
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, PLAN_CONTEXT, PROJECT, invitation, object_id, policy
-from invite_sweeper.sweep.decision_steps import (
-    KeepBounced,
-    KeepOutsidePlan,
-    apply_steps,
-    keep_unrecordable,
-)
-from invite_sweeper.sweep.notice import Notice
+from audit.runs import finished, intent, outcome, started, write_run
+from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 
-from invite_sweeper.audit import DeletionCounts
+from invite_sweeper.audit import AuditDirectory, History, SavedPlan
 from invite_sweeper.audit.events import Planned, announcement_key
 from invite_sweeper.models import (
     INVITED_STATUSES,
@@ -28,8 +24,14 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.saved_plan import SavedPlanFilter, parse_plan, render_lines
 from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.steps import (
+    KeepBounced,
+    KeepOutsidePlan,
+    Notice,
+    apply_steps,
+    keep_unrecordable,
+)
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 OF_PERSON = (Source.ORG_USERS, Source.ORG_INVITES, Source.USERS)
@@ -51,6 +53,23 @@ def entry_of(source, **changes):
     return invitation(source=source, **{**place, **changes})
 
 
+def line(decision):
+    entries = entries_of(decision.entries)
+    return Planned.from_invitation(decision.invitation, NOW, rule=decision.rule, entries=entries)
+
+
+def history_of(deleted):
+    """Return the history of runs that deleted these entries."""
+    if not deleted:
+        return History()
+    with TemporaryDirectory() as folder:
+        directory = AuditDirectory(Path(folder))
+        for number, each in enumerate(deleted):
+            own = Planned.from_invitation(each, NOW, rule="forgotten")
+            write_run(directory, f"r{number}", own, intent(own), outcome(own))
+        return History.read(directory.files())
+
+
 def decide_all(*entries, deleted=(), planned=None, announced=None, members=None, **keys):
     """Return the decisions of a whole run about the entries of one person.
 
@@ -59,18 +78,12 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, members=None,
         planned: Decisions that a saved plan lists.
         announced: When entries were announced; None without a notice.
     """
-    counts = DeletionCounts()
-    for each in deleted:
-        counts.add(each)
-    steps = [KeepBounced(counts, max_bounces=3)]
+    steps = [KeepBounced(history_of(deleted), max_bounces=3)]
     if planned is not None:
-        rows = [
-            Planned.from_invitation(
-                each.invitation, NOW, rule=each.rule, entries=entries_of(each.entries)
-            )
-            for each in planned
-        ]
-        steps.append(KeepOutsidePlan(SavedPlanFilter(parse_plan(render_lines(PLAN_CONTEXT, rows)))))
+        lines = tuple(map(line, planned))
+        steps.append(
+            KeepOutsidePlan(SavedPlan(Path("p"), started(mode="dry-run"), finished(), lines, ""))
+        )
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
     selector = Selector(policy(**{"rules": [RULE], **keys}), NOW, members or {})

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from builders import invitation, object_id, policy
-from fakes import FakeAtlas, FakeDeletionLog, ListQueue
+from audit.runs import planned
+from builders import object_id, policy
+from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -14,26 +15,19 @@ from invite_sweeper.errors import (
     AuditLogError,
     CredentialsRefused,
 )
-from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, PlannedDeletion, Source
+from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.executor import LINES_PER_SYNC, ExecutorOptions, SweepExecutor
 from invite_sweeper.sweep.guards import CircuitBreaker
 
 
-def queues(*sizes):
-    number = 0
-    found = []
-    for project, size in enumerate(sizes, start=1):
-        planned = []
-        for _ in range(size):
-            number += 1
-            planned.append(
-                PlannedDeletion(
-                    invitation(number, project_id=object_id(project), source=Source.INVITES), "r"
-                )
-            )
-        found.append(ListQueue(planned))
-    return found
+def plan(*sizes, source=Source.INVITES, first=1):
+    """Return the planned deletions of projects with these numbers of them."""
+    projects = [object_id(n) for n, size in enumerate(sizes, start=1) for _ in range(size)]
+    return [
+        planned(number, project_id=each, source=source)
+        for number, each in enumerate(projects, start=first)
+    ]
 
 
 def make_executor(
@@ -69,7 +63,7 @@ def make_executor(
 async def test_every_planned_deletion_is_sent_once_and_recorded():
     atlas, log = FakeAtlas(), FakeDeletionLog()
     executor = make_executor(atlas, log)
-    await executor.run(queues(3, 2))
+    await executor.run(plan(3, 2))
     assert sorted(atlas.deleted) == [object_id(n) for n in range(1, 6)]
     assert log.outcomes() == dict.fromkeys(atlas.deleted, "deleted")
     assert executor.recorder.outcomes == {Outcome.DELETED: 5}
@@ -85,13 +79,13 @@ async def test_intent_is_on_disk_before_the_delete_is_sent():
         return await send(one, progress)
 
     atlas.delete = delete
-    await make_executor(atlas, log).run(queues(10))
+    await make_executor(atlas, log).run(plan(10))
     assert on_disk_before == [True] * 10
 
 
 async def test_at_most_one_deletion_per_worker_is_in_flight():
     atlas = FakeAtlas()
-    await make_executor(atlas, FakeDeletionLog(), workers=3).run(queues(20))
+    await make_executor(atlas, FakeDeletionLog(), workers=3).run(plan(20))
     assert 1 < atlas.max_in_flight <= 3
 
 
@@ -127,7 +121,7 @@ async def test_extra_workers_send_while_deletions_back_off(extra_workers, delete
     # 1 and 2 back off. With one extra worker 3 is sent, and then 4 backs off as well.
     atlas = BackingOff(1, 2, *([4] if extra_workers == 1 else []))
     executor = make_executor(atlas, FakeDeletionLog(), workers=2, extra_workers=extra_workers)
-    running = asyncio.create_task(executor.run(queues(4)))
+    running = asyncio.create_task(executor.run(plan(4)))
     await run_pending_tasks()
     assert sorted(int(each, 16) for each in atlas.deleted) == deleted
     atlas.gate.set()
@@ -140,7 +134,7 @@ async def test_extra_workers_are_cancelled_after_the_grace():
     executor = make_executor(
         atlas, FakeDeletionLog(), workers=1, extra_workers=2, stop=stop, grace_s=0.01
     )
-    running = asyncio.create_task(executor.run(queues(5)))
+    running = asyncio.create_task(executor.run(plan(5)))
     while atlas.backing_off < 3:
         await asyncio.sleep(0)
     stop.request("SIGTERM")
@@ -155,7 +149,7 @@ async def test_failed_deletion_is_recorded_and_the_others_are_sent():
     )
     log = FakeDeletionLog()
     executor = make_executor(atlas, log)
-    await executor.run(queues(3))
+    await executor.run(plan(3))
     assert log.outcomes()[object_id(2)] == "failed"
     assert executor.recorder.outcomes == {Outcome.DELETED: 2, Outcome.FAILED: 1}
 
@@ -171,18 +165,14 @@ async def test_response_that_concerns_the_run_ends_it_and_the_rest_is_skipped():
     atlas, log = FakeAtlas(results={object_id(2): refused}), FakeDeletionLog()
     executor = make_executor(atlas, log, workers=1)
     with pytest.raises(CredentialsRefused):
-        await executor.run(queues(4))
+        await executor.run(plan(4))
     assert atlas.deleted == [object_id(1)]
     assert executor.recorder.outcomes == {Outcome.DELETED: 1, Outcome.FAILED: 1, Outcome.SKIPPED: 2}
     assert len(log.outcomes()) == 4
 
 
 def two_lists():
-    first, others = queues(4, 4)
-    others.left = [
-        one._replace(invitation=one.invitation._replace(source=Source.USERS)) for one in others.left
-    ]
-    return [first, others]
+    return [*plan(4), *plan(4, source=Source.USERS, first=5)]
 
 
 async def test_retired_source_is_skipped_and_other_sources_continue():
@@ -226,7 +216,7 @@ async def test_run_ends_when_its_only_source_is_retired():
     retired = DeletionResult(Outcome.FAILED, 1, 410, None, ApiVersionRetired("gone"))
     atlas = FakeAtlas(results={object_id(1): retired})
     with pytest.raises(ApiVersionRetired):
-        await make_executor(atlas, FakeDeletionLog(), workers=1).run(queues(3))
+        await make_executor(atlas, FakeDeletionLog(), workers=1).run(plan(3))
 
 
 async def test_first_of_two_fatal_errors_is_raised():
@@ -234,7 +224,7 @@ async def test_first_of_two_fatal_errors_is_raised():
     second = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
     atlas = FakeAtlas(results={object_id(1): first, object_id(2): second})
     with pytest.raises(AtlasUnavailable):
-        await make_executor(atlas, FakeDeletionLog(), workers=2).run(queues(2))
+        await make_executor(atlas, FakeDeletionLog(), workers=2).run(plan(2))
 
 
 @pytest.mark.parametrize("fails_at", range(1, 8))
@@ -242,7 +232,7 @@ async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
     atlas, log = FakeAtlas(), FakeDeletionLog(fails_at=fails_at)
     executor = make_executor(atlas, log, workers=1)
     with pytest.raises(AuditLogError):
-        await executor.run(queues(8))
+        await executor.run(plan(8))
     assert len(atlas.deleted) == fails_at - 1
     assert executor.recorder.outcomes.total() == 8
     assert executor.recorder.outcomes[Outcome.DELETED] == len(atlas.deleted)
@@ -283,7 +273,7 @@ async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(failure):
     log = SyncsOnce(in_progress, failure)
     executor = make_executor(WaitsForCancel(in_progress), log, workers=2)
     with pytest.raises(type(failure)):
-        await asyncio.wait_for(executor.run(queues(3)), 60)
+        await asyncio.wait_for(executor.run(plan(3)), 60)
     assert executor.recorder.outcomes == {Outcome.SKIPPED: 3}
     assert [progress.cancelled for progress in in_progress] == [True, True]
 
@@ -299,7 +289,7 @@ async def test_defect_in_one_deletion_ends_the_sweep_and_all_get_an_outcome():
     atlas, log = Defective(), FakeDeletionLog()
     executor = make_executor(atlas, log, workers=1)
     with pytest.raises(KeyError):
-        await executor.run(queues(30))
+        await executor.run(plan(30))
     assert len(atlas.deleted) == 3
     assert executor.recorder.outcomes == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
     assert len(log.outcomes()) == 30
@@ -308,7 +298,7 @@ async def test_defect_in_one_deletion_ends_the_sweep_and_all_get_an_outcome():
 async def test_outcomes_are_synced_while_other_deletions_back_off(monkeypatch):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
     atlas, log = BackingOff(2), FakeDeletionLog()
-    running = asyncio.ensure_future(make_executor(atlas, log, workers=2).run(queues(2)))
+    running = asyncio.ensure_future(make_executor(atlas, log, workers=2).run(plan(2)))
     while ("deleted", object_id(1)) not in log.lines[: log.on_disk]:
         await asyncio.sleep(0.001)
     assert not running.done()
@@ -321,7 +311,7 @@ async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkey
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
     atlas, log = BackingOff(1, 2), FakeDeletionLog(fails_at=3)
     executor = make_executor(atlas, log, workers=2)
-    running = asyncio.ensure_future(executor.run(queues(5)))
+    running = asyncio.ensure_future(executor.run(plan(5)))
     while executor.recorder.error is None:
         await asyncio.sleep(0.001)
     atlas.gate.set()
@@ -337,51 +327,34 @@ async def test_error_of_the_log_takes_precedence_over_other_errors(log_first):
     for error in (log, other) if log_first else (other, log):
         executor.recorder.abort(error)
     with pytest.raises(AuditLogError):
-        await executor.run(queues(3))
+        await executor.run(plan(3))
 
 
 async def test_last_outcome_that_cannot_be_written_is_an_error_of_the_log():
     class Full(FakeDeletionLog):
-        def write_outcome(self, planned, deletion, duration_ms):
+        def write(self, event):
             if len(self.outcomes()) == 2:
                 raise AuditLogError("The disk is full.")
-            super().write_outcome(planned, deletion, duration_ms)
+            super().write(event)
 
     executor = make_executor(FakeAtlas(), Full())
     with pytest.raises(AuditLogError, match="full"):
-        await executor.run(queues(3))
+        await executor.run(plan(3))
     assert executor.recorder.outcomes == {Outcome.DELETED: 3}
 
 
 async def test_defect_in_the_callback_ends_the_sweep():
     atlas, log = FakeAtlas(), FakeDeletionLog()
-    executor = make_executor(atlas, log, workers=1)
-    executor.recorder._on_deletion_done = lambda _planned, deletion: (
-        deletion.outcome is Outcome.DELETED and {}["x"]
+    executor = make_executor(
+        atlas,
+        log,
+        workers=1,
+        on_deletion_done=lambda _, deletion: deletion.outcome is Outcome.DELETED and {}["x"],
     )
     with pytest.raises(KeyError):
-        await executor.run(queues(10))
+        await executor.run(plan(10))
     assert len(atlas.deleted) == 1
     assert len(log.outcomes()) == 10
-
-
-class Unreadable(ListQueue):
-    """A queue that cannot be read from its third deletion on."""
-
-    def peek(self):
-        if len(self.left) <= 2:
-            raise AuditLogError("The plan in the audit log is cut short.")
-        return super().peek()
-
-
-async def test_queue_that_cannot_be_read_ends_the_sweep_and_others_are_skipped():
-    atlas, log = FakeAtlas(), FakeDeletionLog()
-    (bad,), (good,) = queues(4), queues(4)
-    executor = make_executor(atlas, log, workers=1)
-    with pytest.raises(AuditLogError, match="cut short"):
-        await executor.run([Unreadable(bad.left), good])
-    assert len(atlas.deleted) == 2
-    assert executor.recorder.outcomes == {Outcome.DELETED: 2, Outcome.SKIPPED: 4}
 
 
 @pytest.mark.parametrize("cause", ["stop", "breaker"])
@@ -397,7 +370,7 @@ async def test_delete_is_not_sent_if_the_sweep_stops_after_its_intent(cause):
                 executor.recorder.breaker_reason = "too many failed"
 
     executor = make_executor(atlas, Ending(), stop=stop, workers=1)
-    await executor.run(queues(3))
+    await executor.run(plan(3))
     assert atlas.deleted == []
     assert executor.recorder.outcomes == {Outcome.SKIPPED: 3}
 
@@ -406,7 +379,7 @@ async def test_stop_waits_for_deletions_in_flight_and_skips_the_rest():
     atlas, log, stop = FakeAtlas(), FakeDeletionLog(), StopRequest()
     atlas.gate.clear()
     executor = make_executor(atlas, log, stop=stop, workers=2)
-    running = asyncio.create_task(executor.run(queues(6)))
+    running = asyncio.create_task(executor.run(plan(6)))
     while atlas.in_flight < 2:
         await asyncio.sleep(0)
     stop.request("SIGTERM")
@@ -422,7 +395,7 @@ async def test_deletion_that_exceeds_the_grace_is_unknown():
     atlas, log, stop = FakeAtlas(), FakeDeletionLog(), StopRequest()
     atlas.gate.clear()
     executor = make_executor(atlas, log, stop=stop, workers=2, grace_s=0.01)
-    running = asyncio.create_task(executor.run(queues(3)))
+    running = asyncio.create_task(executor.run(plan(3)))
     while atlas.in_flight < 2:
         await asyncio.sleep(0)
     stop.request("SIGTERM")
@@ -439,7 +412,7 @@ async def test_second_signal_cancels_without_waiting_for_the_grace():
     atlas, stop = FakeAtlas(), StopRequest()
     atlas.gate.clear()
     executor = make_executor(atlas, FakeDeletionLog(), stop=stop, workers=2, grace_s=3600)
-    running = asyncio.create_task(executor.run(queues(2)))
+    running = asyncio.create_task(executor.run(plan(2)))
     while atlas.in_flight < 2:
         await asyncio.sleep(0)
     stop.request("SIGTERM")
@@ -453,7 +426,7 @@ async def test_stop_before_the_first_deletion_skips_everything():
     atlas, stop = FakeAtlas(), StopRequest()
     stop.request("deadline")
     executor = make_executor(atlas, FakeDeletionLog(), stop=stop)
-    await executor.run(queues(3))
+    await executor.run(plan(3))
     assert (atlas.deleted, executor.recorder.outcomes) == ([], {Outcome.SKIPPED: 3})
 
 
@@ -461,7 +434,7 @@ async def test_skipped_deletions_are_synced_every_1000_lines():
     log, stop = FakeDeletionLog(), StopRequest()
     stop.request("deadline")
     executor = make_executor(FakeAtlas(), log, stop=stop)
-    await executor.run(queues(2 * LINES_PER_SYNC + 1))
+    await executor.run(plan(2 * LINES_PER_SYNC + 1))
     assert log.calls >= 2
     assert log.on_disk >= 2 * LINES_PER_SYNC
     assert executor.recorder.outcomes == {Outcome.SKIPPED: 2 * LINES_PER_SYNC + 1}
@@ -470,7 +443,7 @@ async def test_skipped_deletions_are_synced_every_1000_lines():
 async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
     atlas, stop = FakeAtlas(waits_s={object_id(1): [3600.0]}), StopRequest()
     executor = make_executor(atlas, FakeDeletionLog(), stop=stop)
-    running = asyncio.create_task(executor.run(queues(1)))
+    running = asyncio.create_task(executor.run(plan(1)))
     await asyncio.sleep(0.01)
     stop.request("SIGTERM")
     await asyncio.wait_for(running, 60)
@@ -480,7 +453,7 @@ async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
 async def test_rate_limited_queue_is_resumed_after_its_wait():
     atlas = FakeAtlas(waits_s={object_id(1): [0.01, 0.01]})
     executor = make_executor(atlas, FakeDeletionLog())
-    await executor.run(queues(2, 2))
+    await executor.run(plan(2, 2))
     assert executor.recorder.outcomes == {Outcome.DELETED: 4}
     assert set(atlas.deleted[:2]) == {object_id(3), object_id(4)}
 
@@ -495,7 +468,7 @@ async def test_canary_is_sent_before_other_deletions():
         canary=5,
         on_deletion_done=lambda *_: in_flight.append(atlas.in_flight),
     )
-    await executor.run(queues(30))
+    await executor.run(plan(30))
     assert max(in_flight[:5]) <= 4
     assert max(in_flight) > 5
     assert executor.recorder.outcomes == {Outcome.DELETED: 30}
@@ -505,7 +478,7 @@ async def test_failed_canary_stops_the_sweep_before_other_deletions():
     failed = DeletionResult(Outcome.FAILED, 5, 500)
     atlas = FakeAtlas(results={object_id(n): failed for n in range(1, 100)})
     executor = make_executor(atlas, FakeDeletionLog(), workers=50, canary=5)
-    await executor.run(queues(30))
+    await executor.run(plan(30))
     assert executor.recorder.outcomes == {Outcome.FAILED: 5, Outcome.SKIPPED: 25}
     assert "canary" in executor.recorder.breaker_reason
 
@@ -516,7 +489,7 @@ async def test_breaker_stops_the_sweep_and_the_rest_is_skipped():
     executor = make_executor(
         atlas, FakeDeletionLog(), workers=1, breaker_window=10, max_failure_share=0.5
     )
-    await executor.run(queues(99))
+    await executor.run(plan(99))
     assert executor.recorder.outcomes == {
         Outcome.DELETED: 9,
         Outcome.FAILED: 6,
@@ -548,11 +521,15 @@ class WaitsForBreaker(FakeAtlas):
 async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones():
     atlas = WaitsForBreaker({object_id(4), object_id(5)}, {object_id(6)})
     log = FakeDeletionLog()
-    executor = make_executor(atlas, log, workers=6, breaker_window=3, max_failure_share=0.5)
-    executor.recorder._on_deletion_done = lambda *_: (
-        executor.recorder.breaker_reason and atlas.opened.set()
+    executor = make_executor(
+        atlas,
+        log,
+        workers=6,
+        breaker_window=3,
+        max_failure_share=0.5,
+        on_deletion_done=lambda *_: executor.recorder.breaker_reason and atlas.opened.set(),
     )
-    await asyncio.wait_for(executor.run(queues(8)), 60)
+    await asyncio.wait_for(executor.run(plan(8)), 60)
     assert atlas.deleted == [object_id(6)]
     assert executor.recorder.outcomes == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
     assert {each for each, outcome in log.outcomes().items() if outcome == "skipped"} == {
@@ -566,7 +543,7 @@ async def test_defect_in_a_worker_is_raised_unchanged():
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await make_executor(Broken(), FakeDeletionLog()).run(queues(2))
+        await make_executor(Broken(), FakeDeletionLog()).run(plan(2))
 
 
 @pytest.mark.parametrize(
@@ -626,7 +603,7 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_and_errors(
         log = FakeDeletionLog(fails_at=fails_at)
         executor = make_executor(atlas, log, workers=workers, canary=canary)
         try:
-            await executor.run(queues(*sizes))
+            await executor.run(plan(*sizes))
             complete = True
         except (CredentialsRefused, AuditLogError) as error:
             complete = isinstance(error, CredentialsRefused)

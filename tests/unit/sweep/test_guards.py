@@ -1,27 +1,31 @@
-"""Limits at their boundary and with 0, trimming, and the clock."""
+"""Limits at their boundary and with 0, over organizations, shards and runs; trim; the clock."""
 
 from collections import Counter
 from datetime import timedelta
 from fractions import Fraction
+from itertools import count
 
 import pytest
-from builders import NOW, invitation, object_id, policy
+from audit.runs import planned
+from builders import ORG, OTHER_ORG, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.counts import Counts
+from invite_sweeper.audit import DeletedWithin
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import Source
+from invite_sweeper.models import ListUnreadable, Source
 from invite_sweeper.sweep.guards import (
+    MIN_COUNT_FOR_SHARE,
     check_clock,
     check_limits,
+    describe_place,
     limit_violations,
     share_limit,
 )
-from invite_sweeper.sweep.plan import OldestFirst
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.sweep.selection import Decision
 
 WIDE = {
     "max_deletions": 10**6,
@@ -29,30 +33,69 @@ WIDE = {
     "max_share": 1.0,
     "max_unreadable_projects": 10**6,
 }
+NONE = DeletedWithin(0, {})
 
 
 def limits(**changes):
     return policy(limits={**WIDE, **changes}).limits
 
 
-def plan_counts(*deletions, seen=10**6, unreadable=0):
-    by_project = {object_id(n): count for n, count in enumerate(deletions)}
-    return Counts(invitations_seen=seen, projects_unreadable=unreadable), by_project
+def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None):
+    """Return an organization with planned deletions, of at least that many seen invitations."""
+    found = Organization(org_id, None, name=name, stale=list(stale))
+    found.unread = [
+        ListUnreadable(object_id(500 + n), f"P{n}", "503", org_id=org_id) for n in range(unreadable)
+    ]
+    found.count(
+        invitations_seen=max(seen, len(found.stale)),
+        stale=len(found.stale),
+        projects_unreadable=unreadable,
+    )
+    return found
+
+
+def plan(*deletions, seen=10**6, unreadable=0):
+    """Return an organization with these numbers of planned deletions by project."""
+    number = count()
+    stale = [
+        stale_line(next(number), project=place)
+        for place, size in enumerate(deletions)
+        for _ in range(size)
+    ]
+    return organization(stale, seen=seen, unreadable=unreadable)
+
+
+def stale_line(number, *, days=20, project=1, source=Source.INVITES, org_id=ORG):
+    return planned(
+        number,
+        project_id=object_id(project),
+        project_name=f"p{project}",
+        age=timedelta(days=days),
+        source=source,
+        org_id=org_id,
+    )
+
+
+def violations(found, limits, recent=NONE, shard=None):
+    return [tuple(each) for each in limit_violations([found], limits, recent, shard)]
+
+
+# Limits ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("allowed", "over", "name", "limit"),
     [
-        (plan_counts(2, 3), plan_counts(3, 3), "max_deletions", 5),
-        (plan_counts(), plan_counts(1), "max_deletions", 0),
-        (plan_counts(3, 3, 3), plan_counts(3, 4, 3), "max_deletions_per_project", 3),
-        (plan_counts(), plan_counts(1), "max_deletions_per_project", 0),
-        (plan_counts(50, seen=100), plan_counts(51, seen=100), "max_share", 0.5),
-        (plan_counts(29, seen=100), plan_counts(30, seen=100), "max_share", 0.29),
-        (plan_counts(10, seen=100), plan_counts(11, seen=100), "max_share", 0),
-        (plan_counts(10, seen=10), plan_counts(11, seen=11), "max_share", 0.5),
-        (plan_counts(unreadable=10), plan_counts(unreadable=11), "max_unreadable_projects", 10),
-        (plan_counts(), plan_counts(unreadable=1), "max_unreadable_projects", 0),
+        (plan(2, 3), plan(3, 3), "max_deletions", 5),
+        (plan(), plan(1), "max_deletions", 0),
+        (plan(3, 3, 3), plan(3, 4, 3), "max_deletions_per_project", 3),
+        (plan(), plan(1), "max_deletions_per_project", 0),
+        (plan(50, seen=100), plan(51, seen=100), "max_share", 0.5),
+        (plan(29, seen=100), plan(30, seen=100), "max_share", 0.29),
+        (plan(10, seen=100), plan(11, seen=100), "max_share", 0),
+        (plan(10, seen=10), plan(11, seen=11), "max_share", 0.5),
+        (plan(unreadable=10), plan(unreadable=11), "max_unreadable_projects", 10),
+        (plan(), plan(unreadable=1), "max_unreadable_projects", 0),
     ],
     ids=[
         *("5 of 5", "0", "per project", "per project 0"),
@@ -60,260 +103,185 @@ def plan_counts(*deletions, seen=10**6, unreadable=0):
     ],
 )
 def test_each_limit_is_inclusive_and_zero_means_none(allowed, over, name, limit):
-    assert limit_violations(*allowed, limits(**{name: limit})) == ()
-    ((reason, _),) = limit_violations(*over, limits(**{name: limit}))
+    assert violations(allowed, limits(**{name: limit})) == []
+    ((reason, _),) = violations(over, limits(**{name: limit}))
     assert reason == name
 
 
 @pytest.mark.parametrize(
-    ("counts", "changes", "message"),
+    ("found", "changes", "message"),
     [
+        (plan(3, 3), {"max_deletions": 5}, "6 stale invitations are over max_deletions: 5."),
+        (plan(1), {"max_deletions": 0}, "1 stale invitation is over max_deletions: 0."),
         (
-            plan_counts(3, 3),
-            {"max_deletions": 5},
-            "6 stale invitations are over max_deletions: 5.",
-        ),
-        (
-            plan_counts(3, 4, 3),
+            plan(3, 4, 3),
             {"max_deletions_per_project": 3},
-            f"4 stale invitations in project {object_id(1)} are over max_deletions_per_project: 3.",
+            (
+                f"4 stale invitations in project p1 ({object_id(1)}) are over "
+                "max_deletions_per_project: 3."
+            ),
         ),
         (
-            plan_counts(11, seen=11),
+            plan(11, seen=11),
             {"max_share": 0.5},
             "11 stale of 11 invitations (100.0%) are over max_share: 0.5.",
         ),
         (
-            plan_counts(unreadable=11),
-            {"max_unreadable_projects": 10},
-            "11 projects could not be read, over max_unreadable_projects: 10.",
+            plan(unreadable=7),
+            {"max_unreadable_projects": 6},
+            (
+                "7 projects could not be read: "
+                + ", ".join(f"project P{n} ({object_id(500 + n)})" for n in range(5))
+                + " and 2 more, over max_unreadable_projects: 6."
+            ),
         ),
     ],
-    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
 )
-def test_violation_names_the_count_and_the_limit(counts, changes, message):
-    ((_, found),) = limit_violations(*counts, limits(**changes))
-    assert found == message
+def test_violation_names_the_count_the_places_and_the_limit(found, changes, message):
+    ((_, text),) = violations(found, limits(**changes))
+    assert text == message
 
 
-def test_share_is_computed_exactly_where_floats_are_not():
-    assert share_limit(limits(max_share=0.29), seen=100, stale=29) == 29
+def test_share_is_described_in_the_singular_and_in_the_plural():
+    exempt_none = Shard(100, 100)
+    ((_, one),) = violations(plan(1, seen=3), limits(max_share=0), shard=exempt_none)
+    assert one == "1 stale of 3 invitations (33.3%) is over max_share: 0.0."
+    ((_, two),) = violations(plan(2, seen=3), limits(max_share=0), shard=exempt_none)
+    assert two == "2 stale of 3 invitations (66.7%) are over max_share: 0.0."
 
 
-def test_list_of_an_organization_is_named_as_such_and_not_as_a_project():
-    given = (*plan_counts(3, 4), limits(max_deletions_per_project=3), None)
-    with pytest.raises(GuardRefused, match=r"^4 stale invitations in the lists of Acme \(id\) are"):
-        check_limits(*given, {object_id(1): "the lists of Acme (id)"})
+@pytest.mark.parametrize(
+    ("place", "several", "text"),
+    [
+        (project(1), False, f"project Project 1 ({object_id(1)})"),
+        (project(1), True, f"project Project 1 ({object_id(1)}) of Acme ({ORG})"),
+        (project(1, org_id=OTHER_ORG), True, f"project Project 1 ({object_id(1)}) of {OTHER_ORG}"),
+        (project(1, org_id=""), True, f"project Project 1 ({object_id(1)})"),
+        (project(1, id=ORG), True, f"the lists of Acme ({ORG})"),
+    ],
+)
+def test_place_is_named_with_its_id_and_with_its_organization_among_several(place, several, text):
+    labels = {ORG: f"Acme ({ORG})", **({OTHER_ORG: OTHER_ORG} if several else {})}
+    assert describe_place(place, labels) == text
 
 
-def test_limit_of_unreadable_projects_names_five_and_counts_the_rest():
-    given = (*plan_counts(unreadable=7), limits(max_unreadable_projects=6))
-    names = [f"project P{number}" for number in range(7)]
-    ((_, message),) = limit_violations(*given, unreadable=names)
-    assert message.startswith(
-        "7 projects could not be read: project P0, project P1, project P2, project P3, project P4 "
-        "and 2 more, over max_unreadable_projects: 6."
+def test_lists_of_an_organization_are_named_as_such_and_not_as_a_project():
+    stale = [planned(n, source=Source.ORG_USERS, project_id=ORG, project_name="") for n in range(4)]
+    found = organization(stale, seen=100, name="Acme")
+    expected = rf"^4 stale invitations in the lists of Acme \({ORG}\) are"
+    with pytest.raises(GuardRefused, match=expected):
+        check_limits([found], limits(max_deletions_per_project=3), NONE)
+
+
+def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
+    tight = limits(**dict.fromkeys(WIDE, 0))
+    with pytest.raises(GuardRefused) as caught:
+        check_limits([plan(11, seen=11, unreadable=1)], tight, NONE)
+    assert caught.value.reasons == (
+        Reason.MAX_UNREADABLE_PROJECTS,
+        Reason.MAX_DELETIONS,
+        Reason.MAX_DELETIONS_PER_PROJECT,
+        Reason.MAX_SHARE,
     )
+    one, other = Reason.MAX_UNREADABLE_PROJECTS.advice, Reason.MAX_DELETIONS.advice
+    assert caught.value.hint == f"{one} {other}"
+    assert caught.value.consequence == "Nothing was deleted."
+    check_limits([plan(1)], limits(), NONE)
+
+
+@pytest.mark.parametrize(("projects", "more"), [(5, False), (8, True)])
+def test_refusal_shows_five_violations_and_counts_the_rest(projects, more):
+    with pytest.raises(GuardRefused) as caught:
+        check_limits([plan(*[2] * projects)], limits(max_deletions_per_project=1), NONE)
+    assert caught.value.message.count("max_deletions_per_project") == 5
+    assert caught.value.message.endswith("And 3 more.") is more
+
+
+# Several organizations, shards, and earlier runs ------------------------------------------------
+
+
+def test_limits_count_over_all_organizations_together():
+    own = organization([stale_line(n) for n in range(6)], seen=20)
+    other = [stale_line(n, project=2, org_id=OTHER_ORG) for n in range(6)]
+    both = [own, organization(other, seen=4, org_id=OTHER_ORG)]
+    check_limits(both, limits(max_deletions=12, max_share=0.5), NONE)
+    for tight in ({"max_deletions": 11}, {"max_share": 0.45}):
+        with pytest.raises(GuardRefused, match=r"^In 2 organizations together: 12 stale"):
+            check_limits(both, limits(**tight), NONE)
 
 
 def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
     tight = limits(**dict.fromkeys(WIDE, 0))
-    found = limit_violations(*plan_counts(11, seen=11, unreadable=1), tight, Shard(1, 3))
-    part = ", the part of shard 1/3."
-    assert [each.message.endswith(part) for each in found] == [True, True, False, False]
-    assert found[0].message == f"1 project could not be read, over max_unreadable_projects: 0{part}"
-    assert found[1].message == f"11 stale invitations are over max_deletions: 0{part}"
+    found = violations(plan(11, seen=11, unreadable=1), tight, shard=Shard(1, 3))
+    parts = [message.endswith(", the part of shard 1/3.") for _, message in found]
+    assert parts == [True, True, False, False]
 
 
-def test_error_names_the_shard():
-    with pytest.raises(GuardRefused, match="the part of shard 2/3"):
-        check_limits(*plan_counts(2), limits(max_deletions=1), Shard(2, 3))
+@pytest.mark.parametrize(("shard", "exempt"), [(None, 10), (Shard(1, 3), 4), (Shard(3, 3), 3)])
+def test_few_stale_invitations_are_exempt_from_the_share(shard, exempt):
+    for size in (exempt, exempt + 1):
+        found = violations(plan(size, seen=100), limits(max_share=0), shard=shard)
+        assert bool(found) is (size > exempt)
 
 
-def test_every_exceeded_limit_is_reported():
-    tight = dict.fromkeys(WIDE, 0)
-    assert len(limit_violations(*plan_counts(11, seen=11, unreadable=1), limits(**tight))) == 4
-
-
-def test_error_contains_the_first_five_violations_and_counts_the_rest():
-    with pytest.raises(GuardRefused) as caught:
-        check_limits(*plan_counts(*[2] * 8), limits(max_deletions_per_project=1))
-    assert caught.value.message.count("max_deletions_per_project") == 5
-    assert caught.value.message.endswith("And 3 more.")
-    assert caught.value.consequence == "Nothing was deleted."
-
-
-def test_error_contains_all_violations_and_a_hint():
-    with pytest.raises(GuardRefused) as caught:
-        check_limits(*plan_counts(2), limits(max_deletions=1, max_deletions_per_project=1))
-    assert caught.value.message == (
-        "2 stale invitations are over max_deletions: 1. "
-        f"2 stale invitations in project {object_id(0)} are over max_deletions_per_project: 1."
-    )
-    assert caught.value.reasons == (Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT)
-    assert caught.value.hint == (
-        "Read the plan, then raise the limit, narrow the rules, "
-        "or set over_limit: trim to delete only the oldest."
-    )
-
-
-READABLE = (
-    "Grant the credentials the role in those projects, exclude them, or raise "
-    "max_unreadable_projects. The audit log names each project with the reason."
-)
-
-
-def test_hint_for_unreadable_projects_does_not_suggest_narrower_rules():
-    with pytest.raises(GuardRefused) as caught:
-        check_limits(*plan_counts(1, unreadable=1), limits(max_unreadable_projects=0))
-    assert caught.value.hint == READABLE
-
-
-def test_both_hints_are_included_if_both_limits_are_exceeded():
-    tight = limits(max_unreadable_projects=0, max_deletions=1)
-    with pytest.raises(GuardRefused) as caught:
-        check_limits(*plan_counts(2, unreadable=1), tight)
-    assert caught.value.hint.startswith(f"{READABLE} Read the plan, then raise the limit")
-
-
-def test_hint_for_unreadable_projects_is_omitted_at_the_limit():
-    with pytest.raises(GuardRefused) as caught:
-        check_limits(
-            *plan_counts(2, unreadable=1), limits(max_unreadable_projects=1, max_deletions=1)
-        )
-    assert READABLE not in caught.value.hint
+RECENT = DeletedWithin(4, {object_id(0): 3, object_id(9): 1})
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(1, "1 stale invitation is over"), (2, "2 stale invitations are over")]
+    ("sizes", "changes", "over"),
+    [
+        ((2,), {"max_deletions": 6}, None),
+        (
+            (3,),
+            {"max_deletions": 6},
+            (
+                "3 stale invitations and 4 that earlier runs deleted within 20 hours "
+                "(limits.period) are over max_deletions: 6."
+            ),
+        ),
+        ((0,), {"max_deletions": 3}, None),  # nothing to delete is never over a limit
+        ((2, 5), {"max_deletions_per_project": 5}, None),
+        (
+            (3, 5),
+            {"max_deletions_per_project": 5},
+            (
+                f"3 stale invitations in project p0 ({object_id(0)}) and 3 that earlier runs "
+                "deleted within 20 hours (limits.period) are over max_deletions_per_project: 5."
+            ),
+        ),
+        ((6,), {"max_share": 0}, None),  # 10 together
+        (
+            (7,),
+            {"max_share": 0.1},
+            (
+                "7 stale of 96 invitations (7.3%) and 4 that earlier runs deleted within 20 hours "
+                "(limits.period) are over max_share: 0.1."
+            ),
+        ),
+        ((8,), {"max_share": 0.12}, None),
+    ],
 )
-def test_violation_agrees_in_number(count, text):
-    ((_, message),) = limit_violations(*plan_counts(count), limits(max_deletions=0))
-    assert message == f"{text} max_deletions: 0."
-    ((_, message),) = limit_violations(*plan_counts(count), limits(max_deletions_per_project=0))
-    assert message.startswith(
-        text.replace(" is", f" in project {object_id(0)} is").replace(
-            " are", f" in project {object_id(0)} are"
-        )
-    )
+def test_what_earlier_runs_deleted_counts_towards_each_limit(sizes, changes, over):
+    found = violations(plan(*sizes, seen=96), limits(**changes), RECENT)
+    assert [message for _, message in found] == ([over] if over else [])
 
 
-def test_five_violations_are_all_included():
-    with pytest.raises(GuardRefused) as caught:
-        check_limits(*plan_counts(*[2] * 5), limits(max_deletions_per_project=1))
-    assert "more." not in caught.value.message
-
-
-def test_plan_within_its_limits_passes():
-    check_limits(*plan_counts(1), limits())
-
-
-def stale(number, *, days=20, project=1, source=Source.INVITES):
-    one = invitation(number, project_id=object_id(project), age=timedelta(days=days), source=source)
-    return Decision(one, "r", None)
-
-
-def selected_ids(oldest, **counts):
-    return {
-        found[0].invitation.project_id: [d.invitation.id for d in found]
-        for found in oldest.select(**counts)
-    }
-
-
-def test_trim_selects_the_oldest_up_to_max_deletions():
-    oldest = OldestFirst(limits(max_deletions=2))
-    oldest.add([stale(1, days=20), stale(2, days=40)])
-    oldest.add([stale(3, days=30, project=2)])
-    assert selected_ids(oldest, seen=100, stale=3) == {
-        object_id(1): [object_id(2)],
-        object_id(2): [object_id(3)],
-    }
-
-
-def test_trim_applies_the_limit_per_project_before_that_of_the_run():
-    oldest = OldestFirst(limits(max_deletions=3, max_deletions_per_project=1))
-    oldest.add([stale(1, days=90), stale(2, days=80)])
-    oldest.add([stale(3, days=20, project=2)])
-    assert selected_ids(oldest, seen=100, stale=3) == {
-        object_id(1): [object_id(1)],
-        object_id(2): [object_id(3)],
-    }
-
-
-@pytest.mark.parametrize("days", [(80, 90), (90, 80)])
-def test_trim_selects_the_oldest_of_a_project_at_any_position(days):
-    oldest = OldestFirst(limits(max_deletions_per_project=1))
-    oldest.add([stale(1, days=days[0]), stale(2, days=days[1])])
-    ((found,),) = oldest.select(seen=100, stale=2)
-    assert found.invitation.id == object_id(1 + days.index(90))
-
-
-def test_trim_applies_the_limit_per_project_to_all_its_lists_together():
-    oldest = OldestFirst(limits(max_deletions_per_project=2))
-    oldest.add([stale(1, days=90), stale(2, days=70)])
-    oldest.add([stale(3, days=80, source=Source.USERS), stale(4, days=60, source=Source.USERS)])
-    oldest.add([stale(5, days=50, project=2)])
-    found = [[d.invitation.id for d in part] for part in oldest.select(seen=100, stale=5)]
-    assert found == [[object_id(1)], [object_id(3)], [object_id(5)]]
-
-
-def test_trim_fills_the_limit_of_the_run_with_what_a_full_project_leaves():
-    oldest = OldestFirst(limits(max_deletions=3, max_deletions_per_project=2))
-    oldest.add([stale(1, days=90), stale(2, days=89)])
-    oldest.add([stale(3, days=88, source=Source.USERS), stale(4, days=87, source=Source.USERS)])
-    oldest.add([stale(5, days=20, project=2)])
-    assert [d.invitation.id for part in oldest.select(seen=100, stale=5) for d in part] == [
-        object_id(n) for n in (1, 2, 5)
-    ]
-
-
-@given(
-    lists=st.lists(
-        st.tuples(st.integers(1, 4), st.lists(st.integers(20, 90), max_size=6)), max_size=8
-    ),
-    run=st.integers(0, 8),
-    project=st.integers(0, 4),
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({"seen": 100, "stale": 29}, 29),
+        ({"seen": 100, "stale": 10}, None),
+        ({"seen": 100, "stale": 11}, 29),
+        ({"seen": 90, "stale": 1, "recent": 10}, 19),
+        ({"seen": 0, "stale": 0, "recent": 11}, 0),
+        ({"seen": 50, "stale": 40, "recent": 50}, 0),
+    ],
 )
-def test_trim_selects_as_many_as_fit_and_always_the_oldest(lists, run, project):
-    oldest = OldestFirst(limits(max_deletions=run, max_deletions_per_project=project))
-    every = []
-    for number, (of_project, ages) in enumerate(lists):
-        found = [
-            stale(100 * number + n, days=age, project=of_project) for n, age in enumerate(ages)
-        ]
-        oldest.add(found)
-        every += found
-    expected, taken = [], Counter()
-    for age, of_project in sorted(
-        ((NOW - d.invitation.created_at, d.invitation.project_id) for d in every), reverse=True
-    ):
-        if len(expected) < run and taken[of_project] < project:
-            taken[of_project] += 1
-            expected.append(age)
-    assert [NOW - d.invitation.created_at for d in oldest.oldest()] == expected
+def test_share_is_that_of_what_there_was_before_the_earlier_runs(given, allowed):
+    assert share_limit(limits(max_share=0.29), **given) == allowed
 
 
-def test_trim_with_max_deletions_0_selects_none():
-    oldest = OldestFirst(limits(max_deletions=0))
-    oldest.add([stale(1)])
-    assert selected_ids(oldest, seen=1, stale=1) == {}
-
-
-def test_trim_applies_the_share_if_more_than_10_are_stale():
-    oldest = OldestFirst(limits(max_share=0.5))
-    oldest.add([stale(n, days=20 + n) for n in range(1, 12)])
-    (found,) = selected_ids(oldest, seen=11, stale=11).values()
-    assert found == [object_id(n) for n in (11, 10, 9, 8, 7)]
-
-
-def test_trim_breaks_ties_in_a_list_by_id_and_between_lists_by_arrival():
-    oldest = OldestFirst(limits(max_deletions=2))
-    oldest.add([stale(9, project=2), stale(8, project=2)])
-    oldest.add([stale(1)])
-    assert selected_ids(oldest, seen=3, stale=3) == {object_id(2): [object_id(8), object_id(9)]}
-
-
-counts = st.dictionaries(st.integers(1, 6).map(object_id), st.integers(1, 30), max_size=6)
+sizes = st.dictionaries(st.integers(1, 6), st.integers(1, 30), max_size=6)
 some_limits = st.builds(
     limits,
     max_deletions=st.integers(0, 60),
@@ -323,47 +291,187 @@ some_limits = st.builds(
 )
 
 
-@given(deletions=counts, kept=st.integers(0, 60), unreadable=st.integers(0, 4), limits=some_limits)
-def test_plan_has_no_violations_exactly_if_every_limit_holds(deletions, kept, unreadable, limits):
-    total = sum(deletions.values())
-    found = limit_violations(
-        Counts(invitations_seen=total + kept, projects_unreadable=unreadable), deletions, limits
-    )
+@given(sizes, sizes, st.integers(0, 60), st.integers(0, 4), some_limits)
+def test_plan_has_no_violations_exactly_if_every_limit_holds(
+    deletions, earlier, kept, unreadable, limits
+):
+    total, before = sum(deletions.values()), sum(earlier.values())
+    number = count()
+    stale = [
+        stale_line(next(number), project=p) for p, size in deletions.items() for _ in range(size)
+    ]
+    recent = DeletedWithin(before, {object_id(p): size for p, size in earlier.items()})
+    found = organization(stale, seen=total + kept, unreadable=unreadable)
     share = Fraction(round(limits.max_share * 100), 100)
-    holds = (
-        total <= limits.max_deletions
-        and all(count <= limits.max_deletions_per_project for count in deletions.values())
-        and (total <= 10 or Fraction(total, total + kept) <= share)
-        and unreadable <= limits.max_unreadable_projects
+    of_share = total + before <= 10 or total + before <= share * (total + kept + before)
+    holds = not total or (
+        total + before <= limits.max_deletions
+        and all(
+            size + earlier.get(p, 0) <= limits.max_deletions_per_project
+            for p, size in deletions.items()
+        )
+        and of_share
     )
-    assert (found == ()) is holds
+    holds = holds and unreadable <= limits.max_unreadable_projects
+    assert (violations(found, limits, recent) == []) is holds
+
+
+# Trim --------------------------------------------------------------------------------------------
+
+
+def trimmed(lines, limits, *, seen=100, recent=NONE, shard=None):
+    """Return the numbers of the planned deletions that a trim leaves."""
+    found = organization(lines, seen=seen)
+    trim([found], limits, recent, shard)
+    assert found.counts.trimmed == len(lines) - len(found.stale)
+    return [int(each.invitation_id, 16) for each in found.stale]
+
+
+OLD_AND_YOUNG = (stale_line(1, days=20), stale_line(2, days=40), stale_line(3, days=30, project=2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({"max_deletions": 3}, [1, 2, 3]),
+        ({"max_deletions": 2}, [2, 3]),
+        ({"max_deletions": 0}, []),
+        ({"max_deletions_per_project": 1}, [2, 3]),
+        ({"max_deletions": 1, "max_deletions_per_project": 1}, [2]),
+        ({"max_deletions_per_project": 0}, []),
+    ],
+)
+def test_trim_leaves_the_oldest_within_each_limit(changes, left):
+    assert trimmed(OLD_AND_YOUNG, limits(**changes)) == left
+
+
+def test_trim_counts_all_lists_of_a_project_and_fills_up_with_what_it_leaves():
+    lines = [
+        stale_line(1, days=90),
+        stale_line(2, days=89),
+        stale_line(3, days=88, source=Source.USERS),
+        stale_line(5, days=20, project=2),
+    ]
+    assert trimmed(lines, limits(max_deletions=3, max_deletions_per_project=2)) == [1, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("shard", "stale", "left"),
+    [(None, 11, 5), (None, 10, 10), (Shard(1, 2), 6, 3), (Shard(1, 2), 5, 5)],
+)
+def test_trim_applies_the_share_where_more_than_a_few_are_stale(shard, stale, left):
+    lines = [stale_line(n, days=20 + n) for n in range(stale)]
+    found = trimmed(lines, limits(max_share=0.5), seen=stale, shard=shard)
+    assert found == list(range(stale))[stale - left :]
+
+
+def test_trim_leaves_room_for_what_earlier_runs_deleted():
+    lines = [stale_line(n, project=n % 2) for n in range(8)]
+    assert len(trimmed(lines, limits(max_deletions=6), recent=RECENT)) == 2
+    of_project = trimmed(lines, limits(max_deletions_per_project=4), recent=RECENT)
+    assert Counter(n % 2 for n in of_project) == {0: 1, 1: 4}
+    assert trimmed(lines, limits(max_deletions=3), recent=RECENT) == []
+
+
+@given(st.permutations([(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]))
+def test_trim_leaves_the_same_whatever_list_was_read_first(order):
+    """A person has the same id and date in the lists of two projects."""
+    lines = [stale_line(n, project=project, source=Source.USERS) for n, project in order]
+    found = organization(lines)
+    trim([found], limits(max_deletions=3), NONE)
+    assert {each.key for each in found.stale} == {
+        stale_line(n, project=project, source=Source.USERS).key
+        for n, project in ((1, 1), (1, 2), (2, 1))
+    }
 
 
 @given(
-    ages=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 60)), max_size=60),
+    ages=st.lists(st.tuples(st.integers(1, 5), st.integers(15, 60)), max_size=60),
     kept=st.integers(0, 60),
+    earlier=sizes,
     limits=some_limits,
+    split=st.integers(0, 60),
 )
-def test_trimmed_plan_is_within_limits_and_selects_the_oldest_of_each_project(ages, kept, limits):
-    by_project = {}
-    for number, (project, days) in enumerate(ages, start=1):
-        by_project.setdefault(project, []).append(stale(number, days=days, project=project))
-    oldest = OldestFirst(limits)
-    for found in by_project.values():
-        oldest.add(found)
-    seen = len(ages) + kept
-    plan = {d[0].invitation.project_id: d for d in oldest.select(seen=seen, stale=len(ages))}
-    deletions = {project_id: len(found) for project_id, found in plan.items()}
-    share = share_limit(limits, seen=seen, stale=len(ages))
-    assert sum(deletions.values()) <= limits.max_deletions
-    assert all(count <= limits.max_deletions_per_project for count in deletions.values())
-    assert share is None or sum(deletions.values()) <= share
-    for project, found in by_project.items():
-        taken = plan.get(object_id(project), ())
-        left = [d for d in found if d not in taken]
-        assert all(
-            t.invitation.created_at <= other.invitation.created_at for t in taken for other in left
-        )
+def test_trimmed_plan_is_within_the_limits_and_its_project_lost_the_oldest(
+    ages, kept, earlier, limits, split
+):
+    lines = [stale_line(n, days=days, project=p) for n, (p, days) in enumerate(ages)]
+    recent = DeletedWithin(
+        sum(earlier.values()), {object_id(p): size for p, size in earlier.items()}
+    )
+    both = [organization(lines[:split], seen=kept), organization(lines[split:], org_id=OTHER_ORG)]
+    trim(both, limits, recent)
+    limits = limits.model_copy(update={"max_unreadable_projects": 0})
+    check_limits(both, limits, recent)
+    left = {each.key for one in both for each in one.stale}
+    for each in lines:
+        if each.key not in left:
+            older = [o for o in lines if o.key in left and o.scope_id == each.scope_id]
+            assert all(o.created_at <= each.created_at for o in older)
+
+
+# Shards ------------------------------------------------------------------------------------------
+
+
+def deleted_by(shard, stale_by_project, kept_by_project, limits):
+    """Return how many a shard deletes: all that is stale there, the oldest, or none."""
+    own = {p for p in {*stale_by_project, *kept_by_project} if p % shard.count == shard.index - 1}
+    number = count()
+    lines = [
+        stale_line(next(number), project=p, days=20 + n)
+        for p in sorted(own)
+        for n in range(stale_by_project.get(p, 0))
+    ]
+    seen = len(lines) + sum(kept_by_project.get(p, 0) for p in own)
+    found, part = organization(lines, seen=seen), shard.limits_for(limits)
+    if limits.over_limit == "trim":
+        trim([found], part, NONE, shard)
+    if violations(found, part, shard=shard):
+        assert limits.over_limit == "refuse"
+        return 0
+    return len(found.stale)
+
+
+projects = st.dictionaries(st.integers(0, 10**6), st.integers(0, 20), max_size=15)
+
+
+@given(
+    stale=projects,
+    kept=projects,
+    shards=st.integers(1, 12),
+    keys=st.fixed_dictionaries(
+        {
+            "max_deletions": st.integers(0, 200),
+            "max_deletions_per_project": st.integers(0, 40),
+            "max_share": st.integers(0, 20).map(lambda n: n / 20),
+            "over_limit": st.sampled_from(["refuse", "trim"]),
+        }
+    ),
+)
+def test_all_shards_together_keep_the_limits_of_one_run(stale, kept, shards, keys):
+    """They delete at most `max_deletions`, and at most the share of all seen and the exempt few.
+
+    The share is that of each shard's own invitations. So the few that are exempt may come on top
+    of it, once for all shards together: what one run without shards may delete where few are
+    stale.
+    """
+    limits = policy(limits=keys).limits
+    parts = [Shard(index, shards) for index in range(1, shards + 1)]
+    deleted = sum(deleted_by(shard, stale, kept, limits) for shard in parts)
+    seen = sum(stale.values()) + sum(kept.values())
+    assert deleted <= limits.max_deletions
+    assert deleted <= int(Fraction(str(limits.max_share)) * seen) + MIN_COUNT_FOR_SHARE
+
+
+@pytest.mark.parametrize("shards", [1, 2, 10, 20])
+def test_share_0_with_100_of_100_stale_deletes_at_most_10_in_all_shards(shards):
+    limits = policy(limits={"max_share": 0, "max_deletions": 1000}).limits
+    parts = [Shard(index, shards) for index in range(1, shards + 1)]
+    stale = dict.fromkeys(range(100), 1)
+    assert sum(deleted_by(shard, stale, {}, limits) for shard in parts) <= MIN_COUNT_FOR_SHARE
+
+
+# The clock ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("skew_s", [0.0, 300.0, -300.0])
@@ -392,10 +500,3 @@ def test_clock_skew_over_5_minutes_or_unknown_is_refused(skew_s, message, hint):
         check_clock(skew_s)
     assert (caught.value.message, caught.value.hint) == (message, hint)
     assert caught.value.reasons == (Reason.CLOCK,)
-
-
-def test_share_is_described_in_the_singular_and_in_the_plural():
-    (one,) = limit_violations(*plan_counts(1, seen=3), limits(max_share=0), Shard(100, 100))
-    assert one.message == "1 stale of 3 invitations (33.3%) is over max_share: 0.0."
-    (two,) = limit_violations(*plan_counts(2, seen=3), limits(max_share=0), Shard(100, 100))
-    assert two.message == "2 stale of 3 invitations (66.7%) are over max_share: 0.0."

@@ -4,9 +4,12 @@ from datetime import timedelta
 
 import pytest
 from builders import NOW, ORG, OTHER_ORG, invitation, policy
+from fakes import FakeAtlas
 
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
-from invite_sweeper.sweep.members import read_members
+from invite_sweeper.sweep.members import judges_by_members, read_members
 from invite_sweeper.sweep.selection import Selector
 
 RULES = [{"name": "left", "inviter_gone": True}]
@@ -79,50 +82,46 @@ def test_invitation_that_a_person_sent_themselves_is_stale_only_once_the_person_
     assert decide(inviter, username=inviter).stale is stale
 
 
-class Reader:
-    def __init__(self, found):
-        self.found, self.asked = found, []
-
-    async def active_members(self, org_id):
-        self.asked.append(org_id)
-        return self.found[org_id]
-
-
 def names(count):
     return frozenset(f"p{number}@example.com" for number in range(count))
 
 
+async def read(found, earlier=0, drop=0.3):
+    limits = policy(limits={"max_population_drop": drop}).limits
+    return await read_members(FakeAtlas(members=found), ORG, earlier=earlier, limits=limits)
+
+
 @pytest.mark.parametrize(
-    ("listed", "earlier", "known"),
+    ("listed", "earlier", "drop", "believed"),
     [
-        (70, 100, True),
-        (69, 100, False),
-        (1, 0, True),
-        (3, 4, True),
-        (2, 4, False),
-        (200, 100, True),
+        *((70, 100, 0.3, True), (69, 100, 0.3, False), (71, 100, 0.29, True)),
+        *((70, 100, 0.29, False), (3, 4, 0.3, True), (2, 4, 0.3, False), (0, 1, 1, True)),
+        *((200, 100, 0, True), (99, 100, 0, False), (100, 100, 0, True), (0, 0, 0, True)),
     ],
 )
-async def test_list_that_shrank_by_more_than_a_third_is_not_believed(listed, earlier, known):
-    reader = Reader({ORG: names(listed)})
-    found = await read_members(reader, policy(rules=RULES), {ORG: earlier} if earlier else {})
-    assert (ORG in found.members) is known
-    assert found.counts == {ORG: listed if known else earlier}
-    assert len(found.problems) == (not known)
+async def test_list_that_shrank_by_more_than_the_policy_allows_is_not_believed(
+    listed, earlier, drop, believed
+):
+    if believed:
+        assert await read(names(listed), earlier, drop) == names(listed)
+        return
+    with pytest.raises(GuardRefused, match=f"{earlier} were before: the drop is over") as caught:
+        await read(names(listed), earlier, drop)
+    assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 
 
-async def test_unreadable_list_is_reported_once_and_matches_nobody():
-    reader = Reader({ORG: ListUnreadable(ORG, "Example", "the role is missing.")})
-    found = await read_members(reader, policy(rules=RULES), {ORG: 9})
-    assert (found.members, found.counts) == ({}, {})
-    (problem,) = found.problems
-    assert problem == (
-        f"The active members of the organization {ORG} are not known: the role is missing. "
-        "Nothing is deleted there by inviter_gone."
-    )
+async def test_list_that_cannot_be_read_is_a_value():
+    unread = ListUnreadable(ORG, "", "the role is missing.")
+    assert await read(unread, earlier=9) is unread
 
 
-async def test_members_are_read_only_for_a_policy_that_needs_them():
-    reader = Reader({})
-    assert await read_members(reader, policy(), {}) == ({}, {}, {}, ())
-    assert reader.asked == []
+@pytest.mark.parametrize(
+    ("keys", "judges"),
+    [
+        ({}, False),
+        ({"rules": RULES}, True),
+        ({"keep": [{"name": "k", "inviter_gone": True}]}, True),
+    ],
+)
+def test_members_are_read_only_for_a_policy_that_needs_them(keys, judges):
+    assert judges_by_members(policy(**keys)) is judges

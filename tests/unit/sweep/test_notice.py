@@ -4,28 +4,30 @@ The model is a dictionary: what is announced, and when. Nights come in any order
 are read or not, policies that change, entries that come and go, kills, and clocks that step.
 """
 
+import gzip
 import os
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from audit.rotated_logs import kill, rotate
-from audit.written_logs import answer, event, fields_of, opened
+from audit.runs import HOST, clock, finished, intent, outcome, started
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invite_sweeper.sweep.notice import Notice, describe_notice, notice_steps
 
-from invite_sweeper.audit import LogPath
+from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
-from invite_sweeper.audit.history import read_history
 from invite_sweeper.audit.reader import read_events
+from invite_sweeper.counts import Counts
 from invite_sweeper.models import InvitationList, ListRef, ListUnreadable, Project, Source
 from invite_sweeper.sweep.discovery import ListedInvitations
-from invite_sweeper.sweep.plan import PlanBuilder
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.steps import Notice, describe_notice
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
-HOST = "https://cloud.mongodb.com"
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
 
 
@@ -38,23 +40,6 @@ def decide(one, announced_ago=None, *, now=NOW, wait=WEEK, **keys):
 def test_stale_invitation_is_announced_by_the_rule_and_kept_for_the_wait():
     decision = decide(invitation(source=Source.INVITES))
     assert (decision.stale, decision.keep_reason) == (False, "notice_pending")
-    assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
-
-
-@pytest.mark.parametrize(
-    ("ago", "stale"),
-    [(timedelta(), False), (WEEK - timedelta(seconds=1), False), (WEEK, True), (WEEK * 2, True)],
-)
-def test_invitation_announced_exactly_wait_ago_is_deleted(ago, stale):
-    decision = decide(invitation(source=Source.INVITES), ago)
-    assert decision.stale is stale
-    assert decision.rule == ("forgotten" if stale else None)
-    if not stale:
-        assert decision.announcement == (NOW - ago, NOW - ago + WEEK, None, ())
-
-
-def test_announcement_later_than_now_counts_for_nothing():
-    decision = decide(invitation(source=Source.INVITES), -timedelta(seconds=1))
     assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
 
 
@@ -86,40 +71,24 @@ def test_unknown_inviter_neither_ends_nor_deletes():
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"created_at": NOW - 21 * DAY},
-        {"source": Source.USERS, "status": "PENDING"},
-        {"org_id": OTHER_ORG},
-        {"project_id": object_id(8)},
-        {"id": object_id(9)},
-    ],
-)
-def test_same_id_with_another_date_list_or_organization_is_announced_anew(changes):
-    held = {announcement_key(invitation(source=Source.INVITES)): NOW - WEEK}
-    other = invitation(source=Source.INVITES)._replace(**changes)
-    assert announcement_key(other) not in held
-    assert (
-        announcement_key(invitation(source=Source.INVITES)._replace(username="x", roles=())) in held
-    )
-
-
-@pytest.mark.parametrize(
-    ("counts", "text"),
+    ("numbers", "dry_run", "text"),
     [
         (
-            (12, 5, 3, True),
+            (12, 5, 3),
+            True,
             (
                 "12 invitations would be announced, 5 deleted, "
                 "3 wait until 4 December 2026, 01:00 UTC or later."
             ),
         ),
         (
-            (0, 0, 1, False),
+            (0, 0, 1),
+            False,
             "0 invitations announced, 0 due, 1 waits until 4 December 2026, 01:00 UTC.",
         ),
         (
-            (1, 0, 0, False),
+            (1, 0, 0),
+            False,
             (
                 "1 invitation announced, 0 due; "
                 "the first may be deleted from 4 December 2026, 01:00 UTC."
@@ -127,66 +96,76 @@ def test_same_id_with_another_date_list_or_organization_is_announced_anew(change
         ),
     ],
 )
-def test_notice_is_described_by_what_is_announced_due_and_waits(counts, text):
-    announced, due, waiting, dry_run = counts
-    day = NOW.replace(month=12, day=4)
-    assert text == describe_notice(
-        announced=announced, due=due, waiting=waiting, next_due=day, dry_run=dry_run
+def test_notice_is_described_by_what_is_announced_due_and_waits(numbers, dry_run, text):
+    announced, due, waiting = numbers
+    counts = Counts(
+        stale=due + 2,
+        trimmed=2,
+        announced=announced,
+        kept_by_reason={"notice_pending": announced + waiting},
     )
+    day = NOW.replace(month=12, day=4)
+    assert describe_notice(counts, day, dry_run=dry_run) == text
 
 
 # Nights ------------------------------------------------------------------------------------------
 
 
-async def night(path, now, lists, rules, *, run_id, dry_run=False, deletes=False, killed_at=None):
-    """Run one night on a log, over all its files; return its plan.
+async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, killed_at=None):
+    """Run one night; return its organizations and what its file has.
 
     Args:
-        lists: By list; None for one that is not read.
+        lists: By organization and project; None for one that is not read.
         deletes: Atlas deletes what is planned.
         killed_at: The lines of the night that a kill leaves; None to let it end.
     """
-    log_path = LogPath(str(path))
-    history = read_history(log_path.files())
-    log = opened(path, run_id, log_path=log_path)
-    start = log.offset
+    history = History.read(directory.files())
+    log = AuditLog.begin(directory, f"r{len(history.runs)}", clock=clock(now))
     mode = "dry-run" if dry_run else "sweep"
-    log.write(event("run_started", mode=mode, now=now.isoformat().replace("+00:00", "Z")))
-    steps = notice_steps(rules, history, HOST, now)
-    plan = PlanBuilder(log, Selector(rules, now), rules.limits, now, steps, announces=not dry_run)
+    log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
+    wait = rules.notice.wait if rules.notice is not None else None
+    steps = [Notice(history.announcements(HOST), wait, now)] if wait is not None else []
+    planners, organizations = {}, []
     for (org_id, project_id), found in sorted(lists.items()):
-        ref = ListRef(Project(project_id, "Sandbox Alpha", org_id), Source.INVITES)
-        if found is None:
-            await plan.add(ListUnreadable(project_id, "Sandbox Alpha", "timed out"))
-        else:
-            await plan.add(ListedInvitations(ref, InvitationList(tuple(found))))
-    await plan.finish()
-    if killed_at is not None:
-        await kill(log)
-        lines = path.read_bytes()[start:].splitlines(keepends=True)[:killed_at]
-        os.truncate(path, start + sum(map(len, lines)))
-        return plan
-    due = planned(run_id, path)
-    for one in [each for found in lists.values() for each in found or ()] if deletes else ():
-        if (one.key, one.created_at) in due:
-            log.write(event("outcome", **fields_of(one), **answer()))
-    log.write(event("run_finished"))
-    await log.close()
-    return plan
-
-
-def lines_of_run(run_id, path, *kinds):
-    """Return the events of a run of some kinds."""
-    return [
-        line.event
-        for line in read_events([path] if path.exists() else [])
-        if line.run_id == run_id and isinstance(line.event, kinds)
+        if org_id not in planners:
+            organizations.append(Organization(org_id, None))
+            planners[org_id] = Planner(
+                organizations[-1],
+                log,
+                Selector(rules, now),
+                now,
+                steps,
+                announces=not dry_run,
+                records_kept=False,
+                streams=True,
+            )
+        place = Project(project_id, "Sandbox Alpha", org_id)
+        await planners[org_id].add(
+            ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
+            if found is None
+            else ListedInvitations(ListRef(place, Source.INVITES), InvitationList(found))
+        )
+    stale = [each for one in organizations for each in one.stale]
+    for each in stale:
+        log.write(each)
+    for each in stale if deletes else ():
+        log.write(intent(each))
+        log.write(outcome(each))
+    if killed_at is None:
+        await log.finish(finished())
+    else:
+        await log.close()
+        lines = log.file.path.read_bytes().splitlines(keepends=True)[:killed_at]
+        os.truncate(log.file.path, sum(map(len, lines)))
+    events = [each.event for each in read_events(log.file.path)]
+    return organizations, [
+        e for e in events if isinstance(e, (Announced, AnnouncementEnded, Planned))
     ]
 
 
-def planned(run_id, path):
-    found = (each.invitation() for each in lines_of_run(run_id, path, Planned))
-    return {(each.key, each.created_at) for each in found}
+def keys_of(lines, kind):
+    found = (each.invitation() for each in lines if isinstance(each, kind))
+    return [(each.key, each.created_at) for each in found]
 
 
 LISTS = [(ORG, PROJECT), (ORG, object_id(8)), (OTHER_ORG, object_id(7))]
@@ -204,7 +183,7 @@ NIGHT = st.fixed_dictionaries(
         "dry_run": st.booleans(),
         "deletes": st.booleans(),
         "killed_at": st.none() | st.none() | st.integers(0, 12),
-        "rotate": st.sampled_from([None, None, "rename", "gzip"]),
+        "compress": st.booleans(),
     }
 )
 
@@ -271,118 +250,51 @@ def policy_of(each):
 
 @settings(max_examples=CASES, deadline=None)
 @given(st.lists(NIGHT, min_size=3, max_size=12))
-async def test_any_weeks_delete_exactly_what_the_model_says(tmp_path_factory, nights):
-    path = tmp_path_factory.mktemp("weeks") / "log.jsonl"
+async def test_any_weeks_delete_exactly_what_the_model_says(nights):
     now, model = NOW, Model()
-    for number, each in enumerate(nights):
-        now += each["step"]
-        shown, run_id = shown_in(each), f"run-{number}"
-        if each["rotate"] and path.exists() and path.stat().st_size:
-            rotate(path, compress=each["rotate"] == "gzip")
-        due, changes = model.night(shown, each, now)
-        options = {key: each[key] for key in ("dry_run", "killed_at")}
-        deletes = each["deletes"] and not each["dry_run"]
-        rules = policy_of(each)
-        plan = await night(path, now, shown, rules, run_id=run_id, deletes=deletes, **options)
-        assert plan.planned == len(due)
-        assert plan.total().announced == sum(announced for _, announced in changes)
-        written = len(lines_of_run(run_id, path, Announced, AnnouncementEnded))
-        left = planned(run_id, path)
-        if each["killed_at"] is None:
-            assert left == due
-            assert written == (0 if each["dry_run"] else len(changes))
-        else:
-            assert left <= due
-        model.apply(changes[:written], now)
-        if deletes and each["killed_at"] is None:
-            model.apply([(key, False) for key in due], now)
-    assert read_history(LogPath(str(path)).files()).announcements(HOST) == {
-        (*key, created_at.strftime("%Y-%m-%dT%H:%M:%SZ")): since
-        for (key, created_at), since in model.announced.items()
-    }
-
-
-async def test_dry_run_writes_no_announcement_and_says_how_many_a_sweep_would_write(tmp_path):
-    path = tmp_path / "log.jsonl"
-    lists, rules = (
-        {
-            (ORG, PROJECT): [
-                invitation(1, source=Source.INVITES),
-                invitation(2, source=Source.INVITES),
-            ]
-        },
-        policy(notice={"wait": "7d"}),
-    )
-    plan = await night(path, NOW, lists, rules, run_id="a", dry_run=True)
-    assert plan.total().announced == 2
-    assert not [line for line in read_events([path]) if isinstance(line.event, Announced)]
-
-
-async def test_another_host_begins_anew_and_a_rotated_log_does_not(tmp_path):
-    path, rules = tmp_path / "log.jsonl", policy(notice={"wait": "7d"})
-    lists = {(ORG, PROJECT): [invitation(1, source=Source.INVITES)]}
-    await night(path, NOW, lists, rules, run_id="a")
-    other = read_history([path]).announcements("https://cloud.mongodbgov.com")
-    assert other == {}
-    path.rename(tmp_path / "log-1.jsonl")
-    held = read_history([tmp_path / "log-1.jsonl"]).announcements(HOST)
-    assert held == {announcement_key(invitation(1, source=Source.INVITES)): NOW}
-
-
-async def test_announced_line_has_the_invitation_the_rule_and_the_day(tmp_path):
-    path, rules = tmp_path / "log.jsonl", policy(notice={"wait": "7d"})
-    await night(
-        path, NOW, {(ORG, PROJECT): [invitation(1, source=Source.INVITES)]}, rules, run_id="a"
-    )
-    (line,) = (each.event for each in read_events([path]) if isinstance(each.event, Announced))
-    assert (line.invitation(), line.rule) == (invitation(1, source=Source.INVITES), "forgotten")
-    assert line.deletable_from == "2026-12-02T01:00:00Z"
-
-
-@pytest.mark.parametrize(
-    ("name", "more", "held"),
-    [
-        ("outcome", {"outcome": "deleted"}, False),
-        ("outcome", {"outcome": "failed"}, True),
-        ("announcement_ended", {"reason": "no_rule"}, False),
-    ],
-)
-async def test_announcement_ends_by_a_deletion_or_by_its_line(tmp_path, name, more, held):
-    path, rules = tmp_path / "log.jsonl", policy(notice={"wait": "7d"})
-    await night(
-        path, NOW, {(ORG, PROJECT): [invitation(1, source=Source.INVITES)]}, rules, run_id="a"
-    )
-    log = opened(path, "b")
-    log.write(event("run_started"))
-    log.write(event(name, **more))
-    await log.close()
-    history = read_history([path])
-    assert history.announcements(HOST) == (
-        {announcement_key(invitation(1, source=Source.INVITES)): NOW} if held else {}
-    )
-    (step,) = notice_steps(rules, history, HOST, NOW)
-    decision = step(Selector(rules, NOW).decide(invitation(1, source=Source.INVITES)))
-    assert decision.announcement.announced_at == (NOW if held else None)
+    with TemporaryDirectory() as folder:
+        directory = AuditDirectory(Path(folder))
+        for each in nights:
+            now += each["step"]
+            shown = shown_in(each)
+            due, changes = model.night(shown, each, now)
+            options = {key: each[key] for key in ("dry_run", "killed_at")}
+            deletes = each["deletes"] and not each["dry_run"] and each["killed_at"] is None
+            found, lines = await night(
+                directory, now, shown, policy_of(each), deletes=deletes, **options
+            )
+            assert sum(one.counts.stale for one in found) == len(due)
+            announced = sum(is_announced for _, is_announced in changes)
+            assert sum(one.counts.announced for one in found) == announced
+            written = len(keys_of(lines, (Announced, AnnouncementEnded)))
+            if each["killed_at"] is None:
+                assert set(keys_of(lines, Planned)) == due
+                assert written == (0 if each["dry_run"] else len(changes))
+            else:
+                assert set(keys_of(lines, Planned)) <= due
+            model.apply(changes[:written], now)
+            if deletes:
+                model.apply([(key, False) for key in due], now)
+            if each["compress"] and each["killed_at"] is None:
+                path = directory.files()[-1].path
+                path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+                path.unlink()
+        assert History.read(directory.files()).announcements(HOST) == {
+            (*key, created_at.strftime("%Y-%m-%dT%H:%M:%SZ")): since
+            for (key, created_at), since in model.announced.items()
+        }
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-async def test_line_of_an_ended_announcement_says_why_the_invitation_is_kept(tmp_path, dry_run):
-    path, notice = tmp_path / "log.jsonl", {"wait": "7d"}
-    lists = {
-        (ORG, PROJECT): [
-            invitation(1, source=Source.INVITES),
-            invitation(2, source=Source.INVITES),
-            invitation(3, source=Source.INVITES),
-        ]
-    }
-    plan = await night(path, NOW, lists, policy(notice=notice), run_id="a")
-    assert plan.next_due == NOW + WEEK
-    kept = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
-    later, young = NOW + DAY, invitation(9, created_at=NOW, source=Source.INVITES)
-    lists = {(ORG, PROJECT): [young, *lists[ORG, PROJECT][1:]]}
-    plan = await night(path, later, lists, kept, run_id="b", dry_run=dry_run)
-    assert plan.next_due == NOW + WEEK
-    ended = lines_of_run("b", path, AnnouncementEnded)
-    assert [(each.invitation(), each.reason) for each in ended] == (
-        [] if dry_run else [(invitation(2, source=Source.INVITES), "keep:k")]
-    )
+async def test_line_of_an_ended_announcement_says_why_the_invitation_is_kept(directory, dry_run):
+    notice = {"wait": "7d"}
+    own = [invitation(n, source=Source.INVITES) for n in (1, 2, 3)]
+    (one,), _ = await night(directory, NOW, {(ORG, PROJECT): own}, policy(notice=notice))
+    assert (one.counts.announced, one.next_due) == (3, NOW + WEEK)
+    rules = policy(notice=notice, keep=[{"name": "k", "usernames": ["person-2@*"]}])
+    young = invitation(9, created_at=NOW, source=Source.INVITES)
+    lists = {(ORG, PROJECT): [young, *own[1:]]}
+    (one,), lines = await night(directory, NOW + DAY, lists, rules, dry_run=dry_run)
+    assert one.next_due == NOW + WEEK
+    ended = [(each.invitation(), each.reason) for each in lines]
+    assert ended == ([] if dry_run else [(own[1], "keep:k")])

@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
-from builders import invitation
+from audit.runs import planned as line
 
-from invite_sweeper.models import PlannedDeletion, Source
-from invite_sweeper.sweep.work_queue import ReadyQueue
+from invite_sweeper.models import Source
+from invite_sweeper.sweep.work_queue import Deletion, ReadyQueue
 
 
 def planned(*numbers):
-    return [PlannedDeletion(invitation(number, source=Source.INVITES), "r") for number in numbers]
+    return [Deletion.of(line(number, source=Source.INVITES)) for number in numbers]
 
 
 def ids(found):

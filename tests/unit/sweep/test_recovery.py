@@ -1,85 +1,64 @@
-"""Recovery of deletions that a killed run left open: outcomes claim only what Atlas shows."""
+"""What a killed run left open is settled: outcomes claim only what Atlas shows."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
-import msgspec
 import pytest
-from audit.written_logs import fields_of, write_events
-from builders import (
-    NOW,
-    ORG,
-    OTHER_ORG,
-    PROJECT,
-    invitation,
-    object_id,
-)
+from audit.runs import intent, planned, started
+from builders import ORG, PROJECT, object_id
 from fakes import FakeAtlas
-from invite_sweeper.sweep.previous_runs import read_previous_runs
 
-from invite_sweeper.audit import OpenIntent, OutcomeLine
+from invite_sweeper.audit import OpenIntent, RunFile, RunRecord
+from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
+    InvitationList,
+    ListRef,
     ListUnreadable,
     Project,
     ProjectGone,
     Source,
     UserStatus,
 )
-from invite_sweeper.sweep.recovery import Recovery, resolvable
+from invite_sweeper.sweep.recovery import Recovery
 
 BOTH = sorted(SOURCES_OF_USERS)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "Atlas answered 500.")
-
-
-@dataclass
-class FakeUserStatusReader(FakeAtlas):
-    """An Atlas with a status for each user, by id; an exception is raised."""
-
-    statuses: dict[str, UserStatus | ListUnreadable | Exception] = field(default_factory=dict)
-
-    async def membership_status(self, one):
-        status = self.statuses[one.id]
-        if isinstance(status, Exception):
-            raise status
-        return status
+KILLED = {
+    mode: RunRecord(RunFile(1, "killed", Path("000001-killed.jsonl")), start=started(mode=mode))
+    for mode in ("sweep", "restore")
+}
 
 
 @dataclass
 class FakeLog:
-    """Records its lines and how many of them are on disk."""
-
-    lines: list[dict[str, object]] = field(default_factory=list)
-    on_disk: int = 0
+    lines: list[OutcomeLine] = field(default_factory=list)
 
     def write(self, event):
-        assert isinstance(event, OutcomeLine)
-        self.lines.append(msgspec.to_builtins(event))
-
-    async def sync(self):
-        self.on_disk = len(self.lines)
+        self.lines.append(event)
 
 
-def one_of(source, number=1, **changes):
-    scope = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
-    return invitation(number, source=source, **{**scope, **changes})
+def opened(source, number=1, *, mode="sweep", **changes):
+    """Return the intent that a killed run left open."""
+    place = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
+    line = planned(number, source=source, **{**place, **changes})
+    return OpenIntent(KILLED[mode], intent(line))
 
 
-def intents(*ones, mode="sweep"):
-    return [OpenIntent("killed", mode, one, "stale") for one in ones]
+def one_of(source, number=1):
+    return opened(source, number).intent.invitation()
 
 
-async def recover(reader, *ones, mode="sweep"):
-    """Recover the intents; return the lines of the log and the messages."""
-    log, resolved = FakeLog(), []
-    recovery = Recovery(
-        reader, log, NOW, lambda intent, outcome: resolved.append((intent.invitation.id, outcome))
-    )
-    messages = await recovery.run(intents(*ones, mode=mode))
-    assert log.on_disk == len(log.lines) == len(resolved)
-    assert [line["outcome"] for line in log.lines] == [outcome for _, outcome in resolved]
-    return log.lines, messages
+async def recover(atlas, *intents):
+    """Settle intents in lists that the run does not read; return their lines and the messages."""
+    log = FakeLog()
+    recovery = Recovery(atlas, log, intents)
+    await recovery.settle_rest()
+    assert [each.outcome for each in log.lines] == [outcome for _, outcome in recovery.outcomes]
+    assert {each.recovers for each in log.lines} <= {"killed"}
+    return log.lines, recovery.left_open
 
 
 @pytest.mark.parametrize(
@@ -98,154 +77,132 @@ async def recover(reader, *ones, mode="sweep"):
         (None, False, "unknown"),
     ],
 )
+@pytest.mark.parametrize("source", BOTH)
 async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
-    status, still_member, outcome
+    source, status, still_member, outcome
 ):
-    one = one_of(Source.USERS)
-    reader = FakeUserStatusReader(statuses={one.id: UserStatus(status, still_member)})
-    (line,), messages = await recover(reader, one)
-    assert (line["outcome"], line["seen_before"], line["seen_after"]) == (outcome, None, status)
-    assert (line["recovered"], line["recovers"], line["attempts"]) == (True, "killed", 0)
-    assert messages == ()
+    statuses = {object_id(1): UserStatus(status, still_member)}
+    (line,), messages = await recover(FakeAtlas(statuses=statuses), opened(source))
+    assert (line.outcome, line.seen_before, line.seen_after) == (outcome, None, status)
+    assert (line.rule, line.attempts, line.http_status) == ("forgotten", 0, None)
+    assert messages == []
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_that_is_still_listed_is_failed(source):
     one = one_of(source)
     key = one.project_id if source is Source.INVITES else (source, one.project_id)
-    (line,), _ = await recover(FakeUserStatusReader(lists={key: (one,)}), one)
-    assert (line["outcome"], line["seen_after"]) == ("failed", None)
+    (line,), _ = await recover(FakeAtlas(lists={key: (one,)}), opened(source))
+    assert (line.outcome, line.seen_after) == ("failed", None)
 
 
 @pytest.mark.parametrize("source", BOTH)
 async def test_user_who_is_listed_with_another_date_was_deleted_and_invited_anew(source):
     one = one_of(source)
     anew = one._replace(created_at=one.created_at + timedelta(days=1))
-    atlas = FakeUserStatusReader(lists={(source, one.project_id): (anew,)})
-    (line,), _ = await recover(atlas, one)
-    assert line["outcome"] == "already_gone"
+    (line,), _ = await recover(FakeAtlas(lists={(source, one.project_id): (anew,)}), opened(source))
+    assert line.outcome == "already_gone"
 
 
 @pytest.mark.parametrize("source", sorted(set(Source) - SOURCES_OF_USERS))
 async def test_missing_invitation_of_a_list_without_statuses_is_already_gone(source):
-    (line,), _ = await recover(FakeUserStatusReader(), one_of(source))
-    assert (line["outcome"], line["seen_after"]) == ("already_gone", None)
+    (line,), _ = await recover(FakeAtlas(), opened(source))
+    assert (line.outcome, line.seen_after) == ("already_gone", None)
 
 
 async def test_users_of_a_deleted_project_are_already_gone():
-    one = one_of(Source.USERS)
-    reader = FakeUserStatusReader(
-        list_results={(Source.USERS, PROJECT): ProjectGone(PROJECT, "Sandbox Alpha")}
-    )
-    (line,), _ = await recover(reader, one)
-    assert line["outcome"] == "already_gone"
+    gone = {(Source.USERS, PROJECT): ProjectGone(PROJECT, "Sandbox Alpha")}
+    (line,), _ = await recover(FakeAtlas(list_results=gone), opened(Source.USERS))
+    assert line.outcome == "already_gone"
 
 
 @pytest.mark.parametrize("source", BOTH)
 async def test_users_with_an_unknown_status_stay_open_and_are_counted_by_reason(source):
-    ones = [one_of(source, number) for number in range(1, 5)]
     known = UserStatus("gone", still_member=False)
-    reader = FakeUserStatusReader(
-        statuses={one.id: (known, UNREADABLE)[number % 2] for number, one in enumerate(ones, 1)}
-    )
-    lines, messages = await recover(reader, *ones)
-    assert [line["invitation_id"] for line in lines] == [ones[1].id, ones[3].id]
-    where = "Sandbox Alpha" if source is Source.USERS else f"organization {ORG}"
-    assert messages == (
-        f"2 deletions of an earlier run in {where} remain unresolved: Atlas answered 500.",
-    )
-
-
-async def test_intents_of_an_unreadable_list_stay_open():
-    ones = [one_of(Source.USERS, number) for number in (1, 2)]
+    statuses = {object_id(n): (known, UNREADABLE)[n % 2] for n in range(1, 5)}
     lines, messages = await recover(
-        FakeUserStatusReader(list_results={(Source.USERS, PROJECT): UNREADABLE}), *ones
+        FakeAtlas(statuses=statuses), *(opened(source, n) for n in range(1, 5))
     )
-    assert lines == []
-    assert messages == (
-        "2 deletions of an earlier run in Sandbox Alpha remain unresolved: Atlas answered 500.",
+    assert [line.invitation_id for line in lines] == [object_id(2), object_id(4)]
+    where = "Sandbox Alpha" if source is Source.USERS else f"organization {ORG}"
+    expected = f"2 deletions of an earlier run in {where} remain unresolved: Atlas answered 500."
+    assert messages == [expected]
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 deletion"), (2, "2 deletions")])
+async def test_intents_of_an_unreadable_list_stay_open(count, words):
+    atlas = FakeAtlas(list_results={PROJECT: UNREADABLE})
+    lines, messages = await recover(atlas, *(opened(Source.INVITES, n) for n in range(count)))
+    remain = "remains" if count == 1 else "remain"
+    assert (lines, messages) == (
+        [],
+        [(f"{words} of an earlier run in Sandbox Alpha {remain} unresolved: Atlas answered 500.")],
     )
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_intent_of_a_restore_is_unknown_without_a_request(source):
-    reader = FakeUserStatusReader()
-    (line,), messages = await recover(reader, one_of(source), mode="restore")
-    assert (line["outcome"], messages, reader.requested) == ("unknown", (), [])
+    atlas = FakeAtlas()
+    (line,), messages = await recover(atlas, opened(source, mode="restore"))
+    assert (line.outcome, messages, atlas.requested) == ("unknown", [], [])
 
 
-async def test_removed_member_is_reported_before_the_next_request_fails():
-    first, second = one_of(Source.USERS, 1), one_of(Source.USERS, 2)
-    reader = FakeUserStatusReader(
-        statuses={
-            first.id: UserStatus("ACTIVE", still_member=False),
-            second.id: CredentialsRefused("Atlas refuses the credentials (401)."),
-        }
-    )
-    log, resolved = FakeLog(), []
-    recovery = Recovery(reader, log, NOW, lambda _intent, outcome: resolved.append(outcome))
-    with pytest.raises(CredentialsRefused):
-        await recovery.run(intents(first, second))
-    assert resolved == ["accepted_during"]
-    assert [line["outcome"] for line in log.lines] == resolved
+async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep_of_the_same_invitation():
+    both = opened(Source.INVITES, mode="restore"), opened(Source.INVITES)
+    lines, _ = await recover(FakeAtlas(), *both)
+    assert [line.outcome for line in lines] == ["unknown", "already_gone"]
 
 
-async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep():
-    """The outcome of a POST is unknown; the DELETE beside it is resolved from its list."""
-    log, resolved, seen = FakeLog(), [], []
+async def test_lists_are_asked_for_once_with_their_project_and_organization():
+    seen = []
 
-    class Recording(FakeUserStatusReader):
+    class Recording(FakeAtlas):
         async def invitations(self, project, source=Source.INVITES):
             seen.append((project, source))
             return await super().invitations(project, source)
 
-    other = "a" * 24
-    reader = Recording(lists={other: (invitation(3, project_id=other, source=Source.INVITES),)})
-    recovery = Recovery(reader, log, NOW, lambda _, outcome: resolved.append(outcome))
-    ones = [
-        *intents(invitation(1, source=Source.INVITES), mode="restore"),
-        *intents(
-            invitation(2, source=Source.INVITES),
-            invitation(3, project_id=other, project_name="Other", source=Source.INVITES),
-        ),
-    ]
-    messages = await recovery.run(ones)
-    assert resolved == ["unknown", "already_gone", "failed"]
-    assert messages == ()
-    assert [line["rule"] for line in log.lines] == ["stale"] * 3
-    assert [line["recovers"] for line in log.lines] == ["killed"] * 3
-    assert log.on_disk == 3
+    await recover(
+        Recording(),
+        opened(Source.INVITES, 1),
+        opened(Source.INVITES, 2),
+        opened(Source.ORG_INVITES, 3),
+    )
     assert seen == [
         (Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES),
-        (Project(other, "Other", ORG), Source.INVITES),
+        (Project(ORG, "", ORG), Source.ORG_INVITES),
     ]
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 deletion of an"), (2, "2 deletions of an")])
-async def test_unresolved_deletions_are_counted_with_their_place_and_reason(count, words):
-    reader = FakeUserStatusReader(list_results={PROJECT: UNREADABLE})
-    recovery = Recovery(reader, FakeLog(), NOW, lambda *_: None)
-    (message,) = await recovery.run(
-        intents(*(invitation(n, source=Source.INVITES) for n in range(count)))
-    )
-    remain = "remains" if count == 1 else "remain"
-    assert message == (
-        f"{words} earlier run in Sandbox Alpha {remain} unresolved: Atlas answered 500."
-    )
+async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again():
+    atlas, log = FakeAtlas(), FakeLog()
+    recovery = Recovery(atlas, log, [opened(Source.INVITES, 1), opened(Source.INVITES, 2)])
+    ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
+    await recovery.settle(ref, InvitationList([one_of(Source.INVITES, 2)]))
+    assert [each.outcome for each in log.lines] == ["already_gone", "failed"]
+    await recovery.settle_rest()
+    assert (atlas.requested, len(log.lines)) == ([], 2)
 
 
-URL = "https://here.example.com"
+async def test_other_list_of_the_run_settles_nothing():
+    recovery = Recovery(FakeAtlas(), FakeLog(), [opened(Source.INVITES)])
+    for project_id, org_id, source in (
+        (PROJECT, ORG, Source.USERS),
+        (object_id(9), ORG, Source.INVITES),
+        (PROJECT, object_id(9), Source.INVITES),
+    ):
+        await recovery.settle(ListRef(Project(project_id, "p", org_id), source), InvitationList())
+    assert recovery.outcomes == []
 
 
-@pytest.mark.parametrize("org_id", [ORG, OTHER_ORG])
-@pytest.mark.parametrize("base_url", [URL, "https://elsewhere.example.com", None])
-def test_open_intents_are_those_of_the_organizations_at_the_base_url_or_an_unknown_one(
-    path, log_path, org_id, base_url
-):
-    start = [] if base_url is None else [("run_started", {"base_url": base_url})]
-    intent = ("intent", fields_of(invitation(1, org_id=org_id, source=Source.INVITES)))
-    write_events(path, "killed", [*start, intent])
-    intents = read_previous_runs(log_path).open_intents()
-    found = resolvable(intents, frozenset([ORG]), URL)
-    expected = org_id == ORG and base_url in {URL, None}
-    assert [each.invitation.id for each in found] == [object_id(1)] * expected
+async def test_removed_member_is_recorded_before_the_next_request_fails():
+    statuses = {
+        object_id(1): UserStatus("ACTIVE", still_member=False),
+        object_id(2): CredentialsRefused("Atlas refuses the credentials (401)."),
+    }
+    log = FakeLog()
+    intents = [opened(Source.USERS, 1), opened(Source.USERS, 2)]
+    recovery = Recovery(FakeAtlas(statuses=statuses), log, intents)
+    with pytest.raises(CredentialsRefused):
+        await recovery.settle_rest()
+    assert [outcome for _, outcome in recovery.outcomes] == ["accepted_during"]
+    assert [line.outcome for line in log.lines] == ["accepted_during"]

@@ -100,25 +100,6 @@ def test_patterns_without_a_match_are_reported_except_for_the_star():
     )
 
 
-def test_organization_without_a_visible_project_is_reported():
-    project_filter = ProjectFilter(policy(organizations=[OTHER_ORG, ORG]))
-    project_filter.includes(project(org_id=ORG))
-    assert project_filter.absent_organizations() == (OTHER_ORG,)
-    assert project_filter.in_allowed_organization(project(org_id=OTHER_ORG))
-    assert project_filter.absent_organizations() == ()
-
-
-def test_organization_with_only_excluded_projects_is_visible():
-    project_filter = ProjectFilter(policy(projects={"exclude": ["prod-*"]}))
-    assert not project_filter.includes(project(name="prod-1"))
-    assert project_filter.absent_organizations() == ()
-
-
-def test_organizations_are_reported_in_order():
-    project_filter = ProjectFilter(policy(organizations=[OTHER_ORG, ORG]))
-    assert project_filter.absent_organizations() == (OTHER_ORG, ORG)
-
-
 def test_scope_hash_depends_on_organizations_projects_tags_and_sources_alone():
     def digest(**keys):
         return scope_sha256(policy(**keys))

@@ -4,18 +4,17 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id
+from builders import NOW, ORG, PROJECT, invitation, object_id
 from fakes import FakeAtlas
 from hypothesis import given
 from hypothesis import strategies as st
-from invite_sweeper.sweep.summary import WarningLevel, still_listed_warnings
 
+from invite_sweeper.audit.events import Planned
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import (
     DeletionResult,
     ListUnreadable,
     Outcome,
-    PlannedDeletion,
     Project,
     ProjectGone,
     Source,
@@ -29,12 +28,17 @@ OTHER = object_id(77)
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
 
 
+def line(one, entries=()):
+    return Planned.from_invitation(one, NOW, rule="forgotten", entries=entries_of(entries))
+
+
 async def verify(atlas, *deleted, stop=None, workers=4, outcome=Outcome.DELETED):
     verifier = DeletionVerifier(atlas, stop or StopRequest(), NOW)
     for one in deleted:
-        verifier.record(PlannedDeletion(one, "forgotten"), DeletionResult(outcome, 1, 204))
+        verifier.record(line(one), DeletionResult(outcome, 1, 204))
     await verifier.run(workers=workers)
-    return verifier.verified.total(), [each.planned.invitation.id for each in verifier.still_listed]
+    assert all(each.outcome is outcome for each in verifier.still_listed)
+    return verifier.verified, [each.planned.invitation_id for each in verifier.still_listed]
 
 
 async def test_deletion_that_is_gone_from_its_list_is_verified():
@@ -94,7 +98,7 @@ async def test_gone_invitation_that_is_in_its_list_is_still_listed_and_none_coun
 IN_ORG = invitation(1, source=Source.ORG_USERS, project_id=ORG, project_name="")
 IN_INVITES = invitation(2, source=Source.ORG_INVITES, project_id=ORG, project_name="")
 IN_PROJECT = invitation(1, source=Source.USERS)
-PERSON = PlannedDeletion(IN_ORG, "forgotten", entries=entries_of([IN_INVITES, IN_PROJECT]))
+PERSON = line(IN_ORG, [IN_INVITES, IN_PROJECT])
 KEYS = {
     IN_ORG: (Source.ORG_USERS, ORG),
     IN_INVITES: (Source.ORG_INVITES, ORG),
@@ -107,7 +111,7 @@ async def verify_person(atlas):
     verifier.record(PERSON, DeletionResult(Outcome.DELETED, 1, 204))
     await verifier.run(workers=2)
     listed = [[(ref.source, ref.project.id) for ref in e.lists] for e in verifier.still_listed]
-    return verifier.verified.total(), listed
+    return verifier.verified, listed
 
 
 async def test_invitation_is_verified_if_each_of_its_lists_shows_no_entry_of_it():
@@ -229,16 +233,6 @@ async def test_each_deletion_of_a_readable_list_is_verified_or_still_there(delet
     assert len(atlas.requested) == len({one.project_id for one in ones})
 
 
-@pytest.mark.parametrize(
-    ("count", "end"), [(10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
-)
-def test_warning_names_the_first_ten(count, end):
-    (warning,) = still_listed_warnings([invitation(n, source=Source.INVITES) for n in range(count)])
-    assert warning.level is WarningLevel.URGENT
-    assert end in warning.message
-    assert still_listed_warnings([]) == ()
-
-
 async def test_list_is_read_again_with_the_project_and_source_of_the_deletion():
     seen = []
 
@@ -252,13 +246,11 @@ async def test_list_is_read_again_with_the_project_and_source_of_the_deletion():
     assert seen == [(Project(one.project_id, "", one.org_id), Source.USERS)]
 
 
-async def test_verified_and_still_there_are_counted_by_organization():
-    atlas = FakeAtlas(lists={PROJECT: (invitation(1, org_id=OTHER_ORG, source=Source.INVITES),)})
+async def test_list_is_read_again_once_for_invitations_that_name_it_and_for_others():
+    atlas = FakeAtlas()
     verifier = DeletionVerifier(atlas, StopRequest(), NOW)
-    for number in (1, 2):
-        one = invitation(number, org_id=OTHER_ORG, source=Source.INVITES)
-        verifier.record(PlannedDeletion(one, "r"), DeletionResult(Outcome.DELETED, 1, 204))
+    other = line(invitation(5, source=Source.USERS))
+    for each in (PERSON, other):
+        verifier.record(each, DeletionResult(Outcome.DELETED, 1, 204))
     await verifier.run(workers=1)
-    assert verifier.verified == {OTHER_ORG: 1}
-    (found,) = verifier.still_listed
-    assert found.planned.invitation.id == object_id(1)
+    assert (verifier.verified, sorted(atlas.requested)) == (2, sorted([ORG, ORG, PROJECT]))

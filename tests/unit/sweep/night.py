@@ -1,0 +1,174 @@
+"""Whole sweeps over several organizations: an Atlas in memory, and an audit directory on disk."""
+
+from datetime import timedelta
+
+from audit.runs import HOST, clock, intent, started, write_lines
+from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
+from fakes import FakeAtlas
+
+from invite_sweeper.audit import AuditLog, History, read_plan
+from invite_sweeper.audit.reader import read_events
+from invite_sweeper.endings import WarningLevel
+from invite_sweeper.models import RequestCounters, Source
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.run import sweep
+
+ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
+WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}
+
+
+class LiveAtlas(FakeAtlas):
+    """An Atlas whose lists do not contain what it deleted.
+
+    A DELETE in an organization ends what its other lists and those of its projects show of the
+    person. What is in `results` stays, whatever the answer says.
+    """
+
+    async def delete(self, one, progress):
+        result = await super().delete(one, progress)
+        if one.id not in self.results:
+            ended = self._ends_person if one.source.is_organization_level else self._ends_entry
+            for key, listed in self.lists.items():
+                self.lists[key] = tuple(each for each in listed if not ended(one, each))
+        return result
+
+    def _ends_entry(self, one, each):
+        return each.key == one.key
+
+    def _ends_person(self, one, each):
+        same = (each.org_id, each.username) == (one.org_id, one.username)
+        return same and each.source is not Source.INVITES
+
+
+class FakeClient:
+    """A client of a FakeAtlas, with the clock of Atlas."""
+
+    actor = "client"
+
+    def __init__(self, atlas):
+        self.atlas = self.reader = atlas
+        self.clock_skew_s, self.sunsets, self.counters = 0.0, {}, RequestCounters()
+
+    def deleter(self, _sources):
+        return self.atlas
+
+    def sunset(self, _sources):
+        return None
+
+    async def secret_expiries(self, _org_id):
+        return ()
+
+    async def organization_names(self):
+        return {ORG: "Alpha"}
+
+
+class QuietView:
+    """Shows nothing; records what it was told, and agrees unless told otherwise."""
+
+    def __init__(self, answer=lambda _: True):
+        self.warnings, self.started, self.asked = [], [], []
+        self._answer = answer
+
+    def lists_found(self, count, where):
+        pass
+
+    def list_done(self):
+        pass
+
+    def deleting_started(self, deletions, where):
+        self.started.append((deletions, where))
+
+    def deletion_done(self, outcome):
+        pass
+
+    def warn(self, warning):
+        self.warnings.append(warning)
+
+    async def confirms(self, result):
+        self.asked.append(result)
+        return self._answer(result)
+
+    def remarks(self):
+        return [each.message for each in self.warnings if each.level == WarningLevel.REMARK]
+
+    def codes(self):
+        return [each.code for each in self.warnings]
+
+
+class Night:
+    """Organizations with one project each, and the runs of an audit directory over them.
+
+    Args:
+        stale: Stale invitations in the project of each organization.
+        keys: Of the policy.
+    """
+
+    def __init__(self, directory, *stale, **keys):
+        self.directory, self.stop, self.view = directory, StopRequest(), QuietView()
+        self.clock_s, self.runs = 0.0, 0
+        orgs = ORGS[: len(stale)]
+        limits = {**WIDE, **keys.pop("limits", {})}
+        self.policy = policy(**{"organizations": list(orgs), "limits": limits, **keys})
+        self.atlases = []
+        for number, (org_id, count) in enumerate(zip(orgs, stale, strict=True)):
+            place = {"project_id": object_id(number + 1), "project_name": f"p{number}"}
+            found = [
+                invitation(100 * number + n, org_id=org_id, source=Source.INVITES, **place)
+                for n in range(count)
+            ]
+            listed = project(number + 1, org_id=org_id, name=f"p{number}")
+            lists = {listed.id: tuple(found)}
+            self.atlases.append(LiveAtlas(listed=[listed], lists=lists))
+        self.clients = [FakeClient(each) for each in self.atlases]
+
+    async def run(self, *, at=NOW, saved=None, answer=None, **options):
+        """Run once more; return the last line of its file."""
+        self.runs += 1
+        self.view = QuietView() if answer is None else QuietView(answer)
+        history = History.read(self.directory.files())
+        log = AuditLog.begin(self.directory, f"run-{self.runs}", clock=clock(at))
+        command = Command(
+            policy=self.policy,
+            policy_path="policy.yaml",
+            now=at,
+            base_url=HOST,
+            history=history,
+            clock=lambda: self.clock_s,
+            started_s=0.0,
+            saved=saved,
+            **options,
+        )
+        organizations = [
+            Organization(each.id, client)
+            for each, client in zip(self.policy.organizations, self.clients, strict=True)
+        ]
+        try:
+            return await sweep(command, organizations, log, self.view, self.stop)
+        finally:
+            await log.close()
+
+    async def plan(self, **options):
+        """Make a plan, and return it."""
+        await self.run(dry_run=True, **options)
+        return read_plan(self.directory.files()[-1].path)
+
+    @property
+    def deleted(self):
+        return [len(each.deleted) for each in self.atlases]
+
+    def events(self, *kinds):
+        """Return the events of the last run, of some kinds or all."""
+        lines = read_events(self.directory.files()[-1].path)
+        return [each.event for each in lines if not kinds or isinstance(each.event, kinds)]
+
+
+def later(hours=24):
+    return NOW + timedelta(hours=hours)
+
+
+async def kill_after_intents(directory, *lines, **start):
+    """Write a run that was killed once the intents of these planned lines were on disk."""
+    log = AuditLog.begin(directory, "killed", clock=clock())
+    await write_lines(log, [started(**start), *lines, *map(intent, lines)])

@@ -1,0 +1,345 @@
+"""The plan of an organization: every invitation decided, counted once, and written if stale."""
+
+from datetime import timedelta
+
+import pytest
+from builders import NOW, ORG, PROJECT, invitation, object_id, policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.audit.events import (
+    Announced,
+    Entry,
+    Kept,
+    ProjectUnreadable,
+)
+from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
+from invite_sweeper.counts import Counts
+from invite_sweeper.models import (
+    InvitationList,
+    ListRef,
+    ListUnreadable,
+    Project,
+    ProjectGone,
+    Source,
+    SourceRetired,
+)
+from invite_sweeper.sweep.discovery import ListedInvitations
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.plan import Planner
+from invite_sweeper.sweep.scope import RunScope
+from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.steps import Notice
+
+DAY = timedelta(days=1)
+PEOPLE = ["org_users", "org_invites", "users"]
+
+
+class FakeLog:
+    """Records its lines, and how many were written when it was synced."""
+
+    def __init__(self):
+        self.lines, self.synced_at = [], []
+
+    def write(self, event):
+        self.lines.append(event)
+
+    async def sync(self):
+        self.synced_at.append(len(self.lines))
+
+
+class Plan:
+    """A planner of one organization, and what it found."""
+
+    def __init__(self, *, steps=(), announces=True, record="planned", unplaced=(), **keys):
+        self.policy, self.log = policy(**keys), FakeLog()
+        scope = RunScope((), unreadable=tuple(unplaced), organizations=(ORG,))
+        self.organization = Organization(ORG, None, scope=scope)
+        self.planner = Planner(
+            self.organization,
+            self.log,
+            Selector(self.policy, NOW),
+            NOW,
+            steps,
+            announces=announces,
+            records_kept=record == "all",
+            streams=not any(each.is_organization_level for each in self.policy.sources),
+        )
+
+    async def add(self, *outcomes, finish=True):
+        for each in outcomes:
+            await self.planner.add(each)
+        if finish:
+            self.planner.finish()
+        return self
+
+    @property
+    def counts(self):
+        return self.organization.counts
+
+    def stale(self):
+        """Return the source and number of each planned deletion, with those it ends."""
+        return [
+            (each.source, int(each.invitation_id, 16), [e.source for e in each.entries])
+            for each in self.organization.stale
+        ]
+
+
+def listed(*invitations, source=Source.INVITES, project_id=PROJECT):
+    place = Project(ORG if source.is_organization_level else project_id, "Sandbox Alpha", ORG)
+    return ListedInvitations(ListRef(place, source), InvitationList(invitations))
+
+
+def one(number, source=Source.INVITES, **changes):
+    place = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
+    return invitation(number, source=source, **{**place, **changes})
+
+
+def person(name, *sources, number=1, **changes):
+    """Return the lists in which a person has an entry."""
+    return [
+        listed(one(number + n, each, username=name, **changes), source=each)
+        for n, each in enumerate(sources)
+    ]
+
+
+# What is counted ---------------------------------------------------------------------------------
+
+
+async def test_counts_of_several_lists_are_added_up():
+    plan = await Plan(sources=["invites", "users"]).add(
+        listed(one(1), one(2, age=DAY), one(3, age=2 * DAY)),
+        listed(
+            one(4, Source.USERS, status="INVITATION_EXPIRED"),
+            one(5, Source.USERS, status="ACTIVE"),
+            source=Source.USERS,
+        ),
+        listed(one(6), one(7), project_id=object_id(8)),
+    )
+    assert plan.counts == Counts(
+        invitations_seen=7,
+        invitations_by_source={"invites": 5, "users": 2},
+        stale=4,
+        kept=3,
+        kept_by_reason={"too_young": 2, "not_pending": 1},
+    )
+    assert sorted(number for _, number, _ in plan.stale()) == [1, 4, 6, 7]
+    by_list = {(ref.source, ref.project.id): n for ref, n in plan.organization.entries.items()}
+    assert by_list == {
+        ("invites", PROJECT): 3,
+        ("users", PROJECT): 2,
+        ("invites", object_id(8)): 2,
+    }
+
+
+async def test_empty_list_is_read_and_counts_nothing():
+    plan = await Plan().add(listed())
+    assert plan.counts == Counts(invitations_by_source={"invites": 0})
+    assert (plan.organization.oldest, plan.organization.next_due) == (None, None)
+
+
+async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
+    plan = Plan()
+    await plan.add(listed(one(1, created_at=None)), finish=False)
+    assert plan.organization.oldest is None
+    await plan.add(listed(one(2), one(3, age=90 * DAY)), listed(one(4, age=DAY)))
+    assert plan.organization.oldest == NOW - 90 * DAY
+
+
+async def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
+    more = {"bounced": 2, "new": True, "members_read": 1}
+    step = lambda each: each._replace(**more) if each.invitation.id == object_id(1) else each  # noqa: E731
+    plan = await Plan(steps=[step]).add(listed(one(1), one(2)))
+    first, second = plan.organization.stale
+    assert (first.bounced, first.new, first.inviter_gone) == (2, True, True)
+    assert (second.bounced, second.new, second.inviter_gone) == (0, False, False)
+
+
+# People ------------------------------------------------------------------------------------------
+
+
+async def test_person_in_each_list_of_an_organization_is_one_invitation_after_all_are_read():
+    plan = Plan(sources=PEOPLE)
+    lists = person("ada@example.com", Source.USERS, Source.ORG_INVITES, Source.ORG_USERS)
+    await plan.add(*lists, finish=False)
+    assert (plan.stale(), plan.counts.invitations_seen) == ([], 0)
+    await plan.add()
+    assert plan.stale() == [("org_users", 3, ["org_invites", "users"])]
+    assert (plan.counts.invitations_seen, plan.counts.stale) == (1, 1)
+    assert sum(plan.counts.invitations_by_source.values()) == 3
+
+
+async def test_entry_of_invites_stands_for_itself():
+    plan = await Plan(sources=["invites", *PEOPLE]).add(
+        *person("ada@example.com", Source.INVITES, Source.ORG_USERS)
+    )
+    assert sorted(plan.stale()) == [("invites", 1, []), ("org_users", 2, [])]
+
+
+@pytest.mark.parametrize(
+    ("unread", "kept"),
+    [
+        (ListUnreadable(PROJECT, "p", "503", source=Source.USERS, org_id=ORG), True),
+        (ListUnreadable(ORG, "", "503", source=Source.ORG_INVITES, org_id=ORG), True),
+        (ListUnreadable(PROJECT, "p", "503", source=Source.INVITES, org_id=ORG), False),
+        (SourceRetired(ORG, "", "410", source=Source.ORG_INVITES, org_id=ORG), False),
+        (SourceRetired(PROJECT, "p", "410", source=Source.USERS, org_id=ORG), True),
+    ],
+    ids=["users", "org_invites", "invites", "retired with a replacement", "retired without one"],
+)
+async def test_list_that_was_not_read_keeps_the_people_whom_it_may_show(unread, kept):
+    plan = Plan(sources=["invites", *PEOPLE])
+    await plan.add(unread, *person("ada@example.com", Source.ORG_USERS))
+    assert (plan.stale() == []) is kept
+    assert plan.counts.kept_by_reason == ({"list_unread": 1} if kept else {})
+
+
+@pytest.mark.parametrize(("source", "kept"), [(Source.USERS, True), (Source.INVITES, False)])
+async def test_project_of_an_unknown_organization_may_show_people_of_each(source, kept):
+    unplaced = [ListUnreadable("??", "Odd", "malformed id", source=source)]
+    plan = Plan(sources=PEOPLE, unplaced=unplaced)
+    await plan.add(*person("ada@example.com", Source.ORG_USERS))
+    assert (plan.stale() == []) is kept
+
+
+async def test_kept_person_counts_once_and_what_ends_alone_is_deleted():
+    keep = [{"name": "boss", "inviters": ["boss@*"]}]
+    plan = Plan(sources=PEOPLE, keep=keep)
+    org = person("ada@example.com", Source.ORG_USERS, inviter="boss@example.com")
+    await plan.add(*org, *person("ada@example.com", Source.USERS, Source.ORG_INVITES, number=5))
+    assert plan.stale() == [("users", 5, [])]
+    assert (plan.counts.kept_by_reason, plan.counts.invitations_seen) == ({"keep:boss": 1}, 2)
+
+
+@pytest.mark.parametrize("record", ["planned", "all"])
+async def test_person_whom_lists_of_projects_keep_counts_once_whether_it_is_recorded_or_not(record):
+    """A policy of project lists streams: no person is remembered until the end."""
+    plan = Plan(sources=["users", "invites"], record=record)
+    young = {"age": DAY, "username": "ada@example.com"}
+    await plan.add(
+        *(
+            listed(one(1, Source.USERS, project_id=object_id(n), **young), source=Source.USERS)
+            for n in range(3)
+        ),
+        listed(one(7, **young)),
+    )
+    assert (plan.counts.kept_by_reason, plan.counts.kept) == ({"too_young": 2}, 2)
+    assert plan.counts.invitations_by_source == {"invites": 1, "users": 3}
+    kept = [each for each in plan.log.lines if isinstance(each, Kept)]
+    assert [len(each.entries) for each in kept] == ([0, 2] if record == "all" else [])
+
+
+async def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
+    plan = Plan(sources=PEOPLE, record="all")
+    await plan.add(*person("ada@example.com", Source.ORG_USERS, Source.USERS, age=DAY))
+    (line,) = plan.log.lines
+    assert (line.reason, line.invitation()) == (
+        "too_young",
+        one(1, Source.ORG_USERS, username="ada@example.com", age=DAY),
+    )
+    assert line.entries == (Entry(Source.USERS, PROJECT, object_id(2), ("GROUP_READ_ONLY",)),)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(Source), st.integers(1, 4), st.integers(10, 18)), max_size=12
+    ),
+    st.booleans(),
+)
+async def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
+    plan = Plan(sources=[str(each) for each in Source], record="all")
+    entries = {}
+    for number, (source, name, age) in enumerate(rows):
+        who = {"username": f"p{name}@example.com", "age": age * DAY}
+        entries.setdefault(source, []).append(one(number, source, **who))
+    lists = [listed(*found, source=source) for source, found in entries.items()]
+    unread = [ListUnreadable(object_id(9), "p", "503", source=Source.USERS, org_id=ORG)]
+    await plan.add(*lists, *(unread if is_unread else ()))
+    kept = [each for each in plan.log.lines if isinstance(each, Kept)]
+    found = [key for each in (*plan.organization.stale, *kept) for key in each.keys]
+    assert sorted(found) == sorted(each.key for own in entries.values() for each in own)
+    counts = plan.counts
+    assert counts.invitations_seen == counts.stale + counts.kept
+    assert (counts.stale, counts.kept) == (len(plan.organization.stale), len(kept))
+    assert sum(counts.kept_by_reason.values()) == counts.kept
+    assert sum(counts.invitations_by_source.values()) == len(rows)
+
+
+# What is not deleted -----------------------------------------------------------------------------
+
+
+async def test_project_that_is_gone_counts_once_for_all_its_lists():
+    gone = [ProjectGone(each, "A", ORG) for each in (PROJECT, PROJECT, object_id(8))]
+    assert (await Plan().add(*gone)).counts.projects_gone == 2
+
+
+async def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_missing():
+    plan = await Plan().add(
+        ListUnreadable(PROJECT, "A", "HTTP 500.", 500, "X", Source.USERS, ORG),
+        ListUnreadable("??", "B", "Malformed."),
+        ListUnreadable(object_id(8), "C", "HTTP 401.", 401, "USER_UNAUTHORIZED", org_id=ORG),
+        ListUnreadable(object_id(9), "D", "HTTP 403.", 403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
+        ListUnreadable(ORG, "", "HTTP 500.", 500, None, Source.ORG_USERS, ORG),
+    )
+    assert (plan.counts.projects_unreadable, plan.counts.missing_role) == (5, 1)
+    assert plan.log.lines[0] == ProjectUnreadable(
+        project_id=PROJECT,
+        project_name="A",
+        reason="HTTP 500.",
+        http_status=500,
+        error_code="X",
+        source=Source.USERS,
+        org_id=ORG,
+    )
+    places = [(each.project_id, each.org_id) for each in plan.log.lines]
+    assert places[1:2] + places[4:] == [("??", None), (None, ORG)]
+
+
+async def test_retired_source_is_recorded_and_no_unreadable_list():
+    retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
+    plan = await Plan().add(retired)
+    assert (plan.organization.retired, plan.counts.projects_unreadable) == (
+        {Source.INVITES: retired},
+        0,
+    )
+    assert plan.log.lines == [
+        SourceRetiredLine(
+            source=Source.INVITES, reason="Gone for good.", http_status=410, error_code="RETIRED"
+        )
+    ]
+
+
+@pytest.mark.parametrize("announces", [True, False])
+async def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
+    steps = [Notice({}, 7 * DAY, NOW)]
+    plan = await Plan(steps=steps, announces=announces).add(listed(one(1), one(2, age=DAY)))
+    assert (plan.counts.announced, plan.counts.kept_by_reason) == (
+        1,
+        {"notice_pending": 1, "too_young": 1},
+    )
+    assert plan.organization.next_due == NOW + 7 * DAY
+    lines = [(each.invitation(), each.rule, each.deletable_from) for each in plan.log.lines]
+    expected = [(one(1), "forgotten", "2026-12-02T01:00:00Z")]
+    assert lines == (expected if announces else [])
+
+
+@pytest.mark.parametrize("kind", ["announced", "kept", "unreadable"])
+async def test_log_is_synced_whenever_more_than_1000_lines_are_waiting(kind):
+    steps = [Notice({}, 7 * DAY, NOW)] if kind == "announced" else []
+    plan, numbers = (
+        Plan(steps=steps, record="all" if kind == "kept" else "planned"),
+        iter(range(5000)),
+    )
+    age = DAY if kind == "kept" else 20 * DAY
+
+    async def write(count):
+        if kind == "unreadable":
+            await plan.add(*[ListUnreadable(PROJECT, "A", "503")] * count, finish=False)
+        else:
+            found = (one(next(numbers), age=age) for _ in range(count))
+            await plan.add(listed(*found), finish=False)
+
+    for count, synced in ((500, 0), (500, 0), (1, 1), (1000, 1), (1, 2)):
+        await write(count)
+        assert len(plan.log.synced_at) == synced
+    assert kind != "announced" or all(isinstance(each, Announced) for each in plan.log.lines)

@@ -1,0 +1,169 @@
+"""The population guard: projects, all entries, those of each list, and what is waived."""
+
+from pathlib import Path
+
+import pytest
+from builders import ORG, OTHER_ORG, object_id, policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.audit import CompleteRun, RunFile, RunRecord
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import ListUnreadable, Source, SourceRetired
+from invite_sweeper.sweep.guards import check_gone, check_population
+from invite_sweeper.sweep.organization import Organization
+
+RUN = RunRecord(RunFile(1, "r1", Path("000001-r1.jsonl")))
+
+
+def limits(drop=0.3):
+    return policy(limits={"max_population_drop": drop}).limits
+
+
+def organization(org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), **by_source):
+    """Return an organization as a run found it, with this number of entries of each source."""
+    found = Organization(org_id, None)
+    found.count(projects_seen=projects, projects_gone=gone, invitations_by_source=by_source)
+    found.unread = [
+        ListUnreadable(object_id(number), "p", "503", source=source, org_id=org_id)
+        for source, number in unread
+    ]
+    found.retired = {each: SourceRetired("", "", "410", source=each) for each in retired}
+    return found
+
+
+def before(org_id=ORG, *, projects=100, **by_source):
+    """Return what the last complete run left: the entries of a source are in one project."""
+    entries = {(source, org_id, object_id(1)): count for source, count in by_source.items()}
+    return CompleteRun(RUN, {org_id: projects}, entries)
+
+
+def both(one, other):
+    return CompleteRun(RUN, {**one.projects, **other.projects}, {**one.entries, **other.entries})
+
+
+def check(was, *now, drop=0.3):
+    check_population(now, was, limits(drop))
+
+
+def refusal(was, *now, drop=0.3):
+    with pytest.raises(GuardRefused) as caught:
+        check(was, *now, drop=drop)
+    assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
+    assert "--accept-population" in caught.value.hint
+    return caught.value.message
+
+
+def test_drop_is_inclusive_and_named_with_both_numbers():
+    check(before(invites=100), organization(projects=70, invites=70))
+    assert refusal(before(invites=100), organization(projects=69, invites=100)) == (
+        "69 projects were found, but the last complete run left 100: the drop is over "
+        "max_population_drop: 0.3."
+    )
+    assert refusal(before(invites=2000), organization(invites=1)).startswith(
+        "1 entry was found, but the last complete run left 2,000: "
+    )
+
+
+def test_projects_that_are_gone_are_not_found():
+    check(before(), organization(projects=90, gone=20))
+    refusal(before(), organization(projects=90, gone=21))
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "drop", "allowed"),
+    [
+        (11, 11, 0, True),
+        (11, 10, 0, False),
+        (10, 0, 0, True),  # too few to compare
+        (11, 0, 1, True),
+        (100, 71, 0.29, True),
+        (100, 70, 0.29, False),
+        (100, 1000, 0, True),
+    ],
+)
+def test_numbers_up_to_10_are_not_compared_and_the_share_is_exact(was, now, drop, allowed):
+    for then, found in (
+        (before(projects=was), organization(projects=now)),
+        (before(invites=was), organization(invites=now)),
+    ):
+        (check if allowed else refusal)(then, found, drop=drop)
+
+
+def test_each_source_is_compared_alone_and_all_of_them_together():
+    was = before(invites=100, users=11)
+    assert refusal(was, organization(invites=100, users=0)).startswith(
+        "0 entries in the list users were found, but the last complete run left 11: "
+    )
+    refusal(was, organization(invites=100))  # a source without any entry
+    small = before(invites=5, users=5, org_users=5)
+    assert refusal(small, organization(invites=5)).startswith(
+        "5 entries were found, but the last complete run left 15"
+    )
+
+
+def test_source_that_is_new_does_not_make_up_for_a_drop_of_another():
+    refusal(before(invites=100), organization(invites=50, users=50))
+
+
+def test_retired_source_is_waived_alone():
+    was, gone = before(invites=100, users=50), [Source.USERS]
+    check(was, organization(invites=100, retired=gone))
+    refusal(was, organization(invites=69, retired=gone))
+    refusal(was, organization(invites=100, retired=[Source.ORG_USERS]))
+    refusal(was, organization(projects=69, invites=100, retired=[Source.INVITES, Source.USERS]))
+
+
+def test_list_that_is_not_read_now_is_waived_alone():
+    was = CompleteRun(RUN, {}, {("users", ORG, object_id(1)): 50, ("users", ORG, object_id(2)): 50})
+    check(was, organization(users=50, unread=[(Source.USERS, 1)]))
+    refusal(was, organization(users=34, unread=[(Source.USERS, 1)]))
+    refusal(was, organization(users=50, unread=[(Source.INVITES, 1)]))
+
+
+def test_numbers_of_several_organizations_are_added_up():
+    was = both(before(projects=8, invites=8), before(OTHER_ORG, projects=8, invites=8))
+    now = [organization(projects=8, invites=6), organization(OTHER_ORG, projects=8, invites=5)]
+    assert refusal(was, *now).startswith("11 entries were found, but the last complete run left 16")
+    now = [organization(projects=6, invites=8), organization(OTHER_ORG, projects=5, invites=8)]
+    assert refusal(was, *now).startswith("11 projects were found")
+
+
+def test_organization_that_was_not_known_or_is_not_asked_changes_nothing():
+    new = organization(OTHER_ORG, projects=50, invites=50)
+    check(before(invites=100), organization(invites=100), new)
+    refusal(before(invites=100), organization(projects=60, invites=60), new)
+    was = both(before(invites=100), before(OTHER_ORG, invites=100))
+    check(was, organization(invites=100))  # the other one failed
+
+
+@pytest.mark.parametrize(
+    ("listed", "gone", "allowed"),
+    [(100, 30, True), (100, 31, False), (10, 10, True), (11, 4, False)],
+)
+def test_projects_gone_that_were_just_listed_are_a_drop_without_an_earlier_run(
+    listed, gone, allowed
+):
+    found = organization(projects=listed, gone=gone)
+    if allowed:
+        check_gone(found, limits())
+        return
+    with pytest.raises(GuardRefused, match=f"left of the {listed} that were just listed"):
+        check_gone(found, limits())
+
+
+numbers = st.dictionaries(st.sampled_from(["invites", "users", "org_users"]), st.integers(0, 200))
+
+
+@given(numbers, numbers, st.integers(0, 100), st.sets(st.sampled_from(Source)))
+def test_population_is_accepted_exactly_if_no_part_of_it_dropped_by_more(
+    was, now, percent, retired
+):
+    compared = {name: count for name, count in was.items() if name not in retired and count}
+    parts = [(count, now.get(name, 0)) for name, count in compared.items()]
+    parts.append((sum(compared.values()), sum(now.get(name, 0) for name in compared)))
+    allowed = all(a <= 10 or 100 * (a - b) <= percent * a for a, b in parts)
+    then = before(**{name: count for name, count in was.items() if count})
+    found = organization(retired=retired, **now)
+    (check if allowed else refusal)(then, found, drop=percent / 100)

@@ -1,0 +1,218 @@
+"""The last line of a run: its warnings, its reasons, and the exit code that follows from them."""
+
+import pytest
+from audit.runs import planned
+from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id, policy, project
+from sweep.night import FakeClient, QuietView
+
+from invite_sweeper.audit import History
+from invite_sweeper.audit.events import ListResult
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
+from invite_sweeper.errors import (
+    AtlasUnavailable,
+    AuditLogError,
+    CredentialsRefused,
+    GuardRefused,
+    Interrupted,
+)
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.result import MAX_WARNINGS, Result
+from invite_sweeper.sweep.scope import RunScope
+
+
+def result_of(*organizations, **options):
+    keys = options.pop("policy", {})
+    command = Command(
+        policy=policy(organizations=[ORG, OTHER_ORG], **keys),
+        policy_path="policy.yaml",
+        now=NOW,
+        base_url="https://cloud.mongodb.com",
+        history=History(),
+        clock=lambda: 1.0,
+        started_s=0.0,
+        **options,
+    )
+    result = Result(command, organizations, QuietView())
+    result.plan_made = True
+    return result
+
+
+def organization(org_id=ORG, *, error=None, outcomes=(), **counts):
+    found = Organization(org_id, FakeClient(None), scope=RunScope(()), error=error)
+    found.count(**counts)
+    found.outcomes.update(dict(outcomes))
+    return found
+
+
+def ended(*organizations, stopped_by=(), error=None, **options):
+    result = result_of(*organizations, **options)
+    result.stopped_by.extend(stopped_by)
+    result.error = error
+    return result.finished()
+
+
+# Exit codes and reasons --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "stopped_by", "code", "reasons"),
+    [
+        ({}, (), 0, ()),
+        ({"outcomes": {"deleted": 3, "already_gone": 2, "changed": 1}}, (), 0, ()),
+        ({"outcomes": {"accepted_before": 1}}, (), 0, ()),
+        ({"outcomes": {"failed": 1}}, (), 4, (Reason.FAILED_DELETIONS,)),
+        ({"outcomes": {"unknown": 1}}, (), 4, (Reason.UNKNOWN_DELETIONS,)),
+        ({"outcomes": {"accepted_during": 1}}, (), 4, (Reason.REMOVED_MEMBER,)),
+        ({"outcomes": {"skipped": 1}}, (), 4, ()),
+        ({"projects_unreadable": 1}, (), 4, (Reason.UNREADABLE_PROJECTS,)),
+        ({"missing_role": 1}, (), 4, (Reason.MISSING_ROLE,)),
+        ({}, [Reason.RETIRED_SOURCE], 4, (Reason.RETIRED_SOURCE,)),
+        (
+            {"outcomes": {"failed": 2}, "still_there": 1},
+            (),
+            4,
+            (Reason.FAILED_DELETIONS, Reason.STILL_THERE),
+        ),
+    ],
+)
+def test_exit_code_follows_from_what_was_not_done(found, stopped_by, code, reasons):
+    finished = ended(organization(**found), stopped_by=stopped_by)
+    assert (finished.exit_code, finished.reasons) == (code, reasons)
+    assert [each.exit_code for each in finished.organizations] == [code]
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ((None, AtlasUnavailable("-")), 4),
+        ((AtlasUnavailable("-"), GuardRefused("-")), 6),
+        ((GuardRefused("-"), CredentialsRefused("-")), 5),
+        ((GuardRefused("-"), GuardRefused("-")), 3),
+    ],
+)
+def test_run_fails_only_if_every_organization_did_and_then_as_the_worst(errors, code):
+    own = [organization(id_, error=e) for id_, e in zip((ORG, OTHER_ORG), errors, strict=True)]
+    finished = ended(*own)
+    assert finished.exit_code == code
+    codes = [0 if each is None else int(each.exit_code) for each in errors]
+    assert [each.exit_code for each in finished.organizations] == codes
+    assert finished.plan_complete is False
+    assert [each.plan_made for each in finished.organizations] == [e is None for e in errors]
+
+
+@pytest.mark.parametrize("error", [Interrupted("Stopped."), AuditLogError("Full.")])
+def test_error_of_the_run_is_that_of_each_organization(error):
+    finished = ended(organization(), organization(OTHER_ORG), error=error)
+    assert finished.exit_code == error.exit_code
+    assert {each.exit_code for each in finished.organizations} == {int(error.exit_code)}
+    assert finished.error["message"] == error.message
+
+
+@pytest.mark.parametrize(
+    ("found", "complete"),
+    [
+        ({}, True),
+        ({"unread": [ListUnreadable(PROJECT, "p", "503", org_id=ORG)]}, False),
+        ({"retired": {Source.INVITES: SourceRetired("", "", "410")}}, True),
+    ],
+)
+def test_plan_is_complete_if_every_list_that_atlas_serves_was_read(found, complete):
+    own = organization()
+    for name, value in found.items():
+        setattr(own, name, value)
+    assert ended(own).plan_complete is complete
+    assert ended(own, stopped_by=[Reason.RETIRED_SOURCE]).plan_complete is False
+
+
+@pytest.mark.parametrize(("stale", "dry_run", "code"), [(1, True, 10), (0, True, 0), (1, False, 0)])
+def test_detailed_exit_code_is_that_of_a_dry_run(stale, dry_run, code):
+    finished = ended(organization(stale=stale), dry_run=dry_run, detailed_exit_code=True)
+    assert finished.exit_code == code
+
+
+def test_requests_of_credentials_count_once():
+    one, two = organization(), organization(OTHER_ORG)
+    one.client.counters.requests = 7
+    two.client = one.client
+    finished = ended(one, two)
+    assert (finished.requests, [each.requests for each in finished.organizations]) == (7, [7, 0])
+
+
+def test_each_list_is_told_with_its_entries_and_what_was_not_read():
+    own, places = organization(), [project(n) for n in (1, 2, 3)]
+    own.entries = {ListRef(each, Source.INVITES): n for n, each in enumerate(places[:2])}
+    own.unread = [ListUnreadable(places[2].id, "p", "503", org_id=ORG)]
+    own.retired = {Source.USERS: SourceRetired("", "", "410", source=Source.USERS)}
+    finished = ended(own, policy={"sources": ["invites", "users"]})
+    assert finished.lists == (
+        ListResult(
+            org_id=ORG,
+            source=Source.INVITES,
+            complete=False,
+            entries=1,
+            by_project={object_id(2): 1},
+            unread=(object_id(3),),
+        ),
+    )
+
+
+# Warnings ----------------------------------------------------------------------------------------
+
+
+def test_removed_member_is_said_at_once_and_named_once():
+    result = result_of(organization())
+    for line in (planned(1, source=Source.USERS), planned(1, source=Source.USERS)):
+        result.removed_member(line)
+    assert result.finished().removed_members == ("person-1@example.com",)
+    (warning,) = [each for each in result.warnings if each.code == WarningCode.REMOVED_MEMBER]
+    assert (warning.level, warning.message.partition(" accepted")[0]) == (
+        WarningLevel.URGENT,
+        "person-1@example.com",
+    )
+
+
+def test_removed_member_without_a_username_is_named_by_id_and_organization():
+    result = result_of(organization())
+    place = {"project_id": ORG, "project_name": ""}
+    result.removed_member(planned(7, source=Source.ORG_USERS, username=None, **place))
+    assert result.warnings[-1].message == (
+        f"{object_id(7)} accepted while the deletion was in flight and was removed from {ORG} as "
+        "an active member."
+    )
+    assert result.finished().removed_members == ()
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, []), (3, ["3 of the removed users"])])
+def test_users_who_could_not_be_checked_are_counted(count, said):
+    result = result_of(organization())
+    before = len(result.warnings)
+    result.unverified(count)
+    assert [each.message[:22] for each in result.warnings[before:]] == said
+
+
+@pytest.mark.parametrize(
+    ("count", "end"), [(10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
+)
+def test_what_is_still_listed_is_named_up_to_ten(count, end):
+    result = result_of(organization())
+    result.still_listed([planned(n, source=Source.INVITES) for n in range(count)])
+    warning = result.warnings[-1]
+    assert (warning.level, end in warning.message) == (WarningLevel.URGENT, True)
+    before = len(result.warnings)
+    result.still_listed([])
+    assert len(result.warnings) == before
+
+
+@pytest.mark.parametrize("count", [MAX_WARNINGS, MAX_WARNINGS + 1])
+def test_result_has_1000_warnings_at_most_and_all_are_shown_each_once(count):
+    result = result_of(organization())
+    result.warnings.clear()
+    view = result._view
+    view.warnings.clear()
+    messages = [f"Warning {number}." for number in range(count)]
+    result.warn_of(WarningCode.OTHER, *messages)
+    result.warn_of(WarningCode.OTHER, messages[0])
+    assert [each.message for each in view.warnings] == messages
+    assert [each.message for each in result.warnings] == messages[:MAX_WARNINGS]

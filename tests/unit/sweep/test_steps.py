@@ -1,0 +1,334 @@
+"""The steps after the decision: unrecordable and bounced invitations, and a saved plan."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from audit.runs import deletion, finished, started, write_run
+from builders import NOW, ORG, PROJECT, invitation, object_id, policy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.audit import History, SavedPlan
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Source, UnreadableDate, entries_of
+from invite_sweeper.sweep.saved_plan import check_applicable, check_sha256
+from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.sweep.steps import (
+    KeepBounced,
+    KeepOutsidePlan,
+    apply_steps,
+    keep_unrecordable,
+)
+
+DAY = timedelta(days=1)
+HOST, SHA256 = "https://cloud.mongodb.com", "5" * 64
+
+
+def stale(number=1, rule="r", **changes):
+    return Decision(invitation(number, **{"source": Source.INVITES, **changes}), rule, None)
+
+
+def kept(number=1, reason="too_young"):
+    return Decision(invitation(number, source=Source.INVITES), None, reason)
+
+
+def history_of(directory, deletions, **changes):
+    """Return the history of an invitation that runs deleted this often."""
+    for number in range(deletions):
+        lines = deletion(1, **{"source": Source.INVITES, **changes})
+        write_run(directory, f"r{number}", *lines)
+    return History.read(directory.files())
+
+
+# Bounced and unrecordable ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("times", "most", "reason"),
+    [(0, 3, None), (2, 3, None), (3, 3, "bounced"), (1, 0, "bounced"), (0, 0, None)],
+)
+def test_invitation_that_was_deleted_max_bounces_times_is_kept(directory, times, most, reason):
+    found = KeepBounced(history_of(directory, times), most)(stale())
+    assert (found.keep_reason, found.bounced) == (reason, times)
+    assert found.stale is (reason is None)
+
+
+@pytest.mark.parametrize("source", Source)
+def test_invitation_without_username_never_bounces(directory, source):
+    place = {"project_id": ORG} if source.is_organization_level else {}
+    nameless = {"username": None, "source": source, **place}
+    history = history_of(directory, 3, **nameless)
+    assert KeepBounced(history, 3)(stale(2, **nameless)) == stale(2, **nameless)
+
+
+def test_kept_invitation_keeps_its_reason(directory):
+    assert KeepBounced(history_of(directory, 3), 3)(kept()) == kept()
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("field", ["project_name", "inviter", "username"])
+def test_invitation_that_the_log_cannot_record_is_kept(field, source):
+    long, short = (stale(source=source, **{field: "x" * size}) for size in (1025, 1024))
+    assert keep_unrecordable(long) == Decision(long.invitation, None, "unrecordable")
+    assert keep_unrecordable(long.keep("too_young")).keep_reason == "too_young"
+    assert keep_unrecordable(short) is short
+
+
+# What a saved plan lists -------------------------------------------------------------------------
+
+
+def line(decision):
+    return Planned.from_invitation(
+        decision.invitation, NOW, rule=decision.rule, entries=entries_of(decision.entries)
+    )
+
+
+def saved(*decisions, start=None, sha256=SHA256):
+    start = start or started(mode="dry-run")
+    return SavedPlan(Path("p.jsonl"), start, finished(), tuple(map(line, decisions)), sha256)
+
+
+def test_planned_invitation_is_allowed_once_and_no_other():
+    step = KeepOutsidePlan(saved(stale(1), stale(2)))
+    found = [step(stale(n)).keep_reason for n in (1, 1, 3)]
+    assert found == [None, "not_in_plan", "not_in_plan"]
+    (rest,) = step.differences()
+    assert rest == (
+        "1 of the plan's invitations was not seen: gone, or in a list that was not read."
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"username": "other@example.com"},
+        {"username": None},
+        {"created_at": NOW - 19 * DAY},
+        {"created_at": None},
+        {"created_at": UnreadableDate("x")},
+        {"project_id": object_id(99)},
+        {"org_id": object_id(98)},
+        {"source": Source.ORG_INVITES},
+    ],
+    ids=lambda c: next(iter(c)) + str(next(iter(c.values())))[:12],
+)
+def test_invitation_with_another_name_date_or_place_is_not_in_the_plan(changes):
+    assert KeepOutsidePlan(saved(stale()))(stale(**changes)).keep_reason == "not_in_plan"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"roles": ("GROUP_OWNER",)},
+        {"roles": ()},
+        {"inviter": "other@example.com"},
+        {"expires_at": NOW},
+        {"expires_at": None},
+        {"team_ids": (object_id(7),)},
+        {"project_roles": ((object_id(7), "GROUP_OWNER"),)},
+        {"linked_projects": ((object_id(7), "prod"),)},
+        {"rule": "another"},
+    ],
+    ids=lambda c: next(iter(c)) + str(next(iter(c.values())))[:12],
+)
+def test_invitation_that_has_changed_since_it_was_approved_is_kept_and_said(changes):
+    step = KeepOutsidePlan(saved(stale(1), stale(2)))
+    assert step(stale(1, **changes)).keep_reason == "changed_since_plan"
+    assert step(stale(2)).stale
+    (sentence,) = step.differences()
+    assert sentence == (
+        "1 of the plan's invitations is kept because the roles, projects, inviter, expiry or "
+        "rule changed since the plan was created."
+    )
+
+
+def test_order_of_roles_another_name_of_the_project_and_a_status_are_no_change():
+    roles = ("GROUP_OWNER", "GROUP_READ_ONLY")
+    now = stale(roles=roles[::-1], project_name="renamed", status="INVITATION_EXPIRED")
+    assert KeepOutsidePlan(saved(stale(roles=roles)))(now).stale
+
+
+def test_same_instant_in_another_time_zone_is_equal():
+    local = (NOW - 20 * DAY).astimezone()
+    assert KeepOutsidePlan(saved(stale()))(stale(created_at=local)).stale
+
+
+@pytest.mark.parametrize("created_at", [None, UnreadableDate("x")])
+def test_planned_line_without_a_date_allows_nothing(created_at):
+    plan = saved(stale(created_at=created_at))
+    for now in (stale(), stale(created_at=created_at)):
+        assert KeepOutsidePlan(plan)(now).keep_reason == "not_in_plan"
+
+
+def person(*lists):
+    """Return the invitation of a person in these lists; the first one names it."""
+    places = {
+        Source.ORG_USERS: {"project_id": ORG, "project_name": ""},
+        Source.ORG_INVITES: {"project_id": ORG, "project_name": ""},
+        Source.USERS: {"project_id": PROJECT},
+    }
+    own = [invitation(1, source=each, **places[each]) for each in lists]
+    return Decision(own[0], "r", None, entries=tuple(own[1:]))
+
+
+def test_delete_may_end_fewer_entries_than_the_plan_showed_and_none_that_it_did_not():
+    of_two = person(Source.ORG_USERS, Source.USERS)
+    assert KeepOutsidePlan(saved(of_two))(person(Source.ORG_USERS)).stale
+    assert KeepOutsidePlan(saved(of_two))(of_two).stale
+    of_three = person(Source.ORG_USERS, Source.USERS, Source.ORG_INVITES)
+    step = KeepOutsidePlan(saved(of_two))
+    assert step(of_three).keep_reason == "changed_since_plan"
+
+
+def test_what_was_another_invitation_when_the_plan_was_made_is_kept_and_said():
+    step = KeepOutsidePlan(saved(person(Source.USERS)))
+    assert step(person(Source.ORG_USERS, Source.USERS)).keep_reason == "not_in_plan"
+    assert [each.partition(" because")[0] for each in step.differences()] == [
+        "1 of the plan's invitations is kept"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "size", "sentences"),
+    [
+        ((), 0, ()),
+        (("too_young",), 1, ("1 of the plan's invitations is kept now: too_young.",)),
+        (
+            ("too_young", "keep:boss", "too_young"),
+            3,
+            (
+                "1 of the plan's invitations is kept now: keep:boss.",
+                "2 of the plan's invitations are kept now: too_young.",
+            ),
+        ),
+        (
+            (),
+            1200,
+            (
+                (
+                    "1,200 of the plan's invitations were not seen: gone, or in a list that was "
+                    "not read."
+                ),
+            ),
+        ),
+    ],
+)
+def test_planned_invitations_that_are_kept_now_are_counted_by_reason(reasons, size, sentences):
+    step = KeepOutsidePlan(saved(*map(stale, range(size))))
+    for number, reason in enumerate((*reasons, "not planned"), start=0 if reasons else size):
+        step(kept(number, reason))
+    assert tuple(step.differences()) == sentences
+
+
+def test_planned_invitation_that_an_earlier_step_keeps_is_counted(directory):
+    step = KeepOutsidePlan(saved(stale(1), stale(2)))
+    bounced = KeepBounced(history_of(directory, 3), 3)
+    assert apply_steps([bounced, step], stale(1)).keep_reason == "bounced"
+    assert apply_steps([bounced, step], keep_unrecordable(stale(2, inviter="x" * 1025)))
+    assert step.kept_by_reason == {"bounced": 1, "unrecordable": 1}
+
+
+@given(st.sets(st.integers(1, 30)), st.lists(st.tuples(st.integers(1, 30), st.booleans())))
+def test_only_planned_invitations_are_allowed_each_once_and_none_that_is_kept(planned, present):
+    step = KeepOutsidePlan(saved(*map(stale, planned)))
+    allowed = [n for n, is_stale in present if step(stale(n) if is_stale else kept(n)).stale]
+    assert set(allowed) <= planned
+    assert len(allowed) == len(set(allowed))
+    assert all((n, True) in present for n in allowed)
+
+
+# Whether a saved plan may be applied -------------------------------------------------------------
+
+
+def apply(rules, plan, *, now=NOW, base_url=HOST, max_age=DAY, history=None):
+    check_applicable(
+        plan, rules, base_url=base_url, now=now, max_age=max_age, history=history or History()
+    )
+
+
+@pytest.fixture
+def rules():
+    return policy()
+
+
+def plan_for(rules, **changes):
+    start = {"mode": "dry-run", "policy_sha256": rules.sha256, "organizations": (ORG,), **changes}
+    return saved(stale(), start=started(**start))
+
+
+def refusal(rules, plan, **options):
+    with pytest.raises(GuardRefused) as caught:
+        apply(rules, plan, **options)
+    assert caught.value.reasons == (Reason.PLAN,)
+    assert caught.value.consequence == "Nothing was deleted."
+    assert "Create a new plan" in caught.value.hint
+    return caught.value.message
+
+
+@pytest.mark.parametrize("age", [DAY, timedelta()])
+def test_plan_may_be_applied_up_to_its_greatest_age(rules, age):
+    apply(rules, plan_for(rules), now=NOW + age)
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [
+        (DAY + timedelta(microseconds=1), "The plan is too old: it was created over 24 hours ago"),
+        (-timedelta(microseconds=1), "creation time 2026-11-25T01:00:00Z is in the future"),
+    ],
+)
+def test_plan_that_is_too_old_or_from_the_future_is_refused(rules, age, words):
+    assert words in refusal(rules, plan_for(rules), now=NOW + age)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"organizations": (ORG, "0" * 24)}, "for other organizations than the policy's"),
+        ({"organizations": ()}, "for other organizations than the policy's"),
+        ({"base_url": "https://cloud.mongodbgov.com"}, f"mongodbgov.com, not {HOST}."),
+        ({"policy_sha256": "b" * 64}, "with another policy"),
+    ],
+)
+def test_plan_of_other_organizations_another_host_or_policy_is_refused(rules, changes, words):
+    assert words in refusal(rules, plan_for(rules, **changes))
+
+
+@pytest.mark.parametrize(
+    ("options", "used"),
+    [
+        ({"exit_code": 0}, True),
+        ({"exit_code": 4}, True),
+        ({"exit_code": 3}, False),
+        ({"exit_code": 8}, False),
+        ({"mode": "dry-run"}, False),
+        ({"killed": True}, False),
+        ({"plan_sha256": "6" * 64}, False),
+    ],
+    ids=str,
+)
+def test_plan_is_applied_once_by_a_sweep_that_completed_it(rules, directory, options, used):
+    start = started(
+        mode=options.get("mode", "sweep"), plan_sha256=options.get("plan_sha256", SHA256)
+    )
+    end, killed = finished(exit_code=options.get("exit_code", 0)), "killed" in options
+    write_run(directory, "r1", start=start, end=end, killed=killed)
+    history = History.read(directory.files())
+    if used:
+        assert "Run 1 has already applied the plan." in refusal(
+            rules, plan_for(rules), history=history
+        )
+    else:
+        apply(rules, plan_for(rules), history=history)
+
+
+def test_hash_of_a_plan_is_compared_as_a_person_may_write_it():
+    plan = saved(sha256="abc" * 20 + "abcd")
+    check_sha256(plan, f" {plan.sha256.upper()}\n")
+    for wrong in ("", plan.sha256[:-1], "f" * 64):
+        with pytest.raises(GuardRefused, match="has the SHA-256 abcabc") as caught:
+            check_sha256(plan, wrong)
+        assert caught.value.reasons == (Reason.PLAN,)

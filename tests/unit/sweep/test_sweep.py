@@ -1,0 +1,822 @@
+"""A sweep over several organizations: read, planned and checked together, then deleted."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from audit.runs import HOST, planned
+from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, project
+from sweep.night import ORGS, Night, kill_after_intents, later
+
+from invite_sweeper.audit import History, PlanLines
+from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned, RunStarted
+from invite_sweeper.audit.verify import Verdict, verify_directory
+from invite_sweeper.endings import Reason, WarningCode
+from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, AuditLogError
+from invite_sweeper.models import (
+    DeletionResult,
+    ListUnreadable,
+    Outcome,
+    ProjectGone,
+    Source,
+    SourceRetired,
+)
+from invite_sweeper.sweep.scope import Shard
+
+REFUSED = int(Reason.MAX_DELETIONS.exit_code)
+
+
+def message(result):
+    return None if result.error is None else result.error["message"]
+
+
+def errors(result):
+    return [each.error and each.error["message"] for each in result.organizations]
+
+
+def fail(night, number, error=None):
+    error = error or AtlasUnavailable("No connection.")
+    night.atlases[number].list_results = {object_id(number + 1): error}
+
+
+async def test_all_organizations_are_planned_on_disk_before_anything_is_deleted(directory):
+    night = Night(directory, 1, 2, 3)
+    result = await night.run()
+    assert night.deleted == [1, 2, 3]
+    assert [each.deleted for each in result.organizations] == [1, 2, 3]
+    assert (result.exit_code, result.error, result.reasons) == (0, None, ())
+    kinds = [type(each) for each in night.events()]
+    assert Planned not in kinds[kinds.index(Intent) :]
+    assert verify_directory(directory).verdict is Verdict.SOUND
+
+
+async def test_dry_run_plans_the_same_and_deletes_and_asks_nothing(directory):
+    night = Night(directory, 1, 2)
+    result = await night.run(dry_run=True)
+    assert (night.deleted, night.view.asked, result.stale) == ([0, 0], [], 3)
+    assert len(night.events(Planned)) == 3
+    assert (result.plan_made, result.plan_complete, result.verified) == (True, True, 0)
+
+
+@pytest.mark.parametrize(("stale", "code"), [(0, 0), (1, 10)])
+async def test_detailed_exit_code_tells_whether_something_is_stale(directory, stale, code):
+    result = await Night(directory, stale).run(dry_run=True, detailed_exit_code=True)
+    assert result.exit_code == code
+
+
+async def test_run_without_stale_invitations_asks_nothing(directory):
+    night = Night(directory, 0)
+    assert (await night.run()).exit_code == 0
+    assert (night.view.asked, night.view.started) == ([], [])
+
+
+async def test_second_run_finds_nothing_and_is_not_refused(directory):
+    night = Night(directory, 12, 12)
+    await night.run()
+    result = await night.run(at=later())
+    assert (result.exit_code, result.invitations_seen) == (0, 0)
+
+
+async def test_first_line_names_the_organizations_their_actors_and_the_scope(directory):
+    night = Night(directory, 1, 1)
+    await night.run(shard=Shard(1, 2))
+    (first,) = night.events(RunStarted)
+    assert first.organizations == ORGS[:2]
+    assert first.actors == dict.fromkeys(ORGS[:2], "client")
+    assert (first.mode, first.shard, first.now) == ("sweep", "1/2", "2026-11-25T01:00:00Z")
+    assert first.policy_sha256 == night.policy.sha256
+
+
+# Limits ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limit", "deleted"), [(5, [2, 3]), (4, [0, 0]), (0, [0, 0])])
+async def test_max_deletions_counts_over_all_organizations(directory, limit, deleted):
+    night = Night(directory, 2, 3, limits={"max_deletions": limit})
+    result = await night.run()
+    assert night.deleted == deleted
+    if not sum(deleted):
+        assert (result.exit_code, result.reasons) == (REFUSED, (Reason.MAX_DELETIONS,))
+        assert message(result) == (
+            f"In 2 organizations together: 5 stale invitations are over max_deletions: {limit}."
+        )
+        assert [each.exit_code for each in result.organizations] == [REFUSED] * 2
+        assert night.events(Intent) == []
+
+
+async def test_refusal_of_one_organization_does_not_count_organizations(directory):
+    result = await Night(directory, 2, limits={"max_deletions": 1}).run()
+    assert message(result) == "2 stale invitations are over max_deletions: 1."
+
+
+async def test_trim_deletes_the_oldest_over_all_organizations(directory):
+    limits = {"max_deletions": 4, "over_limit": "trim"}
+    night = Night(directory, 3, 3, limits=limits)
+    ((key, found),) = night.atlases[1].lists.items()
+    night.atlases[1].lists[key] = tuple(
+        each._replace(created_at=NOW.replace(year=2024)) for each in found
+    )
+    result = await night.run()
+    assert (night.deleted, result.exit_code) == ([1, 3], 0)
+    assert [each.trimmed for each in result.organizations] == [2, 0]
+    assert len(night.events(Planned)) == 4
+
+
+async def test_organization_that_failed_does_not_count_towards_the_limits(directory):
+    night = Night(directory, 3, 2, limits={"max_deletions": 2})
+    fail(night, 0)
+    result = await night.run()
+    assert night.deleted == [0, 2]
+    assert errors(result) == [f"Organization Alpha ({ORG}): No connection.", None]
+    assert [each.exit_code for each in result.organizations] == [6, 0]
+    assert result.exit_code == 4
+
+
+async def test_error_of_a_single_organization_is_that_of_the_run(directory):
+    night = Night(directory, 1)
+    fail(night, 0)
+    result = await night.run()
+    assert (message(result), result.exit_code) == ("No connection.", 6)
+
+
+async def test_nothing_is_checked_or_asked_if_every_organization_failed(directory):
+    night = Night(directory, 1, 1)
+    fail(night, 0), fail(night, 1)
+    result = await night.run()
+    assert (night.view.asked, result.exit_code, result.plan_made) == ([], 6, False)
+    assert [each.partition(":")[0] for each in errors(result)] == [
+        f"Organization Alpha ({ORG})",
+        f"Organization {OTHER_ORG}",
+    ]
+
+
+async def test_limit_per_project_names_project_and_organization_with_their_ids(directory):
+    limits = {"max_deletions_per_project": 2}
+    result = await Night(directory, 3, 1, limits=limits).run()
+    assert f"in project p0 ({object_id(1)}) of Alpha ({ORG}) are over" in message(result)
+
+
+async def test_unreadable_projects_of_all_organizations_count_together(directory):
+    night = Night(directory, 1, 1, limits={"max_unreadable_projects": 1})
+    for number in range(2):
+        fail(night, number, ListUnreadable(object_id(number + 1), f"p{number}", "503"))
+    result = await night.run()
+    expected = "In 2 organizations together: 2 projects could not be read: project p0"
+    assert message(result).startswith(expected)
+    assert result.reasons == (Reason.MAX_UNREADABLE_PROJECTS,)
+
+
+@pytest.mark.parametrize("over_limit", ["refuse", "trim"])
+@pytest.mark.parametrize(("stale", "deleted"), [(5, 5), (6, 0)])
+async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(
+    directory, over_limit, stale, deleted
+):
+    night = Night(directory, stale, limits={"max_share": 0, "over_limit": over_limit})
+    result = await night.run(shard=Shard(2, 2))
+    assert night.deleted == [deleted]
+    assert (result.exit_code == REFUSED) is (over_limit == "refuse" and deleted == 0)
+
+
+@pytest.mark.parametrize("over_limit", ["refuse", "trim"])
+@pytest.mark.parametrize("cause", ["partly done", "killed", "stopped"])
+async def test_repeated_run_has_what_is_left_of_the_limits(directory, cause, over_limit):
+    """A cap caps a night: three runs in a row, whatever ended the first."""
+    night = Night(directory, 6, limits={"max_deletions": 4, "over_limit": over_limit})
+    own = {"project_id": object_id(1), "source": Source.INVITES}
+    lines = [planned(900 + n, **own) for n in range(3)]
+    if cause == "killed":  # its DELETEs may have been sent
+        await kill_after_intents(directory, *lines)
+    else:
+        limits = {"max_deletions": 3, "over_limit": "trim", "canary": 0}
+        first = Night(directory, 6, limits=limits)
+        if cause == "partly done":
+            failed = [each.id for each in first.atlases[0].lists[object_id(1)]]
+            results = {each: DeletionResult(Outcome.FAILED, 5, 500) for each in failed}
+            first.atlases[0].results = results
+        await first.run()
+        night.atlases = first.atlases
+        night.clients = first.clients
+    for hours in (1, 2):
+        before = len(night.atlases[0].deleted)
+        result = await night.run(at=later(hours))
+        sent = len(night.atlases[0].deleted) - before
+        assert sent <= (1 if hours == 1 and over_limit == "trim" else 0)
+        if over_limit == "refuse":
+            assert "that earlier runs deleted within 20 hours (limits.period)" in message(result)
+
+
+@pytest.mark.parametrize(
+    ("period", "hours", "deleted"), [("0s", 1, 2), ("20h", 19, 0), ("20h", 21, 2)]
+)
+async def test_limits_begin_anew_after_the_period(directory, period, hours, deleted):
+    limits = {"max_deletions": 2, "over_limit": "trim", "period": period}
+    night = Night(directory, 4, limits=limits)
+    await night.run()
+    await night.run(at=later(hours))
+    assert night.deleted == [2 + deleted]
+
+
+# Clock and population ----------------------------------------------------------------------------
+
+
+async def test_clock_that_is_wrong_after_reading_refuses_although_that_organization_failed(
+    directory,
+):
+    night = Night(directory, 1, 1)
+    fail(night, 0)
+    names = night.clients[1].organization_names
+
+    async def skewed():
+        night.clients[0].clock_skew_s = 301.0
+        return await names()
+
+    night.clients[1].organization_names = skewed
+    result = await night.run()
+    assert "The local clock is 5 minutes ahead of Atlas's." in message(result)
+    assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
+
+
+async def test_connection_that_never_showed_a_clock_does_not_refuse_the_others(directory):
+    night = Night(directory, 1, 1)
+    night.clients[0].clock_skew_s = None
+    result = await night.run()
+    assert "could not be checked" in errors(result)[0]
+    assert (errors(result)[1], night.deleted) == (None, [0, 1])
+
+
+def drop(night, number, left):
+    """Let the lists of an organization show only some invitations."""
+    atlas = night.atlases[number]
+    atlas.lists = {key: found[:left] for key, found in atlas.lists.items()}
+
+
+KEEP_ALL = {"keep": [{"name": "all", "usernames": ["*"]}]}
+
+
+async def kept_then(directory, *stale, **keys):
+    """Return a night after one that kept everything, which now deletes it."""
+    first = Night(directory, *stale, **KEEP_ALL, **keys)
+    await first.run()
+    night = Night(directory, *stale, **keys)
+    night.atlases, night.clients = first.atlases, first.clients
+    return night
+
+
+@pytest.mark.parametrize(("left", "deleted"), [(13, [0, 10]), (14, [14, 10])])
+async def test_drop_of_one_population_keeps_this_organization_out_alone(directory, left, deleted):
+    night = await kept_then(directory, 20, 10)
+    drop(night, 0, left)
+    result = await night.run(at=later())
+    assert night.deleted == deleted
+    if not deleted[0]:
+        first = result.organizations[0].error
+        assert first["message"].startswith(
+            f"Organization Alpha ({ORG}): 13 entries were found, but the last complete run left 20"
+        )
+        assert first["consequence"] == "Nothing was deleted there."
+        assert result.exit_code == 4
+        assert Reason.MAX_POPULATION_DROP in result.reasons
+
+
+async def test_population_of_all_organizations_together_is_compared(directory):
+    """Ten and ten are too few to compare; twenty are not."""
+    night = await kept_then(directory, 10, 10)
+    drop(night, 0, 5), drop(night, 1, 5)
+    result = await night.run(at=later())
+    assert "10 entries were found, but the last complete run left 20" in message(result)
+    assert night.deleted == [0, 0]
+
+
+async def test_accepted_drop_of_the_population_is_not_compared(directory):
+    night = await kept_then(directory, 20, 10)
+    drop(night, 0, 1)
+    await night.run(at=later(), accept_population=True)
+    assert night.deleted == [1, 10]
+
+
+LEFT = {"rules": [{"name": "left", "inviter_gone": True}, {"name": "old", "older_than": "14d"}]}
+
+
+def members(count):
+    return frozenset(f"p{number}@example.com" for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("now", "accepts", "deleted"), [(13, False, [0, 2]), (14, False, [2, 2]), (1, True, [2, 2])]
+)
+async def test_drop_of_the_members_keeps_this_organization_out_alone(
+    directory, now, accepts, deleted
+):
+    night = await kept_then(directory, 2, 2, **LEFT)
+    for atlas in night.atlases:
+        atlas.members = members(20)
+    await night.run(dry_run=True)  # no sweep has read them
+    first = Night(directory, 0, 0, **LEFT)
+    for atlas in first.atlases:
+        atlas.members = members(20)
+    await first.run()
+    night.atlases[0].members = members(now)
+    result = await night.run(at=later(), accept_population=accepts)
+    assert night.deleted == deleted
+    if not deleted[0]:
+        assert errors(result) == [
+            (
+                f"Organization Alpha ({ORG}): 13 active members of the organization {ORG} are "
+                "listed, 20 were before: the drop is over max_population_drop: 0.3."
+            ),
+            None,
+        ]
+    assert result.members == {ORG: now, OTHER_ORG: 20} if deleted[0] else {OTHER_ORG: 20}
+
+
+async def test_invitations_are_judged_by_the_members_of_their_own_organization(directory):
+    night = Night(directory, 1, 1, rules=[{"name": "left", "inviter_gone": True}])
+    for atlas, inviter in zip(night.atlases, ("ada@example.com", "ada@example.com"), strict=True):
+        ((key, (one,)),) = atlas.lists.items()
+        atlas.lists[key] = (one._replace(inviter=inviter),)
+    night.atlases[0].members = frozenset({"bo@example.com"})
+    night.atlases[1].members = frozenset({"ada@example.com"})
+    result = await night.run()
+    assert night.deleted == [1, 0]
+    assert result.kept_by_reason == {"no_rule": 1}
+
+
+async def test_unreadable_members_are_said_and_delete_nobody(directory):
+    night = Night(directory, 1, rules=[{"name": "left", "inviter_gone": True}])
+    night.atlases[0].members = ListUnreadable(ORG, "", "the role is missing.")
+    result = await night.run()
+    (warning,) = [each for each in result.warnings if each.code == WarningCode.MEMBERS]
+    assert warning.message == (
+        f"The active members of the organization Alpha ({ORG}) are not known: the role is "
+        "missing. Nothing is deleted there by inviter_gone."
+    )
+    assert (night.deleted, result.kept_by_reason) == ([0], {"inviter_unknown": 1})
+
+
+@pytest.mark.parametrize(("gone", "refused"), [(3, False), (4, True)])
+async def test_projects_that_are_gone_keep_their_organization_out_alone(directory, gone, refused):
+    night = Night(directory, 0, 1)
+    night.atlases[0].listed = listed = [project(n) for n in range(100, 112)]
+    night.atlases[0].list_results = {
+        each.id: ProjectGone(each.id, each.name, ORG) for each in listed[:gone]
+    }
+    result = await night.run()
+    found = f"{12 - gone} projects were left of the 12 that were just listed"
+    assert (found in (errors(result)[0] or "")) is refused
+    assert night.deleted == [0, 1]
+
+
+async def test_list_that_is_retired_is_no_drop(directory):
+    night = await kept_then(directory, 50, sources=["invites", "users"])
+    fail(night, 0, SourceRetired(object_id(1), "p0", "Retired.", 410))
+    result = await night.run(at=later())
+    assert result.error is None
+    assert result.sources_retired == ("invites",)
+    assert result.reasons == (Reason.RETIRED_SOURCE,)
+
+
+# Warnings ----------------------------------------------------------------------------------------
+
+UNUSED = "projects.exclude 'none-*' matched no project."
+EXCLUDE = {"projects": {"exclude": ["none-*", "p1"]}}
+
+
+@pytest.mark.parametrize("failed", [False, True])
+async def test_pattern_is_unused_if_it_matched_in_no_organization_and_each_was_listed(
+    directory, failed
+):
+    night = Night(directory, 1, 1, **EXCLUDE)
+    if failed:
+
+        async def projects(*, stable):
+            raise AtlasUnavailable("No connection.")
+
+        night.atlases[0].projects = projects
+    await night.run()
+    assert night.view.remarks().count(UNUSED) == (not failed)
+    assert not any("'p1'" in each for each in night.view.remarks())
+
+
+@pytest.mark.parametrize(
+    ("dry_run", "stale", "failed", "warned"),
+    [
+        (True, 1, False, True),
+        (False, 1, False, False),
+        (True, 0, False, False),
+        (True, 1, True, False),
+    ],
+)
+async def test_unused_keep_entry_is_named_by_a_dry_run_that_read_everything(
+    directory, dry_run, stale, failed, warned
+):
+    keep = [{"name": "board", "usernames": ["*@board.example"]}]
+    night = Night(directory, stale, 0, keep=keep)
+    if failed:
+        fail(night, 1)
+    await night.run(dry_run=dry_run)
+    assert any("'board'" in each for each in night.view.remarks()) is warned
+
+
+async def test_keep_entry_that_kept_in_one_organization_is_used(directory):
+    night = Night(directory, 1, 1, keep=[{"name": "first", "usernames": ["person-100@*"]}])
+    result = await night.run(dry_run=True)
+    assert not any("first" in each for each in night.view.remarks())
+    (entry,) = result.keep_entries
+    assert (entry.name, entry.matched) == ("first", 1)
+
+
+async def test_notice_says_what_is_due_after_the_trim(directory):
+    notice = {"notice": {"wait": "7d"}}
+    limits = {"max_deletions": 2, "over_limit": "trim"}
+    night = Night(directory, 5, limits=limits, **notice)
+    result = await night.run()
+    assert (result.announced, night.deleted) == (5, [0])
+    assert len(night.events(Announced)) == 5
+    young = invitation(50, project_id=object_id(1), source=Source.INVITES)
+    night.atlases[0].lists[object_id(1)] += (young,)
+    result = await night.run(at=NOW + timedelta(days=7))
+    assert (night.deleted, result.announced, result.trimmed) == ([2], 1, 3)
+    (text,) = [each.message for each in result.warnings if each.code == WarningCode.NOTICE]
+    assert text.startswith("1 invitation announced, 2 due; the first may be deleted from 9 Dec")
+
+
+async def test_project_that_moves_between_two_organizations_counts_once(directory):
+    night = Night(directory, 2, 2)
+    second = night.atlases[1]
+    moved = invitation(7, project_id=object_id(1), org_id=OTHER_ORG, source=Source.INVITES)
+    second.listed.append(project(1, org_id=OTHER_ORG, name="p0"))
+    second.lists[object_id(1)] = (moved,)
+    result = await night.run()
+    assert [each.projects_seen for each in result.organizations] == [1, 1]
+    assert (night.deleted, second.requested.count(object_id(1))) == ([2, 2], 0)
+    assert WarningCode.MOVED_PROJECT in night.view.codes()
+
+
+async def test_organization_without_a_visible_project_is_named(directory):
+    night = Night(directory, 1, 1)
+    both = night.clients[0]
+    night.clients[1] = both  # one set of credentials for both, which see the first alone
+    result = await night.run()
+    assert [each.visible for each in result.organizations] == [True, False]
+    (warning,) = [e for e in result.warnings if e.code == WarningCode.ABSENT_ORGANIZATION]
+    assert f"No project of organization {OTHER_ORG} is visible" in warning.message
+
+
+# An unread list keeps people ---------------------------------------------------------------------
+
+
+def person(org_id, number, **changes):
+    """Return an entry of a list of an organization."""
+    return invitation(
+        number,
+        source=Source.ORG_USERS,
+        org_id=org_id,
+        project_id=org_id,
+        project_name="",
+        roles=("ORG_MEMBER",),
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+async def test_project_of_an_unknown_organization_that_cannot_be_read_keeps_people_in_each(
+    directory, unreadable
+):
+    night = Night(directory, 0, 0, sources=["org_users", "users"])
+    atlas = night.atlases[0]
+    night.clients[1] = night.clients[0]  # one set of credentials for both
+    odd = [ListUnreadable("??", "Odd", "malformed id")] if unreadable else []
+    atlas.listed = [project(1), project(2, org_id=OTHER_ORG), *odd]
+    for number, org_id in enumerate((ORG, OTHER_ORG)):
+        atlas.lists[Source.ORG_USERS, org_id] = (person(org_id, number),)
+    result = await night.run()
+    kept = {"list_unread": 2} if unreadable else {}
+    assert (result.kept_by_reason, len(atlas.deleted)) == (kept, 0 if unreadable else 2)
+    assert result.projects_unreadable == unreadable
+
+
+async def test_unreadable_project_of_an_unknown_organization_is_not_named_as_one_of_the_first(
+    directory,
+):
+    limits = {"max_unreadable_projects": 0}
+    night = Night(directory, 1, 1, limits=limits)
+    night.atlases[0].listed.append(ListUnreadable("??", "Odd", "malformed id"))
+    result = await night.run()
+    assert "1 project could not be read: project Odd (??), over" in message(result)
+
+
+async def test_invitation_in_four_lists_is_ended_by_one_delete_and_its_invite_by_another(directory):
+    night = Night(directory, 0, sources=["org_users", "org_invites", "users", "invites"])
+    atlas, who = night.atlases[0], "ada@example.com"
+    own = {"project_id": object_id(1), "project_name": "p0", "username": who}
+    atlas.lists = {
+        (Source.ORG_USERS, ORG): (person(ORG, 1, username=who),),
+        (Source.ORG_INVITES, ORG): (
+            person(ORG, 2, username=who)._replace(source=Source.ORG_INVITES),
+        ),
+        (Source.USERS, object_id(1)): (invitation(1, source=Source.USERS, **own),),
+        object_id(1): (invitation(3, source=Source.INVITES, **own),),
+    }
+    result = await night.run()
+    assert sorted(atlas.deleted) == [object_id(1), object_id(3)]
+    assert (result.stale, result.deleted, result.verified) == (2, 2, 2)
+    by_source = dict.fromkeys(["invites", "org_invites", "org_users", "users"], 1)
+    assert result.invitations_by_source == by_source
+    lines = [(each.source, len(each.entries)) for each in night.events(Intent)]
+    assert sorted(lines) == [("invites", 0), ("org_users", 2)]
+
+
+# Changes and saved plans -------------------------------------------------------------------------
+
+
+async def test_changes_since_the_last_plan_are_counted_over_all_organizations(directory):
+    night = Night(directory, 2, 1)
+    assert (await night.run(dry_run=True)).changes is None
+    new = invitation(50, project_id=object_id(1), source=Source.INVITES)
+    night.atlases[0].lists[object_id(1)] = (*night.atlases[0].lists[object_id(1)][:1], new)
+    changes = (await night.run(dry_run=True, at=later())).changes
+    assert (changes.run_id, changes.new, changes.still_stale) == ("run-1", 1, 2)
+    assert (changes.no_longer_stale, changes.not_read) == (1, 0)
+    assert [each.new for each in night.events(Planned)] == [False, True, False]
+
+
+async def test_nothing_is_compared_where_an_organization_failed(directory):
+    night = Night(directory, 2, 1)
+    await night.run(dry_run=True)
+    fail(night, 1)
+    assert (await night.run(dry_run=True, at=later())).changes is None
+
+
+async def test_saved_plan_bounds_what_is_deleted(directory):
+    night = Night(directory, 2, 1)
+    saved = await night.plan()
+    one, _ = night.atlases[0].lists[object_id(1)]
+    new = invitation(50, project_id=object_id(1), source=Source.INVITES)
+    promoted = one._replace(roles=("GROUP_OWNER",))
+    night.atlases[0].lists[object_id(1)] = (promoted, new)
+    result = await night.run(saved=saved)
+    assert night.deleted == [0, 1]
+    assert result.kept_by_reason == {"changed_since_plan": 1, "not_in_plan": 1}
+    texts = [each.message for each in result.warnings if each.code == WarningCode.PLAN_DIFFERS]
+    assert [each.partition(" of ")[0] for each in texts] == ["1", "1"]
+    assert night.events(RunStarted)[0].plan_sha256 == saved.sha256
+    assert result.changes is None
+
+
+# Question and stop -------------------------------------------------------------------------------
+
+
+async def test_question_has_the_counts_of_all_and_its_time_is_not_the_runs(directory):
+    night, asked = Night(directory, 1, 2, 0), []
+
+    def answer(result):
+        asked.append((result.stale, len(result.organizations), night.deleted))
+        night.clock_s += 60
+        return True
+
+    night.clock_s = 10.0
+    result = await night.run(answer=answer)
+    assert asked == [(3, 3, [0, 0, 0])]
+    assert (result.duration_s, night.deleted) == (10.0, [1, 2, 0])
+
+
+def after(night, seconds, change=lambda: None):
+    """Return an answer that takes a time, in which Atlas changes."""
+
+    def answer(_):
+        night.clock_s += seconds
+        change()
+        return True
+
+    return answer
+
+
+async def test_question_of_up_to_a_minute_reads_nothing_again(directory):
+    night, before = Night(directory, 2), []
+    (atlas,) = night.atlases
+    answer = after(night, 60, lambda: before.extend(atlas.requested))
+    result = await night.run(answer=answer)
+    assert (result.deleted, result.changed) == (2, 0)
+    assert atlas.requested == before * 2  # once to plan, once to verify
+
+
+async def test_long_question_leaves_out_what_changed_meanwhile(directory):
+    night = Night(directory, 1)
+    (atlas,) = night.atlases
+    await night.run(dry_run=True)  # the others are new since this plan
+    own = {"project_id": object_id(1), "source": Source.INVITES}
+    one = atlas.lists[object_id(1)][0]
+    two, three, four = (invitation(n, project_name="p0", **own) for n in (50, 51, 52))
+    atlas.lists[object_id(1)] = (one, two, three, four)
+
+    def change():
+        promoted = two._replace(roles=("GROUP_OWNER",))
+        later = three._replace(expires_at=three.created_at + timedelta(days=60))
+        atlas.lists[object_id(1)] = (promoted, later, four)
+
+    result = await night.run(answer=after(night, 61, change))
+    assert [each.new for each in night.events(Planned)] == [False, True, True, True]
+    assert atlas.deleted == [four.id]
+    assert (result.deleted, result.changed, result.exit_code) == (1, 3, 0)
+    assert [each.invitation_id for each in night.events(Intent)] == [four.id]
+    assert len(night.events(OutcomeLine)) == 4
+    assert night.view.warnings[-1].message.startswith("3 planned invitations changed or left")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"list_results": {object_id(1): ListUnreadable(object_id(1), "p0", "HTTP 500.", 500)}},
+        {"list_results": {object_id(1): AtlasUnavailable("No connection.")}},
+        {"listed": [project(1, name="renamed")]},
+    ],
+    ids=["unread", "failed", "out of scope"],
+)
+async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again(directory, change):
+    night = Night(directory, 2, 1, projects={"include": ["p*"]})
+    answer = after(night, 61, lambda: vars(night.atlases[0]).update(change))
+    result = await night.run(answer=answer)
+    assert night.deleted == [0, 1]
+    assert result.changed == 2
+
+
+async def test_refused_question_deletes_nothing(directory):
+    night = Night(directory, 1)
+    result = await night.run(answer=lambda _: False)
+    assert (message(result), result.error["consequence"]) == ("Cancelled.", "Nothing was deleted.")
+    assert (night.deleted, result.exit_code, result.plan_made) == ([0], 3, True)
+
+
+@pytest.mark.parametrize("answer", [True, False])
+async def test_stop_while_the_question_is_open_deletes_nothing(directory, answer):
+    night = Night(directory, 1)
+    result = await night.run(answer=lambda _: night.stop.request("SIGTERM came") or answer)
+    assert (result.exit_code, result.error["consequence"]) == (8, "Nothing was deleted.")
+    assert night.deleted == [0]
+
+
+async def test_stop_while_projects_are_listed_deletes_nothing(directory):
+    night = Night(directory, 1)
+    asyncio.get_running_loop().call_soon(night.stop.request, "the deadline passed")
+
+    async def projects(*, stable):
+        await asyncio.Event().wait()
+
+    night.atlases[0].projects = projects
+    result = await night.run()
+    assert "the deadline passed" in message(result)
+    assert (night.deleted, result.exit_code) == ([0], 8)
+
+
+async def test_stop_while_the_first_organization_is_swept_skips_the_others(directory):
+    night = Night(directory, 1, 2)
+    delete = night.atlases[0].delete
+
+    async def stopping(one, progress):
+        night.stop.request("SIGTERM came")
+        return await delete(one, progress)
+
+    night.atlases[0].delete = stopping
+    result = await night.run()
+    assert (night.deleted, result.deleted, result.skipped) == ([1, 0], 1, 2)
+    assert (result.exit_code, result.error["consequence"]) == (8, "The audit log is complete.")
+    assert len(night.events(OutcomeLine)) == 3
+
+
+# What goes wrong while it deletes ----------------------------------------------------------------
+
+
+async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the_others(directory):
+    night = Night(directory, 6, 2, limits={"canary": 5})
+    found = night.atlases[0].lists[object_id(1)]
+    failed = DeletionResult(Outcome.FAILED, 1, 403, "X")
+    night.atlases[0].results = {each.id: failed for each in found}
+    result = await night.run()
+    first, second = result.organizations
+    assert night.deleted == [0, 0]
+    assert (first.failed, first.skipped, first.missing_role) == (5, 1, 5)
+    assert (second.skipped, second.exit_code, result.exit_code) == (2, 4, 4)
+    assert night.view.codes().count(WarningCode.CIRCUIT_BREAKER) == 1
+    assert Reason.CIRCUIT_BREAKER in second.reasons
+
+
+async def test_canary_is_that_of_the_whole_command(directory):
+    """After one deletion in the first organization, one more is its second and last."""
+    night = Night(directory, 1, 5, limits={"canary": 2})
+    found = night.atlases[1].lists[object_id(2)]
+    night.atlases[1].results = {found[0].id: DeletionResult(Outcome.FAILED, 1, 500)}
+    assert (await night.run()).deleted == 5
+
+
+async def test_what_a_list_still_shows_is_failed_whatever_the_answer_said(directory):
+    night = Night(directory, 2)
+    one, two = night.atlases[0].lists[object_id(1)]
+    night.atlases[0].results = {
+        one.id: DeletionResult(Outcome.DELETED, 1, 204),
+        two.id: DeletionResult(Outcome.ALREADY_GONE, 1, 404),
+    }
+    result = await night.run()
+    assert (result.deleted, result.already_gone, result.failed) == (0, 0, 2)
+    assert (result.still_there, result.verified, result.not_verified) == (2, 0, 0)
+    replaced = {each.invitation_id: each.replaces for each in night.events(OutcomeLine)[2:]}
+    assert replaced == {one.id: "deleted", two.id: "already_gone"}
+    assert result.reasons == (Reason.FAILED_DELETIONS, Reason.STILL_THERE)
+    record = History.read(directory.files()).runs[-1]
+    assert +record.outcomes == {"failed": 2}
+    (warning,) = [each for each in result.warnings if each.code == WarningCode.STILL_THERE]
+    assert "person-0@example.com (p0), person-1@example.com (p0)." in warning.message
+
+
+async def test_list_that_atlas_retires_during_the_sweep_does_not_end_the_others(directory):
+    night = Night(directory, 2, sources=["invites", "users"])
+    atlas, own = night.atlases[0], {"project_id": object_id(1), "project_name": "p0"}
+    atlas.lists[Source.USERS, object_id(1)] = (invitation(9, source=Source.USERS, **own),)
+    gone = DeletionResult(Outcome.FAILED, 1, 410, "X", ApiVersionRetired("410 X."))
+    atlas.results = {each.id: gone for each in atlas.lists[object_id(1)]}
+    result = await night.run()
+    assert (atlas.deleted, result.deleted) == ([object_id(9)], 1)
+    assert (result.failed + result.skipped, Reason.RETIRED_SOURCE in result.reasons) == (2, True)
+
+
+async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directory, monkeypatch):
+    night = Night(directory, 1, 2)
+    read_back = PlanLines.read_back
+
+    async def failing(self):
+        plan = await read_back(self)
+
+        async def full():
+            raise AuditLogError("The disk is full.")
+
+        self._log.sync = full
+        return plan
+
+    monkeypatch.setattr(PlanLines, "read_back", failing)
+    result = await night.run()
+    assert (night.deleted, result.exit_code, message(result)) == ([0, 0], 7, "The disk is full.")
+    assert [each.skipped for each in result.organizations] == [1, 2]
+
+
+async def test_plan_that_was_changed_on_disk_is_not_deleted(directory, monkeypatch):
+    night = Night(directory, 2)
+    read_back = PlanLines.read_back
+
+    async def changing(self):
+        await self._log.sync()
+        path = directory.files()[-1].path
+        text = path.read_text().replace("person-1@", "person-2@")
+        path.write_text(text)
+        return await read_back(self)
+
+    monkeypatch.setattr(PlanLines, "read_back", changing)
+    result = await night.run()
+    assert (night.deleted, result.exit_code) == ([0], 7)
+    assert "was changed" in message(result)
+
+
+# Recovery ----------------------------------------------------------------------------------------
+
+
+async def test_open_intents_of_each_organization_are_settled_with_its_own_credentials(directory):
+    own = [
+        {"org_id": org_id, "project_id": object_id(n), "source": Source.USERS}
+        for n, org_id in enumerate((ORG, OTHER_ORG), start=1)
+    ]
+    lines = [planned(900 + n, **place) for n, place in enumerate(own)]
+    elsewhere = planned(950, project_id=PROJECT, source=Source.INVITES)
+    await kill_after_intents(directory, *lines, elsewhere, organizations=ORGS[:2])
+    night = Night(directory, 1, 1, sources=["invites", "users"])
+    for atlas, line in zip(night.atlases, lines, strict=True):
+        atlas.lists[Source.USERS, line.project_id] = (line.invitation(),)
+    result = await night.run(at=later())
+    recovered = [each for each in night.events(OutcomeLine) if each.recovers]
+    assert {each.recovers for each in recovered} == {"killed"}
+    assert {each.invitation_id: each.outcome for each in recovered} == {
+        object_id(900): "failed",
+        object_id(901): "failed",
+        object_id(950): "already_gone",  # its project is not in scope any more
+    }
+    assert [each.recovered for each in result.organizations] == [2, 1]
+    assert History.read(directory.files()).open_intents(HOST) == {}
+    assert (await night.run(at=later(48))).recovered == 0
+
+
+async def test_dry_run_settles_nothing(directory):
+    line = planned(900, project_id=object_id(1), source=Source.INVITES)
+    await kill_after_intents(directory, line)
+    night = Night(directory, 1)
+    assert (await night.run(dry_run=True)).recovered == 0
+    assert len(History.read(directory.files()).open_intents(HOST)[ORG]) == 1
+
+
+async def test_intents_stay_open_where_the_organization_cannot_be_read(directory):
+    line = planned(900, project_id=object_id(1), source=Source.INVITES)
+    await kill_after_intents(directory, line)
+    night = Night(directory, 1, 1)
+    fail(night, 0, ListUnreadable(object_id(1), "p0", "HTTP 503."))
+    result = await night.run(at=later())
+    assert (result.recovered, len(History.read(directory.files()).open_intents(HOST)[ORG])) == (
+        0,
+        1,
+    )
+    assert WarningCode.RECOVERY in night.view.codes()
