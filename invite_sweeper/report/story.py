@@ -6,7 +6,7 @@ file; a killed run, which has no last line, is told from what its lines say.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from invite_sweeper.audit.events import OrganizationResult, PlanChanges, RunFinished
 from invite_sweeper.audit.history import RunRecord
@@ -74,11 +74,14 @@ class Attention(NamedTuple):
     Attributes:
         messages: What happened, a sentence each.
         advice: What to do, with the exact command; empty if nothing.
+        kind: An error and a warning are on stderr by themselves; a reason only says why the run
+            did not do everything.
     """
 
     title: str
     messages: tuple[str, ...]
     advice: str = ""
+    kind: Literal["error", "warning", "reason"] = "reason"
 
     @property
     def text(self) -> str:
@@ -299,7 +302,7 @@ class _Teller:
             if warning.level != WarningLevel.REMARK and warning.code not in _SHOWN_ELSEWHERE:
                 urgent = warning.level == WarningLevel.URGENT
                 title = "Urgent" if urgent else "The run warned"
-                yield Attention(title, (escape_unprintable(warning.message),))
+                yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
     def _errors(self, end: RunFinished) -> Iterator[Attention]:
         errors = (end.error, *(each.error for each in end.organizations))
@@ -312,7 +315,7 @@ class _Teller:
             messages = tuple(filter(None, (error["message"], error["consequence"])))
             advice = error["hint"] or self._advisor.hint(ExitCode(end.exit_code), end.reasons)
             title = f"Exit code {end.exit_code}: {label}"
-            yield Attention(title, tuple(map(escape_unprintable, messages)), advice)
+            yield Attention(title, tuple(map(escape_unprintable, messages)), advice, "error")
 
     def _not_done(self, end: RunFinished) -> Iterator[Attention]:
         """Yield an item for each reason why a run without an error did not do everything."""

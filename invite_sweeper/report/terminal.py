@@ -41,7 +41,7 @@ def show_result(console: Console, record: RunRecord, facts: Facts) -> None:
     _write(console, _plan(console.width, record, view, facts))
     _write(console, _failed(record, view))
     _write(console, _unread(record, view))
-    _write(console, _story(record, story))
+    _write(console, _story(record, story, errors=False))
 
 
 def show_question(console: Console, record: RunRecord, facts: Facts, limits: Limits) -> None:
@@ -60,9 +60,10 @@ def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
         return
     yield f"{story.headline.label}: {story.headline.text}"
     for each in story.attention:
-        yield each.text
-        if each.advice:
-            yield f"What to do: {each.advice}"
+        if each.kind == "reason":  # errors and warnings are printed by themselves
+            yield each.text
+            if each.advice:
+                yield f"What to do: {each.advice}"
     for project in view.unreadable[:_MAX_NAMED]:
         yield f"{project.place.full_name} was not read: {project.reason}"
     for row in [row for row in view.failed if row.outcome in {"failed", "unknown"}][:_MAX_NAMED]:
@@ -111,7 +112,7 @@ def show_run(console: Console, record: RunRecord, line_filter: LineFilter) -> No
     _write(console, _plan(console.width, record, view, Facts()))
     _write(console, _failed(record, view))
     _write(console, _unread(record, view))
-    _write(console, _story(record, tell(record)))
+    _write(console, _story(record, tell(record), errors=True))
 
 
 def _view(record: RunRecord) -> RunView:
@@ -178,7 +179,7 @@ def _unread(record: RunRecord, view: RunView) -> Iterator[RenderableType]:
     yield Text("")
 
 
-def _story(record: RunRecord, story: Story) -> Iterator[RenderableType]:
+def _story(record: RunRecord, story: Story, *, errors: bool) -> Iterator[RenderableType]:
     if story.organizations:
         yield _heading("Organizations", len(story.organizations))
         yield two_columns(
@@ -195,8 +196,9 @@ def _story(record: RunRecord, story: Story) -> Iterator[RenderableType]:
     if record.last_hash:
         label = "Last hash".ljust(width + 2)
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
-    errors = record.end is not None and record.end.error is not None
-    for each in story.attention if not errors else ():
+    for each in story.attention:
+        if each.kind == "error" and not errors:
+            continue
         title, rest = each.text[: len(each.title) + 1], each.text[len(each.title) + 1 :]
         yield Text.assemble((title, "bold yellow"), rest)
         if each.advice:

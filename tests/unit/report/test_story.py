@@ -87,8 +87,10 @@ def test_what_needs_attention_is_in_every_output_with_its_exact_command(ended):
     record = ended
     story = tell(record, FACTS)
     quiet = "\n".join(attention_lines(record, FACTS))
-    texts = [quiet, message(PING, record), plain(json.loads(message(SLACK, record))["text"])]
-    if record.end.error is None:  # an error is printed on stderr
+    for each in story.attention:  # errors and warnings are on stderr by themselves
+        assert (each.text in quiet) == (each.kind == "reason")
+    texts = [message(PING, record), plain(json.loads(message(SLACK, record))["text"])]
+    if all(each.kind != "error" for each in story.attention):
         texts.append(on_terminal(record))
     for text in texts:
         for each in story.attention:
