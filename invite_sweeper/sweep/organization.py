@@ -35,7 +35,6 @@ class Organization:
         unread: The lists that could not be read, with the names of their projects.
         retired: The lists that Atlas no longer serves.
         members: Its active members, where a rule or keep entry judges by them.
-        stopped_early: Deletions were left because a list ended or the breaker opened.
     """
 
     id: str
