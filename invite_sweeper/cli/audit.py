@@ -275,8 +275,9 @@ def verify_command(
         )
     else:
         story = tell_verification(found)
-        for line in (story.headline, *story.lines):
-            click.echo(f"{line.label}: {line.text}")
+        click.echo(f"{story.headline.label}: {story.headline.text}")
+        for line in story.lines:
+            click.echo(f"{line.label}  {line.text}")
         for item in story.attention:
             click.echo(f"What to do: {item.advice}")
     raise SystemExit(int(code))

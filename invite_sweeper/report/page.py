@@ -156,7 +156,7 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
     runs = _read_runs(files, found)
     newest, nights = runs[-1], tuple(_nights(runs))
     story = tell(newest.record, facts)
-    earlier = tuple(_earlier(runs, nights, facts))
+    earlier = tuple(_earlier(runs, facts))
     is_of_others = any(each.file != newest.record.file for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
@@ -210,13 +210,20 @@ class _Run:
 
 
 def _read_runs(files: Sequence[RunFile], found: Verification) -> list[_Run]:
-    runs = list(map(_Run, files))
+    """Return the runs of the last nights, the newest last."""
+    newest = _Run(files[-1])
+    since = newest.started - timedelta(days=NIGHTS) if newest.started is not None else None
     left = {each.file for each in found.unfinished}
-    for run in runs[:-1]:
-        is_settled = found.damage is None and run.record.file not in left
+    runs = [newest]
+    for file in reversed(files[:-1]):
+        run = _Run(file)
+        if since is not None and run.started is not None and run.started < since:
+            break
+        is_settled = found.damage is None and file not in left
         if run.status is Status.UNFINISHED and is_settled:
             run.status = Status.RECOVERED
-    return runs
+        runs.append(run)
+    return runs[::-1]
 
 
 # The nights, and earlier runs -------------------------------------------------------------------
@@ -265,7 +272,7 @@ def _period(nights: Sequence[Night]) -> Iterator[str]:
         yield f"Days of that period without a run in these files: {missing}."
 
 
-def _earlier(runs: Sequence[_Run], nights: Sequence[Night], facts: Facts) -> Iterator[Attention]:
+def _earlier(runs: Sequence[_Run], facts: Facts) -> Iterator[Attention]:
     """Yield an item for the earlier runs of each exit code that no later run made up for.
 
     A damaged file is left to the verification.
@@ -274,12 +281,10 @@ def _earlier(runs: Sequence[_Run], nights: Sequence[Night], facts: Facts) -> Ite
     found: dict[int | None, list[RunRecord]] = {}
     for run in reversed(runs):
         record = run.record
-        is_shown = run.started is None or (bool(nights) and run.started.date() >= nights[0].day)
         if run.status is Status.DONE:
             good.append(record)
         elif (
             run is not runs[-1]
-            and is_shown
             and run.status not in {Status.RECOVERED, Status.DAMAGED}
             and not any(_makes_up(later, record) for later in good)
         ):

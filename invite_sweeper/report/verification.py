@@ -44,6 +44,5 @@ def _left_open(found: Verification) -> Iterator[str]:
 
 def _ends(found: Verification) -> Iterator[StoryLine]:
     if found.expected_at is not None:
-        text = f"The expected hash is that of {found.expected_at}."
-        yield StoryLine("Expected", escape_unprintable(text))
+        yield StoryLine("Expected hash", escape_unprintable(f"that of {found.expected_at}"))
     yield StoryLine("Last hash", found.last_hash)
