@@ -5,7 +5,7 @@ of their own about how a run went. Everything comes from the first and the last 
 file; a killed run, which has no last line, is told from what its lines say.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 from invite_sweeper.audit.events import OrganizationResult, PlanChanges, RunFinished
@@ -42,8 +42,13 @@ _NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
     ("skipped", "not attempted"),
 )
 """Outcomes other than `deleted`, as counts in words."""
-_SHOWN_ELSEWHERE: Final = frozenset({WarningCode.NOTICE, WarningCode.REMOVED_MEMBER})
-"""Codes of warnings that a line or an item of their own says."""
+_REASONS: Final[Mapping[str, Reason]] = {
+    WarningCode.CIRCUIT_BREAKER: Reason.CIRCUIT_BREAKER,
+    WarningCode.REMOVED_MEMBER: Reason.REMOVED_MEMBER,
+    WarningCode.RETIRED_SOURCE: Reason.RETIRED_SOURCE,
+    WarningCode.STILL_THERE: Reason.STILL_THERE,
+}
+"""The warnings that say more about a reason."""
 
 
 class Facts(NamedTuple):
@@ -296,10 +301,14 @@ class _Teller:
             yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
             return
         yield from self._errors(end)
+        reasons: list[Reason] = []
         if end.error is None:
-            yield from self._not_done(end)
+            failed = [each for each in end.organizations if each.error is not None]
+            told = {reason for each in failed for reason in each.reasons}
+            reasons = [each for each in self._reasons if each not in told]
+            yield from self._not_done(end, reasons)
         for warning in end.warnings:
-            if warning.level != WarningLevel.REMARK and warning.code not in _SHOWN_ELSEWHERE:
+            if warning.level != WarningLevel.REMARK and _REASONS.get(warning.code) not in reasons:
                 urgent = warning.level == WarningLevel.URGENT
                 title = "Urgent" if urgent else "The run warned"
                 yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
@@ -317,7 +326,7 @@ class _Teller:
             title = f"Exit code {end.exit_code}: {label}"
             yield Attention(title, tuple(map(escape_unprintable, messages)), advice, "error")
 
-    def _not_done(self, end: RunFinished) -> Iterator[Attention]:
+    def _not_done(self, end: RunFinished, reasons: Iterable[Reason]) -> Iterator[Attention]:
         """Yield an item for each reason why a run without an error did not do everything."""
         counts = {
             Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
@@ -328,25 +337,22 @@ class _Teller:
             Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
             Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
         }
-        told = {r for each in end.organizations if each.error is not None for r in each.reasons}
         advised = self._advisor.advise(self._reasons)
-        for reason in self._reasons:
-            if reason in told:
-                continue
+        for reason in reasons:
             advice = " ".join(each for each in self._advisor.advise([reason]) if each in advised)
             count = f" ({counts[reason]})" if reason in counts else ""
             label = f"{reason.label[0].upper()}{reason.label[1:]}"
             messages = tuple(
                 escape_unprintable(each.message)
                 for each in end.warnings
-                if each.code == WarningCode.REMOVED_MEMBER and reason is Reason.REMOVED_MEMBER
+                if _REASONS.get(each.code) is reason
             )
             yield Attention(f"{label}{count}", messages, advice)
 
     def remarks(self) -> Iterator[str]:
         """Yield the remarks of the run about the policy and the setup."""
         for warning in self._end.warnings if self._end is not None else ():
-            if warning.level == WarningLevel.REMARK and warning.code not in _SHOWN_ELSEWHERE:
+            if warning.level == WarningLevel.REMARK and warning.code != WarningCode.NOTICE:
                 yield escape_unprintable(warning.message)
 
 

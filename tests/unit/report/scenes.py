@@ -175,6 +175,9 @@ SCENES: dict[str, Callable[[], Run]] = {
         exit_code=4,
         reasons=(Reason.REMOVED_MEMBER,),
         removed_members=("user1@example.com",),
+        warnings=warned(
+            WarningCode.REMOVED_MEMBER, "user1@example.com accepted and was removed.", URGENT
+        ),
     ),
     "list not read": lambda: run(
         UNREADABLE,
@@ -219,6 +222,18 @@ SCENES: dict[str, Callable[[], Run]] = {
             "hint": "Run the command again.",
         },
         reasons=(Reason.INTERRUPTED,),
+    ),
+    "stopped after a member was removed": lambda: run(
+        *deletion(1, "accepted_during"),
+        stale=1,
+        accepted_during=1,
+        exit_code=8,
+        error={"message": "Stopped by SIGTERM.", "consequence": "", "hint": ""},
+        reasons=(Reason.INTERRUPTED, Reason.REMOVED_MEMBER),
+        removed_members=("user1@example.com",),
+        warnings=warned(
+            WarningCode.REMOVED_MEMBER, "user1@example.com accepted and was removed.", URGENT
+        ),
     ),
     "circuit breaker": lambda: run(
         *deletion(1, "failed"),
