@@ -38,6 +38,7 @@ from invite_sweeper.atlas.retry import RetryPolicy
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListUnreadable, RequestCounters, Source
 from invite_sweeper.policy import Execution
+from invite_sweeper.resolver import DaemonResolver
 
 _OPTIONAL_TIMEOUT_S: Final = 3.0
 
@@ -126,7 +127,7 @@ def _first_day(days: Mapping[Endpoint, date], sources: Collection[Source]) -> da
 
 def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
     """Return connections to Atlas without a limit: the client limits the requests."""
-    return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True)
+    return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver())
 
 
 @asynccontextmanager

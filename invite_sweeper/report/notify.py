@@ -32,6 +32,7 @@ from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.readback import PlannedResult, load_planned, result_json
 from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
+from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.text import escape_unprintable, pluralize
 
 LIMIT_S = 10.0
@@ -312,6 +313,7 @@ def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
 def open_session(limit_s: float) -> aiohttp.ClientSession:
     """Return an HTTP session in which each message may take `limit_s` seconds in all."""
     return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
         timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

@@ -12,7 +12,11 @@ from builders import object_id
 
 from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.limits import PROJECTS_GROUP
-from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
+from invite_sweeper.errors import (
+    AddressRefused,
+    ApiVersionRetired,
+    AtlasUnavailable,
+)
 from invite_sweeper.models import (
     DeletionProgress,
     ListUnreadable,
@@ -162,7 +166,7 @@ async def test_only_retries_after_a_429_exceed_attempts_and_all_are_counted(
 
 FATAL = {
     "402": (faults.fail_with(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable),
-    "IP access list": (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused),
+    "IP access list": (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), AddressRefused),
     "406": (faults.fail_with(406, "INVALID_VERSION_DATE"), AtlasUnavailable),
     "410": (faults.fail_with(410, "VERSION_GONE"), ApiVersionRetired),
 }
