@@ -8,9 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class _Receiver(BaseHTTPRequestHandler):
     def do_POST(self):
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(200)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.requests.append((self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
         self.end_headers()
+
+    do_PUT = do_GET = do_POST  # noqa: N815
 
     def log_message(self, *_):
         """Log nothing."""
@@ -18,9 +21,13 @@ class _Receiver(BaseHTTPRequestHandler):
 
 @contextmanager
 def receiving() -> Iterator[ThreadingHTTPServer]:
-    """Yield a server with its `url` and the `bodies` that it received."""
+    """Yield a server with its `url`, its `status`, and the `requests` that it received.
+
+    A request is its path, headers and body.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
-    server.bodies, server.url = [], f"http://127.0.0.1:{server.server_port}"
+    server.requests, server.status = [], 200
+    server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

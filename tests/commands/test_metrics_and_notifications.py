@@ -2,11 +2,10 @@
 
 import fcntl
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from receiving import receiving
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -19,32 +18,10 @@ def cli(cli):
     return cli
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Records requests and responds as its server is configured."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.requests.append((self.path, dict(self.headers), body))
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    do_PUT = do_GET = do_POST  # noqa: N815
-
-    def log_message(self, *_):
-        """Log nothing."""
-
-
 @pytest.fixture
 def receiver():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    server.requests, server.status = [], 200
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with receiving() as server:
+        yield server
 
 
 def test_metrics_file_has_the_results_of_the_run(cli):

@@ -115,7 +115,7 @@ def test_sweep_does_what_the_model_of_people_says(tmp_path, receiver, seed):
         assert {row.key for row in estate.rows()} == before
 
         environment = {"HOOK": receiver.url, "KEY": "very-secret"}
-        receiver.bodies.clear()
+        receiver.requests.clear()
         bound = dice.choice(((), (), ("--plan", "plan")))
         done = cli.sweep("--metrics-file", "run.prom", *bound, **environment)
         assert done.code == code, done.err
@@ -126,9 +126,8 @@ def test_sweep_does_what_the_model_of_people_says(tmp_path, receiver, seed):
         if not vague:
             named = sorted((rows[0].scope, rows[0].id) for rows in expected.stale)
             assert sorted(sent) == named
-            check_numbers(
-                done.summary, cli, json.loads(receiver.bodies[-1]), stale, len(expected.kept)
-            )
+            *_, body = receiver.requests[-1]
+            check_numbers(done.summary, cli, json.loads(body), stale, len(expected.kept))
 
         count = len(sent)
         second = cli.sweep(**environment)
