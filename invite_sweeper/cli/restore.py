@@ -266,7 +266,7 @@ class _RestoreCommand:
         elif not self._options.quiet:
             terminal.show_result(stdout_console(), record, self._facts)
         if self._options.output is Output.JSON or self._options.quiet:
-            for message in terminal.attention_lines(record, self._facts):
+            for message in terminal.attention_lines(record, self._facts, errors=False):
                 self._session.log.warning(message)
         if record.end is not None and record.end.error is not None:
             print_error_parts(record.end.error)

@@ -253,7 +253,7 @@ class _SweepCommand:
             print_error(Cancelled("Cancelled."))
             return
         if is_json or options.quiet:
-            for message in terminal.attention_lines(record, self._facts):
+            for message in terminal.attention_lines(record, self._facts, errors=False):
                 self._log.warning(message)
         for parts in _errors(record):
             print_error_parts(parts)

@@ -104,14 +104,24 @@ class Story(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def tell(run: RunRecord, facts: Facts = Facts()) -> Story:  # noqa: B008 - immutable
-    """Return the story of a run."""
+def tell(
+    run: RunRecord,
+    facts: Facts = Facts(),  # noqa: B008 - immutable
+    *,
+    errors: bool = True,
+) -> Story:
+    """Return the story of a run.
+
+    Args:
+        errors: Whether what stopped it or an organization needs attention here; a command prints
+            its errors itself.
+    """
     teller = _Teller(run, facts)
     return Story(
         teller.headline(),
         tuple(teller.lines()),
         tuple(teller.organizations()),
-        tuple(teller.attention()),
+        tuple(teller.attention(errors=errors)),
         tuple(teller.remarks()),
     )
 
@@ -279,7 +289,7 @@ class _Teller:
 
     # Attention -------------------------------------------------------------------------------
 
-    def attention(self) -> Iterator[Attention]:
+    def attention(self, *, errors: bool) -> Iterator[Attention]:
         """Yield what needs attention: the end of the run, people, then urgent warnings."""
         end = self._end
         if end is None:
@@ -292,7 +302,8 @@ class _Teller:
             )
             yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
             return
-        yield from self._errors(end)
+        if errors:
+            yield from self._errors(end)
         if end.error is None:
             yield from self._not_done(end)
         for warning in end.warnings:
@@ -321,15 +332,16 @@ class _Teller:
             Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
             Reason.FAILED_DELETIONS: pluralize(end.failed, "deletion"),
             Reason.UNKNOWN_DELETIONS: pluralize(end.unknown, "deletion"),
-            Reason.REMOVED_MEMBER: pluralize(end.accepted_during, "active member"),
+            Reason.REMOVED_MEMBER: pluralize(len(end.removed_members), "active member"),
             Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
             Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
         }
         told = {r for each in end.organizations if each.error is not None for r in each.reasons}
+        wanted = self._advisor.advise(self._reasons)
         for reason in self._reasons:
             if reason in told:
                 continue
-            advice = " ".join(self._advisor.advise([reason]))
+            advice = " ".join(a for a in self._advisor.advise([reason]) if a in wanted)
             count = f" ({counts[reason]})" if reason in counts else ""
             label = f"{reason.label[0].upper()}{reason.label[1:]}"
             messages = tuple(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from invite_sweeper.audit import LineFilter, RunRecord, filter_lines
 from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.endings import Colour
+from invite_sweeper.endings import Colour, ExitCode
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.columns import format_age
 from invite_sweeper.report.readback import ProjectRows, RunView, read_view
@@ -53,10 +53,14 @@ def show_question(console: Console, record: RunRecord, facts: Facts, limits: Lim
     _write(console, (title, table, Text("This cannot be undone.")))
 
 
-def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
-    """Yield what needs attention, and the first projects and people that it is about."""
-    story, view = tell(record, facts), _view(record)
-    if not story.attention:
+def attention_lines(record: RunRecord, facts: Facts, *, errors: bool = True) -> Iterator[str]:
+    """Yield what needs attention, and the first projects and people that it is about.
+
+    Args:
+        errors: As for `tell`.
+    """
+    story, view = tell(record, facts, errors=errors), _view(record)
+    if not story.attention and record.exit_code != ExitCode.PARTIAL:
         return
     yield f"{story.headline.label}: {story.headline.text}"
     for each in story.attention:
