@@ -102,9 +102,3 @@ METRICS: Final[Mapping[str, str]] = {
     "announced": "Invitations that the last run announced, where the policy has a notice.",
 }
 """The counts that are metrics, `invite_sweeper_NAME`, with their help text."""
-TILES: Final[Mapping[str, str]] = {
-    "projects_unreadable": "Projects not read",
-    "trimmed": "Trimmed",
-    "announced": "Announced",
-}
-"""The counts that the page shows unless they are 0, with their heading."""

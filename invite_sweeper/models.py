@@ -4,7 +4,7 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
@@ -407,12 +407,6 @@ class Outcome(StrEnum):
     ACCEPTED_DURING = "accepted_during"
     """The user became an active member while the DELETE was in flight, and was removed."""
 
-    @property
-    def no_longer_pending(self) -> bool:
-        """Whether the invitation is not pending anymore."""
-        still_pending = {Outcome.FAILED, Outcome.UNKNOWN, Outcome.SKIPPED, Outcome.CHANGED}
-        return self not in still_pending
-
 
 class UserStatus(NamedTuple):
     """The status of an invited user after a deletion was sent, or may have been.
@@ -425,31 +419,6 @@ class UserStatus(NamedTuple):
 
     status: str | None
     still_member: bool | None
-
-
-class PlannedDeletion(NamedTuple):
-    """One planned deletion. A named tuple, because a run creates many.
-
-    Attributes:
-        invitation: The entry that the DELETE names.
-        rule: The name of the rule that makes the invitation stale.
-        new: Whether the last plan of the same policy did not contain it.
-        bounced: How often runs have deleted this user's invitation to this place before.
-        entries: The other entries that the DELETE ends.
-    """
-
-    invitation: Invitation
-    rule: str
-    new: bool = False
-    bounced: int = 0
-    entries: tuple[Entry, ...] = ()
-
-    def list_keys(self) -> Iterator[tuple[Source, str, str]]:
-        """Yield the list (its source and project or organization) and id of every entry."""
-        one = self.invitation
-        yield one.source, one.project_id, one.id
-        for each in self.entries:
-            yield each.source, each.project_id or one.org_id, each.invitation_id
 
 
 _FIRST_REFUSAL: Final = 300

@@ -247,8 +247,3 @@ def escape_unprintable(value: str) -> str:
     return "".join(
         f"[U+{ord(char):04X}]" if category(char) in _UNPRINTABLE else char for char in value
     )
-
-
-def truncate(value: str, limit: int) -> str:
-    """Return the text cut to `limit` characters, including the ellipsis."""
-    return value if len(value) <= limit else f"{value[: limit - 1]}…"

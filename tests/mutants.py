@@ -127,33 +127,34 @@ IN_EACH_LIST = (
     ),
     Mutant(
         "what the log cannot record is deleted",
-        "sweep/decision_steps.py",
+        "sweep/steps.py",
         "if decision.stale and not is_recordable(decision.invitation):",
         "if decision.stale and decision.invitation.source != {source!r} and not is_recordable(\n"
         "        decision.invitation):",
     ),
     Mutant(
         "max_bounces is ignored",
-        "sweep/decision_steps.py",
-        "if count >= self.max_bounces and count > 0:",
-        "if decision.invitation.source != {source!r} and count >= self.max_bounces > 0:",
+        "sweep/steps.py",
+        'return marked.keep("bounced") if 0 < count >= self.max_bounces else marked',
+        'return marked.keep("bounced") if (\n'
+        "            0 < count >= self.max_bounces and decision.invitation.source != {source!r}\n"
+        "        ) else marked",
     ),
     Mutant(
         "a plan is no bound",
-        "sweep/decision_steps.py",
+        "sweep/steps.py",
         "return decision if reason is None else",
         "return decision if reason is None or decision.invitation.source == {source!r} else",
     ),
     Mutant(
         "a change since the plan is ignored",
-        "sweep/saved_plan.py",
-        "            decision.rule == planned.rule\n",
-        "            invitation.source == {source!r}\n"
-        "            or decision.rule == planned.rule\n",
+        "sweep/steps.py",
+        "if ends_no_more and same:",
+        "if ends_no_more and (same or invitation.source == {source!r}):",
     ),
     Mutant(
         "notice does not wait",
-        "sweep/notice.py",
+        "sweep/steps.py",
         "if announced_at is not None and due_at <= self.now:",
         "if decision.invitation.source == {source!r} or (\n"
         "            announced_at is not None and due_at <= self.now):",
@@ -169,10 +170,9 @@ IN_EACH_LIST_OF_PEOPLE = (
     ),
     Mutant(
         "a deletion of one entry is not counted for the person",
-        "sweep/decision_steps.py",
-        "max(map(self.deletions.count, decision.all_entries))",
-        "max([0, *(self.deletions.count(e) for e in decision.all_entries\n"
-        "                      if e.source != {source!r})])",
+        "sweep/steps.py",
+        "entries_of(decision.entries))",
+        "[e for e in entries_of(decision.entries) if e.source != {source!r}])",
     ),
 )
 
@@ -189,26 +189,42 @@ ACTIVE = Mutant(
 SINGLE = (
     Mutant(
         "a dry run deletes",
-        "sweep/group.py",
-        "to_sweep = [] if runs[0].config.dry_run else [run for run in runs if run.plan.planned]",
-        "to_sweep = [run for run in runs if run.plan.planned]",
+        "sweep/run.py",
+        "if plan and not command.dry_run:",
+        "if plan:",
         PEOPLE,
+    ),
+    Mutant(
+        "what changed while the question was open is deleted",
+        "sweep/run.py",
+        "if result.question_s > MAX_QUESTION_S:",
+        "if False:",
+        "tests/unit/sweep/test_sweep.py -k long_question",
+    ),
+    Mutant(
+        "what is stale again after the question is not compared",
+        "sweep/run.py",
+        "if found.get(each.key) == structs.replace(each, new=False)",
+        "if each.key in found",
+        "tests/unit/sweep/test_sweep.py -k long_question",
     ),
     Mutant(
         "the intent comes after the DELETE",
         "sweep/executor.py",
-        "        self._log.write_intents(group)\n        await self._log.sync()\n"
-        "        self._ready.put(group)\n        group.clear()\n",
+        "        for planned, _ in group:\n"
+        "            self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
+        "        await self._log.sync()\n        self._ready.put(group)\n",
         "        self._ready.put(group)\n        await asyncio.sleep(0.01)\n"
-        "        self._log.write_intents(group)\n        await self._log.sync()\n"
-        "        group.clear()\n",
+        "        for planned, _ in group:\n"
+        "            self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
+        "        await self._log.sync()\n",
         INTENT_FIRST,
     ),
     Mutant(
         "the intent is not on disk before the DELETE",
         "sweep/executor.py",
-        "        self._log.write_intents(group)\n        await self._log.sync()\n",
-        "        self._log.write_intents(group)\n",
+        "        await self._log.sync()\n        self._ready.put(group)\n",
+        "        self._ready.put(group)\n",
         INTENT_FIRST,
     ),
     Mutant(
@@ -237,25 +253,25 @@ SINGLE = (
     ),
     Mutant(
         "the notice is over a second early",
-        "sweep/notice.py",
+        "sweep/steps.py",
         "due_at = (announced_at or self.now) + self.wait",
         "due_at = (announced_at or self.now) + self.wait - timedelta(seconds=1)",
     ),
     Mutant(
         "exactly the wait is not enough",
-        "sweep/notice.py",
+        "sweep/steps.py",
         "due_at <= self.now",
         "due_at < self.now",
     ),
     Mutant(
         "an announcement later than now counts",
-        "sweep/notice.py",
+        "sweep/steps.py",
         "return found if found is not None and found <= self.now else None",
         "return found",
     ),
     Mutant(
         "max_bounces is off by one",
-        "sweep/decision_steps.py",
+        "sweep/steps.py",
         "count >= self.max_bounces",
         "count > self.max_bounces",
     ),
@@ -280,62 +296,62 @@ SINGLE = (
     Mutant(
         "a list that was not read is forgotten",
         "sweep/plan.py",
-        "self._unread.add(unread_organization(outcome))",
-        "pass",
+        "unread = {unread_organization(each) for each in lists}",
+        "unread = set()",
         PEOPLE,
     ),
     Mutant(
         "each entry is an invitation",
         "sweep/plan.py",
-        "self._add_people(org_id, combine(entries, all_read=not unread))",
-        "self._add_people(org_id, entries)",
+        'self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))',
+        "self._add_invitations(people)",
         PEOPLE,
     ),
     Mutant(
         "a plan does not bound the entries",
-        "sweep/saved_plan.py",
-        "            and ended <= shown\n",
-        "",
+        "sweep/steps.py",
+        "if ends_no_more and same:",
+        "if same:",
     ),
     Mutant(
         "what earlier runs deleted does not count",
         "audit/history.py",
-        "return Counter(self._recent.values())",
-        "return Counter()",
+        "for ts, project in self._sent.values() if ts > since)",
+        "for ts, project in ())",
         CAP,
     ),
     Mutant(
         "an intent without an outcome does not count within the period",
         "audit/history.py",
-        "return Counter(self._recent.values())",
-        "return Counter(v for k, v in self._recent.items() if k not in self._open_intents)",
+        "for ts, project in self._sent.values() if ts > since)",
+        "for key, (ts, project) in self._sent.items() if ts > since and key not in self._open)",
         CAP,
     ),
     Mutant(
         "only what was deleted counts within the period",
         "audit/history.py",
-        "if event.attempts == 0 and event.recovers is None and event.replaces is None:",
+        "if unsent and event.recovers is None and event.replaces is None:",
         "if event.outcome != Outcome.DELETED:",
         CAP,
     ),
     Mutant(
         "the limit of a refusal does not count earlier runs",
         "sweep/guards.py",
-        "if total and total + recently > limits.max_deletions:",
-        "if total and total > limits.max_deletions:",
+        "if stale and stale + recent.total > limits.max_deletions:",
+        "if stale and stale > limits.max_deletions:",
         CAP,
     ),
     Mutant(
         "max_deletions is off by one",
         "sweep/guards.py",
-        "if total and total + recently > limits.max_deletions:",
-        "if total and total + recently > limits.max_deletions + 1:",
+        "if stale and stale + recent.total > limits.max_deletions:",
+        "if stale and stale + recent.total > limits.max_deletions + 1:",
         f"{CAP} tests/unit/sweep/test_guards.py",
     ),
     Mutant(
         "trim does not count earlier runs",
         "sweep/plan.py",
-        "max(0, limits.max_deletions - self._recently)",
+        "max(0, limits.max_deletions - recent.total)",
         "limits.max_deletions",
         CAP,
     ),

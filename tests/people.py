@@ -212,6 +212,7 @@ class Estate:
         keys["keep"] = [{"name": f"k{n}", **entry} for n, entry in enumerate(chosen)]
         if dice.random() < 0.4:
             keys["projects"] = {"exclude": ["prod-*"]}
+        keys["audit"] = {"record": dice.choice(("planned", "all"))}
 
     def hide_one_list(self) -> None:
         """Let one list of the policy be refused, or not end in JSON."""

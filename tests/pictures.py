@@ -1,7 +1,7 @@
 """Create the pictures of README.md and ARCHITECTURE.md: `python tests/pictures.py [layout]`.
 
-`demo.svg` is the terminal output of a run of the demo. `report.png` is the report of its audit
-log in chromium, if that is installed. `architecture.svg` shows the layers of the package; with
+`demo.svg` is the terminal output of a run of the demo. `report.png` is the report of its first
+sweep in chromium, if that is installed. `architecture.svg` shows the layers of the package; with
 `layout` only this one is created.
 """
 
@@ -34,17 +34,17 @@ _REPORT_SIZE = (1440, 1500)
 
 @contextmanager
 def demo() -> Iterator[tuple[str, Path]]:
-    """Run the demo on a terminal; yield its output with colours, and its audit log."""
+    """Run the demo on a terminal; yield its output with colours, and its audit directory."""
     kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "TMPDIR"}}
     environment = {**kept, "TERM": "xterm-256color"}
     with terminal(["demo"], Path.cwd(), environment, COLUMNS) as found:
         code, text = found.end(120)
     assert code == 0, text
-    named = re.search(r"(\S*/invite-sweeper-demo-\w+)/audit\.jsonl", text)
+    named = re.search(r"\S*/invite-sweeper-demo-\w+", text)
     assert named is not None, text
-    folder = Path(named[1])
+    folder = Path(named[0])
     try:
-        yield found.seen.decode(), folder / "audit.jsonl"
+        yield found.seen.decode(), folder / "audit"
     finally:
         shutil.rmtree(folder)
 
@@ -69,10 +69,11 @@ def picture(printed: str) -> str:
     return "\n".join(line.rstrip() for line in plain.splitlines()) + "\n"
 
 
-def photograph(log: Path, browser: str, out: Path) -> None:
-    """Create the report of an audit log, and a screenshot of its upper part."""
-    page = log.with_name("report.html")
-    subprocess.run([*COMMAND, "report", str(log), "--out", str(page)], check=True)
+def photograph(audit: Path, browser: str, out: Path) -> None:
+    """Create the report of the demo's dry run and first sweep, and a screenshot of it."""
+    page = audit.with_name("report.html")
+    files = map(str, sorted(audit.glob("*.jsonl"))[:2])
+    subprocess.run([*COMMAND, "report", *files, "--out", str(page)], check=True)
     width, height = _REPORT_SIZE
     subprocess.run(
         [
@@ -97,13 +98,13 @@ def main(names: list[str]) -> None:
     FOLDER.joinpath("architecture.svg").write_text(draw(charts()), "utf-8")
     if names == ["layout"]:
         return
-    with demo() as (printed, log):
+    with demo() as (printed, audit):
         FOLDER.joinpath("demo.svg").write_text(picture(printed), "utf-8")
         browser = shutil.which("chromium")
         if browser is None:
             sys.stderr.write("chromium is not installed; report.png was not updated.\n")
             return
-        photograph(log, browser, FOLDER / "report.png")
+        photograph(audit, browser, FOLDER / "report.png")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Compares results with the JSON Schemas made from their types."""
 
+import copy
 from functools import cache
 
 import jsonschema
@@ -8,27 +9,36 @@ from invite_sweeper.cli.schema import schema_of
 
 
 @cache
-def validator(name: str) -> jsonschema.Draft202012Validator:
-    schema = schema_of(name)
+def _validators(name: str) -> tuple[jsonschema.Draft202012Validator, ...]:
+    """Return what validates the result of a command, and the error that it may have instead.
+
+    A schema allows keys of a later version; these do not, so that each key is described.
+    """
+    schema = copy.deepcopy(schema_of(name))
     jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
+    for each in schema["$defs"].values():
+        if "properties" in each:
+            each["additionalProperties"] = False
+    return tuple(
+        jsonschema.Draft202012Validator({**one, "$defs": schema["$defs"]})
+        for one in schema["anyOf"]
+    )
 
 
-def fits(name: str, result: object) -> bool:
-    return validator(name).is_valid(result)
-
-
-def mismatches(name: str, result: object) -> list[str]:
-    """Return what is wrong with a result, most specific first."""
+def mismatches(name: str, result: dict[str, object]) -> list[str]:
+    """Return what is wrong with a result."""
+    of_result, of_error = _validators(name)
+    validator = of_error if result.keys() == {"exit_code", "reasons", "error"} else of_result
     return [
         f"{'/'.join(map(str, each.absolute_path))}: {each.message[:200]}"
-        for error in validator(name).iter_errors(result)
-        for each in (error.context or [error])
+        for each in validator.iter_errors(result)
     ]
+
+
+def fits(name: str, result: dict[str, object]) -> bool:
+    return not mismatches(name, result)
 
 
 def schema_name(command: str) -> str:
     """Return the schema of a command, such as `audit verify`."""
-    if command in {"sweep", "plan", "restore"}:
-        return "summary"
-    return command.replace(" ", "-")
+    return "summary" if command in {"sweep", "plan", "restore"} else command.replace(" ", "-")

@@ -13,10 +13,9 @@ VARIABLE_PARTS = (
     (re.compile(r"\b\d+\.\d+ s\b"), "0.0 s"),
     (re.compile(r"\b\d+\.\d d\b"), "0.0 d"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d UTC\b"), "TIME"),
-    (re.compile(r"\b\d+ requests; deletions"), "N requests; deletions"),
+    (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{8}\b"), "RUN"),
 )
-"""Parts that differ between runs: folder names, hashes, times, a tenth of a day, and how many
-reads follow where a person of two lists is deleted from both at the same time."""
+"""Parts that differ between runs: folder names, hashes, run ids, times, a tenth of a day."""
 
 
 def mask(text: str) -> list[str]:

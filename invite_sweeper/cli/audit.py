@@ -17,10 +17,7 @@ from invite_sweeper.audit import (
     LineFilter,
     RunFile,
     Verdict,
-    Verification,
     filter_lines,
-    verify,
-    verify_directory,
 )
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS, InvitationFields
@@ -40,14 +37,15 @@ from invite_sweeper.cli.options import (
     option,
     options,
 )
-from invite_sweeper.cli.session import find_audit_directory
-from invite_sweeper.endings import DAMAGED_ADVICE, UNFINISHED_ADVICE, ExitCode
+from invite_sweeper.cli.session import find_audit_directory, find_runs
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.report import terminal
+from invite_sweeper.report.verification import tell_verification
 from invite_sweeper.restore import RestoreOutcome
-from invite_sweeper.text import escape_unprintable, neutralize_formula, plural_form, pluralize
+from invite_sweeper.text import neutralize_formula
 
 _HASH_DIGITS: Final = 64
 _EVENTS: Final = tuple(each.event for each in EVENTS)
@@ -258,18 +256,8 @@ def verify_command(
 
     Example: invite-sweeper audit verify --expect-head HASH
     """
-    files, directory = _files_of(paths, policy, audit_dir)
-    if not files:
-        where = directory.path if directory is not None else "."
-        raise UsageError(
-            f"{where} contains no file of a run.", hint="Name the audit directory: --audit-dir DIR"
-        )
-    expected = None if expect_head is None else _parse_hash(expect_head)
-    found = (
-        verify(files, None, expected)
-        if directory is None
-        else verify_directory(directory, expected)
-    )
+    runs = find_runs(paths, policy, audit_dir)
+    found = runs.verify(None if expect_head is None else _parse_hash(expect_head))
     code = ExitCode.DONE if found.verdict is Verdict.SOUND else ExitCode.REFUSED
     if output is Output.JSON:
         write_json(
@@ -286,43 +274,12 @@ def verify_command(
             )
         )
     else:
-        for line in _verify_lines(found):
-            click.echo(escape_unprintable(line))
+        story = tell_verification(found)
+        for line in (story.headline, *story.lines):
+            click.echo(f"{line.label}: {line.text}")
+        for item in story.attention:
+            click.echo(f"What to do: {item.advice}")
     raise SystemExit(int(code))
-
-
-def _files_of(
-    paths: Sequence[Path], policy: Path, audit_dir: Path | None
-) -> tuple[tuple[RunFile, ...], AuditDirectory | None]:
-    """Return the files to verify, and their directory where it is verified as a whole."""
-    if not paths:
-        directory = find_audit_directory(policy, audit_dir)
-        return directory.files(), directory
-    if len(paths) == 1 and paths[0].is_dir():
-        directory = AuditDirectory(paths[0])
-        return directory.files(), directory
-    return tuple(sorted(RunFile.of(each.absolute()) for each in paths)), None
-
-
-def _verify_lines(found: Verification) -> Iterator[str]:
-    files, lines = pluralize(len(found.files), "run"), pluralize(found.lines, "line")
-    if found.damage is not None:
-        yield f"Damaged: {found.damage}"
-        yield f"  {DAMAGED_ADVICE}"
-        return
-    since = f", from run {found.first_number} on" if (found.first_number or 1) > 1 else ""
-    if found.verdict is Verdict.UNFINISHED:
-        for each in found.unfinished:
-            intents = pluralize(each.intents, "intent")
-            have = plural_form(each.intents, "has", "have")
-            open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
-            yield f"Unfinished: run {each.file.number} ({each.file.run_id}){open_}."
-        yield f"  {UNFINISHED_ADVICE}"
-    else:
-        yield f"Sound: {lines} of {files}{since}."
-    if found.expected_at is not None:
-        yield f"The expected hash is that of {found.expected_at}."
-    yield f"Last hash {found.last_hash}"
 
 
 def _parse_hash(text: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from invite_sweeper.audit import AuditDirectory, RunFile, verify, verify_directory
 from invite_sweeper.cli.options import (
     OUTPUT,
     Command,
@@ -17,10 +16,10 @@ from invite_sweeper.cli.options import (
     option,
     options,
 )
-from invite_sweeper.cli.session import find_audit_directory
+from invite_sweeper.cli.session import find_runs
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, regular_file_target, replace_file
-from invite_sweeper.report.page import Page, read_page
+from invite_sweeper.report.page import read_page
 from invite_sweeper.report.rendering import render_html, render_markdown
 from invite_sweeper.report.story import Facts
 
@@ -65,7 +64,13 @@ def report(
 
     Example: invite-sweeper report --out report.html
     """
-    page = _read(paths, policy, audit_dir, out)
+    runs = find_runs(paths, policy, audit_dir)
+    check_distinct_files({"--out": out}, (("the audit log", each.path) for each in runs.files))
+    folder = paths[0] if paths else audit_dir
+    if folder is not None and runs.directory is None:
+        folder = folder.parent
+    facts = Facts(policy=str(policy)) if folder is None else Facts(audit_dir=str(folder))
+    page = read_page(runs.files, runs.verify(), facts)
     is_markdown = form is Format.MARKDOWN or (
         form is None and out is not None and out.suffix.lower() == ".md"
     )
@@ -84,26 +89,3 @@ def report(
             hint="Choose a file in a folder that you can write to.",
         ) from error
     click.echo(f"Report written to {out}.", err=True)
-
-
-def _read(paths: Sequence[Path], policy: Path, audit_dir: Path | None, out: Path | None) -> Page:
-    """Return the report of an audit directory as a whole, or of files."""
-    if len(paths) > 1 or (paths and not paths[0].is_dir()):
-        files = tuple(sorted(RunFile.of(each.absolute()) for each in paths))
-        _check_out(out, files)
-        return read_page(files, verify(files), Facts(audit_dir=str(paths[0].parent)))
-    directory = AuditDirectory(paths[0]) if paths else find_audit_directory(policy, audit_dir)
-    files = directory.files()
-    if not files:
-        raise UsageError(
-            f"{directory.path} contains no file of a run.",
-            hint="Name the audit directory: --audit-dir DIR",
-        )
-    _check_out(out, files)
-    named = paths[0] if paths else audit_dir
-    facts = Facts(audit_dir=str(named)) if named is not None else Facts(policy=str(policy))
-    return read_page(files, verify_directory(directory), facts)
-
-
-def _check_out(out: Path | None, files: Sequence[RunFile]) -> None:
-    check_distinct_files({"--out": out}, (("the audit log", file.path) for file in files))

@@ -12,6 +12,7 @@ from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.doctor import DiagnosisResult
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.options import Command, argument
+from invite_sweeper.cli.restore import RestorePlan
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
 from invite_sweeper.json_text import format_json
@@ -22,6 +23,7 @@ _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _AUDIT_LINE: Final = "audit-line"
 _RESULTS: Final[Mapping[str, tuple[str, Any]]] = {
     "summary": ("sweep, plan, restore", RunResult),
+    "restore-plan": ("restore --dry-run", RestorePlan),
     "validate": ("validate", Validation),
     "doctor": ("doctor", DiagnosisResult),
     "explain": ("explain", Search),
@@ -51,15 +53,14 @@ def schema_of(name: str) -> dict[str, object]:
     if name == "policy":
         return policy_schema()
     if name == _AUDIT_LINE:
-        header, *events = _any_of(LineHeader, *EVENTS)["anyOf"]
-        lines = {"allOf": [header, {"anyOf": events}]}
-        definitions = _any_of(LineHeader, *EVENTS)["$defs"]
-        return {
-            "$schema": _DRAFT,
-            "title": "A line of the audit log",
-            **lines,
-            "$defs": definitions,
-        }
+        found = _any_of(LineHeader, *EVENTS)
+        header, *events = found["anyOf"]
+        named = [
+            {**fields, "properties": {"event": {"const": each.event}}}
+            for fields, each in zip(events, EVENTS, strict=True)
+        ]
+        lines = {"allOf": [header, {"anyOf": named}], "$defs": found["$defs"]}
+        return {"$schema": _DRAFT, "title": "A line of the audit log", **lines}
     command, result = _RESULTS[name]
     title = f"Result of invite-sweeper {command}"
     return {"$schema": _DRAFT, "title": title, **_any_of(result, ErrorResult)}

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -20,7 +21,15 @@ from invite_sweeper.atlas import (
 )
 from invite_sweeper.atlas.connection import connect_for_run, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
-from invite_sweeper.audit import AuditDirectory, AuditLog, History, RunFile
+from invite_sweeper.audit import (
+    AuditDirectory,
+    AuditLog,
+    History,
+    RunFile,
+    Verification,
+    verify,
+    verify_directory,
+)
 from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy_stream
@@ -47,6 +56,40 @@ def find_audit_directory(policy_path: Path, option: Path | None) -> AuditDirecto
     if option is not None:
         return AuditDirectory(option)
     return audit_directory(loader.load_policy(policy_path), policy_path, None)
+
+
+class Runs(NamedTuple):
+    """Files of runs.
+
+    Attributes:
+        directory: Where they are all that there are; None for files that were named.
+    """
+
+    files: tuple[RunFile, ...]
+    directory: AuditDirectory | None
+
+    def verify(self, expect_head: str | None = None) -> Verification:
+        """Verify them; in a directory as `HEAD` says."""
+        if self.directory is None:
+            return verify(self.files, expect_head=expect_head)
+        return verify_directory(self.directory, expect_head)
+
+
+def find_runs(paths: Sequence[Path], policy_path: Path, option: Path | None) -> Runs:
+    """Return the files that a command reads: all of a directory, or those that are named.
+
+    Raises:
+        UsageError: There are none; the policy that names the directory cannot be read.
+    """
+    if len(paths) > 1 or (paths and not paths[0].is_dir()):
+        return Runs(tuple(sorted(RunFile.of(each.absolute()) for each in paths)), None)
+    directory = AuditDirectory(paths[0]) if paths else find_audit_directory(policy_path, option)
+    if not (files := directory.files()):
+        raise UsageError(
+            f"{directory.path} contains no file of a run.",
+            hint="Name the audit directory: --audit-dir DIR",
+        )
+    return Runs(files, directory)
 
 
 def read_all_credentials(

@@ -359,8 +359,8 @@ class PolicyFile(StrictModel):
     )
     audit: AuditSettings = Field(
         default=AuditSettings(),
-        description="Where the audit log is.",
-        examples=[{"path": "audit/invite-sweeper.jsonl"}],
+        description="Where the audit log is, and what it records.",
+        examples=[{"directory": "audit", "record": "all"}],
     )
     notice: Notice | None = Field(
         default=None,

@@ -5,7 +5,7 @@ nights before, earlier runs that still need attention, and the people.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -379,7 +379,7 @@ def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
             "kept",
             "Kept invitations",
             _KEPT,
-            tuple(islice(_kept(record), _MAX_ROWS)),
+            tuple(islice(_kept(record, labels), _MAX_ROWS)),
             end.kept,
             show("--event", "kept"),
         ),
@@ -393,12 +393,12 @@ def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
     yield from (table for table in tables if table.rows)
 
 
-def _kept(record: RunRecord) -> Iterator[Row]:
+def _kept(record: RunRecord, labels: Mapping[str, str]) -> Iterator[Row]:
     """Yield the kept invitations, of a run that recorded them."""
     with suppress(RunError, msgspec.ValidationError):  # the verification names the file
         for fields, _ in filter_lines(record.file.path, LineFilter(event=Kept.event)):
             kept = msgspec.convert(fields, Kept)
-            yield replace(row_of(kept), detail=describe_keep_reason(kept.reason))
+            yield replace(row_of(kept, labels), detail=describe_keep_reason(kept.reason))
 
 
 _NIGHT: Final = (

@@ -4,7 +4,7 @@ The log is read line by line; memory holds only what is shown.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -153,15 +153,6 @@ class RunView:
             )
         )
         return tuple(groups)
-
-    def hidden_by_organization(self) -> Mapping[str, Sequence[int]]:
-        """Return the number of deletions of each place of which none is shown."""
-        shown = {row.place.id for row in self.rows}
-        hidden: dict[str, list[int]] = {}
-        for id_, count in self.counts.items():
-            if id_ not in shown:
-                hidden.setdefault(self.places[id_].organization, []).append(count)
-        return hidden
 
 
 def read_view(path: Path, *, max_rows: int, labels: Mapping[str, str] = NO_LABELS) -> RunView:

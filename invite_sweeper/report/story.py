@@ -337,11 +337,11 @@ class _Teller:
             Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
         }
         told = {r for each in end.organizations if each.error is not None for r in each.reasons}
-        wanted = self._advisor.advise(self._reasons)
+        advised = self._advisor.advise(self._reasons)
         for reason in self._reasons:
             if reason in told:
                 continue
-            advice = " ".join(a for a in self._advisor.advise([reason]) if a in wanted)
+            advice = " ".join(each for each in self._advisor.advise([reason]) if each in advised)
             count = f" ({counts[reason]})" if reason in counts else ""
             label = f"{reason.label[0].upper()}{reason.label[1:]}"
             messages = tuple(

@@ -19,13 +19,9 @@ MAX_VERIFIED, MAX_LISTS = 10_000, 500
 """Deletions with the same credentials, and lists, that are read again at the end, as by a sweep."""
 V2023 = "application/vnd.atlas.2023-01-01+json"
 V2024 = "application/vnd.atlas.2024-08-05+json"
-V2025_02 = "application/vnd.atlas.2025-02-19+json"
-V2025_03 = "application/vnd.atlas.2025-03-12+json"
 CLIENT_ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
 BASE = os.environ["MONGODB_ATLAS_BASE_URL"]
 API = f"{BASE}/api/atlas/v2"
-INVITED = "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"
-USERS = "&".join(f"orgMembershipStatuses={status}" for status in INVITED)
 PAGE = "itemsPerPage=500&includeCount=false&pageNum=1"
 T = TypeVar("T")
 
@@ -62,8 +58,6 @@ class Sweep:
         org = f"{API}/orgs/{projects[0]['orgId']}"
         await self.get(f"{API}/orgs?{PAGE}", headers, V2023)
         await self.get(f"{org}/serviceAccounts/{client_id}", headers, V2024)
-        await self.get(f"{org}/users?{USERS}&{PAGE}", headers, V2025_02)
-        await self.get(f"{org}/invites", headers, V2023)
         self.lists += [Call(f"{API}/groups/{each['id']}/invites", headers) for each in projects]
 
     async def get(self, url: str, headers: Mapping[str, str], accept: str) -> None:

@@ -64,3 +64,15 @@ def test_outputs_beside_the_audit_directory_and_the_policy_are_replaced(cli):
     assert cli.plan(*beside).code == 0
     found = sorted(path.name for path in cli.folder.iterdir())
     assert found == ["audit", "plan.jsonl", "policy.yaml", "policy.yaml.prom"]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["file", "directory"])
+def test_report_over_a_file_that_it_reads_is_refused(cli, named):
+    assert cli.sweep().code == 0
+    (cli.folder / "link").symlink_to(cli.log_path)
+    before = cli.log_path.read_bytes()
+    what = (str(cli.log_path),) if named else ("--policy", "policy.yaml")
+    done = cli.run("report", *what, "--out", "link")
+    assert done.code == 2
+    assert f"--out link would overwrite the audit log {cli.log_path}" in done.err
+    assert cli.log_path.read_bytes() == before

@@ -19,7 +19,6 @@ from invite_sweeper.text import (
     pluralize,
     to_datetime,
     to_text,
-    truncate,
 )
 
 PROJECT = "6a793fd0c0eb9e7a177181d4"
@@ -288,8 +287,3 @@ def test_unprintable_characters_are_shown_as_their_code():
     )
     assert escape_unprintable("plain ~ text") == "plain ~ text"
     assert escape_unprintable("gr\u00fc\u00dfe\u00a0") == "gr\u00fc\u00dfe\u00a0"
-
-
-def test_text_over_the_limit_is_cut_with_an_ellipsis_within_it():
-    assert truncate("abcd", 4) == "abcd"
-    assert truncate("abcde", 4) == "abc\u2026"

@@ -22,7 +22,7 @@ keep:
   - {name: board, roles: [GROUP_OWNER], reason: they travel, until: 2027-03-31}
 limits: {max_deletions: 0, max_share: 0.5, over_limit: trim}
 execution: {max_requests_per_second: null, deadline: 1h}
-audit: {path: a.jsonl}
+audit: {directory: logs}
 notify: [{kind: slack, url_env: A}]
 """
 PIECES = st.sampled_from(

@@ -62,7 +62,9 @@ execution:
   deadline: PT2H
   grace: 5s
 audit:
-  path: elsewhere/log-{{date}}-{{run_id}}.jsonl
+  directory: elsewhere/log
+  record: all
+  stdout: true
 notice:
   wait: 7d
 notify:
@@ -108,7 +110,7 @@ def test_every_key_is_read():
             until=date(2027, 3, 31),
         ),
     )
-    assert policy.audit.path == "elsewhere/log-{date}-{run_id}.jsonl"
+    assert tuple(policy.audit.model_dump().values()) == ("elsewhere/log", "all", True)
     assert policy.notice == Notice(wait=timedelta(days=7))
     assert [tuple(entry.model_dump().values()) for entry in policy.notify] == [
         ("slack", "SLACK_URL", None, "always", False),
@@ -139,7 +141,7 @@ def test_what_is_left_out_has_the_defaults_of_the_contract():
     assert policy.projects == ProjectScope(include=("*",), exclude=())
     assert policy.sources == (Source.INVITES,)
     assert (policy.keep, policy.notify, policy.notice) == ((), (), None)
-    assert policy.audit.path == "audit/invite-sweeper.jsonl"
+    assert tuple(policy.audit.model_dump().values()) == ("audit", "planned", False)
     assert policy.limits.model_dump() == {
         "max_deletions": 100,
         "max_deletions_per_project": 25,
@@ -147,7 +149,6 @@ def test_what_is_left_out_has_the_defaults_of_the_contract():
         "max_unreadable_projects": 10,
         "period": timedelta(hours=20),
         "over_limit": "refuse",
-        "quarantine": False,
         "max_population_drop": 0.3,
         "max_bounces": 3,
         "max_failure_share": 0.2,

@@ -12,16 +12,19 @@ from html.parser import HTMLParser
 
 import pytest
 from audit.runs import deletion, finished, intent, outcome, planned, started, write_run
-from builders import NOW, ORG, OTHER_ORG
+from builders import NOW, ORG, OTHER_ORG, policy_bytes
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from report.hostile import HOSTILE
-from report.scenes import ERROR, SCENES, UNREADABLE, run, written
+from report.scenes import ERROR, SCENES, UNREADABLE, failed_one, run, written
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult
+from invite_sweeper.cli.report import report
 from invite_sweeper.endings import DAMAGED_ADVICE, Colour, Reason, RunWarning, Status
+from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 from invite_sweeper.report.page import read_page
 from invite_sweeper.report.rendering import (
@@ -429,3 +432,84 @@ def test_memory_and_page_do_not_grow_with_a_year_of_nights(directory, tmp_path):
     assert int(done.stdout) / 1024 < 130
     assert out.stat().st_size < 1 << 20
     assert f"{nights} runs" in Reader(out.read_text(encoding="utf-8")).text
+
+
+# The command --------------------------------------------------------------------------------------
+
+
+def command(*arguments: object):
+    """Run the command; an error is in `exception`."""
+    return CliRunner().invoke(report, [str(each) for each in arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (("--out", "report.html"), "<!doctype html>"),
+        (("--out", "report.MD"), "# Invitation sweep"),
+        (("--out", "report.txt"), "<!doctype html>"),
+        (("--out", "report.html", "--format", "md"), "# Invitation sweep"),
+        ((), "<!doctype html>"),
+        (("--format", "md"), "# Invitation sweep"),
+    ],
+)
+def test_format_is_that_of_the_suffix_unless_it_is_given(
+    directory, tmp_path, monkeypatch, arguments, start
+):
+    write(directory, 1, clean())
+    monkeypatch.chdir(tmp_path)
+    done = command(directory.path, *arguments)
+    assert done.exit_code == 0
+    out = tmp_path / arguments[1] if "--out" in arguments else None
+    assert (done.stdout if out is None else out.read_text(encoding="utf-8")).startswith(start)
+    assert out is None or out.stat().st_mode & 0o777 == 0o600
+
+
+def test_directory_is_that_of_the_option_or_of_the_policy_and_advice_names_it(directory, tmp_path):
+    write(directory, 1, run(*failed_one(), failed=1, exit_code=4, reasons=("failed_deletions",)))
+    policy = tmp_path / "policy.yaml"
+    keys = {"version": 1, "organizations": [ORG], "rules": [{"name": "x", "older_than": "14d"}]}
+    policy.write_bytes(policy_bytes(keys | {"audit": {"directory": str(directory.path)}}))
+    shown = "invite-sweeper audit show 1 --outcome failed"
+    for words_, named in (
+        (["--policy", policy], f"--policy {policy}"),
+        (["--audit-dir", directory.path], f"--audit-dir {directory.path}"),
+        ([directory.path], f"--audit-dir {directory.path}"),
+        ([directory.files()[0].path], f"--audit-dir {directory.path}"),
+    ):
+        assert f"{shown} {named}" in words(command(*words_, "--format", "md").stdout)
+
+
+def test_single_files_are_told_and_verified_alone(directory):
+    write(directory, 1, refused(), days_ago=1)
+    second = write(directory, 2, clean())
+    done = command(second, "--format", "md").stdout
+    assert "Audit log: sound. 5 lines of 1 run, from run 2 on." in done
+    assert "Needs attention" not in done
+
+
+def test_output_never_replaces_a_file_of_the_log(directory):
+    path = write(directory, 1, clean())
+    before = path.read_bytes()
+    for out in (path, directory.path):
+        assert isinstance(command(directory.path, "--out", out).exception, UsageError)
+    assert path.read_bytes() == before
+
+
+def test_directory_without_runs_and_a_missing_folder_are_usage_errors(directory, tmp_path):
+    empty = command(tmp_path / "nothing", "--format", "md")
+    assert isinstance(empty.exception, UsageError)
+    write(directory, 1, clean())
+    missing = command(directory.path, "--out", tmp_path / "missing" / "report.html")
+    assert "cannot be written" in missing.exception.message
+
+
+def test_pipe_is_written_and_not_replaced(directory, tmp_path):
+    write(directory, 1, clean())
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    command(directory.path, "--format", "md", "--out", pipe)
+    assert os.read(reader, 1 << 16).startswith(b"# Invitation sweep")
+    os.close(reader)
+    assert pipe.is_fifo()
