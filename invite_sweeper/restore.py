@@ -118,7 +118,8 @@ def read_deletions(
 ) -> tuple[Deleted, ...]:
     """Return what a run deleted, in its order, each user of a place once.
 
-    An outcome that a later run recorded for an interrupted one belongs to the interrupted one.
+    An outcome that a later run recorded for an interrupted one belongs to the interrupted one;
+    that a member was removed belongs to both.
 
     Args:
         files: Of the audit directory.
@@ -136,7 +137,8 @@ def read_deletions(
         if isinstance(event, Intent) and run.run_id == run_id and unconfirmed:
             found[event.key] = Deleted.of(event)
         elif isinstance(event, OutcomeLine) and run_id in {event.recovers, run.run_id}:
-            if event.recovers not in {None, run_id}:
+            is_of_another = event.recovers not in {None, run_id}
+            if is_of_another and event.outcome != Outcome.ACCEPTED_DURING:
                 return
             if _is_deleted(event, unconfirmed=unconfirmed):
                 found[event.key] = Deleted.of(event)

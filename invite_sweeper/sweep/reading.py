@@ -274,6 +274,8 @@ class Reader:
             organization.count(recovered=1)
             if outcome is Outcome.ACCEPTED_DURING:
                 self._result.removed_member(opened.intent)
+                if Reason.REMOVED_MEMBER not in self._result.stopped_by:
+                    self._result.stopped_by.append(Reason.REMOVED_MEMBER)
             unknown += outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
         self._result.unverified(unknown)
         self._result.warn_of(WarningCode.RECOVERY, *recovery.left_open)

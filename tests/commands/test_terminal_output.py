@@ -62,10 +62,11 @@ def test_quiet_run_names_what_was_not_read_and_not_deleted(cli, how):
     cli.sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), method="DELETE", times=1)
     done = cli.run(*SWEEP, *how)
     assert done.code == 4
-    verdict, lost, failed, *to_do = warned(done)
-    assert verdict == (
-        f"Partly done: 2 deleted, 1 failed in Example Industries ({ORG_ID}) (exit code 4)."
-    )
+    verdict, role, advice, *counts, lost, failed = warned(done)
+    assert verdict == f"Partly done: 2 deleted, 1 failed · Example Industries ({ORG_ID})"
+    assert role == "Role missing (2 requests)."
+    assert counts == ["Projects not read (1 list).", "Deletions failed (1 deletion)."]
+    assert advice.startswith("What to do: Grant the credentials the role that is missing")
     (unread,) = cli.lines("project_unreadable")
     organization = f"of organization Example Industries ({ORG_ID})"
     assert lost == f"Data Lake {organization} was not read: {unread['reason']}"
@@ -75,22 +76,6 @@ def test_quiet_run_names_what_was_not_read_and_not_deleted(cli, how):
         f"{who} may still be invited: failed, 403 ACCESS_FORBIDDEN; "
         "deleting requires the role Project Owner"
     )
-    (advice,) = to_do
-    assert advice.startswith("What to do: Grant the credentials the role that is missing")
-
-
-@pytest.mark.parametrize("count", [10, 11, 13])
-def test_ten_of_a_kind_are_named_and_the_others_are_counted(cli, count):
-    for number in range(count):
-        cli.sim.limit_access(cli.sim.add_project(f"Locked {number}"))
-    cli.keys["limits"]["max_unreadable_projects"] = count
-    warnings = warned(cli.run(*SWEEP, "-q"))
-    assert sum(" was not read: " in sentence for sentence in warnings) == 10
-    rest = {10: [], 11: ["And 1 more project"], 13: ["And 3 more projects"]}[count]
-    log = "audit/invite-sweeper.jsonl"
-    *others, to_do = warnings[11:]
-    assert others == [f"{each}; see the audit log {log}." for each in rest]
-    assert to_do.startswith("What to do: Grant the credentials the role that is missing")
 
 
 def test_failures_shown_in_the_table_are_not_repeated(cli):
@@ -104,13 +89,8 @@ def test_failures_shown_in_the_table_are_not_repeated(cli):
     assert (code, text.count("Data Lake")) == (4, 1)
 
 
-def test_verbose_run_names_those_that_were_kept_and_why(cli):
-    brief, verbose = cli.run(*PLAN).out, cli.run(*PLAN, "-v").out
-    assert "young@example.com" not in brief
-    assert "2  too young for every rule" in brief
-    kept = verbose[verbose.index("too young for every rule") :]
-    assert "2.0 d  young@example.com in Data Lake" in kept
-    assert "2.0 d  young@example.com in Billing" in kept
+def test_what_is_kept_is_counted_by_reason(cli):
+    assert re.search(r"^Kept +2: 2 too young", cli.run(*PLAN).out, re.MULTILINE)
 
 
 def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(cli):
@@ -118,11 +98,8 @@ def test_long_list_is_cut_and_the_command_that_it_names_shows_the_rest(cli):
         cli.sim.invite(cli.projects[0], f"more-{number}@example.com", age=40 * DAYS)
     done = cli.run(*PLAN, COLUMNS="60")
     assert done.out.count("more-") == 50
-    (hint,) = [line for line in done.out.splitlines() if line.startswith("Show all: ")]
-    words = shlex.split(hint.removeprefix("Show all: invite-sweeper "))
-    everything = cli.run(*words, "--output", "json")
-    assert len(everything.out.splitlines()) == 66
-    assert all(json.loads(line)["event"] == "planned" for line in everything.out.splitlines())
+    (command,) = re.findall(r"^16 more: invite-sweeper (.*)$", done.out, re.MULTILINE)
+    assert cli.run(*shlex.split(command)).out.count("more-") == 60
 
 
 # --- no terminal ---------------------------------------------------------------------------
@@ -141,17 +118,6 @@ def test_columns_variable_sets_the_width_of_a_file(cli, columns):
     lines = [x for x in done.out.splitlines() if not x.startswith(("Audit", "Last hash"))]
     assert max(map(len, lines)) <= int(columns)
     assert ("INVITED BY" in done.out) == (columns in {"80", "140"})
-
-
-def test_report_goes_to_stdout_and_with_out_to_its_file_alone(cli):
-    assert cli.run(*SWEEP).code == 0
-    log = "audit/invite-sweeper.jsonl"
-    shown = cli.run("report", log, "--format", "md")
-    assert (shown.code, shown.err) == (0, "")
-    assert "stale-0@example.com" in shown.out
-    written = cli.run("report", log, "--format", "md", "--out", "report.md")
-    assert (written.code, written.out) == (0, "")
-    assert "stale-0@example.com" in (cli.folder / "report.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
@@ -262,10 +228,3 @@ def test_terminal_of_any_width_gets_the_result(cli, columns):
     assert code == 0
     assert "Dry run" in text
     assert "stale-0@example.com" in text.replace("\n", "").replace(" ", "")
-
-
-def test_log_line_finished_comes_after_the_result(cli):
-    with terminal_of(cli, *PLAN) as terminal:
-        code, text = terminal.end()
-    assert code == 0
-    assert text.index("Last hash") < text.index("finished")

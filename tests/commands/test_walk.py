@@ -23,6 +23,7 @@ PAGES = "\n".join((ROOT / page).read_text("utf-8") for page in (README, OPERATOR
 TYPED = re.compile(r"(?:`|^[ ]*)(?:\.venv/bin/)?(invite-sweeper [^`\n]*)", re.MULTILINE)
 PLACEHOLDER = re.compile(r"\b(?:FILE|PATH|TOPIC|POLICY|KEY|ID)\b")
 FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE)$")
+HASH = re.compile(r"[0-9a-f]{64}|HEX|LAST_HASH")
 ENTER = ("", "", "")
 
 
@@ -117,6 +118,13 @@ class Walk:
         assert {each[0] for each in found} == {PROGRAM.name}
         return "\n".join(self.type(shlex.join(each), code=code) for each in found)
 
+    def apply_plan(self) -> None:
+        """Plan, read the plan as a second person, and sweep it."""
+        self.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
+        sha256 = self.type("invite-sweeper audit show plan.jsonl").split()[-1]
+        by_plan = f"--plan plan.jsonl --plan-sha256 {sha256} --yes"
+        self.type(f"invite-sweeper sweep --policy policy.yaml {by_plan}")
+
     def edit(self, old: str, new: str) -> None:
         """Change the policy."""
         path = self.folder / "policy.yaml"
@@ -141,7 +149,16 @@ def _split(command: str) -> tuple[str, ...]:
 
 
 def _without_files(words: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple("FILE" if FILE.search(Path(word).name) else word for word in words)
+    return tuple(
+        "HEX"
+        if HASH.fullmatch(word)
+        else "RUN"
+        if word.isdecimal()
+        else "FILE"
+        if FILE.search(Path(word).name)
+        else word
+        for word in words
+    )
 
 
 @pytest.fixture
@@ -171,7 +188,6 @@ def test_walk_ends_with_the_sweep_of_a_plan_that_a_second_person_read(walk):
     # The first plan is over the first policy's limits, and the hint says what to write.
     screen = walk.type_printed("plan", code=3)
     assert "over_limit: trim" in screen
-    walk.type_printed("help")
     assert "@" in walk.type_printed("audit", "show")
     walk.edit("limits:\n", "limits:\n  over_limit: trim\n")
     walk.type("invite-sweeper validate policy.yaml")
@@ -181,35 +197,26 @@ def test_walk_ends_with_the_sweep_of_a_plan_that_a_second_person_read(walk):
     walk.type("invite-sweeper doctor --policy policy.yaml")
 
     # Every night.
-    night = "sweep --policy policy.yaml --audit-log audit/invite-sweeper.jsonl -q"
+    night = "sweep --policy policy.yaml --audit-dir audit -q"
     assert walk.type(f"invite-sweeper {night}").strip() == ""
 
-    # One plan over three organizations, read by a second person.
-    walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
-    walk.type_printed("plan", "show")
-    walk.type_printed("sweep")
+    # One plan over three organizations, applied by the hash that a second person read.
+    walk.apply_plan()
 
     # The audit log.
-    walk.type("invite-sweeper audit verify audit/invite-sweeper.jsonl")
-    walk.type("invite-sweeper audit show audit/invite-sweeper.jsonl --outcome deleted")
-    walk.type("invite-sweeper report audit/invite-sweeper.jsonl --out report.html")
-    walk.type("invite-sweeper audit show audit/invite-sweeper.jsonl --output csv")
-    screen = walk.type("invite-sweeper restore audit/invite-sweeper.jsonl --dry-run", code=2)
-    assert "Example North (6f1a20c4d39b5e7788a0c1d2)" in screen
-    walk.type_printed("restore")
+    walk.type("invite-sweeper audit show --audit-dir audit")
+    assert "deleted" in walk.type("invite-sweeper audit show --audit-dir audit 3 --outcome deleted")
+    walk.type("invite-sweeper audit verify audit")
+    walk.type("invite-sweeper report audit --out report.html")
+    screen = walk.type("invite-sweeper restore --policy policy.yaml 3 --dry-run")
+    assert "would be invited again" in screen
 
-    # The auditor's example: a sweep of the plan with the hash that a second person read.
-    walk.type("invite-sweeper plan --policy policy.yaml --out plan.jsonl")
-    sha256 = walk.type_printed("plan", "show").split("sha256")[-1].split()[0]
-    walk.type(
-        f"invite-sweeper sweep --policy policy.yaml --plan plan.jsonl --plan-sha256 {sha256} --yes"
-    )
-    assert "already been applied" in walk.type_printed("sweep", code=3)
-    walk.type("invite-sweeper audit show --event run_finished --output json")
-    walk.type("invite-sweeper audit show --outcome deleted --output json")
-
+    # The auditor's example.
+    walk.apply_plan()
+    walk.type("invite-sweeper audit show 3 --audit-dir audit --event run_finished --output json")
+    walk.type("invite-sweeper audit show 3 --audit-dir audit --outcome deleted --output json")
+    last_hash = walk.type("invite-sweeper audit verify audit").split()[-1]
     assert walk.type(f"invite-sweeper {night}").strip() == ""
-    walk.type("invite-sweeper audit verify audit/invite-sweeper.jsonl")
+    walk.type(f"invite-sweeper audit verify audit --expect-head {last_hash}")
     walk.type("invite-sweeper doctor --policy policy.yaml")
-    walk.type_printed("help")
     assert not walk.printed

@@ -92,6 +92,16 @@ def test_unconfirmed_deletions_are_found_on_request_with_those_that_a_later_run_
     assert read_deletions(files, "r2", unconfirmed=True) == ()
 
 
+def test_removal_of_a_member_is_undone_with_the_run_that_found_it_and_with_that_which_sent_it(
+    directory,
+):
+    one = planned(source=Source.USERS)
+    write_run(directory, "r1", intent(one), killed=True)
+    write_run(directory, "r2", outcome(one, "accepted_during", attempts=0, recovers="r1"))
+    for run_id in ("r1", "r2"):
+        assert len(read_deletions(directory.files(), run_id)) == 1
+
+
 @pytest.mark.parametrize(("glob", "found"), [("PERSON-1@*", 1), ("person-*", 2), ("x*", 0)])
 def test_glob_selects_people_whatever_the_case(directory, glob, found):
     lines = [e for n in (1, 2) for e in deletion(n, source=Source.INVITES)]
