@@ -66,7 +66,10 @@ def workflow(folder):
     return found
 
 
-@pytest.mark.parametrize("way", [crontab, systemd, kustomize, helm, workflow])
+NEEDS_KUSTOMIZE = pytest.param(kustomize, marks=pytest.mark.needs("kustomize"))
+
+
+@pytest.mark.parametrize("way", [crontab, systemd, NEEDS_KUSTOMIZE, helm, workflow])
 def test_each_way_gives_the_program_the_three_credentials_of_the_policy(way, tmp_path):
     environment = way(tmp_path)
     assert len(environment) == 2 * len(NAMES)
