@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import faults
 import pytest
+from buckets import set_bucket
 from builders import NOW, policy
 
 from invite_sweeper.atlas import BucketKey
@@ -77,8 +78,8 @@ class StatusMonitor:
 def monitor(sim):
     """Add the projects with invited users; return a monitor of their status."""
     for endpoint_set in ("mongoDbCloudUsers_group", "mongoDbCloudUsers_organization"):
-        sim.set_bucket(
-            endpoint_set, capacity=1_000_000, refill=1_000_000, period_s=60
+        set_bucket(
+            sim, endpoint_set, capacity=1_000_000, refill=1_000_000, period_s=60
         )  # never empty
     sim.request_log.enabled = False
     sim.gone_status = 404
