@@ -91,7 +91,6 @@ INVALID = [
     {"extraArgs": ["--audit-dir=/tmp/other"]},
     {"extraArgs": ["--policy"]},
     {"extraArgs": ["--yes"]},
-    {"extraArgs": ["--new-log"]},
     {"extraArgs": ["--accept-population"]},
     {"extraArgs": ["--plan-max-age=1000d"]},
     {"extraVolumes": [{"emptyDir": {}}]},
