@@ -8,7 +8,7 @@ from rich.text import Text
 
 from invite_sweeper.audit import LineFilter, RunRecord, filter_lines
 from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.endings import Colour
+from invite_sweeper.endings import Colour, ExitCode
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.columns import format_age
 from invite_sweeper.report.readback import ProjectRows, RunView, read_view
@@ -54,13 +54,16 @@ def show_question(console: Console, record: RunRecord, facts: Facts, limits: Lim
 
 
 def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
-    """Yield what needs attention, and the first projects and people that it is about."""
+    """Yield what needs attention besides errors, and the first places and people concerned.
+
+    Errors are printed by themselves, and so are warnings as they come.
+    """
     story, view = tell(record, facts), _view(record)
-    if not story.attention:
+    if record.exit_code != ExitCode.PARTIAL and all(e.kind == "error" for e in story.attention):
         return
     yield f"{story.headline.label}: {story.headline.text}"
     for each in story.attention:
-        if each.kind == "reason":  # errors and warnings are printed by themselves
+        if each.kind == "reason":
             yield each.text
             if each.advice:
                 yield f"What to do: {each.advice}"

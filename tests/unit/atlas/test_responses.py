@@ -20,7 +20,12 @@ from invite_sweeper.atlas.responses import (
     parse_error,
     run_list_error,
 )
-from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, CredentialsRefused
+from invite_sweeper.errors import (
+    AddressRefused,
+    ApiVersionRetired,
+    AtlasUnavailable,
+    CredentialsRefused,
+)
 from invite_sweeper.models import ListRef, Project, Source
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -172,10 +177,10 @@ def test_gone_is_404_or_400_with_one_of_two_codes(status, code, gone):
         (401, "USER_UNAUTHORIZED", None),
         (401, "NOT_IN_GROUP", None),
         (402, "ACCOUNT_SUSPENDED", AtlasUnavailable),
-        (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", CredentialsRefused),
-        (403, "IP_ADDRESS_NOT_ON_WHITELIST", CredentialsRefused),
-        (403, "ORG_REQUIRES_WHITELIST", CredentialsRefused),
-        (403, "RESOURCE_REQUIRES_ACCESS_LIST", CredentialsRefused),
+        (403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", AddressRefused),
+        (403, "IP_ADDRESS_NOT_ON_WHITELIST", AddressRefused),
+        (403, "ORG_REQUIRES_WHITELIST", AddressRefused),
+        (403, "RESOURCE_REQUIRES_ACCESS_LIST", AddressRefused),
         (403, "ACCESS_FORBIDDEN", None),
         (403, None, None),
         (404, None, None),
@@ -225,7 +230,7 @@ def test_missing_response_does_not_stop_the_run():
         (response(401), CredentialsRefused, "Check the credentials and their expiry date."),
         (response(401, "USER_UNAUTHORIZED"), CredentialsRefused, "Grant the credentials a role"),
         (response(403, "ACCESS_FORBIDDEN"), CredentialsRefused, "Grant the credentials a role"),
-        (response(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused, "Add the IP address"),
+        (response(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), AddressRefused, "Add the IP address"),
         (response(403), CredentialsRefused, "access list"),
         (response(404), AtlasUnavailable, "404"),
         (response(406), AtlasUnavailable, "Upgrade"),
