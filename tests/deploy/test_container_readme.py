@@ -132,7 +132,7 @@ def test_image_built_by_the_readme_is_the_same_to_the_byte(image, built):
 
 def test_policy_dry_run_and_report_are_made_in_a_container(built, terminal, stage):
     assert (terminal.folder / "policy.yaml").exists()
-    assert "nothing was deleted" in built.output
+    assert "would be deleted" in built.output
     page = (terminal.folder / "report.html").read_text(encoding="utf-8").replace("<wbr>", "")
     assert "old0@example.com" in page
     stage.assert_untouched()
@@ -159,7 +159,7 @@ def test_kustomize_is_reached_in_15_minutes(before, terminal, stage, cluster):
 
     followed = terminal.follow(found, "docker push", write_overlay)
 
-    assert "nothing was deleted" in followed.output
+    assert "would be deleted" in followed.output
     stage.assert_untouched()
     assert (before + followed).minutes("kustomize") < 15
 
@@ -169,6 +169,6 @@ def test_helm_is_reached_in_15_minutes(before, terminal, stage, cluster):
     kubernetes = section(OPERATORS, "Kubernetes")
     shared = Followed((kubernetes,), tuple(kubernetes.commands[:4]), "")
 
-    assert "nothing was deleted" in followed.output
+    assert "would be deleted" in followed.output
     stage.assert_untouched()
     assert (before + shared + followed).minutes("Helm") < 15

@@ -66,7 +66,7 @@ def test_dry_run_lists_and_the_armed_overlay_deletes(played, containers, tmp_pat
     with staged(tmp_path, projects=4, stale=20) as stage:
         code, output, _ = played(overlay("dry-run"), stage)
         assert code == ExitCode.DONE, output
-        assert "nothing was deleted" in output
+        assert "would be deleted" in output
         stage.assert_untouched()
 
         code, output, _ = played(overlay("sweep"), stage)
