@@ -27,7 +27,8 @@ MAX_RESPONSES: Final = 500
 
 _MIN_TOKEN_LENGTH: Final = 16
 _MAX_DECODINGS: Final = 3
-_USER_INFO: Final = re.compile(r"""(?<=://)[^\s/?#"'<>\\|]*@""")
+_USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
+"""In a URL; but for the words with which help and hints show where to write it."""
 _AUTHORIZATION: Final = re.compile(
     r"\b(basic|bearer)(?:\s+|%20|\+)[\w+/=.~%-]{16,}"
     r"|\b(response(?:=|%3D)(?:\\*\"|&quot;|&\#34;|%22)?)[0-9a-f]{32,128}",

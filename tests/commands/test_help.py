@@ -255,3 +255,7 @@ def test_error_names_the_topic_of_the_documentation_last(tmp_path):
     policy.write_text("version: 1\n", encoding="utf-8")
     done = run("plan", "--policy", str(policy))
     assert done.err.splitlines()[-1] == "  More: invite-sweeper help policy"
+
+
+def test_page_shows_where_the_password_of_a_proxy_is_written():
+    assert "http://USER:PASSWORD@HOST:PORT" in run("help", "deployment").out
