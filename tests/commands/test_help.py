@@ -183,11 +183,12 @@ SHELLS = (
 
 def completion(shell: str, typed: str, **changes: str) -> str:
     """Return the completions for what was typed in a shell."""
+    words = typed.split(" ")
     environment = {
         **os.environ,
         "_INVITE_SWEEPER_COMPLETE": f"{shell}_complete",
         "COMP_WORDS": typed,
-        "COMP_CWORD": str(len(typed.split(" ")) - 1),
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1),
         **changes,
     }
     done = subprocess.run(
