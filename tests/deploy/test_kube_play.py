@@ -97,7 +97,7 @@ def test_pod_has_the_restrictions_of_the_manifest(played, tmp_path):
     assert inspected["Config"]["User"] == "10001:10001"
     assert not inspected["EffectiveCaps"]
     assert not inspected["BoundingCaps"]
-    assert host["Memory"] == 128 * 1024 * 1024
+    assert host["Memory"] == 160 * 1024 * 1024
     assert "no-new-privileges" in " ".join(host["SecurityOpt"])
 
 
