@@ -95,7 +95,7 @@ def find_run(history: History, file: RunFile | None) -> RunRecord:
     """Return the run to undo: that of a file, else the last sweep.
 
     Raises:
-        UsageError: There is no such run.
+        UsageError: The run does not exist.
         GuardRefused: Its file was changed.
     """
     found = history.last_sweep() if file is None else history.find(file.run_id)

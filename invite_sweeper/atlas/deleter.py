@@ -96,7 +96,7 @@ class Answer(Enum):
     CONFIRMED = auto()
     """Atlas has removed the user from the project or organization."""
     GONE = auto()
-    """The user was not there any more: this DELETE removed nobody."""
+    """The user was not there any more: this DELETE removed no user."""
     UNCLEAR = auto()
     """The answer was lost, or is an error of the server: the user may have been removed."""
 

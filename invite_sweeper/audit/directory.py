@@ -153,7 +153,7 @@ class AuditDirectory:
             run: Its number, its id or its file's path.
 
         Raises:
-            UsageError: There is no such run.
+            UsageError: The run does not exist.
         """
         for file in self.files():
             if run == file.run_id or (run.isdecimal() and int(run) == file.number):

@@ -109,7 +109,7 @@ class AuditLog:
             AuditLogError: The log has failed. The caller must not send any request.
         """
         wanted = self.offset
-        async with self._lock:  # whoever waited may find the lines on disk
+        async with self._lock:  # after the wait, the lines may be on disk
             self.check_not_failed()
             if self._synced >= wanted:
                 return
@@ -230,7 +230,7 @@ class AuditLog:
                 self._uncopied.clear()
 
     def _fail_on_error(self, action: Callable[[], None]) -> None:
-        """Run an action. After any exception, the log counts as failed, even if nobody waits."""
+        """Run an action. After any exception, the log counts as failed, even if no caller waits."""
         try:
             action()
         except AuditLogError as failure:

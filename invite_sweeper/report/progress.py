@@ -87,7 +87,7 @@ class Progress:
                 self._log.warning(warning.message)
 
     async def confirms(self, result: RunFinished) -> bool:
-        """Return whether to go on with the plan: nobody is asked."""
+        """Return whether to go on with the plan: no question is asked."""
         del result
         return True
 

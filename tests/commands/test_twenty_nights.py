@@ -31,7 +31,7 @@ def age(sim):
 
 
 def come_and_go(estate, sim, dice):
-    """Let a day pass: a few accept, a few are invited, one project is new."""
+    """Advance by a day: a few accept, a few are invited, one project is new."""
     age(sim)
     pending = sorted({row.member for row in estate.rows() if row.member})
     for member in dice.sample(pending, len(pending) // 25):

@@ -45,7 +45,7 @@ def record(request, directory):
 
 @pytest.fixture
 def ended(record):
-    """A run with an end: nobody sends a message about a killed one."""
+    """A run with an end: no message is sent about a killed one."""
     if record.end is None:
         pytest.skip("it was killed")
     return record
