@@ -318,6 +318,20 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
     recovers: str | None = None
     replaces: str | None = None
 
+    @classmethod
+    def unsent(cls, planned: Planned, outcome: str, *, replaces: str | None = None) -> Self:
+        """Return the outcome of a planned deletion for which no request was sent."""
+        return planned.as_event(
+            cls,
+            rule=planned.rule,
+            outcome=outcome,
+            attempts=0,
+            http_status=None,
+            error_code=None,
+            duration_ms=None,
+            replaces=replaces,
+        )
+
 
 class PlanChanges(msgspec.Struct, frozen=True, kw_only=True):
     """The stale invitations of a run, compared with the last plan of the same policy.

@@ -120,18 +120,7 @@ class Deletion:
         await verifier.run(workers=self._command.policy.execution.concurrency)
         organization.count(verified=verifier.verified, still_there=len(verifier.still_listed))
         for planned, outcome, _ in verifier.still_listed:
-            self._log.write(
-                planned.as_event(
-                    OutcomeLine,
-                    rule=planned.rule,
-                    outcome=Outcome.FAILED,
-                    attempts=0,
-                    http_status=None,
-                    error_code=None,
-                    duration_ms=None,
-                    replaces=outcome,
-                )
-            )
+            self._log.write(OutcomeLine.unsent(planned, Outcome.FAILED, replaces=outcome))
             organization.outcomes[outcome] -= 1
             organization.outcomes[Outcome.FAILED] += 1
         self._result.still_listed([each.planned for each in verifier.still_listed])

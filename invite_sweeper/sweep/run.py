@@ -143,17 +143,7 @@ async def _read_anew(
     by_id = {each.id: each for each in organizations}
     for each in changed:
         by_id[each.org_id].outcomes[Outcome.CHANGED] += 1
-        log.write(
-            each.as_event(
-                OutcomeLine,
-                rule=each.rule,
-                outcome=Outcome.CHANGED,
-                attempts=0,
-                http_status=None,
-                error_code=None,
-                duration_ms=None,
-            )
-        )
+        log.write(OutcomeLine.unsent(each, Outcome.CHANGED))
     if changed:
         result.warn_of(
             WarningCode.PLAN_DIFFERS,
