@@ -265,7 +265,8 @@ class _Doctor:
     def _check_earlier_runs(self, history: History) -> None:
         """Check where the next run goes on, how the last one ended, and what is announced."""
         checks, name = self._checks, "earlier runs"
-        for warning in self._session.directory.next_run().warnings:
+        self._session.directory.next_run()
+        for warning in self._session.directory.warnings():
             if warning.level != WarningLevel.REMARK:
                 checks.warning(
                     name, warning.message, "Restore the file from a copy, if it is not lost."

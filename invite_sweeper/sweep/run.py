@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, PlanLines
+from invite_sweeper.audit import AuditLog, read_back_plan
 from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
 from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
@@ -94,11 +94,10 @@ async def _write_plan(
     """Write the planned lines, and return them as they are on disk."""
     if command.limits.over_limit == "trim":
         trim(organizations, command.limits, command.recent, command.shard)
-    lines = PlanLines(log)
     for organization in organizations:
         for planned in organization.stale:
-            lines.write(planned)
-    return await lines.read_back()
+            log.write(planned)
+    return await read_back_plan(log)
 
 
 async def _confirm(command: Command, view: View, result: Result, stop: StopRequest) -> None:
