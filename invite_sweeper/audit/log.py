@@ -162,10 +162,8 @@ class AuditLog:
 
     def check_not_failed(self) -> None:
         """Raise AuditLogError if an earlier write or sync failed."""
-        if (failure := self._failure) is not None:
-            raise AuditLogError(
-                failure.message, consequence=failure.consequence, hint=failure.hint
-            ) from failure.__cause__
+        if self._failure is not None:
+            raise self._failure
 
     def _flush(self) -> None:
         """Write the pending lines to the file."""

@@ -37,7 +37,6 @@ from invite_sweeper.errors import InvalidPolicy, RunError, UsageError
 from invite_sweeper.files import check_writable, regular_file_target
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.policy import loader
-from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import (
@@ -144,7 +143,7 @@ async def diagnose(
         policy = loader.load_policy(options.policy)
     except RunError as error:
         if isinstance(error, InvalidPolicy):  # the check has only the number of errors
-            error.hint = f"List them with: {command('validate', str(options.policy))}"
+            error = error.having(hint=error.to_json()["hint"])
         checks.failed("policy", error)
         return DiagnosisResult.of(checks)
     register_secrets(policy.notify, environment)

@@ -97,10 +97,10 @@ class Deletion:
             await executor.run(plan)
         except RunError as error:
             done = pluralize(outcomes[Outcome.DELETED], "invitation")
-            error.consequence = f"{done} had been deleted by then."
+            counted = error.having(consequence=f"{done} had been deleted by then.")
             if isinstance(error, AuditLogError):
-                raise
-            organization.error = error
+                raise counted from error
+            organization.error = counted
         self._result.unverified(unverified)
         for source, message in recorder.retired.items():
             self._result.stopped_by.append(Reason.RETIRED_SOURCE)
