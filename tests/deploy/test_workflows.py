@@ -148,7 +148,7 @@ def test_gate_workflow_runs_ci_run_and_the_tests_with_further_versions_of_python
     jobs = workflow("gate.yml")["jobs"]
 
     assert jobs.keys() == {"gate", "python"}
-    assert jobs["gate"]["steps"][-1] == {"run": ".ci/run"}
+    assert jobs["gate"]["steps"][-1]["run"] == ".ci/run"
     assert jobs["python"]["steps"][-1]["run"].startswith(".venv/bin/pytest ")
 
 
