@@ -7,9 +7,10 @@ sentence.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum, auto
 from typing import Final, NamedTuple, Self
+
+import msgspec
 
 from invite_sweeper.enums import new_member
 from invite_sweeper.program import command
@@ -427,8 +428,7 @@ def status_of(exit_code: int | None) -> Status:
 _GLOB_CHARACTERS: Final = str.maketrans({each: f"[{each}]" for each in "*?["})
 
 
-@dataclass(frozen=True, slots=True)
-class Advisor:
+class Advisor(msgspec.Struct, frozen=True):
     """Builds advice about one run from its facts: exact commands that can be copied.
 
     Attributes:
@@ -530,8 +530,7 @@ class WarningCode(StrEnum):
     """Also each warning in a log of an earlier version, which has no codes."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunWarning:
+class RunWarning(msgspec.Struct, frozen=True):
     """A warning of a run.
 
     Attributes:

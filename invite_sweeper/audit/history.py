@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
+
+import msgspec
 
 from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import (
@@ -41,8 +42,7 @@ _STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAIL
 _LINES_PER_CHECK: Final = 10_000
 
 
-@dataclass(slots=True, eq=False)
-class RunRecord:
+class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
     Attributes:
@@ -60,9 +60,9 @@ class RunRecord:
     end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    resolved: Counter[str] = field(default_factory=Counter)
-    ended: set[InvitationKey] = field(default_factory=set)
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    resolved: Counter[str] = msgspec.field(default_factory=Counter)
+    ended: set[InvitationKey] = set()
     last_hash: str = ""
 
     @property
@@ -120,8 +120,7 @@ class PlanScope(NamedTuple):
     base_url: str
 
 
-@dataclass(slots=True, eq=False)
-class PreviousPlan:
+class PreviousPlan(msgspec.Struct, eq=False):
     """The last whole plan of a scope.
 
     Attributes:
@@ -132,10 +131,10 @@ class PreviousPlan:
     """
 
     run: RunRecord
-    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = field(default_factory=dict)
-    deleted: set[InvitationKey] = field(default_factory=set)
-    unread: set[ListKey] = field(default_factory=set)
-    retired: set[Source] = field(default_factory=set)
+    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
+    deleted: set[InvitationKey] = set()
+    unread: set[ListKey] = set()
+    retired: set[Source] = set()
 
 
 class DeletedWithin(NamedTuple):

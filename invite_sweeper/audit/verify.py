@@ -1,10 +1,11 @@
 """Verify the files of runs: their chain, that each continues the one before, and their intents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
@@ -34,8 +35,7 @@ class Unfinished(NamedTuple):
     intents: int
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(msgspec.Struct):
     """What was found; after a damage, up to it.
 
     Attributes:
@@ -48,11 +48,11 @@ class Verification:
         expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
     """
 
-    files: list[RunFile] = field(default_factory=list)
+    files: list[RunFile] = []
     lines: int = 0
     last_hash: str = GENESIS_HASH
     damage: str | None = None
-    unfinished: list[Unfinished] = field(default_factory=list)
+    unfinished: list[Unfinished] = []
     expected_at: str | None = None
 
     @property
