@@ -52,8 +52,8 @@ from invite_sweeper.report import metrics, notify, terminal
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Facts
 from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
-from invite_sweeper.sweep.saved_plan import check_applicable, check_sha256
 from invite_sweeper.sweep.scope import Shard
 
 
@@ -208,8 +208,8 @@ class _SweepCommand:
             return None
         saved = read_plan(self._session.directory.find(self._options.plan).path)
         if self._options.plan_sha256 is not None:
-            check_sha256(saved, self._options.plan_sha256)
-        check_applicable(
+            check_plan_sha256(saved, self._options.plan_sha256)
+        check_plan(
             saved,
             self._policy,
             base_url=str(self._session.base_url),

@@ -3,11 +3,7 @@
 import pytest
 from builders import ORG, OTHER_ORG, object_id, policy, project
 
-from invite_sweeper.sweep.scope import (
-    ProjectFilter,
-    RunScope,
-    scope_sha256,
-)
+from invite_sweeper.sweep.scope import ProjectFilter, scope_sha256
 
 
 def includes(one, **projects):
@@ -71,11 +67,6 @@ def test_ascii_and_accented_names_ignore_case_alike(glob, name):
 )
 def test_teams_decide_where_a_list_of_organizations_is_read(sources, decide):
     assert ProjectFilter(policy(sources=sources)).teams_decide is decide
-
-
-def test_visible_projects_are_counted_by_organization_also_those_out_of_scope():
-    scope = RunScope((project(1), project(2, org_id=OTHER_ORG)), excluded=(project(3),))
-    assert scope.visible_projects() == {ORG: 2, OTHER_ORG: 1}
 
 
 def test_star_is_not_reported_without_any_project():
