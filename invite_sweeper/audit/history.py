@@ -25,6 +25,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     SourceRetired,
+    WouldBeAnnounced,
     format_timestamp,
     parse_timestamp,
 )
@@ -406,7 +407,8 @@ class History:
 
 
 def _add_to_plan(
-    plan: PreviousPlan, event: Planned | ProjectUnreadable | SourceRetired | Kept
+    plan: PreviousPlan,
+    event: Planned | ProjectUnreadable | SourceRetired | WouldBeAnnounced | Kept,
 ) -> None:
     match event:
         case Planned():
@@ -417,7 +419,7 @@ def _add_to_plan(
             plan.unread.add((event.source.value, org_id, event.project_id or org_id))
         case SourceRetired():
             plan.retired.add(event.source)
-        case Kept():
+        case WouldBeAnnounced() | Kept():
             pass
 
 

@@ -258,7 +258,7 @@ def test_shard_without_an_organization_is_done_and_says_so(group, shard):
     assert (done.summary["invitations"], done.summary["requests"]) == ([], 0)
     assert "nothing to do: no organizations for this shard" in done.err
     assert (group.left(), group.cli.audit_dir.exists()) == ([1, 1, 1], False)
-    assert (group.cli.folder / "sweeper.prom").exists()
+    assert (group.cli.folder / f"sweeper-{shard.replace('/', '-of-')}.prom").exists()
 
 
 def test_indexed_job_gets_its_shard_from_the_environment_and_records_it(group):
