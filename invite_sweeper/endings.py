@@ -74,8 +74,8 @@ class ExitCode(IntEnum):
 
     Attributes:
         label: For `--help`, notifications and lists; without a full stop.
-        meaning: For the table in README.md.
-        advice: What to do, for the table in README.md; empty if nothing.
+        meaning: For the table of `help exit-codes`.
+        advice: What to do, for the same table; empty if nothing.
         retryable: Whether a scheduler should start the same command again.
     """
 

@@ -43,7 +43,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.report import terminal
-from invite_sweeper.report.verification import tell_verification
+from invite_sweeper.report.story import tell_verification
 from invite_sweeper.restore import RestoreOutcome
 from invite_sweeper.text import neutralize_formula
 

@@ -47,7 +47,7 @@ from invite_sweeper.report.notify import (
     reach,
     register_secrets,
 )
-from invite_sweeper.report.tables import RightTrimmed, two_columns
+from invite_sweeper.report.terminal import RightTrimmed, two_columns
 from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.text import (
     describe_duration,

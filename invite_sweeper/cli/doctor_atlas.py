@@ -282,7 +282,7 @@ class AtlasChecks:
             if before is None:
                 checks.ok("baselines", "No complete run yet with which a sweep is compared.")
             else:
-                check_population(planned, before, command.limits)
+                check_population(planned, before, command.policy)
                 found = sum(sum(each.entries.values()) for each in planned)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
                 checks.ok("baselines", f"{found:,} found; the last complete run left {left}.")

@@ -15,7 +15,7 @@ from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Project
-from invite_sweeper.policy import Limits
+from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.sweep.organization import Organization, labels_of
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
@@ -178,7 +178,7 @@ def check_clock(skew_s: float | None) -> None:
 
 
 def check_population(
-    organizations: Sequence[Organization], before: CompleteRun, limits: Limits
+    organizations: Sequence[Organization], before: CompleteRun, policy: Policy
 ) -> None:
     """Raise GuardRefused if projects or entries dropped by more than `max_population_drop`.
 
@@ -188,44 +188,52 @@ def check_population(
 
     Args:
         organizations: One, or all that are left, whose numbers are added up.
-        before: What the last complete runs of the same scope left, without what was deleted since.
+        before: What the last complete runs left, without what was deleted since.
     """
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for organization in organizations:
-        for what, was, now in _comparisons(organization, before):
+        for what, was, now in _comparisons(organization, before, policy):
             earlier = sums.get(what, (0, 0))
             sums[what] = earlier[0] + was, earlier[1] + now
     for (noun, where), (was, now) in sums.items():
-        if _is_over(was, now, limits):
+        if _is_over(was, now, policy.limits):
             found = f"{pluralize(now, noun, _PLURALS[noun])}{where}"
             raise _population_error(
                 f"{found} {plural_form(now, 'was', 'were')} found, but the last complete run left "
                 f"{was:,}",
-                limits,
+                policy.limits,
             )
 
 
 def _comparisons(
-    organization: Organization, before: CompleteRun
+    organization: Organization, before: CompleteRun, policy: Policy
 ) -> Iterator[tuple[tuple[str, str], int, int]]:
     """Yield what is compared (noun and place), the number before, and the number now.
 
     A list that was not read now, or that Atlas has retired, is not compared: it is said already.
+    With a run of another scope, what both read is compared: neither what the policy leaves out
+    now, nor entries in lists that had none, which the run may not have read.
     """
-    counts, org_id = organization.counts, organization.id
+    counts, org_id, scope = organization.counts, organization.id, organization.scope
+    left_out = {(each.source.value, org_id, each.project_id) for each in organization.unread}
+    sources = {each.value for each in policy.sources if each not in organization.retired}
     projects = counts.projects_seen - counts.projects_gone
+    is_other = org_id in before.other_scope
+    if is_other and scope is not None:
+        projects += len(scope.excluded)
+        left_out |= {(each, org_id, project.id) for each in sources for project in scope.excluded}
     yield ("project", ""), before.projects.get(org_id, 0), projects
-    unread = {(each.source.value, org_id, each.project_id) for each in organization.unread}
-    retired = {each.value for each in organization.retired}
     was: Counter[str] = Counter()
-    for list_key, count in before.entries.items():
-        source, owner, _ = list_key
-        if owner == org_id and source not in retired and list_key not in unread:
-            was[source] += count
-    now = {source: counts.invitations_by_source.get(source, 0) for source in was}
-    yield ("entry", ""), was.total(), sum(now.values())
-    for source, count in was.items():
-        yield ("entry", f" in the list {source}"), count, now[source]
+    now: Counter[str] = Counter()
+    for key, count in before.entries.items():
+        if key[1] == org_id and key[0] in sources and key not in left_out:
+            was[key[0]] += count
+    for (project, source), count in organization.entries.items():
+        if not is_other or (source.value, org_id, project.id) in before.entries:
+            now[source.value] += count
+    yield ("entry", ""), was.total(), sum(now[source] for source in was)
+    for source_name, count in was.items():
+        yield ("entry", f" in the list {source_name}"), count, now[source_name]
 
 
 def check_gone(organization: Organization, limits: Limits) -> None:

@@ -231,7 +231,7 @@ class Reader:
         if not self._command.accept_population:
             check_gone(organization, policy.limits)
         if self._before is not None:
-            check_population([organization], self._before, policy.limits)
+            check_population([organization], self._before, policy)
 
     def _planner(self, organization: Organization) -> Planner:
         command, policy = self._command, self._command.policy

@@ -174,13 +174,12 @@ class RunScope:
 
 
 def scope_sha256(policy: Policy) -> str:
-    """Return a hash of what a policy reads: organizations, projects and sources.
+    """Return a hash of what a policy reads in each of its organizations: projects and sources.
 
     Two runs with the same scope see the same invitations, whatever their rules are.
     """
     projects = policy.projects
     parts = (
-        sorted(policy.organization_ids),
         sorted(set(map(casefold_visible, projects.include))),
         sorted(set(map(casefold_visible, projects.exclude))),
         sorted(

@@ -287,6 +287,22 @@ async def test_population_of_all_organizations_together_is_compared(directory):
     assert night.deleted == [0, 0]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [{"sources": ["invites", "users"]}, {"projects": {"exclude": ["none"]}}, {}],
+    ids=["sources", "projects", "organizations"],
+)
+async def test_changed_scope_is_compared_in_what_both_cover(directory, keys):
+    """An organization, a list or a filter more in the policy opens no way past the guard."""
+    night = await kept_then(directory, 20, 10)
+    drop(night, 0, 13)
+    changed = Night(directory, 20, 10, *([] if keys else [5]), **keys)
+    changed.atlases[:2], changed.clients[:2] = night.atlases, night.clients
+    result = await changed.run(at=later())
+    assert changed.deleted[:2] == [0, 10]
+    assert "13 entries were found, but the last complete run left 20" in errors(result)[0]
+
+
 async def test_accepted_drop_of_the_population_is_not_compared(directory):
     night = await kept_then(directory, 20, 10)
     drop(night, 0, 1)
@@ -638,6 +654,34 @@ async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again
     result = await night.run(answer=answer)
     assert night.deleted == [0, 1]
     assert result.changed == 2
+
+
+def unreadable(count):
+    return [ListUnreadable("??", f"Odd {number}", "malformed id") for number in range(count)]
+
+
+@pytest.mark.parametrize(("unread", "refused"), [(2, False), (3, True)])
+async def test_guards_hold_for_what_is_read_after_a_long_question(directory, unread, refused):
+    night = Night(directory, 1, 1, limits={"max_unreadable_projects": 2})
+    night.atlases[1].listed += unreadable(1)
+    answer = after(night, 61, lambda: night.atlases[0].listed.extend(unreadable(unread - 1)))
+    result = await night.run(answer=answer)
+    assert (night.deleted, result.projects_unreadable) == ([0, 0] if refused else [1, 1], unread)
+    assert result.reasons == (
+        (Reason.MAX_UNREADABLE_PROJECTS,) if refused else (Reason.UNREADABLE_PROJECTS,)
+    )
+
+
+async def test_population_is_compared_again_after_a_long_question(directory):
+    """Ten and ten are too few to compare; twenty are not."""
+    night = await kept_then(directory, 10, 10)
+
+    def change():
+        drop(night, 0, 6), drop(night, 1, 7)
+
+    result = await night.run(at=later(), answer=after(night, 61, change))
+    assert "13 entries were found, but the last complete run left 20" in message(result)
+    assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
 
 
 async def test_refused_question_deletes_nothing(directory):
