@@ -70,6 +70,15 @@ class TestRuns:
         assert found.find("r4") is None
         assert found.last_sweep().run_id == "r2"
 
+    def test_an_outcome_needs_no_intent_and_one_that_replaces_another_is_counted_alone(
+        self, directory
+    ):
+        skipped = outcome(planned(3), "skipped", attempts=0)
+        again = outcome(planned(2), "failed", attempts=0, replaces="deleted")
+        write_run(directory, "r1", *deletion(1), *deletion(2), planned(3), skipped, again)
+        (run,) = history(directory).runs
+        assert run.outcomes == {"deleted": 1, "failed": 1, "skipped": 1}
+
     def test_lines_are_observed_but_for_those_of_kept_invitations(self, directory):
         kept = Kept.from_invitation(invitation(9), NOW, reason="too_young")
         write_run(directory, "r1", kept, *deletion(1))
@@ -411,6 +420,11 @@ class TestLastComplete:
                 end=read_everything(users({PROJECT: entries})),
             )
         assert self.last(directory).entries == {("users", ORG, PROJECT): 18}
+
+    def test_a_list_without_an_entry_left_is_not_in_it(self, directory):
+        lines = [*deletion(1, source=Source.USERS), *deletion(2, **IN_ORGANIZATION)]
+        write_run(directory, "r1", *lines, end=read_everything(users({PROJECT: 2}), own_list(1)))
+        assert self.last(directory).entries == {("users", ORG, PROJECT): 1}
 
     def test_an_unread_list_keeps_its_number(self, directory):
         write_run(directory, "r1", end=read_everything(users({PROJECT: 4, OTHER_PROJECT: 5})))
