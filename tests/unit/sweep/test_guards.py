@@ -171,6 +171,7 @@ def test_share_of_a_single_invitation_is_described_in_the_singular():
         (project(1, org_id=OTHER_ORG), True, f"project Project 1 ({object_id(1)}) of {OTHER_ORG}"),
         (project(1, org_id=""), True, f"project Project 1 ({object_id(1)})"),
         (project(1, id=ORG), True, f"the lists of Acme ({ORG})"),
+        (project(1, name="a\nb"), False, f"project a[U+000A]b ({object_id(1)})"),
     ],
 )
 def test_place_is_named_with_its_id_and_with_its_organization_among_several(place, several, text):
