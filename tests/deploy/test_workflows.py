@@ -148,7 +148,7 @@ def test_gate_workflow_runs_ci_run_and_the_tests_with_further_versions_of_python
     jobs = workflow("gate.yml")["jobs"]
 
     assert jobs.keys() == {"gate", "python"}
-    assert jobs["gate"]["steps"][-1] == {"run": ".ci/run"}
+    assert jobs["gate"]["steps"][-1]["run"] == ".ci/run"
     assert jobs["python"]["steps"][-1]["run"].startswith(".venv/bin/pytest ")
 
 
@@ -211,7 +211,7 @@ def test_actionlint_accepts_the_workflows_and_shellcheck_their_steps(tmp_path):
 
 @pytest.mark.needs("shellcheck")
 def test_shellcheck_accepts_the_scripts():
-    scripts = (".ci/run", "tests/hostile-shell.sh", "tests/deploy/install-tools.sh")
+    scripts = (".ci/run", "tests/deploy/install-tools.sh")
     done = run("shellcheck", "--severity=warning", *(ROOT / name for name in scripts), check=False)
 
     assert (done.returncode, done.stdout) == (0, "")

@@ -58,7 +58,9 @@ def test_policies_for_cli_kustomize_and_helm_are_found():
     } < set(SHIPPED)
 
 
-@pytest.mark.parametrize("name", ["README.md", "config/policy.yaml", "config/policy.schema.json"])
+@pytest.mark.parametrize(
+    "name", ["invite_sweeper/help/limits.md", "config/policy.yaml", "config/policy.schema.json"]
+)
 def test_texts_about_max_share_name_the_minimum_count(name):
     words = " ".join((ROOT / name).read_text("utf-8").replace("`", "").replace("\n#", "").split())
     (rest,) = re.findall(r"0 means zero[^.]*\. (Two are ignored[^.]*)\.", words)
