@@ -21,11 +21,11 @@ from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
+    FILE,
     SWEEP,
     Command,
     Output,
     RunOptions,
-    argument,
     options,
 )
 from invite_sweeper.cli.session import Session
@@ -70,12 +70,12 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "policy_argument",
-    "The policy file.",
+    help="The policy file.",
     metavar="[POLICY]",
     required=False,
-    type=click.Path(path_type=Path),
+    type=FILE,
 )
 @options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
 def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401

@@ -23,9 +23,9 @@ from report.reading import Reader, words
 from report.scenes import ERROR, SCENES, UNREADABLE, failed_one, run, written
 
 from invite_sweeper.audit import AuditDirectory
-from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult
+from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
 from invite_sweeper.cli.report import report
-from invite_sweeper.endings import DAMAGED_ADVICE, Colour, Reason, RunWarning, Status
+from invite_sweeper.endings import DAMAGED_ADVICE, Colour, Reason, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
 from invite_sweeper.report.page import breakable, render_html, render_markdown
