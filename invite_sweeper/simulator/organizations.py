@@ -111,7 +111,7 @@ def get_service_account(call: Call) -> SimulatedResponse:
 
     Source: the OpenAPI document; not recorded.
     """
-    account = call.sim.accounts.find_service_account(call.item_id)
+    account = call.sim.accounts.find("service account", call.item_id)
     if account is None or call.scope_id not in account.org_ids:
         return resource_not_found(call.path)
     created = format_atlas_time(account.created_at)
