@@ -222,7 +222,7 @@ def _find(call: Call) -> User | None:
 
 def _statuses(call: Call) -> frozenset[OrgMembershipStatus]:
     """Return the requested statuses."""
-    asked = call.query("orgMembershipStatuses")
+    asked = call.query.get("orgMembershipStatuses", [])
     try:
         return frozenset(map(OrgMembershipStatus, asked)) or DEFAULT_STATUSES
     except ValueError:

@@ -70,8 +70,8 @@ def list_events(call: Call) -> SimulatedResponse:
     Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
     """
     types, since = (
-        call.query("eventType"),
-        (call.query("minDate") or ["0001-01-01T00:00:00Z"])[0],
+        call.query.get("eventType", []),
+        call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0],
     )
     try:
         start = datetime.fromisoformat(since)
