@@ -260,6 +260,15 @@ class Announced(InvitationFields, frozen=True, kw_only=True):
     deletable_from: str
 
 
+class WouldBeAnnounced(InvitationFields, frozen=True, kw_only=True):
+    """A stale invitation that a sweep would announce; a dry run announces nothing."""
+
+    event: ClassVar[str] = "would_be_announced"
+
+    rule: str
+    deletable_from: str
+
+
 class AnnouncementEnded(InvitationFields, frozen=True, kw_only=True):
     """A sweep read the list of an announced invitation, which is not stale any more.
 
@@ -472,6 +481,7 @@ Event: TypeAlias = (
     | SourceRetired
     | ProjectUnreadable
     | Announced
+    | WouldBeAnnounced
     | AnnouncementEnded
     | Planned
     | Kept
@@ -576,6 +586,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SourceRetired,
     ProjectUnreadable,
     Announced,
+    WouldBeAnnounced,
     AnnouncementEnded,
     Planned,
     Kept,

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
+
+import msgspec
 
 from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import (
@@ -24,6 +25,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     SourceRetired,
+    WouldBeAnnounced,
     format_timestamp,
     parse_timestamp,
 )
@@ -41,8 +43,7 @@ _STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAIL
 _LINES_PER_CHECK: Final = 10_000
 
 
-@dataclass(slots=True, eq=False)
-class RunRecord:
+class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
     Attributes:
@@ -60,9 +61,9 @@ class RunRecord:
     end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    resolved: Counter[str] = field(default_factory=Counter)
-    ended: set[InvitationKey] = field(default_factory=set)
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    resolved: Counter[str] = msgspec.field(default_factory=Counter)
+    ended: set[InvitationKey] = set()
     last_hash: str = ""
 
     @property
@@ -98,18 +99,18 @@ class OpenIntent(NamedTuple):
 
 
 class CompleteRun(NamedTuple):
-    """What the last complete runs of a scope left in each organization.
+    """What the last complete runs left in each organization.
 
     Attributes:
-        run: The last of them.
         projects: By organization.
         entries: By list; without those that a run has ended since, and only lists that have some.
             Where the last run could not read a list, the number is that of the one before.
+        other_scope: The organizations that only runs with other projects or sources read.
     """
 
-    run: RunRecord
     projects: Mapping[str, int]
     entries: Mapping[ListKey, int]
+    other_scope: frozenset[str] = frozenset()
 
 
 class PlanScope(NamedTuple):
@@ -120,8 +121,7 @@ class PlanScope(NamedTuple):
     base_url: str
 
 
-@dataclass(slots=True, eq=False)
-class PreviousPlan:
+class PreviousPlan(msgspec.Struct, eq=False):
     """The last whole plan of a scope.
 
     Attributes:
@@ -132,10 +132,10 @@ class PreviousPlan:
     """
 
     run: RunRecord
-    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = field(default_factory=dict)
-    deleted: set[InvitationKey] = field(default_factory=set)
-    unread: set[ListKey] = field(default_factory=set)
-    retired: set[Source] = field(default_factory=set)
+    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
+    deleted: set[InvitationKey] = set()
+    unread: set[ListKey] = set()
+    retired: set[Source] = set()
 
 
 class DeletedWithin(NamedTuple):
@@ -269,31 +269,28 @@ class History:
         return self._plans.get(scope)
 
     def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
-        """Return what the last complete sweep of a scope left; None without one.
+        """Return what the last complete runs left; None without one.
 
         A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
         stopped. The same holds for each organization in it: one that a guard kept out, or that
         failed, has the numbers of the run before. A dry run counts until there is a sweep: later,
-        one with `--accept-population` must not become what sweeps are compared with.
+        one with `--accept-population` must not become what sweeps are compared with. Runs of
+        another scope count until there is one of this scope.
         """
-        same = [
-            run
-            for run in self.runs
-            if run.start is not None
-            and (run.start.scope_sha256, run.base_url) == (scope_sha256, base_url)
-            and run.exit_code in COMPLETE_EXIT_CODES
-        ]
-        complete = [run for run in same if run.mode == "sweep"] or [
-            run for run in same if run.mode == "dry-run"
-        ]
-        if not complete:
-            return None
+        ranked: dict[str, dict[tuple[bool, bool], list[RunRecord]]] = {}
+        for run in self.runs:
+            if run.start is None or run.base_url != base_url or run.mode == "restore":
+                continue
+            rank = run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"
+            for org_id in _projects(run):
+                ranked.setdefault(org_id, {}).setdefault(rank, []).append(run)
+        best = {(run, org_id) for org_id, ranks in ranked.items() for run in ranks[min(ranks)]}
         projects: dict[str, int] = {}
         lists: dict[ListKey, int] = {}
         ended: dict[ListKey, set[InvitationKey]] = {}
         for run in self.runs:
-            if run in complete:
-                for org_id, count in _projects(run).items():
+            for org_id, count in _projects(run).items():
+                if (run, org_id) in best:
                     projects[org_id] = count
                     _take_lists(run, org_id, lists, ended)
             if run.base_url == base_url:
@@ -301,7 +298,8 @@ class History:
                     ended.setdefault(key[:3], set()).add(key)
         left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}
         entries = {key: count for key, count in left.items() if count > 0}
-        return CompleteRun(complete[-1], projects, entries)
+        others = frozenset(org_id for org_id, ranks in ranked.items() if min(ranks)[0])
+        return CompleteRun(projects, entries, others) if ranked else None
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
@@ -409,7 +407,8 @@ class History:
 
 
 def _add_to_plan(
-    plan: PreviousPlan, event: Planned | ProjectUnreadable | SourceRetired | Kept
+    plan: PreviousPlan,
+    event: Planned | ProjectUnreadable | SourceRetired | WouldBeAnnounced | Kept,
 ) -> None:
     match event:
         case Planned():
@@ -420,7 +419,7 @@ def _add_to_plan(
             plan.unread.add((event.source.value, org_id, event.project_id or org_id))
         case SourceRetired():
             plan.retired.add(event.source)
-        case Kept():
+        case WouldBeAnnounced() | Kept():
             pass
 
 
@@ -429,10 +428,12 @@ def _announced(event: InvitationFields) -> AnnouncementKey:
 
 
 def _projects(run: RunRecord) -> dict[str, int]:
-    """Return the projects of each organization that a run read and no guard kept out."""
+    """Return the projects of each organization that a complete run read and no guard kept out."""
+    if run.end is None or run.exit_code not in COMPLETE_EXIT_CODES:
+        return {}
     return {
         each.id: each.projects_seen - each.projects_gone
-        for each in (run.end.organizations if run.end is not None else ())
+        for each in run.end.organizations
         if each.plan_made and each.exit_code in COMPLETE_EXIT_CODES
     }
 

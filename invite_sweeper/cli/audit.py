@@ -21,8 +21,7 @@ from invite_sweeper.audit import (
 )
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS, InvitationFields
-from invite_sweeper.audit.plan_lines import file_sha256
-from invite_sweeper.audit.reader import Record
+from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import json_line, write_json
 from invite_sweeper.cli.options import (
@@ -43,7 +42,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.report import terminal
-from invite_sweeper.report.verification import tell_verification
+from invite_sweeper.report.story import tell_verification
 from invite_sweeper.restore import RestoreOutcome
 from invite_sweeper.text import neutralize_formula
 
@@ -112,7 +111,7 @@ def show(
     console = stdout_console()
     for record in History.read(files).runs:
         terminal.show_run(console, record, line_filter)
-        console.print(f"SHA-256  {file_sha256(record.file.path)}", soft_wrap=True)
+        console.print(f"SHA-256  {FileChain(record.file.path).read().sha256}", soft_wrap=True)
 
 
 def _all_files(runs: Sequence[str]) -> bool:

@@ -33,8 +33,8 @@ from invite_sweeper.policy import loader
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.organization import Organization
-from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (

@@ -105,7 +105,7 @@ _OBJECTS_PER_COLLECTION: Final = 50_000
 
 
 def main() -> None:
-    """Run the program and exit with the contract's exit code (README.md has the table).
+    """Run the program and exit with the contract's exit code (`help exit-codes` has the table).
 
     With `--output json`, stdout gets one object on every exit. A signal before a run starts
     exits with 8; a run handles signals itself.

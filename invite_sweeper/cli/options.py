@@ -261,7 +261,6 @@ def offline(command: Function) -> Function:
         try:
             command(**given)
         except RunError as error:
-            error.consequence = ""
-            raise
+            raise error.having(consequence="") from error
 
     return run

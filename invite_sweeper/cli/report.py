@@ -19,8 +19,7 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import find_runs
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, regular_file_target, replace_file
-from invite_sweeper.report.page import read_page
-from invite_sweeper.report.rendering import render_html, render_markdown
+from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import Facts
 
 

@@ -99,7 +99,7 @@ def restore(
         code = run_async(command.run())
     except RunError as error:
         if error.consequence == "Nothing was deleted.":
-            error.consequence = NOTHING_INVITED
+            raise error.having(consequence=NOTHING_INVITED) from error
         raise
     raise SystemExit(code)
 

@@ -52,8 +52,8 @@ from invite_sweeper.report import metrics, notify, terminal
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Facts
 from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
-from invite_sweeper.sweep.saved_plan import check_applicable, check_sha256
 from invite_sweeper.sweep.scope import Shard
 
 
@@ -100,7 +100,6 @@ class _SweepCommand:
     """One command: the session, the checks of its options, and the outputs of its run."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        self._options = options
         self._environment = environment
         if options.pushgateway is not None:
             SECRETS.add_user_info(options.pushgateway)
@@ -113,6 +112,11 @@ class _SweepCommand:
         policy = loader.load_policy(options.policy, deadline=options.deadline)
         self._shard = _shard(options, environment)
         self._policy = self._shard.part_of_policy(policy) if self._shard is not None else policy
+        self._release = metrics.Release.of(options.policy, self._shard, environment)
+        if options.metrics_file is not None:
+            options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
+        self._options = options
+        self._succeeded_at: datetime | None = None
         self._session = Session(options, self._policy, environment)
         self._log = self._session.log
         notify.register_secrets(policy.notify, environment)
@@ -159,6 +163,7 @@ class _SweepCommand:
         """Run the sweep; return its record, and whether the operator said no."""
         session, options = self._session, self._options
         history = session.read_history()
+        self._succeeded_at = metrics.last_success(history.runs)
         command = SweepCommand(
             policy=self._policy,
             policy_path=str(options.policy),
@@ -203,8 +208,8 @@ class _SweepCommand:
             return None
         saved = read_plan(self._session.directory.find(self._options.plan).path)
         if self._options.plan_sha256 is not None:
-            check_sha256(saved, self._options.plan_sha256)
-        check_applicable(
+            check_plan_sha256(saved, self._options.plan_sha256)
+        check_plan(
             saved,
             self._policy,
             base_url=str(self._session.base_url),
@@ -308,16 +313,17 @@ class _SweepCommand:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         options, limit_s, finished_at = self._options, self._limit_s, datetime.now(UTC)
         channels, facts = self._policy.notify, self._facts
+        metered = (self._release, record, finished_at, self._succeeded_at)
         sending = [
             notify.send_end(
                 channels, self._environment, record, facts, finished_at, limit_s=limit_s
             )
         ]
         if metrics_too and options.pushgateway is not None:
-            sending.append(metrics.push(options.pushgateway, record, finished_at, limit_s=limit_s))
+            sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
         messages = [message for found in await asyncio.gather(*sending) for message in found]
         if metrics_too and options.metrics_file is not None:
-            messages += metrics.write_textfile(options.metrics_file, record, finished_at)
+            messages += metrics.write_textfile(options.metrics_file, *metered)
         self._warn(messages)
 
     @property

@@ -192,10 +192,6 @@ _REPORTED_AT_START = re.compile(
     r"while scanning (an alias|an anchor|a simple key|a (double-)?quoted scalar)"
 )
 """Constructs whose error is reported where they start, not where the parser stopped."""
-_UNQUOTED_PLACEHOLDER = re.compile(
-    r"""(?<![^\s:,{[])[\w./-]*\{(?:date|run_id)\}(?:[\w./-]|\{(?:date|run_id)\})*"""
-)
-"""In the path of the audit log or the population: YAML reads braces as a mapping."""
 
 
 def _syntax_error(error: Exception, text: str) -> tuple[int, str, str]:
@@ -209,10 +205,6 @@ def _syntax_error(error: Exception, text: str) -> tuple[int, str, str]:
         if text[index : index + 1] == "\t":
             return index, "a tab is used for indentation", "indent with spaces"
         return index, f"a string that starts with `{text[index : index + 1]}` is not quoted", _QUOTE
-    line_start = text.rfind("\n", 0, index) + 1
-    if found := _UNQUOTED_PLACEHOLDER.search(text[line_start:].partition("\n")[0]):
-        hint = f'quote it: "{found[0]}"'
-        return line_start + found.start(), "a string with braces is not quoted", hint
     if _REPORTED_AT_START.match(problem) and error.context_mark:
         index = error.context_mark.index
     return next((index, cause, fix) for part, cause, fix in _SYNTAX_ERRORS if part in problem)

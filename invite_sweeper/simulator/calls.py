@@ -1,8 +1,9 @@
-"""The calls that the endpoints handle, and the pages of lists."""
+"""A request from its arrival to its response, and the pages of lists."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import parse_qs, unquote
 
 from invite_sweeper.simulator.auth import Account
 from invite_sweeper.simulator.responses import Json, Rejected, SimulatedResponse, api_error, to_json
@@ -14,27 +15,54 @@ API_PREFIX: Final = "/api/atlas/v2"
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
-    """An authenticated request.
+    """A request.
 
     Attributes:
+        target: Path and query as sent.
+        headers: A case-insensitive mapping.
+        base_url: The server's URL, without a trailing slash.
+        path: The target without its query.
+        template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
         scope_id: The project or organization in the path; empty if it has none.
         item_id: The invitation or user in the path; empty if it has none.
-        version: The API version of the response.
-        base_url: The server's URL, without a trailing slash.
+        account: Whose it is, once it is authenticated.
+        version: The API version of the response, once the endpoint is known.
     """
 
     sim: "SimulatedAtlas"
-    account: Account
-    path: str
-    query: Mapping[str, list[str]]
+    method: str
+    target: str
+    headers: Mapping[str, str]
     body: bytes
-    scope_id: str
-    item_id: str
-    version: str
-    base_url: str
     client_ip: str
+    base_url: str
+    path: str = field(init=False)
+    template: str = field(init=False, default="")
+    scope_id: str = field(init=False, default="")
+    item_id: str = field(init=False, default="")
+    account: Account = field(init=False)
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Parse the path.
+
+        A trailing slash is ignored: `/groups/` is `/groups`.
+        Source: recordings of `GET /groups/` and `DELETE /groups/`.
+        """
+        self.path = self.target.partition("?")[0]
+        start, _, resource = self.path.partition(f"{API_PREFIX}/")
+        if not start:
+            parts = resource.removesuffix("/").split("/")
+            ids = [unquote(each) for each in parts[1::2]]
+            parts[1::2] = ["{}"] * len(ids)
+            self.template = "/" + "/".join(parts)
+            self.scope_id, self.item_id = (*ids, "", "")[:2]
+
+    def query(self, name: str) -> list[str]:
+        """Return the values of a query parameter."""
+        return parse_qs(self.target.partition("?")[2]).get(name, [])
 
     def self_links(self, collection: str, own_id: str) -> Json:
         """Return the links of a project or organization."""
@@ -70,7 +98,7 @@ class Call:
             size = min(asked, quirks.page_size or asked)
             start = 0 if endless else max(0, (number - 1) * size - quirks.repeated_items)
         end = size if endless else number * size
-        count = self.query.get("includeCount", ["true"])[0]
+        count = (self.query("includeCount") or ["true"])[0]
         url = f"{self.base_url}{self.path.rstrip('/')}?includeCount={count}&{extra_query}"
         links = [{"href": f"{url}pageNum={number}&itemsPerPage={asked}", "rel": "self"}]
         others = {
@@ -87,7 +115,7 @@ class Call:
 
     def _number(self, name: str, default: int, max_value: int) -> int:
         """Return a paging parameter. Source: bounds from the OpenAPI document."""
-        text = self.query.get(name, [str(default)])[0]
+        text = (self.query(name) or [str(default)])[0]
         if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
             raise invalid_parameter(name)
         return int(text)

@@ -228,7 +228,7 @@ def _pending(organization: Organization) -> list[User]:
 
 def _statuses(call: Call) -> frozenset[OrgMembershipStatus]:
     """Return the requested statuses."""
-    asked = call.query.get("orgMembershipStatuses", [])
+    asked = call.query("orgMembershipStatuses")
     try:
         return frozenset(map(OrgMembershipStatus, asked)) or DEFAULT_STATUSES
     except ValueError:

@@ -1,18 +1,12 @@
 """Handlers for organizations, projects and teams, and for what `doctor` reads of them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote
 
 from invite_sweeper.simulator.auth import Access
 from invite_sweeper.simulator.calls import Call, invalid_parameter
 from invite_sweeper.simulator.data import Event, Group, Organization, format_atlas_time
-from invite_sweeper.simulator.responses import (
-    Json,
-    SimulatedResponse,
-    missing_role,
-    resource_not_found,
-)
+from invite_sweeper.simulator.responses import Json, SimulatedResponse, resource_not_found
 
 
 def list_groups(call: Call) -> SimulatedResponse:
@@ -76,8 +70,8 @@ def list_events(call: Call) -> SimulatedResponse:
     Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
     """
     types, since = (
-        call.query.get("eventType", []),
-        call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0],
+        call.query("eventType"),
+        (call.query("minDate") or ["0001-01-01T00:00:00Z"])[0],
     )
     try:
         start = datetime.fromisoformat(since)
@@ -139,48 +133,5 @@ def get_service_account(call: Call) -> SimulatedResponse:
             "name": "invite-sweeper",
             "roles": ["ORG_OWNER"],
             "secrets": secrets,
-        }
-    )
-
-
-def get_federation_settings(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs/{orgId}/federationSettings`.
-
-    Source: the OpenAPI document. What Atlas sends without a federation is assumed.
-    """
-    federation = call.sim.organizations[call.scope_id].federation
-    document: dict[str, Json] = {"federatedDomains": [], "hasRoleMappings": False}
-    if federation is not None:
-        document |= {
-            "federatedDomains": federation.domains,
-            "id": federation.id,
-            "identityProviderStatus": "ACTIVE",
-        }
-    return call.json_response(document)
-
-
-def get_connected_organization(call: Call) -> SimulatedResponse:
-    """Handle `GET /federationSettings/{id}/connectedOrgConfigs/{orgId}`; the owner may read it.
-
-    Source: the OpenAPI document; not recorded.
-    """
-    organization = call.sim.organizations.get(call.item_id)
-    federation = organization.federation if organization is not None else None
-    if federation is None or federation.id != call.scope_id:
-        return resource_not_found(call.path)
-    if call.sim.access_to(call.account, call.item_id, call.item_id) < Access.OWNER:
-        return missing_role()
-    allow_list: Sequence[str] = federation.domain_allow_list or ()
-    return call.json_response(
-        {
-            "dataAccessIdentityProviderIds": [],
-            "domainAllowList": allow_list,
-            "domainRestrictionEnabled": federation.domain_allow_list is not None,
-            "identityProviderId": None,
-            "instantUserProvisioningDisabled": None,
-            "orgId": call.item_id,
-            "postAuthRoleGrants": [],
-            "roleMappings": [],
-            "userConflicts": [],
         }
     )

@@ -132,7 +132,6 @@ async def test_prism_accepts_each_invitation(connecting, prism, responses, sourc
         f"/orgs/{ID}/events?minDate=yesterday",
         f"/orgs/{ID}/events?eventType=GONE",
         f"/orgs/{ID}/serviceAccounts/{ID}",
-        f"/federationSettings/UPPER/connectedOrgConfigs/{ID}",
     ],
 )
 async def test_prism_refuses_an_invalid_request(prism, path):

@@ -17,7 +17,7 @@ from invite_sweeper.atlas.limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, Buck
 from invite_sweeper.audit.events import OutcomeLine, Planned
 from invite_sweeper.models import Outcome, Project, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.executor import ExecutorOptions, SweepExecutor
+from invite_sweeper.sweep.executor import SweepExecutor
 from invite_sweeper.sweep.guards import CircuitBreaker
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -120,14 +120,19 @@ async def sweep_all(sim, atlas):
         plan += [Planned.from_invitation(one, NOW, rule="rule") for one in listed]
     assert len(plan) == DELETIONS
     recorder = Outcomes()
-    lenient = policy(limits={"max_failure_share": 1.0, "max_already_gone_share": 1.0}).limits
+    lenient = policy(
+        limits={"max_failure_share": 1.0, "max_already_gone_share": 1.0, "canary": 0},
+        execution={"concurrency": 40},
+    )
     sweep = SweepExecutor(
         atlas.deleter(Source),
         recorder,
         stop=StopRequest(),
-        breaker=CircuitBreaker(lenient),
+        breaker=CircuitBreaker(lenient.limits),
         clock=asyncio.get_running_loop().time,
-        options=ExecutorOptions(workers=40, canary=0, grace_s=5.0),
+        execution=lenient.execution,
+        several_sources=True,
+        on_deletion_done=lambda *_: None,
     )
     await sweep.run(plan)
     assert len(recorder.deletions) == DELETIONS

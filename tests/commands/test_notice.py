@@ -36,8 +36,7 @@ def test_first_armed_sweep_deletes_nothing_and_says_when_it_will(cli):
     (warning,) = [w for w in done.summary["warnings"] if w["code"] == "notice"]
     day = datetime.fromisoformat(line["deletable_from"])
     assert warning["message"] == (
-        "1 invitation announced, 0 due; the first may be deleted from "
-        f"{day.day} {day:%B %Y, %H:%M} UTC."
+        f"1 invitation announced, 0 due; the first may be deleted from {day:%Y-%m-%d %H:%M} UTC."
     )
     assert cli.sweep().summary["announced"] == 0
     assert len(cli.lines("announced")) == 1
@@ -52,6 +51,22 @@ def test_announced_invitation_is_deleted_after_the_wait_and_a_new_one_is_not(cli
     assert names(cli, "announced") == ["ada@example.com", "bo@example.com"]
     assert names(cli, "outcome") == ["ada@example.com"]
     assert cli.run("audit", "verify", "audit").code == 0
+
+
+def test_plan_announces_nothing_and_says_what_a_sweep_would(cli):
+    done = cli.plan()
+    assert (done.code, done.summary["announced"], done.summary["stale"]) == (0, 1, 0)
+    assert cli.lines("announced") == []
+    (line,) = cli.lines("would_be_announced")
+    assert (line["username"], line["rule"]) == ("ada@example.com", "forgotten")
+    shown = cli.run("audit", "show", "1", "--audit-dir", "audit", COLUMNS="140").out
+    assert "Would be announced  1" in shown
+    day = datetime.fromisoformat(line["deletable_from"])
+    assert f"{day:%Y-%m-%d %H:%M} UTC" in shown.partition("Would be announced")[2]
+    shown = cli.run("plan", "--policy", "policy.yaml", COLUMNS="200").out
+    assert "nothing due, 1 would be announced" in shown
+    assert "1 invitation would be announced, 0 would be deleted" in shown
+    assert cli.sweep().summary["announced"] == 1  # a dry run announces nothing
 
 
 def test_announcement_ends_with_a_line_where_a_keep_entry_matches(cli):

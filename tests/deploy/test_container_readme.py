@@ -17,7 +17,7 @@ from deploy.fresh import Followed
 from deploy.registry import served_registry
 from deploy.stage import staged
 from environment import find_command
-from readmes import OPERATORS, README, section
+from readmes import OPERATORS, section
 
 pytestmark = [
     pytest.mark.slow,
@@ -114,8 +114,8 @@ def terminal(containers, checkout, stage, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(terminal):
-    """The README's section that builds the image and runs it."""
-    return terminal.follow(section(README, "In a container"))
+    """The operators' section that builds the image and runs it."""
+    return terminal.follow(section(OPERATORS, "The image"))
 
 
 @pytest.fixture

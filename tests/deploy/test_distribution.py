@@ -71,7 +71,6 @@ def test_release_names_the_repository_in_the_package(tmp_path):
 
     assert [each for each in targets if not each.startswith(("https://", "#"))] == []
     assert f"]({url}/blob/v1.2.3/deploy/README.md#what-an-auditor-gets)" in page
-    assert f"]({url}/raw/v1.2.3/.github/pictures/demo.svg)" in page
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["urls"]["Source"] == url
     assert project["authors"]

@@ -25,6 +25,7 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
     RunFinished,
     SourceRetired,
+    WouldBeAnnounced,
     announcement_key,
     decode,
     format_timestamp,
@@ -89,6 +90,9 @@ LINES: list[Event] = [
         org_id=ORG,
     ),
     Announced.from_invitation(invitation(), NOW, rule="r", deletable_from="2026-12-02T01:00:00Z"),
+    WouldBeAnnounced.from_invitation(
+        invitation(), NOW, rule="forgotten", deletable_from="2026-12-02T01:00:00Z"
+    ),
     AnnouncementEnded.from_invitation(invitation(), NOW, reason="too_young"),
     planned(1, entries=OTHERS),
     Planned.from_invitation(ORGANIZATION_USER, NOW, rule="r", bounced=2, new=True),

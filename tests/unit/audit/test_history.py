@@ -442,9 +442,8 @@ class TestLastComplete:
                 organizations=(organization(3, projects_gone=1), organization(5, OTHER_ORG)),
             ),
         )
-        run, projects, entries = self.last(directory)
-        assert run.run_id == "r1"
-        assert projects == {ORG: 2, OTHER_ORG: 5}
+        projects, entries, other_scope = self.last(directory)
+        assert (projects, other_scope) == ({ORG: 2, OTHER_ORG: 5}, frozenset())
         assert entries == {
             ("users", ORG, PROJECT): 4,
             ("org_users", ORG, ORG): 7,
@@ -523,31 +522,39 @@ class TestLastComplete:
                 users({PROJECT: 1}), organizations=(organization(1, **changes),), exit_code=4
             ),
         )
-        run, projects, entries = self.last(directory)
-        assert (run.run_id, projects) == ("r2", {ORG: 3})
-        assert entries == {("users", ORG, PROJECT): 9}
+        found = self.last(directory)
+        assert (found.projects, found.entries) == ({ORG: 3}, {("users", ORG, PROJECT): 9})
 
     @pytest.mark.parametrize("code", [3, 5, 6, 7, 8])
     def test_a_run_that_was_refused_or_stopped_is_not_complete(self, directory, code):
         write_run(directory, "r1", end=read_everything(users({PROJECT: 9})))
         write_run(directory, "r2", end=read_everything(users({PROJECT: 1}), exit_code=code))
-        assert self.last(directory).run.run_id == "r1"
         assert self.last(directory).entries == {("users", ORG, PROJECT): 9}
 
     def test_a_dry_run_counts_until_there_is_a_sweep(self, directory):
         dry = started(mode="dry-run")
         write_run(directory, "r1", start=dry, end=read_everything(own_list(5), exit_code=10))
-        assert self.last(directory).run.run_id == "r1"
+        assert self.last(directory).entries == {("org_users", ORG, ORG): 5}
         write_run(directory, "r2", end=read_everything(own_list(6)))
         write_run(directory, "r3", start=dry, end=read_everything(own_list(1)))
-        assert self.last(directory).run.run_id == "r2"
         assert self.last(directory).entries == {("org_users", ORG, ORG): 6}
 
-    def test_another_scope_or_host_is_not_compared(self, directory):
+    def test_another_scope_counts_until_there_is_a_run_of_the_same_one(self, directory):
+        other = started(scope_sha256="c" * 64)
+        organizations = (organization(9), organization(9, OTHER_ORG))
+        end = read_everything(own_list(9), organizations=organizations)
+        write_run(directory, "r1", start=other, end=end)
+        assert self.last(directory).other_scope == {ORG, OTHER_ORG}
+        dry = started(mode="dry-run")
+        write_run(directory, "r2", start=dry, end=read_everything(own_list(5)))
+        write_run(directory, "r3", start=other, end=end)
+        found = self.last(directory)
+        assert (found.projects, found.other_scope) == ({ORG: 3, OTHER_ORG: 9}, {OTHER_ORG})
+        assert found.entries == {("org_users", ORG, ORG): 5}
+
+    def test_another_host_is_not_compared(self, directory):
         write_run(directory, "r1", end=read_everything(own_list(5)))
-        found = history(directory)
-        assert found.last_complete("c" * 64, HOST) is None
-        assert found.last_complete(SCOPE, ELSEWHERE) is None
+        assert history(directory).last_complete(SCOPE, ELSEWHERE) is None
 
 
 class TestRemembered:

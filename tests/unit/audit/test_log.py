@@ -284,7 +284,7 @@ class TestFailure:
             asyncio.run(write_lines(log, [started(), *deletion(), finished()]))
         assert log.head_failure.errno == errno.ENOSPC
         assert not directory.read_head().ended
-        assert directory.next_run() == (2, log.last_hash, ())
+        assert directory.next_run() == (2, log.last_hash)
         assert verify_directory(directory).verdict is Verdict.SOUND
 
 

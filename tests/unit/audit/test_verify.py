@@ -173,7 +173,7 @@ class TestChangedBytes:
             return [*lines[:-1], add_seal(line.replace(b'"deleted":0', b'"deleted":9')) + b"\n"]
 
         assert "does not follow the last line" in damage(directory, edit(three_runs, FIRST, forge))
-        assert "is not the last line of HEAD" in damage(directory, edit(three_runs, LAST, forge))
+        assert "is not as HEAD describes it" in damage(directory, edit(three_runs, LAST, forge))
 
     @pytest.mark.parametrize("step", range(0, 60, 3))
     def test_a_changed_compressed_file_is_found(self, directory, three_runs, step):

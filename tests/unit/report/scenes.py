@@ -23,9 +23,12 @@ from invite_sweeper.models import Source
 
 ORGANIZATION = OrganizationResult(id=ORG, name="Acme", plan_made=True, plan_complete=True)
 ERROR = {
-    "message": "30 stale invitations are over max_deletions: 10.",
+    "message": (
+        "30 stale invitations are over max_deletions: 10.\n"
+        "30 stale invitations in project Search (id) are over max_deletions_per_project: 5."
+    ),
     "consequence": "Nothing was deleted.",
-    "hint": "Read the plan, then raise the limit.",
+    "hint": "Read the plan. The keys of the policy: limits: {max_deletions: 30}",
 }
 
 
@@ -81,6 +84,7 @@ def three_organizations(**more: object) -> Run:
         [*deletion(1), *deletion(2)],
         finished(
             exit_code=4,
+            error=failed,
             reasons=(Reason.CREDENTIALS,),
             plan_complete=False,
             organizations=organizations,
@@ -259,7 +263,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         kept_by_reason={"too_young": 19, "notice_pending": 1},
         warnings=warned(
             WarningCode.NOTICE,
-            "1 invitation announced, 0 due; the first may be deleted from 2 December 2026.",
+            "1 invitation announced, 0 due; the first may be deleted from 2026-12-02 00:00 UTC.",
             REMARK,
         ),
     ),

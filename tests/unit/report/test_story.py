@@ -17,7 +17,7 @@ from rich.console import Console
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.metrics import write_textfile
+from invite_sweeper.report.metrics import Release, write_textfile
 from invite_sweeper.report.notify import Ended, build_message
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Facts, Story, needs_attention, tell
@@ -110,9 +110,9 @@ def test_run_that_ended_well_is_silent_with_quiet(record):
 def test_numbers_are_the_same_in_json_webhook_and_metrics(ended, tmp_path):
     record = ended
     path = tmp_path / "run.prom"
-    assert write_textfile(path, record, FINISHED_AT) == ()
+    assert write_textfile(path, Release("acme"), record, FINISHED_AT) == ()
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
-    samples = {s.name: s.value for each in families for s in each.samples if not s.labels}
+    samples = {s.name: s.value for each in families for s in each.samples if len(s.labels) == 1}
     result = json.loads(to_json(result_json(record)))
     sent = json.loads(message(WEBHOOK, record))
 

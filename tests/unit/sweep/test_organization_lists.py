@@ -104,7 +104,7 @@ async def test_lists_are_ordered_organizations_first_then_by_project():
 async def list_all(atlas, scope, *sources):
     found = []
 
-    async def on_list(outcome):
+    async def on_list(_, outcome):
         found.append(outcome)
 
     await list_invitations(atlas, scope, sources, on_list, workers=1)

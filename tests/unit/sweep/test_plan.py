@@ -24,7 +24,6 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.discovery import ListedInvitations
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.scope import RunScope
@@ -66,9 +65,9 @@ class Plan:
             streams=not any(each.is_organization_level for each in self.policy.sources),
         )
 
-    async def add(self, *outcomes, finish=True):
-        for each in outcomes:
-            await self.planner.add(each)
+    async def add(self, *lists, finish=True):
+        for each in lists:
+            await self.planner.add(*(each if isinstance(each, tuple) else (None, each)))
         if finish:
             self.planner.finish()
         return self
@@ -87,7 +86,7 @@ class Plan:
 
 def listed(*invitations, source=Source.INVITES, project_id=PROJECT):
     place = Project(ORG if source.is_organization_level else project_id, "Sandbox Alpha", ORG)
-    return ListedInvitations(ListRef(place, source), InvitationList(invitations))
+    return ListRef(place, source), InvitationList(invitations)
 
 
 def one(number, source=Source.INVITES, **changes):

@@ -1,30 +1,33 @@
 """The population guard: projects, all entries, those of each list, and what is waived."""
 
-from pathlib import Path
-
 import pytest
-from builders import ORG, OTHER_ORG, object_id, policy
+from builders import ORG, OTHER_ORG, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import CompleteRun, RunFile, RunRecord
+from invite_sweeper.audit import CompleteRun
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import ListUnreadable, Source, SourceRetired
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
 from invite_sweeper.sweep.guards import check_gone, check_population
 from invite_sweeper.sweep.organization import Organization
-
-RUN = RunRecord(RunFile(1, "r1", Path("000001-r1.jsonl")))
-
-
-def limits(drop=0.3):
-    return policy(limits={"max_population_drop": drop}).limits
+from invite_sweeper.sweep.scope import RunScope
 
 
-def organization(org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), **by_source):
+def rules(drop=0.3, sources=tuple(Source)):
+    limits = {"max_population_drop": drop}
+    return policy(limits=limits, sources=list(map(str, sources)), organizations=[ORG, OTHER_ORG])
+
+
+def organization(
+    org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), excluded=(), place=1, **by_source
+):
     """Return an organization as a run found it, with this number of entries of each source."""
-    found = Organization(org_id, None)
-    found.count(projects_seen=projects, projects_gone=gone, invitations_by_source=by_source)
+    found = Organization(org_id, None, scope=RunScope((), excluded=tuple(map(project, excluded))))
+    found.count(projects_seen=projects, projects_gone=gone)
+    found.entries = {
+        ListRef(project(place), Source(source)): count for source, count in by_source.items()
+    }
     found.unread = [
         ListUnreadable(object_id(number), "p", "503", source=source, org_id=org_id)
         for source, number in unread
@@ -36,20 +39,20 @@ def organization(org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), **b
 def before(org_id=ORG, *, projects=100, **by_source):
     """Return what the last complete run left: the entries of a source are in one project."""
     entries = {(source, org_id, object_id(1)): count for source, count in by_source.items()}
-    return CompleteRun(RUN, {org_id: projects}, entries)
+    return CompleteRun({org_id: projects}, entries)
 
 
 def both(one, other):
-    return CompleteRun(RUN, {**one.projects, **other.projects}, {**one.entries, **other.entries})
+    return CompleteRun({**one.projects, **other.projects}, {**one.entries, **other.entries})
 
 
-def check(was, *now, drop=0.3):
-    check_population(now, was, limits(drop))
+def check(was, *now, **keys):
+    check_population(now, was, rules(**keys))
 
 
-def refusal(was, *now, drop=0.3):
+def refusal(was, *now, **keys):
     with pytest.raises(GuardRefused) as caught:
-        check(was, *now, drop=drop)
+        check(was, *now, **keys)
     assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
     assert "--accept-population" in caught.value.hint
     return caught.value.message
@@ -116,7 +119,7 @@ def test_retired_source_is_waived_alone():
 
 
 def test_list_that_is_not_read_now_is_waived_alone():
-    was = CompleteRun(RUN, {}, {("users", ORG, object_id(1)): 50, ("users", ORG, object_id(2)): 50})
+    was = CompleteRun({}, {("users", ORG, object_id(1)): 50, ("users", ORG, object_id(2)): 50})
     check(was, organization(users=50, unread=[(Source.USERS, 1)]))
     refusal(was, organization(users=34, unread=[(Source.USERS, 1)]))
     refusal(was, organization(users=50, unread=[(Source.INVITES, 1)]))
@@ -138,6 +141,33 @@ def test_organization_that_was_not_known_or_is_not_asked_changes_nothing():
     check(was, organization(invites=100))  # the other one failed
 
 
+# Another scope -----------------------------------------------------------------------------------
+
+
+def elsewhere(**given):
+    """Return what only a run of another scope left."""
+    return before(**given)._replace(other_scope=frozenset({ORG}))
+
+
+def test_visible_projects_are_compared_with_those_of_another_scope():
+    check(elsewhere(), organization(projects=20, excluded=range(50)))
+    assert refusal(elsewhere(), organization(projects=20, excluded=range(49))).startswith("69 proj")
+
+
+def test_entries_of_lists_that_the_policy_leaves_out_now_are_not_compared():
+    was = elsewhere(invites=50, users=50)
+    check(was, organization(users=50), sources=["users"])
+    check(was, organization(place=2, users=1, excluded=[1]))
+    assert refusal(was, organization(users=34), sources=["users"]).startswith("34 entries")
+
+
+def test_entries_of_lists_that_are_new_do_not_make_up_for_a_drop():
+    was = elsewhere(users=50)
+    refusal(was, organization(place=2, users=50))
+    check(before(users=50), organization(place=2, users=50))  # of the same scope, they moved
+    check(was, organization(users=35))
+
+
 @pytest.mark.parametrize(
     ("listed", "gone", "allowed"),
     [(100, 30, True), (100, 31, False), (10, 10, True), (11, 4, False)],
@@ -147,10 +177,10 @@ def test_projects_gone_that_were_just_listed_are_a_drop_without_an_earlier_run(
 ):
     found = organization(projects=listed, gone=gone)
     if allowed:
-        check_gone(found, limits())
+        check_gone(found, rules().limits)
         return
     with pytest.raises(GuardRefused, match=f"left of the {listed} that were just listed"):
-        check_gone(found, limits())
+        check_gone(found, rules().limits)
 
 
 numbers = st.dictionaries(st.sampled_from(["invites", "users", "org_users"]), st.integers(0, 200))

@@ -3,11 +3,7 @@
 import pytest
 from builders import ORG, OTHER_ORG, object_id, policy, project
 
-from invite_sweeper.sweep.scope import (
-    ProjectFilter,
-    RunScope,
-    scope_sha256,
-)
+from invite_sweeper.sweep.scope import ProjectFilter, scope_sha256
 
 
 def includes(one, **projects):
@@ -73,11 +69,6 @@ def test_teams_decide_where_a_list_of_organizations_is_read(sources, decide):
     assert ProjectFilter(policy(sources=sources)).teams_decide is decide
 
 
-def test_visible_projects_are_counted_by_organization_also_those_out_of_scope():
-    scope = RunScope((project(1), project(2, org_id=OTHER_ORG)), excluded=(project(3),))
-    assert scope.visible_projects() == {ORG: 2, OTHER_ORG: 1}
-
-
 def test_star_is_not_reported_without_any_project():
     assert ProjectFilter(policy(projects={"include": ["*"]})).unused_patterns() == ()
 
@@ -100,7 +91,7 @@ def test_patterns_without_a_match_are_reported_except_for_the_star():
     )
 
 
-def test_scope_hash_depends_on_organizations_projects_tags_and_sources_alone():
+def test_scope_hash_depends_on_projects_tags_and_sources_alone():
     def digest(**keys):
         return scope_sha256(policy(**keys))
 
@@ -108,6 +99,7 @@ def test_scope_hash_depends_on_organizations_projects_tags_and_sources_alone():
     same = digest(
         projects={"include": ["b", "A", "a"], "exclude": ["C"], "tags": {"env": "DEV"}},
         rules=[{"name": "other", "older_than": "1d"}],
+        organizations=[OTHER_ORG],
     )
     assert base == same
     others = [
@@ -118,6 +110,5 @@ def test_scope_hash_depends_on_organizations_projects_tags_and_sources_alone():
         digest(projects={"include": ["a", "B"], "exclude": ["c"], "tags": {"Dev": "Dev"}}),
         digest(projects={"include": ["a", "B"], "exclude": ["c"]}),
         digest(sources=["users"]),
-        digest(organizations=[OTHER_ORG]),
     ]
     assert len({base, *others}) == 1 + len(others)

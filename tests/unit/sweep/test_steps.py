@@ -14,7 +14,7 @@ from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source, UnreadableDate, entries_of
-from invite_sweeper.sweep.saved_plan import check_applicable, check_sha256
+from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.sweep.steps import (
     KeepBounced,
@@ -244,7 +244,7 @@ def test_only_planned_invitations_are_allowed_each_once_and_none_that_is_kept(pl
 
 
 def apply(rules, plan, *, now=NOW, base_url=HOST, max_age=DAY, history=None):
-    check_applicable(
+    check_plan(
         plan, rules, base_url=base_url, now=now, max_age=max_age, history=history or History()
     )
 
@@ -327,8 +327,8 @@ def test_plan_is_applied_once_by_a_sweep_that_completed_it(rules, directory, opt
 
 def test_hash_of_a_plan_is_compared_as_a_person_may_write_it():
     plan = saved(sha256="abc" * 20 + "abcd")
-    check_sha256(plan, f" {plan.sha256.upper()}\n")
+    check_plan_sha256(plan, f" {plan.sha256.upper()}\n")
     for wrong in ("", plan.sha256[:-1], "f" * 64):
         with pytest.raises(GuardRefused, match="has the SHA-256 abcabc") as caught:
-            check_sha256(plan, wrong)
+            check_plan_sha256(plan, wrong)
         assert caught.value.reasons == (Reason.PLAN,)
