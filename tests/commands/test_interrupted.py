@@ -86,7 +86,7 @@ def test_rejected_deletion_after_the_signal_ends_with_4(cli):
 
 def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli):
     cli.sim.faults.add(SLOW[503], method="DELETE", path="*", times=None)
-    done = cli.sweep("--deadline", "2s")
+    done = cli.sweep("--deadline", "5s")
     assert (done.code, ended(cli)) == (8, ("failed", 1, 503)), done.err
     assert "the deadline of 2 seconds passed" in done.err
     assert (cli.deletes(), cli.sim.invitation_count()) == (1, 1)
@@ -95,7 +95,7 @@ def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli):
 @pytest.mark.parametrize(("path", "status"), [("*/groups", 503), ("*/invites", 429)])
 def test_deadline_between_attempts_to_read_a_list_ends_with_8(cli, path, status):
     cli.sim.faults.add(SLOW[status], path=path, times=None)
-    done = cli.sweep("--deadline", "2s")
+    done = cli.sweep("--deadline", "5s")
     assert (done.code, done.summary["exit_code"], cli.deletes()) == (8, 8, 0)
     assert "the deadline of 2 seconds passed" in done.err
     assert "cannot be read" not in done.err
@@ -111,7 +111,7 @@ def test_stop_before_the_first_response_has_a_result(tmp_path, kind, ends_by):
         if ends_by == "signal":
             code, summary, _ = stopped(cli, cli.sim.request_log.received.total, signal.SIGTERM)
         else:
-            done = cli.sweep("--deadline", "2s")
+            done = cli.sweep("--deadline", "5s")
             code, summary = done.code, done.summary
     assert (code, summary["exit_code"], summary["requests"]) == (8, 8, 1)
     assert (summary["projects_seen"], summary["deleted"]) == (0, 0)
@@ -122,7 +122,7 @@ def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
         cli.sim.invite(cli.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
         cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.oauth.expire()), method="DELETE")
         cli.sim.faults.add(SLOW[503], path="*/oauth/token", nth=2, times=None)
-        done = cli.sweep("--deadline", "2s")
+        done = cli.sweep("--deadline", "5s")
         assert done.code == 8, done.err
         assert ended(cli)[0] == "failed"
         assert cli.sim.invitation_count() == 1
