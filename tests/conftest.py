@@ -31,9 +31,7 @@ settings.load_profile("here")
 
 COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
-TOGETHER = (
-    "test_report_browser.py", "test_report_large.py", "test_pictures.py",
-)  # fmt: skip
+TOGETHER = ("test_page_browser.py",)
 """Files with a server, a browser or a large log that one worker makes."""
 
 
@@ -62,19 +60,22 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Name the needs of fixtures, and deselect benchmarks unless `-m` names them.
+    """Name the needs of fixtures, and deselect benchmarks and the tests of a week.
 
-    Benchmarks take minutes and need an idle machine.
+    Benchmarks take minutes and need an idle machine: `-m benchmark` selects them.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         for name in COVERED_BY_FIXTURE & fixtures:
             item.add_marker(pytest.mark.needs(name))
-    if "benchmark" in config.option.markexpr:
-        return
-    benchmarks = [item for item in items if item.get_closest_marker("benchmark")]
-    config.hook.pytest_deselected(items=benchmarks)
-    items[:] = [item for item in items if item not in benchmarks]
+    left_out = set()
+    if "benchmark" not in config.option.markexpr:
+        left_out.add("benchmark")
+    if os.environ.get("INVITE_SWEEPER_WEEKLY") != "1":
+        left_out.add("weekly")
+    deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]
 
 
 @pytest.hookimpl(tryfirst=True)

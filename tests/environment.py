@@ -29,6 +29,7 @@ _KEPT = (
     "INVITE_SWEEPER_SCREENSHOTS",
     "INVITE_SWEEPER_SEED",
     "INVITE_SWEEPER_SOAK",
+    "INVITE_SWEEPER_WEEKLY",
 )
 """How the names of the variables begin that tests take from the caller."""
 

@@ -29,7 +29,8 @@ from environment import clean
 _ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
     *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_"),
-    *("HOOK", "KEY", "PING_URL", "SLACK_URL"),  # in the policies of tests
+    *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"),
+    *("CHAT_URL", "HOOK", "KEY", "LOCAL_URL", "PING_URL", "SLACK_URL"),  # in policies of tests
     "PYTEST_CURRENT_TEST",
 )
 """How the names of variables begin that take effect in a fork."""
@@ -43,7 +44,7 @@ class Fork:
     Args:
         stdout: A descriptor; None for a file that `communicate` returns.
         stderr: The same.
-        short_waits: Wait 25 times shorter between retries; the number of retries stays.
+        short_waits: Wait 25 times shorter between retries, whose number stays, and for a reader.
         prepare: A file of Python to execute in the process before the program.
 
     Attributes:
@@ -219,6 +220,7 @@ def _run(request: bytes, outputs: list[int]) -> None:
         retry = importlib.import_module("invite_sweeper.atlas.retry")
         retry.BACKOFF_BASE_S = 0.02
         bucket = importlib.import_module("invite_sweeper.atlas.limits")
+        importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
         bucket.MIN_RETRY_AFTER_S, bucket.BACKOFF_STEPS_S = 0.04, (0.4, 0.8, 1.6)
     if prepare is not None:
         runpy.run_path(prepare, run_name="__main__")
@@ -229,7 +231,8 @@ def _run(request: bytes, outputs: list[int]) -> None:
 
 if __name__ == "__main__":
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as `main` does before it imports
-    for _command in importlib.import_module("invite_sweeper.cli.main").COMMANDS.values():
-        importlib.import_module(f"invite_sweeper.cli.{_command.module}")
+    _main = importlib.import_module("invite_sweeper.cli.main")
+    for _command in _main.COMMANDS:
+        _main.app.get_command(None, _command)
     gc.freeze()
     _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))

@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
+
+import msgspec
 
 from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
+    Event,
     Intent,
     InvitationFields,
-    Kept,
     Line,
     ListKey,
     Mode,
@@ -27,7 +28,7 @@ from invite_sweeper.audit.events import (
     format_timestamp,
     parse_timestamp,
 )
-from invite_sweeper.audit.reader import DamagedFile, read_events, required
+from invite_sweeper.audit.reader import read_events, required
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
 from invite_sweeper.models import Entry, Invitation, InvitationKey, Outcome, Source, UserKey
 from invite_sweeper.text import casefold_lookalike
@@ -41,8 +42,7 @@ _STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAIL
 _LINES_PER_CHECK: Final = 10_000
 
 
-@dataclass(slots=True, eq=False)
-class RunRecord:
+class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
     Attributes:
@@ -60,9 +60,9 @@ class RunRecord:
     end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    resolved: Counter[str] = field(default_factory=Counter)
-    ended: set[InvitationKey] = field(default_factory=set)
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    resolved: Counter[str] = msgspec.field(default_factory=Counter)
+    ended: set[InvitationKey] = set()
     last_hash: str = ""
 
     @property
@@ -98,18 +98,18 @@ class OpenIntent(NamedTuple):
 
 
 class CompleteRun(NamedTuple):
-    """What the last complete runs of a scope left in each organization.
+    """What the last complete runs left in each organization.
 
     Attributes:
-        run: The last of them.
         projects: By organization.
         entries: By list; without those that a run has ended since, and only lists that have some.
             Where the last run could not read a list, the number is that of the one before.
+        other_scope: The organizations that only runs with other projects or sources read.
     """
 
-    run: RunRecord
     projects: Mapping[str, int]
     entries: Mapping[ListKey, int]
+    other_scope: frozenset[str] = frozenset()
 
 
 class PlanScope(NamedTuple):
@@ -120,8 +120,7 @@ class PlanScope(NamedTuple):
     base_url: str
 
 
-@dataclass(slots=True, eq=False)
-class PreviousPlan:
+class PreviousPlan(msgspec.Struct, eq=False):
     """The last whole plan of a scope.
 
     Attributes:
@@ -132,10 +131,24 @@ class PreviousPlan:
     """
 
     run: RunRecord
-    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = field(default_factory=dict)
-    deleted: set[InvitationKey] = field(default_factory=set)
-    unread: set[ListKey] = field(default_factory=set)
-    retired: set[Source] = field(default_factory=set)
+    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
+    deleted: set[InvitationKey] = set()
+    unread: set[ListKey] = set()
+    retired: set[Source] = set()
+
+    def add(self, event: Event) -> None:
+        """Add what a line of the run says of the plan."""
+        match event:
+            case Planned():
+                self.run.planned += 1
+                self.planned[event.key] = event.keys
+            case ProjectUnreadable():
+                org_id = event.org_id or ""
+                self.unread.add((event.source.value, org_id, event.project_id or org_id))
+            case SourceRetired():
+                self.retired.add(event.source)
+            case _:
+                pass
 
 
 class DeletedWithin(NamedTuple):
@@ -269,31 +282,28 @@ class History:
         return self._plans.get(scope)
 
     def last_complete(self, scope_sha256: str, base_url: str) -> CompleteRun | None:
-        """Return what the last complete sweep of a scope left; None without one.
+        """Return what the last complete runs left; None without one.
 
         A run is complete if it ended with exit code 0, 4 or 10: it was neither refused nor
         stopped. The same holds for each organization in it: one that a guard kept out, or that
         failed, has the numbers of the run before. A dry run counts until there is a sweep: later,
-        one with `--accept-population` must not become what sweeps are compared with.
+        one with `--accept-population` must not become what sweeps are compared with. Runs of
+        another scope count until there is one of this scope.
         """
-        same = [
-            run
-            for run in self.runs
-            if run.start is not None
-            and (run.start.scope_sha256, run.base_url) == (scope_sha256, base_url)
-            and run.exit_code in COMPLETE_EXIT_CODES
-        ]
-        complete = [run for run in same if run.mode == "sweep"] or [
-            run for run in same if run.mode == "dry-run"
-        ]
-        if not complete:
-            return None
+        ranked: dict[str, dict[tuple[bool, bool], list[RunRecord]]] = {}
+        for run in self.runs:
+            if run.start is None or run.base_url != base_url or run.mode == "restore":
+                continue
+            rank = run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"
+            for org_id in _projects(run):
+                ranked.setdefault(org_id, {}).setdefault(rank, []).append(run)
+        best = {(run, org_id) for org_id, ranks in ranked.items() for run in ranks[min(ranks)]}
         projects: dict[str, int] = {}
         lists: dict[ListKey, int] = {}
         ended: dict[ListKey, set[InvitationKey]] = {}
         for run in self.runs:
-            if run in complete:
-                for org_id, count in _projects(run).items():
+            for org_id, count in _projects(run).items():
+                if (run, org_id) in best:
                     projects[org_id] = count
                     _take_lists(run, org_id, lists, ended)
             if run.base_url == base_url:
@@ -301,7 +311,8 @@ class History:
                     ended.setdefault(key[:3], set()).add(key)
         left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}
         entries = {key: count for key, count in left.items() if count > 0}
-        return CompleteRun(complete[-1], projects, entries)
+        others = frozenset(org_id for org_id, ranks in ranked.items() if min(ranks)[0])
+        return CompleteRun(projects, entries, others) if ranked else None
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
@@ -346,8 +357,6 @@ class History:
         match line.event:
             case RunStarted() as event:
                 run.start = event
-            case _ if run.start is None:
-                raise DamagedFile(run.file.path, 1, "is not the first line of a run")
             case RunFinished() as event:
                 run.end, run.finished_at = event, line.ts
                 if (scope := _plan_scope(run)) is not None:
@@ -357,9 +366,9 @@ class History:
             case OutcomeLine() as event:
                 self._add_outcome(plan, event)
             case Announced() | AnnouncementEnded() as event:
-                self._add_announcement(run.start, event)
+                self._add_announcement(run, event)
             case event:
-                _add_to_plan(plan, event)
+                plan.add(event)
 
     def _add_intent(self, run: RunRecord, ts: str, event: Intent) -> None:
         key = run.run_id, event.key
@@ -400,28 +409,12 @@ class History:
         held = self._announcements.get(own_plan.run.base_url or "", {})
         held.pop(_announced(event), None)
 
-    def _add_announcement(self, start: RunStarted, event: Announced | AnnouncementEnded) -> None:
-        held = self._announcements.setdefault(start.base_url, {})
+    def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:
+        held = self._announcements.setdefault(run.base_url or "", {})
         held.pop(_announced(event), None)
-        instant = parse_timestamp(start.now)
+        instant = None if run.start is None else parse_timestamp(run.start.now)
         if isinstance(event, Announced) and isinstance(instant, datetime):
             held[_announced(event)] = instant
-
-
-def _add_to_plan(
-    plan: PreviousPlan, event: Planned | ProjectUnreadable | SourceRetired | Kept
-) -> None:
-    match event:
-        case Planned():
-            plan.run.planned += 1
-            plan.planned[event.key] = event.keys
-        case ProjectUnreadable():
-            org_id = event.org_id or ""
-            plan.unread.add((event.source.value, org_id, event.project_id or org_id))
-        case SourceRetired():
-            plan.retired.add(event.source)
-        case Kept():
-            pass
 
 
 def _announced(event: InvitationFields) -> AnnouncementKey:
@@ -429,10 +422,12 @@ def _announced(event: InvitationFields) -> AnnouncementKey:
 
 
 def _projects(run: RunRecord) -> dict[str, int]:
-    """Return the projects of each organization that a run read and no guard kept out."""
+    """Return the projects of each organization that a complete run read and no guard kept out."""
+    if run.end is None or run.exit_code not in COMPLETE_EXIT_CODES:
+        return {}
     return {
         each.id: each.projects_seen - each.projects_gone
-        for each in (run.end.organizations if run.end is not None else ())
+        for each in run.end.organizations
         if each.plan_made and each.exit_code in COMPLETE_EXIT_CODES
     }
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from invite_sweeper.cli.options import (
+    FILE,
     OUTPUT,
     Command,
     EnumChoice,
-    argument,
     offline,
     option,
     options,
@@ -19,8 +19,7 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import find_runs
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import check_distinct_files, regular_file_target, replace_file
-from invite_sweeper.report.page import read_page
-from invite_sweeper.report.rendering import render_html, render_markdown
+from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import Facts
 
 
@@ -32,16 +31,16 @@ class Format(StrEnum):
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "paths",
-    "An audit directory, or files of runs.",
+    help="An audit directory, or files of runs.",
     metavar="[DIR or FILE…]",
     nargs=-1,
-    type=click.Path(path_type=Path),
+    type=FILE,
 )
 @options("policy", "audit_dir")
 @option(
-    OUTPUT, "--out", metavar="FILE", type=click.Path(path_type=Path),
+    OUTPUT, "--out", metavar="FILE", type=FILE,
     help="Write the report to this file; default: stdout.",
 )  # fmt: skip
 @option(

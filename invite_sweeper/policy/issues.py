@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 from typing import get_args
 
@@ -15,8 +15,8 @@ from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
 from invite_sweeper.models import Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
-from invite_sweeper.policy.suspects import closest
-from invite_sweeper.policy.types import POLICY_ERROR_TYPE, join_or
+from invite_sweeper.policy.suspects import join_or, suggest
+from invite_sweeper.policy.types import POLICY_ERROR_TYPE
 from invite_sweeper.policy.yaml_reader import (
     Document,
     KeyPath,
@@ -59,9 +59,7 @@ def check_policy(
     findings = [*policy.suspicious_entries(today), *policy.unread_list()]
     if credentials and not errors:
         findings += policy.unseen_organizations(credentials)
-    warnings = (
-        _issue_at_value(document, *each)._replace(severity=Severity.WARNING) for each in findings
-    )
+    warnings = (_issue(document, *each)._replace(severity=Severity.WARNING) for each in findings)
     return None if errors else policy, tuple(sorted([*errors, *warnings]))
 
 
@@ -76,13 +74,13 @@ def _parse(data: bytes, document: Document) -> tuple[Policy | None, tuple[Policy
     values = document.root.value
     try:
         policy_file = PolicyFile.model_validate(values)
-        errors.update(_issue_at_value(document, *each) for each in _notice_too_long(policy_file))
+        errors.update(_issue(document, *each) for each in _notice_too_long(policy_file))
     except ValidationError as error:
         errors.update(_model_issues(document, error))
         if not isinstance(values, dict):
             return None, tuple(sorted(errors))
         policy_file = _valid_parts(values, error)
-    errors.update(_issue_at_value(document, *each) for each in _across_fields(values))
+    errors.update(_issue(document, *each) for each in _across_fields(values))
     policy = Policy(**dict(policy_file), sha256=hashlib.sha256(data).hexdigest())
     return policy, tuple(sorted(errors))
 
@@ -146,30 +144,30 @@ def _model_issues(document: Document, error: ValidationError) -> Iterator[Policy
     """Yield the errors of the models, with position, message and hint."""
     for detail in error.errors(include_url=False):
         path = tuple(step for step in detail["loc"] if step != _KEY_MARKER)
+        is_key = detail["loc"][-1:] == (_KEY_MARKER,)
         if detail["type"] == "extra_forbidden":
-            yield _issue_at_key(document, path, "is not a known key", _suggest_key(path))
+            is_key, found = True, ("is not a known key", _suggest_key(path))
         elif detail["type"] == "missing":
-            yield _issue_at_value(document, path, "is missing", f"add {_example(path)}")
-        elif detail["loc"][-1:] == (_KEY_MARKER,):
-            message, hint = _constraint_message(detail, _describe(path[-1]))
-            yield _issue_at_key(document, path, message, hint)
-        elif detail["input"] is not Placeholder.UNREADABLE:
+            found = "is missing", f"add {_example(path)}"
+        elif is_key:
+            found = _constraint_message(detail, _describe(path[-1]))
+        else:
             # A bare organization id was validated as a mapping; report the entry itself.
             node, path = document.find(path)
-            if detail["type"] != "too_short" or not node.children:
-                yield _issue_at_value(document, path, *_message_and_hint(detail, path, node))
+            is_reported = detail["input"] is Placeholder.UNREADABLE
+            if is_reported or (detail["type"] == "too_short" and node.children):
+                continue
+            found = _message_and_hint(detail, path, node)
+        yield _issue(document, path, *found, at_key=is_key)
 
 
-def _issue_at_value(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
-    """Return an issue with the position of a value; of its key if the value is empty."""
+def _issue(
+    document: Document, path: KeyPath, message: str, hint: str, *, at_key: bool = False
+) -> PolicyIssue:
+    """Return an issue with the position of a value; of its key on request or if it is empty."""
     node, _ = document.find(path)
-    is_empty = node.value is Placeholder.EMPTY
-    return document.issue(node.key_index if is_empty else node.index, path, message, hint)
-
-
-def _issue_at_key(document: Document, path: KeyPath, message: str, hint: str) -> PolicyIssue:
-    node, _ = document.find(path)
-    return document.issue(node.key_index, path, message, hint)
+    at_key |= node.value is Placeholder.EMPTY
+    return document.issue(node.key_index if at_key else node.index, path, message, hint)
 
 
 def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[str, str]:
@@ -181,7 +179,9 @@ def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[
     if detail["type"] == "too_short":
         return "is an empty list", f"write one entry or more, such as {_example(path)}"
     if detail["type"] == "literal_error":
-        return f"{subject} is not an allowed value", _suggest_value(path, node)
+        field = _last_described_key(path)[1]
+        allowed = get_args(field.annotation) if field else ()
+        return f"{subject} is not an allowed value", suggest(node.value, allowed)
     if expected := _EXPECTED_TYPES.get(detail["type"]):
         return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
     return _constraint_message(detail, subject)
@@ -212,8 +212,6 @@ def _conversion_hint(expected: str, path: KeyPath, node: Node) -> str:
             return f"quote it: {json.dumps(node.text, ensure_ascii=False)}"
         if number := _number(node.text, expected) if "number" in expected else None:
             return f"write `{path[-1]}: {number}`"
-    elif expected == "a string" and node.children and node.children.keys() <= {"date", "run_id"}:
-        return f'quote it: "{{{"}{".join(map(str, node.children))}}}"'
     return f"write {_example(path)}"
 
 
@@ -230,19 +228,12 @@ def _number(text: str, expected: str) -> str | None:
     return text.replace(",", ".") if re.fullmatch(r"[0-9]{1,9}[,.][0-9]{1,9}", text) else None
 
 
-def _suggest_value(path: KeyPath, node: Node) -> str:
-    field = _last_described_key(path)[1]
-    allowed = get_args(field.annotation) if field else ()
-    similar = closest(node.value, allowed) if isinstance(node.value, str) else None
-    return f"write {join_or((similar,) if similar else allowed)}"
-
-
 def _suggest_key(path: KeyPath) -> str:
     field = _last_described_key(path[:-1])[1]
     model = _find_model(field.annotation) if field else PolicyFile
     allowed = tuple(model.model_fields) if model else ()
-    similar = closest(str(path[-1]), allowed, _KEY_SIMILARITY)
-    return f"write `{similar}`" if similar else f"remove it, or write {join_or(allowed)}"
+    remove = f"remove it, or write {join_or(allowed)}"
+    return suggest(path[-1], allowed, remove, cutoff=_KEY_SIMILARITY)
 
 
 def _example(path: KeyPath) -> str:
@@ -282,26 +273,34 @@ def _across_fields(data: object) -> Iterator[Finding]:
     Reads the plain data, not the models, so that an error in one place does not hide an error
     in another. Values of a wrong type are skipped.
     """
-    if not isinstance(data, dict):
-        return
-    yield from _duplicates(data, "organizations", _organization_id)
-    yield from _duplicates(data, "sources", lambda entry: entry)
-    yield from _duplicates(data, "rules", _folded_name)
-    yield from _duplicates(data, "keep", _folded_name)
-    for path, rule in _mappings(data, "rules"):
-        conditions = rule.keys() & set(CONDITIONS)
-        if not conditions or (conditions == {"expired"} and rule["expired"] is False):
-            yield Finding(
-                path,
-                "has no time or status condition",
-                "add `older_than`, `expired: true`, `expires_within`, `statuses` or "
-                "`inviter_gone: true`",
-            )
+    lists = data if isinstance(data, dict) else {}
+    for key in ("organizations", "sources", "rules", "keep", "notify"):
+        entries, seen = lists.get(key), dict[str, int]()
+        for number, entry in enumerate(entries if isinstance(entries, tuple) else ()):
+            path, name = (key, number), entry
+            if isinstance(entry, dict):
+                yield from _entry_errors(path, entry)
+                name = entry.get("id" if key == "organizations" else "name")
+            if isinstance(name, str):
+                first = seen.setdefault(name.casefold(), number)
+                if first != number:
+                    message = f"repeats {quote(name)} of {key}[{first}]"
+                    yield Finding(path, message, "keep one of the two")
+
+
+def _entry_errors(path: KeyPath, entry: dict[str, object]) -> Iterator[Finding]:
     matchers = (*CONDITIONS, *SELECTIONS)
-    for path, entry in _mappings(data, "keep"):
-        if not entry.keys() & set(matchers):
-            yield Finding(path, "would keep everything", f"add one of {join_or(matchers)}")
-    for path, entry in _mappings(data, "notify"):
+    conditions = entry.keys() & set(CONDITIONS)
+    has_condition = conditions - {"expired"} or entry.get("expired", False) is not False
+    if path[0] == "rules" and not has_condition:
+        hint = (
+            "add `older_than`, `expired: true`, `expires_within`, `statuses` or "
+            "`inviter_gone: true`"
+        )
+        yield Finding(path, "has no time or status condition", hint)
+    if path[0] == "keep" and not entry.keys() & set(matchers):
+        yield Finding(path, "would keep everything", f"add one of {join_or(matchers)}")
+    if path[0] == "notify":
         at_secret, kind = (*path, "secret_env"), entry.get("kind")
         if kind == "webhook" and "secret_env" not in entry:
             yield Finding(at_secret, "is missing", "name the variable with the signing key")
@@ -323,37 +322,3 @@ def _notice_too_long(policy: PolicyFile) -> Iterator[Finding]:
                 "reach that",
                 "shorten one of them",
             )
-
-
-def _entries(data: dict[str, object], key: str) -> tuple[object, ...]:
-    entries = data.get(key)
-    return entries if isinstance(entries, tuple) else ()
-
-
-def _mappings(data: dict[str, object], key: str) -> Iterator[tuple[KeyPath, dict[str, object]]]:
-    for position, entry in enumerate(_entries(data, key)):
-        if isinstance(entry, dict):
-            yield (key, position), entry
-
-
-def _organization_id(entry: object) -> object:
-    return entry.get("id") if isinstance(entry, dict) else entry
-
-
-def _folded_name(entry: object) -> object:
-    name = entry.get("name") if isinstance(entry, dict) else None
-    return name.casefold() if isinstance(name, str) else None
-
-
-def _duplicates(
-    data: dict[str, object], key: str, identity: Callable[[object], object]
-) -> Iterator[Finding]:
-    seen: dict[str, int] = {}
-    for position, entry in enumerate(_entries(data, key)):
-        key_value = identity(entry)
-        if not isinstance(key_value, str):
-            continue
-        first = seen.setdefault(key_value, position)
-        if first != position:
-            message = f"repeats {quote(key_value)} of {key}[{first}]"
-            yield Finding((key, position), message, "keep one of the two")

@@ -7,7 +7,6 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.policy.durations import DurationError, parse_duration
-from invite_sweeper.policy.model import Execution
 from invite_sweeper.policy.policy import Policy
 from invite_sweeper.policy.yaml_reader import MAX_BYTES
 from invite_sweeper.program import command
@@ -21,7 +20,10 @@ def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
         InvalidPolicy: The file has errors. It lists all of them.
     """
     policy = parse_policy(read_policy(path), str(path))
-    return policy.model_copy(update={"execution": with_deadline(policy.execution, deadline)})
+    if deadline is None:
+        return policy
+    changed = {"deadline": parse_duration_option("--deadline", deadline)}
+    return policy.model_copy(update={"execution": policy.execution.model_copy(update=changed)})
 
 
 def read_policy(path: Path) -> bytes:
@@ -34,13 +36,6 @@ def read_policy(path: Path) -> bytes:
             hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
             f"policy: {command('init', 'PATH')}",
         ) from None
-
-
-def with_deadline(execution: Execution, deadline: str | None) -> Execution:
-    """Return the settings, with the deadline of `--deadline` if it was given."""
-    if deadline is None:
-        return execution
-    return execution.model_copy(update={"deadline": parse_duration_option("--deadline", deadline)})
 
 
 def parse_duration_option(option: str, text: str) -> timedelta:

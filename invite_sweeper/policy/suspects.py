@@ -5,7 +5,7 @@ Such as a regular expression where a glob is expected, or a role that Atlas does
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, TypeAlias
 
 from invite_sweeper.policy.yaml_reader import quote
@@ -20,18 +20,27 @@ _MAX_COMPARED_LENGTH: Final = 64
 """A longer word is not a typing error, and comparing it is slow."""
 
 
-def closest(word: str, candidates: Iterable[str], cutoff: float = 0.55) -> str | None:
-    """Return the candidate most similar to `word`, or None if none is similar enough.
+def join_or(words: Iterable[str]) -> str:
+    """Join words as alternatives: `a`, `b` or `c`."""
+    *others, last = [f"`{word}`" for word in words]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def suggest(
+    word: object, candidates: Collection[str], otherwise: str = "", *, cutoff: float = 0.55
+) -> str:
+    """Return the hint to write the candidate that is most similar to `word`.
 
     Args:
+        otherwise: The hint if none is similar enough; by default to write one of all.
         cutoff: Minimum difflib ratio; 1 means identical. The default matches `EXPIRED` with
             `INVITATION_EXPIRED`.
     """
-    if len(word) > _MAX_COMPARED_LENGTH:
-        return None
     folded = {candidate.casefold(): candidate for candidate in candidates}
-    found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff)
-    return folded[found[0]] if found else None
+    if isinstance(word, str) and len(word) <= _MAX_COMPARED_LENGTH:
+        for found in difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff):
+            return f"write `{folded[found]}`"
+    return otherwise or f"write {join_or(candidates)}"
 
 
 # fmt: off
@@ -70,8 +79,8 @@ def suspicious_role(role: str) -> Suspicion | None:
     for word, prefix in (("PROJECT_", "GROUP_"), ("ORGANIZATION_", "ORG_")):
         if spelled.startswith(word):  # As the web interface names it.
             spelled = prefix + spelled.removeprefix(word)
-    suggestion = closest(spelled, KNOWN_ROLES, _ROLE_SIMILARITY)
-    hint = f"write `{suggestion}`" if suggestion else "check its spelling; Atlas may add roles"
+    unknown = "check its spelling; Atlas may add roles"
+    hint = suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
     return "is not a role that Atlas documents", hint
 
 

@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import Annotated, TypeAlias
+from enum import StrEnum
+from typing import Annotated, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from invite_sweeper.models import INVITED_STATUSES, MembershipStatus, Source
+from invite_sweeper.models import INVITED_STATUSES, Source
 from invite_sweeper.policy.durations import (
     ISO_DURATION,
     SHORT_DURATION,
@@ -26,12 +27,13 @@ from invite_sweeper.policy.durations import (
 )
 from invite_sweeper.policy.suspects import (
     Suspicion,
-    closest,
+    suggest,
     unmatched_project,
     unmatched_username,
 )
 from invite_sweeper.policy.yaml_reader import Placeholder
 
+_Member = TypeVar("_Member", bound=StrEnum)
 _MAX_COUNT = 1_000_000_000
 POLICY_ERROR_TYPE = "wrong"
 """The type of the errors raised here; their context holds `message`, `hint` and `quote`."""
@@ -47,12 +49,6 @@ def value_error(message: str, hint: str, *, show_value: bool = True) -> Pydantic
     """
     context = {"message": message, "hint": hint, "quote": show_value}
     return PydanticCustomError(POLICY_ERROR_TYPE, "{message}; {hint}", context)
-
-
-def join_or(words: Iterable[str]) -> str:
-    """Join words as alternatives: `a`, `b` or `c`."""
-    *others, last = [f"`{word}`" for word in words]
-    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _clean_text(value: str) -> str:
@@ -121,32 +117,15 @@ def _day(value: object) -> object:
     raise value_error("is not a date", "write it as `2027-03-31`")
 
 
-def _source(value: object) -> object:
-    if not isinstance(value, str) or value not in tuple(Source):
-        similar = closest(value, tuple(Source)) if isinstance(value, str) else None
-        every = f"`sources: [{', '.join(Source)}]`, or some of them"
-        raise value_error("is not a source", f"write {f'`{similar}`' if similar else every}")
-    return Source(value)
+def _one_of(allowed: tuple[_Member, ...], name: str) -> Callable[[object], _Member]:
+    """Return a validator that returns the member with the value."""
 
+    def check(value: object) -> _Member:
+        if value not in allowed:
+            raise value_error(f"is not {name}", suggest(value, allowed))
+        return allowed[allowed.index(value)]
 
-def _status(value: str) -> str:
-    if value in INVITED_STATUSES:
-        return value
-    if value.upper() == MembershipStatus.ACTIVE:
-        raise value_error(
-            "is a member's status, not an invitation's", f"write {join_or(INVITED_STATUSES)}"
-        )
-    similar = closest(value, INVITED_STATUSES)
-    hint = f"write {join_or((similar,) if similar else INVITED_STATUSES)}"
-    raise value_error("is not a status", hint)
-
-
-_POPULATION_SUFFIXES = (".csv", ".jsonl")
-_TILDE_ISSUE = (
-    "begins with `~`, which is not expanded",
-    "write the whole path, such as `/var/log/invite-sweeper/log.jsonl`",
-)
-_PATH_PLACEHOLDER = re.compile(r"\{(date|run_id)\}")
+    return check
 
 
 def _reject(find: Callable[[str], Suspicion | None]) -> Callable[[str], str]:
@@ -160,8 +139,11 @@ def _reject(find: Callable[[str], Suspicion | None]) -> Callable[[str], str]:
     return check
 
 
-def _directory_issue(path: str) -> tuple[str, str] | None:
-    return _TILDE_ISSUE if path.startswith("~") else None
+def _unexpanded_path(path: str) -> Suspicion | None:
+    if path.startswith("~"):
+        hint = "write the whole path, such as `/var/log/invite-sweeper`"
+        return "begins with `~`, which is not expanded", hint
+    return None
 
 
 def _only_true(value: bool) -> bool:
@@ -213,7 +195,7 @@ Text: TypeAlias = Annotated[
 Sentence: TypeAlias = Annotated[
     str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
 ]
-DirectoryPath: TypeAlias = Annotated[Text, AfterValidator(_reject(_directory_issue))]
+DirectoryPath: TypeAlias = Annotated[Text, AfterValidator(_reject(_unexpanded_path))]
 OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 UsernamePatterns: TypeAlias = Annotated[
@@ -258,11 +240,13 @@ Day: TypeAlias = Annotated[
     date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})
 ]
 KnownSource: TypeAlias = Annotated[
-    Source, BeforeValidator(_source), WithJsonSchema({"enum": [str(source) for source in Source]})
+    Source,
+    BeforeValidator(_one_of(tuple(Source), "a source")),
+    WithJsonSchema({"enum": [str(source) for source in Source]}),
 ]
 Status: TypeAlias = Annotated[
     str,
-    AfterValidator(_status),
+    AfterValidator(_one_of(INVITED_STATUSES, "a status of an invitation")),
     Field(json_schema_extra={"enum": [str(status) for status in INVITED_STATUSES]}),
 ]
 Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _FrozenMapping]

@@ -1,50 +1,44 @@
 """Export Prometheus metrics: a textfile for node_exporter, or a push to a Pushgateway.
 
 Names carry base units, as Prometheus requires: ages and durations in seconds, dates as
-timestamps. All metrics are gauges, because each run is a separate process.
+timestamps. All metrics are gauges, because each run is a separate process. Every sample has the
+labels of its `Release`, so that two policies on one host or gateway do not replace each other.
 
 Errors never change the result of a run: they are returned as messages for the log.
 """
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
-
-from prometheus_client import (
-    CollectorRegistry,
-    Gauge,
-    generate_latest,
-    pushadd_to_gateway,
-    write_to_textfile,
-)
-from prometheus_client.parser import text_string_to_metric_families
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.counts import METRICS
-from invite_sweeper.endings import REFUSAL_REASONS, ExitCode
+from invite_sweeper.endings import REFUSAL_REASONS, ExitCode, Status, status_of
 from invite_sweeper.errors import UsageError
-from invite_sweeper.files import regular_file_target
+from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.models import Outcome
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.notify import LIMIT_S, Message, open_session, post
+from invite_sweeper.text import to_datetime
 
-JOB = "invite_sweeper"
-LAST_SUCCESS = "invite_sweeper_last_success_timestamp_seconds"
-
-_DAY_S = 86_400.0
-_COUNTS = {
+INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
+_JOB: Final = "invite_sweeper"
+_DAY_S: Final = 86_400.0
+_COUNTS: Final = {
     **METRICS,
     "requests": "Requests sent to Atlas.",
     "retries": "Requests sent again after a failure.",
     "rate_limited": "Responses of Atlas with status 429.",
 }
 """Attributes of `RunFinished`; the metric name adds the prefix `invite_sweeper_`."""
-
-_ORGANIZATION_COUNTS = {
+_ORGANIZATION_COUNTS: Final = {
     "exit_code": "Exit code of the last run in the organization.",
     "projects_unreadable": "Projects of the organization that could not be read.",
     "invitations_seen": "Pending invitations in scope in the organization.",
@@ -56,10 +50,43 @@ _ORGANIZATION_COUNTS = {
     "skipped": "Deletions in the organization that the last run did not send.",
 }
 """Attributes of `OrganizationResult`; the metric name adds `invite_sweeper_organization_`."""
-
-
-_TEXTFILE_MODE = 0o644
+_TEXTFILE_MODE: Final = 0o644
 """The node exporter reads it as another user; it has counts and names of organizations only."""
+_LAST_SUCCESS: Final = "last_success_timestamp_seconds"
+_EARLIER_SUCCESS: Final = re.compile(
+    rb"^invite_sweeper_last_success_timestamp_seconds(?:\{.*\})? ([0-9.e+]+)$", re.MULTILINE
+)
+
+
+class Release(NamedTuple):
+    """What distinguishes the metrics of one policy, or of one of its shards, from all others.
+
+    Attributes:
+        instance: `INVITE_SWEEPER_INSTANCE`, else the name of the policy's file without its suffix:
+            the name of a host or pod may be another one each night, and its metrics would remain.
+        shard: As `2/3`; None without shards.
+    """
+
+    instance: str
+    shard: str | None = None
+
+    @classmethod
+    def of(cls, policy: Path, shard: object, environment: Mapping[str, str]) -> "Release":
+        """Return the release of a command."""
+        instance = environment.get(INSTANCE_VARIABLE, "").strip() or policy.stem
+        return cls(instance, str(shard) if shard is not None else None)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of every sample, and of the group of a Pushgateway."""
+        shard = {"shard": self.shard.replace("/", "-of-")} if self.shard else {}
+        return {"instance": self.instance, **shard}
+
+    def textfile(self, path: Path) -> Path:
+        """Return a file of the shard's own; a pipe or a device has no other name."""
+        if self.shard is None or (path.exists() and not path.is_file()):
+            return path
+        return path.with_stem(f"{path.stem}-{self.labels['shard']}")
 
 
 def is_textfile(start: bytes) -> bool:
@@ -67,21 +94,40 @@ def is_textfile(start: bytes) -> bool:
     return start.startswith(b"# HELP invite_sweeper_")
 
 
-def write_textfile(path: Path, record: RunRecord, finished_at: datetime) -> tuple[str, ...]:
+def last_success(runs: Iterable[RunRecord]) -> datetime | None:
+    """Return when the last sweep or dry run that succeeded ended; None if none is known."""
+    ends = (
+        to_datetime(run.finished_at)
+        for run in runs
+        if run.mode != "restore" and status_of(run.exit_code) is Status.DONE
+    )
+    return max(filter(None, ends), default=None)
+
+
+def write_textfile(
+    path: Path,
+    release: Release,
+    record: RunRecord,
+    finished_at: datetime,
+    succeeded_at: datetime | None = None,
+) -> tuple[str, ...]:
     """Write all metrics to a file atomically; a pipe or a device is written to directly.
 
-    After a run that did not succeed, the time of the last success is copied from the existing
-    file, so that an alert on its age still works.
+    Args:
+        succeeded_at: When an earlier run succeeded; without it, the time of the last success is
+            copied from the existing file, so that an alert on its age still works.
 
     Returns:
         Error messages; empty if the file was written.
     """
     try:
         target = regular_file_target(path)
+        earlier_s = succeeded_at.timestamp() if succeeded_at is not None else _read_success(target)
+        data = _exposition(release, _families(record, finished_at, earlier_s))
         if target is None:
-            _write_to_pipe(path, _registry(record, finished_at, None))
+            _write_to_pipe(path, data)
         else:
-            write_to_textfile(str(target), _registry(record, finished_at, _last_success(target)))
+            replace_file(target, [data])
             target.chmod(_TEXTFILE_MODE)
     except OSError as error:
         return (f"The metrics could not be written to {path}: {error.strerror}.",)
@@ -103,12 +149,18 @@ def check_gateway_url(url: str) -> None:
 
 
 async def push(
-    url: str, record: RunRecord, finished_at: datetime, *, limit_s: float = LIMIT_S
+    url: str,
+    release: Release,
+    record: RunRecord,
+    finished_at: datetime,
+    succeeded_at: datetime | None = None,
+    *,
+    limit_s: float = LIMIT_S,
 ) -> tuple[str, ...]:
-    """Push all metrics to a Pushgateway, grouped by job and shard.
+    """Push all metrics to the group of the job and the release in a Pushgateway.
 
-    Only a run that succeeded sends the time of the last success; the gateway keeps the
-    earlier value.
+    The group is replaced, so that values that end are removed. Where the last success is not known,
+    because no earlier run could be read, the values of before remain.
 
     Args:
         url: URL of the gateway; it may contain credentials and is never repeated.
@@ -117,44 +169,29 @@ async def push(
     Returns:
         Error messages; empty if the gateway accepted the metrics.
     """
-    shard = record.start.shard if record.start is not None else None
-    group = {"shard": shard.replace("/", "-of-")} if shard else {}
-    requests: list[Message] = []
-
-    def collect(
-        url: str,
-        method: str,  # noqa: ARG001 - as the library calls it
-        timeout: float | None,  # noqa: ARG001 - as above
-        headers: list[tuple[str, str]],
-        data: bytes,
-    ) -> Callable[[], None]:
-        requests.append(Message(url, data, dict(headers)))
-        return lambda: None
-
-    try:
-        # Only the library's request is used: its timeout is for each read, not for the whole.
-        pushadd_to_gateway(
-            url,
-            job=JOB,
-            registry=_registry(record, finished_at, None),
-            grouping_key=group,
-            handler=collect,
-        )
-    except Exception as error:  # noqa: BLE001 - a gateway must not change the run's result
-        # Its text may repeat the address.
-        return (f"The metrics could not be pushed to the gateway: {type(error).__name__}.",)
+    earlier_s = succeeded_at.timestamp() if succeeded_at is not None else None
+    families = tuple(_families(record, finished_at, earlier_s))
+    is_known = any(name == _LAST_SUCCESS for name, *_ in families)
+    group = "".join(  # Base64, because a name may contain a slash
+        f"/{name}@base64/{urlsafe_b64encode(value.encode()).decode()}"
+        for name, value in release.labels.items()
+    )
+    message = Message(
+        f"{url.rstrip('/')}/metrics/job/{_JOB}{group}",
+        _exposition(release, families),
+        {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+    )
     async with open_session(limit_s) as session:
-        for request in requests:
-            if failure := await post(session, request):
-                fix = failure.fix or "Check the address in --pushgateway."
-                reason = f"{failure.host}: {failure.reason}. {fix}"
-                return (f"The metrics could not be pushed to the gateway {reason}",)
-    return ()
+        failure = await post(session, message, "PUT" if is_known else "POST")
+    if failure is None:
+        return ()
+    fix = failure.fix or "Check the address in --pushgateway."
+    reason = f"{failure.host}: {failure.reason}. {fix}"
+    return (f"The metrics could not be pushed to the gateway {reason}",)
 
 
-def _write_to_pipe(path: Path, registry: CollectorRegistry) -> None:
+def _write_to_pipe(path: Path, data: bytes) -> None:
     """Write to a pipe or a device; raise OSError at once if a pipe has no reader or no room."""
-    data = generate_latest(registry)
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     try:
         if os.write(descriptor, data) < len(data):
@@ -163,106 +200,88 @@ def _write_to_pipe(path: Path, registry: CollectorRegistry) -> None:
         os.close(descriptor)
 
 
-def _registry(
-    record: RunRecord, finished_at: datetime, last_success_s: float | None
-) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    summary = record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
-    mode: Mapping[str, int] = {record.mode or "run": 1}
-    samples = _unlabelled_samples(summary, finished_at.timestamp(), last_success_s)
-    for name, help_text, value in samples:
-        Gauge(name, help_text, registry=registry).set(value)
-    labelled = (
-        (
-            "invite_sweeper_run_mode",
-            "1 for the mode of the last run.",
-            "mode",
-            mode,
-        ),
-        (
-            "invite_sweeper_outcomes",
-            "Planned deletions of the last run, by outcome.",
-            "outcome",
-            {outcome.value: getattr(summary, outcome) for outcome in Outcome},
-        ),
-        (
-            "invite_sweeper_kept",
-            "Invitations that the last run kept, by reason.",
-            "reason",
-            summary.kept_by_reason,
-        ),
-    )
-    for name, help_text, label, values in labelled:
-        _add_labelled_gauge(registry, name, help_text, label, values)
-    for name, help_text in _ORGANIZATION_COUNTS.items():
-        values = {each.id: getattr(each, name) for each in summary.organizations}
-        metric = f"invite_sweeper_organization_{name}"
-        _add_labelled_gauge(registry, metric, help_text, "organization", values)
-    _add_organization_info(registry, summary)
-    _add_refusals(registry, summary)
-    return registry
-
-
-def _add_organization_info(registry: CollectorRegistry, summary: RunFinished) -> None:
-    help_text = "Always 1; the name of the organization, empty if Atlas did not return it."
-    labels = ["organization", "name"]
-    info = Gauge("invite_sweeper_organization_info", help_text, labels, registry=registry)
-    for each in summary.organizations:
-        info.labels(each.id, _label(each.name or "")).set(1)
-
-
-def _add_refusals(registry: CollectorRegistry, summary: RunFinished) -> None:
-    """Add a sample for each reason, also those that do not apply: alerts need the change to 1."""
-    help_text = "1 for each reason for which a guard refused the last run, otherwise 0."
-    labels = ["organization", "reason"]
-    refused = Gauge("invite_sweeper_refused", help_text, labels, registry=registry)
-    for each in summary.organizations:
-        for reason in REFUSAL_REASONS:
-            refused.labels(each.id, reason).set(reason in each.reasons)
-
-
-def _unlabelled_samples(
-    summary: RunFinished, finished_s: float, last_success_s: float | None
-) -> Iterator[tuple[str, str, float]]:
-    for name, help_text in _COUNTS.items():
-        yield f"invite_sweeper_{name}", help_text, getattr(summary, name)
-    pending = summary.kept_by_reason.get("notice_pending", 0)
-    help_text = "Announced invitations whose notice was not over in the last run."
-    yield "invite_sweeper_notice_pending", help_text, pending
-    yield "invite_sweeper_last_run_timestamp_seconds", "When the last run ended.", finished_s
-    yield "invite_sweeper_last_run_exit_code", "Exit code of the last run.", summary.exit_code
-    yield "invite_sweeper_run_duration_seconds", "Time the last run took.", summary.duration_s
-    success_s = finished_s if ExitCode(summary.exit_code).succeeded else last_success_s
-    if success_s is not None:
-        yield LAST_SUCCESS, "When the last successful run ended.", success_s
-    if summary.oldest_pending_days is not None:
-        oldest_s = summary.oldest_pending_days * _DAY_S
-        help_text = "Age of the oldest pending invitation in scope."
-        yield "invite_sweeper_oldest_pending_age_seconds", help_text, oldest_s
-    if summary.sunset is not None:
-        help_text = "When Atlas stops serving the API version in use."
-        sunset_s = datetime.fromisoformat(summary.sunset).replace(tzinfo=UTC).timestamp()
-        yield "invite_sweeper_api_sunset_timestamp_seconds", help_text, sunset_s
-
-
-def _add_labelled_gauge(
-    registry: CollectorRegistry, name: str, help_text: str, label: str, values: Mapping[str, int]
-) -> None:
-    gauge = Gauge(name, help_text, [label], registry=registry)
-    for value, number in values.items():
-        gauge.labels(_label(value)).set(number)
-
-
-def _label(value: str) -> str:
-    """Return text without secrets that UTF-8 can encode."""
-    return SECRETS.redact(value).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _last_success(path: Path) -> float | None:
-    """Return the last success in the existing file; None if it is missing or unreadable."""
+def _read_success(target: Path | None) -> float | None:
+    """Return the last success in the existing file; None if it is missing or has none."""
     try:
-        families = tuple(text_string_to_metric_families(path.read_text(encoding="utf-8")))
+        found = _EARLIER_SUCCESS.search(target.read_bytes()) if target is not None else None
+        return float(found[1]) if found is not None else None
     except (OSError, ValueError):
         return None
-    samples = (sample for family in families for sample in family.samples)
-    return next((sample.value for sample in samples if sample.name == LAST_SUCCESS), None)
+
+
+_Sample: TypeAlias = tuple[dict[str, str], float]
+_Family: TypeAlias = tuple[str, str, Iterable[_Sample]]
+"""A name without prefix, a help text, and the labels and values."""
+
+
+def _exposition(release: Release, families: Iterable[_Family]) -> bytes:
+    """Return metrics in the text format.
+
+    Source: Prometheus, "Exposition formats", text format 0.0.4. Read 2026-11-28.
+    """
+    lines = []
+    for name, help_text, samples in families:
+        metric = f"{_JOB}_{name}"
+        lines += [f"# HELP {metric} {help_text}", f"# TYPE {metric} gauge"]
+        for labels, value in samples:
+            pairs = (f'{k}="{_escape(v)}"' for k, v in (release.labels | labels).items())
+            lines.append(f"{metric}{{{','.join(pairs)}}} {float(value)!r}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _escape(value: str) -> str:
+    """Return the value of a label, without secrets, that UTF-8 can encode."""
+    text = SECRETS.redact(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _families(
+    record: RunRecord, finished_at: datetime, succeeded_s: float | None
+) -> Iterator[_Family]:
+    end = record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
+    for name, help_text, value in _totals(end, finished_at.timestamp(), succeeded_s):
+        yield name, help_text, [({}, value)]
+    help_text = "1 for the mode of the last run."
+    yield "run_mode", help_text, [({"mode": record.mode or "run"}, 1)]
+    outcomes = [({"outcome": each.value}, getattr(end, each)) for each in Outcome]
+    yield "outcomes", "Planned deletions of the last run, by outcome.", outcomes
+    kept = [({"reason": reason}, count) for reason, count in end.kept_by_reason.items()]
+    yield "kept", "Invitations that the last run kept, by reason.", kept
+    organizations = [({"organization": each.id}, each) for each in end.organizations]
+    for name, help_text in _ORGANIZATION_COUNTS.items():
+        counts = [(labels, getattr(each, name)) for labels, each in organizations]
+        yield f"organization_{name}", help_text, counts
+    help_text = "Always 1; the name of the organization, empty if Atlas did not return it."
+    names = [(labels | {"name": each.name or ""}, 1) for labels, each in organizations]
+    yield "organization_info", help_text, names
+    # A sample for each reason, also those that do not apply: alerts need the change to 1.
+    help_text = "1 for each reason for which a guard refused the last run, otherwise 0."
+    refused = [
+        (labels | {"reason": reason}, reason in each.reasons)
+        for labels, each in organizations
+        for reason in REFUSAL_REASONS
+    ]
+    yield "refused", help_text, refused
+
+
+def _totals(
+    end: RunFinished, finished_s: float, succeeded_s: float | None
+) -> Iterator[tuple[str, str, float]]:
+    """Yield what has no labels of its own; what is not known is left out."""
+    for name, help_text in _COUNTS.items():
+        yield name, help_text, getattr(end, name)
+    help_text = "Announced invitations whose notice was not over in the last run."
+    yield "notice_pending", help_text, end.kept_by_reason.get("notice_pending", 0)
+    yield "last_run_timestamp_seconds", "When the last run ended.", finished_s
+    yield "last_run_exit_code", "Exit code of the last run.", end.exit_code
+    yield "run_duration_seconds", "Time the last run took.", end.duration_s
+    success_s = finished_s if ExitCode(end.exit_code).succeeded else succeeded_s
+    if success_s is not None:
+        yield _LAST_SUCCESS, "When the last successful run ended.", success_s
+    if end.oldest_pending_days is not None:
+        help_text = "Age of the oldest pending invitation in scope."
+        yield "oldest_pending_age_seconds", help_text, end.oldest_pending_days * _DAY_S
+    if end.sunset is not None:
+        help_text = "When Atlas stops serving the API version in use."
+        sunset = datetime.fromisoformat(end.sunset).replace(tzinfo=UTC)
+        yield "api_sunset_timestamp_seconds", help_text, sunset.timestamp()

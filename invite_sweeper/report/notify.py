@@ -428,9 +428,11 @@ class PostFailure(NamedTuple):
     fix: str
 
 
-async def post(session: aiohttp.ClientSession, message: Message) -> PostFailure | None:
-    """Post a message, through the proxy of the environment; return why it was not accepted."""
-    return await _request(session, "POST", message)
+async def post(
+    session: aiohttp.ClientSession, message: Message, method: Literal["POST", "PUT"] = "POST"
+) -> PostFailure | None:
+    """Send a message, through the proxy of the environment; return why it was not accepted."""
+    return await _request(session, method, message)
 
 
 async def reach(session: aiohttp.ClientSession, url: str) -> PostFailure | None:
@@ -439,7 +441,7 @@ async def reach(session: aiohttp.ClientSession, url: str) -> PostFailure | None:
 
 
 async def _request(
-    session: aiohttp.ClientSession, method: Literal["POST", "HEAD"], message: Message
+    session: aiohttp.ClientSession, method: Literal["POST", "PUT", "HEAD"], message: Message
 ) -> PostFailure | None:
     host, fix = "the receiver", ""
     try:
@@ -448,7 +450,7 @@ async def _request(
         proxy, proxy_headers = find_proxy(address)
         async with session.request(
             method,
-            address if method == "POST" else address.origin(),
+            address.origin() if method == "HEAD" else address,
             data=message.body,
             headers=message.headers,
             proxy=proxy,

@@ -4,16 +4,21 @@ What it says of the newest run is its story; the page adds the verification of t
 nights before, earlier runs that still need attention, and the people.
 """
 
+import base64
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from functools import partial
+from importlib import resources
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from invite_sweeper.audit import (
     History,
@@ -27,26 +32,46 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.events import KeepEntry, Kept, Line, RunFinished
 from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
-from invite_sweeper.report.columns import Cell, Column, count_cell, text_cell, time_cell
 from invite_sweeper.report.readback import UnreadableProject, read_view
 from invite_sweeper.report.rows import (
     AGE,
     FAILED_OUTCOMES,
+    ID,
     INVITED,
     INVITER,
     LIST,
     PLACE_WITH_ORGANIZATION,
     ROLES,
+    Column,
     Row,
     invitation_columns,
     row_of,
+    text_cell,
 )
-from invite_sweeper.report.story import Attention, Facts, Story, StoryLine, advisor_of, tell
-from invite_sweeper.report.text import describe_instant, describe_keep_reason, display_text
-from invite_sweeper.report.verification import tell_verification
-from invite_sweeper.text import pluralize, to_datetime
+from invite_sweeper.report.story import (
+    Attention,
+    Facts,
+    Story,
+    StoryLine,
+    advisor_of,
+    tell,
+    tell_verification,
+)
+from invite_sweeper.report.text import (
+    code_span,
+    describe_instant,
+    describe_keep_reason,
+    display_text,
+    markdown_text,
+)
+from invite_sweeper.text import escape_unprintable, pluralize, to_datetime
 
-NIGHTS: Final = 30
+_SHOWN_MESSAGES: Final = 3
+"""Messages of one item that are not folded on the page."""
+_MARKDOWN_ROWS: Final = 50
+"""Rows of a Markdown table; a pull request accepts 65,536 characters."""
+_DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
+_NIGHTS: Final = 30
 _MAX_ROWS: Final = 500
 _NIGHT_MODES: Final = ("sweep", "dry-run", "restore")
 """A day's sweeps count for its night; without one, its dry runs, then its restores."""
@@ -80,7 +105,7 @@ class Night(NamedTuple):
     Attributes:
         status: The worst of the runs; EMPTY for a day without a run.
         exit_code: Of the worst run; None without a last line, or without a run.
-        outcomes: Number of invitations by outcome, and `planned`.
+        deleted: Invitations that the runs deleted.
     """
 
     day: date
@@ -88,7 +113,7 @@ class Night(NamedTuple):
     exit_code: int | None
     mode: str
     runs: tuple[int, ...]
-    outcomes: Counter[str]
+    deleted: int
 
     @property
     def mark(self) -> str:
@@ -109,8 +134,8 @@ class Night(NamedTuple):
         """The night in words, for screen readers and as a tooltip."""
         if not self.runs:
             return f"{self.day}: no run"
-        runs = pluralize(len(self.runs), self.mode or "run")
-        deleted = f", {self.outcomes['deleted']:,} deleted" if self.mode == "sweep" else ""
+        runs = f"{self.mode or 'run'} {', '.join(map(str, self.runs))}"
+        deleted = f"; {self.deleted:,} deleted" if self.mode == "sweep" else ""
         code = "no last line" if self.exit_code is None else f"exit code {self.exit_code}"
         return f"{self.day}: {self.status}, {code}, {self.meaning}; {runs}{deleted}"
 
@@ -178,7 +203,7 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
         ),
         nights=nights if len(nights) > 1 else (),
         period=tuple(_period(nights)),
-        tables=(*(_who(newest.record, facts) if is_read else ()), *_nights_table(nights)),
+        tables=tuple(_who(newest.record, facts)) if is_read else (),
         about=tuple((label, display_text(text)) for label, text in _about(newest) if text),
     )
 
@@ -212,7 +237,7 @@ class _Run:
 def _read_runs(files: Sequence[RunFile], found: Verification) -> list[_Run]:
     """Return the runs of the last nights, the newest last."""
     newest = _Run(files[-1])
-    since = newest.started - timedelta(days=NIGHTS) if newest.started is not None else None
+    since = newest.started - timedelta(days=_NIGHTS) if newest.started is not None else None
     left = {each.file for each in found.unfinished}
     runs = [newest]
     for file in reversed(files[:-1]):
@@ -238,7 +263,7 @@ def _nights(runs: Iterable[_Run]) -> Iterator[Night]:
     if not by_day:
         return
     last = max(by_day)
-    day = max(min(by_day), last - timedelta(days=NIGHTS - 1))
+    day = max(min(by_day), last - timedelta(days=_NIGHTS - 1))
     while day <= last:
         yield _night(day, by_day.get(day, []))
         day += timedelta(days=1)
@@ -250,10 +275,9 @@ def _night(day: date, runs: Sequence[_Run]) -> Night:
     counted = [run for run in runs if run.record.mode == mode]
     status = worst(run.status for run in counted)
     codes = (run.record.exit_code for run in counted if run.status is status)
-    outcomes = sum((run.record.outcomes for run in counted), Counter[str]())
-    outcomes["planned"] = sum(run.record.planned for run in counted)
+    deleted = sum(run.record.outcomes["deleted"] for run in counted)
     numbers = tuple(run.record.file.number for run in counted)
-    return Night(day, status, next(codes, None), mode, numbers, outcomes)
+    return Night(day, status, next(codes, None), mode, numbers, deleted)
 
 
 def _period(nights: Sequence[Night]) -> Iterator[str]:
@@ -265,7 +289,7 @@ def _period(nights: Sequence[Night]) -> Iterator[str]:
     done = f"{len(ran) - bad.total()} of {len(ran)} nights were done"
     counts = "".join(f", {number} {status.past}" for status, number in bad.items())
     yield f"From {ran[0].day} to {ran[-1].day}, {done}{counts}."
-    deleted = sum(night.outcomes["deleted"] for night in ran)
+    deleted = sum(night.deleted for night in ran)
     if deleted:
         yield f"Deleted in that time: {pluralize(deleted, 'invitation')}."
     if missing := len(nights) - len(ran):
@@ -318,14 +342,10 @@ def _makes_up(later: RunRecord, run: RunRecord) -> bool:
 # The tables ---------------------------------------------------------------------------------------
 
 _DETAIL: Final = Column[Row]("Detail", lambda row: text_cell(row.detail), "prose")
-_ID: Final = Column[Row]("Id", lambda row: text_cell(row.invitation_id), "code")
-_FROM: Final = Column[Row](
-    "Deletable from (UTC)", lambda row: time_cell(to_datetime(row.deletable_from)), "date"
-)
 _KEPT: Final = (
     *(AGE, INVITED, PLACE_WITH_ORGANIZATION),
     Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
-    *(ROLES, INVITER, LIST, _ID),
+    *(ROLES, INVITER, LIST, ID),
 )
 _UNREADABLE: Final = (
     Column[UnreadableProject]("Project", lambda each: text_cell(each.place.full_name)),
@@ -335,7 +355,7 @@ _KEEP_ENTRIES: Final = (
     Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
     Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
     Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
-    Column[KeepEntry]("Kept", lambda entry: count_cell(entry.matched), "number"),
+    Column[KeepEntry]("Kept", lambda entry: text_cell(f"{entry.matched:,}"), "number"),
 )
 
 
@@ -346,12 +366,12 @@ def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
     view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
     announced = sorted(view.announced, key=lambda row: row.deletable_from)
     failed = sum(record.outcomes[name] for name in FAILED_OUTCOMES)
-    show = advisor_of(record, facts).show
+    show, is_dry = advisor_of(record, facts).show, record.mode == "dry-run"
     tables = (
         Table(
             "failed",
             "Not as planned",
-            (*invitation_columns(view.failed), _DETAIL, _ID),
+            (*invitation_columns(view.failed), _DETAIL, ID),
             view.failed,
             failed,
             show("--outcome", "failed"),
@@ -367,18 +387,18 @@ def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
         Table(
             "invitations",
             _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
-            (*invitation_columns(view.rows), LIST, _ID),
+            (*invitation_columns(view.rows), LIST, ID),
             view.rows,
             view.planned,
             show(),
         ),
         Table(
             "announced",
-            "Announced for a later deletion",
-            (*invitation_columns(announced), _FROM, LIST, _ID),
+            "Would be announced" if is_dry else "Announced for a later deletion",
+            (*invitation_columns(announced), LIST, ID),
             announced,
             end.announced,
-            show("--event", "announced"),
+            show("--event", "would_be_announced" if is_dry else "announced"),
         ),
         Table(
             "kept",
@@ -406,41 +426,6 @@ def _kept(record: RunRecord, labels: Mapping[str, str]) -> Iterator[Row]:
             yield replace(row_of(kept, labels), detail=describe_keep_reason(kept.reason))
 
 
-_NIGHT: Final = (
-    Column[Night]("Day (UTC)", lambda night: text_cell(str(night.day)), "date"),
-    Column[Night](
-        "State",
-        lambda night: text_cell(str(night.status), night.status.colour.value),
-        "state",
-    ),
-    Column[Night]("Exit code", lambda night: count_cell(night.exit_code), "number"),
-)
-_NIGHT_COUNTS: Final = {
-    "planned": "Planned",
-    "deleted": "Deleted",
-    "failed": "Failed",
-    "unknown": "No response",
-    "skipped": "Not attempted",
-    "restored": "Invited again",
-}
-_RUNS: Final = Column[Night]("Runs", lambda night: text_cell(", ".join(map(str, night.runs))))
-
-
-def _outcome_cell(name: str, night: Night) -> Cell:
-    return count_cell(night.outcomes[name])
-
-
-def _nights_table(nights: Sequence[Night]) -> Iterator[Table]:
-    ran = [night for night in reversed(nights) if night.runs]
-    counts = (
-        Column[Night](heading, partial(_outcome_cell, name), "number")
-        for name, heading in _NIGHT_COUNTS.items()
-        if any(night.outcomes[name] for night in ran)
-    )
-    if len(ran) > 1:
-        yield Table("days", "Nights, the newest first", (*_NIGHT, *counts, _RUNS), ran)
-
-
 def _about(run: _Run) -> Iterator[tuple[str, str]]:
     """Yield what else is known of a run."""
     start, end = run.record.start, run.record.end
@@ -456,3 +441,113 @@ def _about(run: _Run) -> Iterator[tuple[str, str]]:
         yield "Exit code", str(end.exit_code)
         yield "Lists end", end.sunset or ""
     yield "File", run.record.file.path.name
+
+
+# HTML and Markdown -------------------------------------------------------------------------------
+
+
+def render_html(page: Page) -> str:
+    """Return one self-contained page that makes no network requests.
+
+    Its Content-Security-Policy allows only its own style sheet, by hash, and no script.
+    """
+    templates = resources.files(__package__).joinpath("templates")
+    style = templates.joinpath("page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    environment = Environment(
+        loader=PackageLoader("invite_sweeper.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = breakable
+    template = environment.get_template("page.html.j2")
+    return template.render(
+        page=page,
+        legend=_legend(page),
+        shown_messages=_SHOWN_MESSAGES,
+        doubt=_DOUBT,
+        style=style,
+        style_hash=f"sha256-{digest}",
+    )
+
+
+_LONG_WORD: Final = re.compile(r"(?<!\S)(?!\(?[0-9a-f]{24}\)?(?!\S))\S{17,}")
+"""Other than an id of Atlas."""
+_PIECE: Final = re.compile(r"[^@.+/:_-]{0,16}[@.+/:_-]{0,16}")
+
+
+def breakable(value: str) -> Markup:
+    """Return a text with the places where a line may break in its long words.
+
+    That is after a sign, and after 16 characters without one: nine columns fit on a laptop's
+    screen, whatever the names are.
+    """
+    marked = _LONG_WORD.sub(
+        lambda word: "\0".join(filter(None, _PIECE.findall(word[0]))), escape_unprintable(value)
+    )
+    return Markup("<wbr>").join(marked.split("\0"))
+
+
+def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
+    """Return each mark of the nights with its meaning and colour."""
+    return tuple(sorted({(n.mark, n.meaning, str(n.status.colour)) for n in page.nights}))
+
+
+def render_markdown(page: Page) -> str:
+    """Return the whole report as Markdown; what comes from Atlas is in code spans."""
+    return "\n".join(_markdown(page)) + "\n"
+
+
+def _markdown(page: Page) -> Iterator[str]:
+    yield f"# {page.title}: {markdown_text(page.verdict.label)}"
+    yield from ("", markdown_text(page.verdict.text), "")
+    if page.is_damaged:
+        yield _DOUBT
+    else:
+        log = page.log.headline
+        yield f"Audit log: {log.label.lower()}. {markdown_text(log.text)}"
+    if page.attention:
+        yield from ("", "## Needs attention")
+    for item in page.attention:
+        yield from ("", f"**{markdown_text(item.title)}**", "")
+        yield from (f"- {markdown_text(each)}" for each in item.messages[:_MARKDOWN_ROWS])
+        if item.advice:
+            yield f"- What to do: {markdown_text(item.advice)}"
+    yield from ("", "## Figures", "")
+    for label, text, _ in (*page.story.lines, *page.story.organizations, *page.log.lines):
+        yield f"- {markdown_text(label)}: {markdown_text(text)}"
+    if page.nights:
+        yield from ("", f"## The nights from {page.nights[0].day} to {page.nights[-1].day}", "")
+        yield from (" ".join(page.period), "", f"`{' '.join(n.mark for n in page.nights)}`", "")
+        yield from (f"- `{mark}`: {markdown_text(meaning)}" for mark, meaning, _ in _legend(page))
+    for table in page.tables:
+        yield from _fold(table.caption, max(table.total, len(table.rows)), _markdown_table(table))
+    if page.story.remarks:
+        remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
+        yield from _fold("Remarks", len(remarks), remarks)
+    about = [f"- {name}: {code_span(value)}" for name, value in page.about]
+    yield from _fold("About this run", None, about)
+
+
+def _fold(summary: str, count: int | None, lines: Iterable[str]) -> Iterator[str]:
+    number = "" if count is None else f" ({count:,})"
+    yield from ("", "<details>", f"<summary>{summary}{number}</summary>", "")
+    yield from lines
+    yield from ("", "</details>")
+
+
+def _markdown_table(table: Table) -> Iterator[str]:
+    yield f"| {' | '.join(column.heading for column in table.columns)} |"
+    yield f"| {' | '.join('--:' if c.kind == 'number' else '---' for c in table.columns)} |"
+    for row in table.rows[:_MARKDOWN_ROWS]:
+        cells = (
+            escape_unprintable(", ".join(line.text for line in column.cell(row)))
+            for column in table.columns
+        )
+        yield f"| {' | '.join(code_span(cell, in_table=True) for cell in cells)} |"
+    count = min(len(table.rows), _MARKDOWN_ROWS)
+    if count < table.total:
+        command = f" Show all: {code_span(escape_unprintable(table.command))}"
+        yield from ("", f"{count:,} of {table.total:,} rows are shown.{command}")

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
@@ -25,10 +24,10 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
     RunFinished,
     RunStarted,
+    WouldBeAnnounced,
 )
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Outcome
 from invite_sweeper.report.rows import (
     FAILED_OUTCOMES,
     NO_LABELS,
@@ -39,7 +38,7 @@ from invite_sweeper.report.rows import (
     row_order,
     sorted_rows,
 )
-from invite_sweeper.text import escape_unprintable, to_datetime, to_text
+from invite_sweeper.text import escape_unprintable, to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +86,8 @@ class RunView:
         failed: The first deletions that did not go as planned.
         owners: Number of planned invitations of owners.
         bounced: Number of planned invitations that were deleted before.
-        announced: The first invitations that were announced for a later deletion.
+        announced: The first invitations that were announced for a later deletion, or would be.
         unreadable: The first projects that could not be read.
-        by_organization: Number of invitations by organization id and outcome; `planned` for
-            those in the plan, `no_outcome` for requests without a result.
-        deleting_s: Seconds from the first request to the last response; None if none was sent.
     """
 
     rows: tuple[Row, ...] = ()
@@ -104,8 +100,6 @@ class RunView:
     bounced: int = 0
     announced: tuple[Row, ...] = ()
     unreadable: tuple[UnreadableProject, ...] = ()
-    by_organization: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    deleting_s: float | None = None
 
     @property
     def planned(self) -> int:
@@ -113,19 +107,9 @@ class RunView:
         return sum(self.counts.values())
 
     @property
-    def organization_lists(self) -> int:
-        """Number of organizations whose own lists are in the plan."""
-        return sum(place.project_id is None for place in self.places.values())
-
-    @property
     def organizations(self) -> tuple[str, ...]:
         """Labels of the plan's organizations, sorted."""
         return tuple(sorted({place.organization for place in self.places.values()}))
-
-    @property
-    def projects(self) -> int:
-        """Number of projects in the plan."""
-        return len(self.counts) - self.organization_lists
 
     @property
     def max_in_project(self) -> int:
@@ -307,11 +291,8 @@ class _RunReader:
         self._failed = _FirstRows(max_rows)
         self._announced = _FirstRows(max_rows)
         self._unreadable: list[UnreadableProject] = []
-        self._open: dict[Hashable, str] = {}  # requests without a result, with organization
-        self._by_organization: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._open: set[Hashable] = set()  # requests without a result
         self._restored: set[Hashable] | None = None  # in a restore, which has no plan
-        self._started_at: datetime | None = None
-        self._ended_at: datetime | None = None
 
     def add(self, line: Line) -> None:
         match line.event:
@@ -320,12 +301,11 @@ class _RunReader:
             case Planned() as planned:
                 self.add_planned(planned)
             case Intent() as intent:
-                self._started_at = self._started_at or to_datetime(line.ts)
-                self._open[intent.key] = intent.org_id
+                self._open.add(intent.key)
                 self._add_restored(intent)
             case OutcomeLine() as outcome:
-                self._add_outcome(outcome, line.ts)
-            case Announced() as announced:
+                self._add_outcome(outcome)
+            case Announced() | WouldBeAnnounced() as announced:
                 self._announced.add(announced)
             case ProjectUnreadable() as each if len(self._unreadable) < self._max_rows:
                 reason = escape_unprintable(to_text(each.reason))
@@ -339,7 +319,6 @@ class _RunReader:
         if id_ not in self._counts:
             self._places[id_] = place_of(planned, self._labels)
         self._counts[id_] += 1
-        self._by_organization[planned.org_id]["planned"] += 1
         self._bounced += isinstance(planned, Planned) and bool(planned.bounced)
         self._shown = None
         order = self._first[planned.org_id].add(planned)
@@ -380,28 +359,19 @@ class _RunReader:
         )
         return sorted([*first, *alone], key=row_order)
 
-    def _add_outcome(self, line: OutcomeLine, ts: str) -> None:
-        self._open.pop(line.key, None)
+    def _add_outcome(self, line: OutcomeLine) -> None:
+        self._open.discard(line.key)
         if line.recovers is not None:
             return  # of another run, which planned it
-        self._by_organization[line.org_id][line.outcome] += 1
-        if line.replaces is not None:
-            self._by_organization[line.org_id][line.replaces] -= 1
         self._add_restored(line)
         if self._shown is None:
             self._shown = {planned.key for planned in self._select()}
-        if line.outcome != Outcome.SKIPPED:
-            self._ended_at = to_datetime(ts) or self._ended_at
         if line.key in self._shown:
             self._outcomes[line.key] = line
         if line.outcome in FAILED_OUTCOMES:
             self._failed.add(line)
 
     def view(self) -> RunView:
-        for org_id in self._open.values():
-            self._by_organization[org_id]["no_outcome"] += 1
-        ended, started = self._ended_at, self._started_at
-        duration = ended - started if ended and started else None
         return RunView(
             rows=tuple(map(self._row, self._select())),
             counts=dict(self._counts),
@@ -413,8 +383,6 @@ class _RunReader:
             bounced=self._bounced,
             announced=sorted_rows(self._announced.events(), self._labels),
             unreadable=tuple(self._unreadable),
-            by_organization=dict(self._by_organization),
-            deleting_s=duration.total_seconds() if duration is not None else None,
         )
 
     def _row(self, planned: InvitationFields) -> Row:

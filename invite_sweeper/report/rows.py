@@ -1,14 +1,14 @@
-"""One row of a table of invitations, the order of rows, and the columns of such tables.
+"""Tables as data: one row of a table of invitations, the order of rows, columns and cells.
 
-A row holds text that is safe to show: cut, with unprintable characters escaped. Which fields a
-table has is decided here.
+Terminal, page and Markdown lay them out. A row holds text that is safe to show: cut, with
+unprintable characters escaped. Which fields a table has is decided here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from invite_sweeper.audit.events import (
     Announced,
@@ -17,24 +17,55 @@ from invite_sweeper.audit.events import (
     OutcomeLine,
     Planned,
     ProjectUnreadable,
+    WouldBeAnnounced,
 )
 from invite_sweeper.models import Outcome, is_permission_error
-from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.columns import Cell, Column, Line, Style, age_cell, text_cell
-from invite_sweeper.text import escape_unprintable, pluralize, to_text
+from invite_sweeper.report.text import describe_instant, display_text
+from invite_sweeper.text import escape_unprintable, pluralize
 
 T = TypeVar("T")
+Style: TypeAlias = Literal[
+    "plain", "note", "strong", "privileged", "good", "info", "warning", "bad"
+]
+Kind: TypeAlias = Literal["text", "address", "prose", "number", "date", "state", "code"]
 NO_LABELS: Final[Mapping[str, str]] = MappingProxyType({})
 FAILED_OUTCOMES: Final = frozenset({"failed", "unknown", "accepted_during"})
 """Outcomes that need the operator's attention."""
-_MAX_NAME_LENGTH: Final = 120
 _MAX_ROLES: Final = 20
 
 
-def display_text(value: object) -> str:
-    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
-    shown = SECRETS.redact(value) if isinstance(value, str) else value
-    return escape_unprintable(to_text(shown, _MAX_NAME_LENGTH))
+class Line(NamedTuple):
+    """One line of a cell."""
+
+    text: str
+    style: Style = "plain"
+
+
+Cell: TypeAlias = tuple[Line, ...]
+
+
+class Column(NamedTuple, Generic[T]):
+    """A column of a table.
+
+    Attributes:
+        kind: Decides how it is aligned.
+        max_width: Terminal cells; longer text wraps.
+    """
+
+    heading: str
+    cell: Callable[[T], Cell]
+    kind: Kind = "text"
+    max_width: int = 24
+
+
+def text_cell(text: str, style: Style = "plain") -> Cell:
+    """Return the cell of a text; unprintable characters are escaped."""
+    return (Line(escape_unprintable(text), style),) if text else ()
+
+
+def format_age(age_days: float | None) -> str:
+    """Return an age in days, or `?` if it is unknown."""
+    return "?" if age_days is None else f"{age_days:,.1f} d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +189,14 @@ def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Ro
         source=event.source.value,
         invitation_id=display_text(event.invitation_id),
     )
-    if isinstance(event, (Planned, Intent, OutcomeLine)):
-        row = replace(row, lists=_lists(event))
-    if isinstance(event, (Planned, Announced, Intent, OutcomeLine)):
-        row = replace(row, rule=display_text(event.rule))
+    if isinstance(event, (Announced, WouldBeAnnounced)):
+        due = describe_instant(event.deletable_from)
+        return replace(row, rule=display_text(event.rule), deletable_from=due)
+    if not isinstance(event, (Planned, Intent, OutcomeLine)):
+        return row
+    row = replace(row, rule=display_text(event.rule), lists=_lists(event))
     if isinstance(event, Planned):
         return replace(row, bounced=event.bounced, new=event.new)
-    if isinstance(event, Announced):
-        return replace(row, deletable_from=display_text(event.deletable_from))
     if isinstance(event, OutcomeLine):
         detail = _detail(event) if event.outcome in FAILED_OUTCOMES else ""
         return replace(row, outcome=display_text(event.outcome), detail=detail)
@@ -300,38 +331,25 @@ def _invited_cell(row: Row) -> Cell:
         lines.append(Line(row.history, "warning"))
     if len(row.lists) > 1:
         lines.append(Line(f"in {len(row.lists)} lists: {', '.join(row.lists)}", "note"))
-    return Cell(tuple(lines))
+    return tuple(lines)
 
 
 def _place_cell(row: Row) -> Cell:
-    return Cell((Line(row.place.name),))
+    organization = (Line(row.place.organization, "note"),) if row.place.project is not None else ()
+    return (Line(row.place.name), *organization)
 
 
-def _full_place_cell(row: Row) -> Cell:
-    lines = (Line(row.place.name), Line(row.place.organization, "note"))
-    return Cell(lines[: 1 if row.place.project is None else 2])
-
-
-AGE: Final = Column[Row]("Age", lambda row: age_cell(row.age_days), "number", 9)
+AGE: Final = Column[Row]("Age", lambda row: text_cell(format_age(row.age_days)), "number", 9)
 INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
-PLACE: Final = Column[Row]("To", _place_cell, max_width=40)
-PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _full_place_cell, max_width=40)
+PLACE: Final = Column[Row]("To", lambda row: text_cell(row.place.name), max_width=40)
+PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell, max_width=40)
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(row.rule))
-ROLES: Final = Column[Row]("Role", lambda row: Cell(tuple(map(role_line, row.roles))))
+ROLES: Final = Column[Row]("Role", lambda row: tuple(map(role_line, row.roles)))
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.inviter), max_width=32)
-OUTCOME: Final = Column[Row](
-    "Outcome",
-    lambda row: Cell((outcome_line(row.outcome),)),
-    "state",
-    16,
-)
+OUTCOME: Final = Column[Row]("Outcome", lambda row: (outcome_line(row.outcome),), "state", 16)
+FROM: Final = Column[Row]("Deletable from", lambda row: text_cell(row.deletable_from), "date")
 LIST: Final = Column[Row]("List", lambda row: text_cell(row.source))
-RESULT: Final = Column[Row](
-    "Outcome",
-    lambda row: Cell((outcome_line(row.outcome), *((Line(row.detail),) if row.detail else ()))),
-    "state",
-)
-"""The outcome with its details, in a table without a section for what failed."""
+ID: Final = Column[Row]("Id", lambda row: text_cell(row.invitation_id), "code")
 
 
 def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[Column[Row], ...]:
@@ -343,5 +361,6 @@ def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[C
     rows = tuple(rows)
     several = len({row.place.org_id for row in rows}) > 1
     place = (PLACE_WITH_ORGANIZATION if several else PLACE,) if not grouped else ()
+    due = (FROM,) if any(row.deletable_from for row in rows) else ()
     outcome = (OUTCOME,) if any(row.outcome for row in rows) else ()
-    return (AGE, INVITED, *place, RULE, ROLES, INVITER, *outcome)
+    return (AGE, INVITED, *place, *due, RULE, ROLES, INVITER, *outcome)

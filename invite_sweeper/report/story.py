@@ -6,12 +6,15 @@ file; a killed run, which has no last line, is told from what its lines say.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from invite_sweeper.audit import Verdict, Verification
 from invite_sweeper.audit.events import OrganizationResult, PlanChanges, RunFinished
 from invite_sweeper.audit.history import RunRecord
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import (
+    DAMAGED_ADVICE,
     UNFINISHED_ADVICE,
     Advisor,
     Colour,
@@ -23,13 +26,14 @@ from invite_sweeper.endings import (
     known_reasons,
     status_of,
 )
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report.text import (
     describe_duration_s,
     describe_instant,
     describe_keep_reason,
 )
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _NOT_ALL_READ: Final = "the lists were not all read"
 _NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
@@ -90,8 +94,10 @@ class Attention(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The title with the messages."""
-        return " ".join((f"{self.title}:", *self.messages)) if self.messages else f"{self.title}."
+        """The title with the messages, a line each."""
+        if not self.messages:
+            return f"{self.title}."
+        return "\n".join((f"{self.title}: {self.messages[0]}", *self.messages[1:]))
 
 
 class Story(NamedTuple):
@@ -175,7 +181,12 @@ class _Teller:
             return _join_counts(_RESTORED, end) or "no one was invited"
         announced = self._announced(end)
         if self._mode == "dry-run":
-            return ", ".join(filter(None, (self._would_delete(end), announced)))
+            nothing = "nothing was deleted" if end.planned else ""
+            return "; ".join(
+                filter(
+                    None, (", ".join(filter(None, (self._would_delete(end), announced))), nothing)
+                )
+            )
         outcomes = f"{end.deleted:,} deleted" if end.deleted else ""
         rest = _join_counts(_NOT_DONE, end)
         found = ", ".join(filter(None, (outcomes, rest, announced)))
@@ -274,16 +285,16 @@ class _Teller:
         end = self._end
         if end is None or len(end.organizations) <= 1:
             return
-        shared = end.error
+        is_shared = all(each.error == end.error for each in end.organizations)
         for each in end.organizations:
             status = ExitCode(each.exit_code).status
             label = status.label if each.error is not None or self._mode != "dry-run" else "Dry run"
-            text = f"{label}: {_counts_of(each, self._mode)}"
-            if each.error is not None and each.error != shared:
-                prefix = f"Organization {each.label}: "
-                text += f"; {each.error['message'].removeprefix(prefix)}"
-            label = escape_unprintable(each.label)
-            yield StoryLine(label, escape_unprintable(text), status.colour)
+            parts = [_counts_of(each, self._mode)]
+            if each.error is not None and not is_shared:
+                cause = each.error["message"].removeprefix(f"Organization {each.label}: ")
+                parts = [*(parts if each.plan_made else ()), cause.rstrip(".")]
+            text = escape_unprintable(f"{label}: {'; '.join(parts)}")
+            yield StoryLine(escape_unprintable(each.label), text, status.colour)
 
     # Attention -------------------------------------------------------------------------------
 
@@ -301,12 +312,8 @@ class _Teller:
             yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
             return
         yield from self._errors(end)
-        reasons: list[Reason] = []
-        if end.error is None:
-            failed = [each for each in end.organizations if each.error is not None]
-            told = {reason for each in failed for reason in each.reasons}
-            reasons = [each for each in self._reasons if each not in told]
-            yield from self._not_done(end, reasons)
+        reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
+        yield from self._not_done(end, reasons)
         for warning in end.warnings:
             if warning.level != WarningLevel.REMARK and _REASONS.get(warning.code) not in reasons:
                 urgent = warning.level == WarningLevel.URGENT
@@ -314,20 +321,16 @@ class _Teller:
                 yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
     def _errors(self, end: RunFinished) -> Iterator[Attention]:
-        errors = (end.error, *(each.error for each in end.organizations))
-        shown = set[str]()
-        for error in errors:
-            if error is None or error["message"] in shown:
-                continue
-            shown.add(error["message"])
-            label = ExitCode(end.exit_code).label
-            messages = tuple(filter(None, (error["message"], error["consequence"])))
-            advice = error["hint"] or self._advisor.hint(ExitCode(end.exit_code), end.reasons)
-            title = f"Exit code {end.exit_code}: {label}"
+        code = ExitCode(end.exit_code)
+        for error in errors_of(end):
+            messages = filter(None, (*error["message"].split("\n"), error["consequence"]))
+            own = [each for each in self._reasons if each.exit_code is code]
+            advice = error["hint"] or self._advisor.hint(code, own)
+            title = f"Exit code {end.exit_code}: {code.label}"
             yield Attention(title, tuple(map(escape_unprintable, messages)), advice, "error")
 
     def _not_done(self, end: RunFinished, reasons: Iterable[Reason]) -> Iterator[Attention]:
-        """Yield an item for each reason why a run without an error did not do everything."""
+        """Yield an item for each reason, other than an error, why a part was not done."""
         counts = {
             Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
             Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
@@ -364,6 +367,25 @@ _RESTORED: Final[tuple[tuple[str, str], ...]] = (
     ("unknown", "without a response"),
     ("skipped", "not sent"),
 )
+
+
+def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
+    """Yield each error that stopped a run or an organization, once.
+
+    Organizations that failed for the same cause, with the same advice, share one error.
+    """
+    errors = [(each.label, each.error) for each in end.organizations if each.error is not None]
+    if end.error is not None and all(error != end.error for _, error in errors):
+        errors.insert(0, ("", end.error))
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for label, error in errors:
+        cause = error["message"].removeprefix(f"Organization {label}: ")
+        whose = [label] if cause != error["message"] else []
+        found.setdefault((cause, error["consequence"], error["hint"]), []).extend(whose)
+    for (cause, consequence, hint), labels in found.items():
+        noun = plural_form(len(labels), "Organization", "Organizations")
+        message = f"{noun} {', '.join(labels)}: {cause}" if labels else cause
+        yield {"message": message, "consequence": consequence, "hint": hint}
 
 
 def needs_attention(run: RunRecord) -> bool:
@@ -453,3 +475,45 @@ def _time(end: RunFinished) -> str:
     if end.rate_limited:
         parts.append(f"{end.rate_limited:,} rate-limited")
     return ", ".join(parts)
+
+
+# The verification of an audit log ----------------------------------------------------------------
+
+
+def tell_verification(found: Verification, folder: Path | None = None) -> Story:
+    """Return what was found, as a story: headline, lines, and what needs attention.
+
+    Args:
+        found: What was found.
+        folder: Files in it are named without it.
+    """
+    if found.damage is not None:
+        text = found.damage if folder is None else found.damage.replace(f"{folder}/", "")
+        headline = StoryLine("Damaged", escape_unprintable(text), Colour.BAD)
+        item = Attention("The audit log does not verify", (), DAMAGED_ADVICE)
+        return Story(headline, (), (), (item,))
+    lines, runs = pluralize(found.lines, "line"), pluralize(len(found.files), "run")
+    since = f", from run {found.first_number} on" if (found.first_number or 1) > 1 else ""
+    intact = f"{lines} of {runs}{since}."
+    ends = tuple(_ends(found))
+    if found.verdict is Verdict.SOUND:
+        return Story(StoryLine("Sound", intact, Colour.GOOD), ends, (), ())
+    left = tuple(_left_open(found))
+    headline = StoryLine("Unfinished", " ".join(left), Colour.WARNING)
+    item = Attention("Runs left something open", left, UNFINISHED_ADVICE)
+    return Story(headline, (StoryLine("Chain", intact), *ends), (), (item,))
+
+
+def _left_open(found: Verification) -> Iterator[str]:
+    for each in found.unfinished:
+        intents = pluralize(each.intents, "intent")
+        have = plural_form(each.intents, "has", "have")
+        open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
+        name = f"{each.file.number} ({each.file.run_id})" if each.file.number else each.file.name
+        yield escape_unprintable(f"Run {name}{open_}.")
+
+
+def _ends(found: Verification) -> Iterator[StoryLine]:
+    if found.expected_at is not None:
+        yield StoryLine("Expected hash", escape_unprintable(f"that of {found.expected_at}"))
+    yield StoryLine("Last hash", found.last_hash)

@@ -1,37 +1,66 @@
-"""Print a run on a terminal: the plan, what failed, and the story; the question; lists of runs."""
+"""Print a run on a terminal: the plan, what failed, and the story; the question; lists of runs.
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+Names from Atlas can neither move the cursor nor start a new line.
+"""
 
-from rich.console import Console, RenderableType
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import LineFilter, RunRecord, filter_lines
 from invite_sweeper.audit.events import InvitationFields
 from invite_sweeper.endings import Colour, ExitCode
 from invite_sweeper.policy import Limits
-from invite_sweeper.report.columns import format_age
 from invite_sweeper.report.readback import ProjectRows, RunView, read_view
-from invite_sweeper.report.rows import Row, outcome_line, role_line, sorted_rows
-from invite_sweeper.report.story import Facts, Story, StoryLine, advisor_of, tell
-from invite_sweeper.report.tables import (
-    Group,
-    RightTrimmed,
-    definition_table,
-    invitation_tables,
-    line_text,
-    two_columns,
+from invite_sweeper.report.rows import (
+    AGE,
+    FROM,
+    INVITED,
+    INVITER,
+    OUTCOME,
+    Cell,
+    Column,
+    Line,
+    Row,
+    Style,
+    format_age,
+    invitation_columns,
+    outcome_line,
+    role_line,
+    sorted_rows,
 )
+from invite_sweeper.report.story import Facts, Story, StoryLine, advisor_of, tell
 from invite_sweeper.report.text import describe_instant
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
-_STYLES: Final = {
+_GAP: Final = 2
+_INDENT: Final = 2
+_SEPARATOR: Final = " · "
+_PREFIXES: Final = {INVITER: "by ", FROM: "from "}
+"""Columns whose values need a word without their heading."""
+_COLOURS: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
     Colour.BAD: "bold red",
     Colour.PLAIN: "bold",
+}
+_STYLES: Final[Mapping[Style, str]] = {
+    "plain": "",
+    "note": "dim",
+    "strong": "bold",
+    "privileged": "bold magenta",
+    "good": "green",
+    "info": "cyan",
+    "warning": "yellow",
+    "bad": "bold red",
 }
 
 
@@ -39,9 +68,11 @@ def show_result(console: Console, record: RunRecord, facts: Facts) -> None:
     """Print the plan, what failed, what could not be read, and how the run went."""
     view, story = _view(record), tell(record, facts)
     _write(console, _plan(console.width, record, view, facts))
+    _write(console, _announced(console.width, record, view, facts))
     _write(console, _failed(record, view))
     _write(console, _unread(record, view))
-    _write(console, _story(record, story, errors=False))
+    told = {"error", "warning"} if console.is_terminal else {"error"}
+    _write(console, _story(record, story, told))
 
 
 def show_question(console: Console, record: RunRecord, facts: Facts, limits: Limits) -> None:
@@ -49,7 +80,8 @@ def show_question(console: Console, record: RunRecord, facts: Facts, limits: Lim
     view = _view(record)
     _write(console, _plan(console.width, record, view, facts))
     title = Text(f"Delete {pluralize(view.planned, 'invitation')}?", style="bold")
-    table = definition_table(_question_rows(record, view, limits))
+    items = _question_rows(record, view, limits)
+    table = two_columns((Text(f"  {label}", style="dim"), content) for label, content in items)
     _write(console, (title, table, Text("This cannot be undone.")))
 
 
@@ -64,7 +96,7 @@ def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
     yield f"{story.headline.label}: {story.headline.text}"
     for each in story.attention:
         if each.kind == "reason":
-            yield each.text
+            yield from each.text.split("\n")
             if each.advice:
                 yield f"What to do: {each.advice}"
     for project in view.unreadable[:_MAX_NAMED]:
@@ -79,8 +111,8 @@ def show_people(console: Console, people: Iterable[InvitationFields]) -> None:
     groups: dict[str, list[Row]] = {}
     for row in sorted_rows(people):
         groups.setdefault(row.place.full_name, []).append(row)
-    tables = [Group(rows, _heading(name, len(rows))) for name, rows in groups.items()]
-    _write(console, invitation_tables(tables, console.width))
+    tables = [_Group(rows, _heading(name, len(rows))) for name, rows in groups.items()]
+    _write(console, _invitation_tables(tables, console.width))
 
 
 def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
@@ -90,7 +122,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
         story = tell(record)
         when = describe_instant(record.start.now) if record.start is not None else ""
         label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
-        style = _STYLES[story.headline.colour]
+        style = _COLOURS[story.headline.colour]
         rows.append(
             (label, Text.assemble((story.headline.label, style), f"  {story.headline.text}"))
         )
@@ -113,9 +145,10 @@ def show_run(console: Console, record: RunRecord, line_filter: LineFilter) -> No
         return
     view = read_view(record.file.path, max_rows=1_000_000, labels=_labels(record))
     _write(console, _plan(console.width, record, view, Facts()))
+    _write(console, _announced(console.width, record, view, Facts()))
     _write(console, _failed(record, view))
     _write(console, _unread(record, view))
-    _write(console, _story(record, tell(record), errors=True))
+    _write(console, _story(record, tell(record)))
 
 
 def _view(record: RunRecord) -> RunView:
@@ -147,11 +180,28 @@ def _plan(width: int, record: RunRecord, view: RunView, facts: Facts) -> Iterato
         for each in places:
             own = several and each.place.project is None
             heading = _heading("organization lists" if own else each.place.name, each.count)
-            groups.append(Group(each.rows, heading, each.hidden, above))
+            groups.append(_Group(each.rows, heading, each.hidden, above))
             above = None
-    yield from invitation_tables(groups, width)
+    yield from _invitation_tables(groups, width)
     if more := view.planned - len(view.rows):
         command = advisor_of(record, facts).show()
+        yield Text.assemble((f"{more:,} more: ", "dim"), command, no_wrap=True)
+        yield Text("")
+
+
+def _announced(
+    width: int, record: RunRecord, view: RunView, facts: Facts
+) -> Iterator[RenderableType]:
+    """Yield who was announced, or in a dry run would be, and from when each may be deleted."""
+    count = record.end.announced if record.end is not None else len(view.announced)
+    if not view.announced:
+        return
+    title = "Would be announced" if record.mode == "dry-run" else "Announced for a later deletion"
+    group = _Group(view.announced, _heading(title, count))
+    yield from _invitation_tables([group], width, with_place=True)
+    if more := count - len(view.announced):
+        event = "would_be_announced" if record.mode == "dry-run" else "announced"
+        command = advisor_of(record, facts).show("--event", event)
         yield Text.assemble((f"{more:,} more: ", "dim"), command, no_wrap=True)
         yield Text("")
 
@@ -164,7 +214,7 @@ def _failed(record: RunRecord, view: RunView) -> Iterator[RenderableType]:
     yield two_columns(
         (
             Text(f"  {row.user_in_place}"),
-            Text.assemble(line_text(outcome_line(row.outcome)), f": {row.detail}"),
+            Text.assemble(_line_text(outcome_line(row.outcome)), f": {row.detail}"),
         )
         for row in view.failed
     )
@@ -182,25 +232,28 @@ def _unread(record: RunRecord, view: RunView) -> Iterator[RenderableType]:
     yield Text("")
 
 
-def _story(record: RunRecord, story: Story, *, errors: bool) -> Iterator[RenderableType]:
+def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Iterator[RenderableType]:
+    """Yield how a run went.
+
+    Args:
+        told: Kinds of attention that the operator has read already.
+    """
     if story.organizations:
         yield _heading("Organizations", len(story.organizations))
         yield two_columns(
             (Text(f"  {each.label}"), Text(each.text)) for each in story.organizations
         )
         yield Text("")
-    lines = (story.headline, *story.lines)
-    width = max(len(each.label) for each in (*lines, StoryLine("Last hash", "")))
-    yield two_columns(
-        ((Text(each.label, _STYLES[each.colour]), Text(each.text)) for each in lines), width=width
-    )
+    width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
+    yield _labelled((story.headline,), max(width, len(story.headline.label)))
+    yield _labelled(story.lines, width)
     path = escape_unprintable(str(record.file.path))
-    yield Text.assemble(("Audit".ljust(width + 2), "bold"), path, no_wrap=True)
+    yield Text.assemble(("Audit".ljust(width + _GAP), "bold"), path, no_wrap=True)
     if record.last_hash:
-        label = "Last hash".ljust(width + 2)
+        label = "Last hash".ljust(width + _GAP)
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
     for each in story.attention:
-        if each.kind == "error" and not errors:
+        if each.kind in told:
             continue
         title, rest = each.text[: len(each.title) + 1], each.text[len(each.title) + 1 :]
         yield Text.assemble((title, "bold yellow"), rest)
@@ -208,6 +261,12 @@ def _story(record: RunRecord, story: Story, *, errors: bool) -> Iterator[Rendera
             yield Text.assemble(
                 ("What to do: ", "bold"), escape_unprintable(each.advice), no_wrap=True
             )
+
+
+def _labelled(lines: Iterable[StoryLine], width: int) -> Table:
+    return two_columns(
+        ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines), width=width
+    )
 
 
 def _question_rows(record: RunRecord, view: RunView, limits: Limits) -> Iterator[tuple[str, Text]]:
@@ -238,7 +297,7 @@ def _question_rows(record: RunRecord, view: RunView, limits: Limits) -> Iterator
 
 def _invitation(row: Row) -> Text:
     text = Text(f"{format_age(row.age_days)}  {row.user_in_place}, ")
-    text.append_text(Text(", ").join(line_text(role_line(role)) for role in row.roles))
+    text.append_text(Text(", ").join(_line_text(role_line(role)) for role in row.roles))
     return text.append(f", {row.history}", style="yellow") if row.history else text
 
 
@@ -249,3 +308,161 @@ def _heading(title: str, count: int, style: str = "bold") -> Text:
 def _more(count: int) -> Iterator[Text]:
     if count > 0:
         yield Text(f"  … {count:,} more", style="dim")
+
+
+# Layout ----------------------------------------------------------------------------------------
+
+
+def _line_text(line: Line) -> Text:
+    """Return a line of a cell for the terminal."""
+    return Text(line.text, style=_STYLES[line.style])
+
+
+def _cell_text(cell: Cell) -> Text:
+    """Return a cell for the terminal."""
+    return Text("\n").join(map(_line_text, cell))
+
+
+class _Group(NamedTuple):
+    """Rows below a heading.
+
+    Attributes:
+        hidden: Number of rows that are not shown.
+        above: A line above the heading, such as the organization of this and the next groups.
+    """
+
+    rows: Sequence[Row]
+    heading: Text
+    hidden: int = 0
+    above: Text | None = None
+
+
+def _invitation_tables(
+    groups: Sequence[_Group], width: int, *, with_place: bool = False
+) -> Iterator[RenderableType]:
+    """Yield invitations, with columns aligned across the groups.
+
+    Args:
+        groups: Each with at least one row. With lines above them, all is indented below these.
+        width: Terminal width in cells.
+        with_place: Whether each row names its place; else the heading does.
+    """
+    if not groups:
+        return
+    indent = _INDENT if any(group.above for group in groups) else 0
+    rows = [row for group in groups for row in group.rows]
+    columns = invitation_columns(rows, grouped=not with_place)
+    cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in rows}
+    widths = _column_widths(columns, list(cells.values()), width - indent)
+    if widths:
+        headings = [Text(c.heading.upper(), style="dim") for c in columns]
+        yield _indented(_table(widths, [headings]), indent)
+    for group in groups:
+        if group.above is not None:
+            yield group.above
+        yield Padding(group.heading, (0, 0, 0, indent))
+        yield _indented(
+            _table(widths, [cells[id(row)] for row in group.rows])
+            if widths
+            else _two_line_rows(columns, group.rows, width - indent),
+            indent,
+        )
+        if group.hidden:
+            yield _indented(Text(f"… {group.hidden:,} more", style="dim"), indent)
+        yield Text("")
+
+
+def _indented(part: RenderableType, indent: int) -> Padding:
+    return Padding(part, (0, 0, 0, indent + _INDENT))
+
+
+def _column_widths(
+    columns: Sequence[Column[Row]], rows: Sequence[Sequence[Text]], width: int
+) -> tuple[int, ...]:
+    """Return the column widths; empty if the terminal is too narrow to leave words whole."""
+    widths, words = [], []
+    for number, column in enumerate(columns):
+        cells = [row[number] for row in rows]
+        heading = len(column.heading)
+        words.append(max([heading, *(cell_len(w) for cell in cells for w in cell.plain.split())]))
+        longest = max([heading, *(line.cell_len for cell in cells for line in cell.split())])
+        widths.append(min(longest, max(column.max_width, words[-1])))
+    free_width = width - _INDENT - sum(widths) - _GAP * (len(columns) - 1)
+    if free_width < 0:
+        invited = columns.index(INVITED)
+        widths[invited] += free_width
+        if widths[invited] < words[invited]:
+            return ()
+    return tuple(widths)
+
+
+def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    for number, width in enumerate(widths):
+        table.add_column(width=width, justify="left" if number else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> Table:
+    """Return rows with the address on the first line and the other values below it."""
+    ages = [_cell_text(AGE.cell(row)) for row in rows]
+    free_width = width - _INDENT - _GAP - max(age.cell_len for age in ages)
+    below = [column for column in columns if column not in {AGE, INVITED}]
+    below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
+    lines = []
+    for age, row in zip(ages, rows, strict=True):
+        parts = [
+            _line_text(line._replace(text=f"{_PREFIXES.get(column, '')}{line.text}"))
+            for column in below
+            for line in column.cell(row)
+        ]
+        wrapped = _wrap_parts(parts, free_width)
+        lines.append((age, Text("\n").join((_cell_text(INVITED.cell(row)), *wrapped))))
+    return two_columns(lines, justify="right")
+
+
+def _wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
+    """Yield lines with as many parts as fit; a part that is too long has its own line."""
+    line = Text()
+    for part in parts:
+        if line and line.cell_len + len(_SEPARATOR) + part.cell_len > max_width:
+            yield line
+            line = Text()
+        if line:
+            line.append(_SEPARATOR, style="dim")
+        line.append_text(part)
+    yield line
+
+
+def two_columns(
+    rows: Iterable[tuple[RenderableType, RenderableType]],
+    *,
+    justify: JustifyMethod = "left",
+    width: int | None = None,
+) -> Table:
+    """Return a short value beside a longer one, which wraps."""
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(no_wrap=True, justify=justify, width=width)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+class RightTrimmed:
+    """A renderable without trailing blanks."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines, each with its newline."""
+        for line in console.render_lines(self._part, options, pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                last = line.pop()
+                line.append(Segment(last.text.rstrip(), last.style))
+            yield from (*line, Segment.line())

@@ -1,5 +1,7 @@
-"""Texts that several outputs share: durations, instants, reasons to keep, names."""
+"""Texts that several outputs share: durations, instants, reasons to keep, names; markup."""
 
+import re
+from itertools import groupby
 from typing import Final
 
 from invite_sweeper.redaction import SECRETS
@@ -41,3 +43,47 @@ def describe_instant(text: str) -> str:
     """Return an instant of the log to the minute."""
     found = to_datetime(text)
     return f"{found:%Y-%m-%d %H:%M} UTC" if found is not None else "an unknown time"
+
+
+_SAFE_WORD: Final = re.compile(r"[A-Za-z0-9,;:'()%/.+·-]*")
+_LINK: Final = re.compile(r"://|www\.|\.[A-Za-z]", re.IGNORECASE)
+_LIST_ITEM: Final = re.compile(r"[-+]+|[0-9]+[.)]")
+_FENCES: Final = re.compile(r"`+")
+
+
+def code_span(value: str, *, in_table: bool = False) -> str:
+    """Return the text as a code span, which cannot become markup; empty stays empty.
+
+    Args:
+        value: Escaped text, without line breaks or control characters.
+        in_table: Escape `|`, because a table row is split before code spans are parsed.
+
+    Source:
+        GitHub Flavored Markdown, version 0.29, 6.3 "Code spans" and 4.10 "Tables".
+    """
+    if not value.strip():
+        return ""
+    longest = max((len(fence) for fence in _FENCES.findall(value)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if value[0] in "` " or value[-1] in "` " else ""
+    span = f"{fence}{pad}{value}{pad}{fence}"
+    return span.replace("|", "\\|") if in_table else span
+
+
+def markdown_text(value: str) -> str:
+    """Return a sentence in which words that could become markup or a link are code spans."""
+    words = escape_unprintable(value).split()
+    parts = []
+    for is_safe, group in groupby(enumerate(words), lambda each: _is_safe(*each)):
+        text = " ".join(word for _, word in group)
+        if not is_safe:
+            core = text.rstrip(".,;:")
+            text = code_span(core) + text[len(core) :]
+        parts.append(text)
+    return " ".join(parts)
+
+
+def _is_safe(position: int, word: str) -> bool:
+    if _SAFE_WORD.fullmatch(word) is None or _LINK.search(word):
+        return False
+    return position > 0 or _LIST_ITEM.fullmatch(word) is None

@@ -1,24 +1,32 @@
 """Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
 
-Before the first DELETE, `check_limits`, `check_clock` and `check_population` raise GuardRefused.
-During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
+Before the first DELETE, each `check_` function raises GuardRefused. During the sweep,
+`CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
+from math import ceil
 from typing import Final, NamedTuple
 
-from invite_sweeper.audit import CompleteRun, DeletedWithin
+from invite_sweeper.audit import CompleteRun, DeletedWithin, History, SavedPlan
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Project
-from invite_sweeper.policy import Limits
+from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.program import command
 from invite_sweeper.sweep.organization import Organization, labels_of
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
@@ -51,10 +59,13 @@ class Violation(NamedTuple):
 
     Attributes:
         message: A sentence with the count and the limit.
+        needed: The value of the limit with which the plan would pass; None if deletions are not
+            what it limits.
     """
 
     reason: Reason
     message: str
+    needed: float | None = None
 
 
 def limit_violations(
@@ -63,7 +74,7 @@ def limit_violations(
     recent: DeletedWithin,
     shard: Shard | None = None,
 ) -> Iterator[Violation]:
-    """Yield the limits that the plan exceeds; a limit per project once for each project.
+    """Yield the limits that the plan exceeds, each once.
 
     Args:
         organizations: Those in which something may be deleted; their limits are counted together.
@@ -91,17 +102,20 @@ def limit_violations(
     if stale and stale + recent.total > limits.max_deletions:
         found = _describe_stale(stale, recent.total, limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
-        yield Violation(Reason.MAX_DELETIONS, message)
+        yield Violation(Reason.MAX_DELETIONS, message, stale + recent.total)
     projects = {id_: each for one in organizations for id_, each in one.describe_places().items()}
-    for project_id, count in planned.items():
-        earlier = recent.by_project.get(project_id, 0)
-        if count + earlier > limits.max_deletions_per_project:
-            where = f" in {describe_place(projects[project_id], labels)}"
-            yield Violation(
-                Reason.MAX_DELETIONS_PER_PROJECT,
-                f"{_describe_stale(count, earlier, limits, where)} over "
-                f"max_deletions_per_project: {limits.max_deletions_per_project}.",
-            )
+    found_there = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
+    over = [id_ for id_, n in found_there.items() if n > limits.max_deletions_per_project]
+    if over:
+        most = max(over, key=lambda id_: found_there[id_])
+        where = f" in {describe_place(projects[most], labels)}"
+        found = _describe_stale(planned[most], found_there[most] - planned[most], limits, where)
+        others = pluralize(len(over) - 1, "other place is", "other places are")
+        more = f"; {others} over it, too" if len(over) > 1 else ""
+        limit = f"max_deletions_per_project: {limits.max_deletions_per_project}"
+        yield Violation(
+            Reason.MAX_DELETIONS_PER_PROJECT, f"{found} over {limit}{more}.", found_there[most]
+        )
     allowed = share_limit(limits, seen=seen, stale=stale, recent=recent.total, shard=shard)
     if allowed is not None and stale > allowed:
         also = f" and {_describe_recent(recent.total, limits)}" if recent.total else ""
@@ -109,6 +123,7 @@ def limit_violations(
             Reason.MAX_SHARE,
             f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%}){also} "
             f"{plural_form(stale + recent.total, 'is', 'are')} over max_share: {limits.max_share}.",
+            ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100,
         )
 
 
@@ -118,27 +133,32 @@ def check_limits(
     recent: DeletedWithin,
     shard: Shard | None = None,
 ) -> None:
-    """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s."""
+    """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s.
+
+    Its message has a line for each limit, and its hint the keys that would let the plan pass.
+    """
     violations = tuple(limit_violations(organizations, limits, recent, shard))
     if not violations:
         return
-    shown = [each.message for each in violations[:_MAX_SHOWN]]
-    if len(violations) > _MAX_SHOWN:
-        shown.append(f"And {len(violations) - _MAX_SHOWN} more.")
     reasons = tuple(dict.fromkeys(each.reason for each in violations))
-    hints = dict.fromkeys(each.advice for each in reasons)
+    hints = list(dict.fromkeys(each.advice for each in reasons))
+    needed = [f"{each.reason}: {each.needed}" for each in violations if each.needed is not None]
+    if needed and shard is None:
+        keys = f"limits: {{{', '.join(needed)}}}, or limits: {{over_limit: trim}}"
+        hints.append(f"The keys of the policy: {keys}")
     several = len(organizations) > 1
     where = f"In {len(organizations)} organizations together: " if several else ""
-    raise GuardRefused(where + " ".join(shown), hint=" ".join(hints), reasons=reasons)
+    message = where + "\n".join(each.message for each in violations)
+    raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
 
 
 def describe_place(place: Project, labels: Mapping[str, str]) -> str:
-    """Return a project, or the lists of an organization, by name and id."""
+    """Return a project, or the lists of an organization, by name and id, on one line."""
     organization = labels.get(place.org_id, place.org_id)
     if place.id == place.org_id:
         return f"the lists of {organization}"
     of = f" of {organization}" if place.org_id and len(labels) > 1 else ""
-    return f"project {place.name} ({place.id}){of}"
+    return f"project {escape_unprintable(place.name)} ({place.id}){of}"
 
 
 def _describe_stale(count: int, recent: int, limits: Limits, where: str = "") -> str:
@@ -178,7 +198,7 @@ def check_clock(skew_s: float | None) -> None:
 
 
 def check_population(
-    organizations: Sequence[Organization], before: CompleteRun, limits: Limits
+    organizations: Sequence[Organization], before: CompleteRun, policy: Policy
 ) -> None:
     """Raise GuardRefused if projects or entries dropped by more than `max_population_drop`.
 
@@ -188,44 +208,69 @@ def check_population(
 
     Args:
         organizations: One, or all that are left, whose numbers are added up.
-        before: What the last complete runs of the same scope left, without what was deleted since.
+        before: What the last complete runs left, without what was deleted since.
     """
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for organization in organizations:
-        for what, was, now in _comparisons(organization, before):
+        for what, was, now in _comparisons(organization, before, policy):
             earlier = sums.get(what, (0, 0))
             sums[what] = earlier[0] + was, earlier[1] + now
     for (noun, where), (was, now) in sums.items():
-        if _is_over(was, now, limits):
+        if _is_over(was, now, policy.limits):
             found = f"{pluralize(now, noun, _PLURALS[noun])}{where}"
             raise _population_error(
                 f"{found} {plural_form(now, 'was', 'were')} found, but the last complete run left "
                 f"{was:,}",
-                limits,
+                policy.limits,
             )
 
 
 def _comparisons(
-    organization: Organization, before: CompleteRun
+    organization: Organization, before: CompleteRun, policy: Policy
 ) -> Iterator[tuple[tuple[str, str], int, int]]:
     """Yield what is compared (noun and place), the number before, and the number now.
 
     A list that was not read now, or that Atlas has retired, is not compared: it is said already.
+    With a run of another scope, what both read is compared: neither what the policy leaves out
+    now, nor entries in lists that had none, which the run may not have read.
     """
-    counts, org_id = organization.counts, organization.id
+    counts, org_id, scope = organization.counts, organization.id, organization.scope
+    left_out = {(each.source.value, org_id, each.project_id) for each in organization.unread}
+    sources = {each.value for each in policy.sources if each not in organization.retired}
     projects = counts.projects_seen - counts.projects_gone
+    is_other = org_id in before.other_scope
+    if is_other and scope is not None:
+        projects += len(scope.excluded)
+        left_out |= {(each, org_id, project.id) for each in sources for project in scope.excluded}
     yield ("project", ""), before.projects.get(org_id, 0), projects
-    unread = {(each.source.value, org_id, each.project_id) for each in organization.unread}
-    retired = {each.value for each in organization.retired}
     was: Counter[str] = Counter()
-    for list_key, count in before.entries.items():
-        source, owner, _ = list_key
-        if owner == org_id and source not in retired and list_key not in unread:
-            was[source] += count
-    now = {source: counts.invitations_by_source.get(source, 0) for source in was}
-    yield ("entry", ""), was.total(), sum(now.values())
-    for source, count in was.items():
-        yield ("entry", f" in the list {source}"), count, now[source]
+    now: Counter[str] = Counter()
+    for key, count in before.entries.items():
+        if key[1] == org_id and key[0] in sources and key not in left_out:
+            was[key[0]] += count
+    for (project, source), count in organization.entries.items():
+        if not is_other or (source.value, org_id, project.id) in before.entries:
+            now[source.value] += count
+    yield ("entry", ""), was.total(), sum(now[source] for source in was)
+    for source_name, count in was.items():
+        yield ("entry", f" in the list {source_name}"), count, now[source_name]
+
+
+def check_members(org_id: str, count: int, before: int, limits: Limits) -> None:
+    """Raise GuardRefused if active members dropped by more than `max_population_drop`.
+
+    The list may be incomplete, and every invitation by a missing member would be stale. So small
+    numbers are compared, too.
+
+    Args:
+        before: How many the last complete run found; 0 to ignore a drop.
+    """
+    if before - count > Fraction(str(limits.max_population_drop)) * before:
+        raise _population_error(
+            f"{pluralize(count, 'active member')} of the organization {org_id} are listed, "
+            f"{before:,} were before",
+            limits,
+        )
 
 
 def check_gone(organization: Organization, limits: Limits) -> None:
@@ -253,6 +298,60 @@ def _population_error(message: str, limits: Limits) -> GuardRefused:
         f"{message}: the drop is over max_population_drop: {limits.max_population_drop}.",
         hint=Reason.MAX_POPULATION_DROP.advice,
         reasons=(Reason.MAX_POPULATION_DROP,),
+    )
+
+
+def check_plan_sha256(saved: SavedPlan, expected: str) -> None:
+    """Raise GuardRefused if the file of a plan is not the one that a second person read."""
+    if saved.sha256 != expected.strip().lower():
+        raise GuardRefused(
+            f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {expected}.",
+            hint=f"Read it again: {command('audit', 'show', str(saved.path))}",
+            reasons=(Reason.PLAN,),
+        )
+
+
+def check_plan(
+    saved: SavedPlan,
+    policy: Policy,
+    *,
+    base_url: str,
+    now: datetime,
+    max_age: timedelta,
+    history: History,
+) -> None:
+    """Raise GuardRefused if a plan does not apply to a sweep.
+
+    Args:
+        policy: Of the sweep, for its organizations.
+        base_url: Of Atlas.
+        now: The instant of the sweep.
+        max_age: From which a plan is refused.
+        history: Of the audit directory, which says whether a sweep completed the plan.
+    """
+    start = saved.start
+    created_at = datetime.fromisoformat(start.now)
+    if created_at > now:
+        message = f"The plan's creation time {start.now} is in the future."
+    elif now - created_at > max_age:
+        message = (
+            f"The plan is too old: it was created over {describe_duration(now - created_at)} ago, "
+            f"and the limit is {describe_duration(max_age)}."
+        )
+    elif frozenset(start.organizations) != policy.organization_ids:
+        message = "The plan was created for other organizations than the policy's."
+    elif start.base_url != base_url:
+        message = f"The plan was created for {start.base_url}, not {base_url}."
+    elif start.policy_sha256 != policy.sha256:
+        message = "The plan was created with another policy."
+    elif (run := history.applied_by(saved.sha256)) is not None:
+        message = f"Run {run.file.number} has already applied the plan."
+    else:
+        return
+    raise GuardRefused(
+        f"{saved.path}: {message}",
+        hint=f"Create a new plan with: {command('plan', '--policy', 'POLICY')}",
+        reasons=(Reason.PLAN,),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, PlanLines
+from invite_sweeper.audit import AuditLog, read_back_plan
 from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
 from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
@@ -19,10 +19,10 @@ from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.deleting import Deletion
+from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import trim
-from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize
@@ -64,10 +64,7 @@ async def sweep(
             _report_plan(command, organizations, result, changes, outside_plan)
 
             # 3. Guards. A refusal ends the run; nothing was deleted.
-            _check_clocks(organizations)
-            if (before := command.before) is not None:
-                check_population(planned, before, command.limits)
-            check_limits(planned, command.limits, command.recent, command.shard)
+            _check_guards(command, organizations)
 
             # 4. Stop here, or ask; then delete, and read again what was deleted.
             if plan and not command.dry_run:
@@ -80,12 +77,16 @@ async def sweep(
     return await _finish(log, result)
 
 
-def _check_clocks(organizations: Sequence[Organization]) -> None:
-    """Raise GuardRefused if the clock is off Atlas's, also by an answer to one that failed."""
+def _check_guards(command: Command, organizations: Sequence[Organization]) -> None:
+    """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
     for each in organizations:
         skew_s = each.client.clock_skew_s
-        if each.is_planned or skew_s is not None:
+        if each.is_planned or skew_s is not None:  # also by an answer to one that failed
             check_clock(skew_s)
+    planned = [each for each in organizations if each.is_planned]
+    if (before := command.before) is not None:
+        check_population(planned, before, command.policy)
+    check_limits(planned, command.limits, command.recent, command.shard)
 
 
 async def _write_plan(
@@ -94,11 +95,10 @@ async def _write_plan(
     """Write the planned lines, and return them as they are on disk."""
     if command.limits.over_limit == "trim":
         trim(organizations, command.limits, command.recent, command.shard)
-    lines = PlanLines(log)
     for organization in organizations:
         for planned in organization.stale:
-            lines.write(planned)
-    return await lines.read_back()
+            log.write(planned)
+    return await read_back_plan(log)
 
 
 async def _confirm(command: Command, view: View, result: Result, stop: StopRequest) -> None:
@@ -128,18 +128,23 @@ async def _read_anew(
     """Return what is still stale, exactly as the question showed it; the rest is `changed`.
 
     Raises:
-        RunError: A list of organizations cannot be read, or a stop came. Nothing was deleted.
+        RunError: A guard refuses what is read now, a list of organizations cannot be read, or a
+            stop came. Nothing was deleted.
     """
     again = [Organization(each.id, each.client, each.variables) for each in organizations]
     reader = Reader(replace(command, dry_run=True), again, None, result, view)
     await stop.run_unless_stopped(reader.read_all())
+    # Whether it is new since an earlier plan is not compared a second time.
+    shown = {structs.replace(each, new=False): each for each in plan}
     for before, now in zip(organizations, again, strict=True):
         before.error = now.error
-    found = {each.key: each for one in again for each in one.stale}
-    # Whether it is new since an earlier plan is not compared a second time.
-    same = {each.key for each in plan if found.get(each.key) == structs.replace(each, new=False)}
-    still = tuple(each for each in plan if each.key in same)
-    changed = [each for each in plan if each.key not in same]
+        unread = [each for each in now.unread if each not in before.unread]
+        before.unread += unread
+        before.count(projects_unreadable=len(unread))
+        now.stale = [each for each in now.stale if each in shown]
+    _check_guards(command, again)
+    still = tuple(shown[each] for one in again for each in one.stale)
+    changed = set(plan).difference(still)
     by_id = {each.id: each for each in organizations}
     for each in changed:
         by_id[each.org_id].outcomes[Outcome.CHANGED] += 1

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -127,10 +126,6 @@ class RunScope:
         )
         return (*of_organizations, *of_projects)
 
-    def visible_projects(self) -> Mapping[str, int]:
-        """Return the number of projects by organization, before the filter selects some."""
-        return dict(Counter(project.org_id for project in (*self.projects, *self.excluded)))
-
     def with_project_names(self, invitation: Invitation) -> Invitation:
         """Return an organization's invitation with the names of its linked projects.
 
@@ -174,13 +169,12 @@ class RunScope:
 
 
 def scope_sha256(policy: Policy) -> str:
-    """Return a hash of what a policy reads: organizations, projects and sources.
+    """Return a hash of what a policy reads in each of its organizations: projects and sources.
 
     Two runs with the same scope see the same invitations, whatever their rules are.
     """
     projects = policy.projects
     parts = (
-        sorted(policy.organization_ids),
         sorted(set(map(casefold_visible, projects.include))),
         sorted(set(map(casefold_visible, projects.exclude))),
         sorted(

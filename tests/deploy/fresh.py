@@ -86,22 +86,25 @@ class FreshDebian:
 
     def follow_readme(self):
         """Follow the README until its first dry run, which needs two terminals."""
-        title = section(README, "invite_sweeper")
-        install, simulate, variables, plan, _tests = title.commands
+        sections = [section(README, each) for each in ("invite_sweeper", "First policy")]
+        (install, simulate), (activate, *policy) = (each.commands for each in sections)
+        plan, *_ = section(README, "First dry run").commands
         script = f"""
             {install}
             {simulate} >/dev/null 2>&1 &
             until [ -s atlas.env ]; do sleep 0.05; done
-            {variables}
-            {plan}
+            . ./atlas.env
+            {activate}
+            {"; ".join(policy)}
+            {plan} || [ $? = 3 ]
         """
-        commands = (*install.split(" && "), simulate, variables, plan)
-        self.readme = self.follow([title], commands, script)
+        commands = (*install.split(" && "), simulate, activate, *policy, plan)
+        self.readme = self.follow(sections, commands, script)
 
     def follow_cron(self):
         """Follow the operators' README, with the simulated Atlas that runs since the README."""
         sections = [section(OPERATORS, "Prerequisites in Atlas"), section(OPERATORS, "cron")]
-        activate, *_ = section(README, "First dry run").commands
+        activate, *_ = section(README, "First policy").commands
         commands = [activate, *(each for found in sections for each in found.commands)]
         self.run("""
             . ./atlas.env

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import stat
 import subprocess
 import tempfile
 from datetime import UTC, datetime
@@ -24,9 +23,17 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import OrganizationResult
 from invite_sweeper.endings import REFUSAL_REASONS, Reason
-from invite_sweeper.report.metrics import push, write_textfile
+from invite_sweeper.errors import UsageError
+from invite_sweeper.report.metrics import (
+    Release,
+    check_gateway_url,
+    is_textfile,
+    last_success,
+    push,
+    write_textfile,
+)
 
-MONITORING = Path(__file__).parents[3] / "deploy" / "monitoring"
+MONITORING = Path(__file__).parents[3] / "deploy/helm/files"
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 LATER = datetime(2026, 11, 26, tzinfo=UTC)
 FINISHED = finished(
@@ -52,32 +59,42 @@ FINISHED = finished(
 )
 
 
-def record(*, shard: str | None = None, **changes: object) -> RunRecord:
+def record(**changes: object) -> RunRecord:
     """Return a run that has ended, without its file."""
     file = RunFile(1, "run-1", Path("000001-run-1.jsonl"))
-    return RunRecord(file, started(shard=shard), structs.replace(FINISHED, **changes))
+    return RunRecord(file, started(), structs.replace(FINISHED, **changes))
 
 
 RUN = record()
 
 
-def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+RELEASE = Release("acme")
+
+
+def samples(text: str) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Return the values by name and label values, without the labels of the release."""
     return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        (sample.name.removeprefix("invite_sweeper_"), label_values(sample.labels)): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
 
-def written(path: Path, run: RunRecord = RUN, at: datetime = FINISHED_AT) -> dict[str, float]:
-    """Write the metrics; return the samples without labels, by name without prefix."""
-    assert write_textfile(path, run, at) == ()
-    found = samples(path.read_text(encoding="utf-8"))
-    return {
-        name.removeprefix("invite_sweeper_"): value
-        for (name, labels), value in found.items()
-        if not labels
-    }
+def label_values(labels: dict[str, str]) -> tuple[str, ...]:
+    assert labels["instance"] == "acme"
+    own = sorted(labels.keys() - {"instance", "shard"})
+    return tuple(labels[name] for name in own)
+
+
+def written(path: Path, run: RunRecord = RUN, at: datetime = FINISHED_AT, **more: object):
+    """Write the metrics and return their samples."""
+    assert write_textfile(path, RELEASE, run, at, **more) == ()
+    # bytes, because text mode would turn a carriage return in a label into a line end
+    return samples(path.read_bytes().decode("utf-8"))
+
+
+def labelled(found: dict, name: str) -> dict[tuple[str, ...], float]:
+    return {labels: value for (metric, labels), value in found.items() if metric == name}
 
 
 @pytest.fixture
@@ -87,7 +104,7 @@ def path(tmp_path):
 
 def test_all_totals_are_written_in_base_units(path):
     finished_s = FINISHED_AT.timestamp()
-    assert written(path) == {
+    assert {name: value for (name, labels), value in written(path).items() if not labels} == {
         "projects_seen": 40,
         "projects_unreadable": 2,
         "invitations_seen": 30,
@@ -107,61 +124,21 @@ def test_all_totals_are_written_in_base_units(path):
     }
 
 
-@pytest.mark.parametrize("mask", [0o077, 0o022])
-def test_textfile_can_be_read_by_the_user_of_the_node_exporter(path, mask):
-    before = os.umask(mask)
-    try:
-        assert write_textfile(path, RUN, FINISHED_AT) == ()
-        assert write_textfile(path, RUN, FINISHED_AT) == ()
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
-
-
 @pytest.mark.needs("root")
-def test_another_user_reads_the_textfile_that_a_service_with_umask_077_wrote():
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_another_user_reads_the_textfile_whatever_the_mask_of_the_service_is(mask):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         path = Path(folder, "invite-sweeper.prom")
-        before = os.umask(0o077)
+        before = os.umask(mask)
         try:
-            assert write_textfile(path, RUN, FINISHED_AT) == ()
+            written(path)
+            written(path)
         finally:
             os.umask(before)
         nobody = {"user": 65534, "group": 65534, "extra_groups": []}
         read = subprocess.run(["cat", path], capture_output=True, check=False, **nobody)
-    assert read.stdout.startswith(b"# HELP invite_sweeper_")
-
-
-def test_outcomes_reasons_and_mode_are_labels(path):
-    write_textfile(path, RUN, FINISHED_AT)
-    found = samples(path.read_text(encoding="utf-8"))
-    outcomes = {
-        dict(labels)["outcome"]: value
-        for (name, labels), value in found.items()
-        if name == "invite_sweeper_outcomes"
-    }
-    assert outcomes == {
-        "deleted": 5,
-        "already_gone": 1,
-        "changed": 0,
-        "failed": 1,
-        "unknown": 1,
-        "skipped": 1,
-        "accepted_before": 0,
-        "accepted_during": 0,
-    }
-    assert found["invite_sweeper_kept", (("reason", "keep:board"),)] == 1
-    assert found["invite_sweeper_run_mode", (("mode", "sweep"),)] == 1
-
-
-def labelled(path: Path, name: str) -> dict[tuple[str, ...], float]:
-    """Return the samples of a metric by their label values, in the order of the names."""
-    return {
-        tuple(value for _, value in labels): number
-        for (found, labels), number in samples(path.read_text(encoding="utf-8")).items()
-        if found == f"invite_sweeper_{name}"
-    }
+    assert is_textfile(read.stdout)
 
 
 TWO = record(
@@ -179,53 +156,89 @@ TWO = record(
 )
 
 
-def test_each_organization_has_a_sample_of_every_refusal_reason(path):
-    assert write_textfile(path, TWO, FINISHED_AT) == ()
-    refused = labelled(path, "refused")
-    assert refused.keys() == {
-        (org, reason) for org in ("a" * 24, "b" * 24) for reason in REFUSAL_REASONS
-    }
+def test_outcomes_reasons_mode_and_organizations_are_labels(path):
+    found = written(path, TWO)
+    a, b = "a" * 24, "b" * 24
+    outcomes = {("deleted",): 5, ("already_gone",): 1, ("failed",): 1, ("unknown",): 1,
+                ("skipped",): 1, ("changed",): 0, ("accepted_before",): 0,
+                ("accepted_during",): 0}  # fmt: skip
+    assert labelled(found, "outcomes") == outcomes
+    assert labelled(found, "kept") == {("too_young",): 20, ("keep:board",): 1}
+    assert labelled(found, "run_mode") == {("sweep",): 1}
+    assert labelled(found, "organization_exit_code") == {(a,): 3, (b,): 4}
+    assert labelled(found, "organization_stale") == {(a,): 30, (b,): 0}
+    assert labelled(found, "organization_unknown") == {(a,): 0, (b,): 1}
+    assert labelled(found, "organization_info") == {("Acme", a): 1, ("", b): 1}
+    refused = labelled(found, "refused")  # each reason: an alert needs the change to 1
+    assert refused.keys() == {(org, reason) for org in (a, b) for reason in REFUSAL_REASONS}
     assert {key for key, value in refused.items() if value} == {
-        ("a" * 24, "max_deletions"), ("a" * 24, "max_share"),
+        (a, "max_deletions"), (a, "max_share"),
     }  # fmt: skip
 
 
-def test_organizations_have_counts_of_their_own_and_a_name(path):
-    assert write_textfile(path, TWO, FINISHED_AT) == ()
-    assert labelled(path, "organization_exit_code") == {("a" * 24,): 3, ("b" * 24,): 4}
-    assert labelled(path, "organization_stale") == {("a" * 24,): 30, ("b" * 24,): 0}
-    assert labelled(path, "organization_unknown") == {("a" * 24,): 0, ("b" * 24,): 1}
-    assert labelled(path, "organization_info") == {("Acme", "a" * 24): 1, ("", "b" * 24): 1}
+def test_values_that_end_are_removed(path):
+    written(path)
+    found = written(path, record(oldest_pending_days=None, sunset=None, kept_by_reason={}))
+    for name in ("oldest_pending_age_seconds", "api_sunset_timestamp_seconds"):
+        assert (name, ()) not in found
+    assert not labelled(found, "kept")
 
 
-def test_unknown_values_are_omitted_not_zero(path):
-    found = written(path, record(oldest_pending_days=None, sunset=None))
-    assert "oldest_pending_age_seconds" not in found
-    assert "api_sunset_timestamp_seconds" not in found
-
-
-@pytest.mark.parametrize("exit_code", [0, 10])
-def test_exit_codes_0_and_10_update_the_last_success(path, exit_code):
-    found = written(path, record(exit_code=exit_code))
-    assert found["last_success_timestamp_seconds"] == FINISHED_AT.timestamp()
-
-
-@pytest.mark.parametrize("exit_code", [3, 4, 5, 6, 7, 8])
-def test_other_exit_codes_keep_the_last_success(path, exit_code):
+@pytest.mark.parametrize("exit_code", [0, 3, 4, 5, 6, 7, 8, 10])
+def test_only_a_success_updates_the_last_success(path, exit_code):
     written(path)
     found = written(path, record(exit_code=exit_code), LATER)
-    assert found["last_success_timestamp_seconds"] == FINISHED_AT.timestamp()
-    assert found["last_run_timestamp_seconds"] == LATER.timestamp()
+    last = LATER if exit_code in {0, 10} else FINISHED_AT
+    assert found["last_success_timestamp_seconds", ()] == last.timestamp()
+    assert found["last_run_timestamp_seconds", ()] == LATER.timestamp()
+
+
+def ended(at: datetime, exit_code: int = 0, mode: str = "sweep") -> RunRecord:
+    found = record(exit_code=exit_code)
+    found.finished_at = at.isoformat()
+    return RunRecord(found.file, started(mode=mode), found.end, at.isoformat())
+
+
+def test_last_success_is_that_of_the_last_sweep_or_dry_run_of_the_audit_directory(path):
+    days = [FINISHED_AT.replace(day=day) for day in range(1, 6)]
+    runs = [ended(days[0]), ended(days[1], 10, "dry-run"), ended(days[2], 4),
+            ended(days[3], mode="restore"), RunRecord(RUN.file)]  # fmt: skip
+    assert last_success(runs) == days[1]
+    assert last_success([]) is None
+    found = written(path, record(exit_code=4), succeeded_at=days[1])
+    assert found["last_success_timestamp_seconds", ()] == days[1].timestamp()
 
 
 @pytest.mark.parametrize("before", [b"", b"\xff\xfe", b"not metrics {", b"invite_sweeper_x{a="])
 def test_existing_file_without_metrics_is_replaced(path, before):
     path.write_bytes(before)
-    assert "last_success_timestamp_seconds" not in written(path, record(exit_code=4))
+    assert ("last_success_timestamp_seconds", ()) not in written(path, record(exit_code=4))
+
+
+@pytest.mark.parametrize(
+    ("shard", "environment", "labels"),
+    [
+        (None, {}, {"instance": "acme"}),
+        (None, {"INVITE_SWEEPER_INSTANCE": " "}, {"instance": "acme"}),
+        ("2/3", {"INVITE_SWEEPER_INSTANCE": "b"}, {"instance": "b", "shard": "2-of-3"}),
+    ],
+)
+def test_instance_is_that_of_the_environment_or_the_name_of_the_policy(shard, environment, labels):
+    assert Release.of(Path("/etc/sweeper/acme.yaml"), shard, environment).labels == labels
+
+
+def test_each_shard_has_a_textfile_and_its_number_in_each_sample(path, tmp_path):
+    release = Release("acme", "2/3")
+    assert RELEASE.textfile(path) == path
+    assert release.textfile(path) == tmp_path / "invite_sweeper-2-of-3.prom"
+    assert release.textfile(Path(os.devnull)) == Path(os.devnull)
+    assert write_textfile(path, release, RUN, FINISHED_AT) == ()
+    found = [line for line in path.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    assert all('{instance="acme",shard="2-of-3"' in line for line in found)
 
 
 def test_missing_folder_returns_an_error_message(tmp_path):
-    (message,) = write_textfile(tmp_path / "absent" / "m.prom", RUN, FINISHED_AT)
+    (message,) = write_textfile(tmp_path / "absent" / "m.prom", RELEASE, RUN, FINISHED_AT)
     assert "could not be written" in message
 
 
@@ -236,9 +249,8 @@ def test_failed_write_leaves_the_existing_file_unchanged(path, monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "rename", full)
-    monkeypatch.setattr(os, "replace", full)
-    (message,) = write_textfile(path, record(stale=1), FINISHED_AT)
+    monkeypatch.setattr(os, "fsync", full)
+    (message,) = write_textfile(path, RELEASE, record(stale=1), FINISHED_AT)
     assert "No space left" in message
     assert path.read_bytes() == before
 
@@ -246,18 +258,12 @@ def test_failed_write_leaves_the_existing_file_unchanged(path, monkeypatch):
 def test_pipe_is_written_and_not_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    assert write_textfile(pipe, RUN, FINISHED_AT) == ()
-    assert samples(os.read(reader, 65_536).decode())[("invite_sweeper_stale", ())] == 9
-    os.close(reader)
-    assert pipe.is_fifo()
-
-
-def test_pipe_without_a_reader_returns_an_error_at_once(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    (message,) = write_textfile(pipe, RUN, FINISHED_AT)
+    (message,) = write_textfile(pipe, RELEASE, RUN, FINISHED_AT)  # at once, without a reader
     assert "could not be written" in message
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert write_textfile(pipe, RELEASE, RUN, FINISHED_AT) == ()
+    assert samples(os.read(reader, 65_536).decode())["stale", ()] == 9
+    os.close(reader)
     assert pipe.is_fifo()
 
 
@@ -266,7 +272,7 @@ def test_symlink_is_followed_and_its_target_keeps_the_last_success(tmp_path):
     link.symlink_to(file)
     written(link)
     found = written(link, record(exit_code=4))
-    assert found["last_success_timestamp_seconds"] == FINISHED_AT.timestamp()
+    assert found["last_success_timestamp_seconds", ()] == FINISHED_AT.timestamp()
     assert link.is_symlink()
     assert not file.is_symlink()
 
@@ -274,11 +280,10 @@ def test_symlink_is_followed_and_its_target_keeps_the_last_success(tmp_path):
 @given(st.dictionaries(st.text(st.characters()), st.integers(0, 10**9), max_size=4))
 def test_any_reason_is_readable_as_a_label(tmp_path_factory, reasons):
     path = tmp_path_factory.mktemp("metrics") / "m.prom"
-    assert write_textfile(path, record(kept_by_reason=reasons), FINISHED_AT) == ()
-    # bytes, because text mode would turn a carriage return in a label into a line end
-    found = samples(path.read_bytes().decode("utf-8"))
-    values = sorted(v for (name, _), v in found.items() if name == "invite_sweeper_kept")
-    assert math.fsum(values) == sum(reasons.values())
+    found = written(path, record(kept_by_reason=reasons))
+    readable = {key for key in reasons if key.isascii() and key.isprintable()}
+    assert {(key,) for key in readable} <= labelled(found, "kept").keys()
+    assert math.fsum(labelled(found, "kept").values()) == sum(reasons.values())
 
 
 def promtool(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -289,7 +294,7 @@ def promtool(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess
 
 @pytest.mark.needs("promtool")
 def test_promtool_reports_no_lint_for_the_written_metrics(path):
-    write_textfile(path, RUN, FINISHED_AT)
+    written(path)
     done = promtool("check", "metrics", stdin=path.read_bytes())
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
@@ -306,25 +311,12 @@ def test_promtool_accepts_the_alert_rules():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.needs("promtool")
-def test_each_alert_has_a_firing_and_a_silent_case_and_both_pass():
-    done = promtool("test", "rules", "alerts_test.yaml")
-    assert done.returncode == 0, done.stdout + done.stderr
-    rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text(encoding="utf-8"))
-    tests = yaml.safe_load((MONITORING / "alerts_test.yaml").read_text(encoding="utf-8"))
-    names = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
-    cases = [case for test in tests["tests"] for case in test["alert_rule_test"]]
-    assert {case["alertname"] for case in cases if case.get("exp_alerts")} == names
-    assert {case["alertname"] for case in cases if not case.get("exp_alerts")} == names
-
-
 def expressions(dashboard: dict) -> list[str]:
     return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
 
 
 def test_alerts_and_dashboard_use_only_written_metrics(path):
-    write_textfile(path, RUN, FINISHED_AT)
-    known = {name for name, _ in samples(path.read_text(encoding="utf-8"))}
+    known = {f"invite_sweeper_{name}" for name, _ in written(path)}
     text = (MONITORING / "alerts.yaml").read_text(encoding="utf-8")
     rules = [rule["expr"] for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     dashboard = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
@@ -399,42 +391,51 @@ class Gateway:
         return f"http://127.0.0.1:{self.server.server_port}"
 
 
-async def test_push_posts_to_the_group_of_job_and_shard():
-    with Gateway() as gateway:
-        assert await push(gateway.url, record(shard="2/3"), FINISHED_AT) == ()
-    ((method, path, body),) = gateway.requests
-    assert method == "POST"  # PUT would delete the last success, which a failed run does not send
-    assert path == "/metrics/job/invite_sweeper/shard/2-of-3"
-    assert samples(body)["invite_sweeper_stale", ()] == 9
+GROUP = "/metrics/job/invite_sweeper/instance@base64/YWNtZQ=="
 
 
-async def test_push_after_a_failed_run_omits_the_last_success():
+@pytest.mark.parametrize(
+    ("run", "succeeded_at", "method", "last"),
+    [
+        (RUN, None, "PUT", FINISHED_AT),
+        (record(exit_code=4), LATER, "PUT", LATER),
+        (record(exit_code=4), None, "POST", None),  # what the gateway has remains
+    ],
+)
+async def test_push_replaces_the_group_if_the_last_success_is_known(
+    run, succeeded_at, method, last
+):
     with Gateway() as gateway:
-        assert await push(gateway.url, record(exit_code=4), FINISHED_AT) == ()
-    assert ("invite_sweeper_last_success_timestamp_seconds", ()) not in samples(
-        gateway.requests[0][2]
-    )
+        assert await push(gateway.url, RELEASE, run, FINISHED_AT, succeeded_at) == ()
+    ((sent_with, path, body),) = gateway.requests
+    assert (sent_with, path) == (method, GROUP)
+    assert samples(body)["stale", ()] == 9
+    found = samples(body).get(("last_success_timestamp_seconds", ()))
+    assert found == (last.timestamp() if last is not None else None)
+
+
+async def test_shards_have_groups_of_their_own():
+    with Gateway() as gateway:
+        assert await push(gateway.url, Release("acme", "2/3"), RUN, FINISHED_AT) == ()
+    assert gateway.requests[0][1] == f"{GROUP}/shard@base64/Mi1vZi0z"
 
 
 async def test_error_status_of_the_gateway_is_reported_without_its_address():
     with Gateway(status=500) as gateway:
-        (message,) = await push(f"{gateway.url}/token-s3cret", RUN, FINISHED_AT)
+        (message,) = await push(f"{gateway.url}/token-s3cret", RELEASE, RUN, FINISHED_AT)
     assert "status 500" in message
     assert "s3cret" not in message
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://user:s3cret@127.0.0.1:1",
-        "http://127.0.0.1:1/s3cret",
-        "ftp://s3cret",
-        "127.0.0.1:1/s3cret",
-        "http://[s3cret",
-        "",
-    ],
-)
-async def test_gateway_that_cannot_be_used_is_reported_and_not_repeated(url):
-    (message,) = await push(url, RUN, FINISHED_AT)
-    assert "not" in message
+@pytest.mark.parametrize("url", ["http://user:s3cret@127.0.0.1:1", "http://127.0.0.1:1/s3cret"])
+async def test_gateway_that_is_not_reached_is_reported_and_not_repeated(url):
+    (message,) = await push(url, RELEASE, RUN, FINISHED_AT)
+    assert "could not connect to 127.0.0.1" in message
     assert "s3cret" not in message
+
+
+@pytest.mark.parametrize("url", ["ftp://s3cret", "127.0.0.1:1/s3cret", "http://[s3cret", ""])
+def test_url_that_is_not_one_of_a_gateway_is_wrong_usage_and_not_repeated(url):
+    with pytest.raises(UsageError) as raised:
+        check_gateway_url(url)
+    assert "s3cret" not in f"{raised.value.message} {raised.value.hint}"

@@ -15,8 +15,8 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import KeepEntry, Kept, OrganizationResult
 from invite_sweeper.endings import Reason
 from invite_sweeper.models import Source
-from invite_sweeper.report.rendering import render_html
-from invite_sweeper.report.rows import display_text
+from invite_sweeper.report.page import render_html
+from invite_sweeper.report.text import display_text
 
 pytestmark = pytest.mark.needs("chromium")
 WIDTHS = (320, 380, 768, 1280, 1440, 1920)

@@ -1,30 +1,33 @@
 """The population guard: projects, all entries, those of each list, and what is waived."""
 
-from pathlib import Path
-
 import pytest
-from builders import ORG, OTHER_ORG, object_id, policy
+from builders import ORG, OTHER_ORG, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.audit import CompleteRun, RunFile, RunRecord
+from invite_sweeper.audit import CompleteRun
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.guards import check_gone, check_population
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.sweep.guards import check_gone, check_members, check_population
 from invite_sweeper.sweep.organization import Organization
-
-RUN = RunRecord(RunFile(1, "r1", Path("000001-r1.jsonl")))
-
-
-def limits(drop=0.3):
-    return policy(limits={"max_population_drop": drop}).limits
+from invite_sweeper.sweep.scope import RunScope
 
 
-def organization(org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), **by_source):
+def rules(drop=0.3, sources=tuple(Source)):
+    limits = {"max_population_drop": drop}
+    return policy(limits=limits, sources=list(map(str, sources)), organizations=[ORG, OTHER_ORG])
+
+
+def organization(
+    org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), excluded=(), place=1, **by_source
+):
     """Return an organization as a run found it, with this number of entries of each source."""
-    found = Organization(org_id, None)
-    found.count(projects_seen=projects, projects_gone=gone, invitations_by_source=by_source)
+    found = Organization(org_id, None, scope=RunScope((), excluded=tuple(map(project, excluded))))
+    found.count(projects_seen=projects, projects_gone=gone)
+    found.entries = {
+        ListRef(project(place), Source(source)): count for source, count in by_source.items()
+    }
     found.unread = [
         ListUnreadable(object_id(number), "p", "503", source=source, org_id=org_id)
         for source, number in unread
@@ -36,27 +39,26 @@ def organization(org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), **b
 def before(org_id=ORG, *, projects=100, **by_source):
     """Return what the last complete run left: the entries of a source are in one project."""
     entries = {(source, org_id, object_id(1)): count for source, count in by_source.items()}
-    return CompleteRun(RUN, {org_id: projects}, entries)
+    return CompleteRun({org_id: projects}, entries)
 
 
 def both(one, other):
-    return CompleteRun(RUN, {**one.projects, **other.projects}, {**one.entries, **other.entries})
+    return CompleteRun({**one.projects, **other.projects}, {**one.entries, **other.entries})
 
 
-def check(was, *now, drop=0.3):
-    check_population(now, was, limits(drop))
+def check(was, *now, **keys):
+    check_population(now, was, rules(**keys))
 
 
-def refusal(was, *now, drop=0.3):
+def refusal(was, *now, **keys):
     with pytest.raises(GuardRefused) as caught:
-        check(was, *now, drop=drop)
+        check(was, *now, **keys)
     assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
     assert "--accept-population" in caught.value.hint
     return caught.value.message
 
 
-def test_drop_is_inclusive_and_named_with_both_numbers():
-    check(before(invites=100), organization(projects=70, invites=70))
+def test_drop_is_named_with_both_numbers():
     assert refusal(before(invites=100), organization(projects=69, invites=100)) == (
         "69 projects were found, but the last complete run left 100: the drop is over "
         "max_population_drop: 0.3."
@@ -66,11 +68,6 @@ def test_drop_is_inclusive_and_named_with_both_numbers():
     )
 
 
-def test_projects_that_are_gone_are_not_found():
-    check(before(), organization(projects=90, gone=20))
-    refusal(before(), organization(projects=90, gone=21))
-
-
 @pytest.mark.parametrize(
     ("was", "now", "drop", "allowed"),
     [
@@ -78,14 +75,17 @@ def test_projects_that_are_gone_are_not_found():
         (11, 10, 0, False),
         (10, 0, 0, True),  # too few to compare
         (11, 0, 1, True),
+        (100, 70, 0.3, True),
+        (100, 69, 0.3, False),
         (100, 71, 0.29, True),
         (100, 70, 0.29, False),
         (100, 1000, 0, True),
     ],
 )
-def test_numbers_up_to_10_are_not_compared_and_the_share_is_exact(was, now, drop, allowed):
+def test_drop_is_inclusive_and_exact_and_numbers_up_to_10_are_not_compared(was, now, drop, allowed):
     for then, found in (
         (before(projects=was), organization(projects=now)),
+        (before(projects=was), organization(projects=now + 5, gone=5)),
         (before(invites=was), organization(invites=now)),
     ):
         (check if allowed else refusal)(then, found, drop=drop)
@@ -101,22 +101,16 @@ def test_each_source_is_compared_alone_and_all_of_them_together():
     assert refusal(small, organization(invites=5)).startswith(
         "5 entries were found, but the last complete run left 15"
     )
+    refusal(before(invites=100), organization(invites=50, users=50))  # what is new does not count
 
 
-def test_source_that_is_new_does_not_make_up_for_a_drop_of_another():
-    refusal(before(invites=100), organization(invites=50, users=50))
-
-
-def test_retired_source_is_waived_alone():
+def test_list_that_is_retired_or_not_read_now_is_waived_alone():
     was, gone = before(invites=100, users=50), [Source.USERS]
     check(was, organization(invites=100, retired=gone))
     refusal(was, organization(invites=69, retired=gone))
     refusal(was, organization(invites=100, retired=[Source.ORG_USERS]))
     refusal(was, organization(projects=69, invites=100, retired=[Source.INVITES, Source.USERS]))
-
-
-def test_list_that_is_not_read_now_is_waived_alone():
-    was = CompleteRun(RUN, {}, {("users", ORG, object_id(1)): 50, ("users", ORG, object_id(2)): 50})
+    was = CompleteRun({}, {("users", ORG, object_id(1)): 50, ("users", ORG, object_id(2)): 50})
     check(was, organization(users=50, unread=[(Source.USERS, 1)]))
     refusal(was, organization(users=34, unread=[(Source.USERS, 1)]))
     refusal(was, organization(users=50, unread=[(Source.INVITES, 1)]))
@@ -138,19 +132,65 @@ def test_organization_that_was_not_known_or_is_not_asked_changes_nothing():
     check(was, organization(invites=100))  # the other one failed
 
 
+# Another scope -----------------------------------------------------------------------------------
+
+
+def elsewhere(**given):
+    """Return what only a run of another scope left."""
+    return before(**given)._replace(other_scope=frozenset({ORG}))
+
+
+def test_visible_projects_are_compared_with_those_of_another_scope():
+    check(elsewhere(), organization(projects=20, excluded=range(50)))
+    assert refusal(elsewhere(), organization(projects=20, excluded=range(49))).startswith("69 proj")
+
+
+def test_entries_of_lists_that_the_policy_leaves_out_now_are_not_compared():
+    was = elsewhere(invites=50, users=50)
+    check(was, organization(users=50), sources=["users"])
+    check(was, organization(place=2, users=1, excluded=[1]))
+    assert refusal(was, organization(users=34), sources=["users"]).startswith("34 entries")
+
+
+def test_entries_of_lists_that_are_new_do_not_make_up_for_a_drop():
+    was = elsewhere(users=50)
+    refusal(was, organization(place=2, users=50))
+    check(before(users=50), organization(place=2, users=50))  # of the same scope, they moved
+    check(was, organization(users=35))
+
+
+# Without an earlier run, and members --------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("listed", "gone", "allowed"),
     [(100, 30, True), (100, 31, False), (10, 10, True), (11, 4, False)],
 )
-def test_projects_gone_that_were_just_listed_are_a_drop_without_an_earlier_run(
-    listed, gone, allowed
-):
+def test_projects_gone_that_were_just_listed_are_a_drop(listed, gone, allowed):
     found = organization(projects=listed, gone=gone)
     if allowed:
-        check_gone(found, limits())
+        check_gone(found, rules().limits)
         return
     with pytest.raises(GuardRefused, match=f"left of the {listed} that were just listed"):
-        check_gone(found, limits())
+        check_gone(found, rules().limits)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "drop", "allowed"),
+    [
+        *((100, 70, 0.3, True), (100, 69, 0.3, False), (100, 71, 0.29, True)),
+        *((100, 70, 0.29, False), (4, 3, 0.3, True), (4, 2, 0.3, False), (1, 0, 1, True)),
+        *((100, 200, 0, True), (100, 99, 0, False), (100, 100, 0, True), (0, 0, 0, True)),
+    ],
+)
+def test_members_who_dropped_are_not_believed_however_few(was, now, drop, allowed):
+    """Each invitation by a member who is missing would be stale."""
+    if allowed:
+        check_members(ORG, now, was, rules(drop).limits)
+        return
+    with pytest.raises(GuardRefused, match=f"{was} were before: the drop is over") as caught:
+        check_members(ORG, now, was, rules(drop).limits)
+    assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 
 
 numbers = st.dictionaries(st.sampled_from(["invites", "users", "org_users"]), st.integers(0, 200))

@@ -8,7 +8,7 @@ from audit.runs import HOST, planned
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, project
 from sweep.night import ORGS, Night, kill_after_intents, later
 
-from invite_sweeper.audit import History, PlanLines
+from invite_sweeper.audit import History, read_back_plan
 from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
@@ -287,6 +287,22 @@ async def test_population_of_all_organizations_together_is_compared(directory):
     assert night.deleted == [0, 0]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [{"sources": ["invites", "users"]}, {"projects": {"exclude": ["none"]}}, {}],
+    ids=["sources", "projects", "organizations"],
+)
+async def test_changed_scope_is_compared_in_what_both_cover(directory, keys):
+    """An organization, a list or a filter more in the policy opens no way past the guard."""
+    night = await kept_then(directory, 20, 10)
+    drop(night, 0, 13)
+    changed = Night(directory, 20, 10, *([] if keys else [5]), **keys)
+    changed.atlases[:2], changed.clients[:2] = night.atlases, night.clients
+    result = await changed.run(at=later())
+    assert changed.deleted[:2] == [0, 10]
+    assert "13 entries were found, but the last complete run left 20" in errors(result)[0]
+
+
 async def test_accepted_drop_of_the_population_is_not_compared(directory):
     night = await kept_then(directory, 20, 10)
     drop(night, 0, 1)
@@ -437,7 +453,9 @@ async def test_notice_says_what_is_due_after_the_trim(directory):
     result = await night.run(at=NOW + timedelta(days=7))
     assert (night.deleted, result.announced, result.trimmed) == ([2], 1, 3)
     (text,) = [each.message for each in result.warnings if each.code == WarningCode.NOTICE]
-    assert text.startswith("1 invitation announced, 2 due; the first may be deleted from 9 Dec")
+    assert text.startswith(
+        "1 invitation announced, 2 due; the first may be deleted from 2026-12-09"
+    )
 
 
 async def test_project_that_moves_between_two_organizations_counts_once(directory):
@@ -640,6 +658,34 @@ async def test_long_question_deletes_nothing_in_a_list_that_cannot_be_read_again
     assert result.changed == 2
 
 
+def unreadable(count):
+    return [ListUnreadable("??", f"Odd {number}", "malformed id") for number in range(count)]
+
+
+@pytest.mark.parametrize(("unread", "refused"), [(2, False), (3, True)])
+async def test_guards_hold_for_what_is_read_after_a_long_question(directory, unread, refused):
+    night = Night(directory, 1, 1, limits={"max_unreadable_projects": 2})
+    night.atlases[1].listed += unreadable(1)
+    answer = after(night, 61, lambda: night.atlases[0].listed.extend(unreadable(unread - 1)))
+    result = await night.run(answer=answer)
+    assert (night.deleted, result.projects_unreadable) == ([0, 0] if refused else [1, 1], unread)
+    assert result.reasons == (
+        (Reason.MAX_UNREADABLE_PROJECTS,) if refused else (Reason.UNREADABLE_PROJECTS,)
+    )
+
+
+async def test_population_is_compared_again_after_a_long_question(directory):
+    """Ten and ten are too few to compare; twenty are not."""
+    night = await kept_then(directory, 10, 10)
+
+    def change():
+        drop(night, 0, 6), drop(night, 1, 7)
+
+    result = await night.run(at=later(), answer=after(night, 61, change))
+    assert "13 entries were found, but the last complete run left 20" in message(result)
+    assert (night.deleted, result.exit_code) == ([0, 0], REFUSED)
+
+
 async def test_refused_question_deletes_nothing(directory):
     night = Night(directory, 1)
     result = await night.run(answer=lambda _: False)
@@ -740,18 +786,17 @@ async def test_list_that_atlas_retires_during_the_sweep_does_not_end_the_others(
 
 async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directory, monkeypatch):
     night = Night(directory, 1, 2)
-    read_back = PlanLines.read_back
 
-    async def failing(self):
-        plan = await read_back(self)
+    async def failing(log):
+        plan = await read_back_plan(log)
 
         async def full():
             raise AuditLogError("The disk is full.")
 
-        self._log.sync = full
+        log.sync = full
         return plan
 
-    monkeypatch.setattr(PlanLines, "read_back", failing)
+    monkeypatch.setattr("invite_sweeper.sweep.run.read_back_plan", failing)
     result = await night.run()
     assert (night.deleted, result.exit_code, message(result)) == ([0, 0], 7, "The disk is full.")
     assert [each.skipped for each in result.organizations] == [1, 2]
@@ -759,16 +804,15 @@ async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directo
 
 async def test_plan_that_was_changed_on_disk_is_not_deleted(directory, monkeypatch):
     night = Night(directory, 2)
-    read_back = PlanLines.read_back
 
-    async def changing(self):
-        await self._log.sync()
+    async def changing(log):
+        await log.sync()
         path = directory.files()[-1].path
         text = path.read_text().replace("person-1@", "person-2@")
         path.write_text(text)
-        return await read_back(self)
+        return await read_back_plan(log)
 
-    monkeypatch.setattr(PlanLines, "read_back", changing)
+    monkeypatch.setattr("invite_sweeper.sweep.run.read_back_plan", changing)
     result = await night.run()
     assert (night.deleted, result.exit_code) == ([0], 7)
     assert "was changed" in message(result)
