@@ -205,10 +205,10 @@ class AtlasDeleter:
             if progress.cancelled and isinstance(error, AtlasUnavailable):
                 return progress.result_if_interrupted()  # no time left for an access token
             result = progress.result(Outcome.FAILED, error)
-        if (error_ := result.fatal_error) is None:
+        if (fatal := result.fatal_error) is None:
             return result
         # Its own consequence says that nothing was deleted.
-        restated = type(error_)(error_.message, consequence=_CONSEQUENCE, hint=error_.hint)
+        restated = type(fatal)(fatal.message, consequence=_CONSEQUENCE, hint=fatal.hint)
         return result._replace(fatal_error=restated)
 
     async def _revoke(
