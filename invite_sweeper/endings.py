@@ -498,7 +498,7 @@ class Advisor(msgspec.Struct, frozen=True):
 class WarningLevel(StrEnum):
     """How important a warning is."""
 
-    REMARK = "remark "
+    REMARK = "remark"
     """About the policy or the setup; the run did what it should, and will next time."""
     WARNING = "warning"
     URGENT = "urgent"
@@ -508,7 +508,7 @@ class WarningCode(StrEnum):
     """What a warning of a run is about; programs decide by it, never by the sentence."""
 
     ABSENT_ORGANIZATION = "absent_organization"
-    AUDIT_LOG = "audit_log "
+    AUDIT_LOG = "audit_log"
     """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"
     MEMBERS = "members"
@@ -526,7 +526,7 @@ class WarningCode(StrEnum):
     UNUSED_KEEP = "unused_keep"
     UNUSED_PATTERN = "unused_pattern"
     UNVERIFIED = "unverified"
-    OTHER = "other "
+    OTHER = "other"
     """Also each warning in a log of an earlier version, which has no codes."""
 
 
