@@ -5,6 +5,7 @@ A sweep deletes what is on disk in its file, not what is in memory.
 
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -29,20 +30,26 @@ class PlanLines:
         self._log = log
         self._start = self._stop = log.offset
         self._last_hash = log.last_hash
+        self._written: list[Planned] = []
 
     def write(self, planned: Planned) -> None:
         """Write one line. It is on disk after the next `sync` of the log."""
         self._log.write(planned)
         self._stop, self._last_hash = self._log.offset, self._log.last_hash
+        self._written.append(planned)
 
     async def read_back(self) -> tuple[Planned, ...]:
         """Sync the log and return the lines as the file has them, in the order written.
+
+        Each line is decoded and compared, and memory holds the plan once.
 
         Raises:
             AuditLogError: They cannot be written, or the file was changed since.
         """
         await self._log.sync()
-        return tuple(self._read_backwards())[::-1]
+        if any(a != b for a, b in zip_longest(self._read_backwards(), reversed(self._written))):
+            raise _plan_error()
+        return tuple(self._written)
 
     def _read_backwards(self) -> Iterator[Planned]:
         """Yield the planned lines, the last one first.
