@@ -12,7 +12,8 @@ from typing import Final, TypeAlias, TypeVar
 
 from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
     AuditLogError,
@@ -318,13 +319,12 @@ class Reader:
         if isinstance(error, (AuditLogError, Interrupted)):
             raise error
         if isinstance(error, CredentialsRefused):
-            error.name_variables(organizations[0].variables)
+            error = error.of_variables(organizations[0].variables)
         if len(self._organizations) > 1:
             names = ", ".join(each.label for each in organizations)
             noun = "Organization" if len(organizations) == 1 else "Organizations"
-            error.message = f"{noun} {names}: {error.message}"
-            if error.consequence == NOTHING_DELETED:
-                error.consequence = "Nothing was deleted there."
+            there = "Nothing was deleted there." if error.consequence == NOTHING_DELETED else None
+            error = error.having(message=f"{noun} {names}: {error.message}", consequence=there)
         for each in organizations:
             each.error = error
             each.stale.clear()

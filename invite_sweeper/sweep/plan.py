@@ -17,6 +17,7 @@ from invite_sweeper.audit.events import (
     Kept,
     Planned,
     ProjectUnreadable,
+    WouldBeAnnounced,
     parse_timestamp,
 )
 from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
@@ -54,7 +55,7 @@ class Planner:
     Args:
         log: None for a look that writes nothing.
         steps: May keep invitations that the policy alone would delete.
-        announces: Whether announcements are written, and end: in a sweep.
+        announces: Whether there are announcements, and they end: in a sweep.
         records_kept: Whether each kept invitation has a line, `audit.record: all`.
         streams: No list of an organization is read, so an entry of `users` is an invitation of
             its project and need not be remembered.
@@ -192,11 +193,10 @@ class Planner:
         self._organization.next_due = min(self._organization.next_due or due, due)
         if announcement.rule is None:
             return False
-        if self._announces:
-            day = due.isoformat().replace("+00:00", "Z")
-            one, rule = decision.invitation, announcement.rule
-            line = Announced.from_invitation(one, self._now, rule=rule, deletable_from=day)
-            self._write(line)
+        line = Announced if self._announces else WouldBeAnnounced
+        one, rule = decision.invitation, announcement.rule
+        day = due.isoformat().replace("+00:00", "Z")
+        self._write(line.from_invitation(one, self._now, rule=rule, deletable_from=day))
         return True
 
     def _write(self, event: Event) -> None:

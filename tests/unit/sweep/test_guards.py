@@ -1,11 +1,13 @@
 """Limits at their boundary and with 0, over organizations, shards and runs; trim; the clock."""
 
+import re
 from collections import Counter
 from datetime import timedelta
 from fractions import Fraction
 from itertools import count
 
 import pytest
+import yaml
 from audit.runs import planned
 from builders import ORG, OTHER_ORG, object_id, policy, project
 from hypothesis import example, given
@@ -77,7 +79,8 @@ def stale_line(number, *, days=20, project=1, source=Source.INVITES, org_id=ORG)
 
 
 def violations(found, limits, recent=NONE, shard=None):
-    return [tuple(each) for each in limit_violations([found], limits, recent, shard)]
+    found = limit_violations([found], limits, recent, shard)
+    return [(each.reason, each.message) for each in found]
 
 
 # Limits ------------------------------------------------------------------------------------------
@@ -168,6 +171,7 @@ def test_share_of_a_single_invitation_is_described_in_the_singular():
         (project(1, org_id=OTHER_ORG), True, f"project Project 1 ({object_id(1)}) of {OTHER_ORG}"),
         (project(1, org_id=""), True, f"project Project 1 ({object_id(1)})"),
         (project(1, id=ORG), True, f"the lists of Acme ({ORG})"),
+        (project(1, name="a\nb"), False, f"project a[U+000A]b ({object_id(1)})"),
     ],
 )
 def test_place_is_named_with_its_id_and_with_its_organization_among_several(place, several, text):
@@ -194,17 +198,36 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
         Reason.MAX_SHARE,
     )
     one, other = Reason.MAX_UNREADABLE_PROJECTS.advice, Reason.MAX_DELETIONS.advice
-    assert caught.value.hint == f"{one} {other}"
+    assert caught.value.hint == (
+        f"{one} {other} The keys of the policy: limits: {{max_deletions: 11, "
+        "max_deletions_per_project: 11, max_share: 1.0}, or limits: {over_limit: trim}"
+    )
+    assert len(caught.value.message.split("\n")) == 4
     assert caught.value.consequence == "Nothing was deleted."
     check_limits([plan(1)], limits(), NONE)
 
 
-@pytest.mark.parametrize(("projects", "more"), [(5, False), (8, True)])
-def test_refusal_shows_five_violations_and_counts_the_rest(projects, more):
+def test_limit_of_a_project_is_one_line_that_names_the_place_with_the_most():
+    ((_, text),) = violations(plan(2, 3, 1, 2), limits(max_deletions_per_project=1))
+    assert text == (
+        f"3 stale invitations in project p1 ({object_id(1)}) are over "
+        "max_deletions_per_project: 1; 2 other places are over it, too."
+    )
+
+
+@pytest.mark.parametrize("recent", [NONE, DeletedWithin(4, {object_id(0): 3, object_id(9): 1})])
+@pytest.mark.parametrize("seen", [12, 37, 96])
+def test_plan_passes_with_the_keys_of_the_hint_and_not_with_less(seen, recent):
+    found = plan(7, 5, seen=seen)
+    tight = limits(max_deletions=1, max_deletions_per_project=1, max_share=0.01)
     with pytest.raises(GuardRefused) as caught:
-        check_limits([plan(*[2] * projects)], limits(max_deletions_per_project=1), NONE)
-    assert caught.value.message.count("max_deletions_per_project") == 5
-    assert caught.value.message.endswith("And 3 more.") is more
+        check_limits([found], tight, recent)
+    keys = yaml.safe_load(re.search(r"{.*?}", caught.value.hint)[0])
+    check_limits([found], limits(**keys), recent)
+    for name, value in keys.items():
+        less = round(value - (0.01 if name == "max_share" else 1), 2)
+        with pytest.raises(GuardRefused, match=name):
+            check_limits([found], limits(**keys | {name: less}), recent)
 
 
 # Several organizations, shards, and earlier runs ------------------------------------------------

@@ -76,22 +76,19 @@ def test_unknown_inviter_neither_ends_nor_deletes():
             (12, 5, 3),
             True,
             (
-                "12 invitations would be announced, 5 deleted, "
-                "3 wait until 4 December 2026, 01:00 UTC or later."
+                "12 invitations would be announced, 5 would be deleted, "
+                "3 wait until 2026-12-04 01:00 UTC or later."
             ),
         ),
         (
             (0, 0, 1),
             False,
-            "0 invitations announced, 0 due, 1 waits until 4 December 2026, 01:00 UTC.",
+            "0 invitations announced, 0 due, 1 waits until 2026-12-04 01:00 UTC.",
         ),
         (
             (1, 0, 0),
             False,
-            (
-                "1 invitation announced, 0 due; "
-                "the first may be deleted from 4 December 2026, 01:00 UTC."
-            ),
+            ("1 invitation announced, 0 due; the first may be deleted from 2026-12-04 01:00 UTC."),
         ),
     ],
 )

@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from needs import DOCUMENT
 
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Source, SourceRetired
 from invite_sweeper.sweep.sunset import (
     announced_ends,
