@@ -21,11 +21,11 @@ from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
+    FILE,
     SWEEP,
     Command,
     Output,
     RunOptions,
-    argument,
     options,
 )
 from invite_sweeper.cli.session import Session
@@ -51,8 +51,8 @@ from invite_sweeper.report import metrics, notify, terminal
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Facts, errors_of
 from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
-from invite_sweeper.sweep.saved_plan import check_applicable, check_sha256
 from invite_sweeper.sweep.scope import Shard
 
 
@@ -70,12 +70,12 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "policy_argument",
-    "The policy file.",
+    help="The policy file.",
     metavar="[POLICY]",
     required=False,
-    type=click.Path(path_type=Path),
+    type=FILE,
 )
 @options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
 def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
@@ -208,8 +208,8 @@ class _SweepCommand:
             return None
         saved = read_plan(self._session.directory.find(self._options.plan).path)
         if self._options.plan_sha256 is not None:
-            check_sha256(saved, self._options.plan_sha256)
-        check_applicable(
+            check_plan_sha256(saved, self._options.plan_sha256)
+        check_plan(
             saved,
             self._policy,
             base_url=str(self._session.base_url),

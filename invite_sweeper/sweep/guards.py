@@ -1,22 +1,23 @@
 """Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
 
-Before the first DELETE, `check_limits`, `check_clock` and `check_population` raise GuardRefused.
-During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
+Before the first DELETE, each `check_` function raises GuardRefused. During the sweep,
+`CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
 from typing import Final, NamedTuple
 
-from invite_sweeper.audit import CompleteRun, DeletedWithin
+from invite_sweeper.audit import CompleteRun, DeletedWithin, History, SavedPlan
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Project
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.program import command
 from invite_sweeper.sweep.organization import Organization, labels_of
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.text import (
@@ -255,6 +256,23 @@ def _comparisons(
         yield ("entry", f" in the list {source_name}"), count, now[source_name]
 
 
+def check_members(org_id: str, count: int, before: int, limits: Limits) -> None:
+    """Raise GuardRefused if active members dropped by more than `max_population_drop`.
+
+    The list may be incomplete, and every invitation by a missing member would be stale. So small
+    numbers are compared, too.
+
+    Args:
+        before: How many the last complete run found; 0 to ignore a drop.
+    """
+    if before - count > Fraction(str(limits.max_population_drop)) * before:
+        raise _population_error(
+            f"{pluralize(count, 'active member')} of the organization {org_id} are listed, "
+            f"{before:,} were before",
+            limits,
+        )
+
+
 def check_gone(organization: Organization, limits: Limits) -> None:
     """Raise GuardRefused if too many projects were gone that Atlas had just listed."""
     counts = organization.counts
@@ -280,6 +298,60 @@ def _population_error(message: str, limits: Limits) -> GuardRefused:
         f"{message}: the drop is over max_population_drop: {limits.max_population_drop}.",
         hint=Reason.MAX_POPULATION_DROP.advice,
         reasons=(Reason.MAX_POPULATION_DROP,),
+    )
+
+
+def check_plan_sha256(saved: SavedPlan, expected: str) -> None:
+    """Raise GuardRefused if the file of a plan is not the one that a second person read."""
+    if saved.sha256 != expected.strip().lower():
+        raise GuardRefused(
+            f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {expected}.",
+            hint=f"Read it again: {command('audit', 'show', str(saved.path))}",
+            reasons=(Reason.PLAN,),
+        )
+
+
+def check_plan(
+    saved: SavedPlan,
+    policy: Policy,
+    *,
+    base_url: str,
+    now: datetime,
+    max_age: timedelta,
+    history: History,
+) -> None:
+    """Raise GuardRefused if a plan does not apply to a sweep.
+
+    Args:
+        policy: Of the sweep, for its organizations.
+        base_url: Of Atlas.
+        now: The instant of the sweep.
+        max_age: From which a plan is refused.
+        history: Of the audit directory, which says whether a sweep completed the plan.
+    """
+    start = saved.start
+    created_at = datetime.fromisoformat(start.now)
+    if created_at > now:
+        message = f"The plan's creation time {start.now} is in the future."
+    elif now - created_at > max_age:
+        message = (
+            f"The plan is too old: it was created over {describe_duration(now - created_at)} ago, "
+            f"and the limit is {describe_duration(max_age)}."
+        )
+    elif frozenset(start.organizations) != policy.organization_ids:
+        message = "The plan was created for other organizations than the policy's."
+    elif start.base_url != base_url:
+        message = f"The plan was created for {start.base_url}, not {base_url}."
+    elif start.policy_sha256 != policy.sha256:
+        message = "The plan was created with another policy."
+    elif (run := history.applied_by(saved.sha256)) is not None:
+        message = f"Run {run.file.number} has already applied the plan."
+    else:
+        return
+    raise GuardRefused(
+        f"{saved.path}: {message}",
+        hint=f"Create a new plan with: {command('plan', '--policy', 'POLICY')}",
+        reasons=(Reason.PLAN,),
     )
 
 

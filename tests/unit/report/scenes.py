@@ -17,9 +17,10 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
     RunFinished,
     RunStarted,
+    RunWarning,
     WouldBeAnnounced,
 )
-from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import Source
 
 ORGANIZATION = OrganizationResult(id=ORG, name="Acme", plan_made=True, plan_complete=True)

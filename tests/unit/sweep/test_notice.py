@@ -21,7 +21,6 @@ from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, a
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import InvitationList, ListRef, ListUnreadable, Project, Source
-from invite_sweeper.sweep.discovery import ListedInvitations
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.selection import Selector
@@ -138,9 +137,10 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
             )
         place = Project(project_id, "Sandbox Alpha", org_id)
         await planners[org_id].add(
+            ListRef(place, Source.INVITES),
             ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
             if found is None
-            else ListedInvitations(ListRef(place, Source.INVITES), InvitationList(found))
+            else InvitationList(found),
         )
     stale = [each for one in organizations for each in one.stale]
     for each in stale:
