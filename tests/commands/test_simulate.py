@@ -224,15 +224,6 @@ def test_every_scenario_has_a_test_here():
     assert [name for name in SCENARIOS if f'"{name}"' not in text] == []
 
 
-def test_help_lists_each_scenario_on_a_line():
-    done = subprocess.run([*COMMAND, "simulate", "--help"], capture_output=True, check=True)
-    lines = [line.strip() for line in done.stdout.decode().splitlines()]
-    for name, scenario in SCENARIOS.items():
-        assert [line for line in lines if line.startswith(f"{name} ")] == [
-            f"{name:13}  {scenario.description}"
-        ]
-
-
 def ended(*arguments):
     """Run `simulate` until it ends by itself."""
     command = [*COMMAND, "simulate", *SMALL, *arguments]
