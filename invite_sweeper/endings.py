@@ -7,9 +7,8 @@ sentence.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum
-from typing import Final, Self
+from enum import IntEnum, StrEnum, auto
+from typing import Final, NamedTuple, Self
 
 from invite_sweeper.enums import new_member
 from invite_sweeper.program import command
@@ -189,9 +188,6 @@ _TOO_MANY: Final = (
     "Read the plan, then raise the limit, narrow the rules, or set over_limit: trim to delete only "
     "the oldest."
 )
-_POPULATION: Final = (
-    "Find the cause. If the drop is expected, accept it for one run with --accept-population."
-)
 _RIGHTS: Final = (
     "Grant the credentials the role that is missing, or exclude the projects; until then the same "
     "command ends the same way. To list them: {doctor}"
@@ -202,165 +198,196 @@ class Reason(StrEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
     Those of a run without an error are in the order in which an operator should deal with them.
-
-    Attributes:
-        label: A few words, for notifications.
-        exit_code: What a run ends with for this reason.
-        advice: What to do; names in braces are commands, see `Advisor`. Empty if nothing, or if
-            the message of the error says it.
-        retryable: Whether the same command, repeated without a change, may succeed.
     """
 
-    label: str
+    MAX_DELETIONS = auto()
+    MAX_DELETIONS_PER_PROJECT = auto()
+    MAX_SHARE = auto()
+    MAX_UNREADABLE_PROJECTS = auto()
+    MAX_POPULATION_DROP = auto()
+    CLOCK = auto()
+    PLAN = auto()
+    EARLIER_RUNS = auto()
+    """The audit log of earlier runs is missing, changed or unreadable."""
+    NO_VISIBLE_PROJECT = auto()
+    NOT_CONFIRMED = auto()
+    OTHER = auto()
+    """Another guard; no guard of a sweep."""
+    CIRCUIT_BREAKER = auto()
+    REMOVED_MEMBER = auto()
+    MISSING_ROLE = auto()
+    """Atlas refused to read a list or to delete: a role is missing."""
+    UNREADABLE_PROJECTS = auto()
+    RETIRED_SOURCE = auto()
+    FAILED_DELETIONS = auto()
+    UNKNOWN_DELETIONS = auto()
+    STILL_THERE = auto()
+    MADE_ACTIVE = auto()
+    """A restore, in a federated organization."""
+    NOT_INVITED = auto()
+    """A restore whose invitations failed, were not sent, or have an unknown result."""
+    CREDENTIALS = auto()
+    UNREACHABLE = auto()
+    AUDIT_LOG = auto()
+    INTERRUPTED = auto()
+    LOCKED = auto()
+    USAGE = auto()
+    DEFECT = auto()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a run ends with for this reason."""
+        return _REASONS[self].exit_code
+
+    @property
+    def label(self) -> str:
+        """A few words, for notifications."""
+        return _REASONS[self].label
+
+    @property
+    def advice(self) -> str:
+        """What to do, with commands in braces; empty if nothing, or if the error says it."""
+        return _REASONS[self].advice
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same command, repeated without a change, may succeed."""
+        return _REASONS[self].retryable
+
+
+class _Facts(NamedTuple):
     exit_code: ExitCode
-    advice: str
-    retryable: bool
+    label: str
+    advice: str = ""
+    retryable: bool = False
 
-    def __new__(cls, value: str, *facts: object) -> Self:
-        """Return the member of a row."""
-        return new_member(cls, value, facts)
 
-    MAX_DELETIONS = ("max_deletions", "max_deletions", ExitCode.REFUSED, _TOO_MANY)
-    MAX_DELETIONS_PER_PROJECT = (
-        "max_deletions_per_project",
-        "max_deletions_per_project",
+_REASONS: Final = {
+    Reason.MAX_DELETIONS: _Facts(ExitCode.REFUSED, label="max_deletions", advice=_TOO_MANY),
+    Reason.MAX_DELETIONS_PER_PROJECT: _Facts(
+        ExitCode.REFUSED, label="max_deletions_per_project", advice=_TOO_MANY
+    ),
+    Reason.MAX_SHARE: _Facts(ExitCode.REFUSED, label="max_share", advice=_TOO_MANY),
+    Reason.MAX_UNREADABLE_PROJECTS: _Facts(
         ExitCode.REFUSED,
-        _TOO_MANY,
-    )
-    MAX_SHARE = ("max_share", "max_share", ExitCode.REFUSED, _TOO_MANY)
-    MAX_UNREADABLE_PROJECTS = (
-        "max_unreadable_projects",
-        "max_unreadable_projects",
-        ExitCode.REFUSED,
-        (
+        label="max_unreadable_projects",
+        advice=(
             "Grant the credentials the role in those projects, exclude them, or raise "
             "max_unreadable_projects. The audit log names each project with the reason."
         ),
-    )
-    MAX_POPULATION_DROP = (
-        "max_population_drop",
-        "max_population_drop",
+    ),
+    Reason.MAX_POPULATION_DROP: _Facts(
         ExitCode.REFUSED,
-        _POPULATION,
-    )
-    CLOCK = ("clock", "clock off", ExitCode.REFUSED, "Synchronize the clock with NTP.", True)
-    PLAN = ("plan", "saved plan not valid", ExitCode.REFUSED, "Create a new plan with: {plan}")
-    EARLIER_RUNS = (
-        "earlier_runs",
-        "audit log of earlier runs",
+        label="max_population_drop",
+        advice=(
+            "Find the cause. If the drop is expected, accept it for one run with "
+            "--accept-population."
+        ),
+    ),
+    Reason.CLOCK: _Facts(
         ExitCode.REFUSED,
-        "Check the audit log with: {verify}",
-    )
-    """The audit log of earlier runs is missing, changed or unreadable."""
-    NO_VISIBLE_PROJECT = (
-        "no_visible_project",
-        "no visible project",
+        label="clock off",
+        advice="Synchronize the clock with NTP.",
+        retryable=True,
+    ),
+    Reason.PLAN: _Facts(
+        ExitCode.REFUSED, label="saved plan not valid", advice="Create a new plan with: {plan}"
+    ),
+    Reason.EARLIER_RUNS: _Facts(
         ExitCode.REFUSED,
-        "Check the credentials and the ids of the organizations: {doctor}",
-    )
-    NOT_CONFIRMED = ("not_confirmed", "not confirmed", ExitCode.REFUSED, "", True)
-    OTHER = ("other", "other", ExitCode.REFUSED)
-    """Another guard; no guard of a sweep."""
-
-    CIRCUIT_BREAKER = (
-        "circuit_breaker",
-        "stopped itself",
+        label="audit log of earlier runs",
+        advice="Check the audit log with: {verify}",
+    ),
+    Reason.NO_VISIBLE_PROJECT: _Facts(
+        ExitCode.REFUSED,
+        label="no visible project",
+        advice="Check the credentials and the ids of the organizations: {doctor}",
+    ),
+    Reason.NOT_CONFIRMED: _Facts(ExitCode.REFUSED, label="not confirmed", retryable=True),
+    Reason.OTHER: _Facts(ExitCode.REFUSED, label="other"),
+    Reason.CIRCUIT_BREAKER: _Facts(
         ExitCode.PARTIAL,
-        "Find out why the deletions failed before you run the sweep again: {report}",
-    )
-    REMOVED_MEMBER = (
-        "removed_member",
-        "active member removed",
+        label="stopped itself",
+        advice="Find out why the deletions failed before you run the sweep again: {report}",
+    ),
+    Reason.REMOVED_MEMBER: _Facts(
         ExitCode.PARTIAL,
-        "Invite the removed members again{restore}",
-    )
-    MISSING_ROLE = ("missing_role", "role missing", ExitCode.PARTIAL, _RIGHTS)
-    """Atlas refused to read a list or to delete: a role is missing."""
-    UNREADABLE_PROJECTS = (
-        "unreadable_projects",
-        "projects not read",
+        label="active member removed",
+        advice="Invite the removed members again{restore}",
+    ),
+    Reason.MISSING_ROLE: _Facts(ExitCode.PARTIAL, label="role missing", advice=_RIGHTS),
+    Reason.UNREADABLE_PROJECTS: _Facts(
         ExitCode.PARTIAL,
-        "The next run reads the projects again. If they stay unreadable: {doctor}",
-        True,
-    )
-    RETIRED_SOURCE = (
-        "retired_source",
-        "retired list",
+        label="projects not read",
+        advice="The next run reads the projects again. If they stay unreadable: {doctor}",
+        retryable=True,
+    ),
+    Reason.RETIRED_SOURCE: _Facts(
         ExitCode.PARTIAL,
-        "Replace the retired list under `sources` in the policy.",
-    )
-    FAILED_DELETIONS = (
-        "failed_deletions",
-        "deletions failed",
+        label="retired list",
+        advice="Replace the retired list under `sources` in the policy.",
+    ),
+    Reason.FAILED_DELETIONS: _Facts(
         ExitCode.PARTIAL,
-        "The next sweep tries the failed deletions again. To list them: {failed}",
-        True,
-    )
-    UNKNOWN_DELETIONS = (
-        "unknown_deletions",
-        "deletions without a response",
+        label="deletions failed",
+        advice="The next sweep tries the failed deletions again. To list them: {failed}",
+        retryable=True,
+    ),
+    Reason.UNKNOWN_DELETIONS: _Facts(
         ExitCode.PARTIAL,
-        "The next sweep checks the deletions without a response.",
-        True,
-    )
-    STILL_THERE = (
-        "still_there",
-        "deleted invitations still listed",
+        label="deletions without a response",
+        advice="The next sweep checks the deletions without a response.",
+        retryable=True,
+    ),
+    Reason.STILL_THERE: _Facts(
         ExitCode.PARTIAL,
-        ("If the next run still lists the invitations, ask MongoDB support."),
-        True,
-    )
-    MADE_ACTIVE = (
-        "made_active",
-        "people became active members",
+        label="deleted invitations still listed",
+        advice="If the next run still lists the invitations, ask MongoDB support.",
+        retryable=True,
+    ),
+    Reason.MADE_ACTIVE: _Facts(
         ExitCode.PARTIAL,
-        "Check that each of them should have access, and remove those who should not: {active}",
-    )
-    """A restore, in a federated organization."""
-    NOT_INVITED = (
-        "not_invited",
-        "people not invited",
+        label="people became active members",
+        advice=(
+            "Check that each of them should have access, and remove those who should not: {active}"
+        ),
+    ),
+    Reason.NOT_INVITED: _Facts(
         ExitCode.PARTIAL,
-        "Run the same restore again: it leaves out people who are there already.",
-        True,
-    )
-    """A restore whose invitations failed, were not sent, or have an unknown result."""
-
-    CREDENTIALS = (
-        "credentials",
-        "credentials refused",
+        label="people not invited",
+        advice="Run the same restore again: it leaves out people who are there already.",
+        retryable=True,
+    ),
+    Reason.CREDENTIALS: _Facts(
         ExitCode.CREDENTIALS,
-        "Check the credentials, their role and the access list: {doctor}",
-    )
-    UNREACHABLE = (
-        "unreachable",
-        "Atlas not reachable",
+        label="credentials refused",
+        advice="Check the credentials, their role and the access list: {doctor}",
+    ),
+    Reason.UNREACHABLE: _Facts(
         ExitCode.UNREACHABLE,
-        "Run the command again. If it fails again: {doctor}",
-        True,
-    )
-    AUDIT_LOG = (
-        "audit_log",
-        "audit log not writable",
+        label="Atlas not reachable",
+        advice="Run the command again. If it fails again: {doctor}",
+        retryable=True,
+    ),
+    Reason.AUDIT_LOG: _Facts(
         ExitCode.AUDIT,
-        "Free disk space, then run the command again: it processes the rest.",
-    )
-    INTERRUPTED = (
-        "interrupted",
-        "interrupted",
+        label="audit log not writable",
+        advice="Free disk space, then run the command again: it processes the rest.",
+    ),
+    Reason.INTERRUPTED: _Facts(
         ExitCode.INTERRUPTED,
-        "Run the command again: it processes the rest.",
-        True,
-    )
-    LOCKED = (
-        "locked",
-        "another run holds the lock",
+        label="interrupted",
+        advice="Run the command again: it processes the rest.",
+        retryable=True,
+    ),
+    Reason.LOCKED: _Facts(
         ExitCode.LOCKED,
-        "Wait for that run to end, or stop it.",
-    )
-    USAGE = ("usage", "wrong usage", ExitCode.USAGE)
-    DEFECT = ("defect", "internal error", ExitCode.DEFECT, "Please report it.")
-
+        label="another run holds the lock",
+        advice="Wait for that run to end, or stop it.",
+    ),
+    Reason.USAGE: _Facts(ExitCode.USAGE, label="wrong usage"),
+    Reason.DEFECT: _Facts(ExitCode.DEFECT, label="internal error", advice="Please report it."),
+}
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
 """Why a guard refuses a run."""
@@ -399,8 +426,7 @@ def status_of(exit_code: int | None) -> Status:
 _GLOB_CHARACTERS: Final = str.maketrans({each: f"[{each}]" for each in "*?["})
 
 
-@dataclass(frozen=True, slots=True)
-class Advisor:
+class Advisor(NamedTuple):
     """Builds advice about one run from its facts: exact commands that can be copied.
 
     Attributes:
@@ -470,7 +496,7 @@ class Advisor:
 class WarningLevel(StrEnum):
     """How important a warning is."""
 
-    REMARK = "remark"
+    REMARK = "remark "
     """About the policy or the setup; the run did what it should, and will next time."""
     WARNING = "warning"
     URGENT = "urgent"
@@ -480,7 +506,7 @@ class WarningCode(StrEnum):
     """What a warning of a run is about; programs decide by it, never by the sentence."""
 
     ABSENT_ORGANIZATION = "absent_organization"
-    AUDIT_LOG = "audit_log"
+    AUDIT_LOG = "audit_log "
     """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"
     MEMBERS = "members"
@@ -500,17 +526,3 @@ class WarningCode(StrEnum):
     UNVERIFIED = "unverified"
     OTHER = "other"
     """Also each warning in a log of an earlier version, which has no codes."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunWarning:
-    """A warning of a run.
-
-    Attributes:
-        message: One sentence for the operator.
-        level: With `-q`, remarks are not shown.
-    """
-
-    code: str
-    message: str
-    level: str = WarningLevel.WARNING

@@ -6,7 +6,7 @@ A failure of one list or one invitation is not an exception. It is a value
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Self
 
 from typing_extensions import TypedDict, override
 
@@ -44,15 +44,15 @@ class RunError(Exception):
     """An error that stops the run.
 
     Attributes:
+        reason: Why, as one word for programs; the exit code is that of the reason.
+        help_topic: The topic of `invite-sweeper help` that says more; empty if there is none.
         message: What happened, in one sentence that makes sense without the others.
         consequence: The resulting state ("Nothing was deleted.").
         hint: What the operator can do; empty if nothing.
-        reasons: The same for programs; a plan can exceed several limits.
-        help_topic: The topic of `invite-sweeper help` that says more; empty if there is none.
+        reasons: `reason`, or those that say it better: a plan can exceed several limits.
     """
 
-    exit_code: ClassVar[ExitCode] = ExitCode.DEFECT
-    default_reason: ClassVar[Reason] = Reason.DEFECT
+    reason: ClassVar[Reason] = Reason.DEFECT
     help_topic: ClassVar[str] = ""
 
     def __init__(
@@ -64,10 +64,26 @@ class RunError(Exception):
         reasons: tuple[Reason, ...] = (),
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.consequence = consequence
-        self.hint = hint
-        self.reasons = reasons or (self.default_reason,)
+        self.message: Final = message
+        self.consequence: Final = consequence
+        self.hint: Final = hint
+        self.reasons: Final = reasons or (self.reason,)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the run ends with."""
+        return self.reason.exit_code
+
+    def having(
+        self, *, message: str | None = None, consequence: str | None = None, hint: str | None = None
+    ) -> Self:
+        """Return the error with other parts, for a caller that knows more."""
+        parts = {"message": message, "consequence": consequence, "hint": hint}
+        given = {name: text for name, text in parts.items() if text is not None}
+        other = type(self).__new__(type(self), *self.args)
+        vars(other).update(vars(self), **given)
+        other.__cause__ = self.__cause__
+        return other
 
     def to_json(self) -> ErrorParts:
         """Return the three parts, as `--output json` writes them."""
@@ -81,8 +97,7 @@ class RunError(Exception):
 class UsageError(RunError):
     """Wrong usage: options, environment, missing or ambiguous credentials."""
 
-    exit_code = ExitCode.USAGE
-    default_reason = Reason.USAGE
+    reason = Reason.USAGE
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, consequence="Atlas was not called.", hint=hint)
@@ -148,35 +163,34 @@ class InvalidPolicy(UsageError):
 class GuardRefused(RunError):
     """A guard refused the run. Nothing was deleted."""
 
-    exit_code = ExitCode.REFUSED
-    default_reason = Reason.OTHER
+    reason = Reason.OTHER
     help_topic = "limits"
 
 
 class DamagedLog(GuardRefused):
     """An audit log is damaged, so that a run cannot rely on the runs before it."""
 
-    default_reason = Reason.EARLIER_RUNS
+    reason = Reason.EARLIER_RUNS
     help_topic = "audit"
 
 
 class Cancelled(GuardRefused):
     """The operator answered the confirmation question with anything but yes."""
 
-    default_reason = Reason.NOT_CONFIRMED
+    reason = Reason.NOT_CONFIRMED
 
 
 class CredentialsRefused(RunError):
     """Atlas refused the credentials, or this IP address."""
 
-    exit_code = ExitCode.CREDENTIALS
-    default_reason = Reason.CREDENTIALS
+    reason = Reason.CREDENTIALS
     help_topic = "credentials"
 
-    def name_variables(self, variables: Iterable[str]) -> None:
-        """Add to the hint where the credentials come from."""
-        if names := " and ".join(variables):
-            self.hint = f"{self.hint} The credentials are those of {names}.".strip()
+    def of_variables(self, variables: Iterable[str]) -> Self:
+        """Return the error with a hint that names where the credentials come from."""
+        names = " and ".join(variables)
+        where = f"The credentials are those of {names}." if names else ""
+        return self.having(hint=f"{self.hint} {where}".strip())
 
 
 class AddressRefused(CredentialsRefused):
@@ -186,8 +200,7 @@ class AddressRefused(CredentialsRefused):
 class AtlasUnavailable(RunError):
     """Atlas is not reachable, returns unexpected responses, or no longer serves the version."""
 
-    exit_code = ExitCode.UNREACHABLE
-    default_reason = Reason.UNREACHABLE
+    reason = Reason.UNREACHABLE
 
 
 class ApiVersionRetired(AtlasUnavailable):
@@ -197,20 +210,17 @@ class ApiVersionRetired(AtlasUnavailable):
 class AuditLogError(RunError):
     """The audit log cannot be written. No deletion is sent after that."""
 
-    exit_code = ExitCode.AUDIT
-    default_reason = Reason.AUDIT_LOG
+    reason = Reason.AUDIT_LOG
     help_topic = "audit"
 
 
 class Interrupted(RunError):
     """A signal or the deadline stopped the run."""
 
-    exit_code = ExitCode.INTERRUPTED
-    default_reason = Reason.INTERRUPTED
+    reason = Reason.INTERRUPTED
 
 
 class LockHeld(RunError):
     """Another run holds the lock of the audit log."""
 
-    exit_code = ExitCode.LOCKED
-    default_reason = Reason.LOCKED
+    reason = Reason.LOCKED

@@ -3,9 +3,8 @@
 A value claims only what Atlas returned; what it did not return is None or empty.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple, Self, TypeAlias
@@ -124,8 +123,7 @@ INVITED_STATUSES: Final = (
 """The statuses of an invitation: a user with one of them is not a member yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableDate:
+class UnreadableDate(msgspec.Struct, frozen=True):
     """A date that Atlas sent and that could not be parsed.
 
     Attributes:
@@ -139,8 +137,7 @@ Timestamp: TypeAlias = datetime | UnreadableDate | None
 """Aware UTC, an unreadable value, or None where Atlas sent nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(msgspec.Struct, frozen=True):
     """A project (a "group" in the API's paths) that the credentials can see.
 
     Attributes:
@@ -346,8 +343,7 @@ class SourceRetired(ListUnreadable):
     """A list that Atlas no longer serves for any project (410)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectGone:
+class ProjectGone(msgspec.Struct, frozen=True):
     """A project that no longer exists (404 with `GROUP_NOT_FOUND`); not an error.
 
     Attributes:
@@ -358,32 +354,6 @@ class ProjectGone:
     project_name: str
     org_id: str = ""
     source: Source = Source.INVITES
-
-
-@dataclass(frozen=True, slots=True)
-class Population:
-    """Projects and invitations that a run found, or that earlier runs left.
-
-    Attributes:
-        projects: In the policy's scope; without those that are gone.
-        visible_projects: By organization, before the policy selects some.
-        invitations: By source; only sources that Atlas serves.
-        lists: Invitations by list, "SOURCE ID"; only lists that have some. Where a later run
-            cannot read a list, its count stands in.
-    """
-
-    projects: int = 0
-    visible_projects: Mapping[str, int] = field(default_factory=dict)
-    invitations: Mapping[str, int] = field(default_factory=dict)
-    lists: Mapping[str, int] = field(default_factory=dict)
-
-    def __add__(self, other: "Population") -> "Population":
-        """Return the population of both, such as of two organizations."""
-        return Population(
-            self.projects + other.projects,
-            Counter(self.visible_projects) + Counter(other.visible_projects),
-            Counter(self.invitations) + Counter(other.invitations),
-        )
 
 
 class Outcome(StrEnum):
@@ -424,8 +394,7 @@ class UserStatus(NamedTuple):
 _FIRST_REFUSAL: Final = 300
 
 
-@dataclass(slots=True, eq=False)
-class DeletionProgress:
+class DeletionProgress(msgspec.Struct, eq=False):
     """The progress of one deletion; the deleter writes it and the sweep reads it.
 
     It is mutable because a cancelled deletion returns nothing, and the audit log must still
@@ -518,8 +487,7 @@ class InviteStatus(Enum):
     """Atlas rejected it, or it cannot be sent at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class InviteResult:
+class InviteResult(msgspec.Struct, frozen=True):
     """The result of one POST.
 
     Attributes:
@@ -547,8 +515,7 @@ def is_permission_error(status: object, code: str | None) -> bool:
     return status == 403 and not (code or "").endswith(ACCESS_LIST_CODES)  # noqa: PLR2004
 
 
-@dataclass(slots=True)
-class RequestCounters:
+class RequestCounters(msgspec.Struct):
     """Request counts of a run; all include those to the token endpoint.
 
     Attributes:

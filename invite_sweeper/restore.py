@@ -202,8 +202,7 @@ async def find_missing(
             if place not in statuses:
                 statuses[place] = await members[one.org_id].statuses(one)
         except CredentialsRefused as error:
-            error.name_variables(variables[one.org_id])
-            raise
+            raise error.of_variables(variables[one.org_id]) from error
         known = statuses[place]
         if isinstance(known, ListUnreadable):
             barred.append((deleted, known.reason))

@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.events import format_timestamp
-from invite_sweeper.audit.reader import FileChain, required
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.audit.events import RunWarning, format_timestamp
+from invite_sweeper.audit.reader import DamagedFile, FileChain, required
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
 from invite_sweeper.json_text import to_json
@@ -75,6 +75,32 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last_hash: str
     ended: bool
 
+    def check(self, file: RunFile, chain: FileChain) -> None:
+        """Raise DamagedFile if a file contradicts it.
+
+        Args:
+            chain: Of the file, read to its end.
+        """
+        if file.name != self.file:
+            if file.number >= self.number and chain.size:
+                raise DamagedFile(
+                    file.path,
+                    None,
+                    f"is not known to HEAD, which names {self.file}",
+                    "If HEAD was restored from an old copy, delete it: the next run makes it from "
+                    "the newest file. Otherwise move the file away.",
+                )
+            return
+        known = chain.last_hash if self.ended else chain.prev
+        if known != self.last_hash and (self.ended or chain.lines):
+            raise DamagedFile(
+                file.path,
+                (chain.lines or None) if self.ended else 1,
+                "is not as HEAD describes it: it was cut or changed after its run, or HEAD is from "
+                "another time",
+                "Restore the file or HEAD from a copy.",
+            )
+
 
 class NextRun(NamedTuple):
     """Where the next run goes on.
@@ -82,24 +108,10 @@ class NextRun(NamedTuple):
     Attributes:
         number: Of its file.
         prev: The hash that its first line continues; 64 zeros without an earlier line.
-        warnings: What is not known of earlier runs.
     """
 
     number: int
     prev: str
-    warnings: tuple[RunWarning, ...]
-
-
-class CreatedFile(NamedTuple):
-    """The empty file of a run that begins.
-
-    Attributes:
-        fd: The file, open for appending and reading.
-    """
-
-    file: RunFile
-    fd: int
-    start: NextRun
 
 
 class AuditDirectory:
@@ -228,42 +240,53 @@ class AuditDirectory:
             UsageError: The directory cannot be read.
         """
         files, head = self.files(), self.read_head()
-        number = files[-1].number if files else 0
+        number = max((file.number for file in files), default=0)
+        prev = GENESIS_HASH
+        if head is not None:
+            number, prev = max(number, head.number), head.last_hash
         with required():
-            if head is None:
-                ends = (_end_of(each).last_hash for each in reversed(files))
-                prev = next(filter(None, ends), GENESIS_HASH)
-            else:
-                number, prev = max(number, head.number), self._end_after_head(files, head)
-        return NextRun(number + 1, prev, self.warnings())
+            for file in reversed(files):
+                if head is not None and file.number < head.number:
+                    break
+                chain = FileChain(file.path).read()
+                if head is not None:
+                    head.check(file, chain)
+                if chain.lines:
+                    prev = chain.last_hash
+                    if head is None:
+                        break
+        return NextRun(number + 1, prev)
 
-    def create_file(self, run_id: str) -> CreatedFile:
+    def create_file(self, run_id: str) -> tuple[RunFile, int, str]:
         """Create the file of a run that begins, and name it in `HEAD`. The lock must be held.
+
+        Returns:
+            The file; its descriptor, open for appending; the hash that its first line continues.
 
         Raises:
             AuditLogError: The directory is not safe, or cannot be written.
             DamagedLog: As `next_run`.
         """
-        start = self.next_run()
-        name = f"{start.number:06d}-{run_id}.jsonl"
+        number, prev = self.next_run()
+        name = f"{number:06d}-{run_id}.jsonl"
         path = self.path / name
         self._check_owners()
         try:
             ensure_private_directory(self.path)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _SAFE_FLAGS
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | _SAFE_FLAGS
             fd = os.open(path, flags, 0o600)
         except OSError as error:
             raise _write_error(path, error) from error
         try:
             # An empty file above HEAD is what a kill leaves here; a later run ignores it.
             fsync_directory(self.path)
-            self.write_head(Head(start.number, name, start.prev, ended=False))
+            self.write_head(Head(number, name, prev, ended=False))
         except OSError as error:
             os.close(fd)
             with suppress(OSError):
                 path.unlink()
             raise _write_error(self.path / "HEAD", error) from error
-        return CreatedFile(RunFile(start.number, run_id, path), fd, start)
+        return RunFile(number, run_id, path), fd, prev
 
     def check(self) -> None:
         """Check what a run needs to begin; changes nothing, and takes no lock.
@@ -334,40 +357,6 @@ class AuditDirectory:
                 os.ftruncate(fd, 0)
         finally:
             os.close(fd)
-
-    def _end_after_head(self, files: Sequence[RunFile], head: Head) -> str:
-        """Return the hash of the last line of the file that `HEAD` names.
-
-        Raises:
-            DamagedLog: It is not the file that `HEAD` describes, or not the last one.
-        """
-        for file in files:
-            if file.number >= head.number and file.name != head.file and file.path.lstat().st_size:
-                raise DamagedLog(
-                    f"{file.path} is not known to {self.path / 'HEAD'}, whose last run is "
-                    f"{head.file}.",
-                    hint=f"{_VERIFY_HINT} If HEAD was restored from an old copy, delete it: the "
-                    "next run makes it from the newest file. Otherwise move the file away.",
-                )
-        last = next((file for file in files if file.name == head.file), None)
-        if last is None:
-            return head.last_hash
-        chain = _end_of(last)
-        if chain.last_hash == head.last_hash if head.ended else chain.prev == head.last_hash:
-            return chain.last_hash
-        if not head.ended and not chain.lines:
-            return head.last_hash
-        raise DamagedLog(
-            f"{last.path} is not as {self.path / 'HEAD'} describes it: it was cut or changed after "
-            "its run, or HEAD is from another time.",
-            hint=f"{_VERIFY_HINT} Restore the file or HEAD from a copy.",
-        )
-
-
-def _end_of(file: RunFile) -> FileChain:
-    chain = FileChain(file.path)
-    chain.read()
-    return chain
 
 
 def ensure_private_directory(directory: Path) -> None:

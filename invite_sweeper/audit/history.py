@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
+
+import msgspec
 
 from invite_sweeper.audit.directory import RunFile
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
+    Event,
     Intent,
     InvitationFields,
-    Kept,
     Line,
     ListKey,
     Mode,
@@ -27,7 +28,7 @@ from invite_sweeper.audit.events import (
     format_timestamp,
     parse_timestamp,
 )
-from invite_sweeper.audit.reader import DamagedFile, read_events, required
+from invite_sweeper.audit.reader import read_events, required
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
 from invite_sweeper.models import Entry, Invitation, InvitationKey, Outcome, Source, UserKey
 from invite_sweeper.text import casefold_lookalike
@@ -41,8 +42,7 @@ _STILL_LISTED: Final = frozenset({Outcome.SKIPPED, Outcome.CHANGED, Outcome.FAIL
 _LINES_PER_CHECK: Final = 10_000
 
 
-@dataclass(slots=True, eq=False)
-class RunRecord:
+class RunRecord(msgspec.Struct, eq=False):
     """One run.
 
     Attributes:
@@ -60,9 +60,9 @@ class RunRecord:
     end: RunFinished | None = None
     finished_at: str = ""
     planned: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    resolved: Counter[str] = field(default_factory=Counter)
-    ended: set[InvitationKey] = field(default_factory=set)
+    outcomes: Counter[str] = msgspec.field(default_factory=Counter)
+    resolved: Counter[str] = msgspec.field(default_factory=Counter)
+    ended: set[InvitationKey] = set()
     last_hash: str = ""
 
     @property
@@ -120,8 +120,7 @@ class PlanScope(NamedTuple):
     base_url: str
 
 
-@dataclass(slots=True, eq=False)
-class PreviousPlan:
+class PreviousPlan(msgspec.Struct, eq=False):
     """The last whole plan of a scope.
 
     Attributes:
@@ -132,10 +131,24 @@ class PreviousPlan:
     """
 
     run: RunRecord
-    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = field(default_factory=dict)
-    deleted: set[InvitationKey] = field(default_factory=set)
-    unread: set[ListKey] = field(default_factory=set)
-    retired: set[Source] = field(default_factory=set)
+    planned: dict[InvitationKey, tuple[InvitationKey, ...]] = {}
+    deleted: set[InvitationKey] = set()
+    unread: set[ListKey] = set()
+    retired: set[Source] = set()
+
+    def add(self, event: Event) -> None:
+        """Add what a line of the run says of the plan."""
+        match event:
+            case Planned():
+                self.run.planned += 1
+                self.planned[event.key] = event.keys
+            case ProjectUnreadable():
+                org_id = event.org_id or ""
+                self.unread.add((event.source.value, org_id, event.project_id or org_id))
+            case SourceRetired():
+                self.retired.add(event.source)
+            case _:
+                pass
 
 
 class DeletedWithin(NamedTuple):
@@ -344,8 +357,6 @@ class History:
         match line.event:
             case RunStarted() as event:
                 run.start = event
-            case _ if run.start is None:
-                raise DamagedFile(run.file.path, 1, "is not the first line of a run")
             case RunFinished() as event:
                 run.end, run.finished_at = event, line.ts
                 if (scope := _plan_scope(run)) is not None:
@@ -355,9 +366,9 @@ class History:
             case OutcomeLine() as event:
                 self._add_outcome(plan, event)
             case Announced() | AnnouncementEnded() as event:
-                self._add_announcement(run.start, event)
+                self._add_announcement(run, event)
             case event:
-                _add_to_plan(plan, event)
+                plan.add(event)
 
     def _add_intent(self, run: RunRecord, ts: str, event: Intent) -> None:
         key = run.run_id, event.key
@@ -398,28 +409,12 @@ class History:
         held = self._announcements.get(own_plan.run.base_url or "", {})
         held.pop(_announced(event), None)
 
-    def _add_announcement(self, start: RunStarted, event: Announced | AnnouncementEnded) -> None:
-        held = self._announcements.setdefault(start.base_url, {})
+    def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:
+        held = self._announcements.setdefault(run.base_url or "", {})
         held.pop(_announced(event), None)
-        instant = parse_timestamp(start.now)
+        instant = None if run.start is None else parse_timestamp(run.start.now)
         if isinstance(event, Announced) and isinstance(instant, datetime):
             held[_announced(event)] = instant
-
-
-def _add_to_plan(
-    plan: PreviousPlan, event: Planned | ProjectUnreadable | SourceRetired | Kept
-) -> None:
-    match event:
-        case Planned():
-            plan.run.planned += 1
-            plan.planned[event.key] = event.keys
-        case ProjectUnreadable():
-            org_id = event.org_id or ""
-            plan.unread.add((event.source.value, org_id, event.project_id or org_id))
-        case SourceRetired():
-            plan.retired.add(event.source)
-        case Kept():
-            pass
 
 
 def _announced(event: InvitationFields) -> AnnouncementKey:

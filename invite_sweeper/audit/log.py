@@ -14,8 +14,8 @@ from functools import partial
 from typing import BinaryIO, Final
 
 from invite_sweeper.audit.chain import HashChain
-from invite_sweeper.audit.directory import AuditDirectory, CreatedFile, Head
-from invite_sweeper.audit.events import Event, RunFinished
+from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
+from invite_sweeper.audit.events import Event, RunFinished, RunWarning
 from invite_sweeper.errors import AuditLogError
 
 _NOTHING_MORE: Final = (
@@ -30,8 +30,7 @@ class AuditLog:
 
     Attributes:
         file: The file.
-        warnings: What is not known of earlier runs, as `AuditDirectory.next_run`.
-        offset: Byte offset after the last line, which may not be on disk yet.
+        warnings: What is not known of earlier runs.
         copy_failure: Why the copy ended early; None if it is complete or was not requested.
         head_failure: Why `HEAD` does not say that the run ended; None if it does, or before the
             end. The next run then goes on after the last line of the file.
@@ -40,19 +39,22 @@ class AuditLog:
     def __init__(
         self,
         directory: AuditDirectory,
-        created: CreatedFile,
-        clock: Callable[[], datetime],
-        copy: BinaryIO | None = None,
+        file: RunFile,
+        fd: int,
+        chain: HashChain,
+        *,
+        warnings: tuple[RunWarning, ...],
+        copy: BinaryIO | None,
     ) -> None:
-        self.file = created.file
-        self.warnings = created.start.warnings
-        self.offset = 0
+        self.file = file
+        self.warnings = warnings
         self.copy_failure: Exception | None = None
         self.head_failure: OSError | None = None
         self._directory = directory
-        self._chain = HashChain(created.file.run_id, created.start.prev, clock)
-        self._fd = created.fd
+        self._chain = chain
+        self._fd = fd
         self._pending: list[bytes] = []
+        self._size = 0
         self._written = 0
         self._synced = 0
         self._failure: AuditLogError | None = None
@@ -81,7 +83,10 @@ class AuditLog:
             AuditLogError: The file cannot be created safely.
             GuardRefused: The end of the log is not what `HEAD` says.
         """
-        return cls(directory, directory.create_file(run_id), clock, copy)
+        warnings = directory.warnings()
+        file, fd, prev = directory.create_file(run_id)
+        chain = HashChain(run_id, prev, clock)
+        return cls(directory, file, fd, chain, warnings=warnings, copy=copy)
 
     @property
     def last_hash(self) -> str:
@@ -97,8 +102,8 @@ class AuditLog:
         self.check_not_failed()
         line = self._chain.add(event) + b"\n"
         self._pending.append(line)
-        self.offset += len(line)
-        if self.offset - self._written >= _FLUSH_BYTES:
+        self._size += len(line)
+        if self._size - self._written >= _FLUSH_BYTES:
             self._flush()
             self.check_not_failed()
 
@@ -108,7 +113,7 @@ class AuditLog:
         Raises:
             AuditLogError: The log has failed. The caller must not send any request.
         """
-        wanted = self.offset
+        wanted = self._size
         async with self._lock:  # after the wait, the lines may be on disk
             self.check_not_failed()
             if self._synced >= wanted:
@@ -118,10 +123,6 @@ class AuditLog:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._fsync)
             self.check_not_failed()
             self._synced = end
-
-    def read_back(self, start: int, stop: int) -> bytes:
-        """Return bytes of the file as they are now, of lines that are on disk."""
-        return os.pread(self._fd, stop - start, start)
 
     async def finish(self, event: RunFinished) -> None:
         """Write the last line, close the file and record the end of the run in `HEAD`.
@@ -160,10 +161,8 @@ class AuditLog:
 
     def check_not_failed(self) -> None:
         """Raise AuditLogError if an earlier write or sync failed."""
-        if (failure := self._failure) is not None:
-            raise AuditLogError(
-                failure.message, consequence=failure.consequence, hint=failure.hint
-            ) from failure.__cause__
+        if self._failure is not None:
+            raise self._failure
 
     def _flush(self) -> None:
         """Write the pending lines to the file."""

@@ -5,15 +5,18 @@ import gzip
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import IO, Final, NamedTuple, TypeAlias, cast
+from typing import IO, Final, NamedTuple, Self, TypeAlias, cast
+
+import msgspec
 
 from invite_sweeper.audit.chain import line_hash, seal_holds
 from invite_sweeper.audit.events import (
+    Event,
     Kept,
     Line,
     LineHeader,
@@ -46,12 +49,12 @@ class DamagedFile(DamagedLog):
         line: The first line that is wrong, from 1; None where it is the file as a whole.
     """
 
-    def __init__(self, path: Path, line: int | None, what: str) -> None:
+    def __init__(self, path: Path, line: int | None, what: str, hint: str = "") -> None:
         self.path = path
         self.line = line
         super().__init__(
             f"{path}{'' if line is None else f' line {line}'} {what}.",
-            hint="Check the audit log with `audit verify`.",
+            hint=f"Check the audit log with `audit verify`. {hint}".strip(),
         )
 
 
@@ -104,30 +107,6 @@ def required() -> Iterator[None]:
         raise DamagedLog(error.message, hint=error.hint) from error
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, bytes, LineHeader | None]]:
-    """Yield the number, the bytes without the newline and the header of each whole line.
-
-    The torn line that a killed run left after its last whole one has no header.
-
-    Raises:
-        DamagedFile: A line is not a line of an audit log.
-        UsageError: The file cannot be read.
-    """
-    with open_log(path) as file:
-        for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
-            header = LineHeader.parse(line[:-1]) if line.endswith(b"\n") else None
-            if header is None and not _is_torn(line):
-                raise DamagedFile(path, number, "is not a line of an audit log")
-            yield number, line.removesuffix(b"\n"), header
-
-
-def _is_torn(line: bytes) -> bool:
-    """Return whether these can be the first bytes of a line, or those of an unwritten block."""
-    if line.endswith(b"\n") or len(line) == _MAX_LINE_BYTES:
-        return False
-    return _LINE_START.startswith(line[: len(_LINE_START)]) or not line.strip(b"\0")
-
-
 class ChainLine(NamedTuple):
     """A line whose place in its file was checked.
 
@@ -144,10 +123,13 @@ class ChainLine(NamedTuple):
 
 
 class FileChain:
-    """Checks the chain of one file while its whole lines are read.
+    """Reads the file of a run, and checks its chain; every reader of a file goes through it.
+
+    The torn line that a killed run left after its last whole one is skipped.
 
     Attributes:
         path: The file.
+        size: How many bytes were read, decompressed.
         lines: How many whole lines were read.
         prev: `prev` of the first line: the hash of the last one of the file before; "" without
             lines.
@@ -158,31 +140,55 @@ class FileChain:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines = 0
+        self.size = self.lines = 0
         self.prev = self.last_hash = self.run_id = ""
         self.finished = False
+        self._digest = sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Of the file before it was compressed, as far as it was read: 64 hex digits."""
+        return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[ChainLine]:
         """Yield the whole lines.
-
-        The torn line that a killed run left after its last whole one is skipped.
 
         Raises:
             DamagedFile: A line does not follow the one before it.
             UsageError: The file cannot be read.
         """
-        for number, raw, header in _read_lines(self.path):
-            if self.finished:
-                raise self._damaged(number, f"was added after the end of run {self.run_id}")
-            if header is not None:
+        with open_log(self.path) as file:
+            for number, line in enumerate(iter(partial(file.readline, _MAX_LINE_BYTES), b""), 1):
+                self._digest.update(line)
+                self.size += len(line)
+                if self.finished:
+                    raise self._damaged(number, f"was added after the end of run {self.run_id}")
+                if _is_torn(line):
+                    return
+                header = LineHeader.parse(line) if line.endswith(b"\n") else None
+                if header is None:
+                    raise self._damaged(number, "is not a line of an audit log")
+                raw = line[:-1]
                 self._check(number, raw, header)
                 self.lines, self.last_hash = number, line_hash(raw)
                 yield ChainLine(number, raw, header, self.last_hash)
 
-    def read(self) -> None:
+    def read(self) -> Self:
         """Check the whole file; raises as the iterator does."""
         for _ in self:
             pass
+        return self
+
+    def decode(self, line: ChainLine) -> Event | None:
+        """Return the event of a line; None for one of a later version.
+
+        Raises:
+            DamagedFile: A field is missing or has another type.
+        """
+        try:
+            return decode(line.raw, line.header)
+        except ValueError:
+            raise self._damaged(line.number, "cannot be decoded") from None
 
     def _check(self, number: int, raw: bytes, header: LineHeader) -> None:
         if header.event == RunFinished.event:
@@ -200,6 +206,13 @@ class FileChain:
         return DamagedFile(self.path, line, what)
 
 
+def _is_torn(line: bytes) -> bool:
+    """Return whether these can be the first bytes of a line, or those of an unwritten block."""
+    if line.endswith(b"\n") or len(line) == _MAX_LINE_BYTES:
+        return False
+    return _LINE_START.startswith(line[: len(_LINE_START)]) or not line.strip(b"\0")
+
+
 def is_run_file(start: bytes) -> bool:
     """Return whether a file that starts so is the file of a run."""
     first, _, _ = start.partition(b"\n")
@@ -209,42 +222,23 @@ def is_run_file(start: bytes) -> bool:
 def read_events(path: Path) -> Iterator[Line]:
     """Yield the lines of a file, without those of kept invitations and of later versions.
 
-    The chain is not checked. The torn line that a killed run left is skipped.
-
     Raises:
-        DamagedFile: A line cannot be decoded.
+        DamagedFile: A line does not follow the one before it, or cannot be decoded.
         UsageError: The file cannot be read.
     """
-    for number, raw, header in _read_lines(path):
-        if header is None or header.event == Kept.event:
-            continue
-        line = decode_line(path, number, raw, header)
-        if line is not None:
-            yield line
+    chain = FileChain(path)
+    for each in chain:
+        if each.header.event != Kept.event and (event := chain.decode(each)) is not None:
+            yield Line(each.header.ts, chain.run_id, event)
 
 
-def decode_line(path: Path, number: int, raw: bytes, header: LineHeader) -> Line | None:
-    """Return a line; None for an event of a later version.
-
-    Raises:
-        DamagedFile: A field is missing or has another type.
-    """
-    try:
-        event = decode(raw, header)
-    except ValueError:
-        raise DamagedFile(path, number, "cannot be decoded") from None
-    return None if event is None else Line(header.ts, header.run_id, event)
-
-
-@dataclass(frozen=True, slots=True)
-class LineFilter:
+class LineFilter(msgspec.Struct, frozen=True):
     """A filter for lines: all criteria that are not None must match.
 
     Attributes:
         event: The name of an event.
         outcome: An outcome; lines without one do not match.
         username: A glob for the invited user's name, case-insensitive.
-        project: A glob for the project's ID or name, case-insensitive.
         since: The first instant, timezone-aware.
         until: The instant after the last one, timezone-aware.
     """
@@ -252,27 +246,18 @@ class LineFilter:
     event: str | None = None
     outcome: str | None = None
     username: str | None = None
-    project: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
     def matches(self, record: Record) -> bool:
         """Return whether the record matches all criteria."""
+        name, ts = record.get("username"), str(record["ts"])  # all are UTC in one format
         return (
-            self.event in {None, record.get("event")}
+            self.event in {None, record["event"]}
             and self.outcome in {None, record.get("outcome")}
-            and _matches_glob(self.username, record.get("username"))
-            and (
-                _matches_glob(self.project, record.get("project_id"))
-                or _matches_glob(self.project, record.get("project_name"))
-            )
-            and self._is_in_period(str(record.get("ts")))
-        )
-
-    def _is_in_period(self, ts: str) -> bool:
-        """Return whether a timestamp is in the period; all are UTC in one format."""
-        return (self.since is None or ts >= format_timestamp(self.since)) and (
-            self.until is None or ts < format_timestamp(self.until)
+            and (self.username is None or _matches_glob(self.username, name))
+            and (self.since is None or ts >= format_timestamp(self.since))
+            and (self.until is None or ts < format_timestamp(self.until))
         )
 
 
@@ -289,7 +274,5 @@ def filter_lines(path: Path, line_filter: LineFilter) -> Iterator[tuple[Record, 
             yield record, line.raw
 
 
-def _matches_glob(glob: str | None, value: object) -> bool:
-    return glob is None or (
-        isinstance(value, str) and fnmatchcase(value.casefold(), glob.casefold())
-    )
+def _matches_glob(glob: str, value: object) -> bool:
+    return isinstance(value, str) and fnmatchcase(value.casefold(), glob.casefold())

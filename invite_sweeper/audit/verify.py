@@ -1,15 +1,16 @@
 """Verify the files of runs: their chain, that each continues the one before, and their intents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
-from invite_sweeper.audit.events import Intent, Line, OutcomeLine
-from invite_sweeper.audit.reader import DamagedFile, FileChain, decode_line
+from invite_sweeper.audit.events import Event, Intent, OutcomeLine
+from invite_sweeper.audit.reader import DamagedFile, FileChain
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import InvitationKey
 
@@ -34,8 +35,7 @@ class Unfinished(NamedTuple):
     intents: int
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(msgspec.Struct):
     """What was found; after a damage, up to it.
 
     Attributes:
@@ -48,11 +48,11 @@ class Verification:
         expected_at: Where the expected hash was found, `FILE line N`; None where it was not.
     """
 
-    files: list[RunFile] = field(default_factory=list)
+    files: list[RunFile] = []
     lines: int = 0
     last_hash: str = GENESIS_HASH
     damage: str | None = None
-    unfinished: list[Unfinished] = field(default_factory=list)
+    unfinished: list[Unfinished] = []
     expected_at: str | None = None
 
     @property
@@ -123,14 +123,15 @@ class _Verifier:
         for line in chain:
             if line.number == 1:
                 self._check_first(file, chain)
-            self._check_intents(file, decode_line(file.path, line.number, line.raw, line.header))
+            self._check_intents(chain.run_id, file, chain.decode(line))
             result.lines += 1
             result.last_hash = line.hash
             if line.hash == self._expected:
                 result.expected_at = f"{file.path} line {line.number}"
         self._ended = chain.finished
         if self._head is not None:
-            self._check_head(file, chain, self._head)
+            self._head.check(file, chain)
+            self._head_is_here |= file.name == self._head.file
 
     def finish(self) -> None:
         """Raise DamagedFile if the file of `HEAD` is missing; else add what runs left open."""
@@ -154,21 +155,11 @@ class _Verifier:
         if not result.lines and result.first_number == 1 and chain.prev != GENESIS_HASH:
             raise DamagedFile(file.path, 1, "is not the first line of a log")
 
-    def _check_intents(self, file: RunFile, line: Line | None) -> None:
-        if line is not None and isinstance(line.event, Intent):
-            self._open[line.run_id, line.event.key] = file
-        elif line is not None and isinstance(line.event, OutcomeLine):
-            self._open.pop((line.event.recovers or line.run_id, line.event.key), None)
-
-    def _check_head(self, file: RunFile, chain: FileChain, head: Head) -> None:
-        if file.name == head.file:
-            self._head_is_here = True
-            if head.ended and chain.last_hash != head.last_hash:
-                raise DamagedFile(file.path, chain.lines or None, "is not the last line of HEAD")
-            if not head.ended and chain.lines and chain.prev != head.last_hash:
-                raise DamagedFile(file.path, 1, "does not follow the line of HEAD")
-        elif file.number >= head.number and chain.lines:
-            raise DamagedFile(file.path, None, f"is not known to HEAD, which names {head.file}")
+    def _check_intents(self, run_id: str, file: RunFile, event: Event | None) -> None:
+        if isinstance(event, Intent):
+            self._open[run_id, event.key] = file
+        elif isinstance(event, OutcomeLine):
+            self._open.pop((event.recovers or run_id, event.key), None)
 
 
 def _check_number(before: RunFile, file: RunFile) -> None:

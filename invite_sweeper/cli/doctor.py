@@ -37,7 +37,6 @@ from invite_sweeper.errors import InvalidPolicy, RunError, UsageError
 from invite_sweeper.files import check_writable, regular_file_target
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.policy import loader
-from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import (
@@ -144,7 +143,7 @@ async def diagnose(
         policy = loader.load_policy(options.policy)
     except RunError as error:
         if isinstance(error, InvalidPolicy):  # the check has only the number of errors
-            error.hint = f"List them with: {command('validate', str(options.policy))}"
+            error = error.having(hint=error.to_json()["hint"])
         checks.failed("policy", error)
         return DiagnosisResult.of(checks)
     register_secrets(policy.notify, environment)
@@ -265,7 +264,8 @@ class _Doctor:
     def _check_earlier_runs(self, history: History) -> None:
         """Check where the next run goes on, how the last one ended, and what is announced."""
         checks, name = self._checks, "earlier runs"
-        for warning in self._session.directory.next_run().warnings:
+        self._session.directory.next_run()
+        for warning in self._session.directory.warnings():
             if warning.level != WarningLevel.REMARK:
                 checks.warning(
                     name, warning.message, "Restore the file from a copy, if it is not lost."

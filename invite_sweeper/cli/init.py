@@ -19,9 +19,9 @@ from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
+    FILE,
     Command,
     EnumChoice,
-    argument,
     option,
     options,
 )
@@ -136,11 +136,11 @@ class Answers(NamedTuple):
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "path",
-    "The file to write; it must not exist.",
+    help="The file to write; it must not exist.",
     metavar="[POLICY]",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=DEFAULT_POLICY,
 )
 @options("base_url")
@@ -190,8 +190,7 @@ def init(
     except click.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
     except RunError as error:
-        error.consequence = "No file was written."
-        raise
+        raise error.having(consequence="No file was written.") from error
     for remark in policy.warnings(datetime.now(UTC).date()):
         click.echo(f"Warning: {remark}", err=True)
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
@@ -268,8 +267,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
             try:
                 visible = await client.reader.organizations()
             except CredentialsRefused as error:
-                error.name_variables(credentials_variables(os.environ, name))
-                raise
+                raise error.of_variables(credentials_variables(os.environ, name)) from error
         for org_id, label in visible.items():
             found.setdefault(org_id, Choice(org_id, label, name))
     return list(found.values())

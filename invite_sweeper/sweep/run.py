@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, PlanLines
+from invite_sweeper.audit import AuditLog, read_back_plan
 from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
 from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
@@ -19,10 +19,10 @@ from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.deleting import Deletion
+from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import trim
-from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize
@@ -95,11 +95,10 @@ async def _write_plan(
     """Write the planned lines, and return them as they are on disk."""
     if command.limits.over_limit == "trim":
         trim(organizations, command.limits, command.recent, command.shard)
-    lines = PlanLines(log)
     for organization in organizations:
         for planned in organization.stale:
-            lines.write(planned)
-    return await lines.read_back()
+            log.write(planned)
+    return await read_back_plan(log)
 
 
 async def _confirm(command: Command, view: View, result: Result, stop: StopRequest) -> None:

@@ -24,7 +24,7 @@ from invite_sweeper.endings import (
     status_of,
     worst,
 )
-from invite_sweeper.errors import RunError
+from invite_sweeper.errors import InvalidPolicy
 
 ADVISOR = Advisor(
     run="7",
@@ -39,10 +39,6 @@ def commands_of(sentence):
     """Return the words of each command that a sentence contains."""
     _, *found = sentence.replace(" && ", " ").split("invite-sweeper ")
     return [shlex.split(each) for each in found]
-
-
-def subclasses(cls):
-    return [cls, *(each for child in cls.__subclasses__() for each in subclasses(child))]
 
 
 def test_worst_status_is_the_first_of_the_vocabulary():
@@ -88,9 +84,13 @@ def test_refusals_are_the_reasons_of_exit_code_3():
     assert Reason.CIRCUIT_BREAKER not in REFUSAL_REASONS
 
 
-@pytest.mark.parametrize("error", subclasses(RunError), ids=lambda cls: cls.__name__)
-def test_each_error_has_a_reason_of_its_exit_code(error):
-    assert error.default_reason.exit_code is error.exit_code
+def test_error_with_other_parts_is_the_same_error_otherwise():
+    error = InvalidPolicy("policy.yaml", ())
+    error.__cause__ = ValueError("why")
+    other = error.having(hint="Do this.")
+    assert (type(other), other.args, other.__cause__) == (type(error), error.args, error.__cause__)
+    assert vars(other) == {**vars(error), "hint": "Do this."}
+    assert error.hint == ""
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -8,7 +8,7 @@ from audit.runs import HOST, planned
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, project
 from sweep.night import ORGS, Night, kill_after_intents, later
 
-from invite_sweeper.audit import History, PlanLines
+from invite_sweeper.audit import History, read_back_plan
 from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
@@ -453,7 +453,9 @@ async def test_notice_says_what_is_due_after_the_trim(directory):
     result = await night.run(at=NOW + timedelta(days=7))
     assert (night.deleted, result.announced, result.trimmed) == ([2], 1, 3)
     (text,) = [each.message for each in result.warnings if each.code == WarningCode.NOTICE]
-    assert text.startswith("1 invitation announced, 2 due; the first may be deleted from 9 Dec")
+    assert text.startswith(
+        "1 invitation announced, 2 due; the first may be deleted from 2026-12-09"
+    )
 
 
 async def test_project_that_moves_between_two_organizations_counts_once(directory):
@@ -784,18 +786,17 @@ async def test_list_that_atlas_retires_during_the_sweep_does_not_end_the_others(
 
 async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directory, monkeypatch):
     night = Night(directory, 1, 2)
-    read_back = PlanLines.read_back
 
-    async def failing(self):
-        plan = await read_back(self)
+    async def failing(log):
+        plan = await read_back_plan(log)
 
         async def full():
             raise AuditLogError("The disk is full.")
 
-        self._log.sync = full
+        log.sync = full
         return plan
 
-    monkeypatch.setattr(PlanLines, "read_back", failing)
+    monkeypatch.setattr("invite_sweeper.sweep.run.read_back_plan", failing)
     result = await night.run()
     assert (night.deleted, result.exit_code, message(result)) == ([0, 0], 7, "The disk is full.")
     assert [each.skipped for each in result.organizations] == [1, 2]
@@ -803,16 +804,15 @@ async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directo
 
 async def test_plan_that_was_changed_on_disk_is_not_deleted(directory, monkeypatch):
     night = Night(directory, 2)
-    read_back = PlanLines.read_back
 
-    async def changing(self):
-        await self._log.sync()
+    async def changing(log):
+        await log.sync()
         path = directory.files()[-1].path
         text = path.read_text().replace("person-1@", "person-2@")
         path.write_text(text)
-        return await read_back(self)
+        return await read_back_plan(log)
 
-    monkeypatch.setattr(PlanLines, "read_back", changing)
+    monkeypatch.setattr("invite_sweeper.sweep.run.read_back_plan", changing)
     result = await night.run()
     assert (night.deleted, result.exit_code) == ([0], 7)
     assert "was changed" in message(result)
