@@ -90,7 +90,30 @@ def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
 
 def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Run `sweep` or `plan`, show the result and return the exit code."""
-    return run_async(_SweepCommand(options, environment).run())
+    try:
+        command = _SweepCommand(options, environment)
+    except RunError as error:
+        with suppress(OSError, UsageError):
+            run_async(_measure(error, options, environment))
+        raise
+    return run_async(command.run())
+
+
+async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
+    """Write and push the exit code of a command with wrong options or policy, for the alerts.
+
+    Of files only one with earlier metrics is replaced, because the outputs were not checked.
+    """
+    release = metrics.Release.of(options.policy, _shard(options, environment), environment)
+    end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
+    metered = release, RunRecord(RunFile(0, "", Path()), end=end), datetime.now(UTC)
+    if options.metrics_file is not None:
+        path = release.textfile(options.metrics_file)
+        if path.is_file() and metrics.is_textfile(path.read_bytes()):
+            metrics.write_textfile(path, *metered)
+    if options.pushgateway is not None:
+        metrics.check_gateway_url(options.pushgateway)
+        await metrics.push(options.pushgateway, *metered)
 
 
 class _SweepCommand:
