@@ -231,7 +231,8 @@ def _run(request: bytes, outputs: list[int]) -> None:
 
 if __name__ == "__main__":
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as `main` does before it imports
-    for _command in importlib.import_module("invite_sweeper.cli.main").COMMANDS.values():
-        importlib.import_module(f"invite_sweeper.cli.{_command.module}")
+    _main = importlib.import_module("invite_sweeper.cli.main")
+    for _command in _main.COMMANDS:
+        _main.app.get_command(None, _command)
     gc.freeze()
     _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))

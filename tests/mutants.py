@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 
+SELECTION = "tests/unit/sweep/test_selection.py"
 EVERY_LIST = "tests/unit/sweep/test_every_list.py"
 CAP = "tests/commands/test_cap_of_a_night.py"
 PEOPLE = "tests/commands/test_model_of_people.py"
@@ -51,7 +52,7 @@ class Mutant:
     file: str
     old: str
     new: str
-    tests: str = EVERY_LIST
+    tests: str = f"{SELECTION} {EVERY_LIST}"
 
 
 # Guards that are off for one list -----------------------------------------------------------------

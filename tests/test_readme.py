@@ -22,7 +22,8 @@ PAGE = (ROOT / README).read_text("utf-8")
 HERE = "test_readme.py"
 GATE = "../.ci/run"
 INSTALLED = "deploy/fresh.py"
-CONTAINERS = "deploy/test_container_readme.py"
+IMAGE = "deploy/conftest.py"
+CLUSTER = "deploy/test_cluster.py"
 RUN_BY = {
     (README, "invite_sweeper"): INSTALLED,
     (README, "First policy"): HERE,
@@ -34,9 +35,11 @@ RUN_BY = {
     (OPERATORS, "Prerequisites in Atlas"): INSTALLED,
     (OPERATORS, "cron"): INSTALLED,
     (OPERATORS, "systemd"): "deploy/test_systemd_machine.py",
-    (OPERATORS, "The image"): CONTAINERS,
-    (OPERATORS, "Kubernetes"): CONTAINERS,
-    (OPERATORS, "Helm"): CONTAINERS,
+    (OPERATORS, "The image"): IMAGE,
+    (OPERATORS, "Kubernetes"): CLUSTER,
+    (OPERATORS, "Commands in the cluster"): CLUSTER,
+    (OPERATORS, "A plan approved by a second person"): CLUSTER,
+    (OPERATORS, "Helm"): CLUSTER,
     (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
 }
 """The test that runs the commands of each section, in the order of the page.

@@ -22,7 +22,6 @@ from invite_sweeper.cli.options import (
     Command,
     Output,
     RunOptions,
-    argument,
     option,
     options,
 )
@@ -51,8 +50,8 @@ _MAX_NAMES = 20
 
 
 @click.command(cls=Command)
-@argument(
-    "terms", "The id or username of an invitation, or a glob for either.", metavar="TERM...",
+@click.argument(
+    "terms", help="The id or username of an invitation, or a glob for either.", metavar="TERM...",
     nargs=-1, required=True,
 )  # fmt: skip
 @options(*(each for each in CONNECTED if each != "verbose"))

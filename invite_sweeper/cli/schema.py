@@ -12,7 +12,7 @@ from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.doctor import DiagnosisResult
 from invite_sweeper.cli.explain import Search
-from invite_sweeper.cli.options import Command, argument
+from invite_sweeper.cli.options import Command
 from invite_sweeper.cli.restore import RestorePlan
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
@@ -34,8 +34,8 @@ NAMES: Final = ("policy", *_RESULTS, _AUDIT_LINE)
 
 
 @click.command(cls=Command)
-@argument(
-    "name", f"One of {', '.join(NAMES)}.", metavar="[NAME]", type=click.Choice(NAMES),
+@click.argument(
+    "name", help=f"One of {', '.join(NAMES)}.", metavar="[NAME]", type=click.Choice(NAMES),
     default="policy",
 )  # fmt: skip
 def schema(name: str) -> None:

@@ -17,8 +17,8 @@ from rich.progress import (
 )
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.audit.events import RunFinished
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.audit.events import RunFinished, RunWarning
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Outcome
 from invite_sweeper.text import escape_unprintable
 

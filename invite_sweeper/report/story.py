@@ -26,6 +26,7 @@ from invite_sweeper.endings import (
     known_reasons,
     status_of,
 )
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report.text import (
     describe_duration_s,
@@ -320,13 +321,8 @@ class _Teller:
                 yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
     def _errors(self, end: RunFinished) -> Iterator[Attention]:
-        errors = (end.error, *(each.error for each in end.organizations))
-        shown = set[str]()
-        for error in errors:
-            if error is None or error["message"] in shown:
-                continue
-            shown.add(error["message"])
-            code = ExitCode(end.exit_code)
+        code = ExitCode(end.exit_code)
+        for error in errors_of(end):
             messages = filter(None, (*error["message"].split("\n"), error["consequence"]))
             own = [each for each in self._reasons if each.exit_code is code]
             advice = error["hint"] or self._advisor.hint(code, own)
@@ -371,6 +367,25 @@ _RESTORED: Final[tuple[tuple[str, str], ...]] = (
     ("unknown", "without a response"),
     ("skipped", "not sent"),
 )
+
+
+def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
+    """Yield each error that stopped a run or an organization, once.
+
+    Organizations that failed for the same cause, with the same advice, share one error.
+    """
+    errors = [(each.label, each.error) for each in end.organizations if each.error is not None]
+    if end.error is not None and all(error != end.error for _, error in errors):
+        errors.insert(0, ("", end.error))
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for label, error in errors:
+        cause = error["message"].removeprefix(f"Organization {label}: ")
+        whose = [label] if cause != error["message"] else []
+        found.setdefault((cause, error["consequence"], error["hint"]), []).extend(whose)
+    for (cause, consequence, hint), labels in found.items():
+        noun = plural_form(len(labels), "Organization", "Organizations")
+        message = f"{noun} {', '.join(labels)}: {cause}" if labels else cause
+        yield {"message": message, "consequence": consequence, "hint": hint}
 
 
 def needs_attention(run: RunRecord) -> bool:

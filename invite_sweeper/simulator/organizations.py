@@ -70,8 +70,8 @@ def list_events(call: Call) -> SimulatedResponse:
     Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
     """
     types, since = (
-        call.query("eventType"),
-        (call.query("minDate") or ["0001-01-01T00:00:00Z"])[0],
+        call.query.get("eventType", []),
+        call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0],
     )
     try:
         start = datetime.fromisoformat(since)
@@ -111,7 +111,7 @@ def get_service_account(call: Call) -> SimulatedResponse:
 
     Source: the OpenAPI document; not recorded.
     """
-    account = call.sim.accounts.find_service_account(call.item_id)
+    account = call.sim.accounts.find("service account", call.item_id)
     if account is None or call.scope_id not in account.org_ids:
         return resource_not_found(call.path)
     created = format_atlas_time(account.created_at)

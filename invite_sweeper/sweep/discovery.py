@@ -12,7 +12,8 @@ from typing import Final, TypeAlias, TypeVar
 
 from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
     AuditLogError,

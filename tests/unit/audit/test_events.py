@@ -24,6 +24,7 @@ from invite_sweeper.audit.events import (
     Planned,
     ProjectUnreadable,
     RunFinished,
+    RunWarning,
     SourceRetired,
     WouldBeAnnounced,
     announcement_key,
@@ -32,7 +33,7 @@ from invite_sweeper.audit.events import (
     parse_timestamp,
 )
 from invite_sweeper.counts import COUNT_NAMES, METRICS, Counts, total
-from invite_sweeper.endings import Reason, RunWarning, WarningCode
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
