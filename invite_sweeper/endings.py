@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum, auto
 from typing import Final, NamedTuple, Self
 
-import msgspec
-
 from invite_sweeper.enums import new_member
 from invite_sweeper.program import command
 
@@ -428,7 +426,7 @@ def status_of(exit_code: int | None) -> Status:
 _GLOB_CHARACTERS: Final = str.maketrans({each: f"[{each}]" for each in "*?["})
 
 
-class Advisor(msgspec.Struct, frozen=True):
+class Advisor(NamedTuple):
     """Builds advice about one run from its facts: exact commands that can be copied.
 
     Attributes:
@@ -528,16 +526,3 @@ class WarningCode(StrEnum):
     UNVERIFIED = "unverified"
     OTHER = "other"
     """Also each warning in a log of an earlier version, which has no codes."""
-
-
-class RunWarning(msgspec.Struct, frozen=True):
-    """A warning of a run.
-
-    Attributes:
-        message: One sentence for the operator.
-        level: With `-q`, remarks are not shown.
-    """
-
-    code: str
-    message: str
-    level: str = WarningLevel.WARNING

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -25,5 +24,7 @@ def called_as(script: str) -> str:
     """
     if os.sep not in script or Path(script).name != NAME:
         return NAME
-    found = shutil.which(NAME)
-    return NAME if found is not None and Path(found).samefile(script) else script
+    # Not `shutil.which`: shutil imports each format of an archive, and `--version` waits for it.
+    paths = (Path(folder, NAME) for folder in os.get_exec_path())
+    found = next((path for path in paths if os.access(path, os.X_OK)), None)
+    return NAME if found is not None and found.samefile(script) else script

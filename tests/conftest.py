@@ -31,9 +31,7 @@ settings.load_profile("here")
 
 COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
-TOGETHER = (
-    "test_prism.py", "test_report_browser.py", "test_report_large.py",
-)  # fmt: skip
+TOGETHER = ("test_page_browser.py",)
 """Files with a server, a browser or a large log that one worker makes."""
 
 

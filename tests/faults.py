@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from invite_sweeper.simulator.faults import (
     Fault,
-    FaultContext,
     delay,
     effect,
     fail_with,
@@ -20,7 +19,6 @@ from invite_sweeper.simulator.responses import SimulatedResponse, missing_role, 
 
 __all__ = [
     "Fault",
-    "FaultContext",
     "altered",
     "challenge",
     "compressed",

@@ -29,7 +29,8 @@ from environment import clean
 _ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
     *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_"),
-    *("HOOK", "KEY", "PING_URL", "SLACK_URL"),  # in the policies of tests
+    *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"),
+    *("CHAT_URL", "HOOK", "KEY", "LOCAL_URL", "PING_URL", "SLACK_URL"),  # in policies of tests
     "PYTEST_CURRENT_TEST",
 )
 """How the names of variables begin that take effect in a fork."""
@@ -230,7 +231,8 @@ def _run(request: bytes, outputs: list[int]) -> None:
 
 if __name__ == "__main__":
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # as `main` does before it imports
-    for _command in importlib.import_module("invite_sweeper.cli.main").COMMANDS.values():
-        importlib.import_module(f"invite_sweeper.cli.{_command.module}")
+    _main = importlib.import_module("invite_sweeper.cli.main")
+    for _command in _main.COMMANDS:
+        _main.app.get_command(None, _command)
     gc.freeze()
     _run(*_serve(socket.socket(fileno=int(sys.argv[1]))))

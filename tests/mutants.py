@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 
+SELECTION = "tests/unit/sweep/test_selection.py"
 EVERY_LIST = "tests/unit/sweep/test_every_list.py"
 CAP = "tests/commands/test_cap_of_a_night.py"
 PEOPLE = "tests/commands/test_model_of_people.py"
@@ -51,7 +52,7 @@ class Mutant:
     file: str
     old: str
     new: str
-    tests: str = EVERY_LIST
+    tests: str = f"{SELECTION} {EVERY_LIST}"
 
 
 # Guards that are off for one list -----------------------------------------------------------------
@@ -204,27 +205,50 @@ SINGLE = (
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
-        "if found.get(each.key) == structs.replace(each, new=False)",
-        "if each.key in found",
+        "now.stale = [each for each in now.stale if each in shown]",
+        "keys = {each.key for each in now.stale}\n"
+        "        now.stale = [each for each in shown if each.key in keys]",
         "tests/unit/sweep/test_sweep.py -k long_question",
+    ),
+    Mutant(
+        "no guard is asked about what is read after the question",
+        "sweep/run.py",
+        "    _check_guards(command, again)\n",
+        "",
+        "tests/unit/sweep/test_sweep.py -k long_question",
+    ),
+    Mutant(
+        "the population of another scope is not compared",
+        "audit/history.py",
+        'rank = run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"',
+        "if run.start.scope_sha256 != scope_sha256:\n                continue\n"
+        '            rank = False, run.mode == "dry-run"',
+        "tests/unit/sweep/test_sweep.py -k scope",
     ),
     Mutant(
         "the intent comes after the DELETE",
         "sweep/executor.py",
-        "        for planned, _ in group:\n"
-        "            self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
-        "        await self._log.sync()\n        self._ready.put(group)\n",
-        "        self._ready.put(group)\n        await asyncio.sleep(0.01)\n"
-        "        for planned, _ in group:\n"
-        "            self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
-        "        await self._log.sync()\n",
+        "                    for planned, _ in group:\n"
+        "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
+        "                    await self._log.sync()\n"
+        "                    self._ready.extend(group)\n"
+        "                    for _ in group:\n"
+        "                        self._start(self._send())\n",
+        "                    self._ready.extend(group)\n"
+        "                    for _ in group:\n"
+        "                        self._start(self._send())\n"
+        "                    await asyncio.sleep(0.01)\n"
+        "                    for planned, _ in group:\n"
+        "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
+        "                    await self._log.sync()\n",
         INTENT_FIRST,
     ),
     Mutant(
         "the intent is not on disk before the DELETE",
         "sweep/executor.py",
-        "        await self._log.sync()\n        self._ready.put(group)\n",
-        "        self._ready.put(group)\n",
+        "                    await self._log.sync()\n"
+        "                    self._ready.extend(group)\n",
+        "                    self._ready.extend(group)\n",
         INTENT_FIRST,
     ),
     Mutant(

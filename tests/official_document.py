@@ -23,22 +23,10 @@ CLIENT = {
     "required": True,
     "schema": {"type": "string", "pattern": r"^mdb_sa_id_[a-fA-F\d]{24}$"},
 }
-FEDERATION = {
-    "name": "federationSettingsId",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": "^([a-f0-9]{24})$"},
-}
 MISSING = {
     "/groups/{groupId}/teams": ("2023-01-01", {"groupId"} | PAGING, ()),
     "/orgs/{orgId}/events": ("2023-01-01", {"orgId"} | PAGING, (KINDS, SINCE)),
     "/orgs/{orgId}/serviceAccounts/{clientId}": ("2024-08-05", {"orgId"}, (CLIENT,)),
-    "/orgs/{orgId}/federationSettings": ("2023-01-01", {"orgId"}, ()),
-    "/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}": (
-        "2023-01-01",
-        {"orgId"},
-        (FEDERATION,),
-    ),
 }
 """Operations that the excerpt lacks: version, shared and own parameters.
 

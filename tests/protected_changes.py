@@ -7,7 +7,7 @@ import faults
 from protected_oracle import in_scope
 from protected_world import World
 
-from invite_sweeper.simulator import SimulatedAtlas
+from invite_sweeper.simulator import Call, SimulatedAtlas
 from invite_sweeper.simulator.responses import SimulatedResponse
 
 _FOREIGN_404S = (
@@ -41,7 +41,7 @@ def answer_with_foreign_404s(world: World) -> None:
     sim, dice = world.cli.sim, world.dice
     share = dice.choice((0, 2, 5))
 
-    def withdraw(context: faults.FaultContext) -> None:
+    def withdraw(context: Call) -> None:
         if int(context.item_id[-1], 16) < share:
             _withdraw(sim, context.scope_id, context.item_id)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 
+from invite_sweeper.simulator import Call
 from invite_sweeper.simulator.responses import MISSING, SimulatedResponse
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -431,7 +432,7 @@ class World:
         accepting = {each for each in ids if dice.random() < self.accepting_share}
         self.changed |= {each for each in ids if dice.random() < 0.3}
 
-        def accept(context: faults.FaultContext) -> None:
+        def accept(context: Call) -> None:
             if context.item_id in accepting and self._is_pending(context.item_id):
                 sim.set_status(context.item_id, "ACTIVE")
 

@@ -22,23 +22,38 @@ from invite_sweeper.atlas.http import HttpSession, retry_after_s
 from invite_sweeper.atlas.limiter import RateLimiter
 from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.responses import (
+    OK,
     Response,
     ResponseOrFailure,
+    RetryDecision,
+    classify,
     connection_hint,
     describe,
     parse_error,
 )
-from invite_sweeper.atlas.retry import Attempt, RetryDecision, RetryPolicy, classify, retry
+from invite_sweeper.atlas.retry import Attempt, RetryPolicy, retry
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.json_text import parse_json
 
 
 class Authenticator:
-    """Authenticates requests with one kind of credentials; this base needs nothing."""
+    """Authenticates requests: with a bearer token of the environment, or an API key.
+
+    The owner of such a token refreshes and revokes it. With an API key each connection slot has
+    its own digest middleware, which answers a 401: a middleware reuses a challenge with a nonce
+    count that must increase. Shared by concurrent requests, the counts would arrive out of order,
+    and a strict server rejects them.
+    """
+
+    def __init__(self, credentials: BearerToken | ApiKey | None = None) -> None:
+        self._api_key = credentials if isinstance(credentials, ApiKey) else None
+        self._header = (
+            bearer_header(credentials.token) if isinstance(credentials, BearerToken) else None
+        )
 
     def cached_header(self) -> Secret | None:
         """Return the header if it is available without waiting, else None."""
-        return None
+        return self._header
 
     async def header(self) -> Secret | None:
         """Return the `Authorization` header; None if a middleware signs each request.
@@ -46,7 +61,7 @@ class Authenticator:
         Raises:
             RunError: No access token is available.
         """
-        return self.cached_header()
+        return self._header
 
     async def refresh(self, rejected_header: Secret | None) -> None:
         """Replace the header after a 401, once for all requests that used it.
@@ -61,40 +76,13 @@ class Authenticator:
 
     def new_digest(self) -> aiohttp.DigestAuthMiddleware | None:
         """Return a new middleware for one connection slot; None if `header` is enough."""
-        return None
+        if (key := self._api_key) is None:
+            return None
+        # The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
+        return aiohttp.DigestAuthMiddleware(key.public_key, key.private_key.get_secret_value())
 
     async def close(self) -> None:
         """Revoke the tokens of this run. Raises only when cancelled."""
-
-
-class BearerAuthenticator(Authenticator):
-    """A bearer token from the environment. Its owner refreshes and revokes it."""
-
-    def __init__(self, credentials: BearerToken) -> None:
-        self._header = bearer_header(credentials.token)
-
-    @override
-    def cached_header(self) -> Secret | None:
-        return self._header
-
-
-class DigestAuthenticator(Authenticator):
-    """An API key. Each connection slot has its own digest middleware, which answers a 401.
-
-    A middleware reuses a challenge with a nonce count that must increase. Shared by concurrent
-    requests, the counts would arrive out of order, and a strict server rejects them.
-    """
-
-    def __init__(self, credentials: ApiKey) -> None:
-        self._credentials = credentials
-
-    @override
-    def new_digest(self) -> aiohttp.DigestAuthMiddleware | None:
-        # The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
-        api_key = self._credentials
-        return aiohttp.DigestAuthMiddleware(
-            api_key.public_key, api_key.private_key.get_secret_value()
-        )
 
 
 def bearer_header(token: Secret) -> Secret:
@@ -153,7 +141,6 @@ _EARLY_WINDOW_S: Final = 600.0
 _RATE_LIMIT_WINDOW_S: Final = 60.0
 _MAX_REQUESTS_PER_WINDOW: Final = 10
 """Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
-_OK: Final = 200
 _REVOKE_TIMEOUT_S: Final = 2.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
 _REJECTED_STATUSES: Final = frozenset({400, 401, 403})
@@ -184,6 +171,7 @@ class ServiceAccountAuthenticator(Authenticator):
         limiter: RateLimiter,
         clock: Callable[[], datetime],
     ) -> None:
+        super().__init__()
         pair = f"{account.client_id}:{account.client_secret.get_secret_value()}".encode()
         self._basic_header = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
         self._http = http
@@ -331,7 +319,7 @@ class ServiceAccountAuthenticator(Authenticator):
                 f"Could not get an access token: {describe(result)}.",
                 hint=_TOO_MANY_TOKENS_HINT if limit_reached else _HINT,
             )
-        if not isinstance(result, Response) or result.status != _OK:
+        if not isinstance(result, Response) or result.status != OK:
             raise AtlasUnavailable(
                 f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
             )

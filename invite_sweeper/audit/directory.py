@@ -19,9 +19,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
-from invite_sweeper.audit.events import format_timestamp
+from invite_sweeper.audit.events import RunWarning, format_timestamp
 from invite_sweeper.audit.reader import DamagedFile, FileChain, required
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
 from invite_sweeper.json_text import to_json

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, T
 import msgspec
 
 from invite_sweeper.counts import Counts
-from invite_sweeper.endings import RunWarning
+from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.json_text import to_json
 from invite_sweeper.models import (
@@ -31,6 +31,19 @@ FieldsT = TypeVar("FieldsT", bound="InvitationFields")
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]
 ListKey: TypeAlias = tuple[str, str, str]
 """A list: its source, the organization, and the project (the organization for its own lists)."""
+
+
+class RunWarning(msgspec.Struct, frozen=True):
+    """A warning of a run.
+
+    Attributes:
+        message: One sentence for the operator.
+        level: With `-q`, remarks are not shown.
+    """
+
+    code: str
+    message: str
+    level: str = WarningLevel.WARNING
 
 
 class EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -260,6 +273,15 @@ class Announced(InvitationFields, frozen=True, kw_only=True):
     deletable_from: str
 
 
+class WouldBeAnnounced(InvitationFields, frozen=True, kw_only=True):
+    """A stale invitation that a sweep would announce; a dry run announces nothing."""
+
+    event: ClassVar[str] = "would_be_announced"
+
+    rule: str
+    deletable_from: str
+
+
 class AnnouncementEnded(InvitationFields, frozen=True, kw_only=True):
     """A sweep read the list of an announced invitation, which is not stale any more.
 
@@ -319,8 +341,8 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
     replaces: str | None = None
 
     @classmethod
-    def unsent(cls, planned: Planned, outcome: str, *, replaces: str | None = None) -> Self:
-        """Return the outcome of a planned deletion for which no request was sent."""
+    def unsent(cls, planned: Planned | Intent, outcome: str, **more: str | None) -> Self:
+        """Return the outcome of a planned deletion for which this run sent no request."""
         return planned.as_event(
             cls,
             rule=planned.rule,
@@ -329,7 +351,7 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
             http_status=None,
             error_code=None,
             duration_ms=None,
-            replaces=replaces,
+            **more,
         )
 
 
@@ -472,6 +494,7 @@ Event: TypeAlias = (
     | SourceRetired
     | ProjectUnreadable
     | Announced
+    | WouldBeAnnounced
     | AnnouncementEnded
     | Planned
     | Kept
@@ -576,6 +599,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SourceRetired,
     ProjectUnreadable,
     Announced,
+    WouldBeAnnounced,
     AnnouncementEnded,
     Planned,
     Kept,

@@ -15,8 +15,7 @@ from typing import BinaryIO, Final
 
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
-from invite_sweeper.audit.events import Event, RunFinished
-from invite_sweeper.endings import RunWarning
+from invite_sweeper.audit.events import Event, RunFinished, RunWarning
 from invite_sweeper.errors import AuditLogError
 
 _NOTHING_MORE: Final = (

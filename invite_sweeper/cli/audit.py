@@ -25,13 +25,13 @@ from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.json_output import json_line, write_json
 from invite_sweeper.cli.options import (
+    DOCUMENTATION,
+    FILE,
     FILTER,
     OUTPUT,
     Command,
     EnumChoice,
-    Group,
     Output,
-    argument,
     offline,
     option,
     options,
@@ -51,7 +51,7 @@ _EVENTS: Final = tuple(each.event for each in EVENTS)
 _OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
 
 
-@click.group(cls=Group)
+@click.group(epilog=DOCUMENTATION)
 def audit() -> None:
     """List, show and verify the runs of an audit directory."""
 
@@ -65,7 +65,9 @@ class ShowOutput(StrEnum):
 
 
 @audit.command(cls=Command)
-@argument("runs", "Numbers, ids or files of runs; without one, all are listed.", nargs=-1)
+@click.argument(
+    "runs", help="Numbers, ids or files of runs; without one, all are listed.", nargs=-1
+)
 @options("policy", "audit_dir")
 @option(FILTER, "--event", metavar="NAME", help="planned, kept, intent, outcome, …")
 @option(FILTER, "--outcome", metavar="NAME", help="deleted, failed, …")
@@ -228,12 +230,12 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @audit.command("verify", cls=Command)
-@argument(
+@click.argument(
     "paths",
-    "An audit directory, or files of runs.",
+    help="An audit directory, or files of runs.",
     metavar="[DIR or FILE…]",
     nargs=-1,
-    type=click.Path(path_type=Path),
+    type=FILE,
 )
 @options("policy", "audit_dir", "output")
 @option(

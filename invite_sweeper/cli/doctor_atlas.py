@@ -11,9 +11,10 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
-from invite_sweeper.atlas.parsing import OrgEvent
+from invite_sweeper.atlas.rows import OrgEvent
+from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.counts import total
-from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AddressRefused,
     AtlasUnavailable,
@@ -22,6 +23,8 @@ from invite_sweeper.errors import (
     RunError,
 )
 from invite_sweeper.models import (
+    InvitationList,
+    ListRef,
     ListUnreadable,
     Source,
     SourceRetired,
@@ -30,11 +33,10 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome, list_invitations
+from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
 from invite_sweeper.sweep.organization import Organization
-from invite_sweeper.sweep.plan import trim
-from invite_sweeper.sweep.reading import Reader
+from invite_sweeper.sweep.plan import ListOutcome, trim
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision
@@ -172,18 +174,17 @@ class _Counted:
     retired: set[Source] = field(default_factory=set)
     skipped: int = 0
 
-    async def add(self, outcome: ListOutcome) -> None:
+    async def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Count one list."""
-        if isinstance(outcome, SourceRetired):
-            self.retired.add(outcome.source)
-        elif isinstance(outcome, ListUnreadable):
-            self.unread.append(outcome)
-        elif isinstance(outcome, ListedInvitations):
-            source = outcome.list_ref.source
-            self.lists[source] += 1
-            self.pending += len(outcome.invitations)
-            users = self.users.setdefault(source, set())
-            users.update(each.user_key for each in outcome.invitations)
+        if isinstance(found, SourceRetired):
+            self.retired.add(found.source)
+        elif isinstance(found, ListUnreadable):
+            self.unread.append(found)
+        elif isinstance(found, InvitationList):
+            self.lists[ref.source] += 1
+            self.pending += len(found)
+            users = self.users.setdefault(ref.source, set())
+            users.update(each.user_key for each in found)
 
     @property
     def everyone(self) -> set[UserKey]:
@@ -483,8 +484,8 @@ def explain_invited(
     """
     by_kind: dict[str, set[str]] = {_INVITED: set(), _JOINED: set()}
     for event in events:
-        if event.username is not None and event.kind in by_kind:
-            by_kind[event.kind].add(event.username)
+        if event.subject is not None and event.kind in by_kind:
+            by_kind[event.kind].add(event.subject)
     invited, joined = by_kind[_INVITED], by_kind[_JOINED]
     in_lists = invited & {name for each, name in listed if each == org_id}
     joined = (invited & joined) - in_lists

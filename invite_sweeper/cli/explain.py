@@ -22,7 +22,6 @@ from invite_sweeper.cli.options import (
     Command,
     Output,
     RunOptions,
-    argument,
     option,
     options,
 )
@@ -33,8 +32,8 @@ from invite_sweeper.policy import loader
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.organization import Organization
-from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (
@@ -51,8 +50,8 @@ _MAX_NAMES = 20
 
 
 @click.command(cls=Command)
-@argument(
-    "terms", "The id or username of an invitation, or a glob for either.", metavar="TERM...",
+@click.argument(
+    "terms", help="The id or username of an invitation, or a glob for either.", metavar="TERM...",
     nargs=-1, required=True,
 )  # fmt: skip
 @options(*(each for each in CONNECTED if each != "verbose"))

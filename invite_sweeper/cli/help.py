@@ -10,7 +10,7 @@ import click
 from rich.markdown import Markdown
 
 from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.options import Command, argument
+from invite_sweeper.cli.options import Command
 from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
@@ -42,7 +42,9 @@ _SUMMARIES = {
 
 
 @click.command("help", cls=Command)
-@argument("name", f"One of {', '.join(Topic)}, or a command.", metavar="[TOPIC]", required=False)
+@click.argument(
+    "name", help=f"One of {', '.join(Topic)}, or a command.", metavar="[TOPIC]", required=False
+)
 @click.pass_context
 def help_command(context: click.Context, name: str | None) -> None:
     """Show the documentation that ships with the program.

@@ -19,9 +19,9 @@ from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
+    FILE,
     Command,
     EnumChoice,
-    argument,
     option,
     options,
 )
@@ -136,11 +136,11 @@ class Answers(NamedTuple):
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "path",
-    "The file to write; it must not exist.",
+    help="The file to write; it must not exist.",
     metavar="[POLICY]",
-    type=click.Path(path_type=Path),
+    type=FILE,
     default=DEFAULT_POLICY,
 )
 @options("base_url")

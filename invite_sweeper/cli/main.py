@@ -9,10 +9,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
-from types import FrameType
-from typing import Final, NamedTuple, NoReturn
+from types import FrameType, ModuleType
+from typing import Final, NoReturn, cast
 
 import click
 from typing_extensions import override
@@ -27,30 +26,24 @@ from invite_sweeper.last_resort import STDERR_FD, LastResort, install_handlers, 
 _NAME: Final = "invite-sweeper"
 
 
-class _Command(NamedTuple):
-    module: str
-    help: str
-
-
-COMMANDS = {
-    "demo": _Command("demo", "Show a dry run and two sweeps against a simulated Atlas."),
-    "init": _Command("init", "Write a first policy that is safe to run."),
-    "sweep": _Command("sweep", "Find stale invitations and delete them."),
-    "plan": _Command("sweep", "Show what a sweep would delete, and delete nothing."),
-    "explain": _Command("explain", "Explain why an invitation is kept or deleted."),
-    "restore": _Command("restore", "Re-invite people whose invitations a run deleted."),
-    "doctor": _Command("doctor", "Check that a sweep can run."),
-    "validate": _Command("validate", "Check a policy offline and list all errors."),
-    "schema": _Command("schema", "Print a JSON Schema: of the policy, a result or an audit line."),
-    "audit": _Command("audit", "List, show and verify the runs of an audit directory."),
-    "report": _Command("report", "Write a report of the runs: an HTML page, or Markdown."),
-    "simulate": _Command("simulate", "Serve a simulated Atlas on a port, for tests."),
-    "help": _Command("help", "Show the documentation that ships with the program."),
+COMMANDS: Final = {
+    "demo": "Show a dry run and two sweeps against a simulated Atlas.",
+    "init": "Write a first policy that is safe to run.",
+    "sweep": "Find stale invitations and delete them.",
+    "plan": "Show what a sweep would delete, and delete nothing.",
+    "explain": "Explain why an invitation is kept or deleted.",
+    "restore": "Re-invite people whose invitations a run deleted.",
+    "doctor": "Check that a sweep can run.",
+    "validate": "Check a policy offline and list all errors.",
+    "schema": "Print a JSON Schema: of the policy, a result or an audit line.",
+    "audit": "List, show and verify the runs of an audit directory.",
+    "report": "Write a report of the runs: an HTML page, or Markdown.",
+    "simulate": "Serve a simulated Atlas on a port, for tests.",
+    "help": "Show the documentation that ships with the program.",
 }
-
-
-_FUNCTIONS: Final = {"help": "help_command"}
-"""Commands whose function is not named as they are."""
+"""The first sentence of each command's `--help`."""
+_ELSEWHERE: Final = {"plan": ("sweep", "plan"), "help": ("help", "help_command")}
+"""Module and function of the commands that are not a function of their name in such a module."""
 
 
 class LazyCommands(click.Group):
@@ -64,30 +57,32 @@ class LazyCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"invite_sweeper.cli.{COMMANDS[cmd_name].module}")
-        found: click.Command = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name))
+        _import_structlog()
+        module, function = _ELSEWHERE.get(cmd_name, (cmd_name, cmd_name))
+        found: click.Command = getattr(import_module(f"invite_sweeper.cli.{module}"), function)
         return found
-
-    @override
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in COMMANDS and not name.startswith("-"):
-            near = get_close_matches(name, COMMANDS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _import_structlog() -> None:
+    """Import structlog without rich's tracebacks, a tenth of a start: the log never uses them."""
+    if "structlog" in sys.modules or "rich" in sys.modules:
+        return
+    sys.modules["rich"] = cast("ModuleType", None)  # an import of it fails
+    try:
+        import_module("structlog")
+    finally:
+        del sys.modules["rich"]
 
 
 @click.group(
     name=_NAME,
     cls=LazyCommands,
+    commands={name: click.Command(name) for name in COMMANDS},  # what an unknown name is near to
     epilog=(
         f"Exit codes: {'; '.join(f'{code} {code.label}' for code in ExitCode)} "
         "(--detailed-exitcode).\n\n"

@@ -58,6 +58,9 @@ class SectionOption(click.Option):
 class Command(click.Command):
     """A command whose `--help` has sections, and never breaks an option's name at a hyphen."""
 
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **{"epilog": DOCUMENTATION, **more})
+
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section in _SECTIONS:
@@ -69,20 +72,6 @@ class Command(click.Command):
                 and (record := each.get_help_record(ctx)) is not None
             ]
             _write_section(section, records, formatter)
-
-    @override
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_paragraph()
-        formatter.write_text(DOCUMENTATION)
-
-
-class Group(click.Group):
-    """A group of commands; without one, its help is shown and the exit code is 2."""
-
-    @override
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_paragraph()
-        formatter.write_text(DOCUMENTATION)
 
 
 def _write_section(
@@ -106,11 +95,6 @@ def option(section: str, *names: str, **more: Any) -> Decorator:  # noqa: ANN401
     return click.option(*names, cls=SectionOption, section=section, **more)
 
 
-def argument(name: str, help: str, **more: Any) -> Decorator:  # noqa: A002, ANN401
-    """Return the decorator of an argument with a line in `--help`."""
-    return click.argument(name, help=help, **more)
-
-
 class EnumChoice(click.Choice[Any]):
     """One of an enum's values, in any case."""
 
@@ -132,10 +116,10 @@ class _PathType(click.Path):
         return super().convert(value, param, ctx)
 
 
-_FILE: Final = _PathType(path_type=Path)
+FILE: Final = _PathType(path_type=Path)
 _OPTIONS: Final[dict[str, Decorator]] = {
     "policy": option(
-        TARGET, "--policy", metavar="PATH", type=_FILE, envvar="INVITE_SWEEPER_POLICY",
+        TARGET, "--policy", metavar="PATH", type=FILE, envvar="INVITE_SWEEPER_POLICY",
         default=DEFAULT_POLICY, show_default=True, help="The policy file.",
     ),
     "base_url": option(
@@ -172,11 +156,11 @@ _OPTIONS: Final[dict[str, Decorator]] = {
     ),
     "yes": option(SAFETY, "--yes", is_flag=True, help="Do not ask for confirmation."),
     "audit_dir": option(
-        OUTPUT, "--audit-dir", metavar="DIR", type=_FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
+        OUTPUT, "--audit-dir", metavar="DIR", type=FILE, envvar="INVITE_SWEEPER_AUDIT_DIR",
         help="The audit directory; overrides the policy's.",
     ),
     "out": option(
-        OUTPUT, "--out", metavar="FILE", type=_FILE, help="Copy the plan to this file, too."
+        OUTPUT, "--out", metavar="FILE", type=FILE, help="Copy the plan to this file, too."
     ),
     "output": option(
         OUTPUT, "-o", "--output", metavar="FORMAT", type=EnumChoice(Output), default=Output.TEXT,
@@ -197,7 +181,7 @@ _OPTIONS: Final[dict[str, Decorator]] = {
     ),
     "verbose": option(OUTPUT, "-v", "--verbose", is_flag=True, help="Log each request."),
     "metrics_file": option(
-        INTEGRATION, "--metrics-file", metavar="PATH", type=_FILE,
+        INTEGRATION, "--metrics-file", metavar="PATH", type=FILE,
         help="Write a Prometheus textfile.",
     ),
     "pushgateway": option(

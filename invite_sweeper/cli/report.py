@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from invite_sweeper.cli.options import (
+    FILE,
     OUTPUT,
     Command,
     EnumChoice,
-    argument,
     offline,
     option,
     options,
@@ -31,16 +31,16 @@ class Format(StrEnum):
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "paths",
-    "An audit directory, or files of runs.",
+    help="An audit directory, or files of runs.",
     metavar="[DIR or FILE…]",
     nargs=-1,
-    type=click.Path(path_type=Path),
+    type=FILE,
 )
 @options("policy", "audit_dir")
 @option(
-    OUTPUT, "--out", metavar="FILE", type=click.Path(path_type=Path),
+    OUTPUT, "--out", metavar="FILE", type=FILE,
     help="Write the report to this file; default: stdout.",
 )  # fmt: skip
 @option(

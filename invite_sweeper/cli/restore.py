@@ -22,7 +22,6 @@ from invite_sweeper.cli.options import (
     Command,
     Output,
     RunOptions,
-    argument,
     option,
     options,
 )
@@ -69,9 +68,9 @@ class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "run",
-    "The run to undo: its number, id or file; without it the last sweep.",
+    help="The run to undo: its number, id or file; without it the last sweep.",
     required=False,
     metavar="[RUN]",
 )

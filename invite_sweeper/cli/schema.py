@@ -1,5 +1,6 @@
 """Command `schema`: the JSON Schemas of the policy, of results and of audit lines."""
 
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +12,7 @@ from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.doctor import DiagnosisResult
 from invite_sweeper.cli.explain import Search
-from invite_sweeper.cli.options import Command, argument
+from invite_sweeper.cli.options import Command
 from invite_sweeper.cli.restore import RestorePlan
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
@@ -33,8 +34,8 @@ NAMES: Final = ("policy", *_RESULTS, _AUDIT_LINE)
 
 
 @click.command(cls=Command)
-@argument(
-    "name", f"One of {', '.join(NAMES)}.", metavar="[NAME]", type=click.Choice(NAMES),
+@click.argument(
+    "name", help=f"One of {', '.join(NAMES)}.", metavar="[NAME]", type=click.Choice(NAMES),
     default="policy",
 )  # fmt: skip
 def schema(name: str) -> None:
@@ -69,4 +70,19 @@ def schema_of(name: str) -> dict[str, object]:
 def _any_of(*types: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the schema of a value of one of these types."""
     references, definitions = schema_components(types, ref_template="#/$defs/{name}")
+    for each in definitions.values():
+        _move_descriptions(each)
     return {"anyOf": list(references), "$defs": definitions}
+
+
+_ATTRIBUTE: Final = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+
+
+def _move_descriptions(definition: dict[str, Any]) -> None:
+    """Move what a docstring says of each attribute to the properties of a definition."""
+    text, _, attributes = definition.get("description", "").partition("\n\n    Attributes:\n")
+    if text:
+        definition["description"] = " ".join(text.split())
+    for name, about in _ATTRIBUTE.findall(attributes):
+        if name in definition.get("properties", {}):
+            definition["properties"][name]["description"] = " ".join(about.split())

@@ -204,8 +204,9 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
         JSON_LOG.log.error(error["message"], **{key: part for key, part in parts.items() if part})
         return
     colour = "red" if use_color() else None
-    click.secho(f"Error: {escape_unprintable(error['message'])}", err=True, fg=colour)
-    for part in (error["consequence"], error["hint"], more):
+    first, *lines = error["message"].split("\n")
+    click.secho(f"Error: {escape_unprintable(first)}", err=True, fg=colour)
+    for part in (*lines, error["consequence"], error["hint"], more):
         if part:
             click.echo(f"  {escape_unprintable(part)}", err=True)
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from os.path import realpath
@@ -21,11 +21,11 @@ from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     DEFAULT_BASE_URL,
+    FILE,
     SWEEP,
     Command,
     Output,
     RunOptions,
-    argument,
     options,
 )
 from invite_sweeper.cli.session import Session
@@ -33,7 +33,6 @@ from invite_sweeper.cli.streams import print_error, print_error_parts
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.errors import (
     Cancelled,
-    ErrorParts,
     Interrupted,
     LockHeld,
     RunError,
@@ -50,10 +49,10 @@ from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify, terminal
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts
+from invite_sweeper.report.story import Facts, errors_of
 from invite_sweeper.sweep.command import Command as SweepCommand
+from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
-from invite_sweeper.sweep.saved_plan import check_applicable, check_sha256
 from invite_sweeper.sweep.scope import Shard
 
 
@@ -71,12 +70,12 @@ def sweep(**given: Any) -> None:  # noqa: ANN401
 
 
 @click.command(cls=Command)
-@argument(
+@click.argument(
     "policy_argument",
-    "The policy file.",
+    help="The policy file.",
     metavar="[POLICY]",
     required=False,
-    type=click.Path(path_type=Path),
+    type=FILE,
 )
 @options(*(name for name in SWEEP if name not in {"dry_run", "yes"}))
 def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
@@ -117,6 +116,7 @@ class _SweepCommand:
             options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
         self._options = options
         self._succeeded_at: datetime | None = None
+        self._warned = set[str]()
         self._session = Session(options, self._policy, environment)
         self._log = self._session.log
         notify.register_secrets(policy.notify, environment)
@@ -208,8 +208,8 @@ class _SweepCommand:
             return None
         saved = read_plan(self._session.directory.find(self._options.plan).path)
         if self._options.plan_sha256 is not None:
-            check_sha256(saved, self._options.plan_sha256)
-        check_applicable(
+            check_plan_sha256(saved, self._options.plan_sha256)
+        check_plan(
             saved,
             self._policy,
             base_url=str(self._session.base_url),
@@ -260,7 +260,7 @@ class _SweepCommand:
         if is_json or options.quiet:
             for message in terminal.attention_lines(record, self._facts):
                 self._log.warning(message)
-        for parts in _errors(record):
+        for parts in errors_of(record.end) if record.end is not None else ():
             print_error_parts(parts)
 
     def _copy_plan(self, record: RunRecord) -> None:
@@ -331,8 +331,11 @@ class _SweepCommand:
         return min(notify.LIMIT_S, self._session.last_resort.left_s)
 
     def _warn(self, messages: Iterable[str]) -> None:
+        """Log each message once: what a channel lacks at the start it lacks at the end."""
         for message in messages:
-            self._log.warning(message)
+            if message not in self._warned:
+                self._warned.add(message)
+                self._log.warning(message)
 
 
 def check_outputs(options: RunOptions, session: Session) -> None:
@@ -360,14 +363,3 @@ def _shard(options: RunOptions, environment: Mapping[str, str]) -> Shard | None:
         return None
     index = environment.get("JOB_COMPLETION_INDEX")
     return Shard.parse(options.shard, completion_index=index)
-
-
-def _errors(record: RunRecord) -> Iterator[ErrorParts]:
-    """Yield each error that stopped the run or an organization, once."""
-    end = record.end
-    errors = (end.error, *(each.error for each in end.organizations)) if end is not None else ()
-    shown = set[str]()
-    for error in errors:
-        if error is not None and error["message"] not in shown:
-            shown.add(error["message"])
-            yield error

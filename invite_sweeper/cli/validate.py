@@ -10,7 +10,7 @@ import msgspec
 
 from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.options import DEFAULT_POLICY, Command, Output, argument, offline, options
+from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, Output, offline, options
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts, InvalidPolicy, PolicyIssue, Severity
 from invite_sweeper.policy import Policy, check_policy
@@ -61,9 +61,9 @@ class Validation(msgspec.Struct, frozen=True):
 
 
 @click.command(cls=Command)
-@argument(
-    "path", "The policy file.", metavar="[POLICY]", envvar="INVITE_SWEEPER_POLICY",
-    type=click.Path(path_type=Path), default=DEFAULT_POLICY,
+@click.argument(
+    "path", help="The policy file.", metavar="[POLICY]", envvar="INVITE_SWEEPER_POLICY",
+    type=FILE, default=DEFAULT_POLICY,
 )  # fmt: skip
 @options("output")
 @offline

@@ -366,7 +366,7 @@ def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
     view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
     announced = sorted(view.announced, key=lambda row: row.deletable_from)
     failed = sum(record.outcomes[name] for name in FAILED_OUTCOMES)
-    show = advisor_of(record, facts).show
+    show, is_dry = advisor_of(record, facts).show, record.mode == "dry-run"
     tables = (
         Table(
             "failed",
@@ -394,11 +394,11 @@ def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
         ),
         Table(
             "announced",
-            "Announced for a later deletion",
+            "Would be announced" if is_dry else "Announced for a later deletion",
             (*invitation_columns(announced), LIST, ID),
             announced,
             end.announced,
-            show("--event", "announced"),
+            show("--event", "would_be_announced" if is_dry else "announced"),
         ),
         Table(
             "kept",

@@ -17,8 +17,8 @@ from rich.progress import (
 )
 from structlog.typing import FilteringBoundLogger
 
-from invite_sweeper.audit.events import RunFinished
-from invite_sweeper.endings import RunWarning, WarningLevel
+from invite_sweeper.audit.events import RunFinished, RunWarning
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Outcome
 from invite_sweeper.text import escape_unprintable
 
@@ -77,8 +77,10 @@ class Progress:
         self._advance()
 
     def warn(self, warning: RunWarning) -> None:
-        """Log a warning or remark; the run continues."""
+        """Log a warning or remark; the run continues. What is announced is a line of its story."""
         match warning.level:
+            case _ if warning.code == WarningCode.NOTICE:
+                pass
             case WarningLevel.REMARK:
                 self._log.info(warning.message)
             case WarningLevel.URGENT:

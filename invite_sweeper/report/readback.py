@@ -24,6 +24,7 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
     RunFinished,
     RunStarted,
+    WouldBeAnnounced,
 )
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.errors import RunError
@@ -85,7 +86,7 @@ class RunView:
         failed: The first deletions that did not go as planned.
         owners: Number of planned invitations of owners.
         bounced: Number of planned invitations that were deleted before.
-        announced: The first invitations that were announced for a later deletion.
+        announced: The first invitations that were announced for a later deletion, or would be.
         unreadable: The first projects that could not be read.
     """
 
@@ -304,7 +305,7 @@ class _RunReader:
                 self._add_restored(intent)
             case OutcomeLine() as outcome:
                 self._add_outcome(outcome)
-            case Announced() as announced:
+            case Announced() | WouldBeAnnounced() as announced:
                 self._announced.add(announced)
             case ProjectUnreadable() as each if len(self._unreadable) < self._max_rows:
                 reason = escape_unprintable(to_text(each.reason))

@@ -17,6 +17,7 @@ from invite_sweeper.audit.events import (
     OutcomeLine,
     Planned,
     ProjectUnreadable,
+    WouldBeAnnounced,
 )
 from invite_sweeper.models import Outcome, is_permission_error
 from invite_sweeper.report.text import describe_instant, display_text
@@ -188,7 +189,7 @@ def row_of(event: InvitationFields, labels: Mapping[str, str] = NO_LABELS) -> Ro
         source=event.source.value,
         invitation_id=display_text(event.invitation_id),
     )
-    if isinstance(event, Announced):
+    if isinstance(event, (Announced, WouldBeAnnounced)):
         due = describe_instant(event.deletable_from)
         return replace(row, rule=display_text(event.rule), deletable_from=due)
     if not isinstance(event, (Planned, Intent, OutcomeLine)):

@@ -26,6 +26,7 @@ from invite_sweeper.endings import (
     known_reasons,
     status_of,
 )
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report.text import (
     describe_duration_s,
@@ -93,8 +94,10 @@ class Attention(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The title with the messages."""
-        return " ".join((f"{self.title}:", *self.messages)) if self.messages else f"{self.title}."
+        """The title with the messages, a line each."""
+        if not self.messages:
+            return f"{self.title}."
+        return "\n".join((f"{self.title}: {self.messages[0]}", *self.messages[1:]))
 
 
 class Story(NamedTuple):
@@ -178,7 +181,12 @@ class _Teller:
             return _join_counts(_RESTORED, end) or "no one was invited"
         announced = self._announced(end)
         if self._mode == "dry-run":
-            return ", ".join(filter(None, (self._would_delete(end), announced)))
+            nothing = "nothing was deleted" if end.planned else ""
+            return "; ".join(
+                filter(
+                    None, (", ".join(filter(None, (self._would_delete(end), announced))), nothing)
+                )
+            )
         outcomes = f"{end.deleted:,} deleted" if end.deleted else ""
         rest = _join_counts(_NOT_DONE, end)
         found = ", ".join(filter(None, (outcomes, rest, announced)))
@@ -277,16 +285,16 @@ class _Teller:
         end = self._end
         if end is None or len(end.organizations) <= 1:
             return
-        shared = end.error
+        is_shared = all(each.error == end.error for each in end.organizations)
         for each in end.organizations:
             status = ExitCode(each.exit_code).status
             label = status.label if each.error is not None or self._mode != "dry-run" else "Dry run"
-            text = f"{label}: {_counts_of(each, self._mode)}"
-            if each.error is not None and each.error != shared:
-                prefix = f"Organization {each.label}: "
-                text += f"; {each.error['message'].removeprefix(prefix)}"
-            label = escape_unprintable(each.label)
-            yield StoryLine(label, escape_unprintable(text), status.colour)
+            parts = [_counts_of(each, self._mode)]
+            if each.error is not None and not is_shared:
+                cause = each.error["message"].removeprefix(f"Organization {each.label}: ")
+                parts = [*(parts if each.plan_made else ()), cause.rstrip(".")]
+            text = escape_unprintable(f"{label}: {'; '.join(parts)}")
+            yield StoryLine(escape_unprintable(each.label), text, status.colour)
 
     # Attention -------------------------------------------------------------------------------
 
@@ -304,12 +312,8 @@ class _Teller:
             yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
             return
         yield from self._errors(end)
-        reasons: list[Reason] = []
-        if end.error is None:
-            failed = [each for each in end.organizations if each.error is not None]
-            told = {reason for each in failed for reason in each.reasons}
-            reasons = [each for each in self._reasons if each not in told]
-            yield from self._not_done(end, reasons)
+        reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
+        yield from self._not_done(end, reasons)
         for warning in end.warnings:
             if warning.level != WarningLevel.REMARK and _REASONS.get(warning.code) not in reasons:
                 urgent = warning.level == WarningLevel.URGENT
@@ -317,20 +321,16 @@ class _Teller:
                 yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
     def _errors(self, end: RunFinished) -> Iterator[Attention]:
-        errors = (end.error, *(each.error for each in end.organizations))
-        shown = set[str]()
-        for error in errors:
-            if error is None or error["message"] in shown:
-                continue
-            shown.add(error["message"])
-            label = ExitCode(end.exit_code).label
-            messages = tuple(filter(None, (error["message"], error["consequence"])))
-            advice = error["hint"] or self._advisor.hint(ExitCode(end.exit_code), end.reasons)
-            title = f"Exit code {end.exit_code}: {label}"
+        code = ExitCode(end.exit_code)
+        for error in errors_of(end):
+            messages = filter(None, (*error["message"].split("\n"), error["consequence"]))
+            own = [each for each in self._reasons if each.exit_code is code]
+            advice = error["hint"] or self._advisor.hint(code, own)
+            title = f"Exit code {end.exit_code}: {code.label}"
             yield Attention(title, tuple(map(escape_unprintable, messages)), advice, "error")
 
     def _not_done(self, end: RunFinished, reasons: Iterable[Reason]) -> Iterator[Attention]:
-        """Yield an item for each reason why a run without an error did not do everything."""
+        """Yield an item for each reason, other than an error, why a part was not done."""
         counts = {
             Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
             Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
@@ -367,6 +367,25 @@ _RESTORED: Final[tuple[tuple[str, str], ...]] = (
     ("unknown", "without a response"),
     ("skipped", "not sent"),
 )
+
+
+def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
+    """Yield each error that stopped a run or an organization, once.
+
+    Organizations that failed for the same cause, with the same advice, share one error.
+    """
+    errors = [(each.label, each.error) for each in end.organizations if each.error is not None]
+    if end.error is not None and all(error != end.error for _, error in errors):
+        errors.insert(0, ("", end.error))
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for label, error in errors:
+        cause = error["message"].removeprefix(f"Organization {label}: ")
+        whose = [label] if cause != error["message"] else []
+        found.setdefault((cause, error["consequence"], error["hint"]), []).extend(whose)
+    for (cause, consequence, hint), labels in found.items():
+        noun = plural_form(len(labels), "Organization", "Organizations")
+        message = f"{noun} {', '.join(labels)}: {cause}" if labels else cause
+        yield {"message": message, "consequence": consequence, "hint": hint}
 
 
 def needs_attention(run: RunRecord) -> bool:

@@ -3,7 +3,7 @@
 Names from Atlas can neither move the cursor nor start a new line.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
@@ -20,6 +20,7 @@ from invite_sweeper.policy import Limits
 from invite_sweeper.report.readback import ProjectRows, RunView, read_view
 from invite_sweeper.report.rows import (
     AGE,
+    FROM,
     INVITED,
     INVITER,
     OUTCOME,
@@ -43,6 +44,8 @@ _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
 _SEPARATOR: Final = " · "
+_PREFIXES: Final = {INVITER: "by ", FROM: "from "}
+"""Columns whose values need a word without their heading."""
 _COLOURS: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -65,9 +68,11 @@ def show_result(console: Console, record: RunRecord, facts: Facts) -> None:
     """Print the plan, what failed, what could not be read, and how the run went."""
     view, story = _view(record), tell(record, facts)
     _write(console, _plan(console.width, record, view, facts))
+    _write(console, _announced(console.width, record, view, facts))
     _write(console, _failed(record, view))
     _write(console, _unread(record, view))
-    _write(console, _story(record, story, errors=False))
+    told = {"error", "warning"} if console.is_terminal else {"error"}
+    _write(console, _story(record, story, told))
 
 
 def show_question(console: Console, record: RunRecord, facts: Facts, limits: Limits) -> None:
@@ -91,7 +96,7 @@ def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
     yield f"{story.headline.label}: {story.headline.text}"
     for each in story.attention:
         if each.kind == "reason":
-            yield each.text
+            yield from each.text.split("\n")
             if each.advice:
                 yield f"What to do: {each.advice}"
     for project in view.unreadable[:_MAX_NAMED]:
@@ -140,9 +145,10 @@ def show_run(console: Console, record: RunRecord, line_filter: LineFilter) -> No
         return
     view = read_view(record.file.path, max_rows=1_000_000, labels=_labels(record))
     _write(console, _plan(console.width, record, view, Facts()))
+    _write(console, _announced(console.width, record, view, Facts()))
     _write(console, _failed(record, view))
     _write(console, _unread(record, view))
-    _write(console, _story(record, tell(record), errors=True))
+    _write(console, _story(record, tell(record)))
 
 
 def _view(record: RunRecord) -> RunView:
@@ -183,6 +189,23 @@ def _plan(width: int, record: RunRecord, view: RunView, facts: Facts) -> Iterato
         yield Text("")
 
 
+def _announced(
+    width: int, record: RunRecord, view: RunView, facts: Facts
+) -> Iterator[RenderableType]:
+    """Yield who was announced, or in a dry run would be, and from when each may be deleted."""
+    count = record.end.announced if record.end is not None else len(view.announced)
+    if not view.announced:
+        return
+    title = "Would be announced" if record.mode == "dry-run" else "Announced for a later deletion"
+    group = _Group(view.announced, _heading(title, count))
+    yield from _invitation_tables([group], width, with_place=True)
+    if more := count - len(view.announced):
+        event = "would_be_announced" if record.mode == "dry-run" else "announced"
+        command = advisor_of(record, facts).show("--event", event)
+        yield Text.assemble((f"{more:,} more: ", "dim"), command, no_wrap=True)
+        yield Text("")
+
+
 def _failed(record: RunRecord, view: RunView) -> Iterator[RenderableType]:
     end = record.end
     if end is None or not (count := end.failed + end.unknown + end.accepted_during):
@@ -209,25 +232,28 @@ def _unread(record: RunRecord, view: RunView) -> Iterator[RenderableType]:
     yield Text("")
 
 
-def _story(record: RunRecord, story: Story, *, errors: bool) -> Iterator[RenderableType]:
+def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Iterator[RenderableType]:
+    """Yield how a run went.
+
+    Args:
+        told: Kinds of attention that the operator has read already.
+    """
     if story.organizations:
         yield _heading("Organizations", len(story.organizations))
         yield two_columns(
             (Text(f"  {each.label}"), Text(each.text)) for each in story.organizations
         )
         yield Text("")
-    lines = (story.headline, *story.lines)
-    width = max(len(each.label) for each in (*lines, StoryLine("Last hash", "")))
-    yield two_columns(
-        ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines), width=width
-    )
+    width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
+    yield _labelled((story.headline,), max(width, len(story.headline.label)))
+    yield _labelled(story.lines, width)
     path = escape_unprintable(str(record.file.path))
-    yield Text.assemble(("Audit".ljust(width + 2), "bold"), path, no_wrap=True)
+    yield Text.assemble(("Audit".ljust(width + _GAP), "bold"), path, no_wrap=True)
     if record.last_hash:
-        label = "Last hash".ljust(width + 2)
+        label = "Last hash".ljust(width + _GAP)
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
     for each in story.attention:
-        if each.kind == "error" and not errors:
+        if each.kind in told:
             continue
         title, rest = each.text[: len(each.title) + 1], each.text[len(each.title) + 1 :]
         yield Text.assemble((title, "bold yellow"), rest)
@@ -235,6 +261,12 @@ def _story(record: RunRecord, story: Story, *, errors: bool) -> Iterator[Rendera
             yield Text.assemble(
                 ("What to do: ", "bold"), escape_unprintable(each.advice), no_wrap=True
             )
+
+
+def _labelled(lines: Iterable[StoryLine], width: int) -> Table:
+    return two_columns(
+        ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines), width=width
+    )
 
 
 def _question_rows(record: RunRecord, view: RunView, limits: Limits) -> Iterator[tuple[str, Text]]:
@@ -305,18 +337,21 @@ class _Group(NamedTuple):
     above: Text | None = None
 
 
-def _invitation_tables(groups: Sequence[_Group], width: int) -> Iterator[RenderableType]:
+def _invitation_tables(
+    groups: Sequence[_Group], width: int, *, with_place: bool = False
+) -> Iterator[RenderableType]:
     """Yield invitations, with columns aligned across the groups.
 
     Args:
         groups: Each with at least one row. With lines above them, all is indented below these.
         width: Terminal width in cells.
+        with_place: Whether each row names its place; else the heading does.
     """
     if not groups:
         return
     indent = _INDENT if any(group.above for group in groups) else 0
     rows = [row for group in groups for row in group.rows]
-    columns = invitation_columns(rows, grouped=True)
+    columns = invitation_columns(rows, grouped=not with_place)
     cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in rows}
     widths = _column_widths(columns, list(cells.values()), width - indent)
     if widths:
@@ -379,7 +414,7 @@ def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: i
     lines = []
     for age, row in zip(ages, rows, strict=True):
         parts = [
-            _line_text(line._replace(text=f"by {line.text}") if column is INVITER else line)
+            _line_text(line._replace(text=f"{_PREFIXES.get(column, '')}{line.text}"))
             for column in below
             for line in column.cell(row)
         ]

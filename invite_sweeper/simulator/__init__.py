@@ -18,7 +18,7 @@ Data: `add_organization`, `add_project`, `remove_project`, `add_team`, `invite`,
 `invitation_count`, `accept`. `invite` takes fields by Atlas's name as overrides; `MISSING` leaves
 a field out. `fill` creates an organization from a seed.
 
-Organizations: `events`, `federation` and `federated` of `organizations[org_id]`.
+Organizations: `events` and `federated` of `organizations[org_id]`.
 
 Users: `add_user`, `user`, `users`, `set_status`.
 
@@ -37,8 +37,9 @@ Requests received: `requests`, `deleted`, `deletes_received`, and the counters o
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
-from invite_sweeper.simulator.data import Event, Federation, OrgMembershipStatus, RemovedUser, User
-from invite_sweeper.simulator.faults import Fault, FaultContext
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.data import Event, OrgMembershipStatus, RemovedUser, User
+from invite_sweeper.simulator.faults import Fault
 from invite_sweeper.simulator.responses import MISSING, Json, Missing
 from invite_sweeper.simulator.seed import fill
 from invite_sweeper.simulator.server import serve
@@ -48,10 +49,9 @@ __all__ = [
     "MISSING",
     "Access",
     "Account",
+    "Call",
     "Event",
     "Fault",
-    "FaultContext",
-    "Federation",
     "Json",
     "Missing",
     "OrgMembershipStatus",

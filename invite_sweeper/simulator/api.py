@@ -2,16 +2,15 @@
 # ruff: noqa: E501 - one line an endpoint
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import parse_qs, unquote
 
 from invite_sweeper.simulator import invitations, organizations
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
-from invite_sweeper.simulator.calls import API_PREFIX, Call
+from invite_sweeper.simulator.calls import Call
 from invite_sweeper.simulator.responses import (
     Rejected,
     SimulatedResponse,
@@ -21,9 +20,7 @@ from invite_sweeper.simulator.responses import (
     resource_not_found,
     unauthorized,
 )
-from invite_sweeper.simulator.state import SimulatedAtlas
 from invite_sweeper.simulator.throttling import (
-    FEDERATION,
     ORGANIZATION,
     ORGANIZATION_USERS,
     ORGANIZATIONS,
@@ -79,7 +76,6 @@ _ORG = Family("orgs", ORGANIZATION)
 _ORG_INVITES = Family("org_invites", ORGANIZATION)
 _ORG_USERS = Family("org_users", ORGANIZATION_USERS, V2025_USERS)
 _SERVICE_ACCOUNTS = Family("service_accounts", ORGANIZATION, V2024_SERVICE_ACCOUNTS)
-_FEDERATION = Family("federation", FEDERATION)
 
 # fmt: off
 ENDPOINTS: Final = (
@@ -93,16 +89,14 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/groups/{groupId}/users/{userId}", _READ, invitations.get_user, _USERS),
     Endpoint("DELETE", "/groups/{groupId}/users/{userId}", _OWNER, invitations.delete_user, _USERS),
     Endpoint("GET", "/orgs", _NONE, organizations.list_orgs, _ORGS),
-    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, invitations.list_org_invites, _ORG_INVITES),
-    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, invitations.delete_org_invite, _ORG_INVITES),
+    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, invitations.list_invites, _ORG_INVITES),
+    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, invitations.delete_invite, _ORG_INVITES),
     Endpoint("GET", "/orgs/{orgId}/users", _READ, invitations.list_users, _ORG_USERS),
     Endpoint("POST", "/orgs/{orgId}/users", _OWNER, invitations.create_user, _ORG_USERS),
     Endpoint("GET", "/orgs/{orgId}/users/{userId}", _READ, invitations.get_user, _ORG_USERS),
     Endpoint("DELETE", "/orgs/{orgId}/users/{userId}", _OWNER, invitations.delete_user, _ORG_USERS),
     Endpoint("GET", "/orgs/{orgId}/events", _READ, organizations.list_events, _ORG),
     Endpoint("GET", "/orgs/{orgId}/serviceAccounts/{clientId}", _READ, organizations.get_service_account, _SERVICE_ACCOUNTS),
-    Endpoint("GET", "/orgs/{orgId}/federationSettings", _OWNER, organizations.get_federation_settings, _ORG),
-    Endpoint("GET", "/federationSettings/{federationSettingsId}/connectedOrgConfigs/{orgId}", _NONE, organizations.get_connected_organization, _FEDERATION),
 )
 # fmt: on
 
@@ -111,109 +105,54 @@ for _each in ENDPOINTS:
     _BY_TEMPLATE.setdefault(re.sub(r"\{\w+\}", "{}", _each.template), {})[_each.method] = _each
 
 
-class Route(NamedTuple):
-    """A parsed path: its template with `{}` for each id, and the ids."""
-
-    template: str = ""
-    scope_id: str = ""
-    item_id: str = ""
-
-
-def parse_route(path: str) -> Route:
-    """Parse a path without its query.
-
-    A trailing slash is ignored: `/groups/` is `/groups`.
-    Source: recordings of `GET /groups/` and `DELETE /groups/`.
-    """
-    start, _, resource = path.partition(f"{API_PREFIX}/")
-    if start:
-        return Route()
-    parts = resource.removesuffix("/").split("/")
-    ids = [unquote(each) for each in parts[1::2]]
-    parts[1::2] = ["{}"] * len(ids)
-    scope_id, item_id = (*ids, "", "")[:2]
-    return Route("/" + "/".join(parts), scope_id, item_id)
-
-
-class IncomingRequest(NamedTuple):
-    """A received request.
-
-    Attributes:
-        target: Path and query as sent.
-        headers: A case-insensitive mapping.
-    """
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    client_ip: str
-    base_url: str
-
-
-def handle(sim: SimulatedAtlas, request: IncomingRequest) -> SimulatedResponse:
+def handle(call: Call) -> SimulatedResponse:
     """Execute a request and return its response.
 
     The order of checks is that of the recordings: a 401 and the 404 of a project take no token
     from a bucket; the 404 of a resource in a project does.
     """
-    path = request.target.partition("?")[0]
-    authorization = request.headers.get("Authorization", "")
-    if (request.method, path) == ("POST", TOKEN_PATH):
-        return sim.oauth.issue_token(authorization, request.body)
-    if (request.method, path) == ("POST", REVOKE_PATH):
-        return sim.oauth.revoke_token(authorization, request.body)
+    authorization = call.headers.get("Authorization", "")
+    if (call.method, call.path) == ("POST", TOKEN_PATH):
+        return call.sim.oauth.issue_token(authorization, call.body)
+    if (call.method, call.path) == ("POST", REVOKE_PATH):
+        return call.sim.oauth.revoke_token(authorization, call.body)
     try:
-        account = _authenticate(sim, request, authorization)
-        return _execute(sim, request, account, path)
+        call.account = _authenticate(call, authorization)
+        return _execute(call)
     except Rejected as rejected:
         return rejected.response
 
 
-def _authenticate(sim: SimulatedAtlas, request: IncomingRequest, authorization: str) -> Account:
+def _authenticate(call: Call, authorization: str) -> Account:
+    sim = call.sim
     sim.oauth.expire_due()
-    account = sim.accounts.authenticate(authorization, request.method, request.target)
+    account = sim.accounts.authenticate(authorization, call.method, call.target)
     if account is None:
         raise Rejected(unauthorized(sim.digest.challenge()))
-    if account.access_list is not None and request.client_ip not in account.access_list:
+    if account.access_list is not None and call.client_ip not in account.access_list:
         # Source: quoted in the fact sheet, section 5.
-        detail = f"IP address {request.client_ip} is not allowed to access this resource."
-        raise Rejected(api_error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, request.client_ip))
+        detail = f"IP address {call.client_ip} is not allowed to access this resource."
+        raise Rejected(api_error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, call.client_ip))
     return account
 
 
-def _execute(
-    sim: SimulatedAtlas, request: IncomingRequest, account: Account, path: str
-) -> SimulatedResponse:
-    template, scope_id, item_id = parse_route(path)
-    methods = _BY_TEMPLATE.get(template)
+def _execute(call: Call) -> SimulatedResponse:
+    sim, methods = call.sim, _BY_TEMPLATE.get(call.template)
     if methods is None:
-        return resource_not_found(path)
-    endpoint = methods.get(request.method)
+        return resource_not_found(call.path)
+    endpoint = methods.get(call.method)
     if endpoint is None:
         # Source: `DELETE /groups/` in the recordings of 2025-04-15.
-        return SimulatedResponse(405, headers=(("Allow", ",".join((*methods, "OPTIONS"))),))
+        return SimulatedResponse(405)
     family, endpoint_set = endpoint.family, endpoint.family.endpoint_set
-    _check_version(sim, family, request.headers.get("Accept", ""), path)
-    _check_access(sim, scope_id, account, endpoint)
-    bucket = sim.throttling.bucket(
-        endpoint_set, account.name if endpoint_set.scope == "USER" else scope_id
-    )
+    call.version = family.version
+    _check_version(call, family)
+    _check_access(call, endpoint)
+    scope_id = call.account.name if endpoint_set.scope == "USER" else call.scope_id
+    bucket = sim.throttling.bucket(endpoint_set, scope_id)
     if sim.throttling.is_exceeded(bucket):
-        response = sim.throttling.rate_limited_response(bucket, path)
+        response = sim.throttling.rate_limited_response(bucket, call.path)
     else:
-        call = Call(
-            sim,
-            account,
-            path,
-            parse_qs(request.target.partition("?")[2]),
-            request.body,
-            scope_id,
-            item_id,
-            family.version,
-            request.base_url,
-            request.client_ip,
-        )
         try:
             response = endpoint.handler(call)
         except Rejected as rejected:
@@ -225,16 +164,17 @@ def _execute(
     return replace(response, headers=(*response.headers, *headers))
 
 
-def _check_version(sim: SimulatedAtlas, family: Family, accept: str, path: str) -> None:
+def _check_version(call: Call, family: Family) -> None:
     """Raise Rejected with a 406 or 410 if the version is not served.
 
     Source: fact sheet, section 2. Clients may send dates between versions.
     """
-    if _requested_version(accept) < family.version:
+    if _requested_version(call.headers.get("Accept", "")) < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
-    if not sim.versions.retired.isdisjoint(((family.name, family.version), (family.name, "*"))):
-        resource = path.lstrip("/")
+    retired = call.sim.versions.retired
+    if not retired.isdisjoint(((family.name, family.version), (family.name, "*"))):
+        resource = call.path.lstrip("/")
         detail = f"Version {family.version} of {resource} is no longer available."
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
 
@@ -249,9 +189,10 @@ def _requested_version(accept: str) -> str:
         return ""
 
 
-def _check_access(sim: SimulatedAtlas, scope_id: str, account: Account, endpoint: Endpoint) -> None:
+def _check_access(call: Call, endpoint: Endpoint) -> None:
     """Raise Rejected if the account has no access to the project or organization in the path."""
-    scope, org_id = endpoint.family.endpoint_set.scope, scope_id
+    sim, scope_id, org_id = call.sim, call.scope_id, call.scope_id
+    scope = endpoint.family.endpoint_set.scope
     if scope == "USER":
         return
     if scope == "GROUP":
@@ -262,7 +203,7 @@ def _check_access(sim: SimulatedAtlas, scope_id: str, account: Account, endpoint
     elif scope_id not in sim.organizations:
         detail = f"No organization with ID {scope_id} exists."
         raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, scope_id))
-    access = sim.access_to(account, org_id, scope_id)
+    access = sim.access_to(call.account, org_id, scope_id)
     if access < endpoint.access:
         raise Rejected(missing_role("NOT_IN_GROUP" if access is _NONE else "USER_UNAUTHORIZED"))
 

@@ -1,8 +1,9 @@
-"""The calls that the endpoints handle, and the pages of lists."""
+"""A request from its arrival to its response, and the pages of lists."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import parse_qs, unquote
 
 from invite_sweeper.simulator.auth import Account
 from invite_sweeper.simulator.responses import Json, Rejected, SimulatedResponse, api_error, to_json
@@ -14,27 +15,53 @@ API_PREFIX: Final = "/api/atlas/v2"
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
-    """An authenticated request.
+    """A request.
 
     Attributes:
+        target: Path and query as sent.
+        headers: A case-insensitive mapping.
+        base_url: The server's URL, without a trailing slash.
+        path: The target without its query.
+        query: The values of each parameter.
+        template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
         scope_id: The project or organization in the path; empty if it has none.
         item_id: The invitation or user in the path; empty if it has none.
-        version: The API version of the response.
-        base_url: The server's URL, without a trailing slash.
+        account: Whose it is, once it is authenticated.
+        version: The API version of the response, once the endpoint is known.
     """
 
     sim: "SimulatedAtlas"
-    account: Account
-    path: str
-    query: Mapping[str, list[str]]
+    method: str
+    target: str
+    headers: Mapping[str, str]
     body: bytes
-    scope_id: str
-    item_id: str
-    version: str
-    base_url: str
     client_ip: str
+    base_url: str
+    path: str = field(init=False)
+    query: dict[str, list[str]] = field(init=False)
+    template: str = field(init=False, default="")
+    scope_id: str = field(init=False, default="")
+    item_id: str = field(init=False, default="")
+    account: Account = field(init=False)
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Parse the target.
+
+        A trailing slash is ignored: `/groups/` is `/groups`.
+        Source: recordings of `GET /groups/` and `DELETE /groups/`.
+        """
+        self.path, _, query = self.target.partition("?")
+        self.query = parse_qs(query)
+        start, _, resource = self.path.partition(f"{API_PREFIX}/")
+        if not start:
+            parts = resource.removesuffix("/").split("/")
+            ids = [unquote(each) for each in parts[1::2]]
+            parts[1::2] = ["{}"] * len(ids)
+            self.template = "/" + "/".join(parts)
+            self.scope_id, self.item_id = (*ids, "", "")[:2]
 
     def self_links(self, collection: str, own_id: str) -> Json:
         """Return the links of a project or organization."""

@@ -107,19 +107,6 @@ class Event(NamedTuple):
     actor: str
 
 
-@dataclass(frozen=True, slots=True)
-class Federation:
-    """The federation that an organization is connected to.
-
-    Attributes:
-        domain_allow_list: Domains whose users can join; None for no restriction.
-    """
-
-    id: str
-    domains: tuple[str, ...] = ()
-    domain_allow_list: tuple[str, ...] | None = None
-
-
 @dataclass(slots=True)
 class Organization:
     """An organization and its users. Its projects refer to it by id.
@@ -133,7 +120,6 @@ class Organization:
     name: str
     users: dict[str, User] = field(default_factory=dict)
     federated: bool = False
-    federation: Federation | None = None
     events: list[Event] = field(default_factory=list)
 
 

@@ -7,19 +7,11 @@ from fnmatch import fnmatchcase
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from invite_sweeper.simulator.calls import Call
 from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error
 
 if TYPE_CHECKING:
     from invite_sweeper.simulator.state import SimulatedAtlas
-
-
-class FaultContext(NamedTuple):
-    """The request that an effect is called with; ids are empty if the path has none."""
-
-    method: str
-    path: str
-    scope_id: str = ""
-    item_id: str = ""
 
 
 class Delivery(NamedTuple):
@@ -38,7 +30,7 @@ class Delivery(NamedTuple):
     stopped: asyncio.Event
 
 
-Effect: TypeAlias = Callable[[FaultContext], None]
+Effect: TypeAlias = Callable[[Call], None]
 Deliver: TypeAlias = Callable[[Delivery], Awaitable[None]]
 
 

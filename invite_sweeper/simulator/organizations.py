@@ -1,18 +1,12 @@
 """Handlers for organizations, projects and teams, and for what `doctor` reads of them."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote
 
 from invite_sweeper.simulator.auth import Access
 from invite_sweeper.simulator.calls import Call, invalid_parameter
 from invite_sweeper.simulator.data import Event, Group, Organization, format_atlas_time
-from invite_sweeper.simulator.responses import (
-    Json,
-    SimulatedResponse,
-    missing_role,
-    resource_not_found,
-)
+from invite_sweeper.simulator.responses import Json, SimulatedResponse, resource_not_found
 
 
 def list_groups(call: Call) -> SimulatedResponse:
@@ -117,7 +111,7 @@ def get_service_account(call: Call) -> SimulatedResponse:
 
     Source: the OpenAPI document; not recorded.
     """
-    account = call.sim.accounts.find_service_account(call.item_id)
+    account = call.sim.accounts.find("service account", call.item_id)
     if account is None or call.scope_id not in account.org_ids:
         return resource_not_found(call.path)
     created = format_atlas_time(account.created_at)
@@ -139,48 +133,5 @@ def get_service_account(call: Call) -> SimulatedResponse:
             "name": "invite-sweeper",
             "roles": ["ORG_OWNER"],
             "secrets": secrets,
-        }
-    )
-
-
-def get_federation_settings(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs/{orgId}/federationSettings`.
-
-    Source: the OpenAPI document. What Atlas sends without a federation is assumed.
-    """
-    federation = call.sim.organizations[call.scope_id].federation
-    document: dict[str, Json] = {"federatedDomains": [], "hasRoleMappings": False}
-    if federation is not None:
-        document |= {
-            "federatedDomains": federation.domains,
-            "id": federation.id,
-            "identityProviderStatus": "ACTIVE",
-        }
-    return call.json_response(document)
-
-
-def get_connected_organization(call: Call) -> SimulatedResponse:
-    """Handle `GET /federationSettings/{id}/connectedOrgConfigs/{orgId}`; the owner may read it.
-
-    Source: the OpenAPI document; not recorded.
-    """
-    organization = call.sim.organizations.get(call.item_id)
-    federation = organization.federation if organization is not None else None
-    if federation is None or federation.id != call.scope_id:
-        return resource_not_found(call.path)
-    if call.sim.access_to(call.account, call.item_id, call.item_id) < Access.OWNER:
-        return missing_role()
-    allow_list: Sequence[str] = federation.domain_allow_list or ()
-    return call.json_response(
-        {
-            "dataAccessIdentityProviderIds": [],
-            "domainAllowList": allow_list,
-            "domainRestrictionEnabled": federation.domain_allow_list is not None,
-            "identityProviderId": None,
-            "instantUserProvisioningDisabled": None,
-            "orgId": call.item_id,
-            "postAuthRoleGrants": [],
-            "roleMappings": [],
-            "userConflicts": [],
         }
     )

@@ -8,8 +8,9 @@ from typing import Final
 
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access
-from invite_sweeper.simulator.data import Federation, OrgMembershipStatus, find_user
-from invite_sweeper.simulator.faults import Effect, FaultContext
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.data import OrgMembershipStatus, find_user
+from invite_sweeper.simulator.faults import Effect
 from invite_sweeper.simulator.seed import ORG_ID, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
@@ -42,7 +43,8 @@ class Scenario:
         prepare: Adds organizations, data and faults.
         sources: The lists with invitations, as in the policy.
         organizations: Ids by credentials name; "" for the credentials without a name.
-        notice: The policy's `notice.wait`; empty for none.
+        limits: The policy's `limits`; empty for the defaults.
+        notice: The policy's `notice`; empty for none.
         is_nightly: Whether the clock moves by a day before each further run.
     """
 
@@ -50,6 +52,7 @@ class Scenario:
     prepare: Callable[[SimulatedAtlas, Size], None]
     sources: tuple[str, ...] = ALL_SOURCES
     organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
+    limits: str = "{max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}"
     notice: str = ""
     is_nightly: bool = False
 
@@ -63,7 +66,10 @@ class Scenario:
             organizations="".join(named),
             sources=", ".join(self.sources),
             projects=_WITHOUT_PRODUCTION if "users" in self.sources else "",
-            notice=f"notice: {{wait: {self.notice}}}\n" if self.notice else "",
+        ) + "".join(
+            f"{key}: {value}\n"
+            for key, value in (("limits", self.limits), ("notice", self.notice))
+            if value
         )
 
 
@@ -78,15 +84,12 @@ keep:
   - name: board
     usernames: ["*@board.example.com"]
     reason: they travel
-limits:
-  max_deletions: 10000
-  max_deletions_per_project: 1000
-  max_share: 0.9
-{notice}"""
+"""
 _WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
 
 
 _USERS_PER_PROJECT: Final = 3
+_EXPIRED_PER_PROJECT: Final = 20
 _PRODUCTION: Final = "-prod"
 
 
@@ -127,6 +130,20 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
                 sim.add_user(invite.username, org_id, age=timedelta(days=20))
 
 
+def _backlog(sim: SimulatedAtlas, size: Size) -> None:
+    """Users whose invitation expired up to three years ago: Atlas never removes them."""
+    _lists(sim, size)
+    projects = tuple(sim.groups)
+    for number in range(_EXPIRED_PER_PROJECT * len(projects)):
+        sim.add_user(
+            f"former.{number}@contractors.example.com",
+            status="INVITATION_EXPIRED",
+            age=timedelta(days=31 + number % 1000),
+            group_roles={projects[number % len(projects)]: ("GROUP_READ_ONLY",)},
+            by_web_interface=True,
+        )
+
+
 def _organizations(sim: SimulatedAtlas, size: Size) -> None:
     sim.add_organization(NORTH, "Example North")
     sim.add_organization(SOUTH, "Example South")
@@ -157,7 +174,7 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
         """Return an effect that makes the first pending user of a request an active one."""
         accepted: list[str] = []
 
-        def accept(context: FaultContext) -> None:
+        def accept(context: Call) -> None:
             user = sim.organizations[ORG_ID].users.get(context.item_id)
             if not accepted and user is not None and user.status is OrgMembershipStatus.PENDING:
                 accepted.append(user.id)
@@ -165,7 +182,7 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
 
         return accept
 
-    def accept_invitation(context: FaultContext) -> None:
+    def accept_invitation(context: Call) -> None:
         sim.accept(context.scope_id, context.item_id)
 
     users, invites = "*/groups/*/users/*", "*/groups/*/invites/*"
@@ -176,15 +193,11 @@ def _accepting(sim: SimulatedAtlas, size: Size) -> None:
 
 
 def _federated(sim: SimulatedAtlas, size: Size) -> None:
-    """Users who are invited again become active members at once; some domains cannot join."""
+    """Users who are invited again become active members at once."""
     _lists(sim, size)
-    organization = sim.organizations[ORG_ID]
-    organization.federated = True
-    allowed = ("board.example.com", "contractors.example.com", "example.com")
-    organization.federation = Federation(_FEDERATION_ID, ("example.com",), allowed)
+    sim.organizations[ORG_ID].federated = True
 
 
-_FEDERATION_ID: Final = "60c4fd418ebe251047c50554"
 _NIGHT: Final = timedelta(days=1)
 
 
@@ -197,7 +210,7 @@ def _nights(sim: SimulatedAtlas, size: Size) -> None:
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
     names = iter(range(1_000_000))
 
-    def pass_night(_: FaultContext) -> None:
+    def pass_night(_: Call) -> None:
         sim.date_offset += _NIGHT
         sim.expire_invitations()
         project_id = rng.choice(tuple(sim.groups))
@@ -224,10 +237,10 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
         text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
         sim.versions.sunsets |= dict.fromkeys(retiring, text)
 
-    def reach_end(_: FaultContext) -> None:
+    def reach_end(_: Call) -> None:
         announce(sim.clock())
 
-    def retire(_: FaultContext) -> None:
+    def retire(_: Call) -> None:
         sim.versions.retired |= {(family, "*") for family in retiring}
 
     announce(tomorrow)
@@ -249,6 +262,11 @@ def _trouble(sim: SimulatedAtlas, size: Size) -> None:
 SCENARIOS: Final[dict[str, Scenario]] = {
     "lists": Scenario("one organization with all four lists, every status and teams", _lists),
     "invites": Scenario("one organization with project invitations only", _invites, ("invites",)),
+    "backlog": Scenario(
+        "years of expired users: default limits refuse the first sweep",
+        _backlog,
+        limits="",
+    ),
     "organizations": Scenario(
         "three organizations with credentials of their own",
         _organizations,
@@ -260,7 +278,10 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "federated": Scenario("restore makes users active members at once", _federated),
     "nights": Scenario(
-        "the clock is a day ahead at each further run", _nights, notice="3d", is_nightly=True
+        "the clock is a day ahead at each further run",
+        _nights,
+        notice="{wait: 3d}",
+        is_nightly=True,
     ),
     "sunset": Scenario("both lists of invitations end on the second day (410)", _sunset),
     "trouble": Scenario("errors, lost responses, rate limits and short tokens", _trouble),

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import format_datetime
@@ -15,8 +15,9 @@ from typing import Final
 from aiohttp import web
 from typing_extensions import override
 
-from invite_sweeper.simulator.api import IncomingRequest, handle, parse_route
-from invite_sweeper.simulator.faults import Deliver, Delivery, Fault, FaultContext
+from invite_sweeper.simulator.api import handle
+from invite_sweeper.simulator.calls import Call
+from invite_sweeper.simulator.faults import Deliver, Delivery, Fault
 from invite_sweeper.simulator.responses import SimulatedResponse
 from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 
@@ -77,33 +78,30 @@ def _render(response: SimulatedResponse, date: datetime, *, keep_alive: bool) ->
     return head.encode("latin-1") + response.body
 
 
-async def apply_faults(
-    sim: SimulatedAtlas,
-    execute: Callable[[], SimulatedResponse],
-    context: FaultContext,
-    faults: Sequence[Fault],
+async def execute(
+    call: Call, faults: Sequence[Fault]
 ) -> tuple[SimulatedResponse | None, Fault | None]:
     """Return the response under `faults`, and the one that ends the request.
 
-    `execute` is called at most once, and not at all if an early fault ends the request.
+    The request is not executed if an early fault ends it.
     """
     for fault in faults:
         if fault.delay_s:
-            await sim.sleep(fault.delay_s)
+            await call.sim.sleep(fault.delay_s)
         if fault.before is not None:
-            fault.before(context)
+            fault.before(call)
     response = None
     end = next((each for each in faults if each.ends and not each.late), None)
     if end is None:
-        response = execute()
+        response = handle(call)
         for fault in faults:
             if fault.after is not None:
-                fault.after(context)
+                fault.after(call)
             if fault.alter is not None:
                 response = fault.alter(response)
         end = next((each for each in faults if each.ends), None)
     if end is not None and end.instead is not None:
-        response = end.instead(sim) if callable(end.instead) else end.instead
+        response = end.instead(call.sim) if callable(end.instead) else end.instead
     return response, end
 
 
@@ -121,28 +119,16 @@ class RequestHandler:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request, with its faults, if any."""
-        sim, method, target = self._sim, request.method, request.raw_path
-        started_s = sim.monotonic()
-        path = target.partition("?")[0]
-        _, scope_id, item_id = parse_route(path)
-        sim.request_log.on_request(method, target, item_id)
-        incoming = IncomingRequest(
-            method,
-            target,
-            request.headers,
-            await request.read() if request.body_exists else b"",
-            request.remote or "",
-            self.base_url,
-        )
-        response, end = await apply_faults(
-            sim,
-            partial(handle, sim, incoming),
-            FaultContext(method, path, scope_id, item_id),
-            sim.faults.faults_for(method, path),
-        )
+        sim, started_s = self._sim, self._sim.monotonic()
+        body = await request.read() if request.body_exists else b""
+        address, target = request.remote or "", request.raw_path
+        call = Call(sim, request.method, target, request.headers, body, address, self.base_url)
+        sim.request_log.on_request(call)
+        response, end = await execute(call, sim.faults.faults_for(call.method, call.path))
         deliver = end.deliver if end is not None else None
         status = response.status if response is not None and deliver is None else 0
-        sim.request_log.on_response(RequestRecord(method, target, status, started_s), item_id)
+        record = RequestRecord(call.method, target, status, started_s)
+        sim.request_log.on_response(record, call.item_id)
         keep_alive, payload = request.keep_alive and deliver is None, b""
         if response is not None:
             keep_alive &= _CLOSE not in response.headers

@@ -16,6 +16,7 @@ from invite_sweeper.simulator.auth import (
     DigestServer,
     OAuthServer,
 )
+from invite_sweeper.simulator.calls import Call
 from invite_sweeper.simulator.data import Data, RemovedUser, utc_now
 from invite_sweeper.simulator.faults import FaultPlan
 from invite_sweeper.simulator.throttling import InviteRateLimit, Throttling
@@ -100,12 +101,12 @@ class RequestLog:
         self.deletes_after_confirmation: list[str] = []
         self._confirmed_paths: set[str] = set()
 
-    def on_request(self, method: str, path: str, item_id: str) -> None:
+    def on_request(self, call: Call) -> None:
         """Count a request on arrival."""
-        self.received[method] += 1
+        self.received[call.method] += 1
         # A user has one id in all projects, and a DELETE in each ends another role.
-        if method == "DELETE" and path in self._confirmed_paths:
-            self.deletes_after_confirmation.append(item_id)
+        if call.method == "DELETE" and call.target in self._confirmed_paths:
+            self.deletes_after_confirmation.append(call.item_id)
 
     def on_response(self, record: RequestRecord, item_id: str) -> None:
         """Record a request and its response."""

@@ -42,7 +42,6 @@ ORGANIZATION_USERS: Final = EndpointSet(
     "mongoDbCloudUsers_organization", "ORGANIZATION", BucketLimit(500, 250)
 )
 PROJECT_TEAMS: Final = EndpointSet("teams_group", "GROUP", BucketLimit(1200, 500))
-FEDERATION: Final = EndpointSet("federation_user", "USER", BucketLimit(300, 100))
 
 
 @dataclass(slots=True)

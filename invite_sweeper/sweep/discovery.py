@@ -1,22 +1,28 @@
-"""List projects, then their invitations, concurrently; after a sweep, check what is still there.
+"""Read organizations: projects, lists, members; decide their invitations, and settle what is open.
 
-An error that concerns one list is a value; an error that concerns the run is raised.
+Sets of credentials are read at the same time, a few at once. An error that concerns one list or
+one organization is a value; an error that concerns the run is raised.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, NamedTuple, TypeAlias
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias, TypeVar
 
 from invite_sweeper.atlas import AtlasReader
-from invite_sweeper.audit.events import Planned
-from invite_sweeper.endings import Reason
-from invite_sweeper.errors import AtlasUnavailable, GuardRefused, Interrupted, RunError
+from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
+from invite_sweeper.errors import (
+    AtlasUnavailable,
+    AuditLogError,
+    CredentialsRefused,
+    GuardRefused,
+    Interrupted,
+    RunError,
+)
 from invite_sweeper.models import (
-    DeletionResult,
     Invitation,
     InvitationList,
     ListRef,
@@ -27,20 +33,52 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.shutdown import NOTHING_DELETED
+from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.guards import check_clock, check_gone, check_members, check_population
+from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
+from invite_sweeper.sweep.recovery import Recovery
+from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
+from invite_sweeper.sweep.selection import Selector
+from invite_sweeper.sweep.steps import Step
+from invite_sweeper.sweep.sunset import (
+    announced_ends,
+    ended_lists,
+    retired_warning,
+    secret_warnings,
+    sunset_warnings,
+)
 from invite_sweeper.text import pluralize
 
-
-@dataclass(frozen=True, slots=True)
-class ListedInvitations:
-    """A list that was read completely, and its invitations."""
-
-    list_ref: ListRef
-    invitations: InvitationList
+ItemT = TypeVar("ItemT")
+OnList: TypeAlias = Callable[[ListRef, ListOutcome], Awaitable[None]]
 
 
-ListOutcome: TypeAlias = ListedInvitations | ListUnreadable | ProjectGone
+async def for_each(
+    items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, workers: int
+) -> None:
+    """Await `work` for each item, a few at a time.
+
+    Raises:
+        RunError: The first one that is raised; the others are cancelled.
+    """
+    pending = iter(items)
+
+    async def worker() -> None:
+        for item in pending:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(worker())
+    except* RunError as errors:
+        first: BaseException = errors
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 async def discover_projects(reader: AtlasReader, project_filter: ProjectFilter) -> RunScope:
@@ -95,7 +133,7 @@ async def list_invitations(
     reader: AtlasReader,
     scope: RunScope,
     sources: Iterable[Source],
-    on_list: Callable[[ListOutcome], Awaitable[None]],
+    on_list: OnList,
     *,
     workers: int,
 ) -> tuple[str, ...]:
@@ -111,17 +149,39 @@ async def list_invitations(
         RunError: An error concerned the run and not one list, Atlas no longer serves any of
             the sources, or it returned 404 for every project that it had just listed.
     """
-    list_refs = scope.lists(sources)
-    shared = _Workers(reader, scope, on_list, list_refs)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(list_refs))):
-                group.create_task(shared.work())
-    except* RunError as errors:
-        raise _first_error(errors) from None
-    shared.check_any_source_served()
-    shared.check_projects_exist()
-    return shared.teams.warnings()
+    lists = scope.lists(sources)
+    teams = TeamAccess(reader, scope, workers=workers)
+    retired: dict[Source, SourceRetired] = {}
+    gone: Counter[Source] = Counter()
+
+    async def read(ref: ListRef) -> None:
+        if ref.source in retired:
+            return
+        found = await reader.invitations(ref.project, ref.source)
+        if isinstance(found, SourceRetired) and retired.setdefault(ref.source, found) is not found:
+            return
+        gone[ref.source] += isinstance(found, ProjectGone)
+        if isinstance(found, InvitationList):
+            named = tuple(map(scope.with_project_names, found))
+            found = InvitationList(await teams.link(named), found.rows)
+        await on_list(ref, found)
+
+    await for_each(lists, read, workers=min(workers, len(lists)))
+    counts = Counter(each.source for each in lists)
+    if retired and retired.keys() == counts.keys():
+        raise AtlasUnavailable(
+            " ".join(each.reason for each in retired.values()),
+            hint=" ".join(each.replacement_hint() for each in retired),
+        )
+    for source, count in gone.items():
+        # A single project may have been deleted since it was listed. When all of several are
+        # missing, the server does not know the endpoint, and nothing would seem to be stale.
+        if 1 < count == counts[source]:
+            raise AtlasUnavailable(
+                f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
+                hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
+            )
+    return teams.warnings()
 
 
 class TeamAccess:
@@ -131,9 +191,10 @@ class TeamAccess:
     a team and is not out of scope already.
     """
 
-    def __init__(self, reader: AtlasReader, scope: RunScope) -> None:
+    def __init__(self, reader: AtlasReader, scope: RunScope, *, workers: int) -> None:
         self._reader = reader
         self._scope = scope
+        self._workers = workers
         self._lock = asyncio.Lock()
         self._teams: dict[str, dict[str, frozenset[str] | None]] = {}
         self._unreadable: list[ListUnreadable] = []
@@ -161,188 +222,273 @@ class TeamAccess:
     async def _teams_of(self, org_id: str) -> dict[str, frozenset[str] | None]:
         async with self._lock:
             if org_id not in self._teams:
+                teams: dict[str, frozenset[str] | None] = {}
+
+                async def read(project: Project) -> None:
+                    found = await self._reader.project_teams(project)
+                    if isinstance(found, ListUnreadable):
+                        self._unreadable.append(found)
+                    teams[project.id] = None if isinstance(found, ListUnreadable) else found
+
                 of_org = [each for each in self._scope.team_projects if each.org_id == org_id]
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._read(each)) for each in of_org]
-                self._teams[org_id] = {
-                    project.id: task.result() for project, task in zip(of_org, tasks, strict=True)
-                }
+                await for_each(of_org, read, workers=min(self._workers, len(of_org)))
+                self._teams[org_id] = teams
             return self._teams[org_id]
 
-    async def _read(self, project: Project) -> frozenset[str] | None:
-        found = await self._reader.project_teams(project)
-        if isinstance(found, ListUnreadable):
-            self._unreadable.append(found)
-            return None
-        return found
+
+_AT_A_TIME: Final = 4
+"""Sets of credentials that are read at the same time; together they have
+`execution.concurrency` requests in flight."""
 
 
-class _Workers:
-    """The state that the workers share: the lists left to read and the retired sources."""
+class Reader:
+    """Reads the organizations of a command into their counts and `stale`.
+
+    Args:
+        organizations: Those with the same client share their credentials.
+        log: None for a dry run that writes nothing.
+        more_steps: Further steps of the plan, after those of the command.
+        observe: Sees each invitation.
+    """
 
     def __init__(
         self,
-        reader: AtlasReader,
-        scope: RunScope,
-        on_list: Callable[[ListOutcome], Awaitable[None]],
-        list_refs: tuple[ListRef, ...],
+        command: Command,
+        organizations: Sequence[Organization],
+        log: AuditLog | None,
+        result: Result,
+        view: View,
+        more_steps: Iterable[Step | None] = (),
+        observe: Observer | None = None,
     ) -> None:
-        self._reader = reader
-        self._scope = scope
-        self._on_list = on_list
-        self.teams = TeamAccess(reader, scope)
-        self._list_counts = Counter(list_ref.source for list_ref in list_refs)
-        self._pending = iter(list_refs)
-        self._retired: dict[Source, SourceRetired] = {}
-        self._projects_gone: Counter[Source] = Counter()
+        self._command = command
+        self._log = log
+        self._result = result
+        self._view = view
+        self._observe = observe
+        self._steps = (*command.steps(), *(each for each in more_steps if each is not None))
+        self._opened = {} if command.dry_run else command.history.open_intents(command.base_url)
+        self._before = command.before
+        self._earlier_members = (
+            {} if command.accept_population else command.history.members(command.base_url)
+        )
+        self._claimed: dict[str, str] = {}  # the organization of each project
+        self._unused: list[frozenset[str]] = []
+        self._organizations = organizations
+        clients: defaultdict[int, list[Organization]] = defaultdict(list)
+        for each in organizations:
+            clients[id(each.client)].append(each)
+        self._by_client = tuple(clients.values())
+        execution = command.policy.execution
+        # A ceiling of one's own holds for all requests together: each client counts alone.
+        at_a_time = 1 if execution.max_requests_per_second else _AT_A_TIME
+        at_a_time = min(at_a_time, len(self._by_client), execution.concurrency)
+        self._at_a_time = max(1, at_a_time)
+        self.workers = max(1, execution.concurrency // max(1, at_a_time))
 
-    async def work(self) -> None:
-        """Read pending lists until none is left."""
-        for project, source in self._pending:
-            if source not in self._retired:
-                found = await self._reader.invitations(project, source)
-                await self._deliver(ListRef(project, source), found)
+    async def read_all(self) -> None:
+        """Read every organization.
 
-    async def _deliver(
-        self, list_ref: ListRef, found: InvitationList | ListUnreadable | ProjectGone
-    ) -> None:
-        self._projects_gone[list_ref.source] += isinstance(found, ProjectGone)
-        if isinstance(found, InvitationList):
-            named = tuple(map(self._scope.with_project_names, found))
-            linked = InvitationList(await self.teams.link(named), found.rows)
-            await self._on_list(ListedInvitations(list_ref, linked))
-        elif not isinstance(found, SourceRetired) or self._record_retired(found):
-            await self._on_list(found)
+        Raises:
+            RunError: The audit log failed, or a stop was requested. Nothing was deleted.
+        """
+        try:
+            await for_each(self._by_client, self._read_client, workers=self._at_a_time)
+        finally:
+            self._report_ends()
+        self._warn_about_patterns()
 
-    def _record_retired(self, found: SourceRetired) -> bool:
-        """Record that Atlas retired a source; return whether this is the first report of it."""
-        return self._retired.setdefault(found.source, found) is found
+    async def _read_client(self, organizations: Sequence[Organization]) -> None:
+        """Read the organizations of one set of credentials; raise an error of the whole run."""
+        try:
+            await self._list_projects(organizations)
+        except RunError as error:
+            self._fail(organizations, error)
+        for each in organizations:
+            if each.is_planned:
+                await self._read_or_fail(each)
 
-    def check_any_source_served(self) -> None:
-        """Raise AtlasUnavailable if Atlas has retired every source."""
-        if self._retired and self._retired.keys() == self._list_counts.keys():
-            raise AtlasUnavailable(
-                " ".join(each.reason for each in self._retired.values()),
-                hint=" ".join(each.replacement_hint() for each in self._retired),
+    async def _read_or_fail(self, organization: Organization) -> None:
+        try:
+            await self._read(organization)
+        except RunError as error:
+            self._fail([organization], error)
+
+    def _fail(self, organizations: Sequence[Organization], error: RunError) -> None:
+        """Record an error of organizations; raise one that concerns the whole run."""
+        if isinstance(error, (AuditLogError, Interrupted)):
+            raise error
+        if isinstance(error, CredentialsRefused):
+            error = error.of_variables(organizations[0].variables)
+        if len(self._organizations) > 1:
+            names = ", ".join(each.label for each in organizations)
+            noun = "Organization" if len(organizations) == 1 else "Organizations"
+            there = "Nothing was deleted there." if error.consequence == NOTHING_DELETED else None
+            error = error.having(message=f"{noun} {names}: {error.message}", consequence=there)
+        for each in organizations:
+            each.error = error
+            each.stale.clear()
+
+    async def _list_projects(self, organizations: Sequence[Organization]) -> None:
+        """List the projects of one set of credentials, and give each organization its own."""
+        policy, first = self._command.policy, organizations[0]
+        client, ids = first.client, frozenset(each.id for each in organizations)
+        project_filter = ProjectFilter(policy, ids)
+        scope = await discover_projects(client.reader, project_filter)
+        check_clock(client.clock_skew_s)
+        self._unused.append(frozenset(project_filter.unused_patterns()))
+        names, expiries = await asyncio.gather(
+            client.organization_names(), client.secret_expiries(scope.organizations[0])
+        )
+        self._result.warn(*secret_warnings(expiries, self._command.now))
+        unread = Source.USERS if Source.USERS in policy.sources else Source.INVITES
+        # Of an organization that is not known: none of these knows all its people.
+        unreadable = tuple(replace(each, source=unread) for each in scope.unreadable)
+        scope = replace(scope, unreadable=unreadable)
+        for each in organizations:
+            each.name = names.get(each.id, each.name)
+            each.visible = each.id in scope.organizations
+            each.scope = self._part(scope, each)
+            each.count(projects_seen=len(each.scope.projects))
+        for project in unreadable:  # counted once
+            first.count(projects_seen=1)
+            self._planner(first).add_unreadable(project)
+        self._report_absent([each for each in organizations if not each.visible])
+
+    def _part(self, scope: RunScope, organization: Organization) -> RunScope:
+        """Return the projects of one organization; one that moved meanwhile is read once."""
+        org_id, projects = organization.id, []
+        for project in scope.projects:
+            if project.org_id != org_id:
+                continue
+            if self._claimed.setdefault(project.id, org_id) == org_id:
+                projects.append(project)
+            else:
+                text = (
+                    f"Moved between two organizations, and read in the first alone: {project.id}."
+                )
+                self._result.warn_of(WarningCode.MOVED_PROJECT, text)
+        return replace(
+            scope,
+            projects=tuple(projects),
+            excluded=tuple(each for each in scope.excluded if each.org_id == org_id),
+            team_projects=tuple(each for each in scope.team_projects if each.org_id == org_id),
+            organizations=(org_id,) if org_id in scope.organizations else (),
+        )
+
+    def _report_absent(self, organizations: Iterable[Organization]) -> None:
+        for each in organizations:
+            variables = " and ".join(each.variables)
+            which = f" with the credentials of {variables}" if variables else ""
+            self._result.warn_of(
+                WarningCode.ABSENT_ORGANIZATION,
+                f"No project of organization {each.label} is visible{which}: check the id, and "
+                "that the credentials belong to it.",
             )
 
-    def check_projects_exist(self) -> None:
-        """Raise AtlasUnavailable if each of several projects returned 404.
+    async def _read(self, organization: Organization) -> None:
+        """Read the lists of one organization, settle what is open there, and plan."""
+        scope = organization.scope
+        assert scope is not None  # noqa: S101 - its projects were listed
+        policy, reader = self._command.policy, organization.client.reader
+        await self._read_members(organization)
+        planner = self._planner(organization)
+        recovery = None
+        if self._log is not None:
+            recovery = Recovery(reader, self._log, self._opened.get(organization.id, ()))
+        self._view.lists_found(len(scope.lists(policy.sources)), organization.label)
 
-        A single project may have been deleted since it was listed. When all of several are
-        missing, the server does not know the endpoint, and the run would seem to have
-        nothing to do.
-        """
-        for source, gone in self._projects_gone.items():
-            if 1 < gone == self._list_counts[source]:
-                raise AtlasUnavailable(
-                    f"Atlas listed {gone} projects, then answered 404 to {source} for each one.",
-                    hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
-                )
+        async def add_list(ref: ListRef, found: ListOutcome) -> None:
+            if recovery is not None and isinstance(found, InvitationList):
+                await recovery.settle(ref, found)
+            await planner.add(ref, found)
+            self._view.list_done()
 
+        try:
+            warnings = await list_invitations(
+                reader, scope, policy.sources, add_list, workers=self.workers
+            )
+            self._result.warn_of(WarningCode.TEAMS, *warnings)
+            if recovery is not None:
+                await recovery.settle_rest()
+        finally:
+            if recovery is not None:
+                self._report_recovery(organization, recovery)
+        planner.finish()
+        if not self._command.accept_population:
+            check_gone(organization, policy.limits)
+        if self._before is not None:
+            check_population([organization], self._before, policy)
 
-def _first_error(errors: BaseExceptionGroup[RunError]) -> RunError:
-    """Return the first of the errors: the operator can fix one at a time."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, RunError)  # noqa: S101 - `except*` selects only this type
-    return error
+    def _planner(self, organization: Organization) -> Planner:
+        command, policy = self._command, self._command.policy
+        members = {organization.id: organization.members} if organization.members else {}
+        return Planner(
+            organization,
+            self._log,
+            Selector(policy, command.now, members),
+            command.now,
+            self._steps,
+            announces=not command.dry_run,
+            records_kept=policy.audit.record == "all",
+            streams=not any(each.is_organization_level for each in policy.sources),
+            observe=self._observe,
+        )
 
-
-MAX_LISTS_VERIFIED: Final = 500
-"""Lists that are read again. Atlas allows 250 projects in an organization by default."""
-MAX_DELETIONS_VERIFIED: Final = 10_000
-"""Deletions that are remembered, so that memory stays flat."""
-
-
-class StillListed(NamedTuple):
-    """A deletion that Atlas's lists contradict.
-
-    Attributes:
-        outcome: What the answer to its DELETE said.
-        lists: The lists that still show an entry of it.
-    """
-
-    planned: Planned
-    outcome: Outcome
-    lists: list[ListRef]
-
-
-class DeletionVerifier:
-    """Reads each list again that showed a deleted invitation, once.
-
-    A list that cannot be read again, or not before a stop, proves nothing about its deletions.
-
-    Args:
-        now: The instant of the run.
-
-    Attributes:
-        verified: Deletions that Atlas confirmed and that each of their lists shows no more.
-        still_listed: Deletions with an entry that is still in its list.
-    """
-
-    def __init__(self, reader: AtlasReader, stop: StopRequest, now: datetime) -> None:
-        self._reader = reader
-        self._stop = stop
-        self._now = now
-        self._deleted: list[tuple[Planned, Outcome]] = []
-        self._entries: dict[ListRef, dict[str, int]] = {}  # ids, with the number of the deletion
-        self._unread: Counter[int] = Counter()  # entries of each deletion
-        self._found: dict[int, list[ListRef]] = {}
-        self.verified = 0
-        self.still_listed: list[StillListed] = []
-
-    def record(self, planned: Planned, result: DeletionResult) -> None:
-        """Record the result of one deletion."""
-        number, is_full = len(self._deleted), len(self._deleted) >= MAX_DELETIONS_VERIFIED
-        if result.outcome not in {Outcome.DELETED, Outcome.ALREADY_GONE} or is_full:
+    async def _read_members(self, organization: Organization) -> None:
+        policy = self._command.policy
+        if not any(entry.inviter_gone for entry in (*policy.rules, *policy.keep)):
             return
-        self._deleted.append((planned, result.outcome))
-        for source, org_id, place, id_ in planned.keys:
-            # Without a name, so that each list is read once, whatever line names it.
-            ref = ListRef(Project(place, "", org_id), Source(source))
-            self._entries.setdefault(ref, {})[id_] = number
-            self._unread[number] += 1
+        found = await organization.client.reader.active_members(organization.id)
+        if isinstance(found, ListUnreadable):
+            self._result.warn_of(
+                WarningCode.MEMBERS,
+                f"The active members of the organization {organization.label} are not known: "
+                f"{found.reason.rstrip('.')}. Nothing is deleted there by inviter_gone.",
+            )
+            return
+        before = self._earlier_members.get(organization.id, 0)
+        check_members(organization.id, len(found), before, policy.limits)
+        organization.members = found
 
-    async def run(self, *, workers: int) -> None:
-        """Read the lists again, until all are read or a stop is requested; nothing is raised.
+    def _report_recovery(self, organization: Organization, recovery: Recovery) -> None:
+        """Count what an interrupted run left open, and report members whom it removed."""
+        unknown = 0
+        for opened, outcome in recovery.outcomes:
+            organization.count(recovered=1)
+            if outcome is Outcome.ACCEPTED_DURING:
+                self._result.removed_member(opened.intent)
+                if Reason.REMOVED_MEMBER not in self._result.stopped_by:
+                    self._result.stopped_by.append(Reason.REMOVED_MEMBER)
+            unknown += outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
+        self._result.unverified(unknown)
+        self._result.warn_of(WarningCode.RECOVERY, *recovery.left_open)
 
-        Args:
-            workers: The number of lists to read at a time.
+    def _warn_about_patterns(self) -> None:
+        """Warn about patterns that matched no project in any organization."""
+        if len(self._unused) == len(self._by_client):  # else they may match where nothing was read
+            unused = frozenset.intersection(*self._unused)
+            self._result.warn(
+                *(
+                    RunWarning(WarningCode.UNUSED_PATTERN, each, WarningLevel.REMARK)
+                    for each in sorted(unused)
+                )
+            )
+
+    def _report_ends(self) -> None:
+        """Report lists that Atlas has retired or will retire soon.
+
+        One that is retired before the announced day is a reason of the run's end.
         """
-        if self._deleted and self._stop.reason is None:
-            with suppress(Interrupted):  # the rest is not verified
-                await self._stop.run_unless_stopped(self._read_all(workers))
-        for number, (planned, outcome) in enumerate(self._deleted):
-            if number in self._found:
-                self.still_listed.append(StillListed(planned, outcome, self._found[number]))
-            elif not self._unread[number]:
-                self.verified += outcome is Outcome.DELETED
-
-    async def _read_all(self, workers: int) -> None:
-        pending = iter(list(self._entries.items())[:MAX_LISTS_VERIFIED])
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(workers, len(self._entries))):
-                group.create_task(self._work(pending))
-
-    async def _work(self, pending: Iterator[tuple[ListRef, dict[str, int]]]) -> None:
-        with suppress(RunError):  # Atlas or the credentials are gone: the rest is not verified
-            for ref, entries in pending:
-                found = await self._reader.invitations(ref.project, ref.source)
-                if not isinstance(found, InvitationList):
-                    continue
-                self._unread.subtract(entries.values())
-                for one in found:
-                    if (number := entries.get(one.id)) is not None and self._is_same(number, one):
-                        self._found.setdefault(number, []).append(ref)
-
-    def _is_same(self, number: int, found: Invitation) -> bool:
-        """Return whether an entry is not that of a person who was invited again meanwhile.
-
-        Of other entries than the named one no date is known: they are older than the run.
-        """
-        planned, _ = self._deleted[number]
-        if found.key == planned.key:
-            return found.is_dated(planned.invitation().created_at)
-        return not isinstance(found.created_at, datetime) or found.created_at <= self._now
+        command, result = self._command, self._result
+        today, sources = command.now.date(), command.policy.sources
+        sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
+        retired = {s: each for one in self._organizations for s, each in one.retired.items()}
+        earlier = command.history.sunsets(command.base_url)
+        ended = ended_lists(announced_ends(earlier, sunsets), today)
+        for source, each in retired.items():
+            result.warn(retired_warning(each, sources, has_ended=source in ended))
+            if source not in ended and Reason.RETIRED_SOURCE not in result.stopped_by:
+                result.stopped_by.append(Reason.RETIRED_SOURCE)
+        upcoming = {source: day for source, day in sunsets.items() if source not in retired}
+        result.warn(*sunset_warnings(upcoming, sources, today))

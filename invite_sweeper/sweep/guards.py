@@ -1,24 +1,32 @@
 """Guards: checks that refuse a plan, and the circuit breaker that stops a sweep.
 
-Before the first DELETE, `check_limits`, `check_clock` and `check_population` raise GuardRefused.
-During the sweep, `CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
+Before the first DELETE, each `check_` function raises GuardRefused. During the sweep,
+`CircuitBreaker` watches the outcomes. Limits are inclusive; 0 means none.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
+from math import ceil
 from typing import Final, NamedTuple
 
-from invite_sweeper.audit import CompleteRun, DeletedWithin
+from invite_sweeper.audit import CompleteRun, DeletedWithin, History, SavedPlan
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Project
 from invite_sweeper.policy import Limits, Policy
+from invite_sweeper.program import command
 from invite_sweeper.sweep.organization import Organization, labels_of
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
@@ -51,10 +59,13 @@ class Violation(NamedTuple):
 
     Attributes:
         message: A sentence with the count and the limit.
+        needed: The value of the limit with which the plan would pass; None if deletions are not
+            what it limits.
     """
 
     reason: Reason
     message: str
+    needed: float | None = None
 
 
 def limit_violations(
@@ -63,7 +74,7 @@ def limit_violations(
     recent: DeletedWithin,
     shard: Shard | None = None,
 ) -> Iterator[Violation]:
-    """Yield the limits that the plan exceeds; a limit per project once for each project.
+    """Yield the limits that the plan exceeds, each once.
 
     Args:
         organizations: Those in which something may be deleted; their limits are counted together.
@@ -91,17 +102,20 @@ def limit_violations(
     if stale and stale + recent.total > limits.max_deletions:
         found = _describe_stale(stale, recent.total, limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
-        yield Violation(Reason.MAX_DELETIONS, message)
+        yield Violation(Reason.MAX_DELETIONS, message, stale + recent.total)
     projects = {id_: each for one in organizations for id_, each in one.describe_places().items()}
-    for project_id, count in planned.items():
-        earlier = recent.by_project.get(project_id, 0)
-        if count + earlier > limits.max_deletions_per_project:
-            where = f" in {describe_place(projects[project_id], labels)}"
-            yield Violation(
-                Reason.MAX_DELETIONS_PER_PROJECT,
-                f"{_describe_stale(count, earlier, limits, where)} over "
-                f"max_deletions_per_project: {limits.max_deletions_per_project}.",
-            )
+    found_there = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
+    over = [id_ for id_, n in found_there.items() if n > limits.max_deletions_per_project]
+    if over:
+        most = max(over, key=lambda id_: found_there[id_])
+        where = f" in {describe_place(projects[most], labels)}"
+        found = _describe_stale(planned[most], found_there[most] - planned[most], limits, where)
+        others = pluralize(len(over) - 1, "other place is", "other places are")
+        more = f"; {others} over it, too" if len(over) > 1 else ""
+        limit = f"max_deletions_per_project: {limits.max_deletions_per_project}"
+        yield Violation(
+            Reason.MAX_DELETIONS_PER_PROJECT, f"{found} over {limit}{more}.", found_there[most]
+        )
     allowed = share_limit(limits, seen=seen, stale=stale, recent=recent.total, shard=shard)
     if allowed is not None and stale > allowed:
         also = f" and {_describe_recent(recent.total, limits)}" if recent.total else ""
@@ -109,6 +123,7 @@ def limit_violations(
             Reason.MAX_SHARE,
             f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%}){also} "
             f"{plural_form(stale + recent.total, 'is', 'are')} over max_share: {limits.max_share}.",
+            ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100,
         )
 
 
@@ -118,27 +133,32 @@ def check_limits(
     recent: DeletedWithin,
     shard: Shard | None = None,
 ) -> None:
-    """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s."""
+    """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s.
+
+    Its message has a line for each limit, and its hint the keys that would let the plan pass.
+    """
     violations = tuple(limit_violations(organizations, limits, recent, shard))
     if not violations:
         return
-    shown = [each.message for each in violations[:_MAX_SHOWN]]
-    if len(violations) > _MAX_SHOWN:
-        shown.append(f"And {len(violations) - _MAX_SHOWN} more.")
     reasons = tuple(dict.fromkeys(each.reason for each in violations))
-    hints = dict.fromkeys(each.advice for each in reasons)
+    hints = list(dict.fromkeys(each.advice for each in reasons))
+    needed = [f"{each.reason}: {each.needed}" for each in violations if each.needed is not None]
+    if needed and shard is None:
+        keys = f"limits: {{{', '.join(needed)}}}, or limits: {{over_limit: trim}}"
+        hints.append(f"The keys of the policy: {keys}")
     several = len(organizations) > 1
     where = f"In {len(organizations)} organizations together: " if several else ""
-    raise GuardRefused(where + " ".join(shown), hint=" ".join(hints), reasons=reasons)
+    message = where + "\n".join(each.message for each in violations)
+    raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
 
 
 def describe_place(place: Project, labels: Mapping[str, str]) -> str:
-    """Return a project, or the lists of an organization, by name and id."""
+    """Return a project, or the lists of an organization, by name and id, on one line."""
     organization = labels.get(place.org_id, place.org_id)
     if place.id == place.org_id:
         return f"the lists of {organization}"
     of = f" of {organization}" if place.org_id and len(labels) > 1 else ""
-    return f"project {place.name} ({place.id}){of}"
+    return f"project {escape_unprintable(place.name)} ({place.id}){of}"
 
 
 def _describe_stale(count: int, recent: int, limits: Limits, where: str = "") -> str:
@@ -236,6 +256,23 @@ def _comparisons(
         yield ("entry", f" in the list {source_name}"), count, now[source_name]
 
 
+def check_members(org_id: str, count: int, before: int, limits: Limits) -> None:
+    """Raise GuardRefused if active members dropped by more than `max_population_drop`.
+
+    The list may be incomplete, and every invitation by a missing member would be stale. So small
+    numbers are compared, too.
+
+    Args:
+        before: How many the last complete run found; 0 to ignore a drop.
+    """
+    if before - count > Fraction(str(limits.max_population_drop)) * before:
+        raise _population_error(
+            f"{pluralize(count, 'active member')} of the organization {org_id} are listed, "
+            f"{before:,} were before",
+            limits,
+        )
+
+
 def check_gone(organization: Organization, limits: Limits) -> None:
     """Raise GuardRefused if too many projects were gone that Atlas had just listed."""
     counts = organization.counts
@@ -261,6 +298,60 @@ def _population_error(message: str, limits: Limits) -> GuardRefused:
         f"{message}: the drop is over max_population_drop: {limits.max_population_drop}.",
         hint=Reason.MAX_POPULATION_DROP.advice,
         reasons=(Reason.MAX_POPULATION_DROP,),
+    )
+
+
+def check_plan_sha256(saved: SavedPlan, expected: str) -> None:
+    """Raise GuardRefused if the file of a plan is not the one that a second person read."""
+    if saved.sha256 != expected.strip().lower():
+        raise GuardRefused(
+            f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {expected}.",
+            hint=f"Read it again: {command('audit', 'show', str(saved.path))}",
+            reasons=(Reason.PLAN,),
+        )
+
+
+def check_plan(
+    saved: SavedPlan,
+    policy: Policy,
+    *,
+    base_url: str,
+    now: datetime,
+    max_age: timedelta,
+    history: History,
+) -> None:
+    """Raise GuardRefused if a plan does not apply to a sweep.
+
+    Args:
+        policy: Of the sweep, for its organizations.
+        base_url: Of Atlas.
+        now: The instant of the sweep.
+        max_age: From which a plan is refused.
+        history: Of the audit directory, which says whether a sweep completed the plan.
+    """
+    start = saved.start
+    created_at = datetime.fromisoformat(start.now)
+    if created_at > now:
+        message = f"The plan's creation time {start.now} is in the future."
+    elif now - created_at > max_age:
+        message = (
+            f"The plan is too old: it was created over {describe_duration(now - created_at)} ago, "
+            f"and the limit is {describe_duration(max_age)}."
+        )
+    elif frozenset(start.organizations) != policy.organization_ids:
+        message = "The plan was created for other organizations than the policy's."
+    elif start.base_url != base_url:
+        message = f"The plan was created for {start.base_url}, not {base_url}."
+    elif start.policy_sha256 != policy.sha256:
+        message = "The plan was created with another policy."
+    elif (run := history.applied_by(saved.sha256)) is not None:
+        message = f"Run {run.file.number} has already applied the plan."
+    else:
+        return
+    raise GuardRefused(
+        f"{saved.path}: {message}",
+        hint=f"Create a new plan with: {command('plan', '--policy', 'POLICY')}",
+        reasons=(Reason.PLAN,),
     )
 
 

@@ -17,11 +17,14 @@ from invite_sweeper.audit.events import (
     Kept,
     Planned,
     ProjectUnreadable,
+    WouldBeAnnounced,
     parse_timestamp,
 )
 from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import (
+    InvitationList,
+    ListRef,
     ListUnreadable,
     ProjectGone,
     Source,
@@ -30,7 +33,6 @@ from invite_sweeper.models import (
     is_permission_error,
 )
 from invite_sweeper.policy import Limits
-from invite_sweeper.sweep.discovery import ListedInvitations, ListOutcome
 from invite_sweeper.sweep.guards import share_limit
 from invite_sweeper.sweep.invitations import PersonKey, combine, person_key, unread_organization
 from invite_sweeper.sweep.organization import Organization
@@ -40,6 +42,7 @@ from invite_sweeper.sweep.steps import Step, apply_steps, keep_unrecordable
 
 _LINES_PER_SYNC: Final = 1000
 
+ListOutcome: TypeAlias = InvitationList | ListUnreadable | ProjectGone
 Observer: TypeAlias = Callable[[Decision, Decision], None]
 """Called with the decision of the policy about each invitation, and that after all steps."""
 
@@ -52,7 +55,7 @@ class Planner:
     Args:
         log: None for a look that writes nothing.
         steps: May keep invitations that the policy alone would delete.
-        announces: Whether announcements are written, and end: in a sweep.
+        announces: Whether there are announcements, and they end: in a sweep.
         records_kept: Whether each kept invitation has a line, `audit.record: all`.
         streams: No list of an organization is read, so an entry of `users` is an invitation of
             its project and need not be remembered.
@@ -86,18 +89,18 @@ class Planner:
         self._people: list[Decision] = []
         self._kept_people: set[PersonKey] = set()
 
-    async def add(self, outcome: ListOutcome) -> None:
+    async def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
-        if isinstance(outcome, ProjectGone):
-            if outcome.project_id not in self._gone:
+        if isinstance(found, ProjectGone):
+            if found.project_id not in self._gone:
                 self._organization.count(projects_gone=1)
-            self._gone.add(outcome.project_id)
-        elif isinstance(outcome, SourceRetired):
-            self._add_retired(outcome)
-        elif isinstance(outcome, ListUnreadable):
-            self._add_unreadable(outcome)
+            self._gone.add(found.project_id)
+        elif isinstance(found, SourceRetired):
+            self._add_retired(found)
+        elif isinstance(found, ListUnreadable):
+            self.add_unreadable(found)
         else:
-            self._add_entries(outcome)
+            self._add_entries(ref, found)
         if self._log is not None and self._unsynced > _LINES_PER_SYNC:
             self._unsynced = 0
             await self._log.sync()
@@ -111,14 +114,14 @@ class Planner:
         people, self._people = self._people, []
         self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
 
-    def _add_entries(self, listed: ListedInvitations) -> None:
+    def _add_entries(self, ref: ListRef, found: InvitationList) -> None:
         """Decide each entry of a list. Those of `invites` are invitations of their own."""
-        source = listed.list_ref.source
+        source = ref.source
         decide = self._selector.decide
-        decisions = [keep_unrecordable(decide(each)) for each in listed.invitations]
-        self._organization.entries[listed.list_ref] = len(decisions)
+        decisions = [keep_unrecordable(decide(each)) for each in found]
+        self._organization.entries[ref] = len(decisions)
         self._organization.count(invitations_by_source={source.value: len(decisions)})
-        dates = (each.created_at for each in listed.invitations)
+        dates = (each.created_at for each in found)
         self._update_oldest([each for each in dates if isinstance(each, datetime)])
         if source is Source.INVITES:
             self._add_invitations(decisions)
@@ -190,11 +193,10 @@ class Planner:
         self._organization.next_due = min(self._organization.next_due or due, due)
         if announcement.rule is None:
             return False
-        if self._announces:
-            day = due.isoformat().replace("+00:00", "Z")
-            one, rule = decision.invitation, announcement.rule
-            line = Announced.from_invitation(one, self._now, rule=rule, deletable_from=day)
-            self._write(line)
+        line = Announced if self._announces else WouldBeAnnounced
+        one, rule = decision.invitation, announcement.rule
+        day = due.isoformat().replace("+00:00", "Z")
+        self._write(line.from_invitation(one, self._now, rule=rule, deletable_from=day))
         return True
 
     def _write(self, event: Event) -> None:
@@ -206,7 +208,8 @@ class Planner:
         oldest = self._organization.oldest
         self._organization.oldest = min((oldest, *dates) if oldest else dates, default=None)
 
-    def _add_unreadable(self, unreadable: ListUnreadable) -> None:
+    def add_unreadable(self, unreadable: ListUnreadable) -> None:
+        """Add a list or project that cannot be read: nothing is deleted there."""
         self._organization.unread.append(unreadable)
         refused = is_permission_error(unreadable.http_status, unreadable.error_code)
         self._organization.count(projects_unreadable=1, missing_role=int(refused))

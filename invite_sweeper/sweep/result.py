@@ -16,9 +16,10 @@ from invite_sweeper.audit.events import (
     PlanChanges,
     Planned,
     RunFinished,
+    RunWarning,
 )
 from invite_sweeper.counts import Counts, count_values, total
-from invite_sweeper.endings import ExitCode, Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import Outcome
 from invite_sweeper.sweep.command import Command

@@ -19,10 +19,10 @@ from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.deleting import Deletion
+from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import trim
-from invite_sweeper.sweep.reading import Reader
 from invite_sweeper.sweep.result import Result, View
 from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -126,10 +125,6 @@ class RunScope:
             if not source.is_organization_level
         )
         return (*of_organizations, *of_projects)
-
-    def visible_projects(self) -> Mapping[str, int]:
-        """Return the number of projects by organization, before the filter selects some."""
-        return dict(Counter(project.org_id for project in (*self.projects, *self.excluded)))
 
     def with_project_names(self, invitation: Invitation) -> Invitation:
         """Return an organization's invitation with the names of its linked projects.

@@ -90,15 +90,15 @@ class Notice:
 
 
 def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str:
-    """Return what is announced, due and waiting, as "12 would be announced, 5 deleted, …".
+    """Return what is announced, due and waiting, as "12 would be announced, 5 would be deleted, …".
 
     Args:
         counts: Of the whole plan.
         next_due: When the first of those that are announced or wait may be deleted.
     """
     waiting = counts.kept_by_reason.get("notice_pending", 0) - counts.announced
-    verbs = ("would be announced", "deleted") if dry_run else ("announced", "due")
-    day = f"{next_due.day} {next_due:%B %Y, %H:%M} UTC"
+    verbs = ("would be announced", "would be deleted") if dry_run else ("announced", "due")
+    day = f"{next_due:%Y-%m-%d %H:%M} UTC"
     until = f"until {day}" if waiting == 1 else f"until {day} or later"
     rest = (
         f", {waiting:,} {plural_form(waiting, 'waits', 'wait')} {until}"

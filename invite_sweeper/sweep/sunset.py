@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Source, SourceRetired
 from invite_sweeper.text import pluralize
 

@@ -94,8 +94,7 @@ def main(result: Path, arguments: list[str]) -> None:
     sys.argv[:] = ["invite-sweeper", *arguments]
     trace.start()
     from invite_sweeper.cli import main as run_command
-    from invite_sweeper.sweep.executor import SweepExecutor
-    from invite_sweeper.sweep.work_queue import ProjectQueues
+    from invite_sweeper.sweep.executor import ProjectQueues, SweepExecutor
 
     trace.follow(SweepExecutor, ProjectQueues)
     try:

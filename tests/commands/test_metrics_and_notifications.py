@@ -50,6 +50,11 @@ def test_ping_receives_start_and_success(cli, receiver):
     assert [path for path, *_ in receiver.requests] == ["/ping/start", "/ping"]
 
 
+def test_variable_that_is_not_set_is_one_warning_although_a_ping_has_a_start_and_an_end(cli):
+    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
+    assert cli.sweep().err.count("PING_URL is not set") == 1
+
+
 def test_webhook_receives_signed_changes_without_names(cli, receiver):
     cli.keys["notify"] = [
         {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}
@@ -119,11 +124,13 @@ def test_refused_run_notifies_with_organization_reason_and_hint(cli, receiver):
     done, (text,) = slack(cli, receiver, "--metrics-file", "run.prom")
     reasons = ["max_deletions", "max_deletions_per_project"]
     assert (done.code, done.summary["reasons"]) == (3, reasons)
-    first, message, advice, *_, last = text.splitlines()
+    first, message, other, _, advice, *_, last = text.splitlines()
     assert first.startswith("*invite-sweeper: Refused: nothing was deleted")
     assert f"Example Industries ({ORG_ID})" in first
     assert "3 stale invitations are over max_deletions: 2." in message
+    assert "are over max_deletions_per_project: 1." in other
     assert advice.startswith("What to do: Read the plan, then raise the limit")
+    assert "limits: {max_deletions: 3, max_deletions_per_project: 3}" in advice
     assert done.summary["run_id"] in text
     assert last == f"Last hash: {done.summary['audit_last_hash']}"
     assert "@example.com" not in text

@@ -36,6 +36,7 @@ from seeds import seeds
 from terminals import Terminal
 
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
+from invite_sweeper.simulator import Call
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
 
@@ -117,7 +118,7 @@ def run_and_kill(world: World, method: str, last: int) -> None:
     """Kill a sweep at a random request; at a DELETE, its intent has no outcome."""
     dice, processes = world.dice, []
 
-    def kill(_: faults.FaultContext) -> None:
+    def kill(_: Call) -> None:
         wait_until(lambda: processes)
         processes[0].kill()
 

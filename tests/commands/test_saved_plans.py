@@ -122,32 +122,6 @@ def test_plan_that_was_not_the_one_a_second_person_read_is_refused(cli):
     assert by_plan(cli, "--plan-sha256", sha256.upper()).code == 0
 
 
-def test_hash_without_a_plan_is_wrong_usage(cli):
-    done = cli.sweep("--plan-sha256", "0" * 64)
-    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
-    assert "--plan-sha256 needs --plan." in done.err
-
-
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        ("missing/plan.jsonl", ("plan",)),
-        ("missing/plan.jsonl", ("sweep", "--yes")),
-        ("policy.yaml/plan.jsonl", ("plan",)),
-        ("folder", ("plan",)),
-        ("n" * 256, ("plan",)),
-    ],
-    ids=["plan", "sweep", "in a file", "a folder", "too long a name"],
-)
-def test_unwritable_plan_path_ends_with_2_before_atlas_is_called(cli, place, words):
-    stock(cli)
-    (cli.folder / "folder").mkdir()
-    done = cli.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
-    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
-    reason = "is a directory" if place == "folder" else "cannot be written"
-    assert f"{place} {reason}" in done.err
-
-
 DAMAGES = {
     "empty": lambda _: b"",
     "garbage": lambda _: b"\xff\x00 not a plan\n",

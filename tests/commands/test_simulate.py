@@ -65,8 +65,14 @@ def sweep(folder, exported):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("kind", ["service-account", "api-key", "token"])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("service-account", signal.SIGINT),
+        ("api-key", signal.SIGTERM),
+        ("token", signal.SIGHUP),
+    ],
+)
 def test_sweep_with_its_exports_succeeds_and_a_signal_ends_it_with_0(
     simulate, tmp_path, kind, number
 ):

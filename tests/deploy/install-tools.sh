@@ -17,7 +17,7 @@ if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
         apt-get install -qq -y --no-install-recommends "${debian[@]}" >/dev/null
 fi
 
-# Two environments, because checkov and cyclonedx-bom need different versions of a dependency.
+# Two environments: what builds a release is locked.
 install() {
     python3 -m venv "$folder/$1"
     "$folder/$1/bin/pip" install --quiet uv==0.13.9
@@ -29,14 +29,10 @@ install release --constraint .github/release.lock
 mkdir -p "$folder/commands"
 ln -sf "$folder"/deploy-checks/bin/{actionlint,check-jsonschema,checkov,hadolint} \
     "$folder"/deploy-checks/bin/{kubernetes-validate,pre-commit,uv,zizmor} \
-    "$folder"/release/bin/{cyclonedx-py,pyproject-build} "$folder/commands"
+    "$folder"/release/bin/{hatchling,pyproject-build,syft} "$folder/commands"
 if [ ! -x "$folder/commands/helm" ]; then
     "$folder/release/bin/python" tests/deploy/fetch_helm.py "$folder/commands"
 fi
-
-printf '#!/bin/sh\nexec "%s" "%s"\n' "$folder/deploy-checks/bin/python" \
-    "$PWD/tests/deploy/check_argo_workflow.py" >"$folder/commands/check-argo-workflow"
-chmod 755 "$folder/commands/check-argo-workflow"
 
 # Models of custom resources: Prometheus operator, External Secrets, Argo CD.
 if command -v npm >/dev/null; then

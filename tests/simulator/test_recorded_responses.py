@@ -2,8 +2,10 @@
 
 import gzip
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import faults
 import msgspec
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.needs("recordings")
 # The headers that the program reads. Those with varying values are compared by form.
 READ = {
     "Age": None,
+    "Content-Encoding": None,
     "Content-Type": None,
     "Date": r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT",
     "RateLimit-Limit": None,
@@ -32,7 +35,7 @@ READ = {
     "X-Error-Code": None,
 }
 # Missing in older recordings of the same responses.
-NEWER = {"RateLimit-Limit", "RateLimit-Remaining", "X-Error-Code"}
+NEWER = frozenset({"RateLimit-Limit", "RateLimit-Remaining", "X-Error-Code"})
 
 
 class Recorded:
@@ -75,95 +78,133 @@ def assert_same_headers(recorded, response, *, without=frozenset()):
         assert ours == theirs, name
 
 
-def recorded_atlas(recorded_at: datetime):
+ORG, PROJECT, INVITATION = (
+    "a0123456789abcdef012345a",
+    "6a793fd0c0eb9e7a177181d4",
+    "6a793fd52c88faeba59bd5d0",
+)
+INVITES = f"/groups/{PROJECT}/invites"
+BODY = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
+
+
+def recorded_atlas(at=datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)):
     """Return an Atlas like the recorded one, at the time of a recording."""
-    sim = SimulatedAtlas(lambda: recorded_at)
-    sim.add_organization("a0123456789abcdef012345a", "Atlas CLI E2E")
+    sim = SimulatedAtlas(lambda: at)
+    sim.add_organization(ORG, "Atlas CLI E2E")
+    sim.add_project("invitations-e2e-233", project_id=PROJECT)
     return sim
 
 
-LIST_TIME = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
+def invited(sim, recorded):
+    age = timedelta(seconds=4)
+    sim.invite(PROJECT, BODY["username"], age=age, inviter="nmtxqlkl", id=INVITATION)
 
 
-@pytest.mark.parametrize(
-    ("name", "method", "suffix"),
-    [
-        ("project-invite-list-latest.http", "GET", ""),
-        ("project-invite-delete-latest.http", "DELETE", "/{}"),
-    ],
-)
-async def test_project_invitation_responses_equal_the_recording(name, method, suffix):
-    recorded = Recorded(name)
-    sim = recorded_atlas(LIST_TIME)
-    project = sim.add_project("invitations-e2e-233", project_id="6a793fd0c0eb9e7a177181d4")
-    invitation = sim.invite(
-        project,
-        "test-738@mongodb.com",
-        age=timedelta(seconds=4),
-        inviter="nmtxqlkl",
-        id="6a793fd52c88faeba59bd5d0",
-    )
-    async with open_client(sim) as request:
-        response = await request(method, f"/groups/{project}/invites{suffix.format(invitation)}")
-    assert_same_headers(recorded, response)
-    assert response.body == recorded.body
-
-
-async def test_invite_response_equals_the_recording():
-    recorded = Recorded("project-invite-create-latest.http")
-    sim = recorded_atlas(datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC))
-    project = sim.add_project("invitations-e2e-233", project_id="6a793fd0c0eb9e7a177181d4")
-    async with open_client(sim) as request:
-        body = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
-        response = await request("POST", f"/groups/{project}/invites", json=body)
-    assert_same_headers(recorded, response)
-    assert shape(response.json()) == shape(recorded.json())
-    varying = {"id": "", "inviterUsername": ""}
-    assert response.json() | varying == recorded.json() | varying
-
-
-async def test_compressed_list_equals_the_recording():
-    recorded = Recorded("project-invite-list-earliest.http")
-    sim = recorded_atlas(datetime(2025, 3, 28, 12, 52, 41, tzinfo=UTC))
+def compressed(sim, recorded):
     sim.faults.add(faults.compressed())
     sim.versions.sunsets["invites"] = "Fri, 31 Jul 2026 00:00:00 GMT"
-    project = sim.add_project("invitations-e2e-1")
-    sim.invite(project, "test-1@mongodb.com")
-    async with open_client(sim) as request:
-        response = await request("GET", f"/groups/{project}/invites")
-    assert_same_headers(recorded, response, without=NEWER)
-    assert response.headers["Content-Encoding"] == recorded.headers["Content-Encoding"]
-    assert shape(response.json()) == shape(recorded.json())
+    sim.invite(PROJECT, "test-1@mongodb.com")
 
 
-@pytest.mark.parametrize(
-    ("name", "missing"),
-    [
-        ("groups-list-200-latest.http", frozenset()),
-        ("groups-list-200-smallest.http", NEWER),
-    ],
-)
-async def test_project_list_equals_the_recording(name, missing):
-    recorded = Recorded(name)
-    sim = recorded_atlas(LIST_TIME)
+def projects(sim, recorded):
+    sim.remove_project(PROJECT)
     for each in recorded.json()["results"]:
         tags = {tag["key"]: tag["value"] for tag in each["tags"]}
         created = datetime.fromisoformat(each["created"])
         project = sim.add_project(each["name"], project_id=each["id"], tags=tags, created=created)
         sim.groups[project].cluster_count = each["clusterCount"]
-    async with open_client(sim) as request:
-        response = await request("GET", "/groups")
+
+
+def pending_users(sim, recorded):
+    for each in recorded.json():
+        age = sim.clock() - datetime.fromisoformat(each["createdAt"])
+        user = sim.add_user(
+            each["username"], age=age, org_roles=each["roles"], inviter=each["inviterUsername"]
+        )
+        sim.user(user).invitation_id = each["id"]
+
+
+def pending_user(sim, recorded):
+    sim.user(sim.add_user("test-1@mongodb.com")).invitation_id = INVITATION
+
+
+def failing(sim, recorded):
+    body = recorded.json()
+    sim.faults.add(
+        faults.fail_with(recorded.status, body["errorCode"], body["detail"], *body["parameters"])
+    )
+
+
+class Case(NamedTuple):
+    """A request whose response was recorded.
+
+    Attributes:
+        without: Headers that the recording lacks, or that its resource has and ours has not.
+        varying: Keys whose values differ; empty to compare bytes.
+    """
+
+    method: str
+    path: str
+    prepare: Callable = lambda sim, recorded: None
+    without: frozenset[str] = frozenset()
+    varying: tuple[str, ...] = ()
+    body: object = None
+    token: str | None = None
+    at: datetime = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
+
+
+CASES = {
+    "project-invite-list-latest": Case("GET", INVITES, invited),
+    "project-invite-list-earliest": Case(
+        "GET", INVITES, compressed, NEWER, ("*",), at=datetime(2025, 3, 28, 12, 52, 41, tzinfo=UTC)
+    ),
+    "project-invite-delete-latest": Case("DELETE", f"{INVITES}/{INVITATION}", invited),
+    "project-invite-create-latest": Case(
+        "POST",
+        INVITES,
+        varying=("id", "inviterUsername"),
+        body=BODY,
+        at=datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC),
+    ),
+    "groups-list-200-latest": Case("GET", "/groups", projects, varying=("totalCount",)),
+    "groups-list-200-smallest": Case("GET", "/groups", projects, NEWER, ("totalCount",)),
+    "orgs-list-200-latest": Case("GET", "/orgs"),
+    "org-invite-list-latest": Case("GET", f"/orgs/{ORG}/invites", pending_users),
+    "org-invite-delete-latest": Case("DELETE", f"/orgs/{ORG}/invites/{INVITATION}", pending_user),
+    "error-401-digest-2026-08-with-errorCode": Case("GET", "/groups", token=""),
+    "error-404-GROUP_NOT_FOUND-with-X-Error-Code": Case("GET", f"/groups/{'1' * 24}/invites"),
+    "error-404-RESOURCE_NOT_FOUND": Case(
+        "DELETE", f"{INVITES}/{'0' * 24}", without=frozenset({"Sunset"}), varying=("*",)
+    ),
+    "error-405-DELETE-groups-empty-id": Case("DELETE", "/groups/"),
+    "error-500-UNEXPECTED_ERROR-with-X-Error-Code": Case("GET", "/groups", failing),
+    "error-400-with-X-Error-Code": Case("GET", "/groups", failing, NEWER),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_response_equals_the_recording(name):
+    recorded, case = Recorded(f"{name}.http"), CASES[name]
+    sim = recorded_atlas(case.at)
+    case.prepare(sim, recorded)
+    async with open_client(sim, token=case.token) as request:
+        response = await request(case.method, case.path, json=case.body)
         body = response.body.replace(request.base_url.encode(), b"http://localhost:8080")
-    assert_same_headers(recorded, response, without=missing)
-    expected = msgspec.json.decode(body)
-    assert expected["links"] == recorded.json()["links"]
-    assert expected["results"] == recorded.json()["results"]
-    assert shape(expected) == shape(recorded.json())
+    assert_same_headers(recorded, response, without=case.without)
+    if not case.varying:
+        assert body == recorded.body
+        return
+    ours, theirs = msgspec.json.decode(body), recorded.json()
+    assert shape(ours) == shape(theirs)
+    if case.varying != ("*",):
+        varying = dict.fromkeys(case.varying)
+        assert ours | varying == theirs | varying
 
 
 async def test_first_of_several_pages_has_the_recorded_links_and_count():
     recorded = Recorded("groups-list-200-page1-of-3-next-250.http")
-    sim = recorded_atlas(LIST_TIME)
+    sim = recorded_atlas()
+    sim.remove_project(PROJECT)
     for number in range(250):
         sim.add_project(f"project-{number:03}")
     async with open_client(sim) as request:
@@ -174,93 +215,6 @@ async def test_first_of_several_pages_has_the_recorded_links_and_count():
     assert links["links"] == recorded.json()["links"]
     assert len(response.json()["results"]) == len(recorded.json()["results"]) == 100
     assert response.json()["totalCount"] == recorded.json()["totalCount"] == 250
-
-
-async def test_organization_list_equals_the_recording():
-    recorded = Recorded("orgs-list-200-latest.http")
-    async with open_client(recorded_atlas(LIST_TIME)) as request:
-        response = await request("GET", "/orgs")
-        body = response.body.replace(request.base_url.encode(), b"http://localhost:8080")
-    assert_same_headers(recorded, response)
-    assert body == recorded.body
-
-
-async def test_organization_invitation_list_equals_the_recording():
-    recorded = Recorded("org-invite-list-latest.http")
-    sim = recorded_atlas(LIST_TIME)
-    for each in recorded.json():
-        age = sim.clock() - datetime.fromisoformat(each["createdAt"])
-        user = sim.add_user(
-            each["username"], age=age, org_roles=each["roles"], inviter=each["inviterUsername"]
-        )
-        sim.user(user).invitation_id = each["id"]
-    async with open_client(sim) as request:
-        response = await request("GET", "/orgs/a0123456789abcdef012345a/invites")
-    assert_same_headers(recorded, response)
-    assert response.body == recorded.body
-
-
-async def test_delete_of_an_organization_invitation_equals_the_recording():
-    recorded = Recorded("org-invite-delete-latest.http")
-    sim = recorded_atlas(LIST_TIME)
-    invitation = sim.user(sim.add_user("test-1@mongodb.com")).invitation_id
-    async with open_client(sim) as request:
-        response = await request("DELETE", f"/orgs/a0123456789abcdef012345a/invites/{invitation}")
-    assert_same_headers(recorded, response)
-    assert response.body == b""
-
-
-async def test_digest_challenge_equals_the_recording():
-    recorded = Recorded("error-401-digest-2026-08-with-errorCode.http")
-    async with open_client(organization(), token="") as request:
-        response = await request("GET", "/groups")
-    assert_same_headers(recorded, response)
-    assert response.body == recorded.body
-
-
-async def test_unknown_project_equals_the_recording():
-    recorded = Recorded("error-404-GROUP_NOT_FOUND-with-X-Error-Code.http")
-    async with open_client(organization()) as request:
-        response = await request("GET", f"/groups/{'1' * 24}/invites")
-    assert_same_headers(recorded, response)
-    assert response.body == recorded.body
-
-
-async def test_unknown_invitation_has_the_recorded_headers_and_keys():
-    recorded = Recorded("error-404-RESOURCE_NOT_FOUND.http")
-    sim = organization()
-    project = sim.add_project("Data Lake")
-    async with open_client(sim) as request:
-        response = await request("DELETE", f"/groups/{project}/invites/{'0' * 24}")
-    assert_same_headers(recorded, response, without={"Sunset"})
-    assert shape(response.json()) == shape(recorded.json())
-
-
-async def test_delete_with_an_empty_id_is_405_as_recorded():
-    recorded = Recorded("error-405-DELETE-groups-empty-id.http")
-    async with open_client(organization()) as request:
-        response = await request("DELETE", "/groups/")
-    assert_same_headers(recorded, response)
-    assert response.body == b""
-
-
-@pytest.mark.parametrize(
-    ("name", "omitted"),
-    [
-        ("error-500-UNEXPECTED_ERROR-with-X-Error-Code.http", frozenset()),
-        ("error-400-with-X-Error-Code.http", NEWER),
-    ],
-)
-async def test_injected_error_has_the_recorded_headers_and_body(name, omitted):
-    recorded = Recorded(name)
-    sim = organization()
-    code = recorded.json()["errorCode"]
-    parameters = recorded.json()["parameters"]
-    sim.faults.add(faults.fail_with(recorded.status, code, recorded.json()["detail"], *parameters))
-    async with open_client(sim) as request:
-        response = await request("GET", "/groups")
-    assert_same_headers(recorded, response, without=omitted)
-    assert response.body == recorded.body
 
 
 async def test_proxy_page_is_like_the_recording():
@@ -288,4 +242,4 @@ def test_every_recording_is_used_here():
         "list-empty-200-results.http",
     }
     missing = {path.name for path in RECORDINGS.glob("*.http")} - others
-    assert {name for name in missing if name not in known} == set()
+    assert {name for name in missing if name.removesuffix(".http") not in known} == set()

@@ -3,17 +3,14 @@
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
+import msgspec
 import pytest
-from simulator.simulated import ORG, V2025, open_client
+from simulator.exchanges import ALL
+from simulator.simulated import NOW, ORG, V2025, open_client
 
 from invite_sweeper.policy import parse_policy
 from invite_sweeper.simulator import SimulatedAtlas
-from invite_sweeper.simulator.scenarios import NORTH, SCENARIOS, SOUTH, Size, describe_scenarios
-
-ALL = "&".join(
-    f"orgMembershipStatuses={each}"
-    for each in ("ACTIVE", "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
-)
+from invite_sweeper.simulator.scenarios import SCENARIOS, Size, describe_scenarios
 
 
 def prepared(name, **size):
@@ -76,47 +73,65 @@ def test_each_user_is_in_the_organization_once(seed):
     assert len({user.username for user in users}) == len(users)
 
 
-def test_same_seed_prepares_the_same_data():
-    def usernames(seed):
-        sim = prepared("lists", seed=seed)
-        return [(user.username, user.team_ids) for user in sim.organizations[ORG].users.values()]
-
-    assert [name for name, _ in usernames(3)] == [name for name, _ in usernames(3)]
-    assert usernames(3) != usernames(4)
-
-
-def test_organizations_have_data_of_their_own():
-    sim = prepared("organizations", projects=4)
-    assert {group.org_id for group in sim.groups.values()} == {ORG, NORTH, SOUTH}
-    first, second = (
-        [user.username for user in sim.organizations[each].users.values()] for each in (ORG, NORTH)
-    )
-    assert first != second
+def contents(name, seed):
+    """Return all that a scenario prepares, by organization."""
+    sim = SimulatedAtlas(lambda: NOW)
+    SCENARIOS[name].prepare(sim, Size(seed=seed))
+    return {
+        org_id: (
+            list(organization.users.values()),
+            [group for group in sim.groups.values() if group.org_id == org_id],
+        )
+        for org_id, organization in sim.organizations.items()
+    }
 
 
-async def test_roles_are_missing_in_some_projects_and_not_in_all():
+def test_same_seed_prepares_the_same_data_and_each_organization_its_own():
+    first = contents("organizations", 3)
+    assert first == contents("organizations", 3) != contents("organizations", 4)
+    usernames = {
+        tuple(user.username for user in users) for users, _ in contents("organizations", 3).values()
+    }
+    assert len(usernames) == len(first) == 3
+
+
+def test_data_are_realistic():
+    sim = prepared("invites", projects=300, invitations=12)
+    names = [group.name for group in sim.groups.values()]
+    assert len(set(names)) == 300
+    assert any(" " in name for name in names)
+    assert max(map(len, names)) <= 64
+    documents = [
+        msgspec.json.decode(invite.document)
+        for group in sim.groups.values()
+        for invite in group.invites.values()
+    ]
+    now_s = sim.clock().timestamp()
+    ages = sorted((now_s - int(each["id"][:8], 16)) / 86_400 for each in documents)
+    assert 0 <= ages[0] < 1
+    assert 29 < ages[-1] < 31
+    assert len({tuple(each["roles"]) for each in documents}) >= 3
+    assert {"@" in each["inviterUsername"] for each in documents} == {True, False}
+    domains = {each["username"].rsplit("@")[1] for each in documents}
+    assert "board.example.com" in domains
+    assert all(each.rsplit(".", 2)[-2] == "example" for each in domains)
+    assert {key for group in sim.groups.values() for key, _ in group.tags} == {"env", "team"}
+
+
+async def test_roles_are_missing_in_some_projects_and_in_the_organization():
     sim = prepared("roles")
     async with open_client(sim) as request:
         listed = (await request("GET", "/groups")).json()["results"]
-        readable = [
-            each["id"]
-            for each in listed
-            if (await request("GET", f"/groups/{each['id']}/invites")).status == 200
+        statuses = [
+            (await request("GET", f"/groups/{each['id']}/invites")).status for each in listed
         ]
-    assert 0 < len(readable) < len(listed) < len(sim.groups)
-
-
-async def test_role_of_the_organization_owner_is_missing():
-    sim = prepared("roles")
-    user = sim.users()[0]
-    async with open_client(sim) as request:
         users = await request("GET", f"/orgs/{ORG}/users", accept=V2025)
-        refused = [
-            await request("GET", f"/orgs/{ORG}/invites"),
-            await request("DELETE", f"/orgs/{ORG}/users/{user}", accept=V2025),
-        ]
-    assert users.status == 200
-    assert {(each.status, each.code) for each in refused} == {(401, "USER_UNAUTHORIZED")}
+        invites = await request("GET", f"/orgs/{ORG}/invites")
+        path = f"/orgs/{ORG}/users/{sim.users()[0]}"
+        deleted = await request("DELETE", path, accept=V2025)
+    assert len(listed) < len(sim.groups)
+    assert set(statuses) == {200, 401}
+    assert (users.status, invites.status, deleted.status) == (200, 401, 401)
 
 
 async def test_accepting_changes_one_user_before_the_read_and_another_before_the_delete():

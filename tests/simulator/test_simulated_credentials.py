@@ -1,17 +1,19 @@
-"""Authentication and access: service accounts, API keys, tokens, roles, IP addresses."""
+"""Service accounts, API keys and tokens of the simulated Atlas, and what each can see."""
+
+from datetime import timedelta
 
 import aiohttp
 import pytest
-from simulator.simulated import ORG, V2025, Clock, open_client, organization
+from simulator.simulated import NOW, ORG, V2025, Clock, open_client, organization
 
 TOKEN = "/api/oauth/token"
 OTHER_ORG = "5efda682a3f2ed2e7dd6cde5"
 
 
-async def fetch_token(request, account, grant="client_credentials", path=TOKEN, **form):
+async def fetch_token(request, account, grant="client_credentials"):
     basic = aiohttp.encode_basic_auth(account.name, account.secret)
-    data = {"grant_type": grant} | form
-    return await request("POST", path, headers={"Authorization": basic}, data=data)
+    data = {"grant_type": grant}
+    return await request("POST", TOKEN, headers={"Authorization": basic}, data=data)
 
 
 async def test_token_expired_early_does_not_expire_another_at_its_original_time():
@@ -37,37 +39,28 @@ async def test_other_grant_type_is_400(sim, grant):
     assert (response.status, response.json()["error"]) == (400, "unsupported_grant_type")
 
 
-def digest_fields(sim, account, nonce, *, count, method="GET", uri="/x"):
-    """Return the fields of a valid digest."""
-    authorization = {
-        "username": account.name,
-        "realm": "MMS Public API",
-        "nonce": nonce,
-        "uri": uri,
-        "algorithm": sim.digest.algorithm,
-        "qop": "auth",
-        "nc": count,
-        "cnonce": "c0ffee",
-    }
-    authorization["response"] = sim.digest._expected_response(authorization, account.secret, method)
-    return authorization
+class Digest:
+    """Sends digests with one nonce to the simulated Atlas."""
 
+    def __init__(self, sim):
+        self.sim, self.account = sim, sim.add_api_key()
+        self.nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"]
 
-async def test_nonce_counts_must_increase_only_with_rising_counts(sim):
-    account = sim.add_api_key()
-    nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"]
-
-    def is_valid(count):
-        authorization = digest_fields(sim, account, nonce, count=count)
-        return sim.digest.is_valid(authorization, account.secret, "GET", "/x")
-
-    assert [is_valid("00000002"), is_valid("00000002"), is_valid("00000001")] == [True, True, True]
-    sim.digest.rising_counts = True
-    assert [is_valid("00000002"), is_valid("00000003"), is_valid("00000003")] == [
-        False,
-        True,
-        False,
-    ]
+    def is_accepted(self, count="00000001", *, nonce=None, **changed):
+        fields = {
+            "username": self.account.name,
+            "realm": "MMS Public API",
+            "nonce": nonce or self.nonce,
+            "uri": "/x",
+            "algorithm": self.sim.digest.algorithm,
+            "qop": "auth",
+            "nc": count,
+            "cnonce": "c0ffee",
+        }
+        response = self.sim.digest._expected_response(fields, self.account.secret, "GET")
+        fields |= {"response": response} | changed
+        header = ", ".join(f'{name}="{value}"' for name, value in fields.items())
+        return self.sim.accounts.authenticate(f"Digest {header}", "GET", "/x") is self.account
 
 
 @pytest.mark.parametrize(
@@ -79,48 +72,39 @@ async def test_nonce_counts_must_increase_only_with_rising_counts(sim):
         {"algorithm": "SHA-256"},
         {"nc": "00000003"},
         {"response": ""},
+        {"username": "nobody"},
+        {"count": "one"},
+        {"nonce": "A" * 32},
     ],
+    ids=str,
 )
-async def test_digest_with_one_wrong_field_is_invalid(sim, changed):
-    account = sim.add_api_key()
-    nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"]
-    assert sim.digest.is_valid(
-        digest_fields(sim, account, nonce, count="00000001"), account.secret, "GET", "/x"
-    )
-    wrong = digest_fields(sim, account, nonce, count="00000002") | changed
-    assert not sim.digest.is_valid(wrong, account.secret, "GET", "/x")
+def test_digest_with_one_wrong_field_is_refused(sim, changed):
+    digest = Digest(sim)
+    assert digest.is_accepted()
+    assert not digest.is_accepted(**{"count": "00000002"} | changed)
 
 
-@pytest.mark.parametrize(("count", "known"), [("one", True), ("00000001", False)])
-async def test_digest_with_a_bad_count_or_unknown_nonce_is_invalid(sim, count, known):
-    account = sim.add_api_key()
-    nonce = sim.digest.parse_header(sim.digest.challenge())["nonce"] if known else "A" * 32
-    authorization = digest_fields(sim, account, nonce, count=count)
-    assert not sim.digest.is_valid(authorization, account.secret, "GET", "/x")
+def test_counts_of_a_nonce_must_increase_only_with_rising_counts(sim):
+    digest = Digest(sim)
+    assert [digest.is_accepted(f"{each:08}") for each in (2, 2, 1)] == [True, True, True]
+    sim.digest.rising_counts = True
+    assert [digest.is_accepted(f"{each:08}") for each in (2, 3, 3)] == [False, True, False]
 
 
-async def test_account_cannot_read_another_organization(sim):
+@pytest.mark.parametrize("organizations", [(ORG,), (ORG, OTHER_ORG)])
+async def test_account_sees_its_organizations_and_no_other(sim, organizations):
     sim.add_organization(OTHER_ORG, "Other Org")
-    own = sim.add_project("Mine")
-    other = sim.add_project("Theirs", OTHER_ORG)
-    async with open_client(sim) as request:
-        projects = await request("GET", "/groups")
-        orgs = await request("GET", "/orgs")
-        response = await request("GET", f"/groups/{other}/invites")
-        users = await request("GET", f"/orgs/{OTHER_ORG}/users", accept=V2025)
-    assert [each["id"] for each in projects.json()["results"]] == [own]
-    assert [each["id"] for each in orgs.json()["results"]] == [ORG]
-    assert (response.status, users.status) == (401, 401)
-
-
-async def test_account_of_two_organizations_lists_the_projects_of_both(sim):
-    sim.add_organization(OTHER_ORG, "Other Org")
-    sim.add_project("A")
-    sim.add_project("B", OTHER_ORG)
-    account = sim.add_token(ORG, OTHER_ORG)
+    own, other = sim.add_project("A"), sim.add_project("B", OTHER_ORG)
+    account = sim.add_token(*organizations)
     async with open_client(sim, token=account.secret) as request:
         projects = await request("GET", "/groups")
-    assert [each["orgId"] for each in projects.json()["results"]] == [ORG, OTHER_ORG]
+        orgs = await request("GET", "/orgs")
+        invites = await request("GET", f"/groups/{other}/invites")
+        users = await request("GET", f"/orgs/{OTHER_ORG}/users", accept=V2025)
+    expected = [own, other][: len(organizations)]
+    assert [each["id"] for each in projects.json()["results"]] == expected
+    assert [each["id"] for each in orgs.json()["results"]] == list(organizations)
+    assert {invites.status, users.status} == {200 if OTHER_ORG in organizations else 401}
 
 
 def test_each_account_kind_has_its_environment_variables(sim):
@@ -132,3 +116,5 @@ def test_each_account_kind_has_its_environment_variables(sim):
     ]
     assert all(each.secret in each.environment().values() for each in kinds)
     assert all(each.secret not in repr(each) for each in kinds)
+    ends = [each.secrets_expire_at for each in kinds]
+    assert ends == [(NOW + timedelta(days=365),), (), ()]

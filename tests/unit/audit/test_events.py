@@ -23,14 +23,16 @@ from invite_sweeper.audit.events import (
     Planned,
     ProjectUnreadable,
     RunFinished,
+    RunWarning,
     SourceRetired,
+    WouldBeAnnounced,
     announcement_key,
     decode,
     format_timestamp,
     parse_timestamp,
 )
 from invite_sweeper.counts import COUNT_NAMES, METRICS, Counts, total
-from invite_sweeper.endings import Reason, RunWarning, WarningCode
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.redaction import SECRETS
 
@@ -88,6 +90,9 @@ LINES: list[Event] = [
         org_id=ORG,
     ),
     Announced.from_invitation(invitation(), NOW, rule="r", deletable_from="2026-12-02T01:00:00Z"),
+    WouldBeAnnounced.from_invitation(
+        invitation(), NOW, rule="forgotten", deletable_from="2026-12-02T01:00:00Z"
+    ),
     AnnouncementEnded.from_invitation(invitation(), NOW, reason="too_young"),
     planned(1, entries=OTHERS),
     Planned.from_invitation(ORGANIZATION_USER, NOW, rule="r", bounced=2, new=True),

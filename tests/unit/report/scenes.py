@@ -17,15 +17,20 @@ from invite_sweeper.audit.events import (
     ProjectUnreadable,
     RunFinished,
     RunStarted,
+    RunWarning,
+    WouldBeAnnounced,
 )
-from invite_sweeper.endings import Reason, RunWarning, WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import Source
 
 ORGANIZATION = OrganizationResult(id=ORG, name="Acme", plan_made=True, plan_complete=True)
 ERROR = {
-    "message": "30 stale invitations are over max_deletions: 10.",
+    "message": (
+        "30 stale invitations are over max_deletions: 10.\n"
+        "30 stale invitations in project Search (id) are over max_deletions_per_project: 5."
+    ),
     "consequence": "Nothing was deleted.",
-    "hint": "Read the plan, then raise the limit.",
+    "hint": "Read the plan. The keys of the policy: limits: {max_deletions: 30}",
 }
 
 
@@ -81,6 +86,7 @@ def three_organizations(**more: object) -> Run:
         [*deletion(1), *deletion(2)],
         finished(
             exit_code=4,
+            error=failed,
             reasons=(Reason.CREDENTIALS,),
             plan_complete=False,
             organizations=organizations,
@@ -94,6 +100,24 @@ def three_organizations(**more: object) -> Run:
             **more,
         ),
         started(organizations=(ORG, "b" * 24, OTHER_ORG)),
+    )
+
+
+def two_unreachable() -> Run:
+    """Return a sweep of three organizations of which two failed for the same cause."""
+    cause = {"consequence": "Nothing was deleted there.", "hint": "Check the network."}
+    errors = [
+        {"message": f"Organization {id_ * 24}: Atlas cannot be reached.", **cause} for id_ in "bc"
+    ]
+    organizations = (
+        ORGANIZATION,
+        *(
+            OrganizationResult(id=id_ * 24, exit_code=6, error=error, reasons=(Reason.UNREACHABLE,))
+            for id_, error in zip("bc", errors, strict=True)
+        ),
+    )
+    return run(
+        exit_code=4, error=errors[0], reasons=(Reason.UNREACHABLE,), organizations=organizations
     )
 
 
@@ -259,9 +283,18 @@ SCENES: dict[str, Callable[[], Run]] = {
         kept_by_reason={"too_young": 19, "notice_pending": 1},
         warnings=warned(
             WarningCode.NOTICE,
-            "1 invitation announced, 0 due; the first may be deleted from 2 December 2026.",
+            "1 invitation announced, 0 due; the first may be deleted from 2026-12-02 00:00 UTC.",
             REMARK,
         ),
+    ),
+    "dry run with a notice": lambda: run(
+        planned(1).as_event(
+            WouldBeAnnounced, rule="forgotten", deletable_from="2026-12-02T00:00:00Z"
+        ),
+        mode="dry-run",
+        announced=1,
+        kept=20,
+        kept_by_reason={"too_young": 19, "notice_pending": 1},
     ),
     "changes since the last plan": lambda: run(
         *deletion(1),
@@ -272,6 +305,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         ),
     ),
     "three organizations": three_organizations,
+    "two organizations unreachable": two_unreachable,
     "organization out of sight": lambda: run(
         organizations=(
             ORGANIZATION,

@@ -5,7 +5,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from invite_sweeper.endings import RunWarning, WarningCode, WarningLevel
+from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Outcome
 from invite_sweeper.report.progress import Progress
 

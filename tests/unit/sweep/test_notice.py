@@ -21,7 +21,6 @@ from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, a
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import InvitationList, ListRef, ListUnreadable, Project, Source
-from invite_sweeper.sweep.discovery import ListedInvitations
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.selection import Selector
@@ -77,22 +76,19 @@ def test_unknown_inviter_neither_ends_nor_deletes():
             (12, 5, 3),
             True,
             (
-                "12 invitations would be announced, 5 deleted, "
-                "3 wait until 4 December 2026, 01:00 UTC or later."
+                "12 invitations would be announced, 5 would be deleted, "
+                "3 wait until 2026-12-04 01:00 UTC or later."
             ),
         ),
         (
             (0, 0, 1),
             False,
-            "0 invitations announced, 0 due, 1 waits until 4 December 2026, 01:00 UTC.",
+            "0 invitations announced, 0 due, 1 waits until 2026-12-04 01:00 UTC.",
         ),
         (
             (1, 0, 0),
             False,
-            (
-                "1 invitation announced, 0 due; "
-                "the first may be deleted from 4 December 2026, 01:00 UTC."
-            ),
+            ("1 invitation announced, 0 due; the first may be deleted from 2026-12-04 01:00 UTC."),
         ),
     ],
 )
@@ -141,9 +137,10 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
             )
         place = Project(project_id, "Sandbox Alpha", org_id)
         await planners[org_id].add(
+            ListRef(place, Source.INVITES),
             ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
             if found is None
-            else ListedInvitations(ListRef(place, Source.INVITES), InvitationList(found))
+            else InvitationList(found),
         )
     stale = [each for one in organizations for each in one.stale]
     for each in stale:

@@ -12,6 +12,7 @@ from invite_sweeper.audit.events import (
     Entry,
     Kept,
     ProjectUnreadable,
+    WouldBeAnnounced,
 )
 from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
 from invite_sweeper.counts import Counts
@@ -24,7 +25,6 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.discovery import ListedInvitations
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.scope import RunScope
@@ -66,9 +66,9 @@ class Plan:
             streams=not any(each.is_organization_level for each in self.policy.sources),
         )
 
-    async def add(self, *outcomes, finish=True):
-        for each in outcomes:
-            await self.planner.add(each)
+    async def add(self, *lists, finish=True):
+        for each in lists:
+            await self.planner.add(*(each if isinstance(each, tuple) else (None, each)))
         if finish:
             self.planner.finish()
         return self
@@ -87,7 +87,7 @@ class Plan:
 
 def listed(*invitations, source=Source.INVITES, project_id=PROJECT):
     place = Project(ORG if source.is_organization_level else project_id, "Sandbox Alpha", ORG)
-    return ListedInvitations(ListRef(place, source), InvitationList(invitations))
+    return ListRef(place, source), InvitationList(invitations)
 
 
 def one(number, source=Source.INVITES, **changes):
@@ -318,9 +318,11 @@ async def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces)
         {"notice_pending": 1, "too_young": 1},
     )
     assert plan.organization.next_due == NOW + 7 * DAY
-    lines = [(each.invitation(), each.rule, each.deletable_from) for each in plan.log.lines]
-    expected = [(one(1), "forgotten", "2026-12-02T01:00:00Z")]
-    assert lines == (expected if announces else [])
+    lines = [
+        (type(each), each.invitation(), each.rule, each.deletable_from) for each in plan.log.lines
+    ]
+    line = Announced if announces else WouldBeAnnounced
+    assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]
 
 
 @pytest.mark.parametrize("kind", ["announced", "kept", "unreadable"])

@@ -453,7 +453,9 @@ async def test_notice_says_what_is_due_after_the_trim(directory):
     result = await night.run(at=NOW + timedelta(days=7))
     assert (night.deleted, result.announced, result.trimmed) == ([2], 1, 3)
     (text,) = [each.message for each in result.warnings if each.code == WarningCode.NOTICE]
-    assert text.startswith("1 invitation announced, 2 due; the first may be deleted from 9 Dec")
+    assert text.startswith(
+        "1 invitation announced, 2 due; the first may be deleted from 2026-12-09"
+    )
 
 
 async def test_project_that_moves_between_two_organizations_counts_once(directory):

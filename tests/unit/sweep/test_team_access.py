@@ -50,8 +50,8 @@ async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     )
     found = []
 
-    async def on_list(outcome):
-        found.extend(outcome.invitations)
+    async def on_list(_, invitations):
+        found.extend(invitations)
 
     scope = await discover_projects(atlas, ProjectFilter(rules))
     sources = [Source.ORG_USERS, Source.ORG_INVITES]

@@ -1,0 +1,126 @@
+"""Outputs to files: none overwrites a file that a run needs, or a foreign one, under any name."""
+
+import pytest
+
+OPTIONS = ("--out", "--metrics-file")
+EACH = pytest.mark.parametrize("option", OPTIONS)
+
+
+@pytest.fixture
+def cli(cli):
+    cli.stock()
+    return cli
+
+
+def refused(cli, done, *messages):
+    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ()), done.err
+    for message in (*messages, "Atlas was not called."):
+        assert message in done.err
+    assert "Traceback" not in done.err
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("target", "words", "message"),
+    [
+        ("policy.yaml", ("plan",), "would overwrite the policy policy.yaml"),
+        ("policy.yaml", ("sweep", "--yes"), "would overwrite the policy policy.yaml"),
+        ("letter", ("plan",), "would overwrite a file that is not a"),
+    ],
+)
+@pytest.mark.parametrize("name", ["itself", "link", "hard-link"])
+def test_output_over_another_file_is_refused_and_the_file_stays(
+    cli, option, target, words, message, name
+):
+    (cli.folder / "letter").write_text("dear all,\n", encoding="utf-8")
+    cli.write_policy()
+    file = cli.folder / target
+    (cli.folder / "link").symlink_to(file)
+    (cli.folder / "hard-link").hardlink_to(file)
+    before, place = file.read_bytes(), target if name == "itself" else name
+    done = cli.run(*words, "--policy", "policy.yaml", "--output", "json", option, place)
+    refused(cli, done, f"{option} {place} {message}")
+    assert file.read_bytes() == before
+    assert (cli.folder / "link").is_symlink()
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("audit/lock", "is in the audit directory"),
+        ("x/../audit/HEAD", "is in the audit directory"),
+        ("audit/new", "is in the audit directory"),
+        ("link/x", "is in the audit directory"),
+        ("taken", "is a directory"),
+    ],
+)
+def test_output_to_a_place_that_is_not_for_it_is_refused(cli, option, place, message):
+    (cli.folder / "link").symlink_to("audit")
+    (cli.folder / "taken").mkdir()
+    refused(cli, cli.sweep(option, place), f"{option} {place} {message}")
+    assert not cli.audit_dir.exists()
+
+
+@pytest.mark.parametrize("words", [("plan",), ("sweep", "--yes")], ids=" ".join)
+@pytest.mark.parametrize(
+    "place", ["missing/plan.jsonl", "policy.yaml/plan.jsonl", "n" * 256, "loop"], ids=str
+)
+def test_unwritable_path_of_a_plan_is_refused(cli, words, place):
+    (cli.folder / "loop").symlink_to("loop")
+    done = cli.run(*words, "--policy", "policy.yaml", "--output", "json", "--out", place)
+    refused(cli, done, f"The plan {place} cannot be written")
+    assert not cli.run_files()
+
+
+@EACH
+def test_output_over_an_output_of_the_other_kind_is_refused(cli, option):
+    (other,) = {*OPTIONS} - {option}
+    assert cli.plan(other, "out").code == 0
+    before, calls = (cli.folder / "out").read_bytes(), len(cli.sim.requests)
+    done = cli.plan(option, "out")
+    assert (done.code, len(cli.sim.requests)) == (2, calls)
+    assert (cli.folder / "out").read_bytes() == before
+
+
+def test_two_outputs_to_one_file_and_one_over_the_plan_in_use_are_refused(cli):
+    done = cli.sweep("--out", "one", "--metrics-file", "./one")
+    refused(cli, done, "--out one would overwrite --metrics-file one")
+    assert cli.plan("--out", "plan.jsonl").code == 0
+    done = cli.sweep("--plan", "plan.jsonl", "--metrics-file", "plan.jsonl")
+    assert done.code == 2
+    assert "--metrics-file plan.jsonl would overwrite the plan plan.jsonl" in done.err
+
+
+def test_output_over_an_empty_file_or_an_earlier_output_is_written(cli):
+    outputs = {"--out": "plan.jsonl", "--metrics-file": "policy.yaml.prom"}
+    words = [word for pair in outputs.items() for word in pair]
+    places = [cli.folder / name for name in outputs.values()]
+    for place in places:
+        place.touch()
+    assert cli.plan(*words).code == 0
+    first = [place.read_bytes() for place in places]
+    assert all(first)
+    assert cli.plan(*words).code == 0
+    assert not {*first} & {place.read_bytes() for place in places}
+    found = sorted(path.name for path in cli.folder.iterdir())
+    assert found == ["audit", "plan.jsonl", "policy.yaml", "policy.yaml.prom"]
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://gateway", "gateway:9091", "http://", "http://[gateway", "http://gateway:x", ""]
+)
+def test_pushgateway_that_is_not_a_url_is_wrong_usage(cli, url):
+    refused(cli, cli.sweep("--pushgateway", url), "--pushgateway", "Write it as http://")
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["file", "directory"])
+def test_report_over_a_file_that_it_reads_is_refused(cli, named):
+    assert cli.sweep().code == 0
+    (cli.folder / "link").symlink_to(cli.log_path)
+    before = cli.log_path.read_bytes()
+    what = (str(cli.log_path),) if named else ("--policy", "policy.yaml")
+    done = cli.run("report", *what, "--out", "link")
+    assert done.code == 2
+    assert f"--out link would overwrite the audit log {cli.log_path}" in done.err
+    assert cli.log_path.read_bytes() == before

@@ -1,0 +1,230 @@
+"""Pages, rate limits, versions, events and connections of the simulated Atlas."""
+
+import asyncio
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import pytest
+from buckets import set_bucket, spend
+from hypothesis import given
+from hypothesis import strategies as st
+from simulator.exchanges import BODIES
+from simulator.simulated import NOW, ORG, V2023, V2025, Clock, open_client, organization
+
+from invite_sweeper.simulator import serve
+from invite_sweeper.simulator.throttling import BucketLimit, SimulatedBucket
+
+DAY = timedelta(days=1)
+EVENTS = f"/orgs/{ORG}/events"
+
+
+def names(page):
+    return [each["name"] for each in page.json()["results"]]
+
+
+def links(page):
+    return {each["rel"]: each["href"] for each in page.json()["links"]}
+
+
+async def follow(request, path, max_pages=4):
+    """Return all pages by following `next` links."""
+    pages = []
+    while path and len(pages) < max_pages:
+        pages.append(await request("GET", path))
+        target = urlsplit(links(pages[-1]).get("next", ""))
+        path = f"{target.path}?{target.query}" if target.path else ""
+    return pages
+
+
+@pytest.mark.parametrize(
+    ("size", "quirks", "expected"),
+    [
+        (2, {}, ["ab", "cd", "e"]),
+        (500, {}, ["abcde"]),
+        (500, {"page_size": 2}, ["ab", "cd", "e"]),
+        (2, {"repeated_items": 1}, ["ab", "bcd", "de"]),
+        (2, {"endless": True}, ["ab"] * 4),
+    ],
+)
+async def test_pages_are_reached_by_links_to_this_server(sim, size, quirks, expected):
+    for name in "edcba":
+        sim.add_project(name)
+    for name, value in quirks.items():
+        setattr(sim.paging, name, value)
+    async with open_client(sim) as request:
+        pages = await follow(request, f"/groups?itemsPerPage={size}")
+        url = f"{request.base_url}/api/atlas/v2/groups?includeCount=true&"
+    assert ["".join(names(each)) for each in pages] == expected
+    assert links(pages[0])["self"] == f"{url}pageNum=1&itemsPerPage={size}"
+    assert all("previous" in links(each) for each in pages[1:] if not sim.paging.endless)
+    assert {each.json()["totalCount"] for each in pages} == {5}
+
+
+async def test_projects_are_sorted_by_name_in_byte_order(sim):
+    for name in ("b", "a", "B", "é", "A b"):
+        sim.add_project(name)
+    async with open_client(sim) as request:
+        assert names(await request("GET", "/groups")) == ["A b", "B", "a", "b", "é"]
+
+
+def events(page):
+    return [(e["eventTypeName"], e["targetUsername"][:1]) for e in page.json()["results"]]
+
+
+async def test_events_are_invitations_and_acceptances_in_any_list_and_no_deletions(sim, project):
+    old = sim.invite(project, "old@example.com", age=3 * DAY, inviter="boss@example.com")
+    user = sim.add_user("new@example.com", age=2 * DAY)
+    sim.set_status(user, "ACTIVE")
+    sim.add_user("member@example.com", status="ACTIVE", age=DAY)
+    async with open_client(sim) as request:
+        await request("DELETE", f"/groups/{project}/invites/{old}")
+        body = BODIES["new-member"] | {"username": "late@example.com"}
+        await request("POST", f"/orgs/{ORG}/users", accept=V2025, json=body)
+        page = await request("GET", EVENTS)
+    assert events(page) == [
+        ("INVITED_TO_ORG", "l"),
+        ("JOINED_ORG", "n"),
+        ("JOINED_ORG", "m"),
+        ("INVITED_TO_ORG", "m"),
+        ("INVITED_TO_ORG", "n"),
+        ("INVITED_TO_ORG", "o"),
+    ]
+    *others, oldest = page.json()["results"]
+    assert (oldest["username"], len({each["id"] for each in (*others, oldest)})) == (
+        "boss@example.com",
+        6,
+    )
+    assert "publicKey" in others[-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "ages"),
+    [
+        ("minDate=2026-08-08T03:04:57Z", "12"),
+        ("minDate=2026-08-08T03:04:58Z", "1"),
+        ("eventType=JOINED_ORG", ""),
+        ("eventType=JOINED_ORG&eventType=INVITED_TO_ORG", "123"),
+        ("eventType=INVITED_TO_ORG&itemsPerPage=2&includeCount=false", "12"),
+        ("eventType=INVITED_TO_ORG&itemsPerPage=2&pageNum=2", "3"),
+    ],
+)
+async def test_events_are_those_of_the_types_since_a_date_inclusive(sim, query, ages):
+    for age in (3, 1, 2):
+        sim.add_user(f"{age}@example.com", age=age * DAY)
+    async with open_client(sim) as request:
+        page = await request("GET", f"{EVENTS}?{query}")
+    assert "".join(name for _, name in events(page)) == ages
+    assert ("totalCount" in page.json()) is ("includeCount" not in query)
+    following = links(page).get("next", "")
+    assert ("eventType=INVITED_TO_ORG&" in following) is ("includeCount" in query)
+
+
+@given(
+    capacity=st.integers(1, 50),
+    refill=st.integers(1, 20),
+    period_s=st.integers(1, 30),
+    gaps_s=st.lists(st.integers(0, 40), max_size=80),
+)
+def test_bucket_never_exceeds_capacity_plus_refills(capacity, refill, period_s, gaps_s):
+    bucket = SimulatedBucket(BucketLimit(capacity, refill, period_s), anchor_s=0.0)
+    now_s = taken = 0
+    for gap_s in gaps_s:
+        now_s += gap_s
+        taken += bucket.take_up_to(float(now_s), 3)
+        assert 0 <= bucket.tokens <= capacity
+        assert taken <= capacity + refill * (now_s // period_s)
+
+
+async def test_empty_project_bucket_is_429_with_the_documented_text_until_its_refill():
+    clock = Clock()
+    sim = organization(monotonic=clock)
+    limited, unlimited = sim.add_project("hot"), sim.add_project("cold")
+    set_bucket(sim, "projects_group", limited, capacity=2, refill=1, period_s=60)
+
+    async def status(project):
+        return (await request("GET", f"/groups/{project}/invites")).status
+
+    async with open_client(sim) as request:
+        assert [await status(limited) for _ in range(2)] == [200, 200]
+        clock.now_s += 5
+        refused = await request("GET", f"/groups/{limited}/invites")
+        assert await status(unlimited) == 200
+        clock.now_s += 55
+        assert [await status(limited) for _ in range(2)] == [200, 429]
+        sim.throttling.enforced = False
+        assert await status(limited) == 200
+    resource = f"api/atlas/v2/groups/{limited}/invites"
+    assert refused.json() == {
+        "detail": f"Rate limit exceeded for {resource}. Please retry after 55 seconds."
+        " Request capacity: 2. Refill rate: 1 per 60 seconds.",
+        "error": 429,
+        "errorCode": "RATE_LIMITED_TOKEN_BUCKET",
+        "parameters": [resource, 55, 2, 1, 60],
+        "reason": "Too Many Requests",
+    }
+    shown = {"Retry-After": "55", "RateLimit-Limit": "2", "RateLimit-Remaining": "0"}
+    assert {name: refused.headers[name] for name in shown} == shown
+
+
+async def test_operations_of_a_project_share_a_bucket_but_users_have_their_own(sim, project):
+    invites = f"/groups/{project}/invites"
+    left = []
+    async with open_client(sim) as request:
+        for method, path, accept in (
+            ("GET", invites, V2023),
+            ("DELETE", f"{invites}/{'0' * 24}", V2023),
+            ("GET", f"/groups/{project}/users", V2025),
+            ("GET", f"/orgs/{ORG}/invites", V2023),
+        ):
+            response = await request(method, path, accept=accept)
+            left.append(int(response.headers["RateLimit-Remaining"]))
+    assert left == [1199, 1198, 1199, 499]
+
+
+def test_set_bucket_for_one_scope_does_not_change_another():
+    sim = organization(monotonic=Clock())
+    one, other = sim.add_project("one"), sim.add_project("other")
+    assert [spend(sim, each, 1000) for each in (one, other)] == [1000, 1000]
+    set_bucket(sim, "projects_group", one, capacity=300, refill=1)
+    assert [spend(sim, each, 999) for each in (one, other)] == [300, 200]
+    set_bucket(sim, "projects_group", capacity=7, refill=1)
+    assert spend(sim, other, 999) == 7
+
+
+async def test_all_invite_operations_share_a_limit_per_minute():
+    clock = Clock()
+    sim = organization(monotonic=clock)
+    project, roles = sim.add_project("Data Lake"), BODIES["new"]["roles"]
+    sim.invite_rate_limit.per_minute = 3
+    statuses = []
+    async with open_client(sim) as request:
+        for number, wait_s in enumerate((0, 20, 0, 30, 10)):
+            clock.now_s += wait_s
+            body = {"username": f"{number}@example.com", "roles": roles}
+            path, accept = ("invites", V2023) if number % 2 else ("users", V2025)
+            path = f"/groups/{project}/{path}"
+            statuses.append((await request("POST", path, accept=accept, json=body)).status)
+    assert statuses == [201, 200, 201, 400, 201]
+
+
+async def test_date_and_sunset_can_be_changed(sim, project):
+    sim.date_offset = timedelta(minutes=6)
+    sim.versions.sunsets["invites"] = "Tue, 15 Sep 2026 00:00:00 GMT"
+    async with open_client(sim) as request:
+        invites = await request("GET", f"/groups/{project}/invites")
+        users = await request("GET", f"/groups/{project}/users", accept=V2025)
+    assert parsedate_to_datetime(invites.headers["Date"]) == NOW + timedelta(minutes=6)
+    assert invites.headers["Sunset"] == "Tue, 15 Sep 2026 00:00:00 GMT"
+    assert "Sunset" not in users.headers
+
+
+async def test_connection_close_is_confirmed_and_the_port_is_free_after_the_block(sim):
+    async with open_client(sim) as request:
+        response = await request("GET", "/groups", headers={"Connection": "close"})
+        port = urlsplit(request.base_url).port
+    assert response.headers["Connection"] == "close"
+    async with serve(sim, port=port) as again:
+        assert urlsplit(again).port == port
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
