@@ -81,7 +81,7 @@ def report(
         if regular_file_target(out) is None:
             out.write_text(text, encoding="utf-8")
         else:
-            replace_file(out, [text.encode()])
+            replace_file(out, text.encode())
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {out}: {error.strerror}.",

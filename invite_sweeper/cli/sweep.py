@@ -283,7 +283,7 @@ class _SweepCommand:
         if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
             return
         try:
-            replace_file(out, [record.file.path.read_bytes()])
+            replace_file(out, record.file.path.read_bytes())
         except OSError as error:
             self._log.error("the plan was not copied", file=str(out), reason=error.strerror)
 
