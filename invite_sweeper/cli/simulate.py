@@ -16,6 +16,7 @@ from typing_extensions import override
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import Command, option
 from invite_sweeper.errors import UsageError
+from invite_sweeper.files import write_error
 from invite_sweeper.program import command
 from invite_sweeper.simulator import SimulatedAtlas, faults, serve
 from invite_sweeper.simulator.scenarios import (
@@ -296,7 +297,7 @@ def _write(path: Path | None, text: str) -> None:
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
-        raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from None
+        raise write_error("The file", path, error) from None
 
 
 @contextmanager

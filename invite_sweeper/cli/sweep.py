@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
 from invite_sweeper import __version__
 from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, SavedPlan, read_plan
@@ -31,6 +32,7 @@ from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import print_error, print_error_parts
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.errors import (
+    AuditLogError,
     Cancelled,
     ErrorParts,
     Interrupted,
@@ -150,9 +152,9 @@ class _SweepCommand:
         except RunError as error:
             await self._tell_others(self._not_started(error))
             raise
+        self._copy_plan(record)
         code = record.exit_code or 0
         self._session.last_resort.result_known(code)
-        self._copy_plan(record)
         self._show(record, cancelled=cancelled)
         await self._tell_others(record)
         return code
@@ -253,7 +255,10 @@ class _SweepCommand:
             print_error_parts(parts)
 
     def _copy_plan(self, record: RunRecord) -> None:
-        """Copy the file of the run for `--out`, if it has a plan that no guard refused."""
+        """Copy the file of the run for `--out`, if it has a plan that no guard refused.
+
+        A copy that fails is an error of the command: the run is over, and its file stays.
+        """
         out, end = self._options.out, record.end
         if out is None or end is None:
             return
@@ -262,7 +267,17 @@ class _SweepCommand:
         try:
             replace_file(out, [record.file.path.read_bytes()])
         except OSError as error:
-            self._log.error("the plan was not copied", file=str(out), reason=error.strerror)
+            failed = AuditLogError(
+                f"The plan was not copied to {out}: {error.strerror}.",
+                consequence=f"The run is complete, and its file is the plan: {record.file.path}",
+                hint="Free disk space, then copy that file.",
+            )
+            record.end = structs.replace(
+                end,
+                exit_code=int(failed.exit_code),
+                error=failed.to_json(),
+                reasons=(*end.reasons, *failed.reasons),
+            )
 
     def _not_started(self, error: RunError) -> RunRecord:
         """Return the record of a command that could not start a run."""
