@@ -210,7 +210,7 @@ def test_unknown_scenario_ends_with_2_and_names_the_known_ones():
         [*COMMAND, "simulate", "--scenario", "winter"], capture_output=True, check=False
     )
     assert done.returncode == 2
-    assert ", ".join(SCENARIOS).encode() in done.stderr
+    assert ", ".join(map(repr, SCENARIOS)).encode() in done.stderr
 
 
 def test_file_that_cannot_be_written_ends_with_2(tmp_path):
@@ -219,7 +219,7 @@ def test_file_that_cannot_be_written_ends_with_2(tmp_path):
         [*COMMAND, "simulate", "--policy-file", str(target)], capture_output=True, check=False
     )
     assert done.returncode == 2
-    assert f"Cannot write {target}".encode() in done.stderr
+    assert f"The file {target} cannot be written".encode() in done.stderr
 
 
 @pytest.mark.parametrize(

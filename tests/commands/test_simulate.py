@@ -118,4 +118,4 @@ def test_port_in_use_ends_with_2_and_a_hint():
 def test_unknown_kind_of_credentials_ends_with_2():
     done = ended("--credentials", "password")
     assert done.returncode == 2
-    assert b"service-account, api-key, token" in done.stderr
+    assert b"'service-account', 'api-key', 'token'" in done.stderr
