@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -50,7 +49,6 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify, terminal
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Facts, errors_of
-from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
@@ -92,7 +90,30 @@ def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
 
 def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Run `sweep` or `plan`, show the result and return the exit code."""
-    return run_async(_SweepCommand(options, environment).run())
+    try:
+        command = _SweepCommand(options, environment)
+    except RunError as error:
+        with suppress(OSError, UsageError):
+            run_async(_measure(error, options, environment))
+        raise
+    return run_async(command.run())
+
+
+async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
+    """Write and push the exit code of a command with wrong options or policy, for the alerts.
+
+    Of files only one with earlier metrics is replaced, because the outputs were not checked.
+    """
+    release = metrics.Release.of(options.policy, _shard(options, environment), environment)
+    end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
+    metered = release, RunRecord(RunFile(0, "", Path()), end=end), datetime.now(UTC)
+    if options.metrics_file is not None:
+        path = release.textfile(options.metrics_file)
+        if path.is_file() and metrics.is_textfile(path.read_bytes()):
+            metrics.write_textfile(path, *metered)
+    if options.pushgateway is not None:
+        metrics.check_gateway_url(options.pushgateway)
+        await metrics.push(options.pushgateway, *metered)
 
 
 class _SweepCommand:
@@ -164,24 +185,15 @@ class _SweepCommand:
         session, options = self._session, self._options
         history = session.read_history()
         self._succeeded_at = metrics.last_success(history.runs)
-        command = SweepCommand(
-            policy=self._policy,
-            policy_path=str(options.policy),
-            now=session.now,
-            base_url=str(session.base_url),
-            history=history,
-            clock=time.monotonic,
-            started_s=session.started_s,
+        command = session.command(
+            history,
             dry_run=options.dry_run,
             saved=self._load_plan(history),
             shard=self._shard,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
         )
-        async with session.organizations() as organizations:
-            names = history.organization_names()
-            for each in organizations:
-                each.name = names.get(each.id)
+        async with session.organizations(history) as organizations:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
