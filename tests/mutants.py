@@ -191,8 +191,8 @@ SINGLE = (
     Mutant(
         "a dry run deletes",
         "sweep/run.py",
-        "if plan and not command.dry_run:",
-        "if plan:",
+        "if any(each.stale for each in planned) and not command.dry_run:",
+        "if any(each.stale for each in planned):",
         PEOPLE,
     ),
     Mutant(
@@ -205,9 +205,9 @@ SINGLE = (
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
-        "now.stale = [each for each in now.stale if each in shown]",
+        "now.stale = [shown[each] for each in now.stale if each in shown]",
         "keys = {each.key for each in now.stale}\n"
-        "        now.stale = [each for each in shown if each.key in keys]",
+        "        now.stale = [each for each in before.stale if each.key in keys]",
         "tests/unit/sweep/test_sweep.py -k long_question",
     ),
     Mutant(

@@ -140,10 +140,7 @@ class _RestoreCommand:
                 unconfirmed=self._unconfirmed,
                 check=session.check_deadline,
             )
-            async with session.organizations() as organizations:
-                names = history.organization_names()
-                for each in organizations:
-                    each.name = names.get(each.id)
+            async with session.organizations(history) as organizations:
                 self._check_organizations(organizations, deletions)
                 missing = await session.stop.run_unless_stopped(
                     find_missing(organizations, deletions), consequence=NOTHING_INVITED

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -38,6 +38,7 @@ from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.text import describe_duration
 
@@ -220,8 +221,8 @@ class Session:
                 if not locked:
                     yield
                     return
-                command = shlex.join(sys.argv)
-                with self.directory.lock(run_id=self.run_id, now=self.now, command=command):
+                arguments = shlex.join(sys.argv)
+                with self.directory.lock(run_id=self.run_id, now=self.now, command=arguments):
                     yield
             finally:
                 timer.cancel()
@@ -235,15 +236,29 @@ class Session:
             copy=audit_copy_stream() if self.policy.audit.stdout else None,
         )
 
+    def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
+        """Return what a run of this session is given; `more` are further fields."""
+        return Command(
+            policy=self.policy,
+            policy_path=str(self.options.policy),
+            now=self.now,
+            base_url=str(self.base_url),
+            history=history,
+            clock=time.monotonic,
+            started_s=self.started_s,
+            **more,
+        )
+
     @asynccontextmanager
     async def organizations(
-        self, *, retry_for_s: float | None = None
+        self, history: History, *, retry_for_s: float | None = None
     ) -> AsyncIterator[Sequence[Organization]]:
         """Yield the organizations of the policy, each with the client of its credentials.
 
         Nothing is sent before a client is used. All clients share their connections.
 
         Args:
+            history: Names the organizations until Atlas does.
             retry_for_s: How long requests are retried; None until the deadline.
         """
         deadline_s = self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s
@@ -262,11 +277,13 @@ class Session:
                     connector=connector,
                 )
                 clients[name] = await stack.enter_async_context(client)
+            names = history.organization_names()
             yield tuple(
                 Organization(
                     each.id,
                     clients[each.credentials or ""],
                     credentials_variables(self.environment, each.credentials or ""),
+                    names.get(each.id),
                 )
                 for each in self.policy.organizations
             )

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -50,7 +49,6 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify, terminal
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Facts, errors_of
-from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
@@ -187,24 +185,15 @@ class _SweepCommand:
         session, options = self._session, self._options
         history = session.read_history()
         self._succeeded_at = metrics.last_success(history.runs)
-        command = SweepCommand(
-            policy=self._policy,
-            policy_path=str(options.policy),
-            now=session.now,
-            base_url=str(session.base_url),
-            history=history,
-            clock=time.monotonic,
-            started_s=session.started_s,
+        command = session.command(
+            history,
             dry_run=options.dry_run,
             saved=self._load_plan(history),
             shard=self._shard,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
         )
-        async with session.organizations() as organizations:
-            names = history.organization_names()
-            for each in organizations:
-                each.name = names.get(each.id)
+        async with session.organizations(history) as organizations:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))

@@ -36,7 +36,8 @@ from invite_sweeper.report.text import (
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _NOT_ALL_READ: Final = "the lists were not all read"
-_NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
+_OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
+    ("deleted", "deleted"),
     ("already_gone", "already gone"),
     ("changed", "changed since the list was read, nothing sent"),
     ("accepted_before", "accepted before the deletion, nothing sent"),
@@ -45,7 +46,7 @@ _NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
     ("unknown", "without a response"),
     ("skipped", "not attempted"),
 )
-"""Outcomes other than `deleted`, as counts in words."""
+"""Outcomes as counts in words."""
 _REASONS: Final[Mapping[str, Reason]] = {
     WarningCode.CIRCUIT_BREAKER: Reason.CIRCUIT_BREAKER,
     WarningCode.REMOVED_MEMBER: Reason.REMOVED_MEMBER,
@@ -181,16 +182,9 @@ class _Teller:
             return _join_counts(_RESTORED, end) or "no one was invited"
         announced = self._announced(end)
         if self._mode == "dry-run":
-            nothing = "nothing was deleted" if end.planned else ""
-            return "; ".join(
-                filter(
-                    None, (", ".join(filter(None, (self._would_delete(end), announced))), nothing)
-                )
-            )
-        outcomes = f"{end.deleted:,} deleted" if end.deleted else ""
-        rest = _join_counts(_NOT_DONE, end)
-        found = ", ".join(filter(None, (outcomes, rest, announced)))
-        if found:
+            would = ", ".join(filter(None, (self._would_delete(end), announced)))
+            return f"{would}; nothing was deleted" if end.planned else would
+        if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
             return found
         stale = "nothing stale" if end.plan_made and not end.stale else "nothing was deleted"
         return stale if "notice_pending" not in end.kept_by_reason else "nothing was deleted"
@@ -198,11 +192,7 @@ class _Teller:
     def _done_by_lines(self) -> str:
         """Return what the lines of a run without an end say."""
         outcomes, sent = self._run.outcomes, sum(self._run.outcomes.values())
-        parts = [
-            f"{outcomes[name]:,} {text}"
-            for name, text in (("deleted", "deleted"), *_NOT_DONE)
-            if outcomes[name]
-        ]
+        parts = [f"{outcomes[name]:,} {text}" for name, text in _OUTCOMES if outcomes[name]]
         left = self._run.planned - sent
         if left > 0:
             parts.append(f"{left:,} of {self._run.planned:,} planned without an outcome")
@@ -303,13 +293,10 @@ class _Teller:
         end = self._end
         if end is None:
             open_ = self._run.planned - sum(self._run.outcomes.values())
-            message = "The run has no last line: it is still running, or it was killed."
-            more = (
-                (f"Without an outcome: {pluralize(open_, 'planned deletion')}.",)
-                if open_ > 0
-                else ()
-            )
-            yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
+            messages = ["The run has no last line: it is still running, or it was killed."]
+            if open_ > 0:
+                messages.append(f"Without an outcome: {pluralize(open_, 'planned deletion')}.")
+            yield Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE)
             return
         yield from self._errors(end)
         reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
@@ -401,7 +388,7 @@ def has_effect(run: RunRecord) -> bool:
     end = run.end
     if end is None:
         return True
-    attempted = any(getattr(end, name) for name, _ in (("deleted", ""), *_NOT_DONE))
+    attempted = any(getattr(end, name) for name, _ in _OUTCOMES)
     return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
 
 
@@ -432,8 +419,7 @@ def _counts_of(organization: OrganizationResult, mode: str) -> str:
         return _NOT_ALL_READ
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
-    deleted = (("deleted", "deleted"), *_NOT_DONE)
-    outcomes = _join_counts(deleted, organization)
+    outcomes = _join_counts(_OUTCOMES, organization)
     parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes)
     return ", ".join(filter(None, parts))
 

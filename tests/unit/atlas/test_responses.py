@@ -298,4 +298,4 @@ def test_missing_role_does_not_send_to_the_access_list(code):
 def test_unreadable_list_names_its_role_only_if_atlas_refused_the_request(result, named):
     list_ref = ListRef(Project("a" * 24, "Vault", "b" * 24), Source.INVITES)
     reason = list_error(list_ref, result, "Project Owner").reason
-    assert reason.endswith("; the list requires the role Project Owner.") is named
+    assert reason.endswith("; this requires the role Project Owner.") is named
