@@ -11,7 +11,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.needs(
         *("root", "podman", "buildah", "runc", "mmdebstrap", "catatonit", "docker-registry"),
-        *("kustomize", "helm", "pyproject-build"),
+        *("kustomize", "helm", "kubectl", "pyproject-build"),
     ),
 ]
 
