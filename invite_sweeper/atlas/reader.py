@@ -249,9 +249,11 @@ class AtlasReader:
             `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
             only in the list of invitations, so for `invites` both lists are read.
         """
-        place = Project(invitation.project_id, invitation.project_name, invitation.org_id)
-        if invitation.source.is_organization_level:
-            return await self._list_statuses(LIST_ORG_MEMBERS, replace(place, id=place.org_id))
+        of_org, org_id = invitation.source.is_organization_level, invitation.org_id
+        place_id = org_id if of_org else invitation.project_id
+        place = Project(place_id, invitation.project_name, org_id)
+        if of_org:
+            return await self._list_statuses(LIST_ORG_MEMBERS, place)
         found = await self._list_statuses(LIST_GROUP_MEMBERS, place)
         if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
             return found
