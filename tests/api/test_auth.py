@@ -121,6 +121,7 @@ async def test_each_digest_middleware_reuses_its_challenge_and_all_requests_are_
     sim, online, algorithm, options
 ):
     add_projects(sim, projects=5, invitations=5)
+    sim.faults.add_random(faults.delay(0.02), 0.3)  # requests arrive out of order
     sim.digest.algorithm = algorithm
     for name, value in options.items():
         setattr(sim.digest, name, value)
