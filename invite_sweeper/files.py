@@ -10,7 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from invite_sweeper.errors import UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AuditLogError, RunError, UsageError
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
@@ -135,17 +136,22 @@ def open_regular(
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
+def write_error(what: str, path: Path, error: OSError) -> RunError:
+    """Return the error of a file that was not written: a full disk is that of the audit log."""
+    message = f"{what} {path} cannot be written: {error.strerror}."
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return AuditLogError(message, hint=Reason.AUDIT_LOG.advice)
+    return UsageError(message, hint="Name a regular file in a folder that you can write to.")
+
+
 def check_writable(path: Path, what: str) -> None:
-    """Raise UsageError if a file cannot be replaced; leaves nothing behind."""
+    """Raise the error of `write_error` if a file cannot be replaced; leaves nothing behind."""
     try:
         partial, descriptor = _create_beside(_replaceable_target(path))
         os.close(descriptor)
         partial.unlink()
     except OSError as error:
-        raise UsageError(
-            f"{what} {path} cannot be written: {error.strerror}.",
-            hint="Name a regular file in a writable directory with free space.",
-        ) from None
+        raise write_error(what, path, error) from None
 
 
 def replace_file(path: Path, data: bytes, *, follow_links: bool = True) -> None:

@@ -433,7 +433,6 @@ class Reader:
             self._steps,
             announces=not command.dry_run,
             records_kept=policy.audit.record == "all",
-            streams=not any(each.is_organization_level for each in policy.sources),
             observe=self._observe,
         )
 
