@@ -4,6 +4,7 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple, Self, TypeAlias
@@ -313,7 +314,8 @@ class InvitationList(Invitations):
         return listed
 
 
-class ListUnreadable(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ListUnreadable:
     """A list that could not be read completely; nothing in it is deleted.
 
     Attributes:
@@ -336,7 +338,8 @@ class ListUnreadable(msgspec.Struct, frozen=True):
     rows: int = 0
 
 
-class SourceRetired(ListUnreadable, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SourceRetired(ListUnreadable):
     """A list that Atlas no longer serves for any project (410)."""
 
 
