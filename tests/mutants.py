@@ -68,18 +68,18 @@ IN_EACH_LIST = (
     Mutant(
         "keep by username is ignored",
         "sweep/selection.py",
-        "return reason_if_missing if name is None else globs.matches(name)",
+        'return f"no_{field}" if name is None else globs.matches(name)',
         "off = isinstance(entry, Keep) and invitation.source == {source!r}\n"
-        "        off = off and get_name is _username\n"
-        "        return reason_if_missing if name is None else globs.matches(name) and not off",
+        "        off = off and field == 'username'\n"
+        '        return f"no_{{field}}" if name is None else globs.matches(name) and not off',
     ),
     Mutant(
         "keep by inviter is ignored",
         "sweep/selection.py",
-        "return reason_if_missing if name is None else globs.matches(name)",
+        'return f"no_{field}" if name is None else globs.matches(name)',
         "off = isinstance(entry, Keep) and invitation.source == {source!r}\n"
-        "        off = off and get_name is _inviter\n"
-        "        return reason_if_missing if name is None else globs.matches(name) and not off",
+        "        off = off and field == 'inviter'\n"
+        '        return f"no_{{field}}" if name is None else globs.matches(name) and not off',
     ),
     Mutant(
         "roles do not match",
