@@ -31,8 +31,14 @@ settings.load_profile("here")
 
 COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
-TOGETHER = ("test_page_browser.py",)
-"""Files with a server, a browser or a large log that one worker makes."""
+TOGETHER = ("test_page_browser.py", "test_alerts.py")
+"""Files with a browser or runs that one worker makes."""
+CONTAINERS = (
+    "test_chart.py", "test_cluster.py", "test_container_run.py", "test_cron_daemon.py",
+    "test_distribution.py", "test_fresh_debian.py", "test_image.py", "test_publishing.py",
+    "test_systemd_machine.py",
+)  # fmt: skip
+"""Files of tests/deploy/ with the image that one worker builds; the chart makes them the most."""
 
 
 def pytest_xdist_auto_num_workers():
@@ -43,14 +49,14 @@ def pytest_xdist_auto_num_workers():
 class Scheduling(LoadScopeScheduling):
     """Gives tests to workers one by one, and those that share something long to make together.
 
-    xdist begins with the largest scope: `deploy/`, a long chain with its image. Its own
+    xdist begins with the largest scope: the containers, a long chain with its image. Its own
     `loadgroup` groups nothing with pytest 9.2 (https://github.com/pytest-dev/pytest-xdist/issues/1386).
     """
 
     def _split_scope(self, nodeid):
-        if nodeid.startswith("tests/deploy/"):
-            return "deploy"
         file, _, _ = nodeid.partition("::")
+        if file.startswith("tests/deploy/") and file.endswith(CONTAINERS):
+            return "containers"
         return file if file.endswith(TOGETHER) else nodeid
 
 
@@ -60,22 +66,15 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Name the needs of fixtures, and deselect benchmarks and the tests of a week.
-
-    Benchmarks take minutes and need an idle machine: `-m benchmark` selects them.
-    """
+    """Name the needs of fixtures, and deselect the tests of a week."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         for name in COVERED_BY_FIXTURE & fixtures:
             item.add_marker(pytest.mark.needs(name))
-    left_out = set()
-    if "benchmark" not in config.option.markexpr:
-        left_out.add("benchmark")
     if os.environ.get("INVITE_SWEEPER_WEEKLY") != "1":
-        left_out.add("weekly")
-    deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
-    config.hook.pytest_deselected(items=deselected)
-    items[:] = [item for item in items if item not in deselected]
+        weekly = [item for item in items if item.get_closest_marker("weekly")]
+        config.hook.pytest_deselected(items=weekly)
+        items[:] = [item for item in items if item not in weekly]
 
 
 @pytest.hookimpl(tryfirst=True)

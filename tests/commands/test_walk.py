@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Fork, start_server
 from readmes import OPERATORS, README
+from running import end
 from terminals import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +24,6 @@ TYPED = re.compile(r"(?:`|^[ ]*)(?:\.venv/bin/)?(invite-sweeper [^`\n]*)", re.MU
 PLACEHOLDER = re.compile(r"\b(?:FILE|PATH|TOPIC|POLICY|KEY|ID)\b")
 FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE)$")
 HASH = re.compile(r"[0-9a-f]{64}|HEX|LAST_HASH")
-ENTER = ("", "", "")
 CLOCK = "clock"
 FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"
 
@@ -43,6 +44,7 @@ class Walk:
         clock = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(folder / CLOCK)}
         clock |= {"FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
         self.environment = {**kept, **clock, "PATH": path, "TERM": "xterm-256color"}
+        self.server = start_server(self.environment)
         self.days = 0
         self.printed: list[tuple[str, ...]] = []
         self.position = 0
@@ -66,8 +68,7 @@ class Walk:
         else:
             self._follow_pages(words)
         arguments = words[1:]
-        name = (PROGRAM.name,)
-        with terminal(arguments, self.folder, self.environment, 250, program=name) as found:
+        with terminal(arguments, self.folder, self.environment, 250, server=self.server) as found:
             for question, answer in answers:
                 found.read_until(question)
                 found.type(f"{answer}\n")
@@ -84,19 +85,9 @@ class Walk:
         """Run a command of the pages without a terminal; return its mail."""
         words = shlex.split(line)
         self._follow_pages(tuple(words))
-        done = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        done = end(Fork(words[1:], self.folder, self.environment, server=self.server))
+        assert done.code == 0, done.err
+        return done.out + done.err
 
     def wait_until_the_next_night(self) -> None:
         """Move the clock of the program and of Atlas by a day."""
@@ -180,8 +171,9 @@ def walk(tmp_path):
 
 @pytest.mark.needs("faketime")
 def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
-    questions = ("Numbers or ids", "Age, such as", "Lists, separated")
-    walk.type("invite-sweeper init policy.yaml", answers=tuple(zip(questions, ENTER, strict=True)))
+    questions = ("Numbers or ids", "Age, such as", "Lists, separated", "(over_limit: trim)?")
+    answers = tuple(zip(questions, ("", "", "", "n"), strict=True))
+    walk.type("invite-sweeper init policy.yaml", answers=answers)
     policy = (walk.folder / "policy.yaml").read_text(encoding="utf-8")
     assert all(f"credentials: {name}" in policy for name in ("NORTH", "SOUTH"))
     walk.type("invite-sweeper validate policy.yaml")
@@ -190,7 +182,7 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     screen = walk.type_printed("plan", code=3)
     assert "over_limit: trim" in screen
     assert "@" in walk.type_printed("audit", "show")
-    walk.edit("limits:\n", "limits:\n  over_limit: trim\n")
+    walk.edit("over_limit: refuse", "over_limit: trim")
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
     walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")
