@@ -393,6 +393,13 @@ OF_GUARANTEES = (
         "tests/unit/audit/test_plan_lines.py",
     ),
     Mutant(
+        "a plan that was changed on disk is believed",
+        "audit/plan_lines.py",
+        "        raise _changed_error() from error",
+        "        return",
+        "tests/unit/audit/test_plan_lines.py",
+    ),
+    Mutant(
         "the plan on disk is not read back",
         "sweep/run.py",
         "    await check_written_plan(log,",
