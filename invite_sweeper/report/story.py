@@ -183,7 +183,8 @@ class _Teller:
         announced = self._announced(end)
         if self._mode == "dry-run":
             would = ", ".join(filter(None, (self._would_delete(end), announced)))
-            return f"{would}; nothing was deleted" if end.planned else would
+            none = "none was deleted" if self._status is Status.REFUSED else "none was"
+            return f"{would}, {none}" if end.planned else would
         if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
             return found
         stale = "nothing stale" if end.plan_made and not end.stale else "nothing was deleted"
