@@ -54,7 +54,7 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.story import Facts, advisor_of
 from invite_sweeper.report.text import describe_keep_reason, display_text
-from invite_sweeper.text import escape_unprintable, to_text
+from invite_sweeper.text import escape_unprintable, truncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +323,7 @@ class _RunReader:
             case Announced() | WouldBeAnnounced() as announced:
                 self._announced.add(announced)
             case ProjectUnreadable() as each if len(self._unreadable) < self._max_rows:
-                reason = escape_unprintable(to_text(each.reason))
+                reason = escape_unprintable(truncate(each.reason))
                 self._unreadable.append(UnreadableProject(place_of(each, self._labels), reason))
             case _:
                 pass
