@@ -2,7 +2,12 @@
 
 import sys
 
-__version__ = "0.2.0.dev0"
+try:
+    from invite_sweeper._version import __version__
+except ImportError:  # never built
+    __version__ = "0.2.0.dev0"
+
+__all__ = ["__version__"]
 
 if sys.platform == "win32":
     sys.stderr.write("invite-sweeper does not run on Windows: use it in WSL or in a container.\n")

@@ -27,8 +27,11 @@ def shorten_list(names: Sequence[str], max_names: int) -> str:
 
 
 def organization_label(org_id: str, name: str | None) -> str:
-    """Return `Name (id)`, or the id alone where the name is unknown."""
-    return f"{name} ({org_id})" if name else org_id
+    """Return `Name (id)`, or the id alone where the name is unknown; unprintable is escaped.
+
+    A message has a line for each part, so no name may begin one.
+    """
+    return escape_unprintable(f"{name} ({org_id})" if name else org_id)
 
 
 def describe_duration(duration: timedelta) -> str:

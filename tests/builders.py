@@ -40,6 +40,19 @@ def invitation(number: int = 1, *, source: Source, **changes: object) -> Invitat
     return Invitation(**{**defaults, **changes})
 
 
+def entry_of(source: Source, number: int = 1, **changes: object) -> Invitation:
+    """Return an entry as a list shows it: one of an organization has the project as a role."""
+    of_organization: dict[str, object] = {
+        "project_id": ORG,
+        "project_name": "",
+        "roles": ("ORG_MEMBER",),
+        "project_roles": ((PROJECT, "GROUP_READ_ONLY"),),
+        "linked_projects": ((PROJECT, "Sandbox Alpha"),),
+    }
+    place = of_organization if source.is_organization_level else {}
+    return invitation(number, source=source, **{**place, **changes})
+
+
 def project(number: int = 1, **changes: object) -> Project:
     """Return a project of the policy's organization."""
     defaults: dict[str, object] = {

@@ -31,9 +31,7 @@ settings.load_profile("here")
 
 COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
-TOGETHER = (
-    "test_prism.py", "test_report_browser.py", "test_report_large.py",
-)  # fmt: skip
+TOGETHER = ("test_page_browser.py",)
 """Files with a server, a browser or a large log that one worker makes."""
 
 
@@ -62,22 +60,15 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Name the needs of fixtures, and deselect benchmarks and the tests of a week.
-
-    Benchmarks take minutes and need an idle machine: `-m benchmark` selects them.
-    """
+    """Name the needs of fixtures, and deselect the tests of a week."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         for name in COVERED_BY_FIXTURE & fixtures:
             item.add_marker(pytest.mark.needs(name))
-    left_out = set()
-    if "benchmark" not in config.option.markexpr:
-        left_out.add("benchmark")
     if os.environ.get("INVITE_SWEEPER_WEEKLY") != "1":
-        left_out.add("weekly")
-    deselected = [item for item in items if any(map(item.get_closest_marker, left_out))]
-    config.hook.pytest_deselected(items=deselected)
-    items[:] = [item for item in items if item not in deselected]
+        weekly = [item for item in items if item.get_closest_marker("weekly")]
+        config.hook.pytest_deselected(items=weekly)
+        items[:] = [item for item in items if item not in weekly]
 
 
 @pytest.hookimpl(tryfirst=True)

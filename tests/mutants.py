@@ -31,6 +31,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 
+SELECTION = "tests/unit/sweep/test_selection.py"
 EVERY_LIST = "tests/unit/sweep/test_every_list.py"
 CAP = "tests/commands/test_cap_of_a_night.py"
 PEOPLE = "tests/commands/test_model_of_people.py"
@@ -51,7 +52,7 @@ class Mutant:
     file: str
     old: str
     new: str
-    tests: str = EVERY_LIST
+    tests: str = f"{SELECTION} {EVERY_LIST}"
 
 
 # Guards that are off for one list -----------------------------------------------------------------
@@ -190,8 +191,8 @@ SINGLE = (
     Mutant(
         "a dry run deletes",
         "sweep/run.py",
-        "if plan and not command.dry_run:",
-        "if plan:",
+        "if any(each.stale for each in planned) and not command.dry_run:",
+        "if any(each.stale for each in planned):",
         PEOPLE,
     ),
     Mutant(
@@ -204,9 +205,9 @@ SINGLE = (
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
-        "now.stale = [each for each in now.stale if each in shown]",
+        "now.stale = [shown[each] for each in now.stale if each in shown]",
         "keys = {each.key for each in now.stale}\n"
-        "        now.stale = [each for each in shown if each.key in keys]",
+        "        now.stale = [each for each in before.stale if each.key in keys]",
         "tests/unit/sweep/test_sweep.py -k long_question",
     ),
     Mutant(

@@ -21,7 +21,6 @@ RECORDINGS = ROOT.parent / "shared/recordings"
 DOCUMENT = ROOT.parent / "shared/atlas-openapi.json"
 NODE_MODULES = ROOT / "build/node/node_modules"
 AXE = NODE_MODULES / "axe-core/axe.min.js"
-PRISM = NODE_MODULES / ".bin/prism"
 MOUNT = ("unshare", "--mount", "--map-root-user", "sh", "-ec")
 
 
@@ -58,7 +57,6 @@ NEEDS = {
         installable=False,
     ),
     "axe": Need(AXE.is_file, "npm install --prefix build/node axe-core"),
-    "prism": Need(PRISM.is_file, "npm install --prefix build/node @stoplight/prism-cli"),
     "root": Need(lambda: os.geteuid() == 0, "run these tests as root", installable=False),
     "mount": Need(
         _can_mount, "run these tests where a namespace may mount a file system", installable=False

@@ -201,6 +201,17 @@ def end(process: "subprocess.Popen[bytes] | forked.Fork") -> Done:
     return Done(process.returncode, out.decode(), err.decode())
 
 
+def run_line(line: str, folder: Path, environment: dict[str, str]) -> Done:
+    """Run a command line of a page: `invite-sweeper WORD…`, perhaps with `> FILE`."""
+    words, _, file = line.partition(" > ")
+    program, *arguments = shlex.split(words, comments=True)
+    assert program == "invite-sweeper", line
+    done = end(forked.Fork(arguments, folder, environment))
+    if file:
+        (folder / file).write_text(done.out, encoding="utf-8")
+    return done
+
+
 def add_account(sim: SimulatedAtlas, kind: str, *org_ids: str) -> Account:
     """Add credentials of a kind; without ids for the first organization."""
     make = {

@@ -5,14 +5,12 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from running import IN_SHELL, cli_in
+from running import cli_in, run_line
 
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
 from invite_sweeper.json_text import to_json
@@ -66,29 +64,15 @@ def cli(tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(cli):
     """Run each command of the page in its order; return its output by command."""
-    environment = {
-        **cli.environment,
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-    }
     found = {}
     for line in COMMANDS:
-        words = line.replace("invite-sweeper", IN_SHELL, 1)
+        words = line
         if " HEX " in words:
             words = words.replace(" HEX ", f" {sha256_of(cli.folder / 'plan.jsonl')} ")
         if "LAST_HASH" in words:
-            words = words.replace(
-                "LAST_HASH", line_hash(cli.log_path.read_bytes().splitlines()[-1])
-            )
-        found[line] = subprocess.run(
-            words,
-            shell=True,
-            cwd=cli.folder,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=60,
-        )
+            last = cli.log_path.read_bytes().splitlines()[-1]
+            words = words.replace("LAST_HASH", line_hash(last))
+        found[line] = run_line(words, cli.folder, cli.environment)
     return found
 
 
@@ -104,13 +88,13 @@ def rows(cli, results):
 @pytest.fixture(scope="module")
 def finished(results):
     """The `run_finished` line of the sweep, as the page's command shows it."""
-    shown = results[command("--event run_finished")].stdout.splitlines()
+    shown = results[command("--event run_finished")].out.splitlines()
     return json.loads(shown[-1])
 
 
 def test_every_command_of_the_page_works_in_its_order(results):
     assert len(results) >= 7
-    failed = {c: (d.returncode, d.stderr[-300:]) for c, d in results.items() if d.returncode}
+    failed = {c: (d.code, d.err[-300:]) for c, d in results.items() if d.code}
     assert failed == {}
 
 
@@ -127,7 +111,7 @@ def test_population_has_one_row_for_each_invitation_with_its_decision(cli, rows)
 
 
 def test_log_shows_what_was_deleted_and_an_intent_before(cli, results):
-    shown = results[command("--outcome deleted")].stdout.splitlines()
+    shown = results[command("--outcome deleted")].out.splitlines()
     deleted = [json.loads(line)["invitation_id"] for line in shown]
     assert sorted(deleted) == sorted(cli.sim.deleted)
     assert len(deleted) == 3
@@ -159,7 +143,7 @@ def test_run_names_the_plan_that_was_read(cli, results):
     sha256 = sha256_of(cli.folder / "plan.jsonl")
     started = [line["plan_sha256"] for line in cli.lines("run_started") if "plan_sha256" in line]
     assert started[:1] == [sha256]
-    assert sha256 in results[command("audit show plan.jsonl")].stdout
+    assert sha256 in results[command("audit show plan.jsonl")].out
 
 
 def rewrite(source, target, old, new):
@@ -180,7 +164,7 @@ def rewrite(source, target, old, new):
 
 
 def test_log_that_was_rewritten_as_a_whole_is_found_by_a_kept_hash(cli, results):
-    assert "Expected hash  that of " in results[command("audit verify")].stdout
+    assert "Expected hash  that of " in results[command("audit verify")].out
     kept = cli.lines("run_finished")[0]["prev"]
     rewrite(cli.audit_dir, cli.folder / "rewritten", b"ada.0@", b"eve.0@")
     verify = ("audit", "verify", "rewritten")

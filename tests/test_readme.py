@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from readmes import OPERATORS, README, sections
-from running import IN_SHELL, cli_in
+from running import cli_in, run_line
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import Source
@@ -22,7 +22,8 @@ PAGE = (ROOT / README).read_text("utf-8")
 HERE = "test_readme.py"
 GATE = "../.ci/run"
 INSTALLED = "deploy/fresh.py"
-CONTAINERS = "deploy/test_container_readme.py"
+IMAGE = "deploy/conftest.py"
+CLUSTER = "deploy/test_cluster.py"
 RUN_BY = {
     (README, "invite_sweeper"): INSTALLED,
     (README, "First policy"): HERE,
@@ -34,9 +35,11 @@ RUN_BY = {
     (OPERATORS, "Prerequisites in Atlas"): INSTALLED,
     (OPERATORS, "cron"): INSTALLED,
     (OPERATORS, "systemd"): "deploy/test_systemd_machine.py",
-    (OPERATORS, "The image"): CONTAINERS,
-    (OPERATORS, "Kubernetes"): CONTAINERS,
-    (OPERATORS, "Helm"): CONTAINERS,
+    (OPERATORS, "The image"): IMAGE,
+    (OPERATORS, "Kubernetes"): CLUSTER,
+    (OPERATORS, "Commands in the cluster"): CLUSTER,
+    (OPERATORS, "A plan approved by a second person"): CLUSTER,
+    (OPERATORS, "Helm"): CLUSTER,
     (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
 }
 """The test that runs the commands of each section, in the order of the page.
@@ -86,26 +89,16 @@ def cli(tmp_path_factory):
 
 
 def test_every_command_of_the_readme_works_in_the_order_of_the_page(cli):
-    environment = {**cli.environment, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     results = {}
     for command in COMMANDS:
         if command == ACTIVATE:  # the PATH has the program
             continue
-        arguments = command.replace("invite-sweeper", IN_SHELL, 1)
-        if " HEX " in arguments:
+        line = command
+        if " HEX " in line:
             plan = (cli.folder / "plan.jsonl").read_bytes()
-            arguments = arguments.replace(" HEX ", f" {hashlib.sha256(plan).hexdigest()} ")
-        done = subprocess.run(
-            arguments,
-            shell=True,
-            cwd=cli.folder,
-            env=environment,
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-            timeout=60,
-        )
-        results[command] = (done.returncode, done.stderr[-300:])
+            line = line.replace(" HEX ", f" {hashlib.sha256(plan).hexdigest()} ")
+        done = run_line(line, cli.folder, cli.environment)
+        results[command] = (done.code, done.err[-300:])
     # doctor warns about the small example (exit 4); all other commands exit with 0.
     allowed = {c: {0, 4} if " doctor " in c else {0} for c in COMMANDS}
     assert len(results) >= 10

@@ -1,49 +1,27 @@
-"""A token bucket as Atlas implements it, and a client, on a virtual clock.
-
-`run` runs a coroutine on an event loop that skips the time until the next timer.
-"""
+"""A token bucket as Atlas implements it, and a client, on a virtual clock."""
 
 import asyncio
 import math
 import random
-import selectors
 from dataclasses import dataclass, field
 
-from invite_sweeper.atlas.limits import BucketLimit
+from virtual_time import run_skipping_idle_time
+
+from invite_sweeper.atlas import BucketKey, RateLimiter
+from invite_sweeper.atlas.limits import PROJECTS_GROUP, BucketLimit
 
 START_S = 1000.0
 """The virtual time at the start."""
-
-
-class _SkippingSelector(selectors.SelectSelector):
-    """A selector that adds the time it would have waited to `now_s`."""
-
-    now_s = START_S
-
-    def select(self, timeout=None):
-        if timeout is None:
-            raise RuntimeError("deadlock: no task can continue")
-        self.now_s += max(timeout, 0.0)
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self):
-        self._skipping = _SkippingSelector()
-        super().__init__(self._skipping)
-        self._clock_resolution = 1e-9
-
-    def time(self):
-        return self._skipping.now_s
+KEY = BucketKey(PROJECTS_GROUP, "a" * 24)
 
 
 def run(main):
     """Run `main(loop)` on virtual time and return its result."""
-    loop = VirtualLoop()
-    try:
-        return loop.run_until_complete(main(loop))
-    finally:
-        loop.close()
+
+    async def scenario():
+        return await main(asyncio.get_running_loop())
+
+    return run_skipping_idle_time(scenario, poll_s=0)[0]
 
 
 @dataclass
@@ -88,17 +66,14 @@ class Server:
             self._updated_s = self.clock()
         elif (count := self._refill_count()) > self._refills_applied:
             self.lows.append(self.level)
-            self.level = min(
-                self.capacity, self.level + self.refill * (count - self._refills_applied)
-            )
+            gained = self.refill * (count - self._refills_applied)
+            self.level = min(self.capacity, self.level + gained)
             self._refills_applied = count
 
     def spend(self, count=1):
-        """Spend tokens as another program; return how many were spent."""
+        """Spend tokens as another program."""
         self._apply_refills()
-        spent = min(count, int(self.level))
-        self.level -= spent
-        return spent
+        self.level -= min(count, int(self.level))
 
     def request(self):
         """Return (allowed, limit, remaining, retry_after_s)."""
@@ -115,22 +90,19 @@ class Server:
             return allowed, None, None, math.ceil(wait_s)
         return allowed, self.capacity, int(self.level), math.ceil(wait_s)
 
-    def bound_s(self, count, *, reserve=0.1, start_s=START_S, pace_per_s=math.inf, others=0):
+    def bound_s(self, count, *, reserve=0.1, pace_per_s=math.inf, others=0):
         """Return the minimum seconds for `count` requests, if all refills are known.
 
         Args:
             count: Number of requests.
             reserve: Share of the capacity that is not used.
-            start_s: When they start.
             pace_per_s: Requests a second that the client can send.
             others: Tokens that another program spends in each period.
         """
         floor = max(reserve * self.capacity, others)
-        level = float(self.capacity)
-        refill_s = self.anchor_s + self.period_s * math.ceil(
-            (start_s - self.anchor_s) / self.period_s
-        )
-        now_s = start_s
+        level, now_s = float(self.capacity), START_S
+        periods = math.ceil((START_S - self.anchor_s) / self.period_s)
+        refill_s = self.anchor_s + self.period_s * periods
         for _ in range(count):
             if level - 1 < floor:
                 now_s = max(now_s, refill_s)
@@ -139,7 +111,7 @@ class Server:
                 refill_s += self.period_s
             level -= 1
             now_s += 1 / pace_per_s
-        return now_s - start_s
+        return now_s - START_S
 
 
 @dataclass
@@ -151,71 +123,65 @@ class Client:
     """
 
     loop: object
-    limiter: object
+    limiter: RateLimiter
     server: Server
-    key: object
     concurrency: int = 20
     latency_s: float = 0.05
     jitter: float = 0.5
     limit_in_429: bool = True
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
-    @property
-    def pace_per_s(self):
-        return self.concurrency / (self.latency_s * (1 + self.jitter / 2))
+    def bound_s(self, count, **others):
+        """Return the minimum seconds at the pace of this client, with the last response."""
+        last_s = self.latency_s * (1 + self.jitter / 2)
+        return self.server.bound_s(count, pace_per_s=self.concurrency / last_s, **others) + last_s
 
-    async def exchange(self):
+    async def _exchange(self):
         """Send one request with an acquired token; return whether it was allowed."""
         sent_s = self.loop.time()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         allowed, limit, remaining, retry_after_s = self.server.request()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         if allowed:
-            self.limiter.on_response(self.key, limit=limit, remaining=remaining, sent_s=sent_s)
+            self.limiter.on_response(KEY, limit=limit, remaining=remaining, sent_s=sent_s)
             return True
         if self.limit_in_429:
             server = self.server
             limit = BucketLimit(server.capacity, server.refill, server.period_s)
-            self.limiter.set_limit(self.key, limit)
-        self.limiter.on_429(self.key, retry_after_s, sent_s=sent_s)
+            self.limiter.set_limit(KEY, limit)
+        self.limiter.on_429(KEY, retry_after_s, sent_s=sent_s)
         return False
 
-    async def sweep(self, count):
-        """Send `count` requests as a sweep does; return the seconds it took."""
-        slots = asyncio.Semaphore(self.concurrency)
-        start_s = self.loop.time()
+    async def _acquire(self):
+        while wait_s := self.limiter.try_acquire(KEY):
+            await asyncio.sleep(wait_s)
 
-        async def one():
+    async def send_all(self, count, *, discovery=False):
+        """Send requests as a sweep does, or as discovery, in which all wait for a token at once.
+
+        Returns:
+            The seconds it took.
+        """
+        slots, start_s = asyncio.Semaphore(self.concurrency), self.loop.time()
+
+        async def delete():
             try:
-                while not await self.exchange():
-                    await self.acquire()
+                while not await self._exchange():
+                    await self._acquire()
             finally:
                 slots.release()
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(count):
-                await slots.acquire()
-                await self.acquire()
-                group.create_task(one())
-        return self.loop.time() - start_s
-
-    async def acquire(self):
-        while wait_s := self.limiter.try_acquire(self.key):
-            await asyncio.sleep(wait_s)
-
-    async def list_all(self, count):
-        """Send `count` requests as discovery does: all wait for a token at once."""
-        slots = asyncio.Semaphore(self.concurrency)
-        start_s = self.loop.time()
-
-        async def one():
-            while True:
-                await self.limiter.acquire(self.key)
+        async def read():
+            is_read = False
+            while not is_read:
+                await self.limiter.acquire(KEY)
                 async with slots:
-                    if await self.exchange():
-                        return
+                    is_read = await self._exchange()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(count):
-                group.create_task(one())
+                if not discovery:
+                    await slots.acquire()
+                    await self._acquire()
+                group.create_task(read() if discovery else delete())
         return self.loop.time() - start_s

@@ -1,4 +1,4 @@
-"""An event loop over real sockets that skips the time until its next timer."""
+"""An event loop that skips the time until its next timer, with real sockets or without any."""
 
 import asyncio
 import selectors
@@ -8,27 +8,35 @@ class JumpingSelector(selectors.DefaultSelector):
     """A selector that polls its sockets and skips the time until the next timer.
 
     Work takes no time, so that a slow machine changes nothing.
+
+    Args:
+        poll_s: Time to wait for the sockets before a skip; 0 without sockets.
     """
 
-    now_s = 0.0
-    poll_s = 0.005
+    def __init__(self, poll_s=0.005):
+        super().__init__()
+        self.poll_s = poll_s
+        self.now_s = 1000.0
 
     def select(self, timeout=None):
+        if timeout is None and not self.poll_s:
+            raise RuntimeError("deadlock: no task can continue")
         ready = super().select(self.poll_s if timeout is None or timeout > 0 else 0)
         if not ready and timeout is not None:
             self.now_s += max(timeout, 0.0)
         return ready
 
 
-def jumping_loop():
-    selector = JumpingSelector()
-    loop = asyncio.SelectorEventLoop(selector)
-    loop.time = lambda: selector.now_s
-    return loop
-
-
-def run_skipping_idle_time(scenario):
+def run_skipping_idle_time(scenario, poll_s=0.005):
     """Run a coroutine function; return its result and the seconds that passed."""
+
+    def jumping_loop():
+        selector = JumpingSelector(poll_s)
+        loop = asyncio.SelectorEventLoop(selector)
+        loop.time = lambda: selector.now_s
+        loop._clock_resolution = 1e-9
+        return loop
+
     with asyncio.Runner(loop_factory=jumping_loop) as runner:
         loop = runner.get_loop()
         start_s = loop.time()

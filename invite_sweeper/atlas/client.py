@@ -1,44 +1,42 @@
 """One call to Atlas: path, rate-limit token, connection slot, credentials, send, retries."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
 
 from invite_sweeper.atlas.auth import Authenticator
 from invite_sweeper.atlas.credentials import Secret
-from invite_sweeper.atlas.endpoints import Endpoint, Request, build_path
-from invite_sweeper.atlas.http import (
-    HttpSession,
-    parse_date_header,
-    parse_int_header,
-    retry_after_s,
-)
+from invite_sweeper.atlas.endpoints import Endpoint, build_path
+from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
 from invite_sweeper.atlas.limiter import RateLimiter
-from invite_sweeper.atlas.limits import BucketKey, BucketLimit
+from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.responses import (
     CANCELLED,
+    NO_CONTENT,
+    OK,
+    REDIRECT,
+    TOO_MANY_REQUESTS,
     InvalidResponse,
     RequestFailed,
     Response,
     ResponseOrFailure,
+    RetryDecision,
+    classify,
     is_unauthenticated,
     is_unprocessed,
     parse_error,
     parse_rate_limit_error,
 )
-from invite_sweeper.atlas.retry import Attempt, RetryDecision, RetryPolicy, classify, retry
+from invite_sweeper.atlas.retry import Attempt, RetryPolicy, retry
 from invite_sweeper.models import DeletionProgress, RequestCounters
 
-_OK: Final = 200
-_NO_CONTENT: Final = 204
-_TOO_MANY_REQUESTS: Final = 429
-_BACK_OFF_STATUSES: Final = frozenset({_TOO_MANY_REQUESTS, 503})
+T = TypeVar("T")
+_BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, 503})
 
 MAX_LOOK_AGE_S: Final = 1.0
 """Of the look that a request depends on when the request is sent, counted from its start."""
@@ -56,7 +54,6 @@ class ServerInfo:
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
-        has_responded: Atlas has sent any response.
         authenticated: Atlas has sent a 2xx response, so it accepts the credentials.
         sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
 
@@ -68,7 +65,6 @@ class ServerInfo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.clock_skew_s: float | None = None
-        self.has_responded = False
         self.authenticated = False
         self.sunsets: dict[Endpoint, date] = {}
 
@@ -83,7 +79,7 @@ class ServerInfo:
             sent_at: When the request was sent, by the local clock.
         """
         age_s = float(parse_int_header(headers, "Age") or 0)
-        theirs = parse_date_header(headers, "Date")
+        theirs = parse_date(headers.get("Date", ""))
         if theirs is None or self.clock_skew_s is None:
             return age_s
         early_s = (sent_at - theirs).total_seconds() - self.clock_skew_s
@@ -93,12 +89,33 @@ class ServerInfo:
 
     def update(self, headers: Mapping[str, str], endpoint: Endpoint, *, good: bool) -> None:
         """Record the headers of one response; `good` if its status was 2xx."""
-        self.has_responded = True
         self.authenticated |= good
-        if good and self.clock_skew_s is None and (theirs := parse_date_header(headers, "Date")):
+        if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        if moment := parse_date_header(headers, "Sunset"):
+        if moment := parse_date(headers.get("Sunset", "")):
             self.sunsets[endpoint] = moment.date()
+
+
+class Request(NamedTuple):
+    """A request that `Client.request` made. A named tuple, because a run creates many.
+
+    Attributes:
+        key: The bucket that its tokens are taken from.
+        parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
+        progress: Updated as the request is sent; None for a read.
+        body: JSON; None without a body.
+    """
+
+    endpoint: Endpoint
+    path: str
+    key: BucketKey
+    parse: Callable[[bytes], object] | None = None
+    progress: DeletionProgress | None = None
+    body: bytes | None = None
+
+    def is_cancelled(self) -> bool:
+        """Return whether its deletion was cancelled, so that nothing more may be sent."""
+        return self.progress is not None and self.progress.cancelled
 
 
 class LookAndAnswer(NamedTuple):
@@ -117,15 +134,17 @@ class LookAndAnswer(NamedTuple):
         return self.answer is None or is_unprocessed(self.answer)
 
 
-class _Ready(NamedTuple):
-    """What an attempt needs in order to send at once.
+class _Slot(NamedTuple):
+    """What a request needs in order to be sent at once.
 
     Attributes:
         header: The `Authorization` header; None if `digest` signs the requests.
+        tokens: The buckets of acquired tokens; each request uses the last one.
     """
 
     header: Secret | None
     digest: aiohttp.DigestAuthMiddleware | None
+    tokens: list[BucketKey]
 
 
 class Client:
@@ -135,6 +154,7 @@ class Client:
         actor: The name of the credentials.
         limiter: Their rate limits.
         server: What the responses showed of Atlas.
+        counters: Requests sent so far.
     """
 
     def __init__(
@@ -152,17 +172,13 @@ class Client:
         self.actor = actor
         self.limiter = limiter
         self.server = ServerInfo(clock)
+        self.counters: RequestCounters = http.counters
         self._http = http
         self._authenticator = authenticator
         self._slots = asyncio.Semaphore(concurrency)
         self._digests: list[aiohttp.DigestAuthMiddleware] = []
         self._retry_policy = retry_policy
         self._log = log
-
-    @property
-    def counters(self) -> RequestCounters:
-        """Requests sent so far."""
-        return self._http.counters
 
     def request(
         self,
@@ -215,11 +231,11 @@ class Client:
         )
         if not token_taken:
             await self.limiter.acquire(request.key)
-        first = await self._attempt(request)
+        send = partial(self._send, request)
+        first = await self._in_slot(send, request.key)
         if classify(first.result) is RetryDecision.DONE:
             return first.result
-        again = partial(self._attempt, request, is_retry=True)
-        return (await self._retry(request, first, again)).result
+        return (await self._retry(request, first, send, (request.key,))).result
 
     async def call_once(
         self, endpoint: Endpoint, *ids: str, progress: DeletionProgress, body: bytes
@@ -232,12 +248,14 @@ class Client:
         """
         request = self.request(endpoint, *ids, progress=progress, body=body)
         await self.limiter.acquire(request.key)
-        first = await self._attempt(request)
+        send = partial(self._send, request)
+        first = await self._in_slot(send, request.key)
         if not is_unauthenticated(first.result) or self._retry_policy.attempts == 1:
             return first.result
         await self._authenticator.refresh(first.header)
-        await self._acquire_for_retry(request)
-        return (await self._attempt(request, is_retry=True)).result
+        await self._acquire_for_retry(request, 1)
+        self.counters.retries += 1
+        return (await self._in_slot(send, request.key)).result
 
     async def call_after(
         self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
@@ -255,20 +273,20 @@ class Client:
         Raises:
             RunError: No access token is available.
         """
-        last: LookAndAnswer
+        last = LookAndAnswer(CANCELLED)
 
-        async def attempt(*, is_retry: bool = False) -> Attempt:
+        async def send(slot: _Slot) -> Attempt:
             nonlocal last
-            last, header = await self._attempt_after(look, may_send, request, is_retry=is_retry)
-            return Attempt(last.look if last.answer is None else last.answer, header)
+            last = await self._send_after(look, may_send, request, slot)
+            return Attempt(last.look if last.answer is None else last.answer, slot.header)
 
         def decide(result: ResponseOrFailure) -> RetryDecision:
             return classify(result) if last.may_repeat else RetryDecision.DONE
 
-        first = await attempt()
+        keys = (look.key, request.key)
+        first = await self._in_slot(send, *keys)
         if decide(first.result) is not RetryDecision.DONE:
-            again = partial(attempt, is_retry=True)
-            final = await self._retry(request, first, again, tokens=2, decide=decide)
+            final = await self._retry(request, first, send, keys, decide)
             if final.result is CANCELLED:  # before another attempt
                 return last._replace(answer=CANCELLED)
         return last
@@ -277,31 +295,36 @@ class Client:
         self,
         request: Request,
         first: Attempt,
-        attempt: Callable[[], Awaitable[Attempt]],
-        *,
-        tokens: int = 1,
+        send: Callable[[_Slot], Awaitable[Attempt]],
+        keys: tuple[BucketKey, ...],
         decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
     ) -> Attempt:
-        last = first
+        last, progress = first, request.progress
 
         async def again() -> Attempt:
             nonlocal last
             if is_unauthenticated(last.result):
                 await self._authenticator.refresh(last.header)
-            if await self._acquire_for_retry(request, tokens):
-                last = await attempt()
+            if await self._acquire_for_retry(request, len(keys)):
+                self.counters.retries += 1
+                last = await self._in_slot(send, *keys)
             else:
                 last = Attempt(CANCELLED, last.header)
             return last
 
-        progress = request.progress
+        def on_wait(result: ResponseOrFailure, wait_s: float) -> None:
+            why = result.reason if isinstance(result, RequestFailed) else result.status
+            self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
+            if progress is not None and progress.on_backoff is not None:
+                progress.on_backoff()
+
         last, cut_short = await retry(
             first,
             again,
             self._retry_policy,
             clock=self.server.clock,
             blocked_s=partial(self.limiter.blocked_s, request.key),
-            on_wait=partial(self._report_wait, request),
+            on_wait=on_wait,
             cancelled=request.is_cancelled if progress is not None else None,
             decide=decide,
         )
@@ -312,13 +335,7 @@ class Client:
             await self._authenticator.refresh(last.header)
         return last
 
-    def _report_wait(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
-        why = result.reason if isinstance(result, RequestFailed) else result.status
-        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
-        if request.progress is not None and request.progress.on_backoff is not None:
-            request.progress.on_backoff()
-
-    async def _acquire_for_retry(self, request: Request, tokens: int = 1) -> bool:
+    async def _acquire_for_retry(self, request: Request, tokens: int) -> bool:
         """Acquire the tokens of a retry; return False if the request was cancelled meanwhile."""
         since_s = self._retry_policy.monotonic()
         is_cancelled = request.is_cancelled if request.progress is not None else None
@@ -330,53 +347,17 @@ class Client:
                     return False
         return True
 
-    async def _attempt(self, request: Request, *, is_retry: bool = False) -> Attempt:
-        """Send a request once. Its token is acquired already."""
-        tokens = [request.key]
-        async with self._ready(tokens) as ready:
-            self.counters.retries += is_retry
-            return Attempt(await self._exchange(ready, tokens, request), ready.header)
-
-    async def _attempt_after(
-        self,
-        look: Request,
-        may_send: Callable[[ResponseOrFailure], bool],
-        request: Request,
-        *,
-        is_retry: bool,
-    ) -> tuple[LookAndAnswer, Secret | None]:
-        """Send a look, and the request if the look allows it and is recent. Tokens are acquired."""
-        tokens = [look.key, request.key]
-        async with self._ready(tokens) as ready:
-            self.counters.retries += is_retry
-            for number in range(_MAX_LOOKS):
-                if request.is_cancelled():
-                    return LookAndAnswer(CANCELLED, CANCELLED), ready.header
-                if number:
-                    await self.limiter.acquire(look.key)
-                    tokens.append(look.key)
-                    await self._wait_for_spacing()
-                started_s = self._retry_policy.monotonic()
-                seen = await self._exchange(ready, tokens, look)
-                if not may_send(seen):
-                    return LookAndAnswer(seen), ready.header
-                left_s = started_s + MAX_LOOK_AGE_S - self._retry_policy.monotonic()
-                if left_s > 0:
-                    answer = await self._exchange(ready, tokens, request, left_s)
-                    return LookAndAnswer(seen, answer), ready.header
-            reason = f"reading the user took longer than {MAX_LOOK_AGE_S:g} s"
-            return LookAndAnswer(RequestFailed(reason)), ready.header
-
-    @asynccontextmanager
-    async def _ready(self, tokens: list[BucketKey]) -> AsyncIterator[_Ready]:
-        """Wait for all that can take time; then requests can be sent at once.
+    async def _in_slot(self, send: Callable[[_Slot], Awaitable[T]], *keys: BucketKey) -> T:
+        """Wait for all that can take time, then send: nothing waits between requests of `send`.
 
         Args:
-            tokens: The buckets of acquired tokens; those that no request has used are released.
+            send: Sends requests; tokens that it has not used are released.
+            keys: The buckets of acquired tokens.
         """
+        tokens = list(keys)
         try:
             if self.limiter.is_spaced:
-                for _ in tokens:
+                for _ in keys:
                     await self._wait_for_spacing()
             async with self._slots:
                 authenticator = self._authenticator
@@ -384,55 +365,80 @@ class Client:
                 # The middleware released last is used first, so that few need a challenge.
                 digest = self._digests.pop() if self._digests else authenticator.new_digest()
                 try:
-                    yield _Ready(header, digest)
+                    return await send(_Slot(header, digest, tokens))
                 finally:
                     if digest is not None:
                         self._digests.append(digest)
         finally:
-            self.limiter.release(tokens)
+            if tokens:
+                self.limiter.release(tokens)
 
-    async def _exchange(
+    async def _send_after(
         self,
-        ready: _Ready,
-        tokens: list[BucketKey],
+        look: Request,
+        may_send: Callable[[ResponseOrFailure], bool],
         request: Request,
-        connect_s: float | None = None,
-    ) -> ResponseOrFailure:
+        slot: _Slot,
+    ) -> LookAndAnswer:
+        """Send a look, and the request if the look allows it and is recent."""
+        for number in range(_MAX_LOOKS):
+            if request.is_cancelled():
+                return LookAndAnswer(CANCELLED, CANCELLED)
+            if number:
+                await self.limiter.acquire(look.key)
+                slot.tokens.append(look.key)
+                await self._wait_for_spacing()
+            started_s = self._retry_policy.monotonic()
+            seen = (await self._send(look, slot)).result
+            if not may_send(seen):
+                return LookAndAnswer(seen)
+            left_s = started_s + MAX_LOOK_AGE_S - self._retry_policy.monotonic()
+            if left_s > 0:
+                return LookAndAnswer(seen, (await self._send(request, slot, left_s)).result)
+        reason = f"reading the user took longer than {MAX_LOOK_AGE_S:g} s"
+        return LookAndAnswer(RequestFailed(reason))
+
+    async def _send(self, request: Request, slot: _Slot, connect_s: float | None = None) -> Attempt:
         """Send a request without any wait before, and process its response.
 
         Args:
-            tokens: The buckets of acquired tokens; one is removed.
+            request: Completes the last token of the slot.
+            slot: Where it is sent.
             connect_s: As for `HttpSession.send`.
         """
-        endpoint = request.endpoint
-        headers = {"Accept": endpoint.media_type}
-        is_read = endpoint.method == "GET"
-        if is_read:
-            headers["Cache-Control"] = "no-cache"
-        if request.body is not None:
-            headers["Content-Type"] = endpoint.media_type
-        if ready.header is not None:
-            headers["Authorization"] = ready.header.get_secret_value()
-        tokens.pop()  # the response completes it
+        endpoint, headers = request.endpoint, dict(request.endpoint.headers)
+        if slot.header is not None:
+            headers["Authorization"] = slot.header.get_secret_value()
+        slot.tokens.pop()
         sent_s = self._retry_policy.monotonic()
-        sent_at = self.server.clock() if is_read else None
+        sent_at = self.server.clock() if endpoint.method == "GET" else None
         result = await self._http.send(
             endpoint.method,
             request.path,
             headers,
             body=request.body,
             progress=request.progress,
-            digest=ready.digest,
+            digest=slot.digest,
             connect_s=connect_s,
         )
-        self._update_limiter(request.key, result, sent_s)
         if not isinstance(result, Response):
-            return result
-        age_s = self.server.age_s(result.headers, sent_at) if sent_at is not None else 0.0
+            self.limiter.on_response(request.key, limit=None, remaining=None, sent_s=sent_s)
+            return Attempt(result, slot.header)
+        if result.status not in _BACK_OFF_STATUSES or not self._back_off(request, result, sent_s):
+            limit = parse_int_header(result.headers, "RateLimit-Limit")
+            remaining = parse_int_header(result.headers, "RateLimit-Remaining")
+            self.limiter.on_response(request.key, limit=limit, remaining=remaining, sent_s=sent_s)
+        age_s = 0.0 if sent_at is None else self.server.age_s(result.headers, sent_at)
         if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
-            return RequestFailed(reason, http_status=result.status)
-        return self._parse(request, result)
+            return Attempt(RequestFailed(reason, http_status=result.status), slot.header)
+        self.server.update(result.headers, endpoint, good=result.status < REDIRECT)
+        if request.progress is not None:
+            is_explained = result.status != NO_CONTENT
+            request.progress.error_code = parse_error(result).code if is_explained else None
+        if result.status == OK and request.parse is not None:
+            return Attempt(_parsed(result, request.parse), slot.header)
+        return Attempt(result, slot.header)
 
     async def _wait_for_spacing(self) -> None:
         """Wait for `max_requests_per_second`, outside of the request's timeout.
@@ -446,40 +452,24 @@ class Client:
             self._http.repeats -= 1
             await self.limiter.wait_for_spacing()
 
-    def _update_limiter(self, key: BucketKey, result: ResponseOrFailure, sent_s: float) -> None:
-        """Complete the request's token with the rate-limit headers of its response."""
-        if not isinstance(result, Response):
-            self.limiter.on_response(key, limit=None, remaining=None, sent_s=sent_s)
-        elif result.status not in _BACK_OFF_STATUSES or not self._back_off(key, result, sent_s):
-            limit = parse_int_header(result.headers, "RateLimit-Limit")
-            remaining = parse_int_header(result.headers, "RateLimit-Remaining")
-            self.limiter.on_response(key, limit=limit, remaining=remaining, sent_s=sent_s)
-
-    def _back_off(self, key: BucketKey, response: Response, sent_s: float) -> bool:
+    def _back_off(self, request: Request, response: Response, sent_s: float) -> bool:
         """Apply a 429, or a 503 with `Retry-After`, to the bucket; return whether it was one."""
         requested_s = retry_after_s(response.headers, self.server.clock)
-        if response.status == _TOO_MANY_REQUESTS:
+        if response.status == TOO_MANY_REQUESTS:
             self.counters.rate_limited += 1
-            details = parse_rate_limit_error(response)
-            if details.refill is not None:
-                self.limiter.set_limit(key, BucketLimit(*details.refill))
-            requested_s = requested_s or details.wait_s
+            wait_s, limit = parse_rate_limit_error(response)
+            if limit is not None:
+                self.limiter.set_limit(request.key, limit)
+            requested_s = requested_s or wait_s
         elif requested_s is None:
             return False
-        self.limiter.on_429(key, requested_s, sent_s=sent_s)
+        self.limiter.on_429(request.key, requested_s, sent_s=sent_s)
         return True
 
-    def _parse(self, request: Request, response: Response) -> ResponseOrFailure:
-        """Record the response's headers and error code, and parse its body."""
-        status, succeeded = response.status, response.status < 300  # noqa: PLR2004
-        self.server.update(response.headers, request.endpoint, good=succeeded)
-        if request.progress is not None:
-            request.progress.error_code = (
-                parse_error(response).code if status != _NO_CONTENT else None
-            )
-        if status != _OK or request.parse is None:
-            return response
-        try:
-            return response._replace(value=request.parse(response.body))
-        except InvalidResponse as error:
-            return RequestFailed(f"unexpected response from Atlas: {error}", http_status=status)
+
+def _parsed(response: Response, parse: Callable[[bytes], object]) -> ResponseOrFailure:
+    try:
+        return response._replace(value=parse(response.body))
+    except InvalidResponse as error:
+        reason = f"unexpected response from Atlas: {error}"
+        return RequestFailed(reason, http_status=response.status)

@@ -12,16 +12,10 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from invite_sweeper.atlas.auth import (
-    Authenticator,
-    BearerAuthenticator,
-    DigestAuthenticator,
-    ServiceAccountAuthenticator,
-)
+from invite_sweeper.atlas.auth import Authenticator, ServiceAccountAuthenticator
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Credentials
+from invite_sweeper.atlas.credentials import Credentials, ServiceAccount
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.endpoints import Endpoint
 from invite_sweeper.atlas.http import (
     MAX_BODY_BYTES,
     TIMEOUT,
@@ -78,14 +72,11 @@ class RateLimitedAtlasClient:
         """Local clock minus Atlas's at the first 2xx response; None before that."""
         return self.client.server.clock_skew_s
 
-    @property
-    def has_responded(self) -> bool:
-        """Whether Atlas has sent any response."""
-        return self.client.server.has_responded
-
     def sunset(self, sources: Collection[Source]) -> date | None:
         """Return the day from which Atlas may remove an endpoint that these sources need."""
-        return _first_day(self.client.server.sunsets, sources)
+        others = {api.list for source, api in SOURCES.items() if source not in sources}
+        days = self.client.server.sunsets.items()
+        return min((day for endpoint, day in days if endpoint not in others), default=None)
 
     @property
     def sunsets(self) -> Mapping[Source, date]:
@@ -118,11 +109,6 @@ class RateLimitedAtlasClient:
                 found = await self.reader.secret_expiries(org_id)
                 return () if isinstance(found, ListUnreadable) else found
         return ()
-
-
-def _first_day(days: Mapping[Endpoint, date], sources: Collection[Source]) -> date | None:
-    others = {api.list for source, api in SOURCES.items() if source not in sources}
-    return min((day for endpoint, day in days.items() if endpoint not in others), default=None)
 
 
 def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
@@ -173,8 +159,11 @@ async def connect(
         timeout=http_timeout,
     ) as session:
         http = HttpSession(session, base_url, max_body_bytes, RequestCounters(), proxy_headers)
-        authenticator = _authenticator(credentials, http, retry_policy, limiter, clock)
-
+        authenticator = (
+            ServiceAccountAuthenticator(credentials, http, retry_policy, limiter, clock)
+            if isinstance(credentials, ServiceAccount)
+            else Authenticator(credentials)
+        )
         client = Client(
             http,
             authenticator,
@@ -189,22 +178,6 @@ async def connect(
             yield RateLimitedAtlasClient(client)
         finally:
             await authenticator.close()
-
-
-def _authenticator(
-    credentials: Credentials,
-    http: HttpSession,
-    retry_policy: RetryPolicy,
-    limiter: RateLimiter,
-    clock: Callable[[], datetime],
-) -> Authenticator:
-    match credentials:
-        case BearerToken():
-            return BearerAuthenticator(credentials)
-        case ApiKey():
-            return DigestAuthenticator(credentials)
-        case _:
-            return ServiceAccountAuthenticator(credentials, http, retry_policy, limiter, clock)
 
 
 @asynccontextmanager

@@ -4,11 +4,11 @@ A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Final
 
 from invite_sweeper.atlas.limits import (
     CLOUD_USERS_GROUP,
@@ -20,12 +20,10 @@ from invite_sweeper.atlas.limits import (
     PROJECTS_USER,
     SERVICE_ACCOUNTS_ORG,
     TEAMS_GROUP,
-    BucketKey,
 )
 from invite_sweeper.models import (
     INVITED_STATUSES,
     MAX_CLOCK_SKEW_S,
-    DeletionProgress,
     MembershipStatus,
 )
 
@@ -35,7 +33,11 @@ V2025_02_19: Final = "application/vnd.atlas.2025-02-19+json"
 """For every call about users: the previous version lists and deletes only active members."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+_INSTANT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
+_ID: Final = re.compile(r"[a-f0-9]{24}")
+
+
+@dataclass(frozen=True, eq=False)
 class Endpoint:
     """An operation of the Atlas API, as the client uses it. Compared by identity.
 
@@ -60,6 +62,26 @@ class Endpoint:
     dated: bool = False
     max_age_s: float = MAX_CLOCK_SKEW_S
     scope: int | None = 0
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of its requests, but for those of the credentials."""
+        headers = {"Accept": self.media_type}
+        if self.method == "GET":
+            headers["Cache-Control"] = "no-cache"
+        if self.method == "POST":
+            headers["Content-Type"] = self.media_type
+        return headers
+
+    @cached_property
+    def matches(self) -> Callable[[str], re.Match[str] | None]:
+        """Matches a complete path and query of the endpoint, and nothing else."""
+        return re.compile(
+            re.escape(self.template).replace(r"\{\}", _ID.pattern)
+            + re.escape(f"?{self.query}" if self.query else "")
+            + (rf"&minDate={_INSTANT}" if self.dated else "")
+            + (r"&pageNum=[1-9][0-9]*" if self.paged else "")
+        ).fullmatch
 
 
 LIST_GROUPS: Final = Endpoint(
@@ -186,39 +208,6 @@ Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), r
 """
 
 
-_INSTANT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
-_ID: Final = re.compile(r"[a-f0-9]{24}")
-
-
-class _PathPattern(NamedTuple):
-    """The form of an endpoint's paths, computed once.
-
-    Attributes:
-        id_count: Number of ids in the path.
-        query: The pinned query with its `?`; "" without one.
-        matches: Matches a complete path and query of the endpoint, and nothing else.
-    """
-
-    id_count: int
-    query: str
-    matches: Callable[[str], re.Match[str] | None]
-
-
-@cache
-def _path_pattern(endpoint: Endpoint) -> _PathPattern | None:
-    """Return the form of its paths; None if the endpoint is not in `ENDPOINTS`."""
-    if endpoint not in ENDPOINTS:
-        return None
-    query = f"?{endpoint.query}" if endpoint.query else ""
-    pattern = re.compile(
-        re.escape(endpoint.template).replace(r"\{\}", _ID.pattern)
-        + re.escape(query)
-        + (rf"&minDate={_INSTANT}" if endpoint.dated else "")
-        + (r"&pageNum=[1-9][0-9]*" if endpoint.paged else "")
-    )
-    return _PathPattern(endpoint.template.count("{}"), query, pattern.fullmatch)
-
-
 class InvalidRequest(ValueError):
     """The request is not in `ENDPOINTS`, or one of its ids is malformed. Nothing is sent."""
 
@@ -245,35 +234,15 @@ def build_path(
         InvalidRequest: The endpoint is unknown, an id is malformed, the number of ids is wrong,
             or `page` or `since` is missing or not allowed.
     """
-    pattern = _path_pattern(endpoint)
-    if pattern and len(ids) == pattern.id_count and (page is not None) == endpoint.paged:
-        path = endpoint.template.format(*ids) + pattern.query
+    is_known = endpoint in ENDPOINTS and len(ids) == endpoint.template.count("{}")
+    if is_known and (page is not None) == endpoint.paged:
+        path = endpoint.template.format(*ids)
+        if endpoint.query:
+            path = f"{path}?{endpoint.query}"
         if since is not None:
             path = f"{path}&minDate={since:%Y-%m-%dT%H:%M:%SZ}"
         if page is not None:
             path = f"{path}&pageNum={page}"
-        if pattern.matches(path):  # also checks each id
+        if endpoint.matches(path):  # also checks each id
             return path
     raise InvalidRequest(f"invalid request: {endpoint.method} {endpoint.template}")
-
-
-class Request(NamedTuple):
-    """A request that `Client.request` made. A named tuple, because a run creates many.
-
-    Attributes:
-        key: The bucket that its tokens are taken from.
-        parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
-        progress: Updated as the request is sent; None for a read.
-        body: JSON; None without a body.
-    """
-
-    endpoint: Endpoint
-    path: str
-    key: BucketKey
-    parse: Callable[[bytes], object] | None = None
-    progress: DeletionProgress | None = None
-    body: bytes | None = None
-
-    def is_cancelled(self) -> bool:
-        """Return whether its deletion was cancelled, so that nothing more may be sent."""
-        return self.progress is not None and self.progress.cancelled

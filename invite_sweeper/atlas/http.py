@@ -22,7 +22,14 @@ from yarl import URL
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas.limits import clamp_wait_s
-from invite_sweeper.atlas.responses import CANCELLED, RequestFailed, Response, ResponseOrFailure
+from invite_sweeper.atlas.responses import (
+    CANCELLED,
+    NO_CONTENT,
+    UNAUTHORIZED,
+    RequestFailed,
+    Response,
+    ResponseOrFailure,
+)
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import DeletionProgress, RequestCounters
 from invite_sweeper.redaction import SECRETS
@@ -34,8 +41,6 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, decompressed."""
-_NO_CONTENT: Final = 204
-_UNAUTHORIZED: Final = 401
 
 _HOSTNAME_MISMATCH_CODES: Final = frozenset({62, 64})
 _CERTIFICATE_EXPIRED_CODE: Final = 10
@@ -179,72 +184,11 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-class _Sending:
-    """One attempt of a request: what was sent of it, and the status of its response."""
-
-    def __init__(
-        self,
-        session: "HttpSession",
-        progress: DeletionProgress | None,
-        digest: aiohttp.DigestAuthMiddleware | None,
-    ) -> None:
-        self._session = session
-        self._progress = progress
-        self._was_response_pending = False
-        self._send_count = 0
-        self.body_of_401 = b""
-        # The digest middleware is the outer one, so that the inner one also counts the request
-        # that it repeats.
-        self.middlewares = None if digest is None else (digest, self._send)
-
-    def on_send(self) -> None:
-        """Record that the request is about to be sent.
-
-        Raises:
-            RequestCancelled: The request was cancelled.
-        """
-        progress = self._progress
-        if progress is not None:
-            if progress.cancelled:
-                raise RequestCancelled
-            progress.attempts += self._send_count == 0  # a digest repeat is the same attempt
-            self._was_response_pending = progress.response_pending
-            progress.response_pending = True
-        self._send_count += 1
-        self._session.counters.requests += 1
-        self._session.repeats += self._send_count > 1
-
-    def on_not_sent(self) -> None:
-        """Undo `on_send`: no byte was sent, because there was no connection."""
-        self._session.counters.requests -= 1
-        if self._progress is not None:
-            self._progress.response_pending = self._was_response_pending
-
-    def on_response(self, status: int) -> None:
-        """Record the status of the response; its body is not read yet."""
-        if self._progress is not None:
-            self._progress.response_pending = False
-            self._progress.http_status = status
-
-    async def _send(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        self.on_send()
-        SECRETS.add_response(request.headers.get("Authorization", ""))
-        try:
-            response = await handler(request)
-        except NOT_SENT_ERRORS:
-            self.on_not_sent()
-            raise
-        self.on_response(response.status)
-        if response.status == _UNAUTHORIZED:
-            # Read here, to free the connection before the digest middleware repeats the request.
-            try:
-                self.body_of_401 = await read_body(response, self._session.max_body_bytes)
-            except BaseException:
-                response.close()
-                raise
-        return response
+async def _register_digest(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    SECRETS.add_response(request.headers.get("Authorization", ""))
+    return await handler(request)
 
 
 @dataclass(slots=True)
@@ -291,36 +235,74 @@ class HttpSession:
         timeout = self.session.timeout
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
-        sending = _Sending(self, progress, digest)
-        is_counted = digest is not None  # by the middleware
+        bodies_of_401: list[bytes] = []
+        record = self._recording(progress, bodies_of_401)
         try:
-            if not is_counted:
-                sending.on_send()
             response = await self.session.request(
                 method,
                 absolute_url(self.base_url, path),
                 data=body,
                 headers=headers,
-                middlewares=sending.middlewares,
+                # The digest is the outer one: the request that it repeats is recorded as well.
+                middlewares=(record,) if digest is None else (digest, _register_digest, record),
                 allow_redirects=False,
                 read_until_eof=method != "DELETE",  # its body may have no length
                 proxy_headers=self.proxy_headers,
                 timeout=timeout,
             )
-            if not is_counted:
-                sending.on_response(response.status)
             try:
                 # A 204 has no body: do not wait for one that its headers announce.
-                done = method == "DELETE" and response.status == _NO_CONTENT
+                done = method == "DELETE" and response.status == NO_CONTENT
                 content = b"" if done else await read_body(response, self.max_body_bytes)
-                return Response(response.status, response.headers, content or sending.body_of_401)
+                content = content or b"".join(bodies_of_401[-1:])
+                return Response(response.status, response.headers, content)
             finally:
                 if not response.closed:  # without a body, the connection is released already
                     response.release()
         except TRANSPORT_ERRORS as error:
-            if not is_counted and isinstance(error, NOT_SENT_ERRORS):
-                sending.on_not_sent()
             return describe_error(error, self.base_url.host or "", timeout)
+
+    def _recording(
+        self, progress: DeletionProgress | None, bodies_of_401: list[bytes]
+    ) -> aiohttp.ClientMiddlewareType:
+        """Return a middleware that records one attempt: what was sent, and the status.
+
+        It sends again where a digest middleware repeats the request.
+        """
+        sent = 0
+
+        async def record(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            nonlocal sent
+            was_pending = False
+            if progress is not None:
+                if progress.cancelled:
+                    raise RequestCancelled
+                progress.attempts += sent == 0  # a digest repeat is the same attempt
+                was_pending, progress.response_pending = progress.response_pending, True
+            self.counters.requests += 1
+            self.repeats += sent > 0
+            sent += 1
+            try:
+                response = await handler(request)
+            except NOT_SENT_ERRORS:  # no byte was sent, because there was no connection
+                self.counters.requests -= 1
+                if progress is not None:
+                    progress.response_pending = was_pending
+                raise
+            if progress is not None:
+                progress.response_pending, progress.http_status = False, response.status
+            if response.status == UNAUTHORIZED:
+                # Read here, to free the connection before the request is repeated.
+                try:
+                    bodies_of_401.append(await read_body(response, self.max_body_bytes))
+                except BaseException:
+                    response.close()
+                    raise
+            return response
+
+        return record
 
 
 _SCHEMES: Final = frozenset({"http", "https"})
@@ -420,21 +402,16 @@ def _proxy_variable(scheme: str) -> str:
 _MAX_DIGITS: Final = 9
 
 
-def parse_date_header(headers: Mapping[str, str], name: str) -> datetime | None:
-    """Parse a date header into UTC; None if it is missing or unreadable.
+@lru_cache(maxsize=64)
+def parse_date(raw: str) -> datetime | None:
+    """Parse the date of a header into UTC; None if it is unreadable.
+
+    Cached: most answers of one second have the same ones.
 
     Source:
         The recordings (read 2026-08): the day may have one digit (`Sunset: Thu, 1 Jul 2027
         00:00:00 GMT`).
     """
-    return _parse_date(headers.get(name, ""))
-
-
-@lru_cache(maxsize=64)
-def _parse_date(raw: str) -> datetime | None:
-    """Parse a date. Cached: most answers of one second have the same ones."""
-    if not raw:
-        return None
     try:
         timestamp = parsedate_to_datetime(raw)
         return timestamp.astimezone(UTC) if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
@@ -462,8 +439,7 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], datetime]) -> 
     try:
         wait_s = float(raw)
     except ValueError:
-        timestamp = parse_date_header(headers, "Retry-After")
-        if timestamp is None:
+        if (timestamp := parse_date(raw)) is None:
             return None
         wait_s = (timestamp - clock()).total_seconds()
     return clamp_wait_s(wait_s)

@@ -13,19 +13,20 @@ from invite_sweeper.atlas.endpoints import (
     is_id,
 )
 from invite_sweeper.atlas.lists import SOURCES, read_list
-from invite_sweeper.atlas.parsing import parse_member, parse_page
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.atlas.responses import (
+    SERVER_ERROR,
     Response,
     ResponseOrFailure,
+    RetryDecision,
+    classify,
     credentials_error,
-    describe,
     fatal_error_for,
     looks_like_atlas,
     parse_error,
-    status_and_code,
+    unread,
 )
-from invite_sweeper.atlas.retry import RetryDecision, classify
+from invite_sweeper.atlas.rows import MemberRow, parse_page
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
@@ -43,7 +44,6 @@ from invite_sweeper.text import casefold_visible
 
 _CREATED_STATUSES: Final = frozenset({200, 201, 202})
 _CONFLICT: Final = 409
-_SERVER_ERROR: Final = 500
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
 _RETRY_LATER_STATUSES: Final = frozenset({429, 405})
 _MEMBERSHIPS: Final = {
@@ -112,7 +112,7 @@ def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> Inv
         return _created_status(result)
     if result.status == _CONFLICT and looks_like_atlas(result):
         return InviteStatus.ALREADY_PRESENT
-    if result.status >= _SERVER_ERROR:
+    if result.status >= SERVER_ERROR:
         return InviteStatus.UNKNOWN
     is_retryable = (
         result.status in _RETRY_LATER_STATUSES and classify(result) is not RetryDecision.DONE
@@ -216,20 +216,18 @@ class MemberReader:
                 self._client,
                 endpoint,
                 scope_id,
-                parse=lambda body: parse_page(body, parse_member),
-                key=lambda row: row[0],
+                parse=lambda body: parse_page(body, MemberRow),
+                key=lambda row: row.username,
             )
         except InvalidRequest:
             reason = "The id of the project or organization is malformed."
             return ListUnreadable(scope_id, name, reason)
         failure = listing.failure
         if failure is None:
-            return dict(listing.rows)
+            return {row.username: row.org_membership_status or "" for row in listing.rows}
         is_authenticated = self._client.server.authenticated
         if fatal_error := fatal_error_for(failure) or (
             None if is_authenticated else credentials_error(failure)
         ):
             raise fatal_error
-        description = describe(failure)
-        reason = f"{description[:1].upper()}{description[1:]}."
-        return ListUnreadable(scope_id, name, reason, *status_and_code(failure))
+        return unread(Project(scope_id, name, invitation.org_id), failure)

@@ -8,6 +8,7 @@ a response (`limit=None, remaining=None`).
 
 import asyncio
 import random as random_module
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from weakref import WeakValueDictionary
@@ -65,9 +66,11 @@ class RateLimiter:
         A key that occurs twice means two tokens. All or none, because a caller that holds one
         token while it waits for another could deadlock.
         """
-        now_s = self._clock()
-        wanted = [(self._bucket(key, now_s), keys.count(key)) for key in set(keys)]
-        wait_s = max([bucket.wait_s(now_s, count) for bucket, count in wanted])
+        now_s, wait_s, wanted = self._clock(), 0.0, []
+        for key, count in Counter(keys).items():
+            bucket = self._buckets.get(key) or self._new_bucket(key, now_s)
+            wait_s = max(wait_s, bucket.wait_s(now_s, count))
+            wanted.append((bucket, count))
         if wait_s == 0.0:
             for bucket, count in wanted:
                 bucket.acquire(now_s, count)
@@ -131,7 +134,8 @@ class RateLimiter:
             sent_s: When it was sent, on the limiter's clock; None if unknown.
         """
         now_s = self._clock()
-        self._bucket(key, now_s).on_response(now_s, limit=limit, remaining=remaining, sent_s=sent_s)
+        bucket = self._buckets.get(key) or self._new_bucket(key, now_s)
+        bucket.on_response(now_s, limit=limit, remaining=remaining, sent_s=sent_s)
 
     def on_429(
         self, key: BucketKey, retry_after_s: float | None, *, sent_s: float | None = None
@@ -153,13 +157,13 @@ class RateLimiter:
         return self._bucket(key, now_s).blocked_s(now_s)
 
     def _bucket(self, key: BucketKey, now_s: float) -> TokenBucket:
-        """Return a bucket; the first request that needs one creates it."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            if len(self._buckets) >= self._forget_above:
-                kept = {k: b for k, b in self._buckets.items() if not b.is_full(now_s)}
-                self._buckets = kept
-                self._forget_above = max(MAX_IDLE_BUCKETS, 2 * len(kept))
-            limit = documented_limit(key.endpoint_set)
-            bucket = self._buckets[key] = TokenBucket(limit, self._reserve, now_s)
+        return self._buckets.get(key) or self._new_bucket(key, now_s)
+
+    def _new_bucket(self, key: BucketKey, now_s: float) -> TokenBucket:
+        """Create a bucket for the first request that needs it."""
+        if len(self._buckets) >= self._forget_above:
+            self._buckets = {k: b for k, b in self._buckets.items() if not b.is_full(now_s)}
+            self._forget_above = max(MAX_IDLE_BUCKETS, 2 * len(self._buckets))
+        limit = documented_limit(key.endpoint_set)
+        bucket = self._buckets[key] = TokenBucket(limit, self._reserve, now_s)
         return bucket

@@ -6,10 +6,12 @@ Nothing here can delete or invite.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
+    GET_GROUP_USER,
+    GET_ORG_USER,
     GET_SERVICE_ACCOUNT,
     LIST_GROUP_TEAMS,
     LIST_GROUPS,
@@ -19,37 +21,42 @@ from invite_sweeper.atlas.endpoints import (
     Endpoint,
     InvalidRequest,
 )
+from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.lists import SOURCES, Listing, read_list
-from invite_sweeper.atlas.parsing import (
-    OrgEvent,
-    parse_array,
-    parse_event,
-    parse_member,
-    parse_organization,
-    parse_page,
-    parse_project,
-    parse_secret_expiries,
-    parse_team_id,
-    parse_user,
-)
 from invite_sweeper.atlas.responses import (
+    FORBIDDEN,
+    UNAUTHORIZED,
     Response,
     ResponseOrFailure,
     describe,
     fatal_error_for,
+    is_already_gone,
     is_project_gone,
-    lacks_permission,
+    is_unauthenticated,
     list_error,
     run_list_error,
     status_and_code,
+    unread,
 )
-from invite_sweeper.atlas.user_status import resolve_status
+from invite_sweeper.atlas.rows import (
+    MemberRow,
+    OrganizationRow,
+    OrgEvent,
+    Page,
+    ProjectRow,
+    ServiceAccountRecord,
+    TeamRow,
+    UserRecord,
+    parse_object,
+    parse_page,
+)
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     Invitation,
     InvitationList,
     ListRef,
     ListUnreadable,
+    MembershipStatus,
     Project,
     ProjectGone,
     Source,
@@ -58,7 +65,6 @@ from invite_sweeper.models import (
 
 T = TypeVar("T")
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
-_OK: Final = 200
 _MAX_READINGS: Final = 3
 
 
@@ -82,7 +88,7 @@ class AtlasReader:
             CredentialsRefused: The first page returned 401 or 403.
             AtlasUnavailable: The list could not be read to the end, or is invalid.
 
-        Source: `listGroups` of the OpenAPI document; see `parsing.parse_page` on its oddities.
+        Source: `listGroups` of the OpenAPI document; see `rows.parse_page` on its oddities.
         """
         listing = await self._list_projects()
         projects = _each_once(listing.rows)
@@ -97,12 +103,11 @@ class AtlasReader:
         return (*projects, ListUnreadable("", "", reason))
 
     async def _list_projects(self) -> Listing[Project | ListUnreadable]:
-        listing = await read_list(
-            self._client,
-            LIST_GROUPS,
-            parse=lambda body: parse_page(body, parse_project),
-            key=_project_key,
-        )
+        def parse(body: bytes) -> Page[Project | ListUnreadable]:
+            page = parse_page(body, ProjectRow)
+            return Page([row.project() for row in page.rows], page.has_next)
+
+        listing = await read_list(self._client, LIST_GROUPS, parse=parse, key=_project_key)
         if listing.failure is not None:
             raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
         return listing
@@ -116,15 +121,10 @@ class AtlasReader:
 
         Source: `listOrgs` of the OpenAPI document.
         """
-        listing = await read_list(
-            self._client,
-            LIST_ORGS,
-            parse=lambda body: parse_page(body, parse_organization),
-            key=lambda row: row[0],
-        )
+        listing = await self._list(LIST_ORGS, row=OrganizationRow, key=lambda row: row.id)
         if listing.failure is not None:
             raise run_list_error("organizations", listing.failure, is_first=listing.pages == 0)
-        return dict(listing.rows)
+        return {row.id: row.name for row in listing.rows}
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
@@ -143,19 +143,18 @@ class AtlasReader:
                 access token.
         """
         api = SOURCES[source]
-        parse = parse_page if api.list.paged else parse_array
         listing = await read_list(
             self._client,
             api.list,
             project.id,
-            parse=lambda body: parse(body, lambda item: api.parse_row(item, project)),
+            parse=lambda body: api.parse(body, project),
             key=lambda row: row.id or object(),
         )
         if listing.failure is not None:
-            unread = list_error(ListRef(project, source), listing.failure, source.roles[0])
-            if isinstance(unread, ProjectGone):
-                return unread
-            return replace(unread, rows=len(listing.rows))
+            error = list_error(ListRef(project, source), listing.failure, source.roles[0])
+            if isinstance(error, ProjectGone):
+                return error
+            return replace(error, rows=len(listing.rows))
         found: dict[str | int, Invitation] = {}
         for row in listing.rows:
             # Rows without an id are never duplicates; selection keeps them.
@@ -173,32 +172,44 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        listing = await read_list(
-            self._client,
-            LIST_GROUP_TEAMS,
-            project.id,
-            parse=lambda body: parse_page(body, parse_team_id),
-            key=lambda team_id: team_id,
+        listing = await self._list(
+            LIST_GROUP_TEAMS, project.id, row=TeamRow, key=lambda row: row.team_id
         )
         if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
             return frozenset()
         if listing.failure is not None:
             return ListUnreadable(project.id, project.name, f"{describe(listing.failure)}.")
-        return frozenset(listing.rows)
+        return frozenset(row.team_id for row in listing.rows)
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        """Return the current status of an invited user (`resolve_status`).
+        """Return the current status of an invited user, whether or not a deletion was sent.
+
+        The status is None if the organization may not be read and the user is not in the project.
+        Returns ListUnreadable if a later attempt may find out more.
+
+        Args:
+            invitation: From one of `SOURCES_OF_USERS`.
 
         Raises:
             CredentialsRefused: By the access list or the token endpoint.
         """
-
-        async def read_user(endpoint: Endpoint, scope_id: str) -> ResponseOrFailure:
-            result = await self._client.call(endpoint, scope_id, invitation.id, parse=parse_user)
-            _check_credentials(result)
-            return result
-
-        return await resolve_status(read_user, invitation)
+        found, responses = await look_after(self._client, invitation)
+        for response in responses:
+            fatal_error = fatal_error_for(response)
+            if isinstance(fatal_error, CredentialsRefused):
+                raise fatal_error
+        response = responses[0]
+        is_refused = isinstance(response, Response) and response.status in {UNAUTHORIZED, FORBIDDEN}
+        has_no_access = is_refused and not is_unauthenticated(response)
+        if found.still_member is None or (found.status is None and not has_no_access):
+            return ListUnreadable(
+                invitation.project_id,
+                invitation.project_name,
+                f"The status of the user could not be read: {describe(response)}.",
+                *status_and_code(response),
+                invitation.source,
+            )
+        return found
 
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
@@ -210,16 +221,12 @@ class AtlasReader:
 
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
-        listing = await read_list(
-            self._client,
-            LIST_ORG_ACTIVE_MEMBERS,
-            org_id,
-            parse=lambda body: parse_page(body, parse_member),
-            key=lambda row: row[0],
+        listing = await self._list(
+            LIST_ORG_ACTIVE_MEMBERS, org_id, row=MemberRow, key=lambda row: row.username
         )
         if listing.failure is not None:
-            return _unread(org_id, listing.failure, "Organization Member")
-        return frozenset(name for name, _ in listing.rows)
+            return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
+        return frozenset(row.username for row in listing.rows)
 
     async def invitation_events(
         self, org_id: str, since: datetime
@@ -231,17 +238,16 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        listing = await read_list(
-            self._client,
+        listing = await self._list(
             LIST_ORG_EVENTS,
             org_id,
-            parse=lambda body: parse_page(body, parse_event),
-            key=lambda row: row,
+            row=OrgEvent,
+            key=lambda row: (row.kind, row.subject, row.created),
             since=since,
         )
         if listing.failure is not None:
-            return _unread(org_id, listing.failure, "Organization Member")
-        return tuple(dict.fromkeys(listing.rows))
+            return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
+        return tuple(listing.rows)
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.
@@ -251,41 +257,110 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        if not self._client.actor.startswith(_CLIENT_ID_PREFIX):
+        client_id = self._client.actor
+        if not client_id.startswith(_CLIENT_ID_PREFIX):
             return ()
-        return await self._read_one(
-            GET_SERVICE_ACCOUNT,
-            org_id,
-            self._client.actor.removeprefix(_CLIENT_ID_PREFIX),
-            org_id=org_id,
-            parse=parse_secret_expiries,
-            role="Organization Read Only",
-        )
+        try:
+            result = await self._client.call(
+                GET_SERVICE_ACCOUNT,
+                org_id,
+                client_id.removeprefix(_CLIENT_ID_PREFIX),
+                parse=lambda body: parse_object(body, ServiceAccountRecord).expiries(),
+            )
+        except InvalidRequest:
+            return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
+        if isinstance(result, Response) and isinstance(result.value, tuple):
+            return result.value
+        return unread(Project(org_id, "", org_id), result, "Organization Read Only")
 
-    async def _read_one(
+    async def _list(
         self,
         endpoint: Endpoint,
         *ids: str,
-        org_id: str,
-        parse: Callable[[bytes], T],
-        role: str,
-    ) -> T | ListUnreadable:
-        """Read one object of an organization; `role` is named if Atlas refuses it."""
-        try:
-            result = await self._client.call(endpoint, *ids, parse=parse)
-        except InvalidRequest:
-            return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
-        if isinstance(result, Response) and result.status == _OK:
-            return cast("T", result.value)
-        return _unread(org_id, result, role)
+        row: type[T],
+        key: Callable[[T], object],
+        since: datetime | None = None,
+    ) -> Listing[T]:
+        return await read_list(
+            self._client,
+            endpoint,
+            *ids,
+            parse=lambda body: parse_page(body, row),
+            key=key,
+            since=since,
+        )
 
 
-def _unread(org_id: str, failure: ResponseOrFailure, role: str) -> ListUnreadable:
-    """Return why something of an organization is not known; the run goes on without it."""
-    required = f"; this requires the role {role}" if lacks_permission(failure) else ""
-    reason = f"{describe(failure)}{required}."
-    reason = f"{reason[:1].upper()}{reason[1:]}"
-    return ListUnreadable(org_id, "", reason, *status_and_code(failure), org_id=org_id)
+async def look_after(
+    client: Client,
+    invitation: Invitation,
+    held: list[BucketKey] | None = None,
+    *,
+    is_confirmed: bool = False,
+) -> tuple[UserStatus, list[ResponseOrFailure]]:
+    """Read a user's status and whether the membership of an invitation still exists.
+
+    The organization returns both: the status, and the projects in which the user has roles. The
+    project is read as well where that leaves the membership open, or where the organization does
+    not have the user: it proves nothing about a project that has just shown the user.
+
+    Args:
+        client: Sends the requests.
+        invitation: From one of `SOURCES_OF_USERS`.
+        held: The token of the organization's bucket that the caller has acquired; it is removed.
+        is_confirmed: Atlas has confirmed the removal, so that the organization's word is enough.
+
+    Returns:
+        The status, and the responses: that of the organization first.
+    """
+    token_taken = bool(held)
+    if held:
+        held.clear()
+    response = await client.call(
+        GET_ORG_USER,
+        invitation.org_id,
+        invitation.id,
+        parse=_parse_user,
+        token_taken=token_taken,
+    )
+    found = _status_in_organization(response, invitation)
+    is_proof = is_confirmed or found.status != MembershipStatus.GONE
+    if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
+        return found, [response]
+    project_id = invitation.project_id
+    in_project = await client.call(GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
+    responses = [response, in_project]
+    if (user := _user_in(in_project, invitation)) is not None:
+        return UserStatus(user.status, still_member=True), responses
+    # A user who is missing there may have any status in the organization.
+    return UserStatus(found.status, False if _is_gone(in_project) else None), responses
+
+
+def _parse_user(body: bytes) -> UserRecord:
+    return parse_object(body, UserRecord)
+
+
+def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
+    user = _user_in(response, invitation)
+    if user is None:
+        if _is_gone(response):
+            return UserStatus(MembershipStatus.GONE, still_member=False)
+        return UserStatus(None, still_member=None)
+    projects = user.project_ids
+    if invitation.source is Source.ORG_USERS:
+        return UserStatus(user.status, still_member=True)
+    still_member = None if projects is None else invitation.project_id in projects
+    return UserStatus(user.status, still_member)
+
+
+def _user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | None:
+    """Return the invited user from a response; None if it contains no user or another one."""
+    value = result.value if isinstance(result, Response) else None
+    return value if isinstance(value, UserRecord) and value.id == invitation.id else None
+
+
+def _is_gone(result: ResponseOrFailure) -> bool:
+    return isinstance(result, Response) and is_already_gone(result)
 
 
 def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
@@ -303,9 +378,3 @@ def _each_once(rows: Iterable[Project | ListUnreadable]) -> tuple[Project | List
             reason = "Atlas listed the project twice, with different facts."
             found[_project_key(row)] = ListUnreadable(row.id, row.name, reason)
     return tuple(found.values())
-
-
-def _check_credentials(result: ResponseOrFailure) -> None:
-    fatal_error = fatal_error_for(result)
-    if isinstance(fatal_error, CredentialsRefused):
-        raise fatal_error

@@ -5,13 +5,14 @@ No input or output.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
-from invite_sweeper.atlas.limits import clamp_wait_s
+from invite_sweeper.atlas.limits import BucketLimit, clamp_wait_s
 from invite_sweeper.errors import (
     AddressRefused,
     ApiVersionRetired,
@@ -25,6 +26,7 @@ from invite_sweeper.models import (
     UNAUTHENTICATED_CODES,
     ListRef,
     ListUnreadable,
+    Project,
     ProjectGone,
     Source,
     SourceRetired,
@@ -40,6 +42,17 @@ _ERROR_KEYS: Final = frozenset(
 )
 """Keys of error bodies: `ApiError` of the OpenAPI document, OAuth, and proxies."""
 _HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
+
+OK: Final = 200
+NO_CONTENT: Final = 204
+REDIRECT: Final = 300
+BAD_REQUEST: Final = 400
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
+NOT_FOUND: Final = 404
+GONE: Final = 410
+TOO_MANY_REQUESTS: Final = 429
+SERVER_ERROR: Final = 500
 
 
 class InvalidResponse(ValueError):
@@ -168,7 +181,7 @@ def looks_like_atlas(response: Response) -> bool:
 
 def is_json(response: Response) -> bool:
     """Return whether the content type is JSON, of any Atlas version."""
-    return _media_type(response).endswith(("/json", "+json"))
+    return _media_type(response.headers.get("Content-Type", "")).endswith(("/json", "+json"))
 
 
 def is_html(response: Response) -> bool:
@@ -176,7 +189,7 @@ def is_html(response: Response) -> bool:
 
     Other content types do not prove that: servers use any type for a response without a body.
     """
-    return _media_type(response) in _HTML_TYPES
+    return _media_type(response.headers.get("Content-Type", "")) in _HTML_TYPES
 
 
 def one_line(text: str) -> str:
@@ -187,12 +200,8 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 
 
-def _media_type(response: Response) -> str:
-    return _without_parameters(response.headers.get("Content-Type", ""))
-
-
 @lru_cache(maxsize=16)
-def _without_parameters(content_type: str) -> str:
+def _media_type(content_type: str) -> str:
     """Return the media type in lower case. Cached: a run sees only a few."""
     media_type, _, _ = content_type.lower().partition(";")
     return media_type.strip()
@@ -202,20 +211,10 @@ def _error_code(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
-class RateLimitDetails(NamedTuple):
-    """What the body of a 429 says about its bucket; None for missing values.
+def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
+    """Return the wait and the limit of the bucket that the body of a 429 names.
 
-    Attributes:
-        wait_s: Between floor and cap.
-        refill: Capacity, tokens per refill, and seconds between refills.
-    """
-
-    wait_s: float | None = None
-    refill: tuple[int, int, int] | None = None
-
-
-def parse_rate_limit_error(response: Response) -> RateLimitDetails:
-    """Parse the body of a 429, used when its headers are missing.
+    Used when its headers are missing. The wait is between floor and cap.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
@@ -223,18 +222,18 @@ def parse_rate_limit_error(response: Response) -> RateLimitDetails:
     """
     error = parse_error(response)
     if error.code != "RATE_LIMITED_TOKEN_BUCKET":
-        return RateLimitDetails()
+        return None, None
     match error.parameters:
         case (_, int(wait_s), int(capacity), int(refill), int(period_s)):
-            return RateLimitDetails(clamp_wait_s(float(wait_s)), (capacity, refill, period_s))
+            return clamp_wait_s(float(wait_s)), BucketLimit(capacity, refill, period_s)
         case (_, int(wait_s), *_):
-            return RateLimitDetails(clamp_wait_s(float(wait_s)))
+            return clamp_wait_s(float(wait_s)), None
         case _:
-            return RateLimitDetails()
+            return None, None
 
 
-_NO_CONTENT: Final = 204
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
+_UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
 _GONE_CODES: Final = frozenset({"INVALID_INVITATION_ID", "ALREADY_EXPIRED"})
 
 ACCESS_LIST_HINT: Final = (
@@ -263,7 +262,7 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
     """
     return (
         isinstance(result, Response)
-        and result.status == 401  # noqa: PLR2004
+        and result.status == UNAUTHORIZED
         and parse_error(result).code in UNAUTHENTICATED_CODES
     )
 
@@ -276,7 +275,42 @@ def is_unprocessed(result: ResponseOrFailure) -> bool:
     """
     if isinstance(result, RequestFailed):
         return result.is_unsent
-    return result.status == 429 or is_unauthenticated(result)  # noqa: PLR2004
+    return result.status == TOO_MANY_REQUESTS or is_unauthenticated(result)
+
+
+class RetryDecision(Enum):
+    """What to do with a result."""
+
+    DONE = auto()
+    """Final."""
+    RETRY = auto()
+    """A transient failure; counted in `attempts`."""
+    RATE_LIMITED = auto()
+    """429; not counted in `attempts`, limited by the deadline."""
+    REAUTHENTICATE = auto()
+    """401; retried once, because it also occurs with valid credentials; counted in `attempts`."""
+
+
+def classify(result: ResponseOrFailure) -> RetryDecision:
+    """Return what to do with a result.
+
+    Source:
+        https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
+        `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is temporary maintenance.
+    """
+    if isinstance(result, RequestFailed):
+        return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
+    match result.status:
+        case 429:
+            return RetryDecision.RATE_LIMITED
+        case 401:
+            return RetryDecision.REAUTHENTICATE
+        case 500 | 502 | 503 | 504:
+            return RetryDecision.RETRY
+        case 405 if parse_error(result).code == _UPGRADE_CODE:
+            return RetryDecision.RETRY
+        case _:
+            return RetryDecision.DONE
 
 
 def lacks_permission(result: ResponseOrFailure) -> bool:
@@ -316,13 +350,11 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
         case 403 if _is_about_access_list(result):
             message = f"{_describe_status(result)}: credentials refused from this IP address."
             return AddressRefused(message, hint=ACCESS_LIST_HINT)
-        case (406 | 410) as status:
-            error_type = ApiVersionRetired if status == 410 else AtlasUnavailable  # noqa: PLR2004
-            retired_source = source if error_type is ApiVersionRetired else None
-            hint = (
-                retired_source.replacement_hint() if retired_source is not None else _VERSION_HINT
-            )
-            return error_type(f"{_describe_status(result)}.", hint=hint)
+        case 406:
+            return AtlasUnavailable(f"{_describe_status(result)}.", hint=_VERSION_HINT)
+        case 410:
+            hint = _VERSION_HINT if source is None else source.replacement_hint()
+            return ApiVersionRetired(f"{_describe_status(result)}.", hint=hint)
         case _:
             return None
 
@@ -346,9 +378,9 @@ def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> R
     """
     if fatal_error := fatal_error_for(result) or (credentials_error(result) if is_first else None):
         return fatal_error
-    if is_first and isinstance(result, Response) and result.status in {401, 403}:
+    if is_first and isinstance(result, Response) and result.status in {UNAUTHORIZED, FORBIDDEN}:
         hint = _ROLE_HINT if lacks_permission(result) else connection_hint(result) or _KEY_HINT
-        if result.status == 403 and parse_error(result).code is None:  # noqa: PLR2004 - unclear which
+        if result.status == FORBIDDEN and parse_error(result).code is None:  # unclear which
             hint = f"{hint} {ACCESS_LIST_HINT}"
         message = f"The list of {what} could not be read: {_describe_status(result)}."
         return CredentialsRefused(message, hint=hint)
@@ -375,7 +407,7 @@ def is_deleted(response: Response) -> bool:
         The OpenAPI document lists only 204; in the recordings (read 2026-08) other DELETEs
         return 200 or 202 with `{}`.
     """
-    if response.status == _NO_CONTENT:
+    if response.status == NO_CONTENT:
         return not is_html(response)
     return response.status in _DELETED_WITH_BODY and is_json(response) and not is_error(response)
 
@@ -388,7 +420,7 @@ def is_already_gone(response: Response) -> bool:
         `INVALID_INVITATION_ID`; clients have also received 404. Any other 400 is a failure.
     """
     return is_not_found(response) or (
-        response.status == 400 and parse_error(response).code in _GONE_CODES  # noqa: PLR2004
+        response.status == BAD_REQUEST and parse_error(response).code in _GONE_CODES
     )
 
 
@@ -404,12 +436,12 @@ def is_project_gone(response: Response) -> bool:
 
 def is_not_found(response: Response) -> bool:
     """Return whether the response is a 404 with any content type but HTML."""
-    return response.status == 404 and not is_html(response)  # noqa: PLR2004
+    return response.status == NOT_FOUND and not is_html(response)
 
 
 def is_redirect(response: Response) -> bool:
     """Return whether the response is a redirect."""
-    return 300 <= response.status < 400  # noqa: PLR2004
+    return REDIRECT <= response.status < BAD_REQUEST
 
 
 def describe(result: ResponseOrFailure) -> str:
@@ -436,9 +468,6 @@ def _status_and_code(response: Response) -> str:
     return f"{response.status}{code}{detail}"
 
 
-_STATUS_GONE: Final = 410
-
-
 def list_error(
     list_ref: ListRef, result: ResponseOrFailure, role: str
 ) -> ListUnreadable | ProjectGone:
@@ -450,48 +479,33 @@ def list_error(
     Raises:
         RunError: The result stops the run (`fatal_error_for`).
     """
-    if isinstance(result, Response) and result.status == _STATUS_GONE:
-        return _source_retired(list_ref, result)
+    project, source = list_ref
+    if isinstance(result, Response) and result.status == GONE:
+        reason = f"Atlas no longer serves the list {source} ({GONE})."
+        code = parse_error(result).code
+        return SourceRetired(project.id, project.name, reason, GONE, code, source, project.org_id)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
-    if (
-        isinstance(result, Response)
-        and is_project_gone(result)
-        and not list_ref.source.is_organization_level
-    ):
-        project, source = list_ref
+    is_gone = isinstance(result, Response) and is_project_gone(result)
+    if is_gone and not source.is_organization_level:
         return ProjectGone(project.id, project.name, project.org_id, source)
-    required = f"; the list requires the role {role}" if lacks_permission(result) else ""
-    return unreadable_list(list_ref, f"{describe(result)}{required}.", *status_and_code(result))
+    found = unread(project, result, role)
+    if source is Source.INVITES:
+        return replace(found, source=source)
+    of = f" of organization {project.id}" if source.is_organization_level else ""
+    return replace(found, source=source, reason=f"The list {source}{of}: {found.reason}")
 
 
-def unreadable_list(
-    list_ref: ListRef, description: str, status: int | None = None, code: str | None = None
-) -> ListUnreadable:
-    """Return a ListUnreadable with a reason that names the list.
+def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListUnreadable:
+    """Return why something of an organization or project is not known; the run goes on without it.
 
     Args:
-        list_ref: The list; `invites` is not named in the reason.
-        description: Why, as a sentence.
-        status: HTTP status of the response, if any.
-        code: Atlas's error code, if any.
+        project: Of an organization, a `Project` with its id.
+        result: Of the request.
+        role: The role that the request requires; named if Atlas refused it.
     """
-    project, source = list_ref
-    reason = description[:1].upper() + description[1:]
-    if source.is_organization_level:
-        reason = f"The list {source} of organization {project.id}: {reason}"
-    elif source is not Source.INVITES:
-        reason = f"The list {source}: {reason}"
-    return ListUnreadable(project.id, project.name, reason, status, code, source, project.org_id)
-
-
-def _source_retired(list_ref: ListRef, response: Response) -> SourceRetired:
-    return SourceRetired(
-        list_ref.project.id,
-        list_ref.project.name,
-        f"Atlas no longer serves the list {list_ref.source} ({response.status}).",
-        response.status,
-        parse_error(response).code,
-        list_ref.source,
-        list_ref.project.org_id,
-    )
+    required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
+    reason = f"{describe(result)}{required}."
+    reason = f"{reason[:1].upper()}{reason[1:]}"
+    status, code = status_and_code(result)
+    return ListUnreadable(project.id, project.name, reason, status, code, org_id=project.org_id)

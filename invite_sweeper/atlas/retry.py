@@ -1,4 +1,4 @@
-"""Which results are retried, how often, and after which wait."""
+"""How often a request is repeated, and after which wait."""
 
 import asyncio
 import math
@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_exponential
@@ -16,55 +15,16 @@ from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.http import retry_after_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    RequestFailed,
     Response,
     ResponseOrFailure,
-    parse_error,
+    RetryDecision,
+    classify,
 )
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_CAP_S: Final = 30.0
 _CANCEL_CHECK_S: Final = 1.0
 _PAST_DEADLINE_S: Final = 1.0
-
-_FIRST_ERROR_STATUS: Final = 400
-_UNAUTHORIZED: Final = 401
-_METHOD_NOT_ALLOWED: Final = 405
-_TOO_MANY_REQUESTS: Final = 429
-_TRANSIENT: Final = frozenset({500, 502, 503, 504})
-_UPGRADE_CODE: Final = "WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"
-
-
-class RetryDecision(Enum):
-    """What to do with a result."""
-
-    DONE = auto()
-    """Final."""
-    RETRY = auto()
-    """A transient failure; counted in `attempts`."""
-    RATE_LIMITED = auto()
-    """429; not counted in `attempts`, limited by the deadline."""
-    REAUTHENTICATE = auto()
-    """401; retried once, because it also occurs with valid credentials; counted in `attempts`."""
-
-
-def classify(result: ResponseOrFailure) -> RetryDecision:
-    """Return what to do with a result.
-
-    Source:
-        https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08): 405 with
-        `WRITES_NOT_ALLOWED_DURING_APP_UPGRADES` is temporary maintenance.
-    """
-    if isinstance(result, RequestFailed):
-        return RetryDecision.RETRY if result.retryable else RetryDecision.DONE
-    if result.status < _FIRST_ERROR_STATUS:  # the common case first
-        return RetryDecision.DONE
-    if result.status == _TOO_MANY_REQUESTS:
-        return RetryDecision.RATE_LIMITED
-    if result.status == _UNAUTHORIZED:
-        return RetryDecision.REAUTHENTICATE
-    in_upgrade = result.status == _METHOD_NOT_ALLOWED and parse_error(result).code == _UPGRADE_CODE
-    return RetryDecision.RETRY if in_upgrade or result.status in _TRANSIENT else RetryDecision.DONE
 
 
 @dataclass(frozen=True, slots=True)

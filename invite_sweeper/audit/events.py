@@ -341,8 +341,8 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
     replaces: str | None = None
 
     @classmethod
-    def unsent(cls, planned: Planned, outcome: str, *, replaces: str | None = None) -> Self:
-        """Return the outcome of a planned deletion for which no request was sent."""
+    def unsent(cls, planned: Planned | Intent, outcome: str, **more: str | None) -> Self:
+        """Return the outcome of a planned deletion for which this run sent no request."""
         return planned.as_event(
             cls,
             rule=planned.rule,
@@ -351,7 +351,7 @@ class OutcomeLine(InvitationFields, frozen=True, kw_only=True):
             http_status=None,
             error_code=None,
             duration_ms=None,
-            replaces=replaces,
+            **more,
         )
 
 

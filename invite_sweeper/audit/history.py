@@ -13,9 +13,9 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
+    Event,
     Intent,
     InvitationFields,
-    Kept,
     Line,
     ListKey,
     Mode,
@@ -25,11 +25,10 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     SourceRetired,
-    WouldBeAnnounced,
     format_timestamp,
     parse_timestamp,
 )
-from invite_sweeper.audit.reader import DamagedFile, read_events, required
+from invite_sweeper.audit.reader import read_events, required
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, ExitCode
 from invite_sweeper.models import Entry, Invitation, InvitationKey, Outcome, Source, UserKey
 from invite_sweeper.text import casefold_lookalike
@@ -136,6 +135,20 @@ class PreviousPlan(msgspec.Struct, eq=False):
     deleted: set[InvitationKey] = set()
     unread: set[ListKey] = set()
     retired: set[Source] = set()
+
+    def add(self, event: Event) -> None:
+        """Add what a line of the run says of the plan."""
+        match event:
+            case Planned():
+                self.run.planned += 1
+                self.planned[event.key] = event.keys
+            case ProjectUnreadable():
+                org_id = event.org_id or ""
+                self.unread.add((event.source.value, org_id, event.project_id or org_id))
+            case SourceRetired():
+                self.retired.add(event.source)
+            case _:
+                pass
 
 
 class DeletedWithin(NamedTuple):
@@ -344,8 +357,6 @@ class History:
         match line.event:
             case RunStarted() as event:
                 run.start = event
-            case _ if run.start is None:
-                raise DamagedFile(run.file.path, 1, "is not the first line of a run")
             case RunFinished() as event:
                 run.end, run.finished_at = event, line.ts
                 if (scope := _plan_scope(run)) is not None:
@@ -355,9 +366,9 @@ class History:
             case OutcomeLine() as event:
                 self._add_outcome(plan, event)
             case Announced() | AnnouncementEnded() as event:
-                self._add_announcement(run.start, event)
+                self._add_announcement(run, event)
             case event:
-                _add_to_plan(plan, event)
+                plan.add(event)
 
     def _add_intent(self, run: RunRecord, ts: str, event: Intent) -> None:
         key = run.run_id, event.key
@@ -398,29 +409,12 @@ class History:
         held = self._announcements.get(own_plan.run.base_url or "", {})
         held.pop(_announced(event), None)
 
-    def _add_announcement(self, start: RunStarted, event: Announced | AnnouncementEnded) -> None:
-        held = self._announcements.setdefault(start.base_url, {})
+    def _add_announcement(self, run: RunRecord, event: Announced | AnnouncementEnded) -> None:
+        held = self._announcements.setdefault(run.base_url or "", {})
         held.pop(_announced(event), None)
-        instant = parse_timestamp(start.now)
+        instant = None if run.start is None else parse_timestamp(run.start.now)
         if isinstance(event, Announced) and isinstance(instant, datetime):
             held[_announced(event)] = instant
-
-
-def _add_to_plan(
-    plan: PreviousPlan,
-    event: Planned | ProjectUnreadable | SourceRetired | WouldBeAnnounced | Kept,
-) -> None:
-    match event:
-        case Planned():
-            plan.run.planned += 1
-            plan.planned[event.key] = event.keys
-        case ProjectUnreadable():
-            org_id = event.org_id or ""
-            plan.unread.add((event.source.value, org_id, event.project_id or org_id))
-        case SourceRetired():
-            plan.retired.add(event.source)
-        case WouldBeAnnounced() | Kept():
-            pass
 
 
 def _announced(event: InvitationFields) -> AnnouncementKey:

@@ -11,7 +11,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
-from invite_sweeper.atlas.parsing import OrgEvent
+from invite_sweeper.atlas.rows import OrgEvent
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
@@ -484,8 +484,8 @@ def explain_invited(
     """
     by_kind: dict[str, set[str]] = {_INVITED: set(), _JOINED: set()}
     for event in events:
-        if event.username is not None and event.kind in by_kind:
-            by_kind[event.kind].add(event.username)
+        if event.subject is not None and event.kind in by_kind:
+            by_kind[event.kind].add(event.subject)
     invited, joined = by_kind[_INVITED], by_kind[_JOINED]
     in_lists = invited & {name for each, name in listed if each == org_id}
     joined = (invited & joined) - in_lists

@@ -1,9 +1,12 @@
 """The program's log on stderr: text on a terminal, JSON lines elsewhere."""
 
 import logging
+import os
 import sys
-from typing import TextIO, cast
+import textwrap
+from typing import Final, TextIO, cast
 
+import click
 import structlog
 
 from invite_sweeper.cli import streams
@@ -31,22 +34,13 @@ def configure_logging(
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     automatic = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
     is_text = (automatic if log_format is LogFormat.AUTO else log_format) is LogFormat.TEXT
-    renderer: structlog.typing.Processor
-    # structlog's default uses rich, which shows local variables, tokens included, in tracebacks.
-    # These formatters show only lines of code.
-    if is_text:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty() and streams.use_color(),
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    else:
-        renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=True),
-            _escape_fields if is_text else structlog.processors.format_exc_info,
-            renderer,
+            # This formatter shows no local variables, tokens included, in tracebacks.
+            structlog.processors.format_exc_info,
+            _as_text if is_text else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
@@ -57,11 +51,39 @@ def configure_logging(
     return log
 
 
-def _escape_fields(
-    _log: object, _method: str, fields: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """Escape control characters for a terminal; the JSON renderer escapes them already."""
-    return {
-        key: escape_unprintable(value) if isinstance(value, str) else value
-        for key, value in fields.items()
-    }
+_STYLES: Final = {"debug": "green", "info": "green", "warning": "yellow"}
+
+
+def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> str:
+    """Return an entry as text: control characters are escaped, and no word is broken."""
+    level, when = str(fields.pop("level")), fields.pop("timestamp")
+    exception = str(fields.pop("exception", ""))
+    parts = [str(fields.pop("event")), *(f"{name}={value}" for name, value in fields.items())]
+    lines = [escape_unprintable("  ".join(parts))]
+    indent = " " * len(f"{when} [{level:<7}] ")
+    if is_terminal := sys.stderr.isatty():
+        width = max(_terminal_width(), 2 * len(indent))
+        lines = textwrap.wrap(
+            lines[0],
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines[0] = lines[0][len(indent) :]
+    label = f"[{level:<7}]"
+    if is_terminal and streams.use_color():
+        label = click.style(label, fg=_STYLES.get(level, "red"))
+    lines += map(escape_unprintable, exception.splitlines())
+    return f"{when} {label} " + "\n".join(lines)
+
+
+def _terminal_width() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH
+    except (OSError, ValueError):
+        return _WIDTH
+
+
+_WIDTH: Final = 80

@@ -42,7 +42,7 @@ from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.report import terminal
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts
+from invite_sweeper.report.story import Facts, errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import Organization
@@ -253,13 +253,8 @@ class Session:
         if is_json or options.quiet:
             for message in terminal.attention_lines(record, self.facts):
                 self.log.warning(message)
-        end = record.end
-        errors = (end.error, *(each.error for each in end.organizations)) if end is not None else ()
-        shown = set[str]()
-        for parts in errors:
-            if parts is not None and parts["message"] not in shown:
-                shown.add(parts["message"])
-                print_error_parts(parts)
+        for parts in errors_of(record.end) if record.end is not None else ():
+            print_error_parts(parts)
 
     def begin_log(self) -> AuditLog:
         """Create the file of this run; the lock must be held."""

@@ -89,7 +89,30 @@ def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
 
 def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Run `sweep` or `plan`, show the result and return the exit code."""
-    return run_async(_SweepCommand(options, environment).run())
+    try:
+        command = _SweepCommand(options, environment)
+    except RunError as error:
+        with suppress(OSError, UsageError):
+            run_async(_measure(error, options, environment))
+        raise
+    return run_async(command.run())
+
+
+async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
+    """Write and push the exit code of a command with wrong options or policy, for the alerts.
+
+    Of files only one with earlier metrics is replaced, because the outputs were not checked.
+    """
+    release = metrics.Release.of(options.policy, _shard(options, environment), environment)
+    end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
+    metered = release, RunRecord(RunFile(0, "", Path()), end=end), datetime.now(UTC)
+    if options.metrics_file is not None:
+        path = release.textfile(options.metrics_file)
+        if path.is_file() and metrics.is_textfile(path.read_bytes()):
+            metrics.write_textfile(path, *metered)
+    if options.pushgateway is not None:
+        metrics.check_gateway_url(options.pushgateway)
+        await metrics.push(options.pushgateway, *metered)
 
 
 class _SweepCommand:
@@ -113,6 +136,7 @@ class _SweepCommand:
             options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
         self._options = options
         self._succeeded_at: datetime | None = None
+        self._warned = set[str]()
         self._session = Session(options, self._policy, environment)
         self._log = self._session.log
         notify.register_secrets(policy.notify, environment)
@@ -295,8 +319,11 @@ class _SweepCommand:
         return min(notify.LIMIT_S, self._session.last_resort.left_s)
 
     def _warn(self, messages: Iterable[str]) -> None:
+        """Log each message once: what a channel lacks at the start it lacks at the end."""
         for message in messages:
-            self._log.warning(message)
+            if message not in self._warned:
+                self._warned.add(message)
+                self._log.warning(message)
 
 
 def check_outputs(options: RunOptions, session: Session) -> None:

@@ -130,8 +130,6 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
     document = Document(text)
     try:
         document.root = _Builder(document, text, loader).build()
-    except _TooDeepError:
-        pass
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         index, message, hint = _syntax_error(error, text)
         document.report(index, (), message, hint)
@@ -185,7 +183,7 @@ _SYNTAX_ERRORS = (
         "indent the keys of one mapping, and the dashes of one list, alike",
     ),
     ("document start>", "unexpected text after the end of a value", _QUOTE),
-    ("nesting depth", "the nesting is too deep", "reduce the nesting"),
+    ("nesting depth", f"the nesting exceeds {MAX_DEPTH} levels", "reduce the nesting"),
     ("", "the file is not valid YAML", "check the quotes, brackets and colons just before"),
 )
 _REPORTED_AT_START = re.compile(
@@ -210,13 +208,9 @@ def _syntax_error(error: Exception, text: str) -> tuple[int, str, str]:
     return next((index, cause, fix) for part, cause, fix in _SYNTAX_ERRORS if part in problem)
 
 
-class _TooDeepError(Exception):
-    """The nesting exceeds `MAX_DEPTH`; the issue is already recorded."""
-
-
-def _index(event: yaml.Event) -> int:
-    # Parsed events always have a mark.
-    return cast("yaml.Mark", event.start_mark).index
+def _mark(event: yaml.Event) -> yaml.Mark:
+    # Parsed events always have one.
+    return cast("yaml.Mark", event.start_mark)
 
 
 _MAX_VALUE_LENGTH = 100
@@ -261,10 +255,10 @@ class _Builder:
         return root
 
     def _report(self, event: yaml.Event, path: KeyPath, message: str, hint: str) -> None:
-        self._document.report(_index(event), path, message, hint)
+        self._document.report(_mark(event).index, path, message, hint)
 
     def _node(self, event: yaml.Event, path: KeyPath) -> Node:
-        node = Node(_index(event))
+        node = Node(_mark(event).index)
         if isinstance(event, yaml.AliasEvent):
             message = f"{quote(f'*{event.anchor}')} is an alias, which is not supported"
             hint = "write the value out; strings that start with `*` need quotes"
@@ -279,9 +273,7 @@ class _Builder:
             if tag is None:
                 node.value = self._scalar(event, path)
         elif len(path) >= MAX_DEPTH:
-            message = f"is nested more than {MAX_DEPTH} levels deep"
-            self._report(event, path[:3], message, "reduce the nesting")
-            raise _TooDeepError
+            raise yaml.MarkedYAMLError(problem="nesting depth", problem_mark=_mark(event))
         elif isinstance(event, yaml.SequenceStartEvent):
             self._add_items(node, path)
         else:
@@ -323,7 +315,7 @@ class _Builder:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, path)
             child = self._node(next(self._events), (*path, "?" if key is None else key))
-            child.key_index = _index(event)
+            child.key_index = _mark(event).index
             if key is None:
                 continue
             if first := node.children.get(key):

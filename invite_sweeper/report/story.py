@@ -26,6 +26,7 @@ from invite_sweeper.endings import (
     known_reasons,
     status_of,
 )
+from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
 from invite_sweeper.report.text import (
     describe_duration_s,
@@ -35,7 +36,8 @@ from invite_sweeper.report.text import (
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _NOT_ALL_READ: Final = "the lists were not all read"
-_NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
+_OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
+    ("deleted", "deleted"),
     ("already_gone", "already gone"),
     ("changed", "changed since the list was read, nothing sent"),
     ("accepted_before", "accepted before the deletion, nothing sent"),
@@ -44,7 +46,7 @@ _NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
     ("unknown", "without a response"),
     ("skipped", "not attempted"),
 )
-"""Outcomes other than `deleted`, as counts in words."""
+"""Outcomes as counts in words."""
 _REASONS: Final[Mapping[str, Reason]] = {
     WarningCode.CIRCUIT_BREAKER: Reason.CIRCUIT_BREAKER,
     WarningCode.REMOVED_MEMBER: Reason.REMOVED_MEMBER,
@@ -180,16 +182,9 @@ class _Teller:
             return _join_counts(_RESTORED, end) or "no one was invited"
         announced = self._announced(end)
         if self._mode == "dry-run":
-            nothing = "nothing was deleted" if end.planned else ""
-            return "; ".join(
-                filter(
-                    None, (", ".join(filter(None, (self._would_delete(end), announced))), nothing)
-                )
-            )
-        outcomes = f"{end.deleted:,} deleted" if end.deleted else ""
-        rest = _join_counts(_NOT_DONE, end)
-        found = ", ".join(filter(None, (outcomes, rest, announced)))
-        if found:
+            would = ", ".join(filter(None, (self._would_delete(end), announced)))
+            return f"{would}; nothing was deleted" if end.planned else would
+        if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
             return found
         stale = "nothing stale" if end.plan_made and not end.stale else "nothing was deleted"
         return stale if "notice_pending" not in end.kept_by_reason else "nothing was deleted"
@@ -197,11 +192,7 @@ class _Teller:
     def _done_by_lines(self) -> str:
         """Return what the lines of a run without an end say."""
         outcomes, sent = self._run.outcomes, sum(self._run.outcomes.values())
-        parts = [
-            f"{outcomes[name]:,} {text}"
-            for name, text in (("deleted", "deleted"), *_NOT_DONE)
-            if outcomes[name]
-        ]
+        parts = [f"{outcomes[name]:,} {text}" for name, text in _OUTCOMES if outcomes[name]]
         left = self._run.planned - sent
         if left > 0:
             parts.append(f"{left:,} of {self._run.planned:,} planned without an outcome")
@@ -302,13 +293,10 @@ class _Teller:
         end = self._end
         if end is None:
             open_ = self._run.planned - sum(self._run.outcomes.values())
-            message = "The run has no last line: it is still running, or it was killed."
-            more = (
-                (f"Without an outcome: {pluralize(open_, 'planned deletion')}.",)
-                if open_ > 0
-                else ()
-            )
-            yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
+            messages = ["The run has no last line: it is still running, or it was killed."]
+            if open_ > 0:
+                messages.append(f"Without an outcome: {pluralize(open_, 'planned deletion')}.")
+            yield Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE)
             return
         yield from self._errors(end)
         reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
@@ -320,13 +308,8 @@ class _Teller:
                 yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
     def _errors(self, end: RunFinished) -> Iterator[Attention]:
-        errors = (end.error, *(each.error for each in end.organizations))
-        shown = set[str]()
-        for error in errors:
-            if error is None or error["message"] in shown:
-                continue
-            shown.add(error["message"])
-            code = ExitCode(end.exit_code)
+        code = ExitCode(end.exit_code)
+        for error in errors_of(end):
             messages = filter(None, (*error["message"].split("\n"), error["consequence"]))
             own = [each for each in self._reasons if each.exit_code is code]
             advice = error["hint"] or self._advisor.hint(code, own)
@@ -373,6 +356,25 @@ _RESTORED: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
+def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
+    """Yield each error that stopped a run or an organization, once.
+
+    Organizations that failed for the same cause, with the same advice, share one error.
+    """
+    errors = [(each.label, each.error) for each in end.organizations if each.error is not None]
+    if end.error is not None and all(error != end.error for _, error in errors):
+        errors.insert(0, ("", end.error))
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for label, error in errors:
+        cause = error["message"].removeprefix(f"Organization {label}: ")
+        whose = [label] if cause != error["message"] else []
+        found.setdefault((cause, error["consequence"], error["hint"]), []).extend(whose)
+    for (cause, consequence, hint), labels in found.items():
+        noun = plural_form(len(labels), "Organization", "Organizations")
+        message = f"{noun} {', '.join(labels)}: {cause}" if labels else cause
+        yield {"message": message, "consequence": consequence, "hint": hint}
+
+
 def needs_attention(run: RunRecord) -> bool:
     """Return whether a run failed, or has an urgent warning: `when: failures` sends these."""
     end = run.end
@@ -386,7 +388,7 @@ def has_effect(run: RunRecord) -> bool:
     end = run.end
     if end is None:
         return True
-    attempted = any(getattr(end, name) for name, _ in (("deleted", ""), *_NOT_DONE))
+    attempted = any(getattr(end, name) for name, _ in _OUTCOMES)
     return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
 
 
@@ -417,8 +419,7 @@ def _counts_of(organization: OrganizationResult, mode: str) -> str:
         return _NOT_ALL_READ
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
-    deleted = (("deleted", "deleted"), *_NOT_DONE)
-    outcomes = _join_counts(deleted, organization)
+    outcomes = _join_counts(_OUTCOMES, organization)
     parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes)
     return ", ".join(filter(None, parts))
 

@@ -20,6 +20,7 @@ from invite_sweeper.policy import Limits
 from invite_sweeper.report.readback import ProjectRows, RunView, read_view
 from invite_sweeper.report.rows import (
     AGE,
+    FROM,
     INVITED,
     INVITER,
     OUTCOME,
@@ -43,6 +44,8 @@ _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
 _SEPARATOR: Final = " · "
+_PREFIXES: Final = {INVITER: "by ", FROM: "from "}
+"""Columns whose values need a word without their heading."""
 _COLOURS: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -411,7 +414,7 @@ def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: i
     lines = []
     for age, row in zip(ages, rows, strict=True):
         parts = [
-            _line_text(line._replace(text=f"by {line.text}") if column is INVITER else line)
+            _line_text(line._replace(text=f"{_PREFIXES.get(column, '')}{line.text}"))
             for column in below
             for line in column.cell(row)
         ]

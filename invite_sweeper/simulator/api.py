@@ -4,8 +4,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.simulator import invitations, organizations
@@ -89,8 +87,8 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/groups/{groupId}/users/{userId}", _READ, invitations.get_user, _USERS),
     Endpoint("DELETE", "/groups/{groupId}/users/{userId}", _OWNER, invitations.delete_user, _USERS),
     Endpoint("GET", "/orgs", _NONE, organizations.list_orgs, _ORGS),
-    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, invitations.list_org_invites, _ORG_INVITES),
-    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, invitations.delete_org_invite, _ORG_INVITES),
+    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, invitations.list_invites, _ORG_INVITES),
+    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, invitations.delete_invite, _ORG_INVITES),
     Endpoint("GET", "/orgs/{orgId}/users", _READ, invitations.list_users, _ORG_USERS),
     Endpoint("POST", "/orgs/{orgId}/users", _OWNER, invitations.create_user, _ORG_USERS),
     Endpoint("GET", "/orgs/{orgId}/users/{userId}", _READ, invitations.get_user, _ORG_USERS),
@@ -169,7 +167,9 @@ def _check_version(call: Call, family: Family) -> None:
 
     Source: fact sheet, section 2. Clients may send dates between versions.
     """
-    if _requested_version(call.headers.get("Accept", "")) < family.version:
+    accept = call.headers.get("Accept", "")
+    requested = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
+    if requested is None or requested[1] < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
     retired = call.sim.versions.retired
@@ -177,16 +177,6 @@ def _check_version(call: Call, family: Family) -> None:
         resource = call.path.lstrip("/")
         detail = f"Version {family.version} of {resource} is no longer available."
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
-
-
-@lru_cache(maxsize=256)
-def _requested_version(accept: str) -> str:
-    """Return the date in `Accept`, or an empty text, which sorts before all versions."""
-    found = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
-    try:
-        return "" if found is None else date.fromisoformat(found[1]).isoformat()
-    except ValueError:
-        return ""
 
 
 def _check_access(call: Call, endpoint: Endpoint) -> None:

@@ -18,12 +18,6 @@ REALM: Final = "MMS Public API"
 _FIELD: Final = pattern(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
 
 
-@dataclass(slots=True)
-class _Nonce:
-    uses: int = 0
-    last_count: int = 0
-
-
 class DigestServer:
     """Issues challenges and verifies credentials.
 
@@ -39,12 +33,12 @@ class DigestServer:
         self.algorithm: Algorithm = "MD5"
         self.nonce_uses: int | None = None
         self.rising_counts = False
-        self._nonces: dict[str, _Nonce] = {}
+        self._counts: dict[str, list[int]] = {}  # by nonce
 
     def challenge(self) -> str:
         """Return a `Www-Authenticate` header with a new nonce of 32 base64 characters."""
         nonce = b64encode(secrets.token_bytes(24)).decode()
-        self._nonces[nonce] = _Nonce()
+        self._counts[nonce] = []
         return (
             f'Digest realm="{REALM}", domain="", nonce="{nonce}", '
             f'algorithm={self.algorithm}, qop="auth", stale=false'
@@ -52,7 +46,7 @@ class DigestServer:
 
     def forget_nonces(self) -> None:
         """Invalidate all nonces issued so far."""
-        self._nonces.clear()
+        self._counts.clear()
 
     def parse_header(self, header: str) -> dict[str, str]:
         """Return the fields of an `Authorization` header by name."""
@@ -63,13 +57,8 @@ class DigestServer:
 
         A valid header counts as one use of its nonce.
         """
-        if (
-            authorization.get("realm") != REALM
-            or authorization.get("qop") != "auth"
-            or authorization.get("uri") != uri
-        ):
-            return False
-        if authorization.get("algorithm", "MD5") != self.algorithm:
+        required = {"realm": REALM, "qop": "auth", "uri": uri, "algorithm": self.algorithm}
+        if not required.items() <= ({"algorithm": "MD5"} | authorization).items():
             return False
         expected = self._expected_response(authorization, password, method)
         if not secrets.compare_digest(expected, authorization.get("response", "")):
@@ -83,22 +72,20 @@ class DigestServer:
         return self._hash(f"{ha1}:{middle}:{ha2}")
 
     def _hash(self, text: str) -> str:
-        if self.algorithm == "MD5":
-            return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-        return hashlib.sha256(text.encode()).hexdigest()
+        name = self.algorithm.replace("-", "")
+        return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
 
     def _use_nonce(self, authorization: dict[str, str]) -> bool:
-        nonce = self._nonces.get(authorization.get("nonce", ""))
+        counts = self._counts.get(authorization.get("nonce", ""))
         try:
             count = int(authorization.get("nc", ""), 16)
         except ValueError:
             return False
-        if nonce is None or (self.nonce_uses is not None and nonce.uses >= self.nonce_uses):
+        if counts is None or (self.nonce_uses is not None and len(counts) >= self.nonce_uses):
             return False
-        if self.rising_counts and count <= nonce.last_count:
+        if self.rising_counts and count <= max(counts, default=0):
             return False
-        nonce.uses += 1
-        nonce.last_count = max(nonce.last_count, count)
+        counts.append(count)
         return True
 
 
@@ -158,32 +145,30 @@ class AccountStore:
 
     def __init__(self, digest: DigestServer) -> None:
         self._digest = digest
-        self._keys: dict[str, Account] = {}
-        self._clients: dict[str, Account] = {}
+        self._accounts: dict[str, Account] = {}
         self._bearers: dict[str, Account] = {}
-        self._added = 0
 
     def __len__(self) -> int:
-        return self._added
+        return len(self._accounts)
 
     def add(self, account: Account) -> None:
         """Register the credentials."""
-        self._added += 1
-        if account.kind == "service account":
-            basic = b64encode(f"{account.name}:{account.secret}".encode()).decode()
-            self._clients[f"Basic {basic}"] = account
-        elif account.kind == "API key":
-            self._keys[account.name] = account
-        else:
+        self._accounts[account.name] = account
+        if account.kind == "token":
             self._bearers[f"Bearer {account.secret}"] = account
+
+    def find(self, kind: AccountKind, name: str) -> Account | None:
+        """Return the account of a kind with this client id or public key, or None."""
+        account = self._accounts.get(name)
+        return account if account is not None and account.kind == kind else None
 
     def find_client(self, header: str) -> Account | None:
         """Return the service account of a `Basic` header, or None."""
-        return self._clients.get(header)
-
-    def find_service_account(self, client_id: str) -> Account | None:
-        """Return the service account with this client id, or None."""
-        return next((each for each in self._clients.values() if each.name == client_id), None)
+        for account in self._accounts.values():
+            basic = b64encode(f"{account.name}:{account.secret}".encode()).decode()
+            if header == f"Basic {basic}" and account.kind == "service account":
+                return account
+        return None
 
     def add_token(self, token: str, account: Account) -> None:
         """Register an access token of the account."""
@@ -200,7 +185,7 @@ class AccountStore:
         if bearer is not None or not header.startswith("Digest "):
             return bearer
         authorization = self._digest.parse_header(header)
-        account = self._keys.get(authorization.get("username", ""))
+        account = self.find("API key", authorization.get("username", ""))
         if account is None or not self._digest.is_valid(authorization, account.secret, method, uri):
             return None
         return account
@@ -208,12 +193,6 @@ class AccountStore:
 
 TOKEN_PATH: Final = "/api/oauth/token"  # noqa: S105 - a path
 REVOKE_PATH: Final = "/api/oauth/revoke"
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    account: Account
-    expires_at_s: float
 
 
 class OAuthServer:
@@ -233,7 +212,7 @@ class OAuthServer:
         self.revoked = 0
         self._accounts = accounts
         self._monotonic = monotonic
-        self._tokens: dict[str, _Token] = {}
+        self._tokens: dict[str, tuple[Account, float]] = {}  # with the monotonic time of its end
 
     def issue_token(self, header: str, body: bytes) -> SimulatedResponse:
         """Handle `POST /api/oauth/token`."""
@@ -243,7 +222,7 @@ class OAuthServer:
         if _form_value(body, "grant_type") != "client_credentials":
             return _oauth_error(400, "unsupported_grant_type", "The grant type is not supported.")
         token = secrets.token_urlsafe(48)
-        self._tokens[token] = _Token(account, self._monotonic() + self.expires_in_s)
+        self._tokens[token] = (account, self._monotonic() + self.expires_in_s)
         self._accounts.add_token(token, account)
         self.issued += 1
         document: Json = {
@@ -259,7 +238,7 @@ class OAuthServer:
         if account is None:
             return _invalid_client()
         token = _form_value(body, "token")
-        if token in self._tokens and self._tokens[token].account is account:
+        if token in self._tokens and self._tokens[token][0] is account:
             self.expire(token)
             self.revoked += 1
         return SimulatedResponse(200)
@@ -273,14 +252,14 @@ class OAuthServer:
     def expire_due(self) -> None:
         """Expire the tokens that have reached their lifetime."""
         now_s = self._monotonic()
-        due = [token for token, live in self._tokens.items() if live.expires_at_s <= now_s]
+        due = [token for token, (_, end_s) in self._tokens.items() if end_s <= now_s]
         if due:
             self.expire(*due)
 
     def live_token_count(self, account: Account) -> int:
         """Return the number of live tokens of the account."""
         self.expire_due()
-        return sum(live.account is account for live in self._tokens.values())
+        return sum(each is account for each, _ in self._tokens.values())
 
 
 def _form_value(body: bytes, name: str) -> str:

@@ -24,6 +24,7 @@ class Call:
         headers: A case-insensitive mapping.
         base_url: The server's URL, without a trailing slash.
         path: The target without its query.
+        query: The values of each parameter.
         template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
         scope_id: The project or organization in the path; empty if it has none.
         item_id: The invitation or user in the path; empty if it has none.
@@ -39,6 +40,7 @@ class Call:
     client_ip: str
     base_url: str
     path: str = field(init=False)
+    query: dict[str, list[str]] = field(init=False)
     template: str = field(init=False, default="")
     scope_id: str = field(init=False, default="")
     item_id: str = field(init=False, default="")
@@ -46,12 +48,13 @@ class Call:
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
-        """Parse the path.
+        """Parse the target.
 
         A trailing slash is ignored: `/groups/` is `/groups`.
         Source: recordings of `GET /groups/` and `DELETE /groups/`.
         """
-        self.path = self.target.partition("?")[0]
+        self.path, _, query = self.target.partition("?")
+        self.query = parse_qs(query)
         start, _, resource = self.path.partition(f"{API_PREFIX}/")
         if not start:
             parts = resource.removesuffix("/").split("/")
@@ -59,10 +62,6 @@ class Call:
             parts[1::2] = ["{}"] * len(ids)
             self.template = "/" + "/".join(parts)
             self.scope_id, self.item_id = (*ids, "", "")[:2]
-
-    def query(self, name: str) -> list[str]:
-        """Return the values of a query parameter."""
-        return parse_qs(self.target.partition("?")[2]).get(name, [])
 
     def self_links(self, collection: str, own_id: str) -> Json:
         """Return the links of a project or organization."""
@@ -98,7 +97,7 @@ class Call:
             size = min(asked, quirks.page_size or asked)
             start = 0 if endless else max(0, (number - 1) * size - quirks.repeated_items)
         end = size if endless else number * size
-        count = (self.query("includeCount") or ["true"])[0]
+        count = self.query.get("includeCount", ["true"])[0]
         url = f"{self.base_url}{self.path.rstrip('/')}?includeCount={count}&{extra_query}"
         links = [{"href": f"{url}pageNum={number}&itemsPerPage={asked}", "rel": "self"}]
         others = {
@@ -115,7 +114,7 @@ class Call:
 
     def _number(self, name: str, default: int, max_value: int) -> int:
         """Return a paging parameter. Source: bounds from the OpenAPI document."""
-        text = (self.query(name) or [str(default)])[0]
+        text = self.query.get(name, [str(default)])[0]
         if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
             raise invalid_parameter(name)
         return int(text)

@@ -7,6 +7,7 @@ each project with a role. An invitation of `/groups/{groupId}/invites` stands fo
 from invite_sweeper.simulator.calls import Call, invalid_parameter
 from invite_sweeper.simulator.data import (
     DEFAULT_STATUSES,
+    GroupInvite,
     Organization,
     OrgMembershipStatus,
     RemovedUser,
@@ -20,20 +21,28 @@ from invite_sweeper.simulator.responses import (
     api_error,
     parse_object,
     resource_not_found,
+    to_json,
 )
 
 
 def list_invites(call: Call) -> SimulatedResponse:
-    """Handle `GET /groups/{groupId}/invites`: an array sorted by username, never paged."""
-    invites = call.sim.groups[call.scope_id].invites.values()
-    documents = [each.document for each in sorted(invites, key=lambda each: each.username)]
-    return call.raw_response(b"[%b]" % b",".join(documents))
+    """Handle `GET …/invites`: an array sorted by username, never paged."""
+    invites = sorted(_invites(call).values(), key=lambda each: each.username)
+    return call.raw_response(b"[%b]" % b",".join(each.document for each in invites))
 
 
 def delete_invite(call: Call) -> SimulatedResponse:
-    """Handle `DELETE …/invites/{invitationId}`: 204 with a JSON media type and no body."""
-    if call.sim.groups[call.scope_id].invites.pop(call.item_id, None) is None:
+    """Handle `DELETE …/invites/{invitationId}`: 204 with a JSON media type and no body.
+
+    In an organization it removes the pending user.
+    """
+    if call.item_id not in _invites(call):
         return _invitation_not_found(call)
+    if _is_project_call(call):
+        del call.sim.groups[call.scope_id].invites[call.item_id]
+    else:
+        users = _organization(call).users
+        del users[next(each.id for each in users.values() if each.invitation_id == call.item_id)]
     call.sim.request_log.deleted.append(call.item_id)
     return call.raw_response(b"", 204)
 
@@ -51,24 +60,6 @@ def create_invite(call: Call) -> SimulatedResponse:
         return api_error(409, "USER_ALREADY_INVITED", detail, username)
     key = call.sim.invite(call.scope_id, username, roles=roles, inviter=call.account.name)
     return call.raw_response(invites[key].document)
-
-
-def list_org_invites(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs/{orgId}/invites`: an array sorted by username, never paged."""
-    organization = _organization(call)
-    pending = sorted(_pending(organization), key=lambda user: user.username)
-    return call.json_response([_invitation(user, organization) for user in pending])
-
-
-def delete_org_invite(call: Call) -> SimulatedResponse:
-    """Handle `DELETE /orgs/{orgId}/invites/{invitationId}`, which removes the pending user."""
-    organization = _organization(call)
-    for user in _pending(organization):
-        if user.invitation_id == call.item_id:
-            del organization.users[user.id]
-            call.sim.request_log.deleted.append(user.invitation_id)
-            return call.raw_response(b"", 204)
-    return _invitation_not_found(call)
 
 
 def list_users(call: Call) -> SimulatedResponse:
@@ -198,6 +189,18 @@ def _end(user: User) -> str | None:
     return None if user.expires_at is None else format_atlas_time(user.expires_at)
 
 
+def _invites(call: Call) -> dict[str, GroupInvite]:
+    """Return the rows of a list of invitations by id; an organization's are pending users."""
+    if _is_project_call(call):
+        return call.sim.groups[call.scope_id].invites
+    organization = _organization(call)
+    return {
+        user.invitation_id: GroupInvite(user.username, to_json(_invitation(user, organization)))
+        for user in organization.users.values()
+        if user.status is OrgMembershipStatus.PENDING and not user.by_web_interface
+    }
+
+
 def _is_project_call(call: Call) -> bool:
     return call.scope_id in call.sim.groups
 
@@ -217,18 +220,9 @@ def _find(call: Call) -> User | None:
     return user if user is not None and _is_in_scope(call, user) else None
 
 
-def _pending(organization: Organization) -> list[User]:
-    """Return the users that `/orgs/{orgId}/invites` lists."""
-    return [
-        user
-        for user in organization.users.values()
-        if user.status is OrgMembershipStatus.PENDING and not user.by_web_interface
-    ]
-
-
 def _statuses(call: Call) -> frozenset[OrgMembershipStatus]:
     """Return the requested statuses."""
-    asked = call.query("orgMembershipStatuses")
+    asked = call.query.get("orgMembershipStatuses", [])
     try:
         return frozenset(map(OrgMembershipStatus, asked)) or DEFAULT_STATUSES
     except ValueError:

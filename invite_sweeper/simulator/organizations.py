@@ -70,8 +70,8 @@ def list_events(call: Call) -> SimulatedResponse:
     Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
     """
     types, since = (
-        call.query("eventType"),
-        (call.query("minDate") or ["0001-01-01T00:00:00Z"])[0],
+        call.query.get("eventType", []),
+        call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0],
     )
     try:
         start = datetime.fromisoformat(since)
@@ -107,31 +107,12 @@ def _event(call: Call, number: int, event: Event) -> Json:
 
 
 def get_service_account(call: Call) -> SimulatedResponse:
-    """Handle `GET /orgs/{orgId}/serviceAccounts/{clientId}`: the ends of its secrets.
+    """Handle `GET /orgs/{orgId}/serviceAccounts/{clientId}`: the ends of its secrets alone.
 
     Source: the OpenAPI document; not recorded.
     """
-    account = call.sim.accounts.find_service_account(call.item_id)
+    account = call.sim.accounts.find("service account", call.item_id)
     if account is None or call.scope_id not in account.org_ids:
         return resource_not_found(call.path)
-    created = format_atlas_time(account.created_at)
-    secrets: list[Json] = [
-        {
-            "createdAt": created,
-            "expiresAt": format_atlas_time(expires_at),
-            "id": f"{int(account.created_at.timestamp()):08x}{number:016x}",
-            "lastUsedAt": None,
-            "maskedSecretValue": f"mdb_sa_sk_...{account.secret[-4:]}",
-        }
-        for number, expires_at in enumerate(account.secrets_expire_at)
-    ]
-    return call.json_response(
-        {
-            "clientId": account.name,
-            "createdAt": created,
-            "description": "",
-            "name": "invite-sweeper",
-            "roles": ["ORG_OWNER"],
-            "secrets": secrets,
-        }
-    )
+    ends: list[Json] = [{"expiresAt": format_atlas_time(e)} for e in account.secrets_expire_at]
+    return call.json_response({"clientId": account.name, "secrets": ends})

@@ -20,7 +20,13 @@ from invite_sweeper.policy import Limits, Policy
 from invite_sweeper.program import command
 from invite_sweeper.sweep.organization import Organization, labels_of
 from invite_sweeper.sweep.scope import Shard
-from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 MIN_COUNT_FOR_SHARE = 10
 """Up to this number of stale invitations, `max_share` is ignored: in a small organization one
@@ -147,12 +153,12 @@ def check_limits(
 
 
 def describe_place(place: Project, labels: Mapping[str, str]) -> str:
-    """Return a project, or the lists of an organization, by name and id."""
+    """Return a project, or the lists of an organization, by name and id, on one line."""
     organization = labels.get(place.org_id, place.org_id)
     if place.id == place.org_id:
         return f"the lists of {organization}"
     of = f" of {organization}" if place.org_id and len(labels) > 1 else ""
-    return f"project {place.name} ({place.id}){of}"
+    return f"project {escape_unprintable(place.name)} ({place.id}){of}"
 
 
 def _describe_stale(count: int, recent: int, limits: Limits, where: str = "") -> str:

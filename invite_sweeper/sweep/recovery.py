@@ -102,20 +102,9 @@ class Recovery:
             await self.settle(ListRef(project, one.source), found)
 
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
-        intent = opened.intent
-        self._log.write(
-            intent.as_event(
-                OutcomeLine,
-                rule=intent.rule,
-                outcome=outcome,
-                attempts=0,
-                http_status=None,
-                error_code=None,
-                duration_ms=None,
-                seen_after=seen_after,
-                recovers=opened.run.run_id,
-            )
-        )
+        recovers = opened.run.run_id
+        line = OutcomeLine.unsent(opened.intent, outcome, seen_after=seen_after, recovers=recovers)
+        self._log.write(line)
         self.outcomes.append((opened, outcome))
 
     def _leave_open(self, first: Intent, count: int, reason: str) -> None:

@@ -1,14 +1,15 @@
 """Fixtures of the client's tests: a clock that advances only in `sleep`, and connections."""
 
 import asyncio
+from collections import defaultdict
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from unittest import mock
+from typing import NamedTuple
 
-import aiohttp
-import aioresponses
+import msgspec
 import pytest
-from aioresponses import core
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from invite_sweeper.atlas import (
     BearerToken,
@@ -66,8 +67,9 @@ def retry_log():
 
 @pytest.fixture
 def sim():
-    """A simulated Atlas with one empty organization."""
+    """A simulated Atlas with one empty organization and no rate limits."""
     atlas = SimulatedAtlas()
+    atlas.throttling.enforced = False
     atlas.add_organization(ORG, "Example Org")
     return atlas
 
@@ -96,14 +98,11 @@ def connecting(fake_time, retry_log):
             random=lambda: 0.5,
             monotonic=fake_time.monotonic,
         )
-        credentials = (
-            account
-            if account is None or not hasattr(account, "environment")
-            else read_credentials(account.environment(), None)
-        )
+        if hasattr(account, "environment"):
+            account = read_credentials(account.environment(), None)
         async with connect(
             parse_base_url(base_url),
-            credentials or BearerToken(Secret("a-ready-token")),
+            account or BearerToken(Secret("a-ready-token")),
             concurrency=concurrency,
             retry_policy=retry_policy,
             limiter=RateLimiter(fake_time.monotonic, fake_time.sleep, random=lambda: 0.5),
@@ -129,20 +128,54 @@ def online(sim, connecting):
     return connected
 
 
-@pytest.fixture
-def answering():
-    """Responses without a server, for tests in which only status and body matter.
+class Received(NamedTuple):
+    method: str
+    path: str
+    headers: object
+    body: bytes
 
-    aioresponses skips the client's middlewares, so it cannot test digest or counters, and it
-    creates responses without an argument that aiohttp 3.14 requires.
+
+class Script:
+    """A server with predefined responses to each path; the last one of a path repeats.
+
+    Attributes:
+        received: The requests, in order.
+        options: Of the client's connection.
     """
 
-    class CompatibleResponse(aiohttp.ClientResponse):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **{"stream_writer": mock.Mock(), **kwargs})
+    def __init__(self, connecting):
+        self._connecting = connecting
+        self._answers = defaultdict(list)
+        self.received = []
 
-    with (
-        mock.patch.object(core, "ClientResponse", CompatibleResponse),
-        aioresponses.aioresponses() as responses,
-    ):
-        yield responses
+    def answer(self, path, *bodies, method="GET", status=200, headers=None):
+        """Add a response for each body, which is JSON unless it is bytes."""
+        for body in bodies or (b"",):
+            data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+            self._answers[method, path].append((status, data, headers or {}))
+
+    async def _respond(self, request):
+        self.received.append(
+            Received(request.method, request.path_qs, request.headers, await request.read())
+        )
+        known = self._answers[request.method, request.path_qs]
+        status, data, headers = known.pop(0) if len(known) > 1 else known[0]
+        return web.Response(
+            status=status, body=data, headers={"Content-Type": "application/json", **headers}
+        )
+
+    @asynccontextmanager
+    async def connected(self, account=None, **options):
+        """Serve the responses and connect to them."""
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", self._respond)
+        async with (
+            TestServer(app, skip_url_asserts=True) as server,
+            self._connecting(str(server.make_url("/")), account, **options) as atlas,
+        ):
+            yield atlas
+
+
+@pytest.fixture
+def script(connecting):
+    return Script(connecting)

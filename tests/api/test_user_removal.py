@@ -2,25 +2,26 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import aiohttp
 import faults
 import pytest
+from deleting import delete, delete_first, place_of
 
 from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S, BucketKey
-from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
+from invite_sweeper.models import DeletionProgress, Outcome, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
 STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
+OF_USERS = pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
 
 
 @pytest.fixture
 def alpha(sim):
-    sim.throttling.enforced = False
     return sim.add_project("Alpha")
 
 
@@ -36,31 +37,16 @@ def invite(sim, alpha):
     return make
 
 
-def list_owner(sim, source):
-    if source.is_organization_level:
-        return Project(ORG, "", ORG)
-    project_id, group = next(iter(sim.groups.items()))
-    return Project(project_id, group.name, ORG)
-
-
-async def delete_first(sim, atlas, source=Source.USERS, then=lambda: None, progress=None):
-    """List, call `then`, delete the first invitation, and return the result."""
-    invitation = (await atlas.reader.invitations(list_owner(sim, source), source))[0]
-    then()
-    deleter = atlas.deleter(Source)
-    assert deleter.try_acquire(invitation) == 0.0
-    return await deleter.delete(invitation, progress or DeletionProgress())
-
-
 @pytest.fixture
-def remove(sim, online):
-    """Connect and call `delete_first`."""
+def remove(online, alpha):
+    """Connect, list, call `then`, delete the first invitation, and return the result."""
 
     async def connect_and_delete(
         source=Source.USERS, then=lambda: None, progress=None, account=None, **options
     ):
         async with online(account, **options) as atlas:
-            return await delete_first(sim, atlas, source, then, progress)
+            place = place_of(source, alpha)
+            return await delete_first(atlas, place, source, then=then, progress=progress)
 
     return connect_and_delete
 
@@ -81,7 +67,7 @@ async def test_invited_user_is_removed_and_both_statuses_are_recorded(
     assert [each.user_id for each in sim.request_log.removed] == [user]
 
 
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@OF_USERS
 async def test_user_who_accepted_since_the_listing_is_kept(sim, remove, invite, source):
     user = invite()
     result = await remove(source, then=lambda: sim.set_status(user, "ACTIVE"))
@@ -111,62 +97,43 @@ async def test_user_removed_since_the_listing_is_already_gone_and_nothing_is_sen
     assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.ALREADY_GONE, 0, 0)
 
 
-def expire_later(user):
-    user.expires_at += timedelta(days=1)
-
-
 CHANGES = {
-    "another date": lambda user: setattr(user, "created_at", user.created_at + timedelta(days=1)),
-    "another expiry": expire_later,
-    "no expiry": lambda user: setattr(user, "expires_at", None),
-    "another inviter": lambda user: setattr(user, "inviter", "boss@example.com"),
-    "pending again": lambda user: setattr(user, "status", type(user.status)("PENDING")),
-}
-IN_PROJECT_ONLY = {
-    "a further role": lambda user, alpha: user.group_roles.update({alpha: ("GROUP_OWNER", "X")}),
-    "another role": lambda user, alpha: user.group_roles.update({alpha: ("GROUP_READ_ONLY",)}),
+    "another date": lambda user, _: setattr(user, "created_at", user.created_at + timedelta(1)),
+    "another expiry": lambda user, _: setattr(user, "expires_at", user.expires_at + timedelta(1)),
+    "no expiry": lambda user, _: setattr(user, "expires_at", None),
+    "another inviter": lambda user, _: setattr(user, "inviter", "boss@example.com"),
+    "pending again": lambda user, _: setattr(user, "status", type(user.status)("PENDING")),
+    "another role in the project": lambda user, alpha: user.group_roles.update({alpha: ("X",)}),
+    "a further role in the project": lambda user, alpha: user.group_roles.update(
+        {alpha: ("GROUP_OWNER", "X")}
+    ),
 }
 IN_ORGANIZATION_ONLY = {
-    "another role": lambda user, alpha: setattr(user, "org_roles", ("ORG_OWNER",)),
-    "another project": lambda user, alpha: user.group_roles.update({"0" * 24: ("GROUP_OWNER",)}),
-    "another role in a project": lambda user, alpha: user.group_roles.update({alpha: ("X",)}),
-    "a team": lambda user, alpha: setattr(user, "team_ids", ("0" * 24,)),
+    "another role": lambda user, _: setattr(user, "org_roles", ("ORG_OWNER",)),
+    "another project": lambda user, _: user.group_roles.update({"0" * 24: ("GROUP_OWNER",)}),
+    "a team": lambda user, _: setattr(user, "team_ids", ("0" * 24,)),
 }
 
 
-def ids_of(changes):
-    return [pytest.param(change, id=name) for name, change in changes.items()]
-
-
-async def expect_changed(sim, remove, source, change):
+async def expect_changed(sim, remove, source, change=lambda: None):
     result = await remove(source, then=change)
     assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.CHANGED, 0, 0)
     assert result.fatal_error is None
 
 
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
-@pytest.mark.parametrize("change", ids_of(CHANGES))
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        *((source, name) for name in CHANGES for source in (Source.USERS, Source.ORG_USERS)),
+        *((Source.ORG_USERS, name) for name in IN_ORGANIZATION_ONLY),
+    ],
+)
 async def test_user_read_with_another_fact_than_listed_is_changed_and_nothing_is_sent(
-    sim, remove, invite, source, change
+    sim, remove, invite, alpha, source, name
 ):
     user = invite("INVITATION_EXPIRED")
-    await expect_changed(sim, remove, source, lambda: change(sim.user(user)))
-
-
-@pytest.mark.parametrize("change", ids_of(IN_PROJECT_ONLY))
-async def test_user_read_with_another_role_in_the_project_is_changed(
-    sim, remove, invite, alpha, change
-):
-    user = invite()
-    await expect_changed(sim, remove, Source.USERS, lambda: change(sim.user(user), alpha))
-
-
-@pytest.mark.parametrize("change", ids_of(IN_ORGANIZATION_ONLY))
-async def test_user_read_with_another_role_project_or_team_in_the_organization_is_changed(
-    sim, remove, invite, alpha, change
-):
-    user = invite()
-    await expect_changed(sim, remove, Source.ORG_USERS, lambda: change(sim.user(user), alpha))
+    change = (CHANGES | IN_ORGANIZATION_ONLY)[name]
+    await expect_changed(sim, remove, source, lambda: change(sim.user(user), alpha))
 
 
 def more_precise(fields):
@@ -193,7 +160,7 @@ async def test_user_read_without_a_fact_that_the_list_had_or_with_a_finer_one_is
         return json.dumps(fields).encode()
 
     sim.faults.add(faults.altered(altered), method="GET", path=IN_ORG)
-    await expect_changed(sim, remove, Source.ORG_USERS, lambda: None)
+    await expect_changed(sim, remove, Source.ORG_USERS)
 
 
 async def test_order_of_roles_and_teams_is_no_change(sim, remove, invite, alpha):
@@ -210,7 +177,7 @@ async def test_order_of_roles_and_teams_is_no_change(sim, remove, invite, alpha)
 
 
 @pytest.mark.parametrize("status", [404, 400])
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@OF_USERS
 async def test_user_who_is_gone_by_the_delete_alone_has_failed_if_a_read_still_shows_them(
     sim, remove, invite, source, status
 ):
@@ -258,8 +225,7 @@ async def test_failed_read_sends_no_deletion_and_records_status_and_error_code(
 SERVER_ERROR_IN_200 = replace(faults.fail_with(500, "UNEXPECTED_ERROR").instead, status=200)
 LOST = {
     "500": lambda late: faults.fail_with(500, late=late),
-    "502 with HTML": lambda late: faults.html(502, late=late),
-    "503 with retry-after": lambda late: faults.html(503, retry_after="2", late=late),
+    "503 with HTML": lambda late: faults.html(503, retry_after="2", late=late),
     "cut connection": lambda late: faults.reset(late=late),
     "timeout": lambda late: faults.hang(late=late),
     "200 with HTML": lambda late: faults.html(200, late=late),
@@ -272,7 +238,7 @@ LOST = {
     ("late", "outcome"), [(False, Outcome.FAILED), (True, Outcome.ALREADY_GONE)]
 )
 @pytest.mark.parametrize("fault", LOST)
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@OF_USERS
 async def test_removal_without_a_clear_answer_is_sent_once_and_the_look_after_it_decides(
     sim, remove, invite, source, fault, late, outcome
 ):
@@ -426,32 +392,34 @@ async def test_look_after_reads_the_project_if_the_organization_is_not_readable(
     assert (result.outcome, result.attempts, result.seen_after) == (Outcome.FAILED, 1, "PENDING")
 
 
-async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, online, invite):
+async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):
     invite()
     progress, reading = DeletionProgress(), asyncio.Event()
     hang = replace(faults.hang(), before=lambda _: reading.set())
     sim.faults.add(hang, method="GET", path=IN_ORG)
-    async with online() as atlas:
-        task = asyncio.create_task(delete_first(sim, atlas, progress=progress))
-        await reading.wait()
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    task = asyncio.create_task(remove(progress=progress))
+    await reading.wait()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
     result = progress.result_if_interrupted()
     assert (result.outcome, result.http_status) == (Outcome.UNKNOWN, 204)
     assert (result.seen_before, result.seen_after) == ("PENDING", None)
 
 
+@pytest.fixture
+def cancelling():
+    """The progress of a deletion, and what cancels it, for a fault."""
+    progress = DeletionProgress()
+    return progress, lambda _visit: setattr(progress, "cancelled", True)
+
+
 async def test_cancelled_deletion_without_response_is_unknown_if_the_user_is_not_readable(
-    sim, remove, invite
+    sim, remove, invite, cancelling
 ):
     invite()
-    progress = DeletionProgress()
-
-    def cancel(_):
-        progress.cancelled = True
-
+    progress, cancel = cancelling
     lost_response = replace(faults.reset(late=True), before=cancel)
     sim.faults.add(lost_response, method="DELETE")
     sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
@@ -459,20 +427,16 @@ async def test_cancelled_deletion_without_response_is_unknown_if_the_user_is_not
     assert (result.outcome, result.attempts, deletes(sim)) == (Outcome.UNKNOWN, 1, 1)
 
 
-async def test_cancelled_between_read_and_deletion_sends_nothing(sim, remove, invite):
+async def test_cancelled_between_read_and_deletion_sends_nothing(sim, remove, invite, cancelling):
     invite()
-    progress = DeletionProgress()
-
-    def cancel(_):
-        progress.cancelled = True
-
+    progress, cancel = cancelling
     sim.faults.add(faults.effect(after=cancel), method="GET", path=IN_PROJECT)
     result = await remove(progress=progress)
     assert (result.outcome, deletes(sim)) == (Outcome.SKIPPED, 0)
 
 
 async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
-    sim, online, invite
+    sim, online, invite, alpha
 ):
     invite()
     progress = DeletionProgress()
@@ -482,71 +446,61 @@ async def test_cancelled_while_the_deletion_waits_for_its_spacing_sends_nothing(
 
     async with online() as atlas:
         atlas.limiter.is_spaced, atlas.limiter.wait_for_spacing = True, wait
-        result = await delete_first(sim, atlas, progress=progress)
+        result = await delete_first(
+            atlas, place_of(Source.USERS, alpha), Source.USERS, progress=progress
+        )
 
     assert (result.outcome, result.seen_before) == (Outcome.SKIPPED, None)
     assert (result.attempts, len(sim.requests), deletes(sim)) == (0, 1, 0)
 
 
-def recorded(limiter):
-    """Record the keys of each successful acquisition."""
-    acquired, try_acquire = [], limiter.try_acquire
+@pytest.fixture
+def listed(online, invite, alpha):
+    """Connect, and yield the client and an invited user."""
 
-    def record(*keys):
-        wait_s = try_acquire(*keys)
-        if wait_s == 0.0:
-            acquired.append(tuple(key.endpoint_set for key in keys))
-        return wait_s
+    @asynccontextmanager
+    async def connected():
+        user = invite()
+        async with online() as atlas:
+            place = place_of(Source.USERS, alpha)
+            (invitation,) = await atlas.reader.invitations(place, Source.USERS)
+            assert invitation.id == user
+            yield atlas, invitation
 
-    limiter.try_acquire = record
-    return acquired
+    return connected
 
 
-async def test_all_tokens_of_a_deletion_are_acquired_before_its_first_request(sim, online, invite):
-    invite()
-    async with online() as atlas:
-        (invitation,) = await atlas.reader.invitations(list_owner(sim, Source.USERS), Source.USERS)
-        deleter, acquired = atlas.deleter(Source), recorded(atlas.limiter)
+def in_flight(atlas, alpha):
+    keys = BucketKey("cloud_users_group", alpha), BucketKey("cloud_users_org", ORG)
+    buckets = (atlas.limiter._buckets.get(key) for key in keys)
+    return [len(bucket.in_flight) if bucket else 0 for bucket in buckets]
+
+
+@pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
+async def test_all_tokens_of_a_deletion_are_acquired_first_and_unused_ones_are_released(
+    sim, listed, alpha, status
+):
+    async with listed() as (atlas, invitation):
+        sim.set_status(invitation.id, status)
+        deleter = atlas.deleter(Source)
         assert deleter.try_acquire(invitation) == 0.0
-        assert (await deleter.delete(invitation, DeletionProgress())).outcome is Outcome.DELETED
-
-    assert acquired == [("cloud_users_group", "cloud_users_group", "cloud_users_org")]
-
-
-async def test_unused_tokens_are_released(sim, online, invite):
-    user = invite()
-    async with online() as atlas:
-        (invitation,) = await atlas.reader.invitations(list_owner(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(Source), atlas.limiter
-        sim.set_status(user, "ACTIVE")
-        assert deleter.try_acquire(invitation) == 0.0
-        in_project = BucketKey("cloud_users_group", invitation.project_id)
-        in_org = BucketKey("cloud_users_org", ORG)
-        buckets = [limiter._buckets[key] for key in (in_project, in_org)]
-        assert [len(bucket.in_flight) for bucket in buckets] == [2, 1]
-        assert (
-            await deleter.delete(invitation, DeletionProgress())
-        ).outcome is Outcome.ACCEPTED_BEFORE
-
-    assert [len(bucket.in_flight) for bucket in buckets] == [0, 0]
+        assert in_flight(atlas, alpha) == [2, 1]
+        await deleter.delete(invitation, DeletionProgress())
+        assert in_flight(atlas, alpha) == [0, 0]
 
 
 async def test_empty_bucket_of_the_organization_takes_no_token_of_the_project(
-    sim, online, invite, fake_time
+    listed, alpha, fake_time
 ):
-    invite()
-    async with online() as atlas:
-        (invitation,) = await atlas.reader.invitations(list_owner(sim, Source.USERS), Source.USERS)
-        deleter, limiter = atlas.deleter(Source), atlas.limiter
-        acquired = recorded(limiter)
-        limiter.on_429(BucketKey("cloud_users_org", ORG), 7.0)
-        assert deleter.try_acquire(invitation) == 7.0
-        assert acquired == []
+    async with listed() as (atlas, invitation):
+        atlas.limiter.on_429(BucketKey("cloud_users_org", ORG), 7.0)
+        assert atlas.deleter(Source).try_acquire(invitation) == 7.0
+        assert in_flight(atlas, alpha) == [0, 0]
         fake_time.now_s += 7.0
-        assert deleter.try_acquire(invitation) == 0.0
+        assert (await delete(atlas, invitation)).outcome is Outcome.DELETED
 
 
-@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+@OF_USERS
 @pytest.mark.parametrize("refused", ["GET", "DELETE"])
 async def test_removal_continues_after_a_429_within_retry_after_plus_1_s_per_request(
     sim, remove, invite, fake_time, source, refused

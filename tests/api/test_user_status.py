@@ -10,12 +10,10 @@ from invite_sweeper.models import Invitation, ListUnreadable, Source, UserStatus
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 IN_PROJECT, IN_ORG = "*/groups/*/users/*", "*/orgs/*/users/*"
-USERS = [Source.USERS, Source.ORG_USERS]
 
 
 @pytest.fixture
 def alpha(sim):
-    sim.throttling.enforced = False
     return sim.add_project("Alpha")
 
 
@@ -42,125 +40,96 @@ def gone_from_project(sim, alpha):
     return lambda user: sim.user(user).group_roles.pop(alpha)
 
 
-@pytest.mark.parametrize(
-    "status", ["PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED", "ACTIVE"]
-)
-@pytest.mark.parametrize("source", USERS)
-async def test_user_who_is_still_there_is_returned_with_the_status(
-    sim, read_status, source, status
-):
-    found = await read_status(source, lambda user: sim.set_status(user, status))
-    assert found == UserStatus(status, still_member=True)
-
-
-@pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
-async def test_user_in_the_organization_but_not_in_the_project_is_not_a_member(
-    sim, alpha, read_status, status
-):
-    def leave(user):
-        sim.set_status(user, status)
-        gone_from_project(sim, alpha)(user)
-
-    assert await read_status(then=leave) == UserStatus(status, still_member=False)
-
-
-async def test_user_of_an_organization_is_a_member_without_any_project(sim, alpha, read_status):
-    found = await read_status(Source.ORG_USERS, gone_from_project(sim, alpha))
-    assert found == UserStatus("PENDING", still_member=True)
-
-
-@pytest.mark.parametrize("source", USERS)
-async def test_user_that_the_organization_does_not_have_is_gone(sim, read_status, source):
-    found = await read_status(source, sim.organizations[ORG].users.pop)
-    assert found == UserStatus("gone", still_member=False)
-
-
-@pytest.mark.parametrize("status", [401, 403])
-async def test_user_who_left_the_project_has_no_status_if_the_organization_is_not_readable(
-    sim, alpha, read_status, status
-):
-    sim.faults.add(faults.fail_with(status, "USER_UNAUTHORIZED"), path=IN_ORG, times=None)
-    assert await read_status(then=gone_from_project(sim, alpha)) == UserStatus(
-        None, still_member=False
-    )
-
-
-async def test_status_is_read_from_the_project_if_the_organization_is_not_readable(
-    sim, read_status
-):
-    sim.faults.add(faults.fail_with(403, "USER_UNAUTHORIZED"), path=IN_ORG, times=None)
-    found = await read_status(then=lambda user: sim.set_status(user, "ACTIVE"))
-    assert found == UserStatus("ACTIVE", still_member=True)
-
-
-@pytest.mark.parametrize("status", [400, 410, 500])
-async def test_error_of_the_organization_other_than_a_refusal_makes_the_user_unreadable(
-    sim, alpha, read_status, status
-):
-    sim.faults.add(faults.fail_with(status, "UNEXPECTED"), path=IN_ORG, times=None)
-    found = await read_status(then=gone_from_project(sim, alpha))
-    assert isinstance(found, ListUnreadable)
-    assert (found.http_status, found.error_code) == (status, "UNEXPECTED")
-    expected = f"The status of the user could not be read: Atlas answered {status} UNEXPECTED"
-    assert found.reason.startswith(expected)
-
-
-@pytest.mark.parametrize("source", USERS)
-@pytest.mark.parametrize("status", [403, 500])
-async def test_user_is_unreadable_if_neither_project_nor_organization_is_readable(
-    sim, read_status, source, status
-):
-    sim.faults.add(faults.fail_with(status, "ACCESS_FORBIDDEN"), path="*/users/*", times=None)
-    assert isinstance(await read_status(source), ListUnreadable)
-
-
-@pytest.mark.parametrize("roles", [b"{}", b'{"groupRoleAssignments":null}', b"[]"])
-@pytest.mark.parametrize(("has_left", "still_member"), [(True, False), (False, True)])
-async def test_membership_is_read_from_the_project_if_the_organization_returns_no_projects(
-    sim, alpha, read_status, roles, has_left, still_member
-):
-    def then(user):
-        sim.set_status(user, "ACTIVE")
-        if has_left:
-            gone_from_project(sim, alpha)(user)
-        body = b'{"id":"%b","orgMembershipStatus":"ACTIVE","roles":%b}' % (user.encode(), roles)
-        sim.faults.add(faults.malformed(body), path=IN_ORG, times=None)
-
-    assert await read_status(then=then) == UserStatus("ACTIVE", still_member=still_member)
-
-
-async def test_user_is_unreadable_without_projects_if_the_project_is_not_readable(sim, read_status):
-    def then(user):
-        body = b'{"id":"%b","orgMembershipStatus":"ACTIVE","roles":{}}' % user.encode()
-        sim.faults.add(faults.malformed(body), path=IN_ORG, times=None)
-        sim.faults.add(faults.fail_with(500), path=IN_PROJECT, times=None)
-
-    assert isinstance(await read_status(then=then), ListUnreadable)
-
-
+PROJECT_GONE = "the user left the project"
+GONE = "the user left the organization"
+NOTHING = {}
+NO_PROJECTS = b'{"id":"%b","orgMembershipStatus":"ACTIVE","roles":{}}'
 ANOTHER_USER = b'{"id":"000000000000000000000000","orgMembershipStatus":"ACTIVE","roles":{}}'
 
 
-async def test_organization_response_about_another_user_is_ignored(sim, alpha, read_status):
-    sim.faults.add(faults.malformed(ANOTHER_USER), path=IN_ORG, times=None)
-    assert isinstance(await read_status(then=gone_from_project(sim, alpha)), ListUnreadable)
+def odd(status, code="ODD"):
+    return faults.fail_with(status, code)
 
 
-async def test_project_response_about_another_user_is_ignored(sim, read_status):
-    sim.faults.add(faults.malformed(ANOTHER_USER), path=IN_PROJECT, times=None)
-    sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path=IN_ORG, times=None)
-    assert isinstance(await read_status(), ListUnreadable)
+ROLE = "USER_UNAUTHORIZED"
+CASES = {
+    "there": (None, "PENDING", NOTHING, ("PENDING", True)),
+    "there and expired": (None, "INVITATION_EXPIRED", NOTHING, ("INVITATION_EXPIRED", True)),
+    "there and active": (None, "ACTIVE", NOTHING, ("ACTIVE", True)),
+    "gone": (GONE, "PENDING", NOTHING, ("gone", False)),
+    "not in the project": (PROJECT_GONE, "PENDING", NOTHING, ("PENDING", False)),
+    "active, not in the project": (PROJECT_GONE, "ACTIVE", NOTHING, ("ACTIVE", False)),
+    "by the project alone": (None, "ACTIVE", {IN_ORG: odd(403, ROLE)}, ("ACTIVE", True)),
+    "not in the project alone": (PROJECT_GONE, "ACTIVE", {IN_ORG: odd(401, ROLE)}, (None, False)),
+    "no projects": (None, "ACTIVE", {IN_ORG: NO_PROJECTS}, ("ACTIVE", True)),
+    "no projects, gone there": (PROJECT_GONE, "ACTIVE", {IN_ORG: NO_PROJECTS}, ("ACTIVE", False)),
+    "no projects, no answer there": (
+        None, "ACTIVE", {IN_ORG: NO_PROJECTS, IN_PROJECT: odd(500, ROLE)}, (200, None),
+    ),
+    "400": (PROJECT_GONE, "PENDING", {IN_ORG: odd(400)}, (400, "ODD")),
+    "410": (PROJECT_GONE, "PENDING", {IN_ORG: odd(410)}, (410, "ODD")),
+    "500": (PROJECT_GONE, "PENDING", {IN_ORG: odd(500)}, (500, "ODD")),
+    "401 about the credentials": (PROJECT_GONE, "PENDING", {IN_ORG: odd(401, None)}, (401, None)),
+    "neither is readable": (
+        None, "PENDING", {IN_ORG: odd(403), IN_PROJECT: odd(403)}, (403, "ODD"),
+    ),
+    "another user": (PROJECT_GONE, "PENDING", {IN_ORG: ANOTHER_USER}, (200, None)),
+    "another user in the project": (
+        None, "PENDING", {IN_PROJECT: ANOTHER_USER, IN_ORG: odd(403)}, (403, "ODD"),
+    ),
+}  # fmt: skip
+"""What happened, the status, answers; status and membership, or HTTP status and error code."""
 
 
-@pytest.mark.parametrize("code", [None, "UNEXPECTED_ERROR"])
-async def test_401_without_a_role_code_makes_the_user_unreadable(sim, alpha, read_status, code):
-    sim.faults.add(faults.fail_with(401, code), path=IN_ORG, times=None)
-    found = await read_status(then=gone_from_project(sim, alpha))
-    assert isinstance(found, ListUnreadable)
-    assert (found.http_status, found.error_code) == (401, code)
+@pytest.mark.parametrize("name", CASES)
+async def test_status_is_read_from_the_organization_and_the_project_or_is_unreadable(
+    sim, alpha, read_status, name
+):
+    what, status, answers, expected = CASES[name]
+
+    def then(user):
+        sim.set_status(user, status)
+        if what == PROJECT_GONE:
+            sim.user(user).group_roles.pop(alpha)
+        elif what == GONE:
+            sim.organizations[ORG].users.pop(user)
+        for path, answer in answers.items():
+            if isinstance(answer, bytes):
+                answer = faults.malformed(answer.replace(b"%b", user.encode()))  # noqa: PLW2901
+            sim.faults.add(answer, path=path, times=None)
+
+    found = await read_status(then=then)
+
+    if isinstance(expected[1], bool):
+        assert found == UserStatus(*expected)
+    else:
+        assert isinstance(found, ListUnreadable)
+        assert (found.http_status, found.error_code) == expected
+        assert found.reason.startswith("The status of the user could not be read: ")
 
 
-async def test_ip_access_list_error_stops_the_run(sim, read_status):
-    sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), path=IN_ORG, times=None)
+@pytest.mark.parametrize(
+    ("leaves", "expected"), [(False, ("PENDING", True)), (True, ("gone", False))]
+)
+async def test_user_of_an_organization_is_a_member_without_any_project(
+    sim, alpha, read_status, leaves, expected
+):
+    def then(user):
+        sim.user(user).group_roles.pop(alpha)
+        if leaves:
+            sim.organizations[ORG].users.pop(user)
+
+    assert await read_status(Source.ORG_USERS, then) == UserStatus(*expected)
+
+
+@pytest.mark.parametrize("path", [IN_ORG, IN_PROJECT])
+async def test_ip_access_list_error_stops_the_run(sim, alpha, read_status, path):
+    sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), path=path, times=None)
     with pytest.raises(CredentialsRefused):
-        await read_status()
+        await read_status(
+            then=lambda user: (
+                sim.user(user).group_roles.pop(alpha) and None
+                if path == IN_ORG
+                else sim.organizations[ORG].users.pop(user)
+            )
+        )

@@ -30,9 +30,6 @@ def main(names: list[str]) -> int:
         f"\n{platform.python_implementation()} {platform.python_version()}, "
         f"{os.cpu_count()} cores, one of them used by the simulated Atlas.\n"
     )
-    for figure in found:
-        if figure.drawing:
-            write(f"\n{figure.message}\n\n```\n{figure.drawing}\n```\n")
     return 0 if all(figure.holds for figure in found) else 1
 
 

@@ -8,7 +8,6 @@ the invitations left).
 import asyncio
 import gc
 import json
-import os
 import sys
 import threading
 from datetime import timedelta
@@ -40,11 +39,10 @@ def build(load: Load) -> SimulatedAtlas:
 
 def credentials(sim: SimulatedAtlas, load: Load) -> dict[str, str]:
     """Return the variables of one account for each organization, with its name if several."""
-    add = sim.add_api_key if load.api_key else sim.add_service_account
     found = {}
     for org_id, name in load.organization_ids.items():
         suffix = f"_{name}" if load.organizations > 1 else ""
-        for variable, value in add(org_id).environment().items():
+        for variable, value in sim.add_service_account(org_id).environment().items():
             found[f"{variable}{suffix}"] = value
     return found
 
@@ -76,14 +74,11 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # collecting it would slow down the client
     run_async(serve_until_end_of_input(sim, variables))
-    times = os.times()
     print_json(
         {
             "received": dict(sim.request_log.received),
-            "statuses": {str(status): count for status, count in sim.request_log.statuses.items()},
             "deleted": len(sim.request_log.deleted),
             "left": sim.invitation_count(),
-            "cpu_s": times.user + times.system,
         }
     )
 

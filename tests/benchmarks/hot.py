@@ -6,7 +6,6 @@ events. The program runs as a process.
 
 import asyncio
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,8 +27,6 @@ from invite_sweeper.simulator.seed import ORG_ID, ORG_NAME
 PHASE = 0.35
 """Time from the last refill to the first request, as a share of the period."""
 ORDINARY, EACH = 60, 10
-_LINES = 40
-_WIDTH = 60
 _DEADLINE = "2m"
 
 
@@ -165,21 +162,6 @@ class Hot:
                 return max(0.0, at_s - self.began_s)
             refills += 1
 
-    def drawing(self) -> str:
-        """Return a chart of the requests sent and the bucket's limit, about forty lines of text."""
-        whole = self.scenario.deletions + 1
-        shown_s = self.sent_s[-1] - self.began_s
-        step_s = max(0.5, math.ceil(shown_s / _LINES * 2) / 2)
-        lines = [f"{'':8}# sent to the hot project, | limit of its bucket"]
-        for step in range(math.ceil(shown_s / step_s) + 1):
-            at_s = self.began_s + step * step_s
-            sent = sum(each_s <= at_s for each_s in self.sent_s)
-            allowed = min(self.allowed_until(at_s), whole)
-            bar = "#" * round(sent / whole * _WIDTH)
-            mark = round(allowed / whole * _WIDTH)
-            lines.append(f"{step * step_s:5.1f} s {bar:{mark}}|{'':{_WIDTH - mark}} {sent:4}")
-        return "\n".join(lines)
-
 
 def run_hot(scenario: Scenario = ALONE) -> Hot:
     """Run one sweep."""
@@ -264,7 +246,3 @@ def _read(
         anchor_s=anchor_s,
         other=other,
     )
-
-
-if __name__ == "__main__":
-    sys.stdout.write(run_hot().drawing() + "\n")

@@ -14,7 +14,6 @@ class Load:
     Attributes:
         projects: In each organization.
         each: Invitations per project.
-        api_key: Use an API key (HTTP Digest) instead of a service account.
         organizations: Each has its own credentials.
     """
 
@@ -22,7 +21,6 @@ class Load:
     each: int
     age_days: float = STALE_DAYS
     latency_s: float = 0.0
-    api_key: bool = False
     organizations: int = 1
 
     @property

@@ -20,16 +20,6 @@ OURS = (sys.executable, "-m", "invite_sweeper")
 VERSION = (*OURS, "--version")
 CLICK = (sys.executable, "-c", "import click")
 BARE = (sys.executable, str(HERE / "bare.py"))
-BARE_DRY_RUN = (*BARE, "--dry-run")
-ONE_BY_ONE = ("/bin/sh", str(HERE / "one_by_one.sh"))
-UNSYNCED = (
-    sys.executable,
-    "-c",
-    "import os; os.fsync = lambda _: None; from invite_sweeper.cli import main; main()",
-)
-"""The program without fsync; the product has no such mode."""
-MEMORY = Path("/dev/shm")
-"""A file system in memory, on Linux."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,6 @@ class Took:
     received: Mapping[str, int]
     deleted: int
     left: int
-    atlas_cpu_s: float
 
 
 @dataclass
@@ -81,7 +70,7 @@ def fresh_atlas(load: Load) -> Iterator[Atlas]:
     atlas.result = json.loads(last)
 
 
-def measured(load: Load, command: Sequence[str], **variables: str) -> Took:
+def measured(load: Load, command: Sequence[str]) -> Took:
     """Run a command against a new simulated Atlas and measure it."""
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "took.json"
@@ -89,7 +78,7 @@ def measured(load: Load, command: Sequence[str], **variables: str) -> Took:
         with fresh_atlas(load) as atlas:
             done = subprocess.run(
                 [*stopwatch, *command],
-                env={**quiet_environment(), **atlas.environment, **variables},
+                env={**quiet_environment(), **atlas.environment},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -103,33 +92,24 @@ def measured(load: Load, command: Sequence[str], **variables: str) -> Took:
         received=result["received"],
         deleted=result["deleted"],
         left=result["left"],
-        atlas_cpu_s=result["cpu_s"],
     )
 
 
-def swept(
-    load: Load,
-    *,
-    audit: Path,
-    dry_run: bool = False,
-    program: Sequence[str] = OURS,
-    record: str = "planned",
-) -> Took:
-    """Run the program with its audit directory in a new folder below `audit`."""
-    with tempfile.TemporaryDirectory(dir=audit) as folder:
+def swept(load: Load, *, dry_run: bool = False) -> Took:
+    """Run the program with its audit directory in a new folder; TMPDIR should be on a disk."""
+    with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy.yaml"
-        keys = wide_policy(load)
-        keys["audit"] = {"record": record}
-        policy.write_bytes(policy_bytes(keys))
+        policy.write_bytes(policy_bytes(wide_policy(load)))
         what = ["plan"] if dry_run else ["sweep", "--yes"]
-        took = measured(load, [*program, *what, "--policy", str(policy), "-q"])
-    left = load.invitations if dry_run else 0
-    assert (took.deleted, took.left) == (load.invitations - left, left)
-    return took
+        return _checked(load, [*OURS, *what, "--policy", str(policy), "-q"], dry_run=dry_run)
 
 
-def others(load: Load, command: Sequence[str], *, dry_run: bool = False) -> Took:
-    """Run a command that the program is compared with; it must delete the same invitations."""
+def bare(load: Load, *, dry_run: bool = False) -> Took:
+    """Run the script that the program is compared with."""
+    return _checked(load, [*BARE, "--dry-run"] if dry_run else BARE, dry_run=dry_run)
+
+
+def _checked(load: Load, command: Sequence[str], *, dry_run: bool) -> Took:
     took = measured(load, command)
     left = load.invitations if dry_run else 0
     assert (took.deleted, took.left) == (load.invitations - left, left)
@@ -159,29 +139,6 @@ def quiet_environment() -> dict[str, str]:
     """
     excluded = ("MONGODB_ATLAS_", "INVITE_SWEEPER_", "COVERAGE_", "PYTHONDONTWRITEBYTECODE")
     return {k: v for k, v in os.environ.items() if not k.startswith(excluded)}
-
-
-def real_disk() -> Path:
-    """Return a folder on a disk, where fsync has a cost.
-
-    Raises:
-        RuntimeError: No such folder; set TMPDIR.
-    """
-    for folder in (Path(tempfile.gettempdir()), Path("/var/tmp"), HERE):
-        if folder.is_dir() and _file_system(folder) not in {"tmpfs", "ramfs"}:
-            return folder
-    raise RuntimeError("no folder on a disk; set TMPDIR to one")
-
-
-def _file_system(folder: Path) -> str:
-    """Return the type of a folder's file system, from /proc/self/mounts."""
-    place, found = str(folder.resolve()), ("", "")
-    for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():
-        _, point, kind, *_ = line.split()
-        inside = place == point or place.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(found[0]):
-            found = (point, kind)
-    return found[1]
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,10 @@ ENDINGS: dict[str, set[int]] = {
 }
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("over_limit", ["trim", "refuse"])
+@pytest.mark.parametrize(
+    ("over_limit", "ending"),
+    [*(("trim", each) for each in ENDINGS), ("refuse", "answer lost"), ("refuse", "kill")],
+)
 def test_runs_of_a_night_never_delete_more_than_the_cap(cli, over_limit, ending):
     cli.keys["limits"]["over_limit"] = over_limit
     invite(cli, 40 if over_limit == "trim" else CAP)

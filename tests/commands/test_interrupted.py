@@ -41,16 +41,14 @@ def ended(cli):
 
 
 SLOW = {
-    "503": (faults.fail_with(503, retry_after="60"), 503),
-    "429": (faults.fail_with(429, "RATE_LIMITED", retry_after="60"), 429),
-    "500": (faults.fail_with(500, retry_after="60"), 500),
+    503: faults.fail_with(503, retry_after="3600"),
+    429: faults.fail_with(429, "RATE_LIMITED", retry_after="3600"),
 }
 
 
-@pytest.mark.parametrize("name", ["503", "429", "500"])
-def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_retry(cli, name):
-    fault, status = SLOW[name]
-    cli.sim.faults.add(fault, method="DELETE", path="*", times=None)
+@pytest.mark.parametrize("status", SLOW)
+def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_retry(cli, status):
+    cli.sim.faults.add(SLOW[status], method="DELETE", path="*", times=None)
     code, summary, err = stopped(cli, lambda: cli.sim.request_log.statuses[status], signal.SIGTERM)
     assert (code, ended(cli)) == (8, ("failed", 1, status)), err
     assert (summary["exit_code"], summary["failed"], summary["retries"]) == (8, 1, 0)
@@ -58,12 +56,10 @@ def test_signal_between_attempts_of_the_last_deletion_ends_with_8_and_counts_no_
     assert "Stopped early" in err
 
 
-@pytest.mark.parametrize("path", ["*/groups", "*/invites"])
-def test_hangup_ends_a_run_like_sigterm(cli, path):
-    cli.sim.faults.add(faults.hang(), path=path, times=None)
-    called = 1 if path == "*/groups" else 2
+def test_hangup_ends_a_run_like_sigterm(cli):
+    cli.sim.faults.add(faults.hang(), path="*/invites", times=None)
     code, summary, err = stopped(
-        cli, lambda: cli.sim.request_log.received.total() >= called, signal.SIGHUP
+        cli, lambda: cli.sim.request_log.received.total() > 1, signal.SIGHUP
     )
     assert (code, summary["exit_code"]) == (8, 8), err
     assert "SIGHUP received" in err
@@ -81,14 +77,6 @@ def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
     assert (code, summary["deleted"]) == (0, 1), err
 
 
-def test_two_signals_between_attempts_end_with_8(cli):
-    cli.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
-    code, summary, err = stopped(
-        cli, lambda: cli.sim.request_log.statuses[503], signal.SIGTERM, signal.SIGTERM
-    )
-    assert (code, ended(cli), summary["retries"]) == (8, ("failed", 1, 503), 0), err
-
-
 def test_rejected_deletion_after_the_signal_ends_with_4(cli):
     late = faults.Fault(delay_s=1.0, instead=faults.fail_with(403, "ACCESS_FORBIDDEN").instead)
     cli.sim.faults.add(late, method="DELETE", path="*")
@@ -97,50 +85,44 @@ def test_rejected_deletion_after_the_signal_ends_with_4(cli):
 
 
 def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli):
-    cli.sim.faults.add(SLOW["503"][0], method="DELETE", path="*", times=None)
-    done = cli.sweep("--deadline", "2s")
+    cli.sim.faults.add(SLOW[503], method="DELETE", path="*", times=None)
+    done = cli.sweep("--deadline", "5s")
     assert (done.code, ended(cli)) == (8, ("failed", 1, 503)), done.err
     assert "the deadline of 2 seconds passed" in done.err
     assert (cli.deletes(), cli.sim.invitation_count()) == (1, 1)
 
 
-@pytest.mark.parametrize(("path", "name"), [("*/groups", "503"), ("*/invites", "429")])
-def test_deadline_between_attempts_to_read_a_list_ends_with_8(cli, path, name):
-    cli.sim.faults.add(SLOW[name][0], path=path, times=None)
-    done = cli.sweep("--deadline", "2s")
+@pytest.mark.parametrize(("path", "status"), [("*/groups", 503), ("*/invites", 429)])
+def test_deadline_between_attempts_to_read_a_list_ends_with_8(cli, path, status):
+    cli.sim.faults.add(SLOW[status], path=path, times=None)
+    done = cli.sweep("--deadline", "5s")
     assert (done.code, done.summary["exit_code"], cli.deletes()) == (8, 8, 0)
     assert "the deadline of 2 seconds passed" in done.err
     assert "cannot be read" not in done.err
     assert cli.lines("project_unreadable") == []
 
 
-@pytest.mark.parametrize("kind", ["token", "service-account"])
-@pytest.mark.parametrize("ends_by", ["signal", "deadline"])
+@pytest.mark.parametrize(
+    ("kind", "ends_by"), [("token", "signal"), ("service-account", "deadline")]
+)
 def test_stop_before_the_first_response_has_a_result(tmp_path, kind, ends_by):
     with cli_in(tmp_path, kind=kind) as cli:
         cli.sim.faults.add(faults.hang(), times=None)
         if ends_by == "signal":
             code, summary, _ = stopped(cli, cli.sim.request_log.received.total, signal.SIGTERM)
         else:
-            done = cli.sweep("--deadline", "2s")
+            done = cli.sweep("--deadline", "5s")
             code, summary = done.code, done.summary
     assert (code, summary["exit_code"], summary["requests"]) == (8, 8, 1)
     assert (summary["projects_seen"], summary["deleted"]) == (0, 0)
-
-
-def test_stop_before_anything_was_sent_is_in_the_summary(cli):
-    cli.base_url = "http://127.0.0.1:9"  # nothing listens there
-    done = cli.sweep("--deadline", "1s")
-    assert (done.code, done.summary["exit_code"], done.summary["requests"]) == (8, 8, 0)
-    assert done.summary["error"]["consequence"] == "Nothing was deleted."
 
 
 def test_deadline_while_waiting_for_the_token_endpoint_ends_with_8(tmp_path):
     with cli_in(tmp_path, kind="service-account") as cli:
         cli.sim.invite(cli.sim.add_project("Project"), "ada@example.com", age=20 * DAYS)
         cli.sim.faults.add(faults.effect(before=lambda _: cli.sim.oauth.expire()), method="DELETE")
-        cli.sim.faults.add(SLOW["503"][0], path="*/oauth/token", nth=2, times=None)
-        done = cli.sweep("--deadline", "2s")
+        cli.sim.faults.add(SLOW[503], path="*/oauth/token", nth=2, times=None)
+        done = cli.sweep("--deadline", "5s")
         assert done.code == 8, done.err
         assert ended(cli)[0] == "failed"
         assert cli.sim.invitation_count() == 1

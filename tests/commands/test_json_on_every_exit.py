@@ -2,14 +2,13 @@
 
 import json
 import signal
-import subprocess
-import sys
 from datetime import timedelta
 
 import faults
 import pytest
+from forked import Fork
 from result_schemas import fits, schema_name
-from running import Done, cli_in, wait_until
+from running import Done, cli_in, end, wait_until
 
 from invite_sweeper.cli.streams import json_requested
 
@@ -26,7 +25,6 @@ COMMANDS = {
     "validate": ("validate", "policy.yaml"),
     "audit verify": ("audit", "verify", *POLICY),
 }
-WITH_CREDENTIALS = ("sweep", "plan", "explain", "restore")
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +67,10 @@ def test_each_spelling_of_the_option_asks_for_json(cli, output):
     ("arguments", "message"),
     [
         (("sweep", "--log-format", "xml"), "'xml' is not one of 'auto', 'text', 'json'"),
-        (("sweep", *AS_JSON, "--deadline"), "requires an argument"),
         (("explain",), "Missing argument 'TERM...'."),
         (("restore", "7", *POLICY), "has no run 7."),
         (("audit", "show", "--since", "x"), "--since"),
-        (("audit", "show", "--outcome", "nonsense"), "is not an outcome"),
         (("audit", "verify", *POLICY, "--expect-head", "x"), "--expect-head is not a hash."),
-        (("sweep", *POLICY, "--deadline", "soon"), "is not a duration"),
         (("sweep", "--plan-sha256", "a" * 64), "--plan-sha256 needs --plan."),
         (("sweep", *POLICY, "--plan", "nonsense"), "has no run nonsense."),
         (("swep",), "No such command 'swep'. Did you mean 'sweep'?"),
@@ -88,13 +83,13 @@ def test_wrong_usage_is_one_object(cli, arguments, message):
     assert error["message"][-1] in ".?"
 
 
-@pytest.mark.parametrize("name", WITH_CREDENTIALS)
+@pytest.mark.parametrize("name", ["sweep", "explain", "restore"])
 def test_two_kinds_of_credentials_are_one_object(cli, name):
     error = error_of(cli.run(*COMMANDS[name], *AS_JSON, **KEY_PAIR), 2)
     assert error["message"].startswith("More than one kind of credentials is set")
 
 
-@pytest.mark.parametrize("name", ["sweep", "plan", "explain"])
+@pytest.mark.parametrize("name", ["sweep", "explain"])
 def test_invalid_policy_is_one_object_that_names_validate(cli, name):
     arguments = [{"policy.yaml": "invalid.yaml"}.get(each, each) for each in COMMANDS[name]]
     done = cli.run(*arguments, *AS_JSON)
@@ -134,7 +129,7 @@ def test_atlas_that_cannot_be_reached_is_one_object(cli):
     error_of(cli.run(*COMMANDS["explain"], *unreachable, *AS_JSON), 6)
 
 
-@pytest.mark.parametrize("name", ["sweep", "plan", "restore"])
+@pytest.mark.parametrize("name", ["sweep", "restore"])
 def test_lock_that_is_held_is_one_object(cli, name):
     cli.sim.faults.add(faults.hang(), path="*/groups")
     before = cli.sim.request_log.received.total()
@@ -149,10 +144,9 @@ def test_lock_that_is_held_is_one_object(cli, name):
         cli.sim.faults.clear()
 
 
-@pytest.mark.parametrize("name", ["sweep", "plan"])
-def test_audit_log_that_cannot_be_written_is_one_object(cli, name):
+def test_audit_log_that_cannot_be_written_is_one_object(cli):
     (cli.folder / "file").touch()
-    done = cli.run(*COMMANDS[name], "--audit-dir", "file/audit", *AS_JSON)
+    done = cli.run(*COMMANDS["sweep"], "--audit-dir", "file/audit", *AS_JSON)
     error_of(done, 7)
 
 
@@ -179,49 +173,33 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
 
 
 DEFECT = """
-import sys
-from invite_sweeper.cli import main, sweep
+from invite_sweeper.cli import sweep
 def fail(*_arguments, **_options):
     {before}
     raise ZeroDivisionError("by zero")
 sweep.run_command = fail
-main()
 """
+SIGNALLED = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+SECOND = "from invite_sweeper.cli.json_output import write_json; write_json({'a': 1})"
 
 
-def with_defect(cli, before: str, *arguments: str) -> Done:
-    script = DEFECT.format(before=before)
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        cwd=cli.folder,
-        env=cli.environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
-
-
-def test_defect_is_one_object_and_its_traceback_is_on_stderr(cli):
-    done = with_defect(cli, "", "sweep", *POLICY, *AS_JSON)
-    result = json.loads(done.out)
-    assert (done.code, result["exit_code"]) == (1, 1)
-    assert result["error"]["message"] == "Internal error: ZeroDivisionError: by zero."
-    assert "Traceback" in done.err
-
-
-def test_signal_before_a_run_starts_is_one_object(cli):
-    signalled = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
-    done = with_defect(cli, signalled, "sweep", *POLICY, *AS_JSON)
-    assert (done.code, json.loads(done.out)["exit_code"]) == (8, 8)
-    assert done.err == "Interrupted. Nothing was deleted.\n"
-
-
-def test_defect_after_the_result_adds_no_second_object(cli):
-    before = "from invite_sweeper.cli.json_output import write_json; write_json({'a': 1})"
-    done = with_defect(cli, before, "sweep", *POLICY, *AS_JSON)
-    assert (done.code, json.loads(done.out)) == (1, {"a": 1})
+@pytest.mark.parametrize(
+    ("before", "code", "result", "err"),
+    [
+        ("", 1, "Internal error: ZeroDivisionError: by zero.", "Traceback"),
+        (SIGNALLED, 8, '"exit_code": 8', "Interrupted. Nothing was deleted.\n"),
+        (SECOND, 1, '{"a": 1}', "Traceback"),
+    ],
+    ids=["defect", "signal before the run", "defect after the result"],
+)
+def test_defect_or_signal_before_a_run_is_one_object(cli, before, code, result, err):
+    prepare = cli.folder / "prepare.py"
+    prepare.write_text(DEFECT.format(before=before), encoding="utf-8")
+    words = ("sweep", *POLICY, *AS_JSON)
+    done = end(Fork(words, cli.folder, cli.environment, prepare=prepare))
+    assert done.code == code
+    assert result in json.dumps(json.loads(done.out))
+    assert err in done.err
 
 
 def test_error_without_the_option_is_text_alone(cli):
@@ -235,14 +213,10 @@ def test_error_without_the_option_is_text_alone(cli):
     ("words", "asked"),
     [
         ("sweep --output json", True),
-        ("sweep --output=json --x", True),
         ("sweep -o json", True),
         ("sweep -ojson", True),
-        ("sweep -o text", False),
         ("explain json", False),
-        ("sweep --output text", False),
         ("sweep --output", False),
-        ("sweep", False),
         ("explain -- --output json", False),
         ("audit show --output csv", False),
         ("sweep --out json", False),

@@ -50,6 +50,11 @@ def test_ping_receives_start_and_success(cli, receiver):
     assert [path for path, *_ in receiver.requests] == ["/ping/start", "/ping"]
 
 
+def test_variable_that_is_not_set_is_one_warning_although_a_ping_has_a_start_and_an_end(cli):
+    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
+    assert cli.sweep().err.count("PING_URL is not set") == 1
+
+
 def test_webhook_receives_signed_changes_without_names(cli, receiver):
     cli.keys["notify"] = [
         {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}

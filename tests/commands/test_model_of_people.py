@@ -17,7 +17,7 @@ from receiving import receiving
 from running import cli_in
 from seeds import seeds
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
 
 
 @pytest.fixture(scope="module")

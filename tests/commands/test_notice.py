@@ -100,14 +100,3 @@ def test_invitation_of_an_inviter_who_left_is_deleted_and_the_plan_says_by_what(
     assert (planned["username"], planned["inviter_gone"]) == ("of-gone@example.com", True)
     assert list(done.summary["members"].values()) == [1]
     assert done.summary["kept_by_reason"]["inviter_unknown"] == 1
-
-
-def test_notice_of_two_organizations_is_one_sentence_over_both(cli):
-    org_ids = {"ALPHA": "1" * 24, "BETA": "2" * 24}
-    cli.use_organizations(org_ids)
-    for org_id in org_ids.values():
-        cli.stock(org_id=org_id)
-    done = cli.sweep()
-    assert (done.code, done.summary["announced"]) == (0, 2)
-    (message,) = [w["message"] for w in done.summary["warnings"] if w["code"] == "notice"]
-    assert message.startswith("2 invitations announced, 0 due; the first may be deleted from ")

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import faults
 import pytest
-from terminals import terminal_of
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -28,12 +27,6 @@ def test_result_explain_and_doctor_name_the_organization_with_its_id(cli):
     assert LABEL in cli.run("doctor", *POLICY, COLUMNS="120").out
 
 
-def test_question_names_the_organization_with_its_id(cli):
-    with terminal_of(cli, "sweep", *POLICY) as terminal:
-        terminal.read_until("Type yes or no: ")
-        assert f"organization  {LABEL}" in terminal.text
-
-
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
 def test_run_without_access_to_the_names_deletes_as_usual(cli, status):
     cli.sim.faults.add(faults.fail_with(status), method="GET", path="*/orgs", times=None)
@@ -43,14 +36,6 @@ def test_run_without_access_to_the_names_deletes_as_usual(cli, status):
     assert {each["level"] for each in done.summary["warnings"]} == {"remark"}
 
 
-def test_run_waits_3_s_for_the_names_and_no_longer(cli):
-    cli.sim.faults.add(faults.delay(100), method="GET", path="*/orgs", times=None)
-    done = cli.sweep()
-    assert (done.code, done.summary["deleted"]) == (0, 1)
-    assert done.summary["duration_s"] < 60
-    assert [each["name"] for each in done.summary["organizations"]] == [None]
-
-
 def test_control_characters_in_a_name_are_escaped(cli):
     cli.sim.organizations[ORG_ID].name = "Acme\x1b[31m\nCorp"
     for command in (("plan",), ("doctor",), ("explain", "ada@*")):
@@ -58,3 +43,11 @@ def test_control_characters_in_a_name_are_escaped(cli):
         assert "Acme" in done.out
         assert "\x1b" not in done.out + done.err
         assert "\nCorp" not in done.out
+
+
+def test_run_waits_3_s_for_the_names_and_no_longer(cli):
+    cli.sim.faults.add(faults.delay(100), method="GET", path="*/orgs", times=None)
+    done = cli.sweep()
+    assert (done.code, done.summary["deleted"]) == (0, 1)
+    assert done.summary["duration_s"] < 60
+    assert [each["name"] for each in done.summary["organizations"]] == [None]

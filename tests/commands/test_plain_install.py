@@ -1,78 +1,50 @@
-"""An installation without extras has all commands."""
+"""An installation without extras, or with other packages, has the same commands."""
 
-import ast
 import os
-import re
+import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions, requires
-from pathlib import Path
 
 import pytest
+from environment import ROOT
 
-ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
-def names_in(requirements: list[str]) -> set[str]:
-    """Names of distributions as the package index compares them (PEP 503)."""
-    return {canonical(re.match(r"[\w.-]+", each).group()) for each in requirements}
-
-
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def imported() -> set[str]:
-    """Distributions that any module of the package imports."""
-    names = set()
-    for path in (ROOT / "invite_sweeper").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names.add(node.module.partition(".")[0])
-    # `_typeshed` exists for type checkers only.
-    foreign = names - {*sys.stdlib_module_names, "invite_sweeper", "_typeshed"}
-    found = packages_distributions()
-    return {canonical(found[name][0]) for name in foreign}
-
-
 @pytest.fixture
-def cli(cli):
-    """A cli without uvloop: importing it fails as if it were not installed."""
-    bare = cli.folder / "bare"
-    bare.mkdir()
-    (bare / "uvloop.py").write_text(
-        "raise ModuleNotFoundError('No module named uvloop')\n", encoding="utf-8"
-    )
-    cli.stock()
+def packages(cli):
+    """A folder that Python searches for packages before the installed ones."""
+    folder = cli.folder / "packages"
+    folder.mkdir()
     before = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
-    cli.changes["PYTHONPATH"] = os.pathsep.join([str(bare), *before])
-    return cli
+    cli.changes["PYTHONPATH"] = os.pathsep.join([str(folder), *before])
+    return folder
 
 
-def test_every_imported_package_is_a_dependency_and_only_uvloop_is_an_extra():
-    direct = names_in(PROJECT["dependencies"])
-    # yarl is part of the interface of aiohttp, pydantic-core of that of pydantic.
-    installed = direct | names_in([each for name in direct for each in requires(name) or ()])
-    assert set(PROJECT["optional-dependencies"]) == {"speed", "dev"}
-    assert imported() - installed == {"uvloop"}
-    assert names_in(PROJECT["optional-dependencies"]["speed"]) == {"uvloop"}
-
-
-def test_sweep_verify_show_and_metrics_work(cli):
+def test_sweep_works_without_the_only_extra(cli, packages):
+    assert PROJECT["optional-dependencies"].keys() == {"speed", "dev"}
+    assert [each.partition(">")[0] for each in PROJECT["optional-dependencies"]["speed"]] == [
+        "uvloop"
+    ]
+    missing = "raise ModuleNotFoundError('No module named uvloop')\n"
+    (packages / "uvloop.py").write_text(missing, encoding="utf-8")
+    cli.stock()
     done = cli.sweep("--metrics-file", "run.prom")
     assert (done.code, done.summary["deleted"]) == (0, 1), done.err
-    assert 'invite_sweeper_outcomes{outcome="deleted"} 1.0' in (cli.folder / "run.prom").read_text(
-        encoding="utf-8"
-    )
-    assert cli.run("audit", "verify", "audit").code == 0
-    shown = cli.run("audit", "show", "1", "--audit-dir", "audit")
-    assert (shown.code, "p0@example.com" in shown.out) == (0, True), shown.err
 
 
-def test_saved_plan_is_swept(cli):
-    assert cli.plan("--out", "plan.jsonl").code == 0
-    done = cli.sweep("--plan", "plan.jsonl")
-    assert (done.code, done.summary["deleted"]) == (0, 1), done.err
+def test_plugin_of_the_library_that_reads_policies_is_not_loaded(cli, packages):
+    seen = cli.folder / "seen"
+    spy = f"open({str(seen)!r}, 'w').close()\nplugin = None\n"
+    (packages / "spy.py").write_text(spy, encoding="utf-8")
+    info = packages / "spy-1.0.dist-info"
+    info.mkdir()
+    metadata = "Metadata-Version: 2.1\nName: spy\nVersion: 1.0\n"
+    (info / "METADATA").write_text(metadata, encoding="utf-8")
+    (info / "entry_points.txt").write_text("[pydantic]\nspy = spy:plugin\n", encoding="utf-8")
+    assert cli.run("validate", "policy.yaml").code == 0
+    assert not seen.exists()
+    model = "import pydantic; pydantic.create_model('M', x=(int, 1))"
+    environment = {**os.environ, "PYTHONPATH": cli.changes["PYTHONPATH"]}
+    subprocess.run([sys.executable, "-c", model], env=environment, check=False)
+    assert seen.exists()  # by another program

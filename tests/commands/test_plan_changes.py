@@ -4,8 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from invite_sweeper.simulator.seed import ORG_ID
-
 DAYS = timedelta(days=1)
 BETA = "0123456789abcdef01234567"
 
@@ -61,16 +59,3 @@ def test_sweep_of_a_saved_plan_says_nothing(cli):
     invite(cli, "bob")
     done = cli.sweep("--plan", "1")
     assert (done.summary["deleted"], changes(done)) == (1, None)
-
-
-def test_what_was_stale_where_an_organization_failed_is_not_new_afterwards(cli):
-    cli.use_organizations({"ACME": ORG_ID, "BETA": BETA})
-    cli.projects.append(cli.sim.add_project("Second", BETA))
-    invite(cli, "ann", "bob")
-    invite(cli, "cid", project=1)
-    cli.plan()
-    invite(cli, "dot", project=1)
-    assert changes(cli.plan()) == {"new": 1, "still_stale": 3}
-    failed = cli.plan(MONGODB_ATLAS_ACCESS_TOKEN_BETA="wrong")
-    assert failed.code == 4
-    assert changes(cli.plan()) == {"still_stale": 2, "not_read": 2}

@@ -194,6 +194,15 @@ def test_log_on_a_terminal_escapes_control_characters(cli):
     assert "\x1b[2J" not in text
 
 
+def test_log_on_a_terminal_breaks_between_words(cli):
+    cli.keys["projects"] = {"exclude": ["no-such-project-by-any-name-*"]}
+    with terminal_of(cli, *PLAN, columns=50, NO_COLOR="1") as terminal:
+        _, text = terminal.end()
+    log = [line for line in text.splitlines() if re.match(r"\d\d:\d\d:\d\d | {19}\S", line)]
+    assert "no-such-project-by-any-name-*" in " ".join(log)
+    assert all(len(line) <= 50 or len(line.split()) == 1 for line in log)
+
+
 def test_no_color_removes_the_colour_of_an_error(cli):
     cli.keys["limits"] = {"max_deletions": 1}
     for changes, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)):

@@ -1,8 +1,9 @@
-"""A cluster of one container: the Job of a CronJob under `podman kube play`.
+"""A cluster of one container: Jobs under `podman kube play`.
 
 Run as a program it replaces kubectl, with the commands of the operators' README.
 """
 
+import json
 import os
 import re
 import sys
@@ -13,38 +14,41 @@ from deploy.containers import run
 from deploy.manifests import KUBERNETES, built, documents
 
 NAMESPACE = "invite-sweeper"
-POD = "by-hand-pod"
-CONTAINER = f"{POD}-invite-sweeper"
 CLAIM = ("PersistentVolumeClaim", "invite-sweeper-audit")
 READ_BY_ALL = 0o444
 
 
-def playable(text, base_url, secret):
-    """Return the Job of `kubectl create job --from=cronjob/… by-hand`, and what it mounts.
+def container_of(job):
+    """Return the name of the container of a Job."""
+    return f"{job}-pod-invite-sweeper"
+
+
+def remove_pods(containers):
+    """Remove the pods at once; `kube down` would wait for their pause containers."""
+    containers.podman("pod", "rm", "--all", "--force", "--time=0")
+
+
+def job_of(text, name):
+    """Return the Job of `kubectl create job --from=cronjob/… NAME`."""
+    spec = documents(text)["CronJob", "invite-sweeper"]["spec"]["jobTemplate"]["spec"]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+
+
+def playable(job, text, base_url, secret):
+    """Return a Job and what it mounts, of the manifests that were applied.
 
     Changed are Atlas's address, and one mode: podman 5.4 does not support fsGroup, which allows
     the group to read the Secret.
     """
     found = documents(text)
-    job = {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": "by-hand"},
-        "spec": found["CronJob", "invite-sweeper"]["spec"]["jobTemplate"]["spec"],
-    }
     pod = job["spec"]["template"]["spec"]
     (box,) = pod["containers"]
     box["env"].append({"name": "MONGODB_ATLAS_BASE_URL", "value": base_url})
     (volume,) = (v["secret"] for v in pod["volumes"] if "secret" in v)
     volume["defaultMode"] = READ_BY_ALL
-    policy = found["ConfigMap", "invite-sweeper-policy"]
+    maps = [each for (kind, _), each in found.items() if kind == "ConfigMap"]
     claim = documents((KUBERNETES / "audit-claim.yaml").read_text(encoding="utf-8"))[CLAIM]
-    return [policy, secret, claim, job]
-
-
-def remove_pod(containers):
-    """Remove the pod at once; `kube down` would wait for its pause container."""
-    containers.podman("pod", "rm", "--force", "--time=0", POD)
+    return [*maps, secret, claim, job]
 
 
 def secret_of(paths):
@@ -55,6 +59,15 @@ def secret_of(paths):
         "metadata": {"name": "invite-sweeper-atlas"},
         "stringData": {path.name: path.read_text(encoding="utf-8") for path in paths},
     }
+
+
+def play(job, state):
+    """Run a Job with the manifests and the Secret of the folder `state`."""
+    text = (state / "manifests.yaml").read_text(encoding="utf-8")
+    secret = yaml.safe_load((state / "secret.yaml").read_text(encoding="utf-8"))
+    parts = playable(job, text, os.environ["MONGODB_ATLAS_BASE_URL"], secret)
+    (state / "play.yaml").write_text(yaml.safe_dump_all(parts), encoding="utf-8")
+    run("podman", "kube", "play", "--network=host", "--tls-verify=false", state / "play.yaml")
 
 
 def kubectl(arguments, state):
@@ -68,21 +81,47 @@ def kubectl(arguments, state):
             assert named[Path(path).stem] in documents(Path(path).read_text(encoding="utf-8"))
         case ["apply", "-k", folder]:
             (state / "manifests.yaml").write_text(built(folder), encoding="utf-8")
-        case ["create", "secret", "generic", "invite-sweeper-atlas", *files]:
-            paths = [Path(re.fullmatch("--from-file=(.*)", file)[1]) for file in files]
-            (state / "secret.yaml").write_text(yaml.safe_dump(secret_of(paths)), encoding="utf-8")
-        case ["create", "job", "--from=cronjob/invite-sweeper", "by-hand"]:
-            text = (state / "manifests.yaml").read_text(encoding="utf-8")
-            secret = yaml.safe_load((state / "secret.yaml").read_text(encoding="utf-8"))
-            parts = playable(text, os.environ["MONGODB_ATLAS_BASE_URL"], secret)
-            (state / "play.yaml").write_text(yaml.safe_dump_all(parts), encoding="utf-8")
-            run("podman", "kube", "play", "--network=host", "--tls-verify=false",
-                state / "play.yaml")  # fmt: skip
-        case ["logs", "-f", "job/by-hand"]:
-            assert run("podman", "wait", CONTAINER).stdout == "0\n"
-            sys.stdout.write(run("podman", "logs", CONTAINER).stdout)
+        case ["create", *what]:
+            create(what, state)
+        case ["patch", "--local", "-f", "-", "--type=json", "-o", "json", "-p", patch]:
+            json.dump(patched(json.load(sys.stdin), json.loads(patch)), sys.stdout)
+        case ["logs", "-f", job]:
+            container = container_of(job.removeprefix("job/"))
+            code = run("podman", "wait", container).stdout
+            shown = run("podman", "logs", container)
+            assert code == "0\n", shown.stdout + shown.stderr
+            sys.stdout.write(shown.stdout)
         case _:
             raise AssertionError(arguments)
+
+
+def create(arguments, state):
+    """Carry out `kubectl create`."""
+    manifests = state / "manifests.yaml"
+    match arguments:
+        case ["secret", "generic", "invite-sweeper-atlas", *files]:
+            paths = [Path(re.fullmatch("--from-file=(.*)", file)[1]) for file in files]
+            (state / "secret.yaml").write_text(yaml.safe_dump(secret_of(paths)), encoding="utf-8")
+        case ["job", "--from=cronjob/invite-sweeper", name]:
+            play(job_of(manifests.read_text(encoding="utf-8"), name), state)
+        case ["job", name, "--from=cronjob/invite-sweeper", "--dry-run=client", "-o", "json"]:
+            json.dump(job_of(manifests.read_text(encoding="utf-8"), name), sys.stdout)
+        case ["-f", "-"]:
+            play(json.load(sys.stdin), state)
+        case _:
+            raise AssertionError(arguments)
+
+
+def patched(manifest, patch):
+    """Return a manifest with one value replaced by a JSON patch."""
+    (change,) = patch
+    *above, key = change["path"].strip("/").split("/")
+    inner = manifest
+    for step in above:
+        inner = inner[int(step) if step.isdecimal() else step]
+    assert (change["op"], key in inner) == ("replace", True)
+    inner[key] = change["value"]
+    return manifest
 
 
 if __name__ == "__main__":

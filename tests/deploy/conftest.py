@@ -4,13 +4,18 @@ import shutil
 import signal
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from deploy.containers import Containers, run
 from deploy.fresh import FreshDebian
 from deploy.manifests import ROOT
+from deploy.stage import Stage, staged
+from deploy.walk import Terminal, terminal
 from environment import with_tools
+from readmes import OPERATORS, section
 
 GIB = 1024**3
 
@@ -69,21 +74,39 @@ def containers():
         shutil.rmtree(made.folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def context(dist, tmp_path_factory):
-    """The build context of the image: the lock and the wheel."""
-    folder = tmp_path_factory.mktemp("context")
-    shutil.copy(ROOT / "requirements.lock", folder)
-    (folder / "dist").mkdir()
-    for wheel in dist.glob("*.whl"):
-        shutil.copy(wheel, folder / "dist")
-    return folder
+@dataclass(frozen=True)
+class Reader:
+    """Who follows the operators' README."""
+
+    containers: Containers
+    terminal: Terminal
+    stage: Stage
 
 
 @pytest.fixture(scope="session")
-def image(containers, context):
-    """The id of the image built from the Dockerfile."""
-    return containers.build(context)
+def reader(containers, checkout, tmp_path_factory):
+    """A reader with a copy of the repository and a simulated organization."""
+    folder = tmp_path_factory.mktemp("reader")
+    with (
+        staged(tmp_path_factory.mktemp("stage"), projects=2, stale=3) as stage,
+        terminal(containers, checkout, stage, folder) as opened,
+    ):
+        yield Reader(containers, opened, stage)
+
+
+class Image(NamedTuple):
+    """The image that the reader built, and the output of the commands that use it."""
+
+    id: str
+    output: str
+
+
+@pytest.fixture(scope="session")
+def image(reader):
+    """The image of the section of the README that builds and runs it."""
+    wheel, build, *others = section(OPERATORS, "The image").commands
+    reader.terminal.run(wheel)
+    return Image(reader.terminal.run(build), reader.terminal.run(*others))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from deploy.manifests import DEPLOY, ROOT
 from environment import with_tools
 
 BASE = "localhost/python:3.13-slim"
-IMAGE = "localhost/invite-sweeper:0.2.0.dev0"
+IMAGE = "localhost/invite-sweeper:dev"
 HARDENED = (
     "--read-only",
     "--user=10001:10001",
@@ -43,8 +44,10 @@ PIP = """
 no-index = true
 find-links = /wheels
 """
-# Python for the image; the rest is for the tests that run cron and systemd.
-PACKAGES = ("python3", "python3-venv", "ca-certificates", "cron", "systemd-sysv")
+# Python for the image; the rest is for the tests of a week, which run cron and systemd.
+PACKAGES = ["python3", "python3-venv", "ca-certificates"]
+if os.environ.get("INVITE_SWEEPER_WEEKLY") == "1":
+    PACKAGES += ["cron", "systemd-sysv"]
 WHEELS = (
     *("--require-hashes", "--no-deps", "--only-binary=:all:"),
     *("--python-version=3.13", "--implementation=cp"),
@@ -142,8 +145,10 @@ class Containers:
     def fetch_wheels(self):
         """Download the wheels of the lock for the image, and those that build the program."""
         folder = fetch_wheels(self.folder / "wheels", "x86_64")
-        version = ("--only-binary=:all:", "--python-version=3.13")
-        run(sys.executable, "-m", "pip", "download", "-q", "-d", folder, *version, "hatchling")
+        options = ("--only-binary=:all:", "--python-version=3.13")
+        pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        needed = pyproject["build-system"]["requires"]
+        run(sys.executable, "-m", "pip", "download", "-q", "-d", folder, *options, *needed)
 
     @property
     def wheels(self):
@@ -165,7 +170,7 @@ class Containers:
             "--pull-never",
             "--timestamp=0",
             *self.wheels,
-            f"--build-arg=BASE={BASE}",
+            f"--from={BASE}",
             f"--file={DEPLOY}/docker/Dockerfile",
             f"--tag={tag}",
             context,

@@ -49,6 +49,12 @@ def container(job):
     return only
 
 
+def command(text):
+    """Return the command that the pods of a YAML stream run: `plan` or `sweep`."""
+    name = container(cronjob(text))["env"][0]["valueFrom"]["configMapKeyRef"]["name"]
+    return documents(text)["ConfigMap", name]["data"]["command"]
+
+
 def options(arguments):
     """Return the `--name=value` arguments by name."""
     return dict(a.removeprefix("--").split("=", 1) for a in arguments if a.startswith("--"))

@@ -1,8 +1,6 @@
 """Render the chart and kustomize, and compare what they render."""
 
-import re
 import shutil
-from pathlib import Path
 
 import yaml
 from deploy.containers import run
@@ -10,35 +8,53 @@ from deploy.manifests import DEPLOY, KUBERNETES, built, documents, pod_spec
 
 CHART = DEPLOY / "helm"
 NAME = "invite-sweeper"
-SCHEMA_FOLDER = re.compile(r"v(\d+)\.(\d+)\.(\d+)-local-strict")
 
 
-def render(values, folder, *files):
-    """Run `helm template` with values, after those of files, and return the process."""
+def render(values, folder, *options, chart=CHART, check=True):
+    """Run `helm template` with values and return the process."""
     path = folder / "values.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    given = [f"--values={each}" for each in (*files, path)]
-    return run("helm", "template", NAME, CHART, f"--namespace={NAME}", *given, check=False)
+    command = ("helm", "template", NAME, chart, f"--namespace={NAME}", f"--values={path}")
+    return run(*command, *options, check=check)
 
 
-def rendered(values, folder, *files):
+def rendered(values, folder, *options, chart=CHART):
     """Return the text that the chart renders to."""
-    done = render(values, folder, *files)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return render(values, folder, *options, chart=chart).stdout
 
 
-def overlaid(folder, *parts):
-    """Return the text of an overlay beside a copy of `deploy/`; parts are of its kustomization."""
+def packaged(folder):
+    """Return the path of the chart as it is published."""
+    run("helm", "package", CHART, f"--destination={folder}")
+    (package,) = folder.glob("*.tgz")
+    return package
+
+
+def side_by_side(values, folder):
+    """Render a chart that depends on the packaged one once for each name of values.
+
+    Return the process, so that one process renders or refuses all of them.
+    """
+    chart = folder / "parent"
+    (chart / "charts").mkdir(parents=True)
+    package = packaged(chart / "charts")
+    version = package.stem.removeprefix(f"{NAME}-")
+    depends = [{"name": NAME, "version": version, "alias": alias} for alias in values]
+    described = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": depends}
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    return render(values, folder, chart=chart, check=False)
+
+
+def overlaid(folder, *components, **parts):
+    """Return the text of an overlay beside a copy of `deploy/`, with parts of its kustomization."""
     shutil.copytree(KUBERNETES, folder / "deploy/kubernetes", dirs_exist_ok=True)
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": ["deploy/kubernetes/base"],
+        "components": [f"deploy/kubernetes/components/{name}" for name in components],
+        **parts,
     }
-    for part in parts:
-        for key, items in part.items():
-            kustomization[key] = [*kustomization.get(key, []), *items]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
     return built(folder)
 
@@ -50,10 +66,9 @@ def comparable(text):
     """
     found = documents(text)
     without_labels_of_helm(found)
-    for (kind, _), manifest in [*found.items()]:
+    for (kind, name), manifest in [*found.items()]:
         if kind == "PersistentVolumeClaim":
-            assert manifest["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
-            del found[kind, manifest["metadata"]["name"]]
+            del found[kind, name]
         if kind == "CronJob":
             _sort(pod_spec(manifest))
     return found
@@ -83,12 +98,3 @@ def _sort(pod):
     box["args"] = [verb, *sorted(options)]
     for items in (box["env"], box["volumeMounts"], pod["volumes"]):
         items.sort(key=lambda item: item["name"])
-
-
-def kubernetes_versions():
-    """Return the newest three versions of Kubernetes that kubernetes-validate knows."""
-    program = Path(shutil.which("kubernetes-validate")).resolve()
-    schemas = program.parent.parent.glob("lib/python3*/site-packages/kubernetes_validate/*/*")
-    found = [SCHEMA_FOLDER.fullmatch(path.name) for path in schemas]
-    newest = sorted(tuple(map(int, match.groups())) for match in found if match)[-3:]
-    return [".".join(map(str, version)) for version in newest]

@@ -14,7 +14,7 @@ NIGHTLY = re.compile(r"^17 3 (?=\* \* \* invite-sweeper )", re.MULTILINE)
 END = "--end of mail--\n"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.weekly,
     pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
 ]
 

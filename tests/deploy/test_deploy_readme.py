@@ -17,12 +17,12 @@ README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 def test_every_file_in_the_readme_exists():
     named = set(re.findall(r"\b(?:deploy|config)/[\w./-]*\w", README))
     table = set(re.findall(r"`((?:cron|systemd|kubernetes|helm)/)`", README))
-    overlays = set(re.findall(r"`((?:overlays|components)/[\w./-]*\w)`", README))
+    inside = set(re.findall(r"`((?:kubernetes|helm)/[\w./-]*\w)`", README))
 
     assert len(named) > 8
     assert [name for name in named if not (ROOT / name).exists()] == []
     assert table == {"cron/", "systemd/", "kubernetes/", "helm/"}
-    assert [name for name in overlays if not (DEPLOY / "kubernetes" / name).exists()] == []
+    assert [name for name in inside if not (DEPLOY / name).exists()] == []
 
 
 def test_uninstalling_names_every_installed_file_and_keeps_the_audit_log():
@@ -54,13 +54,13 @@ def test_overlay_of_the_readme_builds_and_one_line_arms_it(tmp_path):
     overlay = tmp_path / "kustomization.yaml"
     overlay.write_text(shown.replace("sha256:…", digest), encoding="utf-8")
     dry = built(tmp_path)
-    (line,) = re.findall(r"`(components: \[deploy/[\w/]+\])`", README)
+    (line,) = set(re.findall(r"`(components: \[deploy/[\w/]+/armed\])`", README))
     overlay.write_text(f"{overlay.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
 
     policy = documents(dry)["ConfigMap", "invite-sweeper-policy"]["data"]["policy.yaml"]
     assert policy == (tmp_path / "policy.yaml").read_text(encoding="utf-8")
     assert container(cronjob(dry))["image"] == f"registry.example.com/invite-sweeper@{digest}"
-    assert changed_lines(dry, built(tmp_path)) == (["- plan"], ["- sweep"])
+    assert changed_lines(dry, built(tmp_path)) == (["command: plan"], ["command: sweep"])
 
 
 def test_policy_of_the_manifests_is_valid():

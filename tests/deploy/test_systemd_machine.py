@@ -31,7 +31,7 @@ grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\t' ' '
 """
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.weekly,
     pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
 ]
 

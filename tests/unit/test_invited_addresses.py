@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.parsing import OrgEvent
+from invite_sweeper.atlas.rows import OrgEvent
 from invite_sweeper.cli.doctor_atlas import Completeness, explain_invited
 
 ORG, OTHER = "a" * 24, "b" * 24
@@ -13,7 +13,7 @@ NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 def event(name, kind="INVITED_TO_ORG"):
-    return OrgEvent(kind, name, NOW)
+    return OrgEvent(kind, name)
 
 
 def explained(events, listed=(), deleted=()):

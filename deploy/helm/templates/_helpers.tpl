@@ -1,33 +1,40 @@
-{{- /* A CronJob's name has at most 52 characters. */ -}}
+{{- /*
+The name of a release's objects: that of the release, with the chart's or its alias unless the release
+has it already. A CronJob's name has at most 52 characters.
+*/ -}}
 {{- define "invite-sweeper.fullname" -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- $own := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) }}
+{{- .Values.fullnameOverride | default $own | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* What the NetworkPolicy selects: the pods of this release alone. */ -}}
+{{- /* What the NetworkPolicy selects: the pods of this release and alias alone. */ -}}
 {{- define "invite-sweeper.selector" -}}
-app.kubernetes.io/name: invite-sweeper
+app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "invite-sweeper.labels" -}}
+{{- define "invite-sweeper.own-labels" -}}
 {{ include "invite-sweeper.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 {{- end }}
 
-{{- /* Labels of the chart (the template `labels` or `selector`) win over those of the values. */ -}}
+{{- /*
+Labels of an object: `which` is own-labels or selector, `extra` those of a value. The chart's own win,
+then those of the value.
+*/ -}}
 {{- define "invite-sweeper.labels-with" -}}
-{{- toYaml (merge (include (printf "invite-sweeper.%s" .which) .root | fromYaml) .extra) }}
+{{- $own := include (printf "invite-sweeper.%s" .which) .root | fromYaml }}
+{{- toYaml (merge $own (.extra | default dict) .root.Values.commonLabels) }}
+{{- end }}
+
+{{- define "invite-sweeper.labels" -}}
+{{- include "invite-sweeper.labels-with" (dict "which" "own-labels" "root" .) }}
 {{- end }}
 
 {{- define "invite-sweeper.service-account" -}}
 {{- .Values.serviceAccount.name | default (include "invite-sweeper.fullname" .) }}
-{{- end }}
-
-{{- /* The name of a file of this pod: each shard writes its own files. */ -}}
-{{- define "invite-sweeper.file" -}}
-{{- if gt (int .Values.shards) 1 }}shard-$(JOB_COMPLETION_INDEX){{ else }}invite-sweeper{{ end }}
 {{- end }}
 
 {{- /* The variables of one pair of credentials: kind, name (or empty) and folder. */ -}}

@@ -1,7 +1,13 @@
+"""Paths of the client: only known endpoints, versions and queries, with well-formed ids."""
+
+from dataclasses import FrozenInstanceError, replace
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.endpoints import (
     DELETE_GROUP_INVITE,
     ENDPOINTS,
@@ -12,10 +18,19 @@ from invite_sweeper.atlas.endpoints import (
     InvalidRequest,
     build_path,
 )
-from invite_sweeper.atlas.http import is_loopback, parse_base_url
-from invite_sweeper.errors import UsageError
 
 PROJECT, INVITATION = "6a793fd0c0eb9e7a177181d4", "6a793fd52c88faeba59bd5d0"
+ALL = sorted(ENDPOINTS, key=lambda each: (each.template, each.method, each.query))
+USERS = [each for each in ALL if "/users" in each.template]
+LISTS_OF_USERS = [each for each in USERS if each.paged]
+
+
+def ids_of(endpoint):
+    return [PROJECT] * endpoint.template.count("{}")
+
+
+def page_of(endpoint):
+    return 1 if endpoint.paged else None
 
 
 def test_paths_of_the_endpoints_are_exactly_these():
@@ -28,36 +43,36 @@ def test_paths_of_the_endpoints_are_exactly_these():
     )
 
 
-@pytest.mark.parametrize(
-    "malformed_id",
-    [
-        "",
-        " ",
-        ".",
-        "..",
-        "/",
-        "*",
-        PROJECT.upper(),
-        PROJECT[:-1],
-        PROJECT + "0",
-        PROJECT + "\n",
-        "\n" + PROJECT,
-        PROJECT[:-1] + "/",
-        PROJECT[:-1] + "g",
-        PROJECT[:-1] + "\u0661",
-        "%36" + PROJECT[3:],
-    ],
+MALFORMED = (
+    "",
+    " ",
+    "..",
+    "/",
+    "*",
+    PROJECT.upper(),
+    PROJECT[:-1],
+    PROJECT + "0",
+    PROJECT + "\n",
+    "\n" + PROJECT,
+    PROJECT[:-1] + "/",
+    PROJECT[:-1] + "g",
+    PROJECT[:-1] + "\u0661",
+    f"{PROJECT}?x=1",
+    "%36" + PROJECT[3:],
 )
-def test_malformed_id_is_refused(malformed_id):
-    with pytest.raises(InvalidRequest):
-        build_path(LIST_GROUP_INVITES, malformed_id)
-    with pytest.raises(InvalidRequest):
-        build_path(DELETE_GROUP_INVITE, malformed_id, INVITATION)
-    with pytest.raises(InvalidRequest):
-        build_path(DELETE_GROUP_INVITE, PROJECT, malformed_id)
 
 
-@given(st.text())
+@pytest.mark.parametrize("malformed_id", MALFORMED)
+def test_malformed_id_is_refused_at_every_place_of_every_endpoint(malformed_id):
+    for endpoint in ALL:
+        for place in range(endpoint.template.count("{}")):
+            ids = ids_of(endpoint)
+            ids[place] = malformed_id
+            with pytest.raises(InvalidRequest):
+                build_path(endpoint, *ids, page=page_of(endpoint))
+
+
+@given(st.text(max_size=30) | st.text("0123456789abcdefABCDEF/", min_size=23, max_size=25))
 def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
     try:
         path = build_path(DELETE_GROUP_INVITE, PROJECT, text)
@@ -78,18 +93,41 @@ def test_path_is_built_only_for_an_id_of_24_lower_case_hex_digits(text):
         (LIST_GROUPS, (), None),
         (LIST_GROUPS, (), 0),
         (LIST_GROUPS, (PROJECT,), 1),
+        (Endpoint("DELETE", "/api/atlas/v2/groups/{}", "*/*", "any"), (PROJECT,), None),
     ],
 )
-def test_wrong_number_of_ids_or_wrong_page_is_refused(endpoint, ids, page):
+def test_wrong_number_of_ids_wrong_page_or_unknown_endpoint_is_refused(endpoint, ids, page):
     with pytest.raises(InvalidRequest):
         build_path(endpoint, *ids, page=page)
 
 
-def test_endpoint_that_is_not_registered_is_refused():
-    unregistered = Endpoint("DELETE", "/api/atlas/v2/groups/{}", LIST_GROUPS.media_type, "any")
+MEDIA_TYPES = (
+    "application/vnd.atlas.2023-01-01+json",
+    "application/vnd.atlas.2025-03-12+json",
+    "*/*",
+    "",
+)
+QUERIES = (
+    "",
+    "itemsPerPage=500&includeCount=false",
+    "orgMembershipStatus=PENDING&itemsPerPage=500",
+    "orgMembershipStatuses=ACTIVE&itemsPerPage=500",
+)
 
-    with pytest.raises(InvalidRequest):
-        build_path(unregistered, PROJECT)
+
+def test_endpoint_of_users_with_another_version_or_without_statuses_is_refused():
+    """An older version lists and deletes active members."""
+    modified = [replace(each, media_type=media) for each, media in product(USERS, MEDIA_TYPES)]
+    modified += [replace(each, query=query) for each, query in product(LISTS_OF_USERS, QUERIES)]
+    for endpoint in modified:
+        with pytest.raises(InvalidRequest):
+            build_path(endpoint, *ids_of(endpoint), page=page_of(endpoint))
+
+
+def test_endpoints_are_immutable():
+    for endpoint in ALL:
+        with pytest.raises(FrozenInstanceError):
+            endpoint.media_type = "application/json"
 
 
 def test_only_deletions_are_those_of_the_four_lists():
@@ -102,78 +140,20 @@ def test_only_deletions_are_those_of_the_four_lists():
 
 
 def test_versions_are_pinned_and_users_endpoints_use_only_2025_02_19():
-    users = {o for o in ENDPOINTS if "/users" in o.template}
-    assert len(users) >= 6
-    assert {o.media_type for o in users} == {"application/vnd.atlas.2025-02-19+json"}
+    assert len(USERS) >= 6
+    assert {o.media_type for o in USERS} == {"application/vnd.atlas.2025-02-19+json"}
     assert GET_SERVICE_ACCOUNT.media_type == "application/vnd.atlas.2024-08-05+json"
-    assert {o.media_type for o in ENDPOINTS - users - {GET_SERVICE_ACCOUNT}} == {
+    assert {o.media_type for o in ENDPOINTS - {*USERS, GET_SERVICE_ACCOUNT}} == {
         "application/vnd.atlas.2023-01-01+json"
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "base"),
-    [
-        ("https://cloud.mongodb.com", "https://cloud.mongodb.com"),
-        ("https://cloud.mongodb.com/", "https://cloud.mongodb.com"),
-        (" https://cloud.mongodbgov.com// ", "https://cloud.mongodbgov.com"),
-        ("https://gateway.example.com:8443/atlas/", "https://gateway.example.com:8443/atlas"),
-        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
-        ("http://127.9.9.9", "http://127.9.9.9"),
-        ("http://[::1]:8080", "http://[::1]:8080"),
-        ("http://localhost:1/", "http://localhost:1"),
-        ("https://localhost", "https://localhost"),
-    ],
-)
-def test_https_base_url_is_accepted_without_trailing_slashes(text, base):
-    assert str(parse_base_url(text)) == base
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "cloud.mongodb.com",
-        "/api",
-        "https://",
-        "https:///api",
-        "ftp://cloud.mongodb.com",
-        "file:///etc/passwd",
-        "http://cloud.mongodb.com",
-        "http://localhost.example.com",
-        "http://0.0.0.0",
-        "http://127.0.0.1.example.com",
-        "https://cloud.mongodb.com?x=1",
-        "https://cloud.mongodb.com?",
-        "https://cloud.mongodb.com#top",
-        "https://cloud.mongodb.com:0",
-        "https://cloud.mongodb.com:99999",
-        "https://[::1",
-    ],
-)
-def test_base_url_without_https_or_with_other_parts_is_refused(text):
-    with pytest.raises(UsageError):
-        parse_base_url(text)
-
-
-@pytest.mark.parametrize("text", ["https://ada:secret@example.com", "https://secret@example.com"])
-def test_user_name_in_the_base_url_is_refused_and_not_shown(text):
-    with pytest.raises(UsageError) as caught:
-        parse_base_url(text)
-
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("LOCALHOST", True),
-        ("127.0.0.1", True),
-        ("::1", True),
-        ("localhost.", False),
-        ("10.0.0.1", False),
-        ("::2", False),
-    ],
-)
-def test_loopback_is_an_exact_host_name(host, expected):
-    assert is_loopback(host) is expected
+def test_lists_of_users_name_their_statuses_and_swept_lists_exclude_active_users():
+    assert {each.query.count("orgMembershipStatuses=") for each in LISTS_OF_USERS} == {1, 2, 3}
+    for endpoint in (endpoints.LIST_GROUP_USERS, endpoints.LIST_ORG_USERS):
+        statuses = [p for p in endpoint.query.split("&") if p.startswith("orgMembershipStatuses=")]
+        assert statuses == [
+            "orgMembershipStatuses=PENDING",
+            "orgMembershipStatuses=INVITATION_EXPIRED",
+            "orgMembershipStatuses=INVITATION_REJECTED",
+        ]

@@ -3,17 +3,17 @@
 import gzip
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
 from builders import project
 from multidict import CIMultiDict
 from needs import RECORDINGS
 
-from invite_sweeper.atlas.http import parse_date_header, parse_int_header
-from invite_sweeper.atlas.lists import parse_group_invitation
-from invite_sweeper.atlas.parsing import parse_array, parse_page, parse_project
+from invite_sweeper.atlas.http import parse_date, parse_int_header
+from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.responses import (
     Response,
+    RetryDecision,
+    classify,
     describe,
     fatal_error_for,
     is_already_gone,
@@ -22,8 +22,8 @@ from invite_sweeper.atlas.responses import (
     looks_like_atlas,
     parse_error,
 )
-from invite_sweeper.atlas.retry import RetryDecision, classify
-from invite_sweeper.models import Project
+from invite_sweeper.atlas.rows import ProjectRow, parse_object, parse_page
+from invite_sweeper.models import Project, Source
 
 pytestmark = pytest.mark.needs("recordings")
 
@@ -47,7 +47,7 @@ def test_list_of_invitations_is_parsed(name):
     response = recorded(name)
     requested = project(1, id=response.body.split(b'"groupId":"')[1][:24].decode())
 
-    (found,) = parse_array(response.body, lambda item: parse_group_invitation(item, requested)).rows
+    (found,) = SOURCES[Source.INVITES].parse(response.body, requested).rows
 
     assert found.project_id == requested.id
     assert found.expires_at - found.created_at == timedelta(days=30)
@@ -65,17 +65,17 @@ def test_list_of_invitations_is_parsed(name):
     ],
 )
 def test_page_of_projects_is_parsed(name, count, has_next):
-    page = parse_page(recorded(name).body, parse_project)
+    page = parse_page(recorded(name).body, ProjectRow)
 
     assert page.has_next is has_next
     assert count is None or len(page.rows) == count
-    assert all(isinstance(row, Project) for row in page.rows)
+    assert all(isinstance(row.project(), Project) for row in page.rows)
 
 
 def test_tags_of_a_project_are_parsed():
-    found = parse_project(msgspec.json.decode(recorded("group-get-200-latest-tags.http").body))
+    body = recorded("group-get-200-latest-tags.http").body
 
-    assert found.tags
+    assert parse_object(body, ProjectRow).project().tags
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_404_is_gone_and_400_with_another_code_is_not():
 def test_deprecation_and_sunset_dates_with_a_one_digit_day_are_parsed():
     headers = recorded("project-invite-delete-latest.http").headers
 
-    assert parse_date_header(headers, "Sunset") == datetime(2027, 7, 1, tzinfo=UTC)
-    assert parse_date_header(headers, "Deprecation") == datetime(2023, 10, 4, tzinfo=UTC)
+    assert parse_date(headers["Sunset"]) == datetime(2027, 7, 1, tzinfo=UTC)
+    assert parse_date(headers["Deprecation"]) == datetime(2023, 10, 4, tzinfo=UTC)
     assert parse_int_header(headers, "RateLimit-Remaining") == 1194
     assert parse_int_header(headers, "RateLimit-Limit") == 1200
 

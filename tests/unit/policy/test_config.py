@@ -15,20 +15,8 @@ from invite_sweeper.sweep.guards import MIN_COUNT_FOR_SHARE
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config"
 PLACEHOLDER = "000000000000000000000000"
-
-
-@pytest.fixture(params=sorted(CONFIG.glob("*.yaml")), ids=lambda path: path.stem)
-def shipped(request):
-    return request.param
-
-
-def test_config_contains_a_default_policy_and_three_samples():
-    assert {path.stem for path in CONFIG.glob("*.yaml")} >= {
-        "policy",
-        "contractors",
-        "strict-audit",
-        "trim-backlog",
-    }
+TODAY = date(2026, 11, 25)
+SAMPLES = {path.stem: path.read_text("utf-8") for path in sorted(CONFIG.glob("*.yaml"))}
 
 
 def policies_under(folder):
@@ -47,35 +35,23 @@ def policies_under(folder):
     return found
 
 
-SHIPPED = {**policies_under(ROOT / "config"), **policies_under(ROOT / "deploy")}
+SHIPPED = {**policies_under(CONFIG), **policies_under(ROOT / "deploy")}
 
 
 def test_policies_for_cli_kustomize_and_helm_are_found():
-    assert {
-        "config/policy.yaml",
-        "deploy/kubernetes/base/policy.yaml",
-        "deploy/helm/values.yaml",
-    } < set(SHIPPED)
-
-
-@pytest.mark.parametrize(
-    "name", ["invite_sweeper/help/limits.md", "config/policy.yaml", "config/policy.schema.json"]
-)
-def test_texts_about_max_share_name_the_minimum_count(name):
-    words = " ".join((ROOT / name).read_text("utf-8").replace("`", "").replace("\n#", "").split())
-    (rest,) = re.findall(r"0 means zero[^.]*\. (Two are ignored[^.]*)\.", words)
-    assert f"max_share when {MIN_COUNT_FOR_SHARE} or fewer are stale" in rest
-    assert f"max_population_drop for a count of {MIN_COUNT_FOR_SHARE} or fewer" in rest
+    names = [f"config/{each}.yaml" for each in ("contractors", "policy", "trim-backlog")]
+    names += ["config/strict-audit.yaml", "deploy/kubernetes/base/policy.yaml"]
+    assert {*names, "deploy/helm/values.yaml"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_policy_warns_of_nothing_but_the_organization_to_replace(name):
     policy = parse_policy(SHIPPED[name].encode(), name)
-    (warning,) = policy.warnings(date(2026, 11, 25))
+    (warning,) = policy.warnings(TODAY)
     assert warning.startswith(f"{PLACEHOLDER} stands for your organization's id")
     assert policy.organization_ids == frozenset({PLACEHOLDER})
     replaced = SHIPPED[name].replace(PLACEHOLDER, ORG).encode()
-    assert check_policy(replaced, date(2026, 11, 25))[1] == ()
+    assert check_policy(replaced, TODAY)[1] == ()
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -90,61 +66,46 @@ def test_shipped_policy_reads_the_lists_that_stay_with_rules_that_fit_each(name)
     assert max(ages["PENDING"]) < timedelta(days=30)
 
 
-def test_shipped_policy_reads_all_four_lists_and_says_what_deleting_a_person_means(shipped):
-    text = shipped.read_text("utf-8")
-    policy = parse_policy(text.encode(), "p")
+@pytest.mark.parametrize("name", SAMPLES)
+def test_sample_is_safe_and_says_what_to_replace_and_what_deleting_a_person_means(name):
+    text = SAMPLES[name]
+    policy = parse_policy(text.encode(), name)
     assert set(policy.sources) == set(Source)
     aged = [rule for rule in policy.rules if rule.older_than is not None]
     owners = [rule.older_than for rule in aged if "GROUP_OWNER" in (rule.roles or ())]
     assert min(owners) < max(rule.older_than for rule in aged if rule.statuses is None)
-    comments = " ".join(text.replace("#", " ").split())
-    assert "Deleting one removes the person from the project or the organization" in comments
-
-
-def test_shipped_policy_matches_inviters_who_left_only_with_a_notice(shipped):
-    policy = parse_policy(shipped.read_bytes(), shipped.name)
     assert policy.notice is not None or not any(rule.inviter_gone for rule in policy.rules)
-
-
-def test_a_shipped_policy_and_the_example_of_the_readme_announce_first():
-    assert parse_policy((CONFIG / "strict-audit.yaml").read_bytes(), "p").notice is not None
-    assert "\nnotice: {wait: 7d}" in (ROOT / "README.md").read_text("utf-8")
-
-
-def test_shipped_policy_has_the_placeholder_id_and_says_replace(shipped):
-    text = shipped.read_text("utf-8")
-    assert parse_policy(text.encode(), "p").organization_ids == frozenset({PLACEHOLDER})
-    assert "REPLACE" in text
-
-
-def test_shipped_policy_names_its_schema_in_the_first_line(shipped):
-    first = shipped.read_text("utf-8").splitlines()[0]
-    assert first == "# yaml-language-server: $schema=./policy.schema.json"
-    assert (CONFIG / "policy.schema.json").is_file()
-
-
-def test_shipped_policy_sets_explicit_small_limits(shipped):
-    policy = parse_policy(shipped.read_bytes(), shipped.name)
     assert policy.limits.max_deletions <= 200
     assert policy.limits.max_deletions_per_project <= 25
     assert {"max_deletions", "max_deletions_per_project", "max_share"} <= (
         policy.limits.model_fields_set
     )
+    comments = " ".join(text.replace("#", " ").split())
+    assert "REPLACE" in comments
+    assert "Deleting one removes the person from the project or the organization" in comments
+    assert text.startswith("# yaml-language-server: $schema=./policy.schema.json\n")
 
 
-def test_default_policy_allows_no_unreadable_projects():
-    policy = parse_policy((CONFIG / "policy.yaml").read_bytes(), "policy.yaml")
-    assert policy.limits.max_deletions == 10
-    assert policy.limits.max_unreadable_projects == 0
-    assert policy.limits.over_limit == "refuse"
+def test_strict_sample_announces_and_default_policy_allows_no_unreadable_projects():
+    assert parse_policy(SAMPLES["strict-audit"].encode(), "p").notice is not None
+    limits = parse_policy(SAMPLES["policy"].encode(), "p").limits
+    assert (limits.max_deletions, limits.max_unreadable_projects) == (10, 0)
+    assert limits.over_limit == "refuse"
 
 
 def test_commented_examples_of_the_default_policy_are_valid():
-    text = (CONFIG / "policy.yaml").read_text("utf-8")
-    head, key, body = text.partition("version: 1\n")
+    head, key, body = SAMPLES["policy"].partition("version: 1\n")
     opened = re.sub(r"^( *)# (?=(?:- name|  |tags|keep:|notice:))", r"\1", body, flags=re.MULTILINE)
     policy = parse_policy(f"{head}{key}{opened}".encode(), "policy.yaml")
     assert [rule.name for rule in policy.rules][-2:] == ["forgotten", "outsiders"]
     assert [entry.name for entry in policy.keep] == ["board"]
     assert policy.notice is not None
     assert policy.projects.tags == (("env", "sandbox"),)
+
+
+@pytest.mark.parametrize("name", ["policy.yaml", "policy.schema.json"])
+def test_texts_about_max_share_name_the_minimum_count(name):
+    words = " ".join((CONFIG / name).read_text("utf-8").replace("`", "").replace("\n#", "").split())
+    (rest,) = re.findall(r"0 means zero[^.]*\. (Two are ignored[^.]*)\.", words)
+    assert f"max_share when {MIN_COUNT_FOR_SHARE} or fewer are stale" in rest
+    assert f"max_population_drop for a count of {MIN_COUNT_FOR_SHARE} or fewer" in rest

@@ -18,6 +18,7 @@ from invite_sweeper.audit.events import (
     RunFinished,
     RunStarted,
     RunWarning,
+    WouldBeAnnounced,
 )
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import Source
@@ -99,6 +100,24 @@ def three_organizations(**more: object) -> Run:
             **more,
         ),
         started(organizations=(ORG, "b" * 24, OTHER_ORG)),
+    )
+
+
+def two_unreachable() -> Run:
+    """Return a sweep of three organizations of which two failed for the same cause."""
+    cause = {"consequence": "Nothing was deleted there.", "hint": "Check the network."}
+    errors = [
+        {"message": f"Organization {id_ * 24}: Atlas cannot be reached.", **cause} for id_ in "bc"
+    ]
+    organizations = (
+        ORGANIZATION,
+        *(
+            OrganizationResult(id=id_ * 24, exit_code=6, error=error, reasons=(Reason.UNREACHABLE,))
+            for id_, error in zip("bc", errors, strict=True)
+        ),
+    )
+    return run(
+        exit_code=4, error=errors[0], reasons=(Reason.UNREACHABLE,), organizations=organizations
     )
 
 
@@ -268,6 +287,15 @@ SCENES: dict[str, Callable[[], Run]] = {
             REMARK,
         ),
     ),
+    "dry run with a notice": lambda: run(
+        planned(1).as_event(
+            WouldBeAnnounced, rule="forgotten", deletable_from="2026-12-02T00:00:00Z"
+        ),
+        mode="dry-run",
+        announced=1,
+        kept=20,
+        kept_by_reason={"too_young": 19, "notice_pending": 1},
+    ),
     "changes since the last plan": lambda: run(
         *deletion(1),
         stale=1,
@@ -277,6 +305,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         ),
     ),
     "three organizations": three_organizations,
+    "two organizations unreachable": two_unreachable,
     "organization out of sight": lambda: run(
         organizations=(
             ORGANIZATION,

@@ -10,31 +10,24 @@ from pathlib import Path
 import pytest
 from builders import NOW
 from prometheus_client.parser import text_string_to_metric_families
+from report.reading import Reader, page_of, words
 from report.scenes import SCENES, written
 from rich.cells import cell_len
 from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.json_text import to_json
-from invite_sweeper.policy import Notification
+from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.report.metrics import Release, write_textfile
 from invite_sweeper.report.notify import Ended, build_message
+from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Facts, Story, needs_attention, tell
-from invite_sweeper.report.terminal import attention_lines, show_result
+from invite_sweeper.report.terminal import attention_lines, show_question, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
 FACTS = Facts(policy="policy.yaml")
 FINISHED_AT = NOW + timedelta(minutes=1)
-ENVIRONMENT = {
-    "CHAT": "https://chat.example.com/x",
-    "HOOK": "https://hook.example.com/x",
-    "PING": "https://ping.example.com/x",
-}
-SLACK, WEBHOOK, PING = (
-    Notification(kind=kind, url_env=name, when="always")
-    for kind, name in (("slack", "CHAT"), ("webhook", "HOOK"), ("ping", "PING"))
-)
 COUNTS = ("invitations_seen", "stale", "kept", "deleted", "failed", "unknown", "skipped")
 
 
@@ -43,143 +36,131 @@ def record(request, directory):
     return written(request.param, directory)
 
 
-@pytest.fixture
-def ended(record):
-    """A run with an end: no message is sent about a killed one."""
-    if record.end is None:
-        pytest.skip("it was killed")
-    return record
-
-
-def on_terminal(record, width=10_000):
+def on_terminal(record, width=10_000, show=show_result, *more):
     """Return what a terminal shows of a run."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show_result(console, record, FACTS)
+    show(console, record, FACTS, *more)
     return console.file.getvalue()
 
 
-def message(channel, record):
+def message(kind, record):
     """Return the body of a message about a run."""
+    channel = Notification(kind=kind, url_env="URL", when="always")
     ended = Ended(record, tell(record, FACTS), FINISHED_AT)
-    return build_message(channel, ENVIRONMENT, ended).body.decode()
+    return build_message(channel, {"URL": "https://example.com/x"}, ended).body.decode()
 
 
-def plain(text):
-    """Return text of Slack as it is read."""
+def slack(record):
+    """Return the text of Slack as it is read."""
+    text = json.loads(message("slack", record))["text"]
     for written_as, read in (("\u200b", ""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(written_as, read)
     return text
 
 
-def test_headline_is_the_same_in_every_output(ended):
-    record = ended
-    headline = tell(record, FACTS).headline
-    whole = f"{headline.label}: {headline.text}"
+def outputs(record, directory):
+    """Return what a reader gets from each output that tells the whole story."""
+    page = page_of(directory, FACTS)
+    texts = {
+        "page": Reader(render_html(page)).text,
+        "markdown": render_markdown(page),
+        "terminal": on_terminal(record),
+    }
+    if record.end is not None:  # no message is sent about a killed run
+        texts |= {"slack": slack(record), "ping": message("ping", record)}
+    return {name: words(text) for name, text in texts.items()}
 
-    assert whole in plain(json.loads(message(SLACK, record))["text"])
-    assert whole in message(PING, record)
-    assert json.loads(message(WEBHOOK, record))["headline"] == whole
-    assert re.search(f"^{re.escape(headline.label)} +{re.escape(headline.text)}$",
-                     on_terminal(record), re.MULTILINE)  # fmt: skip
+
+def test_every_output_has_the_headline_the_lines_and_the_advice(record, directory):
+    story, found = tell(record, FACTS), outputs(record, directory)
+    for line in (story.headline, *story.lines, *story.organizations):
+        for name, text in found.items():
+            assert words(line.label) in text, name
+            assert words(line.text) in text, name
+    for item in story.attention:
+        for name in found.keys() - ({"terminal"} if item.kind == "error" else set()):
+            for part in (item.title, *item.messages, item.advice):
+                assert words(part) in found[name], name
+    for remark in story.remarks:
+        assert words(remark) in found["page"]
+        assert words(remark) in found["markdown"]
 
 
-def test_what_needs_attention_is_in_every_output_with_its_exact_command(ended):
-    record = ended
-    story = tell(record, FACTS)
-    quiet = "\n".join(attention_lines(record, FACTS))
+def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
+    story, quiet = tell(record, FACTS), "\n".join(attention_lines(record, FACTS))
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
-    texts = [message(PING, record), plain(json.loads(message(SLACK, record))["text"])]
-    if all(each.kind != "error" for each in story.attention):
-        texts.append(on_terminal(record))
-    for text in texts:
-        for each in story.attention:
-            assert each.text in text
-            assert each.advice in text
-    told = json.loads(message(WEBHOOK, record))["attention"]
-    assert told == json.loads(to_json([each._asdict() for each in story.attention]))
+        assert each.kind != "reason" or each.advice in quiet
+    told = [each for each in story.attention if each.kind != "error"]
+    assert bool(quiet) == bool(told or record.exit_code == 4)
+    assert not needs_attention(record) or story.attention
 
 
-def test_run_that_ended_well_is_silent_with_quiet(record):
-    told = [each for each in tell(record, FACTS).attention if each.kind != "error"]
-    assert bool(list(attention_lines(record, FACTS))) == bool(told or record.exit_code == 4)
-    if needs_attention(record):
-        assert tell(record, FACTS).attention
-
-
-def test_numbers_are_the_same_in_json_webhook_and_metrics(ended, tmp_path):
-    record = ended
+def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_path):
+    if record.end is None:
+        pytest.skip("it was killed")
     path = tmp_path / "run.prom"
     assert write_textfile(path, Release("acme"), record, FINISHED_AT) == ()
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
     samples = {s.name: s.value for each in families for s in each.samples if len(s.labels) == 1}
-    result = json.loads(to_json(result_json(record)))
-    sent = json.loads(message(WEBHOOK, record))
-
+    result, story = json.loads(to_json(result_json(record))), tell(record, FACTS)
+    sent = json.loads(message("webhook", record))
     for name in COUNTS:
         assert result[name] == sent[name]
         if f"invite_sweeper_{name}" in samples:
             assert samples[f"invite_sweeper_{name}"] == result[name]
     assert samples["invite_sweeper_last_run_exit_code"] == result["exit_code"]
-
-
-def test_counts_of_a_result_add_up(record):
-    end = record.end
-    if end is None or not end.plan_made or record.mode == "restore":
-        pytest.skip("it has no complete plan")
-    assert end.stale + end.kept == end.invitations_seen
-    assert sum(end.kept_by_reason.values()) == end.kept
+    assert sent["headline"] == f"{story.headline.label}: {story.headline.text}"
+    assert sent["attention"] == json.loads(to_json([each._asdict() for each in story.attention]))
+    if record.mode != "restore":
+        planned = len(result["invitations"])
+        question = on_terminal(record, 10_000, show_question, Limits())
+        assert re.search(rf"^Delete {planned} invitations?\?$", question, re.MULTILINE)
+    if record.end.plan_made and record.mode != "restore":
+        assert result["stale"] + result["kept"] == result["invitations_seen"]
+        assert sum(result["kept_by_reason"].values()) == result["kept"]
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, width):
     text = on_terminal(record, width)
-
     assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e\u2067]", text) is None
     whole = ("Audit", "Last hash", "What to do:")  # can be copied, so they are not wrapped
     for line in text.splitlines():
         assert cell_len(line) <= width or line.startswith(whole) or " more: " in line
 
 
-def test_failed_deletion_names_the_person_with_quiet_and_on_the_terminal(directory):
-    record = written("failed", directory)
-
-    for text in (on_terminal(record), "\n".join(attention_lines(record, FACTS))):
-        assert "person-3@example.com" in text
-        assert "403" in text
-
-
-def test_unread_list_names_the_project_with_quiet_and_on_the_terminal(directory):
-    record = written("list not read", directory)
-
-    for text in (on_terminal(record), "\n".join(attention_lines(record, FACTS))):
-        assert "Blue Lagoon" in text
-        assert "Atlas answered 500" in text
-
-
-@pytest.mark.parametrize("name", ["list ends in 5 days", "secret ends in 2 days"])
-def test_urgent_warning_is_sent_although_the_run_succeeded(directory, name):
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("failed", ("person-3@example.com", "403")),
+        ("list not read", ("Blue Lagoon", "Atlas answered 500")),
+    ],
+)
+def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
     record = written(name, directory)
+    for text in (on_terminal(record), "\n".join(attention_lines(record, FACTS))):
+        assert all(each in text for each in named)
 
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [("list ends in 5 days", True), ("secret ends in 2 days", True), ("remark", False)],
+)
+def test_urgent_warning_is_sent_although_the_run_succeeded(directory, name, sent):
+    record = written(name, directory)
     assert record.end.exit_code == 0
-    assert needs_attention(record)
+    assert needs_attention(record) is sent
 
 
-def test_remark_is_no_reason_for_a_message(directory):
-    assert not needs_attention(written("remark", directory))
+def test_whom_a_dry_run_would_announce_is_named_with_the_day(directory):
+    text = on_terminal(written("dry run with a notice", directory), 140)
+    assert re.search(r"Would be announced  1\n.* person-1@example.com .*2026-12-02 00:00 UTC", text)
 
 
-def test_killed_run_is_told_by_its_lines_and_never_as_nothing_deleted(directory):
-    headline = tell(written("killed", directory), FACTS).headline
-
-    assert "1 deleted" in headline.text
-    assert "1 of 2 planned without an outcome" in headline.text
-
-
-def test_removed_member_has_the_command_that_invites_exactly_that_person(directory):
-    (item, *_) = tell(written("member removed", directory), FACTS).attention
-
-    assert "restore 1 --username user1@example.com --policy policy.yaml" in item.advice
+def test_organizations_that_failed_for_the_same_cause_share_an_error(directory):
+    (item,) = tell(written("two organizations unreachable", directory), FACTS).attention
+    assert item.messages[0] == f"Organizations {'b' * 24}, {'c' * 24}: Atlas cannot be reached."
 
 
 def test_stories_are_as_they_were_reviewed(tmp_path):

@@ -71,19 +71,6 @@ def test_only_what_is_stale_now_and_was_not_planned_then_is_marked_as_new(direct
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "expected"),
-    [
-        ((), (), (0, 0, 0, 0, 0)),
-        ((), (1, 2), (2, 0, 0, 0, 0)),
-        ((1, 2, 3), (), (0, 0, 0, 3, 0)),
-    ],
-)
-def test_empty_plans(directory, then, now, expected):
-    write_plan(directory, then)
-    assert compare(directory, stale=now) == expected
-
-
-@pytest.mark.parametrize(
     ("kind", "deleted"),
     [("deleted", 1), ("accepted_during", 0), ("already_gone", 0), ("failed", 0), ("skipped", 0)],
 )
@@ -148,11 +135,6 @@ def test_planned_invitations_in_a_list_that_is_not_read_now_are_not_called_no_lo
     write_plan(directory, (1, 2, 3))
     found = compare(directory, unread=unread, retired=retired)
     assert found == (0, 0, 0, 3 - not_read, not_read)
-
-
-def test_deleted_in_a_list_that_is_not_read_now_stays_deleted(directory):
-    write_plan(directory, (1,), outcome(line(1)), mode="sweep")
-    assert compare(directory, unread=[UNREAD]) == (0, 0, 1, 0, 0)
 
 
 def unread_then(source):

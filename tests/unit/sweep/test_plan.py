@@ -12,6 +12,7 @@ from invite_sweeper.audit.events import (
     Entry,
     Kept,
     ProjectUnreadable,
+    WouldBeAnnounced,
 )
 from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
 from invite_sweeper.counts import Counts
@@ -317,9 +318,11 @@ async def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces)
         {"notice_pending": 1, "too_young": 1},
     )
     assert plan.organization.next_due == NOW + 7 * DAY
-    lines = [(each.invitation(), each.rule, each.deletable_from) for each in plan.log.lines]
-    expected = [(one(1), "forgotten", "2026-12-02T01:00:00Z")]
-    assert lines == (expected if announces else [])
+    lines = [
+        (type(each), each.invitation(), each.rule, each.deletable_from) for each in plan.log.lines
+    ]
+    line = Announced if announces else WouldBeAnnounced
+    assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]
 
 
 @pytest.mark.parametrize("kind", ["announced", "kept", "unreadable"])

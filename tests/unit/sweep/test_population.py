@@ -9,7 +9,7 @@ from invite_sweeper.audit import CompleteRun
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.guards import check_gone, check_population
+from invite_sweeper.sweep.guards import check_gone, check_members, check_population
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.scope import RunScope
 
@@ -58,8 +58,7 @@ def refusal(was, *now, **keys):
     return caught.value.message
 
 
-def test_drop_is_inclusive_and_named_with_both_numbers():
-    check(before(invites=100), organization(projects=70, invites=70))
+def test_drop_is_named_with_both_numbers():
     assert refusal(before(invites=100), organization(projects=69, invites=100)) == (
         "69 projects were found, but the last complete run left 100: the drop is over "
         "max_population_drop: 0.3."
@@ -69,11 +68,6 @@ def test_drop_is_inclusive_and_named_with_both_numbers():
     )
 
 
-def test_projects_that_are_gone_are_not_found():
-    check(before(), organization(projects=90, gone=20))
-    refusal(before(), organization(projects=90, gone=21))
-
-
 @pytest.mark.parametrize(
     ("was", "now", "drop", "allowed"),
     [
@@ -81,14 +75,17 @@ def test_projects_that_are_gone_are_not_found():
         (11, 10, 0, False),
         (10, 0, 0, True),  # too few to compare
         (11, 0, 1, True),
+        (100, 70, 0.3, True),
+        (100, 69, 0.3, False),
         (100, 71, 0.29, True),
         (100, 70, 0.29, False),
         (100, 1000, 0, True),
     ],
 )
-def test_numbers_up_to_10_are_not_compared_and_the_share_is_exact(was, now, drop, allowed):
+def test_drop_is_inclusive_and_exact_and_numbers_up_to_10_are_not_compared(was, now, drop, allowed):
     for then, found in (
         (before(projects=was), organization(projects=now)),
+        (before(projects=was), organization(projects=now + 5, gone=5)),
         (before(invites=was), organization(invites=now)),
     ):
         (check if allowed else refusal)(then, found, drop=drop)
@@ -104,21 +101,15 @@ def test_each_source_is_compared_alone_and_all_of_them_together():
     assert refusal(small, organization(invites=5)).startswith(
         "5 entries were found, but the last complete run left 15"
     )
+    refusal(before(invites=100), organization(invites=50, users=50))  # what is new does not count
 
 
-def test_source_that_is_new_does_not_make_up_for_a_drop_of_another():
-    refusal(before(invites=100), organization(invites=50, users=50))
-
-
-def test_retired_source_is_waived_alone():
+def test_list_that_is_retired_or_not_read_now_is_waived_alone():
     was, gone = before(invites=100, users=50), [Source.USERS]
     check(was, organization(invites=100, retired=gone))
     refusal(was, organization(invites=69, retired=gone))
     refusal(was, organization(invites=100, retired=[Source.ORG_USERS]))
     refusal(was, organization(projects=69, invites=100, retired=[Source.INVITES, Source.USERS]))
-
-
-def test_list_that_is_not_read_now_is_waived_alone():
     was = CompleteRun({}, {("users", ORG, object_id(1)): 50, ("users", ORG, object_id(2)): 50})
     check(was, organization(users=50, unread=[(Source.USERS, 1)]))
     refusal(was, organization(users=34, unread=[(Source.USERS, 1)]))
@@ -168,19 +159,38 @@ def test_entries_of_lists_that_are_new_do_not_make_up_for_a_drop():
     check(was, organization(users=35))
 
 
+# Without an earlier run, and members --------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("listed", "gone", "allowed"),
     [(100, 30, True), (100, 31, False), (10, 10, True), (11, 4, False)],
 )
-def test_projects_gone_that_were_just_listed_are_a_drop_without_an_earlier_run(
-    listed, gone, allowed
-):
+def test_projects_gone_that_were_just_listed_are_a_drop(listed, gone, allowed):
     found = organization(projects=listed, gone=gone)
     if allowed:
         check_gone(found, rules().limits)
         return
     with pytest.raises(GuardRefused, match=f"left of the {listed} that were just listed"):
         check_gone(found, rules().limits)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "drop", "allowed"),
+    [
+        *((100, 70, 0.3, True), (100, 69, 0.3, False), (100, 71, 0.29, True)),
+        *((100, 70, 0.29, False), (4, 3, 0.3, True), (4, 2, 0.3, False), (1, 0, 1, True)),
+        *((100, 200, 0, True), (100, 99, 0, False), (100, 100, 0, True), (0, 0, 0, True)),
+    ],
+)
+def test_members_who_dropped_are_not_believed_however_few(was, now, drop, allowed):
+    """Each invitation by a member who is missing would be stale."""
+    if allowed:
+        check_members(ORG, now, was, rules(drop).limits)
+        return
+    with pytest.raises(GuardRefused, match=f"{was} were before: the drop is over") as caught:
+        check_members(ORG, now, was, rules(drop).limits)
+    assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 
 
 numbers = st.dictionaries(st.sampled_from(["invites", "users", "org_users"]), st.integers(0, 200))

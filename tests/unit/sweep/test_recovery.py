@@ -89,31 +89,23 @@ async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
 
 
 @pytest.mark.parametrize("source", Source)
-async def test_invitation_that_is_still_listed_is_failed(source):
+@pytest.mark.parametrize(
+    ("moved", "outcome"), [(timedelta(), "failed"), (timedelta(days=1), "already_gone")]
+)
+async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
     one = one_of(source)
     key = one.project_id if source is Source.INVITES else (source, one.project_id)
-    (line,), _ = await recover(FakeAtlas(lists={key: (one,)}), opened(source))
-    assert (line.outcome, line.seen_after) == ("failed", None)
+    listed = one._replace(created_at=one.created_at + moved)
+    (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
+    assert (line.outcome, line.seen_after) == (outcome, None)
 
 
-@pytest.mark.parametrize("source", BOTH)
-async def test_user_who_is_listed_with_another_date_was_deleted_and_invited_anew(source):
-    one = one_of(source)
-    anew = one._replace(created_at=one.created_at + timedelta(days=1))
-    (line,), _ = await recover(FakeAtlas(lists={(source, one.project_id): (anew,)}), opened(source))
-    assert line.outcome == "already_gone"
-
-
-@pytest.mark.parametrize("source", sorted(set(Source) - SOURCES_OF_USERS))
-async def test_missing_invitation_of_a_list_without_statuses_is_already_gone(source):
-    (line,), _ = await recover(FakeAtlas(), opened(source))
+@pytest.mark.parametrize("source", Source)
+async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
+    key = PROJECT if source is Source.INVITES else (source, one_of(source).project_id)
+    gone = {key: ProjectGone(PROJECT, "A")} if source in SOURCES_OF_USERS else {}
+    (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)
-
-
-async def test_users_of_a_deleted_project_are_already_gone():
-    gone = {(Source.USERS, PROJECT): ProjectGone(PROJECT, "Sandbox Alpha")}
-    (line,), _ = await recover(FakeAtlas(list_results=gone), opened(Source.USERS))
-    assert line.outcome == "already_gone"
 
 
 @pytest.mark.parametrize("source", BOTH)
@@ -129,15 +121,14 @@ async def test_users_with_an_unknown_status_stay_open_and_are_counted_by_reason(
     assert messages == [expected]
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 deletion"), (2, "2 deletions")])
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 deletion {} remains"), (2, "2 deletions {} remain")]
+)
 async def test_intents_of_an_unreadable_list_stay_open(count, words):
     atlas = FakeAtlas(list_results={PROJECT: UNREADABLE})
     lines, messages = await recover(atlas, *(opened(Source.INVITES, n) for n in range(count)))
-    remain = "remains" if count == 1 else "remain"
-    assert (lines, messages) == (
-        [],
-        [(f"{words} of an earlier run in Sandbox Alpha {remain} unresolved: Atlas answered 500.")],
-    )
+    where = words.format("of an earlier run in Sandbox Alpha")
+    assert (lines, messages) == ([], [f"{where} unresolved: Atlas answered 500."])
 
 
 @pytest.mark.parametrize("source", Source)
@@ -153,24 +144,11 @@ async def test_intents_of_a_restore_do_not_hide_those_of_a_sweep_of_the_same_inv
     assert [line.outcome for line in lines] == ["unknown", "already_gone"]
 
 
-async def test_lists_are_asked_for_once_with_their_project_and_organization():
-    seen = []
-
-    class Recording(FakeAtlas):
-        async def invitations(self, project, source=Source.INVITES):
-            seen.append((project, source))
-            return await super().invitations(project, source)
-
-    await recover(
-        Recording(),
-        opened(Source.INVITES, 1),
-        opened(Source.INVITES, 2),
-        opened(Source.ORG_INVITES, 3),
-    )
-    assert seen == [
-        (Project(PROJECT, "Sandbox Alpha", ORG), Source.INVITES),
-        (Project(ORG, "", ORG), Source.ORG_INVITES),
-    ]
+async def test_each_list_is_read_once_also_if_its_project_is_not_in_scope():
+    atlas = FakeAtlas()
+    own = opened(Source.INVITES, 1), opened(Source.INVITES, 2), opened(Source.ORG_INVITES, 3)
+    await recover(atlas, *own)
+    assert atlas.requested == [PROJECT, ORG]
 
 
 async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again():

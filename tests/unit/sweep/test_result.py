@@ -161,48 +161,44 @@ def test_each_list_is_told_with_its_entries_and_what_was_not_read():
 # Warnings ----------------------------------------------------------------------------------------
 
 
-def test_removed_member_is_said_at_once_and_named_once():
+def warnings_of(tell):
+    """Return what is warned of, and the last line."""
     result = result_of(organization())
-    for line in (planned(1, source=Source.USERS), planned(1, source=Source.USERS)):
-        result.removed_member(line)
-    assert result.finished().removed_members == ("person-1@example.com",)
-    (warning,) = [each for each in result.warnings if each.code == WarningCode.REMOVED_MEMBER]
-    assert (warning.level, warning.message.partition(" accepted")[0]) == (
-        WarningLevel.URGENT,
-        "person-1@example.com",
-    )
+    before = len(result.warnings)
+    tell(result)
+    return result.warnings[before:], result.finished()
 
 
-def test_removed_member_without_a_username_is_named_by_id_and_organization():
-    result = result_of(organization())
-    place = {"project_id": ORG, "project_name": ""}
-    result.removed_member(planned(7, source=Source.ORG_USERS, username=None, **place))
-    assert result.warnings[-1].message == (
-        f"{object_id(7)} accepted while the deletion was in flight and was removed from {ORG} as "
-        "an active member."
+def test_removed_member_is_named_once_by_username_or_else_by_id_and_organization():
+    person = planned(1, source=Source.USERS)
+    place = {"project_id": ORG, "project_name": "", "username": None}
+    nameless = planned(7, source=Source.ORG_USERS, **place)
+    found, finished = warnings_of(lambda r: [*map(r.removed_member, (person, person, nameless))])
+    text = (
+        "{} accepted while the deletion was in flight and was removed from {} as an active member."
     )
-    assert result.finished().removed_members == ()
+    assert [(each.code, each.level, each.message) for each in found] == [
+        (WarningCode.REMOVED_MEMBER, WarningLevel.URGENT, text.format(*named))
+        for named in (("person-1@example.com", "Sandbox Alpha"), (object_id(7), ORG))
+    ]
+    assert finished.removed_members == ("person-1@example.com",)
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, []), (3, ["3 of the removed users"])])
 def test_users_who_could_not_be_checked_are_counted(count, said):
-    result = result_of(organization())
-    before = len(result.warnings)
-    result.unverified(count)
-    assert [each.message[:22] for each in result.warnings[before:]] == said
+    found, _ = warnings_of(lambda result: result.unverified(count))
+    assert [each.message[:22] for each in found] == said
 
 
 @pytest.mark.parametrize(
-    ("count", "end"), [(10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
+    ("count", "end"), [(0, ""), (10, "person-9@example.com (Sandbox Alpha)."), (11, "and 1 more.")]
 )
 def test_what_is_still_listed_is_named_up_to_ten(count, end):
-    result = result_of(organization())
-    result.still_listed([planned(n, source=Source.INVITES) for n in range(count)])
-    warning = result.warnings[-1]
-    assert (warning.level, end in warning.message) == (WarningLevel.URGENT, True)
-    before = len(result.warnings)
-    result.still_listed([])
-    assert len(result.warnings) == before
+    lines = [planned(n, source=Source.INVITES) for n in range(count)]
+    found, _ = warnings_of(lambda result: result.still_listed(lines))
+    assert [(each.level, end in each.message) for each in found] == (
+        [(WarningLevel.URGENT, True)] if count else []
+    )
 
 
 @pytest.mark.parametrize("count", [MAX_WARNINGS, MAX_WARNINGS + 1])

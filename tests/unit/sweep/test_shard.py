@@ -62,43 +62,32 @@ def test_limit_per_project_is_not_divided():
     assert Shard(2, 3).limits_for(limits).max_deletions_per_project == 7
 
 
-def test_shard_is_parsed_and_formatted_as_i_of_n():
-    assert Shard.parse("1/2") == Shard(1, 2)
-    assert Shard.parse("2/3") == Shard(2, 3)
-    assert str(Shard(2, 3)) == "2/3"
-
-
-def test_auto_is_the_completion_index_plus_1():
-    assert Shard.parse("auto/3", completion_index="0") == Shard(1, 3)
-    assert Shard.parse("auto/3", completion_index="2") == Shard(3, 3)
-
-
-def test_one_of_one_is_no_shard():
-    assert Shard.parse("1/1") is None
-    assert Shard.parse("auto/1", completion_index="0") is None
-
-
-def test_auto_with_an_index_beyond_the_count_is_refused():
-    with pytest.raises(UsageError):
-        Shard.parse("auto/3", completion_index="3")
-
-
-@pytest.mark.parametrize("index", ["", "x", "-1", "²", "9" * 5000])
-def test_malformed_completion_index_is_refused(index):
-    with pytest.raises(UsageError, match="is not valid"):
-        Shard.parse("auto/3", completion_index=index)
+@pytest.mark.parametrize(
+    ("text", "index", "shard"),
+    [
+        ("1/2", None, "1/2"),
+        ("3/3", "9", "3/3"),
+        ("auto/3", "0", "1/3"),
+        ("auto/3", "2", "3/3"),
+        ("1/1", None, "None"),
+        ("auto/1", "0", "None"),
+    ],
+)
+def test_shard_is_i_of_n_or_the_completion_index_plus_1_and_one_of_one_is_none(text, index, shard):
+    assert str(Shard.parse(text, completion_index=index)) == shard
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "index"),
     [
-        *("", "/", "2", "1/", "/2", "1/2/3", "x/2", "a/b", "1.0/2", "²/3", "auto/2"),
-        *("0/2", "3/2", "-1/2", f"1/{'9' * 5000}"),
+        *((text, None) for text in ("", "/", "2", "1/", "/2", "1/2/3", "x/2", "1.0/2", "²/3")),
+        *((text, None) for text in ("auto/2", "0/2", "3/2", "-1/2", f"1/{'9' * 5000}")),
+        *(("auto/3", index) for index in ("", "x", "-1", "²", "3", "9" * 5000)),
     ],
 )
-def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text):
+def test_malformed_shard_is_wrong_usage_with_the_forms_that_are_valid(text, index):
     with pytest.raises(UsageError) as caught:
-        Shard.parse(text)
+        Shard.parse(text, completion_index=index)
     assert caught.value.message == f"--shard {text!r} is not valid."
     assert caught.value.hint == (
         "Write I/N with I from 1 to N, such as 2/3, or auto/N inside an Indexed Job, which reads "

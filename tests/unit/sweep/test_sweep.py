@@ -8,7 +8,7 @@ from audit.runs import HOST, planned
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, project
 from sweep.night import ORGS, Night, kill_after_intents, later
 
-from invite_sweeper.audit import History, read_back_plan
+from invite_sweeper.audit import History, check_written_plan
 from invite_sweeper.audit.events import Announced, Intent, OutcomeLine, Planned, RunStarted
 from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
@@ -787,16 +787,15 @@ async def test_list_that_atlas_retires_during_the_sweep_does_not_end_the_others(
 async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directory, monkeypatch):
     night = Night(directory, 1, 2)
 
-    async def failing(log):
-        plan = await read_back_plan(log)
+    async def failing(log, written):
+        await check_written_plan(log, written)
 
         async def full():
             raise AuditLogError("The disk is full.")
 
         log.sync = full
-        return plan
 
-    monkeypatch.setattr("invite_sweeper.sweep.run.read_back_plan", failing)
+    monkeypatch.setattr("invite_sweeper.sweep.run.check_written_plan", failing)
     result = await night.run()
     assert (night.deleted, result.exit_code, message(result)) == ([0, 0], 7, "The disk is full.")
     assert [each.skipped for each in result.organizations] == [1, 2]
@@ -805,14 +804,14 @@ async def test_log_that_fails_ends_the_run_and_every_deletion_is_counted(directo
 async def test_plan_that_was_changed_on_disk_is_not_deleted(directory, monkeypatch):
     night = Night(directory, 2)
 
-    async def changing(log):
+    async def changing(log, written):
         await log.sync()
         path = directory.files()[-1].path
         text = path.read_text().replace("person-1@", "person-2@")
         path.write_text(text)
-        return await read_back_plan(log)
+        await check_written_plan(log, written)
 
-    monkeypatch.setattr("invite_sweeper.sweep.run.read_back_plan", changing)
+    monkeypatch.setattr("invite_sweeper.sweep.run.check_written_plan", changing)
     result = await night.run()
     assert (night.deleted, result.exit_code) == ([0], 7)
     assert "was changed" in message(result)

@@ -1,0 +1,517 @@
+"""Lists of Atlas: one that is not known to be complete is unreadable, and never empty."""
+
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+import faults
+import pytest
+import structlog
+from builders import ORG, PROJECT, object_id
+from deleting import place_of
+
+from invite_sweeper.atlas import BearerToken, Secret, ServiceAccount, parse_base_url
+from invite_sweeper.atlas.connection import connect_for_run
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, GuardRefused
+from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
+from invite_sweeper.policy import Execution
+from invite_sweeper.simulator import serve
+from invite_sweeper.sweep.guards import check_clock
+
+API = "/api/atlas/v2"
+ALPHA = Project(PROJECT, "Alpha", ORG)
+NEXT = [{"rel": "self", "href": "/"}, {"rel": "next", "href": "https://elsewhere.example"}]
+PAGE = "itemsPerPage=500&includeCount=false"
+SINCE = datetime(2026, 10, 28, 1, 2, 3, tzinfo=UTC)
+
+
+@pytest.fixture
+def project_id(sim):
+    """The id of a project with five invitations and five invited users."""
+    alpha = sim.add_project("Alpha")
+    for number in range(5):
+        sim.invite(alpha, f"p{number}@example.com")
+        sim.add_user(f"q{number}@example.com", group_roles={alpha: ["GROUP_OWNER"]})
+    return alpha
+
+
+@pytest.fixture
+def many(sim, project_id):
+    """600 more users: a second page."""
+    for number in range(600):
+        sim.add_user(f"r{number:03}@example.com", group_roles={project_id: ["GROUP_OWNER"]})
+
+
+async def listing(atlas, source, project_id):
+    return await atlas.reader.invitations(place_of(source, project_id), source)
+
+
+# --- the four lists --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_each_list_returns_its_invitations_with_its_source_and_sunset(
+    online, project_id, source
+):
+    async with online() as atlas:
+        found = await listing(atlas, source, project_id)
+        sunsets = {key: day.isoformat() for key, day in atlas.sunsets.items()}
+
+    assert len({each.id for each in found}) == 5
+    assert {each.source for each in found} == {source}
+    is_deprecated = source in {Source.INVITES, Source.ORG_INVITES}
+    assert sunsets == ({source: "2027-07-01"} if is_deprecated else {})
+
+
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_active_users_are_not_listed(sim, online, project_id, source):
+    for number, status in enumerate(("ACTIVE", "INVITATION_EXPIRED", "INVITATION_REJECTED")):
+        sim.set_status(sim.users()[number], status)
+    async with online() as atlas:
+        found = await listing(atlas, source, project_id)
+
+    statuses = sorted(each.status for each in found)
+    assert statuses == ["INVITATION_EXPIRED", "INVITATION_REJECTED", "PENDING", "PENDING"]
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS])
+async def test_unreadable_page_makes_the_whole_list_unreadable(sim, online, project_id, source):
+    sim.faults.add(faults.fail_with(500), path="*/users", nth=2, times=None)
+    async with online() as atlas:
+        found = await listing(atlas, source, project_id)
+
+    assert isinstance(found, ListUnreadable)
+    assert (found.source, found.http_status, found.rows, found.org_id) == (source, 500, 500, ORG)
+    assert str(source) in found.reason
+
+
+@pytest.mark.usefixtures("many")
+async def test_list_with_more_pages_than_the_cap_is_unreadable(online, project_id, monkeypatch):
+    monkeypatch.setattr("invite_sweeper.atlas.lists.MAX_PAGES", 1)
+    async with online() as atlas:
+        found = await listing(atlas, Source.USERS, project_id)
+
+    assert isinstance(found, ListUnreadable)
+    assert "1 pages" in found.reason
+
+
+@pytest.mark.usefixtures("many")
+async def test_user_who_moves_to_the_next_page_is_listed_once(sim, online, project_id):
+    shift = faults.effect(
+        after=lambda _: sim.add_user("a@example.com", group_roles={project_id: ["GROUP_OWNER"]})
+    )
+    sim.faults.add(shift, path="*/users")
+    async with online() as atlas:
+        found = await listing(atlas, Source.USERS, project_id)
+
+    assert len(found) == len({each.id for each in found}) == 605
+    assert found.rows == 606
+
+
+UNREADABLE = {
+    "a missing role": (faults.role_missing(), ListUnreadable, 401, "USER_UNAUTHORIZED"),
+    "no such project": (faults.fail_with(404, "GROUP_NOT_FOUND"), None, 404, "GROUP_NOT_FOUND"),
+    "another 404": (faults.fail_with(404, "NOT_FOUND"), ListUnreadable, 404, "NOT_FOUND"),
+    "HTML": (faults.html(404), ListUnreadable, 404, None),
+    "retired": (faults.fail_with(410, "VERSION_GONE"), SourceRetired, 410, "VERSION_GONE"),
+}
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("name", UNREADABLE)
+async def test_list_that_atlas_does_not_return_is_unreadable_retired_or_of_a_project_that_is_gone(
+    sim, online, project_id, source, name
+):
+    fault, kind, status, code = UNREADABLE[name]
+    sim.faults.add(fault, times=None)
+    async with online() as atlas:
+        found = await listing(atlas, source, project_id)
+
+    if kind is None and not source.is_organization_level:
+        assert isinstance(found, ProjectGone)
+        return
+    assert type(found) is (kind or ListUnreadable)
+    assert (found.source, found.http_status, found.error_code) == (source, status, code)
+    assert source is Source.INVITES or f"list {source}" in found.reason
+    assert not source.is_organization_level or kind is SourceRetired or ORG in found.reason
+
+
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.fail_with(406, "INVALID_VERSION_DATE"), AtlasUnavailable),
+        (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), CredentialsRefused),
+    ],
+)
+async def test_fatal_response_stops_the_run_for_any_list(
+    sim, online, project_id, source, fault, error
+):
+    sim.faults.add(fault, times=None)
+    async with online() as atlas:
+        with pytest.raises(error):
+            await listing(atlas, source, project_id)
+
+
+# --- pages, with predefined responses --------------------------------------------------------
+
+
+def page(*rows, has_next=False):
+    return {"results": list(rows), "links": NEXT if has_next else [], "totalCount": 999}
+
+
+def user(number, status="PENDING"):
+    return {
+        "id": object_id(number),
+        "username": f"person-{number}@example.com",
+        "orgMembershipStatus": status,
+        "invitationCreatedAt": "2026-01-01T00:00:00Z",
+        "roles": ["GROUP_OWNER"],
+    }
+
+
+async def users_of(script, *pages):
+    statuses = "PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"
+    query = "&".join(f"orgMembershipStatuses={each}" for each in statuses)
+    for number, body in enumerate(pages, start=1):
+        script.answer(f"{API}/groups/{PROJECT}/users?{query}&{PAGE}&pageNum={number}", body)
+    async with script.connected() as atlas:
+        return await atlas.reader.invitations(ALPHA, Source.USERS)
+
+
+ENDLESS = "Page 2 has no new entry and names a next page, so the list may not be complete."
+
+
+@pytest.mark.parametrize(
+    ("second", "rows", "reason"),
+    [
+        (page(has_next=True), 1, ENDLESS),
+        (page(user(1), has_next=True), 2, ENDLESS),
+        (b"{", 1, "Unexpected response from Atlas: the body is not JSON"),
+        (b'{"results": [], "results": []}', 1, "a key occurs twice in one object"),
+        (b'{"results": [{"id": "1", "id": "2"}]}', 1, "a key occurs twice in one object"),
+        (page({**user(2), "username": 7}), 1, "Expected `str"),
+    ],
+    ids=["empty", "repeated", "not JSON", "twice a list", "twice an id", "another type"],
+)
+async def test_second_page_that_is_not_a_page_makes_the_list_unreadable(
+    script, second, rows, reason
+):
+    found = await users_of(script, page(user(1), has_next=True), second)
+
+    assert isinstance(found, ListUnreadable)
+    assert (found.rows, found.org_id) == (rows, ORG)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(("last", "ids", "rows"), [((), [1], 1), ((1,), [1], 2), ((2,), [1, 2], 2)])
+async def test_last_page_of_users_may_be_empty_or_repeat(script, last, ids, rows):
+    found = await users_of(script, page(user(1), has_next=True), page(*map(user, last)))
+
+    assert [one.id for one in found] == [object_id(each) for each in ids]
+    assert found.rows == rows
+
+
+async def test_user_listed_with_two_statuses_has_none_that_a_rule_could_match(script):
+    (found,) = await users_of(script, page(user(1), user(1, "INVITATION_EXPIRED")))
+    assert found.status is None
+
+
+def project(number, **changes):
+    return {"id": object_id(number), "name": f"Project {number}", "orgId": ORG, **changes}
+
+
+async def read_projects(script, *readings, **options):
+    """Read the list of projects, of which each reading returns these pages of numbers."""
+    for pages in readings:
+        for number, rows in enumerate(pages, start=1):
+            projects = [each if isinstance(each, dict) else project(each) for each in rows]
+            body = page(*projects, has_next=number < len(pages))
+            script.answer(f"{API}/groups?{PAGE}&pageNum={number}", body)
+    async with script.connected() as atlas:
+        found = await atlas.reader.projects(**options)
+    readable = [int(each.id, 16) for each in found if isinstance(each, Project)]
+    return readable, [each.reason for each in found if isinstance(each, ListUnreadable)]
+
+
+TWICE = ["Atlas listed the project twice, with different facts."]
+ODD = project(1, id="")
+
+
+@pytest.mark.parametrize(
+    ("pages", "readable", "reasons"),
+    [
+        ([[1, 2], [2, 3], [4]], [1, 2, 3, 4], []),
+        ([[1, 2], [project(1, name="New"), 3]], [2, 3], TWICE),
+        ([[1, 2], [project(1, orgId="0" * 24), 3]], [2, 3], TWICE),
+        ([[1, 2], [project(1, tags=[{"key": "a", "value": "b"}]), 3]], [2, 3], TWICE),
+        ([[ODD, 2], [ODD, 3]], [2, 3], ["The project id is malformed."]),
+    ],
+)
+async def test_project_listed_twice_is_one_project_and_unreadable_with_different_facts(
+    script, pages, readable, reasons
+):
+    assert await read_projects(script, pages) == (readable, reasons)
+    assert len(script.received) == len(pages)
+
+
+@pytest.mark.parametrize(
+    ("readings", "readable", "unstable"),
+    [
+        ([[[1, 2]]], [1, 2], 0),
+        ([[[1, 2], [3]], [[1, 2], [3]]], [1, 2, 3], 0),
+        ([[[1, 2], [4]], [[2, 3], [4]], [[2, 3], [4]]], [2, 3, 4], 0),
+        ([[[1, 2], [4]], [[2, 3], [4]], [[3, 4], [5]]], [3, 4, 5], 1),
+    ],
+    ids=["one page is read once", "no change", "a change", "two changes"],
+)
+async def test_stable_list_of_projects_is_read_until_it_does_not_change(
+    script, readings, readable, unstable
+):
+    found, reasons = await read_projects(script, *readings, stable=True)
+
+    assert (found, len(reasons)) == (readable, unstable)
+    assert len(script.received) == sum(map(len, readings))
+
+
+@pytest.mark.parametrize("last", [(), (1,), (2, 1)])
+async def test_page_of_projects_without_a_new_one_that_names_a_next_ends_the_run(script, last):
+    script.answer(f"{API}/groups?{PAGE}&pageNum=1", page(project(1), project(2), has_next=True))
+    script.answer(f"{API}/groups?{PAGE}&pageNum=2", page(*map(project, last), has_next=True))
+
+    async with script.connected() as atlas:
+        with pytest.raises(AtlasUnavailable, match="to the end: page 2 has no new entry"):
+            await atlas.reader.projects()
+    assert len(script.received) == 2
+
+
+@pytest.mark.parametrize("changes", [{"name": None}, {"orgId": ""}, {"id": 7}, {"tags": {}}])
+async def test_project_of_another_form_makes_the_list_invalid(script, changes):
+    with pytest.raises(AtlasUnavailable, match="unexpected response"):
+        await read_projects(script, [[project(1, **changes)]])
+
+
+async def test_projects_of_overlapping_and_miscounted_pages_are_listed_once(sim, online):
+    project_ids = {sim.add_project(f"Project {n:02}") for n in range(25)}
+    sim.paging.page_size, sim.paging.repeated_items = 7, 2
+    async with online() as atlas:
+        found = [item.id for item in await atlas.reader.projects()]
+
+    assert (len(found), set(found)) == (25, project_ids)
+
+
+@pytest.mark.parametrize("days", [-20, 20])
+async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_was_set_since(
+    sim, days
+):
+    """Ages count from `now`: the clock's present time says nothing about it."""
+    sim.add_project("Alpha")
+    async with (
+        serve(sim) as base_url,
+        connect_for_run(
+            parse_base_url(base_url),
+            BearerToken(Secret(sim.add_token().secret)),
+            Execution(),
+            now=datetime.now(UTC) + timedelta(days=days),
+            started_s=monotonic(),
+            deadline_s=monotonic() + 60,
+            log=structlog.get_logger(),
+        ) as atlas,
+    ):
+        await atlas.reader.projects()
+        with pytest.raises(GuardRefused, match="clock"):
+            check_clock(atlas.clock_skew_s)
+
+
+# --- teams -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alpha(sim):
+    return Project(sim.add_project("Alpha"), "Alpha", ORG)
+
+
+async def test_teams_of_all_pages_are_returned(sim, online, alpha):
+    teams = {sim.add_team(alpha.id) for _ in range(7)}
+    sim.add_team(sim.add_project("Beta"))
+    sim.team_paging.page_size, sim.team_paging.repeated_items = 2, 1
+    async with online() as atlas:
+        assert await atlas.reader.project_teams(alpha) == teams
+
+
+@pytest.mark.parametrize("count", [0, 3])
+async def test_page_without_a_new_team_that_names_a_next_one_is_unreadable(
+    sim, online, alpha, count
+):
+    for _ in range(count):
+        sim.add_team(alpha.id)
+    sim.team_paging.endless = True
+    async with online() as atlas:
+        found = await atlas.reader.project_teams(alpha)
+    assert isinstance(found, ListUnreadable)
+    assert "no new entry and names a next page" in found.reason
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.role_missing(),
+        faults.fail_with(500),
+        faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
+        faults.fail_with(404, "RESOURCE_NOT_FOUND"),
+        faults.fail_with(410, "VERSION_GONE"),
+        faults.malformed(b"[]"),
+        faults.malformed(b'{"results": [{"teamId": ""}]}'),
+        faults.malformed(b'{"results": [{"teamId": 7}]}'),
+        faults.reset(),
+    ],
+)
+@pytest.mark.parametrize("nth", [1, 2], ids=["first page", "second page"])
+async def test_failed_page_makes_the_teams_unreadable(sim, online, alpha, fault, nth):
+    for _ in range(4):
+        sim.add_team(alpha.id)
+    sim.team_paging.page_size = 2
+    sim.faults.add(fault, path="*/groups/*/teams", nth=nth, times=None)
+    async with online() as atlas:
+        assert isinstance(await atlas.reader.project_teams(alpha), ListUnreadable)
+
+
+async def test_project_that_is_gone_has_no_teams(sim, online, alpha):
+    sim.remove_project(alpha.id)
+    async with online() as atlas:
+        assert await atlas.reader.project_teams(alpha) == frozenset()
+
+
+# --- facts about an organization -------------------------------------------------------------
+
+ACCOUNT_ID = "mdb_sa_id_" + "7" * 24
+EVENTS = (
+    f"{API}/orgs/{ORG}/events?eventType=INVITED_TO_ORG&eventType=JOINED_ORG&{PAGE}"
+    "&minDate=2026-10-28T01:02:03Z&pageNum="
+)
+MEMBERS = f"{API}/orgs/{ORG}/users?orgMembershipStatuses=ACTIVE&{PAGE}&pageNum="
+ACCOUNT = f"{API}/orgs/{ORG}/serviceAccounts/{ACCOUNT_ID}"
+
+
+@pytest.fixture
+def facts(script):
+    async def read(method, *arguments, client_id=None):
+        if client_id is None:
+            account = None
+        else:
+            account = ServiceAccount(client_id, Secret("a-secret"))
+            token = {"access_token": "t", "expires_in": 3600}
+            script.answer("/api/oauth/token", token, method="POST")
+            script.answer("/api/oauth/revoke", method="POST")
+        async with script.connected(account) as atlas:
+            return await getattr(atlas.reader, method)(ORG, *arguments)
+
+    return read
+
+
+async def test_events_of_all_pages_name_who_was_invited_and_who_joined(facts, script):
+    invited = {
+        "eventTypeName": "INVITED_TO_ORG",
+        "created": "2026-11-01T00:00:00Z",
+        "targetUsername": "Ada@Example.com",
+        "username": "boss@example.com",
+    }
+    joined = {**invited, "eventTypeName": "JOINED_ORG", "targetUsername": None}
+    script.answer(EVENTS + "1", page(invited, invited, has_next=True))
+    script.answer(EVENTS + "2", page(joined, {**invited, "targetUsername": None}))
+
+    found = await facts("invitation_events", SINCE)
+
+    assert [(each.kind, each.subject) for each in found] == [
+        *[("INVITED_TO_ORG", "ada@example.com")] * 2,
+        ("JOINED_ORG", "boss@example.com"),
+        ("INVITED_TO_ORG", None),
+    ]
+
+
+async def test_event_of_each_invitation_is_returned(sim, online):
+    sim.add_user("ada@example.com", age=timedelta(days=2))
+    sim.add_user("old@example.com", age=timedelta(days=40))
+    since = datetime.now(UTC) - timedelta(days=30)
+    async with online() as atlas:
+        found = await atlas.reader.invitation_events(ORG, since)
+
+    assert {(each.kind, each.subject) for each in found} == {("INVITED_TO_ORG", "ada@example.com")}
+
+
+async def test_only_active_members_of_all_pages_are_returned_folded(sim, online):
+    for number in range(7):
+        sim.add_user(f"Active-{number}@Example.com", status="ACTIVE")
+    for status in ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"):
+        sim.add_user(f"{status}@example.com", status=status)
+    sim.user_paging.page_size = 2
+    async with online() as atlas:
+        found = await atlas.reader.active_members(ORG)
+
+    assert found == {f"active-{number}@example.com" for number in range(7)}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        page({"username": None}),
+        page({}),
+        page({"username": " "}),
+        page(has_next=True),
+        page({"username": "A@x.org"}, has_next=True),
+        [],
+    ],
+    ids=["null", "missing", "blank", "endless", "repeated", "no page"],
+)
+async def test_active_members_that_are_not_all_known_are_unreadable(facts, script, second):
+    script.answer(MEMBERS + "1", page({"username": "A@x.org"}, has_next=True))
+    script.answer(MEMBERS + "2", second)
+
+    assert isinstance(await facts("active_members"), ListUnreadable)
+
+
+async def test_secrets_of_the_own_service_account_expire_in_order(facts, script):
+    dates = [{"expiresAt": "2027-02-01T00:00:00Z"}, {"expiresAt": "2026-12-01T00:00:00Z"}]
+    script.answer(ACCOUNT, {"clientId": ACCOUNT_ID, "secrets": dates})
+
+    assert await facts("secret_expiries", client_id=ACCOUNT_ID) == (
+        datetime(2026, 12, 1, tzinfo=UTC),
+        datetime(2027, 2, 1, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize("secrets", [None, {}, [1], [{}], [{"expiresAt": "soon"}]])
+async def test_secret_without_a_readable_date_is_not_known(facts, script, secrets):
+    script.answer(ACCOUNT, {"secrets": secrets})
+
+    assert isinstance(await facts("secret_expiries", client_id=ACCOUNT_ID), ListUnreadable)
+
+
+async def test_other_credentials_have_no_secret_that_expires_and_nothing_is_requested(facts):
+    assert await facts("secret_expiries") == ()
+
+
+async def test_malformed_client_id_is_not_sent(facts):
+    found = await facts("secret_expiries", client_id="mdb_sa_id_../../groups")
+
+    assert isinstance(found, ListUnreadable)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "path", "role"),
+    [
+        ("invitation_events", (SINCE,), EVENTS + "1", "Organization Member"),
+        ("active_members", (), MEMBERS + "1", "Organization Member"),
+        ("secret_expiries", (), ACCOUNT, "Organization Read Only"),
+    ],
+)
+async def test_refused_request_is_a_value_that_names_the_role(
+    facts, script, method, arguments, path, role
+):
+    script.answer(path, {"error": 401, "errorCode": "USER_UNAUTHORIZED"}, status=401)
+
+    found = await facts(method, *arguments, client_id=ACCOUNT_ID)
+
+    assert isinstance(found, ListUnreadable)
+    assert (found.http_status, found.error_code, found.org_id) == (401, "USER_UNAUTHORIZED", ORG)
+    assert f"requires the role {role}." in found.reason

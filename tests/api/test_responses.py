@@ -1,0 +1,562 @@
+"""What each response to a request makes of it: the result, and how many requests are sent."""
+
+import asyncio
+import platform
+from dataclasses import replace
+from datetime import date, timedelta
+
+import aiohttp
+import faults
+import pytest
+from buckets import set_bucket, spend
+from builders import PROJECT, invitation
+from deleting import delete, delete_first
+
+from invite_sweeper import __version__
+from invite_sweeper.atlas import BucketKey
+from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.limits import PROJECTS_GROUP
+from invite_sweeper.errors import (
+    AddressRefused,
+    ApiVersionRetired,
+    AtlasUnavailable,
+    CredentialsRefused,
+    RunError,
+)
+from invite_sweeper.models import (
+    DeletionProgress,
+    ListUnreadable,
+    Outcome,
+    Project,
+    ProjectGone,
+    Source,
+)
+
+DELETED, GONE, FAILED = Outcome.DELETED, Outcome.ALREADY_GONE, Outcome.FAILED
+ORG = "5efda682a3f2ed2e7dd6cde4"
+INVITES = "/api/atlas/v2/groups/*/invites"
+ALWAYS = None
+EVIL = faults.redirect("https://evil.example.com/")
+
+
+@pytest.fixture
+def account(sim):
+    return sim.add_service_account()
+
+
+@pytest.fixture
+def alpha(sim):
+    """A project with two invitations; tests delete the first."""
+    project_id = sim.add_project("Alpha")
+    for name in ("ada", "bob"):
+        sim.invite(project_id, f"{name}@example.com", age=timedelta(days=20))
+    return Project(project_id, "Alpha", ORG)
+
+
+def limited(retry_after=None):
+    return faults.fail_with(429, "RATE_LIMITED", retry_after=retry_after)
+
+
+def cancelling():
+    """Return the progress of a deletion and what cancels it, for a fault."""
+    progress = DeletionProgress()
+    return progress, lambda _visit: setattr(progress, "cancelled", True)
+
+
+# --- one deletion ----------------------------------------------------------------------------
+
+MATRIX = {
+    "500 twice": (faults.fail_with(500), 2, DELETED, 3, 1, None),
+    "500 always": (faults.fail_with(500), ALWAYS, FAILED, 5, 2, "UNEXPECTED_ERROR"),
+    "500 after the deletion": (faults.fail_with(500, late=True), 1, GONE, 2, 1, None),
+    "502 with HTML always": (faults.html(502), ALWAYS, FAILED, 5, 2, None),
+    "503 with HTML and retry-after": (faults.html(503, retry_after="2"), 1, DELETED, 2, 1, None),
+    "429 nine times": (limited("3"), 9, DELETED, 10, 1, None),
+    "429 without retry-after": (limited(), 1, DELETED, 2, 1, None),
+    "429 with a long retry-after": (limited("999999"), 1, DELETED, 2, 1, None),
+    "reset before the deletion": (faults.reset(), 1, DELETED, 2, 1, None),
+    "reset after the deletion": (faults.reset(late=True), 1, GONE, 2, 1, None),
+    "reset always": (faults.reset(), ALWAYS, FAILED, 5, 2, None),
+    "405 during an upgrade three times": (faults.upgrade(), 3, DELETED, 4, 1, None),
+    "other 405": (faults.empty(405), ALWAYS, FAILED, 1, 2, None),
+    "401 once": (faults.challenge(), 1, DELETED, 2, 1, None),
+    "401 always": (faults.challenge(), ALWAYS, FAILED, 3, 2, "UNEXPECTED_ERROR"),
+    "401 for a role always": (faults.role_missing(), ALWAYS, FAILED, 2, 2, "USER_UNAUTHORIZED"),
+    "403": (
+        faults.fail_with(403, "ACCESS_FORBIDDEN"), ALWAYS, FAILED, 1, 2, "ACCESS_FORBIDDEN",
+    ),
+    "404": (faults.fail_with(404, "RESOURCE_NOT_FOUND"), 1, GONE, 1, 2, None),
+    "404 as text": (faults.respond_with(faults.html(404).instead), 1, FAILED, 1, 2, None),
+    "400 for one that is gone": (
+        faults.fail_with(400, "INVALID_INVITATION_ID"), 1, GONE, 1, 2, None,
+    ),
+    "other 400": (faults.fail_with(400, "CONFLICT"), 1, FAILED, 1, 2, "CONFLICT"),
+    "redirect": (EVIL, ALWAYS, FAILED, 1, 2, None),
+    "200 with HTML": (faults.html(200), ALWAYS, FAILED, 1, 2, None),
+    "202 with an error": (faults.fail_with(202, "CONFLICT"), ALWAYS, FAILED, 1, 2, "CONFLICT"),
+    "204 with the content type HTML": (faults.mislabelled(), 1, FAILED, 1, 1, None),
+}  # fmt: skip
+"""Fault, times; outcome, attempts, invitations that remain, and error code of a failure."""
+
+
+@pytest.mark.parametrize("name", MATRIX)
+async def test_deletion_with_fault(sim, online, account, alpha, name):
+    fault, times, outcome, attempts, remaining, code = MATRIX[name]
+    sim.faults.add(fault, method="DELETE", times=times)
+    progress = DeletionProgress()
+
+    async with online(account) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=progress)
+
+    assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
+    assert (deletion.attempts, sim.deletes_received) == (attempts, attempts)
+    assert sim.invitation_count() == remaining
+    assert sim.request_log.deletes_after_confirmation == []
+    assert outcome is not FAILED or deletion.error_code == code
+    assert (progress.attempts, progress.http_status) == (deletion.attempts, deletion.http_status)
+
+
+ATTEMPTS = {
+    "401 and two 500s": ([faults.challenge(), *[faults.fail_with(500)] * 2], 2, FAILED, 2),
+    "401 with one attempt": ([faults.challenge()], 1, FAILED, 1),
+    "429s before and after a 500": (
+        [*[faults.fail_with(429)] * 2, faults.fail_with(500), faults.fail_with(429)],
+        2,
+        DELETED,
+        5,
+    ),
+}
+"""Faults in order, the `attempts` option, the outcome, and the number of attempts sent."""
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+async def test_only_retries_after_a_429_exceed_attempts_and_all_are_counted(
+    sim, online, account, alpha, name
+):
+    in_order, attempts, outcome, sent = ATTEMPTS[name]
+    for number, fault in enumerate(in_order, start=1):
+        sim.faults.add(fault, method="DELETE", nth=number)
+    backoffs = []
+    progress = DeletionProgress(on_backoff=lambda: backoffs.append(sim.deletes_received))
+
+    async with online(account, attempts=attempts) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=progress)
+
+    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, sent, sent)
+    assert backoffs == list(range(1, sent))  # one before each retry
+
+
+FATAL = {
+    "402": (faults.fail_with(402, "ACCOUNT_SUSPENDED"), AtlasUnavailable),
+    "IP access list": (faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), AddressRefused),
+    "406": (faults.fail_with(406, "INVALID_VERSION_DATE"), AtlasUnavailable),
+    "410": (faults.fail_with(410, "VERSION_GONE"), ApiVersionRetired),
+}
+
+
+@pytest.mark.parametrize("name", FATAL)
+async def test_deletion_with_a_fatal_response_stops_the_run(sim, online, account, alpha, name):
+    fault, error = FATAL[name]
+    sim.faults.add(fault, method="DELETE", times=None)
+
+    async with online(account) as atlas:
+        deletion = await delete_first(atlas, alpha)
+
+    assert deletion.outcome is FAILED
+    assert type(deletion.fatal_error) is error
+    assert "Nothing was deleted" not in str(deletion.fatal_error)
+    assert (deletion.attempts, sim.deletes_received, sim.invitation_count()) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (faults.reset(late=True), Outcome.UNKNOWN),
+        (faults.fail_with(500), FAILED),
+        (limited("100"), FAILED),
+        (faults.challenge(), FAILED),
+        (faults.Fault(), DELETED),
+    ],
+)
+async def test_deletion_cancelled_during_an_attempt_is_not_retried(
+    sim, online, account, alpha, fault, outcome
+):
+    progress, cancel = cancelling()
+    sim.faults.add(replace(fault, before=cancel), method="DELETE", times=None)
+
+    async with online(account) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=progress)
+
+    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (outcome, 1, 1)
+    assert (deletion.retries_cut_short, atlas.counters.retries) == (outcome is not DELETED, 0)
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.fail_with(403, "ACCESS_FORBIDDEN"), faults.fail_with(500)]
+)
+async def test_final_failure_of_a_cancelled_deletion_was_not_cut_short(
+    sim, online, account, alpha, fault
+):
+    progress, cancel = cancelling()
+    sim.faults.add(replace(fault, before=cancel), method="DELETE", times=None)
+
+    async with online(account, attempts=1) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=progress)
+
+    assert (deletion.outcome, deletion.retries_cut_short) == (FAILED, False)
+
+
+async def test_deletion_is_not_retried_if_the_wait_exceeds_the_deadline(
+    sim, online, account, alpha, fake_time
+):
+    sim.faults.add(limited("100"), method="DELETE", times=None)
+
+    async with online(account, deadline_s=fake_time.now_s + 50) as atlas:
+        deletion = await delete_first(atlas, alpha)
+
+    assert (deletion.outcome, deletion.retries_cut_short) == (FAILED, True)
+    assert (sim.deletes_received, atlas.counters.retries) == (1, 0)
+
+
+async def test_deletion_cancelled_before_the_first_attempt_is_skipped(sim, online, account, alpha):
+    async with online(account) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=DeletionProgress(cancelled=True))
+
+    assert (deletion.outcome, deletion.attempts, sim.deletes_received) == (Outcome.SKIPPED, 0, 0)
+
+
+@pytest.mark.parametrize("wait", ["bucket", "backoff"])
+async def test_cancelled_deletion_stops_waiting_within_1_s(
+    sim, online, account, alpha, fake_time, wait
+):
+    progress = DeletionProgress()
+
+    def empty_bucket(_visit):
+        if wait == "bucket":
+            key = BucketKey(PROJECTS_GROUP, alpha.id)
+            atlas.limiter.on_429(key, 100.0, sent_s=fake_time.now_s)
+
+    async def sleep(seconds):
+        await inner_sleep(seconds)
+        progress.cancelled = fake_time.now_s > started_s + 14.5
+
+    retry_after = "100" if wait == "backoff" else None
+    slow = replace(faults.fail_with(503, retry_after=retry_after), before=empty_bucket)
+    sim.faults.add(slow, method="DELETE", times=None)
+    inner_sleep, started_s = fake_time.sleep, fake_time.now_s
+    async with online(account, sleep=sleep) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=progress)
+
+    assert (deletion.outcome, sim.deletes_received) == (FAILED, 1)
+    assert 14 <= fake_time.now_s - started_s <= 16
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("what", ["accepted", "project removed"])
+async def test_invitation_that_is_gone_since_the_listing_is_already_gone(
+    sim, online, account, alpha, status, what
+):
+    sim.gone_status = status
+
+    async with online(account) as atlas:
+        listed, _ = await atlas.reader.invitations(alpha)
+        sim.accept(alpha.id, listed.id) if what == "accepted" else sim.remove_project(alpha.id)
+        deletion = await delete(atlas, listed)
+
+    assert (deletion.outcome, deletion.http_status) == (GONE, status if what == "accepted" else 404)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        invitation(1, id="", source=Source.INVITES),
+        invitation(1, id="../../../groups", source=Source.INVITES),
+        invitation(1, project_id="", source=Source.INVITES),
+        invitation(1, project_id=PROJECT.upper(), source=Source.INVITES),
+        *(invitation(1, id="..", source=source) for source in Source),
+        invitation(1, source="teams"),
+    ],
+)
+async def test_deletion_with_a_malformed_id_or_unknown_source_is_not_sent(sim, online, listed):
+    async with online() as atlas:
+        deletion = await delete(atlas, listed)
+
+    assert (deletion.outcome, deletion.attempts, sim.requests) == (FAILED, 0, ())
+
+
+@pytest.mark.parametrize("source", Source)
+async def test_deleter_for_other_lists_sends_nothing_for_this_one(sim, online, source):
+    listed = invitation(1, source=source)
+    async with online() as atlas:
+        deleter = atlas.deleter([other for other in Source if other is not source])
+        assert deleter.try_acquire(listed) == 0.0
+        deletion = await deleter.delete(listed, DeletionProgress())
+    assert (deletion.outcome, deletion.attempts, sim.requests) == (FAILED, 0, ())
+
+
+async def test_client_without_a_deleter_cannot_delete(online):
+    async with online() as atlas:
+        objects = [*vars(atlas).values(), *vars(atlas.reader).values()]
+        assert not any(isinstance(value, AtlasDeleter) for value in objects)
+        assert not hasattr(atlas.reader, "delete")
+
+
+@pytest.mark.slow
+async def test_500_concurrent_deletions_with_random_faults_are_all_deleted_or_gone(
+    sim, online, account
+):
+    for number in range(20):
+        project = sim.add_project(f"Project {number}")
+        for user in range(25):
+            sim.invite(project, f"user-{user}@example.com", age=timedelta(days=20))
+    sim.faults.add_random(faults.fail_with(500), 0.05)
+    for fault in (faults.reset(), faults.reset(late=True), faults.challenge()):
+        sim.faults.add_random(fault, 0.01)
+    all_progress = []
+
+    async def delete_one(atlas, listed):
+        all_progress.append(DeletionProgress())
+        return await delete(atlas, listed, all_progress[-1])
+
+    async with online(account, concurrency=30, attempts=9) as atlas:
+        projects = list(await atlas.reader.projects())
+        listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
+        deletions = await asyncio.gather(
+            *(delete_one(atlas, listed) for listing in listings for listed in listing)
+        )
+
+    assert {deletion.outcome for deletion in deletions} <= {DELETED, GONE}
+    assert (len(deletions), sim.invitation_count()) == (500, 0)
+    assert sim.request_log.deletes_after_confirmation == []
+    assert sum(progress.attempts for progress in all_progress) == sim.deletes_received
+    assert max(progress.attempts for progress in all_progress) <= 9
+    assert not any(progress.response_pending for progress in all_progress)
+    assert atlas.counters.requests == sum(sim.request_log.received.values())
+
+
+# --- one list --------------------------------------------------------------------------------
+
+LISTS = {
+    "500 four times": (faults.fail_with(500), 4, 2, 5),
+    "500 always": (faults.fail_with(500), ALWAYS, (500, "UNEXPECTED_ERROR"), 5),
+    "502 with HTML": (faults.html(502), 1, 2, 2),
+    "503 with HTML always": (faults.html(503), ALWAYS, (503, None), 5),
+    "429 three times": (limited("1"), 3, 2, 4),
+    "reset": (faults.reset(), 1, 2, 2),
+    "truncated body": (faults.truncated(), 1, 2, 2),
+    "truncated body always": (faults.truncated(), ALWAYS, (None, None), 5),
+    "malformed body": (faults.malformed(), 1, 2, 2),
+    "malformed body always": (faults.malformed(b"{}"), ALWAYS, (200, None), 5),
+    "too large body": (faults.malformed(b"[" + b" " * 5000 + b"]"), ALWAYS, (None, None), 1),
+    "200 with HTML always": (faults.html(200), ALWAYS, (200, None), 5),
+    "204": (faults.empty(204), ALWAYS, (204, None), 1),
+    "401 once": (faults.challenge(), 1, 2, 2),
+    "401 always": (faults.challenge(), ALWAYS, (401, "UNEXPECTED_ERROR"), 3),
+    "401 for a role": (faults.role_missing(), ALWAYS, (401, "USER_UNAUTHORIZED"), 2),
+    "403": (faults.fail_with(403, "ACCESS_FORBIDDEN"), ALWAYS, (403, "ACCESS_FORBIDDEN"), 1),
+    "400": (faults.fail_with(400, "INVALID_ID"), ALWAYS, (400, "INVALID_ID"), 1),
+    "404 with HTML": (faults.html(404), ALWAYS, (404, None), 1),
+    "project gone": (faults.fail_with(404, "GROUP_NOT_FOUND"), 1, ProjectGone, 1),
+    "redirect to another host": (EVIL, ALWAYS, (302, None), 1),
+    "redirect to Atlas": (faults.redirect("/api/atlas/v2/groups"), ALWAYS, (302, None), 1),
+    "content type text/plain": (faults.mislabelled("text/plain"), ALWAYS, 2, 1),
+}
+"""Fault, times; invitations, or status and error code of an unreadable list; requests."""
+
+
+@pytest.mark.parametrize("name", LISTS)
+async def test_list_with_fault(sim, online, account, alpha, name):
+    fault, times, result, attempts = LISTS[name]
+    sim.faults.add(fault, path=INVITES, times=times)
+
+    async with online(account, max_body_bytes=5000) as atlas:
+        found = await atlas.reader.invitations(alpha)
+
+    if isinstance(result, int):
+        assert len(found) == result
+    elif result is ProjectGone:
+        assert isinstance(found, ProjectGone)
+    else:
+        assert isinstance(found, ListUnreadable)
+        assert (found.http_status, found.error_code) == result
+        assert result[0] is None or str(result[0]) in found.reason
+    paths = [request.path for request in sim.requests if "oauth" not in request.path]
+    assert paths == [f"/api/atlas/v2/groups/{alpha.id}/invites"] * attempts
+
+
+async def test_retries_are_logged(sim, online, alpha, retry_log):
+    sim.faults.add(faults.fail_with(500), path=INVITES)
+    sim.faults.add(faults.reset(), path=INVITES, nth=2)
+
+    async with online() as atlas:
+        await atlas.reader.invitations(alpha)
+
+    assert [fields["why"] for _, fields in retry_log.lines] == [
+        500,
+        "connection lost before the response arrived",
+    ]
+
+
+async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, online, account):
+    sim.add_project("Alpha")
+    sim.faults.add(faults.compressed(), path="*/v2/*", times=None)
+    sim.date_offset = timedelta(minutes=-6)
+
+    async with online(account) as atlas:
+        assert atlas.clock_skew_s is None
+        (project,) = list(await atlas.reader.projects())
+        assert atlas.sunset(Source) is None
+        await atlas.reader.invitations(project)
+
+    assert 359 <= atlas.clock_skew_s <= 362
+    assert atlas.sunset([Source.INVITES]) == date(2027, 7, 1)
+    assert atlas.sunset([Source.USERS]) is None
+
+
+# --- the list of projects --------------------------------------------------------------------
+
+PROJECTS = {
+    "401": (faults.challenge(), CredentialsRefused, AtlasUnavailable, 3),
+    "401 for a role": (faults.role_missing(), CredentialsRefused, AtlasUnavailable, 2),
+    "403": (faults.fail_with(403, "ACCESS_FORBIDDEN"), CredentialsRefused, AtlasUnavailable, 1),
+    "access list": (
+        faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), AddressRefused, AddressRefused, 1,
+    ),
+    "404": (faults.fail_with(404, "NOT_FOUND"), AtlasUnavailable, AtlasUnavailable, 1),
+    "406": (faults.fail_with(406, "X"), AtlasUnavailable, AtlasUnavailable, 1),
+    "410": (faults.fail_with(410, "VERSION_GONE"), ApiVersionRetired, ApiVersionRetired, 1),
+    "500": (faults.fail_with(500), AtlasUnavailable, AtlasUnavailable, 5),
+    "302": (EVIL, AtlasUnavailable, AtlasUnavailable, 1),
+}  # fmt: skip
+"""Fault; the error for the first page and for a later one; requests for the page."""
+
+
+@pytest.mark.parametrize("page", [1, 2])
+@pytest.mark.parametrize("name", PROJECTS)
+async def test_error_for_a_page_of_projects_stops_the_run(sim, online, account, name, page):
+    fault, first, later, attempts = PROJECTS[name]
+    for number in range(4):
+        sim.add_project(f"Project {number}")
+    sim.paging.page_size = 2
+    sim.faults.add(fault, path="*/groups", nth=page, times=None)
+
+    async with online(account) as atlas:
+        with pytest.raises(RunError) as caught:
+            await atlas.reader.projects()
+
+    assert type(caught.value) is (first if page == 1 else later)
+    assert sum("/groups" in each.path for each in sim.requests) == attempts + page - 1
+
+
+# --- headers and buckets ---------------------------------------------------------------------
+
+
+async def test_each_request_has_a_version_and_a_user_agent(script):
+    path = f"/api/atlas/v2/groups/{PROJECT}/invites"
+    script.answer(path, [])
+
+    async with script.connected() as atlas:
+        await atlas.reader.invitations(Project(PROJECT, "Alpha", ORG))
+
+    ((method, sent, headers, _),) = script.received
+    assert (method, sent) == ("GET", path)
+    headers = {key: headers[key] for key in headers if key not in {"Host", "Accept-Encoding"}}
+    assert headers == {
+        "Accept": "application/vnd.atlas.2023-01-01+json",
+        "Authorization": "Bearer a-ready-token",
+        "Cache-Control": "no-cache",
+        "User-Agent": f"invite-sweeper/{__version__} (linux; {platform.machine()})",
+    }
+
+
+async def test_retry_waits_for_its_backoff_and_at_most_1_s_for_its_bucket(
+    sim, online, account, alpha, fake_time
+):
+    def empty_bucket(_visit):
+        key = BucketKey(PROJECTS_GROUP, alpha.id)
+        atlas.limiter.on_429(key, None, sent_s=fake_time.now_s)
+
+    sim.faults.add(replace(faults.fail_with(500), before=empty_bucket), method="DELETE")
+    started_s = fake_time.now_s
+    async with online(account) as atlas:
+        deletion = await delete_first(atlas, alpha)
+
+    assert (deletion.outcome, sim.deletes_received) == (DELETED, 2)
+    assert 1 <= fake_time.now_s - started_s <= 2
+
+
+async def test_body_of_a_429_sets_the_size_of_its_bucket(sim, online, account, alpha):
+    def fill(_=None):
+        set_bucket(sim, "projects_group", capacity=3, refill=3, period_s=7)
+
+    sim.throttling.enforced = True
+    fill()
+    sim.faults.add(faults.without_rate_limits(), times=None)
+    spend(sim, alpha.id, 3)
+    sim.faults.add(faults.effect(before=fill), path=INVITES, nth=2)
+    async with online(account) as atlas:
+        found = await atlas.reader.invitations(alpha)
+        key = BucketKey(PROJECTS_GROUP, alpha.id)
+        acquired = sum(atlas.limiter.try_acquire(key) == 0.0 for _ in range(10))
+
+    assert (len(found), atlas.counters.rate_limited) == (2, 1)
+    assert 1 <= acquired <= 3
+
+
+async def test_503_with_retry_after_delays_only_its_bucket(sim, online, account, alpha, fake_time):
+    beta = Project(sim.add_project("Beta"), "Beta", ORG)
+    sim.invite(beta.id, "eve@example.com", age=timedelta(days=20))
+    sim.faults.add(faults.html(503, retry_after="7"), method="DELETE")
+    waits, inner_sleep = [], fake_time.sleep
+
+    async def sleep(seconds):
+        deleter = atlas.deleter(Source)
+        waits.append((deleter.try_acquire(other), deleter.try_acquire(elsewhere)))
+        await inner_sleep(seconds)
+
+    async with online(account, sleep=sleep) as atlas:
+        listed, other = await atlas.reader.invitations(alpha)
+        (elsewhere,) = await atlas.reader.invitations(beta)
+        deletion = await delete(atlas, listed)
+
+    assert deletion.outcome is DELETED
+    assert waits[0][0] > 6
+    assert waits[0][1] == 0.0
+
+
+# --- time ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_deletion_without_a_response_is_retried_after_the_timeout(
+    sim, online, account, alpha, late
+):
+    sim.faults.add(faults.hang(late=late), method="DELETE")
+    progress = DeletionProgress()
+
+    async with online(account, http_timeout=aiohttp.ClientTimeout(total=0.5)) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=progress)
+
+    assert deletion.outcome is (GONE if late else DELETED)
+    assert (deletion.attempts, progress.response_pending, sim.invitation_count()) == (2, False, 1)
+
+
+async def test_progress_without_any_response_has_a_response_pending(sim, online, account, alpha):
+    sim.faults.add(faults.reset(), method="DELETE", times=None)
+    progress = DeletionProgress()
+
+    async with online(account, attempts=2) as atlas:
+        deletion = await delete_first(atlas, alpha, progress=progress)
+
+    assert (deletion.http_status, deletion.error_code) == (None, None)
+    assert (progress.attempts, progress.response_pending) == (2, True)
+
+
+async def test_truncated_200_is_retried_and_does_not_count_as_deleted(sim, online, account, alpha):
+    success = replace(faults.fail_with(late=True).instead, status=200, body=b'{"long": "enough"}')
+    sim.faults.add(replace(faults.truncated(), instead=success, late=True), method="DELETE")
+
+    async with online(account) as atlas:
+        deletion = await delete_first(atlas, alpha)
+
+    assert (deletion.outcome, sim.deletes_received) == (GONE, 2)

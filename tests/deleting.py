@@ -1,0 +1,24 @@
+"""One deletion, as a sweep sends it: all its tokens first."""
+
+from invite_sweeper.models import DeletionProgress, Project, Source
+
+
+def place_of(source, project_id, org_id="5efda682a3f2ed2e7dd6cde4"):
+    """Return whose list of a source is read: the project, or the organization."""
+    if source.is_organization_level:
+        return Project(org_id, "", org_id)
+    return Project(project_id, "Alpha", org_id)
+
+
+async def delete(atlas, listed, progress=None):
+    """Delete one invitation and return its result."""
+    deleter = atlas.deleter(Source)
+    assert deleter.try_acquire(listed) == 0.0
+    return await deleter.delete(listed, progress or DeletionProgress())
+
+
+async def delete_first(atlas, place, source=Source.INVITES, *, then=lambda: None, progress=None):
+    """List, call `then`, delete the first invitation, and return its result."""
+    listed = (await atlas.reader.invitations(place, source))[0]
+    then()
+    return await delete(atlas, listed, progress)

@@ -1,0 +1,206 @@
+"""Each alert fires on metrics that the program wrote, through a gap of 15 minutes, and clears."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import faults
+import pytest
+import yaml
+from deploy.containers import run
+from deploy.manifests import DEPLOY
+from running import cli_in
+
+from invite_sweeper.endings import ExitCode
+from invite_sweeper.simulator.seed import ORG_ID
+
+pytestmark = pytest.mark.needs("promtool")
+
+ALERTS = DEPLOY / "helm/files/alerts.yaml"
+RULES = [
+    rule["alert"].removeprefix("InviteSweeper")
+    for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    for rule in group["rules"]
+]
+OTHER = "6f1a20c4d39b5e7788a0c1d2"
+
+
+def refused(cli):
+    cli.keys["limits"]["max_deletions"] = 0
+
+
+def wrong_secret(cli):
+    cli.changes["MONGODB_ATLAS_ACCESS_TOKEN"] = "wrong"
+
+
+def one_of_two_refused(cli):
+    cli.use_organizations({"ALPHA": ORG_ID, "BETA": OTHER})
+    cli.changes["MONGODB_ATLAS_ACCESS_TOKEN_BETA"] = "wrong"
+
+
+def deletions_fail(cli):
+    cli.sim.faults.add(faults.role_missing(), method="DELETE", times=None)
+
+
+def project_unreadable(cli):
+    cli.sim.faults.add(
+        faults.role_missing(), path=f"*/groups/{cli.projects[0]}/invites", times=None
+    )
+
+
+def kept_for_60_days(cli):
+    cli.sim.invite(cli.projects[0], "old@example.com", age=timedelta(days=60))
+    cli.keys["keep"] = [{"name": "board", "usernames": ["old@*"]}]
+
+
+def list_ends_soon(cli):
+    day = datetime.now(UTC) + timedelta(days=100)
+    cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
+
+
+def policy_is_wrong_after_a_good_night(cli):
+    done = cli.sweep("--metrics-file", "m.prom", INVITE_SWEEPER_INSTANCE="eu")
+    assert done.code == ExitCode.DONE, done
+    cli.keys["rules"] = []
+
+
+def nothing(cli):
+    pass
+
+
+NEVER, LONG_AGO = "NeverSucceeded", "NoSuccess"
+SCENARIOS = {
+    "one night and no other": (nothing, ExitCode.DONE, {LONG_AGO}),
+    "refused by a limit": (refused, ExitCode.REFUSED, {NEVER, "GuardRefused"}),
+    "wrong secret": (wrong_secret, ExitCode.CREDENTIALS, {NEVER, "RunFailed"}),
+    "wrong policy": (
+        policy_is_wrong_after_a_good_night,
+        ExitCode.USAGE,
+        {LONG_AGO, "RunFailed"},
+    ),
+    "one of two": (one_of_two_refused, ExitCode.PARTIAL, {NEVER, "OrganizationFailed"}),
+    "deletions fail": (deletions_fail, ExitCode.PARTIAL, {NEVER, "DeletionsFailed"}),
+    "unreadable project": (project_unreadable, ExitCode.PARTIAL, {NEVER, "ProjectsUnreadable"}),
+    "kept for 60 days": (kept_for_60_days, ExitCode.DONE, {LONG_AGO, "OldestPending"}),
+    "list that ends soon": (list_ends_soon, ExitCode.DONE, {LONG_AGO, "SunsetNear"}),
+}
+"""What happens, the exit code, and the alerts that fire on the second day after it."""
+
+MINUTES = {"d": 1440, "h": 60, "m": 1, "s": 0}
+BAD_H, GAP_H, END_H = 40, 35, 44
+"""The night is shown until BAD_H, but for 15 minutes at GAP_H; then a good one until END_H."""
+TIMES = {
+    "before the gap": GAP_H * 60 - 5,
+    "in the gap": GAP_H * 60 + 10,
+    "after it": BAD_H * 60 - 5,
+    "after a good night": END_H * 60,
+}
+
+
+def night(folder, scenario, code):
+    """Return the samples that a sweep writes."""
+    with cli_in(folder) as cli:
+        cli.stock(projects=2, stale=2)
+        scenario(cli)
+        done = cli.sweep("--metrics-file", "m.prom", INVITE_SWEEPER_INSTANCE="eu")
+        assert done.code == code, done
+        return samples((cli.folder / "m.prom").read_text(encoding="utf-8"))
+
+
+def samples(text):
+    """Return the values by name and labels, and times as seconds after the end of the run."""
+    found = {
+        name: float(value)
+        for name, value in re.findall(
+            r"^(invite_sweeper_\S+(?:\{.*\})?) (\S+)$", text, re.MULTILINE
+        )
+    }
+    (ended_s,) = (v for n, v in found.items() if n.startswith("invite_sweeper_last_run_time"))
+    return {n: v - ended_s if "_timestamp_seconds" in n else v for n, v in found.items()}
+
+
+def series(nights, good):
+    """Return each night, the gap and a good night as promtool's series, whose clock begins at 0.
+
+    The label `job` names the night.
+    """
+    for job, bad in nights.items():
+        for name in {**bad, **good}:
+            later_s = BAD_H * 3600 if "_timestamp_seconds" in name else 0
+            parts = (
+                _repeated(bad.get(name), GAP_H * 12),
+                "_x3",
+                _repeated(bad.get(name), (BAD_H - GAP_H) * 12 - 3),
+                _repeated(good[name] + later_s if name in good else None, (END_H - BAD_H) * 12 + 1),
+            )
+            metric, _, labels = name.partition("{")
+            labels = f'{{job="{job}", {labels}' if labels else f'{{job="{job}"}}'
+            yield {"series": metric + labels, "values": " ".join(parts)}
+
+
+def _repeated(value, times):
+    return f"_x{times}" if value is None else f"{value:.3f}x{times - 1}"
+
+
+def alerts(nights, good, folder):
+    """Return the alerts that fire, by night and time: promtool reports what is not expected."""
+    cases = [
+        {"eval_time": f"{minutes}m", "alertname": f"InviteSweeper{name}", "exp_alerts": []}
+        for minutes in TIMES.values()
+        for name in RULES
+    ]
+    test = {"interval": "5m", "input_series": [*series(nights, good)], "alert_rule_test": cases}
+    path = folder / "test.yaml"
+    whole = {"rule_files": [str(ALERTS)], "evaluation_interval": "5m", "tests": [test]}
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    done = run("promtool", "test", "rules", path, check=False)
+    fired = {job: {time: set() for time in TIMES} for job in nights}
+    for part in (done.stdout + done.stderr).split("alertname: InviteSweeper")[1:]:
+        name, at = re.match(r"(\w+), time: (\w+)", part).groups()
+        minutes = sum(int(n) * MINUTES[unit] for n, unit in re.findall(r"(\d+)([dhms])", at))
+        (time,) = (each for each, when in TIMES.items() if when == minutes)
+        jobs = re.findall(r'Labels:.*job="(.*?)"', part)
+        for job in jobs or nights:  # absent() knows no labels
+            fired[job][time].add(name)
+    return fired
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return night(tmp_path_factory.mktemp("good"), nothing, ExitCode.DONE)
+
+
+@pytest.fixture(scope="module")
+def fired(good, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alerts")
+    nights = {}
+    for name, (scenario, code, _) in SCENARIOS.items():
+        (folder / name).mkdir()
+        nights[name] = night(folder / name, scenario, code)
+    return alerts(nights, good, folder)
+
+
+def through_the_gap(expected):
+    return dict.fromkeys(TIMES, expected) | {"after a good night": set()}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_alerts_fire_through_a_gap_and_clear_after_a_good_night(fired, name):
+    assert fired[name] == through_the_gap(SCENARIOS[name][2])
+
+
+def test_metrics_that_are_missing_fire_until_they_come(good, tmp_path):
+    assert alerts({"a": {}}, good, tmp_path)["a"] == through_the_gap({"NoMetrics"})
+
+
+def test_every_alert_is_seen_to_fire():
+    shown = set().union(*(expected for _, _, expected in SCENARIOS.values()))
+    assert shown | {"NoMetrics"} == set(RULES)
+
+
+def test_exit_codes_that_fire_have_no_alert_of_their_own(good, tmp_path):
+    (name,) = (each for each in good if each.startswith("invite_sweeper_last_run_exit_code"))
+    nights = {str(int(code)): {name: float(code)} for code in ExitCode}
+    fired = alerts(nights, {name: 0.0}, tmp_path)
+
+    silent = {int(code) for code in nights if "RunFailed" not in fired[code]["in the gap"]}
+    assert silent == {ExitCode.DONE, ExitCode.REFUSED, ExitCode.PARTIAL, ExitCode.STALE}

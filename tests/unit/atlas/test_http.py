@@ -1,0 +1,235 @@
+"""Headers, base URLs, and errors that a local socket cannot produce."""
+
+import errno
+import ssl
+from datetime import UTC, date, datetime
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from invite_sweeper.atlas.client import ServerInfo
+from invite_sweeper.atlas.endpoints import LIST_GROUPS
+from invite_sweeper.atlas.http import (
+    absolute_url,
+    describe_error,
+    is_loopback,
+    parse_base_url,
+    parse_date,
+    parse_int_header,
+    retry_after_s,
+)
+from invite_sweeper.atlas.limits import clamp_wait_s
+from invite_sweeper.errors import UsageError
+
+NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("raw", "wait_s"),
+    [
+        ("55", 55.0),
+        (" 55 ", 55.0),
+        ("2.5", 2.5),
+        ("1", 1.0),
+        ("0", 1.0),
+        ("-5", 1.0),
+        ("120", 120.0),
+        ("121", 120.0),
+        ("inf", 120.0),
+        ("1e400", 120.0),
+        ("nan", None),
+        ("", None),
+        ("soon", None),
+        ("Wed, 25 Nov 2026 01:00:40 GMT", 40.0),
+        ("Wed, 25 Nov 2026 01:00:40 -0000", 40.0),
+        ("Tue, 24 Nov 2026 01:00:00 GMT", 1.0),
+        ("Fri, 25 Dec 2026 01:00:00 GMT", 120.0),
+        ("Wed, 99 Nov 2026 01:00:40 GMT", None),
+    ],
+)
+def test_retry_after_is_1_to_120_seconds_or_none(raw, wait_s):
+    assert retry_after_s({"Retry-After": raw}, lambda: NOW) == wait_s
+    assert retry_after_s({}, lambda: NOW) is None
+
+
+@given(st.text(max_size=40), st.floats())
+def test_any_retry_after_is_1_to_120_seconds_or_none(raw, seconds):
+    for wait_s in (retry_after_s({"Retry-After": raw}, lambda: NOW), clamp_wait_s(seconds)):
+        assert wait_s is None or 1.0 <= wait_s <= 120.0
+
+
+@pytest.mark.parametrize(
+    ("raw", "count"),
+    [
+        ("0", 0),
+        ("1194", 1194),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("\u0661", None),
+        ("9" * 9, 999_999_999),
+        ("9" * 10, None),
+    ],
+)
+def test_number_of_requests_is_from_0_to_9_digits_or_none(raw, count):
+    assert parse_int_header({"RateLimit-Limit": raw}, "RateLimit-Limit") == count
+
+
+@pytest.mark.parametrize(
+    ("raw", "timestamp"),
+    [
+        ("Thu, 1 Jul 2027 00:00:00 GMT", datetime(2027, 7, 1, tzinfo=UTC)),
+        ("Thu, 01 Jul 2027 02:00:00 +0200", datetime(2027, 7, 1, tzinfo=UTC)),
+        ("Thu, 1 Jul 2027 00:00:00 -0000", datetime(2027, 7, 1, tzinfo=UTC)),
+        ("@1688169599", None),
+        ("", None),
+        ("never", None),
+        ("Fri, 31 Dec 9999 23:59:59 -1400", None),
+    ],
+)
+def test_date_header_is_a_timestamp_in_utc_or_none(raw, timestamp):
+    assert parse_date(raw) == timestamp
+
+
+def test_clock_skew_is_from_the_first_successful_response_with_a_date():
+    server = ServerInfo(lambda: NOW)
+
+    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, LIST_GROUPS, good=False)
+    assert server.clock_skew_s is None
+    server.update({}, LIST_GROUPS, good=True)
+    server.update({"Date": "some day"}, LIST_GROUPS, good=True)
+    assert server.clock_skew_s is None
+    server.update({"Date": "Wed, 25 Nov 2026 00:54:59 GMT"}, LIST_GROUPS, good=True)
+    server.update({"Date": "Wed, 25 Nov 2026 02:00:00 GMT"}, LIST_GROUPS, good=True)
+    assert server.clock_skew_s == 301.0
+
+
+def test_last_readable_sunset_is_kept():
+    server = ServerInfo(lambda: NOW)
+
+    server.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, LIST_GROUPS, good=True)
+    server.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT"}, LIST_GROUPS, good=False)
+    server.update({"Sunset": "one day"}, LIST_GROUPS, good=True)
+    server.update({}, LIST_GROUPS, good=True)
+
+    assert server.sunsets == {LIST_GROUPS: date(2027, 9, 1)}
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+HOST = "atlas.example.com"
+KEY = ConnectionKey(HOST, 443, True, True, None, None, None)
+
+
+def certificate_error(code):
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    error.verify_code = code
+    return aiohttp.ClientConnectorCertificateError(KEY, error)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retryable"),
+    [
+        (certificate_error(10), f"certificate of {HOST} has expired", False),
+        (certificate_error(23), f"certificate of {HOST} was rejected", False),
+        (
+            aiohttp.ClientConnectorCertificateError(KEY, ssl.CertificateError("odd")),
+            f"certificate of {HOST} was rejected",
+            False,
+        ),
+        (
+            aiohttp.ClientConnectorError(KEY, OSError(errno.EHOSTUNREACH, "No route to host")),
+            f"could not connect to {HOST}: no route to host",
+            True,
+        ),
+        (
+            aiohttp.ClientConnectorError(KEY, OSError()),
+            f"could not connect to {HOST}: unknown reason",
+            True,
+        ),
+        (
+            OSError(errno.EPIPE, "Broken pipe"),
+            f"connection to {HOST} failed: broken pipe",
+            True,
+        ),
+        (TimeoutError(), "timed out after 120 s", True),
+        (aiohttp.SocketTimeoutError(), "timed out after 120 s", True),
+        (aiohttp.ClientError("odd"), "unsupported authentication challenge", False),
+    ],
+)
+def test_transport_error_is_described(error, reason, retryable):
+    found = describe_error(error, HOST, aiohttp.ClientTimeout(total=120.0, connect=10.0))
+
+    assert (found.reason, found.retryable, found.http_status) == (reason, retryable, None)
+
+
+# --- base URLs -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("https://cloud.mongodb.com", "https://cloud.mongodb.com"),
+        (" https://cloud.mongodbgov.com// ", "https://cloud.mongodbgov.com"),
+        ("https://gateway.example.com:8443/atlas/", "https://gateway.example.com:8443/atlas"),
+        ("http://127.9.9.9", "http://127.9.9.9"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://localhost:1/", "http://localhost:1"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/x", "/api/x?a=1&a=2%20", "/api/%2F"])
+def test_path_follows_the_https_base_url_without_trailing_slashes_unchanged(text, base, path):
+    url = absolute_url(parse_base_url(text), path)
+    assert str(url) == base + path
+    assert url == URL(base + path, encoded=True)
+    assert url.raw_path_qs == str(url).removeprefix(str(url.origin()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "cloud.mongodb.com",
+        "/api",
+        "https://",
+        "https:///api",
+        "ftp://cloud.mongodb.com",
+        "file:///etc/passwd",
+        "http://cloud.mongodb.com",
+        "http://localhost.example.com",
+        "http://0.0.0.0",
+        "http://127.0.0.1.example.com",
+        "https://cloud.mongodb.com?x=1",
+        "https://cloud.mongodb.com?",
+        "https://cloud.mongodb.com#top",
+        "https://cloud.mongodb.com:0",
+        "https://cloud.mongodb.com:99999",
+        "https://[::1",
+        "https://ada:secret@example.com",
+        "https://secret@example.com",
+    ],
+)
+def test_base_url_without_https_or_with_other_parts_is_refused(text):
+    with pytest.raises(UsageError) as caught:
+        parse_base_url(text)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("LOCALHOST", True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost.", False),
+        ("10.0.0.1", False),
+        ("::2", False),
+    ],
+)
+def test_loopback_is_an_exact_host_name(host, expected):
+    assert is_loopback(host) is expected

@@ -1,0 +1,322 @@
+"""Rows of Atlas's lists: optional fields, and values that make the whole list invalid."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from builders import ORG, PROJECT, object_id, project
+from deleting import place_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invite_sweeper.atlas.lists import SOURCES
+from invite_sweeper.atlas.responses import InvalidResponse
+from invite_sweeper.atlas.rows import ProjectRow, UserRecord, parse_object, parse_page
+from invite_sweeper.atlas.rows import parse_timestamp as parse_date
+from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
+
+USER, TEAM = "6" * 24, "7" * 24
+CREATED = datetime(2026, 8, 10, 3, 4, 53, tzinfo=UTC)
+EXPIRES = datetime(2026, 9, 9, 3, 4, 53, tzinfo=UTC)
+INVITATION = {
+    "createdAt": "2026-08-10T03:04:53Z",
+    "expiresAt": "2026-09-09T03:04:53Z",
+    "id": USER,
+    "inviterUsername": "nmtxqlkl",
+    "username": "Ada@example.com",
+}
+MEMBER = {
+    "id": USER,
+    "invitationCreatedAt": "2026-08-10T03:04:53Z",
+    "invitationExpiresAt": "2026-09-09T03:04:53Z",
+    "inviterUsername": "nmtxqlkl",
+    "orgMembershipStatus": "INVITATION_EXPIRED",
+    "username": "Ada@example.com",
+}
+ROLES = ["GROUP_READ_ONLY", "A_NEW_ONE"]
+ROWS = {
+    Source.INVITES: {**INVITATION, "groupId": PROJECT, "groupName": "other", "roles": ROLES},
+    Source.ORG_INVITES: {
+        **INVITATION,
+        "orgId": ORG,
+        "roles": ROLES,
+        "groupRoleAssignments": [{"groupId": PROJECT, "groupRole": "GROUP_OWNER"}],
+        "teamIds": [TEAM],
+    },
+    Source.USERS: {**MEMBER, "roles": ROLES},
+    Source.ORG_USERS: {
+        **MEMBER,
+        "roles": {
+            "orgRoles": ROLES,
+            "groupRoleAssignments": [{"groupId": PROJECT, "groupRoles": ["GROUP_OWNER", "X"]}],
+        },
+        "teamIds": [TEAM],
+    },
+}
+OF_ORGANIZATION = [Source.ORG_INVITES, Source.ORG_USERS]
+
+
+def parse(source, *rows):
+    api = SOURCES[source]
+    body = {"results": rows} if api.list.paged else rows
+    return api.parse(json.dumps(body).encode(), place_of(source, PROJECT)).rows
+
+
+@pytest.mark.parametrize("source", Source)
+def test_invitation_has_the_listed_values_and_the_requested_place(source):
+    place, in_org = place_of(source, PROJECT), source.is_organization_level
+    roles_in_project = {
+        Source.ORG_INVITES: ("GROUP_OWNER",),
+        Source.ORG_USERS: ("GROUP_OWNER", "X"),
+    }
+    assert parse(source, ROWS[source]) == [
+        Invitation(
+            id=USER,
+            project_id=place.id,
+            project_name=place.name,
+            org_id=ORG,
+            username="Ada@example.com",
+            roles=("GROUP_READ_ONLY", "A_NEW_ONE"),
+            inviter="nmtxqlkl",
+            created_at=CREATED,
+            expires_at=EXPIRES,
+            source=source,
+            status="INVITATION_EXPIRED" if "users" in source else "PENDING",
+            team_ids=(TEAM,) if in_org else (),
+            project_roles=tuple((PROJECT, role) for role in roles_in_project.get(source, ())),
+            linked_projects=((PROJECT, ""),) if in_org else (),
+        )
+    ]
+
+
+@pytest.mark.parametrize("source", Source)
+def test_fields_are_optional_and_unknown_ones_are_ignored(source):
+    least = {"roles": {}} if source is Source.ORG_USERS else {}
+    bare, null = parse(
+        source,
+        {**least, "links": [], "surprise": {"a": [1]}},
+        {**dict.fromkeys(ROWS[source]), **least},
+    )
+
+    assert bare == null
+    assert (bare.id, bare.username, bare.inviter, bare.roles) == ("", None, None, ())
+    assert (bare.created_at, bare.expires_at) == (None, None)
+    assert bare.status == (None if "users" in source else "PENDING")
+    assert bare.links_out_of_scope is source.is_organization_level
+
+
+@pytest.mark.parametrize("source", Source)
+def test_value_of_another_type_makes_the_list_invalid(source):
+    for key in ROWS[source].keys() - {"groupName"}:
+        for odd in (7, True, ["x", 7], "x" if key == "roles" else {"a": 1}):
+            with pytest.raises(InvalidResponse):
+                parse(source, ROWS[source], {**ROWS[source], key: odd})
+
+
+@pytest.mark.parametrize("assignment", [[PROJECT], [None], [{"groupId": 5}], "", {}])
+@pytest.mark.parametrize("source", OF_ORGANIZATION)
+def test_unreadable_roles_in_projects_make_the_list_invalid(source, assignment):
+    held = {"groupRoleAssignments": assignment}
+    changes = {"roles": held} if source is Source.ORG_USERS else held
+    with pytest.raises(InvalidResponse):
+        parse(source, {**ROWS[source], **changes})
+
+
+@pytest.mark.parametrize("source", [Source.INVITES, Source.ORG_INVITES])
+def test_row_of_another_place_makes_the_list_invalid(source):
+    key = "orgId" if source.is_organization_level else "groupId"
+    with pytest.raises(InvalidResponse, match="another"):
+        parse(source, ROWS[source], {**ROWS[source], key: object_id(2)})
+
+
+def test_user_of_an_organization_without_roles_makes_the_list_invalid():
+    with pytest.raises(InvalidResponse):
+        parse(Source.ORG_USERS, MEMBER)
+
+
+@pytest.mark.parametrize("assignment", [{}, {"groupId": None}, {"groupId": PROJECT}])
+def test_incomplete_assignment_still_counts_as_a_project(assignment):
+    roles = {"groupRoleAssignments": [assignment]}
+    (found,) = parse(Source.ORG_USERS, {**MEMBER, "roles": roles})
+    assert len(found.linked_projects) == 1
+
+
+@pytest.mark.parametrize(
+    ("assignments", "teams", "unknown"),
+    [
+        ({"groupRoleAssignments": []}, {"teamIds": []}, False),
+        ({"groupRoleAssignments": []}, {"teamIds": [TEAM]}, False),
+        ({}, {"teamIds": []}, True),
+        ({"groupRoleAssignments": None}, {"teamIds": []}, True),
+        ({"groupRoleAssignments": []}, {}, True),
+        ({"groupRoleAssignments": []}, {"teamIds": None}, True),
+        ({"groupRoleAssignments": []}, {"teamIds": [""]}, True),
+        ({"groupRoleAssignments": []}, {"teamIds": [TEAM, "X" * 24]}, True),
+    ],
+)
+def test_missing_assignments_or_malformed_teams_leave_the_linked_projects_unknown(
+    assignments, teams, unknown
+):
+    (user,) = parse(Source.ORG_USERS, {**MEMBER, **teams, "roles": assignments})
+    (invited,) = parse(Source.ORG_INVITES, {"id": USER, **assignments, **teams})
+    assert (user.links_out_of_scope, invited.links_out_of_scope) == (unknown, unknown)
+
+
+def test_id_listed_twice_is_invalid_with_different_contents_unless_it_is_missing():
+    row = ROWS[Source.INVITES]
+    assert len(parse(Source.INVITES, row, row, {}, {})) == 4
+    with pytest.raises(InvalidResponse, match="twice"):
+        parse(Source.INVITES, row, {**row, "createdAt": "2020-01-01T00:00:00Z"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b'{"results":null}',
+        b'{"results":{}}',
+        b'{"results":[1]}',
+        b'{"results":["x"]}',
+        b'{"results":[null]}',
+        b'{"results":[[]]}',
+        b'{"results":[],"links":{}}',
+        b'{"results":[],"links":["next"]}',
+        b'{"results":[{"id":"a"}],"li',
+        b'{"results":[],"results":[]}',
+        b'{"results":[{"id":"a","id":"b"}]}',
+        b"<html></html>",
+        b"\xff",
+        b"NaN",
+        b'{"results":[{"age":Infinity}]}',
+        b'{"results":[{"username":"\\ud800"}]}',
+        b'\xef\xbb\xbf{"results":[]}',
+        b"[" * 2000,
+    ],
+)
+def test_body_that_is_not_a_page_or_not_a_list_is_invalid(body):
+    with pytest.raises(InvalidResponse):
+        SOURCES[Source.USERS].parse(body, project())
+    with pytest.raises(InvalidResponse):
+        SOURCES[Source.INVITES].parse(
+            body.removeprefix(b'{"results":').removesuffix(b"}"), project()
+        )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+
+
+@given(
+    st.sampled_from(Source),
+    st.binary(max_size=80)
+    | st.fixed_dictionaries(
+        {}, optional=dict.fromkeys({key for row in ROWS.values() for key in row}, JSON)
+    ),
+)
+def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, found):
+    try:
+        if isinstance(found, bytes):
+            rows = SOURCES[source].parse(found, place_of(source, PROJECT)).rows
+        else:
+            rows = parse(source, found)
+    except InvalidResponse:
+        return
+    assert all(each.project_id == place_of(source, PROJECT).id for each in rows)
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("2026-08-10T03:04:53Z", CREATED),
+        ("2026-08-10T03:04:53.250Z", CREATED.replace(microsecond=250000)),
+        ("2026-08-10T05:04:53+02:00", CREATED),
+        ("2026-08-09T23:04:53-0400", CREATED),
+        (None, None),
+        ("", UnreadableDate("")),
+        ("2026-08-10T03:04:53", UnreadableDate("2026-08-10T03:04:53")),
+        ("2026-08-10", UnreadableDate("2026-08-10")),
+        ("yesterday", UnreadableDate("yesterday")),
+        ("2026-02-30T00:00:00Z", UnreadableDate("2026-02-30T00:00:00Z")),
+        ("0001-01-01T00:00:00+14:00", UnreadableDate("0001-01-01T00:00:00+14:00")),
+        ("9999-12-31T23:59:59-14:00", UnreadableDate("9999-12-31T23:59:59-14:00")),
+        ("x" * 500, UnreadableDate("x" * 200)),
+    ],
+)
+def test_date_is_a_timestamp_or_unreadable_and_never_guessed(sent, expected):
+    assert parse_date(sent) == expected
+
+
+@pytest.mark.parametrize(
+    ("links", "has_next"),
+    [
+        ([{"rel": "self"}, {"rel": "next", "href": "https://evil.example.com"}], True),
+        ([{"rel": "self"}, {}], False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_page_has_a_next_page_only_if_it_has_a_next_link(links, has_next):
+    page = {"results": [], "totalCount": 900, "links": links}
+    assert parse_page(json.dumps(page).encode(), UserRecord).has_next is has_next
+
+
+def parse_project(**changes):
+    fields = {"id": PROJECT, "name": "Atlas CLI E2E", "orgId": ORG, **changes}
+    return parse_object(json.dumps(fields).encode(), ProjectRow).project()
+
+
+def test_project_is_parsed_with_its_tags_in_order():
+    tags = [{"key": "env", "value": "prod"}, {"key": "a", "value": "b"}]
+    assert parse_project(tags=tags) == Project(
+        PROJECT, "Atlas CLI E2E", ORG, (("env", "prod"), ("a", "b"))
+    )
+    assert parse_project(tags=None) == Project(PROJECT, "Atlas CLI E2E", ORG)
+
+
+@pytest.mark.parametrize("group_id", [None, "", PROJECT.upper(), PROJECT + "\n", "../" + PROJECT])
+def test_project_with_a_malformed_id_is_unreadable(group_id):
+    found = parse_project(id=group_id)
+
+    assert isinstance(found, ListUnreadable)
+    assert (found.project_name, found.reason) == ("Atlas CLI E2E", "The project id is malformed.")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in ("name", "orgId") for value in (None, "", 5)),
+        ("id", 7),
+        *(
+            ("tags", odd)
+            for odd in ({}, "env", [None], [{"key": "env"}], [{"key": 1, "value": ""}])
+        ),
+    ],
+)
+def test_project_of_another_form_is_invalid(key, value):
+    with pytest.raises(InvalidResponse):
+        parse_project(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("roles", "project_ids"),
+    [
+        ({"groupRoleAssignments": [{"groupId": PROJECT}]}, {PROJECT}),
+        ({"groupRoleAssignments": []}, set()),
+        ({"groupRoleAssignments": None}, None),
+        ({}, None),
+        (["X"], None),
+        (None, None),
+    ],
+)
+def test_user_record_has_projects_only_where_an_organization_names_them(roles, project_ids):
+    body = json.dumps({**MEMBER, "roles": roles}).encode()
+    found = parse_object(body, UserRecord)
+    assert (found.id, found.status) == (USER, "INVITATION_EXPIRED")
+    assert found.project_ids == project_ids

@@ -1,0 +1,39 @@
+"""What a reader gets of the report of an audit directory."""
+
+from html.parser import HTMLParser
+
+from invite_sweeper.audit import AuditDirectory, verify_directory
+from invite_sweeper.report.page import Page, read_page
+from invite_sweeper.report.story import Facts
+
+
+class Reader(HTMLParser):
+    """The text, tags and attributes of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.cells: list[str] = []
+        self.feed(html.replace("<wbr>", "").partition("<body>")[2])
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data):
+        self.cells.append(data)
+
+    @property
+    def text(self) -> str:
+        return words("".join(self.cells))
+
+
+def words(text: str) -> str:
+    """Return a text without the marks of code spans, each space one blank."""
+    return " ".join(text.replace("`", "").split())
+
+
+def page_of(directory: AuditDirectory, facts: Facts) -> Page:
+    return read_page(directory.files(), verify_directory(directory), facts)
