@@ -85,7 +85,7 @@ def report(
         if regular_file_target(out) is None:
             out.write_text(text, encoding="utf-8")
         else:
-            replace_file(out, [text.encode()])
+            replace_file(out, text.encode())
     except OSError as error:
         raise write_error("The report", out, error) from error
     click.echo(f"Report written to {out}.", err=True)

@@ -17,11 +17,10 @@ from invite_sweeper.cli.options import FILE, Command, Function, option
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.program import command
-from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
     Scenario,
-    Size,
     describe_scenarios,
     environment_name,
 )

@@ -261,7 +261,7 @@ class _SweepCommand:
         if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
             return
         try:
-            replace_file(out, [record.file.path.read_bytes()])
+            replace_file(out, record.file.path.read_bytes())
         except OSError as error:
             failed = AuditLogError(
                 f"The plan was not copied to {out}: {error.strerror}.",

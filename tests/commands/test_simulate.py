@@ -233,15 +233,15 @@ def ended(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--scenario", "winter"), ", ".join(map(repr, SCENARIOS))),
-        (("--credentials", "password"), "'service-account', 'api-key', 'token'"),
-        (("--policy-file", "absent/policy.yaml"), "The file absent/policy.yaml cannot be written"),
+        (("--scenario", "winter"), [*SCENARIOS]),
+        (("--credentials", "password"), ["service-account", "api-key", "token"]),
+        (("--policy-file", "absent/policy.yaml"), ["absent/policy.yaml", "No such file"]),
     ],
 )
 def test_unusable_option_ends_with_2_and_says_what_can_be_used(arguments, expected):
     done = ended(*arguments)
     assert done.returncode == 2
-    assert expected in done.stderr.decode()
+    assert [name for name in expected if name not in done.stderr.decode()] == []
 
 
 def test_port_in_use_ends_with_2_and_a_hint():

@@ -43,8 +43,9 @@ models() {
         "$folder/node" >"$folder/commands/check-custom-resources"
     chmod 755 "$folder/commands/check-custom-resources"
 }
-helm() {
-    [ -x "$folder/commands/helm" ] || python3 tests/deploy/fetch_helm.py "$folder/commands"
+kubernetes() {
+    [ -x "$folder/commands/kubectl" ] ||
+        python3 tests/deploy/fetch_commands.py "$folder/commands" helm kubectl
 }
 
 jobs=()
@@ -54,7 +55,7 @@ if [ "${INVITE_SWEEPER_WEEKLY:-0}" = 1 ]; then
     install weekly-checks checkov pre-commit & jobs+=($!)
 fi
 models & jobs+=($!)
-helm & jobs+=($!)
+kubernetes & jobs+=($!)
 for job in "${jobs[@]}"; do
     wait "$job"
 done
