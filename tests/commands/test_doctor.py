@@ -359,6 +359,8 @@ async def test_check_has_its_state_and_the_command_the_exit_code(
     assert state in states(checks, check)
     assert words in messages(checks, check)
     assert code != 2 or cli.sim.requests == ()
+    failed = [each.message for each in checks if each.state == "failed"]
+    assert len(failed) == len(set(failed)), "each error is told once"
 
 
 @pytest.mark.parametrize("name", ["over_limit", "unreadable", "retired", "out_of_scope", "dropped"])
