@@ -4,9 +4,10 @@ Nothing here can delete or invite.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
+
+from msgspec import structs
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
@@ -154,7 +155,7 @@ class AtlasReader:
             error = list_error(ListRef(project, source), listing.failure, source.roles[0])
             if isinstance(error, ProjectGone):
                 return error
-            return replace(error, rows=len(listing.rows))
+            return structs.replace(error, rows=len(listing.rows))
         found: dict[str | int, Invitation] = {}
         for row in listing.rows:
             # Rows without an id are never duplicates; selection keeps them.
