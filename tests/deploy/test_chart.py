@@ -5,7 +5,6 @@ import re
 
 import pytest
 import yaml
-from deploy.chart_readme import with_table
 from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, built, command, container, documents, pod_spec
 from deploy.rendering import CHART, NAME, comparable, overlaid, packaged, rendered, side_by_side
@@ -465,11 +464,3 @@ def test_examples_for_operators_name_what_the_pod_mounts(tmp_path):
     assert DEPLOY.parent / source["path"] == CHART
     assert command(text) == "plan"
     assert parse_policy(policy.encode(), "policy.yaml").limits.max_deletions == 25
-
-
-def test_readme_of_the_chart_has_the_values_and_their_comments():
-    """`PYTHONPATH=tests .venv/bin/python -m deploy.chart_readme` writes it."""
-    page = (CHART / "README.md").read_text(encoding="utf-8")
-
-    assert page == with_table(page)
-    assert page.count("\n| `") > 40
