@@ -6,6 +6,7 @@ effect while Python starts or imports modules, such as `PYTHONUTF8` or `TZ`, is 
 """
 
 import atexit
+import fcntl
 import functools
 import gc
 import importlib
@@ -18,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -28,7 +30,7 @@ from environment import clean
 
 _ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
-    *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_"),
+    *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_", "TERM"),
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"),
     *("CHAT_URL", "HOOK", "KEY", "LOCAL_URL", "PING_URL", "SLACK_URL"),  # in policies of tests
     "PYTEST_CURRENT_TEST",
@@ -39,13 +41,15 @@ _MAX_REQUEST_BYTES = 150_000
 
 
 class Fork:
-    """A process of the program, with the methods of a `subprocess.Popen`; stdin is empty.
+    """A process of the program, with the methods of a `subprocess.Popen`.
 
     Args:
+        stdin: The descriptor of a terminal, which becomes the controlling one; None for no input.
         stdout: A descriptor; None for a file that `communicate` returns.
         stderr: The same.
         short_waits: Wait 25 times shorter between retries, whose number stays, and for a reader.
         prepare: A file of Python to execute in the process before the program.
+        server: From `start_server`; None for that of this process.
 
     Attributes:
         returncode: The exit code, negative after a signal; None before the end is known.
@@ -57,26 +61,33 @@ class Fork:
         folder: Path,
         environment: dict[str, str],
         *,
+        stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
         short_waits: bool = False,
         prepare: Path | None = None,
+        server: socket.socket | None = None,
     ) -> None:
         self.returncode: int | None = None
         self._texts: list[bytes] = []
         before = None if prepare is None else str(prepare)
-        request = json.dumps([arguments, str(folder), environment, short_waits, before]).encode()
+        request = json.dumps(
+            [arguments, str(folder), environment, short_waits, before, stdin is not None]
+        ).encode()
         with ExitStack() as stack:
             out = stack.enter_context(tempfile.TemporaryFile())
             err = stack.enter_context(tempfile.TemporaryFile())
             self._outputs = out, err
-            outputs = out if stdout is None else stdout, err if stderr is None else stderr
+            null = stack.enter_context(Path(os.devnull).open("rb"))
+            streams = [
+                file.fileno() if given is None else given
+                for given, file in ((stdin, null), (stdout, out), (stderr, err))
+            ]
             self._status, status = map(stack.enter_context, socket.socketpair())
             with status:
-                fds = [each if isinstance(each, int) else each.fileno() for each in outputs]
                 with _STARTING:
-                    server = _server()
-                socket.send_fds(server, [request], [*fds, status.fileno()])
+                    chosen = server or _server()
+                socket.send_fds(chosen, [request], [*streams, status.fileno()])
             self._numbers = stack.enter_context(self._status.makefile("r", encoding="ascii"))
             self.pid = int(self._numbers.readline())
             self._open = stack.pop_all()
@@ -135,13 +146,20 @@ def _read_while_importing(environment: Mapping[str, str | None]) -> Mapping[str,
 
 @functools.cache
 def _server() -> socket.socket:
-    """Start the server of this process; return the channel for requests."""
+    return start_server(_ENVIRONMENT)
+
+
+def start_server(environment: Mapping[str, str]) -> socket.socket:
+    """Start a server with an environment; return the channel for requests.
+
+    It ends with this process.
+    """
     channel, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with end:
         command = [sys.executable, __file__, str(end.fileno())]
         process = subprocess.Popen(
             command,
-            env=_ENVIRONMENT,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[end.fileno()],
@@ -174,19 +192,19 @@ def _serve(channel: socket.socket) -> tuple[bytes, list[int]]:
                 os.write(status_fd, b"%d\n" % os.waitstatus_to_exitcode(status))
                 os.close(status_fd)
                 continue
-            request, fds, _, _ = socket.recv_fds(channel, _MAX_REQUEST_BYTES, 3)
+            request, fds, _, _ = socket.recv_fds(channel, _MAX_REQUEST_BYTES, 4)
             if not request:
                 os._exit(0)
-            *outputs, status_fd = fds
+            *streams, status_fd = fds
             pid = os.fork()
             if pid == 0:
                 _close(status_fd, *_descriptors_of_forks(selector))
                 selector.close()
                 channel.close()
-                return request, outputs
+                return request, streams
             os.write(status_fd, b"%d\n" % pid)
             selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status_fd))
-            _close(*outputs)
+            _close(*streams)
 
 
 def _descriptors_of_forks(selector: selectors.BaseSelector) -> Iterator[int]:
@@ -201,7 +219,7 @@ def _close(*fds: int) -> None:
         os.close(fd)
 
 
-def _run(request: bytes, outputs: list[int]) -> None:
+def _run(request: bytes, streams: list[int]) -> None:
     """Become the program, which has no open files but the standard streams.
 
     Each descriptor of the server was closed by the object that owned it: of a number alone, the
@@ -209,13 +227,16 @@ def _run(request: bytes, outputs: list[int]) -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    arguments, folder, environment, short_waits, prepare = json.loads(request)
+    arguments, folder, environment, short_waits, prepare, on_terminal = json.loads(request)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for number, fd in enumerate(outputs, start=1):
+    for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
+    if on_terminal:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     if short_waits:
         retry = importlib.import_module("invite_sweeper.atlas.retry")
         retry.BACKOFF_BASE_S = 0.02

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import socket
 import struct
 import subprocess
 import termios
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 from running import COMMAND, CliRunner
 
 _END_OF_INPUT = b"\x04"
@@ -28,7 +30,7 @@ class Terminal:
         seen: The output so far.
     """
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | forked.Fork"
     descriptor: int
     seen: bytes = b""
 
@@ -92,20 +94,28 @@ def terminal(
     environment: Mapping[str, str],
     columns: int,
     apart: tuple[str, ...] = (),
-    program: Sequence[str] = COMMAND,
+    server: socket.socket | None = None,
 ) -> Iterator[Terminal]:
-    """Start the program with a pseudo-terminal, which is also its controlling terminal."""
+    """Start the program with a pseudo-terminal, which is also its controlling terminal.
+
+    Args:
+        apart: `stdout` or `stderr`, to send elsewhere.
+        server: Forks the program; None for the server of this process.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     kept = {k: v for k, v in environment.items() if k not in {"COLUMNS", "LINES"}}
-    process = subprocess.Popen(
-        ["setsid", "--ctty", *program, *arguments],
-        cwd=folder,
-        env=kept,
-        stdin=theirs,
-        stdout=subprocess.DEVNULL if "stdout" in apart else theirs,
-        stderr=subprocess.DEVNULL if "stderr" in apart else theirs,
-    )
+    streams = dict.fromkeys({"stdin", "stdout", "stderr"} - {*apart}, theirs)
+    if server is not None or forked.is_possible(kept):
+        process = forked.Fork(arguments, folder, kept, server=server, **streams)
+    else:
+        process = subprocess.Popen(
+            ["setsid", "--ctty", *COMMAND, *arguments],
+            cwd=folder,
+            env=kept,
+            **dict.fromkeys(apart, subprocess.DEVNULL),
+            **streams,
+        )
     os.close(theirs)
     try:
         yield Terminal(process, ours)

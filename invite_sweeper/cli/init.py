@@ -30,6 +30,7 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import Session, read_all_credentials
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
+from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
 from invite_sweeper.policy import Execution, Policy, parse_duration, parse_policy
 from invite_sweeper.policy.loader import parse_duration_option
@@ -252,10 +253,7 @@ def _write_new(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.",
-            hint=f"Name another file: {command('init', 'POLICY')}",
-        ) from None
+        raise write_error("The policy", path, error) from None
 
 
 def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> Sequence[Choice]:

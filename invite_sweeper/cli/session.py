@@ -26,17 +26,23 @@ from invite_sweeper.audit import (
     AuditLog,
     History,
     RunFile,
+    RunRecord,
     Verification,
     verify,
     verify_directory,
 )
+from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.log import configure_logging
-from invite_sweeper.cli.options import Output, RunOptions
-from invite_sweeper.cli.streams import audit_copy_stream
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
+from invite_sweeper.cli.streams import audit_copy_stream, print_error_parts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
+from invite_sweeper.report import terminal
+from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.story import Facts, errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import Organization
@@ -226,6 +232,29 @@ class Session:
                     yield
             finally:
                 timer.cancel()
+
+    @property
+    def facts(self) -> Facts:
+        """What exact commands about a run need."""
+        options, base_url = self.options, str(self.base_url)
+        return Facts(
+            policy=str(options.policy),
+            audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
+            base_url="" if base_url == DEFAULT_BASE_URL else base_url,
+        )
+
+    def show(self, record: RunRecord) -> None:
+        """Write the result to stdout; what needs attention, and each error once, to stderr."""
+        options, is_json = self.options, self.options.output is Output.JSON
+        if is_json:
+            write_json(result_json(record))
+        elif not options.quiet:
+            terminal.show_result(stdout_console(), record, self.facts)
+        if is_json or options.quiet:
+            for message in terminal.attention_lines(record, self.facts):
+                self.log.warning(message)
+        for parts in errors_of(record.end) if record.end is not None else ():
+            print_error_parts(parts)
 
     def begin_log(self) -> AuditLog:
         """Create the file of this run; the lock must be held."""

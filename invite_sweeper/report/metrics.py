@@ -127,7 +127,7 @@ def write_textfile(
         if target is None:
             _write_to_pipe(path, data)
         else:
-            replace_file(target, [data])
+            replace_file(target, data)
             target.chmod(_TEXTFILE_MODE)
     except OSError as error:
         return (f"The metrics could not be written to {path}: {error.strerror}.",)

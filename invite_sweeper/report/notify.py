@@ -24,7 +24,7 @@ from yarl import URL
 
 from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import Announced, InvitationFields, WouldBeAnnounced
+from invite_sweeper.audit.events import Announced, WouldBeAnnounced
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import ExitCode, may_repeat
 from invite_sweeper.errors import RunError, UsageError
@@ -32,6 +32,7 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.readback import PlannedResult, load_planned, result_json
+from invite_sweeper.report.rows import row_of
 from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
 from invite_sweeper.report.text import describe_instant
 from invite_sweeper.resolver import DaemonResolver
@@ -180,13 +181,13 @@ def _users(record: RunRecord) -> Iterator[str]:
     planned, announced = _people(record)
     for each in planned[:MAX_USERS]:
         outcome = (each.outcome or "planned").replace("_", " ")
-        yield escape_unprintable(f"- {_user_in_place(each)}: {outcome}")
+        yield escape_unprintable(f"- {row_of(each).user_in_place}: {outcome}")
     for inviter, invited in groupby(announced[:MAX_USERS], lambda each: each.inviter):
         verb = "Would be announced" if record.mode == "dry-run" else "Announced"
         yield escape_unprintable(f"{verb}, invited by {inviter or '(not known)'}:")
         for one in invited:
             due = describe_instant(one.deletable_from)
-            yield escape_unprintable(f"- {_user_in_place(one)}: deletable from {due}")
+            yield f"- {row_of(one).user_in_place}: deletable from {due}"
     if (more := len(announced) - MAX_USERS) > 0:
         yield f"And {pluralize(more, 'more announced invitation')}."
 
@@ -209,11 +210,6 @@ def _people(record: RunRecord) -> tuple[list[PlannedResult], list[Announced | Wo
 
 _ORDER: Final = ("accepted_during", "failed", "unknown", "skipped", "deleted", "already_gone")
 """Outcomes that need attention come first."""
-
-
-def _user_in_place(invitation: InvitationFields) -> str:
-    user = invitation.username or "(no address)"
-    return f"{user} in {invitation.project_name or invitation.org_id}"
 
 
 _SLACK_OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}

@@ -344,6 +344,8 @@ def render_html(page: Page) -> str:
 
 _LONG_WORD: Final = re.compile(r"(?<!\S)(?!\(?[0-9a-f]{24}\)?(?!\S))\S{17,}")
 """Other than an id of Atlas."""
+_OPTION: Final = re.compile(r"(?<!\S)--[a-z][a-z-]{1,24}(?!\S)")
+"""Of a command that can be copied: a browser would break it after its hyphens."""
 _PIECE: Final = re.compile(r"[^@.+/:_-]{0,16}[@.+/:_-]{0,16}")
 
 
@@ -356,7 +358,8 @@ def breakable(value: str) -> Markup:
     marked = _LONG_WORD.sub(
         lambda word: "\0".join(filter(None, _PIECE.findall(word[0]))), escape_unprintable(value)
     )
-    return Markup("<wbr>").join(marked.split("\0"))
+    broken = Markup("<wbr>").join(marked.split("\0"))
+    return Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(broken)))  # noqa: S704 - escaped
 
 
 def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:

@@ -54,7 +54,7 @@ from invite_sweeper.report.rows import (
 )
 from invite_sweeper.report.story import Facts, advisor_of
 from invite_sweeper.report.text import describe_keep_reason, display_text
-from invite_sweeper.text import escape_unprintable, to_text
+from invite_sweeper.text import escape_unprintable, truncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ class RunView:
     """What is shown of a run; all lists are truncated.
 
     Attributes:
-        rows: The first planned deletions of each organization: owners first, then the oldest.
+        rows: The first planned deletions: what did not go as planned, then of each organization
+            owners first, then the oldest.
         counts: Number of planned deletions by the id of their project or organization.
         places: The projects and organizations of the plan, by id.
         oldest: Oldest invitation of the whole plan; None if the plan is empty.
@@ -322,7 +323,7 @@ class _RunReader:
             case Announced() | WouldBeAnnounced() as announced:
                 self._announced.add(announced)
             case ProjectUnreadable() as each if len(self._unreadable) < self._max_rows:
-                reason = escape_unprintable(to_text(each.reason))
+                reason = escape_unprintable(truncate(each.reason))
                 self._unreadable.append(UnreadableProject(place_of(each, self._labels), reason))
             case _:
                 pass
@@ -370,13 +371,15 @@ class _RunReader:
             self._failed.add(line)
 
     def view(self) -> RunView:
+        events = tuple(self._failed.events())
+        failed, keys = sorted_rows(events, self._labels), {each.key for each in events}
         return RunView(
-            rows=tuple(map(self._row, self._select())),
+            rows=(*failed, *(self._row(each) for each in self._select() if each.key not in keys)),
             counts=dict(self._counts),
             places=self._places,
             oldest=row_of(self._oldest[1], self._labels) if self._oldest else None,
             newest=row_of(self._newest[1], self._labels) if self._newest else None,
-            failed=sorted_rows(self._failed.events(), self._labels),
+            failed=failed,
             owners=self._owners,
             bounced=self._bounced,
             announced=sorted_rows(self._announced.events(), self._labels),
@@ -420,7 +423,6 @@ class Table(NamedTuple):
     command: str = ""
 
 
-_DETAIL: Final = Column[Row]("Detail", lambda row: text_cell(row.detail), "prose")
 _KEPT: Final = (
     *(AGE, INVITED, PLACE_WITH_ORGANIZATION),
     Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
@@ -444,17 +446,8 @@ def tables_of(record: RunRecord, facts: Facts) -> Iterator[Table]:
     labels = {each.id: each.label for each in end.organizations}
     view = read_view(record.file.path, max_rows=_MAX_TABLE_ROWS, labels=labels)
     announced = sorted(view.announced, key=lambda row: row.deletable_from)
-    failed = sum(record.outcomes[name] for name in FAILED_OUTCOMES)
     show, is_dry = advisor_of(record, facts).show, record.mode == "dry-run"
     tables = (
-        Table(
-            "failed",
-            "Not as planned",
-            (*invitation_columns(view.failed), _DETAIL, ID),
-            view.failed,
-            failed,
-            show("--outcome", "failed"),
-        ),
         Table(
             "unreadable",
             "Lists not read; nothing is deleted there",

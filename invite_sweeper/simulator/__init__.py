@@ -40,7 +40,7 @@ from invite_sweeper.simulator.auth import Access, Account
 from invite_sweeper.simulator.calls import Call
 from invite_sweeper.simulator.data import OrgMembershipStatus
 from invite_sweeper.simulator.responses import MISSING
-from invite_sweeper.simulator.seed import fill
+from invite_sweeper.simulator.seed import Size, fill
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 
@@ -52,6 +52,7 @@ __all__ = [
     "OrgMembershipStatus",
     "RequestRecord",
     "SimulatedAtlas",
+    "Size",
     "faults",
     "fill",
     "serve",

@@ -57,13 +57,8 @@ def start(world: World, *arguments: str, **streams: object) -> Fork:
     return Fork(words, cli.folder, environment, short_waits=True, **streams)
 
 
-LONG_QUESTION = """
-import os
-from invite_sweeper.sweep import run
-os.dup2(os.open({terminal!r}, os.O_RDWR | os.O_NOCTTY), 0)
-run.MAX_QUESTION_S = 0.0
-"""
-"""Executed before the program: its input is a terminal, and any question is a long one."""
+LONG_QUESTION = "from invite_sweeper.sweep import run; run.MAX_QUESTION_S = 0.0"
+"""Executed before the program: any question is a long one."""
 
 
 @contextmanager
@@ -72,8 +67,8 @@ def sweep_that_asks(world: World) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     try:
         prepare = world.cli.folder / "prepare.py"
-        prepare.write_text(LONG_QUESTION.format(terminal=os.ttyname(theirs)), encoding="utf-8")
-        process = start(world, "sweep", stderr=theirs, prepare=prepare)
+        prepare.write_text(LONG_QUESTION, encoding="utf-8")
+        process = start(world, "sweep", stdin=theirs, stderr=theirs, prepare=prepare)
     finally:
         os.close(theirs)
     try:

@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import Fork, start_server
 from readmes import OPERATORS, README
+from running import end
 from terminals import terminal
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +44,7 @@ class Walk:
         clock = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(folder / CLOCK)}
         clock |= {"FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
         self.environment = {**kept, **clock, "PATH": path, "TERM": "xterm-256color"}
+        self.server = start_server(self.environment)
         self.days = 0
         self.printed: list[tuple[str, ...]] = []
         self.position = 0
@@ -65,8 +68,7 @@ class Walk:
         else:
             self._follow_pages(words)
         arguments = words[1:]
-        name = (PROGRAM.name,)
-        with terminal(arguments, self.folder, self.environment, 250, program=name) as found:
+        with terminal(arguments, self.folder, self.environment, 250, server=self.server) as found:
             for question, answer in answers:
                 found.read_until(question)
                 found.type(f"{answer}\n")
@@ -83,19 +85,9 @@ class Walk:
         """Run a command of the pages without a terminal; return its mail."""
         words = shlex.split(line)
         self._follow_pages(tuple(words))
-        done = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        done = end(Fork(words[1:], self.folder, self.environment, server=self.server))
+        assert done.code == 0, done.err
+        return done.out + done.err
 
     def wait_until_the_next_night(self) -> None:
         """Move the clock of the program and of Atlas by a day."""

@@ -6,14 +6,12 @@ import hashlib
 import hmac
 import json
 import re
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from aiohttp import web
 from audit.runs import intent, outcome, planned
 from builders import ORG
+from receiving import receiving
 from report.scenes import recorded, run
 
 from invite_sweeper.audit.events import Announced, OrganizationResult
@@ -32,44 +30,7 @@ WEBHOOK = Notification(kind="webhook", url_env="HOOK_URL", secret_env="HOOK_KEY"
 PING = Notification(kind="ping", url_env="PING_URL")
 
 
-@dataclass
-class Receiver:
-    """A receiver that records requests and responds with a fixed status."""
-
-    status: int = 200
-    headers: dict = field(default_factory=dict)
-    silent: asyncio.Event | None = None
-    requests: list = field(default_factory=list)
-    on_request: asyncio.Event = field(default_factory=asyncio.Event)
-    url: str = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.requests.append((request.path_qs, dict(request.headers), await request.read()))
-        self.on_request.set()
-        if self.silent is not None:
-            await self.silent.wait()
-        return web.Response(status=self.status, headers=self.headers)
-
-
-@asynccontextmanager
-async def receiving(receiver: Receiver):
-    app = web.Application()
-    app.router.add_post("/{path:.*}", receiver.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    receiver.url = f"http://{host}:{port}"
-    try:
-        yield receiver
-    finally:
-        if receiver.silent is not None:
-            receiver.silent.set()
-        await runner.cleanup()
-
-
-def environment(receiver: Receiver, **more: str) -> dict[str, str]:
+def environment(receiver, **more: str) -> dict[str, str]:
     paths = {"CHAT_URL": "/services/T0/s3cret", "HOOK_URL": "/hook", "PING_URL": "/ping/s3cret"}
     return {
         **{name: receiver.url + path for name, path in paths.items()},
@@ -94,7 +55,7 @@ def slack(end):
     """Send the message about a run to Slack and return the text."""
 
     async def text(scene, **keys):
-        async with receiving(Receiver()) as receiver:
+        with receiving() as receiver:
             assert await end([SLACK.model_copy(update=keys)], environment(receiver), scene) == ()
         ((path, headers, body),) = receiver.requests
         assert path == "/services/T0/s3cret"
@@ -123,7 +84,7 @@ def person(number, result="deleted", age_days=20.0, username=None):
 @pytest.mark.parametrize("details", [True, False])
 async def test_users_are_named_only_with_details(end, channel, details):
     scene = run(*person(1, "failed"), stale=1, failed=1)
-    async with receiving(Receiver()) as receiver:
+    with receiving() as receiver:
         channel = channel.model_copy(update={"details": details})
         assert await end([channel], environment(receiver), scene) == ()
     ((_, _, body),) = receiver.requests
@@ -177,7 +138,7 @@ def named(name):
 
 
 async def test_slack_message_escapes_mentions_and_links(end):
-    async with receiving(Receiver()) as receiver:
+    with receiving() as receiver:
         hostile = named("<!channel> & <http://x|y>")
         assert await end([SLACK], environment(receiver), hostile) == ()
     sent = json.loads(receiver.requests[0][2])
@@ -210,7 +171,7 @@ def verify_as_standard_webhooks(headers, body, key: bytes):
     [("k3y", b"k3y"), ("whsec_" + base64.b64encode(bytes(range(32))).decode(), bytes(range(32)))],
 )
 async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(end, secret, key):
-    async with receiving(Receiver()) as receiver:
+    with receiving() as receiver:
         env = environment(receiver, HOOK_KEY=secret)
         assert await end([WEBHOOK], env, DELETED) == ()
         assert await end([WEBHOOK], env, DELETED) == ()
@@ -227,7 +188,7 @@ async def test_webhook_contains_the_result_and_is_signed_as_standard_webhooks(en
 
 
 async def test_webhook_without_secret_env_is_not_signed(end):
-    async with receiving(Receiver()) as receiver:
+    with receiving() as receiver:
         unsigned = Notification(kind="webhook", url_env="HOOK_URL")
         assert await end([unsigned], environment(receiver), DELETED) == ()
     assert not [name for name in receiver.requests[0][1] if name.lower().startswith("webhook-")]
@@ -241,14 +202,14 @@ async def test_webhook_without_secret_env_is_not_signed(end):
     ],
 )
 async def test_webhook_whose_key_cannot_sign_is_not_sent(end, key, reason):
-    async with receiving(Receiver()) as receiver:
+    with receiving() as receiver:
         (message,) = await end([WEBHOOK], environment(receiver, HOOK_KEY=key), DELETED)
     assert message.endswith(reason)
     assert receiver.requests == []
 
 
 async def test_ping_reports_start_success_and_failure(end):
-    async with receiving(Receiver()) as receiver:
+    with receiving() as receiver:
         env = environment(receiver, PING_URL=f"{receiver.url}/ping/s3cret?create=1")
         assert await send_start([SLACK, WEBHOOK, PING], env) == ()
         assert await end([PING], env, QUIET) == ()
@@ -291,7 +252,7 @@ def test_ping_is_notified_of_every_run_despite_its_when(directory):
 
 
 async def test_failing_channel_does_not_stop_the_others(end):
-    async with receiving(Receiver()) as receiver:
+    with receiving() as receiver:
         env = environment(receiver, CHAT_URL="http://127.0.0.1:1/s3cret")
         (message,) = await end([SLACK, WEBHOOK], env, DELETED)
     assert message == (
@@ -304,8 +265,8 @@ async def test_failing_channel_does_not_stop_the_others(end):
 
 @pytest.mark.parametrize("status", [307, 400, 404, 500, 503])
 async def test_error_or_redirect_is_reported_without_the_address_and_not_followed(end, status):
-    headers = {"Location": "/elsewhere"}
-    async with receiving(Receiver(status=status, headers=headers)) as receiver:
+    with receiving() as receiver:
+        receiver.status = status
         (message,) = await end([SLACK], environment(receiver), DELETED)
     fix = "The receiver failed; the next run notifies it again."
     if status < 500:
@@ -331,7 +292,7 @@ async def test_message_goes_through_the_proxy_of_the_environment(end, monkeypatc
         monkeypatch.setenv("https_proxy", f"http://ada:p4ssw0rd@127.0.0.1:{port}")
         env = {"CHAT_URL": "https://hooks.example.test/s3cret"}
         (message,) = await end([SLACK], env, DELETED)
-        async with receiving(Receiver()) as receiver:
+        with receiving() as receiver:
             assert await end([SLACK], environment(receiver), DELETED) == ()
     (request,) = seen
     assert request.startswith("CONNECT hooks.example.test:443")
@@ -351,15 +312,17 @@ async def test_invalid_proxy_is_reported_without_its_value(end, monkeypatch):
 
 @pytest.mark.parametrize("limit_s", [0.2, 0.0])
 async def test_receiver_without_a_response_is_reported_after_the_limit(end, limit_s):
-    async with receiving(Receiver(silent=asyncio.Event())) as receiver:
+    with receiving() as receiver:
+        receiver.answers.clear()
         (message,) = await end([SLACK], environment(receiver), DELETED, limit_s=limit_s)
     assert "no response within" in message
 
 
 async def test_cancellation_ends_a_pending_notification(end):
-    async with receiving(Receiver(silent=asyncio.Event())) as receiver:
+    with receiving() as receiver:
+        receiver.answers.clear()
         task = asyncio.create_task(end([SLACK], environment(receiver), DELETED))
-        await receiver.on_request.wait()
+        await asyncio.to_thread(receiver.arrived.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
