@@ -156,6 +156,7 @@ ACCEPTED = [
     ("suspend", True),
     ("credentials.kind", "api-key"),
     ("credentials.kind", "none"),
+    ("credentials", {"secretName": "", "named": [BAD_ACCOUNT | {"name": "US_1"}]}),
     ("credentials.named", [BAD_ACCOUNT | {"name": "EU_1"}]),
     ("job", {"name": "verify-1", "args": ["audit", "verify"]}),
     ("job", {"name": "population", "args": ["sweep", "--accept-population"]}),
@@ -289,6 +290,7 @@ def check_chart(name, manifests, values):
     assert (("PersistentVolumeClaim", claim["claimName"]) in manifests) == (
         "existingClaim" not in values.get("audit", {})
     )
+    check_said(name, job, values)
     own = [each for key, each in manifests.items() if key != ("Secret", "more")]
     assert {each["metadata"]["namespace"] for each in own} == {NAME}
     common = values.get("commonLabels", {}).items()
@@ -299,6 +301,33 @@ def check_chart(name, manifests, values):
             (single,) = template["containers"]
             assert single["args"] == values["job"]["args"]
             assert template | {"containers": [single | {"args": box["args"]}]} == pod
+
+
+def check_said(name, job, values):
+    """Raise AssertionError unless the CronJob is as its values say."""
+    spec, pod, box = job["spec"]["jobTemplate"]["spec"], pod_spec(job), container(job)
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    account = values.get("credentials", {})
+    files = {each["name"] for each in box["env"] if each["name"].endswith("_FILE")}
+    prefix = {"service-account": "CLIENT_ID", "api-key": "PUBLIC_API_KEY", "none": ""}
+    kind = prefix[account.get("kind", "service-account")] if account.get("secretName", "x") else ""
+    named = [f"PUBLIC_API_KEY_{each['name']}" for each in account.get("named", [])]
+
+    for part in filter(None, (kind, *named)):
+        assert f"MONGODB_ATLAS_{part}_FILE" in files
+    assert ("credentials" in volumes) == bool(kind)
+    assert job["spec"].get("suspend", False) == values.get("suspend", False)
+    retries = "backoffLimitPerIndex" if values.get("shards") else "backoffLimit"
+    assert spec[retries] == values.get("retries", 4)
+    assert pod.get("initContainers") == values.get("initContainers")
+    assert pod["serviceAccountName"] == values.get("serviceAccount", {}).get("name", name)
+    policy = values.get("policyConfigMap", f"{name}-policy")
+    assert volumes["policy"]["configMap"] == {"name": policy}
+    textfile = values.get("metrics", {}).get("textfile", {})
+    if "hostPath" in textfile:
+        assert volumes["metrics"]["hostPath"]["type"] == "Directory"
+    assert any(each.startswith("--metrics-file=") for each in box["args"]) == bool(textfile)
+    assert box["image"].endswith(values.get("image", {}).get("digest", ":dev"))
 
 
 def check_apart(found):
