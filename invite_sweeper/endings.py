@@ -496,7 +496,7 @@ class Advisor(NamedTuple):
 class WarningLevel(StrEnum):
     """How important a warning is."""
 
-    REMARK = "remark "
+    REMARK = "remark"
     """About the policy or the setup; the run did what it should, and will next time."""
     WARNING = "warning"
     URGENT = "urgent"
@@ -506,7 +506,7 @@ class WarningCode(StrEnum):
     """What a warning of a run is about; programs decide by it, never by the sentence."""
 
     ABSENT_ORGANIZATION = "absent_organization"
-    AUDIT_LOG = "audit_log "
+    AUDIT_LOG = "audit_log"
     """Earlier runs are not known, or not all."""
     CIRCUIT_BREAKER = "circuit_breaker"
     MEMBERS = "members"

@@ -5,13 +5,13 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, suppress
-from hashlib import sha256
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from invite_sweeper.errors import UsageError
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import AuditLogError, RunError, UsageError
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
@@ -136,20 +136,25 @@ def open_regular(
     raise OSError(errno.EINVAL, "it is not a regular file")
 
 
-WRITABLE_FILE_HINT: Final = "Name a regular file in a writable directory with free space."
+def write_error(what: str, path: Path, error: OSError) -> RunError:
+    """Return the error of a file that was not written: a full disk is that of the audit log."""
+    message = f"{what} {path} cannot be written: {error.strerror}."
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return AuditLogError(message, hint=Reason.AUDIT_LOG.advice)
+    return UsageError(message, hint="Name a regular file in a folder that you can write to.")
 
 
 def check_writable(path: Path, what: str) -> None:
-    """Raise UsageError if a file cannot be replaced; leaves nothing behind."""
+    """Raise the error of `write_error` if a file cannot be replaced; leaves nothing behind."""
     try:
-        NewFile(replaceable_target(path)).close()
+        partial, descriptor = _create_beside(_replaceable_target(path))
+        os.close(descriptor)
+        partial.unlink()
     except OSError as error:
-        raise UsageError(
-            f"{what} {path} cannot be written: {error.strerror}.", hint=WRITABLE_FILE_HINT
-        ) from None
+        raise write_error(what, path, error) from None
 
 
-def replace_file(path: Path, chunks: Iterable[bytes], *, follow_links: bool = True) -> None:
+def replace_file(path: Path, data: bytes, *, follow_links: bool = True) -> None:
     """Write a file atomically with mode 0600, and sync it and its name to disk.
 
     Args:
@@ -158,74 +163,34 @@ def replace_file(path: Path, chunks: Iterable[bytes], *, follow_links: bool = Tr
     Raises:
         OSError: It was not written; an earlier file is unchanged.
     """
-    with closing(NewFile(replaceable_target(path) if follow_links else path)) as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.publish()
+    target = _replaceable_target(path) if follow_links else path
+    partial, descriptor = _create_beside(target)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+        partial.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    fsync_directory(target.parent)
 
 
-_FLUSH_BYTES: Final = 1 << 18
 _MAX_PREFIX: Final = 100
 """Characters of a file's name that its temporary name repeats; a name has at most 255 bytes."""
 
 
-class NewFile:
-    """A file that is written beside its target, with mode 0600, until it is published.
-
-    Args:
-        target: The file that it becomes.
-        owner: Part of the temporary name, so that two commands never write one file. Without
-            one, a temporary file that a killed run left is replaced.
-
-    Attributes:
-        sha256: Hash of the published file, 64 hex digits; None before.
-    """
-
-    def __init__(self, target: Path, owner: str = "") -> None:
-        self.sha256: str | None = None
-        self._target = target
-        name = f"{target.name}.{owner}" if owner else target.name[:_MAX_PREFIX]
-        self._partial = target.with_name(f".{name}.partial")
-        self._pending = bytearray()
-        self._digest = sha256()
-        if not owner:
-            self._partial.unlink(missing_ok=True)
-        # O_EXCL does not follow a link that another program plants there.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._fd = os.open(self._partial, flags, 0o600)
-
-    def write(self, data: bytes) -> None:
-        """Add to the file."""
-        self._pending += data
-        if len(self._pending) >= _FLUSH_BYTES:
-            self._flush()
-
-    def sync(self) -> str:
-        """Write everything to disk; return the hash."""
-        self._flush()
-        os.fsync(self._fd)
-        return self._digest.hexdigest()
-
-    def publish(self, move: Callable[[Path, Path], object] | None = None) -> None:
-        """Sync the file, give it its name, and sync the name."""
-        digest = self.sync()
-        (move or Path.replace)(self._partial, self._target)
-        self.sha256 = digest
-        fsync_directory(self._target.parent)
-
-    def close(self) -> None:
-        """Close the file; remove it if it is not published."""
-        os.close(self._fd)
-        if self.sha256 is None:
-            with suppress(OSError):
-                self._partial.unlink()
-
-    def _flush(self) -> None:
-        self._digest.update(self._pending)
-        data, self._pending = bytes(self._pending), bytearray()
-        written = 0
-        while written < len(data):
-            written += os.write(self._fd, memoryview(data)[written:])
+def _create_beside(target: Path) -> tuple[Path, int]:
+    """Create the temporary file of a target, with mode 0600; one of a killed run is replaced."""
+    partial = target.with_name(f".{target.name[:_MAX_PREFIX]}.partial")
+    partial.unlink(missing_ok=True)
+    # O_EXCL does not follow a link that another program plants there.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return partial, os.open(partial, flags, 0o600)
 
 
 def fsync_directory(directory: Path) -> None:
@@ -237,12 +202,8 @@ def fsync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def replaceable_target(path: Path) -> Path:
-    """Return the regular file that a path refers to, as `regular_file_target` does.
-
-    Raises:
-        OSError: It is a directory, a pipe or a device, or cannot be examined.
-    """
+def _replaceable_target(path: Path) -> Path:
+    """Return the regular file that a path refers to; raise OSError for anything else."""
     target = regular_file_target(path)
     if target is None:
         raise OSError(errno.EINVAL, "it is not a regular file")

@@ -382,45 +382,34 @@ def finished(
     """Return the last line of a restore."""
     requests = requests_of(organizations)
     results = tuple(
-        _organization_result(
-            each, outcomes.get(each.id, Counter()), requests.get(each.id, {}), error
+        OrganizationResult(
+            **_ending(Counts(**dict[str, Any](outcomes.get(each.id, {}))), error),
+            **requests.get(each.id, {}),
+            id=each.id,
+            name=each.name,
         )
         for each in organizations
     )
-    counts = total(results)
-    reasons = tuple(_reasons(counts)) if error is None else error.reasons
-    code = ExitCode.PARTIAL if reasons else ExitCode.DONE
     return RunFinished(
-        **count_values(counts),
+        **_ending(total(results), error),
         requests=sum(each.requests for each in results),
         retries=sum(each.retries for each in results),
         rate_limited=sum(each.rate_limited for each in results),
         duration_s=round(duration_s, 3),
-        exit_code=int(code if error is None else error.exit_code),
-        error=error.to_json() if error is not None else None,
-        reasons=reasons,
         organizations=results,
     )
 
 
-def _organization_result(
-    organization: Organization,
-    outcomes: Mapping[str, int],
-    requests: Mapping[str, Any],
-    error: RunError | None,
-) -> OrganizationResult:
-    counts = Counts(**dict[str, Any](outcomes))
+def _ending(counts: Counts, error: RunError | None) -> dict[str, Any]:
+    """Return the fields that say how a restore ended, of an organization or of all."""
     reasons = tuple(_reasons(counts)) if error is None else error.reasons
     code = ExitCode.PARTIAL if reasons else ExitCode.DONE
-    return OrganizationResult(
+    return {
         **count_values(counts),
-        **requests,
-        id=organization.id,
-        name=organization.name,
-        exit_code=int(code if error is None else error.exit_code),
-        reasons=reasons,
-        error=error.to_json() if error is not None else None,
-    )
+        "exit_code": int(code if error is None else error.exit_code),
+        "error": error.to_json() if error is not None else None,
+        "reasons": reasons,
+    }
 
 
 def _reasons(counts: Counts) -> Iterator[Reason]:

@@ -1,7 +1,4 @@
-"""Text: plurals, names and globs that ignore case, and untrusted values of audit lines.
-
-Any program may have written an audit line, so its values are converted and escaped.
-"""
+"""Text: plurals, names and globs that ignore case, and values that are shown."""
 
 import fnmatch
 import re
@@ -209,31 +206,21 @@ class ProjectPatterns:
 _PROJECT_ID = re.compile(r"\s*[0-9a-fA-F]{24}\s*")
 
 
-MAX_TEXT_LENGTH = 500
-"""Characters of a value that `to_text` keeps; a suffix shows the original length."""
-
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _PLAIN = re.compile(r"[ -~]*")
 
 
-def to_text(value: object, max_length: int = MAX_TEXT_LENGTH) -> str:
-    """Return a value as text that UTF-8 can encode, cut to `max_length` characters."""
-    if value is None:
-        return ""
-    if isinstance(value, (list, tuple)):
-        return to_text(", ".join(to_text(item) for item in value[:MAX_TEXT_LENGTH]), max_length)
-    result = value if isinstance(value, str) else str(value)
-    if len(result) > max_length:
-        result = f"{result[:max_length]}… ({len(result):,} characters)"
-    if result.isascii():
-        return result
-    return result.encode(errors="backslashreplace").decode()
+def truncate(text: str, max_length: int = 500) -> str:
+    """Return a text cut to `max_length` characters, with its length if it was longer."""
+    if len(text) <= max_length:
+        return text
+    return f"{text[:max_length]}… ({len(text):,} characters)"
 
 
-def to_datetime(value: object) -> datetime | None:
+def to_datetime(text: str) -> datetime | None:
     """Return an RFC 3339 date as aware UTC; None if it is invalid or has no time zone."""
     try:
-        found = datetime.fromisoformat(to_text(value))
+        found = datetime.fromisoformat(text)
         return found.astimezone(UTC) if found.tzinfo else None
     except (ValueError, OverflowError):
         return None

@@ -31,8 +31,14 @@ settings.load_profile("here")
 
 COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
-TOGETHER = ("test_page_browser.py",)
-"""Files with a server, a browser or a large log that one worker makes."""
+TOGETHER = ("test_page_browser.py", "test_alerts.py")
+"""Files with a browser or runs that one worker makes."""
+CONTAINERS = (
+    "test_chart.py", "test_cluster.py", "test_container_run.py", "test_cron_daemon.py",
+    "test_distribution.py", "test_fresh_debian.py", "test_image.py", "test_publishing.py",
+    "test_systemd_machine.py",
+)  # fmt: skip
+"""Files of tests/deploy/ with the image that one worker builds; the chart makes them the most."""
 
 
 def pytest_xdist_auto_num_workers():
@@ -43,14 +49,14 @@ def pytest_xdist_auto_num_workers():
 class Scheduling(LoadScopeScheduling):
     """Gives tests to workers one by one, and those that share something long to make together.
 
-    xdist begins with the largest scope: `deploy/`, a long chain with its image. Its own
+    xdist begins with the largest scope: the containers, a long chain with its image. Its own
     `loadgroup` groups nothing with pytest 9.2 (https://github.com/pytest-dev/pytest-xdist/issues/1386).
     """
 
     def _split_scope(self, nodeid):
-        if nodeid.startswith("tests/deploy/"):
-            return "deploy"
         file, _, _ = nodeid.partition("::")
+        if file.startswith("tests/deploy/") and file.endswith(CONTAINERS):
+            return "containers"
         return file if file.endswith(TOGETHER) else nodeid
 
 

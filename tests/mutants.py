@@ -191,8 +191,8 @@ SINGLE = (
     Mutant(
         "a dry run deletes",
         "sweep/run.py",
-        "if plan and not command.dry_run:",
-        "if plan:",
+        "if any(each.stale for each in planned) and not command.dry_run:",
+        "if any(each.stale for each in planned):",
         PEOPLE,
     ),
     Mutant(
@@ -205,9 +205,9 @@ SINGLE = (
     Mutant(
         "what is stale again after the question is not compared",
         "sweep/run.py",
-        "now.stale = [each for each in now.stale if each in shown]",
+        "now.stale = [shown[each] for each in now.stale if each in shown]",
         "keys = {each.key for each in now.stale}\n"
-        "        now.stale = [each for each in shown if each.key in keys]",
+        "        now.stale = [each for each in before.stale if each.key in keys]",
         "tests/unit/sweep/test_sweep.py -k long_question",
     ),
     Mutant(
@@ -382,6 +382,261 @@ SINGLE = (
 )
 
 
+# Further rows of ARCHITECTURE's table of guarantees, in its order, each taken out.
+
+OF_GUARANTEES = (
+    Mutant(
+        "the plan on disk is not compared with the plan in memory",
+        "audit/plan_lines.py",
+        "    if line.header.event == Planned.event and chain.decode(line) != next(left, None):",
+        "    if line.header.event == Planned.event and next(left, None) is None:",
+        "tests/unit/audit/test_plan_lines.py",
+    ),
+    Mutant(
+        "the plan on disk is not read back",
+        "sweep/run.py",
+        "    await check_written_plan(log,",
+        "    await log.sync() or (log,",
+        "tests/unit/sweep/test_sweep.py -k changed_on_disk",
+    ),
+    *(
+        Mutant(
+            f"{name} is off by one", "sweep/guards.py", old, new, "tests/unit/sweep/test_guards.py"
+        )
+        for name, old, new in (
+            (
+                "max_unreadable_projects",
+                "if counts.projects_unreadable > limits.max_unreadable_projects:",
+                "if counts.projects_unreadable > limits.max_unreadable_projects + 1:",
+            ),
+            (
+                "max_deletions_per_project",
+                "if n > limits.max_deletions_per_project]",
+                "if n > limits.max_deletions_per_project + 1]",
+            ),
+            (
+                "max_share",
+                "if allowed is not None and stale > allowed:",
+                "if allowed is not None and stale > allowed + 1:",
+            ),
+        )
+    ),
+    Mutant(
+        "limits count in each organization alone",
+        "sweep/run.py",
+        "    check_limits(planned, command.limits, command.recent, command.shard)",
+        "    for each in planned:\n"
+        "        check_limits([each], command.limits, command.recent, command.shard)",
+        "tests/unit/sweep/test_sweep.py -k max_deletions_counts",
+    ),
+    Mutant(
+        "each shard has all of the limits",
+        "sweep/scope.py",
+        "return (total + self.count - self.index) // self.count",
+        "return total",
+        "tests/unit/sweep/test_shard.py",
+    ),
+    Mutant(
+        "an organization is in two shards",
+        "sweep/scope.py",
+        "own = policy.organizations[self.index - 1 :: self.count]",
+        "own = policy.organizations[self.index - 1 :: max(1, self.count - 1)]",
+        "tests/unit/sweep/test_shard.py",
+    ),
+    Mutant(
+        "a short list of members is believed",
+        "sweep/discovery.py",
+        "check_members(organization.id, len(found), before, policy.limits)",
+        "assert before >= 0",
+        "tests/unit/sweep/test_sweep.py -k members",
+    ),
+    Mutant(
+        "what a sweep ended is missed by the next night",
+        "audit/history.py",
+        "left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}",
+        "left = dict(lists)",
+        "tests/commands/test_twenty_nights.py",
+    ),
+    Mutant(
+        "projects that the policy excludes are in scope",
+        "sweep/scope.py",
+        "return included and not excluded and self._tags <= tags",
+        "return included and self._tags <= tags",
+        "tests/unit/sweep/test_scope.py",
+    ),
+    Mutant(
+        "the oracle meets projects that the policy excludes",
+        "sweep/scope.py",
+        "return included and not excluded and self._tags <= tags",
+        "return included and self._tags <= tags",
+        "tests/commands/test_protected_invitations.py",
+    ),
+    Mutant(
+        "projects of other organizations are in scope",
+        "sweep/scope.py",
+        "return project.org_id in self._organizations",
+        "return bool(self._organizations)",
+        "tests/unit/sweep/test_scope.py",
+    ),
+    Mutant(
+        "a member is removed knowingly",
+        "atlas/deleter.py",
+        "if seen.status == MembershipStatus.ACTIVE:",
+        "if seen.status == MembershipStatus.GONE:",
+        "tests/api/test_user_removal.py",
+    ),
+    Mutant(
+        "a user who changed is removed",
+        "atlas/deleter.py",
+        "is_same = seen.evidence == listed.evidence and not seen.links_out_of_scope",
+        "is_same = True",
+        "tests/api/test_user_removal.py",
+    ),
+    Mutant(
+        "an answer out of a cache is believed",
+        "atlas/client.py",
+        "if age_s > endpoint.max_age_s:",
+        "if age_s > 1e9:",
+        "tests/api/test_cached_answers.py",
+    ),
+    Mutant(
+        "teams reach no project",
+        "sweep/discovery.py",
+        "if not any(each.team_ids and not each.links_out_of_scope for each in with_teams):",
+        "if with_teams is not None:",
+        "tests/unit/sweep/test_team_access.py",
+    ),
+    Mutant(
+        "what a list still shows is deleted",
+        "sweep/deleting.py",
+        "self._found.add(number)",
+        "self._found.discard(number)",
+        "tests/unit/sweep/test_verification.py",
+    ),
+    Mutant(
+        "any text is an id",
+        "atlas/endpoints.py",
+        "return _ID.fullmatch(text) is not None",
+        "return text is not None",
+        "tests/unit/atlas/test_endpoints.py",
+    ),
+    Mutant(
+        "a list whose pages repeat is complete",
+        "atlas/lists.py",
+        "return Listing(rows, number, ListIncomplete(reason))",
+        "return Listing(rows, number)",
+        "tests/api/test_lists.py",
+    ),
+    Mutant(
+        "the breaker never opens",
+        "sweep/guards.py",
+        "self.reason = self.reason or reason",
+        "reason = None",
+        "tests/unit/sweep/test_circuit_breaker.py",
+    ),
+    Mutant(
+        "a plan may be applied twice",
+        "sweep/guards.py",
+        "(run := history.applied_by(saved.sha256)) is not None",
+        "(run := history.applied_by(policy.sha256)) is not None",
+        "tests/unit/sweep/test_steps.py",
+    ),
+    Mutant(
+        "a member whom a restore made is called invited",
+        "atlas/inviter.py",
+        "MembershipStatus.ACTIVE.value: InviteStatus.ACTIVE,",
+        "MembershipStatus.ACTIVE.value: InviteStatus.CREATED,",
+        "tests/api/test_inviter.py",
+    ),
+    Mutant(
+        "a line that does not follow is read",
+        "audit/reader.py",
+        "elif (header.prev, header.seq, header.run_id) != (self.last_hash, number, self.run_id):",
+        "elif (header.seq, header.run_id) != (number, self.run_id):",
+        "tests/unit/audit/test_verify.py",
+    ),
+    Mutant(
+        "a last line that was changed is sound",
+        "audit/reader.py",
+        "if not seal_holds(raw):",
+        "if raw is None:",
+        "tests/unit/audit/test_verify.py",
+    ),
+    Mutant(
+        "a file that HEAD does not describe is sound",
+        "audit/directory.py",
+        "if known != self.last_hash and (self.ended or chain.lines):",
+        "if known != self.last_hash and self.number < 0:",
+        "tests/unit/audit/test_directory.py",
+    ),
+    Mutant(
+        "a full disk is not noticed",
+        "audit/log.py",
+        "        self._fail_on_error(partial(os.fsync, self._fd))",
+        "        with suppress(OSError):\n            os.fsync(self._fd)",
+        "tests/unit/audit/test_log.py",
+    ),
+    Mutant(
+        "what a killed run left open is not settled",
+        "sweep/discovery.py",
+        "await recovery.settle(ref, found)",
+        "assert recovery",
+        "tests/unit/sweep/test_sweep.py -k settled",
+    ),
+    Mutant(
+        "a removed member of a killed run is called gone",
+        "sweep/recovery.py",
+        "    if user_status.status == MembershipStatus.ACTIVE:\n"
+        "        return Outcome.ACCEPTED_DURING",
+        "    if user_status.status == MembershipStatus.ACTIVE:\n"
+        "        return Outcome.ALREADY_GONE",
+        "tests/unit/sweep/test_recovery.py",
+    ),
+    Mutant(
+        "two runs share a directory",
+        "audit/directory.py",
+        "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "fcntl.flock(fd, fcntl.LOCK_UN)",
+        "tests/unit/audit/test_directory.py",
+    ),
+    Mutant(
+        "the bucket admits whatever is left",
+        "atlas/limits.py",
+        "free = self.level - len(self.in_flight) - self._reserve",
+        "free = self.level + count",
+        "tests/unit/atlas/test_token_bucket.py",
+    ),
+    Mutant(
+        "requests pass the proxy by",
+        "atlas/http.py",
+        "    if not address:\n        return None, None",
+        "    if address is not None or not address:\n        return None, None",
+        "tests/commands/test_company_network.py",
+    ),
+    Mutant(
+        "secrets are printed",
+        "redaction.py",
+        "            text = self._mask_secrets(text)",
+        "            text = text + ''",
+        "tests/commands/test_echoed_secrets.py",
+    ),
+    Mutant(
+        "a run is called done that was refused",
+        "report/story.py",
+        "            ended = self._status.label",
+        "            ended = Status.DONE.label",
+        "tests/unit/report/test_story.py",
+    ),
+    Mutant(
+        "owners are not first",
+        "report/rows.py",
+        "        not any(_OWNER in role for role in roles),",
+        "        any(_OWNER in role for role in roles),",
+        "tests/unit/report/test_rows.py",
+    ),
+)
+
+
 def mutants() -> Iterator[Mutant]:
     """Yield all mutants."""
     for group, sources in (
@@ -393,7 +648,7 @@ def mutants() -> Iterator[Mutant]:
             for source in sources:
                 name, new = f"{each.name} in {source}", each.new.format(source=source)
                 yield Mutant(name, each.file, each.old, new, each.tests)
-    yield from SINGLE
+    yield from (*SINGLE, *OF_GUARANTEES)
 
 
 class Checkout:

@@ -9,8 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class _Receiver(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.methods.append(self.command)
         self.server.requests.append((self.path, dict(self.headers), body))
+        self.server.arrived.set()
+        self.server.answers.wait(60)
         self.send_response(self.server.status)
+        self.send_header("Location", "/elsewhere")
         self.end_headers()
 
     do_PUT = do_GET = do_POST  # noqa: N815
@@ -23,16 +27,19 @@ class _Receiver(BaseHTTPRequestHandler):
 def receiving() -> Iterator[ThreadingHTTPServer]:
     """Yield a server with its `url`, its `status`, and the `requests` that it received.
 
-    A request is its path, headers and body.
+    A request is its path, headers and body. It answers once `answers` is set, as it is at first.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
-    server.requests, server.status = [], 200
+    server.requests, server.methods, server.status = [], [], 200
+    server.arrived, server.answers = threading.Event(), threading.Event()
+    server.answers.set()
     server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield server
     finally:
+        server.answers.set()
         server.shutdown()
         thread.join()
         server.server_close()

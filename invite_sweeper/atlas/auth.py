@@ -12,15 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Annotated, Final
 
 import aiohttp
+import msgspec
 from typing_extensions import override
 
 from invite_sweeper.atlas.credentials import ApiKey, BearerToken, Secret, ServiceAccount
 from invite_sweeper.atlas.http import HttpSession, retry_after_s
 from invite_sweeper.atlas.limiter import RateLimiter
-from invite_sweeper.atlas.limits import BucketKey
+from invite_sweeper.atlas.limits import TOKENS, BucketKey
 from invite_sweeper.atlas.responses import (
     OK,
     Response,
@@ -33,7 +34,6 @@ from invite_sweeper.atlas.responses import (
 )
 from invite_sweeper.atlas.retry import Attempt, RetryPolicy, retry
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
-from invite_sweeper.json_text import parse_json
 
 
 class Authenticator:
@@ -96,39 +96,16 @@ REVOKE_PATH: Final = "/api/oauth/revoke"
 _DEFAULT_EXPIRES_IN_S: Final = 3600.0
 
 
-class TokenResponse(NamedTuple):
-    """An access token and its lifetime."""
+class _TokenResponse(msgspec.Struct):
+    access_token: Annotated[str, msgspec.Meta(pattern=r"\A[!-~]+\Z")]
+    token_type: Annotated[str, msgspec.Meta(pattern=r"\A(?i:bearer)\Z")] = "Bearer"  # noqa: S105
+    expires_in: object = None
 
-    token: Secret
-    expires_in_s: float
-
-
-def parse_token_response(body: bytes) -> TokenResponse | None:
-    """Parse the response of the token endpoint; None without a usable bearer token.
-
-    Without a valid `expires_in`, a lifetime of one hour is assumed.
-
-    Source: https://www.mongodb.com/docs/atlas/api/api-authentication (read 2026-08).
-    """
-    try:
-        loaded: object = parse_json(body)
-    except ValueError:
-        return None
-    fields = loaded if isinstance(loaded, dict) else {}
-    token, expires_in_s = fields.get("access_token"), fields.get("expires_in")
-    token_type = fields.get("token_type", "Bearer")
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-        return None
-    if (
-        not token
-        or " " in token
-        or not isinstance(token_type, str)
-        or token_type.lower() != "bearer"
-    ):
-        return None
-    if not isinstance(expires_in_s, int | float) or expires_in_s <= 0:
-        expires_in_s = _DEFAULT_EXPIRES_IN_S
-    return TokenResponse(Secret(token), float(expires_in_s))
+    @property
+    def lifetime_s(self) -> float:
+        """Its lifetime; one hour if Atlas sends no valid one."""
+        sent = self.expires_in
+        return float(sent) if isinstance(sent, int | float) and sent > 0 else _DEFAULT_EXPIRES_IN_S
 
 
 _REFRESH_MARGIN_S: Final = 600.0
@@ -138,9 +115,6 @@ _REFRESH_COOLDOWN_S: Final = 60.0
 _EARLY_REFRESHES: Final = 5
 _EARLY_WINDOW_S: Final = 600.0
 """After 401s: 5 refreshes at once, then one a minute. Atlas allows 100 live tokens an account."""
-_RATE_LIMIT_WINDOW_S: Final = 60.0
-_MAX_REQUESTS_PER_WINDOW: Final = 10
-"""Source: https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute."""
 _REVOKE_TIMEOUT_S: Final = 2.0
 _REVOKE_ON_CANCEL_S: Final = 1.0
 _REJECTED_STATUSES: Final = frozenset({400, 401, 403})
@@ -177,13 +151,12 @@ class ServiceAccountAuthenticator(Authenticator):
         self._http = http
         self._retry_policy = retry_policy
         self._limiter = limiter
-        self._key = BucketKey("token", account.client_id)
+        self._key = BucketKey(TOKENS, account.client_id)
         self._clock = clock
         self._token: _Token | None = None
         self._issued: list[_Token] = []
         self._refresh_task: asyncio.Task[_Token] | None = None
         self._rejection: CredentialsRefused | None = None
-        self._request_times_s: deque[float] = deque(maxlen=_MAX_REQUESTS_PER_WINDOW)
         self._refreshed_s: deque[float] = deque([-math.inf], maxlen=_EARLY_REFRESHES)
 
     @property
@@ -197,8 +170,9 @@ class ServiceAccountAuthenticator(Authenticator):
     def cached_header(self) -> Secret | None:
         """Return the header; None without a token or if it must be refreshed."""
         token = self._token
-        stale = token is None or self._retry_policy.monotonic() >= token.refresh_at_s
-        return None if token is None or stale else token.header
+        if token is None or self._retry_policy.monotonic() >= token.refresh_at_s:
+            return None
+        return token.header
 
     @override
     async def header(self) -> Secret:
@@ -292,13 +266,7 @@ class ServiceAccountAuthenticator(Authenticator):
 
     async def _request_token(self) -> ResponseOrFailure:
         """Request a token, within the rate limit of the endpoint."""
-        if len(self._request_times_s) == _MAX_REQUESTS_PER_WINDOW:
-            wait_s = (
-                self._request_times_s[0] + _RATE_LIMIT_WINDOW_S - self._retry_policy.monotonic()
-            )
-            if wait_s > 0:
-                await self._retry_policy.sleep(wait_s)
-        self._request_times_s.append(self._retry_policy.monotonic())
+        await self._limiter.acquire(self._key)
         result = await self._http.send(
             "POST",
             TOKEN_PATH,
@@ -323,19 +291,18 @@ class ServiceAccountAuthenticator(Authenticator):
             raise AtlasUnavailable(
                 f"Could not get an access token: {describe(result)}.", hint=connection_hint(result)
             )
-        token_response = parse_token_response(result.body)
-        if token_response is None:
+        try:
+            found = msgspec.json.decode(result.body, type=_TokenResponse)
+        except (ValueError, RecursionError):  # not shown: it may contain a token
+            found = None
+        if found is None:
             raise AtlasUnavailable(
                 "Could not get an access token: the response contains no valid bearer token."
             )
-        now_s = self._retry_policy.monotonic()
-        margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * token_response.expires_in_s)
-        token = _Token(
-            token_response.token,
-            bearer_header(token_response.token),
-            refresh_at_s=now_s + token_response.expires_in_s - margin_s,
-            expires_at_s=now_s + token_response.expires_in_s,
-        )
+        now_s, lifetime_s = self._retry_policy.monotonic(), found.lifetime_s
+        margin_s = min(_REFRESH_MARGIN_S, _REFRESH_MARGIN_SHARE * lifetime_s)
+        secret, until_s = Secret(found.access_token), now_s + lifetime_s
+        token = _Token(secret, bearer_header(secret), until_s - margin_s, until_s)
         self._issued.append(token)
         return token
 

@@ -14,7 +14,7 @@ from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
 from invite_sweeper.atlas.limiter import RateLimiter
-from invite_sweeper.atlas.limits import BucketKey, BucketLimit
+from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     NO_CONTENT,
@@ -54,7 +54,6 @@ class ServerInfo:
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
-        has_responded: Atlas has sent any response.
         authenticated: Atlas has sent a 2xx response, so it accepts the credentials.
         sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
 
@@ -66,7 +65,6 @@ class ServerInfo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.clock_skew_s: float | None = None
-        self.has_responded = False
         self.authenticated = False
         self.sunsets: dict[Endpoint, date] = {}
 
@@ -91,7 +89,6 @@ class ServerInfo:
 
     def update(self, headers: Mapping[str, str], endpoint: Endpoint, *, good: bool) -> None:
         """Record the headers of one response; `good` if its status was 2xx."""
-        self.has_responded = True
         self.authenticated |= good
         if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
@@ -460,10 +457,10 @@ class Client:
         requested_s = retry_after_s(response.headers, self.server.clock)
         if response.status == TOO_MANY_REQUESTS:
             self.counters.rate_limited += 1
-            details = parse_rate_limit_error(response)
-            if details.refill is not None:
-                self.limiter.set_limit(request.key, BucketLimit(*details.refill))
-            requested_s = requested_s or details.wait_s
+            wait_s, limit = parse_rate_limit_error(response)
+            if limit is not None:
+                self.limiter.set_limit(request.key, limit)
+            requested_s = requested_s or wait_s
         elif requested_s is None:
             return False
         self.limiter.on_429(request.key, requested_s, sent_s=sent_s)

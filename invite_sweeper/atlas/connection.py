@@ -72,11 +72,6 @@ class RateLimitedAtlasClient:
         """Local clock minus Atlas's at the first 2xx response; None before that."""
         return self.client.server.clock_skew_s
 
-    @property
-    def has_responded(self) -> bool:
-        """Whether Atlas has sent any response."""
-        return self.client.server.has_responded
-
     def sunset(self, sources: Collection[Source]) -> date | None:
         """Return the day from which Atlas may remove an endpoint that these sources need."""
         others = {api.list for source, api in SOURCES.items() if source not in sources}

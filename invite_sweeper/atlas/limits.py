@@ -19,6 +19,7 @@ TEAMS_GROUP: Final = "teams_group"
 # Not documented: the smallest documented limit applies until a header names another one.
 EVENTS_ORG: Final = "events_org"
 SERVICE_ACCOUNTS_ORG: Final = "service_accounts_org"
+TOKENS: Final = "tokens"
 
 MIN_RETRY_AFTER_S: Final = 1.0
 """Atlas has sent `Please retry after 0 seconds`."""
@@ -68,6 +69,8 @@ _DOCUMENTED_LIMITS: Final = {
     CLOUD_USERS_GROUP: BucketLimit(1200, 500, 60),
     CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
     TEAMS_GROUP: BucketLimit(1200, 500, 60),
+    # https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute.
+    TOKENS: BucketLimit(10, 10, 60),
 }
 _SMALLEST_LIMIT: Final = BucketLimit(300, 100, 60)
 

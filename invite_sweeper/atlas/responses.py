@@ -5,14 +5,14 @@ No input or output.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
-from invite_sweeper.atlas.limits import clamp_wait_s
+from invite_sweeper.atlas.limits import BucketLimit, clamp_wait_s
 from invite_sweeper.errors import (
     AddressRefused,
     ApiVersionRetired,
@@ -211,20 +211,10 @@ def _error_code(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
-class RateLimitDetails(NamedTuple):
-    """What the body of a 429 says about its bucket; None for missing values.
+def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
+    """Return the wait and the limit of the bucket that the body of a 429 names.
 
-    Attributes:
-        wait_s: Between floor and cap.
-        refill: Capacity, tokens per refill, and seconds between refills.
-    """
-
-    wait_s: float | None = None
-    refill: tuple[int, int, int] | None = None
-
-
-def parse_rate_limit_error(response: Response) -> RateLimitDetails:
-    """Parse the body of a 429, used when its headers are missing.
+    Used when its headers are missing. The wait is between floor and cap.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
@@ -232,14 +222,14 @@ def parse_rate_limit_error(response: Response) -> RateLimitDetails:
     """
     error = parse_error(response)
     if error.code != "RATE_LIMITED_TOKEN_BUCKET":
-        return RateLimitDetails()
+        return None, None
     match error.parameters:
         case (_, int(wait_s), int(capacity), int(refill), int(period_s)):
-            return RateLimitDetails(clamp_wait_s(float(wait_s)), (capacity, refill, period_s))
+            return clamp_wait_s(float(wait_s)), BucketLimit(capacity, refill, period_s)
         case (_, int(wait_s), *_):
-            return RateLimitDetails(clamp_wait_s(float(wait_s)))
+            return clamp_wait_s(float(wait_s)), None
         case _:
-            return RateLimitDetails()
+            return None, None
 
 
 _DELETED_WITH_BODY: Final = frozenset({200, 202})
@@ -489,22 +479,21 @@ def list_error(
     Raises:
         RunError: The result stops the run (`fatal_error_for`).
     """
+    project, source = list_ref
     if isinstance(result, Response) and result.status == GONE:
-        project, source = list_ref
         reason = f"Atlas no longer serves the list {source} ({GONE})."
         code = parse_error(result).code
         return SourceRetired(project.id, project.name, reason, GONE, code, source, project.org_id)
     if fatal_error := fatal_error_for(result):
         raise fatal_error
-    if (
-        isinstance(result, Response)
-        and is_project_gone(result)
-        and not list_ref.source.is_organization_level
-    ):
-        project, source = list_ref
+    is_gone = isinstance(result, Response) and is_project_gone(result)
+    if is_gone and not source.is_organization_level:
         return ProjectGone(project.id, project.name, project.org_id, source)
-    required = f"; the list requires the role {role}" if lacks_permission(result) else ""
-    return unreadable_list(list_ref, f"{describe(result)}{required}.", *status_and_code(result))
+    found = unread(project, result, role)
+    if source is Source.INVITES:
+        return replace(found, source=source)
+    of = f" of organization {project.id}" if source.is_organization_level else ""
+    return replace(found, source=source, reason=f"The list {source}{of}: {found.reason}")
 
 
 def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListUnreadable:
@@ -520,23 +509,3 @@ def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListU
     reason = f"{reason[:1].upper()}{reason[1:]}"
     status, code = status_and_code(result)
     return ListUnreadable(project.id, project.name, reason, status, code, org_id=project.org_id)
-
-
-def unreadable_list(
-    list_ref: ListRef, description: str, status: int | None = None, code: str | None = None
-) -> ListUnreadable:
-    """Return a ListUnreadable with a reason that names the list.
-
-    Args:
-        list_ref: The list; `invites` is not named in the reason.
-        description: Why, as a sentence.
-        status: HTTP status of the response, if any.
-        code: Atlas's error code, if any.
-    """
-    project, source = list_ref
-    reason = description[:1].upper() + description[1:]
-    if source.is_organization_level:
-        reason = f"The list {source} of organization {project.id}: {reason}"
-    elif source is not Source.INVITES:
-        reason = f"The list {source}: {reason}"
-    return ListUnreadable(project.id, project.name, reason, status, code, source, project.org_id)

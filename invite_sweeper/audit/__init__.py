@@ -12,7 +12,7 @@ from invite_sweeper.audit.history import (
     RunRecord,
 )
 from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.plan_lines import SavedPlan, read_back_plan, read_plan
+from invite_sweeper.audit.plan_lines import SavedPlan, check_written_plan, read_plan
 from invite_sweeper.audit.reader import LineFilter, filter_lines
 from invite_sweeper.audit.verify import Unfinished, Verdict, Verification, verify, verify_directory
 
@@ -34,9 +34,9 @@ __all__ = [
     "Unfinished",
     "Verdict",
     "Verification",
+    "check_written_plan",
     "filter_lines",
     "is_recordable",
-    "read_back_plan",
     "read_plan",
     "verify",
     "verify_directory",

@@ -203,7 +203,7 @@ class AuditDirectory:
         Raises:
             OSError: It was not written; the earlier one is unchanged.
         """
-        replace_file(self.path / "HEAD", (to_json(head) + b"\n",), follow_links=False)
+        replace_file(self.path / "HEAD", to_json(head) + b"\n", follow_links=False)
 
     def warnings(self) -> tuple[RunWarning, ...]:
         """Return what is not known of earlier runs; no file of a run is read.

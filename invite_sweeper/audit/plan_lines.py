@@ -3,6 +3,7 @@
 A sweep deletes what is on disk in its file, not what is in memory.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,24 +14,24 @@ from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
 
 
-async def read_back_plan(log: AuditLog) -> tuple[Planned, ...]:
-    """Sync the log, and return the planned lines as the file has them, in the order written.
+async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
+    """Sync the log, read the plan back, and check that the file has these lines in this order.
 
-    The hash of the last line is known, and each line contains the hash of the line before: what
-    is returned is what this run wrote.
+    The hash of the last line is known, and each line contains the hash of the line before. One
+    line at a time is decoded, so memory holds the plan once.
 
     Raises:
         AuditLogError: The lines cannot be written, or the file was changed since.
     """
     last_hash = log.last_hash
     await log.sync()
-    chain, planned = FileChain(log.file.path), []
+    chain, left = FileChain(log.file.path), iter(written)
     try:
         for line in chain:
-            if line.header.event == Planned.event:
-                planned.append(chain.decode(line))
-            if line.hash == last_hash:
-                return tuple(each for each in planned if isinstance(each, Planned))
+            if line.header.event == Planned.event and chain.decode(line) != next(left, None):
+                break
+            if line.hash == last_hash and next(left, None) is None:
+                return
     except (DamagedFile, UsageError) as error:
         raise _changed_error() from error
     raise _changed_error()

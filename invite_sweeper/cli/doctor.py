@@ -3,7 +3,6 @@
 import os
 import shutil
 import stat
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,7 +46,6 @@ from invite_sweeper.report.notify import (
     register_secrets,
 )
 from invite_sweeper.report.terminal import RightTrimmed, two_columns
-from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,
@@ -190,17 +188,8 @@ class _Doctor:
             checks.warning("Atlas", text)
             return DiagnosisResult.of(checks, names)
         with checks.step("proxy"):
-            async with session.organizations(retry_for_s=_RETRY_S) as organizations:
-                dry_run = SweepCommand(
-                    policy=policy,
-                    policy_path=str(session.options.policy),
-                    now=session.now,
-                    base_url=str(session.base_url),
-                    history=history,
-                    clock=time.monotonic,
-                    started_s=session.started_s,
-                    dry_run=True,
-                )
+            async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
+                dry_run = session.command(history, dry_run=True)
                 atlas = AtlasChecks(checks, dry_run, organizations, session.log)
                 await atlas.run()
                 names = [OrganizationName(each.id, each.name) for each in organizations]

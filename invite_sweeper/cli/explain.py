@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -31,7 +30,6 @@ from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, 
 from invite_sweeper.policy import loader
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.progress import Progress
-from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.result import Result
@@ -108,17 +106,9 @@ async def search(
     session = Session(options, policy, environment)
     session.credentials()
     with session.last_resort, session.working():
-        command = SweepCommand(
-            policy=policy,
-            policy_path=str(options.policy),
-            now=session.now,
-            base_url=str(session.base_url),
-            history=session.read_history(),
-            clock=time.monotonic,
-            started_s=session.started_s,
-            dry_run=True,
-            accept_population=True,  # no guard of a run changes a decision
-        )
+        history = session.read_history()
+        # No guard of a run changes a decision.
+        command = session.command(history, dry_run=True, accept_population=True)
         matches = _matcher(terms)
         found: list[tuple[Decision, Decision]] = []
 
@@ -126,7 +116,7 @@ async def search(
             if any(map(matches, decision.all_entries)):
                 found.append((by_policy, decision))
 
-        async with session.organizations() as organizations:
+        async with session.organizations(history) as organizations:
             terminal = Console(stderr=True) if sys.stderr.isatty() and not options.quiet else None
             view = Progress(session.log, terminal)
             result = Result(command, organizations, view)

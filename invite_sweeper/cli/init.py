@@ -15,6 +15,7 @@ import click
 from invite_sweeper.atlas import parse_base_url
 from invite_sweeper.atlas.connection import connect_for_run
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
+from invite_sweeper.audit import History
 from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import (
@@ -22,20 +23,29 @@ from invite_sweeper.cli.options import (
     FILE,
     Command,
     EnumChoice,
+    RunOptions,
     option,
     options,
 )
-from invite_sweeper.cli.session import read_all_credentials
-from invite_sweeper.errors import Cancelled, CredentialsRefused, RunError, UsageError
+from invite_sweeper.cli.session import Session, read_all_credentials
+from invite_sweeper.endings import Reason
+from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
+from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy import Execution, parse_duration, parse_policy
+from invite_sweeper.policy import Execution, Policy, parse_duration, parse_policy
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.program import command
+from invite_sweeper.report.progress import Progress
+from invite_sweeper.sweep.discovery import Reader
+from invite_sweeper.sweep.guards import check_limits
+from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import escape_unprintable
 
 _DEFAULT_AGE = "14d"
 _DEADLINE = timedelta(minutes=1)
-"""For the look-up of the organizations."""
+"""For the look-up of the organizations, and for an answer to each request about the backlog."""
+_OVER = frozenset({Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT, Reason.MAX_SHARE})
+"""Why a sweep would be refused that may delete the oldest instead."""
 
 _POLICY = Template(
     """\
@@ -76,12 +86,14 @@ $statuses
 #     reason: they travel
 #     until: $until           # the last day
 
-# Limits of a run. If more is stale than a limit allows, the run deletes nothing and exits with 3.
+# Limits of a night, and what to do if more is stale: refuse (delete nothing, exit code 3), or trim
+# (delete the oldest up to the limits, and the rest another night).
 limits:
   max_deletions: 10
   max_deletions_per_project: 5
   max_share: 0.25                 # of the invitations read, if more than 10 are stale
   max_unreadable_projects: 0      # one unreadable project, and nothing is deleted
+  over_limit: $over_limit
 
 audit:
   directory: audit                # one file for each run, beside this policy
@@ -128,11 +140,16 @@ class Choice(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What the policy is written from."""
+    """What the policy is written from.
+
+    Attributes:
+        trim: Delete the oldest up to the limits where more is stale.
+    """
 
     organizations: Sequence[Choice]
     older_than: str
     sources: tuple[Source, ...]
+    trim: bool = False
 
 
 @click.command(cls=Command)
@@ -169,7 +186,8 @@ def init(
 
     Asks on a terminal, elsewhere takes options. It asks Atlas which organizations each set of
     credentials in the environment can see: the plain variables, and those of each suffix _NAME.
-    It never overwrites a file.
+    Then it reads what a sweep would, and says whether the limits allow it. It never overwrites a
+    file.
 
     Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
     """
@@ -186,6 +204,8 @@ def init(
         )
         text = render_policy(answers, path, datetime.now(UTC))
         policy = parse_policy(text.encode(), str(path))
+        if credentials_names(os.environ) and _choose_trim(policy, path, base_url, asks=asks):
+            text = render_policy(answers._replace(trim=True), path, datetime.now(UTC))
         _write_new(path, text)
     except click.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
@@ -216,6 +236,7 @@ def render_policy(answers: Answers, path: Path, now: datetime) -> str:
         organizations="\n".join(each.yaml for each in answers.organizations),
         sources=", ".join(answers.sources),
         statuses=_STATUSES.substitute(values) if with_users else "",
+        over_limit="trim" if answers.trim else "refuse",
     )
 
 
@@ -232,10 +253,7 @@ def _write_new(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.",
-            hint=f"Name another file: {command('init', 'POLICY')}",
-        ) from None
+        raise write_error("The policy", path, error) from None
 
 
 def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> Sequence[Choice]:
@@ -343,6 +361,43 @@ def _parse_sources(answer: str) -> Sequence[Source]:
         return [Source(name) for name in answer.replace(",", " ").split()] or tuple(Source)
     except ValueError:
         raise click.BadParameter(f"The lists are {', '.join(Source)}.") from None
+
+
+def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bool:
+    """Return whether to delete the oldest of a backlog that is over the limits of the policy."""
+    click.echo("Reading the lists: would a sweep run within the limits?", err=True)
+    try:
+        run_async(_check_backlog(policy, path, base_url))
+    except Interrupted:
+        raise
+    except RunError as error:
+        click.echo("No, a sweep would stop:", err=True)
+        for line in error.message.splitlines():
+            click.echo(f"  {escape_unprintable(line)}", err=True)
+        if _OVER.issuperset(error.reasons) and asks:
+            question = "Delete the oldest up to the limits, and the rest on other nights"
+            return click.confirm(f"{question} (over_limit: trim)?", default=True)
+        click.echo(f"  {escape_unprintable(error.hint)}", err=True)
+    return False
+
+
+async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
+    """Read what a sweep of the policy reads, and raise the error with which it would end."""
+    options = RunOptions(policy=path, base_url=base_url, quiet=True)
+    session, history = Session(options, policy), History()
+    with session.last_resort, session.working():
+        command = session.command(history, dry_run=True)
+        retry_for_s = _DEADLINE.total_seconds()
+        async with session.organizations(history, retry_for_s=retry_for_s) as organizations:
+            view = Progress(session.log, None)
+            reader = Reader(
+                command, organizations, None, Result(command, organizations, view), view
+            )
+            await session.stop.run_unless_stopped(reader.read_all())
+    for each in organizations:
+        if each.error is not None:
+            raise each.error
+    check_limits(organizations, policy.limits, command.recent)
 
 
 _Answer = TypeVar("_Answer")

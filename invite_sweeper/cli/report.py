@@ -17,8 +17,12 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import find_runs
-from invite_sweeper.errors import UsageError
-from invite_sweeper.files import check_distinct_files, regular_file_target, replace_file
+from invite_sweeper.files import (
+    check_distinct_files,
+    regular_file_target,
+    replace_file,
+    write_error,
+)
 from invite_sweeper.report.page import read_page, render_html, render_markdown
 from invite_sweeper.report.story import Facts
 
@@ -81,10 +85,7 @@ def report(
         if regular_file_target(out) is None:
             out.write_text(text, encoding="utf-8")
         else:
-            replace_file(out, [text.encode()])
+            replace_file(out, text.encode())
     except OSError as error:
-        raise UsageError(
-            f"The report cannot be written to {out}: {error.strerror}.",
-            hint="Choose a file in a folder that you can write to.",
-        ) from error
+        raise write_error("The report", out, error) from error
     click.echo(f"Report written to {out}.", err=True)

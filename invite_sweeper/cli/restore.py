@@ -26,13 +26,10 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.streams import print_error_parts
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError
 from invite_sweeper.policy import loader
 from invite_sweeper.report import terminal
-from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts
 from invite_sweeper.restore import (
     NOTHING_INVITED,
     Deleted,
@@ -120,7 +117,6 @@ class _RestoreCommand:
         self._unconfirmed = unconfirmed
         policy = loader.load_policy(options.policy, deadline=options.deadline)
         self._session = Session(options, policy, environment)
-        self._facts = Facts(policy=str(options.policy), audit_dir=str(options.audit_dir or ""))
 
     async def run(self) -> int:
         """Restore, report, and return the exit code; a dry run writes nothing."""
@@ -140,10 +136,7 @@ class _RestoreCommand:
                 unconfirmed=self._unconfirmed,
                 check=session.check_deadline,
             )
-            async with session.organizations() as organizations:
-                names = history.organization_names()
-                for each in organizations:
-                    each.name = names.get(each.id)
+            async with session.organizations(history) as organizations:
                 self._check_organizations(organizations, deletions)
                 missing = await session.stop.run_unless_stopped(
                     find_missing(organizations, deletions), consequence=NOTHING_INVITED
@@ -196,7 +189,7 @@ class _RestoreCommand:
             await log.close()
         record.last_hash = log.last_hash
         session.last_resort.result_known(record.end.exit_code)
-        self._show(record)
+        session.show(record)
         return record.end.exit_code
 
     async def _sleep(self, seconds: float) -> None:
@@ -258,17 +251,6 @@ class _RestoreCommand:
                 "would not be invited", user=deleted.invitation.username, reason=reason
             )
         return int(code)
-
-    def _show(self, record: RunRecord) -> None:
-        if self._options.output is Output.JSON:
-            write_json(result_json(record))
-        elif not self._options.quiet:
-            terminal.show_result(stdout_console(), record, self._facts)
-        if self._options.output is Output.JSON or self._options.quiet:
-            for message in terminal.attention_lines(record, self._facts):
-                self._session.log.warning(message)
-        if record.end is not None and record.end.error is not None:
-            print_error_parts(record.end.error)
 
 
 def _planned(deleted: Deleted) -> Planned:

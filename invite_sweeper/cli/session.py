@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from invite_sweeper.atlas import (
     Credentials,
@@ -26,18 +26,25 @@ from invite_sweeper.audit import (
     AuditLog,
     History,
     RunFile,
+    RunRecord,
     Verification,
     verify,
     verify_directory,
 )
+from invite_sweeper.cli.console import stdout_console
+from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.log import configure_logging
-from invite_sweeper.cli.options import Output, RunOptions
-from invite_sweeper.cli.streams import audit_copy_stream
+from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
+from invite_sweeper.cli.streams import audit_copy_stream, print_error_parts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
+from invite_sweeper.report import terminal
+from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.story import Facts, errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
+from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.text import describe_duration
 
@@ -220,11 +227,34 @@ class Session:
                 if not locked:
                     yield
                     return
-                command = shlex.join(sys.argv)
-                with self.directory.lock(run_id=self.run_id, now=self.now, command=command):
+                arguments = shlex.join(sys.argv)
+                with self.directory.lock(run_id=self.run_id, now=self.now, command=arguments):
                     yield
             finally:
                 timer.cancel()
+
+    @property
+    def facts(self) -> Facts:
+        """What exact commands about a run need."""
+        options, base_url = self.options, str(self.base_url)
+        return Facts(
+            policy=str(options.policy),
+            audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
+            base_url="" if base_url == DEFAULT_BASE_URL else base_url,
+        )
+
+    def show(self, record: RunRecord) -> None:
+        """Write the result to stdout; what needs attention, and each error once, to stderr."""
+        options, is_json = self.options, self.options.output is Output.JSON
+        if is_json:
+            write_json(result_json(record))
+        elif not options.quiet:
+            terminal.show_result(stdout_console(), record, self.facts)
+        if is_json or options.quiet:
+            for message in terminal.attention_lines(record, self.facts):
+                self.log.warning(message)
+        for parts in errors_of(record.end) if record.end is not None else ():
+            print_error_parts(parts)
 
     def begin_log(self) -> AuditLog:
         """Create the file of this run; the lock must be held."""
@@ -235,15 +265,29 @@ class Session:
             copy=audit_copy_stream() if self.policy.audit.stdout else None,
         )
 
+    def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
+        """Return what a run of this session is given; `more` are further fields."""
+        return Command(
+            policy=self.policy,
+            policy_path=str(self.options.policy),
+            now=self.now,
+            base_url=str(self.base_url),
+            history=history,
+            clock=time.monotonic,
+            started_s=self.started_s,
+            **more,
+        )
+
     @asynccontextmanager
     async def organizations(
-        self, *, retry_for_s: float | None = None
+        self, history: History, *, retry_for_s: float | None = None
     ) -> AsyncIterator[Sequence[Organization]]:
         """Yield the organizations of the policy, each with the client of its credentials.
 
         Nothing is sent before a client is used. All clients share their connections.
 
         Args:
+            history: Names the organizations until Atlas does.
             retry_for_s: How long requests are retried; None until the deadline.
         """
         deadline_s = self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s
@@ -262,11 +306,13 @@ class Session:
                     connector=connector,
                 )
                 clients[name] = await stack.enter_async_context(client)
+            names = history.organization_names()
             yield tuple(
                 Organization(
                     each.id,
                     clients[each.credentials or ""],
                     credentials_variables(self.environment, each.credentials or ""),
+                    names.get(each.id),
                 )
                 for each in self.policy.organizations
             )

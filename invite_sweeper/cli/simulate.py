@@ -6,31 +6,29 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import click
 from typing_extensions import override
 
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import Command, option
+from invite_sweeper.cli.options import FILE, Command, Function, option
 from invite_sweeper.errors import UsageError
+from invite_sweeper.files import write_error
 from invite_sweeper.program import command
-from invite_sweeper.simulator import SimulatedAtlas, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
     Scenario,
-    Size,
     describe_scenarios,
     environment_name,
 )
 from invite_sweeper.text import pluralize
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """The data and behaviour of a simulated Atlas."""
+class Simulation(NamedTuple):
+    """The data and behaviour of a simulated Atlas; its defaults are those of the options."""
 
     projects: int = 12
     invitations: int = 5
@@ -45,16 +43,12 @@ class Simulation:
     def build(self) -> tuple[SimulatedAtlas, dict[str, str]]:
         """Return a simulated Atlas and the environment with credentials for it."""
         sim = SimulatedAtlas(seed=self.seed)
-        kinds = {
+        add_account = {
             "service-account": sim.add_service_account,
             "api-key": sim.add_api_key,
             "token": sim.add_token,
-        }
-        if self.credentials not in kinds:
-            raise UsageError(
-                f"--credentials {self.credentials!r} is unknown; use one of {', '.join(kinds)}."
-            )
-        scenario = find_scenario(self.scenario)
+        }[self.credentials]
+        scenario = SCENARIOS[self.scenario]
         scenario.prepare(sim, Size(self.projects, self.invitations, self.seed))
         sim.throttling.enforced = self.limits
         if self.latency_ms:
@@ -66,9 +60,38 @@ class Simulation:
         environment = {
             environment_name(variable, name): value
             for name, org_id in scenario.organizations
-            for variable, value in kinds[self.credentials](org_id).environment().items()
+            for variable, value in add_account(org_id).environment().items()
         }
         return sim, environment
+
+
+_SHARE: Final = click.FloatRange(0, 1)
+_KIND: Final = click.Choice(["service-account", "api-key", "token"])
+_SCENARIO: Final = click.Choice(list(SCENARIOS))
+_OPTIONS: Final[dict[str, tuple[str, click.ParamType[Any], str]]] = {
+    "projects": ("N", click.IntRange(1), "Number of projects."),
+    "invitations": ("N", click.IntRange(0), "Invitations per project."),
+    "seed": ("N", click.INT, "The same seed creates the same data."),
+    "credentials": ("KIND", _KIND, f"{', '.join(_KIND.choices)}."),
+    "latency_ms": ("MS", click.FloatRange(0), "Time until a response."),
+    "error_rate": ("SHARE", _SHARE, "Share of requests that fail with 500."),
+    "reset_rate": (
+        "SHARE",
+        _SHARE,
+        "Share of requests that are executed, then cut off without a response.",
+    ),
+    "scenario": ("NAME", _SCENARIO, "What is simulated; see below."),
+}
+
+
+def _simulation(function: Function) -> Function:
+    """Decorate a command with the options of a `Simulation`."""
+    for name, (metavar, kind, text) in reversed(_OPTIONS.items()):
+        names = f"--{name.replace('_', '-')}"
+        default = Simulation._field_defaults[name]
+        add = option("Options", names, metavar=metavar, type=kind, default=default, help=text)
+        function = add(function)
+    return function
 
 
 class _SimulateCommand(Command):
@@ -82,100 +105,28 @@ class _SimulateCommand(Command):
         super().format_epilog(ctx, formatter)
 
 
-_SHARE = click.FloatRange(0, 1)
-
-
 @click.command(cls=_SimulateCommand)
-@option(
-    "Options",
-    "--projects",
-    metavar="N",
-    type=click.IntRange(1),
-    default=12,
-    help="Number of projects.",
-)
-@option(
-    "Options",
-    "--invitations",
-    metavar="N",
-    type=click.IntRange(0),
-    default=5,
-    help="Invitations per project.",
-)
-@option(
-    "Options",
-    "--seed",
-    metavar="N",
-    type=int,
-    default=1,
-    help="The same seed creates the same data.",
-)
-@option(
-    "Options",
-    "--credentials",
-    metavar="KIND",
-    default="service-account",
-    help="service-account, api-key or token.",
-)
-@option(
-    "Options",
-    "--latency-ms",
-    metavar="MS",
-    type=click.FloatRange(0),
-    default=0,
-    help="Time until a response.",
-)
-@option(
-    "Options",
-    "--error-rate",
-    metavar="SHARE",
-    type=_SHARE,
-    default=0,
-    help="Share of requests that fail with 500.",
-)
-@option(
-    "Options",
-    "--reset-rate",
-    metavar="SHARE",
-    type=_SHARE,
-    default=0,
-    help="Share of requests that are executed, then cut off without a response.",
-)
+@_simulation
 @option("Options", "--limits/--no-limits", default=True, help="Enforce Atlas's rate limits (429).")
 @option(
-    "Options",
-    "--scenario",
-    metavar="NAME",
-    default=next(iter(SCENARIOS)),
-    help="What is simulated; see below.",
-)
-@option(
-    "Options",
-    "--port",
-    metavar="N",
-    type=click.IntRange(0, 65535),
-    default=0,
+    "Options", "--port", metavar="N", type=click.IntRange(0, 65535), default=0,
     help="The port; 0 selects a free one.",
-)
+)  # fmt: skip
 @option(
     "Options", "--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on."
 )
 @option(
-    "Options",
-    "--duration",
-    metavar="S",
-    type=click.FloatRange(0),
+    "Options", "--duration", metavar="S", type=click.FloatRange(0),
     help="Stop after this number of seconds.",
-)
+)  # fmt: skip
 @option(
-    "Options",
-    "--env-file",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
+    "Options", "--env-file", metavar="PATH", type=FILE,
     help="Also write the export lines to this file.",
-)
-@option("Options", "--policy-file", metavar="PATH", type=click.Path(path_type=Path),
-        help="Also write the policy to this file.")  # fmt: skip
+)  # fmt: skip
+@option(
+    "Options", "--policy-file", metavar="PATH", type=FILE,
+    help="Also write the policy to this file.",
+)  # fmt: skip
 def simulate(
     host: str,
     port: int,
@@ -190,21 +141,39 @@ def simulate(
 
     Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """
-    serve_until_stopped(
-        Simulation(**simulation),
-        host=host,
-        port=port,
-        duration_s=duration,
-        env_file=env_file,
-        policy_file=policy_file,
+    sim, environment = Simulation(**simulation).build()
+    scenario = SCENARIOS[simulation["scenario"]]
+
+    async def serve_until_stopped() -> None:
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stopped.set)
+        if duration is not None:
+            loop.call_later(duration, stopped.set)
+        async with _listening(sim, host, port) as base_url:
+            variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
+            _write(policy_file, scenario.policy())
+            _write(env_file, "".join(f"{sh_line({k: v})}\n" for k, v in variables.items()))
+            click.echo(_instructions(sim, variables, scenario, policy_file), nl=False)
+            await stopped.wait()
+
+    run_async(serve_until_stopped())
+
+
+def _instructions(
+    sim: SimulatedAtlas, variables: Mapping[str, str], scenario: Scenario, policy_file: Path | None
+) -> str:
+    return (
+        f"# Simulated Atlas at {variables['MONGODB_ATLAS_BASE_URL']}; Ctrl-C stops it. It has "
+        f"{pluralize(sim.invitation_count(), 'invitation')} in "
+        f"{pluralize(len(sim.groups), 'project')}.\n"
+        f"# {pluralize(sim.invited_user_count(), 'user')} of the organizations "
+        "have not accepted. In another terminal, paste the line of its shell.\n"
+        f"# sh, bash, zsh:\n{sh_line(variables)}\n# fish:\n{fish_line(variables)}\n"
+        + (nights(policy_file) if scenario.is_nightly else "")
+        + f"# A policy that fits:\n{scenario.policy()}"
     )
-
-
-def find_scenario(name: str) -> Scenario:
-    """Return the scenario with this name."""
-    if name not in SCENARIOS:
-        raise UsageError(f"--scenario {name!r} is unknown; use one of {', '.join(SCENARIOS)}.")
-    return SCENARIOS[name]
 
 
 def sh_line(variables: Mapping[str, str]) -> str:
@@ -231,50 +200,6 @@ def nights(policy_file: Path | None) -> str:
     )
 
 
-def serve_until_stopped(
-    simulation: Simulation,
-    *,
-    host: str,
-    port: int,
-    duration_s: float | None,
-    env_file: Path | None,
-    policy_file: Path | None = None,
-) -> None:
-    """Serve until a signal or the end of the duration."""
-    sim, environment = simulation.build()
-    scenario = find_scenario(simulation.scenario)
-    policy = scenario.policy()
-
-    async def run() -> None:
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, stopped.set)
-        if duration_s is not None:
-            loop.call_later(duration_s, stopped.set)
-        async with _listening(sim, host, port) as base_url:
-            print_instructions(base_url)
-            await stopped.wait()
-
-    def print_instructions(base_url: str) -> None:
-        variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
-        _write(policy_file, policy)
-        _write(env_file, "".join(f"{sh_line({k: v})}\n" for k, v in variables.items()))
-        click.echo(
-            f"# Simulated Atlas at {base_url}; Ctrl-C stops it. It has "
-            f"{pluralize(sim.invitation_count(), 'invitation')} in "
-            f"{pluralize(len(sim.groups), 'project')}.\n"
-            f"# {pluralize(sim.invited_user_count(), 'user')} of the organizations "
-            "have not accepted. In another terminal, paste the line of its shell.\n"
-            f"# sh, bash, zsh:\n{sh_line(variables)}\n# fish:\n{fish_line(variables)}\n"
-            + (nights(policy_file) if scenario.is_nightly else "")
-            + f"# A policy that fits:\n{policy}",
-            nl=False,
-        )
-
-    run_async(run())
-
-
 @asynccontextmanager
 async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator[str]:
     """Serve on a port."""
@@ -296,7 +221,7 @@ def _write(path: Path | None, text: str) -> None:
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
-        raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from None
+        raise write_error("The file", path, error) from None
 
 
 @contextmanager

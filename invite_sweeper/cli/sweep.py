@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
-from invite_sweeper import __version__
 from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, SavedPlan, read_plan
-from invite_sweeper.audit.events import OrganizationResult, RunFinished, RunStarted
+from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.confirm import TerminalView
-from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
-    DEFAULT_BASE_URL,
     FILE,
     SWEEP,
     Command,
@@ -29,9 +27,10 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
-from invite_sweeper.cli.streams import print_error, print_error_parts
+from invite_sweeper.cli.streams import print_error
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.errors import (
+    AuditLogError,
     Cancelled,
     Interrupted,
     LockHeld,
@@ -47,10 +46,8 @@ from invite_sweeper.files import (
 from invite_sweeper.policy import loader
 from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report import metrics, notify, terminal
+from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts, errors_of
-from invite_sweeper.sweep.command import Command as SweepCommand
 from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
@@ -92,7 +89,30 @@ def plan(policy_argument: Path | None, **given: Any) -> None:  # noqa: ANN401
 
 def run_command(options: RunOptions, environment: Mapping[str, str] = os.environ) -> int:
     """Run `sweep` or `plan`, show the result and return the exit code."""
-    return run_async(_SweepCommand(options, environment).run())
+    try:
+        command = _SweepCommand(options, environment)
+    except RunError as error:
+        with suppress(OSError, UsageError):
+            run_async(_measure(error, options, environment))
+        raise
+    return run_async(command.run())
+
+
+async def _measure(error: RunError, options: RunOptions, environment: Mapping[str, str]) -> None:
+    """Write and push the exit code of a command with wrong options or policy, for the alerts.
+
+    Of files only one with earlier metrics is replaced, because the outputs were not checked.
+    """
+    release = metrics.Release.of(options.policy, _shard(options, environment), environment)
+    end = RunFinished(exit_code=int(error.exit_code), reasons=tuple(error.reasons))
+    metered = release, RunRecord(RunFile(0, "", Path()), end=end), datetime.now(UTC)
+    if options.metrics_file is not None:
+        path = release.textfile(options.metrics_file)
+        if path.is_file() and metrics.is_textfile(path.read_bytes()):
+            metrics.write_textfile(path, *metered)
+    if options.pushgateway is not None:
+        metrics.check_gateway_url(options.pushgateway)
+        await metrics.push(options.pushgateway, *metered)
 
 
 class _SweepCommand:
@@ -142,20 +162,26 @@ class _SweepCommand:
                 raise
 
     async def _run_locked(self) -> int:
-        if self._options.out is not None:
-            check_writable(self._options.out, "The plan")
+        session, options = self._session, self._options
+        if options.out is not None:
+            check_writable(options.out, "The plan")
         start = notify.send_start(self._policy.notify, self._environment, limit_s=self._limit_s)
         with suppress(Interrupted):  # the run records the stop
-            self._warn(await self._session.stop.run_unless_stopped(start))
+            self._warn(await session.stop.run_unless_stopped(start))
         try:
             record, cancelled = await self._sweep()
         except RunError as error:
             await self._tell_others(self._not_started(error))
             raise
-        code = record.exit_code or 0
-        self._session.last_resort.result_known(code)
         self._copy_plan(record)
-        self._show(record, cancelled=cancelled)
+        code = record.exit_code or 0
+        session.last_resort.result_known(code)
+        if not cancelled:
+            session.show(record)
+        else:  # the question has shown the plan already
+            if options.output is Output.JSON:
+                write_json(result_json(record))
+            print_error(Cancelled("Cancelled."))
         await self._tell_others(record)
         return code
 
@@ -164,29 +190,20 @@ class _SweepCommand:
         session, options = self._session, self._options
         history = session.read_history()
         self._succeeded_at = metrics.last_success(history.runs)
-        command = SweepCommand(
-            policy=self._policy,
-            policy_path=str(options.policy),
-            now=session.now,
-            base_url=str(session.base_url),
-            history=history,
-            clock=time.monotonic,
-            started_s=session.started_s,
+        command = session.command(
+            history,
             dry_run=options.dry_run,
             saved=self._load_plan(history),
             shard=self._shard,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
         )
-        async with session.organizations() as organizations:
-            names = history.organization_names()
-            for each in organizations:
-                each.name = names.get(each.id)
+        async with session.organizations(history) as organizations:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
             view = TerminalView(
-                options, self._log, session.stop, record, self._facts, command.limits
+                options, self._log, session.stop, record, self._session.facts, command.limits
             )
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
@@ -219,17 +236,6 @@ class _SweepCommand:
         )
         return saved
 
-    @property
-    def _facts(self) -> Facts:
-        """What exact commands about this run need."""
-        options = self._options
-        base_url = str(self._session.base_url)
-        return Facts(
-            policy=str(options.policy),
-            audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
-            base_url="" if base_url == DEFAULT_BASE_URL else base_url,
-        )
-
     def _report_log(self, log: AuditLog) -> None:
         """Warn where the log is not where it should be, too."""
         if log.copy_failure is not None:
@@ -244,36 +250,30 @@ class _SweepCommand:
                 reason=log.head_failure.strerror,
             )
 
-    def _show(self, record: RunRecord, *, cancelled: bool) -> None:
-        """Write the result to stdout and each error to stderr.
-
-        Without confirmation nothing is shown: the question has shown the plan already.
-        """
-        options, is_json = self._options, self._options.output is Output.JSON
-        if is_json:
-            write_json(result_json(record))
-        elif not (options.quiet or cancelled):
-            terminal.show_result(stdout_console(), record, self._facts)
-        if cancelled:
-            print_error(Cancelled("Cancelled."))
-            return
-        if is_json or options.quiet:
-            for message in terminal.attention_lines(record, self._facts):
-                self._log.warning(message)
-        for parts in errors_of(record.end) if record.end is not None else ():
-            print_error_parts(parts)
-
     def _copy_plan(self, record: RunRecord) -> None:
-        """Copy the file of the run for `--out`, if it has a plan that no guard refused."""
+        """Copy the file of the run for `--out`, if it has a plan that no guard refused.
+
+        A copy that fails is an error of the command: the run is over, and its file stays.
+        """
         out, end = self._options.out, record.end
         if out is None or end is None:
             return
         if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
             return
         try:
-            replace_file(out, [record.file.path.read_bytes()])
+            replace_file(out, record.file.path.read_bytes())
         except OSError as error:
-            self._log.error("the plan was not copied", file=str(out), reason=error.strerror)
+            failed = AuditLogError(
+                f"The plan was not copied to {out}: {error.strerror}.",
+                consequence=f"The run is complete, and its file is the plan: {record.file.path}",
+                hint="Free disk space, then copy that file.",
+            )
+            record.end = structs.replace(
+                end,
+                exit_code=int(failed.exit_code),
+                error=failed.to_json(),
+                reasons=(*end.reasons, *failed.reasons),
+            )
 
     def _not_started(self, error: RunError) -> RunRecord:
         """Return the record of a command that could not start a run."""
@@ -292,27 +292,15 @@ class _SweepCommand:
 
     def _without_run(self, end: RunFinished) -> RunRecord:
         """Return the record of a command that has no file."""
-        session, policy = self._session, self._policy
-        return RunRecord(
-            RunFile(0, session.run_id, session.directory.path),
-            start=RunStarted(
-                mode="dry-run" if self._options.dry_run else "sweep",
-                tool_version=__version__,
-                policy_sha256=policy.sha256,
-                policy_path=str(self._options.policy),
-                organizations=tuple(each.id for each in policy.organizations),
-                actors={},
-                base_url=str(session.base_url),
-                now=session.now.isoformat().replace("+00:00", "Z"),
-                shard=str(self._shard) if self._shard is not None else None,
-            ),
-            end=end,
-        )
+        session = self._session
+        command = session.command(History(), dry_run=self._options.dry_run, shard=self._shard)
+        file = RunFile(0, session.run_id, session.directory.path)
+        return RunRecord(file, start=command.run_started({}), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         options, limit_s, finished_at = self._options, self._limit_s, datetime.now(UTC)
-        channels, facts = self._policy.notify, self._facts
+        channels, facts = self._policy.notify, self._session.facts
         metered = (self._release, record, finished_at, self._succeeded_at)
         sending = [
             notify.send_end(

@@ -25,7 +25,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.models import Outcome
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.notify import LIMIT_S, Message, open_session, post
+from invite_sweeper.report.notify import LIMIT_S, Message, open_session, request
 from invite_sweeper.text import to_datetime
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
@@ -127,7 +127,7 @@ def write_textfile(
         if target is None:
             _write_to_pipe(path, data)
         else:
-            replace_file(target, [data])
+            replace_file(target, data)
             target.chmod(_TEXTFILE_MODE)
     except OSError as error:
         return (f"The metrics could not be written to {path}: {error.strerror}.",)
@@ -182,7 +182,7 @@ async def push(
         {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
     )
     async with open_session(limit_s) as session:
-        failure = await post(session, message, "PUT" if is_known else "POST")
+        failure = await request(session, "PUT" if is_known else "POST", message)
     if failure is None:
         return ()
     fix = failure.fix or "Check the address in --pushgateway."

@@ -9,10 +9,11 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -23,7 +24,7 @@ from yarl import URL
 
 from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import Announced, InvitationFields
+from invite_sweeper.audit.events import Announced, WouldBeAnnounced
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import ExitCode, may_repeat
 from invite_sweeper.errors import RunError, UsageError
@@ -31,7 +32,9 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.readback import PlannedResult, load_planned, result_json
+from invite_sweeper.report.rows import row_of
 from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
+from invite_sweeper.report.text import describe_instant
 from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.text import escape_unprintable, pluralize
 
@@ -39,7 +42,7 @@ LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S = 0.1
 """For aiohttp, 0 means unlimited."""
-FIRST_REDIRECT_STATUS = 300
+_FIRST_REDIRECT_STATUS = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
 
 MAX_USERS: Final = 10
@@ -99,19 +102,17 @@ def build_message(
     Raises:
         NotificationError: A variable is not set, or the address is not allowed.
     """
-    url = _webhook_url(channel, environment)
     if ended is None:
-        return Message(_append_path(url, "start"), b"", {})
-    lines = tuple(text_lines(ended, details=channel.details))
-    if channel.kind == "ping":
-        succeeded = ExitCode(ended.record.exit_code or 0).succeeded
-        ending = url if succeeded else _append_path(url, "fail")
-        text = SECRETS.redact("\n".join(lines))
-        return Message(ending, text.encode(), {"Content-Type": "text/plain; charset=utf-8"})
-    if channel.kind == "slack":
-        return _json_message(url, _json({"text": _slack_text(lines), **_SLACK_OPTIONS}), {})
-    body = _json(_webhook_fields(ended, details=channel.details))
-    return _json_message(url, body, _signature(channel, environment, ended.finished_at, body))
+        return Message(_append_path(_webhook_url(channel, environment), "start"), b"", {})
+    succeeded = ExitCode(ended.record.exit_code or 0).succeeded
+    return _message(
+        channel,
+        environment,
+        ended.finished_at,
+        tuple(text_lines(ended, details=channel.details)),
+        partial(_webhook_fields, ended, details=channel.details),
+        "" if succeeded else "fail",
+    )
 
 
 _TEST: Final = "This is a test message of `invite-sweeper doctor --notify`."
@@ -127,13 +128,28 @@ def build_test_message(
     Raises:
         NotificationError: A variable is not set, or the address is not allowed.
     """
+    return _message(channel, environment, now, [_TEST], lambda: {"test": True, "headline": _TEST})
+
+
+def _message(
+    channel: Notification,
+    environment: Mapping[str, str],
+    now: datetime,
+    lines: Sequence[str],
+    fields: Callable[[], Mapping[str, object]],
+    ping_path: str = "",
+) -> Message:
+    """Return a message in the format of its channel: lines of text, or the fields of a webhook."""
     url = _webhook_url(channel, environment)
     if channel.kind == "ping":
-        return Message(url, _TEST.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+        text = SECRETS.redact("\n".join(lines)).encode()
+        url = _append_path(url, ping_path) if ping_path else url
+        return Message(url, text, {"Content-Type": "text/plain; charset=utf-8"})
+    headers = {"Content-Type": "application/json"}
     if channel.kind == "slack":
-        return _json_message(url, _json({"text": _slack_text([_TEST]), **_SLACK_OPTIONS}), {})
-    body = _json({"test": True, "headline": _TEST})
-    return _json_message(url, body, _signature(channel, environment, now, body))
+        return Message(url, _json({"text": _slack_text(lines), **_SLACK_OPTIONS}), headers)
+    body = _json(fields())
+    return Message(url, body, headers | _signature(channel, environment, now, body))
 
 
 def text_lines(ended: Ended, *, details: bool) -> Iterator[str]:
@@ -165,17 +181,18 @@ def _users(record: RunRecord) -> Iterator[str]:
     planned, announced = _people(record)
     for each in planned[:MAX_USERS]:
         outcome = (each.outcome or "planned").replace("_", " ")
-        yield escape_unprintable(f"- {_user_in_place(each)}: {outcome}")
+        yield escape_unprintable(f"- {row_of(each).user_in_place}: {outcome}")
     for inviter, invited in groupby(announced[:MAX_USERS], lambda each: each.inviter):
-        yield escape_unprintable(f"Announced, invited by {inviter or '(not known)'}:")
+        verb = "Would be announced" if record.mode == "dry-run" else "Announced"
+        yield escape_unprintable(f"{verb}, invited by {inviter or '(not known)'}:")
         for one in invited:
-            day = one.deletable_from[:10]
-            yield escape_unprintable(f"- {_user_in_place(one)}: deletable from {day}")
+            due = describe_instant(one.deletable_from)
+            yield f"- {row_of(one).user_in_place}: deletable from {due}"
     if (more := len(announced) - MAX_USERS) > 0:
         yield f"And {pluralize(more, 'more announced invitation')}."
 
 
-def _people(record: RunRecord) -> tuple[list[PlannedResult], list[Announced]]:
+def _people(record: RunRecord) -> tuple[list[PlannedResult], list[Announced | WouldBeAnnounced]]:
     """Return the planned invitations, those that need attention first, and the announced ones."""
     planned, _ = load_planned(record.file.path)
 
@@ -183,21 +200,16 @@ def _people(record: RunRecord) -> tuple[list[PlannedResult], list[Announced]]:
         order = _ORDER.index(each.outcome) if each.outcome in _ORDER else len(_ORDER)
         return order, -(each.age_days or 0.0)
 
-    announced = []
+    announced: list[Announced | WouldBeAnnounced] = []
     with suppress(RunError):
-        lines = read_events(record.file.path)
-        announced = [line.event for line in lines if isinstance(line.event, Announced)]
+        events = (line.event for line in read_events(record.file.path))
+        announced = [each for each in events if isinstance(each, (Announced, WouldBeAnnounced))]
     announced.sort(key=lambda each: (each.inviter or "", each.username or ""))
     return sorted(planned, key=rank), announced
 
 
 _ORDER: Final = ("accepted_during", "failed", "unknown", "skipped", "deleted", "already_gone")
 """Outcomes that need attention come first."""
-
-
-def _user_in_place(invitation: InvitationFields) -> str:
-    user = invitation.username or "(no address)"
-    return f"{user} in {invitation.project_name or invitation.org_id}"
 
 
 _SLACK_OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}
@@ -245,10 +257,6 @@ def _webhook_fields(ended: Ended, *, details: bool) -> dict[str, object]:
 
 def _json(value: Mapping[str, object]) -> bytes:
     return SECRETS.redact_bytes(to_json(value))
-
-
-def _json_message(url: str, body: bytes, headers: Mapping[str, str]) -> Message:
-    return Message(url, body, {"Content-Type": "application/json", **headers})
 
 
 def _signature(
@@ -389,7 +397,7 @@ async def _send(
         message = build_message(channel, environment, ended)
     except NotificationError as error:
         return f"{name} was not sent: {error}."
-    failure = await post(session, message)
+    failure = await request(session, "POST", message)
     fix = failure and f" {failure.fix or f'Check the address in {channel.url_env}.'}"
     return f"{name} was not sent to {failure.host}: {failure.reason}.{fix}" if failure else ""
 
@@ -411,7 +419,7 @@ async def find_problem(
         message = build_test_message(channel, environment, now)
     except NotificationError as error:
         return f"{error}.", ""
-    failure = await (post(session, message) if send else reach(session, message.url))
+    failure = await (request(session, "POST", message) if send else reach(session, message.url))
     return (f"{failure.host}: {failure.reason}.", failure.fix) if failure else ("", "")
 
 
@@ -428,21 +436,15 @@ class PostFailure(NamedTuple):
     fix: str
 
 
-async def post(
-    session: aiohttp.ClientSession, message: Message, method: Literal["POST", "PUT"] = "POST"
-) -> PostFailure | None:
-    """Send a message, through the proxy of the environment; return why it was not accepted."""
-    return await _request(session, method, message)
-
-
 async def reach(session: aiohttp.ClientSession, url: str) -> PostFailure | None:
     """Request the root of a host, without a message; return why it is not reached."""
-    return await _request(session, "HEAD", Message(url, b"", {}))
+    return await request(session, "HEAD", Message(url, b"", {}))
 
 
-async def _request(
+async def request(
     session: aiohttp.ClientSession, method: Literal["POST", "PUT", "HEAD"], message: Message
 ) -> PostFailure | None:
+    """Send a message through the proxy of the environment; return why it was not accepted."""
     host, fix = "the receiver", ""
     try:
         address = URL(message.url)
@@ -457,7 +459,7 @@ async def _request(
             proxy_headers=proxy_headers,
             allow_redirects=False,
         ) as response:
-            if response.status < FIRST_REDIRECT_STATUS or method == "HEAD":
+            if response.status < _FIRST_REDIRECT_STATUS or method == "HEAD":
                 return None
             reason = f"status {response.status}"
             if response.status >= _SERVER_ERROR:

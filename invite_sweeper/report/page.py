@@ -8,59 +8,37 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from importlib import resources
-from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from invite_sweeper.audit import (
     History,
-    LineFilter,
     RunFile,
     RunRecord,
     Verdict,
     Verification,
-    filter_lines,
 )
-from invite_sweeper.audit.events import KeepEntry, Kept, Line, RunFinished
+from invite_sweeper.audit.events import Line
 from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
-from invite_sweeper.report.readback import UnreadableProject, read_view
-from invite_sweeper.report.rows import (
-    AGE,
-    FAILED_OUTCOMES,
-    ID,
-    INVITED,
-    INVITER,
-    LIST,
-    PLACE_WITH_ORGANIZATION,
-    ROLES,
-    Column,
-    Row,
-    invitation_columns,
-    row_of,
-    text_cell,
-)
+from invite_sweeper.report.readback import Table, tables_of
 from invite_sweeper.report.story import (
     Attention,
     Facts,
     Story,
     StoryLine,
-    advisor_of,
     tell,
     tell_verification,
 )
 from invite_sweeper.report.text import (
     code_span,
     describe_instant,
-    describe_keep_reason,
     display_text,
     markdown_text,
 )
@@ -72,31 +50,9 @@ _MARKDOWN_ROWS: Final = 50
 """Rows of a Markdown table; a pull request accepts 65,536 characters."""
 _DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
 _NIGHTS: Final = 30
-_MAX_ROWS: Final = 500
 _NIGHT_MODES: Final = ("sweep", "dry-run", "restore")
 """A day's sweeps count for its night; without one, its dry runs, then its restores."""
 _TITLES: Final = {"restore": "Invitation restore", "dry-run": "Invitation sweep, dry run"}
-_PLAN_CAPTIONS: Final = {
-    "dry-run": "Invitations that would be deleted",
-    "restore": "Deleted invitations and what became of them",
-}
-
-
-class Table(NamedTuple):
-    """A table: rows, and the columns that return their cells.
-
-    Attributes:
-        key: Unique on the page; lower-case letters and hyphens.
-        total: Number of rows, shown or not.
-        command: Lists all rows.
-    """
-
-    key: str
-    caption: str
-    columns: tuple[Column[Any], ...]
-    rows: Sequence[Any]
-    total: int = 0
-    command: str = ""
 
 
 class Night(NamedTuple):
@@ -203,7 +159,7 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
         ),
         nights=nights if len(nights) > 1 else (),
         period=tuple(_period(nights)),
-        tables=tuple(_who(newest.record, facts)) if is_read else (),
+        tables=tuple(tables_of(newest.record, facts)) if is_read else (),
         about=tuple((label, display_text(text)) for label, text in _about(newest) if text),
     )
 
@@ -339,93 +295,6 @@ def _makes_up(later: RunRecord, run: RunRecord) -> bool:
     return as_much and covered and later.base_url == run.base_url
 
 
-# The tables ---------------------------------------------------------------------------------------
-
-_DETAIL: Final = Column[Row]("Detail", lambda row: text_cell(row.detail), "prose")
-_KEPT: Final = (
-    *(AGE, INVITED, PLACE_WITH_ORGANIZATION),
-    Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
-    *(ROLES, INVITER, LIST, ID),
-)
-_UNREADABLE: Final = (
-    Column[UnreadableProject]("Project", lambda each: text_cell(each.place.full_name)),
-    Column[UnreadableProject]("Reason", lambda each: text_cell(each.reason), "prose"),
-)
-_KEEP_ENTRIES: Final = (
-    Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
-    Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
-    Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
-    Column[KeepEntry]("Kept", lambda entry: text_cell(f"{entry.matched:,}"), "number"),
-)
-
-
-def _who(record: RunRecord, facts: Facts) -> Iterator[Table]:
-    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
-    end = record.end or RunFinished(exit_code=0)
-    labels = {each.id: each.label for each in end.organizations}
-    view = read_view(record.file.path, max_rows=_MAX_ROWS, labels=labels)
-    announced = sorted(view.announced, key=lambda row: row.deletable_from)
-    failed = sum(record.outcomes[name] for name in FAILED_OUTCOMES)
-    show, is_dry = advisor_of(record, facts).show, record.mode == "dry-run"
-    tables = (
-        Table(
-            "failed",
-            "Not as planned",
-            (*invitation_columns(view.failed), _DETAIL, ID),
-            view.failed,
-            failed,
-            show("--outcome", "failed"),
-        ),
-        Table(
-            "unreadable",
-            "Lists not read; nothing is deleted there",
-            _UNREADABLE,
-            view.unreadable,
-            end.projects_unreadable,
-            show("--event", "project_unreadable"),
-        ),
-        Table(
-            "invitations",
-            _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
-            (*invitation_columns(view.rows), LIST, ID),
-            view.rows,
-            view.planned,
-            show(),
-        ),
-        Table(
-            "announced",
-            "Would be announced" if is_dry else "Announced for a later deletion",
-            (*invitation_columns(announced), LIST, ID),
-            announced,
-            end.announced,
-            show("--event", "would_be_announced" if is_dry else "announced"),
-        ),
-        Table(
-            "kept",
-            "Kept invitations",
-            _KEPT,
-            tuple(islice(_kept(record, labels), _MAX_ROWS)),
-            end.kept,
-            show("--event", "kept"),
-        ),
-        Table(
-            "keep-entries",
-            "Keep entries of the policy",
-            _KEEP_ENTRIES,
-            end.keep_entries,
-        ),
-    )
-    yield from (table for table in tables if table.rows)
-
-
-def _kept(record: RunRecord, labels: Mapping[str, str]) -> Iterator[Row]:
-    """Yield the kept invitations, of a run that recorded them."""
-    with suppress(RunError, msgspec.ValidationError):  # the verification names the file
-        for fields, _ in filter_lines(record.file.path, LineFilter(event=Kept.event)):
-            kept = msgspec.convert(fields, Kept)
-            yield replace(row_of(kept, labels), detail=describe_keep_reason(kept.reason))
-
-
 def _about(run: _Run) -> Iterator[tuple[str, str]]:
     """Yield what else is known of a run."""
     start, end = run.record.start, run.record.end
@@ -475,6 +344,8 @@ def render_html(page: Page) -> str:
 
 _LONG_WORD: Final = re.compile(r"(?<!\S)(?!\(?[0-9a-f]{24}\)?(?!\S))\S{17,}")
 """Other than an id of Atlas."""
+_OPTION: Final = re.compile(r"(?<!\S)--[a-z][a-z-]{1,24}(?!\S)")
+"""Of a command that can be copied: a browser would break it after its hyphens."""
 _PIECE: Final = re.compile(r"[^@.+/:_-]{0,16}[@.+/:_-]{0,16}")
 
 
@@ -487,7 +358,8 @@ def breakable(value: str) -> Markup:
     marked = _LONG_WORD.sub(
         lambda word: "\0".join(filter(None, _PIECE.findall(word[0]))), escape_unprintable(value)
     )
-    return Markup("<wbr>").join(marked.split("\0"))
+    broken = Markup("<wbr>").join(marked.split("\0"))
+    return Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(broken)))  # noqa: S704 - escaped
 
 
 def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:

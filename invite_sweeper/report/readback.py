@@ -1,23 +1,27 @@
-"""Read a run back from its file, for the terminal and for JSON.
+"""Read a run back from its file, for the terminal, for JSON and as tables for the report.
 
 The log is read line by line; memory holds only what is shown.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
+import msgspec
 from msgspec import structs
 
-from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit import LineFilter, RunRecord, filter_lines
 from invite_sweeper.audit.events import (
     Announced,
     Intent,
     InvitationFields,
+    KeepEntry,
+    Kept,
     Line,
     OutcomeLine,
     Planned,
@@ -29,16 +33,28 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.errors import RunError
 from invite_sweeper.report.rows import (
+    AGE,
     FAILED_OUTCOMES,
+    ID,
+    INVITED,
+    INVITER,
+    LIST,
     NO_LABELS,
+    PLACE_WITH_ORGANIZATION,
+    ROLES,
+    Column,
     Place,
     Row,
+    invitation_columns,
     place_of,
     row_of,
     row_order,
     sorted_rows,
+    text_cell,
 )
-from invite_sweeper.text import escape_unprintable, to_text
+from invite_sweeper.report.story import Facts, advisor_of
+from invite_sweeper.report.text import describe_keep_reason, display_text
+from invite_sweeper.text import escape_unprintable, truncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ class ProjectRows:
 
     Attributes:
         rows: The first ones; at least one.
-        hidden: Number of deletions that are not shown, here or in a row of another project.
+        hidden: Number of deletions that are not shown.
     """
 
     rows: tuple[Row, ...]
@@ -77,8 +93,8 @@ class RunView:
     """What is shown of a run; all lists are truncated.
 
     Attributes:
-        rows: The first planned deletions of each organization: owners first, then the oldest.
-            A row that would be the only one not shown of its project is shown, too.
+        rows: The first planned deletions: what did not go as planned, then of each organization
+            owners first, then the oldest.
         counts: Number of planned deletions by the id of their project or organization.
         places: The projects and organizations of the plan, by id.
         oldest: Oldest invitation of the whole plan; None if the plan is empty.
@@ -283,7 +299,6 @@ class _RunReader:
         self._shown: set[Hashable] | None = None  # keys of `_first`; None before an outcome
         self._outcomes: dict[Hashable, OutcomeLine] = {}
         self._places: dict[str, Place] = {}
-        self._last: dict[str, _Ordered] = {}  # by place
         self._owners = 0
         self._bounced = 0
         self._oldest: _Ordered | None = None
@@ -308,7 +323,7 @@ class _RunReader:
             case Announced() | WouldBeAnnounced() as announced:
                 self._announced.add(announced)
             case ProjectUnreadable() as each if len(self._unreadable) < self._max_rows:
-                reason = escape_unprintable(to_text(each.reason))
+                reason = escape_unprintable(truncate(each.reason))
                 self._unreadable.append(UnreadableProject(place_of(each, self._labels), reason))
             case _:
                 pass
@@ -326,8 +341,6 @@ class _RunReader:
         aged = ((planned.age_days or 0.0, *order[2:]), planned)
         self._oldest = max(self._oldest or aged, aged, key=itemgetter(0))
         self._newest = min(self._newest or aged, aged, key=itemgetter(0))
-        here = (order, planned)
-        self._last[id_] = max(self._last.get(id_, here), here, key=itemgetter(0))
 
     def _add_restored(self, event: InvitationFields) -> None:
         if self._restored is not None and event.key not in self._restored:
@@ -335,29 +348,15 @@ class _RunReader:
             self.add_planned(event)
 
     def _select(self) -> list[InvitationFields]:
-        """Return the rows to show: the first of each organization, at least one, in their order.
-
-        A row that would be the only one not shown of its project, or of its organization's other
-        projects, is shown, too.
-        """
+        """Return the rows to show: the first of each organization, at least one, in their order."""
         ranked = [
             (rank, row_order(event), event)
             for rows in self._first.values()
             for rank, event in enumerate(rows.events())
         ]
         ranked.sort(key=itemgetter(0, 1))
-        first = [event for *_, event in ranked[: max(self._max_rows, len(self._first))]]
-        shown = Counter(event.scope_id for event in first)
-        elsewhere: Counter[str] = Counter()  # by organization: in places of which none is shown
-        for id_, count in self._counts.items():
-            elsewhere[self._places[id_].org_id] += 0 if id_ in shown else count
-        alone = (
-            self._last[id_][1]
-            for id_, count in self._counts.items()
-            if count - shown[id_] == 1
-            and (id_ in shown or elsewhere[self._places[id_].org_id] == 1)
-        )
-        return sorted([*first, *alone], key=row_order)
+        first = (event for *_, event in ranked[: max(self._max_rows, len(self._first))])
+        return sorted(first, key=row_order)
 
     def _add_outcome(self, line: OutcomeLine) -> None:
         self._open.discard(line.key)
@@ -372,13 +371,15 @@ class _RunReader:
             self._failed.add(line)
 
     def view(self) -> RunView:
+        events = tuple(self._failed.events())
+        failed, keys = sorted_rows(events, self._labels), {each.key for each in events}
         return RunView(
-            rows=tuple(map(self._row, self._select())),
+            rows=(*failed, *(self._row(each) for each in self._select() if each.key not in keys)),
             counts=dict(self._counts),
             places=self._places,
             oldest=row_of(self._oldest[1], self._labels) if self._oldest else None,
             newest=row_of(self._newest[1], self._labels) if self._newest else None,
-            failed=sorted_rows(self._failed.events(), self._labels),
+            failed=failed,
             owners=self._owners,
             bounced=self._bounced,
             announced=sorted_rows(self._announced.events(), self._labels),
@@ -394,3 +395,104 @@ class _RunReader:
             return row
         outcome = row_of(ended, self._labels)
         return replace(row, outcome=outcome.outcome, detail=outcome.detail)
+
+
+# The tables of the report -------------------------------------------------------------------------
+
+_MAX_TABLE_ROWS: Final = 500
+_PLAN_CAPTIONS: Final = {
+    "dry-run": "Invitations that would be deleted",
+    "restore": "Deleted invitations and what became of them",
+}
+
+
+class Table(NamedTuple):
+    """A table: rows, and the columns that return their cells.
+
+    Attributes:
+        key: Unique on the page; lower-case letters and hyphens.
+        total: Number of rows, shown or not.
+        command: Lists all rows.
+    """
+
+    key: str
+    caption: str
+    columns: tuple[Column[Any], ...]
+    rows: Sequence[Any]
+    total: int = 0
+    command: str = ""
+
+
+_KEPT: Final = (
+    *(AGE, INVITED, PLACE_WITH_ORGANIZATION),
+    Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
+    *(ROLES, INVITER, LIST, ID),
+)
+_UNREADABLE: Final = (
+    Column[UnreadableProject]("Project", lambda each: text_cell(each.place.full_name)),
+    Column[UnreadableProject]("Reason", lambda each: text_cell(each.reason), "prose"),
+)
+_KEEP_ENTRIES: Final = (
+    Column[KeepEntry]("Name", lambda entry: text_cell(display_text(entry.name))),
+    Column[KeepEntry]("Reason", lambda entry: text_cell(display_text(entry.reason)), "prose"),
+    Column[KeepEntry]("Until", lambda entry: text_cell(display_text(entry.until)), "date"),
+    Column[KeepEntry]("Kept", lambda entry: text_cell(f"{entry.matched:,}"), "number"),
+)
+
+
+def tables_of(record: RunRecord, facts: Facts) -> Iterator[Table]:
+    """Yield the people of a run, and the lists that were not read; tables that are not empty."""
+    end = record.end or RunFinished(exit_code=0)
+    labels = {each.id: each.label for each in end.organizations}
+    view = read_view(record.file.path, max_rows=_MAX_TABLE_ROWS, labels=labels)
+    announced = sorted(view.announced, key=lambda row: row.deletable_from)
+    show, is_dry = advisor_of(record, facts).show, record.mode == "dry-run"
+    tables = (
+        Table(
+            "unreadable",
+            "Lists not read; nothing is deleted there",
+            _UNREADABLE,
+            view.unreadable,
+            end.projects_unreadable,
+            show("--event", "project_unreadable"),
+        ),
+        Table(
+            "invitations",
+            _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them"),
+            (*invitation_columns(view.rows), LIST, ID),
+            view.rows,
+            view.planned,
+            show(),
+        ),
+        Table(
+            "announced",
+            "Would be announced" if is_dry else "Announced for a later deletion",
+            (*invitation_columns(announced), LIST, ID),
+            announced,
+            end.announced,
+            show("--event", "would_be_announced" if is_dry else "announced"),
+        ),
+        Table(
+            "kept",
+            "Kept invitations",
+            _KEPT,
+            tuple(islice(_kept(record, labels), _MAX_TABLE_ROWS)),
+            end.kept,
+            show("--event", "kept"),
+        ),
+        Table(
+            "keep-entries",
+            "Keep entries of the policy",
+            _KEEP_ENTRIES,
+            end.keep_entries,
+        ),
+    )
+    yield from (table for table in tables if table.rows)
+
+
+def _kept(record: RunRecord, labels: Mapping[str, str]) -> Iterator[Row]:
+    """Yield the kept invitations, of a run that recorded them."""
+    with suppress(RunError, msgspec.ValidationError):  # the verification names the file
+        for fields, _ in filter_lines(record.file.path, LineFilter(event=Kept.event)):
+            kept = msgspec.convert(fields, Kept)
+            yield replace(row_of(kept, labels), detail=describe_keep_reason(kept.reason))

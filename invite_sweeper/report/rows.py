@@ -339,6 +339,10 @@ def _place_cell(row: Row) -> Cell:
     return (Line(row.place.name), *organization)
 
 
+def _outcome_cell(row: Row) -> Cell:
+    return (outcome_line(row.outcome), *((Line(row.detail, "strong"),) if row.detail else ()))
+
+
 AGE: Final = Column[Row]("Age", lambda row: text_cell(format_age(row.age_days)), "number", 9)
 INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
 PLACE: Final = Column[Row]("To", lambda row: text_cell(row.place.name), max_width=40)
@@ -346,7 +350,7 @@ PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell, max_width=40)
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(row.rule))
 ROLES: Final = Column[Row]("Role", lambda row: tuple(map(role_line, row.roles)))
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.inviter), max_width=32)
-OUTCOME: Final = Column[Row]("Outcome", lambda row: (outcome_line(row.outcome),), "state", 16)
+OUTCOME: Final = Column[Row]("Outcome", _outcome_cell, "state", 40)
 FROM: Final = Column[Row]("Deletable from", lambda row: text_cell(row.deletable_from), "date")
 LIST: Final = Column[Row]("List", lambda row: text_cell(row.source))
 ID: Final = Column[Row]("Id", lambda row: text_cell(row.invitation_id), "code")

@@ -5,7 +5,7 @@ of their own about how a run went. Everything comes from the first and the last 
 file; a killed run, which has no last line, is told from what its lines say.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -36,7 +36,8 @@ from invite_sweeper.report.text import (
 from invite_sweeper.text import escape_unprintable, plural_form, pluralize
 
 _NOT_ALL_READ: Final = "the lists were not all read"
-_NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
+_OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
+    ("deleted", "deleted"),
     ("already_gone", "already gone"),
     ("changed", "changed since the list was read, nothing sent"),
     ("accepted_before", "accepted before the deletion, nothing sent"),
@@ -45,7 +46,7 @@ _NOT_DONE: Final[tuple[tuple[str, str], ...]] = (
     ("unknown", "without a response"),
     ("skipped", "not attempted"),
 )
-"""Outcomes other than `deleted`, as counts in words."""
+"""Outcomes as counts in words."""
 _REASONS: Final[Mapping[str, Reason]] = {
     WarningCode.CIRCUIT_BREAKER: Reason.CIRCUIT_BREAKER,
     WarningCode.REMOVED_MEMBER: Reason.REMOVED_MEMBER,
@@ -181,16 +182,9 @@ class _Teller:
             return _join_counts(_RESTORED, end) or "no one was invited"
         announced = self._announced(end)
         if self._mode == "dry-run":
-            nothing = "nothing was deleted" if end.planned else ""
-            return "; ".join(
-                filter(
-                    None, (", ".join(filter(None, (self._would_delete(end), announced))), nothing)
-                )
-            )
-        outcomes = f"{end.deleted:,} deleted" if end.deleted else ""
-        rest = _join_counts(_NOT_DONE, end)
-        found = ", ".join(filter(None, (outcomes, rest, announced)))
-        if found:
+            would = ", ".join(filter(None, (self._would_delete(end), announced)))
+            return f"{would}; nothing was deleted" if end.planned else would
+        if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
             return found
         stale = "nothing stale" if end.plan_made and not end.stale else "nothing was deleted"
         return stale if "notice_pending" not in end.kept_by_reason else "nothing was deleted"
@@ -198,11 +192,7 @@ class _Teller:
     def _done_by_lines(self) -> str:
         """Return what the lines of a run without an end say."""
         outcomes, sent = self._run.outcomes, sum(self._run.outcomes.values())
-        parts = [
-            f"{outcomes[name]:,} {text}"
-            for name, text in (("deleted", "deleted"), *_NOT_DONE)
-            if outcomes[name]
-        ]
+        parts = [f"{outcomes[name]:,} {text}" for name, text in _OUTCOMES if outcomes[name]]
         left = self._run.planned - sent
         if left > 0:
             parts.append(f"{left:,} of {self._run.planned:,} planned without an outcome")
@@ -232,13 +222,10 @@ class _Teller:
 
     def _where(self) -> str:
         """Return the only organization with its id, or how many there are."""
-        end = self._end
-        if end is None:
-            ids = self._run.start.organizations if self._run.start is not None else ()
-            return ids[0] if len(ids) == 1 else pluralize(len(ids), "organization") if ids else ""
-        if len(end.organizations) == 1:
-            return end.organizations[0].label
-        return pluralize(len(end.organizations), "organization") if end.organizations else ""
+        labels: Sequence[str] = self._run.start.organizations if self._run.start is not None else ()
+        if self._end is not None:
+            labels = [each.label for each in self._end.organizations]
+        return "".join(labels) if len(labels) <= 1 else pluralize(len(labels), "organization")
 
     # The lines -------------------------------------------------------------------------------
 
@@ -254,7 +241,7 @@ class _Teller:
                 if warning.code == WarningCode.NOTICE:
                     yield StoryLine("Notice", escape_unprintable(warning.message))
             if end.changes is not None:
-                yield StoryLine("Changes", describe_changes(end.changes))
+                yield StoryLine("Changes", _changes(end.changes))
         if end is not None and end.recovered:
             deletions = pluralize(end.recovered, "deletion")
             text = f"{deletions} that an interrupted run left without an outcome"
@@ -303,21 +290,17 @@ class _Teller:
         end = self._end
         if end is None:
             open_ = self._run.planned - sum(self._run.outcomes.values())
-            message = "The run has no last line: it is still running, or it was killed."
-            more = (
-                (f"Without an outcome: {pluralize(open_, 'planned deletion')}.",)
-                if open_ > 0
-                else ()
-            )
-            yield Attention("The run has no end", (message, *more), UNFINISHED_ADVICE)
+            messages = ["The run has no last line: it is still running, or it was killed."]
+            if open_ > 0:
+                messages.append(f"Without an outcome: {pluralize(open_, 'planned deletion')}.")
+            yield Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE)
             return
         yield from self._errors(end)
         reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
         yield from self._not_done(end, reasons)
         for warning in end.warnings:
             if warning.level != WarningLevel.REMARK and _REASONS.get(warning.code) not in reasons:
-                urgent = warning.level == WarningLevel.URGENT
-                title = "Urgent" if urgent else "The run warned"
+                title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
                 yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
     def _errors(self, end: RunFinished) -> Iterator[Attention]:
@@ -401,25 +384,27 @@ def has_effect(run: RunRecord) -> bool:
     end = run.end
     if end is None:
         return True
-    attempted = any(getattr(end, name) for name, _ in (("deleted", ""), *_NOT_DONE))
+    attempted = any(getattr(end, name) for name, _ in _OUTCOMES)
     return attempted or end.announced > 0 or (run.mode == "dry-run" and end.stale > 0)
 
 
-def describe_changes(changes: PlanChanges) -> str:
+def _changes(changes: PlanChanges) -> str:
     """Return how many stale invitations are new, and what became of the earlier ones."""
-    counts = (
-        (changes.still_stale, "still stale"),
-        (changes.deleted, "deleted"),
-        (changes.no_longer_stale, "no longer stale"),
-        (changes.not_read, "in lists that one of the two runs did not read"),
-    )
-    rest = ", ".join(f"{count:,} {what}" for count, what in counts if count)
+    rest = _join_counts(_EARLIER, changes)
     new = f"{changes.new:,} new" if changes.new else "nothing new"
     since = f"since the plan of {describe_instant(changes.now)}"
     return f"{new} {since}{'; ' if rest else ''}{rest}"
 
 
-def _join_counts(names: Iterable[tuple[str, str]], counts: Counts) -> str:
+_EARLIER: Final = (
+    ("still_stale", "still stale"),
+    ("deleted", "deleted"),
+    ("no_longer_stale", "no longer stale"),
+    ("not_read", "in lists that one of the two runs did not read"),
+)
+
+
+def _join_counts(names: Iterable[tuple[str, str]], counts: Counts | PlanChanges) -> str:
     return ", ".join(f"{getattr(counts, n):,} {text}" for n, text in names if getattr(counts, n))
 
 
@@ -432,8 +417,7 @@ def _counts_of(organization: OrganizationResult, mode: str) -> str:
         return _NOT_ALL_READ
     seen = pluralize(organization.invitations_seen, "invitation")
     projects = pluralize(organization.projects_seen, "project")
-    deleted = (("deleted", "deleted"), *_NOT_DONE)
-    outcomes = _join_counts(deleted, organization)
+    outcomes = _join_counts(_OUTCOMES, organization)
     parts = (f"{seen} in {projects}", f"{organization.stale:,} stale", outcomes)
     return ", ".join(filter(None, parts))
 
@@ -446,12 +430,12 @@ def _seen(end: RunFinished) -> str:
     if any(Source(each).is_organization_level for each in end.invitations_by_source):
         visible = sum(each.visible and each.plan_made for each in end.organizations)
         projects += f" and {pluralize(visible, 'organization')}"
-    unreadable = f", {pluralize(end.projects_unreadable, 'list')} not read"
-    gone = f", {pluralize(end.projects_gone, 'project')} deleted since it was listed"
-    return (
-        f"{invitations} in {projects}{unreadable if end.projects_unreadable else ''}"
-        f"{gone if end.projects_gone else ''}"
-    )
+    parts = [f"{invitations} in {projects}"]
+    if end.projects_unreadable:
+        parts.append(f"{pluralize(end.projects_unreadable, 'list')} not read")
+    if end.projects_gone:
+        parts.append(f"{pluralize(end.projects_gone, 'project')} deleted since it was listed")
+    return ", ".join(parts)
 
 
 def _stale(end: RunFinished) -> str:
@@ -495,9 +479,12 @@ def tell_verification(found: Verification, folder: Path | None = None) -> Story:
     lines, runs = pluralize(found.lines, "line"), pluralize(len(found.files), "run")
     since = f", from run {found.first_number} on" if (found.first_number or 1) > 1 else ""
     intact = f"{lines} of {runs}{since}."
-    ends = tuple(_ends(found))
+    ends = [StoryLine("Last hash", found.last_hash)]
+    if found.expected_at is not None:
+        that = escape_unprintable(f"that of {found.expected_at}")
+        ends.insert(0, StoryLine("Expected hash", that))
     if found.verdict is Verdict.SOUND:
-        return Story(StoryLine("Sound", intact, Colour.GOOD), ends, (), ())
+        return Story(StoryLine("Sound", intact, Colour.GOOD), tuple(ends), (), ())
     left = tuple(_left_open(found))
     headline = StoryLine("Unfinished", " ".join(left), Colour.WARNING)
     item = Attention("Runs left something open", left, UNFINISHED_ADVICE)
@@ -511,9 +498,3 @@ def _left_open(found: Verification) -> Iterator[str]:
         open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
         name = f"{each.file.number} ({each.file.run_id})" if each.file.number else each.file.name
         yield escape_unprintable(f"Run {name}{open_}.")
-
-
-def _ends(found: Verification) -> Iterator[StoryLine]:
-    if found.expected_at is not None:
-        yield StoryLine("Expected hash", escape_unprintable(f"that of {found.expected_at}"))
-    yield StoryLine("Last hash", found.last_hash)

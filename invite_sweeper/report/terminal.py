@@ -31,7 +31,6 @@ from invite_sweeper.report.rows import (
     Style,
     format_age,
     invitation_columns,
-    outcome_line,
     role_line,
     sorted_rows,
 )
@@ -69,7 +68,6 @@ def show_result(console: Console, record: RunRecord, facts: Facts) -> None:
     view, story = _view(record), tell(record, facts)
     _write(console, _plan(console.width, record, view, facts))
     _write(console, _announced(console.width, record, view, facts))
-    _write(console, _failed(record, view))
     _write(console, _unread(record, view))
     told = {"error", "warning"} if console.is_terminal else {"error"}
     _write(console, _story(record, story, told))
@@ -146,7 +144,6 @@ def show_run(console: Console, record: RunRecord, line_filter: LineFilter) -> No
     view = read_view(record.file.path, max_rows=1_000_000, labels=_labels(record))
     _write(console, _plan(console.width, record, view, Facts()))
     _write(console, _announced(console.width, record, view, Facts()))
-    _write(console, _failed(record, view))
     _write(console, _unread(record, view))
     _write(console, _story(record, tell(record)))
 
@@ -204,22 +201,6 @@ def _announced(
         command = advisor_of(record, facts).show("--event", event)
         yield Text.assemble((f"{more:,} more: ", "dim"), command, no_wrap=True)
         yield Text("")
-
-
-def _failed(record: RunRecord, view: RunView) -> Iterator[RenderableType]:
-    end = record.end
-    if end is None or not (count := end.failed + end.unknown + end.accepted_during):
-        return
-    yield _heading("Not as planned", count, "bold red")
-    yield two_columns(
-        (
-            Text(f"  {row.user_in_place}"),
-            Text.assemble(_line_text(outcome_line(row.outcome)), f": {row.detail}"),
-        )
-        for row in view.failed
-    )
-    yield from _more(count - len(view.failed))
-    yield Text("")
 
 
 def _unread(record: RunRecord, view: RunView) -> Iterator[RenderableType]:

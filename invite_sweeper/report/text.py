@@ -6,17 +6,16 @@ from typing import Final
 
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.sweep.selection import KEEP_REASONS
-from invite_sweeper.text import escape_unprintable, to_datetime, to_text
+from invite_sweeper.text import escape_unprintable, to_datetime, truncate
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _MAX_NAME_LENGTH: Final = 120
 
 
-def display_text(value: object) -> str:
+def display_text(value: str | None) -> str:
     """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
-    shown = SECRETS.redact(value) if isinstance(value, str) else value
-    return escape_unprintable(to_text(shown, _MAX_NAME_LENGTH))
+    return escape_unprintable(truncate(SECRETS.redact(value or ""), _MAX_NAME_LENGTH))
 
 
 def describe_keep_reason(key: str) -> str:

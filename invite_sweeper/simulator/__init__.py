@@ -38,10 +38,9 @@ Requests received: `requests`, `deleted`, `deletes_received`, and the counters o
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access, Account
 from invite_sweeper.simulator.calls import Call
-from invite_sweeper.simulator.data import Event, OrgMembershipStatus, RemovedUser, User
-from invite_sweeper.simulator.faults import Fault
-from invite_sweeper.simulator.responses import MISSING, Json, Missing
-from invite_sweeper.simulator.seed import fill
+from invite_sweeper.simulator.data import OrgMembershipStatus
+from invite_sweeper.simulator.responses import MISSING
+from invite_sweeper.simulator.seed import Size, fill
 from invite_sweeper.simulator.server import serve
 from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
 
@@ -50,15 +49,10 @@ __all__ = [
     "Access",
     "Account",
     "Call",
-    "Event",
-    "Fault",
-    "Json",
-    "Missing",
     "OrgMembershipStatus",
-    "RemovedUser",
     "RequestRecord",
     "SimulatedAtlas",
-    "User",
+    "Size",
     "faults",
     "fill",
     "serve",

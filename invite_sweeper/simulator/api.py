@@ -4,11 +4,9 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.simulator import invitations, organizations
+from invite_sweeper.simulator import handlers
 from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
 from invite_sweeper.simulator.calls import Call
 from invite_sweeper.simulator.responses import (
@@ -79,24 +77,24 @@ _SERVICE_ACCOUNTS = Family("service_accounts", ORGANIZATION, V2024_SERVICE_ACCOU
 
 # fmt: off
 ENDPOINTS: Final = (
-    Endpoint("GET", "/groups", _NONE, organizations.list_groups, _GROUPS),
-    Endpoint("GET", "/groups/{groupId}/invites", _OWNER, invitations.list_invites, _INVITES),
-    Endpoint("POST", "/groups/{groupId}/invites", _OWNER, invitations.create_invite, _INVITES),
-    Endpoint("DELETE", "/groups/{groupId}/invites/{invitationId}", _OWNER, invitations.delete_invite, _INVITES),
-    Endpoint("GET", "/groups/{groupId}/teams", _READ, organizations.list_group_teams, _TEAMS),
-    Endpoint("GET", "/groups/{groupId}/users", _READ, invitations.list_users, _USERS),
-    Endpoint("POST", "/groups/{groupId}/users", _OWNER, invitations.create_user, _USERS),
-    Endpoint("GET", "/groups/{groupId}/users/{userId}", _READ, invitations.get_user, _USERS),
-    Endpoint("DELETE", "/groups/{groupId}/users/{userId}", _OWNER, invitations.delete_user, _USERS),
-    Endpoint("GET", "/orgs", _NONE, organizations.list_orgs, _ORGS),
-    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, invitations.list_invites, _ORG_INVITES),
-    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, invitations.delete_invite, _ORG_INVITES),
-    Endpoint("GET", "/orgs/{orgId}/users", _READ, invitations.list_users, _ORG_USERS),
-    Endpoint("POST", "/orgs/{orgId}/users", _OWNER, invitations.create_user, _ORG_USERS),
-    Endpoint("GET", "/orgs/{orgId}/users/{userId}", _READ, invitations.get_user, _ORG_USERS),
-    Endpoint("DELETE", "/orgs/{orgId}/users/{userId}", _OWNER, invitations.delete_user, _ORG_USERS),
-    Endpoint("GET", "/orgs/{orgId}/events", _READ, organizations.list_events, _ORG),
-    Endpoint("GET", "/orgs/{orgId}/serviceAccounts/{clientId}", _READ, organizations.get_service_account, _SERVICE_ACCOUNTS),
+    Endpoint("GET", "/groups", _NONE, handlers.list_groups, _GROUPS),
+    Endpoint("GET", "/groups/{groupId}/invites", _OWNER, handlers.list_invites, _INVITES),
+    Endpoint("POST", "/groups/{groupId}/invites", _OWNER, handlers.create_invite, _INVITES),
+    Endpoint("DELETE", "/groups/{groupId}/invites/{invitationId}", _OWNER, handlers.delete_invite, _INVITES),
+    Endpoint("GET", "/groups/{groupId}/teams", _READ, handlers.list_group_teams, _TEAMS),
+    Endpoint("GET", "/groups/{groupId}/users", _READ, handlers.list_users, _USERS),
+    Endpoint("POST", "/groups/{groupId}/users", _OWNER, handlers.create_user, _USERS),
+    Endpoint("GET", "/groups/{groupId}/users/{userId}", _READ, handlers.get_user, _USERS),
+    Endpoint("DELETE", "/groups/{groupId}/users/{userId}", _OWNER, handlers.delete_user, _USERS),
+    Endpoint("GET", "/orgs", _NONE, handlers.list_orgs, _ORGS),
+    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, handlers.list_invites, _ORG_INVITES),
+    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, handlers.delete_invite, _ORG_INVITES),
+    Endpoint("GET", "/orgs/{orgId}/users", _READ, handlers.list_users, _ORG_USERS),
+    Endpoint("POST", "/orgs/{orgId}/users", _OWNER, handlers.create_user, _ORG_USERS),
+    Endpoint("GET", "/orgs/{orgId}/users/{userId}", _READ, handlers.get_user, _ORG_USERS),
+    Endpoint("DELETE", "/orgs/{orgId}/users/{userId}", _OWNER, handlers.delete_user, _ORG_USERS),
+    Endpoint("GET", "/orgs/{orgId}/events", _READ, handlers.list_events, _ORG),
+    Endpoint("GET", "/orgs/{orgId}/serviceAccounts/{clientId}", _READ, handlers.get_service_account, _SERVICE_ACCOUNTS),
 )
 # fmt: on
 
@@ -169,7 +167,9 @@ def _check_version(call: Call, family: Family) -> None:
 
     Source: fact sheet, section 2. Clients may send dates between versions.
     """
-    if _requested_version(call.headers.get("Accept", "")) < family.version:
+    accept = call.headers.get("Accept", "")
+    requested = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
+    if requested is None or requested[1] < family.version:
         detail = "Invalid accept header or version date."
         raise Rejected(api_error(406, "INVALID_VERSION_DATE", detail))
     retired = call.sim.versions.retired
@@ -177,16 +177,6 @@ def _check_version(call: Call, family: Family) -> None:
         resource = call.path.lstrip("/")
         detail = f"Version {family.version} of {resource} is no longer available."
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
-
-
-@lru_cache(maxsize=256)
-def _requested_version(accept: str) -> str:
-    """Return the date in `Accept`, or an empty text, which sorts before all versions."""
-    found = re.search(r"application/vnd\.atlas\.(\d{4}-\d{2}-\d{2})\+json", accept)
-    try:
-        return "" if found is None else date.fromisoformat(found[1]).isoformat()
-    except ValueError:
-        return ""
 
 
 def _check_access(call: Call, endpoint: Endpoint) -> None:

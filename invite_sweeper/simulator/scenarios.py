@@ -1,7 +1,7 @@
 """The scenarios of `simulate`: prepared organizations, with scripted changes and faults."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Final
@@ -11,27 +11,12 @@ from invite_sweeper.simulator.auth import Access
 from invite_sweeper.simulator.calls import Call
 from invite_sweeper.simulator.data import OrgMembershipStatus, find_user
 from invite_sweeper.simulator.faults import Effect
-from invite_sweeper.simulator.seed import ORG_ID, fill
+from invite_sweeper.simulator.seed import ORG_ID, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 ALL_SOURCES: Final = ("invites", "users", "org_users", "org_invites")
 NORTH: Final = "6f1a20c4d39b5e7788a0c1d2"
 SOUTH: Final = "7b2c31d5e4ac6f8899b1d2e3"
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How much data a scenario has.
-
-    Attributes:
-        projects: Per organization.
-        invitations: Project invitations per project.
-        seed: The same seed creates the same data.
-    """
-
-    projects: int = 12
-    invitations: int = 5
-    seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +78,12 @@ _EXPIRED_PER_PROJECT: Final = 20
 _PRODUCTION: Final = "-prod"
 
 
-def _invites(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
-    fill(
-        sim,
-        projects=size.projects,
-        invitations_per_project=size.invitations,
-        seed=size.seed,
-        org_id=org_id,
-    )
-
-
 def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     """Fill all four lists, so that each user has one status and one invitation a list.
 
     The last project is for production: a team and some users have access to it.
     """
-    fill(
-        sim,
-        projects=size.projects,
-        invitations_per_project=size.invitations,
-        user_count=_USERS_PER_PROJECT * size.projects,
-        seed=size.seed,
-        org_id=org_id,
-    )
+    fill(sim, replace(size, users=_USERS_PER_PROJECT), org_id)
     projects = [each for each in sim.groups.values() if each.org_id == org_id]
     if len(projects) > 1:
         sim.rename_project(projects[-1].id, f"{projects[-1].name}{_PRODUCTION}")
@@ -148,7 +116,7 @@ def _organizations(sim: SimulatedAtlas, size: Size) -> None:
     sim.add_organization(NORTH, "Example North")
     sim.add_organization(SOUTH, "Example South")
     for number, org_id in enumerate((ORG_ID, NORTH, SOUTH)):
-        _lists(sim, Size(size.projects, size.invitations, size.seed + number), org_id)
+        _lists(sim, replace(size, seed=size.seed + number), org_id)
 
 
 def _roles(sim: SimulatedAtlas, size: Size) -> None:
@@ -261,7 +229,7 @@ def _trouble(sim: SimulatedAtlas, size: Size) -> None:
 
 SCENARIOS: Final[dict[str, Scenario]] = {
     "lists": Scenario("one organization with all four lists, every status and teams", _lists),
-    "invites": Scenario("one organization with project invitations only", _invites, ("invites",)),
+    "invites": Scenario("one organization with project invitations only", fill, ("invites",)),
     "backlog": Scenario(
         "years of expired users: default limits refuse the first sweep",
         _backlog,

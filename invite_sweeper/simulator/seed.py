@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
 from typing import Final
@@ -63,28 +64,35 @@ _ORG_ROLE_COUNTS: Final = {("ORG_MEMBER",): 6, ("ORG_READ_ONLY",): 2, ("ORG_OWNE
 _ORG_ROLES: Final = tuple(Counter(_ORG_ROLE_COUNTS).elements())
 
 
-def fill(
-    sim: SimulatedAtlas,
-    *,
-    projects: int,
-    invitations_per_project: int,
-    user_count: int = 0,
-    seed: int = 0,
-    org_id: str = ORG_ID,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much data an organization has.
+
+    Attributes:
+        invitations: Project invitations per project.
+        seed: The same seed creates the same data.
+        users: In the organization, per project.
+    """
+
+    projects: int = 12
+    invitations: int = 5
+    seed: int = 1
+    users: int = 0
+
+
+def fill(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     """Add an organization with projects, invitations and users to `sim`.
 
-    The ages of invitations are spread over their lifetime of 30 days. `user_count` users are
-    added in all four statuses, two of three invited in the web interface: to the organization,
-    some of them with roles in projects. Project names get a number once the plain names are
-    used up.
+    The ages of invitations are spread over their lifetime of 30 days. Users are added in all
+    four statuses, two of three invited in the web interface: to the organization, some of them
+    with roles in projects. Project names get a number once the plain names are used up.
     """
-    rng = Random(seed)  # noqa: S311 - an example, not a secret
+    rng = Random(size.seed)  # noqa: S311 - an example, not a secret
     if org_id not in sim.organizations:
         sim.add_organization(org_id, ORG_NAME)
-    project_ids = [_add_project(sim, number, rng, org_id) for number in range(projects)]
+    project_ids = [_add_project(sim, number, rng, org_id) for number in range(size.projects)]
     for project_id in project_ids:
-        for index in range(invitations_per_project):
+        for index in range(size.invitations):
             sim.invite(
                 project_id,
                 _email_address(index, rng),
@@ -92,7 +100,7 @@ def fill(
                 roles=rng.choice(_ROLES),
                 inviter=_inviter(rng),
             )
-    for number in range(user_count):
+    for number in range(size.users * size.projects):
         _add_user(sim, number, project_ids, rng, org_id)
 
 

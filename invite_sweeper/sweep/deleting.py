@@ -50,21 +50,21 @@ class Deletion:
         self._stop = stop
         self._breaker = CircuitBreaker(command.limits)
 
-    async def run(self, plan: Sequence[Planned], organizations: Sequence[Organization]) -> None:
-        """Delete what the plan contains; each deletion gets an outcome.
+    async def run(self, organizations: Sequence[Organization]) -> None:
+        """Delete what is planned in each organization; each deletion gets an outcome.
 
         Raises:
             RunError: The audit log failed, or a stop came. The rest is `skipped`.
         """
         incomplete, failure = False, None
         for organization in organizations:
-            own = [each for each in plan if each.org_id == organization.id]
+            own = organization.stale
             if failure is not None:
                 organization.outcomes[Outcome.SKIPPED] += len(own)
             elif own and organization.is_planned:
                 self._view.deleting_started(len(own), organization.label)
                 try:
-                    incomplete |= await self._run_in(organization, own)
+                    incomplete |= await self._run_in(organization)
                 except AuditLogError as error:
                     failure = error
         if failure is not None:
@@ -72,7 +72,7 @@ class Deletion:
         if self._stop.reason is not None and incomplete:
             raise self._stop.as_error(consequence="The audit log is complete.")
 
-    async def _run_in(self, organization: Organization, plan: Sequence[Planned]) -> bool:
+    async def _run_in(self, organization: Organization) -> bool:
         """Delete in one organization; return whether a stop may have left something."""
         command, result = self._command, self._result
         sources, opened_before = command.policy.sources, self._breaker.reason is not None
@@ -105,7 +105,7 @@ class Deletion:
         )
         outcomes = executor.outcomes
         try:
-            await executor.run(plan)
+            await executor.run(organization.stale)
         except RunError as error:
             done = pluralize(outcomes[Outcome.DELETED], "invitation")
             counted = error.having(consequence=f"{done} had been deleted by then.")

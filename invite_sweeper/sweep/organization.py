@@ -28,7 +28,7 @@ class Organization:
         error: What ended the run for this organization; nothing is deleted there then.
         counts: What was counted so far; the deletions are in `outcomes`.
         outcomes: Deletions by outcome.
-        stale: The planned deletions, until the plan of the run is written.
+        stale: The planned deletions.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
         next_due: When the first announced invitation may be deleted; None without one.
         entries: Entries of each list that was read to its end.

@@ -34,7 +34,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.policy import Limits
 from invite_sweeper.sweep.guards import share_limit
-from invite_sweeper.sweep.invitations import PersonKey, combine, person_key, unread_organization
+from invite_sweeper.sweep.invitations import combine, unread_organization
 from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
@@ -57,8 +57,6 @@ class Planner:
         steps: May keep invitations that the policy alone would delete.
         announces: Whether there are announcements, and they end: in a sweep.
         records_kept: Whether each kept invitation has a line, `audit.record: all`.
-        streams: No list of an organization is read, so an entry of `users` is an invitation of
-            its project and need not be remembered.
         observe: Sees each invitation, with all of its entries.
     """
 
@@ -72,7 +70,6 @@ class Planner:
         *,
         announces: bool,
         records_kept: bool,
-        streams: bool,
         observe: Observer | None = None,
     ) -> None:
         self._organization = organization
@@ -82,12 +79,10 @@ class Planner:
         self._steps = steps
         self._announces = announces
         self._records_kept = records_kept
-        self._streams = streams and not records_kept and observe is None
         self._observe = observe
         self._unsynced = 0
         self._gone: set[str] = set()
         self._people: list[Decision] = []
-        self._kept_people: set[PersonKey] = set()
 
     async def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
@@ -125,8 +120,6 @@ class Planner:
         self._update_oldest([each for each in dates if isinstance(each, datetime)])
         if source is Source.INVITES:
             self._add_invitations(decisions)
-        elif self._streams:
-            self._add_invitations(combine(decisions, all_read=True))
         else:
             self._people += decisions
 
@@ -141,7 +134,7 @@ class Planner:
             if decision.keep_reason is None:
                 stale += 1
                 self._organization.stale.append(self._planned(decision))
-            elif self._is_first_kept(decision):
+            else:
                 kept[decision.keep_reason] += 1
                 if self._records_kept:
                     self._write_kept(decision)
@@ -152,15 +145,6 @@ class Planner:
             kept_by_reason=kept,
             announced=announced,
         )
-
-    def _is_first_kept(self, decision: Decision) -> bool:
-        """Return whether a kept invitation counts: those of a person are one."""
-        if not self._streams or decision.invitation.source is Source.INVITES:
-            return True
-        person = person_key(decision.invitation)
-        is_first = person not in self._kept_people
-        self._kept_people.add(person)
-        return is_first
 
     def _planned(self, decision: Decision) -> Planned:
         return Planned.from_invitation(

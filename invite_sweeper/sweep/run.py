@@ -9,8 +9,8 @@ from typing import Final
 
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, read_back_plan
-from invite_sweeper.audit.events import OutcomeLine, Planned, RunFinished
+from invite_sweeper.audit import AuditLog, check_written_plan
+from invite_sweeper.audit.events import OutcomeLine, RunFinished
 from invite_sweeper.counts import total
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
@@ -59,7 +59,7 @@ async def sweep(
 
         if planned:
             # 2. One plan over all organizations, complete and on disk.
-            plan = await _write_plan(command, planned, log)
+            await _write_plan(command, planned, log)
             result.plan_made = True
             _report_plan(command, organizations, result, changes, outside_plan)
 
@@ -67,11 +67,11 @@ async def sweep(
             _check_guards(command, organizations)
 
             # 4. Stop here, or ask; then delete, and read again what was deleted.
-            if plan and not command.dry_run:
+            if any(each.stale for each in planned) and not command.dry_run:
                 await _confirm(command, view, result, stop)
                 if result.question_s > MAX_QUESTION_S:
-                    plan = await _read_anew(command, planned, plan, log, result, view, stop)
-                await Deletion(command, log, result, view, stop).run(plan, planned)
+                    await _read_anew(command, planned, log, result, view, stop)
+                await Deletion(command, log, result, view, stop).run(planned)
     except RunError as error:
         result.error = error
     return await _finish(log, result)
@@ -91,14 +91,14 @@ def _check_guards(command: Command, organizations: Sequence[Organization]) -> No
 
 async def _write_plan(
     command: Command, organizations: Sequence[Organization], log: AuditLog
-) -> tuple[Planned, ...]:
-    """Write the planned lines, and return them as they are on disk."""
+) -> None:
+    """Write the planned lines, and check that they are on disk."""
     if command.limits.over_limit == "trim":
         trim(organizations, command.limits, command.recent, command.shard)
     for organization in organizations:
         for planned in organization.stale:
             log.write(planned)
-    return await read_back_plan(log)
+    await check_written_plan(log, (line for each in organizations for line in each.stale))
 
 
 async def _confirm(command: Command, view: View, result: Result, stop: StopRequest) -> None:
@@ -119,13 +119,12 @@ async def _confirm(command: Command, view: View, result: Result, stop: StopReque
 async def _read_anew(
     command: Command,
     organizations: Sequence[Organization],
-    plan: Sequence[Planned],
     log: AuditLog,
     result: Result,
     view: View,
     stop: StopRequest,
-) -> tuple[Planned, ...]:
-    """Return what is still stale, exactly as the question showed it; the rest is `changed`.
+) -> None:
+    """Leave what is still stale, exactly as the question showed it; the rest is `changed`.
 
     Raises:
         RunError: A guard refuses what is read now, a list of organizations cannot be read, or a
@@ -134,28 +133,30 @@ async def _read_anew(
     again = [Organization(each.id, each.client, each.variables) for each in organizations]
     reader = Reader(replace(command, dry_run=True), again, None, result, view)
     await stop.run_unless_stopped(reader.read_all())
-    # Whether it is new since an earlier plan is not compared a second time.
-    shown = {structs.replace(each, new=False): each for each in plan}
     for before, now in zip(organizations, again, strict=True):
         before.error = now.error
         unread = [each for each in now.unread if each not in before.unread]
         before.unread += unread
         before.count(projects_unreadable=len(unread))
-        now.stale = [each for each in now.stale if each in shown]
+        # Whether it is new since an earlier plan is not compared a second time.
+        shown = {structs.replace(each, new=False): each for each in before.stale}
+        now.stale = [shown[each] for each in now.stale if each in shown]
     _check_guards(command, again)
-    still = tuple(shown[each] for one in again for each in one.stale)
-    changed = set(plan).difference(still)
-    by_id = {each.id: each for each in organizations}
-    for each in changed:
-        by_id[each.org_id].outcomes[Outcome.CHANGED] += 1
-        log.write(OutcomeLine.unsent(each, Outcome.CHANGED))
+    changed = 0
+    for before, now in zip(organizations, again, strict=True):
+        still = set(now.stale)
+        for each in before.stale:
+            if each not in still:
+                changed += 1
+                before.outcomes[Outcome.CHANGED] += 1
+                log.write(OutcomeLine.unsent(each, Outcome.CHANGED))
+        before.stale = now.stale
     if changed:
         result.warn_of(
             WarningCode.PLAN_DIFFERS,
-            f"{pluralize(len(changed), 'planned invitation')} changed or left the lists after the "
-            "plan was shown: nothing was deleted there, the next run judges them anew.",
+            f"{pluralize(changed, 'planned invitation')} changed or left the lists after the plan "
+            "was shown: nothing was deleted there, the next run judges them anew.",
         )
-    return still
 
 
 async def _finish(log: AuditLog, result: Result) -> RunFinished:

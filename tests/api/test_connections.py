@@ -5,15 +5,18 @@ import base64
 import socket
 import ssl
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
 import trustme
+from builders import invitation
+from deleting import delete
 
 from invite_sweeper.atlas.connection import open_connector
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, UsageError
+from invite_sweeper.models import Outcome, Source
 from invite_sweeper.simulator import serve
 
 NAME = "atlas.example.com"
@@ -95,19 +98,93 @@ async def test_connection_attempt_ends_after_the_connect_timeout(connecting, mon
     assert f"could not connect to {NAME} within 0.05 s" in message
 
 
-async def test_server_that_does_not_speak_http_is_reported(connecting):
-    async def speak_ssh(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
-        await writer.drain()
+class RawServer:
+    """Sends the same bytes for each request.
+
+    Attributes:
+        heads: Of the requests.
+    """
+
+    def __init__(self, response, *, closes=False):
+        self.response, self.closes = response, closes
+        self.heads = []
+        self._serving = []
+
+    @property
+    def connections(self):
+        return len(self._serving)
+
+    async def _serve_one(self, reader, writer):
+        self._serving.append(asyncio.current_task())
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                writer.write(self.response)
+                await writer.drain()
+                if self.closes:
+                    break
         writer.close()
 
-    server = await asyncio.start_server(speak_ssh, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        message = await connection_error(connecting, f"http://127.0.0.1:{port}")
+    @asynccontextmanager
+    async def listening(self):
+        server = await asyncio.start_server(self._serve_one, "127.0.0.1", 0)
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+        await asyncio.gather(*self._serving)
 
-    assert "not HTTP" in message
+
+async def test_server_that_does_not_speak_http_is_reported(connecting):
+    async with RawServer(b"SSH-2.0-OpenSSH_9.6\r\n\r\n", closes=True).listening() as base_url:
+        assert "not HTTP" in await connection_error(connecting, base_url)
+
+
+async def test_cookies_are_not_sent_back(connecting):
+    server = RawServer(
+        b'HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 14\r\n\r\n{"results":[]}'
+    )
+    async with server.listening() as base_url, connecting(base_url) as atlas:
+        assert await projects(atlas) == []
+        assert await projects(atlas) == []
+
+    assert len(server.heads) == 2
+    assert "ookie" not in server.heads[1]
+
+
+ERROR = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json"
+GONE_BODY = b'{"errorCode": "INVALID_INVITATION_ID"}'
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "closes", "outcome", "connections"),
+    [
+        (NO_CONTENT, False, Outcome.DELETED, 1),
+        (
+            ERROR + b"\r\nX-Error-Code: INVALID_INVITATION_ID\r\n\r\n" + GONE_BODY,
+            True,
+            Outcome.ALREADY_GONE,
+            4,
+        ),
+        # A code in the body is not read, because its end is unknown.
+        (ERROR + b"\r\n\r\n" + GONE_BODY, True, Outcome.FAILED, 4),
+        # A body that looks like the response to the next request.
+        (ERROR + b"\r\n\r\n" + NO_CONTENT * 3, False, Outcome.FAILED, 4),
+    ],
+    ids=["204", "code in a header", "code in the body", "a body like the next response"],
+)
+async def test_of_a_response_to_a_delete_without_length_only_status_and_headers_are_used(
+    connecting, response, closes, outcome, connections
+):
+    server = RawServer(response, closes=closes)
+    async with (
+        server.listening() as base_url,
+        connecting(base_url, concurrency=1, attempts=1) as atlas,
+    ):
+        listed = (invitation(number, source=Source.INVITES) for number in range(4))
+        results = [await delete(atlas, one) for one in listed]
+
+    assert [result.outcome for result in results] == [outcome] * 4
+    assert (server.connections, len(server.heads)) == (connections, 4)
 
 
 async def test_https_works_with_a_valid_certificate(sim, connecting, authority, client_tls):
@@ -120,34 +197,23 @@ async def test_https_works_with_a_valid_certificate(sim, connecting, authority, 
         assert await projects(atlas) == ["Alpha"]
 
 
-async def test_certificate_for_another_host_is_rejected_without_a_retry(
-    sim, connecting, authority, client_tls, fake_time
+@pytest.mark.parametrize("kind", ["add_token", "add_service_account"])
+@pytest.mark.parametrize(
+    ("name", "is_trusted", "reason"),
+    [
+        ("other.example.com", True, "certificate not valid for 127.0.0.1"),
+        ("127.0.0.1", False, "signed by an unknown authority"),
+    ],
+)
+async def test_certificate_that_is_not_valid_is_rejected_without_a_retry(
+    sim, connecting, authority, client_tls, fake_time, kind, name, is_trusted, reason
 ):
-    async with serve(sim, ssl_context=server_tls(authority, "other.example.com")) as base_url:
-        message = await connection_error(
-            connecting, base_url, sim.add_token(), ssl_context=client_tls
-        )
+    options = {"ssl_context": client_tls} if is_trusted else {}
+    async with serve(sim, ssl_context=server_tls(authority, name)) as base_url:
+        message = await connection_error(connecting, base_url, getattr(sim, kind)(), **options)
 
-    assert "certificate not valid for 127.0.0.1" in message
+    assert reason in message
     assert (fake_time.slept, sim.requests) == ([], ())
-
-
-async def test_certificate_of_an_unknown_authority_is_rejected_without_a_retry(
-    sim, connecting, authority, fake_time
-):
-    async with serve(sim, ssl_context=server_tls(authority, "127.0.0.1")) as base_url:
-        message = await connection_error(connecting, base_url, sim.add_token())
-
-    assert "signed by an unknown authority" in message
-    assert (fake_time.slept, sim.requests) == ([], ())
-
-
-async def test_token_request_verifies_the_certificate(sim, connecting, authority):
-    async with serve(sim, ssl_context=server_tls(authority, "127.0.0.1")) as base_url:
-        message = await connection_error(connecting, base_url, sim.add_service_account())
-
-    assert "Could not get an access token" in message
-    assert "authority" in message
 
 
 async def test_plain_http_server_at_an_https_url_is_reported(sim, connecting):
@@ -314,30 +380,6 @@ async def test_credentials_in_netrc_are_not_used(sim, connecting, monkeypatch, t
 
     async with serve(sim) as base_url, connecting(base_url, sim.add_api_key()) as atlas:
         assert await projects(atlas) == []
-
-
-async def test_cookies_are_not_sent_back(sim, connecting):
-    heads = []
-
-    async def set_cookies(reader, writer):
-        for _ in range(2):
-            heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 14\r\n\r\n"
-                b'{"results":[]}'
-            )
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(set_cookies, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        async with connecting(f"http://127.0.0.1:{port}") as atlas:
-            assert await projects(atlas) == []
-            assert await projects(atlas) == []
-
-    assert len(heads) == 2
-    assert "ookie" not in heads[1]
 
 
 async def test_two_clients_share_connections_that_stay_open_when_one_closes(connecting, sim):

@@ -1,6 +1,7 @@
-"""The time between the read of a user and the DELETE: at most one second, whatever waits.
+"""Time, on an event loop that skips idle time: timeouts, and the window of a removal.
 
-The simulated Atlas measures it, on an event loop that skips idle time.
+Between the read of a user and the DELETE is at most one second, whatever waits. The simulated Atlas
+measures it.
 """
 
 import asyncio
@@ -10,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
-from hypothesis import given
+from deleting import place_of
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run_skipping_idle_time
 
@@ -20,7 +22,11 @@ from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
-READ = {Source.USERS: "*/groups/*/users/*", Source.ORG_USERS: "*/orgs/*/users/*"}
+READ = {
+    Source.INVITES: "*/invites*",
+    Source.USERS: "*/groups/*/users/*",
+    Source.ORG_USERS: "*/orgs/*/users/*",
+}
 TOKEN = "*/oauth/token"
 USER_SOURCES = (Source.USERS, Source.ORG_USERS)
 
@@ -30,11 +36,15 @@ class NullLog:
         return None
 
 
+ADD = {"token": "add_token", "service account": "add_service_account", "key": "add_api_key"}
+
+
 class Scene:
-    """An organization with invited users, and the client that removes them.
+    """An organization with invited users, and the client that deletes them.
 
     Attributes:
         results: One per user, once `remove_all` has run.
+        took_s: The seconds of the run.
     """
 
     def __init__(self, *, users=1, kind="token", source=Source.USERS):
@@ -43,17 +53,15 @@ class Scene:
         self.sim.add_organization(ORG, "Example Org")
         self.project = self.sim.add_project("Alpha")
         self.source = source
-        roles = {self.project: ["GROUP_OWNER"]}
         for number in range(users):
-            name = f"user-{number}@example.com"
-            self.sim.add_user(name, age=timedelta(days=20), group_roles=roles)
-        make = {
-            "token": "add_token",
-            "service account": "add_service_account",
-            "key": "add_api_key",
-        }
-        self.account = getattr(self.sim, make[kind])()
+            name, age = f"user-{number}@example.com", timedelta(days=20)
+            if source is Source.INVITES:
+                self.sim.invite(self.project, name, age=age)
+            else:
+                self.sim.add_user(name, age=age, group_roles={self.project: ["GROUP_OWNER"]})
+        self.account = getattr(self.sim, ADD[kind])()
         self.results = []
+        self.took_s = 0.0
 
     def fault(self, fault, *, method="GET", **where):
         path = READ[self.source] if method != "POST" else TOKEN
@@ -77,7 +85,7 @@ class Scene:
 
     async def remove_all(self, atlas, *, beside=None):
         """List the users and remove all at once, beside another use of the client."""
-        owner = Project(ORG if self.source is Source.ORG_USERS else self.project, "", ORG)
+        owner = place_of(self.source, self.project)
         found = await atlas.reader.invitations(owner, self.source)
         deleter = atlas.deleter(Source)
         assert all(deleter.try_acquire(one) == 0.0 for one in found)
@@ -91,7 +99,7 @@ class Scene:
             async with self.connected(**options) as atlas:
                 await self.remove_all(atlas, beside=beside)
 
-        run_skipping_idle_time(scenario)
+        _, self.took_s = run_skipping_idle_time(scenario)
         return self
 
     def outcomes(self):
@@ -112,6 +120,48 @@ class Scene:
                 assert read.status == 200
                 windows.append(request.at_s - read.at_s)
         return windows
+
+
+@pytest.mark.parametrize(
+    ("fault", "times", "attempts", "outcome", "sent", "least_s", "most_s"),
+    [
+        (faults.delay(60), 1, 5, Outcome.DELETED, 1, 60, 65),
+        (faults.delay(118), 1, 5, Outcome.DELETED, 1, 118, 123),
+        (faults.hang(), None, 1, Outcome.FAILED, 1, 119, 125),
+        (faults.delay(130), 2, 5, Outcome.ALREADY_GONE, 3, 240, 260),
+    ],
+    ids=["a minute", "nearly two minutes", "no response", "two late responses"],
+)
+def test_each_attempt_has_its_own_timeout_of_120_s(
+    fault, times, attempts, outcome, sent, least_s, most_s
+):
+    scene = Scene(source=Source.INVITES)
+    scene.fault(fault, method="DELETE", times=times)
+    scene.run(attempts=attempts)
+
+    assert [(each.outcome, each.attempts) for each in scene.results] == [(outcome, sent)]
+    assert least_s <= scene.took_s < most_s
+
+
+def test_list_that_times_out_is_unreadable_with_that_reason():
+    scene = Scene(source=Source.INVITES)
+    scene.fault(faults.hang(), times=None)
+
+    async def scenario():
+        async with scene.connected(attempts=2) as atlas:
+            return await atlas.reader.invitations(place_of(Source.INVITES, scene.project))
+
+    found, _ = run_skipping_idle_time(scenario)
+
+    assert found.reason == "Timed out after 120 s."
+
+
+def test_spacing_of_50_s_does_not_time_out_any_request():
+    scene = Scene(users=9, kind="key", source=Source.INVITES).run(per_s=0.02)
+
+    assert scene.outcomes() == {Outcome.DELETED: 9}
+    assert {each.attempts for each in scene.results} == {1}
+    assert scene.took_s >= 50 * (len(scene.sim.requests) - 2)
 
 
 @pytest.mark.parametrize("source", USER_SOURCES)
@@ -255,6 +305,7 @@ FAULTS = st.one_of(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     users=st.integers(1, 4),
     kind=st.sampled_from(["token", "service account", "key"]),

@@ -1,14 +1,23 @@
 """How a command ends and what it advises, the same in every output, also with hostile names."""
 
+import ast
 import re
 import shlex
 from datetime import timedelta
+from itertools import takewhile
+from pathlib import Path
 
 import faults
 import pytest
 
+import invite_sweeper
+from invite_sweeper.cli.help import Topic
+from invite_sweeper.cli.main import COMMANDS, app
+from invite_sweeper.endings import Advisor, Reason
+
 OLD = timedelta(days=20)
 POLICY = ("--policy", "policy.yaml")
+PACKAGE = Path(invite_sweeper.__file__).parent
 
 
 @pytest.mark.parametrize("name", ["The sweep stopped itself", "matched no project."])
@@ -39,3 +48,47 @@ def test_missing_role_is_answered_with_the_role_everywhere(cli):
     words = shlex.split(advice.partition("To list them: ")[2])
     assert words[1:] == ["doctor", *POLICY, "--base-url", cli.base_url]
     assert cli.run(*words[1:]).code in {0, 4}
+
+
+@pytest.mark.parametrize("audit_dir", ["", "audit"], ids=["of the policy", "--audit-dir"])
+def test_every_command_of_the_advice_runs(cli, audit_dir):
+    cli.stock(stale=1)
+    cli.plan()
+    cli.sweep()
+    facts = ("2", "policy.yaml", audit_dir, cli.base_url)
+    advisors = Advisor(*facts), Advisor(*facts, ("p0@example.com", "*[x]@example.com"))
+    texts = {text for each in advisors for reason in Reason for text in each.advise([reason])}
+    texts |= {advisors[0].show(), advisors[0].show("--event", "planned")}
+    found = {
+        words for text in texts for words in re.findall(r"invite-sweeper (.+?)(?= && |$)", text)
+    }
+    assert {each.split()[0] for each in found} == {"audit", "doctor", "plan", "report", "restore"}
+    for each in sorted(found):
+        done = cli.run(*shlex.split(each))
+        assert done.code in {0, 4}, (each, done.err)
+
+
+def _words_of_commands():
+    """Yield the words of each command in the texts of the program, up to the first variable."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for words in re.findall(r"invite-sweeper ((?:[a-z-]+ ?)+)", node.value):
+                    yield tuple(words.split())
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "command":
+                constants = [getattr(each, "value", None) for each in node.args]
+                yield tuple(takewhile(lambda word: isinstance(word, str), constants))
+
+
+@pytest.mark.parametrize("words", sorted(set(_words_of_commands()) - {()}), ids=" ".join)
+def test_command_in_a_text_of_the_program_exists(words):
+    name, *rest = words
+    if name in {"COMMAND", "does", "is", "may"}:  # prose about the program
+        return
+    command = app.get_command(None, name)
+    assert command is not None
+    if name == "help" and rest:
+        assert {rest[0]} <= {*Topic, *COMMANDS, "TOPIC"}
+    options = {each for parameter in command.params for each in parameter.opts}
+    if name != "audit":
+        assert {each for each in rest if each.startswith("--")} <= options

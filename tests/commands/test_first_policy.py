@@ -3,7 +3,7 @@
 import pytest
 from running import cli_in
 
-from invite_sweeper.simulator import OrgMembershipStatus, fill
+from invite_sweeper.simulator import OrgMembershipStatus, Size, fill
 
 
 def invited(sim):
@@ -27,7 +27,7 @@ def invited(sim):
 @pytest.mark.parametrize("kind", ["token", "service-account", "api-key"])
 def test_first_policy_finds_every_pending_invitation_of_all_four_lists(tmp_path, kind):
     with cli_in(tmp_path, kind=kind) as cli:
-        fill(cli.sim, projects=5, invitations_per_project=4, user_count=30, seed=2)
+        fill(cli.sim, Size(projects=5, invitations=4, seed=2, users=6))
         assert cli.run("init", "first.yaml").code == 0
         policy = tmp_path / "first.yaml"
         text = policy.read_text(encoding="utf-8")

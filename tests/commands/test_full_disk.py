@@ -6,36 +6,25 @@ import subprocess
 import pytest
 from running import COMMAND, Done, wait_until
 
+from invite_sweeper.simulator import faults
+
 needs_mount = pytest.mark.needs("root", "mount")  # a disk of a fixed size
 
 
-def sweep_on_small_disk(cli, size_bytes):
-    """Sweep with the audit directory on a separate tmpfs, and copy its files from it."""
-    cli.write_policy()
-    small = cli.folder / "small"
-    small.mkdir(exist_ok=True)
+def on_small_disk(cli, size_bytes, *arguments, before="true"):
+    """Run a command with the folder `small` on a tmpfs of its own, whose files `saved` gets.
+
+    Args:
+        before: What the shell does first.
+    """
+    for name in ("small", "saved"):
+        (cli.folder / name).mkdir(exist_ok=True)
     script = (
-        f"mount -t tmpfs -o size={size_bytes},mode=700 tmpfs {small} && "
-        f'"$@"; code=$?; cp -a {small}/. {cli.folder}/saved/; exit $code'
+        f"mount -t tmpfs -o size={size_bytes},mode=700 tmpfs small && {before}; "
+        '"$@"; code=$?; cp -a small/. saved/; exit $code'
     )
-    (cli.folder / "saved").mkdir(exist_ok=True)
     done = subprocess.run(
-        [
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            script,
-            "sh",
-            *COMMAND,
-            "sweep",
-            "--policy",
-            "policy.yaml",
-            "--output",
-            "json",
-            "--audit-dir",
-            str(small),
-        ],
+        ["unshare", "--mount", "sh", "-c", script, "sh", *COMMAND, *arguments],
         cwd=cli.folder,
         env=cli.environment,
         capture_output=True,
@@ -43,6 +32,12 @@ def sweep_on_small_disk(cli, size_bytes):
         timeout=120,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def sweep_on_small_disk(cli, size_bytes):
+    cli.write_policy()
+    options = ("--policy", "policy.yaml", "--output", "json", "--audit-dir", "small")
+    return on_small_disk(cli, size_bytes, "sweep", *options)
 
 
 @needs_mount
@@ -109,3 +104,39 @@ def test_read_only_audit_directory_sends_nothing(cli):
     finally:
         change("-i")
     assert (done.code, cli.deletes(), list(cli.sim.requests)) == (7, 0, [])
+
+
+@pytest.mark.parametrize("command", ["plan", "sweep"])
+def test_copy_of_the_plan_that_fails_after_the_run_is_told_and_ends_with_7(cli, command):
+    cli.stock(stale=2)
+    folder = cli.folder / "copies"
+    folder.mkdir()
+    vanish = faults.effect(before=lambda _call: folder.rmdir())
+    cli.sim.faults.add(vanish, method="GET", path="*/invites")
+    arguments = ("--policy", "policy.yaml", "--out", "copies/plan.jsonl", "-o", "json")
+    done = cli.run(command, *arguments)
+    assert (done.code, done.summary["exit_code"]) == (7, 7), done.err
+    assert done.summary["error"]["message"].startswith("The plan was not copied to copies/plan")
+    assert str(cli.log_path) in done.err
+    assert done.summary["deleted"] == len(cli.sim.deleted) == 2 * (command == "sweep")
+
+
+@needs_mount
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "--out", "small/report.html"),
+        ("init", "small/first.yaml"),
+        ("plan", "--out", "small/plan.jsonl"),
+        ("plan", "--audit-dir", "small"),
+    ],
+    ids=" ".join,
+)
+def test_full_disk_is_the_same_exit_code_in_each_command(cli, words):
+    cli.stock(stale=1)
+    cli.plan()
+    policy = () if words[0] == "init" else ("--policy", "policy.yaml")
+    fill = "head -c 4096 /dev/zero > small/filler"
+    done = on_small_disk(cli, 4096, *words, *policy, before=fill)
+    assert done.code == 7, done.err
+    assert "No space left on device" in done.err

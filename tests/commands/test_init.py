@@ -9,6 +9,7 @@ from terminals import terminal_of
 from invite_sweeper.cli.init import Answers, Choice, render_policy
 from invite_sweeper.models import Source
 from invite_sweeper.policy import check_policy, parse_duration, parse_policy
+from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.seed import ORG_ID
 
 OTHER = "0123456789abcdef01234567"
@@ -106,13 +107,48 @@ def test_all_missing_variables_of_all_sets_are_named_at_once(three_sets):
     assert list(three_sets.sim.requests) == []
 
 
-def test_options_alone_call_no_atlas(cli):
+def test_without_credentials_options_are_enough(cli):
     options = ("--organization", OTHER, "--older-than", "30d", "--source", "org_users")
-    assert cli.run("init", "first.yaml", *options).code == 0
+    assert (
+        cli.run("init", "first.yaml", *options, **dict.fromkeys(cli.account.environment())).code
+        == 0
+    )
     assert list(cli.sim.requests) == []
     policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
     assert (policy.organization_ids, policy.sources) == ({OTHER}, (Source.ORG_USERS,))
     assert policy.rules[1].older_than.days == 30
+
+
+@pytest.mark.parametrize("answer", ["\n", "n\n", None], ids=["yes", "no", "no terminal"])
+def test_backlog_over_the_limits_is_told_and_trim_offered(cli, answer):
+    cli.stock(stale=12, young=3)
+    if answer is None:
+        done = cli.run("init", "first.yaml")
+        code, text = done.code, done.err
+        assert "or limits: {over_limit: trim}" in text
+    else:
+        with terminal_of(cli, "init", "first.yaml", "--organization", ORG_ID) as terminal:
+            for question in ("Age, such as", "Lists, separated by commas"):
+                terminal.read_until(question)
+                terminal.type("\n")
+            terminal.read_until("(over_limit: trim)?")
+            terminal.type(answer)
+            code, text = terminal.end()
+    assert code == 0, text
+    assert "over max_deletions: 10" in text
+    is_trim = answer == "\n"
+    policy = parse_policy((cli.folder / "first.yaml").read_bytes(), "first.yaml")
+    assert policy.limits.over_limit == ("trim" if is_trim else "refuse")
+    planned = cli.run("plan", "--policy", "first.yaml")
+    assert planned.code == (0 if is_trim else 3), planned.err
+
+
+def test_list_that_cannot_be_read_is_told_with_the_policy(cli):
+    cli.stock(stale=1)
+    cli.sim.faults.add(faults.fail_with(403), method="GET", path="*/invites", times=None)
+    done = cli.run("init", "first.yaml")
+    assert done.code == 0, done.err
+    assert "over max_unreadable_projects: 0" in done.err
 
 
 @pytest.mark.parametrize("kind", ["file", "dangling link", "folder"])
@@ -137,6 +173,7 @@ def test_what_exists_at_the_path_is_left_as_it_is(cli, kind):
     [
         ("--organization", "prod"),
         ("--organization", ORG_ID, "--older-than", "soon"),
+        ("--organization", ORG_ID, "--older-than", "30"),
         ("--organization", ORG_ID, "--older-than", "0d"),
         ("--organization", ORG_ID, "--source", "everything"),
     ],

@@ -31,7 +31,8 @@ def metrics(path):
     found = {}
     for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
         for sample in family.samples:
-            found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
+            labels = tuple(v for k, v in sample.labels.items() if k != "instance")
+            found.setdefault(sample.name, {})[labels] = sample.value
     return {name: values.get((), sum(values.values())) for name, values in found.items()} | {
         "deleted": found["invite_sweeper_outcomes"][("deleted",)]
     }

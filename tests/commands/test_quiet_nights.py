@@ -11,8 +11,8 @@ import faults
 import pytest
 from running import CliRunner, Done, cli_in
 
-from invite_sweeper.simulator import SimulatedAtlas
-from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS, Size
+from invite_sweeper.simulator import SimulatedAtlas, Size
+from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS
 from invite_sweeper.simulator.seed import ORG_ID
 
 CRONTAB = (Path(__file__).parents[2] / "deploy/cron/invite-sweeper.crontab").read_text(

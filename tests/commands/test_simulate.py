@@ -1,107 +1,247 @@
-"""`simulate` as a process: its output suffices to sweep it, and it ends as requested."""
+"""`simulate`: the program over each scenario, with the lines and policy that it prints."""
 
+import json
 import os
 import shlex
 import signal
 import socket
 import subprocess
+import sys
+from itertools import takewhile
+from pathlib import Path
 
 import pytest
-from builders import policy_bytes
 from running import COMMAND, wait_until
 
-from invite_sweeper.simulator.seed import ORG_ID
+from invite_sweeper.simulator.scenarios import SCENARIOS
 
-SMALL = ("--projects", "3", "--invitations", "4")
+SMALL = ("--projects", "6", "--invitations", "4")
+OPTIONS = ("--duration", "0.1", "--policy-file", "policy.yaml")
 
 
-@pytest.fixture
-def simulate(tmp_path):
-    """Start `simulate`; return the process and its environment file."""
-    running = []
+class Simulated:
+    """A running `simulate` with its files, and the program with the printed variables."""
 
-    def start(*arguments):
-        exports = tmp_path / "exports.sh"
-        process = subprocess.Popen(
-            [*COMMAND, "simulate", *SMALL, "--env-file", str(exports), *arguments],
+    def __init__(self, folder, *arguments):
+        self.folder = folder
+        policy, exports = folder / "policy.yaml", folder / "exports.sh"
+        self.process = subprocess.Popen(
+            [
+                *(*COMMAND, "simulate", *SMALL, *arguments),
+                *("--policy-file", str(policy), "--env-file", str(exports)),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        running.append(process)
-        wait_until(
-            lambda: (
-                process.poll() is not None
-                or (exports.exists() and exports.read_text(encoding="utf-8"))
-            )
+        wait_until(lambda: self.process.poll() is not None or exports.exists())
+        wait_until(lambda: self.process.poll() is not None or exports.read_text(encoding="utf-8"))
+        assert self.process.poll() is None, self.process.stderr.read()
+        lines = exports.read_text(encoding="utf-8").splitlines()
+        self.variables = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+
+    @property
+    def environment(self):
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
+        return {**ours, **self.variables}
+
+    def printed_until(self, last):
+        """Return what `simulate` printed, up to a line."""
+        lines = iter(self.process.stdout.readline, b"")
+        return "".join(takewhile(lambda line: last not in line, map(bytes.decode, lines)))
+
+    def shell(self, line):
+        scripts = str(Path(sys.executable).parent)
+        return subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.folder,
+            env=self.environment | {"PATH": f"{scripts}:{os.environ['PATH']}"},
+            capture_output=True,
+            check=False,
+            timeout=120,
         )
-        pairs = [
-            shlex.split(line)[1].split("=", 1)
-            for line in exports.read_text(encoding="utf-8").splitlines()
-        ]
-        return process, dict(pairs)
+
+    def run(self, command, *arguments):
+        done = subprocess.run(
+            [*COMMAND, command, "--policy", "policy.yaml", "--output", "json", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    def lines(self, event):
+        files = sorted((self.folder / "audit").glob("*.jsonl"))
+        lines = (json.loads(line) for path in files for line in path.read_bytes().splitlines())
+        return [line for line in lines if line["event"] == event]
+
+    def outcomes(self):
+        return self.lines("outcome")
+
+
+@pytest.fixture
+def simulated(tmp_path):
+    running = []
+
+    def start(name, *arguments):
+        running.append(Simulated(tmp_path, "--scenario", name, *arguments))
+        return running[-1]
 
     yield start
-    for process in running:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
-def sweep(folder, exported):
-    keys = {
-        "version": 1,
-        "organizations": [ORG_ID],
-        "rules": [{"name": "all", "older_than": "1h"}],
-        "limits": {"max_share": 1.0},
-    }
-    (folder / "policy.yaml").write_bytes(policy_bytes(keys))
-    ours = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
-    return subprocess.run(
-        [*COMMAND, "sweep", "--policy", "policy.yaml"],
-        cwd=folder,
-        env={**ours, **exported},
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+    for each in running:
+        each.process.terminate()
+        each.process.communicate(timeout=60)
 
 
 @pytest.mark.parametrize(
-    ("kind", "number"),
+    ("name", "kind", "number"),
     [
-        ("service-account", signal.SIGINT),
-        ("api-key", signal.SIGTERM),
-        ("token", signal.SIGHUP),
+        ("lists", "service-account", signal.SIGINT),
+        ("invites", "api-key", signal.SIGTERM),
+        ("organizations", "token", signal.SIGHUP),
+        ("federated", "service-account", signal.SIGTERM),
     ],
 )
-def test_sweep_with_its_exports_succeeds_and_a_signal_ends_it_with_0(
-    simulate, tmp_path, kind, number
+def test_sweep_deletes_and_verifies_in_each_list_and_organization_and_a_signal_ends_it_with_0(
+    simulated, name, kind, number
 ):
-    process, exported = simulate("--credentials", kind)
-    done = sweep(tmp_path, exported)
+    simulation = simulated(name, "--credentials", kind)
+    code, summary = simulation.run("sweep")
+
+    assert code == 0, summary
+    outcomes = simulation.outcomes()
+    shown = {entry["source"] for each in outcomes for entry in (each, *each.get("entries", ()))}
+    assert shown == set(SCENARIOS[name].sources)
+    organizations = dict(SCENARIOS[name].organizations)
+    assert {each["org_id"] for each in outcomes} == set(organizations.values())
+    variable = {"service-account": "_CLIENT_ID", "api-key": "_PUBLIC_API", "token": "_ACCESS_TOKEN"}
+    found = [each for each in simulation.variables if variable[kind] in each]
+    assert len(found) == len(organizations)
+    assert summary["deleted"] == summary["verified"] > 0
+    assert summary["kept_by_reason"]["too_young"] > 0
+
+    simulation.process.send_signal(number)
+    out, err = simulation.process.communicate(timeout=60)
+    assert (simulation.process.returncode, err) == (0, b"")
+    projects = 6 * len(organizations)
+    assert f"It has {4 * projects} invitations in {projects} projects." in out.decode()
+
+
+def test_sweep_succeeds_despite_the_simulated_faults(simulated):
+    options = ("--error-rate", "0.1", "--reset-rate", "0.05", "--latency-ms", "2", "--no-limits")
+    code, summary = simulated("invites", *options, "--seed", "7").run("sweep")
+
+    assert code == 0, summary
+    assert summary["retries"] > 0
+
+
+def test_first_sweep_of_a_backlog_is_refused_by_the_default_limits(simulated):
+    simulation = simulated("backlog")
+    code, summary = simulation.run("sweep")
+
+    limits = ["max_deletions", "max_deletions_per_project", "max_share"]
+    assert (code, summary["reasons"]) == (3, limits)
+    assert (summary["deleted"], simulation.outcomes()) == (0, [])
+
+
+def test_missing_roles_leave_projects_and_the_organization_as_they_are(simulated):
+    simulation = simulated("roles")
+    code, summary = simulation.run("sweep")
+
+    assert code == 4, summary
+    assert summary["projects_unreadable"] > 0
+    assert "missing_role" in summary["reasons"]
+    deleted = {each["source"] for each in simulation.outcomes() if each["outcome"] == "deleted"}
+    assert deleted.isdisjoint({"org_users", "org_invites"})
+
+
+def test_accepting_users_are_reported_and_exit_4(simulated):
+    simulation = simulated("accepting", "--projects", "12")
+    code, summary = simulation.run("sweep")
+
+    assert code == 4, summary
+    accepted = [each for each in simulation.outcomes() if each["outcome"] == "accepted_during"]
+    assert len({each["username"] for each in accepted}) == 1
+    assert summary["accepted_before"] >= 1
+    assert summary["accepted_during"] == len(accepted)  # one in each of the user's projects
+    assert summary["already_gone"] >= 1
+
+
+@pytest.mark.needs("faketime")
+def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
+    simulation = simulated("nights")
+    out = simulation.printed_until("# A policy that fits:")
+    (line,) = [each for each in out.splitlines() if "faketime" in each and "for" in each.split()]
+    done = simulation.shell(line)
+
     assert done.returncode == 0, done.stderr
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, b"")
-    assert b"It has 12 invitations in 3 projects." in out
-    assert ORG_ID.encode() in out
+    days = [each["ts"][:10] for each in simulation.lines("run_started")]
+    assert len(days) == len(set(days)) == 5
+    announced = {each["invitation_id"]: each["ts"][:10] for each in simulation.lines("announced")}
+    deleted = {each["invitation_id"]: each["ts"][:10] for each in simulation.outcomes()}
+    first = {key for key, day in announced.items() if day == days[0]}
+    assert {key for key, day in deleted.items() if day == days[3]} == first != set()
+    assert all(days.index(day) - days.index(announced[key]) == 3 for key, day in deleted.items())
+    assert len(announced) > len(first)
 
 
-def test_sweep_succeeds_despite_the_simulated_faults(simulate, tmp_path):
-    faults = ("--error-rate", "0.1", "--reset-rate", "0.05", "--latency-ms", "2", "--no-limits")
-    _, exported = simulate(*faults, "--seed", "7")
-    done = sweep(tmp_path, exported)
-    assert done.returncode == 0, done.stderr
+def test_clock_that_does_not_move_is_refused_the_second_night(simulated):
+    simulation = simulated("nights")
+    assert simulation.run("plan")[0] == 0
+    code, summary = simulation.run("plan")
+    assert (code, summary["reasons"]) == (3, ["clock"])
 
 
-def test_it_ends_with_0_after_its_duration_and_prints_its_exports():
-    done = ended("--duration", "0.2")
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.count(b"\nexport MONGODB_ATLAS_BASE_URL=") == 1
+def test_policy_of_all_lists_goes_on_unchanged_before_on_and_after_the_end_of_the_old_ones(
+    simulated,
+):
+    simulation = simulated("sunset")
+    nights = [simulation.run("sweep") for _ in range(4)]
+
+    assert [code for code, _ in nights] == [0, 0, 0, 0]
+    retired = [sorted(summary["sources_retired"]) for _, summary in nights]
+    assert retired == [[], [], ["invites", "org_invites"], ["invites", "org_invites"]]
+    for _, summary in nights[2:]:
+        assert (summary["reasons"], summary["plan_complete"]) == ([], True)
+    for (_, summary), code in zip(nights, ["sunset"] * 2 + ["retired_source"] * 2, strict=True):
+        found = [each for each in summary["warnings"] if each["code"] == code]
+        assert [each["level"] for each in found] == ["remark", "remark"]
+        assert all("nothing has to be changed" in each["message"] for each in found)
+
+
+def test_trouble_is_retried(simulated):
+    simulation = simulated("trouble", "--seed", "3")
+    code, summary = simulation.run("sweep")
+
+    assert code in {0, 4}, summary
+    assert summary["retries"] > 0
+    assert summary["deleted"] > 0
+
+
+def test_every_scenario_has_a_test_here():
+    text = Path(__file__).read_text("utf-8")
+    assert [name for name in SCENARIOS if f'"{name}"' not in text] == []
 
 
 def ended(*arguments):
+    """Run `simulate` until it ends by itself."""
     command = [*COMMAND, "simulate", *SMALL, *arguments]
     return subprocess.run(command, capture_output=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--scenario", "winter"), [*SCENARIOS]),
+        (("--credentials", "password"), ["service-account", "api-key", "token"]),
+        (("--policy-file", "absent/policy.yaml"), ["absent/policy.yaml", "No such file"]),
+    ],
+)
+def test_unusable_option_ends_with_2_and_says_what_can_be_used(arguments, expected):
+    done = ended(*arguments)
+    assert done.returncode == 2
+    assert [name for name in expected if name not in done.stderr.decode()] == []
 
 
 def test_port_in_use_ends_with_2_and_a_hint():
@@ -115,7 +255,36 @@ def test_port_in_use_ends_with_2_and_a_hint():
     assert b"--port" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "shell",
+    [
+        "sh",
+        "bash",
+        pytest.param("zsh", marks=pytest.mark.needs("zsh")),
+        pytest.param("fish", marks=pytest.mark.needs("fish")),
+    ],
+)
+def test_the_printed_line_of_each_shell_sets_the_variables_beside_the_policy(shell, tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "simulate", *OPTIONS, "--scenario", "organizations"],
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stderr == b""
+    lines = done.stdout.decode().splitlines()
+    policy = (tmp_path / "policy.yaml").read_text("utf-8")
+    assert done.stdout.decode().endswith(f"# A policy that fits:\n{policy}")
+    (line,) = [
+        each for each in lines if each.startswith("set -gx" if shell == "fish" else "export")
+    ]
+    shown = subprocess.run(
+        [shell, "-c", f"{line}\nenv"], capture_output=True, check=True, env={"PATH": os.defpath}
+    )
+    assert sum(each.startswith(b"MONGODB_ATLAS_") for each in shown.stdout.splitlines()) == 7
+
+
 def test_unknown_kind_of_credentials_ends_with_2():
     done = ended("--credentials", "password")
     assert done.returncode == 2
-    assert b"service-account, api-key, token" in done.stderr
+    assert b"'service-account', 'api-key', 'token'" in done.stderr

@@ -24,7 +24,6 @@ TYPED = re.compile(r"(?:`|^[ ]*)(?:\.venv/bin/)?(invite-sweeper [^`\n]*)", re.MU
 PLACEHOLDER = re.compile(r"\b(?:FILE|PATH|TOPIC|POLICY|KEY|ID)\b")
 FILE = re.compile(r"\.(?:yaml|jsonl|pem|pub|html|csv)$|^(?:PATH|FILE)$")
 HASH = re.compile(r"[0-9a-f]{64}|HEX|LAST_HASH")
-ENTER = ("", "", "")
 CLOCK = "clock"
 FAKETIME = "/usr/$LIB/faketime/libfaketimeMT.so.1"
 
@@ -172,8 +171,9 @@ def walk(tmp_path):
 
 @pytest.mark.needs("faketime")
 def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
-    questions = ("Numbers or ids", "Age, such as", "Lists, separated")
-    walk.type("invite-sweeper init policy.yaml", answers=tuple(zip(questions, ENTER, strict=True)))
+    questions = ("Numbers or ids", "Age, such as", "Lists, separated", "(over_limit: trim)?")
+    answers = tuple(zip(questions, ("", "", "", "n"), strict=True))
+    walk.type("invite-sweeper init policy.yaml", answers=answers)
     policy = (walk.folder / "policy.yaml").read_text(encoding="utf-8")
     assert all(f"credentials: {name}" in policy for name in ("NORTH", "SOUTH"))
     walk.type("invite-sweeper validate policy.yaml")
@@ -182,7 +182,7 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     screen = walk.type_printed("plan", code=3)
     assert "over_limit: trim" in screen
     assert "@" in walk.type_printed("audit", "show")
-    walk.edit("limits:\n", "limits:\n  over_limit: trim\n")
+    walk.edit("over_limit: refuse", "over_limit: trim")
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
     walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")

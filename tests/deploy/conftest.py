@@ -114,7 +114,6 @@ def fresh(containers, checkout):
     """A plain Debian in which the README files were followed until cron is installed."""
     machine = FreshDebian(containers, checkout)
     machine.start()
-    machine.follow_readme()
-    machine.follow_cron()
+    machine.follow()
     machine.commit()
     return machine

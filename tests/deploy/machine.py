@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 
 from deploy.containers import Containers, until
-from deploy.fresh import HOME, INSTALLED, Followed
+from deploy.fresh import HOME, INSTALLED
 from deploy.manifests import DEPLOY
 from deploy.stage import Stage
 
@@ -38,10 +38,9 @@ class Machine:
         self.write(path, (DEPLOY / source).read_text(encoding="utf-8"))
 
     def follow(self, section):
-        """Run the commands of a section of a README in their order."""
+        """Run the commands of a section of a README in their order; return their output."""
         script = "\n".join(("set -eu", f"cd {HOME}", *section.commands))
-        output = " ".join(self.run("bash", "-c", script).stdout.split())
-        return Followed((section,), tuple(section.commands), output)
+        return " ".join(self.run("bash", "-c", script).stdout.split())
 
     def read(self, path):
         """Return the text of a file; empty if it does not exist."""

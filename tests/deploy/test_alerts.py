@@ -57,6 +57,12 @@ def list_ends_soon(cli):
     cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
 
 
+def policy_is_wrong_after_a_good_night(cli):
+    done = cli.sweep("--metrics-file", "m.prom", INVITE_SWEEPER_INSTANCE="eu")
+    assert done.code == ExitCode.DONE, done
+    cli.keys["rules"] = []
+
+
 def nothing(cli):
     pass
 
@@ -66,6 +72,11 @@ SCENARIOS = {
     "one night and no other": (nothing, ExitCode.DONE, {LONG_AGO}),
     "refused by a limit": (refused, ExitCode.REFUSED, {NEVER, "GuardRefused"}),
     "wrong secret": (wrong_secret, ExitCode.CREDENTIALS, {NEVER, "RunFailed"}),
+    "wrong policy": (
+        policy_is_wrong_after_a_good_night,
+        ExitCode.USAGE,
+        {LONG_AGO, "RunFailed"},
+    ),
     "one of two": (one_of_two_refused, ExitCode.PARTIAL, {NEVER, "OrganizationFailed"}),
     "deletions fail": (deletions_fail, ExitCode.PARTIAL, {NEVER, "DeletionsFailed"}),
     "unreadable project": (project_unreadable, ExitCode.PARTIAL, {NEVER, "ProjectsUnreadable"}),

@@ -98,6 +98,7 @@ def test_every_import_is_declared_and_every_dependency_imported():
 def test_tools_of_the_gate_are_pinned_and_run_no_script_of_a_package():
     groups = PYPROJECT["dependency-groups"]
     tools = PROJECT["optional-dependencies"]["dev"] + groups["deploy-checks"]
+    tools += groups["weekly-checks"]
     scripts = "".join(
         (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
         for name in (".ci/run", "tests/deploy/install-tools.sh")

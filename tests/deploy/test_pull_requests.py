@@ -87,44 +87,37 @@ def small(tmp_path):
         yield stage
 
 
-def test_comment_lists_what_a_sweep_would_delete(pull_request, small):
+def test_comment_lists_what_a_sweep_would_delete_with_the_hash_of_the_plan_that_is_kept(
+    pull_request, small, tmp_path
+):
     code, comment, requests = pull_request(small, account_of(small))
+    keep = steps(WORKFLOW, "plan")["Keep the plan"]
+    saved = read_plan(tmp_path / "plan.jsonl")
 
     assert code == ExitCode.DONE
     assert comment.startswith(MARKER)
     assert comment.count("old0@example.com") == 2
     assert all(invitation in comment for invitation in small.stale)
     assert requests == "api --silent all --field body=@comment.md\n"
-
-
-def test_plan_is_kept_with_the_hash_that_approves_it(pull_request, small, tmp_path):
-    _, comment, _ = pull_request(small, account_of(small))
-    keep = steps(WORKFLOW, "plan")["Keep the plan"]
-    saved = read_plan(tmp_path / "plan.jsonl")
-
     assert keep["with"]["path"] == "${{ runner.temp }}/plan.jsonl"
     assert f"Its SHA-256 approves it: `{saved.sha256}`" in comment
     assert len(saved.planned) == len(small.stale)
 
 
-def test_earlier_comment_is_renewed(pull_request, small):
-    _, _, requests = pull_request(small, account_of(small), earlier="41\n42\n")
-
-    assert requests == "api --silent --method PATCH one/41 --field body=@comment.md\n"
-
-
-def test_refused_plan_is_commented_as_code_and_fails_the_check(pull_request, small):
+def test_refused_plan_renews_the_comment_as_code_and_fails_the_check(pull_request, small, tmp_path):
     policy = small.folder / "policy/policy.yaml"
     policy.write_text(
         policy.read_text(encoding="utf-8").replace("max_deletions: 100000", "max_deletions: 1"),
         encoding="utf-8",
     )
-    code, comment, _ = pull_request(small, account_of(small))
+    code, comment, requests = pull_request(small, account_of(small), earlier="41\n42\n")
 
     assert code == ExitCode.REFUSED
     assert "The dry run ended with exit code 3. Nothing was deleted." in comment
     assert "\n    Error: " in comment
     assert "old0@example.com" in comment
+    assert requests == "api --silent --method PATCH one/41 --field body=@comment.md\n"
+    assert not (tmp_path / "plan.jsonl").exists()
 
 
 def test_refused_credentials_are_commented_without_the_secret(pull_request, small):
@@ -160,7 +153,6 @@ def test_workflow_runs_no_command_that_deletes_and_gives_secrets_to_one_step():
     assert with_secrets == ["Run a dry run"]
     assert "secrets." not in str(jobs["validate"])
     assert jobs["plan"]["if"].endswith("== github.repository")
-    assert jobs["plan"]["permissions"] == {"contents": "read", "pull-requests": "write"}
 
 
 @pytest.mark.parametrize("job", ["validate", "plan"])

@@ -55,13 +55,9 @@ def followed(machine):
 
 
 def test_commands_of_the_readme_run_a_dry_run_and_enable_the_timer(followed, machine):
-    assert "would be deleted" in followed.output
+    assert "would be deleted" in followed
     machine.stage.assert_untouched()
     assert machine.run("systemctl", "is-enabled", "invite-sweeper.timer").stdout == "enabled\n"
-
-
-def test_systemd_is_reached_in_15_minutes_of_reading_typing_and_running(fresh, followed):
-    assert (fresh.readme + fresh.cron + followed).minutes("systemd") < 15
 
 
 def start(machine, unit_text):

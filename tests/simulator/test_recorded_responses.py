@@ -83,11 +83,12 @@ ORG, PROJECT, INVITATION = (
     "6a793fd0c0eb9e7a177181d4",
     "6a793fd52c88faeba59bd5d0",
 )
+LATEST = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
 INVITES = f"/groups/{PROJECT}/invites"
 BODY = {"roles": ["GROUP_READ_ONLY"], "username": "test-738@mongodb.com"}
 
 
-def recorded_atlas(at=datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)):
+def recorded_atlas(at=LATEST):
     """Return an Atlas like the recorded one, at the time of a recording."""
     sim = SimulatedAtlas(lambda: at)
     sim.add_organization(ORG, "Atlas CLI E2E")
@@ -150,7 +151,7 @@ class Case(NamedTuple):
     varying: tuple[str, ...] = ()
     body: object = None
     token: str | None = None
-    at: datetime = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
+    at: datetime = LATEST
 
 
 CASES = {

@@ -9,8 +9,8 @@ from simulator.exchanges import ALL
 from simulator.simulated import NOW, ORG, V2025, open_client
 
 from invite_sweeper.policy import parse_policy
-from invite_sweeper.simulator import SimulatedAtlas
-from invite_sweeper.simulator.scenarios import SCENARIOS, Size, describe_scenarios
+from invite_sweeper.simulator import SimulatedAtlas, Size
+from invite_sweeper.simulator.scenarios import SCENARIOS, describe_scenarios
 
 
 def prepared(name, **size):

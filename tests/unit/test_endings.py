@@ -19,6 +19,8 @@ from invite_sweeper.endings import (
     ExitCode,
     Reason,
     Status,
+    WarningCode,
+    WarningLevel,
     known_reasons,
     may_repeat,
     status_of,
@@ -190,6 +192,8 @@ def table_of_endings():
         yield row.rstrip()
     for reason in Reason:
         yield f"advice {reason}: {' '.join(ADVISOR.advise([reason]))}".rstrip()
+    yield f"warning levels: {'|'.join(WarningLevel)}"
+    yield f"warning codes: {'|'.join(WarningCode)}"
     yield f"damaged: {DAMAGED_ADVICE}"
     yield f"unfinished: {UNFINISHED_ADVICE}"
 

@@ -54,13 +54,65 @@ def test_password_of_basic_authentication_is_not_shown(user, padding):
     assert base64.b64encode(SECRET.encode()).decode()[:-4] not in shown
 
 
-@pytest.mark.parametrize(("secret", "text"), [("1234567", "1234567"), ("", "abc"), ("a", "banana")])
-def test_secret_under_8_characters_redacts_nothing(secret, text):
-    assert knowing(secret).redact(text) is text
+USER_INFO, URL = Redactor.add_user_info, Redactor.add_url
+HOOK = "https://hooks.example.com/services/T012/B0123456789abcdef?key=0123456789abcdef"
+SPACED = 'quote" slash/ space'
+
+EXAMPLES = [
+    # How the secret is registered; the secret; a text; the text as it is shown.
+    *((Redactor.add, each, f"{each} banana", f"{each} banana") for each in ("1234567", "", "a")),
+    (Redactor.add, "12345678", "a 12345678 b", "a *** b"),
+    (Redactor.add, SPACED, msgspec.json.encode({"a": SPACED}).decode(), '{"a":"***"}'),
+    (Redactor.add, SPACED, "?a=quote%22%20slash%2F%20space&", "?a=***&"),
+    (Redactor.add, SPACED, "?a=quote%22+slash%2F+space&", "?a=***&"),
+    (Redactor.add, "0123-4567-89", "a%20b %30%31%32%33-4567-89 &amp; \\u0041 \u0130",
+     "a%20b *** &amp; \\u0041 \u0130"),
+    # The scheme of a header is no part of it; what only looks like one is.
+    *((Redactor.add, f"{scheme}0123456789", "token 0123456789", "token ***")
+      for scheme in ("Bearer ", "Basic ", "Bearer Basic ")),
+    *((Redactor.add, secret, "0123456789", "0123456789")
+      for secret in ("bearer 0123456789", "0123456789 Basic ", "0123456789 Bearer ")),
+    # What UTF-8 cannot encode.
+    (Redactor.add, "pass\udcffword-1", "a pass\udcffword-1", "a ***"),
+    (Redactor.add, "pass\udcffword-1", "a pass%3Fword-1", "a ***"),
+    (Redactor.add, "pass\udcffword-1", '{"a":"pass\ufffdword-1"}', '{"a":"***"}'),
+    (Redactor.add, "pass\udcffword-1", base64.b64encode(b"pass\xffword-1").decode(), "***E="),
+    # Each part of a URL's user information, in each spelling.
+    *((USER_INFO, f"https://{user_info}@host/x", f"of {secret}.", "of ***.")
+      for user_info, *secrets in (
+          ("ada:first:second", "ada:first:second", "first:second"),
+          ("only-a-name", "only-a-name"),
+          ("ada:pass@word-1", "ada:pass@word-1", "pass@word-1"),
+          ("ada:p%40ssword-1", "ada:p%40ssword-1", "ada:p@ssword-1", "p%40ssword-1", "p@ssword-1"),
+          ("ada:see://there", "ada:see://there", "see://there"),
+          ("a-long-name:p%2fssword-1", "p%2fssword-1", "p%2Fssword-1", "p/ssword-1"),
+      )
+      for secret in secrets),
+    (USER_INFO, "https://ada:p%40ssword-1@host/x", "https://host/x", "https://host/x"),
+    # A URL that is itself a secret, and its parts of 16 characters.
+    (URL, HOOK, f"POST {HOOK} failed", "POST *** failed"),
+    (URL, HOOK, "no B0123456789abcdef, 0123456789abcdef", "no ***, ***"),
+    (URL, HOOK, "hooks.example.com/services", "hooks.example.com/services"),
+    (URL, "https://host.example/012345678901234", "012345678901234", "012345678901234"),
+    (URL, "https://host.example/a?next=http://other.example/0123456789abcdef0", "0123456789abcdef0",
+     "***"),
+    (URL, "https://host.example/abcdefghijklmnop?next=http://other.example/x", "abcdefghijklmnop",
+     "***"),
+    (URL, "https://first-host.example-and-long/x://0123456789abcdef", "first-host.example-and-long",
+     "first-host.example-and-long"),
+    # No response of a digest.
+    *((Redactor.add_response, header, "response 0123456789", "response 0123456789")
+      for header in ("", "Bearer 0123456789", "Digest qop=auth", 'response="xyz"')),
+]  # fmt: skip
 
 
-def test_secret_of_8_characters_is_redacted():
-    assert knowing("12345678").redact("a 12345678 b") == "a *** b"
+@pytest.mark.parametrize(("register", "secret", "text", "shown"), EXAMPLES)
+def test_example(register, secret, text, shown):
+    redactor = Redactor()
+    register(redactor, secret)
+    assert redactor.redact(text) == shown
+    redactor.clear()
+    assert MASK not in redactor.redact(text)
 
 
 def test_text_without_secrets_is_the_same_object():
@@ -68,8 +120,9 @@ def test_text_without_secrets_is_the_same_object():
     assert knowing(SECRET).redact(text) is text
 
 
-def test_secret_that_contains_another_one_is_replaced_whole():
-    assert knowing("abcdefgh", "abcdefgh-and-more").redact("abcdefgh-and-more") == MASK
+def test_shorter_secret_with_a_later_name_does_not_cut_a_longer_one():
+    """In alphabetical order the shorter one would come first."""
+    assert knowing("zzzzzzzz", "aaa-zzzzzzzz-aaa").redact("aaa-zzzzzzzz-aaa") == MASK
 
 
 @pytest.mark.parametrize(
@@ -103,24 +156,6 @@ def test_echoed_authorization_header_is_shown_without_its_credentials(text, show
     assert shown in Redactor().redact(text)
 
 
-def test_password_of_a_url_is_a_secret_also_outside_of_the_url():
-    redactor = Redactor()
-    redactor.add_user_info("https://ada:p%40ssword-1@host/x")
-    assert redactor.redact("wrong password p@ssword-1 of host") == "wrong password *** of host"
-    assert redactor.redact("https://host/x") == "https://host/x"
-
-
-def test_tokens_of_a_secret_url_are_secrets():
-    redactor = Redactor()
-    redactor.add_url(
-        "https://hooks.example.com/services/T012/B0123456789abcdef?key=0123456789abcdef"
-    )
-    assert (
-        redactor.redact("no service B0123456789abcdef, 0123456789abcdef") == "no service ***, ***"
-    )
-    assert redactor.redact("hooks.example.com/services") == "hooks.example.com/services"
-
-
 @given(st.binary(max_size=40))
 def test_bytes_without_a_secret_stay_as_they_are(data):
     assert knowing(SECRET).redact_bytes(data) is data
@@ -128,6 +163,7 @@ def test_bytes_without_a_secret_stay_as_they_are(data):
 
 @given(st.binary(max_size=10), st.binary(max_size=10))
 def test_bytes_around_a_secret_stay_as_they_are(before, after):
+    assert knowing("pass\udcffword-1").redact_bytes(b"a pass\xffword-1") == b"a ***"
     shown = knowing("0123-4567-89").redact_bytes(before + b"0123-4567-89" + after)
     assert shown.endswith(b"***" + after)
     kept = shown.removesuffix(b"***" + after)
@@ -151,86 +187,6 @@ def test_beginning_of_an_escape_before_a_secret_hides_it_in_no_spelling(before, 
     assert shown.endswith("*** end")
 
 
-def test_cleared_registry_redacts_nothing():
-    redactor = knowing(SECRET)
-    redactor.clear()
-    assert redactor.redact(SECRET) == SECRET
-
-
-def test_shorter_secret_with_a_later_name_does_not_cut_a_longer_one():
-    """In alphabetical order the shorter one would come first."""
-    assert knowing("zzzzzzzz", "aaa-zzzzzzzz-aaa").redact("aaa-zzzzzzzz-aaa") == MASK
-
-
-@pytest.mark.parametrize("scheme", ["Bearer ", "Basic ", "Bearer Basic "])
-def test_value_of_an_authorization_header_is_a_secret_without_its_scheme(scheme):
-    redactor = knowing(f"{scheme}0123456789")
-    assert redactor.redact("token 0123456789") == "token ***"
-
-
-@pytest.mark.parametrize("secret", ["bearer 0123456789", "0123456789 Basic ", "0123456789 Bearer "])
-def test_what_only_looks_like_a_scheme_is_a_part_of_the_secret(secret):
-    assert knowing(secret).redact("0123456789") == "0123456789"
-
-
-@pytest.mark.parametrize(
-    ("url", "secrets"),
-    [
-        ("https://ada:first:second@host/x", ["ada:first:second", "first:second"]),
-        ("https://only-a-name@host/x", ["only-a-name"]),
-        ("https://ada:pass@word-1@host/x", ["ada:pass@word-1", "pass@word-1"]),
-        ("https://ada:p%40ssword-1@host/x", ["ada:p%40ssword-1", "ada:p@ssword-1", "p%40ssword-1"]),
-        ("https://ada:see://there@host/x", ["ada:see://there", "see://there"]),
-    ],
-)
-def test_each_part_of_a_urls_user_information_is_a_secret(url, secrets):
-    redactor = Redactor()
-    redactor.add_user_info(url)
-    for secret in secrets:
-        assert redactor.redact(f"of {secret}.") == f"of {MASK}."
-
-
-def test_secret_url_is_a_secret_as_a_whole_and_after_a_second_scheme():
-    redactor = Redactor()
-    redactor.add_url("https://host.example/a?next=http://other.example/0123456789abcdef0")
-    assert redactor.redact("0123456789abcdef0") == MASK
-    redactor.add_url("https://host.example/abcdefghijklmnop?next=http://other.example/x")
-    assert redactor.redact("token abcdefghijklmnop") == "token ***"
-    url = "https://host.example/a?b=c"
-    redactor.add_url(url)
-    assert redactor.redact(f"POST {url} failed") == "POST *** failed"
-    redactor.clear()
-    redactor.add_url("https://first-host.example-and-long/x://0123456789abcdef")
-    assert redactor.redact("first-host.example-and-long") == "first-host.example-and-long"
-
-
-@pytest.mark.parametrize(("length", "shown"), [(15, "token 012345678901234"), (16, "token ***")])
-def test_part_of_a_secret_url_is_a_token_from_16_characters_on(length, shown):
-    redactor = Redactor()
-    token = "0123456789012345"[:length]
-    redactor.add_url(f"https://host.example/{token}")
-    assert redactor.redact(f"token {token}") == shown
-
-
-def test_secret_that_utf_8_cannot_encode_is_redacted_in_each_form_that_has_one():
-    secret = "pass\udcffword-1"
-    redactor = knowing(secret)
-    assert redactor.redact(f"a {secret}") == "a ***"
-    assert redactor.redact("a pass%3Fword-1") == "a ***"
-    assert redactor.redact('{"a":"pass\ufffdword-1"}') == '{"a":"***"}'
-    data = b"pass\xffword-1"
-    assert redactor.redact_bytes(b"a " + data) == b"a ***"
-    assert redactor.redact(base64.b64encode(data).decode())[:3] == MASK
-
-
-def test_json_and_url_forms_are_replaced_whole():
-    secret = 'quote" slash/ space'
-    redactor = knowing(secret)
-    assert redactor.redact(msgspec.json.encode({"a": secret}).decode()) == '{"a":"***"}'
-    assert redactor.redact("?a=quote%22%20slash%2F%20space&") == "?a=***&"
-    assert redactor.redact("?a=quote%22+slash%2F+space&") == "?a=***&"
-
-
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
 def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before):
     encoded = base64.b64encode(f"{before}0123456789-1x".encode()).decode().rstrip("=")
@@ -238,13 +194,6 @@ def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before
     assert mask
     assert len(kept_before) == -(-len(before) * 8 // 6)
     assert len(kept_after) == len(encoded) - (len(before) + 12) * 8 // 6
-
-
-def test_encoded_password_of_a_url_is_a_secret_without_its_name():
-    redactor = Redactor()
-    redactor.add_user_info("https://a-long-name:p%2fssword-1@host/x")
-    for form in ("p%2fssword-1", "p%2Fssword-1", "p/ssword-1"):
-        assert redactor.redact(form) == MASK
 
 
 KNOWN = {
@@ -260,12 +209,8 @@ KNOWN = {
 def test_secret_is_not_shown_in_any_spelling(name, spelling):
     shown = SPELLINGS[spelling](KNOWN[name])
     redacted = knowing(*KNOWN.values()).redact(f'{{"detail": "no {shown}, sorry"}}')
-    before, mask, after = redacted.partition(MASK)
-    assert (before.rstrip('"\\'), mask, after.lstrip('"\\')[:7]) == (
-        '{"detail": "no ',
-        MASK,
-        after.lstrip('"\\')[:7],
-    )
+    before, mask, _ = redacted.partition(MASK)
+    assert (before.rstrip('"\\'), mask) == ('{"detail": "no ', MASK)
     assert shown.strip('"\\') not in redacted
 
 
@@ -295,18 +240,6 @@ def test_the_last_500_responses_are_known():
     assert redactor.redact(f"{1:032x}, {MAX_RESPONSES:032x}") == "***, ***"
     redactor.clear()
     assert redactor.redact(f"{1:032x}") == f"{1:032x}"
-
-
-@pytest.mark.parametrize("header", ["", "Bearer 0123456789", "Digest qop=auth", 'response="xyz"'])
-def test_header_without_a_digest_response_registers_nothing(header):
-    redactor = Redactor()
-    redactor.add_response(header)
-    assert redactor.redact("response 0123456789") == "response 0123456789"
-
-
-def test_text_around_an_escaped_secret_stays_as_it_was():
-    shown = knowing("0123-4567-89").redact("a%20b %30%31%32%33-4567-89 &amp; \\u0041 \u0130")
-    assert shown == "a%20b *** &amp; \\u0041 \u0130"
 
 
 @given(st.text(max_size=60))

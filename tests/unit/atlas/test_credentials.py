@@ -1,3 +1,5 @@
+"""Credentials of the environment: exactly one kind, and no error that shows a value."""
+
 import pickle
 from pathlib import Path
 
@@ -16,172 +18,114 @@ from invite_sweeper.errors import UsageError
 ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
 PUBLIC, PRIVATE = "MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"
 TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
+MOUNTED = "/run/secrets/value"
 
 
-def no_files(path):
-    raise AssertionError(path)
+def read(environment, content=None, **options):
+    """Read credentials; the file MOUNTED has this content, and no other one is read."""
 
-
-def error_of(environment, read_file=no_files, **options):
-    with pytest.raises(UsageError) as caught:
-        read_credentials(environment, read_file, **options)
-    assert caught.value.exit_code is ExitCode.USAGE
-    return str(caught.value)
-
-
-def test_service_account_is_read_from_its_two_variables():
-    found = read_credentials({ID: "mdb_sa_id_1", SECRET: "s3cret"}, no_files)
-
-    assert isinstance(found, ServiceAccount)
-    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_1", "s3cret")
-    assert found.actor == "mdb_sa_id_1"
-
-
-def test_api_key_is_read_from_its_two_variables():
-    found = read_credentials({PUBLIC: "abcdefgh", PRIVATE: "s3cret"}, no_files)
-
-    assert isinstance(found, ApiKey)
-    assert (found.public_key, found.private_key.get_secret_value()) == ("abcdefgh", "s3cret")
-    assert found.actor == "abcdefgh"
-
-
-def test_access_token_is_recorded_as_token():
-    found = read_credentials({TOKEN: "s3cret"}, no_files)
-
-    assert isinstance(found, BearerToken)
-    assert (found.token.get_secret_value(), found.actor) == ("s3cret", "token")
-
-
-def test_suffix_selects_the_variables_of_one_organization(tmp_path):
-    mounted = tmp_path / "secret"
-    mounted.write_text("s3cret\n", encoding="utf-8")
-    environment = {
-        ID: "of another organization",
-        f"{ID}_SANDBOX": "mdb_sa_id_2",
-        f"{SECRET}_SANDBOX_FILE": str(mounted),
-    }
-
-    found = read_credentials(environment, Path.read_bytes, suffix="SANDBOX")
-
-    assert isinstance(found, ServiceAccount)
-    assert (found.client_id, found.client_secret.get_secret_value()) == ("mdb_sa_id_2", "s3cret")
-
-
-@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_one_newline_at_the_end_of_a_file_is_removed(tmp_path, end):
-    mounted = tmp_path / "token"
-    mounted.write_bytes(b"s3cret" + end.encode())
-
-    found = read_credentials({f"{TOKEN}_FILE": str(mounted)}, Path.read_bytes)
-
-    assert found.token.get_secret_value() == "s3cret"
-
-
-def test_empty_variable_counts_as_not_set():
-    found = read_credentials({ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "s3cret"}, no_files)
-
-    assert isinstance(found, BearerToken)
-
-
-def test_error_without_credentials_names_all_three_kinds():
-    message = error_of({"PATH": "/bin"})
-
-    assert all(name in message for name in (ID, SECRET, PUBLIC, PRIVATE, TOKEN, "_FILE"))
-
-
-@pytest.mark.parametrize(
-    ("present", "missing"), [(ID, SECRET), (SECRET, ID), (PUBLIC, PRIVATE), (PRIVATE, PUBLIC)]
-)
-def test_error_for_half_a_pair_names_both_variables_and_no_value(present, missing):
-    message = error_of({present: "s3cret"})
-
-    assert present in message
-    assert missing in message
-    assert "s3cret" not in message
-
-
-def test_error_for_two_kinds_names_every_variable_that_is_set_and_no_value():
-    message = error_of({ID: "s3cret", SECRET: "s3cret", TOKEN: "s3cret"})
-
-    assert all(name in message for name in (ID, SECRET, TOKEN))
-    assert "s3cret" not in message
-
-
-def test_half_of_another_kind_counts_as_two_kinds():
-    assert PUBLIC in error_of({TOKEN: "s3cret", PUBLIC: "abcdefgh"})
-
-
-def test_variable_and_its_file_cannot_both_be_set():
-    message = error_of({TOKEN: "s3cret", f"{TOKEN}_FILE": "/run/secrets/token"})
-
-    assert TOKEN in message
-    assert f"{TOKEN}_FILE" in message
-
-
-def test_error_for_a_missing_file_names_it_and_its_variable(tmp_path):
-    message = error_of({f"{TOKEN}_FILE": str(tmp_path / "missing")}, Path.read_bytes)
-
-    assert f"{TOKEN}_FILE" in message
-    assert str(tmp_path / "missing") in message
-    assert "No such file" in message
-    assert "Name a file that exists and that this user may read" in message
-
-
-def test_read_error_without_a_reason_names_the_file():
     def read_file(path):
-        raise OSError
+        assert str(path) == MOUNTED
+        if isinstance(content, OSError):
+            raise content
+        return content
 
-    assert "/run/token" in error_of({f"{TOKEN}_FILE": "/run/token"}, read_file)
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 16385])
-def test_empty_binary_or_16385_byte_file_is_rejected_without_showing_it(content):
-    message = error_of({f"{TOKEN}_FILE": "/run/token"}, lambda path: content)
-
-    assert "/run/token" in message
-    assert "xx" not in message
-
-
-def test_file_of_16384_bytes_is_read():
-    found = read_credentials({f"{TOKEN}_FILE": "/run/token"}, lambda path: b"x" * 16384)
-
-    assert len(found.token.get_secret_value()) == 16384
+    return read_credentials(environment, read_file, **options)
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("environment", "content", "suffix", "kind", "actor"),
     [
-        "s3 cret",
-        "s3cret\n",
-        "s3cret\nX-Evil: 1",
-        "\ts3cret",
-        "s3\x00cret",
-        "s3cret\u2028",
-        "\u00a0s3cret",
+        ({ID: "mdb_sa_id_1", SECRET: "s3cret"}, None, "", ServiceAccount, "mdb_sa_id_1"),
+        ({PUBLIC: "abcdefgh", PRIVATE: "s3cret"}, None, "", ApiKey, "abcdefgh"),
+        ({TOKEN: "s3cret"}, None, "", BearerToken, "token"),
+        (
+            {ID: "", SECRET: "", f"{TOKEN}_FILE": "", TOKEN: "s3cret"},
+            None,
+            "",
+            BearerToken,
+            "token",
+        ),
+        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret", "", BearerToken, "token"),
+        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\n", "", BearerToken, "token"),
+        ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\r\n", "", BearerToken, "token"),
+        (
+            {ID: "of another", f"{ID}_SANDBOX": "id", f"{SECRET}_SANDBOX_FILE": MOUNTED},
+            b"s3cret",
+            "SANDBOX",
+            ServiceAccount,
+            "id",
+        ),
     ],
 )
-def test_secret_with_a_space_or_control_character_is_rejected_and_not_shown(value):
-    message = error_of({TOKEN: value})
+def test_credentials_of_one_kind_are_read_from_variables_or_a_mounted_file(
+    environment, content, suffix, kind, actor
+):
+    found = read(environment, content, suffix=suffix)
 
-    assert TOKEN in message
+    secrets = (getattr(found, name, None) for name in ("client_secret", "private_key", "token"))
+    (secret,) = filter(None, secrets)
+    assert (type(found), found.actor, secret.get_secret_value()) == (kind, actor, "s3cret")
+
+
+ERRORS = {
+    "none": ({"PATH": "/bin"}, None, (ID, SECRET, PUBLIC, PRIVATE, TOKEN, "_FILE")),
+    "no secret": ({ID: "s3cret"}, None, (ID, SECRET)),
+    "no id": ({SECRET: "s3cret"}, None, (ID, SECRET)),
+    "no private key": ({PUBLIC: "s3cret"}, None, (PUBLIC, PRIVATE)),
+    "no public key": ({PRIVATE: "s3cret"}, None, (PUBLIC, PRIVATE)),
+    "two kinds": ({ID: "s3cret", SECRET: "s3cret", TOKEN: "s3cret"}, None, (ID, SECRET, TOKEN)),
+    "half of another kind": ({TOKEN: "s3cret", PUBLIC: "s3cret"}, None, (TOKEN, PUBLIC)),
+    "value and file": ({TOKEN: "s3cret", f"{TOKEN}_FILE": "/f"}, None, (TOKEN, f"{TOKEN}_FILE")),
+    "a colon in an id": ({ID: "s3cret:b", SECRET: "s3cret"}, None, (ID, "colon")),
+    "a colon in a key": ({PUBLIC: "s3cret:b", PRIVATE: "s3cret"}, None, (PUBLIC, "colon")),
+    "an id as a key": ({PUBLIC: "mdb_sa_id_1", PRIVATE: "s3cret"}, None, (ID, PUBLIC)),
+    **{
+        f"the value {value!r}": ({TOKEN: value}, None, (TOKEN, "line break"))
+        for value in (
+            "s3 cret s3cret",
+            "s3cret\n",
+            "s3cret\nX-Evil: 1",
+            "\ts3cret",
+            "s3cret\x00",
+            "s3cret\u2028",
+            "\u00a0s3cret",
+        )
+    },
+    **{
+        f"a file with {content!r:.20}": ({f"{TOKEN}_FILE": MOUNTED}, content, (MOUNTED, TOKEN))
+        for content in (b"", b"\n", b"\xff\xfe", b"s3cret" * 3000, OSError())
+    },
+    "no file": (
+        {f"{TOKEN}_FILE": MOUNTED},
+        FileNotFoundError(2, "No such file"),
+        (f"{TOKEN}_FILE", MOUNTED, "No such file", "Name a file that exists"),
+    ),
+    "a second line": ({f"{TOKEN}_FILE": MOUNTED}, b"s3cret\nmore\n", (TOKEN, "line break")),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_error_names_each_variable_and_file_and_no_value(name):
+    environment, content, named = ERRORS[name]
+    with pytest.raises(UsageError) as caught:
+        read(environment, content)
+
+    message = str(caught.value)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert all(each in message for each in named)
     assert "s3cret" not in message
 
 
-def test_file_with_a_second_line_is_rejected():
-    assert "line break" in error_of({f"{TOKEN}_FILE": "/run/token"}, lambda path: b"s3cret\nmore\n")
+def test_file_of_16384_bytes_is_read_and_no_larger_one(tmp_path):
+    mounted = tmp_path / "token"
+    mounted.write_bytes(b"x" * 16384)
+    found = read_credentials({f"{TOKEN}_FILE": str(mounted)}, Path.read_bytes)
+    assert len(found.token.get_secret_value()) == 16384
 
-
-@pytest.mark.parametrize(
-    ("name", "other"), [(ID, SECRET), (PUBLIC, PRIVATE)], ids=["client id", "public key"]
-)
-def test_colon_in_a_client_id_or_public_key_is_rejected(name, other):
-    assert "colon" in error_of({name: "a:b", other: "s3cret"})
-
-
-def test_error_for_a_client_id_set_as_public_key_names_the_right_variable():
-    message = error_of({PUBLIC: "mdb_sa_id_1", PRIVATE: "s3cret"})
-
-    assert ID in message
+    mounted.write_bytes(b"x" * 16385)
+    with pytest.raises(UsageError, match="larger than 16 KiB"):
+        read_credentials({f"{TOKEN}_FILE": str(mounted)})
 
 
 def test_secret_is_not_in_any_text_and_cannot_be_pickled():

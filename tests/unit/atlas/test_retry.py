@@ -11,7 +11,6 @@ from multidict import CIMultiDict
 
 from invite_sweeper.atlas.responses import (
     CANCELLED,
-    RateLimitDetails,
     RequestFailed,
     Response,
     RetryDecision,
@@ -235,19 +234,19 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_two_401s(results, attemp
 @pytest.mark.parametrize(
     ("body", "details"),
     [
-        (BUCKET, RateLimitDetails(55.0, (10, 5, 60))),
-        (BUCKET.replace(b"55", b"0"), RateLimitDetails(1.0, (10, 5, 60))),
+        (BUCKET, (55.0, (10, 5, 60))),
+        (BUCKET.replace(b"55", b"0"), (1.0, (10, 5, 60))),
         (
             b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}',
-            RateLimitDetails(7.0),
+            (7.0, None),
         ),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', RateLimitDetails()),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', RateLimitDetails()),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (None, None)),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (None, None)),
         (
             b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}',
-            RateLimitDetails(),
+            (None, None),
         ),
-        (b"", RateLimitDetails()),
+        (b"", (None, None)),
     ],
 )
 def test_details_in_the_body_of_a_429_are_parsed_as_far_as_they_are_valid(body, details):

@@ -46,14 +46,14 @@ class Fsyncs:
 
         def fsync(fd: int) -> None:
             self.count += 1
-            assert self.may_go_on.wait(10)
+            assert self.may_go_on.wait(60)
             real(fd)
 
         monkeypatch.setattr(os, "fsync", fsync)
 
     async def begun(self) -> None:
         """Wait until the first one is at work."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.count:
                 await asyncio.sleep(0)
 

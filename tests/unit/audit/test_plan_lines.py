@@ -9,7 +9,7 @@ import pytest
 from audit.runs import clock, finished, invitation, planned, started, write_run
 from builders import NOW, PROJECT, object_id
 
-from invite_sweeper.audit import AuditDirectory, AuditLog, read_back_plan, read_plan
+from invite_sweeper.audit import AuditDirectory, AuditLog, check_written_plan, read_plan
 from invite_sweeper.audit.events import Entry, Kept, Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import AuditLogError, GuardRefused, UsageError
@@ -36,7 +36,7 @@ def write_plan(directory: AuditDirectory, size: int) -> tuple[AuditLog, list[Pla
 @pytest.mark.parametrize("size", [0, 1, 700])
 async def test_the_plan_is_read_back_as_it_was_written(directory, size):
     log, written = write_plan(directory, size)
-    assert list(await read_back_plan(log)) == written
+    await check_written_plan(log, written)
     await log.close()
 
 
@@ -49,7 +49,7 @@ async def test_what_is_written_while_the_plan_is_synced_is_not_waited_for(direct
         log.write(planned(9))
 
     monkeypatch.setattr(log, "sync", busy)
-    assert list(await read_back_plan(log)) == written
+    await check_written_plan(log, written)
     monkeypatch.undo()
     await log.close()
 
@@ -63,7 +63,7 @@ def test_every_changed_byte_and_every_cut_of_the_plan_is_found(directory):
     async def read(data: bytes) -> None:
         path.write_bytes(data)
         with pytest.raises(AuditLogError, match="was changed") as caught:
-            await read_back_plan(log)
+            await check_written_plan(log, written)
         assert caught.value.consequence == "Nothing was deleted."
 
     async def run() -> None:
@@ -75,9 +75,9 @@ def test_every_changed_byte_and_every_cut_of_the_plan_is_found(directory):
                 await read(content[:position])
         path.unlink()
         with pytest.raises(AuditLogError, match="was changed"):
-            await read_back_plan(log)
+            await check_written_plan(log, written)
         path.write_bytes(content)
-        assert list(await read_back_plan(log)) == written
+        await check_written_plan(log, written)
 
     asyncio.run(run())
 

@@ -142,7 +142,7 @@ DAMAGED: dict[str, tuple[Change, str]] = {
         f"{FIRST} line 4 does not follow line 3.",
     ),
     **{
-        f"{old!r} in the last line of {name}": (
+        f"{old[1:5].decode()} in the last line of {name}": (
             last_line(name, lambda line, old=old, new=new: line.replace(old, new, 1)),
             f"{name} line {number} was changed: its seal does not hold",
         )
@@ -155,7 +155,7 @@ DAMAGED: dict[str, tuple[Change, str]] = {
     ),
     "a forged last end": (last_line(LAST, forged), f"{LAST} line 4 is not as HEAD describes it"),
     **{
-        f"{rest!r} after the end of {name}": (
+        f"{rest[:1].hex()} after the end of {name}": (
             added(name, rest),
             f"{name} line {number} was added after the end",
         )
@@ -163,7 +163,7 @@ DAMAGED: dict[str, tuple[Change, str]] = {
         for rest in (b"{", b"\0", b" ")
     },
     **{
-        f"{rest!r} after a kill": (added(KILLED, rest), f"{KILLED} line 6 is not a line")
+        f"{rest.hex()} after a kill": (added(KILLED, rest), f"{KILLED} line 6 is not a line")
         for rest in (b"x", b"{}", b"\n", b"\0\n", b'{"ts":"2026\n', b"{}\n")
     },
     "no HEAD": (added("HEAD", b"{"), "HEAD cannot be read"),

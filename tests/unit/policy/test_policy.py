@@ -4,30 +4,25 @@ import hashlib
 from datetime import date, timedelta
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from invite_sweeper.models import Source
-from invite_sweeper.policy import Keep, Policy, check_policy, parse_policy
+from invite_sweeper.policy import Execution, Keep, Limits, Policy, check_policy, parse_policy
 
 TODAY = date(2027, 3, 31)
 FIRST, SECOND = "5efda682a3f2ed2e7dd6cde4", "5efda682a3f2ed2e7dd6cde5"
 CONTRACT = f"""\
 version: 1
-organizations: [{FIRST}, {{id: {SECOND}, credentials: PROD_2}}]
-projects:
-  include: ["*"]
-  exclude: ["prod-*"]
-  tags: {{env: sandbox}}
+organizations: [{{id: {FIRST}}}, {{id: {SECOND}, credentials: PROD_2}}]
+projects: {{include: ["*"], exclude: ["prod-*"], tags: {{env: sandbox}}}}
 sources: [invites]
 rules:
-  - name: forgotten
-    older_than: 14d
-  - name: outsiders
-    older_than: 3d
-    usernames: ["*@gmail.com"]
+  - {{name: forgotten, older_than: P14D}}
+  - {{name: outsiders, older_than: P3D, usernames: ["*@gmail.com"]}}
 keep:
   - name: all
-    older_than: 1d
+    older_than: P1D
     expired: false
     expires_within: PT2H
     usernames: ['*@a.example.com', b@example.com]
@@ -35,138 +30,93 @@ keep:
     roles: [GROUP_OWNER]
     projects: ['Prod *', '0123456789abcdef01234567']
     statuses: [PENDING, INVITATION_EXPIRED, INVITATION_REJECTED]
-    reason: |
-      they  travel
-      a lot
+    inviter_gone: true
+    reason: they travel
     until: '2027-03-31'
 limits:
   max_deletions: 0
   max_deletions_per_project: 7
-  max_share: 1
+  max_share: 1.0
   max_unreadable_projects: 0
-  period: 0s
+  period: PT0S
   over_limit: trim
+  max_population_drop: 0.0
+  max_bounces: 0
+  max_failure_share: 1.0
+  max_already_gone_share: 0.25
+  breaker_window: 1
+  canary: 0
 execution:
   concurrency: 1000
   max_requests_per_second: 2.5
   attempts: 20
   deadline: PT2H
-  grace: 5s
-audit:
-  directory: elsewhere/log
-  record: all
-  stdout: true
-notice:
-  wait: 7d
+  grace: PT5S
+  reserve: 0.5
+audit: {{directory: elsewhere/log, record: all, stdout: true}}
+notice: {{wait: P7D}}
 notify:
   - {{kind: slack, url_env: SLACK_URL}}
   - {{kind: webhook, url_env: HOOK_URL, secret_env: _KEY1, when: changes}}
   - {{kind: ping, url_env: PING_URL, when: always, details: true}}
 """.encode()
+"""Every key, in the form in which a policy is dumped."""
 SMALL = f"version: 1\norganizations: [{FIRST}]\nrules: [{{name: a, older_than: 14d}}]\n"
-DEFAULTS = {
-    "version": 1,
-    "organizations": ({"id": FIRST},),
-    "projects": {"include": ("*",), "exclude": (), "tags": {}},
-    "sources": (Source.INVITES,),
-    "rules": ({"name": "a", "older_than": timedelta(days=14)},),
-    "keep": (),
-    "limits": {
-        "max_deletions": 100,
-        "max_deletions_per_project": 25,
-        "max_share": 0.5,
-        "max_unreadable_projects": 10,
-        "period": timedelta(hours=20),
-        "over_limit": "refuse",
-        "max_population_drop": 0.3,
-        "max_bounces": 3,
-        "max_failure_share": 0.2,
-        "max_already_gone_share": 0.5,
-        "breaker_window": 50,
-        "canary": 5,
-    },
-    "execution": {
-        "concurrency": 20,
-        "attempts": 5,
-        "deadline": timedelta(hours=1),
-        "grace": timedelta(seconds=20),
-        "reserve": 0.1,
-    },
-    "audit": {"directory": "audit", "record": "planned", "stdout": False},
-    "notify": (),
-}
+DEFAULTS = f"""\
+version: 1
+organizations: [{{id: {FIRST}}}]
+projects: {{include: ["*"], exclude: [], tags: {{}}}}
+sources: [invites]
+rules: [{{name: a, older_than: P14D}}]
+keep: []
+limits:
+  max_deletions: 100
+  max_deletions_per_project: 25
+  max_share: 0.5
+  max_unreadable_projects: 10
+  period: PT20H
+  over_limit: refuse
+  max_population_drop: 0.3
+  max_bounces: 3
+  max_failure_share: 0.2
+  max_already_gone_share: 0.5
+  breaker_window: 50
+  canary: 5
+execution: {{concurrency: 20, attempts: 5, deadline: PT1H, grace: PT20S, reserve: 0.1}}
+audit: {{directory: audit, record: planned, stdout: false}}
+notify: []
+"""
 
 
 def policy_of(text: str) -> Policy:
     return parse_policy((SMALL + text).encode(), "p")
 
 
-def values_of(policy: Policy) -> dict:
-    """Return what the file says, and the defaults that are not null."""
-    return policy.model_dump(exclude_none=True, exclude={"sha256"})
+def dumped(policy: Policy, **options) -> dict:
+    """Return the values of a policy that are not null."""
+    return policy.model_dump(mode="json", exclude_none=True, exclude={"sha256"}, **options)
 
 
 def test_every_key_is_read():
-    assert values_of(parse_policy(CONTRACT, "policy.yaml")) == {
-        "version": 1,
-        "organizations": ({"id": FIRST}, {"id": SECOND, "credentials": "PROD_2"}),
-        "projects": {"include": ("*",), "exclude": ("prod-*",), "tags": {"env": "sandbox"}},
-        "sources": (Source.INVITES,),
-        "rules": (
-            {"name": "forgotten", "older_than": timedelta(days=14)},
-            {"name": "outsiders", "older_than": timedelta(days=3), "usernames": ("*@gmail.com",)},
-        ),
-        "keep": (
-            {
-                "name": "all",
-                "older_than": timedelta(days=1),
-                "expired": False,
-                "expires_within": timedelta(hours=2),
-                "usernames": ("*@a.example.com", "b@example.com"),
-                "inviters": ("abcdefgh",),
-                "roles": ("GROUP_OWNER",),
-                "projects": ("Prod *", "0123456789abcdef01234567"),
-                "statuses": ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED"),
-                "reason": "they travel a lot",
-                "until": date(2027, 3, 31),
-            },
-        ),
-        "limits": DEFAULTS["limits"]
-        | {
-            "max_deletions": 0,
-            "max_deletions_per_project": 7,
-            "max_share": 1.0,
-            "max_unreadable_projects": 0,
-            "period": timedelta(0),
-            "over_limit": "trim",
-        },
-        "execution": DEFAULTS["execution"]
-        | {
-            "concurrency": 1000,
-            "max_requests_per_second": 2.5,
-            "attempts": 20,
-            "deadline": timedelta(hours=2),
-            "grace": timedelta(seconds=5),
-        },
-        "audit": {"directory": "elsewhere/log", "record": "all", "stdout": True},
-        "notice": {"wait": timedelta(days=7)},
-        "notify": (
-            {"kind": "slack", "url_env": "SLACK_URL", "when": "always", "details": False},
-            {
-                "kind": "webhook",
-                "url_env": "HOOK_URL",
-                "secret_env": "_KEY1",
-                "when": "changes",
-                "details": False,
-            },
-            {"kind": "ping", "url_env": "PING_URL", "when": "always", "details": True},
-        ),
-    }
+    policy = parse_policy(CONTRACT, "policy.yaml")
+    assert dumped(policy, exclude_unset=True) == yaml.safe_load(CONTRACT)
+    assert policy.keep[0].model_fields_set == set(Keep.model_fields)
+    assert policy.limits.model_fields_set == set(Limits.model_fields)
+    assert policy.execution.model_fields_set == set(Execution.model_fields)
+    assert policy.organization_ids == frozenset({FIRST, SECOND})
+
+
+def test_values_have_the_types_that_a_run_works_with():
+    text = "keep: [{name: b, expires_within: 36h, until: 2027-03-31, reason: 'they  travel'}]\n"
+    (entry,) = policy_of(text).keep
+    assert entry.expires_within == timedelta(hours=36)
+    assert (entry.until, entry.reason) == (TODAY, "they travel")
+    assert policy_of("").sources == (Source.INVITES,)
 
 
 @pytest.mark.parametrize("text", ["", "projects: {exclude: [], tags: {}}\nkeep: []\n"])
 def test_what_is_left_out_or_empty_has_the_defaults_of_the_contract(text):
-    assert values_of(policy_of(text)) == DEFAULTS
+    assert dumped(policy_of(text)) == yaml.safe_load(DEFAULTS)
 
 
 def test_sha256_is_the_hash_of_the_file():

@@ -4,6 +4,7 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
+from structlog.testing import CapturingLogger
 
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
@@ -11,21 +12,12 @@ from invite_sweeper.models import Outcome
 from invite_sweeper.report.progress import Progress
 
 
-class FakeLog:
-    def __init__(self):
-        self.lines = []
-
-    def debug(self, event, **fields):
-        pass
-
-    def info(self, event, **fields):
-        self.lines.append(("info", event, fields))
-
-    def warning(self, event, **fields):
-        self.lines.append(("warning", event, fields))
-
-    def error(self, event, **fields):
-        self.lines.append(("error", event, fields))
+class Log(CapturingLogger):
+    @property
+    def lines(self):
+        """What is shown without -v."""
+        calls = [each for each in self.calls if each.method_name != "debug"]
+        return [(each.method_name, *each.args, each.kwargs) for each in calls]
 
 
 class FakeClock:
@@ -41,7 +33,7 @@ def terminal(width=80):
 
 
 def test_progress_is_logged_every_30_s_with_outcomes():
-    log, clock = FakeLog(), FakeClock()
+    log, clock = Log(), FakeClock()
     view = Progress(log, None, clock)
     view.deleting_started(100, "Acme")
     for _ in range(59):
@@ -53,7 +45,7 @@ def test_progress_is_logged_every_30_s_with_outcomes():
 
 
 def test_short_run_logs_no_progress():
-    log = FakeLog()
+    log = Log()
     view = Progress(log, None, FakeClock())
     view.lists_found(3, "Acme")
     view.list_done()
@@ -64,7 +56,7 @@ def test_short_run_logs_no_progress():
 
 
 def test_lists_of_several_organizations_add_up():
-    log, clock = FakeLog(), FakeClock()
+    log, clock = Log(), FakeClock()
     view = Progress(log, None, clock)
     view.lists_found(3, "Acme")
     view.lists_found(2, "Beta")
@@ -83,7 +75,7 @@ def test_lists_of_several_organizations_add_up():
     ],
 )
 def test_warning_goes_to_the_log_by_its_level(console, level, method):
-    log = FakeLog()
+    log = Log()
     view = Progress(log, console)
     view.warn(RunWarning(WarningCode.OTHER, "told", level))
     view.close()
@@ -93,7 +85,7 @@ def test_warning_goes_to_the_log_by_its_level(console, level, method):
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_bar_shows_progress_and_failures_within_the_width(width):
     console = terminal(width)
-    view = Progress(FakeLog(), console)
+    view = Progress(Log(), console)
     view.deleting_started(40, "Acme")
     for outcome in (*[Outcome.DELETED] * 9, Outcome.FAILED):
         view.deletion_done(outcome)
@@ -105,7 +97,7 @@ def test_bar_shows_progress_and_failures_within_the_width(width):
 
 def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
     console = terminal()
-    view = Progress(FakeLog(), console)
+    view = Progress(Log(), console)
     view.lists_found(2, "Acme")
     view.list_done()
     view.list_done()
@@ -116,7 +108,7 @@ def test_bar_is_removed_after_the_last_step_and_may_be_closed_again():
 
 def test_bar_of_0_steps_is_never_shown():
     console = terminal()
-    view = Progress(FakeLog(), console)
+    view = Progress(Log(), console)
     view.lists_found(0, "Acme")
     view.close()
     assert console.file.getvalue() == ""

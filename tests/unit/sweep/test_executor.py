@@ -10,6 +10,7 @@ from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import (
     ApiVersionRetired,
     AtlasUnavailable,
@@ -51,6 +52,7 @@ def make_executor(
     workers=4,
     grace_s=3600.0,
     several_sources=False,
+    clock=None,
     on_done=lambda *_: None,
     **limits,
 ):
@@ -61,7 +63,7 @@ def make_executor(
         log,
         stop=stop or StopRequest(),
         breaker=CircuitBreaker(rules.limits),
-        clock=asyncio.get_running_loop().time,
+        clock=clock or asyncio.get_running_loop().time,
         execution=rules.execution.model_copy(update={"grace": grace}),
         several_sources=several_sources,
         on_deletion_done=on_done,
@@ -101,6 +103,44 @@ async def test_intents_are_written_in_groups_ahead_of_the_slots():
     atlas, log = FakeAtlas(), FakeDeletionLog()
     await make_executor(atlas, log, workers=20).run(plan(200))
     assert log.calls <= 200 / 10 + 2
+
+
+async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_took():
+    result = DeletionResult(
+        Outcome.FAILED, 3, 500, "UNEXPECTED_ERROR", None, "PENDING", "gone", retries_cut_short=True
+    )
+    log, (line,) = FakeDeletionLog(), plan(1)
+    atlas = FakeAtlas(results={line.invitation_id: result})
+    events, write = [], log.write
+    log.write = lambda event: events.append(event) or write(event)
+    executor = make_executor(atlas, log, clock=iter([7.0, 8.2346]).__next__)
+    await executor.run([line])
+    (sent, done) = events
+    assert sent == line.as_event(Intent, rule="forgotten")
+    assert done == line.as_event(
+        OutcomeLine,
+        rule="forgotten",
+        outcome="failed",
+        attempts=3,
+        http_status=500,
+        error_code="UNEXPECTED_ERROR",
+        duration_ms=1234.6,
+        seen_before="PENDING",
+        seen_after="gone",
+    )
+    assert executor.retries_cut_short
+
+
+async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
+    log, stop = FakeDeletionLog(), StopRequest()
+    stop.request("SIGTERM")
+    events = []
+    log.write = events.append
+    executor = make_executor(FakeAtlas(), log, stop=stop)
+    await executor.run(plan(1))
+    ((outcome, attempts, duration_ms),) = [(e.outcome, e.attempts, e.duration_ms) for e in events]
+    assert (outcome, attempts, duration_ms) == ("skipped", 0, 0.0)
+    assert not executor.retries_cut_short
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,6 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
                 steps,
                 announces=not dry_run,
                 records_kept=False,
-                streams=True,
             )
         place = Project(project_id, "Sandbox Alpha", org_id)
         await planners[org_id].add(

@@ -63,7 +63,6 @@ class Plan:
             steps,
             announces=announces,
             records_kept=record == "all",
-            streams=not any(each.is_organization_level for each in self.policy.sources),
         )
 
     async def add(self, *lists, finish=True):

@@ -60,99 +60,77 @@ async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
     return [selector.decide(one) for one in found], atlas, warnings
 
 
+OUT = "reaches_out_of_scope"
+TO_PROD = {PROD: frozenset({TEAM})}
+TO_SANDBOX = {SANDBOX: frozenset({TEAM}), PROD: frozenset({TEAM_2})}
+IN_SANDBOX = {"linked_projects": ((SANDBOX, ""),)}
+KEEP = {"keep": [{"name": "payments", "projects": ["prod"]}]}
+ONLY = {"rules": [{"name": "r", "older_than": "14d", "projects": ["sandbox"]}]}
+ALL = (SANDBOX, PROD)
+
+
 @pytest.mark.parametrize("source", [Source.ORG_USERS, Source.ORG_INVITES])
-async def test_team_with_access_to_an_excluded_project_keeps(source):
-    (decision,), _, _ = await decide(
-        invited(source=source), teams={PROD: frozenset({TEAM})}, **WITHOUT_PROD
+@pytest.mark.parametrize(
+    ("changes", "teams", "keys", "verdict", "requested"),
+    [
+        ({}, TO_PROD, WITHOUT_PROD, OUT, (PROD,)),
+        ({}, TO_SANDBOX, WITHOUT_PROD, "forgotten", (PROD,)),
+        ({"teams": (TEAM_2, TEAM)}, TO_PROD, WITHOUT_PROD, OUT, (PROD,)),
+        (IN_SANDBOX, TO_PROD, WITHOUT_PROD, OUT, (PROD,)),
+        # Rules and keep entries for projects mean those of teams, too.
+        ({}, TO_PROD, KEEP, "keep:payments", ALL),
+        (IN_SANDBOX, {SANDBOX: frozenset({TEAM})}, ONLY, "r", ALL),
+        (IN_SANDBOX, TO_PROD, ONLY, "no_rule", ALL),
+        # No teams are read where they cannot change the decision.
+        ({"teams": ()}, TO_PROD, WITHOUT_PROD, "forgotten", ()),
+        ({"links_out_of_scope": True}, {}, WITHOUT_PROD, OUT, ()),
+        ({"linked_projects": ((PROD, ""),)}, {}, WITHOUT_PROD, OUT, ()),
+        ({}, TO_PROD, {}, "forgotten", ()),
+    ],
+)
+async def test_invitation_reaches_the_projects_of_its_teams(
+    changes, teams, keys, verdict, requested, source
+):
+    (decision,), atlas, warnings = await decide(
+        invited(source=source, **changes), teams=teams, **keys
     )
-    assert decision.keep_reason == "reaches_out_of_scope"
-    assert decision.invitation.linked_projects == ((PROD, "prod"),)
+    assert (decision.rule or decision.keep_reason) == verdict
+    assert (tuple(sorted(atlas.teams_requested)), warnings) == (requested, ())
 
 
-async def test_team_without_access_to_an_excluded_project_is_stale():
-    (decision,), _, warnings = await decide(
-        invited(), teams={PROD: frozenset({TEAM_2}), SANDBOX: frozenset({TEAM})}, **WITHOUT_PROD
-    )
-    assert (decision.stale, warnings) == (True, ())
-
-
-async def test_one_of_two_teams_with_access_to_an_excluded_project_keeps():
-    (decision,), _, _ = await decide(
-        invited(teams=(TEAM_2, TEAM)), teams={PROD: frozenset({TEAM})}, **WITHOUT_PROD
-    )
-    assert decision.keep_reason == "reaches_out_of_scope"
+async def test_projects_of_roles_and_teams_are_linked_with_their_names():
+    (decision,), _, _ = await decide(invited(**IN_SANDBOX), teams=TO_PROD, **WITHOUT_PROD)
+    assert decision.invitation.linked_projects == ((SANDBOX, "sandbox"), (PROD, "prod"))
 
 
 async def test_unreadable_teams_of_one_project_keep_every_invitation_with_a_team_and_warn():
     listed = (*PROJECTS, project(4, name="prod-2"))
-    decisions, _, warnings = await decide(
-        invited(1),
-        invited(2, teams=(TEAM_2,)),
+    own = [invited(1), invited(2, teams=(TEAM_2,)), invited(4, source=Source.ORG_INVITES)]
+    decisions, atlas, (warning,) = await decide(
+        *own,
         invited(3, teams=()),
-        invited(4, source=Source.ORG_INVITES),
         listed=listed,
         teams={PROD: UNREADABLE},
         projects={"exclude": ["prod*"]},
     )
-    reasons = sorted((d.invitation.id, d.keep_reason) for d in decisions)
-    assert [reason for _, reason in reasons] == [
-        "reaches_out_of_scope",
-        "reaches_out_of_scope",
-        None,
-        "reaches_out_of_scope",
-    ]
-    (warning,) = warnings
+    reasons = {decision.invitation.id: decision.keep_reason for decision in decisions}
+    assert reasons == {object_id(n): None if n == 3 else OUT for n in (1, 2, 3, 4)}
     assert warning.startswith("The teams of 1 project could not be read")
     assert "prod: 401 USER_UNAUTHORIZED." in warning
-
-
-async def test_project_with_an_invalid_id_keeps_every_invitation_with_a_team():
-    listed = (*PROJECTS, ListUnreadable("X", "odd", "The project id is malformed."))
-    decisions, _, _ = await decide(invited(1), invited(2, teams=()), listed=listed)
-    assert [d.keep_reason for d in decisions] == ["reaches_out_of_scope", None]
-
-
-async def test_teams_are_read_once_for_both_lists_and_only_of_excluded_projects():
-    _, atlas, _ = await decide(invited(1), invited(2, source=Source.ORG_INVITES), **WITHOUT_PROD)
-    assert atlas.teams_requested == [PROD]
+    assert sorted(atlas.teams_requested) == [PROD, object_id(4)]  # once for both lists
 
 
 @pytest.mark.parametrize(
-    ("one", "keys"),
+    "odd",
     [
-        (invited(teams=()), WITHOUT_PROD),
-        (invited(links_out_of_scope=True), WITHOUT_PROD),
-        (invited(linked_projects=((PROD, ""),)), WITHOUT_PROD),
-        (invited(), {}),
+        ListUnreadable("X", "odd", "The project id is malformed."),
+        ListUnreadable("", "", "The list of projects changed."),
     ],
-    ids=["no team", "unknown links", "linked by a role", "every project in scope"],
+    ids=["malformed", "changed"],
 )
-async def test_no_teams_are_read_where_they_cannot_change_the_decision(one, keys):
-    _, atlas, _ = await decide(one, **keys)
-    assert atlas.teams_requested == []
-
-
-async def test_role_in_a_project_in_scope_does_not_hide_a_team_in_an_excluded_one():
-    (decision,), _, _ = await decide(
-        invited(linked_projects=((SANDBOX, ""),)), teams={PROD: frozenset({TEAM})}, **WITHOUT_PROD
-    )
-    assert decision.keep_reason == "reaches_out_of_scope"
-    assert decision.invitation.linked_projects == ((SANDBOX, "sandbox"), (PROD, "prod"))
-
-
-async def test_keep_entry_for_a_project_keeps_an_invitation_that_reaches_it_by_a_team():
-    entry = {"name": "payments", "projects": ["prod"]}
-    (decision,), atlas, _ = await decide(invited(), teams={PROD: frozenset({TEAM})}, keep=[entry])
-    assert decision.keep_reason == "keep:payments"
-    assert sorted(atlas.teams_requested) == [SANDBOX, PROD]
-
-
-async def test_rule_for_projects_must_match_the_projects_of_teams_too():
-    rules = [{"name": "r", "older_than": "14d", "projects": ["sandbox"]}]
-    one = invited(linked_projects=((SANDBOX, ""),))
-    (alone,), _, _ = await decide(one, teams={SANDBOX: frozenset({TEAM})}, rules=rules)
-    (both,), _, _ = await decide(one, teams={PROD: frozenset({TEAM})}, rules=rules)
-    assert (alone.rule, both.keep_reason) == ("r", "no_rule")
+async def test_list_of_projects_that_is_not_known_keeps_every_invitation_with_a_team(odd):
+    decisions, _, _ = await decide(invited(1), invited(2, teams=()), listed=(*PROJECTS, odd))
+    assert [decision.keep_reason for decision in decisions] == [OUT, None]
 
 
 TEAM_LISTS = st.one_of(st.just(UNREADABLE), st.frozensets(st.sampled_from([TEAM, TEAM_2])))
@@ -184,19 +162,3 @@ async def test_no_invitation_that_may_reach_an_excluded_project_is_stale(
             for n, team in product(excluded, decision.invitation.team_ids)
         )
         assert decision.stale is not may_reach
-
-
-async def test_linked_project_of_a_team_that_is_not_visible_has_an_empty_name():
-    (decision,), _, _ = await decide(
-        invited(linked_projects=((SANDBOX, ""),)),
-        teams={PROD: frozenset({TEAM})},
-        **WITHOUT_PROD,
-    )
-    assert decision.invitation.linked_projects == ((SANDBOX, "sandbox"), (PROD, "prod"))
-
-
-async def test_list_of_projects_that_changed_while_it_was_read_keeps_invitations_with_a_team():
-    changed = ListUnreadable("", "", "The list of projects changed.")
-    (decision,), _, _ = await decide(invited(), listed=[*PROJECTS, changed])
-
-    assert not decision.stale

