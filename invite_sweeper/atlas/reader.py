@@ -4,9 +4,10 @@ Nothing here can delete or invite.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (

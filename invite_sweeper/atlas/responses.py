@@ -5,11 +5,12 @@ No input or output.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
+from msgspec.structs import replace
 from typing_extensions import override
 
 from invite_sweeper.atlas.limits import BucketLimit, clamp_wait_s
