@@ -57,6 +57,7 @@ CASES = {
     "there and expired": (None, "INVITATION_EXPIRED", NOTHING, ("INVITATION_EXPIRED", True)),
     "there and active": (None, "ACTIVE", NOTHING, ("ACTIVE", True)),
     "gone": (GONE, "PENDING", NOTHING, ("gone", False)),
+    "404 of the organization alone": (None, "PENDING", {IN_ORG: odd(404)}, ("PENDING", True)),
     "not in the project": (PROJECT_GONE, "PENDING", NOTHING, ("PENDING", False)),
     "active, not in the project": (PROJECT_GONE, "ACTIVE", NOTHING, ("ACTIVE", False)),
     "by the project alone": (None, "ACTIVE", {IN_ORG: odd(403, ROLE)}, ("ACTIVE", True)),
