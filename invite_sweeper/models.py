@@ -4,7 +4,6 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 from typing import Final, NamedTuple, Self, TypeAlias
@@ -314,8 +313,7 @@ class InvitationList(Invitations):
         return listed
 
 
-@dataclass(frozen=True, slots=True)
-class ListUnreadable:
+class ListUnreadable(msgspec.Struct, frozen=True):
     """A list that could not be read completely; nothing in it is deleted.
 
     Attributes:
@@ -338,8 +336,7 @@ class ListUnreadable:
     rows: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRetired(ListUnreadable):
+class SourceRetired(ListUnreadable, frozen=True):
     """A list that Atlas no longer serves for any project (410)."""
 
 

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
+from msgspec import structs
+
 from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import RunWarning
@@ -343,7 +345,7 @@ class Reader:
         self._result.warn(*secret_warnings(expiries, self._command.now))
         unread = Source.USERS if Source.USERS in policy.sources else Source.INVITES
         # Of an organization that is not known: none of these knows all its people.
-        unreadable = tuple(replace(each, source=unread) for each in scope.unreadable)
+        unreadable = tuple(structs.replace(each, source=unread) for each in scope.unreadable)
         scope = replace(scope, unreadable=unreadable)
         for each in organizations:
             each.name = names.get(each.id, each.name)
