@@ -102,18 +102,6 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-class NextRun(NamedTuple):
-    """Where the next run goes on.
-
-    Attributes:
-        number: Of its file.
-        prev: The hash that its first line continues; 64 zeros without an earlier line.
-    """
-
-    number: int
-    prev: str
-
-
 class AuditDirectory:
     """The directory with the files of all runs of a policy.
 
@@ -230,10 +218,12 @@ class AuditDirectory:
             return (RunWarning(WarningCode.AUDIT_LOG, message, WarningLevel.REMARK),)
         return (RunWarning(WarningCode.AUDIT_LOG, message),)
 
-    def next_run(self) -> NextRun:
-        """Return where the next run goes on.
+    def next_run(self) -> tuple[int, str]:
+        """Return where the next run goes on; the whole chain of the last file is checked.
 
-        The whole chain of the last file is checked.
+        Returns:
+            The number of its file, and the hash that its first line continues: 64 zeros without
+            an earlier line.
 
         Raises:
             DamagedLog: The last file was cut, changed or lengthened, or `HEAD` does not know it.
@@ -255,7 +245,7 @@ class AuditDirectory:
                     prev = chain.last_hash
                     if head is None:
                         break
-        return NextRun(number + 1, prev)
+        return number + 1, prev
 
     def create_file(self, run_id: str) -> tuple[RunFile, int, str]:
         """Create the file of a run that begins, and name it in `HEAD`. The lock must be held.
@@ -305,9 +295,7 @@ class AuditDirectory:
             with suppress(FileNotFoundError):
                 fd = os.open(path, os.O_RDONLY | _SAFE_FLAGS)
                 try:
-                    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise _held_error(path, os.pread(fd, _MAX_SMALL_FILE_BYTES, 0)) from None
+                    _flock(path, fd, fcntl.LOCK_SH)
                 finally:
                     os.close(fd)
         except OSError as error:
@@ -344,9 +332,7 @@ class AuditDirectory:
             raise _write_error(path, error) from error
         try:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _held_error(path, os.pread(fd, _MAX_SMALL_FILE_BYTES, 0)) from None
+                _flock(path, fd, fcntl.LOCK_EX)
             except OSError as error:
                 raise _write_error(path, error) from error
             with suppress(OSError):  # a full disk: the lock holds without the name
@@ -433,8 +419,13 @@ def _write_error(path: Path, error: OSError) -> AuditLogError:
     )
 
 
-def _held_error(path: Path, holder: bytes) -> LockHeld:
-    return LockHeld(
-        f"Another run holds the lock {path}: {holder.decode(errors='replace') or 'unknown'}.",
-        hint="Wait for that run to end, or stop it. The lock ends with its process.",
-    )
+def _flock(path: Path, fd: int, operation: int) -> None:
+    """Lock a file; raise LockHeld if another run holds the lock."""
+    try:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, _MAX_SMALL_FILE_BYTES, 0).decode(errors="replace") or "unknown"
+        raise LockHeld(
+            f"Another run holds the lock {path}: {holder}.",
+            hint="Wait for that run to end, or stop it. The lock ends with its process.",
+        ) from None

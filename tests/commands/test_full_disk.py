@@ -41,7 +41,7 @@ def sweep_on_small_disk(cli, size_bytes):
 
 
 @needs_mount
-@pytest.mark.parametrize("kib", [4, 16, 32, 64, 128, 192], ids=lambda k: f"{k} KiB")
+@pytest.mark.parametrize("kib", [4, 32, 192], ids=lambda k: f"{k} KiB")
 def test_full_disk_at_any_stage_sends_nothing_without_an_intent_on_disk(cli, kib):
     cli.stock(stale=120)
     done = sweep_on_small_disk(cli, kib * 1024)

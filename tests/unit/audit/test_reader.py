@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from audit.runs import clock, deletion, invitation, planned, started, write_run
@@ -51,6 +52,16 @@ def test_a_compressed_file_reads_the_same_whatever_its_name_is(path, tmp_path):
         packed = tmp_path / name
         packed.write_bytes(gzip.compress(path.read_bytes()))
         assert list(filter_lines(packed, LineFilter())) == list(filter_lines(path, LineFilter()))
+
+
+def test_the_hash_of_a_file_is_that_of_all_its_bytes_compressed_or_not(directory, tmp_path):
+    path = write_run(directory, "r1", *deletion(1), killed=True)
+    whole = path.read_bytes() + b'{"ts":"2026'  # what a kill left
+    for name, data in (("plain", whole), ("packed", gzip.compress(whole))):
+        (tmp_path / name).write_bytes(data)
+        chain = FileChain(tmp_path / name).read()
+        assert (chain.sha256, chain.size) == (sha256(whole).hexdigest(), len(whole))
+        assert (chain.lines, chain.finished) == (4, False)
 
 
 def test_a_file_that_is_compressed_while_a_run_reads_is_found(path):
