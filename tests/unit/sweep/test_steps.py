@@ -314,6 +314,10 @@ def test_hash_of_a_plan_is_compared_as_a_person_may_write_it():
     plan = saved(sha256="abc" * 20 + "abcd")
     check_plan_sha256(plan, f" {plan.sha256.upper()}\n")
     for wrong in ("", plan.sha256[:-1], "f" * 64):
-        with pytest.raises(GuardRefused, match="has the SHA-256 abcabc") as caught:
+        with pytest.raises(GuardRefused) as caught:
             check_plan_sha256(plan, wrong)
+        assert caught.value.message == (
+            f"The plan p.jsonl has the SHA-256 {plan.sha256}, not {wrong}."
+        )
+        assert caught.value.hint == "Read it again: invite-sweeper audit show p.jsonl"
         assert caught.value.reasons == (Reason.PLAN,)
