@@ -586,7 +586,7 @@ OF_GUARANTEES = (
     Mutant(
         "what a killed run left open is not settled",
         "sweep/discovery.py",
-        "await recovery.settle(ref, found)",
+        "await recovery.settle_rest()",
         "assert recovery",
         "tests/unit/sweep/test_sweep.py -k settled",
     ),
