@@ -8,14 +8,16 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from audit.runs import planned
 from builders import NOW
 from prometheus_client.parser import text_string_to_metric_families
 from report.reading import Reader, page_of, words
-from report.scenes import SCENES, written
+from report.scenes import SCENES, recorded, run, written
 from rich.cells import cell_len
 from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit.events import WouldBeAnnounced
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Limits, Notification
 from invite_sweeper.report.metrics import Release, write_textfile
@@ -156,6 +158,14 @@ def test_urgent_warning_is_sent_although_the_run_succeeded(directory, name, sent
 def test_whom_a_dry_run_would_announce_is_named_with_the_day(directory):
     text = on_terminal(written("dry run with a notice", directory), 140)
     assert re.search(r"Would be announced  1\n.* person-1@example.com .*2026-12-02 00:00 UTC", text)
+
+
+def test_rest_of_whom_a_dry_run_would_announce_has_the_command_that_lists_all(directory):
+    day = {"rule": "forgotten", "deletable_from": "2026-12-02T00:00:00Z"}
+    lines = (planned(number).as_event(WouldBeAnnounced, **day) for number in range(52))
+    text = on_terminal(recorded(run(*lines, mode="dry-run", announced=52), directory))
+    command = "invite-sweeper audit show 1 --event would_be_announced --policy policy.yaml"
+    assert f"2 more: {command}" in text
 
 
 def test_organizations_that_failed_for_the_same_cause_share_an_error(directory):
