@@ -375,10 +375,11 @@ def _show_rows(console: Console, checks: Sequence[Check]) -> None:
     rows = []
     for check in checks:
         state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
-        text = Text.assemble((f"{check.check}: ", "bold"), escape_unprintable(check.message))
+        first, *lines = check.message.split("\n")
+        text = Text.assemble((f"{check.check}: ", "bold"), escape_unprintable(first))
         rows.append((state, text))
-        if check.hint:
-            rows.append((Text(" " * _WIDTH), Text(escape_unprintable(check.hint))))
+        more = filter(None, (*lines, check.hint))
+        rows += [(Text(" " * _WIDTH), Text(escape_unprintable(line))) for line in more]
     if console.is_terminal:
         console.print(RightTrimmed(two_columns(rows)))
         return

@@ -133,6 +133,7 @@ class Containers:
             f"--include={','.join(PACKAGES)}",
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
             '--customize-hook=chroot "$1" python3 -m venv --copies /usr/local',
             "trixie",

@@ -5,7 +5,6 @@ import re
 
 import pytest
 import yaml
-from deploy.chart_readme import with_table
 from deploy.containers import run
 from deploy.manifests import DEPLOY, KUBERNETES, built, command, container, documents, pod_spec
 from deploy.rendering import CHART, NAME, comparable, overlaid, packaged, rendered, side_by_side
@@ -157,6 +156,7 @@ ACCEPTED = [
     ("suspend", True),
     ("credentials.kind", "api-key"),
     ("credentials.kind", "none"),
+    ("credentials", {"secretName": "", "named": [BAD_ACCOUNT | {"name": "US_1"}]}),
     ("credentials.named", [BAD_ACCOUNT | {"name": "EU_1"}]),
     ("job", {"name": "verify-1", "args": ["audit", "verify"]}),
     ("job", {"name": "population", "args": ["sweep", "--accept-population"]}),
@@ -290,6 +290,7 @@ def check_chart(name, manifests, values):
     assert (("PersistentVolumeClaim", claim["claimName"]) in manifests) == (
         "existingClaim" not in values.get("audit", {})
     )
+    check_said(name, job, values)
     own = [each for key, each in manifests.items() if key != ("Secret", "more")]
     assert {each["metadata"]["namespace"] for each in own} == {NAME}
     common = values.get("commonLabels", {}).items()
@@ -300,6 +301,33 @@ def check_chart(name, manifests, values):
             (single,) = template["containers"]
             assert single["args"] == values["job"]["args"]
             assert template | {"containers": [single | {"args": box["args"]}]} == pod
+
+
+def check_said(name, job, values):
+    """Raise AssertionError unless the CronJob is as its values say."""
+    spec, pod, box = job["spec"]["jobTemplate"]["spec"], pod_spec(job), container(job)
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    account = values.get("credentials", {})
+    files = {each["name"] for each in box["env"] if each["name"].endswith("_FILE")}
+    prefix = {"service-account": "CLIENT_ID", "api-key": "PUBLIC_API_KEY", "none": ""}
+    kind = prefix[account.get("kind", "service-account")] if account.get("secretName", "x") else ""
+    named = [f"PUBLIC_API_KEY_{each['name']}" for each in account.get("named", [])]
+
+    for part in filter(None, (kind, *named)):
+        assert f"MONGODB_ATLAS_{part}_FILE" in files
+    assert ("credentials" in volumes) == bool(kind)
+    assert job["spec"].get("suspend", False) == values.get("suspend", False)
+    retries = "backoffLimitPerIndex" if values.get("shards") else "backoffLimit"
+    assert spec[retries] == values.get("retries", 4)
+    assert pod.get("initContainers") == values.get("initContainers")
+    assert pod["serviceAccountName"] == values.get("serviceAccount", {}).get("name", name)
+    policy = values.get("policyConfigMap", f"{name}-policy")
+    assert volumes["policy"]["configMap"] == {"name": policy}
+    textfile = values.get("metrics", {}).get("textfile", {})
+    if "hostPath" in textfile:
+        assert volumes["metrics"]["hostPath"]["type"] == "Directory"
+    assert any(each.startswith("--metrics-file=") for each in box["args"]) == bool(textfile)
+    assert box["image"].endswith(values.get("image", {}).get("digest", ":dev"))
 
 
 def check_apart(found):
@@ -465,11 +493,3 @@ def test_examples_for_operators_name_what_the_pod_mounts(tmp_path):
     assert DEPLOY.parent / source["path"] == CHART
     assert command(text) == "plan"
     assert parse_policy(policy.encode(), "policy.yaml").limits.max_deletions == 25
-
-
-def test_readme_of_the_chart_has_the_values_and_their_comments():
-    """`PYTHONPATH=tests .venv/bin/python -m deploy.chart_readme` writes it."""
-    page = (CHART / "README.md").read_text(encoding="utf-8")
-
-    assert page == with_table(page)
-    assert page.count("\n| `") > 40

@@ -123,7 +123,10 @@ COMPILE = re.compile(r"^ *uv pip compile (.*) -o (\S+)$", re.MULTILINE)
     ("group", "lock"),
     [
         (None, "requirements.lock"),
-        *((g, f".github/{g}.lock") for g in ("release", "publish", "audit")),
+        *(
+            pytest.param(group, f".github/{group}.lock", marks=pytest.mark.weekly)
+            for group in ("release", "publish", "audit")
+        ),
     ],
 )
 def test_lock_is_what_the_command_of_contributing_makes(group, lock, tmp_path):

@@ -113,8 +113,10 @@ def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_bui
     containers.podman("save", "--quiet", "--format=oci-archive", f"--output={archive}", IMAGE)
     (tmp_path / "tools/bin").mkdir(parents=True)
     (tmp_path / "tools/bin/syft").symlink_to(find_command("syft"))
-    (tmp_path / ".github").mkdir()
-    shutil.copy(ROOT / ".github/publish.lock", tmp_path / ".github")
+    (tmp_path / "tools/bin/python").symlink_to(sys.executable)
+    for name in (".github/publish.lock", "tests/deploy/add_dependencies.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     done = job("build", **containers.environment).run("Write the bill of materials")
     assert done.returncode == 0, done.stderr
     bill = json.loads((tmp_path / "bill/invite-sweeper.cdx.json").read_text(encoding="utf-8"))
