@@ -29,11 +29,6 @@ _TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
 
 
-def is_interactive() -> bool:
-    """Return whether stdin is a terminal."""
-    return sys.stdin.isatty()
-
-
 async def confirm(
     present: Callable[[Console], None], stop: StopRequest, *, consequence: str = NOTHING_DELETED
 ) -> bool:
@@ -125,7 +120,7 @@ class TerminalView(Progress):
     ) -> None:
         quiet = options.quiet or options.quiet_progress
         super().__init__(log, Console(stderr=True) if sys.stderr.isatty() and not quiet else None)
-        self._asks = not options.yes and is_interactive()
+        self._asks = not options.yes and sys.stdin.isatty()
         self._stop = stop
         self._record = record
         self._facts = facts

@@ -27,6 +27,10 @@ keep:
   - {{name: board, usernames: ["*@board.example.com"], reason: they travel}}
 limits: {{max_share: 0.8}}
 """
+_SUMMARY = """\
+  stale: older than 14 days (rule forgotten)
+  stale: *@contractors.example.com after 3 days (rule outsiders)
+  kept:  *@board.example.com, they travel (keep entry board)"""
 INVITED = "mira.web@partner.example.net"
 """Whom the demo invites as the web interface of Atlas does."""
 _STEPS = (
@@ -63,8 +67,7 @@ def demo() -> None:
         f"{INVITED} was invited in its web interface 23 days ago: the lists of users show "
         "that\ninvitation, the older lists of invitations do not. The policy reads all four lists:"
     )
-    for line in _policy_summary():
-        click.echo(f"  {line}")
+    click.echo(_SUMMARY)
     with serve_in_thread(sim) as base_url:
         for title, explanation, dry_run in _STEPS:
             console.print()
@@ -84,15 +87,6 @@ def demo() -> None:
     ):
         click.echo(f"  {command(*words)}")
     raise SystemExit(max(codes))
-
-
-def _policy_summary() -> tuple[str, ...]:
-    """Return what the policy of the demo says, one line for each entry."""
-    return (
-        "stale: older than 14 days (rule forgotten)",
-        "stale: *@contractors.example.com after 3 days (rule outsiders)",
-        "kept:  *@board.example.com, they travel (keep entry board)",
-    )
 
 
 def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:

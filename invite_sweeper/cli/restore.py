@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from rich.console import Console
 from invite_sweeper import __version__
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import InvitationFields, Planned
-from invite_sweeper.cli.confirm import confirm, is_interactive
+from invite_sweeper.cli.confirm import confirm
 from invite_sweeper.cli.console import run_async, stdout_console
 from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
@@ -149,7 +150,7 @@ class _RestoreCommand:
         self, undone: RunRecord, organizations: Sequence[Organization], missing: Missing
     ) -> int:
         session = self._session
-        if missing.to_invite and not self._options.yes and is_interactive():
+        if missing.to_invite and not self._options.yes and sys.stdin.isatty():
             agreed = await confirm(
                 lambda console: _ask(console, missing), session.stop, consequence=NOTHING_INVITED
             )
