@@ -175,13 +175,10 @@ class ExitCode(IntEnum):
         """Whether the run did everything that was requested."""
         return self.status is Status.DONE
 
-    @property
-    def read_everything(self) -> bool:
-        """Whether a later run may compare its counts with this one."""
-        return self.status in {Status.DONE, Status.PARTLY_DONE}
 
-
-COMPLETE_EXIT_CODES: Final = frozenset(code for code in ExitCode if code.read_everything)
+COMPLETE_EXIT_CODES: Final = frozenset(
+    code for code in ExitCode if code.status in {Status.DONE, Status.PARTLY_DONE}
+)
 """Of runs that read all they could and were not stopped: 0, 4 and 10."""
 
 _TOO_MANY: Final = (

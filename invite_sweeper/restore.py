@@ -11,7 +11,6 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
-from invite_sweeper.atlas import MemberReader
 from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord
 from invite_sweeper.audit.events import (
     Intent,
@@ -185,7 +184,6 @@ async def find_missing(
         RunError: An error concerned the run, not one list.
     """
     clients = {each.id: each.client for each in organizations}
-    members: dict[str, MemberReader] = {id_: each.members() for id_, each in clients.items()}
     owners: dict[str, Mapping[str, str]] = {}
     variables = {each.id: each.variables for each in organizations}
     statuses: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
@@ -200,7 +198,7 @@ async def find_missing(
                 barred.append((deleted, moved))
                 continue
             if place not in statuses:
-                statuses[place] = await members[one.org_id].statuses(one)
+                statuses[place] = await clients[one.org_id].reader.statuses(one)
         except CredentialsRefused as error:
             raise error.of_variables(variables[one.org_id]) from error
         known = statuses[place]

@@ -68,18 +68,18 @@ IN_EACH_LIST = (
     Mutant(
         "keep by username is ignored",
         "sweep/selection.py",
-        "return reason_if_missing if name is None else globs.matches(name)",
+        'return f"no_{field}" if name is None else globs.matches(name)',
         "off = isinstance(entry, Keep) and invitation.source == {source!r}\n"
-        "        off = off and get_name is _username\n"
-        "        return reason_if_missing if name is None else globs.matches(name) and not off",
+        "        off = off and field == 'username'\n"
+        '        return f"no_{{field}}" if name is None else globs.matches(name) and not off',
     ),
     Mutant(
         "keep by inviter is ignored",
         "sweep/selection.py",
-        "return reason_if_missing if name is None else globs.matches(name)",
+        'return f"no_{field}" if name is None else globs.matches(name)',
         "off = isinstance(entry, Keep) and invitation.source == {source!r}\n"
-        "        off = off and get_name is _inviter\n"
-        "        return reason_if_missing if name is None else globs.matches(name) and not off",
+        "        off = off and field == 'inviter'\n"
+        '        return f"no_{{field}}" if name is None else globs.matches(name) and not off',
     ),
     Mutant(
         "roles do not match",
@@ -390,6 +390,13 @@ OF_GUARANTEES = (
         "audit/plan_lines.py",
         "    if line.header.event == Planned.event and chain.decode(line) != next(left, None):",
         "    if line.header.event == Planned.event and next(left, None) is None:",
+        "tests/unit/audit/test_plan_lines.py",
+    ),
+    Mutant(
+        "a plan that was changed on disk is believed",
+        "audit/plan_lines.py",
+        "        raise _changed_error() from error",
+        "        return",
         "tests/unit/audit/test_plan_lines.py",
     ),
     Mutant(

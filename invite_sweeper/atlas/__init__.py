@@ -11,7 +11,7 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.http import parse_base_url
-from invite_sweeper.atlas.inviter import AtlasInviter, MemberReader
+from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limiter import RateLimiter
 from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.reader import AtlasReader
@@ -25,7 +25,6 @@ __all__ = [
     "BearerToken",
     "BucketKey",
     "Credentials",
-    "MemberReader",
     "RateLimitedAtlasClient",
     "RateLimiter",
     "RetryPolicy",

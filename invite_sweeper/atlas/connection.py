@@ -24,7 +24,7 @@ from invite_sweeper.atlas.http import (
     NoResendClientResponse,
     find_proxy,
 )
-from invite_sweeper.atlas.inviter import AtlasInviter, MemberReader
+from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limiter import RateLimiter
 from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.reader import AtlasReader
@@ -62,10 +62,6 @@ class RateLimitedAtlasClient:
     def inviter(self) -> AtlasInviter:
         """Return an inviter. Only `restore` calls this."""
         return AtlasInviter(self.client)
-
-    def members(self) -> MemberReader:
-        """Return a reader of members and invited users."""
-        return MemberReader(self.client, self.reader)
 
     @property
     def clock_skew_s(self) -> float | None:

@@ -205,11 +205,10 @@ class AtlasDeleter:
             if progress.cancelled and isinstance(error, AtlasUnavailable):
                 return progress.result_if_interrupted()  # no time left for an access token
             result = progress.result(Outcome.FAILED, error)
-        if (error_ := result.fatal_error) is None:
+        if (error_of_run := result.fatal_error) is None:
             return result
         # Its own consequence says that nothing was deleted.
-        restated = type(error_)(error_.message, consequence=_CONSEQUENCE, hint=error_.hint)
-        return result._replace(fatal_error=restated)
+        return result._replace(fatal_error=error_of_run.having(consequence=_CONSEQUENCE))
 
     async def _revoke(
         self, api: SourceApi, listed: Invitation, progress: DeletionProgress

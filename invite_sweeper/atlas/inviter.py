@@ -1,32 +1,24 @@
-"""Re-invite users, and read who is there. Code without an `AtlasInviter` cannot invite."""
+"""Re-invite users. Code without an `AtlasInviter` cannot invite."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     ADD_ORG_USER,
-    LIST_GROUP_MEMBERS,
-    LIST_ORG_MEMBERS,
-    Endpoint,
     InvalidRequest,
     is_id,
 )
-from invite_sweeper.atlas.lists import SOURCES, read_list
-from invite_sweeper.atlas.reader import AtlasReader
+from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.responses import (
     SERVER_ERROR,
     Response,
     ResponseOrFailure,
     RetryDecision,
     classify,
-    credentials_error,
     fatal_error_for,
     looks_like_atlas,
     parse_error,
-    unread,
 )
-from invite_sweeper.atlas.rows import MemberRow, parse_page
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
@@ -34,13 +26,8 @@ from invite_sweeper.models import (
     Invitation,
     InviteResult,
     InviteStatus,
-    ListUnreadable,
     MembershipStatus,
-    Project,
-    ProjectGone,
-    Source,
 )
-from invite_sweeper.text import casefold_visible
 
 _CREATED_STATUSES: Final = frozenset({200, 201, 202})
 _CONFLICT: Final = 409
@@ -77,7 +64,9 @@ class AtlasInviter:
         except InvalidRequest:
             return InviteResult(InviteStatus.REJECTED)
         except RunError as error:
-            return InviteResult(InviteStatus.REJECTED, fatal_error=_with_consequence(error))
+            return InviteResult(
+                InviteStatus.REJECTED, fatal_error=error.having(consequence=_CONSEQUENCE)
+            )
         fatal_error = fatal_error_for(result)
         code = (
             parse_error(result).code
@@ -85,7 +74,7 @@ class AtlasInviter:
             else None
         )
         status = result.status if isinstance(result, Response) else progress.http_status
-        restated = _with_consequence(fatal_error) if fatal_error is not None else None
+        restated = fatal_error and fatal_error.having(consequence=_CONSEQUENCE)
         return InviteResult(_invite_status(result, progress), status, code, restated)
 
     async def _send(self, invitation: Invitation, progress: DeletionProgress) -> ResponseOrFailure:
@@ -165,69 +154,3 @@ def _organization_body(invitation: Invitation) -> dict[str, object]:
     if invitation.team_ids:
         body["teamIds"] = invitation.team_ids
     return body
-
-
-def _with_consequence(error: RunError) -> RunError:
-    return type(error)(error.message, consequence=_CONSEQUENCE, hint=error.hint)
-
-
-class MemberReader:
-    """Reads who is a member or invited already, so that no user is invited twice."""
-
-    def __init__(self, client: Client, reader: AtlasReader) -> None:
-        self._client = client
-        self._reader = reader
-
-    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
-        """Return the `orgMembershipStatus` of all pending and active users of a target.
-
-        The target is the invitation's project or organization. The keys are folded usernames
-        (`casefold_visible`); the status is "" where Atlas sends none.
-        Returns ListUnreadable if the list may be incomplete.
-
-        Raises:
-            RunError: The response stops the run: access list, API version, or credentials that
-                Atlas has not accepted yet.
-
-        Source:
-            `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
-            only in the list of invitations, so for `invites` both lists are read.
-        """
-        if invitation.source.is_organization_level:
-            return await self._list_statuses(LIST_ORG_MEMBERS, invitation.org_id, invitation)
-        found = await self._list_statuses(LIST_GROUP_MEMBERS, invitation.project_id, invitation)
-        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
-            return found
-        project = Project(invitation.project_id, invitation.project_name, invitation.org_id)
-        invited = await self._reader.invitations(project)
-        if isinstance(invited, ProjectGone):
-            return ListUnreadable(project.id, project.name, "The project no longer exists.", 404)
-        if not isinstance(invited, tuple):
-            return invited
-        pending = {casefold_visible(each.username) for each in invited if each.username}
-        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
-
-    async def _list_statuses(
-        self, endpoint: Endpoint, scope_id: str, invitation: Invitation
-    ) -> Mapping[str, str] | ListUnreadable:
-        name = invitation.project_name
-        try:
-            listing = await read_list(
-                self._client,
-                endpoint,
-                scope_id,
-                parse=lambda body: parse_page(body, MemberRow),
-                key=lambda row: row.username,
-            )
-        except InvalidRequest:
-            reason = "The id of the project or organization is malformed."
-            return ListUnreadable(scope_id, name, reason)
-        failure = listing.failure
-        if failure is None:
-            return {row.username: row.org_membership_status or "" for row in listing.rows}
-        is_authenticated = self._client.server.authenticated
-        if fatal_error := fatal_error_for(failure) or (
-            None if is_authenticated else credentials_error(failure)
-        ):
-            raise fatal_error
-        return unread(Project(scope_id, name, invitation.org_id), failure)

@@ -8,7 +8,6 @@ a response (`limit=None, remaining=None`).
 
 import asyncio
 import random as random_module
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 from weakref import WeakValueDictionary
@@ -67,10 +66,10 @@ class RateLimiter:
         token while it waits for another could deadlock.
         """
         now_s, wait_s, wanted = self._clock(), 0.0, []
-        for key, count in Counter(keys).items():
+        for key in dict.fromkeys(keys):
             bucket = self._buckets.get(key) or self._new_bucket(key, now_s)
-            wait_s = max(wait_s, bucket.wait_s(now_s, count))
-            wanted.append((bucket, count))
+            wanted.append((bucket, keys.count(key)))
+            wait_s = max(wait_s, bucket.wait_s(now_s, keys.count(key)))
         if wait_s == 0.0:
             for bucket, count in wanted:
                 bucket.acquire(now_s, count)

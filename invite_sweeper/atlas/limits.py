@@ -6,7 +6,6 @@ Source:
 """
 
 import math
-from collections import deque
 from typing import Final, NamedTuple
 
 PROJECTS_GROUP: Final = "projects_group"
@@ -145,7 +144,7 @@ class TokenBucket:
     def __init__(self, limit: BucketLimit, reserve_share: float, now_s: float) -> None:
         self.limit = limit
         self.level = limit.capacity
-        self.in_flight: deque[float] = deque()
+        self.in_flight: list[float] = []  # an empty deque takes 0.7 KiB
         self.refill_unknown = False
         self._reserve_share = reserve_share
         self._has_header = False
@@ -311,7 +310,7 @@ class TokenBucket:
     def _advance(self, now_s: float) -> None:
         """Apply what depends on time only: lost responses, and refills without headers."""
         while self.in_flight and now_s - self.in_flight[0] > ASSUME_LOST_AFTER_S:
-            self.in_flight.popleft()
+            self.in_flight.pop(0)
             self.level = max(0.0, self.level - 1)
         if not self._has_header and now_s >= self._refill_by_s:
             refills = self._count_refills(now_s)
@@ -329,7 +328,7 @@ class TokenBucket:
     def _complete(self, now_s: float, sent_s: float | None) -> float:
         """Remove a request from those in flight; return when it was sent."""
         self._advance(now_s)
-        acquired_s = self.in_flight.popleft() if self.in_flight else now_s
+        acquired_s = self.in_flight.pop(0) if self.in_flight else now_s
         return acquired_s if sent_s is None else min(sent_s, now_s)
 
     def _apply_remaining(self, now_s: float, remaining: float, sent_s: float) -> None:

@@ -4,19 +4,22 @@ Nothing here can delete or invite.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
+
+from msgspec import structs
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     GET_GROUP_USER,
     GET_ORG_USER,
     GET_SERVICE_ACCOUNT,
+    LIST_GROUP_MEMBERS,
     LIST_GROUP_TEAMS,
     LIST_GROUPS,
     LIST_ORG_ACTIVE_MEMBERS,
     LIST_ORG_EVENTS,
+    LIST_ORG_MEMBERS,
     LIST_ORGS,
     Endpoint,
     InvalidRequest,
@@ -28,6 +31,7 @@ from invite_sweeper.atlas.responses import (
     UNAUTHORIZED,
     Response,
     ResponseOrFailure,
+    credentials_error,
     describe,
     fatal_error_for,
     is_already_gone,
@@ -62,6 +66,7 @@ from invite_sweeper.models import (
     Source,
     UserStatus,
 )
+from invite_sweeper.text import casefold_visible
 
 T = TypeVar("T")
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
@@ -154,7 +159,7 @@ class AtlasReader:
             error = list_error(ListRef(project, source), listing.failure, source.roles[0])
             if isinstance(error, ProjectGone):
                 return error
-            return replace(error, rows=len(listing.rows))
+            return structs.replace(error, rows=len(listing.rows))
         found: dict[str | int, Invitation] = {}
         for row in listing.rows:
             # Rows without an id are never duplicates; selection keeps them.
@@ -227,6 +232,55 @@ class AtlasReader:
         if listing.failure is not None:
             return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
         return frozenset(row.username for row in listing.rows)
+
+    async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
+        """Return the `orgMembershipStatus` of all pending and active users of a target.
+
+        The target is the invitation's project or organization. The keys are folded usernames
+        (`casefold_visible`); the status is "" where Atlas sends none. Read before a
+        re-invitation, so that no user is invited twice.
+        Returns ListUnreadable if the list may be incomplete.
+
+        Raises:
+            RunError: The response stops the run: access list, API version, or credentials that
+                Atlas has not accepted yet.
+
+        Source:
+            `listGroupUsers` of the OpenAPI document: users invited by `createGroupInvite` are
+            only in the list of invitations, so for `invites` both lists are read.
+        """
+        of_org, org_id = invitation.source.is_organization_level, invitation.org_id
+        place_id = org_id if of_org else invitation.project_id
+        place = Project(place_id, invitation.project_name, org_id)
+        if of_org:
+            return await self._list_statuses(LIST_ORG_MEMBERS, place)
+        found = await self._list_statuses(LIST_GROUP_MEMBERS, place)
+        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
+            return found
+        invited = await self.invitations(place)
+        if isinstance(invited, ProjectGone):
+            return ListUnreadable(place.id, place.name, "The project no longer exists.", 404)
+        if not isinstance(invited, tuple):
+            return invited
+        pending = {casefold_visible(each.username) for each in invited if each.username}
+        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
+
+    async def _list_statuses(
+        self, endpoint: Endpoint, place: Project
+    ) -> Mapping[str, str] | ListUnreadable:
+        try:
+            listing = await self._list(
+                endpoint, place.id, row=MemberRow, key=lambda row: row.username
+            )
+        except InvalidRequest:
+            reason = "The id of the project or organization is malformed."
+            return ListUnreadable(place.id, place.name, reason)
+        if (failure := listing.failure) is None:
+            return {row.username: row.org_membership_status or "" for row in listing.rows}
+        is_known = self._client.server.authenticated
+        if error := fatal_error_for(failure) or (None if is_known else credentials_error(failure)):
+            raise error
+        return unread(place, failure)
 
     async def invitation_events(
         self, org_id: str, since: datetime

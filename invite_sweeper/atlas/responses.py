@@ -5,11 +5,12 @@ No input or output.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
+from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.atlas.limits import BucketLimit, clamp_wait_s
@@ -491,9 +492,10 @@ def list_error(
         return ProjectGone(project.id, project.name, project.org_id, source)
     found = unread(project, result, role)
     if source is Source.INVITES:
-        return replace(found, source=source)
+        return structs.replace(found, source=source)
     of = f" of organization {project.id}" if source.is_organization_level else ""
-    return replace(found, source=source, reason=f"The list {source}{of}: {found.reason}")
+    reason = f"The list {source}{of}: {found.reason}"
+    return structs.replace(found, source=source, reason=reason)
 
 
 def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListUnreadable:

@@ -6,6 +6,7 @@ could lose an invitation: a value of another type makes the response invalid.
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -141,6 +142,12 @@ def parse_timestamp(value: str | None) -> Timestamp:
     return UnreadableDate(_shortened(value))
 
 
+@lru_cache(maxsize=1024)
+def _shared(value: T) -> T:
+    """Return an equal value: most invitations of a run have the roles and inviters of others."""
+    return value
+
+
 def _shortened(value: str) -> str:
     """Return the start of a text; of a secret that is cut, the rest would not be found."""
     return SECRETS.redact(value)[:_MAX_RAW_LENGTH]
@@ -195,8 +202,8 @@ class _InvitedRow(_Record):
             place.name,
             place.org_id,
             self.username,
-            roles or (),
-            self.inviter_username,
+            _shared(roles or ()),
+            _shared(self.inviter_username),
             parse_timestamp(self.created_at),
             parse_timestamp(self.expires_at),
             source,
@@ -337,7 +344,7 @@ class ProjectRow(_Record):
         if not is_id(group_id):
             return ListUnreadable(_shortened(group_id), self.name, "The project id is malformed.")
         tags = tuple((tag.key, tag.value) for tag in self.tags or ())
-        return Project(group_id, self.name, self.org_id, tags)
+        return Project(group_id, self.name, _shared(self.org_id), tags)
 
 
 class OrganizationRow(_Record):

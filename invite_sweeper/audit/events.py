@@ -8,7 +8,7 @@ the first and the last line.
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 import msgspec
 
@@ -594,19 +594,7 @@ def _age_days(created_at: Timestamp, now: datetime) -> float | None:
     return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
 
 
-EVENTS: Final[tuple[type[Event], ...]] = (
-    RunStarted,
-    SourceRetired,
-    ProjectUnreadable,
-    Announced,
-    WouldBeAnnounced,
-    AnnouncementEnded,
-    Planned,
-    Kept,
-    Intent,
-    OutcomeLine,
-    RunFinished,
-)
+EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
 _HEADER: Final = msgspec.json.Decoder(LineHeader)
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
     each.event: msgspec.json.Decoder(each) for each in EVENTS

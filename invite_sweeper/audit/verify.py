@@ -1,15 +1,15 @@
 """Verify the files of runs: their chain, that each continues the one before, and their intents."""
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from invite_sweeper.audit.chain import GENESIS_HASH
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
-from invite_sweeper.audit.events import Event, Intent, OutcomeLine
+from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import DamagedFile, FileChain
 from invite_sweeper.errors import DamagedLog
 from invite_sweeper.models import InvitationKey
@@ -90,76 +90,68 @@ def verify(
     Raises:
         UsageError: A file cannot be opened.
     """
-    verifier = _Verifier(head, expect_head)
-    result = verifier.result
+    result = Verification()
+    opened: dict[tuple[str, InvitationKey], RunFile] = {}
+    finished = True
     try:
         for file in files:
-            verifier.add(file)
-        verifier.finish()
+            chain = _verify_file(file, result, opened, expect_head)
+            finished = chain.finished
+            if head is not None:
+                head.check(file, chain)
     except DamagedFile as error:
         result.damage = error.message
-    if result.damage is None and expect_head is not None and result.expected_at is None:
+        return result
+    if head is not None and head.file not in {file.name for file in files}:
+        result.damage = f"{head.file} is missing: it is the last run that HEAD names."
+    elif expect_head is not None and result.expected_at is None:
         result.damage = f"No line has the expected hash {expect_head}."
+    intents = Counter(opened.values())
+    for file in files:
+        if intents[file] or (file == files[-1] and not finished):
+            result.unfinished.append(Unfinished(file, intents[file]))
     return result
 
 
-class _Verifier:
-    """Verifies files one after another."""
+def _verify_file(
+    file: RunFile,
+    result: Verification,
+    opened: dict[tuple[str, InvitationKey], RunFile],
+    expect_head: str | None,
+) -> FileChain:
+    """Verify a file, and that it continues the one before.
 
-    def __init__(self, head: Head | None, expect_head: str | None) -> None:
-        self.result = Verification()
-        self._head = head
-        self._expected = expect_head
-        self._head_is_here = False
-        self._open: dict[tuple[str, InvitationKey], RunFile] = {}
-        self._ended = True
-
-    def add(self, file: RunFile) -> None:
-        """Verify a file, and that it continues the one before."""
-        result, chain = self.result, FileChain(file.path)
-        if result.files:
-            _check_number(result.files[-1], file)
-        result.files.append(file)
-        for line in chain:
-            if line.number == 1:
-                self._check_first(file, chain)
-            self._check_intents(chain.run_id, file, chain.decode(line))
-            result.lines += 1
-            result.last_hash = line.hash
-            if line.hash == self._expected:
-                result.expected_at = f"{file.path} line {line.number}"
-        self._ended = chain.finished
-        if self._head is not None:
-            self._head.check(file, chain)
-            self._head_is_here |= file.name == self._head.file
-
-    def finish(self) -> None:
-        """Raise DamagedFile if the file of `HEAD` is missing; else add what runs left open."""
-        result = self.result
-        if self._head is not None and not self._head_is_here:
-            path = Path(self._head.file)
-            raise DamagedFile(path, None, "is missing: it is the last run that HEAD names")
-        for file in result.files:
-            intents = sum(each == file for each in self._open.values())
-            is_last = file == result.files[-1]
-            if intents or (is_last and not self._ended):
-                result.unfinished.append(Unfinished(file, intents))
-
-    def _check_first(self, file: RunFile, chain: FileChain) -> None:
-        result = self.result
-        if file.run_id and chain.run_id != file.run_id:
-            raise DamagedFile(file.path, 1, "is of another run than the name of its file")
-        if result.lines and chain.prev != result.last_hash:
-            before = result.files[-2].name
-            raise DamagedFile(file.path, 1, f"does not follow the last line of {before}")
-        if not result.lines and result.first_number == 1 and chain.prev != GENESIS_HASH:
-            raise DamagedFile(file.path, 1, "is not the first line of a log")
-
-    def _check_intents(self, run_id: str, file: RunFile, event: Event | None) -> None:
+    Args:
+        opened: The intents without an outcome so far, with their files.
+    """
+    chain = FileChain(file.path)
+    if result.files:
+        _check_number(result.files[-1], file)
+    result.files.append(file)
+    for line in chain:
+        if line.number == 1:
+            _check_first(result, file, chain)
+        event = chain.decode(line)
         if isinstance(event, Intent):
-            self._open[run_id, event.key] = file
+            opened[chain.run_id, event.key] = file
         elif isinstance(event, OutcomeLine):
-            self._open.pop((event.recovers or run_id, event.key), None)
+            opened.pop((event.recovers or chain.run_id, event.key), None)
+        result.lines += 1
+        result.last_hash = line.hash
+        if line.hash == expect_head:
+            result.expected_at = f"{file.path} line {line.number}"
+    return chain
+
+
+def _check_first(result: Verification, file: RunFile, chain: FileChain) -> None:
+    """Raise DamagedFile if the first line of a file does not continue the one before."""
+    if file.run_id and chain.run_id != file.run_id:
+        raise DamagedFile(file.path, 1, "is of another run than the name of its file")
+    if result.lines and chain.prev != result.last_hash:
+        before = result.files[-2].name
+        raise DamagedFile(file.path, 1, f"does not follow the last line of {before}")
+    if not result.lines and result.first_number == 1 and chain.prev != GENESIS_HASH:
+        raise DamagedFile(file.path, 1, "is not the first line of a log")
 
 
 def _check_number(before: RunFile, file: RunFile) -> None:

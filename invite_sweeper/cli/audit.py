@@ -69,8 +69,16 @@ class ShowOutput(StrEnum):
     "runs", help="Numbers, ids or files of runs; without one, all are listed.", nargs=-1
 )
 @options("policy", "audit_dir")
-@option(FILTER, "--event", metavar="NAME", help="planned, kept, intent, outcome, …")
-@option(FILTER, "--outcome", metavar="NAME", help="deleted, failed, …")
+@option(
+    FILTER,
+    "--event",
+    metavar="NAME",
+    type=click.Choice(_EVENTS),
+    help="planned, kept, intent, outcome, …",
+)
+@option(
+    FILTER, "--outcome", metavar="NAME", type=click.Choice(_OUTCOMES), help="deleted, failed, …"
+)
 @option(FILTER, "--username", metavar="GLOB", help="A glob for the invited address.")
 @option(FILTER, "--since", metavar="TIME", help="From this date (UTC) or instant on.")
 @option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
@@ -131,11 +139,6 @@ def _line_filter(
     since: str | None,
     until: str | None,
 ) -> LineFilter:
-    for name, value, known in (("outcome", outcome, _OUTCOMES), ("event", event, _EVENTS)):
-        if value is not None and value not in known:
-            raise UsageError(
-                f"--{name} {value!r} is not an {name}.", hint=f"Use one of {', '.join(known)}."
-            )
     return LineFilter(
         event=event,
         outcome=outcome,

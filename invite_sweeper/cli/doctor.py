@@ -170,11 +170,13 @@ class _Doctor:
     async def run(self, *, calls_atlas: bool) -> DiagnosisResult:
         """Take each step; an error is a failed check, and the next one is taken."""
         checks, session, policy = self._checks, self._session, self._policy
-        history = History()
+        history, has_credentials = History(), False
         with checks.step("policy"):
             self._check_policy()
         with checks.step("credentials"):
-            calls_atlas &= self._check_credentials()
+            for name, each in session.credentials().items():
+                checks.ok(f"credentials {name}".rstrip(), _describe_credentials(each))
+            has_credentials = True
         self._check_files()
         with checks.step("audit directory"):
             self._check_directory()
@@ -183,7 +185,8 @@ class _Doctor:
             self._check_earlier_runs(history)
         await self._check_receivers()
         names = [OrganizationName(each.id, None) for each in policy.organizations]
-        if not calls_atlas:
+        completeness: list[Completeness] = []
+        if not (calls_atlas and has_credentials):
             text = "Not called: the base URL or the credentials are missing or invalid."
             checks.warning("Atlas", text)
             return DiagnosisResult.of(checks, names)
@@ -193,8 +196,8 @@ class _Doctor:
                 atlas = AtlasChecks(checks, dry_run, organizations, session.log)
                 await atlas.run()
                 names = [OrganizationName(each.id, each.name) for each in organizations]
-                return DiagnosisResult.of(checks, names, atlas.completeness)
-        return DiagnosisResult.of(checks, names)
+                completeness = atlas.completeness
+        return DiagnosisResult.of(checks, names, completeness)
 
     def _check_policy(self) -> None:
         policy, checks = self._policy, self._checks
@@ -206,11 +209,6 @@ class _Doctor:
         )
         for sentence in policy.warnings(self._session.now.date()):
             checks.warning("policy", sentence)
-
-    def _check_credentials(self) -> bool:
-        for name, each in self._session.credentials().items():
-            self._checks.ok(f"credentials {name}".rstrip(), _describe_credentials(each))
-        return True
 
     def _check_files(self) -> None:
         """Check the files beside the audit directory as a sweep does before it reads anything."""
@@ -377,10 +375,11 @@ def _show_rows(console: Console, checks: Sequence[Check]) -> None:
     rows = []
     for check in checks:
         state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
-        text = Text.assemble((f"{check.check}: ", "bold"), escape_unprintable(check.message))
+        first, *lines = check.message.split("\n")
+        text = Text.assemble((f"{check.check}: ", "bold"), escape_unprintable(first))
         rows.append((state, text))
-        if check.hint:
-            rows.append((Text(" " * _WIDTH), Text(escape_unprintable(check.hint))))
+        more = filter(None, (*lines, check.hint))
+        rows += [(Text(" " * _WIDTH), Text(escape_unprintable(line))) for line in more]
     if console.is_terminal:
         console.print(RightTrimmed(two_columns(rows)))
         return

@@ -1,7 +1,8 @@
 """What `doctor` asks Atlas: a dry run without a log, and what lies beside it. GET requests only."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -98,27 +99,15 @@ class Checks:
         message, hint = error.message, error.hint
         self.found.append(Check(name, CheckState.FAILED, message, hint, self.organization, code))
 
-    def step(self, name: str) -> "Step":
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
         """Take a step of a sweep: an error is a failed check, and the rest of the step is left."""
-        return Step(self, name)
-
-
-class Step:
-    """A context in which an error of a run is a failed check; a stop is not."""
-
-    def __init__(self, checks: Checks, name: str) -> None:
-        self._checks = checks
-        self._name = name
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _type: object, error: object, _traceback: object) -> bool:
-        """Record the error, and return whether it was one of a run."""
-        if not isinstance(error, RunError) or isinstance(error, Interrupted):
-            return False
-        self._checks.failed(self._name, error)
-        return True
+        try:
+            yield
+        except Interrupted:
+            raise
+        except RunError as error:
+            self.failed(name, error)
 
 
 class Completeness(msgspec.Struct, frozen=True):

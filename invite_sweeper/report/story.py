@@ -5,7 +5,7 @@ of their own about how a run went. Everything comes from the first and the last 
 file; a killed run, which has no last line, is told from what its lines say.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -33,9 +33,11 @@ from invite_sweeper.report.text import (
     describe_instant,
     describe_keep_reason,
 )
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import escape_unprintable, plural_form, pluralize, shorten_list
 
 _NOT_ALL_READ: Final = "the lists were not all read"
+_MAX_NAMED: Final = 10
+"""Organizations that one error names; each has a line of its own."""
 _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("deleted", "deleted"),
     ("already_gone", "already gone"),
@@ -47,13 +49,6 @@ _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("skipped", "not attempted"),
 )
 """Outcomes as counts in words."""
-_REASONS: Final[Mapping[str, Reason]] = {
-    WarningCode.CIRCUIT_BREAKER: Reason.CIRCUIT_BREAKER,
-    WarningCode.REMOVED_MEMBER: Reason.REMOVED_MEMBER,
-    WarningCode.RETIRED_SOURCE: Reason.RETIRED_SOURCE,
-    WarningCode.STILL_THERE: Reason.STILL_THERE,
-}
-"""The warnings that say more about a reason."""
 
 
 class Facts(NamedTuple):
@@ -183,11 +178,12 @@ class _Teller:
         announced = self._announced(end)
         if self._mode == "dry-run":
             would = ", ".join(filter(None, (self._would_delete(end), announced)))
-            return f"{would}; nothing was deleted" if end.planned else would
+            none = "none was deleted" if self._status is Status.REFUSED else "none was"
+            return f"{would}, {none}" if end.planned else would
         if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
             return found
-        stale = "nothing stale" if end.plan_made and not end.stale else "nothing was deleted"
-        return stale if "notice_pending" not in end.kept_by_reason else "nothing was deleted"
+        is_idle = end.plan_made and not end.stale and "notice_pending" not in end.kept_by_reason
+        return "nothing stale" if is_idle else "nothing was deleted"
 
     def _done_by_lines(self) -> str:
         """Return what the lines of a run without an end say."""
@@ -299,7 +295,7 @@ class _Teller:
         reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
         yield from self._not_done(end, reasons)
         for warning in end.warnings:
-            if warning.level != WarningLevel.REMARK and _REASONS.get(warning.code) not in reasons:
+            if warning.level != WarningLevel.REMARK and warning.code not in reasons:
                 title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
                 yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
@@ -313,7 +309,10 @@ class _Teller:
             yield Attention(title, tuple(map(escape_unprintable, messages)), advice, "error")
 
     def _not_done(self, end: RunFinished, reasons: Iterable[Reason]) -> Iterator[Attention]:
-        """Yield an item for each reason, other than an error, why a part was not done."""
+        """Yield an item for each reason, other than an error, why a part was not done.
+
+        A warning whose code is that of a reason says more about it.
+        """
         counts = {
             Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
             Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
@@ -329,9 +328,7 @@ class _Teller:
             count = f" ({counts[reason]})" if reason in counts else ""
             label = f"{reason.label[0].upper()}{reason.label[1:]}"
             messages = tuple(
-                escape_unprintable(each.message)
-                for each in end.warnings
-                if _REASONS.get(each.code) is reason
+                escape_unprintable(each.message) for each in end.warnings if each.code == reason
             )
             yield Attention(f"{label}{count}", messages, advice)
 
@@ -367,7 +364,7 @@ def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
         found.setdefault((cause, error["consequence"], error["hint"]), []).extend(whose)
     for (cause, consequence, hint), labels in found.items():
         noun = plural_form(len(labels), "Organization", "Organizations")
-        message = f"{noun} {', '.join(labels)}: {cause}" if labels else cause
+        message = f"{noun} {shorten_list(labels, _MAX_NAMED)}: {cause}" if labels else cause
         yield {"message": message, "consequence": consequence, "hint": hint}
 
 

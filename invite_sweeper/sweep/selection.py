@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from invite_sweeper.models import (
     INVITED_STATUSES,
@@ -99,9 +99,9 @@ def _time_conditions(entry: Rule | Keep, now: datetime) -> Iterator[Condition]:
 
 def _name_conditions(entry: Rule | Keep) -> Iterator[Condition]:
     if entry.usernames is not None:
-        yield ("usernames", _name_condition(entry, entry.usernames, _username, "no_username"))
+        yield ("usernames", _name_condition(entry, entry.usernames, "username"))
     if entry.inviters is not None:
-        yield ("inviters", _name_condition(entry, entry.inviters, _inviter, "no_inviter"))
+        yield ("inviters", _name_condition(entry, entry.inviters, "inviter"))
     if entry.roles is not None:
         yield ("roles", _roles_condition(entry.roles))
     if entry.projects is not None:
@@ -142,25 +142,14 @@ def _expires_within_condition(
     return _expiry_condition(lambda end: timedelta() < end - now <= span)
 
 
-def _username(invitation: Invitation) -> str | None:
-    return invitation.username
-
-
-def _inviter(invitation: Invitation) -> str | None:
-    return invitation.inviter
-
-
 def _name_condition(
-    entry: Rule | Keep,
-    patterns: tuple[str, ...],
-    get_name: Callable[[Invitation], str | None],
-    reason_if_missing: str,
+    entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
 ) -> Callable[[Invitation], MatchResult]:
     globs = ProtectiveGlobs(patterns) if isinstance(entry, Keep) else Globs(patterns)
 
     def matches(invitation: Invitation) -> MatchResult:
-        name = get_name(invitation)
-        return reason_if_missing if name is None else globs.matches(name)
+        name: str | None = getattr(invitation, field)
+        return f"no_{field}" if name is None else globs.matches(name)
 
     return matches
 

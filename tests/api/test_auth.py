@@ -66,31 +66,31 @@ async def test_each_kind_of_credentials_lists_and_deletes(sim, online, kind):
     assert (sim.invitation_count(), atlas.counters.retries) == (0, 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_wrong_credentials_end_the_run_with_exit_code_5(sim, connecting, kind):
-    wrong = {
-        "service_account": ServiceAccount("mdb_sa_id_0", Secret("wrong")),
-        "api_key": ApiKey("abcdefgh", Secret("wrong")),
-        "token": BearerToken(Secret("wrong")),
-    }[kind]
+WRONG = {
+    "service_account": ServiceAccount("mdb_sa_id_0", Secret("wrong")),
+    "api_key": ApiKey("abcdefgh", Secret("wrong")),
+    "token": BearerToken(Secret("wrong")),
+}
 
-    async with serve(sim) as base_url, connecting(base_url, wrong) as atlas:
+
+@pytest.mark.parametrize("address_is_wrong", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_wrong_credentials_or_address_end_the_run_with_exit_code_5(
+    sim, online, kind, address_is_wrong
+):
+    account = WRONG[kind]
+    if address_is_wrong:
+        account = getattr(sim, f"add_{kind}")()
+        account.access_list = ("192.0.2.1",)
+
+    async with online(account) as atlas:
         with pytest.raises(CredentialsRefused) as caught:
             await list_all(atlas)
 
     assert caught.value.exit_code is ExitCode.CREDENTIALS
     assert caught.value.hint
+    assert ("access list" in str(caught.value)) is address_is_wrong
     assert "wrong" not in str(caught.value)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_address_not_on_the_access_list_ends_the_run_with_exit_code_5(sim, online, kind):
-    account = getattr(sim, f"add_{kind}")()
-    account.access_list = ("192.0.2.1",)
-
-    async with online(account) as atlas:
-        with pytest.raises(CredentialsRefused, match="access list"):
-            await list_all(atlas)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -340,37 +340,59 @@ async def test_deletion_without_a_token_fails_and_ends_the_run(sim, online):
     assert sim.invitation_count() == 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403])
-async def test_refused_token_is_not_requested_again(sim, online, status):
-    sim.faults.add(faults.fail_with(status, "invalid_request"), path=TOKEN_PATH, times=None)
-
-    async with online(sim.add_service_account()) as atlas:
-        for _ in range(3):
-            with pytest.raises(CredentialsRefused, match="token"):
-                await list_all(atlas)
-
-    assert request_count(sim, TOKEN_PATH) == 1
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        faults.fail_with(500),
-        faults.html(502),
-        faults.reset(),
-        faults.truncated(),
-        faults.fail_with(429, "RATE_LIMITED", retry_after="3"),
-    ],
+NO_TOKEN = (
+    b"",
+    b"[]",
+    b"{}",
+    b'{"access_token":5}',
+    b'{"access_token":""}',
+    b'{"access_token":"a b"}',
+    b'{"access_token":"a\\r\\nX-Evil: 1"}',
+    b'{"access_token":"\\u00e4"}',
+    b'{"access_token":"abc","token_type":"mac"}',
+    b'{"access_token":"abc","token_type":null}',
+    b"[" * 3000,
 )
-async def test_token_request_is_retried_after_a_transient_failure(sim, online, fault):
+TOKEN_FAULTS = {
+    **{
+        f"{status} always": (faults.fail_with(status, "invalid_request"), None, "access token", 1)
+        for status in (400, 401, 403)
+    },
+    "500": (faults.fail_with(500), 1, None, 2),
+    "502 with HTML": (faults.html(502), 1, None, 2),
+    "reset": (faults.reset(), 1, None, 2),
+    "truncated": (faults.truncated(), 1, None, 2),
+    "429": (faults.fail_with(429, "RATE_LIMITED", retry_after="3"), 1, None, 2),
+    "500 always": (faults.fail_with(500), None, "500", 5),
+    "reset always": (faults.reset(), None, "connection lost", 5),
+    "404": (faults.fail_with(404), None, "404", 1),
+    "redirect": (faults.redirect("/x"), None, "redirects are not followed", 1),
+    **{
+        f"{body!r:.45}": (faults.malformed(body), 1, "no valid bearer token", 1)
+        for body in NO_TOKEN
+    },
+}
+"""Fault of the token endpoint, times; the error of the run, the number of requests."""
+
+
+@pytest.mark.parametrize("name", TOKEN_FAULTS)
+async def test_token_is_requested_again_only_after_a_transient_failure(sim, online, name):
+    fault, times, error, requests = TOKEN_FAULTS[name]
     add_projects(sim)
-    sim.faults.add(fault, path=TOKEN_PATH)
+    sim.faults.add(fault, path=TOKEN_PATH, times=times)
 
     async with online(sim.add_service_account()) as atlas:
-        assert len(await list_all(atlas)) == 12
+        if error is None:
+            assert len(await list_all(atlas)) == 12
+        else:
+            is_refused = error == "access token"  # and not requested again
+            expected = CredentialsRefused if is_refused else AtlasUnavailable
+            for _ in range(3 if is_refused else 1):
+                with pytest.raises(expected, match=error):
+                    await list_all(atlas)
 
-    assert request_count(sim, TOKEN_PATH) == 2
-    assert atlas.counters.retries == 1
+    assert request_count(sim, TOKEN_PATH) == requests
+    assert atlas.counters.retries == requests - 1
 
 
 async def test_retry_after_of_the_token_endpoint_is_honoured(sim, online, fake_time):
@@ -408,42 +430,6 @@ async def test_expired_token_is_not_revoked(sim, online, fake_time):
         fake_time.now_s += 3600
 
     assert (sim.oauth.issued, request_count(sim, REVOKE_PATH)) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    "fault", [faults.fail_with(500), faults.reset(), faults.fail_with(404), faults.redirect("/x")]
-)
-async def test_unavailable_token_endpoint_ends_the_run_with_exit_code_6(sim, online, fault):
-    sim.faults.add(fault, path=TOKEN_PATH, times=None)
-
-    async with online(sim.add_service_account()) as atlas:
-        with pytest.raises(AtlasUnavailable) as caught:
-            await list_all(atlas)
-
-    assert caught.value.exit_code is ExitCode.UNREACHABLE
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b'{"access_token":5}',
-        b'{"access_token":""}',
-        b'{"access_token":"a b"}',
-        b'{"access_token":"a\\r\\nX-Evil: 1"}',
-        b'{"access_token":"\\u00e4"}',
-        b'{"access_token":"abc","token_type":"mac"}',
-        b'{"access_token":"abc","token_type":null}',
-    ],
-)
-async def test_invalid_token_response_ends_the_run_with_exit_code_6(sim, online, body):
-    sim.faults.add(faults.malformed(body), path=TOKEN_PATH)
-
-    async with online(sim.add_service_account()) as atlas:
-        with pytest.raises(AtlasUnavailable, match="no valid bearer token"):
-            await list_all(atlas)
 
 
 @pytest.mark.parametrize("lifetime", [b"null", b'"long"', b"-5", b"0"])

@@ -223,7 +223,7 @@ async def test_federated_organization_adds_an_active_member(online, sim, project
 async def statuses_of(online, source=Source.INVITES, **changes):
     async with online() as atlas:
         listed = invitation(1, source=source, **{**VALUES[source], **changes})
-        return await atlas.members().statuses(listed)
+        return await atlas.reader.statuses(listed)
 
 
 async def test_users_of_a_project_are_both_lists_without_expired_and_rejected(online, sim, project):
@@ -284,7 +284,7 @@ async def test_401_for_the_users_stops_the_run_only_before_the_first_successful_
 ):
     sim.faults.add(faults.challenge(), path="*/groups/*/users", times=None)
     async with online() as atlas:
-        reading = atlas.members().statuses(invitation(1, source=Source.INVITES))
+        reading = atlas.reader.statuses(invitation(1, source=Source.INVITES))
         if has_succeeded:
             await atlas.reader.projects()
             assert (await reading).http_status == 401

@@ -25,14 +25,10 @@ CREDENTIALS = {
 }
 FAULTS = {
     "no fault": None,
-    "500": faults.fail_with(500),
-    "HTML page": faults.html(502),
     "401": faults.challenge(),
     "403": faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
-    "410": faults.fail_with(410, "VERSION_GONE"),
     "connection reset": faults.reset(),
     "hang": faults.hang(),
-    "truncated body": faults.truncated(),
     "malformed body": faults.malformed(),
     "redirect": faults.redirect(f"https://evil.example.com/?token={TOKEN}"),
 }

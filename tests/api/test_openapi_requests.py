@@ -58,12 +58,12 @@ async def use_every_endpoint(sim, online):
             for source in Source
         }
         assert all(listed.values())
-        deleter, inviter, members = atlas.deleter(Source), atlas.inviter(), atlas.members()
+        deleter, inviter = atlas.deleter(Source), atlas.inviter()
         for number, source in enumerate(Source):
             invitation = listed[source][min(number, len(listed[source]) - 1)]
             assert deleter.try_acquire(invitation) == 0.0
             await deleter.delete(invitation, DeletionProgress())
-            await members.statuses(invitation)
+            await atlas.reader.statuses(invitation)
             await inviter.invite(invitation, DeletionProgress())
 
 

@@ -282,9 +282,3 @@ def test_the_printed_line_of_each_shell_sets_the_variables_beside_the_policy(she
         [shell, "-c", f"{line}\nenv"], capture_output=True, check=True, env={"PATH": os.defpath}
     )
     assert sum(each.startswith(b"MONGODB_ATLAS_") for each in shown.stdout.splitlines()) == 7
-
-
-def test_unknown_kind_of_credentials_ends_with_2():
-    done = ended("--credentials", "password")
-    assert done.returncode == 2
-    assert b"'service-account', 'api-key', 'token'" in done.stderr

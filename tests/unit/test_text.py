@@ -16,6 +16,7 @@ from invite_sweeper.text import (
     organization_label,
     plural_form,
     pluralize,
+    shorten_list,
     to_datetime,
     truncate,
 )
@@ -37,6 +38,8 @@ EXAMPLES = [
     (pluralize, (1, "entry", "entries"), "1 entry"),
     (pluralize, (2, "entry", "entries"), "2 entries"),
     *((plural_form, (n, "is", "are"), verb) for n, verb in enumerate(["are", "is", "are"])),
+    (shorten_list, (["a", "b", "c"], 3), "a, b, c"),
+    (shorten_list, (["a", "b", "c"], 2), "a, b and 1 more"),
     (seconds, (0,), "0 seconds"),
     (seconds, (1.9,), "1 second"),
     (seconds, (119,), "119 seconds"),

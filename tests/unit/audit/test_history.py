@@ -228,6 +228,7 @@ class TestBounces:
         assert found.times_deleted(invitation(1, project_id=OTHER_PROJECT)) == 2
         assert found.times_deleted(invitation(1)) == 0
         assert found.times_deleted(invitation(1), (ROW,)) == 2
+        assert found.times_deleted(invitation(1), (same_project,)) == 2
 
     @pytest.mark.parametrize("result", Outcome)
     def test_a_user_is_gone_whose_invitation_ended(self, directory, result):
@@ -243,6 +244,7 @@ class TestAnnouncements:
         )
 
     def test_it_holds_from_the_instant_of_its_run_against_its_host(self, directory):
+        assert history(directory).announcements(HOST) == {}
         write_run(directory, "r1", self.announced(), at=NOW + timedelta(hours=1), killed=True)
         write_run(directory, "r2", self.announced(2), start=started(base_url=ELSEWHERE))
         write_run(directory, "r3", self.announced(3), start=started(now="yesterday"))
@@ -410,41 +412,38 @@ class TestLastComplete:
         write_run(directory, "r4", *deletion(9, **in_users), start=started(base_url=ELSEWHERE))
         assert self.last(directory).entries["users", ORG, PROJECT] == 15
 
-    def test_what_was_ended_before_the_lists_were_read_is_not_taken_off_again(self, directory):
-        for run_id, entries in (("r1", 20), ("r2", 19)):
+    def test_what_was_ended_before_a_list_was_read_is_not_taken_off_again(self, directory):
+        elsewhere = {"source": Source.USERS, "project_id": OTHER_PROJECT}
+        for run_id, entries in (("r1", 20), ("r2", 2)):
             number = int(run_id[1])
             write_run(
                 directory,
                 run_id,
                 *deletion(number, source=Source.USERS),
-                end=read_everything(users({PROJECT: entries})),
+                *deletion(number + 5, **elsewhere),
+                *deletion(number, **IN_ORGANIZATION),
+                end=read_everything(users({PROJECT: entries}), own_list(1)),
             )
-        assert self.last(directory).entries == {("users", ORG, PROJECT): 18}
-
-    def test_a_list_without_an_entry_left_is_not_in_it(self, directory):
-        lines = [*deletion(1, source=Source.USERS), *deletion(2, **IN_ORGANIZATION)]
-        write_run(directory, "r1", *lines, end=read_everything(users({PROJECT: 2}), own_list(1)))
+        # Lists without an entry left are not in it.
         assert self.last(directory).entries == {("users", ORG, PROJECT): 1}
 
-    def test_an_unread_list_keeps_its_number(self, directory):
-        write_run(directory, "r1", end=read_everything(users({PROJECT: 4, OTHER_PROJECT: 5})))
-        write_run(directory, "r2", end=read_everything(users({PROJECT: 3}, OTHER_PROJECT)))
-        assert self.last(directory).entries == {
-            ("users", ORG, PROJECT): 3,
-            ("users", ORG, OTHER_PROJECT): 5,
-        }
-        write_run(directory, "r3", end=read_everything(users({PROJECT: 3})))
-        assert self.last(directory).entries == {("users", ORG, PROJECT): 3}
-
-    def test_an_unread_list_of_the_organization_keeps_its_number(self, directory):
-        write_run(directory, "r1", end=read_everything(own_list(7)))
-        write_run(directory, "r2", end=read_everything(own_list(0, ORG)))
-        assert self.last(directory).entries == {("org_users", ORG, ORG): 7}
-
-    def test_a_retired_source_keeps_its_number(self, directory):
-        write_run(directory, "r1", end=read_everything(users({PROJECT: 4}), own_list(7)))
-        write_run(directory, "r2", end=read_everything(users({PROJECT: 3})))
-        assert self.last(directory).entries["org_users", ORG, ORG] == 7
+    def test_a_list_that_was_not_read_keeps_its_number(self, directory):
+        write_run(
+            directory,
+            "r1",
+            end=read_everything(users({PROJECT: 4, OTHER_PROJECT: 5}), own_list(7)),
+        )
+        in_project, elsewhere = ("users", ORG, PROJECT), ("users", ORG, OTHER_PROJECT)
+        own = ("org_users", ORG, ORG)
+        for number, (lists, expected) in enumerate(
+            [
+                ((users({PROJECT: 3}, OTHER_PROJECT),), {in_project: 3, elsewhere: 5, own: 7}),
+                ((own_list(0, ORG),), {in_project: 3, elsewhere: 5, own: 7}),
+                ((users({PROJECT: 2}), own_list(6)), {in_project: 2, own: 6}),
+            ]
+        ):
+            write_run(directory, f"s{number}", end=read_everything(*lists))
+            assert self.last(directory).entries == expected
 
     @pytest.mark.parametrize(
         "changes", [{"exit_code": 3}, {"exit_code": 5}, {"plan_made": False}], ids=str
@@ -489,8 +488,11 @@ class TestLastComplete:
         assert found.entries == {("org_users", ORG, ORG): 5}
 
     def test_another_host_is_not_compared(self, directory):
-        write_run(directory, "r1", end=read_everything(own_list(5)))
-        assert history(directory).last_complete(SCOPE, ELSEWHERE) is None
+        there = started(base_url=ELSEWHERE)
+        write_run(directory, "r1", start=there, end=read_everything(own_list(5)))
+        assert history(directory).last_complete(SCOPE, HOST) is None
+        write_run(directory, "r2", end=read_everything(own_list(6)))
+        assert self.last(directory).entries == {("org_users", ORG, ORG): 6}
 
 
 class TestRemembered:

@@ -40,6 +40,18 @@ async def test_the_plan_is_read_back_as_it_was_written(directory, size):
     await log.close()
 
 
+@pytest.mark.parametrize(
+    "planned_of",
+    [lambda own: own[::-1], lambda own: own[:-1], lambda own: [*own, planned(9)], lambda _: []],
+    ids=["another order", "one less", "one more", "none"],
+)
+async def test_a_plan_that_is_not_the_one_on_disk_is_not_deleted(directory, planned_of):
+    log, written = write_plan(directory, 3)
+    with pytest.raises(AuditLogError, match="was changed"):
+        await check_written_plan(log, planned_of(written))
+    await log.close()
+
+
 async def test_what_is_written_while_the_plan_is_synced_is_not_waited_for(directory, monkeypatch):
     log, written = write_plan(directory, 2)
     sync = log.sync

@@ -63,6 +63,14 @@ def run(
     return Run(lines, finished(**counts), started(mode=mode, **(start or {})))
 
 
+def partly(*reasons: Reason) -> dict[str, object]:
+    """Return how a run ends that did not do everything."""
+    return {"exit_code": 4, "reasons": reasons}
+
+
+NONE_SEEN = {"invitations_seen": 0, "kept": 0, "kept_by_reason": {}}
+
+
 def warned(code: WarningCode, message: str, level: WarningLevel) -> tuple[RunWarning, ...]:
     return (RunWarning(code, message, level),)
 
@@ -148,7 +156,7 @@ WARNING, URGENT, REMARK = WarningLevel.WARNING, WarningLevel.URGENT, WarningLeve
 SCENES: dict[str, Callable[[], Run]] = {
     "nothing stale": run,
     "nothing stale in a dry run": lambda: run(mode="dry-run"),
-    "nothing seen": lambda: run(invitations_seen=0, kept=0, kept_by_reason={}),
+    "nothing seen": lambda: run(**NONE_SEEN),
     "dry run": lambda: run(planned(1), planned(2), mode="dry-run", stale=2),
     "dry run with --detailed-exitcode": lambda: run(
         planned(1), mode="dry-run", stale=1, exit_code=10
@@ -182,22 +190,19 @@ SCENES: dict[str, Callable[[], Run]] = {
         stale=2,
         deleted=1,
         failed=1,
-        exit_code=4,
-        reasons=(Reason.FAILED_DELETIONS,),
+        **partly(Reason.FAILED_DELETIONS),
     ),
     "no response": lambda: run(
         *deletion(1, "unknown"),
         stale=1,
         unknown=1,
-        exit_code=4,
-        reasons=(Reason.UNKNOWN_DELETIONS,),
+        **partly(Reason.UNKNOWN_DELETIONS),
     ),
     "member removed": lambda: run(
         *deletion(1, "accepted_during"),
         stale=1,
         accepted_during=1,
-        exit_code=4,
-        reasons=(Reason.REMOVED_MEMBER,),
+        **partly(Reason.REMOVED_MEMBER),
         removed_members=("user1@example.com",),
         warnings=warned(
             WarningCode.REMOVED_MEMBER, "user1@example.com accepted and was removed.", URGENT
@@ -209,8 +214,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         stale=1,
         deleted=1,
         projects_unreadable=1,
-        exit_code=4,
-        reasons=(Reason.UNREADABLE_PROJECTS,),
+        **partly(Reason.UNREADABLE_PROJECTS),
         plan_complete=False,
     ),
     "project gone": lambda: run(projects_gone=1),
@@ -221,9 +225,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         exit_code=6,
         plan_made=False,
         plan_complete=False,
-        invitations_seen=0,
-        kept=0,
-        kept_by_reason={},
+        **NONE_SEEN,
         error={
             "message": "Atlas cannot be reached: connection refused.",
             "consequence": "Nothing was deleted.",
@@ -265,8 +267,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         stale=2,
         failed=1,
         skipped=1,
-        exit_code=4,
-        reasons=(Reason.CIRCUIT_BREAKER,),
+        **partly(Reason.CIRCUIT_BREAKER),
         warnings=warned(
             WarningCode.CIRCUIT_BREAKER, "The sweep stopped itself: 1 of 1 failed.", WARNING
         ),
@@ -315,8 +316,7 @@ SCENES: dict[str, Callable[[], Run]] = {
     "list retired": lambda: run(sources_retired=("invites",)),
     "list retired before its day": lambda: run(
         sources_retired=("invites",),
-        exit_code=4,
-        reasons=(Reason.RETIRED_SOURCE,),
+        **partly(Reason.RETIRED_SOURCE),
         warnings=warned(
             WarningCode.RETIRED_SOURCE, "Atlas no longer serves the list invites.", WARNING
         ),
@@ -350,9 +350,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         mode="restore",
         start={"restores": "run-0"},
         restored=1,
-        invitations_seen=0,
-        kept=0,
-        kept_by_reason={},
+        **NONE_SEEN,
     ),
     "restore with active members": lambda: run(
         intent(planned(1)),
@@ -360,11 +358,8 @@ SCENES: dict[str, Callable[[], Run]] = {
         mode="restore",
         start={"restores": "run-0"},
         active=1,
-        exit_code=4,
-        reasons=(Reason.MADE_ACTIVE,),
-        invitations_seen=0,
-        kept=0,
-        kept_by_reason={},
+        **partly(Reason.MADE_ACTIVE),
+        **NONE_SEEN,
     ),
     "still listed": lambda: run(
         *deletion(1),
@@ -372,8 +367,7 @@ SCENES: dict[str, Callable[[], Run]] = {
         stale=1,
         failed=1,
         still_there=1,
-        exit_code=4,
-        reasons=(Reason.FAILED_DELETIONS,),
+        **partly(Reason.FAILED_DELETIONS),
         warnings=warned(
             WarningCode.STILL_THERE, "Atlas's lists still contain 1 invitation.", WARNING
         ),

@@ -337,7 +337,7 @@ def test_compressed_files_are_read_and_named_without_their_folder(directory):
 MEASURE = """
 import sys
 from pathlib import Path
-from invite_sweeper.audit import AuditDirectory
+from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.report.page import read_page, render_html
 from invite_sweeper.report.story import Facts
 directory = AuditDirectory(Path(sys.argv[1]))

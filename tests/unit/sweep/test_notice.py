@@ -27,45 +27,14 @@ from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice, describe_notice
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
+LEFT = {"inviter_gone": True}
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
 
 
-def decide(one, announced_ago=None, *, now=NOW, wait=WEEK, **keys):
-    """Return the decision of a policy with a notice about an invitation announced before."""
-    held = {} if announced_ago is None else {announcement_key(one): now - announced_ago}
-    return Notice(held, wait, now)(Selector(policy(**keys), now).decide(one))
-
-
-def test_stale_invitation_is_announced_by_the_rule_and_kept_for_the_wait():
-    decision = decide(invitation(source=Source.INVITES))
-    assert (decision.stale, decision.keep_reason) == (False, "notice_pending")
-    assert decision.announcement == (None, NOW + WEEK, "forgotten", ())
-
-
-def test_wait_of_the_policy_in_force_counts():
-    assert not decide(invitation(source=Source.INVITES), DAY).stale
-    assert decide(invitation(source=Source.INVITES), DAY, wait=DAY).stale
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {"rules": [{"name": "forgotten", "older_than": "25d"}]},
-        {"keep": [{"name": "k", "usernames": ["person-1@*"]}]},
-    ],
-)
-def test_announcement_ends_where_the_invitation_is_not_stale_or_kept(keys):
-    decision = decide(invitation(source=Source.INVITES), DAY, **keys)
-    assert decision.announcement == (None, None, None, (invitation(source=Source.INVITES),))
-    assert (
-        decide(invitation(2, source=Source.INVITES), None, **keys).announcement is None
-        or "keep" in keys
-    )
-
-
 def test_unknown_inviter_neither_ends_nor_deletes():
-    rules = [{"name": "left", "inviter_gone": True}]
-    decision = decide(invitation(source=Source.INVITES), DAY, rules=rules)
+    one, rules = invitation(source=Source.INVITES), policy(rules=[{"name": "r", **LEFT}])
+    step = Notice({announcement_key(one): NOW - DAY}, WEEK, NOW)
+    decision = step(Selector(rules, NOW).decide(one))
     assert (decision.keep_reason, decision.announcement) == ("inviter_unknown", None)
 
 

@@ -51,10 +51,9 @@ class FakeLog:
 class Plan:
     """A planner of one organization, and what it found."""
 
-    def __init__(self, *, steps=(), announces=True, record="planned", unplaced=(), **keys):
+    def __init__(self, *, steps=(), announces=True, record="planned", **keys):
         self.policy, self.log = policy(**keys), FakeLog()
-        scope = RunScope((), unreadable=tuple(unplaced), organizations=(ORG,))
-        self.organization = Organization(ORG, None, scope=scope)
+        self.organization = Organization(ORG, None, scope=RunScope((), organizations=(ORG,)))
         self.planner = Planner(
             self.organization,
             self.log,
@@ -168,13 +167,6 @@ async def test_person_in_each_list_of_an_organization_is_one_invitation_after_al
     assert sum(plan.counts.invitations_by_source.values()) == 3
 
 
-async def test_entry_of_invites_stands_for_itself():
-    plan = await Plan(sources=["invites", *PEOPLE]).add(
-        *person("ada@example.com", Source.INVITES, Source.ORG_USERS)
-    )
-    assert sorted(plan.stale()) == [("invites", 1, []), ("org_users", 2, [])]
-
-
 @pytest.mark.parametrize(
     ("unread", "kept"),
     [
@@ -191,41 +183,6 @@ async def test_list_that_was_not_read_keeps_the_people_whom_it_may_show(unread, 
     await plan.add(unread, *person("ada@example.com", Source.ORG_USERS))
     assert (plan.stale() == []) is kept
     assert plan.counts.kept_by_reason == ({"list_unread": 1} if kept else {})
-
-
-@pytest.mark.parametrize(("source", "kept"), [(Source.USERS, True), (Source.INVITES, False)])
-async def test_project_of_an_unknown_organization_may_show_people_of_each(source, kept):
-    unplaced = [ListUnreadable("??", "Odd", "malformed id", source=source)]
-    plan = Plan(sources=PEOPLE, unplaced=unplaced)
-    await plan.add(*person("ada@example.com", Source.ORG_USERS))
-    assert (plan.stale() == []) is kept
-
-
-async def test_kept_person_counts_once_and_what_ends_alone_is_deleted():
-    keep = [{"name": "boss", "inviters": ["boss@*"]}]
-    plan = Plan(sources=PEOPLE, keep=keep)
-    org = person("ada@example.com", Source.ORG_USERS, inviter="boss@example.com")
-    await plan.add(*org, *person("ada@example.com", Source.USERS, Source.ORG_INVITES, number=5))
-    assert plan.stale() == [("users", 5, [])]
-    assert (plan.counts.kept_by_reason, plan.counts.invitations_seen) == ({"keep:boss": 1}, 2)
-
-
-@pytest.mark.parametrize("record", ["planned", "all"])
-async def test_person_whom_lists_of_projects_keep_counts_once_whether_it_is_recorded_or_not(record):
-    """A policy of project lists streams: no person is remembered until the end."""
-    plan = Plan(sources=["users", "invites"], record=record)
-    young = {"age": DAY, "username": "ada@example.com"}
-    await plan.add(
-        *(
-            listed(one(1, Source.USERS, project_id=object_id(n), **young), source=Source.USERS)
-            for n in range(3)
-        ),
-        listed(one(7, **young)),
-    )
-    assert (plan.counts.kept_by_reason, plan.counts.kept) == ({"too_young": 2}, 2)
-    assert plan.counts.invitations_by_source == {"invites": 1, "users": 3}
-    kept = [each for each in plan.log.lines if isinstance(each, Kept)]
-    assert [len(each.entries) for each in kept] == ([0, 2] if record == "all" else [])
 
 
 async def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
