@@ -10,7 +10,8 @@ from pathlib import Path
 from environment import ROOT
 
 SOME_TESTS = (
-    "tests/test_forked.py",
+    "tests/test_forked.py::test_fork_ends_at_a_hangup_also_under_nohup",
+    "tests/test_forked.py::test_test_sees_no_variable_and_no_umask_of_the_shell_that_started_pytest",
     "tests/commands/test_golden_files.py",
     "tests/commands/test_interrupted.py::test_hangup_ends_a_run_like_sigterm",
 )

@@ -56,7 +56,7 @@ def test_proxy_sees_every_request_of_each_command_but_those_to_loopback(network)
     assert "was not sent" not in done.err
     to_receivers = {f"CONNECT {name}:443" for name in RECEIVERS}
     assert {each.partition("/metrics/job")[0] for each in network.asked} == {
-        *(f"CONNECT {ATLAS}:443", f"POST http://{GATEWAY}", *to_receivers)
+        *(f"CONNECT {ATLAS}:443", f"PUT http://{GATEWAY}", *to_receivers)
     }
     assert sorted(each.partition("/metrics/job")[0] for each in network.received) == [
         *("127.0.0.1/local", "chat.example.test/x", "hooks.example.test/x"),

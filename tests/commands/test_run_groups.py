@@ -218,6 +218,12 @@ def test_shard_without_an_organization_is_done_and_says_so(group):
     assert (group.cli.folder / "sweeper-1000000000-of-1000000000.prom").exists()
 
 
+def test_indexed_job_gets_its_shard_from_the_environment_and_records_it(group):
+    assert group.plan("--shard", "auto/3", JOB_COMPLETION_INDEX="1").code == 0
+    (started,) = group.cli.lines("run_started")
+    assert (started["shard"], started["organizations"]) == ("2/3", [ORGS[1]])
+
+
 # The organizations that a credential sees ----------------------------------------------------
 
 
