@@ -122,7 +122,7 @@ def test_metrics_are_written_as_the_guide_says_and_another_user_reads_them(follo
     assert code == ExitCode.DONE, log
     path = "/var/lib/prometheus/node-exporter/invite-sweeper.prom"
     shown = machine.run("runuser", "-u", "nobody", "--", "cat", path).stdout
-    assert "\ninvite_sweeper_last_run_exit_code 0.0\n" in shown
+    assert '\ninvite_sweeper_last_run_exit_code{instance="policy"} 0.0\n' in shown
     assert machine.run("stat", "-L", "-c", "%U %a", path).stdout == "invite-sweeper 644\n"
 
 
