@@ -247,20 +247,20 @@ def odd_cli(cli):
     cli.keys["rules"] = rules
 
 
-@pytest.mark.parametrize("sentence", ODD)
-def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(odd_cli, sentence):
+def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(odd_cli):
     validated = odd_cli.run(*COMMANDS["validate"])
-    assert (validated.code, sentence in validated.err) == (0, True)
+    assert (validated.code, all(each in validated.err for each in ODD)) == (0, True)
     found = json.loads(odd_cli.run(*COMMANDS["validate"], *AS_JSON).out)["findings"]
-    assert sentence in [f"{each['message']} {each['hint']}" for each in found]
+    assert {*ODD} <= {f"{each['message']} {each['hint']}" for each in found}
     assert {(each["severity"], each["file"]) for each in found} == {("warning", "policy.yaml")}
     planned = odd_cli.run(*COMMANDS["plan"], "--log-format", "text")
-    assert (planned.code, sentence in planned.err) == (0, True)
+    assert (planned.code, all(each in planned.err for each in ODD)) == (0, True)
     result = json.loads(odd_cli.run(*COMMANDS["plan"], *AS_JSON).out)
-    assert sentence in {each["message"] for each in result["warnings"]}
+    assert {*ODD} <= {each["message"] for each in result["warnings"]}
     diagnosed = json.loads(odd_cli.run(*COMMANDS["doctor"], *AS_JSON).out)
-    (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
-    assert (check["check"], check["state"]) == ("policy", "warning")
+    for sentence in ODD:
+        (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
+        assert (check["check"], check["state"]) == ("policy", "warning")
 
 
 def test_quiet_plan_does_not_show_what_looks_wrong_in_the_policy(odd_cli):

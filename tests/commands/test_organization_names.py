@@ -27,7 +27,7 @@ def test_result_explain_and_doctor_name_the_organization_with_its_id(cli):
     assert LABEL in cli.run("doctor", *POLICY, COLUMNS="120").out
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500])
+@pytest.mark.parametrize("status", [401, 500])
 def test_run_without_access_to_the_names_deletes_as_usual(cli, status):
     cli.sim.faults.add(faults.fail_with(status), method="GET", path="*/orgs", times=None)
     done = cli.sweep()

@@ -23,7 +23,6 @@ def refused(cli, done, *messages):
 @pytest.mark.parametrize(
     ("target", "words", "message"),
     [
-        ("policy.yaml", ("plan",), "would overwrite the policy policy.yaml"),
         ("policy.yaml", ("sweep", "--yes"), "would overwrite the policy policy.yaml"),
         ("letter", ("plan",), "would overwrite a file that is not a"),
     ],
