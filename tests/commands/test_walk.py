@@ -185,8 +185,6 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     walk.edit("over_limit: refuse", "over_limit: trim")
     walk.type("invite-sweeper validate policy.yaml")
     walk.type("invite-sweeper plan --policy policy.yaml")
-    walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")
-    walk.type("invite-sweeper doctor --policy policy.yaml")
 
     # The first sweep, and one person back.
     screen = walk.type("invite-sweeper sweep --policy policy.yaml --yes")
@@ -206,6 +204,8 @@ def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     walk.apply_plan()
 
     # The questions, and the auditor's.
+    walk.type("invite-sweeper explain 'ada.*@example.com' --policy policy.yaml")
+    walk.type("invite-sweeper doctor --policy policy.yaml")
     screen = walk.type("invite-sweeper audit show --audit-dir audit")
     assert screen.count("10 deleted") == 3
     walk.type("invite-sweeper audit show 3 --audit-dir audit --outcome deleted")
