@@ -23,6 +23,10 @@ from invite_sweeper.atlas.responses import (
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_CAP_S: Final = 30.0
+UNREACHABLE_STEPS: Final = (1, 20, 40, 60)
+"""Waits after a request without a response, in `BACKOFF_BASE_S`: with the default of 5 attempts
+they outlast a minute in which Atlas or the proxy is not reachable."""
+_JITTER: Final = 0.25
 _CANCEL_CHECK_S: Final = 1.0
 _PAST_DEADLINE_S: Final = 1.0
 
@@ -149,9 +153,12 @@ async def retry(
     backoff = wait_exponential(multiplier=BACKOFF_BASE_S, max=BACKOFF_CAP_S)
 
     def backoff_s(state: RetryCallState) -> float:
-        wait_s = policy.random() * backoff(state)
-        headers = last.result.headers if isinstance(last.result, Response) else {}
-        return policy.until_deadline_s(max(wait_s, retry_after_s(headers, clock) or 0.0))
+        jitter = policy.random()
+        if not isinstance(last.result, Response):
+            step = UNREACHABLE_STEPS[min(state.attempt_number, len(UNREACHABLE_STEPS)) - 1]
+            return policy.until_deadline_s(BACKOFF_BASE_S * step * (1 + _JITTER * jitter))
+        wait_s = max(jitter * backoff(state), retry_after_s(last.result.headers, clock) or 0.0)
+        return policy.until_deadline_s(wait_s)
 
     retrying = AsyncRetrying(
         retry=retry_if_result(is_retried),

@@ -111,16 +111,24 @@ def case(*results, sent, slept=None, cut=False, left_s=math.inf, **options):
 
 LATER = failed(503, retry_after="10")
 CASES = {
-    "5 attempts include the first": case(CUT, sent=5, slept=[0.25, 0.5, 1, 2]),
+    "5 attempts include the first": case(failed(500), sent=5, slept=[0.25, 0.5, 1, 2]),
+    "5 attempts without a response outlast a minute": case(
+        CUT, sent=5, slept=[0.5, 10, 20, 30], random=0.0
+    ),
+    "jitter adds a quarter to the waits for a response": case(
+        CUT, sent=7, slept=[0.625, 12.5, 25, 37.5, 37.5, 37.5], random=1.0, attempts=7
+    ),
     "one attempt allows no retry": case(failed(500), sent=1, slept=[], attempts=1),
     "a successful response ends the retries": case(CUT, failed(503), GOOD, sent=3),
     "waits double up to 30 s": case(
-        CUT, sent=10, slept=[0.5, 1, 2, 4, 8, 16, 30, 30, 30], random=1.0, attempts=10
+        failed(500), sent=10, slept=[0.5, 1, 2, 4, 8, 16, 30, 30, 30], random=1.0, attempts=10
     ),
-    "full jitter can make a wait 0": case(CUT, sent=3, slept=[0, 0], random=0.0, attempts=3),
+    "full jitter can make a wait 0": case(
+        failed(500), sent=3, slept=[0, 0], random=0.0, attempts=3
+    ),
     "503 waits at least its Retry-After": case(LATER, GOOD, sent=2, slept=[10]),
     "503 with a Retry-After below the backoff waits the backoff": case(
-        *[CUT] * 5, LATER, GOOD, sent=7, slept=[0.5, 1, 2, 4, 8, 16], random=1.0, attempts=9
+        *[failed(500)] * 5, LATER, GOOD, sent=7, slept=[0.5, 1, 2, 4, 8, 16], random=1.0, attempts=9
     ),
     "429 does not count as an attempt": case(
         *[failed(429)] * 20, CUT, CUT, GOOD, sent=23, attempts=3
