@@ -602,8 +602,8 @@ OF_GUARANTEES = (
     Mutant(
         "two runs share a directory",
         "audit/directory.py",
-        "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
-        "fcntl.flock(fd, fcntl.LOCK_UN)",
+        "_flock(path, fd, fcntl.LOCK_EX)",
+        "_flock(path, fd, fcntl.LOCK_UN)",
         "tests/unit/audit/test_directory.py",
     ),
     Mutant(
