@@ -90,6 +90,20 @@ class Retried(NamedTuple):
     cut_short: bool
 
 
+def _backoff_s(
+    state: RetryCallState,
+    result: ResponseOrFailure,
+    jitter: float,
+    clock: Callable[[], datetime],
+) -> float:
+    """Return the wait before the next attempt; without a response it is longer."""
+    if isinstance(result, Response):
+        exponential = wait_exponential(multiplier=BACKOFF_BASE_S, max=BACKOFF_CAP_S)
+        return max(jitter * exponential(state), retry_after_s(result.headers, clock) or 0.0)
+    step = UNREACHABLE_STEPS[min(state.attempt_number, len(UNREACHABLE_STEPS)) - 1]
+    return BACKOFF_BASE_S * step * (1 + _JITTER * jitter)
+
+
 async def retry(
     first: Attempt,
     again: Callable[[], Awaitable[Attempt]],
@@ -150,15 +164,8 @@ async def retry(
             decision is RetryDecision.REAUTHENTICATE and not is_final
         )
 
-    backoff = wait_exponential(multiplier=BACKOFF_BASE_S, max=BACKOFF_CAP_S)
-
     def backoff_s(state: RetryCallState) -> float:
-        jitter = policy.random()
-        if not isinstance(last.result, Response):
-            step = UNREACHABLE_STEPS[min(state.attempt_number, len(UNREACHABLE_STEPS)) - 1]
-            return policy.until_deadline_s(BACKOFF_BASE_S * step * (1 + _JITTER * jitter))
-        wait_s = max(jitter * backoff(state), retry_after_s(last.result.headers, clock) or 0.0)
-        return policy.until_deadline_s(wait_s)
+        return policy.until_deadline_s(_backoff_s(state, last.result, policy.random(), clock))
 
     retrying = AsyncRetrying(
         retry=retry_if_result(is_retried),
