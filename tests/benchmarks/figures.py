@@ -8,7 +8,16 @@ from statistics import median
 
 from benchmarks.hot import ALONE, CONTENDED, Scenario, run_hot
 from benchmarks.load import KEPT_DAYS, Load
-from benchmarks.measuring import CLICK, VERSION, bare, in_turn, middle_s, started_in_turn, swept
+from benchmarks.measuring import (
+    CLICK,
+    VERSION,
+    bare,
+    entered,
+    in_turn,
+    middle_s,
+    started_in_turn,
+    swept,
+)
 from benchmarks.verifying import verified_s, write_log
 
 LARGEST = Load(projects=250, each=2, latency_s=0.055, organizations=51)
@@ -141,6 +150,19 @@ def verify() -> Figure:
     )
 
 
+def structure() -> Figure:
+    """Files that a sweep of 30 deletions enters, and files and functions of one DELETE."""
+    sweep, _ = entered(Load(projects=6, each=5))
+    _, delete = entered(Load(projects=1, each=1))
+    files, delete_files = ({file for file, _ in each} for each in (sweep, delete))
+    return Figure(
+        "files entered by a sweep; files and functions entered by one DELETE",
+        f"{len(files)}; {len(delete_files)} and {len(delete)}",
+        "55; 16 and 60",
+        len(files) <= 55 and len(delete_files) <= 16 and len(delete) <= 60,
+    )
+
+
 # The rate limiter, with one project that needs 301 requests from a bucket of 60 tokens
 
 
@@ -190,6 +212,6 @@ def _of_buckets(message: str, scenario: Scenario, refused: float, limit: float) 
 
 ALL: tuple[Callable[[], Figure], ...] = (
     *(loopback, distant, atlas_median, wide_dry_run, wide, largest),
-    *(start, version, memory, verify),
+    *(start, version, structure, memory, verify),
     *(hot, no_headers, shared, shared_no_headers, contended, contended_no_headers),
 )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
 from benchmarks.load import Load
 from builders import policy_bytes
@@ -20,6 +21,8 @@ OURS = (sys.executable, "-m", "invite_sweeper")
 VERSION = (*OURS, "--version")
 CLICK = (sys.executable, "-c", "import click")
 BARE = (sys.executable, str(HERE / "bare.py"))
+Function: TypeAlias = tuple[str, str]
+"""Its file in the package, and its qualified name."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,24 @@ def wide_policy(load: Load, *, concurrency: int = 50) -> dict[str, object]:
         },
         "execution": {"concurrency": concurrency},
     }
+
+
+def entered(load: Load) -> tuple[list[Function], list[Function]]:
+    """Return the functions that a sweep of a load enters, and those of its deletions alone."""
+    with tempfile.TemporaryDirectory() as folder, fresh_atlas(load) as atlas:
+        policy, result = Path(folder) / "policy.yaml", Path(folder) / "entered.json"
+        policy.write_bytes(policy_bytes(wide_policy(load)))
+        subprocess.run(
+            [sys.executable, HERE / "traced.py", result, "sweep", "--policy", policy, "--yes"],
+            env={**quiet_environment(), **atlas.environment},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+        found = json.loads(result.read_bytes())
+    return tuple([(file, name) for file, name in found[part]] for part in ("command", "delete"))
 
 
 def quiet_environment() -> dict[str, str]:

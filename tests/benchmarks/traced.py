@@ -1,0 +1,51 @@
+"""Run one command and write which functions of the package it enters: `traced.py RESULT ARGUMENT…`.
+
+RESULT gets a JSON object of two lists of `[file, function]`: `command` has every function entered,
+`delete` those from the executor's first look at its queues to its end, when the outcome is in the
+audit log. A function is a `def`, a `lambda`, a comprehension or a generator expression.
+"""
+
+import inspect
+import json
+import sys
+from pathlib import Path
+from types import CodeType, FrameType
+
+import invite_sweeper
+
+PACKAGE = f"{Path(invite_sweeper.__file__).parent}/"
+FIRST, AFTER = "ProjectQueues.next", "Result.unverified"
+"""Where the part of the deletions begins, and what the sweep enters after it."""
+entered: dict[str, set[CodeType]] = {"command": set(), "delete": set()}
+parts = ["command"]
+
+
+def note(frame: FrameType, event: str, _argument: object) -> None:
+    code = frame.f_code
+    if event != "call" or not code.co_flags & inspect.CO_OPTIMIZED:
+        return
+    if not code.co_filename.startswith(PACKAGE):
+        return
+    if code.co_qualname == FIRST:
+        parts[1:] = ["delete"]
+    elif code.co_qualname == AFTER:
+        parts[1:] = []
+    for part in parts:
+        entered[part].add(code)
+
+
+if __name__ == "__main__":
+    result, *arguments = sys.argv[1:]
+    sys.argv[:] = ["invite-sweeper", *arguments]
+    sys.setprofile(note)
+    from invite_sweeper.cli import main
+
+    try:
+        main()
+    finally:
+        sys.setprofile(None)
+        found = {
+            part: sorted((c.co_filename.removeprefix(PACKAGE), c.co_qualname) for c in codes)
+            for part, codes in entered.items()
+        }
+        Path(result).write_text(json.dumps(found), "utf-8")
