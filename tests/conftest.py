@@ -42,8 +42,8 @@ CONTAINERS = (
 
 
 def pytest_xdist_auto_num_workers():
-    """Use one worker more than cores: many tests wait for processes and retries."""
-    return (os.cpu_count() or 1) + 1
+    """Use two workers more than cores: many tests wait for processes and retries."""
+    return (os.cpu_count() or 1) + 2
 
 
 class Scheduling(LoadScopeScheduling):

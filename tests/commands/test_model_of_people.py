@@ -94,6 +94,7 @@ def check_numbers(summary, cli, message, stale, kept):
 def test_sweep_does_what_the_model_of_people_says(tmp_path, receiver, seed):
     dice = random.Random(seed)
     with cli_in(tmp_path) as cli:
+        cli.short_waits = True
         estate = Estate(cli, dice)
         estate.fill(people=dice.choice((3, 6, 12)), organizations=dice.choice((1, 1, 2)))
         cli.account.org_ids = tuple(cli.sim.organizations)

@@ -108,7 +108,7 @@ def test_fatal_response_ends_the_sweep_and_the_rest_is_skipped(cli, status, erro
 
 
 def test_incomplete_list_makes_the_project_unreadable(cli):
-    project = cli.projects[0]
+    project, cli.short_waits = cli.projects[0], True
     cli.sim.faults.add(faults.truncated(), path=f"*{project}/invites", times=99)
     done = cli.sweep()
     assert (done.code, outcomes(cli)) == (4, ["deleted"] * 4)
