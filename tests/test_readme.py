@@ -73,6 +73,19 @@ COMMANDS = [
     if RUN_BY.get((README, each.heading)) == HERE
     for command in each.commands
 ]
+ASKED = [
+    command
+    for line in PAGE.splitlines()
+    if line.startswith("|")
+    for command in re.findall(r"`(invite-sweeper [^`]*)`", line)
+]
+"""The commands of the table of questions."""
+HELP = [
+    line.strip()
+    for page in sorted((ROOT / "invite_sweeper/help").glob("*.md"))
+    for line in page.read_text("utf-8").splitlines()
+    if line.startswith("    invite-sweeper ")
+]
 ACTIVATE = ". .venv/bin/activate"
 
 
@@ -88,18 +101,19 @@ def cli(tmp_path_factory):
         yield found
 
 
-def test_every_command_of_the_readme_works_in_the_order_of_the_page(cli):
+def test_every_command_of_the_readme_and_of_the_help_pages_works_in_their_order(cli):
     results = {}
-    for command in COMMANDS:
-        if command == ACTIVATE:  # the PATH has the program
+    assert (len(COMMANDS), len(ASKED), len(HELP)) == (11, 9, 9)
+    for command in (*COMMANDS, *ASKED, *HELP):
+        if command == ACTIVATE or " --notify" in command:  # the PATH has it; no receiver is named
             continue
-        line = command
-        if " HEX " in line:
+        line = command.replace(" 42 ", " 2 ")
+        if " HEX" in line:
             plan = (cli.folder / "plan.jsonl").read_bytes()
-            line = line.replace(" HEX ", f" {hashlib.sha256(plan).hexdigest()} ")
-        done = run_line(line, cli.folder, cli.environment)
+            line = line.replace(" HEX", f" {hashlib.sha256(plan).hexdigest()}")
+        environment = {**cli.environment, "INVITE_SWEEPER_POLICY": "policy.yaml"}
+        done = run_line(line, cli.folder, environment)
         results[command] = (done.code, done.err[-300:])
-    assert len(results) >= 9
     assert {c: r for c, r in results.items() if r[0] != 0} == {}
     assert len(cli.sim.deleted) == 4
 
