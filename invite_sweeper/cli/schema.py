@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping
+from inspect import cleandoc
 from typing import Any, Final
 
 import click
@@ -75,12 +76,13 @@ def _any_of(*types: Any) -> dict[str, Any]:  # noqa: ANN401
     return {"anyOf": list(references), "$defs": definitions}
 
 
-_ATTRIBUTE: Final = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", re.MULTILINE)
+_ATTRIBUTE: Final = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def _move_descriptions(definition: dict[str, Any]) -> None:
     """Move what a docstring says of each attribute to the properties of a definition."""
-    text, _, attributes = definition.get("description", "").partition("\n\n    Attributes:\n")
+    docstring = cleandoc(definition.get("description", ""))  # Python 3.13 has done it already
+    text, _, attributes = docstring.partition("\n\nAttributes:\n")
     if text:
         definition["description"] = " ".join(text.split())
     for name, about in _ATTRIBUTE.findall(attributes):
