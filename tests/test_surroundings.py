@@ -28,7 +28,7 @@ BAD = (
 
 
 def another_user() -> dict[str, int]:
-    """Return who runs the tests; nobody else can where Python is in the home folder of root."""
+    """Return who runs the tests: root, where Python is in the home folder of root."""
     user = {"user": NOBODY, "group": NOBODY}
     if os.geteuid() != 0:
         return {}

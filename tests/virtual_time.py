@@ -1,4 +1,4 @@
-"""An event loop that skips the time until its next timer, with real sockets or without any."""
+"""An event loop that skips the time until its next timer, and a clock that advances in `sleep`."""
 
 import asyncio
 import selectors
@@ -41,3 +41,23 @@ def run_skipping_idle_time(scenario, poll_s=0.005):
         loop = runner.get_loop()
         start_s = loop.time()
         return runner.run(scenario()), loop.time() - start_s
+
+
+class FakeTime:
+    """A monotonic clock that advances only in `sleep`.
+
+    Attributes:
+        slept: The seconds of each sleep, in order.
+    """
+
+    def __init__(self):
+        self.now_s = 1000.0
+        self.slept = []
+
+    def monotonic(self):
+        return self.now_s
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now_s += seconds
+        await asyncio.sleep(0)

@@ -1,6 +1,7 @@
 """The connection of one set of credentials to Atlas: its client, reader, deleter and inviter."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -28,7 +29,7 @@ from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limiter import RateLimiter
 from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.retry import RetryPolicy
+from invite_sweeper.atlas.retry import LONG_WAIT_S, RetryPolicy
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListUnreadable, RequestCounters, Source
 from invite_sweeper.policy import Execution
@@ -198,7 +199,7 @@ async def connect_for_run(
             the time since, so that a clock set meanwhile cannot hide that `now` was wrong.
         started_s: `now` on the monotonic clock.
         deadline_s: On the monotonic clock; nothing is retried after it.
-        log: Each retry is logged at debug level.
+        log: Each retry is logged at debug level, a long wait without a response at info level.
         connector: As for `connect`.
     """
     limiter = RateLimiter(
@@ -207,11 +208,21 @@ async def connect_for_run(
         reserve=execution.reserve,
         max_requests_per_second=execution.max_requests_per_second,
     )
+    told_s = -math.inf
+
+    def tell(reason: str, wait_s: float) -> None:
+        """Log a long wait; of requests that wait at the same time, one is told."""
+        nonlocal told_s
+        if time.monotonic() - told_s >= LONG_WAIT_S:
+            told_s = time.monotonic()
+            log.info("no response from Atlas", reason=reason, next_attempt_in_s=round(wait_s))
+
+    policy = RetryPolicy(execution.attempts, deadline_s, on_long_wait=tell)
     async with connect(
         base_url,
         credentials,
         concurrency=execution.concurrency,
-        retry_policy=RetryPolicy(execution.attempts, deadline_s),
+        retry_policy=policy,
         limiter=limiter,
         clock=lambda: now + timedelta(seconds=time.monotonic() - started_s),
         log=log,

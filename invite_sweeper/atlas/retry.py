@@ -15,6 +15,7 @@ from invite_sweeper.atlas.credentials import Secret
 from invite_sweeper.atlas.http import retry_after_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
+    RequestFailed,
     Response,
     ResponseOrFailure,
     RetryDecision,
@@ -26,6 +27,7 @@ BACKOFF_CAP_S: Final = 30.0
 UNREACHABLE_STEPS: Final = (1, 20, 40, 60)
 """Waits after a request without a response, in `BACKOFF_BASE_S`: with the default of 5 attempts
 they outlast a minute in which Atlas or the proxy is not reachable."""
+LONG_WAIT_S: Final = 6.0
 _JITTER: Final = 0.25
 _CANCEL_CHECK_S: Final = 1.0
 _PAST_DEADLINE_S: Final = 1.0
@@ -41,6 +43,8 @@ class RetryPolicy:
         sleep: Waits for a number of seconds.
         random: Returns a number from 0 up to 1, for jitter.
         monotonic: Returns seconds.
+        on_long_wait: Called with the reason and the seconds before a wait of `LONG_WAIT_S` or more
+            for a request without a response.
     """
 
     attempts: int = 5
@@ -48,6 +52,7 @@ class RetryPolicy:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     random: Callable[[], float] = random_module.random
     monotonic: Callable[[], float] = time.monotonic
+    on_long_wait: Callable[[str, float], None] = lambda _reason, _wait_s: None
 
     async def wait(self, seconds: float, cancelled: Callable[[], bool] | None) -> None:
         """Wait; if `cancelled` is set, call it once a second and return when it is true."""
@@ -57,6 +62,17 @@ class RetryPolicy:
         until_s = self.monotonic() + seconds
         while (left_s := until_s - self.monotonic()) > 0 and not cancelled():
             await self.sleep(min(left_s, _CANCEL_CHECK_S))
+
+    def tell(
+        self,
+        on_wait: Callable[[ResponseOrFailure, float], None],
+        result: ResponseOrFailure,
+        wait_s: float,
+    ) -> None:
+        """Tell the caller of a wait, and the run of a long one for a request without a response."""
+        on_wait(result, wait_s)
+        if isinstance(result, RequestFailed) and wait_s >= LONG_WAIT_S:
+            self.on_long_wait(result.reason, wait_s)
 
     def until_deadline_s(self, seconds: float) -> float:
         """Return a wait that ends one second after the deadline at the latest.
@@ -172,7 +188,7 @@ async def retry(
         stop=lambda state: state.attempt_number >= policy.attempts or may_not_send(),
         wait=backoff_s,
         sleep=lambda seconds: policy.wait(seconds, cancelled),
-        before_sleep=lambda state: on_wait(last.result, state.upcoming_sleep),
+        before_sleep=lambda state: policy.tell(on_wait, last.result, state.upcoming_sleep),
         retry_error_callback=lambda _: last,
     )
     record(first)

@@ -371,13 +371,15 @@ def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bo
     except Interrupted:
         raise
     except RunError as error:
-        click.echo("No, a sweep would stop:", err=True)
+        click.echo("No:", err=True)
         for line in error.message.splitlines():
             click.echo(f"  {escape_unprintable(line)}", err=True)
         if _OVER.issuperset(error.reasons) and asks:
             question = "Delete the oldest up to the limits, and the rest on other nights"
             return click.confirm(f"{question} (over_limit: trim)?", default=True)
         click.echo(f"  {escape_unprintable(error.hint)}", err=True)
+    else:
+        click.echo("Yes.", err=True)
     return False
 
 

@@ -161,7 +161,7 @@ def _usage_error(error: click.ClickException) -> UsageError:
     context: click.Context | None = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split())
     return UsageError(
-        message if message.endswith((".", "?")) else f"{message}.",
+        message if message.endswith((".", "?", ")")) else f"{message}.",
         hint=f"See: {context.command_path if context is not None else _NAME} --help",
     )
 

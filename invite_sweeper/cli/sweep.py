@@ -266,7 +266,7 @@ class _SweepCommand:
             failed = AuditLogError(
                 f"The plan was not copied to {out}: {error.strerror}.",
                 consequence=f"The run is complete, and its file is the plan: {record.file.path}",
-                hint="Free disk space, then copy that file.",
+                hint="Copy that file to a place that can be written.",
             )
             record.end = structs.replace(
                 end,

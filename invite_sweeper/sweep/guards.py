@@ -135,7 +135,7 @@ def check_limits(
 ) -> None:
     """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s.
 
-    Its message has a line for each limit, and its hint the keys that would let the plan pass.
+    Its message has a line for each limit, and its hint the keys with which it would not be refused.
     """
     violations = tuple(limit_violations(organizations, limits, recent, shard))
     if not violations:
@@ -267,8 +267,8 @@ def check_members(org_id: str, count: int, before: int, limits: Limits) -> None:
     """
     if before - count > Fraction(str(limits.max_population_drop)) * before:
         raise _population_error(
-            f"{pluralize(count, 'active member')} of the organization {org_id} are listed, "
-            f"{before:,} were before",
+            f"{pluralize(count, 'active member')} of the organization {org_id} "
+            f"{plural_form(count, 'was', 'were')} found, {before:,} were before",
             limits,
         )
 

@@ -1,6 +1,5 @@
 """Fixtures of the client's tests: a clock that advances only in `sleep`, and connections."""
 
-import asyncio
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from virtual_time import FakeTime
 
 from invite_sweeper.atlas import (
     BearerToken,
@@ -23,26 +23,6 @@ from invite_sweeper.atlas import (
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
-
-
-class FakeTime:
-    """A monotonic clock that advances only in `sleep`.
-
-    Attributes:
-        slept: The seconds of each sleep, in order.
-    """
-
-    def __init__(self):
-        self.now_s = 1000.0
-        self.slept = []
-
-    def monotonic(self):
-        return self.now_s
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.now_s += seconds
-        await asyncio.sleep(0)
 
 
 class RecordingLog:

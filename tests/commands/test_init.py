@@ -137,6 +137,15 @@ def test_backlog_over_the_limits_is_told_and_trim_offered(cli, answer):
     assert planned.code == (0 if is_trim else 3), planned.err
 
 
+def test_backlog_within_the_limits_is_answered_with_yes(cli):
+    cli.stock(stale=1, young=9)
+    done = cli.run("init", "first.yaml")
+    assert (done.code, done.err.splitlines()[-2:]) == (
+        0,
+        ["Reading the lists: would a sweep run within the limits?", "Yes."],
+    )
+
+
 def test_list_that_cannot_be_read_is_told_with_the_policy(cli):
     cli.stock(stale=1)
     cli.sim.faults.add(faults.fail_with(403), method="GET", path="*/invites", times=None)

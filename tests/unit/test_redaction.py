@@ -67,7 +67,7 @@ EXAMPLES = [
     (Redactor.add, SPACED, "?a=quote%22+slash%2F+space&", "?a=***&"),
     (Redactor.add, "0123-4567-89", "a%20b %30%31%32%33-4567-89 &amp; \\u0041 \u0130",
      "a%20b *** &amp; \\u0041 \u0130"),
-    # The scheme of a header is no part of it; what only looks like one is.
+    # The scheme of a header does not belong to it; what only looks like one is.
     *((Redactor.add, f"{scheme}0123456789", "token 0123456789", "token ***")
       for scheme in ("Bearer ", "Basic ", "Bearer Basic ")),
     *((Redactor.add, secret, "0123456789", "0123456789")

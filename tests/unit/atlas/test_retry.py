@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from virtual_time import FakeTime
 
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -32,20 +33,6 @@ def failed(status, *, retry_after=None, body=b""):
     return Response(status, headers, body)
 
 
-class FakeTime:
-    def __init__(self):
-        self.now_s = 1000.0
-        self.slept = []
-
-    def monotonic(self):
-        return self.now_s
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.now_s += seconds
-        await asyncio.sleep(0)
-
-
 @pytest.fixture
 def fake_time():
     return FakeTime()
@@ -59,9 +46,15 @@ class ScriptedRequest:
     ):
         self.results = list(results)
         self.attempts_made = 1
+        self.told = []
         self.blocked_s = blocked_s
         self.retry_policy = RetryPolicy(
-            attempts, deadline_s, fake_time.sleep, lambda: random, fake_time.monotonic
+            attempts,
+            deadline_s,
+            fake_time.sleep,
+            lambda: random,
+            fake_time.monotonic,
+            lambda reason, wait_s: self.told.append((reason, wait_s)),
         )
 
     async def again(self):
@@ -179,6 +172,16 @@ async def test_results_decide_retries_and_waits(
     assert await request.run() is request.results[min(sent, len(results)) - 1]
     assert (request.attempts_made, request.cut_short) == (sent, cut)
     assert slept is None or fake_time.slept == slept
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [(CUT, [("cut", 10), ("cut", 20), ("cut", 30)]), (failed(503, retry_after="10"), [])],
+)
+async def test_only_waits_of_6_s_or_more_without_a_response_are_told(fake_time, result, told):
+    request = ScriptedRequest(fake_time, result, random=0.0)
+    await request.run()
+    assert request.told == told
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])

@@ -324,8 +324,8 @@ async def test_drop_of_the_members_keeps_this_organization_out_alone(
     if not deleted[0]:
         assert errors(result) == [
             (
-                f"Organization Alpha ({ORG}): 13 active members of the organization {ORG} are "
-                "listed, 20 were before: the drop is over max_population_drop: 0.3."
+                f"Organization Alpha ({ORG}): 13 active members of the organization {ORG} were "
+                "found, 20 were before: the drop is over max_population_drop: 0.3."
             ),
             None,
         ]
