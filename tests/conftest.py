@@ -35,8 +35,7 @@ TOGETHER = ("test_page_browser.py", "test_alerts.py")
 """Files with a browser or runs that one worker makes."""
 CONTAINERS = (
     "test_chart.py", "test_cluster.py", "test_container_run.py", "test_cron_daemon.py",
-    "test_distribution.py", "test_fresh_debian.py", "test_image.py", "test_publishing.py",
-    "test_systemd_machine.py",
+    "test_distribution.py", "test_image.py", "test_publishing.py", "test_systemd_machine.py",
 )  # fmt: skip
 """Files of tests/deploy/ with the image that one worker builds; the chart makes them the most."""
 

@@ -49,7 +49,7 @@ RUN_BY = {
     (OPERATORS, "A plan approved by a second person"): CLUSTER,
     (OPERATORS, "Helm"): CLUSTER,
     (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
-    (ORGANIZATIONS, "kustomize"): "deploy/test_several_organizations_page.py",
+    (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
     (f"{HELP}/audit.md", "The audit log"): HERE,
     (f"{HELP}/audit.md", "Restore"): HERE,
     (f"{HELP}/deployment.md", "Running it every night"): HERE,

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from deploy.manifests import DEPLOY
-
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.simulate import serve_in_thread
 from invite_sweeper.simulator import SimulatedAtlas
@@ -131,8 +129,3 @@ def write_files(folder, account, *, cap, owner):
     (folder / "audit").mkdir(mode=0o700)
     if owner is not None:
         os.chown(folder / "audit", owner, owner)
-
-
-def shipped_policy():
-    """Return the path of the policy in the manifests."""
-    return DEPLOY / "kubernetes/base/policy.yaml"
