@@ -172,7 +172,8 @@ def test_version_tells_two_commits_apart_and_is_that_of_a_tag(tmp_path):
         return run("hatchling", "version", cwd=tmp_path).stdout.strip()
 
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    assert version() == "0.2.0.dev0"  # a copy without a history
+    fallback = PYPROJECT["tool"]["hatch"]["version"]["fallback-version"]
+    assert version() == fallback  # a copy without a history
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "--quiet", "--message=First")
@@ -184,6 +185,6 @@ def test_version_tells_two_commits_apart_and_is_that_of_a_tag(tmp_path):
         found.append(version())
 
     plain = [re.sub(r"\+g[0-9a-f]+$", "", each) for each in found]
-    assert plain == ["0.2.0.dev1", "1.2.3", "1.2.4.dev1", "1.2.4.dev2"]
+    assert plain == [fallback.replace("dev0", "dev1"), "1.2.3", "1.2.4.dev1", "1.2.4.dev2"]
     assert [Version(each) for each in found] == sorted(map(Version, found))
     assert "+g" in found[-1]
