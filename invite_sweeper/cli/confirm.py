@@ -17,11 +17,10 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Advisor, Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.progress import Progress
-from invite_sweeper.report.story import Facts
 from invite_sweeper.report.terminal import show_question
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
 
@@ -115,7 +114,7 @@ class TerminalView(Progress):
         log: FilteringBoundLogger,
         stop: StopRequest,
         record: RunRecord,
-        facts: Facts,
+        advisor: Advisor,
         limits: Limits,
     ) -> None:
         quiet = options.quiet or options.quiet_progress
@@ -123,7 +122,7 @@ class TerminalView(Progress):
         self._asks = not options.yes and sys.stdin.isatty()
         self._stop = stop
         self._record = record
-        self._facts = facts
+        self._advisor = advisor
         self._limits = limits
         self.cancelled = False
 
@@ -136,7 +135,7 @@ class TerminalView(Progress):
         self._record.end = result
 
         def present(console: Console) -> None:
-            show_question(console, self._record, self._facts, self._limits)
+            show_question(console, self._record, self._advisor, self._limits)
 
         agreed = await confirm(present, self._stop)
         self.cancelled = not agreed and self._stop.reason is None

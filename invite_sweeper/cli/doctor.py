@@ -40,10 +40,12 @@ from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import (
     LIMIT_S,
-    find_problem,
+    Message,
+    NotSent,
+    check_message,
     open_session,
-    reach,
     register_secrets,
+    request,
 )
 from invite_sweeper.report.terminal import RightTrimmed, two_columns
 from invite_sweeper.text import (
@@ -310,11 +312,13 @@ class _Doctor:
         async with open_session(LIMIT_S) as http:
             for channel in self._policy.notify:
                 name = f"{channel.kind} ({channel.url_env})"
-                problem, fix = await find_problem(
-                    http, channel, session.environment, session.now, send=self._notify
-                )
-                if problem:
-                    checks.warning(name, f"Would not be notified: {problem}", fix)
+                try:
+                    message = check_message(channel, session.environment, session.now)
+                    await request(
+                        http, "POST" if self._notify else "HEAD", message, channel.url_env
+                    )
+                except NotSent as error:
+                    checks.warning(name, f"Would not be notified: {error}.", error.fix)
                 else:
                     checks.ok(name, done)
             if gateway is None:
@@ -322,10 +326,11 @@ class _Doctor:
             with checks.step("pushgateway"):
                 SECRETS.add_user_info(gateway)
                 check_gateway_url(gateway)
-                failure = await reach(http, gateway)
-                if failure is not None:
-                    text = f"Would not get the metrics: {failure.host}: {failure.reason}."
-                    checks.warning("pushgateway", text, failure.fix)
+                try:
+                    await request(http, "HEAD", Message(gateway), "--pushgateway")
+                except NotSent as error:
+                    text = f"Would not get the metrics: {error}."
+                    checks.warning("pushgateway", text, error.fix)
                 else:
                     checks.ok("pushgateway", "Its host can be reached. Nothing was pushed.")
 

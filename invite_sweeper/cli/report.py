@@ -17,6 +17,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import find_runs
+from invite_sweeper.endings import Advisor
 from invite_sweeper.files import (
     check_distinct_files,
     regular_file_target,
@@ -24,7 +25,6 @@ from invite_sweeper.files import (
     write_error,
 )
 from invite_sweeper.report.page import read_page, render_html, render_markdown
-from invite_sweeper.report.story import Facts
 
 
 class Format(StrEnum):
@@ -72,8 +72,8 @@ def report(
     folder = paths[0] if paths else audit_dir
     if folder is not None and runs.directory is None:
         folder = folder.parent
-    facts = Facts(policy=str(policy)) if folder is None else Facts(audit_dir=str(folder))
-    page = read_page(runs.files, runs.verify(), facts)
+    advisor = Advisor(policy=str(policy)) if folder is None else Advisor(audit_dir=str(folder))
+    page = read_page(runs.files, runs.verify(), advisor)
     is_markdown = form is Format.MARKDOWN or (
         form is None and out is not None and out.suffix.lower() == ".md"
     )

@@ -36,13 +36,13 @@ from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.log import configure_logging
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy_stream, print_error_parts
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Advisor, Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, loader
 from invite_sweeper.report import terminal
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts, errors_of
+from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command
 from invite_sweeper.sweep.organization import Organization
@@ -234,10 +234,10 @@ class Session:
                 timer.cancel()
 
     @property
-    def facts(self) -> Facts:
-        """What exact commands about a run need."""
+    def advisor(self) -> Advisor:
+        """What makes exact commands of this session."""
         options, base_url = self.options, str(self.base_url)
-        return Facts(
+        return Advisor(
             policy=str(options.policy),
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
             base_url="" if base_url == DEFAULT_BASE_URL else base_url,
@@ -249,9 +249,9 @@ class Session:
         if is_json:
             write_json(result_json(record))
         elif not options.quiet:
-            terminal.show_result(stdout_console(), record, self.facts)
+            terminal.show_result(stdout_console(), record, self.advisor)
         if is_json or options.quiet:
-            for message in terminal.attention_lines(record, self.facts):
+            for message in terminal.attention_lines(record, self.advisor):
                 self.log.warning(message)
         for parts in errors_of(record.end) if record.end is not None else ():
             print_error_parts(parts)

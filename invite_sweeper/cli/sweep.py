@@ -203,7 +203,7 @@ class _SweepCommand:
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
             view = TerminalView(
-                options, self._log, session.stop, record, self._session.facts, command.limits
+                options, self._log, session.stop, record, self._session.advisor, command.limits
             )
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
@@ -300,11 +300,11 @@ class _SweepCommand:
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         options, limit_s, finished_at = self._options, self._limit_s, datetime.now(UTC)
-        channels, facts = self._policy.notify, self._session.facts
+        channels, advisor = self._policy.notify, self._session.advisor
         metered = (self._release, record, finished_at, self._succeeded_at)
         sending = [
             notify.send_end(
-                channels, self._environment, record, facts, finished_at, limit_s=limit_s
+                channels, self._environment, record, advisor, finished_at, limit_s=limit_s
             )
         ]
         if metrics_too and options.pushgateway is not None:

@@ -25,7 +25,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.models import Outcome
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.notify import LIMIT_S, Message, open_session, request
+from invite_sweeper.report.notify import LIMIT_S, Message, NotSent, open_session, request
 from invite_sweeper.text import to_datetime
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
@@ -181,13 +181,12 @@ async def push(
         _exposition(release, families),
         {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
     )
-    async with open_session(limit_s) as session:
-        failure = await request(session, "PUT" if is_known else "POST", message)
-    if failure is None:
-        return ()
-    fix = failure.fix or "Check the address in --pushgateway."
-    reason = f"{failure.host}: {failure.reason}. {fix}"
-    return (f"The metrics could not be pushed to the gateway {reason}",)
+    try:
+        async with open_session(limit_s) as session:
+            await request(session, "PUT" if is_known else "POST", message, "--pushgateway")
+    except NotSent as error:
+        return (f"The metrics could not be pushed: {error.sentences}",)
+    return ()
 
 
 def _write_to_pipe(path: Path, data: bytes) -> None:

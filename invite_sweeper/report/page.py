@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from importlib import resources
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,22 +26,17 @@ from invite_sweeper.audit import (
     Verification,
 )
 from invite_sweeper.audit.events import Line
-from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
+from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
 from invite_sweeper.report.readback import Table, tables_of
 from invite_sweeper.report.story import (
     Attention,
-    Facts,
     Story,
     StoryLine,
-    tell,
-    tell_verification,
-)
-from invite_sweeper.report.text import (
-    code_span,
     describe_instant,
     display_text,
-    markdown_text,
+    tell,
+    tell_verification,
 )
 from invite_sweeper.text import escape_unprintable, pluralize, to_datetime
 
@@ -123,7 +119,7 @@ class Page(NamedTuple):
     about: tuple[tuple[str, str], ...]
 
 
-def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Page:
+def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -> Page:
     """Return the report of runs, about the newest of them.
 
     Memory holds one run at a time, and of each run its first and last line and its counts.
@@ -136,8 +132,8 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
     is_damaged = found.verdict is Verdict.DAMAGED
     runs = _read_runs(files, found)
     newest, nights = runs[-1], tuple(_nights(runs))
-    story = tell(newest.record, facts)
-    earlier = tuple(_earlier(runs, facts))
+    story = tell(newest.record, advisor)
+    earlier = tuple(_earlier(runs, advisor))
     is_of_others = any(each.file != newest.record.file for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
@@ -159,7 +155,7 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
         ),
         nights=nights if len(nights) > 1 else (),
         period=tuple(_period(nights)),
-        tables=tuple(tables_of(newest.record, facts)) if is_read else (),
+        tables=tuple(tables_of(newest.record, advisor)) if is_read else (),
         about=tuple((label, display_text(text)) for label, text in _about(newest) if text),
     )
 
@@ -252,7 +248,7 @@ def _period(nights: Sequence[Night]) -> Iterator[str]:
         yield f"Days of that period without a run in these files: {missing}."
 
 
-def _earlier(runs: Sequence[_Run], facts: Facts) -> Iterator[Attention]:
+def _earlier(runs: Sequence[_Run], advisor: Advisor) -> Iterator[Attention]:
     """Yield an item for the earlier runs of each exit code that no later run made up for.
 
     A damaged file is left to the verification.
@@ -270,7 +266,7 @@ def _earlier(runs: Sequence[_Run], facts: Facts) -> Iterator[Attention]:
         ):
             found.setdefault(record.exit_code, []).append(record)
     for exit_code, records in found.items():
-        stories = [tell(record, facts) for record in records]
+        stories = [tell(record, advisor) for record in records]
         ended = "without an end" if exit_code is None else f"with exit code {exit_code}"
         yield Attention(
             f"{pluralize(len(records), 'earlier run')} {ended}",
@@ -423,3 +419,47 @@ def _markdown_table(table: Table) -> Iterator[str]:
     if count < table.total:
         command = f" Show all: {code_span(escape_unprintable(table.command))}"
         yield from ("", f"{count:,} of {table.total:,} rows are shown.{command}")
+
+
+_SAFE_WORD: Final = re.compile(r"[A-Za-z0-9,;:'()%/.+·-]*")
+_LINK: Final = re.compile(r"://|www\.|\.[A-Za-z]", re.IGNORECASE)
+_LIST_ITEM: Final = re.compile(r"[-+]+|[0-9]+[.)]")
+_FENCES: Final = re.compile(r"`+")
+
+
+def code_span(value: str, *, in_table: bool = False) -> str:
+    """Return the text as a code span, which cannot become markup; empty stays empty.
+
+    Args:
+        value: Escaped text, without line breaks or control characters.
+        in_table: Escape `|`, because a table row is split before code spans are parsed.
+
+    Source:
+        GitHub Flavored Markdown, version 0.29, 6.3 "Code spans" and 4.10 "Tables".
+    """
+    if not value.strip():
+        return ""
+    longest = max((len(fence) for fence in _FENCES.findall(value)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if value[0] in "` " or value[-1] in "` " else ""
+    span = f"{fence}{pad}{value}{pad}{fence}"
+    return span.replace("|", "\\|") if in_table else span
+
+
+def markdown_text(value: str) -> str:
+    """Return a sentence in which words that could become markup or a link are code spans."""
+    words = escape_unprintable(value).split()
+    parts = []
+    for is_safe, group in groupby(enumerate(words), lambda each: _is_safe(*each)):
+        text = " ".join(word for _, word in group)
+        if not is_safe:
+            core = text.rstrip(".,;:")
+            text = code_span(core) + text[len(core) :]
+        parts.append(text)
+    return " ".join(parts)
+
+
+def _is_safe(position: int, word: str) -> bool:
+    if _SAFE_WORD.fullmatch(word) is None or _LINK.search(word):
+        return False
+    return position > 0 or _LIST_ITEM.fullmatch(word) is None

@@ -28,12 +28,16 @@ from invite_sweeper.endings import (
 )
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
-from invite_sweeper.report.text import (
-    describe_duration_s,
-    describe_instant,
-    describe_keep_reason,
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.sweep.selection import describe_keep_reason
+from invite_sweeper.text import (
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    shorten_list,
+    to_datetime,
+    truncate,
 )
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize, shorten_list
 
 _NOT_ALL_READ: Final = "the lists were not all read"
 _MAX_NAMED: Final = 10
@@ -49,20 +53,6 @@ _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("skipped", "not attempted"),
 )
 """Outcomes as counts in words."""
-
-
-class Facts(NamedTuple):
-    """What exact commands need and the run's file does not say.
-
-    Attributes:
-        policy: The policy file as the operator named it; empty without one.
-        audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
-        base_url: Empty for the default.
-    """
-
-    policy: str = ""
-    audit_dir: str = ""
-    base_url: str = ""
 
 
 class StoryLine(NamedTuple):
@@ -114,9 +104,9 @@ class Story(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def tell(run: RunRecord, facts: Facts = Facts()) -> Story:  # noqa: B008 - immutable
+def tell(run: RunRecord, advisor: Advisor = Advisor()) -> Story:  # noqa: B008 - immutable
     """Return the story of a run."""
-    teller = _Teller(run, facts)
+    teller = _Teller(run, advisor)
     return Story(
         teller.headline(),
         tuple(teller.lines()),
@@ -126,13 +116,12 @@ def tell(run: RunRecord, facts: Facts = Facts()) -> Story:  # noqa: B008 - immut
     )
 
 
-def advisor_of(run: RunRecord, facts: Facts) -> Advisor:
-    """Return what makes exact commands about a run."""
-    return Advisor(
+def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
+    """Return what makes exact commands about a run, from that of the session."""
+    policy = run.start.policy_path or "" if run.start is not None else ""
+    return advisor._replace(
         run=str(run.file.number or run.run_id),
-        policy=facts.policy or (run.start.policy_path or "" if run.start is not None else ""),
-        audit_dir=facts.audit_dir,
-        base_url=facts.base_url,
+        policy=advisor.policy or policy,
         removed=run.end.removed_members if run.end is not None else (),
     )
 
@@ -140,9 +129,9 @@ def advisor_of(run: RunRecord, facts: Facts) -> Advisor:
 class _Teller:
     """Tells one run."""
 
-    def __init__(self, run: RunRecord, facts: Facts) -> None:
+    def __init__(self, run: RunRecord, advisor: Advisor) -> None:
         self._run = run
-        self._advisor = advisor_of(run, facts)
+        self._advisor = advisor_of(run, advisor)
         self._end = run.end
         self._mode = run.mode or "run"
         self._reasons = known_reasons(run.end.reasons) if run.end is not None else ()
@@ -495,3 +484,33 @@ def _left_open(found: Verification) -> Iterator[str]:
         open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
         name = f"{each.file.number} ({each.file.run_id})" if each.file.number else each.file.name
         yield escape_unprintable(f"Run {name}{open_}.")
+
+
+# Texts that the outputs share ---------------------------------------------------------------------
+
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_MAX_NAME_LENGTH: Final = 120
+
+
+def display_text(value: str | None) -> str:
+    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
+    return escape_unprintable(truncate(SECRETS.redact(value or ""), _MAX_NAME_LENGTH))
+
+
+def describe_duration_s(seconds: float) -> str:
+    """Return a duration in the units that suit its size."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < _MINUTE_S:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    return f"{whole // _HOUR_S:,} h {whole % _HOUR_S // _MINUTE_S} min"
+
+
+def describe_instant(text: str) -> str:
+    """Return an instant of the log to the minute."""
+    found = to_datetime(text)
+    return f"{found:%Y-%m-%d %H:%M} UTC" if found is not None else "an unknown time"

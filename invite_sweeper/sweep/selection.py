@@ -35,6 +35,7 @@ from invite_sweeper.text import (
     ProtectiveGlobs,
     casefold_lookalike,
     casefold_visible,
+    escape_unprintable,
 )
 
 MatchResult: TypeAlias = bool | str
@@ -239,6 +240,14 @@ KEEP_REASONS: Final = {
 }
 """The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a
 value that Atlas did not send, `no_` and the name of the value."""
+
+
+def describe_keep_reason(key: str) -> str:
+    """Return the text for a key of `kept_by_reason`."""
+    kind, _, entry = key.partition(":")
+    if kind == "keep":
+        return f"keep entry {escape_unprintable(entry)}"
+    return KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
 
 
 class Announcement(NamedTuple):

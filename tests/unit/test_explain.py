@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from invite_sweeper.explain import Explainer, describe_decision
 from invite_sweeper.models import INVITED_STATUSES, Source, UnreadableDate
-from invite_sweeper.report.text import describe_keep_reason
 from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.selection import KEEP_REASONS, Decision, Selector
+from invite_sweeper.sweep.selection import KEEP_REASONS, Decision, Selector, describe_keep_reason
 from invite_sweeper.sweep.steps import keep_unrecordable
 
 DAY = timedelta(days=1)

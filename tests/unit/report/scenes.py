@@ -263,6 +263,7 @@ SCENES: dict[str, Callable[[], Run]] = {
     ),
     "circuit breaker": lambda: run(
         *deletion(1, "failed"),
+        planned(2),
         outcome(planned(2), "skipped", attempts=0, http_status=None),
         stale=2,
         failed=1,

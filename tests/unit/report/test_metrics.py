@@ -377,7 +377,7 @@ async def test_error_status_of_the_gateway_is_reported_without_its_address():
     with receiving() as gateway:
         gateway.status = 500
         (message,) = await push(f"{gateway.url}/token-s3cret", RELEASE, RUN, FINISHED_AT)
-    assert "status 500" in message
+    assert "HTTP 500" in message
     assert "s3cret" not in message
 
 

@@ -15,13 +15,12 @@ from receiving import receiving
 from report.scenes import recorded, run
 
 from invite_sweeper.audit.events import Announced, OrganizationResult
-from invite_sweeper.endings import Reason
+from invite_sweeper.endings import Advisor, Reason
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.notify import MAX_USERS, send_end, send_start, should_notify
-from invite_sweeper.report.story import Facts
 
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
-FACTS = Facts(policy="policy.yaml")
+ADVISOR = Advisor(policy="policy.yaml")
 QUIET = run()
 DELETED = run(stale=3, deleted=3)
 FAILED = run(stale=1, failed=1, exit_code=4, reasons=(Reason.FAILED_DELETIONS,))
@@ -45,7 +44,7 @@ def end(directory):
 
     async def send(channels, environment, scene=DELETED, **more):
         record = await asyncio.to_thread(recorded, scene, directory)
-        return await send_end(channels, environment, record, FACTS, FINISHED_AT, **more)
+        return await send_end(channels, environment, record, ADVISOR, FINISHED_AT, **more)
 
     return send
 
@@ -113,10 +112,10 @@ async def test_announced_users_are_grouped_by_inviter_with_the_day(slack):
     groups = text[start:].splitlines()[:6]
     assert groups[0] == "- p9@example.com in Search: failed"
     assert "\n".join(groups[1:]).count("deletable from 2026-12-04 01:00 UTC") == 3
-    assert groups.index("Announced, invited by ada@x.org:") + 2 == groups.index(
-        "- p2@example.com in Search: deletable from 2026-12-04 01:00 UTC"
-    )
-    assert "Announced, invited by (not known):" in groups
+    assert groups.index(
+        "Announced for a later deletion, invited by ada@x.org:"
+    ) + 2 == groups.index("- p2@example.com in Search: deletable from 2026-12-04 01:00 UTC")
+    assert "Announced for a later deletion, invited by (not known):" in groups
 
 
 async def test_rest_of_the_announced_users_is_counted_beside_the_planned_ones(slack):
@@ -256,7 +255,7 @@ async def test_failing_channel_does_not_stop_the_others(end):
         env = environment(receiver, CHAT_URL="http://127.0.0.1:1/s3cret")
         (message,) = await end([SLACK, WEBHOOK], env, DELETED)
     assert message == (
-        "Notification to slack (CHAT_URL) was not sent to 127.0.0.1: could not connect to "
+        "Notification to slack (CHAT_URL) was not sent: could not connect to "
         "127.0.0.1: connection refused. Check the firewall, and the proxy in HTTPS_PROXY and "
         "NO_PROXY."
     )
@@ -272,7 +271,8 @@ async def test_error_or_redirect_is_reported_without_the_address_and_not_followe
     if status < 500:
         fix = "Check the address in CHAT_URL."
     assert message == (
-        f"Notification to slack (CHAT_URL) was not sent to 127.0.0.1: status {status}. {fix}"
+        "Notification to slack (CHAT_URL) was not sent: "
+        f"127.0.0.1 responded with HTTP {status}. {fix}"
     )
     assert len(receiver.requests) == 1
 
@@ -298,8 +298,7 @@ async def test_message_goes_through_the_proxy_of_the_environment(end, monkeypatc
     assert request.startswith("CONNECT hooks.example.test:443")
     assert "Proxy-Authorization: Basic " in request
     assert message.startswith(
-        "Notification to slack (CHAT_URL) was not sent to hooks.example.test: "
-        "proxy responded with HTTP 407. Check "
+        "Notification to slack (CHAT_URL) was not sent: proxy responded with HTTP 407. Check "
     )
 
 

@@ -25,19 +25,24 @@ from report.scenes import ERROR, SCENES, UNREADABLE, failed_one, run, written
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import Announced, KeepEntry, Kept, OrganizationResult, RunWarning
 from invite_sweeper.cli.report import report
-from invite_sweeper.endings import DAMAGED_ADVICE, Colour, Reason, Status
+from invite_sweeper.endings import DAMAGED_ADVICE, Advisor, Colour, Reason, Status
 from invite_sweeper.errors import UsageError
 from invite_sweeper.models import Source
-from invite_sweeper.report.page import breakable, render_html, render_markdown
-from invite_sweeper.report.story import Facts, tell
-from invite_sweeper.report.text import code_span, display_text, markdown_text
+from invite_sweeper.report.page import (
+    breakable,
+    code_span,
+    markdown_text,
+    render_html,
+    render_markdown,
+)
+from invite_sweeper.report.story import display_text, tell
 from invite_sweeper.text import escape_unprintable
 
-FACTS = Facts(audit_dir="audit")
+ADVISOR = Advisor(audit_dir="audit")
 TEXTS = [value for value in HOSTILE.values() if len(value) < 1_000 and "\ud800" not in value]
 
 
-page_of = partial(reading.page_of, facts=FACTS)
+page_of = partial(reading.page_of, advisor=ADVISOR)
 
 
 def write(directory: AuditDirectory, number: int, scene, *, days_ago: float = 0):
@@ -73,7 +78,7 @@ def killed(number: int = 7):
 
 
 def test_markdown_is_a_whole_document_with_the_result_of_the_verification(directory):
-    story = tell(written("failed", directory), FACTS)
+    story = tell(written("failed", directory), ADVISOR)
     lines = render_markdown(page_of(directory)).splitlines()
     assert lines[0].startswith("# Invitation ")
     assert words(lines[0]).endswith(f": {words(story.headline.label)}")
@@ -139,7 +144,7 @@ def hostile(directory: AuditDirectory, value: str):
             sunset=value,
         ),
     )
-    return page_of(directory, facts=Facts(audit_dir=value))
+    return page_of(directory, advisor=Advisor(audit_dir=value))
 
 
 FOLD = re.compile(r"<details>\n<summary>[A-Za-z ;]+( \(\d+\))?</summary>\n|</details>\n")
@@ -339,9 +344,9 @@ import sys
 from pathlib import Path
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.report.page import read_page, render_html
-from invite_sweeper.report.story import Facts
+from invite_sweeper.endings import Advisor, Advisor
 directory = AuditDirectory(Path(sys.argv[1]))
-page = read_page(directory.files(), verify_directory(directory), Facts())
+page = read_page(directory.files(), verify_directory(directory), Advisor())
 Path(sys.argv[2]).write_text(render_html(page))
 status = Path("/proc/self/status").read_text()
 print(status.split("VmHWM:")[1].split()[0])
