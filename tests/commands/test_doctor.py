@@ -646,7 +646,7 @@ async def test_receiver_that_refuses_the_test_message_is_a_warning(cli, receiver
     )
     assert states(await checks_of(cli, changes=moved), "ping (PING_URL)") == {"ok"}
     checks = await checks_of(cli, code=4, notify=True, changes=moved)
-    assert "status 404" in messages(checks, "ping (PING_URL)")
+    assert "HTTP 404" in messages(checks, "ping (PING_URL)")
 
 
 @pytest.fixture

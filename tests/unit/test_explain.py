@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from invite_sweeper.explain import Explainer, describe_decision
 from invite_sweeper.models import INVITED_STATUSES, Source, UnreadableDate
 from invite_sweeper.sweep.invitations import combine
-from invite_sweeper.sweep.selection import KEEP_REASONS, Decision, Selector, describe_keep_reason
+from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import keep_unrecordable
 
 DAY = timedelta(days=1)
-KEEP, RULES = (
-    ["lapsed", "board", "trip", "eternal"],
-    ["forgotten", "outsiders", "owners", "ending"],
-)
+ENTRIES = [
+    *(("keep", name) for name in ("board", "trip", "lapsed", "eternal")),
+    *(("rule", name) for name in ("forgotten", "outsiders", "owners", "ending")),
+]
 in_invites = partial(invitation, source=Source.INVITES)
 POLICY = policy(
     rules=[
@@ -75,7 +75,7 @@ def test_deciding_rule_is_the_first_with_all_keys_matching_and_its_first_key_the
     if explanation.rule is None:
         return
     rules = [each for each in explanation.policy if each.kind == "rule"]
-    first = next(each for each in rules if all(key.matched for key in each.keys))
+    first = next(each for each in rules if all(key.matched is True for key in each.keys))
     assert (first.name, first.matched) == (explanation.rule, True)
     assert explanation.condition == first.keys[0]
 
@@ -83,8 +83,7 @@ def test_deciding_rule_is_the_first_with_all_keys_matching_and_its_first_key_the
 @given(ANY)
 def test_every_policy_entry_is_explained_once(one):
     found = explained(one).policy
-    assert [each.name for each in found if each.kind == "keep"] == KEEP
-    assert [each.name for each in found if each.kind == "rule"] == RULES
+    assert [(each.kind, each.name) for each in found] == ENTRIES
 
 
 @given(ANY, st.integers(0, 60 * 24))
@@ -111,7 +110,6 @@ def test_person_who_is_in_two_lists_is_stale_from_the_day_on_which_both_entries_
     (one,) = combine(map(decided, entries), all_read=True)
     found = Explainer(POLICY, NOW, {}).explain(one, one)
     assert (found.kept, found.stale_from) == ("too_young", NOW + 6 * DAY)
-    assert [each.description for each in found.entries] == ["kept: too young for every rule"]
 
 
 def test_keep_entry_with_a_last_day_is_followed_by_the_rule_from_the_day_after():
@@ -149,16 +147,10 @@ STALE = Decision(in_invites(), "forgotten", None)
         (STALE, "stale by rule forgotten"),
         (STALE._replace(bounced=2), "deleted 2 times before"),
         (STALE.keep("bounced"), "too often (max_bounces), although rule forgotten matches"),
-        (Decision(in_invites(), None, "keep:board"), "keep entry board matches"),
-        (Decision(in_invites(), None, "no_inviter"), "cannot be evaluated (no inviter)"),
+        (Decision(in_invites(), None, "keep:board"), "kept: keep entry board"),
+        (Decision(in_invites(), None, "no_inviter"), "kept: no inviter"),
     ],
 )
 def test_decision_is_described_with_its_reason(decision, words):
     before = decision if decision.keep_reason != "bounced" else STALE
     assert words in describe_decision(before, decision)
-
-
-@pytest.mark.parametrize("key", KEEP_REASONS)
-def test_every_keep_reason_has_the_same_text_as_in_the_run_table(key):
-    kept = Decision(in_invites(), None, key)
-    assert describe_decision(kept, kept) == f"kept: {describe_keep_reason(key)}"

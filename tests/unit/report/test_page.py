@@ -236,31 +236,25 @@ def test_thirty_nights_show_each_end_and_the_nights_without_a_run(directory):
     assert words(f"The nights from {page.nights[0].day}") in words(render_markdown(page))
 
 
-def test_earlier_run_that_no_later_run_made_up_for_needs_attention(directory):
-    write(directory, 1, refused(), days_ago=2)
-    write(directory, 2, clean(), days_ago=1)
-    write(directory, 3, refused(), days_ago=0.5)
-    write(directory, 4, run(mode="dry-run"))
+def test_refused_sweep_before_a_good_dry_run_needs_attention_until_a_sweep_is_good(directory):
+    write(directory, 1, refused(), days_ago=0.5)
+    write(directory, 2, run(mode="dry-run"))
     page = page_of(directory)
     (item,) = page.attention
-    assert item.title == "1 earlier run with exit code 3"
-    assert item.messages[0].startswith("Run 3, 2026-11-24 13:00 UTC. Refused: ")
-    assert ERROR["message"].split("\n")[0] in item.messages[0]
+    assert item.title == "The last sweep, run 1"
+    assert item.messages[0].startswith("Refused: ")
+    assert item.messages[1] == ERROR["message"].split("\n")[0]
     assert item.advice == ERROR["hint"]
     assert page.verdict.colour is Colour.WARNING
+    write(directory, 3, clean())
+    write(directory, 4, run(mode="dry-run"))
+    assert page_of(directory).attention == ()
 
 
-@pytest.mark.parametrize(
-    ("first", "titles"),
-    [
-        (refused(), ["1 earlier run with exit code 3"]),
-        (killed(), ["Runs left something open", "1 earlier run without an end"]),
-    ],
-)
-def test_what_another_run_does_not_make_up_for_needs_attention(directory, first, titles):
-    write(directory, 1, first, days_ago=1)
-    write(directory, 2, clean()._replace(start=started(organizations=(OTHER_ORG,))))
-    assert [item.title for item in page_of(directory).attention] == titles
+def test_killed_sweep_that_no_run_has_settled_needs_attention(directory):
+    write(directory, 1, killed(), days_ago=1)
+    write(directory, 2, run(mode="dry-run"))
+    assert [item.title for item in page_of(directory).attention] == ["Runs left something open"]
 
 
 def test_killed_run_is_told_by_its_lines_and_recovered_by_a_later_one(directory):
@@ -271,7 +265,7 @@ def test_killed_run_is_told_by_its_lines_and_recovered_by_a_later_one(directory)
     page = page_of(directory)
     assert page.log.headline.label == "Sound"
     assert page.attention == ()
-    assert page.nights[0].status is Status.RECOVERED
+    assert "recovered, no last line" in page.nights[0].text
 
 
 # Damage -------------------------------------------------------------------------------------------
