@@ -295,7 +295,9 @@ class Restorer:
         }
         all_ = total(counts.values())
         if self._stop.reason is not None and (all_.skipped or all_.unknown):
-            self._error = self._error or self._stop.as_error(consequence="The audit log is complete.")
+            self._error = self._error or self._stop.as_error(
+                consequence="The audit log is complete."
+            )
         requests = requests_of(self._organizations.values())
         organizations = tuple(
             OrganizationResult(

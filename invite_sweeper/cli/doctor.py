@@ -16,9 +16,8 @@ from rich.text import Text
 
 from invite_sweeper.atlas import ApiKey, Credentials, ServiceAccount
 from invite_sweeper.audit import History, RunRecord
-from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.doctor_atlas import AtlasChecks, Check, Checks, CheckState, Completeness
-from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     DEFAULT_BASE_URL,

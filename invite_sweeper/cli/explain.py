@@ -13,8 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     OUTPUT,

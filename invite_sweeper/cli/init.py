@@ -16,8 +16,7 @@ from invite_sweeper.atlas import parse_base_url
 from invite_sweeper.atlas.connection import connect_for_run
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     FILE,

@@ -11,8 +11,7 @@ from rich.console import Console
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.cli.confirm import confirm
-from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     Command,

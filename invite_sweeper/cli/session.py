@@ -31,11 +31,9 @@ from invite_sweeper.audit import (
     verify,
     verify_directory,
 )
-from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
-from invite_sweeper.cli.streams import audit_copy_stream, print_error_parts
+from invite_sweeper.cli.streams import audit_copy, print_error_parts
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused, UsageError
 from invite_sweeper.last_resort import LastResort
@@ -262,7 +260,7 @@ class Session:
             self.directory,
             self.run_id,
             clock=partial(datetime.now, UTC),
-            copy=audit_copy_stream() if self.policy.audit.stdout else None,
+            copy=audit_copy() if self.policy.audit.stdout else None,
         )
 
     def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401

@@ -16,8 +16,7 @@ from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, SavedPla
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.confirm import TerminalView
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import (
     FILE,
     SWEEP,

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from invite_sweeper.atlas.credentials import credentials_names
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, Output, offline, options
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import ErrorParts, InvalidPolicy, PolicyIssue, Severity
