@@ -104,7 +104,7 @@ async def search(
     register_secrets(policy.notify, environment)
     session = Session(options, policy, environment)
     session.credentials()
-    with session.last_resort, session.working():
+    with session.working():
         history = session.read_history()
         # No guard of a run changes a decision.
         command = session.command(history, dry_run=True, accept_population=True)

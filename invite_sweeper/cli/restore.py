@@ -78,7 +78,7 @@ async def _restore(
 ) -> int:
     """Restore, report, and return the exit code; a dry run writes nothing."""
     dry_run = session.options.dry_run
-    with session.last_resort, session.working(locked=not dry_run):
+    with session.working(locked=not dry_run):
         history = session.read_history()
         last = history.last_sweep()
         if run is not None:
