@@ -10,37 +10,33 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.cli.console import RedactingConsole
-from invite_sweeper.cli.options import RunOptions
-from invite_sweeper.endings import Advisor, Reason
+from invite_sweeper.cli.session import Session
+from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.policy import Limits
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.report.terminal import show_question
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.shutdown import StopRequest
 
 _TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
 
 
-async def confirm(
-    present: Callable[[Console], None], stop: StopRequest, *, consequence: str = NOTHING_DELETED
-) -> bool:
+async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool:
     """Return whether the user confirmed; end of input, a signal and the deadline do not.
 
     Args:
         present: Writes what would be done, and the question.
-        consequence: The state if the question cannot be asked.
 
     Raises:
         GuardRefused: The question cannot be shown on a terminal.
     """
-    with _terminal_stream(consequence) as stream:
+    with _terminal_stream() as stream:
         present(RedactingConsole(file=stream))
         # Discard input typed before the question was shown: it does not answer it.
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
@@ -83,7 +79,7 @@ def _on_readable(descriptor: int, received: bytearray, line: "asyncio.Future[byt
 
 
 @contextmanager
-def _terminal_stream(consequence: str) -> Iterator[TextIO]:
+def _terminal_stream() -> Iterator[TextIO]:
     """Yield stderr, or the terminal if stderr is redirected."""
     if sys.stderr.isatty():
         yield sys.stderr
@@ -93,7 +89,6 @@ def _terminal_stream(consequence: str) -> Iterator[TextIO]:
     except OSError:
         raise GuardRefused(
             "Cannot ask for confirmation: stderr is not a terminal.",
-            consequence=consequence,
             hint="Do not redirect stderr, or use --yes.",
             reasons=(Reason.NOT_CONFIRMED,),
         ) from None
@@ -108,35 +103,27 @@ class TerminalView(Progress):
         cancelled: The answer to the question was not yes.
     """
 
-    def __init__(
-        self,
-        options: RunOptions,
-        log: FilteringBoundLogger,
-        stop: StopRequest,
-        record: RunRecord,
-        advisor: Advisor,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, session: Session, record: RunRecord, limits: Limits) -> None:
+        options = session.options
         quiet = options.quiet or options.quiet_progress
-        super().__init__(log, Console(stderr=True) if sys.stderr.isatty() and not quiet else None)
-        self._asks = not options.yes and sys.stdin.isatty()
-        self._stop = stop
+        is_shown = sys.stderr.isatty() and not quiet
+        super().__init__(session.log, Console(stderr=True) if is_shown else None)
+        self._session = session
         self._record = record
-        self._advisor = advisor
         self._limits = limits
         self.cancelled = False
 
     @override
     async def confirms(self, result: RunFinished) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
-        if not self._asks:
+        session = self._session
+        if session.options.yes or not sys.stdin.isatty():
             return True
         self.close()
         self._record.end = result
-
-        def present(console: Console) -> None:
-            show_question(console, self._record, self._advisor, self._limits)
-
-        agreed = await confirm(present, self._stop)
-        self.cancelled = not agreed and self._stop.reason is None
+        agreed = await confirm(
+            lambda console: show_question(console, self._record, session.advisor, self._limits),
+            session.stop,
+        )
+        self.cancelled = not agreed and session.stop.reason is None
         return agreed

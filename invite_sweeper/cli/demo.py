@@ -11,7 +11,7 @@ from rich.rule import Rule
 
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Command, RunOptions
-from invite_sweeper.cli.simulate import Simulation, serve_in_thread
+from invite_sweeper.cli.simulate import build, serve_in_thread
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.program import command
 from invite_sweeper.simulator.seed import ORG_ID
@@ -51,7 +51,7 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy = folder / "policy.yaml"
     policy.write_text(POLICY.format(org_id=ORG_ID), "utf-8")
-    sim, credentials = Simulation(projects=4, invitations=4).build()
+    sim, credentials = build(projects=4, invitations=4)
     sim.add_user(
         INVITED,
         age=timedelta(days=23),

@@ -16,9 +16,8 @@ from rich.text import Text
 
 from invite_sweeper.atlas import ApiKey, Credentials, ServiceAccount
 from invite_sweeper.audit import History, RunRecord
-from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.doctor_atlas import AtlasChecks, Check, Checks, CheckState, Completeness
-from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     DEFAULT_BASE_URL,
@@ -155,7 +154,7 @@ async def diagnose(
         checks.failed("base URL", error)
         calls_atlas = False
         session = Session(options._replace(base_url=DEFAULT_BASE_URL), policy, environment)
-    with session.last_resort, session.working():
+    with session.working():
         walk = _Doctor(checks, session, notify=notify)
         return await session.stop.run_unless_stopped(walk.run(calls_atlas=calls_atlas))
 
@@ -216,7 +215,7 @@ class _Doctor:
         """Check the files beside the audit directory as a sweep does before it reads anything."""
         checks, options = self._checks, self._session.options
         with checks.step("outputs"):
-            check_outputs(options, self._session)
+            check_outputs(self._session)
         if options.out is not None:
             with checks.step("plan"):
                 check_writable(options.out, "The plan")

@@ -13,8 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     OUTPUT,
@@ -104,7 +103,7 @@ async def search(
     register_secrets(policy.notify, environment)
     session = Session(options, policy, environment)
     session.credentials()
-    with session.last_resort, session.working():
+    with session.working():
         history = session.read_history()
         # No guard of a run changes a decision.
         command = session.command(history, dry_run=True, accept_population=True)

@@ -16,8 +16,7 @@ from invite_sweeper.atlas import parse_base_url
 from invite_sweeper.atlas.connection import connect_for_run
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     FILE,
@@ -387,7 +386,7 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
     """Read what a sweep of the policy reads, and raise the error with which it would end."""
     options = RunOptions(policy=path, base_url=base_url, quiet=True)
     session, history = Session(options, policy), History()
-    with session.last_resort, session.working():
+    with session.working():
         command = session.command(history, dry_run=True)
         retry_for_s = _DEADLINE.total_seconds()
         async with session.organizations(history, retry_for_s=retry_for_s) as organizations:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import get_args
 
@@ -59,7 +60,7 @@ def check_policy(
         findings += [*policy.suspicious_entries(today), *policy.unread_list()]
         if credentials and not errors:
             findings += policy.unseen_organizations(credentials)
-    warnings = (_issue(document, *each)._replace(severity=Severity.WARNING) for each in findings)
+    warnings = (replace(_issue(document, *each), severity=Severity.WARNING) for each in findings)
     return None if errors else policy, tuple(sorted([*errors, *warnings]))
 
 
