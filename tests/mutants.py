@@ -623,8 +623,8 @@ OF_GUARANTEES = (
     Mutant(
         "secrets are printed",
         "redaction.py",
-        "            text = self._mask_secrets(text)",
-        "            text = text + ''",
+        "        if self._is_in(text):\n            text = _mask",
+        "        if not text:\n            text = _mask",
         "tests/commands/test_echoed_secrets.py",
     ),
     Mutant(
