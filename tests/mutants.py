@@ -387,14 +387,14 @@ SINGLE = (
 OF_GUARANTEES = (
     Mutant(
         "the plan on disk is not compared with the plan in memory",
-        "audit/plan_lines.py",
+        "audit/log.py",
         "    if line.header.event == Planned.event and chain.decode(line) != next(left, None):",
         "    if line.header.event == Planned.event and next(left, None) is None:",
         "tests/unit/audit/test_plan_lines.py",
     ),
     Mutant(
         "a plan that was changed on disk is believed",
-        "audit/plan_lines.py",
+        "audit/log.py",
         "        raise _changed_error() from error",
         "        return",
         "tests/unit/audit/test_plan_lines.py",

@@ -6,7 +6,7 @@ After the first failure nothing more is written, and every call raises the error
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -15,8 +15,9 @@ from typing import BinaryIO, Final
 
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
-from invite_sweeper.audit.events import Event, RunFinished, RunWarning
-from invite_sweeper.errors import AuditLogError
+from invite_sweeper.audit.events import Event, Planned, RunFinished, RunWarning
+from invite_sweeper.audit.reader import DamagedFile, FileChain
+from invite_sweeper.errors import AuditLogError, UsageError
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
@@ -248,3 +249,33 @@ class AuditLog:
             )
             if not isinstance(error, Exception):
                 raise
+
+
+async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
+    """Sync the log, read the plan back, and check that the file has these lines in this order.
+
+    The hash of the last line is known, and each line contains the hash of the line before. One
+    line at a time is decoded, so memory holds the plan once.
+
+    Raises:
+        AuditLogError: The lines cannot be written, or the file was changed since.
+    """
+    last_hash = log.last_hash
+    await log.sync()
+    chain, left = FileChain(log.file.path), iter(written)
+    try:
+        for line in chain:
+            if line.header.event == Planned.event and chain.decode(line) != next(left, None):
+                break
+            if line.hash == last_hash and next(left, None) is None:
+                return
+    except (DamagedFile, UsageError) as error:
+        raise _changed_error() from error
+    raise _changed_error()
+
+
+def _changed_error() -> AuditLogError:
+    return AuditLogError(
+        "The plan in the audit log was changed after this run wrote it.",
+        hint="Check the audit log with `audit verify`.",
+    )
