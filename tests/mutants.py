@@ -395,8 +395,8 @@ OF_GUARANTEES = (
     Mutant(
         "a plan that was changed on disk is believed",
         "audit/log.py",
-        "        raise _changed_error() from error",
-        "        return",
+        "        cause = error\n    raise",
+        "        return\n    raise",
         "tests/unit/audit/test_plan_lines.py",
     ),
     Mutant(
