@@ -16,6 +16,7 @@ import msgspec
 
 from invite_sweeper.audit.chain import line_hash, seal_holds
 from invite_sweeper.audit.events import (
+    DECODERS,
     Event,
     Kept,
     Line,
@@ -23,7 +24,6 @@ from invite_sweeper.audit.events import (
     Planned,
     RunFinished,
     RunStarted,
-    decode,
     format_timestamp,
 )
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
@@ -38,6 +38,7 @@ _GZIP_SUFFIX: Final = ".gz"
 _OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
 _LINE_START: Final = b'{"ts":"'
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_HEADER: Final = msgspec.json.Decoder(LineHeader)
 
 Record: TypeAlias = Mapping[str, object]
 """One parsed line."""
@@ -163,10 +164,7 @@ class FileChain:
                     raise self._damaged(number, f"was added after the end of run {self.run_id}")
                 if _is_torn(line):
                     return
-                header = LineHeader.parse(line) if line.endswith(b"\n") else None
-                if header is None:
-                    raise self._damaged(number, "is not a line of an audit log")
-                raw = line[:-1]
+                header, raw = self._parse(number, line), line[:-1]
                 self._check(number, raw, header)
                 self.lines, self.last_hash = number, line_hash(raw)
                 yield ChainLine(number, raw, header, self.last_hash)
@@ -183,10 +181,19 @@ class FileChain:
         Raises:
             DamagedFile: A field is missing or has another type.
         """
+        decoder = DECODERS.get(line.header.event)
         try:
-            return decode(line.raw, line.header)
-        except ValueError:
+            return None if decoder is None else decoder.decode(line.raw)
+        except (ValueError, RecursionError):
             raise self._damaged(line.number, "cannot be decoded") from None
+
+    def _parse(self, number: int, line: bytes) -> LineHeader:
+        try:
+            if line.endswith(b"\n"):
+                return _HEADER.decode(line)
+        except (ValueError, RecursionError):
+            pass
+        raise self._damaged(number, "is not a line of an audit log")
 
     def _check(self, number: int, raw: bytes, header: LineHeader) -> None:
         if header.event == RunFinished.event:
@@ -227,7 +234,7 @@ def read_events(path: Path) -> Iterator[Line]:
     chain = FileChain(path)
     for each in chain:
         if each.header.event != Kept.event and (event := chain.decode(each)) is not None:
-            yield Line(each.header.ts, chain.run_id, event)
+            yield Line(each.header.ts, event)
 
 
 class SavedPlan(NamedTuple):
