@@ -519,14 +519,6 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
     event: str
     prev: str
 
-    @staticmethod
-    def parse(line: bytes) -> "LineHeader | None":
-        """Parse a line without its newline; None if it is not a line of an audit log."""
-        try:
-            return _HEADER.decode(line)
-        except (ValueError, RecursionError):
-            return None
-
 
 class Line(NamedTuple):
     """One line of a log.
@@ -536,21 +528,7 @@ class Line(NamedTuple):
     """
 
     ts: str
-    run_id: str
     event: Event
-
-
-def decode(line: bytes, header: LineHeader) -> Event | None:
-    """Return the event of a line; None for one of a later version.
-
-    Raises:
-        ValueError: A field is missing or has another type.
-    """
-    decoder = _DECODERS.get(header.event)
-    try:
-        return None if decoder is None else decoder.decode(line)
-    except RecursionError:
-        raise ValueError("the line is nested too deeply") from None
 
 
 def format_timestamp(moment: datetime) -> str:
@@ -595,7 +573,6 @@ def _age_days(created_at: Timestamp, now: datetime) -> float | None:
 
 
 EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
-_HEADER: Final = msgspec.json.Decoder(LineHeader)
-_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
+DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
     each.event: msgspec.json.Decoder(each) for each in EVENTS
 }

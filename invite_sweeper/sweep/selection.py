@@ -32,7 +32,6 @@ from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
     Globs,
     ProjectPatterns,
-    ProtectiveGlobs,
     casefold_lookalike,
     casefold_visible,
     escape_unprintable,
@@ -146,7 +145,7 @@ def _expires_within_condition(
 def _name_condition(
     entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
 ) -> Callable[[Invitation], MatchResult]:
-    globs = ProtectiveGlobs(patterns) if isinstance(entry, Keep) else Globs(patterns)
+    globs = Globs(patterns, protects=isinstance(entry, Keep))
 
     def matches(invitation: Invitation) -> MatchResult:
         name: str | None = getattr(invitation, field)
