@@ -290,7 +290,7 @@ ENDS = {
     "more unreadable projects than the limit": (unreadable, 3, "limits", "failed", "Vault"),
     "a missing role": (
         role_missing, 4, "list invites", "warning",
-        "1 list cannot be read: Vault. The role is missing. Grant the credentials the role Project Owner",
+        "1 list cannot be read: Vault. The role is missing. Grant the credentials the role Project",
     ),
     "a role that reads and does not delete": (
         only_read, 4, "list users", "warning", "is missing in Search",
