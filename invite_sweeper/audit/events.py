@@ -528,6 +528,7 @@ class Line(NamedTuple):
     """
 
     ts: str
+    run_id: str
     event: Event
 
 
