@@ -33,10 +33,9 @@ from invite_sweeper.models import (
     is_permission_error,
 )
 from invite_sweeper.report.progress import Progress
-from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import ListOutcome, trim
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.scope import RunScope
@@ -220,9 +219,7 @@ class AtlasChecks:
         self._organizations = organizations
         self._users: defaultdict[str, set[UserKey]] = defaultdict(set)
         self._result = Result(command, organizations, _View(log, checks))
-        self._reader = Reader(
-            command, organizations, None, self._result, _View(log, checks), observe=self._observe
-        )
+        self._reader = Reader(self._result, organizations, None, observe=self._observe)
 
     async def run(self) -> None:
         """Read as a sweep does, then check the guards and each organization."""
@@ -257,8 +254,8 @@ class AtlasChecks:
         sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
         for source, day in sorted(sunsets.items()):
             name = f"sunset {source}"
-            warnings = sunset_warnings({source: day}, sources, today) if source in sources else ()
-            message = " ".join(each.message for each in warnings)
+            warnings = sunset_warnings({source: day}, sources, today)
+            message = " ".join(each.message for each in warnings if source in sources)
             if message and not source.is_replaced_by(sources):
                 self._checks.warning(name, message)
             else:
@@ -272,14 +269,14 @@ class AtlasChecks:
             if before is None:
                 checks.ok("baselines", "No complete run yet with which a sweep is compared.")
             else:
-                check_population(planned, before, command.policy)
+                check_population(planned, command)
                 found = sum(sum(each.entries.values()) for each in planned)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
                 checks.ok("baselines", f"{found:,} found; the last complete run left {left}.")
         if command.limits.over_limit == "trim":
-            trim(planned, command.limits, recent)
+            trim(planned, command)
         with checks.step("limits"):
-            check_limits(planned, command.limits, recent)
+            check_limits(planned, command)
             counts = total(each.counts for each in planned)
             stale = f"{counts.stale:,} of {pluralize(counts.invitations_seen, 'invitation')}"
             text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"

@@ -392,14 +392,12 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
         retry_for_s = _DEADLINE.total_seconds()
         async with session.organizations(history, retry_for_s=retry_for_s) as organizations:
             view = Progress(session.log, None)
-            reader = Reader(
-                command, organizations, None, Result(command, organizations, view), view
-            )
+            reader = Reader(Result(command, organizations, view), organizations, None)
             await session.stop.run_unless_stopped(reader.read_all())
     for each in organizations:
         if each.error is not None:
             raise each.error
-    check_limits(organizations, policy.limits, command.recent)
+    check_limits(organizations, command)
 
 
 _Answer = TypeVar("_Answer")

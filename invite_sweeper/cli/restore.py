@@ -43,7 +43,7 @@ from invite_sweeper.restore import (
     read_deletions,
     run_started,
 )
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.text import pluralize
 
 
