@@ -213,7 +213,7 @@ SINGLE = (
     Mutant(
         "no guard is asked about what is read after the question",
         "sweep/run.py",
-        "    _check_guards(command, again)\n",
+        "    _check_guards(result.command, again)\n",
         "",
         "tests/unit/sweep/test_sweep.py -k long_question",
     ),
@@ -375,8 +375,8 @@ SINGLE = (
     Mutant(
         "trim does not count earlier runs",
         "sweep/plan.py",
-        "max(0, limits.max_deletions - recent.total)",
-        "limits.max_deletions",
+        "max(0, command.limits.max_deletions - command.recent.total)",
+        "command.limits.max_deletions",
         CAP,
     ),
 )
@@ -431,9 +431,8 @@ OF_GUARANTEES = (
     Mutant(
         "limits count in each organization alone",
         "sweep/run.py",
-        "    check_limits(planned, command.limits, command.recent, command.shard)",
-        "    for each in planned:\n"
-        "        check_limits([each], command.limits, command.recent, command.shard)",
+        "    check_limits(planned, command)",
+        "    for each in planned:\n        check_limits([each], command)",
         "tests/unit/sweep/test_sweep.py -k max_deletions_counts",
     ),
     Mutant(
@@ -453,8 +452,8 @@ OF_GUARANTEES = (
     Mutant(
         "a short list of members is believed",
         "sweep/discovery.py",
-        "check_members(organization.id, len(found), before, policy.limits)",
-        "assert before >= 0",
+        "check_members(organization, len(found), self._command)",
+        "assert found is not None",
         "tests/unit/sweep/test_sweep.py -k members",
     ),
     Mutant(
@@ -509,15 +508,15 @@ OF_GUARANTEES = (
     Mutant(
         "teams reach no project",
         "sweep/discovery.py",
-        "if not any(each.team_ids and not each.links_out_of_scope for each in with_teams):",
-        "if with_teams is not None:",
+        "if not any(each.team_ids and not each.links_out_of_scope for each in invitations):",
+        "if invitations is not None:",
         "tests/unit/sweep/test_team_access.py",
     ),
     Mutant(
         "what a list still shows is deleted",
-        "sweep/deleting.py",
-        "self._found.add(number)",
-        "self._found.discard(number)",
+        "sweep/executor.py",
+        "if number in found_again:",
+        "if number in found_again and number < 0:",
         "tests/unit/sweep/test_verification.py",
     ),
     Mutant(
@@ -537,15 +536,15 @@ OF_GUARANTEES = (
     Mutant(
         "the breaker never opens",
         "sweep/guards.py",
-        "self.reason = self.reason or reason",
-        "reason = None",
+        "        self._window.append(outcome)",
+        "        return False",
         "tests/unit/sweep/test_circuit_breaker.py",
     ),
     Mutant(
         "a plan may be applied twice",
         "sweep/guards.py",
-        "(run := history.applied_by(saved.sha256)) is not None",
-        "(run := history.applied_by(policy.sha256)) is not None",
+        "(run := command.history.applied_by(saved.sha256)) is not None",
+        "(run := command.history.applied_by(policy.sha256)) is not None",
         "tests/unit/sweep/test_steps.py",
     ),
     Mutant(
@@ -593,10 +592,8 @@ OF_GUARANTEES = (
     Mutant(
         "a removed member of a killed run is called gone",
         "sweep/recovery.py",
-        "    if user_status.status == MembershipStatus.ACTIVE:\n"
-        "        return Outcome.ACCEPTED_DURING",
-        "    if user_status.status == MembershipStatus.ACTIVE:\n"
-        "        return Outcome.ALREADY_GONE",
+        "if seen.still_member else Outcome.ACCEPTED_DURING",
+        "if seen.still_member else Outcome.ALREADY_GONE",
         "tests/unit/sweep/test_recovery.py",
     ),
     Mutant(

@@ -29,8 +29,8 @@ from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, 
 from invite_sweeper.policy import loader
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.progress import Progress
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (
@@ -127,7 +127,7 @@ async def search(
             view = Progress(session.log, terminal)
             result = Result(command, organizations, view)
             result.warn(*session.directory.warnings())
-            reader = Reader(command, organizations, None, result, view, observe=observe)
+            reader = Reader(result, organizations, None, observe=observe)
             try:
                 await session.stop.run_unless_stopped(reader.read_all())
             finally:

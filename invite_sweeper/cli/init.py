@@ -305,10 +305,9 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
         command = session.command(history, dry_run=True)
         async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
             view = Progress(session.log, None)
-            result = Result(command, organizations, view)
-            reader = Reader(command, organizations, None, result, view)
+            reader = Reader(Result(command, organizations, view), organizations, None)
             await session.stop.run_unless_stopped(reader.read_all())
     for each in organizations:
         if each.error is not None:
             raise each.error
-    check_limits(organizations, policy.limits, command.recent)
+    check_limits(organizations, command)

@@ -43,8 +43,7 @@ from invite_sweeper.report import terminal
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
-from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import describe_duration
 
 

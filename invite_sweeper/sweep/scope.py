@@ -87,7 +87,8 @@ class RunScope:
 
     Attributes:
         projects: Those in scope, in Atlas's order.
-        unreadable: Projects that Atlas listed with an invalid id.
+        unreadable: Projects that Atlas listed with an invalid id or with different facts, and
+            the list of projects if it changed while it was read.
         organizations: Ids of the policy's organizations with a visible project, in the order
             of their first one.
         excluded: Visible projects of these organizations that the policy's filter leaves out.
@@ -96,8 +97,6 @@ class RunScope:
         team_projects: The projects whose teams must be known to decide about an invitation with
             a team: those of the policy's organizations that are out of scope, and all of them
             if rules or keep entries name projects.
-        all_ids_readable: Every visible project is known: none was listed with an invalid id or
-            with different facts, and the list did not change while it was read.
     """
 
     projects: tuple[Project, ...]
@@ -107,7 +106,6 @@ class RunScope:
     project_names: Mapping[str, str] = field(default_factory=dict)
     in_scope_ids: frozenset[str] = frozenset()
     team_projects: tuple[Project, ...] = ()
-    all_ids_readable: bool = True
 
     def lists(self, sources: Iterable[Source]) -> tuple[ListRef, ...]:
         """Return the lists to read: first those of organizations, then project by project."""
@@ -159,7 +157,7 @@ class RunScope:
         for project_id, team_ids in teams.items():
             if team_ids is not None and not joined.isdisjoint(team_ids):
                 linked.setdefault(project_id, "")
-        unknown = not self.all_ids_readable or None in teams.values()
+        unknown = bool(self.unreadable) or None in teams.values()
         return self.with_project_names(
             invitation._replace(
                 linked_projects=tuple(linked.items()),

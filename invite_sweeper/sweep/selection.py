@@ -278,7 +278,7 @@ class Decision(NamedTuple):
         bounced: How often runs have deleted this user's invitation to this project before.
         new: Whether it is stale, and the last plan of the same policy did not contain it.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
-        members_read: The active members that `inviter_gone` was judged by; 0 if it was not.
+        inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
     """
 
@@ -288,7 +288,7 @@ class Decision(NamedTuple):
     bounced: int = 0
     new: bool = False
     announcement: Announcement | None = None
-    members_read: int = 0
+    inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
 
     def keep(self, reason: str) -> "Decision":
@@ -353,8 +353,8 @@ class Selector:
         for name, conditions, without_age in self._rules_with_age_variant:
             result = match_all(conditions, invitation)
             if result is True:
-                read = len(self._members[invitation.org_id]) if name in self._by_inviter else 0
-                return Decision(invitation, name, None, members_read=read)
+                is_gone = name in self._by_inviter
+                return Decision(invitation, name, None, inviter_gone=is_gone)
             if isinstance(result, str):
                 reason = result
             elif reason == "no_rule" and match_all(without_age, invitation) is True:

@@ -1,6 +1,6 @@
 """What ends: a list, as Atlas announces it and as its 410 says, and the secret of an account."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -9,7 +9,7 @@ from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Source, SourceRetired
 from invite_sweeper.text import pluralize
 
-_LAST_KNOWN_ENDS: Final = {
+LAST_KNOWN_ENDS: Final = {
     Source.INVITES: date(2027, 7, 1),
     Source.ORG_INVITES: date(2027, 7, 1),
 }
@@ -25,7 +25,7 @@ SUNSET_URGENT_DAYS: Final = 30
 
 def sunset_warnings(
     sunsets: Mapping[Source, date], sources: Collection[Source], today: date
-) -> tuple[RunWarning, ...]:
+) -> Iterator[RunWarning]:
     """Warn about each list that Atlas will stop serving, from 180 days before.
 
     It is a remark for a policy that has nothing to change.
@@ -35,66 +35,50 @@ def sunset_warnings(
         sources: Of the policy.
         today: The day of the run.
     """
-    return tuple(
-        RunWarning(
-            WarningCode.SUNSET,
-            f"{_sunset_text(source, day, today)} {source.replacement_hint(sources)}",
-            WarningLevel.URGENT
-            if (day - today).days <= SUNSET_URGENT_DAYS and not source.is_replaced_by(sources)
-            else WarningLevel.REMARK,
-        )
-        for source, day in sorted(sunsets.items())
-        if (day - today).days <= SUNSET_WARNING_DAYS
-    )
+    for source, day in sorted(sunsets.items()):
+        left = (day - today).days
+        if left > SUNSET_WARNING_DAYS:
+            continue
+        text = f"Atlas announced {day} as the last day of the list {source}."
+        if left > 0:
+            text = f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
+        is_urgent = left <= SUNSET_URGENT_DAYS and not source.is_replaced_by(sources)
+        level = WarningLevel.URGENT if is_urgent else WarningLevel.REMARK
+        text = f"{text} {source.replacement_hint(sources)}"
+        yield RunWarning(WarningCode.SUNSET, text, level)
 
 
-def announced_ends(
-    recorded: Mapping[Source, date], sunsets: Mapping[Source, date]
-) -> Mapping[Source, date]:
-    """Return the last day of each list that has one, by the last announcement of it.
+def has_ended(
+    source: Source, recorded: Mapping[Source, date], sunsets: Mapping[Source, date], today: date
+) -> bool:
+    """Return whether the last day of a list has come, by the last announcement of it.
 
     Args:
-        recorded: By earlier runs, in the audit log.
+        recorded: The days by earlier runs, in the audit log.
         sunsets: In the responses of this run.
-    """
-    return {**_LAST_KNOWN_ENDS, **recorded, **sunsets}
-
-
-def ended_lists(ends: Mapping[Source, date], today: date) -> frozenset[Source]:
-    """Return the lists whose last day has come.
-
-    Args:
-        ends: As `announced_ends`.
         today: The day of the run.
     """
-    return frozenset(source for source, day in ends.items() if day <= today)
+    day = {**LAST_KNOWN_ENDS, **recorded, **sunsets}.get(source)
+    return day is not None and day <= today
 
 
 def retired_warning(
-    retired: SourceRetired, sources: Collection[Source], *, has_ended: bool
+    retired: SourceRetired, sources: Collection[Source], *, ended: bool
 ) -> RunWarning:
     """Warn that Atlas no longer serves a list, with the source that replaces it.
 
     After the announced day nothing is wrong, and the other lists of the policy go on.
 
     Args:
-        retired: The list.
         sources: Of the policy.
-        has_ended: Whether its announced last day has come.
+        ended: Whether its announced last day has come.
     """
-    when = "as announced" if has_ended else "before the day that was announced"
+    when = "as announced" if ended else "before the day that was announced"
     return RunWarning(
         WarningCode.RETIRED_SOURCE,
         f"{retired.reason.removesuffix('.')}, {when}. {retired.source.replacement_hint(sources)}",
-        WarningLevel.REMARK if has_ended else WarningLevel.URGENT,
+        WarningLevel.REMARK if ended else WarningLevel.URGENT,
     )
-
-
-def _sunset_text(source: Source, day: date, today: date) -> str:
-    left = (day - today).days
-    if left > 0:
-        return f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
-    return f"Atlas announced {day} as the last day of the list {source}."
 
 
 SECRET_WARNING_DAYS: Final = 14

@@ -33,7 +33,7 @@ async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out
     invalid = ListUnreadable("??", "Odd", "unreadable id")
     scope = await discover(own[0], foreign, invalid, *own[1:], projects={"exclude": ["*2"]})
     assert (scope.projects, scope.excluded) == (tuple(own[:2]), (own[2],))
-    assert (scope.unreadable, scope.all_ids_readable) == ((invalid,), False)
+    assert scope.unreadable == (invalid,)
 
 
 @pytest.mark.parametrize("listed", [(), (project(1, org_id=OTHER_ORG),)], ids=["none", "another's"])

@@ -5,6 +5,7 @@ person in the organization.
 """
 
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +26,6 @@ from invite_sweeper.sweep.steps import (
     KeepBounced,
     KeepOutsidePlan,
     Notice,
-    apply_steps,
     keep_unrecordable,
 )
 
@@ -75,7 +75,7 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, **keys):
     decisions = [keep_unrecordable(selector.decide(each)) for each in entries]
     if entries[0].source is not Source.INVITES:
         decisions = combine(decisions, all_read=True)
-    return [apply_steps(steps, each) for each in decisions]
+    return [reduce(lambda found, step: step(found), steps, each) for each in decisions]
 
 
 def decide(entry, **keys):

@@ -6,6 +6,7 @@ import pytest
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.night import command_of
 
 from invite_sweeper.audit.events import (
     Announced,
@@ -25,10 +26,9 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice
 
 DAY = timedelta(days=1)
@@ -51,18 +51,10 @@ class FakeLog:
 class Plan:
     """A planner of one organization, and what it found."""
 
-    def __init__(self, *, steps=(), announces=True, record="planned", **keys):
-        self.policy, self.log = policy(**keys), FakeLog()
+    def __init__(self, *, steps=(), dry_run=False, **keys):
+        self.log, command = FakeLog(), command_of(policy(**keys), dry_run=dry_run)
         self.organization = Organization(ORG, None, scope=RunScope((), organizations=(ORG,)))
-        self.planner = Planner(
-            self.organization,
-            self.log,
-            Selector(self.policy, NOW),
-            NOW,
-            steps,
-            announces=announces,
-            records_kept=record == "all",
-        )
+        self.planner = Planner(self.organization, command, self.log, steps)
 
     async def add(self, *lists, finish=True):
         for each in lists:
@@ -145,7 +137,7 @@ async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_o
 
 
 async def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
-    more = {"bounced": 2, "new": True, "members_read": 1}
+    more = {"bounced": 2, "new": True, "inviter_gone": True}
     step = lambda each: each._replace(**more) if each.invitation.id == object_id(1) else each  # noqa: E731
     plan = await Plan(steps=[step]).add(listed(one(1), one(2)))
     first, second = plan.organization.stale
@@ -186,7 +178,7 @@ async def test_list_that_was_not_read_keeps_the_people_whom_it_may_show(unread, 
 
 
 async def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
-    plan = Plan(sources=PEOPLE, record="all")
+    plan = Plan(sources=PEOPLE, audit={"record": "all"})
     await plan.add(*person("ada@example.com", Source.ORG_USERS, Source.USERS, age=DAY))
     (line,) = plan.log.lines
     assert (line.reason, line.invitation()) == (
@@ -203,7 +195,7 @@ async def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
     st.booleans(),
 )
 async def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
-    plan = Plan(sources=[str(each) for each in Source], record="all")
+    plan = Plan(sources=[str(each) for each in Source], audit={"record": "all"})
     entries = {}
     for number, (source, name, age) in enumerate(rows):
         who = {"username": f"p{name}@example.com", "age": age * DAY}
@@ -268,7 +260,7 @@ async def test_retired_source_is_recorded_and_no_unreadable_list():
 @pytest.mark.parametrize("announces", [True, False])
 async def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
     steps = [Notice({}, 7 * DAY, NOW)]
-    plan = await Plan(steps=steps, announces=announces).add(listed(one(1), one(2, age=DAY)))
+    plan = await Plan(steps=steps, dry_run=not announces).add(listed(one(1), one(2, age=DAY)))
     assert (plan.counts.announced, plan.counts.kept_by_reason) == (
         1,
         {"notice_pending": 1, "too_young": 1},
@@ -285,7 +277,7 @@ async def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces)
 async def test_log_is_synced_whenever_more_than_1000_lines_are_waiting(kind):
     steps = [Notice({}, 7 * DAY, NOW)] if kind == "announced" else []
     plan, numbers = (
-        Plan(steps=steps, record="all" if kind == "kept" else "planned"),
+        Plan(steps=steps, audit={"record": "all" if kind == "kept" else "planned"}),
         iter(range(5000)),
     )
     age = DAY if kind == "kept" else 20 * DAY
