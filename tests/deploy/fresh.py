@@ -44,8 +44,8 @@ class FreshDebian:
 
     def follow(self):
         """Follow the README, and the operators' README until cron is installed."""
-        install, _simulate = section(README, "invite_sweeper").commands
-        activate, *_ = section(README, "First policy").commands
+        (install,) = section(README, "invite_sweeper").commands
+        activate, *_ = section(README, "First policy and dry run").commands
         self.demo = self.run(install)
         commands = [
             command

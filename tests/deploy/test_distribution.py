@@ -13,6 +13,7 @@ from deploy.containers import fetch_wheels, run
 from deploy.manifests import ROOT
 from deploy.workflows import Runner
 from packaging.version import Version
+from readmes import section
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
@@ -115,7 +116,7 @@ def test_tools_of_the_gate_are_pinned_and_run_no_script_of_a_package():
     assert [each for each in packages if not re.search(r"@\d+\.\d+\.\d+\}?$", each)] == []
 
 
-COMPILE = re.compile(r"^ *uv pip compile (.*) -o (\S+)$", re.MULTILINE)
+COMPILE = re.compile(r"^uv pip compile (.*) -o (\S+)$")
 
 
 @pytest.mark.needs("uv")
@@ -131,8 +132,8 @@ COMPILE = re.compile(r"^ *uv pip compile (.*) -o (\S+)$", re.MULTILINE)
 )
 def test_lock_is_what_the_command_of_contributing_makes(group, lock, tmp_path):
     """It keeps the versions that still fit, so only a change of pyproject.toml is a difference."""
-    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    commands = {path.replace("$group", str(group)): words for words, path in COMPILE.findall(page)}
+    found = [COMPILE.search(each) for each in section("CONTRIBUTING.md", "Dependencies").commands]
+    commands = {each[2].replace("$group", str(group)): each[1] for each in found if each}
     options = commands[lock].replace("$group", str(group)).split()
     made = tmp_path / "made.lock"
     shutil.copy(ROOT / lock, made)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -95,7 +96,10 @@ def test_notes_of_a_release_are_its_section_of_the_changelog(job, tmp_path):
     (tmp_path / "bill").mkdir()
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
     name = "Write the notes of the release"
-    done = job("build", VERSION="v0.1.0").run(name)
+    newest, *_ = re.findall(
+        r"^## \[(.*)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    done = job("build", VERSION=f"v{newest}").run(name)
     notes = (tmp_path / "bill/notes.md").read_text(encoding="utf-8")
 
     assert done.returncode == 0, done.stderr

@@ -6,8 +6,10 @@ from datetime import date
 
 import pytest
 import yaml
+from deploy.containers import run
 from deploy.manifests import DEPLOY, container, cronjob
 from deploy.rendering import overlaid, rendered
+from readmes import ORGANIZATIONS, section
 
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.policy import check_policy
@@ -16,7 +18,7 @@ from invite_sweeper.sweep.scope import Shard
 PAGE = (DEPLOY / "several-organizations.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```(.+?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 NAMES = ("NORTH", "EAST", "SOUTH")
-KEYS = set(re.findall(r"--from-file=(\w+)", BLOCKS["sh"]))
+KEYS = {f"{part}_{name}" for part in ("CLIENT_ID", "CLIENT_SECRET") for name in NAMES}
 
 
 def crontab(folder):
@@ -69,6 +71,18 @@ def test_each_way_gives_the_program_the_three_credentials_of_the_policy(way, tmp
     assert set(credentials_names(environment)) == set(NAMES)
     used = {each for name in NAMES for each in credentials_variables(environment, name)}
     assert used == set(environment)
+
+
+@pytest.mark.needs("kubectl")
+def test_command_of_the_page_makes_the_secret_whose_keys_the_examples_name(tmp_path):
+    for key in KEYS:
+        (tmp_path / key).write_text("value", encoding="utf-8")
+    (command,) = section(ORGANIZATIONS, "kustomize").commands
+    # kubectl needs no cluster for it.
+    done = run("sh", "-c", f"{command} --dry-run=client -o yaml", cwd=tmp_path)
+
+    assert yaml.safe_load(done.stdout)["metadata"]["name"] == "invite-sweeper-atlas"
+    assert yaml.safe_load(done.stdout)["data"].keys() == KEYS
 
 
 def test_matrix_sweeps_the_organizations_of_the_policy_once_in_a_directory_each():

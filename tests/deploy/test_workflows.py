@@ -6,6 +6,7 @@ import tomllib
 import pytest
 import yaml
 from deploy.manifests import DEPLOY, ROOT
+from readmes import section
 
 from invite_sweeper.cli.help import page
 
@@ -130,15 +131,17 @@ def test_every_supported_version_of_python_is_tested_and_the_newest_one_enforces
 
 
 def test_security_policy_verifies_what_the_build_attests():
-    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^gh attestation verify (\S+) .*$", text, re.MULTILINE)
+    verify = re.compile(
+        r"gh attestation verify (\S+) --repo REPOSITORY"
+        r" --signer-workflow REPOSITORY/.github/workflows/build.yml"
+    )
+    commands = section("SECURITY.md", "Verifying a release").commands
     steps = JOBS["build.yml"]["build"]["steps"]
     attested = [step["with"] for step in steps if "actions/attest@" in step.get("uses", "")]
 
-    assert [name.replace("VERSION", "1") for name in commands] == [
+    assert [verify.fullmatch(each)[1].replace("VERSION", "1") for each in commands] == [
         "invite_sweeper-1-py3-none-any.whl", "invite-sweeper-1.tgz", "oci://IMAGE:1",
     ]  # fmt: skip
-    assert text.count("--signer-workflow REPOSITORY/.github/workflows/build.yml") == len(commands)
     assert {each.get("subject-path") or each["subject-digest"] for each in attested} == {
         "dist/*\nchart/*.tgz\n",
         "${{ steps.image.outputs.digest }}",
