@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from deploy.containers import Containers, run
+from deploy.containers import BASE, Containers, run
 from deploy.fresh import FreshDebian
 from deploy.manifests import ROOT
 from deploy.stage import Stage, staged
 from deploy.walk import Terminal, terminal
 from environment import with_tools
+from needs import BASE_ARCHIVE
 from readmes import OPERATORS, section
 
 GIB = 1024**3
@@ -66,7 +67,7 @@ def containers():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     made = Containers(_fast_folder()).set_up()
     try:
-        made.make_base()
+        made.podman("import", "--quiet", BASE_ARCHIVE, BASE)
         made.fetch_wheels()
         yield made
     finally:

@@ -10,7 +10,7 @@ from readmes import OPERATORS, section
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.needs(
-        *("root", "podman", "buildah", "runc", "mmdebstrap", "catatonit", "docker-registry"),
+        *("root", "podman", "buildah", "runc", "base", "catatonit", "docker-registry"),
         *("kustomize", "helm", "kubectl", "pyproject-build"),
     ),
 ]

@@ -11,7 +11,7 @@ from invite_sweeper.endings import ExitCode
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build"),
 ]
 
 ARBITRARY = 1_000_650_000

@@ -15,7 +15,7 @@ END = "--end of mail--\n"
 
 pytestmark = [
     pytest.mark.weekly,
-    pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "runc", "base", "pyproject-build"),
 ]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.weekly,
-    pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "runc", "base", "pyproject-build"),
 ]
 
 

@@ -109,7 +109,7 @@ def test_notes_of_a_release_are_its_section_of_the_changelog(job, tmp_path):
 
 
 @pytest.mark.weekly
-@pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build", "syft")
+@pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build", "syft")
 def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_built(
     job, registry, containers, image, tmp_path
 ):

@@ -79,7 +79,7 @@ def terminal(containers, checkout, stage, folder):
         "MONGODB_ATLAS_CLIENT_ID": (home / "client-id").read_text(encoding="utf-8"),
         "MONGODB_ATLAS_CLIENT_SECRET": (home / "client-secret").read_text(encoding="utf-8"),
     }
-    run(sys.executable, "-m", "venv", home / ".venv")
+    (home / ".venv").symlink_to(sys.prefix)  # with its pip
     with served_registry(folder) as address:
         # podman accepts one network: that of this machine, for the simulated Atlas.
         yield Terminal(home, environment, {"registry.example.com": address, "--network none": ""})
