@@ -630,8 +630,8 @@ OF_GUARANTEES = (
     Mutant(
         "a run is called done that was refused",
         "report/story.py",
-        "            ended = self._status.label",
-        "            ended = Status.DONE.label",
+        "        ended = self._status.label",
+        "        ended = Status.DONE.label",
         "tests/unit/report/test_story.py",
     ),
     Mutant(
