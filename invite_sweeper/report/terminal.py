@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import InvitationFields, RunFinished
+from invite_sweeper.audit.events import InvitationFields, ProjectUnreadable, RunFinished
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, Colour, ExitCode
 from invite_sweeper.policy import Limits
@@ -51,7 +51,6 @@ _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
-_SEPARATOR: Final = " · "
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
 """Columns whose values need a word without their heading."""
 _COLOURS: Final = {
@@ -178,9 +177,9 @@ def _run(
         yield _heading(UNREAD_CAPTION, len(found.unread), "bold yellow")
         shown = found.unread[:max_rows]
         yield two_columns((Text(f"  {each.place}"), Text(each.reason)) for each in shown)
-        if more := len(found.unread) - len(shown):
-            yield Text(f"  … {more:,} more", style="dim")
         yield Text("")
+        command = about.show("--event", ProjectUnreadable.event)
+        yield from _rest(len(found.unread) - len(shown), command)
     yield from _story(record, tell(record, advisor), told)
 
 
@@ -350,7 +349,7 @@ def _invitation_tables(
         yield _indented(
             _table(widths, [cells[id(row)] for row in group.rows])
             if widths
-            else _two_line_rows(columns, group.rows, width - indent),
+            else _two_line_rows(columns, group.rows),
             indent,
         )
         if group.hidden:
@@ -391,35 +390,20 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     return table
 
 
-def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> Table:
+def _two_line_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
     """Return rows with the address on the first line and the other values below it."""
-    ages = [_cell_text(AGE.cell(row)) for row in rows]
-    free_width = width - _INDENT - _GAP - max(age.cell_len for age in ages)
     below = [column for column in columns if column not in {AGE, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
-    for age, row in zip(ages, rows, strict=True):
+    for row in rows:
         parts = [
-            _line_text(line._replace(text=f"{_PREFIXES.get(column, '')}{line.text}"))
+            Text.assemble(_PREFIXES.get(column, ""), _line_text(line))
             for column in below
             for line in column.cell(row)
         ]
-        wrapped = _wrap_parts(parts, free_width)
-        lines.append((age, Text("\n").join((_cell_text(INVITED.cell(row)), *wrapped))))
+        text = Text("\n").join((_cell_text(INVITED.cell(row)), Text(" · ").join(parts)))
+        lines.append((_cell_text(AGE.cell(row)), text))
     return two_columns(lines, justify="right")
-
-
-def _wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
-    """Yield lines with as many parts as fit; a part that is too long has its own line."""
-    line = Text()
-    for part in parts:
-        if line and line.cell_len + len(_SEPARATOR) + part.cell_len > max_width:
-            yield line
-            line = Text()
-        if line:
-            line.append(_SEPARATOR, style="dim")
-        line.append_text(part)
-    yield line
 
 
 def two_columns(
