@@ -637,8 +637,8 @@ OF_GUARANTEES = (
     Mutant(
         "owners are not first",
         "report/rows.py",
-        "        not any(_OWNER in role for role in roles),",
-        "        any(_OWNER in role for role in roles),",
+        "        not row.is_owner,",
+        "        row.is_owner,",
         "tests/unit/report/test_rows.py",
     ),
 )

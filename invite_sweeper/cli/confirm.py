@@ -19,7 +19,6 @@ from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.endings import Advisor, Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.report.terminal import show_question
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
@@ -115,7 +114,6 @@ class TerminalView(Progress):
         stop: StopRequest,
         record: RunRecord,
         advisor: Advisor,
-        limits: Limits,
     ) -> None:
         quiet = options.quiet or options.quiet_progress
         super().__init__(log, Console(stderr=True) if sys.stderr.isatty() and not quiet else None)
@@ -123,7 +121,6 @@ class TerminalView(Progress):
         self._stop = stop
         self._record = record
         self._advisor = advisor
-        self._limits = limits
         self.cancelled = False
 
     @override
@@ -135,7 +132,7 @@ class TerminalView(Progress):
         self._record.end = result
 
         def present(console: Console) -> None:
-            show_question(console, self._record, self._advisor, self._limits)
+            show_question(console, self._record, self._advisor)
 
         agreed = await confirm(present, self._stop)
         self.cancelled = not agreed and self._stop.reason is None

@@ -202,9 +202,7 @@ class _SweepCommand:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
-            view = TerminalView(
-                options, self._log, session.stop, record, self._session.advisor, command.limits
-            )
+            view = TerminalView(options, self._log, session.stop, record, self._session.advisor)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:

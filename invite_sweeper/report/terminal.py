@@ -16,10 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import InvitationFields, ProjectUnreadable, RunFinished
+from invite_sweeper.audit.events import InvitationFields, ProjectUnreadable
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, Colour, ExitCode
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
     RunRows,
@@ -38,14 +37,12 @@ from invite_sweeper.report.rows import (
     Line,
     Row,
     Style,
-    age_order,
-    format_age,
+    full_place_name,
     invitation_columns,
-    roles_cell,
     sorted_rows,
 )
 from invite_sweeper.report.story import Story, StoryLine, advisor_of, describe_instant, tell
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
@@ -82,14 +79,19 @@ def show_run(console: Console, record: RunRecord) -> None:
     _write(console, _run(console.width, record, Advisor(), max_rows=sys.maxsize))
 
 
-def show_question(console: Console, record: RunRecord, advisor: Advisor, limits: Limits) -> None:
+def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None:
     """Print the plan as it is on disk, and the question whether to delete."""
     found = read_rows(record)
+    rows = found.rows.values()
+    where = ", ".join(sorted({row.organization for row in rows}))
+    lines = [StoryLine("In", where), *tell(record, advisor).lines]
+    if owners := sum(row.is_owner for row in rows):
+        lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
+    if bounced := sum(bool(row.history) for row in rows):
+        lines.append(StoryLine("History", f"{bounced:,} of them deleted before"))
     _write(console, _plan(console.width, found, advisor_of(record, advisor)))
-    title = Text(f"Delete {pluralize(len(found.rows), 'invitation')}?", style="bold")
-    items = _question_rows(record, found, limits)
-    table = two_columns((Text(f"  {label}", style="dim"), content) for label, content in items)
-    _write(console, (title, table, Text("This cannot be undone.")))
+    title = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
+    _write(console, (_labelled(lines), title, Text("This cannot be undone.")))
 
 
 def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
@@ -107,10 +109,10 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
             if each.advice:
                 yield f"What to do: {each.advice}"
     for unread in found.unread[:_MAX_NAMED]:
-        yield f"{unread.full_place} was not read: {unread.reason}"
+        yield f"{unread.place} was not read: {unread.reason}"
     left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
-        who = f"{row.user} in {row.full_place}"
+        who = f"{row.user} in {full_place_name(row.event, row.organization)}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
 
 
@@ -176,7 +178,7 @@ def _run(
     if found.unread:
         yield _heading(UNREAD_CAPTION, len(found.unread), "bold yellow")
         shown = found.unread[:max_rows]
-        yield two_columns((Text(f"  {each.place}"), Text(each.reason)) for each in shown)
+        yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
         yield Text("")
         command = about.show("--event", ProjectUnreadable.event)
         yield from _rest(len(found.unread) - len(shown), command)
@@ -253,42 +255,9 @@ def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Itera
             )
 
 
-def _labelled(lines: Iterable[StoryLine], width: int) -> Table:
-    return two_columns(
-        ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines), width=width
-    )
-
-
-def _question_rows(record: RunRecord, found: RunRows, limits: Limits) -> Iterator[tuple[str, Text]]:
-    rows, end = found.rows.values(), record.end or RunFinished(exit_code=0)
-    organizations = sorted({row.organization for row in rows})
-    where = plural_form(len(organizations), "organization", "organizations")
-    yield where, Text(", ".join(organizations))
-    in_places = Counter(row.event.scope_id for row in rows)
-    seen, most = end.invitations_seen, max(in_places.values(), default=0)
-    count = f"{len(rows):,} of the {seen:,} seen, at most {most:,} in one place"
-    left = f"; {end.trimmed:,} left for a later run" if end.trimmed else ""
-    yield "count", Text(count + left)
-    if owners := sum(row.is_owner for row in rows):
-        yield "owners", Text(f"{owners:,} of them", style="bold")
-    if bounced := sum(bool(row.history) for row in rows):
-        yield "history", Text(f"{bounced:,} of them deleted before", style="yellow")
-    share = len(rows) / seen if seen else 0.0
-    limit = (
-        f"{limits.max_deletions:,} a run, {limits.max_deletions_per_project:,} a project, "
-        f"{limits.max_share:.0%} of those seen (this is {share:.0%})"
-    )
-    yield "limits", Text(limit)
-    if rows:
-        by_age = sorted(rows, key=lambda row: age_order(row.event))
-        yield "oldest", _invitation(by_age[0])
-        yield "newest", _invitation(by_age[-1])
-
-
-def _invitation(row: Row) -> Text:
-    text = Text(f"{format_age(row.event.age_days)}  {row.user_in_place}, ")
-    text.append_text(Text(", ").join(map(_line_text, roles_cell(row))))
-    return text.append(f", {row.history}", style="yellow") if row.history else text
+def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
+    rows = ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines)
+    return two_columns(rows, width=width)
 
 
 def _heading(title: str, count: int, style: str = "bold") -> Text:
@@ -357,7 +326,7 @@ def _invitation_tables(
         yield Text("")
 
 
-def _indented(part: RenderableType, indent: int) -> Padding:
+def _indented(part: RenderableType, indent: int = 0) -> Padding:
     return Padding(part, (0, 0, 0, indent + _INDENT))
 
 
