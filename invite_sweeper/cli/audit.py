@@ -5,7 +5,6 @@ import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +28,6 @@ from invite_sweeper.cli.options import (
     FILTER,
     OUTPUT,
     Command,
-    EnumChoice,
     Output,
     offline,
     option,
@@ -55,14 +53,6 @@ def audit() -> None:
     """List, show and verify the runs of an audit directory."""
 
 
-class ShowOutput(StrEnum):
-    """The format of `audit show`."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-
-
 @audit.command(cls=Command)
 @click.argument(
     "runs", help="Numbers, ids or files of runs; without one, all are listed.", nargs=-1
@@ -82,8 +72,8 @@ class ShowOutput(StrEnum):
 @option(FILTER, "--since", metavar="TIME", help="From this date (UTC) or instant on.")
 @option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
 @option(
-    OUTPUT, "-o", "--output", metavar="FORMAT", default=ShowOutput.TEXT,
-    type=EnumChoice(ShowOutput),
+    OUTPUT, "-o", "--output", metavar="FORMAT", default="text",
+    type=click.Choice(("text", "json", "csv")),
     help="Format of the result on stdout: text, json (lines) or csv.",
 )  # fmt: skip
 @offline
@@ -91,7 +81,7 @@ def show(
     runs: Sequence[str],
     policy: Path,
     audit_dir: Path | None,
-    output: ShowOutput,
+    output: str,
     **criteria: Any,  # noqa: ANN401
 ) -> None:
     """List the runs, or show the plan and the outcomes of some.
@@ -111,8 +101,8 @@ def show(
     else:
         directory = find_audit_directory(policy, audit_dir)
         files = [directory.find(each) for each in runs] or list(directory.files())
-    if output is not ShowOutput.TEXT:
-        render = _json_lines if output is ShowOutput.JSON else _csv_lines
+    if output != "text":
+        render = _json_lines if output == "json" else _csv_lines
         for data in render(line for file in files for line in filter_lines(file.path, line_filter)):
             sys.stdout.buffer.write(data)
         return

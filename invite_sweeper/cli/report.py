@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -11,7 +10,6 @@ from invite_sweeper.cli.options import (
     FILE,
     OUTPUT,
     Command,
-    EnumChoice,
     offline,
     option,
     options,
@@ -25,13 +23,6 @@ from invite_sweeper.files import (
     write_error,
 )
 from invite_sweeper.report.page import read_page, render_html, render_markdown
-
-
-class Format(StrEnum):
-    """The format of a report."""
-
-    HTML = "html"
-    MARKDOWN = "md"
 
 
 @click.command(cls=Command)
@@ -49,7 +40,7 @@ class Format(StrEnum):
 )  # fmt: skip
 @option(
     OUTPUT, "--format", "form", metavar="FORMAT",
-    type=EnumChoice(Format),
+    type=click.Choice(("html", "md")),
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip
 @offline
@@ -58,7 +49,7 @@ def report(
     policy: Path,
     audit_dir: Path | None,
     out: Path | None,
-    form: Format | None,
+    form: str | None,
 ) -> None:
     """Write a report of the runs: an HTML page, or Markdown.
 
@@ -74,10 +65,9 @@ def report(
         folder = folder.parent
     advisor = Advisor(policy=str(policy)) if folder is None else Advisor(audit_dir=str(folder))
     page = read_page(runs.files, runs.verify(), advisor)
-    is_markdown = form is Format.MARKDOWN or (
-        form is None and out is not None and out.suffix.lower() == ".md"
-    )
-    text = render_markdown(page) if is_markdown else render_html(page)
+    if form is None and out is not None:
+        form = out.suffix.lower().removeprefix(".")
+    text = render_markdown(page) if form == "md" else render_html(page)
     if out is None:
         sys.stdout.write(text)
         return

@@ -203,7 +203,7 @@ class _SweepCommand:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
-            view = TerminalView(session, record, command.limits)
+            view = TerminalView(session, record)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:

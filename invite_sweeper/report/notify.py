@@ -48,8 +48,6 @@ _FIRST_REDIRECT_STATUS: Final = 300
 _SERVER_ERROR: Final = 500
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names."""
-_MAX_ORGANIZATIONS: Final = 20
-"""Organizations that a text names; a webhook gets all of them."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _KEY_PREFIX: Final = "whsec_"
 
@@ -159,10 +157,8 @@ def text_lines(record: RunRecord, story: Story, *, details: bool) -> Iterator[st
         yield each.text
         if each.advice:
             yield f"What to do: {each.advice}"
-    for line in story.organizations[:_MAX_ORGANIZATIONS]:
+    for line in story.organizations:
         yield f"• {line.label}: {line.text}"
-    if (more := len(story.organizations) - _MAX_ORGANIZATIONS) > 0:
-        yield f"• and {pluralize(more, 'more organization')}"
     for line in story.lines:
         yield f"{line.label}: {line.text}"
     if details:

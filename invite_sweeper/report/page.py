@@ -39,8 +39,6 @@ from invite_sweeper.report.story import (
 )
 from invite_sweeper.text import escape_unprintable, pluralize, to_datetime
 
-_SHOWN_MESSAGES: Final = 3
-"""Messages of one item that are not folded on the page."""
 _MARKDOWN_ROWS: Final = 50
 """Rows of a Markdown table; a pull request accepts 65,536 characters."""
 _DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
@@ -287,7 +285,6 @@ def render_html(page: Page) -> str:
     return template.render(
         page=page,
         legend=_legend(page),
-        shown_messages=_SHOWN_MESSAGES,
         doubt=_DOUBT,
         style=style,
         style_hash=f"sha256-{digest}",
@@ -347,17 +344,16 @@ def _markdown(page: Page) -> Iterator[str]:
         yield from (" ".join(page.period), "", f"`{' '.join(n.mark for n in page.nights)}`", "")
         yield from (f"- `{mark}`: {markdown_text(meaning)}" for mark, meaning, _ in _legend(page))
     for table in page.tables:
-        yield from _fold(table.caption, max(table.total, len(table.rows)), _markdown_table(table))
+        yield from _fold(table.caption, table.total, _markdown_table(table))
     if page.story.remarks:
         remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
         yield from _fold("Remarks", len(remarks), remarks)
     about = [f"- {name}: {code_span(value)}" for name, value in page.about]
-    yield from _fold("About this run", None, about)
+    yield from _fold("About this run", len(about), about)
 
 
-def _fold(summary: str, count: int | None, lines: Iterable[str]) -> Iterator[str]:
-    number = "" if count is None else f" ({count:,})"
-    yield from ("", "<details>", f"<summary>{summary}{number}</summary>", "")
+def _fold(summary: str, count: int, lines: Iterable[str]) -> Iterator[str]:
+    yield from ("", "<details>", f"<summary>{summary} ({count:,})</summary>", "")
     yield from lines
     yield from ("", "</details>")
 

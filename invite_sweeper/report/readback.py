@@ -41,7 +41,6 @@ from invite_sweeper.report.rows import (
     Row,
     full_place_name,
     invitation_columns,
-    place_name,
     sorted_rows,
     text_cell,
 )
@@ -54,7 +53,6 @@ class Unread(NamedTuple):
     """A list that could not be read: the name of its project or organization, and why."""
 
     place: str
-    full_place: str
     reason: str
 
 
@@ -90,8 +88,8 @@ class RunRows:
                 self.announced.append(row_of(event, labels))
             case ProjectUnreadable():
                 label = _label(event.org_id or "", labels)
-                names = place_name(event, label), full_place_name(event, label)
-                self.unread.append(Unread(*names, escape_unprintable(truncate(event.reason))))
+                reason = escape_unprintable(truncate(event.reason))
+                self.unread.append(Unread(full_place_name(event, label), reason))
             case _:
                 pass
 
@@ -225,7 +223,7 @@ class Table(NamedTuple):
     caption: str
     columns: tuple[Column[Any], ...]
     rows: Sequence[Any]
-    total: int = 0
+    total: int
     command: str = ""
 
 
@@ -235,7 +233,7 @@ _KEPT: Final = (
     *(ROLES, INVITER, LIST, ID),
 )
 _UNREAD: Final = (
-    Column[Unread]("Project", lambda each: (Line(each.full_place),)),
+    Column[Unread]("Project", lambda each: (Line(each.place),)),
     Column[Unread]("Reason", lambda each: (Line(each.reason),), "prose"),
 )
 _KEEP_ENTRIES: Final = (
@@ -262,7 +260,8 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
               show("--event", due_event)),
         Table("kept", "Kept invitations", _KEPT, tuple(islice(_kept(record), most)), end.kept,
               show("--event", Kept.event)),
-        Table("keep-entries", "Keep entries of the policy", _KEEP_ENTRIES, end.keep_entries),
+        Table("keep-entries", "Keep entries of the policy", _KEEP_ENTRIES, end.keep_entries,
+              len(end.keep_entries)),
     )  # fmt: skip
     yield from (table for table in tables if table.rows)
 

@@ -55,11 +55,6 @@ def text_cell(text: str | None, style: Style = "plain") -> Cell:
     return (Line(display_text(text), style),) if text else ()
 
 
-def format_age(age_days: float | None) -> str:
-    """Return an age in days, or `?` if it is unknown."""
-    return "?" if age_days is None else f"{age_days:,.1f} d"
-
-
 @dataclass(slots=True)
 class Row:
     """One invitation, and what became of it.
@@ -85,11 +80,6 @@ class Row:
     def place(self) -> str:
         """The project's name, or the organization's with its id."""
         return place_name(self.event, self.organization)
-
-    @property
-    def full_place(self) -> str:
-        """The place with its organization."""
-        return full_place_name(self.event, self.organization)
 
     @property
     def user_in_place(self) -> str:
@@ -144,12 +134,10 @@ def sorted_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def _order(row: Row) -> tuple[object, ...]:
-    return not row.has_failed, not row.is_owner, *age_order(row.event)
-
-
-def age_order(event: InvitationFields) -> tuple[object, ...]:
-    """Return the sort key of an invitation by age, the oldest first; the same in each run."""
+    event = row.event
     return (
+        not row.has_failed,
+        not row.is_owner,
         float("inf") if event.age_days is None else -event.age_days,
         event.created_at or "",
         event.project_name or "",
@@ -233,6 +221,11 @@ OUTCOME_STYLES: Final[Mapping[str, Style]] = {
 }
 
 
+def _age_cell(row: Row) -> Cell:
+    age_days = row.event.age_days
+    return (Line("?" if age_days is None else f"{age_days:,.1f} d"),)
+
+
 def _invited_cell(row: Row) -> Cell:
     """Return the address, the history, and the lists if several show the invitation."""
     lines = [Line(f"{row.user} (new)" if getattr(row.event, "new", False) else row.user)]
@@ -256,7 +249,7 @@ def _outcome_cell(row: Row) -> Cell:
     return (state, Line(row.detail, "strong")) if row.detail else (state,)
 
 
-AGE: Final = Column[Row]("Age", lambda row: text_cell(format_age(row.event.age_days)), "number", 9)
+AGE: Final = Column[Row]("Age", _age_cell, "number", 9)
 INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
 PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),), max_width=40)
 PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell, max_width=40)

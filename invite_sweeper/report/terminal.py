@@ -16,10 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import InvitationFields, RunFinished
+from invite_sweeper.audit.events import InvitationFields, ProjectUnreadable
 from invite_sweeper.audit.reader import Record
 from invite_sweeper.endings import Advisor, Colour, ExitCode
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.readback import (
     UNREAD_CAPTION,
     RunRows,
@@ -38,20 +37,17 @@ from invite_sweeper.report.rows import (
     Line,
     Row,
     Style,
-    age_order,
-    format_age,
+    full_place_name,
     invitation_columns,
-    roles_cell,
     sorted_rows,
 )
 from invite_sweeper.report.story import Story, StoryLine, advisor_of, describe_instant, tell
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.text import escape_unprintable, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
-_SEPARATOR: Final = " · "
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
 """Columns whose values need a word without their heading."""
 _COLOURS: Final = {
@@ -83,14 +79,19 @@ def show_run(console: Console, record: RunRecord) -> None:
     _write(console, _run(console.width, record, Advisor(), max_rows=sys.maxsize))
 
 
-def show_question(console: Console, record: RunRecord, advisor: Advisor, limits: Limits) -> None:
+def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None:
     """Print the plan as it is on disk, and the question whether to delete."""
     found = read_rows(record)
+    rows = found.rows.values()
+    where = ", ".join(sorted({row.organization for row in rows}))
+    lines = [StoryLine("In", where), *tell(record, advisor).lines]
+    if owners := sum(row.is_owner for row in rows):
+        lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
+    if bounced := sum(bool(row.history) for row in rows):
+        lines.append(StoryLine("History", f"{bounced:,} of them deleted before"))
     _write(console, _plan(console.width, found, advisor_of(record, advisor)))
-    title = Text(f"Delete {pluralize(len(found.rows), 'invitation')}?", style="bold")
-    items = _question_rows(record, found, limits)
-    table = two_columns((Text(f"  {label}", style="dim"), content) for label, content in items)
-    _write(console, (title, table, Text("This cannot be undone.")))
+    title = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
+    _write(console, (_labelled(lines), title, Text("This cannot be undone.")))
 
 
 def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
@@ -108,10 +109,10 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
             if each.advice:
                 yield f"What to do: {each.advice}"
     for unread in found.unread[:_MAX_NAMED]:
-        yield f"{unread.full_place} was not read: {unread.reason}"
+        yield f"{unread.place} was not read: {unread.reason}"
     left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
-        who = f"{row.user} in {row.full_place}"
+        who = f"{row.user} in {full_place_name(row.event, row.organization)}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
 
 
@@ -177,10 +178,10 @@ def _run(
     if found.unread:
         yield _heading(UNREAD_CAPTION, len(found.unread), "bold yellow")
         shown = found.unread[:max_rows]
-        yield two_columns((Text(f"  {each.place}"), Text(each.reason)) for each in shown)
-        if more := len(found.unread) - len(shown):
-            yield Text(f"  … {more:,} more", style="dim")
+        yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
         yield Text("")
+        command = about.show("--event", ProjectUnreadable.event)
+        yield from _rest(len(found.unread) - len(shown), command)
     yield from _story(record, tell(record, advisor), told)
 
 
@@ -254,42 +255,9 @@ def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Itera
             )
 
 
-def _labelled(lines: Iterable[StoryLine], width: int) -> Table:
-    return two_columns(
-        ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines), width=width
-    )
-
-
-def _question_rows(record: RunRecord, found: RunRows, limits: Limits) -> Iterator[tuple[str, Text]]:
-    rows, end = found.rows.values(), record.end or RunFinished(exit_code=0)
-    organizations = sorted({row.organization for row in rows})
-    where = plural_form(len(organizations), "organization", "organizations")
-    yield where, Text(", ".join(organizations))
-    in_places = Counter(row.event.scope_id for row in rows)
-    seen, most = end.invitations_seen, max(in_places.values(), default=0)
-    count = f"{len(rows):,} of the {seen:,} seen, at most {most:,} in one place"
-    left = f"; {end.trimmed:,} left for a later run" if end.trimmed else ""
-    yield "count", Text(count + left)
-    if owners := sum(row.is_owner for row in rows):
-        yield "owners", Text(f"{owners:,} of them", style="bold")
-    if bounced := sum(bool(row.history) for row in rows):
-        yield "history", Text(f"{bounced:,} of them deleted before", style="yellow")
-    share = len(rows) / seen if seen else 0.0
-    limit = (
-        f"{limits.max_deletions:,} a run, {limits.max_deletions_per_project:,} a project, "
-        f"{limits.max_share:.0%} of those seen (this is {share:.0%})"
-    )
-    yield "limits", Text(limit)
-    if rows:
-        by_age = sorted(rows, key=lambda row: age_order(row.event))
-        yield "oldest", _invitation(by_age[0])
-        yield "newest", _invitation(by_age[-1])
-
-
-def _invitation(row: Row) -> Text:
-    text = Text(f"{format_age(row.event.age_days)}  {row.user_in_place}, ")
-    text.append_text(Text(", ").join(map(_line_text, roles_cell(row))))
-    return text.append(f", {row.history}", style="yellow") if row.history else text
+def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
+    rows = ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines)
+    return two_columns(rows, width=width)
 
 
 def _heading(title: str, count: int, style: str = "bold") -> Text:
@@ -350,7 +318,7 @@ def _invitation_tables(
         yield _indented(
             _table(widths, [cells[id(row)] for row in group.rows])
             if widths
-            else _two_line_rows(columns, group.rows, width - indent),
+            else _two_line_rows(columns, group.rows),
             indent,
         )
         if group.hidden:
@@ -358,7 +326,7 @@ def _invitation_tables(
         yield Text("")
 
 
-def _indented(part: RenderableType, indent: int) -> Padding:
+def _indented(part: RenderableType, indent: int = 0) -> Padding:
     return Padding(part, (0, 0, 0, indent + _INDENT))
 
 
@@ -391,35 +359,20 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     return table
 
 
-def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> Table:
+def _two_line_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
     """Return rows with the address on the first line and the other values below it."""
-    ages = [_cell_text(AGE.cell(row)) for row in rows]
-    free_width = width - _INDENT - _GAP - max(age.cell_len for age in ages)
     below = [column for column in columns if column not in {AGE, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
-    for age, row in zip(ages, rows, strict=True):
+    for row in rows:
         parts = [
-            _line_text(line._replace(text=f"{_PREFIXES.get(column, '')}{line.text}"))
+            Text.assemble(_PREFIXES.get(column, ""), _line_text(line))
             for column in below
             for line in column.cell(row)
         ]
-        wrapped = _wrap_parts(parts, free_width)
-        lines.append((age, Text("\n").join((_cell_text(INVITED.cell(row)), *wrapped))))
+        text = Text("\n").join((_cell_text(INVITED.cell(row)), Text(" · ").join(parts)))
+        lines.append((_cell_text(AGE.cell(row)), text))
     return two_columns(lines, justify="right")
-
-
-def _wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
-    """Yield lines with as many parts as fit; a part that is too long has its own line."""
-    line = Text()
-    for part in parts:
-        if line and line.cell_len + len(_SEPARATOR) + part.cell_len > max_width:
-            yield line
-            line = Text()
-        if line:
-            line.append(_SEPARATOR, style="dim")
-        line.append_text(part)
-    yield line
 
 
 def two_columns(

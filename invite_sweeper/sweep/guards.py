@@ -125,8 +125,8 @@ def check_limits(organizations: Sequence[Organization], command: Command) -> Non
     hints = list(dict.fromkeys(each.advice for each in reasons))
     needed = [f"{each.reason}: {each.needed}" for each in violations if each.needed is not None]
     if needed and command.shard is None:
-        keys = f"limits: {{{', '.join(needed)}}}, or limits: {{over_limit: trim}}"
-        hints.append(f"The keys of the policy: {keys}")
+        keys = f"{', '.join(needed)}, or over_limit: trim"
+        hints.append(f"Under limits in the policy, set {keys}.")
     several = len(organizations) > 1
     where = f"In {len(organizations)} organizations together: " if several else ""
     message = where + "\n".join(each.message for each in violations)

@@ -3,6 +3,7 @@
 The owner here is an organization user whose only owner role is one in a project.
 """
 
+import re
 from datetime import UTC, timedelta
 from io import StringIO
 
@@ -17,7 +18,6 @@ from rich.console import Console
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Advisor
 from invite_sweeper.models import Source, UnreadableDate
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.readback import RunRows, row_of
 from invite_sweeper.report.rows import roles_cell, sorted_rows
 from invite_sweeper.report.terminal import show_question, show_result
@@ -59,12 +59,13 @@ def test_owner_in_a_project_is_first_with_role_and_history(record, width):
     assert text.count("deleted 1 time before") == 1
 
 
-def test_question_names_the_role_and_history_of_the_newest_and_counts_owners(record):
-    text = printed(200, lambda console: show_question(console, record, Advisor(), Limits()))
-    newest = next(line for line in text.splitlines() if "newest" in line)
-    assert "organization member, GROUP_OWNER in Blue Lagoon, deleted 1 time before" in newest
-    assert "owners        1 of them" in text
-    assert "Delete 2 invitations?" in text
+def test_question_has_the_plan_and_counts_owners_and_who_came_back(record):
+    text = printed(200, lambda console: show_question(console, record, Advisor()))
+    assert text.index("owner@example.com") < text.index("reader@example.com")
+    assert re.search(rf"In +Acme \({ORG}\)\n", text)
+    assert re.search(r"Stale +2\n", text)
+    assert re.search(r"Owners +1 of the stale invitations\nHistory +1 of them deleted", text)
+    assert text.endswith("Delete 2 invitations?\nThis cannot be undone.\n")
 
 
 @pytest.mark.parametrize(

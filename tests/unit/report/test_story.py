@@ -20,7 +20,8 @@ from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
 from invite_sweeper.endings import Advisor
 from invite_sweeper.json_text import to_json
-from invite_sweeper.policy import Limits, Notification
+from invite_sweeper.models import Outcome
+from invite_sweeper.policy import Notification
 from invite_sweeper.report.metrics import Release, write_textfile
 from invite_sweeper.report.notify import end_message
 from invite_sweeper.report.page import render_html, render_markdown
@@ -105,19 +106,24 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     path = tmp_path / "run.prom"
     assert write_textfile(path, Release("acme"), record, FINISHED_AT) == ()
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
-    samples = {s.name: s.value for each in families for s in each.samples if len(s.labels) == 1}
+    every = [sample for family in families for sample in family.samples]
+    samples = {each.name: each.value for each in every if len(each.labels) == 1}
     result, story = json.loads(to_json(result_json(record))), tell(record, ADVISOR)
     sent = json.loads(message("webhook", record))
     for name in COUNTS:
         assert result[name] == sent[name]
-        if f"invite_sweeper_{name}" in samples:
-            assert samples[f"invite_sweeper_{name}"] == result[name]
+        assert samples.get(f"invite_sweeper_{name}", result[name]) == result[name]
+    outcomes = {each.labels["outcome"]: each.value for each in every if "outcome" in each.labels}
+    assert len(outcomes) == len(Outcome)
+    assert outcomes.items() <= result.items()
+    kept = {s.labels["reason"]: s.value for s in every if s.name == "invite_sweeper_kept"}
+    assert kept == result["kept_by_reason"]
     assert samples["invite_sweeper_last_run_exit_code"] == result["exit_code"]
     assert sent["headline"] == f"{story.headline.label}: {story.headline.text}"
     assert sent["attention"] == json.loads(to_json([each._asdict() for each in story.attention]))
     if record.mode != "restore":
         planned = len(result["invitations"])
-        question = on_terminal(record, 10_000, show_question, Limits())
+        question = on_terminal(record, 10_000, show_question)
         assert re.search(rf"^Delete {planned} invitations?\?$", question, re.MULTILINE)
     if record.end.plan_made and record.mode != "restore":
         assert result["stale"] + result["kept"] == result["invitations_seen"]
