@@ -34,7 +34,7 @@ from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode, WarningLevel
 from invite_sweeper.errors import InvalidPolicy, RunError, UsageError
 from invite_sweeper.files import check_writable, regular_file_target
 from invite_sweeper.models import OrganizationName
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import (
@@ -137,7 +137,7 @@ async def diagnose(
     """
     checks = Checks()
     try:
-        policy = loader.load_policy(options.policy)
+        policy = load_policy(options.policy)
     except RunError as error:
         if isinstance(error, InvalidPolicy):  # the check has only the number of errors
             error = error.having(hint=error.to_json()["hint"])
