@@ -5,7 +5,7 @@ import os
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -46,35 +46,32 @@ async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool
             stream.write("\n")
         if answer.strip().lower() == b"y":
             stream.write("Only the whole word yes confirms.\n")
-    return answer.strip().lower() == b"yes"
+    return answer.endswith(b"\n") and answer.strip().lower() == b"yes"
 
 
 async def _read_line(stop: StopRequest) -> bytes:
-    """Return a line; b"" at the end of input or when a stop is requested first."""
-    descriptor = sys.stdin.fileno()
+    """Return a line, or what came before the end of input; b"" when a stop is requested first."""
+    descriptor, received = sys.stdin.fileno(), bytearray()
     loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()
+
+    def read() -> None:  # what is there: waiting for a whole line would delay signals
+        chunk = b""
+        with suppress(OSError):  # the terminal is gone
+            chunk = os.read(descriptor, _MAX_LINE_BYTES)
+        received.extend(chunk)
+        is_whole = not chunk or chunk.endswith(b"\n") or len(received) > _MAX_LINE_BYTES
+        if is_whole and not line.done():
+            line.set_result(bytes(received))
+
     stop_task = asyncio.ensure_future(stop.requested.wait())
-    loop.add_reader(descriptor, _on_readable, descriptor, bytearray(), line)
+    loop.add_reader(descriptor, read)
     try:
         await asyncio.wait((line, stop_task), return_when=asyncio.FIRST_COMPLETED)
         return line.result() if line.done() and not stop_task.done() else b""
     finally:
         loop.remove_reader(descriptor)
         stop_task.cancel()
-
-
-def _on_readable(descriptor: int, received: bytearray, line: "asyncio.Future[bytes]") -> None:
-    """Collect available bytes until the line is complete; a blocking read would delay signals."""
-    if line.done():
-        return
-    try:
-        chunk = os.read(descriptor, _MAX_LINE_BYTES)
-    except OSError:  # the terminal is gone
-        chunk = b""
-    received += chunk
-    if not chunk or received.endswith(b"\n") or len(received) > _MAX_LINE_BYTES:
-        line.set_result(bytes(received))
 
 
 @contextmanager

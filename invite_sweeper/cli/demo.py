@@ -1,8 +1,6 @@
 """Command `demo`: dry run and sweeps against the simulated Atlas, without account or network."""
 
-import os
 import tempfile
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -60,7 +58,6 @@ def demo() -> None:
         by_web_interface=True,
     )
     console = stdout_console()
-    environment = {**_without_credentials(os.environ), **credentials}
     codes = []
     click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
     click.echo(
@@ -76,7 +73,7 @@ def demo() -> None:
             options = RunOptions(
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
             )
-            codes.append(run_command(options, environment))
+            codes.append(run_command(options, credentials))
     console.print(Rule(style="dim"))
     click.echo("To try next:")
     for words in (
@@ -87,8 +84,3 @@ def demo() -> None:
     ):
         click.echo(f"  {command(*words)}")
     raise SystemExit(max(codes))
-
-
-def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the user's own Atlas settings."""
-    return {k: v for k, v in environment.items() if not k.startswith("MONGODB_ATLAS_")}

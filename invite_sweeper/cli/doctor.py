@@ -32,7 +32,7 @@ from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode, WarningLevel
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import OrganizationName
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import (
@@ -130,7 +130,7 @@ async def diagnose(
     checks = Checks()
     step = "policy"
     try:
-        policy = loader.load_policy(options.policy)
+        policy = load_policy(options.policy)
         step = "base URL"
         session = Session(options, policy, environment)
     except RunError as error:

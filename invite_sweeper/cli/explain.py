@@ -26,7 +26,7 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import Session
 from invite_sweeper.explain import Explainer, Explanation, KeyExplanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.command import Organization
@@ -99,7 +99,7 @@ async def search(
     terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
 ) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
-    policy = loader.load_policy(options.policy)
+    policy = load_policy(options.policy)
     register_secrets(policy.notify, environment)
     session = Session(options, policy, environment)
     session.credentials()

@@ -32,8 +32,13 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy import Execution, Policy, parse_duration, parse_policy
-from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.policy import (
+    Execution,
+    Policy,
+    parse_duration,
+    parse_duration_option,
+    parse_policy,
+)
 from invite_sweeper.program import command
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.discovery import Reader

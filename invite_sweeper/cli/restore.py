@@ -22,7 +22,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.restore import (
     NOTHING_INVITED,
@@ -63,7 +63,7 @@ def restore(
     Example: invite-sweeper restore 42 --dry-run
     """
     options = RunOptions(**given)
-    session = Session(options, loader.load_policy(options.policy, deadline=options.deadline))
+    session = Session(options, load_policy(options.policy, deadline=options.deadline))
     try:
         code = run_async(_restore(session, run, username, unconfirmed=include_unconfirmed))
     except UsageError:

@@ -38,7 +38,7 @@ from invite_sweeper.cli.streams import audit_copy, print_error_parts
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy, loader
+from invite_sweeper.policy import Policy, load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import errors_of
@@ -60,7 +60,7 @@ def find_audit_directory(
     """
     if option is not None:
         return AuditDirectory(option)
-    settings = (policy or loader.load_policy(policy_path)).audit
+    settings = (policy or load_policy(policy_path)).audit
     return AuditDirectory(policy_path.parent / settings.directory)
 
 

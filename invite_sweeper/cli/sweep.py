@@ -42,8 +42,7 @@ from invite_sweeper.files import (
     check_writable,
     replace_file,
 )
-from invite_sweeper.policy import loader
-from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.policy import load_policy, parse_duration_option
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
@@ -126,7 +125,7 @@ class _SweepCommand:
                 "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
             )
         self._max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
-        policy = loader.load_policy(options.policy, deadline=options.deadline)
+        policy = load_policy(options.policy, deadline=options.deadline)
         self._shard = _shard(options, environment)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
