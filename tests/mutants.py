@@ -599,8 +599,8 @@ OF_GUARANTEES = (
     Mutant(
         "two runs share a directory",
         "audit/directory.py",
-        "_flock(path, fd, fcntl.LOCK_EX)",
-        "_flock(path, fd, fcntl.LOCK_UN)",
+        "os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)",
+        "os.O_RDWR | os.O_CREAT, fcntl.LOCK_UN)",
         "tests/unit/audit/test_directory.py",
     ),
     Mutant(
