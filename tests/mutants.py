@@ -254,8 +254,8 @@ SINGLE = (
     Mutant(
         "exactly older_than is not stale",
         "sweep/selection.py",
-        "return created_at <= latest",
-        "return created_at < latest",
+        "lambda sent: sent <= latest",
+        "lambda sent: sent < latest",
     ),
     Mutant(
         "a second below older_than is stale",
@@ -265,9 +265,9 @@ SINGLE = (
     ),
     Mutant(
         "keep ends a day early",
-        "sweep/selection.py",
-        "now.date() <= entry.until",
-        "now.date() < entry.until",
+        "policy/model.py",
+        "return self.until is None or today <= self.until",
+        "return self.until is None or today < self.until",
     ),
     Mutant(
         "a future date is used",

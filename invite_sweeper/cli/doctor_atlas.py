@@ -37,10 +37,9 @@ from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
 from invite_sweeper.sweep.plan import ListOutcome, trim
-from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.result import Result, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.sunset import secret_warnings, sunset_warnings
 from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
 
 

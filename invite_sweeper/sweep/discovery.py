@@ -39,15 +39,9 @@ from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_clock, check_gone, check_members, check_population
 from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
 from invite_sweeper.sweep.recovery import Recovery
-from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.result import Result, secret_warnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.steps import Step
-from invite_sweeper.sweep.sunset import (
-    has_ended,
-    retired_warning,
-    secret_warnings,
-    sunset_warnings,
-)
 from invite_sweeper.text import pluralize
 
 ItemT = TypeVar("ItemT")
@@ -121,7 +115,6 @@ async def discover_projects(reader: AtlasReader, project_filter: ProjectFilter) 
         organizations=tuple(organizations),
         excluded=tuple(excluded),
         project_names=names,
-        in_scope_ids=frozenset(project.id for project in projects),
         team_projects=tuple(team_projects),
     )
 
@@ -257,7 +250,6 @@ class Reader:
         self._observe = observe
         self._steps = (*command.steps(), *more_steps)
         self._opened = command.history.open_intents(command.base_url)
-        self._claimed: dict[str, str] = {}  # the organization of each project
         self._unused: list[frozenset[str]] = []
         clients: defaultdict[int, list[Organization]] = defaultdict(list)
         for each in organizations:
@@ -278,7 +270,7 @@ class Reader:
         try:
             await for_each(self._by_client, self._read_client, workers=self._at_a_time)
         finally:
-            self._report_ends()
+            self._result.report_ends(self._organizations)
         if len(self._unused) == len(self._by_client):  # else they may match where nothing was read
             unused = sorted(frozenset.intersection(*self._unused))
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
@@ -328,7 +320,14 @@ class Reader:
         for each in organizations:
             each.name = names.get(each.id, each.name)
             each.visible = each.id in scope.organizations
-            each.scope = self._part(replace(scope, unreadable=unreadable), each)
+            each.scope = replace(
+                scope,
+                projects=tuple(p for p in scope.projects if p.org_id == each.id),
+                unreadable=unreadable,
+                organizations=(each.id,) if each.visible else (),
+                excluded=tuple(p for p in scope.excluded if p.org_id == each.id),
+                team_projects=tuple(p for p in scope.team_projects if p.org_id == each.id),
+            )
             each.count(projects_seen=len(each.scope.projects))
             if not each.visible:
                 which = " and ".join(each.variables)
@@ -341,25 +340,6 @@ class Reader:
         for project in unreadable:  # counted once
             organizations[0].count(projects_seen=1)
             Planner(organizations[0], command, self._log).add_unreadable(project)
-
-    def _part(self, scope: RunScope, organization: Organization) -> RunScope:
-        """Return the projects of one organization; one that moved meanwhile is read once."""
-        org_id, projects = organization.id, []
-        for project in scope.projects:
-            if project.org_id != org_id:
-                continue
-            if self._claimed.setdefault(project.id, org_id) == org_id:
-                projects.append(project)
-            else:
-                text = "Moved between two organizations, and read in the first alone"
-                self._result.warn_of(WarningCode.MOVED_PROJECT, f"{text}: {project.id}.")
-        return replace(
-            scope,
-            projects=tuple(projects),
-            excluded=tuple(each for each in scope.excluded if each.org_id == org_id),
-            team_projects=tuple(each for each in scope.team_projects if each.org_id == org_id),
-            organizations=(org_id,) if org_id in scope.organizations else (),
-        )
 
     async def _read(self, organization: Organization) -> None:
         """Read the lists of one organization, settle what is open there, and plan."""
@@ -377,7 +357,7 @@ class Reader:
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
             if recovery is not None and isinstance(found, InvitationList):
                 await recovery.settle(ref, found)
-            await planner.add(ref, found)
+            planner.add(ref, found)
             result.view.list_done()
 
         try:
@@ -419,21 +399,3 @@ class Reader:
             unknown += outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
         self._result.unverified(unknown)
         self._result.warn_of(WarningCode.RECOVERY, *recovery.left_open)
-
-    def _report_ends(self) -> None:
-        """Report lists that Atlas has retired or will retire soon.
-
-        One that is retired before the announced day is a reason of the run's end.
-        """
-        command, result = self._command, self._result
-        today, sources = command.now.date(), command.policy.sources
-        recorded = command.history.sunsets(command.base_url)
-        sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
-        retired = {s: each for one in self._organizations for s, each in one.retired.items()}
-        for source, each in retired.items():
-            ended = has_ended(source, recorded, sunsets, today)
-            result.warn(retired_warning(each, sources, ended=ended))
-            if not ended:
-                result.stopped_by.append(Reason.RETIRED_SOURCE)
-        upcoming = {source: day for source, day in sunsets.items() if source not in retired}
-        result.warn(*sunset_warnings(upcoming, sources, today))

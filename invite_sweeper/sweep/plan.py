@@ -7,7 +7,7 @@ once the lists of an organization are read. Entries are counted by list, all els
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
@@ -37,8 +37,6 @@ from invite_sweeper.sweep.guards import share_limit
 from invite_sweeper.sweep.invitations import combine, unread_organization
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
-
-_LINES_PER_SYNC: Final = 1000
 
 ListOutcome: TypeAlias = InvitationList | ListUnreadable | ProjectGone
 Observer: TypeAlias = Callable[[Decision, Decision], None]
@@ -71,11 +69,10 @@ class Planner:
         self._selector = Selector(command.policy, command.now, members)
         self._steps = steps
         self._observe = observe
-        self._unsynced = 0
         self._gone: set[str] = set()
         self._people: list[Decision] = []
 
-    async def add(self, ref: ListRef, found: ListOutcome) -> None:
+    def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
         organization = self._organization
         if isinstance(found, ProjectGone):
@@ -95,9 +92,6 @@ class Planner:
             self.add_unreadable(found)
         else:
             self._add_entries(ref, found)
-        if self._log is not None and self._unsynced > _LINES_PER_SYNC:
-            self._unsynced = 0
-            await self._log.sync()
 
     def add_unreadable(self, unreadable: ListUnreadable) -> None:
         """Add a list or project that cannot be read: nothing is deleted there."""
@@ -200,7 +194,6 @@ class Planner:
     def _write(self, event: Event) -> None:
         if self._log is not None:
             self._log.write(event)
-            self._unsynced += 1
 
 
 def trim(organizations: Sequence[Organization], command: Command) -> None:

@@ -93,7 +93,6 @@ class RunScope:
             of their first one.
         excluded: Visible projects of these organizations that the policy's filter leaves out.
         project_names: Of every visible project, by id.
-        in_scope_ids: Ids of `projects`.
         team_projects: The projects whose teams must be known to decide about an invitation with
             a team: those of the policy's organizations that are out of scope, and all of them
             if rules or keep entries name projects.
@@ -104,7 +103,6 @@ class RunScope:
     organizations: tuple[str, ...] = ()
     excluded: tuple[Project, ...] = ()
     project_names: Mapping[str, str] = field(default_factory=dict)
-    in_scope_ids: frozenset[str] = frozenset()
     team_projects: tuple[Project, ...] = ()
 
     def lists(self, sources: Iterable[Source]) -> tuple[ListRef, ...]:
@@ -131,7 +129,8 @@ class RunScope:
         """
         if not invitation.linked_projects:
             return invitation
-        out_of_scope = any(i not in self.in_scope_ids for i, _ in invitation.linked_projects)
+        in_scope = {project.id for project in self.projects}
+        out_of_scope = any(i not in in_scope for i, _ in invitation.linked_projects)
         return invitation._replace(
             linked_projects=tuple(
                 (i, self.project_names.get(i, "")) for i, _ in invitation.linked_projects

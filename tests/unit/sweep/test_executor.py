@@ -21,7 +21,7 @@ from invite_sweeper.errors import (
 from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, Source
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.executor import LINES_PER_SYNC, Executor, ProjectQueues
+from invite_sweeper.sweep.executor import Executor, ProjectQueues
 from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
@@ -407,15 +407,6 @@ async def test_deletions_that_back_off_are_cancelled_after_the_grace():
     stop.request("SIGTERM")
     await asyncio.wait_for(running, 60)
     assert (atlas.deleted, run.outcomes) == ([], {Outcome.FAILED: 2, Outcome.SKIPPED: 3})
-
-
-async def test_stop_before_the_first_deletion_skips_all_with_a_sync_every_1000_lines():
-    log, stop = FakeDeletionLog(), StopRequest()
-    stop.request("deadline")
-    run = Run(FakeAtlas(), log, stop=stop)
-    await run.run(plan(2 * LINES_PER_SYNC + 1))
-    assert (log.calls, log.on_disk) == (2, 2 * LINES_PER_SYNC)
-    assert run.outcomes == {Outcome.SKIPPED: 2 * LINES_PER_SYNC + 1}
 
 
 async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():

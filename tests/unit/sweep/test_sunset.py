@@ -9,7 +9,7 @@ from needs import DOCUMENT
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Source, SourceRetired
-from invite_sweeper.sweep.sunset import (
+from invite_sweeper.sweep.result import (
     LAST_KNOWN_ENDS,
     has_ended,
     retired_warning,

@@ -440,18 +440,6 @@ async def test_notice_says_what_is_due_after_the_trim(directory):
     )
 
 
-async def test_project_that_moves_between_two_organizations_counts_once(directory):
-    night = Night(directory, 2, 2)
-    second = night.atlases[1]
-    moved = invitation(7, project_id=object_id(1), org_id=OTHER_ORG, source=Source.INVITES)
-    second.listed.append(project(1, org_id=OTHER_ORG, name="p0"))
-    second.lists[object_id(1)] = (moved,)
-    result = await night.run()
-    assert [each.projects_seen for each in result.organizations] == [1, 1]
-    assert (night.deleted, second.requested.count(object_id(1))) == ([2, 2], 0)
-    assert WarningCode.MOVED_PROJECT in night.view.codes()
-
-
 async def test_organization_without_a_visible_project_is_named(directory):
     night = Night(directory, 1, 1)
     both = night.clients[0]
