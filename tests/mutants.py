@@ -479,10 +479,10 @@ OF_GUARANTEES = (
     ),
     Mutant(
         "projects of other organizations are in scope",
-        "sweep/scope.py",
-        "return project.org_id in self._organizations",
-        "return bool(self._organizations)",
-        "tests/unit/sweep/test_scope.py",
+        "sweep/discovery.py",
+        "(scope := found.get(project.org_id)) is None:",
+        "(scope := found.get(project.org_id, found[next(iter(found))])) is None:",
+        "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(
         "a member is removed knowingly",

@@ -312,7 +312,7 @@ class AtlasChecks:
     async def _check_organization(self, organization: Organization, scope: RunScope) -> None:
         sources = tuple(self._command.policy.sources)
         others = [source for source in Source if source not in sources]
-        excluded_scope = replace(scope, projects=scope.excluded, organizations=())
+        excluded_scope = replace(scope, projects=scope.excluded, visible=False)
         with self._checks.step("lists"):
             beside = await self._count(organization, scope, others)
             excluded = await self._count(organization, excluded_scope, sources)
@@ -329,7 +329,7 @@ class AtlasChecks:
     ) -> _Counted:
         """Read lists that a sweep does not read, and count the people in them."""
         counted, workers = _Counted(), self._reader.workers
-        part = replace(scope, projects=scope.projects[:_MAX_LISTS], team_projects=())
+        part = replace(scope, projects=scope.projects[:_MAX_LISTS], team_projects=[])
         for source in sources:
             if not source.is_organization_level:
                 counted.skipped += len(scope.projects) - len(part.projects)

@@ -7,13 +7,13 @@ one organization is a value; an error that concerns the run is raised.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
 from msgspec import structs
 
 from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import Event
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -73,50 +73,44 @@ async def for_each(
         raise first from None
 
 
-async def discover_projects(reader: AtlasReader, project_filter: ProjectFilter) -> RunScope:
-    """List all projects before reading any of their invitations.
+async def discover_projects(
+    reader: AtlasReader, project_filter: ProjectFilter, org_ids: Iterable[str]
+) -> dict[str, RunScope]:
+    """List the projects of organizations before reading any of their invitations.
 
     Atlas pages the list by offset: a project that is added or renamed between two pages can
     hide another one. A hidden project is read by the next run; but its teams would seem to give
     access to nothing, so where teams decide, the list must not change while it is read.
 
     Raises:
-        GuardRefused: No project of the policy's organizations is visible: the credentials
-            belong to another organization, or the list is incomplete.
+        GuardRefused: No project of the organizations is visible: the credentials belong to
+            another organization, or the list is incomplete.
     """
-    projects: list[Project] = []
-    excluded: list[Project] = []
-    team_projects: list[Project] = []
-    unreadable: list[ListUnreadable] = []
     names: dict[str, str] = {}
-    organizations: dict[str, None] = {}
+    unreadable: list[ListUnreadable] = []
+    found = {
+        org_id: RunScope(org_id, visible=False, unreadable=unreadable, project_names=names)
+        for org_id in org_ids
+    }
     for project in await reader.projects(stable=project_filter.teams_decide):
         if isinstance(project, ListUnreadable):
-            unreadable.append(project)
+            unreadable.append(structs.replace(project, source=project_filter.unplaced_source))
             continue
         names[project.id] = project.name
-        if not project_filter.in_allowed_organization(project):
+        if (scope := found.get(project.org_id)) is None:
             continue
-        organizations[project.org_id] = None
-        is_included = project_filter.includes(project)
-        (projects if is_included else excluded).append(project)
+        scope.visible, is_included = True, project_filter.includes(project)
+        (scope.projects if is_included else scope.excluded).append(project)
         if not is_included or project_filter.names_projects_in_entries:
-            team_projects.append(project)
-    if not organizations:
+            scope.team_projects.append(project)
+    if not any(scope.visible for scope in found.values()):
         raise GuardRefused(
             "No project of the policy's organizations is visible.",
             hint="Check the ids under organizations, and that the credentials belong to one of "
             "them (credentials belong to a single organization).",
             reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
-    return RunScope(
-        projects=tuple(projects),
-        unreadable=tuple(unreadable),
-        organizations=tuple(organizations),
-        excluded=tuple(excluded),
-        project_names=names,
-        team_projects=tuple(team_projects),
-    )
+    return found
 
 
 async def list_invitations(
@@ -220,6 +214,10 @@ class TeamAccess:
         )
 
 
+def _ignore(_event: Event) -> None:
+    """Write nothing: a look leaves no line."""
+
+
 _AT_A_TIME: Final = 4
 """Sets of credentials that are read at the same time; together they have
 `execution.concurrency` requests in flight."""
@@ -246,11 +244,12 @@ class Reader:
         self._result = result
         self._command = command = result.command
         self._organizations = organizations
-        self._log = log
+        self._write = log.write if log is not None else _ignore
         self._observe = observe
+        self._filter = ProjectFilter(command.policy)
         self._steps = (*command.steps(), *more_steps)
-        self._opened = command.history.open_intents(command.base_url)
-        self._unused: list[frozenset[str]] = []
+        is_look = log is None or command.dry_run
+        self._opened = {} if is_look else command.history.open_intents(command.base_url)
         clients: defaultdict[int, list[Organization]] = defaultdict(list)
         for each in organizations:
             clients[id(each.client)].append(each)
@@ -271,8 +270,8 @@ class Reader:
             await for_each(self._by_client, self._read_client, workers=self._at_a_time)
         finally:
             self._result.report_ends(self._organizations)
-        if len(self._unused) == len(self._by_client):  # else they may match where nothing was read
-            unused = sorted(frozenset.intersection(*self._unused))
+        if all(each.scope is not None for each in self._organizations):  # else they may match there
+            unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
 
     async def _read_client(self, organizations: Sequence[Organization]) -> None:
@@ -306,28 +305,17 @@ class Reader:
     async def _list_projects(self, organizations: Sequence[Organization]) -> None:
         """List the projects of one set of credentials, and give each organization its own."""
         command, result, client = self._command, self._result, organizations[0].client
-        project_filter = ProjectFilter(command.policy, frozenset(each.id for each in organizations))
-        scope = await discover_projects(client.reader, project_filter)
+        org_ids = [each.id for each in organizations]
+        found = await discover_projects(client.reader, self._filter, org_ids)
         check_clock(client.clock_skew_s)
-        self._unused.append(frozenset(project_filter.unused_patterns()))
+        visible = [org_id for org_id, scope in found.items() if scope.visible]
         names, expiries = await asyncio.gather(
-            client.organization_names(), client.secret_expiries(scope.organizations[0])
+            client.organization_names(), client.secret_expiries(visible[0])
         )
         result.warn(*secret_warnings(expiries, command.now))
-        unread = Source.USERS if Source.USERS in command.policy.sources else Source.INVITES
-        # Of an organization that is not known: none of these knows all its people.
-        unreadable = tuple(structs.replace(each, source=unread) for each in scope.unreadable)
         for each in organizations:
             each.name = names.get(each.id, each.name)
-            each.visible = each.id in scope.organizations
-            each.scope = replace(
-                scope,
-                projects=tuple(p for p in scope.projects if p.org_id == each.id),
-                unreadable=unreadable,
-                organizations=(each.id,) if each.visible else (),
-                excluded=tuple(p for p in scope.excluded if p.org_id == each.id),
-                team_projects=tuple(p for p in scope.team_projects if p.org_id == each.id),
-            )
+            each.scope, each.visible = found[each.id], each.id in visible
             each.count(projects_seen=len(each.scope.projects))
             if not each.visible:
                 which = " and ".join(each.variables)
@@ -337,9 +325,10 @@ class Reader:
                     f"{f' with the credentials of {which}' if which else ''}: check the id, and "
                     "that the credentials belong to it.",
                 )
-        for project in unreadable:  # counted once
+        planner = Planner(organizations[0], command, self._write)
+        for project in found[org_ids[0]].unreadable:  # of an unknown organization: counted once
             organizations[0].count(projects_seen=1)
-            Planner(organizations[0], command, self._log).add_unreadable(project)
+            planner.add_unreadable(project)
 
     async def _read(self, organization: Organization) -> None:
         """Read the lists of one organization, settle what is open there, and plan."""
@@ -348,14 +337,12 @@ class Reader:
         command, result = self._command, self._result
         sources, reader = command.policy.sources, organization.client.reader
         await self._read_members(organization)
-        planner = Planner(organization, command, self._log, self._steps, self._observe)
-        recovery = None
-        if self._log is not None and not command.dry_run:
-            recovery = Recovery(reader, self._log, self._opened.get(organization.id, ()))
+        planner = Planner(organization, command, self._write, self._steps, self._observe)
+        recovery = Recovery(reader, self._write, self._opened.get(organization.id, ()))
         result.view.lists_found(len(scope.lists(sources)), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
-            if recovery is not None and isinstance(found, InvitationList):
+            if isinstance(found, InvitationList):
                 await recovery.settle(ref, found)
             planner.add(ref, found)
             result.view.list_done()
@@ -364,11 +351,9 @@ class Reader:
             warning = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
             if warning is not None:
                 result.warn_of(WarningCode.TEAMS, warning)
-            if recovery is not None:
-                await recovery.settle_rest()
+            await recovery.settle_rest()
         finally:
-            if recovery is not None:
-                self._report_recovery(organization, recovery)
+            self._report_recovery(organization, recovery)
         planner.finish()
         check_gone(organization, command)
         check_population([organization], command)

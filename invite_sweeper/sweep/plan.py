@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
@@ -49,7 +48,7 @@ class Planner:
     Memory holds the people of the organization until `finish`, and what is stale.
 
     Args:
-        log: None for a look that writes nothing.
+        write: Writes a line of the run.
         steps: May keep invitations that the policy alone would delete.
         observe: Sees each invitation, with all of its entries.
     """
@@ -58,14 +57,14 @@ class Planner:
         self,
         organization: Organization,
         command: Command,
-        log: AuditLog | None,
+        write: Callable[[Event], None],
         steps: Sequence[Step] = (),
         observe: Observer | None = None,
     ) -> None:
         members = {organization.id: organization.members} if organization.members else {}
         self._organization = organization
         self._command = command
-        self._log = log
+        self._write = write
         self._selector = Selector(command.policy, command.now, members)
         self._steps = steps
         self._observe = observe
@@ -190,10 +189,6 @@ class Planner:
         day = due.isoformat().replace("+00:00", "Z")
         self._write(line.from_invitation(decision.invitation, now, rule=rule, deletable_from=day))
         return True
-
-    def _write(self, event: Event) -> None:
-        if self._log is not None:
-            self._log.write(event)
 
 
 def trim(organizations: Sequence[Organization], command: Command) -> None:

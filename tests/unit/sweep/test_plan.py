@@ -50,8 +50,8 @@ class Plan:
 
     def __init__(self, *, steps=(), dry_run=False, **keys):
         self.log, command = FakeLog(), command_of(policy(**keys), dry_run=dry_run)
-        self.organization = Organization(ORG, None, scope=RunScope((), organizations=(ORG,)))
-        self.planner = Planner(self.organization, command, self.log, steps)
+        self.organization = Organization(ORG, None, scope=RunScope(ORG))
+        self.planner = Planner(self.organization, command, self.log.write, steps)
 
     async def add(self, *lists, finish=True):
         for each in lists:
