@@ -21,7 +21,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Outcome, Source, SourceRetired
+from invite_sweeper.models import Outcome, Source
 from invite_sweeper.sweep.command import Command, Organization, requests_of
 from invite_sweeper.text import pluralize, shorten_list
 
@@ -96,15 +96,20 @@ class Result:
     def report_ends(self, organizations: Iterable[Organization]) -> None:
         """Report lists that Atlas has retired or will retire soon.
 
-        One that is retired before the announced day is a reason of the run's end.
+        The last announcement of a day counts. One that is retired before it is a reason of the
+        run's end; after it nothing is wrong, and the other lists of the policy go on.
         """
         command, sources, found = self.command, self.command.policy.sources, tuple(organizations)
-        today, recorded = command.now.date(), command.history.sunsets(command.base_url)
         sunsets = {s: day for each in found for s, day in each.client.sunsets.items()}
         retired = {s: each for one in found for s, each in one.retired.items()}
+        last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
+        today = command.now.date()
         for source, each in retired.items():
-            ended = has_ended(source, recorded, sunsets, today)
-            self.warn(retired_warning(each, sources, ended=ended))
+            ended = source in last_days and last_days[source] <= today
+            when = "as announced" if ended else "before the day that was announced"
+            text = f"{each.reason.removesuffix('.')}, {when}. {source.replacement_hint(sources)}"
+            level = WarningLevel.REMARK if ended else WarningLevel.URGENT
+            self.warn_of(WarningCode.RETIRED_SOURCE, text, level=level)
             if not ended:
                 self.stopped_by.append(Reason.RETIRED_SOURCE)
         upcoming = {source: day for source, day in sunsets.items() if source not in retired}
@@ -304,39 +309,6 @@ def sunset_warnings(
         level = WarningLevel.URGENT if is_urgent else WarningLevel.REMARK
         text = f"{text} {source.replacement_hint(sources)}"
         yield RunWarning(WarningCode.SUNSET, text, level)
-
-
-def has_ended(
-    source: Source, recorded: Mapping[Source, date], sunsets: Mapping[Source, date], today: date
-) -> bool:
-    """Return whether the last day of a list has come, by the last announcement of it.
-
-    Args:
-        recorded: The days by earlier runs, in the audit log.
-        sunsets: In the responses of this run.
-        today: The day of the run.
-    """
-    day = {**LAST_KNOWN_ENDS, **recorded, **sunsets}.get(source)
-    return day is not None and day <= today
-
-
-def retired_warning(
-    retired: SourceRetired, sources: Collection[Source], *, ended: bool
-) -> RunWarning:
-    """Warn that Atlas no longer serves a list, with the source that replaces it.
-
-    After the announced day nothing is wrong, and the other lists of the policy go on.
-
-    Args:
-        sources: Of the policy.
-        ended: Whether its announced last day has come.
-    """
-    when = "as announced" if ended else "before the day that was announced"
-    return RunWarning(
-        WarningCode.RETIRED_SOURCE,
-        f"{retired.reason.removesuffix('.')}, {when}. {retired.source.replacement_hint(sources)}",
-        WarningLevel.REMARK if ended else WarningLevel.URGENT,
-    )
 
 
 SECRET_WARNING_DAYS: Final = 14
