@@ -103,12 +103,16 @@ async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded
     assert 1 < atlas.max_in_flight <= 3
 
 
+@pytest.mark.parametrize("seen_after", [None, "gone"])
 @pytest.mark.parametrize("outcome", Outcome)
-async def test_only_what_should_be_gone_is_read_again(outcome):
-    run = Run(FakeAtlas(results=results(DeletionResult(outcome, 1), 1)), FakeDeletionLog())
-    await run.run(plan(1))
+async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
+    """A user of whom no look after the DELETE is known may have accepted just before it."""
+    result = DeletionResult(outcome, 1, seen_after=seen_after)
+    run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
+    await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
     assert [each for _, each in run.executor.ended] == [outcome] * is_read
+    assert run.executor.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
 async def test_intents_are_written_in_groups_ahead_of_the_slots():
