@@ -511,7 +511,6 @@ class WarningCode(StrEnum):
     CIRCUIT_BREAKER = "circuit_breaker"
     MEMBERS = "members"
     NOTICE = "notice"
-    MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     RECOVERY = "recovery"

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("invite_sweeper", "tests")
+COPIED = ("invite_sweeper", "tests", "deploy")
 SOURCES = ("invites", "users", "org_users", "org_invites")
 OF_PERSON = SOURCES[1:]
 TIMEOUT_S = 900
@@ -43,7 +43,7 @@ class Mutant:
     """A change of the program.
 
     Attributes:
-        file: Below `invite_sweeper/`.
+        file: Below `invite_sweeper/`, or of `deploy/`.
         old: A text that the file contains once.
         tests: What pytest runs; at least one test of it must fail.
     """
@@ -254,8 +254,8 @@ SINGLE = (
     Mutant(
         "exactly older_than is not stale",
         "sweep/selection.py",
-        "return created_at <= latest",
-        "return created_at < latest",
+        "lambda sent: sent <= latest",
+        "lambda sent: sent < latest",
     ),
     Mutant(
         "a second below older_than is stale",
@@ -265,9 +265,9 @@ SINGLE = (
     ),
     Mutant(
         "keep ends a day early",
-        "sweep/selection.py",
-        "now.date() <= entry.until",
-        "now.date() < entry.until",
+        "policy/model.py",
+        "return self.until is None or today <= self.until",
+        "return self.until is None or today < self.until",
     ),
     Mutant(
         "a future date is used",
@@ -479,10 +479,10 @@ OF_GUARANTEES = (
     ),
     Mutant(
         "projects of other organizations are in scope",
-        "sweep/scope.py",
-        "return project.org_id in self._organizations",
-        "return bool(self._organizations)",
-        "tests/unit/sweep/test_scope.py",
+        "sweep/discovery.py",
+        "(scope := found.get(project.org_id)) is None:",
+        "(scope := found.get(project.org_id, found[next(iter(found))])) is None:",
+        "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(
         "a member is removed knowingly",
@@ -637,6 +637,41 @@ OF_GUARANTEES = (
         "        not row.is_owner,",
         "        row.is_owner,",
         "tests/unit/report/test_rows.py",
+    ),
+    Mutant(
+        "a file of an earlier run that cannot be opened is passed over",
+        "audit/reader.py",
+        "        raise DamagedLog(error.message, hint=error.hint) from error",
+        "        return",
+        "tests/unit/audit/test_history.py",
+    ),
+    Mutant(
+        "a plan is applied that nobody has read",
+        "sweep/guards.py",
+        "if sha256 is not None and saved.sha256 != sha256.strip().lower():",
+        'if sha256 == "":',
+        "tests/test_auditor_page.py",
+    ),
+    Mutant(
+        "the audit log has fields that it had not",
+        "audit/events.py",
+        "EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,",
+        "EventFields(msgspec.Struct, frozen=True, kw_only=True,",
+        "tests/commands/test_golden_files.py",
+    ),
+    Mutant(
+        "a usage error writes no JSON",
+        "cli/main.py",
+        "        RESULT.write_error(error)\n    sys.exit(int(error.exit_code))",
+        "        print_error(error)\n    sys.exit(int(error.exit_code))",
+        "tests/commands/test_json_on_every_exit.py",
+    ),
+    Mutant(
+        "a shipped file deletes",
+        "../deploy/docker/Dockerfile",
+        'CMD ["plan"]',
+        'CMD ["sweep"]',
+        "tests/deploy/test_manifests.py -k one_line",
     ),
 )
 

@@ -31,10 +31,9 @@ from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
 from invite_sweeper.sweep.plan import ListOutcome, trim
-from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.result import Result, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.sunset import secret_warnings, sunset_warnings
 from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
 
 
@@ -266,7 +265,7 @@ class AtlasChecks:
     async def _check_organization(self, organization: Organization, scope: RunScope) -> None:
         sources = self._command.policy.sources
         others = [source for source in Source if source not in sources]
-        excluded_scope = replace(scope, projects=scope.excluded, organizations=())
+        excluded_scope = replace(scope, projects=scope.excluded, visible=False)
         with self._checks.step("lists"):
             beside = await self._count(organization, scope, others)
             excluded = await self._count(organization, excluded_scope, sources)
@@ -284,7 +283,7 @@ class AtlasChecks:
     ) -> _Counted:
         """Read lists that a sweep does not read, and count the people in them."""
         counted, reader = _Counted(), organization.client.reader
-        scope = replace(scope, team_projects=())
+        scope = replace(scope, team_projects=[])
         try:
             await list_invitations(
                 reader, scope, sources, counted.add, workers=self._reader.workers

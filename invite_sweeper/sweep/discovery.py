@@ -7,13 +7,13 @@ one organization is a value; an error that concerns the run is raised.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
 from msgspec import structs
 
 from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import AuditLog
+from invite_sweeper.audit.events import Event
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -39,15 +39,9 @@ from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_clock, check_gone, check_members, check_population
 from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
 from invite_sweeper.sweep.recovery import Recovery
-from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.result import Result, secret_warnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 from invite_sweeper.sweep.steps import Step
-from invite_sweeper.sweep.sunset import (
-    has_ended,
-    retired_warning,
-    secret_warnings,
-    sunset_warnings,
-)
 from invite_sweeper.text import pluralize
 
 ItemT = TypeVar("ItemT")
@@ -79,51 +73,44 @@ async def for_each(
         raise first from None
 
 
-async def discover_projects(reader: AtlasReader, project_filter: ProjectFilter) -> RunScope:
-    """List all projects before reading any of their invitations.
+async def discover_projects(
+    reader: AtlasReader, project_filter: ProjectFilter, org_ids: Iterable[str]
+) -> dict[str, RunScope]:
+    """List the projects of organizations before reading any of their invitations.
 
     Atlas pages the list by offset: a project that is added or renamed between two pages can
     hide another one. A hidden project is read by the next run; but its teams would seem to give
     access to nothing, so where teams decide, the list must not change while it is read.
 
     Raises:
-        GuardRefused: No project of the policy's organizations is visible: the credentials
-            belong to another organization, or the list is incomplete.
+        GuardRefused: No project of the organizations is visible: the credentials belong to
+            another organization, or the list is incomplete.
     """
-    projects: list[Project] = []
-    excluded: list[Project] = []
-    team_projects: list[Project] = []
-    unreadable: list[ListUnreadable] = []
     names: dict[str, str] = {}
-    organizations: dict[str, None] = {}
+    unreadable: list[ListUnreadable] = []
+    found = {
+        org_id: RunScope(org_id, visible=False, unreadable=unreadable, project_names=names)
+        for org_id in org_ids
+    }
     for project in await reader.projects(stable=project_filter.teams_decide):
         if isinstance(project, ListUnreadable):
-            unreadable.append(project)
+            unreadable.append(structs.replace(project, source=project_filter.unplaced_source))
             continue
         names[project.id] = project.name
-        if not project_filter.in_allowed_organization(project):
+        if (scope := found.get(project.org_id)) is None:
             continue
-        organizations[project.org_id] = None
-        is_included = project_filter.includes(project)
-        (projects if is_included else excluded).append(project)
+        scope.visible, is_included = True, project_filter.includes(project)
+        (scope.projects if is_included else scope.excluded).append(project)
         if not is_included or project_filter.names_projects_in_entries:
-            team_projects.append(project)
-    if not organizations:
+            scope.team_projects.append(project)
+    if not any(scope.visible for scope in found.values()):
         raise GuardRefused(
             "No project of the policy's organizations is visible.",
             hint="Check the ids under organizations, and that the credentials belong to one of "
             "them (credentials belong to a single organization).",
             reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
-    return RunScope(
-        projects=tuple(projects),
-        unreadable=tuple(unreadable),
-        organizations=tuple(organizations),
-        excluded=tuple(excluded),
-        project_names=names,
-        in_scope_ids=frozenset(project.id for project in projects),
-        team_projects=tuple(team_projects),
-    )
+    return found
 
 
 async def list_invitations(
@@ -227,6 +214,10 @@ class TeamAccess:
         )
 
 
+def _ignore(_event: Event) -> None:
+    """Write nothing: a look leaves no line."""
+
+
 _AT_A_TIME: Final = 4
 """Sets of credentials that are read at the same time; together they have
 `execution.concurrency` requests in flight."""
@@ -253,12 +244,12 @@ class Reader:
         self._result = result
         self._command = command = result.command
         self._organizations = organizations
-        self._log = log
+        self._write = log.write if log is not None else _ignore
         self._observe = observe
+        self._filter = ProjectFilter(command.policy)
         self._steps = (*command.steps(), *more_steps)
-        self._opened = command.history.open_intents(command.base_url)
-        self._claimed: dict[str, str] = {}  # the organization of each project
-        self._unused: list[frozenset[str]] = []
+        is_look = log is None or command.dry_run
+        self._opened = {} if is_look else command.history.open_intents(command.base_url)
         clients: defaultdict[int, list[Organization]] = defaultdict(list)
         for each in organizations:
             clients[id(each.client)].append(each)
@@ -278,9 +269,9 @@ class Reader:
         try:
             await for_each(self._by_client, self._read_client, workers=self._at_a_time)
         finally:
-            self._report_ends()
-        if len(self._unused) == len(self._by_client):  # else they may match where nothing was read
-            unused = sorted(frozenset.intersection(*self._unused))
+            self._result.report_ends(self._organizations)
+        if all(each.scope is not None for each in self._organizations):  # else they may match there
+            unused = self._filter.unused_patterns()
             self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
 
     async def _read_client(self, organizations: Sequence[Organization]) -> None:
@@ -314,21 +305,17 @@ class Reader:
     async def _list_projects(self, organizations: Sequence[Organization]) -> None:
         """List the projects of one set of credentials, and give each organization its own."""
         command, result, client = self._command, self._result, organizations[0].client
-        project_filter = ProjectFilter(command.policy, frozenset(each.id for each in organizations))
-        scope = await discover_projects(client.reader, project_filter)
+        org_ids = [each.id for each in organizations]
+        found = await discover_projects(client.reader, self._filter, org_ids)
         check_clock(client.clock_skew_s)
-        self._unused.append(frozenset(project_filter.unused_patterns()))
+        visible = [org_id for org_id, scope in found.items() if scope.visible]
         names, expiries = await asyncio.gather(
-            client.organization_names(), client.secret_expiries(scope.organizations[0])
+            client.organization_names(), client.secret_expiries(visible[0])
         )
         result.warn(*secret_warnings(expiries, command.now))
-        unread = Source.USERS if Source.USERS in command.policy.sources else Source.INVITES
-        # Of an organization that is not known: none of these knows all its people.
-        unreadable = tuple(structs.replace(each, source=unread) for each in scope.unreadable)
         for each in organizations:
             each.name = names.get(each.id, each.name)
-            each.visible = each.id in scope.organizations
-            each.scope = self._part(replace(scope, unreadable=unreadable), each)
+            each.scope, each.visible = found[each.id], each.id in visible
             each.count(projects_seen=len(each.scope.projects))
             if not each.visible:
                 which = " and ".join(each.variables)
@@ -338,28 +325,10 @@ class Reader:
                     f"{f' with the credentials of {which}' if which else ''}: check the id, and "
                     "that the credentials belong to it.",
                 )
-        for project in unreadable:  # counted once
+        planner = Planner(organizations[0], command, self._write)
+        for project in found[org_ids[0]].unreadable:  # of an unknown organization: counted once
             organizations[0].count(projects_seen=1)
-            Planner(organizations[0], command, self._log).add_unreadable(project)
-
-    def _part(self, scope: RunScope, organization: Organization) -> RunScope:
-        """Return the projects of one organization; one that moved meanwhile is read once."""
-        org_id, projects = organization.id, []
-        for project in scope.projects:
-            if project.org_id != org_id:
-                continue
-            if self._claimed.setdefault(project.id, org_id) == org_id:
-                projects.append(project)
-            else:
-                text = "Moved between two organizations, and read in the first alone"
-                self._result.warn_of(WarningCode.MOVED_PROJECT, f"{text}: {project.id}.")
-        return replace(
-            scope,
-            projects=tuple(projects),
-            excluded=tuple(each for each in scope.excluded if each.org_id == org_id),
-            team_projects=tuple(each for each in scope.team_projects if each.org_id == org_id),
-            organizations=(org_id,) if org_id in scope.organizations else (),
-        )
+            planner.add_unreadable(project)
 
     async def _read(self, organization: Organization) -> None:
         """Read the lists of one organization, settle what is open there, and plan."""
@@ -368,27 +337,23 @@ class Reader:
         command, result = self._command, self._result
         sources, reader = command.policy.sources, organization.client.reader
         await self._read_members(organization)
-        planner = Planner(organization, command, self._log, self._steps, self._observe)
-        recovery = None
-        if self._log is not None and not command.dry_run:
-            recovery = Recovery(reader, self._log, self._opened.get(organization.id, ()))
+        planner = Planner(organization, command, self._write, self._steps, self._observe)
+        recovery = Recovery(reader, self._write, self._opened.get(organization.id, ()))
         result.view.lists_found(len(scope.lists(sources)), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
-            if recovery is not None and isinstance(found, InvitationList):
+            if isinstance(found, InvitationList):
                 await recovery.settle(ref, found)
-            await planner.add(ref, found)
+            planner.add(ref, found)
             result.view.list_done()
 
         try:
             warning = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
             if warning is not None:
                 result.warn_of(WarningCode.TEAMS, warning)
-            if recovery is not None:
-                await recovery.settle_rest()
+            await recovery.settle_rest()
         finally:
-            if recovery is not None:
-                self._report_recovery(organization, recovery)
+            self._report_recovery(organization, recovery)
         planner.finish()
         check_gone(organization, command)
         check_population([organization], command)
@@ -419,21 +384,3 @@ class Reader:
             unknown += outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
         self._result.unverified(unknown)
         self._result.warn_of(WarningCode.RECOVERY, *recovery.left_open)
-
-    def _report_ends(self) -> None:
-        """Report lists that Atlas has retired or will retire soon.
-
-        One that is retired before the announced day is a reason of the run's end.
-        """
-        command, result = self._command, self._result
-        today, sources = command.now.date(), command.policy.sources
-        recorded = command.history.sunsets(command.base_url)
-        sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
-        retired = {s: each for one in self._organizations for s, each in one.retired.items()}
-        for source, each in retired.items():
-            ended = has_ended(source, recorded, sunsets, today)
-            result.warn(retired_warning(each, sources, ended=ended))
-            if not ended:
-                result.stopped_by.append(Reason.RETIRED_SOURCE)
-        upcoming = {source: day for source, day in sunsets.items() if source not in retired}
-        result.warn(*sunset_warnings(upcoming, sources, today))

@@ -36,8 +36,6 @@ from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
-LINES_PER_SYNC: Final = 1000
-"""Lines of skipped deletions that are written between two syncs."""
 MAX_LISTS_READ_AGAIN: Final = 500
 """Atlas allows 250 projects in an organization by default."""
 _SYNC_INTERVAL_S = 1.0
@@ -223,11 +221,10 @@ class Executor:
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-        left = (*(planned for planned, _ in self._ready), *queues.left())
-        for number, planned in enumerate(left, start=1):
+        for planned, _ in self._ready:
             self._record(planned, _SKIPPED)
-            if number % LINES_PER_SYNC == 0 and self.error is None:
-                await self._sync()
+        for planned in queues.left():
+            self._record(planned, _SKIPPED)
         if self.error is not None:
             raise self.error
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final
 
 from invite_sweeper import program
 from invite_sweeper.audit import CompleteRun
@@ -45,27 +45,13 @@ def share_limit(command: Command, *, seen: int, stale: int) -> int | None:
     return max(0, int(Fraction(str(command.limits.max_share)) * (seen + recent)) - recent)
 
 
-class Violation(NamedTuple):
-    """One limit that a plan exceeds.
-
-    Attributes:
-        message: A sentence with the count and the limit.
-        needed: The value of the limit with which the plan would pass; None if deletions are not
-            what it limits.
-    """
-
-    reason: Reason
-    message: str
-    needed: float | None = None
-
-
-def limit_violations(
+def _violations(
     organizations: Sequence[Organization], command: Command
-) -> Iterator[Violation]:
-    """Yield the limits that the plan exceeds, each once.
+) -> Iterator[tuple[Reason, str, float | None]]:
+    """Yield each limit that the plan exceeds: its reason, a sentence, and what would be enough.
 
-    Args:
-        organizations: Those in which something may be deleted; their limits are counted together.
+    The last is the value of the limit with which the plan would pass; None if deletions are not
+    what it limits. The limits of the organizations are counted together.
     """
     limits, recent = command.limits, command.recent
     part = f", the part of shard {command.shard}" if command.shard is not None else ""
@@ -79,57 +65,53 @@ def limit_violations(
             for one in organizations
             for each in one.unread
         ]
-        yield Violation(
-            Reason.MAX_UNREADABLE_PROJECTS,
-            f"{pluralize(counts.projects_unreadable, 'project')} could not be read: "
-            f"{shorten_list(unread, _MAX_SHOWN)}, "
-            f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}.",
-        )
+        found = f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
+        limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
+        message = f"{found}: {shorten_list(unread, _MAX_SHOWN)}, over {limit}."
+        yield Reason.MAX_UNREADABLE_PROJECTS, message, None
     if stale and stale + recent.total > limits.max_deletions:
-        found = _describe_stale(stale, recent.total, limits)
+        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total, limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
-        yield Violation(Reason.MAX_DELETIONS, message, stale + recent.total)
+        yield Reason.MAX_DELETIONS, message, stale + recent.total
     found_there = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
     over = [id_ for id_, n in found_there.items() if n > limits.max_deletions_per_project]
     if over:
         most = max(over, key=lambda id_: found_there[id_])
         one = next(e for each in organizations for e in each.stale if e.scope_id == most)
-        where = f" in {_describe_place(most, one.project_name or '', one.org_id, labels)}"
-        found = _describe_stale(planned[most], found_there[most] - planned[most], limits, where)
+        count = planned[most]
+        where = _describe_place(most, one.project_name or "", one.org_id, labels)
+        found = f"{pluralize(count, 'stale invitation')} in {where}"
+        found = _with_recent(found, count, found_there[most] - count, limits)
         others = pluralize(len(over) - 1, "other place is", "other places are")
         more = f"; {others} over it, too" if len(over) > 1 else ""
         limit = f"max_deletions_per_project: {limits.max_deletions_per_project}"
-        yield Violation(
-            Reason.MAX_DELETIONS_PER_PROJECT, f"{found} over {limit}{more}.", found_there[most]
-        )
+        message = f"{found} over {limit}{more}."
+        yield Reason.MAX_DELETIONS_PER_PROJECT, message, found_there[most]
     allowed = share_limit(command, seen=seen, stale=stale)
     if allowed is not None and stale > allowed:
         found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
-        yield Violation(
-            Reason.MAX_SHARE,
-            f"{_with_recent(found, stale, recent.total, limits)} over "
-            f"max_share: {limits.max_share}.",
-            ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100,
-        )
+        found = _with_recent(found, stale, recent.total, limits)
+        needed = ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100
+        yield Reason.MAX_SHARE, f"{found} over max_share: {limits.max_share}.", needed
 
 
 def check_limits(organizations: Sequence[Organization], command: Command) -> None:
-    """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s.
+    """Raise GuardRefused if the plan of organizations together exceeds a limit.
 
     Its message has a line for each limit, and its hint the keys with which it would not be refused.
     """
-    violations = tuple(limit_violations(organizations, command))
+    violations = tuple(_violations(organizations, command))
     if not violations:
         return
-    reasons = tuple(dict.fromkeys(each.reason for each in violations))
-    hints = list(dict.fromkeys(each.advice for each in reasons))
-    needed = [f"{each.reason}: {each.needed}" for each in violations if each.needed is not None]
+    hints = list(dict.fromkeys(reason.advice for reason, *_ in violations))
+    needed = [f"{reason}: {value}" for reason, _, value in violations if value is not None]
     if needed and command.shard is None:
         keys = f"{', '.join(needed)}, or over_limit: trim"
         hints.append(f"Under limits in the policy, set {keys}.")
     several = len(organizations) > 1
     where = f"In {len(organizations)} organizations together: " if several else ""
-    message = where + "\n".join(each.message for each in violations)
+    message = where + "\n".join(message for _, message, _ in violations)
+    reasons = tuple(reason for reason, *_ in violations)
     raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
 
 
@@ -140,11 +122,6 @@ def _describe_place(id_: str, name: str, org_id: str, labels: Mapping[str, str])
         return f"the lists of {organization}"
     of = f" of {organization}" if org_id and len(labels) > 1 else ""
     return f"project {escape_unprintable(name)} ({id_}){of}"
-
-
-def _describe_stale(count: int, recent: int, limits: Limits, where: str = "") -> str:
-    found = f"{pluralize(count, 'stale invitation')}{where}"
-    return _with_recent(found, count, recent, limits)
 
 
 def _with_recent(found: str, count: int, recent: int, limits: Limits) -> str:

@@ -7,9 +7,8 @@ once the lists of an organization are read. Entries are counted by list, all els
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
@@ -38,8 +37,6 @@ from invite_sweeper.sweep.invitations import combine, unread_organization
 from invite_sweeper.sweep.selection import Decision, Selector
 from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
-_LINES_PER_SYNC: Final = 1000
-
 ListOutcome: TypeAlias = InvitationList | ListUnreadable | ProjectGone
 Observer: TypeAlias = Callable[[Decision, Decision], None]
 """Called with the decision of the policy about each invitation, and that after all steps."""
@@ -51,7 +48,7 @@ class Planner:
     Memory holds the people of the organization until `finish`, and what is stale.
 
     Args:
-        log: None for a look that writes nothing.
+        write: Writes a line of the run.
         steps: May keep invitations that the policy alone would delete.
         observe: Sees each invitation, with all of its entries.
     """
@@ -60,22 +57,21 @@ class Planner:
         self,
         organization: Organization,
         command: Command,
-        log: AuditLog | None,
+        write: Callable[[Event], None],
         steps: Sequence[Step] = (),
         observe: Observer | None = None,
     ) -> None:
         members = {organization.id: organization.members} if organization.members else {}
         self._organization = organization
         self._command = command
-        self._log = log
+        self._write = write
         self._selector = Selector(command.policy, command.now, members)
         self._steps = steps
         self._observe = observe
-        self._unsynced = 0
         self._gone: set[str] = set()
         self._people: list[Decision] = []
 
-    async def add(self, ref: ListRef, found: ListOutcome) -> None:
+    def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
         organization = self._organization
         if isinstance(found, ProjectGone):
@@ -95,9 +91,6 @@ class Planner:
             self.add_unreadable(found)
         else:
             self._add_entries(ref, found)
-        if self._log is not None and self._unsynced > _LINES_PER_SYNC:
-            self._unsynced = 0
-            await self._log.sync()
 
     def add_unreadable(self, unreadable: ListUnreadable) -> None:
         """Add a list or project that cannot be read: nothing is deleted there."""
@@ -196,11 +189,6 @@ class Planner:
         day = due.isoformat().replace("+00:00", "Z")
         self._write(line.from_invitation(decision.invitation, now, rule=rule, deletable_from=day))
         return True
-
-    def _write(self, event: Event) -> None:
-        if self._log is not None:
-            self._log.write(event)
-            self._unsynced += 1
 
 
 def trim(organizations: Sequence[Organization], command: Command) -> None:

@@ -6,12 +6,12 @@ same date is `failed`. If Atlas cannot answer, the intent stays open.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from invite_sweeper.atlas import AtlasReader
-from invite_sweeper.audit import AuditLog, OpenIntent
-from invite_sweeper.audit.events import ListKey, OutcomeLine
+from invite_sweeper.audit import OpenIntent
+from invite_sweeper.audit.events import Event, ListKey, OutcomeLine
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -42,9 +42,11 @@ class Recovery:
         left_open: One message for each list and reason why intents stay open.
     """
 
-    def __init__(self, reader: AtlasReader, log: AuditLog, intents: Iterable[OpenIntent]) -> None:
+    def __init__(
+        self, reader: AtlasReader, write: Callable[[Event], None], intents: Iterable[OpenIntent]
+    ) -> None:
         self._reader = reader
-        self._log = log
+        self._write = write
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
         self.outcomes: list[tuple[OpenIntent, Outcome]] = []
         self.left_open: list[str] = []
@@ -107,7 +109,7 @@ class Recovery:
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
         recovers = opened.run.run_id
         line = OutcomeLine.unsent(opened.intent, outcome, seen_after=seen_after, recovers=recovers)
-        self._log.write(line)
+        self._write(line)
         self.outcomes.append((opened, outcome))
 
 

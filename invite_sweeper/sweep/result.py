@@ -3,8 +3,8 @@
 It is the last line of the run's file, `RunFinished`, which every output takes as it is.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from msgspec import structs
@@ -21,7 +21,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Outcome
+from invite_sweeper.models import Outcome, Source
 from invite_sweeper.sweep.command import Command, Organization, requests_of
 from invite_sweeper.text import pluralize, shorten_list
 
@@ -35,27 +35,21 @@ class View(Protocol):
 
     def lists_found(self, count: int, where: str) -> None:
         """Show that this number of lists will be read, too."""
-        ...
 
     def list_done(self) -> None:
         """Show that one list was read, or could not be."""
-        ...
 
     def deleting_started(self, deletions: int, where: str) -> None:
         """Show that this number of deletions begins."""
-        ...
 
     def deletion_done(self, outcome: Outcome) -> None:
         """Show that one deletion ended."""
-        ...
 
     def warn(self, warning: RunWarning) -> None:
         """Show a warning or remark; the run continues."""
-        ...
 
     async def confirms(self, result: RunFinished) -> bool:
         """Show the plan and return whether the operator agrees to it."""
-        ...
 
 
 class Result:
@@ -98,6 +92,28 @@ class Result:
     ) -> None:
         """Show warnings of one kind and record them."""
         self.warn(*(RunWarning(code, message, level) for message in messages))
+
+    def report_ends(self, organizations: Iterable[Organization]) -> None:
+        """Report lists that Atlas has retired or will retire soon.
+
+        The last announcement of a day counts. One that is retired before it is a reason of the
+        run's end; after it nothing is wrong, and the other lists of the policy go on.
+        """
+        command, sources, found = self.command, self.command.policy.sources, tuple(organizations)
+        sunsets = {s: day for each in found for s, day in each.client.sunsets.items()}
+        retired = {s: each for one in found for s, each in one.retired.items()}
+        last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
+        today = command.now.date()
+        for source, each in retired.items():
+            ended = source in last_days and last_days[source] <= today
+            when = "as announced" if ended else "before the day that was announced"
+            text = f"{each.reason.removesuffix('.')}, {when}. {source.replacement_hint(sources)}"
+            level = WarningLevel.REMARK if ended else WarningLevel.URGENT
+            self.warn_of(WarningCode.RETIRED_SOURCE, text, level=level)
+            if not ended:
+                self.stopped_by.append(Reason.RETIRED_SOURCE)
+        upcoming = {source: day for source, day in sunsets.items() if source not in retired}
+        self.warn(*sunset_warnings(upcoming, sources, today))
 
     def removed_member(self, event: InvitationFields) -> None:
         """Report at once that a user accepted while the DELETE was in flight, and was removed."""
@@ -252,3 +268,71 @@ def _reasons(counts: Counts, stopped_by: Iterable[Reason]) -> tuple[Reason, ...]
         (Reason.STILL_THERE, counts.still_there),
     )
     return tuple(dict.fromkeys((*(reason for reason, count in found if count), *stopped_by)))
+
+
+# What ends: a list, as Atlas announces it and as its 410 says, and the secret of an account.
+
+LAST_KNOWN_ENDS: Final = {
+    Source.INVITES: date(2027, 7, 1),
+    Source.ORG_INVITES: date(2027, 7, 1),
+}
+"""The ends that Atlas had announced when this version was made.
+
+Source: `x-sunset` in the OpenAPI document of 2026-08-21. The day has moved three times, so it
+holds only where neither a `Sunset` header nor the audit log has another one.
+"""
+SUNSET_WARNING_DAYS: Final = 180
+"""Runs warn this long before a list ends: time to change a policy and to watch the result."""
+SUNSET_URGENT_DAYS: Final = 30
+
+
+def sunset_warnings(
+    sunsets: Mapping[Source, date], sources: Collection[Source], today: date
+) -> Iterator[RunWarning]:
+    """Warn about each list that Atlas will stop serving, from 180 days before.
+
+    It is a remark for a policy that has nothing to change.
+
+    Args:
+        sunsets: The day that Atlas named, by source.
+        sources: Of the policy.
+        today: The day of the run.
+    """
+    for source, day in sorted(sunsets.items()):
+        left = (day - today).days
+        if left > SUNSET_WARNING_DAYS:
+            continue
+        text = f"Atlas announced {day} as the last day of the list {source}."
+        if left > 0:
+            text = f"Atlas stops serving the list {source} on {day}, in {pluralize(left, 'day')}."
+        is_urgent = left <= SUNSET_URGENT_DAYS and not source.is_replaced_by(sources)
+        level = WarningLevel.URGENT if is_urgent else WarningLevel.REMARK
+        text = f"{text} {source.replacement_hint(sources)}"
+        yield RunWarning(WarningCode.SUNSET, text, level)
+
+
+SECRET_WARNING_DAYS: Final = 14
+
+
+def secret_warnings(expiries: Sequence[datetime], now: datetime) -> tuple[RunWarning, ...]:
+    """Warn about a secret that ends soon, unless it has ended: then another one is in use.
+
+    Args:
+        expiries: When the secrets of the service account expire, the first one first.
+        now: The instant of the run.
+
+    Source: Atlas documentation of service accounts (read 2026-11).
+    """
+    live = [each for each in expiries if each > now]
+    if not live or live[0] - now >= (SECRET_WARNING_DAYS + 1) * _DAY:
+        return ()
+    left = pluralize((live[0] - now) // _DAY, "day")
+    other = f"; another one ends on {live[-1]:%Y-%m-%d}" if len(live) > 1 else ""
+    return (
+        RunWarning(
+            WarningCode.SECRET,
+            f"A secret of the service account ends on {live[0]:%Y-%m-%d}, in {left}{other}. "
+            "A new secret leaves the old one at most 7 days. Atlas's own alert covers service "
+            "accounts of an organization only.",
+        ),
+    )

@@ -40,7 +40,8 @@ from invite_sweeper.text import (
 MatchResult: TypeAlias = bool | str
 """Whether a condition matches; a string is the reason why that is unknown."""
 
-Condition: TypeAlias = tuple[str, Callable[[Invitation], MatchResult]]
+Matcher: TypeAlias = Callable[[Invitation], MatchResult]
+Condition: TypeAlias = tuple[str, Matcher]
 """A key of a rule or keep entry, and its matcher."""
 
 
@@ -68,7 +69,7 @@ organizations whose list was read to its end and did not shrink too much."""
 _NO_MEMBERS: Final[Members] = MappingProxyType({})
 
 
-def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> MatchResult:
+def match_all(conditions: Iterable[Condition], invitation: Invitation) -> MatchResult:
     """Return True if all match, False if one does not, else the first reason for unknown."""
     unknown_reason = ""
     for _, matches in conditions:
@@ -82,69 +83,45 @@ def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> Matc
 
 def entry_conditions(
     entry: Rule | Keep, now: datetime, members: Members = _NO_MEMBERS
-) -> tuple[Condition, ...]:
-    """Return one condition for each key that the entry has, in a fixed order."""
-    gone = (("inviter_gone", _inviter_gone_condition(members)),) if entry.inviter_gone else ()
-    return (*_time_conditions(entry, now), *_name_conditions(entry), *gone)
-
-
-def _time_conditions(entry: Rule | Keep, now: datetime) -> Iterator[Condition]:
-    if entry.older_than is not None:
-        yield ("older_than", _older_than_condition(entry.older_than, now))
-    if entry.expired is not None:
-        yield ("expired", _expired_condition(entry.expired, now))
-    if entry.expires_within is not None:
-        yield ("expires_within", _expires_within_condition(entry.expires_within, now))
-
-
-def _name_conditions(entry: Rule | Keep) -> Iterator[Condition]:
+) -> Iterator[Condition]:
+    """Yield one condition for each key that the entry has, in a fixed order."""
+    if (age := entry.older_than) is not None:
+        latest = now - age
+        yield "older_than", _date_condition("created_at", lambda sent: sent <= latest)
+    if (wanted := entry.expired) is not None:
+        yield "expired", _date_condition("expires_at", lambda end: (end <= now) is wanted)
+    if (span := entry.expires_within) is not None:
+        within = _date_condition("expires_at", lambda end: timedelta() < end - now <= span)
+        yield "expires_within", within
     if entry.usernames is not None:
-        yield ("usernames", _name_condition(entry, entry.usernames, "username"))
+        yield "usernames", _name_condition(entry, entry.usernames, "username")
     if entry.inviters is not None:
-        yield ("inviters", _name_condition(entry, entry.inviters, "inviter"))
+        yield "inviters", _name_condition(entry, entry.inviters, "inviter")
     if entry.roles is not None:
-        yield ("roles", _roles_condition(entry.roles))
+        yield "roles", _roles_condition(entry.roles)
     if entry.projects is not None:
-        yield ("projects", _projects_condition(entry, entry.projects))
+        yield "projects", _projects_condition(entry, entry.projects)
     if entry.statuses is not None:
-        yield ("statuses", _statuses_condition(entry.statuses))
+        yield "statuses", _statuses_condition(entry.statuses)
+    if entry.inviter_gone:
+        yield "inviter_gone", _inviter_gone_condition(members)
 
 
-def _older_than_condition(age: timedelta, now: datetime) -> Callable[[Invitation], MatchResult]:
-    latest = now - age
-
+def _date_condition(
+    field: Literal["created_at", "expires_at"], test: Callable[[datetime], bool]
+) -> Matcher:
     def matches(invitation: Invitation) -> MatchResult:
-        created_at = invitation.created_at
-        if not isinstance(created_at, datetime) or created_at < ATLAS_LAUNCHED_AT:
-            return _missing_date_reason(created_at)
-        return created_at <= latest
+        date: Timestamp = getattr(invitation, field)
+        if not isinstance(date, datetime) or date < ATLAS_LAUNCHED_AT:
+            return _missing_date_reason(date)
+        return test(date)
 
     return matches
-
-
-def _expiry_condition(test: Callable[[datetime], bool]) -> Callable[[Invitation], MatchResult]:
-    def matches(invitation: Invitation) -> MatchResult:
-        expires_at = invitation.expires_at
-        if not isinstance(expires_at, datetime) or expires_at < ATLAS_LAUNCHED_AT:
-            return _missing_date_reason(expires_at)
-        return test(expires_at)
-
-    return matches
-
-
-def _expired_condition(wanted: bool, now: datetime) -> Callable[[Invitation], MatchResult]:
-    return _expiry_condition(lambda end: (end <= now) is wanted)
-
-
-def _expires_within_condition(
-    span: timedelta, now: datetime
-) -> Callable[[Invitation], MatchResult]:
-    return _expiry_condition(lambda end: timedelta() < end - now <= span)
 
 
 def _name_condition(
     entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
-) -> Callable[[Invitation], MatchResult]:
+) -> Matcher:
     globs = Globs(patterns, protects=isinstance(entry, Keep))
 
     def matches(invitation: Invitation) -> MatchResult:
@@ -154,7 +131,7 @@ def _name_condition(
     return matches
 
 
-def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
+def _roles_condition(wanted: tuple[str, ...]) -> Matcher:
     folded = frozenset(map(casefold_visible, wanted))
 
     def matches(invitation: Invitation) -> MatchResult:
@@ -164,7 +141,35 @@ def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchRes
     return matches
 
 
-def _inviter_gone_condition(members: Members) -> Callable[[Invitation], MatchResult]:
+def _projects_condition(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
+    """Match the project, or those that an organization's invitation is linked to.
+
+    A rule must match every linked project, because a deletion takes all of them away; a keep
+    entry protects the invitation if it matches one.
+    """
+    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+    quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
+
+    def matches(invitation: Invitation) -> MatchResult:
+        if not invitation.source.is_organization_level:
+            return patterns.matches(invitation.project_id, invitation.project_name)
+        linked = invitation.linked_projects
+        return bool(linked) and quantifier(patterns.matches(*each) for each in linked)
+
+    return matches
+
+
+def _statuses_condition(wanted: tuple[str, ...]) -> Matcher:
+    folded = frozenset(map(casefold_visible, wanted))
+
+    def matches(invitation: Invitation) -> MatchResult:
+        status = invitation.status
+        return "no_status" if status is None else casefold_visible(status) in folded
+
+    return matches
+
+
+def _inviter_gone_condition(members: Members) -> Matcher:
     """Match an inviter who is a person and no active member; names that look the same are one."""
     lookalikes = {
         org_id: frozenset(map(casefold_lookalike, names)) for org_id, names in members.items()
@@ -182,41 +187,6 @@ def _inviter_gone_condition(members: Members) -> Callable[[Invitation], MatchRes
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 """A person's address; API keys and service accounts have other names."""
-
-
-def _projects_condition(
-    entry: Rule | Keep, entries: tuple[str, ...]
-) -> Callable[[Invitation], MatchResult]:
-    """Match the project, or those that an organization's invitation is linked to.
-
-    A rule must match every linked project, because a deletion takes all of them away; a keep
-    entry protects the invitation if it matches one.
-    """
-    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
-    quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
-
-    def matches(invitation: Invitation) -> MatchResult:
-        if not invitation.source.is_organization_level:
-            return patterns.matches(invitation.project_id, invitation.project_name)
-        linked = invitation.linked_projects
-        return bool(linked) and quantifier(
-            patterns.matches(project_id, name) for project_id, name in linked
-        )
-
-    return matches
-
-
-def _statuses_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
-    folded = frozenset(map(casefold_visible, wanted))
-
-    def matches(invitation: Invitation) -> MatchResult:
-        return (
-            "no_status"
-            if invitation.status is None
-            else casefold_visible(invitation.status) in folded
-        )
-
-    return matches
 
 
 _ID_PATTERN = re.compile(r"[a-f0-9]{24}")
@@ -334,15 +304,14 @@ class Selector:
         self._now = now
         self._members = members
         self._rules = tuple(
-            (rule.name, entry_conditions(rule, now, members)) for rule in policy.rules
+            (rule.name, tuple(entry_conditions(rule, now, members))) for rule in policy.rules
+        )
+        self._keep = tuple(
+            (entry.name, tuple(entry_conditions(entry, now, members)))
+            for entry in policy.keep
+            if entry.is_active(now.date())
         )
         self._by_inviter = frozenset(rule.name for rule in policy.rules if rule.inviter_gone)
-        self._rules_with_age_variant = tuple((*rule, _without_age(rule[1])) for rule in self._rules)
-        self._keep = tuple(
-            (entry.name, entry_conditions(entry, now, members))
-            for entry in policy.keep
-            if entry.until is None or now.date() <= entry.until
-        )
 
     def decide(self, invitation: Invitation) -> Decision:
         """Return the decision about one invitation; the module docstring lists the order."""
@@ -350,15 +319,16 @@ class Selector:
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
         reason = "no_rule"
-        for name, conditions, without_age in self._rules_with_age_variant:
+        for name, conditions in self._rules:
             result = match_all(conditions, invitation)
             if result is True:
                 is_gone = name in self._by_inviter
                 return Decision(invitation, name, None, inviter_gone=is_gone)
             if isinstance(result, str):
                 reason = result
-            elif reason == "no_rule" and match_all(without_age, invitation) is True:
-                reason = "too_young"
+            elif reason == "no_rule":
+                ageless = [each for each in conditions if each[0] != "older_than"]
+                reason = "too_young" if match_all(ageless, invitation) is True else reason
         return Decision(invitation, None, reason)
 
     def explain(self, invitation: Invitation) -> tuple[EntryResult, ...]:
@@ -390,7 +360,3 @@ class Selector:
             if isinstance(result, str):
                 unknown_reason = unknown_reason or result
         return unusable_date_reason(invitation.created_at, self._now) or unknown_reason
-
-
-def _without_age(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    return tuple(condition for condition in conditions if condition[0] != "older_than")

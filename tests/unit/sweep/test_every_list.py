@@ -125,6 +125,9 @@ def test_each_step_keeps_in_each_list(source):
 @pytest.mark.parametrize("changes", UNRECORDABLE, ids=str)
 def test_what_the_log_cannot_record_is_kept_in_each_list(changes, source):
     assert decide(entry_of(source, **changes)).keep_reason == "unrecordable"
+    assert decide(entry_of(source, **changes, age=DAY)).keep_reason == "too_young"
+    fits = dict.fromkeys(changes, "x" * 1024)
+    assert decide(entry_of(source, **fits)).stale
 
 
 @pytest.mark.parametrize("source", Source)

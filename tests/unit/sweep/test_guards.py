@@ -23,7 +23,6 @@ from invite_sweeper.sweep.guards import (
     MIN_COUNT_FOR_SHARE,
     check_clock,
     check_limits,
-    limit_violations,
     share_limit,
 )
 from invite_sweeper.sweep.plan import trim
@@ -83,8 +82,11 @@ def stale_line(number, *, days=20, project=1, source=Source.INVITES, org_id=ORG)
 
 
 def violations(found, limits, recent=NONE, shard=None):
-    found = limit_violations([found], command(limits, recent, shard))
-    return [(each.reason, each.message) for each in found]
+    try:
+        check_limits([found], command(limits, recent, shard))
+    except GuardRefused as refused:
+        return list(zip(refused.reasons, refused.message.split("\n"), strict=True))
+    return []
 
 
 # Limits ------------------------------------------------------------------------------------------

@@ -95,9 +95,9 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
     for (org_id, project_id), found in sorted(lists.items()):
         if org_id not in planners:
             organizations.append(Organization(org_id, None))
-            planners[org_id] = Planner(organizations[-1], command, log, steps)
+            planners[org_id] = Planner(organizations[-1], command, log.write, steps)
         place = Project(project_id, "Sandbox Alpha", org_id)
-        await planners[org_id].add(
+        planners[org_id].add(
             ListRef(place, Source.INVITES),
             ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
             if found is None

@@ -36,16 +36,13 @@ PEOPLE = ["org_users", "org_invites", "users"]
 
 
 class FakeLog:
-    """Records its lines, and how many were written when it was synced."""
+    """Records its lines."""
 
     def __init__(self):
-        self.lines, self.synced_at = [], []
+        self.lines = []
 
     def write(self, event):
         self.lines.append(event)
-
-    async def sync(self):
-        self.synced_at.append(len(self.lines))
 
 
 class Plan:
@@ -53,12 +50,12 @@ class Plan:
 
     def __init__(self, *, steps=(), dry_run=False, **keys):
         self.log, command = FakeLog(), command_of(policy(**keys), dry_run=dry_run)
-        self.organization = Organization(ORG, None, scope=RunScope((), organizations=(ORG,)))
-        self.planner = Planner(self.organization, command, self.log, steps)
+        self.organization = Organization(ORG, None, scope=RunScope(ORG))
+        self.planner = Planner(self.organization, command, self.log.write, steps)
 
     async def add(self, *lists, finish=True):
         for each in lists:
-            await self.planner.add(*(each if isinstance(each, tuple) else (None, each)))
+            self.planner.add(*(each if isinstance(each, tuple) else (None, each)))
         if finish:
             self.planner.finish()
         return self
@@ -271,25 +268,3 @@ async def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces)
     ]
     line = Announced if announces else WouldBeAnnounced
     assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]
-
-
-@pytest.mark.parametrize("kind", ["announced", "kept", "unreadable"])
-async def test_log_is_synced_whenever_more_than_1000_lines_are_waiting(kind):
-    steps = [Notice({}, 7 * DAY, NOW)] if kind == "announced" else []
-    plan, numbers = (
-        Plan(steps=steps, audit={"record": "all" if kind == "kept" else "planned"}),
-        iter(range(5000)),
-    )
-    age = DAY if kind == "kept" else 20 * DAY
-
-    async def write(count):
-        if kind == "unreadable":
-            await plan.add(*[ListUnreadable(PROJECT, "A", "503")] * count, finish=False)
-        else:
-            found = (one(next(numbers), age=age) for _ in range(count))
-            await plan.add(listed(*found), finish=False)
-
-    for count, synced in ((500, 0), (500, 0), (1, 1), (1000, 1), (1, 2)):
-        await write(count)
-        assert len(plan.log.synced_at) == synced
-    assert kind != "announced" or all(isinstance(each, Announced) for each in plan.log.lines)

@@ -24,7 +24,7 @@ def organization(
     org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), excluded=(), place=1, **by_source
 ):
     """Return an organization as a run found it, with this number of entries of each source."""
-    found = Organization(org_id, None, scope=RunScope((), excluded=tuple(map(project, excluded))))
+    found = Organization(org_id, None, scope=RunScope(org_id, excluded=[*map(project, excluded)]))
     found.count(projects_seen=projects, projects_gone=gone)
     found.entries = {
         ListRef(project(place), Source(source)): count for source, count in by_source.items()

@@ -54,7 +54,7 @@ def one_of(source, number=1):
 async def recover(atlas, *intents):
     """Settle intents in lists that the run does not read; return their lines and the messages."""
     log = FakeLog()
-    recovery = Recovery(atlas, log, intents)
+    recovery = Recovery(atlas, log.write, intents)
     await recovery.settle_rest()
     assert [each.outcome for each in log.lines] == [outcome for _, outcome in recovery.outcomes]
     assert {each.recovers for each in log.lines} <= {"killed"}
@@ -153,7 +153,7 @@ async def test_each_list_is_read_once_also_if_its_project_is_not_in_scope():
 
 async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again():
     atlas, log = FakeAtlas(), FakeLog()
-    recovery = Recovery(atlas, log, [opened(Source.INVITES, 1), opened(Source.INVITES, 2)])
+    recovery = Recovery(atlas, log.write, [opened(Source.INVITES, 1), opened(Source.INVITES, 2)])
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
     await recovery.settle(ref, InvitationList([one_of(Source.INVITES, 2)]))
     assert [each.outcome for each in log.lines] == ["already_gone", "failed"]
@@ -162,7 +162,7 @@ async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again
 
 
 async def test_other_list_of_the_run_settles_nothing():
-    recovery = Recovery(FakeAtlas(), FakeLog(), [opened(Source.INVITES)])
+    recovery = Recovery(FakeAtlas(), FakeLog().write, [opened(Source.INVITES)])
     for project_id, org_id, source in (
         (PROJECT, ORG, Source.USERS),
         (object_id(9), ORG, Source.INVITES),
@@ -179,7 +179,7 @@ async def test_removed_member_is_recorded_before_the_next_request_fails():
     }
     log = FakeLog()
     intents = [opened(Source.USERS, 1), opened(Source.USERS, 2)]
-    recovery = Recovery(FakeAtlas(statuses=statuses), log, intents)
+    recovery = Recovery(FakeAtlas(statuses=statuses), log.write, intents)
     with pytest.raises(CredentialsRefused):
         await recovery.settle_rest()
     assert [outcome for _, outcome in recovery.outcomes] == ["accepted_during"]

@@ -29,7 +29,7 @@ def result_of(*organizations, **options):
 
 
 def organization(org_id=ORG, *, error=None, outcomes=(), **counts):
-    found = Organization(org_id, FakeClient(None), scope=RunScope(()), error=error)
+    found = Organization(org_id, FakeClient(None), scope=RunScope(org_id), error=error)
     found.count(**counts)
     found.outcomes.update(dict(outcomes))
     return found

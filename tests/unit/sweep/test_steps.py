@@ -60,14 +60,6 @@ def test_invitation_without_username_never_bounces(directory, source):
     assert KeepBounced(history, 3)(stale(2, **nameless)) == stale(2, **nameless)
 
 
-@pytest.mark.parametrize("field", ["project_name", "inviter", "username"])
-def test_invitation_that_the_log_cannot_record_is_kept(field):
-    long, short = (stale(**{field: "x" * size}) for size in (1025, 1024))
-    assert keep_unrecordable(long) == Decision(long.invitation, None, "unrecordable")
-    assert keep_unrecordable(long.keep("too_young")).keep_reason == "too_young"
-    assert keep_unrecordable(short) is short
-
-
 # What a saved plan lists -------------------------------------------------------------------------
 
 

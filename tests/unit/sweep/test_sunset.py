@@ -4,18 +4,15 @@ import json
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from builders import ORG, policy
 from needs import DOCUMENT
+from sweep.night import Earlier, FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import RunWarning
-from invite_sweeper.endings import WarningCode, WarningLevel
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.models import Source, SourceRetired
-from invite_sweeper.sweep.sunset import (
-    LAST_KNOWN_ENDS,
-    has_ended,
-    retired_warning,
-    secret_warnings,
-    sunset_warnings,
-)
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.result import LAST_KNOWN_ENDS, Result, secret_warnings, sunset_warnings
 
 REMARK, URGENT = WarningLevel.REMARK, WarningLevel.URGENT
 TODAY = date(2026, 11, 25)
@@ -63,27 +60,39 @@ def test_each_source_names_its_replacement_or_an_upgrade(source):
     assert (f"instead of {source}." in hint) == (source in {Source.INVITES, Source.ORG_INVITES})
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_then_on(ended):
-    retired = SourceRetired("", "", "It is retired.", 410, "VERSION_GONE", Source.ORG_INVITES)
-    warning = retired_warning(retired, [Source.ORG_INVITES], ended=ended)
-    when = "as announced" if ended else "before the day that was announced"
-    message = f"It is retired, {when}. {Source.ORG_INVITES.replacement_hint()}"
-    level = REMARK if ended else URGENT
-    assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, level)
+def report(source, *, today=TODAY, recorded=None, sunsets=None):
+    """Return what is said of a retired list, and whether it is a reason of the run's end."""
+    history = Earlier()
+    history.sunsets = lambda _base_url: recorded or {}
+    command = command_of(
+        policy(sources=[str(source)]),
+        now=datetime(today.year, today.month, today.day, tzinfo=UTC),
+        history=history,
+    )
+    organization = Organization(ORG, FakeClient(None))
+    organization.client.sunsets = sunsets or {}
+    organization.retired[source] = SourceRetired("", "", "It is retired.", 410, source=source)
+    result = Result(command, [organization], QuietView())
+    result.report_ends([organization])
+    return result.warnings[-1], result.stopped_by == [Reason.RETIRED_SOURCE]
 
 
 @pytest.mark.parametrize(("days", "ended"), [(-1, True), (0, True), (1, False)])
-def test_list_has_ended_from_the_announced_day_on(days, ended):
-    sunsets = {Source.INVITES: TODAY + timedelta(days=days)}
-    assert has_ended(Source.INVITES, {}, sunsets, TODAY) is ended
+def test_retired_source_is_urgent_before_the_announced_day_and_a_remark_from_then_on(days, ended):
+    source = Source.ORG_INVITES
+    warning, is_reason = report(source, sunsets={source: TODAY + timedelta(days=days)})
+    when = "as announced" if ended else "before the day that was announced"
+    message = f"It is retired, {when}. {source.replacement_hint()}"
+    level = REMARK if ended else URGENT
+    assert warning == RunWarning(WarningCode.RETIRED_SOURCE, message, level)
+    assert is_reason is not ended
 
 
-def test_lists_without_an_announcement_end_on_the_last_known_day_and_lists_of_users_never():
-    day = date(2027, 7, 1)
-    assert not any(has_ended(each, {}, {}, day - timedelta(days=1)) for each in Source)
-    ended = {each for each in Source if has_ended(each, {}, {}, day)}
-    assert ended == {Source.INVITES, Source.ORG_INVITES}
+@pytest.mark.parametrize("source", Source)
+def test_lists_without_an_announcement_end_on_the_last_known_day_and_lists_of_users_never(source):
+    day, is_older = date(2027, 7, 1), source in {Source.INVITES, Source.ORG_INVITES}
+    assert report(source, today=day - timedelta(days=1))[1]
+    assert report(source, today=day)[1] is not is_older
 
 
 @pytest.mark.needs("document")
@@ -98,12 +107,11 @@ def test_last_known_day_is_the_one_in_the_document():
 
 
 def test_announcement_of_this_run_counts_before_the_recorded_one_and_that_before_the_known_day():
-    recorded, current = date(2028, 1, 1), date(2028, 2, 2)
-    both = {Source.INVITES: recorded, Source.ORG_INVITES: recorded}
-    given = both, {Source.INVITES: current}
-    assert not has_ended(Source.INVITES, *given, recorded)
-    assert has_ended(Source.INVITES, *given, current)
-    assert has_ended(Source.ORG_INVITES, *given, recorded)
+    recorded, current, source = date(2028, 1, 1), date(2028, 2, 2), Source.INVITES
+    for sunsets, day in (({}, recorded), ({source: current}, current)):
+        given = {"recorded": {source: recorded}, "sunsets": sunsets}
+        assert report(source, today=day - timedelta(days=1), **given)[1]
+        assert not report(source, today=day, **given)[1]
 
 
 @pytest.mark.parametrize(("days", "warned"), [(15, False), (14, True), (0, True), (-1, False)])
