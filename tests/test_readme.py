@@ -26,7 +26,7 @@ PAGE = (ROOT / README).read_text("utf-8")
 HERE = "test_readme.py"
 GATE = "../.ci/run"
 DISTRIBUTION = "deploy/test_distribution.py"
-FRESH = "deploy/fresh.py"
+MACHINE = "deploy/machine.py"
 CLUSTER = "deploy/test_cluster.py"
 HELP = "invite_sweeper/help"
 RUN_BY = {
@@ -34,14 +34,14 @@ RUN_BY = {
     ("CONTRIBUTING.md", "Tests by what they protect"): HERE,
     ("CONTRIBUTING.md", "Mutation testing"): HERE,
     ("CONTRIBUTING.md", "Dependencies"): DISTRIBUTION,
-    (README, "invite_sweeper"): FRESH,
+    (README, "invite_sweeper"): MACHINE,
     (README, "First policy and dry run"): HERE,
     (README, "First sweep, and every night"): HERE,
     (README, "A second person"): HERE,
     (README, "Which command answers which question"): GATE,
     ("SECURITY.md", "Verifying a release"): "deploy/test_workflows.py",
-    (OPERATORS, "Prerequisites in Atlas"): FRESH,
-    (OPERATORS, "cron"): FRESH,
+    (OPERATORS, "Prerequisites in Atlas"): MACHINE,
+    (OPERATORS, "cron"): MACHINE,
     (OPERATORS, "systemd"): "deploy/test_systemd_machine.py",
     (OPERATORS, "The image"): "deploy/conftest.py",
     (OPERATORS, "Kubernetes"): CLUSTER,
@@ -49,7 +49,7 @@ RUN_BY = {
     (OPERATORS, "A plan approved by a second person"): CLUSTER,
     (OPERATORS, "Helm"): CLUSTER,
     (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
-    (ORGANIZATIONS, "kustomize"): "deploy/test_several_organizations_page.py",
+    (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
     (f"{HELP}/audit.md", "The audit log"): HERE,
     (f"{HELP}/audit.md", "Restore"): HERE,
     (f"{HELP}/deployment.md", "Running it every night"): HERE,

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from deploy.containers import IMAGE, run
 from deploy.manifests import DEPLOY, ROOT, container, cronjob
-from deploy.registry import served_registry
+from deploy.walk import served_registry
 from deploy.workflows import Runner
 from environment import find_command
 

@@ -1,4 +1,4 @@
-"""The workflows use pinned actions, minimal permissions and the gate; `.ci/lint` lints them."""
+"""The workflows have minimal permissions and run the gate; `.ci/lint` lints them."""
 
 import re
 import tomllib
@@ -11,22 +11,11 @@ from readmes import section
 from invite_sweeper.cli.help import page
 
 WORKFLOWS = ROOT / ".github/workflows"
-PINNED = re.compile(r"[\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 TEXTS = {
     path.name: path.read_text(encoding="utf-8")
     for path in (*WORKFLOWS.glob("*.yml"), DEPLOY / "github/policy.yml")
 }
 JOBS = {name: yaml.safe_load(text)["jobs"] for name, text in TEXTS.items()}
-
-
-def test_every_action_is_pinned_to_one_hash_with_its_version_in_a_comment():
-    lines = [line for text in TEXTS.values() for line in text.splitlines() if "uses: " in line]
-    actions = [re.sub(r"^[\s-]*uses: ", "", line) for line in lines]
-    external = [each for each in actions if not each.startswith("./")]
-    pins = {each.split(" ")[0] for each in external}
-
-    assert [each for each in external if not PINNED.fullmatch(each)] == []
-    assert len(external) > len(pins) == len({pin.split("@")[0] for pin in pins}) > 6
 
 
 PUBLISHING = {
@@ -147,10 +136,3 @@ def test_security_policy_verifies_what_the_build_attests():
         "${{ steps.image.outputs.digest }}",
         "${{ steps.chart.outputs.digest }}",
     }
-
-
-def test_updates_cover_actions_image_and_packages_each_week():
-    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text("utf-8"))["updates"]
-
-    assert {u["package-ecosystem"] for u in updates} == {"github-actions", "docker", "pip"}
-    assert {u["schedule"]["interval"] for u in updates} == {"weekly"}
