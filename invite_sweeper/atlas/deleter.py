@@ -265,7 +265,8 @@ class AtlasDeleter:
             progress.seen_after = after.status
             return progress.result(judge_after(answer, after), fatal_error)
         finally:
-            client.limiter.release(held)
+            for key in held:
+                client.limiter.release(key)
 
 
 def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:

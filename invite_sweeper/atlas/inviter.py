@@ -16,6 +16,7 @@ from invite_sweeper.atlas.responses import (
     RetryDecision,
     classify,
     fatal_error_for,
+    is_unauthenticated,
     looks_like_atlas,
     parse_error,
 )
@@ -86,9 +87,14 @@ class AtlasInviter:
             scope_id, body = invitation.org_id, _organization_body(invitation)
         else:
             scope_id, body = invitation.project_id, _project_body(invitation)
-        return await self._client.call_once(
-            endpoint, scope_id, progress=progress, body=to_json(body)
+        return await self._client.call(
+            endpoint, scope_id, progress=progress, body=to_json(body), decide=_decide
         )
+
+
+def _decide(result: ResponseOrFailure) -> RetryDecision:
+    """Return what to do with an answer: a second POST could send a second invitation."""
+    return classify(result) if is_unauthenticated(result) else RetryDecision.DONE
 
 
 def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> InviteStatus:

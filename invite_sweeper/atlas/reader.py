@@ -31,7 +31,6 @@ from invite_sweeper.atlas.responses import (
     UNAUTHORIZED,
     Response,
     ResponseOrFailure,
-    credentials_error,
     describe,
     fatal_error_for,
     is_already_gone,
@@ -277,8 +276,7 @@ class AtlasReader:
             return ListUnreadable(place.id, place.name, reason)
         if (failure := listing.failure) is None:
             return {row.username: row.org_membership_status or "" for row in listing.rows}
-        is_known = self._client.server.authenticated
-        if error := fatal_error_for(failure) or (None if is_known else credentials_error(failure)):
+        if error := fatal_error_for(failure):
             raise error
         return unread(place, failure)
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from msgspec import structs
 from typing_extensions import override
 
-from invite_sweeper.atlas.limits import BucketLimit, clamp_wait_s
+from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import (
     AddressRefused,
     ApiVersionRetired,
@@ -215,7 +215,7 @@ def _error_code(value: object) -> str | None:
 def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
     """Return the wait and the limit of the bucket that the body of a 429 names.
 
-    Used when its headers are missing. The wait is between floor and cap.
+    Used when its headers are missing.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
@@ -226,9 +226,9 @@ def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimi
         return None, None
     match error.parameters:
         case (_, int(wait_s), int(capacity), int(refill), int(period_s)):
-            return clamp_wait_s(float(wait_s)), BucketLimit(capacity, refill, period_s)
+            return float(wait_s), BucketLimit(capacity, refill, period_s)
         case (_, int(wait_s), *_):
-            return clamp_wait_s(float(wait_s)), None
+            return float(wait_s), None
         case _:
             return None, None
 

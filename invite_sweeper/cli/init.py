@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import click
 
 from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.connection import connect_for_run
+from invite_sweeper.atlas.connection import connect
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import run_async
@@ -271,16 +271,14 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
     """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
-    now, started_s = datetime.now(UTC), time.monotonic()
     for name, credentials in read_all_credentials(os.environ, names).items():
-        async with connect_for_run(
+        async with connect(
             parse_base_url(base_url),
             credentials,
-            Execution(deadline=_DEADLINE),
-            now=now,
-            started_s=started_s,
-            deadline_s=started_s + _DEADLINE.total_seconds(),
+            Execution(),
+            clock=lambda: datetime.now(UTC),
             log=configure_logging(quiet=True, verbose=False),
+            retry_until_s=time.monotonic() + _DEADLINE.total_seconds(),
         ) as client:
             try:
                 visible = await client.reader.organizations()
