@@ -20,6 +20,7 @@ from invite_sweeper.atlas.http import (
     MAX_BODY_BYTES,
     TIMEOUT,
     USER_AGENT,
+    DaemonResolver,
     HttpSession,
     NoResendClientResponse,
     find_proxy,
@@ -31,7 +32,6 @@ from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListUnreadable, RequestCounters, Source
 from invite_sweeper.policy import Execution
-from invite_sweeper.resolver import DaemonResolver
 
 _OPTIONAL_TIMEOUT_S: Final = 3.0
 

@@ -22,7 +22,12 @@ import aiohttp
 from msgspec import structs
 from yarl import URL
 
-from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
+from invite_sweeper.atlas.http import (
+    TRANSPORT_ERRORS,
+    DaemonResolver,
+    describe_error,
+    find_proxy,
+)
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Announced, WouldBeAnnounced
 from invite_sweeper.audit.reader import read_events
@@ -35,7 +40,6 @@ from invite_sweeper.report.readback import PlannedResult, load_planned, result_j
 from invite_sweeper.report.rows import row_of
 from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
 from invite_sweeper.report.text import describe_instant
-from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.text import escape_unprintable, pluralize
 
 LIMIT_S = 10.0
