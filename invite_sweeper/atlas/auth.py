@@ -25,7 +25,6 @@ from invite_sweeper.atlas.responses import (
     classify,
     connection_hint,
     describe,
-    parse_error,
 )
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 
@@ -186,7 +185,7 @@ class AccessTokens:
 
     def _token_from(self, result: ResponseOrFailure) -> _Token:
         if isinstance(result, Response) and result.status in _REJECTED_STATUSES:
-            limit_reached = parse_error(result).code == "access_denied"
+            limit_reached = result.code == "access_denied"
             raise CredentialsRefused(
                 f"Could not get an access token: {describe(result)}.",
                 hint=_TOO_MANY_TOKENS_HINT if limit_reached else _HINT,

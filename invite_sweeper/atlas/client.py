@@ -44,7 +44,6 @@ from invite_sweeper.atlas.responses import (
     classify,
     is_unauthenticated,
     is_unprocessed,
-    parse_error,
     parse_rate_limit_error,
 )
 from invite_sweeper.models import DeletionProgress, RequestCounters
@@ -485,18 +484,18 @@ class Client:
         age_s = 0.0 if sent_at is None else self.server.age_s(result.headers, sent_at)
         if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
-            return RequestFailed(reason, http_status=result.status)
+            return RequestFailed(reason, status=result.status)
         self.server.update(result.headers, endpoint, good=result.status < REDIRECT)
         if request.progress is not None:
             is_explained = result.status != NO_CONTENT
-            request.progress.error_code = parse_error(result).code if is_explained else None
+            request.progress.error_code = result.code if is_explained else None
         if result.status != OK or request.parse is None:
             return result
         try:
             return result._replace(value=request.parse(result.body))
         except InvalidResponse as error:
             reason = f"unexpected response from Atlas: {error}"
-            return RequestFailed(reason, http_status=result.status)
+            return RequestFailed(reason, status=result.status)
 
     async def _wait_for_spacing(self) -> None:
         """Wait for `max_requests_per_second`, outside of the request's timeout.

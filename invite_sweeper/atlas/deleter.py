@@ -27,7 +27,6 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unprocessed,
-    status_and_code,
 )
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
@@ -252,7 +251,7 @@ class AtlasDeleter:
             if result is None:  # the look did not allow it
                 outcome = judge_before(before, listed) or Outcome.FAILED
                 if outcome is Outcome.FAILED:  # the audit log says why
-                    progress.http_status, progress.error_code = status_and_code(before)
+                    progress.http_status, progress.error_code = before.status, before.code
                 return progress.result(outcome, fatal_error_for(before))
             if (answer := _read_answer(result)) is None:
                 return progress.result(Outcome.FAILED, fatal_error_for(result))

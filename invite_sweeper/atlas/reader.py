@@ -38,7 +38,6 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
     list_error,
     run_list_error,
-    status_and_code,
     unread,
 )
 from invite_sweeper.atlas.rows import (
@@ -210,7 +209,8 @@ class AtlasReader:
                 invitation.project_id,
                 invitation.project_name,
                 f"The status of the user could not be read: {describe(response)}.",
-                *status_and_code(response),
+                response.status,
+                response.code,
                 invitation.source,
             )
         return found

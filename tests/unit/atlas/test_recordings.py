@@ -19,7 +19,6 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unauthenticated,
-    looks_like_atlas,
     parse_error,
 )
 from invite_sweeper.atlas.rows import ProjectRow, parse_object, parse_page
