@@ -127,8 +127,8 @@ def test_both_forms_of_the_digest_challenge_are_about_the_credentials(name):
 
 
 def test_html_response_is_not_from_atlas():
-    assert not looks_like_atlas(recorded("error-502-html-from-proxy.http"))
-    assert looks_like_atlas(recorded("error-405-DELETE-groups-empty-id.http"))
+    assert not recorded("error-502-html-from-proxy.http").looks_like_atlas
+    assert recorded("error-405-DELETE-groups-empty-id.http").looks_like_atlas
 
 
 def test_404_is_gone_and_400_with_another_code_is_not():
