@@ -15,7 +15,7 @@ from typing import Final
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, Endpoint, InvalidRequest
 from invite_sweeper.atlas.limits import BucketKey
-from invite_sweeper.atlas.lists import SOURCES, SourceApi
+from invite_sweeper.atlas.lists import SOURCES, InvitedRow, SourceApi, parse_object
 from invite_sweeper.atlas.reader import look_after
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -237,7 +237,10 @@ class AtlasDeleter:
         client, place = self._client, listed.project_id
         owner = Project(place, listed.project_name, listed.org_id)
         look = client.request(
-            read_user, place, listed.id, parse=lambda body: api.parse_one(body, owner)
+            read_user,
+            place,
+            listed.id,
+            parse=lambda body: parse_object(body, InvitedRow).invitation(owner, listed.source),
         )
         delete = client.request(api.delete, place, listed.id, progress=progress)
         held = [BucketKey(GET_ORG_USER.endpoint_set, listed.org_id)]  # for the look after
