@@ -12,7 +12,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
-from invite_sweeper.atlas.rows import OrgEvent
+from invite_sweeper.atlas.lists import OrgEvent
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel

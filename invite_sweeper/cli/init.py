@@ -14,7 +14,7 @@ import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.connection import connect_for_run
+from invite_sweeper.atlas.connection import connect
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
@@ -212,16 +212,14 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
     """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
-    now, started_s = datetime.now(UTC), time.monotonic()
     for name, credentials in read_all_credentials(os.environ, names).items():
-        async with connect_for_run(
+        async with connect(
             parse_base_url(base_url),
             credentials,
             Execution(),
-            now=now,
-            started_s=started_s,
-            deadline_s=started_s + _DEADLINE_S,
+            clock=lambda: datetime.now(UTC),
             log=configure_logging(quiet=True, verbose=False),
+            retry_until_s=time.monotonic() + _DEADLINE_S,
         ) as client:
             try:
                 visible = await client.reader.organizations()

@@ -19,7 +19,12 @@ import aiohttp
 from msgspec import structs
 from yarl import URL
 
-from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
+from invite_sweeper.atlas.http import (
+    TRANSPORT_ERRORS,
+    DaemonResolver,
+    describe_error,
+    find_proxy,
+)
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Advisor, ExitCode, may_repeat
@@ -36,7 +41,6 @@ from invite_sweeper.report.story import (
     needs_attention,
     tell,
 )
-from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.text import pluralize
 
 LIMIT_S = 10.0
