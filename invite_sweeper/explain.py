@@ -4,12 +4,10 @@ When an invitation becomes stale is found by deciding it at each instant at whic
 policy changes, with the decisions of a run.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
-from typing import Final, TypeAlias
-
-import msgspec
+from typing import Final, NamedTuple, TypeAlias
 
 from invite_sweeper.audit.events import InvitationFields
 from invite_sweeper.models import (
@@ -36,36 +34,25 @@ _Stale: TypeAlias = tuple[datetime, str] | tuple[None, None]
 """An instant, and the rule that makes an invitation stale then."""
 
 
-class KeyExplanation(msgspec.Struct, frozen=True):
-    """One key of a rule or keep entry, compared with an invitation.
-
-    Attributes:
-        expected: The policy's value.
-        actual: The invitation's value.
-        matched: A text is the reason why it cannot be evaluated.
-    """
-
-    key: str
-    expected: str
-    actual: str
-    matched: bool | str
-
-
-class EntryExplanation(msgspec.Struct, frozen=True):
+class _Compared(NamedTuple):
     """A rule or keep entry, compared with an invitation.
 
     Attributes:
-        kind: `keep` or `rule`.
-        matched: A text is the reason why it cannot be evaluated; None for a keep entry that no
-            longer applies.
-        note: The reason of a keep entry, or when it ended.
+        result: None for a keep entry that no longer applies.
+        keys: Each key as text, with its result.
     """
 
     kind: str
     name: str
-    matched: bool | str | None = None
-    note: str | None = None
-    keys: tuple[KeyExplanation, ...] = ()
+    result: MatchResult | None
+    note: str
+    keys: Sequence[tuple[str, MatchResult]] = ()
+
+    def lines(self) -> Iterator[str]:
+        """Yield the entry, then its keys."""
+        note = f" ({self.note})" if self.note else ""
+        yield f"{self.kind} {self.name}: {_result_text(self.result)}{note}"
+        yield from (f"  {text}: {_result_text(result)}" for text, result in self.keys)
 
 
 class Explanation(InvitationFields, frozen=True, kw_only=True):
@@ -75,22 +62,22 @@ class Explanation(InvitationFields, frozen=True, kw_only=True):
         rule: The first rule that matches; None where none does.
         kept: Why it is kept, a key of `kept_by_reason`; None for a stale one.
         description: The decision, in a few words.
-        condition: What made it; None where no key of the policy did.
+        condition: The key of the policy that made it; empty where none did.
         stale_from: Since when it is stale, or from when on if nothing changes; None where it
             never is, or where no rule decides.
         stale_by: The rule that matches then.
         deletable_from: When the `notice` of the policy is over, of an invitation that waits.
-        policy: Each keep entry and each rule of the policy, in the order of their evaluation.
+        policy: Each keep entry and each rule, with its keys, whether it matches, and why not.
     """
 
     rule: str | None
     kept: str | None
     description: str
-    condition: KeyExplanation | None
+    condition: str
     stale_from: datetime | None
     stale_by: str | None
     deletable_from: datetime | None
-    policy: tuple[EntryExplanation, ...]
+    policy: tuple[str, ...]
 
 
 class Explainer:
@@ -115,7 +102,7 @@ class Explainer:
             decision: After them.
         """
         announcement = decision.announcement
-        policy = tuple(self._compare(decision.invitation))
+        compared = tuple(self._compare(decision.invitation))
         stale_from, stale_by = self._stale_from(by_policy)
         return Explanation.from_invitation(
             decision.invitation,
@@ -124,11 +111,11 @@ class Explainer:
             rule=by_policy.rule,
             kept=decision.keep_reason,
             description=describe_decision(by_policy, decision),
-            condition=_condition(by_policy, policy, stale_by),
+            condition=_condition(by_policy, compared, stale_by),
             stale_from=stale_from,
             stale_by=stale_by,
             deletable_from=announcement.deletable_from if announcement is not None else None,
-            policy=policy,
+            policy=tuple(line for each in compared for line in each.lines()),
         )
 
     def _stale_from(self, invited: Decision) -> _Stale:
@@ -163,25 +150,21 @@ class Explainer:
                     yield from _sum(entry.expires_at, timedelta())
                     yield from _sum(entry.expires_at, -(each.expires_within or timedelta()))
 
-    def _compare(self, invitation: Invitation) -> Iterator[EntryExplanation]:
+    def _compare(self, invitation: Invitation) -> Iterator[_Compared]:
         """Yield each keep entry and each rule of the policy with its result."""
         results = {(each.kind, each.name): each for each in self._selector.explain(invitation)}
         entries: tuple[Rule | Keep, ...] = (*self._policy.keep, *self._policy.rules)
         for entry in entries:
             kind = "keep" if isinstance(entry, Keep) else "rule"
-            note = entry.reason or None if isinstance(entry, Keep) else None
-            found = results.get((kind, entry.name))
-            if found is None and isinstance(entry, Keep):
-                yield EntryExplanation(kind, entry.name, note=f"expired on {entry.until}")
-            elif found is not None:
-                keys = tuple(
-                    self._key(entry, key, invitation, matched) for key, matched in found.conditions
-                )
-                yield EntryExplanation(kind, entry.name, found.result, note, keys)
+            found, note = results.get((kind, entry.name)), ""
+            if isinstance(entry, Keep):
+                note = f"expired on {entry.until}" if found is None else entry.reason or ""
+            conditions = found.conditions if found is not None else ()
+            keys = [(self._key_text(entry, key, invitation), each) for key, each in conditions]
+            result = found.result if found is not None else None
+            yield _Compared(kind, entry.name, result, note, keys)
 
-    def _key(
-        self, entry: Rule | Keep, key: str, invitation: Invitation, matched: MatchResult
-    ) -> KeyExplanation:
+    def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
         value: object = getattr(entry, key)
         if isinstance(value, timedelta):
             expected = _days_text(value)
@@ -189,7 +172,8 @@ class Explainer:
             expected = ", ".join(map(str, value))
         else:
             expected = str(value).lower()
-        return KeyExplanation(key, expected, self._actual_text(invitation, key), matched)
+        has = self._actual_text(invitation, key) or "none"
+        return f"{key} is {expected}, the invitation has {has}"
 
     def _actual_text(self, invitation: Invitation, key: str) -> str:
         created_at, inviter = invitation.created_at, invitation.inviter
@@ -233,21 +217,25 @@ def describe_decision(by_policy: Decision, decision: Decision) -> str:
     return f"kept: {describe_keep_reason(decision.keep_reason or '')}{although}"
 
 
-def _condition(
-    decision: Decision, entries: Iterable[EntryExplanation], stale_by: str | None
-) -> KeyExplanation | None:
+def _condition(decision: Decision, policy: Iterable[_Compared], stale_by: str | None) -> str:
     """Return the one key that made a decision: the first that matches, fails or is not known."""
     reason = decision.keep_reason or ""
     kind, _, name = reason.partition(":")
     if decision.stale or reason == "too_young":
         kind, name = "rule", decision.rule or stale_by or ""
     keys = (
-        key
-        for each in entries
-        for key in each.keys
-        if (each.kind, each.name) == (kind, name) or key.matched == reason
+        text
+        for each in policy
+        for text, result in each.keys
+        if (each.kind, each.name) == (kind, name) or result == reason
     )
-    return next(keys, None)
+    return next(keys, "")
+
+
+def _result_text(result: MatchResult | None) -> str:
+    if isinstance(result, str):
+        return f"cannot be evaluated ({result.replace('_', ' ')})"
+    return {True: "matches", False: "does not match", None: "not evaluated"}[result]
 
 
 def _sum(instant: Timestamp, span: timedelta | None) -> Iterator[datetime]:

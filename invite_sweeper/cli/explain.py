@@ -24,7 +24,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
-from invite_sweeper.explain import Explainer, Explanation, KeyExplanation
+from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report.notify import register_secrets
@@ -206,11 +206,11 @@ def _lines(result: Search, *, verbose: bool) -> Iterator[tuple[str, str]]:
 
 
 def _explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[tuple[str, str]]:
-    text, key = explanation.description, explanation.condition
+    text = explanation.description
     style = "bold red" if explanation.kept is None else "bold green"
     yield f"  {text[:1].upper()}{text[1:]}{_when(explanation)}.", style
-    if key is not None:
-        yield f"    {_key_text(key)}", ""
+    if explanation.condition:
+        yield f"    {explanation.condition}", ""
     name = explanation.project_name or explanation.project_id
     place = f", project {name}" if explanation.project_id is not None else ""
     id_, status = explanation.invitation_id, explanation.status or "no status"
@@ -218,11 +218,8 @@ def _explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[t
     for other in explanation.entries:
         place = f", project {other.project_id}" if other.project_id is not None else ""
         yield f"    {other.source}{place}, id {other.invitation_id}", ""
-    for entry in explanation.policy if verbose else ():
-        note = f" ({entry.note})" if entry.note else ""
-        yield f"    {entry.kind} {entry.name}: {_result_text(entry.matched)}{note}", ""
-        for key in entry.keys:
-            yield f"      {_key_text(key)}: {_result_text(key.matched)}", "dim"
+    if verbose:
+        yield from ((f"    {line}", "") for line in explanation.policy)
 
 
 def _when(explanation: Explanation) -> str:
@@ -235,13 +232,3 @@ def _when(explanation: Explanation) -> str:
     if explanation.rule is not None:
         return f" since {stale_from:%Y-%m-%d}"
     return f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"
-
-
-def _key_text(key: KeyExplanation) -> str:
-    return f"{key.key} is {key.expected}, the invitation has {key.actual or 'none'}"
-
-
-def _result_text(matched: bool | str | None) -> str:
-    if isinstance(matched, str):
-        return f"cannot be evaluated ({matched.replace('_', ' ')})"
-    return {True: "matches", False: "does not match", None: "not evaluated"}[matched]
