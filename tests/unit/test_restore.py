@@ -315,11 +315,13 @@ def test_log_that_cannot_be_written_ends_with_7_and_no_post_without_its_intent(
     assert (len(run.client.posts), end.skipped, end.exit_code) == (sent, skipped, 7)
 
 
-def test_stop_skips_what_was_not_sent(directory):
-    run = Restore(directory, FakeClient())
+@pytest.mark.parametrize(("reply", "restored"), [(CREATED, 1), (LATER, 0)])
+def test_stop_skips_what_was_not_accepted(directory, reply, restored):
+    run = Restore(directory, FakeClient(replies=[reply]))
     run.client.before_post = lambda: run.stop.request("a signal came")
     end = run.run(*map(of_list, (1, 2, 3)))
-    assert (end.restored, end.skipped, len(run.client.posts), end.exit_code) == (1, 2, 1, 8)
+    assert (end.restored, end.skipped, end.exit_code) == (restored, 3 - restored, 8)
+    assert (len(run.client.posts), run.waited_s) == (1, 0)
 
 
 @pytest.mark.parametrize(("second", "waited_s"), [(False, 20), (True, 0)])
