@@ -215,11 +215,11 @@ def _views(text: str) -> Iterator[str]:
         return
     for escape, removed in _READINGS:
         view, before = removed.sub("", text), None
-        for _ in range(_MAX_DECODINGS):
+        for _ in range(_MAX_DECODINGS + 1):
             if view == before:
                 break
-            before, view = view, removed.sub("", escape.sub(_decode, view))
             yield _fold(view)
+            before, view = view, removed.sub("", escape.sub(_decode, view))
 
 
 def _fold(text: str) -> str:

@@ -65,6 +65,9 @@ EXAMPLES = [
     # A UUID without its dashes.
     *((Redactor.add, UUID, f"key {encode(UUID.replace('-', ''))}.", "key ***.")
       for encode in (str, str.upper, lambda text: text.encode().hex())),
+    # Lines of quoted-printable after what looks like an escape.
+    *((Redactor.add, UUID, f"a\n{start}0f8fad5=\r\nb-d9cb-469f-a165-70867728950e", MASK)
+      for start in ("%", "%1")),
     # The scheme of a header does not belong to it; what only looks like one is.
     *((Redactor.add, f"{scheme}0123456789", "token 0123456789", "token ***")
       for scheme in ("Bearer ", "Basic ", "Bearer Basic ")),
