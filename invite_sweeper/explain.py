@@ -25,7 +25,7 @@ from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import (
     KEEP_REASONS,
     Decision,
-    EntryResult,
+    Explained,
     MatchResult,
     Members,
     Selector,
@@ -123,10 +123,6 @@ class Explainer:
         self._members = members
         self._selector = Selector(policy, now, members)
         self._now = now
-        self._entries: Mapping[tuple[str, str], Rule | Keep] = {
-            **{("keep", entry.name): entry for entry in policy.keep},
-            **{("rule", rule.name): rule for rule in policy.rules},
-        }
 
     def explain(self, by_policy: Decision, decision: Decision) -> Explanation:
         """Return why an invitation is deleted or kept.
@@ -208,8 +204,8 @@ class Explainer:
                 note = f"expired on {entry.until}"
                 yield EntryExplanation("keep", entry.name, ended=True, note=note)
 
-    def _explain_entry(self, evaluated: EntryResult, invitation: Invitation) -> EntryExplanation:
-        entry = self._entries[evaluated.kind, evaluated.name]
+    def _explain_entry(self, explained: Explained, invitation: Invitation) -> EntryExplanation:
+        entry, found, results = explained
         keys = tuple(
             KeyExplanation(
                 name,
@@ -220,13 +216,13 @@ class Explainer:
                 matched=result is True,
                 unknown=result if isinstance(result, str) else None,
             )
-            for name, result in evaluated.conditions
+            for name, result in results
         )
         return EntryExplanation(
-            evaluated.kind,
-            evaluated.name,
-            matched=evaluated.result is True,
-            unknown=evaluated.result if isinstance(evaluated.result, str) else None,
+            "keep" if isinstance(entry, Keep) else "rule",
+            entry.name,
+            matched=found is True,
+            unknown=found if isinstance(found, str) else None,
             note=(entry.reason if isinstance(entry, Keep) else None) or None,
             keys=keys,
         )

@@ -61,8 +61,8 @@ IN_EACH_LIST = (
     Mutant(
         "keep is ignored",
         "sweep/selection.py",
-        "for name, conditions in self._keep:\n            result",
-        "for name, conditions in self._keep * (invitation.source != {source!r}):\n"
+        "for entry, conditions in self._keep:\n            result",
+        "for entry, conditions in self._keep * (invitation.source != {source!r}):\n"
         "            result",
     ),
     Mutant(
