@@ -61,8 +61,8 @@ IN_EACH_LIST = (
     Mutant(
         "keep is ignored",
         "sweep/selection.py",
-        "for name, conditions in self._keep:\n            result",
-        "for name, conditions in self._keep * (invitation.source != {source!r}):\n"
+        "for entry, conditions in self._keep:\n            result",
+        "for entry, conditions in self._keep * (invitation.source != {source!r}):\n"
         "            result",
     ),
     Mutant(
@@ -766,11 +766,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         for number in range(arguments.jobs):
             free.put(Checkout(Path(folder) / f"checkout-{number}"))
-        left = 0
-        for tests in sorted({each.tests for each in chosen}):
-            problem = judge(Mutant("", SINGLE[0].file, SINGLE[0].old, SINGLE[0].old, tests))
+        left, one = 0, SINGLE[0]
+        unchanged = [Mutant(t, one.file, one.old, one.old, t) for t in {m.tests for m in chosen}]
+        for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
             if problem != "survives":  # what fails without a mutant proves nothing
-                tell(f"{tests} fails without a mutant {problem}")
+                tell(f"{mutant.tests} fails without a mutant {problem}")
                 return 1
         for mutant, problem in zip(chosen, pool.map(judge, chosen), strict=True):
             left += bool(problem)

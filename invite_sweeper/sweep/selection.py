@@ -16,7 +16,6 @@ only keep more.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -43,6 +42,9 @@ MatchResult: TypeAlias = bool | str
 Matcher: TypeAlias = Callable[[Invitation], MatchResult]
 Condition: TypeAlias = tuple[str, Matcher]
 """A key of a rule or keep entry, and its matcher."""
+
+Explained: TypeAlias = tuple[Rule | Keep, MatchResult, tuple[tuple[str, MatchResult], ...]]
+"""A rule or keep entry, whether it matches, and its keys with their results."""
 
 
 def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
@@ -276,22 +278,6 @@ class Decision(NamedTuple):
         return self.rule is not None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryResult:
-    """The result of one rule or keep entry, for `explain`.
-
-    Attributes:
-        kind: `rule` or `keep`.
-        result: Whether the entry matches.
-        conditions: Each key of the entry with its result, in a fixed order.
-    """
-
-    kind: str
-    name: str
-    result: MatchResult
-    conditions: tuple[tuple[str, MatchResult], ...]
-
-
 class Selector:
     """Applies a policy to invitations at one instant.
 
@@ -303,15 +289,11 @@ class Selector:
     def __init__(self, policy: Policy, now: datetime, members: Members = _NO_MEMBERS) -> None:
         self._now = now
         self._members = members
+        active = (entry for entry in policy.keep if entry.is_active(now.date()))
+        self._keep = tuple((each, tuple(entry_conditions(each, now, members))) for each in active)
         self._rules = tuple(
-            (rule.name, tuple(entry_conditions(rule, now, members))) for rule in policy.rules
+            (each, tuple(entry_conditions(each, now, members))) for each in policy.rules
         )
-        self._keep = tuple(
-            (entry.name, tuple(entry_conditions(entry, now, members)))
-            for entry in policy.keep
-            if entry.is_active(now.date())
-        )
-        self._by_inviter = frozenset(rule.name for rule in policy.rules if rule.inviter_gone)
 
     def decide(self, invitation: Invitation) -> Decision:
         """Return the decision about one invitation; the module docstring lists the order."""
@@ -319,11 +301,10 @@ class Selector:
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
         reason = "no_rule"
-        for name, conditions in self._rules:
+        for rule, conditions in self._rules:
             result = match_all(conditions, invitation)
             if result is True:
-                is_gone = name in self._by_inviter
-                return Decision(invitation, name, None, inviter_gone=is_gone)
+                return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
             if isinstance(result, str):
                 reason = result
             elif reason == "no_rule":
@@ -331,19 +312,13 @@ class Selector:
                 reason = "too_young" if match_all(ageless, invitation) is True else reason
         return Decision(invitation, None, reason)
 
-    def explain(self, invitation: Invitation) -> tuple[EntryResult, ...]:
-        """Return the result of each active keep entry and of each rule."""
-        kinds = (("keep", self._keep), ("rule", self._rules))
-        return tuple(
-            EntryResult(
-                kind,
-                name,
-                match_all(conditions, invitation),
-                tuple((key, matches(invitation)) for key, matches in conditions),
-            )
-            for kind, entries in kinds
-            for name, conditions in entries
-        )
+    def explain(self, invitation: Invitation) -> Iterator[Explained]:
+        """Yield each active keep entry and each rule, with its result and those of its keys."""
+        entries: tuple[tuple[Rule | Keep, tuple[Condition, ...]], ...]
+        entries = (*self._keep, *self._rules)
+        for entry, conditions in entries:
+            results = tuple((key, matches(invitation)) for key, matches in conditions)
+            yield entry, match_all(conditions, invitation), results
 
     def _keep_reason(self, invitation: Invitation) -> str | None:
         if _ID_PATTERN.fullmatch(invitation.id) is None:
@@ -353,10 +328,10 @@ class Selector:
         if invitation.links_out_of_scope:
             return "reaches_out_of_scope"
         unknown_reason = None
-        for name, conditions in self._keep:
+        for entry, conditions in self._keep:
             result = match_all(conditions, invitation)
             if result is True:
-                return f"keep:{name}"
+                return f"keep:{entry.name}"
             if isinstance(result, str):
                 unknown_reason = unknown_reason or result
         return unusable_date_reason(invitation.created_at, self._now) or unknown_reason

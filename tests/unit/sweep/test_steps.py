@@ -87,9 +87,7 @@ def test_planned_invitation_is_allowed_once_and_no_other():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"username": "other@example.com"},
         {"username": None},
-        {"created_at": NOW - 19 * DAY},
         {"created_at": None},
         {"created_at": UnreadableDate("x")},
         {"project_id": object_id(99)},
@@ -105,19 +103,14 @@ def test_invitation_with_another_name_date_or_place_is_not_in_the_plan(changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"roles": ("GROUP_OWNER",)},
         {"roles": ()},
-        {"inviter": "other@example.com"},
-        {"expires_at": NOW},
         {"expires_at": None},
-        {"team_ids": (object_id(7),)},
-        {"project_roles": ((object_id(7), "GROUP_OWNER"),)},
-        {"linked_projects": ((object_id(7), "prod"),)},
         {"rule": "another"},
     ],
-    ids=lambda c: next(iter(c)) + str(next(iter(c.values())))[:12],
+    ids=str,
 )
 def test_invitation_that_has_changed_since_it_was_approved_is_kept_and_said(changes):
+    """`test_every_list` has the other changes."""
     step = KeepOutsidePlan(saved(stale(1), stale(2)))
     assert step(stale(1, **changes)).keep_reason == "changed_since_plan"
     assert step(stale(2)).stale
