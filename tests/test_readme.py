@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from environment import KEPT
+from forked import Fork
 from readmes import OPERATORS, ORGANIZATIONS, PAGES, README, section, sections
-from running import cli_in, run_line
+from running import cli_in, end, run_line
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import Source
@@ -127,17 +128,11 @@ def test_exit_codes_of_the_readme_are_those_of_the_program():
     assert rows == [(str(code), code.label) for code in ExitCode]
 
 
-def test_picture_of_the_readme_is_what_the_demo_prints():
-    done = subprocess.run(
-        [sys.executable, "-m", "invite_sweeper", "demo"],
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
+def test_picture_of_the_readme_is_what_the_demo_prints(tmp_path):
+    done = end(Fork(["demo"], tmp_path, {**os.environ, "COLUMNS": "100"}))
     picture, *_ = blocks("text")
     assert len(picture.splitlines()) in range(8, 15)
-    assert re.sub(r"\d\.\d d", "0.0 d", picture) in re.sub(r"\d\.\d d", "0.0 d", done.stdout)
+    assert re.sub(r"\d\.\d d", "0.0 d", picture) in re.sub(r"\d\.\d d", "0.0 d", done.out)
 
 
 def test_policy_of_the_readme_is_valid():

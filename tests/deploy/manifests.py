@@ -9,6 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""That of libyaml is ten times faster."""
+
 
 def built(folder):
     """Return the output of `kustomize build`."""
@@ -21,7 +24,7 @@ def built(folder):
 
 def documents(text):
     """Return the manifests of a YAML stream by kind and name."""
-    found = [document for document in yaml.safe_load_all(text) if document]
+    found = [document for document in yaml.load_all(text, LOADER) if document]
     named = {(d["kind"], d["metadata"]["name"]): d for d in found}
     assert len(named) == len(found), "two manifests of one kind and name"
     return named

@@ -56,6 +56,7 @@ def test_kustomize_leads_to_a_dry_run_with_the_restrictions_of_the_manifest(clus
     assert "no-new-privileges" in " ".join(host["SecurityOpt"])
 
 
+@pytest.mark.weekly  # what it runs, tests of commands run too
 def test_second_person_approves_the_plan_of_the_night(cluster, reader):
     """The commands of two sections, of which the second uses a function of the first."""
     jobs, approval = (
@@ -75,6 +76,7 @@ def test_second_person_approves_the_plan_of_the_night(cluster, reader):
     reader.stage.assert_swept_once()
 
 
+@pytest.mark.weekly  # the chart renders to the manifests of kustomize
 def test_helm_leads_to_a_dry_run_and_its_job_runs_a_command(cluster, reader, tmp_path):
     install, *commands = section(OPERATORS, "Helm").commands
     output = reader.terminal.run(install, *commands)

@@ -8,7 +8,7 @@ import yaml
 from deploy.manifests import DEPLOY, ROOT
 from readmes import section
 
-from invite_sweeper.cli.help import Topic, page
+from invite_sweeper.cli.help import page
 
 WORKFLOWS = ROOT / ".github/workflows"
 TEXTS = {
@@ -109,7 +109,7 @@ def test_every_supported_version_of_python_is_tested_and_the_newest_one_enforces
     classifiers = re.findall(r"Python :: (3\.\d+)", "\n".join(project["project"]["classifiers"]))
     python = JOBS["gate.yml"]["python"]
     matrix = python["strategy"]["matrix"]["version"]
-    platforms = page(Topic.DEPLOYMENT).partition("## Platforms")[2]
+    platforms = page("deployment").partition("## Platforms")[2]
 
     assert JOBS["gate.yml"]["gate"]["steps"][-1]["run"] == ".ci/run"  # on Debian, with 3.13
     assert sorted([*matrix, "3.13"]) == classifiers
