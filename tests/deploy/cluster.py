@@ -5,7 +5,6 @@ Run as a program it replaces kubectl, with the commands of the operators' README
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -52,16 +51,6 @@ def playable(job, text, base_url, secret):
     return [*maps, secret, claim, job]
 
 
-def secret_of(paths):
-    """Return the Secret with the credentials in files."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "invite-sweeper-atlas"},
-        "stringData": {path.name: path.read_text(encoding="utf-8") for path in paths},
-    }
-
-
 def play(job, state):
     """Run a Job with the manifests and the Secret of the folder `state`."""
     text = (state / "manifests.yaml").read_text(encoding="utf-8")
@@ -100,9 +89,9 @@ def create(arguments, state):
     """Carry out `kubectl create`."""
     manifests = state / "manifests.yaml"
     match arguments:
-        case ["secret", "generic", "invite-sweeper-atlas", *files]:
-            paths = [Path(re.fullmatch("--from-file=(.*)", file)[1]) for file in files]
-            (state / "secret.yaml").write_text(yaml.safe_dump(secret_of(paths)), encoding="utf-8")
+        case ["secret", "generic", *_]:  # needs no cluster, either
+            made = (TOOLS / "kubectl", "create", *arguments, "--dry-run=client", "-o", "yaml")
+            (state / "secret.yaml").write_text(run(*made).stdout, encoding="utf-8")
         case ["job", "--from=cronjob/invite-sweeper", name]:
             play(job_of(manifests.read_text(encoding="utf-8"), name), state)
         case ["job", name, "--from=cronjob/invite-sweeper", "--dry-run=client", "-o", "json"]:
