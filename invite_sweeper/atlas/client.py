@@ -27,7 +27,7 @@ from invite_sweeper.atlas.credentials import (
     Secret,
     ServiceAccount,
 )
-from invite_sweeper.atlas.endpoints import Endpoint, build_path
+from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest, build_path
 from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
 from invite_sweeper.atlas.limits import BucketKey, RateLimiter
 from invite_sweeper.atlas.responses import (
@@ -260,11 +260,13 @@ class Client:
 
         Raises:
             RunError: No access token is available.
-            InvalidRequest: As for `build_path`. Nothing was sent.
         """
-        request = self.request(
-            endpoint, *ids, page=page, since=since, parse=parse, progress=progress, body=body
-        )
+        try:
+            request = self.request(
+                endpoint, *ids, page=page, since=since, parse=parse, progress=progress, body=body
+            )
+        except InvalidRequest as error:
+            return RequestFailed(str(error), retryable=False, is_unsent=True)
         if not token_taken:
             await self.limiter.acquire(request.key)
         send = partial(self._in_slot, request, partial(self._send, request))

@@ -22,9 +22,7 @@ from invite_sweeper.atlas.endpoints import (
     LIST_ORG_MEMBERS,
     LIST_ORGS,
     Endpoint,
-    InvalidRequest,
 )
-from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.lists import (
     SOURCES,
     InvitedRow,
@@ -251,34 +249,22 @@ class AtlasReader:
         of_org, org_id = invitation.source.is_organization_level, invitation.org_id
         place_id = org_id if of_org else invitation.project_id
         place = Project(place_id, invitation.project_name, org_id)
-        if of_org:
-            return await self._list_statuses(LIST_ORG_MEMBERS, place)
-        found = await self._list_statuses(LIST_GROUP_MEMBERS, place)
-        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
+        endpoint = LIST_ORG_MEMBERS if of_org else LIST_GROUP_MEMBERS
+        listing = await self._list(endpoint, place_id, row=MemberRow, key=lambda row: row.username)
+        if (failure := listing.failure) is not None:
+            if fatal_error := fatal_error_for(failure):
+                raise fatal_error
+            return unread(place, failure)
+        found = {row.username: row.org_membership_status or "" for row in listing.rows}
+        if invitation.source is not Source.INVITES:
             return found
         invited = await self.invitations(place)
         if isinstance(invited, ProjectGone):
             return ListUnreadable(place.id, place.name, "The project no longer exists.", 404)
-        if not isinstance(invited, tuple):
+        if isinstance(invited, ListUnreadable):
             return invited
         pending = {casefold_visible(each.username) for each in invited if each.username}
-        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
-
-    async def _list_statuses(
-        self, endpoint: Endpoint, place: Project
-    ) -> Mapping[str, str] | ListUnreadable:
-        try:
-            listing = await self._list(
-                endpoint, place.id, row=MemberRow, key=lambda row: row.username
-            )
-        except InvalidRequest:
-            reason = "The id of the project or organization is malformed."
-            return ListUnreadable(place.id, place.name, reason)
-        if (failure := listing.failure) is None:
-            return {row.username: row.org_membership_status or "" for row in listing.rows}
-        if error := fatal_error_for(failure):
-            raise error
-        return unread(place, failure)
+        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | found
 
     async def invitation_events(
         self, org_id: str, since: datetime
@@ -312,15 +298,10 @@ class AtlasReader:
         client_id = self._client.actor
         if not client_id.startswith(_CLIENT_ID_PREFIX):
             return ()
-        try:
-            result = await self._client.call(
-                GET_SERVICE_ACCOUNT,
-                org_id,
-                client_id.removeprefix(_CLIENT_ID_PREFIX),
-                parse=_parse_expiries,
-            )
-        except InvalidRequest:
-            return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
+        account_id = client_id.removeprefix(_CLIENT_ID_PREFIX)
+        result = await self._client.call(
+            GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries
+        )
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
         return unread(Project(org_id, "", org_id), result, "Organization Read Only")
@@ -341,9 +322,8 @@ class AtlasReader:
 async def look_after(
     client: Client,
     invitation: Invitation,
-    held: list[BucketKey] | None = None,
     *,
-    is_confirmed: bool = False,
+    is_confirmed: bool | None = None,
 ) -> tuple[UserStatus, list[ResponseOrFailure]]:
     """Read a user's status and whether the membership of an invitation still exists.
 
@@ -354,21 +334,18 @@ async def look_after(
     Args:
         client: Sends the requests.
         invitation: From one of `SOURCES_OF_USERS`.
-        held: The token of the organization's bucket that the caller has acquired; it is removed.
-        is_confirmed: Atlas has confirmed the removal, so that the organization's word is enough.
+        is_confirmed: After a removal, for which the caller has acquired the token of this look:
+            whether Atlas has confirmed it, so that the organization's word is enough.
 
     Returns:
         The status, and the responses: that of the organization first.
     """
-    token_taken = bool(held)
-    if held:
-        held.clear()
     response = await client.call(
         GET_ORG_USER,
         invitation.org_id,
         invitation.id,
         parse=_parse_user,
-        token_taken=token_taken,
+        token_taken=is_confirmed is not None,
     )
     found = _status_in_organization(response, invitation)
     is_proof = is_confirmed or found.status != MembershipStatus.GONE
