@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
@@ -18,6 +19,7 @@ from tenacity import (
     wait_random,
     wait_random_exponential,
 )
+from typing_extensions import TypedDict, Unpack
 
 from invite_sweeper.atlas.auth import AccessTokens, bearer_header, new_digest
 from invite_sweeper.atlas.credentials import (
@@ -27,9 +29,9 @@ from invite_sweeper.atlas.credentials import (
     Secret,
     ServiceAccount,
 )
-from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest, build_path
+from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
-from invite_sweeper.atlas.limits import BucketKey, RateLimiter
+from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     NO_CONTENT,
@@ -116,7 +118,7 @@ class Request(NamedTuple):
     """A request that `Client.request` made. A named tuple, because a run creates many.
 
     Attributes:
-        key: The bucket that its tokens are taken from.
+        bucket: Its tokens are taken from it.
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
         body: A form, or JSON; None without a body.
@@ -124,7 +126,7 @@ class Request(NamedTuple):
 
     endpoint: Endpoint
     path: str
-    key: BucketKey
+    bucket: TokenBucket
     parse: Callable[[bytes], object] | None = None
     progress: DeletionProgress | None = None
     body: Body | None = None
@@ -132,6 +134,14 @@ class Request(NamedTuple):
     def is_cancelled(self) -> bool:
         """Return whether its deletion was cancelled, so that nothing more may be sent."""
         return self.progress is not None and self.progress.cancelled
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a request may have; as in `Request`."""
+
+    parse: Callable[[bytes], object]
+    progress: DeletionProgress
+    body: Body
 
 
 class LookAndAnswer(NamedTuple):
@@ -218,57 +228,44 @@ class Client:
         *ids: str,
         page: int | None = None,
         since: datetime | None = None,
-        parse: Callable[[bytes], object] | None = None,
-        progress: DeletionProgress | None = None,
-        body: Body | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Request:
-        """Return a request; see `call`.
-
-        Raises:
-            InvalidRequest: As for `build_path`.
-        """
-        path = build_path(endpoint, *ids, page=page, since=since)
-        scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
-        key = BucketKey(endpoint.endpoint_set, scope_id)
-        return Request(endpoint, path, key, parse, progress, body)
-
-    async def call(
-        self,
-        endpoint: Endpoint,
-        *ids: str,
-        page: int | None = None,
-        since: datetime | None = None,
-        parse: Callable[[bytes], object] | None = None,
-        progress: DeletionProgress | None = None,
-        body: bytes | None = None,
-        decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
-        token_taken: bool = False,
-    ) -> ResponseOrFailure:
-        """Send a request, retry it until its result is final, and return the last result.
+        """Return a request.
 
         Args:
             endpoint: One of `ENDPOINTS`.
             ids: One for each `{}` of its template, in order.
             page: From 1; only for a paged endpoint.
             since: Aware UTC; only for a dated endpoint.
-            parse: Converts the body of a 200. If it raises InvalidResponse, the request is
-                retried.
-            progress: Updated as the request is sent; None for a read.
-            body: JSON.
+            options: Further fields of the request.
+
+        Raises:
+            InvalidRequest: As for `build_path`.
+        """
+        path = build_path(endpoint, *ids, page=page, since=since)
+        scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
+        bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
+        return Request(endpoint, path, bucket, **options)
+
+    async def call(
+        self,
+        request: Request,
+        *,
+        decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
+        token_taken: bool = False,
+    ) -> ResponseOrFailure:
+        """Send a request, retry it until its result is final, and return the last result.
+
+        Args:
+            request: As `request` returns it.
             decide: Which results are retried.
             token_taken: The caller has acquired the rate-limit token of the first attempt.
 
         Raises:
             RunError: No access token is available.
         """
-        try:
-            request = self.request(
-                endpoint, *ids, page=page, since=since, parse=parse, progress=progress, body=body
-            )
-        except InvalidRequest as error:
-            return RequestFailed(str(error), retryable=False, is_unsent=True)
         if not token_taken:
-            await self.limiter.acquire(request.key)
+            await self.limiter.acquire(request.bucket)
         send = partial(self._in_slot, request, partial(self._send, request))
         result = await send()
         if decide(result) is RetryDecision.DONE:
@@ -304,7 +301,7 @@ class Client:
             if left_s <= 0:
                 seen = RequestFailed(f"reading the user took longer than {MAX_LOOK_AGE_S:g} s")
             if not may_send(seen):
-                self.limiter.release(request.key)
+                request.bucket.release()
                 last = LookAndAnswer(seen)
                 return seen
             last = LookAndAnswer(seen, await self._send(request, slot, left_s))
@@ -329,7 +326,7 @@ class Client:
     ) -> ResponseOrFailure:
         """Send a request of `AccessTokens`: without a slot, as requests in slots wait for it."""
         request = self.request(endpoint, body=body)
-        await self.limiter.acquire(request.key)
+        await self.limiter.acquire(request.bucket)
         send = partial(self._send, request, _Slot(header, None))
         return await self._retry(request, await send(), send, decide)
 
@@ -363,7 +360,7 @@ class Client:
         def wait_s(state: RetryCallState) -> float:
             if decide(result) is RetryDecision.RATE_LIMITED:
                 state.attempt_number -= 1  # Atlas answers with 429 as long as it likes
-                return self.limiter.blocked_s(request.key)
+                return max(0.0, request.bucket.blocked_until_s - self.limiter.clock())
             return self._backoff_s(state, result)
 
         def tell(state: RetryCallState) -> None:
@@ -407,15 +404,14 @@ class Client:
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Acquire the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
-        for acquired in range(requests):
-            wait_s = math.inf
-            while not (is_over := self._is_over(request)) and wait_s:
-                if wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
-                    await self._wait(request, wait_s)
-            if is_over:
-                self.limiter.release(request.key, acquired)
-                return False
-        return True
+        while not self._is_over(request):
+            now_s = self.limiter.clock()
+            wait_s = request.bucket.retry_wait_s(now_s, since_s, requests)
+            if wait_s == 0.0:
+                request.bucket.acquire(now_s, requests)
+                return True
+            await self._wait(request, wait_s)
+        return False
 
     def _tell(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
         """Tell the run, and the owner of a deletion, of a wait."""
@@ -480,9 +476,10 @@ class Client:
             connect_s=connect_s,
         )
         if not isinstance(result, Response):
-            self.limiter.on_response(request.key, sent_s, limit=None, remaining=None)
+            now_s = self.limiter.clock()
+            request.bucket.on_response(now_s, sent_s, limit=None, remaining=None)
             return result
-        self._update_bucket(request.key, result, sent_s)
+        self._update_bucket(request.bucket, result, sent_s)
         age_s = 0.0 if sent_at is None else self.server.age_s(result.headers, sent_at)
         if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
@@ -509,20 +506,23 @@ class Client:
             self._http.repeats -= 1
             await self.limiter.wait_for_spacing()
 
-    def _update_bucket(self, key: BucketKey, response: Response, sent_s: float) -> None:
+    def _update_bucket(self, bucket: TokenBucket, response: Response, sent_s: float) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
+        now_s, headers = self.limiter.clock(), response.headers
         if response.status in _BACK_OFF_STATUSES:
-            wait_s, limit = retry_after_s(response.headers, self.server.clock), None
+            wait_s, limit = retry_after_s(headers, self.server.clock), None
             if response.status == TOO_MANY_REQUESTS:
                 self.counters.rate_limited += 1
                 named_s, limit = parse_rate_limit_error(response)
                 wait_s = wait_s or named_s or 0.0
             if wait_s is not None:
-                self.limiter.on_429(key, wait_s, sent_s, limit=limit)
+                # Jitter, so that two clients do not retry at the same time.
+                jitter = random.random()  # noqa: S311
+                bucket.on_429(now_s, sent_s, wait_s, jitter=jitter, limit=limit)
                 return
-        self.limiter.on_response(
-            key,
+        bucket.on_response(
+            now_s,
             sent_s,
-            limit=parse_int_header(response.headers, "RateLimit-Limit"),
-            remaining=parse_int_header(response.headers, "RateLimit-Remaining"),
+            limit=parse_int_header(headers, "RateLimit-Limit"),
+            remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, Endpoint, InvalidRequest
-from invite_sweeper.atlas.limits import BucketKey
 from invite_sweeper.atlas.lists import SOURCES, InvitedRow, SourceApi, parse_object
 from invite_sweeper.atlas.reader import look_after
 from invite_sweeper.atlas.responses import (
@@ -158,12 +157,13 @@ class AtlasDeleter:
         api = self._apis.get(invitation.source)
         if api is None:
             return 0.0
-        delete = BucketKey(api.delete.endpoint_set, invitation.project_id)
+        limiter = self._client.limiter
+        delete = limiter.bucket(api.delete.endpoint_set, invitation.project_id)
         if api.read_user is None:
-            return self._client.limiter.try_acquire(delete)
-        before = BucketKey(api.read_user.endpoint_set, invitation.project_id)
-        after = BucketKey(GET_ORG_USER.endpoint_set, invitation.org_id)
-        return self._client.limiter.try_acquire(before, delete, after)
+            return limiter.try_acquire(delete)
+        before = limiter.bucket(api.read_user.endpoint_set, invitation.project_id)
+        after = limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id)
+        return limiter.try_acquire(before, delete, after)
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
         """Delete one invitation, after `try_acquire` returned 0.0 for it.
@@ -203,9 +203,8 @@ class AtlasDeleter:
         self, api: SourceApi, listed: Invitation, progress: DeletionProgress
     ) -> DeletionResult:
         """Send a DELETE that cannot affect an accepted invitation."""
-        result = await self._client.call(
-            api.delete, listed.project_id, listed.id, progress=progress, token_taken=True
-        )
+        request = self._client.request(api.delete, listed.project_id, listed.id, progress=progress)
+        result = await self._client.call(request, token_taken=True)
         if isinstance(result, Response):
             if is_deleted(result):
                 return progress.result(Outcome.DELETED)
@@ -245,7 +244,7 @@ class AtlasDeleter:
                 fatal_error = error
             progress.seen_after = after.status
             return progress.result(judge_after(answer, after), fatal_error)
-        client.limiter.release(BucketKey(GET_ORG_USER.endpoint_set, listed.org_id))
+        client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
         if result is CANCELLED or (result is None and progress.cancelled):
             return progress.result_if_interrupted()
         if result is not None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import ADD_ORG_USER, is_id
+from invite_sweeper.atlas.endpoints import ADD_ORG_USER, InvalidRequest, is_id
 from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.responses import (
     SERVER_ERROR,
@@ -61,9 +61,12 @@ class AtlasInviter:
         if endpoint is ADD_ORG_USER:
             place_id, body = invitation.org_id, {**body, **_of_organization(invitation)}
         try:
-            result = await self._client.call(
-                endpoint, place_id, progress=progress, body=to_json(body), decide=_decide
+            request = self._client.request(
+                endpoint, place_id, progress=progress, body=to_json(body)
             )
+            result = await self._client.call(request, decide=_decide)
+        except InvalidRequest:
+            return InviteResult(InviteStatus.REJECTED)
         except RunError as error:
             return InviteResult(
                 InviteStatus.REJECTED, fatal_error=error.having(consequence=_CONSEQUENCE)

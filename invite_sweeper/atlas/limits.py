@@ -7,28 +7,14 @@ failed without a response (`limit=None, remaining=None`).
 
 import asyncio
 import math
-import random
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
-from weakref import WeakValueDictionary
+from typing import Final
 
 from invite_sweeper.atlas.endpoints import DOCUMENTED_LIMITS, SMALLEST_LIMIT, BucketLimit
 
 MIN_RETRY_AFTER_S: Final = 1.0
 """Atlas has sent `Please retry after 0 seconds`."""
 MAX_RETRY_AFTER_S: Final = 120.0
-
-
-class BucketKey(NamedTuple):
-    """Identifies a bucket. A named tuple, because it is hashed for every request.
-
-    Attributes:
-        endpoint_set: As of an `Endpoint`.
-        scope_id: ID of the project or organization, or the name of the credentials.
-    """
-
-    endpoint_set: str
-    scope_id: str
 
 
 def clamp_wait_s(wait_s: float) -> float | None:
@@ -79,19 +65,21 @@ class TokenBucket:
             in flight.
         in_flight: When each token without a response was acquired, oldest first.
         blocked_until_s: The end of the wait after a 429.
+        queue: Of callers that wait; None until there is one.
     """
 
     # fmt: off
     __slots__ = (
         "_acquired_s", "_blocked_since_s", "_has_header", "_is_guessed", "_plenty_s", "_received_s",
         "_refill_by_s", "_rejections", "_reserve_share", "blocked_until_s", "in_flight", "level",
-        "limit",
+        "limit", "queue",
     )
     # fmt: on
 
     def __init__(self, limit: BucketLimit, reserve_share: float, now_s: float) -> None:
         self.limit = limit
         self.level = limit.capacity
+        self.queue: asyncio.Lock | None = None
         self.in_flight: list[float] = []  # an empty deque takes 0.7 KiB
         self._reserve_share = reserve_share
         self._has_header = self._is_guessed = False
@@ -120,14 +108,14 @@ class TokenBucket:
             return 0.0
         return min(wait_s, soon_s) if in_flight else max(wait_s, _MIN_WAIT_S)
 
-    def retry_wait_s(self, now_s: float, since_s: float) -> float:
-        """Return 0.0 if a retry may be sent now, else the seconds until the next check.
+    def retry_wait_s(self, now_s: float, since_s: float, count: int = 1) -> float:
+        """Return 0.0 if `count` requests may be retried now, else the seconds until the next check.
 
         It waits at most `MAX_RETRY_DELAY_S` after `Retry-After` and after `since_s`: its caller
         may hold other tokens, so a wait for a response to those would be a deadlock.
         """
         until_s = max(since_s, self.blocked_until_s) + MAX_RETRY_DELAY_S
-        return max(0.0, min(self.wait_s(now_s), until_s - now_s))
+        return max(0.0, min(self.wait_s(now_s, count), until_s - now_s))
 
     def acquire(self, now_s: float, count: int = 1) -> None:
         """Acquire tokens; `wait_s` or `retry_wait_s` must have returned 0.0."""
@@ -135,6 +123,11 @@ class TokenBucket:
             self._plenty_s = now_s
         self._acquired_s = now_s
         self.in_flight += [now_s] * count
+
+    def release(self) -> None:
+        """Release an acquired token that was not used."""
+        if self.in_flight:
+            self.in_flight.pop()
 
     def on_response(
         self, now_s: float, sent_s: float, *, limit: float | None, remaining: float | None
@@ -263,7 +256,6 @@ class RateLimiter:
         max_requests_per_second: Over all buckets; None for no limit.
 
     Attributes:
-        buckets: Created full, for the first request that needs it.
         is_spaced: Whether `max_requests_per_second` is set.
     """
 
@@ -277,66 +269,53 @@ class RateLimiter:
     ) -> None:
         self.clock = clock
         self.sleep = sleep
-        self.buckets: dict[BucketKey, TokenBucket] = {}
         self.is_spaced = max_requests_per_second is not None
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
         self._reserve = reserve
-        # A queue exists as long as a caller waits in it.
-        self._queues: WeakValueDictionary[BucketKey, asyncio.Lock] = WeakValueDictionary()
         self._spacing = asyncio.Lock()
         self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
         self._next_s = clock()
 
-    def bucket(self, key: BucketKey) -> TokenBucket:
-        """Return a bucket; at first it is full and has the documented limit."""
-        found = self.buckets.get(key)
+    def bucket(self, endpoint_set: str, scope_id: str) -> TokenBucket:
+        """Return a bucket; at first it is full and has the documented limit.
+
+        Args:
+            endpoint_set: As of an `Endpoint`.
+            scope_id: ID of the project or organization, or the name of the credentials.
+        """
+        key = endpoint_set, scope_id
+        found = self._buckets.get(key)
         if found is None:
-            limit = DOCUMENTED_LIMITS.get(key.endpoint_set, SMALLEST_LIMIT)
-            found = self.buckets[key] = TokenBucket(limit, self._reserve, self.clock())
+            limit = DOCUMENTED_LIMITS.get(endpoint_set, SMALLEST_LIMIT)
+            found = self._buckets[key] = TokenBucket(limit, self._reserve, self.clock())
         return found
 
-    def try_acquire(self, *keys: BucketKey) -> float:
-        """Acquire one token per key and return 0.0, or none and return the seconds to wait.
+    def try_acquire(self, *buckets: TokenBucket) -> float:
+        """Acquire one token of each and return 0.0, or none and return the seconds to wait.
 
-        A key that occurs twice means two tokens. All or none, because a caller that holds one
+        A bucket that occurs twice means two tokens. All or none, because a caller that holds one
         token while it waits for another could deadlock.
         """
         now_s = self.clock()
-        wanted = [(self.bucket(key), keys.count(key)) for key in dict.fromkeys(keys)]
-        wait_s = max(bucket.wait_s(now_s, count) for bucket, count in wanted)
+        counts = {bucket: buckets.count(bucket) for bucket in buckets}
+        wait_s = max(bucket.wait_s(now_s, count) for bucket, count in counts.items())
         if wait_s == 0.0:
-            for bucket, count in wanted:
+            for bucket, count in counts.items():
                 bucket.acquire(now_s, count)
         return wait_s
 
-    def try_acquire_for_retry(self, key: BucketKey, since_s: float) -> float:
-        """Acquire a token for a retry and return 0.0, or return the seconds to wait.
-
-        Args:
-            key: The bucket.
-            since_s: When the retry began to wait; see `TokenBucket.retry_wait_s`.
-        """
-        now_s, bucket = self.clock(), self.bucket(key)
-        wait_s = bucket.retry_wait_s(now_s, since_s)
-        if wait_s == 0.0:
-            bucket.acquire(now_s)
-        return wait_s
-
-    async def acquire(self, key: BucketKey) -> None:
+    async def acquire(self, bucket: TokenBucket) -> None:
         """Wait for a token and acquire it; callers of one bucket are served in order.
 
         If it is cancelled, no token is acquired. Callers of `try_acquire` bypass the queue.
         """
-        if key not in self._queues and self.try_acquire(key) == 0.0:
+        if (bucket.queue is None or not bucket.queue.locked()) and self.try_acquire(bucket) == 0.0:
             return
-        queue = self._queues.setdefault(key, asyncio.Lock())
-        async with queue:
-            while (wait_s := self.try_acquire(key)) > 0.0:
+        if bucket.queue is None:
+            bucket.queue = asyncio.Lock()
+        async with bucket.queue:
+            while (wait_s := self.try_acquire(bucket)) > 0.0:
                 await self.sleep(wait_s)
-
-    def release(self, key: BucketKey, count: int = 1) -> None:
-        """Release acquired tokens that were not used."""
-        in_flight = self.bucket(key).in_flight
-        del in_flight[max(0, len(in_flight) - count) :]
 
     async def wait_for_spacing(self) -> None:
         """Wait until `max_requests_per_second` allows the next request.
@@ -347,20 +326,3 @@ class RateLimiter:
             while (wait_s := self._next_s - self.clock()) > 0.0:
                 await self.sleep(wait_s)
             self._next_s = max(self._next_s, self.clock() - _CATCH_UP_S) + self._interval_s
-
-    def on_response(
-        self, key: BucketKey, sent_s: float, *, limit: int | None, remaining: int | None
-    ) -> None:
-        """Complete a request that was not answered with 429; as `TokenBucket.on_response`."""
-        self.bucket(key).on_response(self.clock(), sent_s, limit=limit, remaining=remaining)
-
-    def on_429(
-        self, key: BucketKey, wait_s: float, sent_s: float, *, limit: BucketLimit | None = None
-    ) -> None:
-        """Complete a request that was answered with 429; only its bucket waits."""
-        jitter = random.random()  # noqa: S311 - so that two clients do not retry at the same time
-        self.bucket(key).on_429(self.clock(), sent_s, wait_s, jitter=jitter, limit=limit)
-
-    def blocked_s(self, key: BucketKey) -> float:
-        """Return the seconds for which a 429 still blocks a bucket."""
-        return max(0.0, self.bucket(key).blocked_until_s - self.clock())

@@ -29,11 +29,13 @@ from invite_sweeper.atlas.endpoints import (
     REMOVE_GROUP_USER,
     REMOVE_ORG_USER,
     Endpoint,
+    InvalidRequest,
     is_id,
 )
 from invite_sweeper.atlas.responses import (
     InvalidResponse,
     ListIncomplete,
+    RequestFailed,
     Response,
     ResponseOrFailure,
 )
@@ -421,7 +423,11 @@ async def read_list(
     seen: set[Hashable] = set()
     for number in range(1, MAX_PAGES + 1):
         page = number if endpoint.paged else None
-        result = await client.call(endpoint, *ids, page=page, since=since, parse=parse)
+        try:
+            request = client.request(endpoint, *ids, page=page, since=since, parse=parse)
+        except InvalidRequest as error:
+            return Listing(rows, 0, RequestFailed(str(error), retryable=False))
+        result = await client.call(request)
         if not (isinstance(result, Response) and isinstance(result.value, Page)):
             return Listing(rows, number - 1, result)
         before = len(seen)

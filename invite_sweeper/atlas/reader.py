@@ -22,6 +22,7 @@ from invite_sweeper.atlas.endpoints import (
     LIST_ORG_MEMBERS,
     LIST_ORGS,
     Endpoint,
+    is_id,
 )
 from invite_sweeper.atlas.lists import (
     SOURCES,
@@ -299,8 +300,10 @@ class AtlasReader:
         if not client_id.startswith(_CLIENT_ID_PREFIX):
             return ()
         account_id = client_id.removeprefix(_CLIENT_ID_PREFIX)
+        if not is_id(account_id):
+            return ListUnreadable(org_id, "", "The client id is malformed.", org_id=org_id)
         result = await self._client.call(
-            GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries
+            self._client.request(GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries)
         )
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
@@ -341,10 +344,7 @@ async def look_after(
         The status, and the responses: that of the organization first.
     """
     response = await client.call(
-        GET_ORG_USER,
-        invitation.org_id,
-        invitation.id,
-        parse=_parse_user,
+        client.request(GET_ORG_USER, invitation.org_id, invitation.id, parse=_parse_user),
         token_taken=is_confirmed is not None,
     )
     found = _status_in_organization(response, invitation)
@@ -352,7 +352,9 @@ async def look_after(
     if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
         return found, [response]
     project_id = invitation.project_id
-    in_project = await client.call(GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
+    in_project = await client.call(
+        client.request(GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
+    )
     responses = [response, in_project]
     if (user := _user_in(in_project, invitation)) is not None:
         return UserStatus(user.org_membership_status, still_member=True), responses

@@ -13,7 +13,6 @@ from builders import PROJECT, invitation
 from deleting import delete, delete_first
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.endpoints import PROJECTS_GROUP
 from invite_sweeper.errors import (
@@ -233,8 +232,8 @@ async def test_cancelled_deletion_stops_waiting_within_1_s(
 
     def empty_bucket(_visit):
         if wait == "bucket":
-            key = BucketKey(PROJECTS_GROUP, alpha.id)
-            atlas.limiter.on_429(key, 100.0, fake_time.now_s)
+            bucket = atlas.limiter.bucket(PROJECTS_GROUP, alpha.id)
+            bucket.on_429(fake_time.now_s, fake_time.now_s, 100.0, jitter=0.5)
 
     async def sleep(seconds):
         await inner_sleep(seconds)
@@ -473,8 +472,8 @@ async def test_retry_waits_for_its_backoff_and_at_most_1_s_for_its_bucket(
     sim, online, account, alpha, fake_time
 ):
     def empty_bucket(_visit):
-        key = BucketKey(PROJECTS_GROUP, alpha.id)
-        atlas.limiter.on_429(key, 0.0, fake_time.now_s)
+        bucket = atlas.limiter.bucket(PROJECTS_GROUP, alpha.id)
+        bucket.on_429(fake_time.now_s, fake_time.now_s, 0.0, jitter=0.5)
 
     sim.faults.add(replace(faults.fail_with(500), before=empty_bucket), method="DELETE")
     started_s = fake_time.now_s
@@ -496,8 +495,8 @@ async def test_body_of_a_429_sets_the_size_of_its_bucket(sim, online, account, a
     sim.faults.add(faults.effect(before=fill), path=INVITES, nth=2)
     async with online(account) as atlas:
         found = await atlas.reader.invitations(alpha)
-        key = BucketKey(PROJECTS_GROUP, alpha.id)
-        acquired = sum(atlas.limiter.try_acquire(key) == 0.0 for _ in range(10))
+        bucket = atlas.limiter.bucket(PROJECTS_GROUP, alpha.id)
+        acquired = sum(atlas.limiter.try_acquire(bucket) == 0.0 for _ in range(10))
 
     assert (len(found), atlas.counters.rate_limited) == (2, 1)
     assert 1 <= acquired <= 3

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from virtual_bucket import KEY, START_S, Client, Server, run
 
 from invite_sweeper.atlas.endpoints import BucketLimit
-from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
+from invite_sweeper.atlas.limits import RateLimiter
 
 PHASES = (0.02, 0.5)
 """The time of the refills within a period, as a share of it."""
@@ -20,7 +20,8 @@ DOCUMENTED = (1200, 500, 60.0)
 def limiter_for(loop, advertised, seed=0):
     limiter = RateLimiter(loop.time, asyncio.sleep)
     if advertised is not None:
-        limiter.buckets[KEY] = TokenBucket(BucketLimit(*advertised), 0.1, loop.time())
+        limiter.bucket(*KEY).limit = BucketLimit(*advertised)
+        limiter.bucket(*KEY).level = advertised[0]
     return limiter
 
 

@@ -81,7 +81,8 @@ class Deletion:
         )
 
     async def send(self, progress=None):
-        return await self.client.call(DELETE_GROUP_INVITE, PROJECT, PROJECT, progress=progress)
+        request = self.client.request(DELETE_GROUP_INVITE, PROJECT, PROJECT, progress=progress)
+        return await self.client.call(request)
 
 
 def set_random(monkeypatch, share):
