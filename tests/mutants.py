@@ -609,7 +609,7 @@ OF_GUARANTEES = (
     Mutant(
         "the bucket admits whatever is left",
         "atlas/limits.py",
-        "free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - reserve",
+        "free = self.level - _WITH_OTHERS_IN_FLIGHT * len(in_flight) - self._reserve",
         "free = self.level + 2 * count",
         "tests/unit/atlas/test_limits.py",
     ),

@@ -21,7 +21,7 @@ from tenacity import (
 )
 from typing_extensions import TypedDict, Unpack
 
-from invite_sweeper.atlas.auth import AccessTokens, bearer_header, new_digest
+from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header, new_digest
 from invite_sweeper.atlas.credentials import (
     ApiKey,
     BearerToken,
@@ -38,6 +38,7 @@ from invite_sweeper.atlas.responses import (
     OK,
     REDIRECT,
     TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
     InvalidResponse,
     RequestFailed,
     Response,
@@ -163,7 +164,7 @@ class _Slot(NamedTuple):
     """
 
     header: Secret | None
-    digest: aiohttp.DigestAuthMiddleware | None
+    digest: aiohttp.DigestAuthMiddleware | None = None
 
 
 class Client:
@@ -251,7 +252,7 @@ class Client:
         self,
         request: Request,
         *,
-        decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
+        decide: Decide = classify,
         token_taken: bool = False,
     ) -> ResponseOrFailure:
         """Send a request, retry it until its result is final, and return the last result.
@@ -322,12 +323,12 @@ class Client:
         header: Secret,
         endpoint: Endpoint,
         body: Mapping[str, str],
-        decide: Callable[[ResponseOrFailure], RetryDecision],
+        decide: Decide,
     ) -> ResponseOrFailure:
         """Send a request of `AccessTokens`: without a slot, as requests in slots wait for it."""
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
-        send = partial(self._send, request, _Slot(header, None))
+        send = partial(self._send, request, _Slot(header))
         return await self._retry(request, await send(), send, decide)
 
     async def _retry(
@@ -335,7 +336,7 @@ class Client:
         request: Request,
         result: ResponseOrFailure,
         send: Callable[[], Awaitable[ResponseOrFailure]],
-        decide: Callable[[ResponseOrFailure], RetryDecision],
+        decide: Decide,
         *,
         requests: int = 1,
     ) -> ResponseOrFailure:
@@ -446,8 +447,8 @@ class Client:
             finally:
                 if digest is not None:
                     self._digests.append(digest)
-        is_rejected = is_unauthenticated(result) and not request.is_cancelled()
-        if self._tokens is not None and is_rejected:
+        is_rejected = result.status == UNAUTHORIZED and is_unauthenticated(result)
+        if self._tokens is not None and is_rejected and not request.is_cancelled():
             await self._tokens.refresh(header)  # later requests need one, too
         return result
 

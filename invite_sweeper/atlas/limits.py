@@ -70,23 +70,29 @@ class TokenBucket:
 
     # fmt: off
     __slots__ = (
-        "_acquired_s", "_blocked_since_s", "_has_header", "_is_guessed", "_plenty_s", "_received_s",
-        "_refill_by_s", "_rejections", "_reserve_share", "blocked_until_s", "in_flight", "level",
-        "limit", "queue",
+        "_acquired_s", "_blocked_since_s", "_has_header", "_is_guessed", "_kept", "_plenty_s",
+        "_received_s", "_refill_by_s", "_rejections", "_reserve", "_reserve_share",
+        "blocked_until_s", "in_flight", "level", "limit", "queue",
     )
     # fmt: on
 
     def __init__(self, limit: BucketLimit, reserve_share: float, now_s: float) -> None:
-        self.limit = limit
+        self._reserve_share = reserve_share
+        self.use_limit(limit)
         self.level = limit.capacity
         self.queue: asyncio.Lock | None = None
         self.in_flight: list[float] = []  # an empty deque takes 0.7 KiB
-        self._reserve_share = reserve_share
         self._has_header = self._is_guessed = False
         self._acquired_s = self._plenty_s = self._received_s = now_s
         self._refill_by_s = math.inf  # there is a refill until then; set by the first response
         self._rejections = 0  # 429s in a row
         self._blocked_since_s = self.blocked_until_s = -math.inf
+
+    def use_limit(self, limit: BucketLimit) -> None:
+        """Set capacity, refill and period; the level stays."""
+        self.limit = limit
+        self._reserve = limit.reserve(self._reserve_share)
+        self._kept = min(_KEPT_TOKENS, (limit.capacity - self._reserve) // 3)
 
     def wait_s(self, now_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check."""
@@ -101,7 +107,9 @@ class TokenBucket:
                 return soon_s
             if self._rejections:  # one request is sent first
                 return 0.0
-        if self._has_plenty(count):
+        free = self.level - _WITH_OTHERS_IN_FLIGHT * len(in_flight) - self._reserve
+        if free >= count + self._kept:
+            self._plenty_s = now_s
             return 0.0
         wait_s = self._next_poll_s(count) - now_s
         if wait_s <= 0.0:
@@ -119,8 +127,6 @@ class TokenBucket:
 
     def acquire(self, now_s: float, count: int = 1) -> None:
         """Acquire tokens; `wait_s` or `retry_wait_s` must have returned 0.0."""
-        if self._has_plenty(count):
-            self._plenty_s = now_s
         self._acquired_s = now_s
         self.in_flight += [now_s] * count
 
@@ -143,14 +149,19 @@ class TokenBucket:
             limit: `RateLimit-Limit`; None without the header.
             remaining: `RateLimit-Remaining`; None without the header or any response.
         """
-        self._complete(now_s)
+        self._advance(now_s)
+        del self.in_flight[:1]
         if self._refill_by_s == math.inf:  # refills of a full bucket cannot be observed
             self._refill_by_s = now_s + self.limit.period_s
         if remaining is None:
             self.level = max(0.0, self.level - 1)
         else:
             if limit is not None and 0 < limit != self.limit.capacity:
-                self._resize(limit)
+                # The refill is assumed to be in proportion, or less.
+                share = max(1.0, limit / self.limit.capacity)
+                refill = min(self.limit.refill * share, limit)
+                self.use_limit(BucketLimit(limit, refill, self.limit.period_s))
+                self.level, self._is_guessed = limit, True
             remaining = min(max(remaining, 0.0), self.limit.capacity)
             if not self._has_header or remaining <= self.level or sent_s >= self._received_s:
                 if self._has_header and remaining > self.level:
@@ -180,9 +191,11 @@ class TokenBucket:
             jitter: From 0 up to 1.
             limit: Of the bucket, if the response names it.
         """
-        self._complete(now_s)
+        self._advance(now_s)
+        del self.in_flight[:1]
         if limit is not None and limit.is_usable:
-            self.limit, self._is_guessed = limit, False
+            self.use_limit(limit)
+            self._is_guessed = False
         if not self._rejections or sent_s >= self._blocked_since_s:
             # 429s of requests that were in flight at the first one count as the same event.
             self._rejections += 1
@@ -195,35 +208,16 @@ class TokenBucket:
         self._refill_by_s = self.blocked_until_s
         self.level, self._received_s = 0.0, now_s
 
-    @property
-    def _reserve(self) -> float:
-        return self.limit.reserve(self._reserve_share)
-
-    def _has_plenty(self, count: int) -> bool:
-        """Return whether there are more tokens than those that are spent one by one."""
-        reserve = self._reserve
-        kept = min(_KEPT_TOKENS, (self.limit.capacity - reserve) // 3)
-        free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - reserve
-        return free >= count + kept
-
     def _next_poll_s(self, count: int) -> float:
         """Return when to send the next request; its response shows whether there was a refill."""
         last_s, refill_s = self._acquired_s, self._refill_by_s + _CLOCK_MARGIN_S
-        reserve, left = self._reserve, self.level - len(self.in_flight)
-        may_ask = self._has_header and (left - count >= reserve / 2 or self._is_guessed)
-        if left < reserve + count and not may_ask and last_s < refill_s:
+        left = self.level - len(self.in_flight)
+        may_ask = self._has_header and (left - count >= self._reserve / 2 or self._is_guessed)
+        if left < self._reserve + count and not may_ask and last_s < refill_s:
             return refill_s
         grown_s = max(_FIRST_POLL_S, (last_s - self._plenty_s) / 4)
         next_s = last_s + min(grown_s, MAX_POLL_INTERVAL_S)
         return min(next_s, refill_s) if last_s < refill_s else next_s
-
-    def _resize(self, capacity: float) -> None:
-        """Apply the capacity of a header; the refill is assumed to be in proportion, or less."""
-        known = self.limit
-        share = max(1.0, capacity / known.capacity)
-        refill = min(known.refill * share, capacity)
-        self.level, self._is_guessed = capacity, True
-        self.limit = BucketLimit(capacity, refill, known.period_s)
 
     def _advance(self, now_s: float) -> None:
         """Apply what depends on time only: lost responses, and refills without headers."""
@@ -234,12 +228,6 @@ class TokenBucket:
             refills = 1 + int((now_s - self._refill_by_s) / self.limit.period_s)
             self._refill_by_s += refills * self.limit.period_s
             self.level = min(self.limit.capacity, self.level + refills * self.limit.refill)
-
-    def _complete(self, now_s: float) -> None:
-        """Remove a request from those in flight."""
-        self._advance(now_s)
-        if self.in_flight:
-            self.in_flight.pop(0)
 
 
 _CATCH_UP_S: Final = 0.1
@@ -297,11 +285,12 @@ class RateLimiter:
         token while it waits for another could deadlock.
         """
         now_s = self.clock()
-        counts = {bucket: buckets.count(bucket) for bucket in buckets}
-        wait_s = max(bucket.wait_s(now_s, count) for bucket, count in counts.items())
+        wait_s = 0.0
+        for bucket in buckets:
+            wait_s = max(wait_s, bucket.wait_s(now_s, buckets.count(bucket)))
         if wait_s == 0.0:
-            for bucket, count in counts.items():
-                bucket.acquire(now_s, count)
+            for bucket in buckets:
+                bucket.acquire(now_s)
         return wait_s
 
     async def acquire(self, bucket: TokenBucket) -> None:

@@ -382,12 +382,14 @@ class Listing(NamedTuple, Generic[T]):
     """The rows of a list, as far as it could be read.
 
     Attributes:
-        rows: In Atlas's order; a row may be repeated.
+        rows: Each once, in Atlas's order.
+        sent: How many rows Atlas sent; more than the rows if it sent one of them twice.
         pages: Pages that were read.
         failure: Why the list may be incomplete; None if it was read to the end.
     """
 
-    rows: list[T]
+    rows: tuple[T, ...]
+    sent: int
     pages: int
     failure: ResponseOrFailure | None = None
 
@@ -399,6 +401,7 @@ async def read_list(
     row: type[Row],
     convert: Callable[[Row], T],
     key: Callable[[T], Hashable],
+    differing: Callable[[T], T] = lambda listed: listed,
     since: datetime | None = None,
 ) -> Listing[T]:
     """Read all pages of a list, by number.
@@ -413,36 +416,43 @@ async def read_list(
         row: The type of its rows.
         convert: Converts a row; InvalidResponse makes the page invalid.
         key: Tells converted rows apart.
+        differing: Returns what stands for a row that is listed again with other facts.
         since: For an endpoint that takes a date.
 
     Raises:
         RunError: No access token is available.
     """
     parse = partial(parse_page, endpoint=endpoint, row_type=row, convert=convert)
-    rows: list[T] = []
-    seen: set[Hashable] = set()
-    for number in range(1, MAX_PAGES + 1):
-        page = number if endpoint.paged else None
+    found: dict[Hashable, T] = {}
+    sent, number = 0, 0
+
+    def listing(failure: ResponseOrFailure | None = None) -> Listing[T]:
+        return Listing(tuple(found.values()), sent, number, failure)
+
+    while number < MAX_PAGES:
+        page = number + 1 if endpoint.paged else None
         try:
             request = client.request(endpoint, *ids, page=page, since=since, parse=parse)
         except InvalidRequest as error:
-            return Listing(rows, 0, RequestFailed(str(error), retryable=False))
+            return listing(RequestFailed(str(error), retryable=False))
         result = await client.call(request)
         if not (isinstance(result, Response) and isinstance(result.value, Page)):
-            return Listing(rows, number - 1, result)
-        before = len(seen)
-        rows += result.value.results
-        seen.update(map(key, result.value.results))
+            return listing(result)
+        number, before = number + 1, len(found)
+        sent += len(result.value.results)
+        for row_ in result.value.results:
+            known = found.setdefault(key(row_), row_)
+            if known != row_:
+                found[key(row_)] = differing(known)
         if not result.value.has_next:
-            return Listing(rows, number)
-        if len(seen) == before:
+            return listing()
+        if len(found) == before:
             reason = (
                 f"page {number} has no new entry and names a next page, so the list may not be "
                 "complete"
             )
-            return Listing(rows, number, ListIncomplete(reason))
-    reason = f"the list has more than {MAX_PAGES} pages"
-    return Listing(rows, MAX_PAGES, ListIncomplete(reason))
+            return listing(ListIncomplete(reason))
+    return listing(ListIncomplete(f"the list has more than {MAX_PAGES} pages"))
 
 
 # --- the four lists --------------------------------------------------------------------------

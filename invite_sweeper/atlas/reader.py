@@ -3,11 +3,11 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, TypeVar
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
@@ -95,11 +95,11 @@ class AtlasReader:
         Source: `listGroups` of the OpenAPI document; see `rows.parse_page` on its oddities.
         """
         listing = await self._list_projects()
-        projects = _each_once(listing.rows)
+        projects = listing.rows
         if not stable or listing.pages == 1:
             return projects
         for _ in range(_MAX_READINGS - 1):
-            again = _each_once((await self._list_projects()).rows)
+            again = (await self._list_projects()).rows
             if set(map(_project_key, again)) == set(map(_project_key, projects)):
                 return projects
             projects = again
@@ -108,7 +108,12 @@ class AtlasReader:
 
     async def _list_projects(self) -> Listing[Project | ListUnreadable]:
         listing = await read_list(
-            self._client, LIST_GROUPS, row=ProjectRow, convert=ProjectRow.project, key=_project_key
+            self._client,
+            LIST_GROUPS,
+            row=ProjectRow,
+            convert=ProjectRow.project,
+            key=_project_key,
+            differing=_listed_twice,
         )
         if listing.failure is not None:
             raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
@@ -150,21 +155,15 @@ class AtlasReader:
             project.id,
             row=InvitedRow,
             convert=lambda row: row.invitation(project, source),
-            key=lambda row: row.id or object(),
-        )
-        if listing.failure is not None:
-            error = list_error(ListRef(project, source), listing.failure, source.roles[0])
-            if isinstance(error, ProjectGone):
-                return error
-            return structs.replace(error, rows=len(listing.rows))
-        found: dict[str | int, Invitation] = {}
-        for row in listing.rows:
             # Rows without an id are never duplicates; selection keeps them.
-            key = row.id or len(found)
-            listed = found.setdefault(key, row)
-            if listed != row:  # which of the rows holds is unknown: selection keeps it
-                found[key] = listed._replace(status=None)
-        return InvitationList(found.values(), len(listing.rows))
+            key=lambda row: row.id or object(),
+            # Which of the rows holds is unknown: selection keeps it.
+            differing=lambda listed: listed._replace(status=None),
+        )
+        if listing.failure is None:
+            return InvitationList(listing.rows, listing.sent)
+        error = list_error(ListRef(project, source), listing.failure, source.roles[0])
+        return error if isinstance(error, ProjectGone) else replace(error, rows=listing.sent)
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone.
@@ -286,7 +285,7 @@ class AtlasReader:
         )
         if listing.failure is not None:
             return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
-        return tuple(listing.rows)
+        return listing.rows
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.
@@ -387,16 +386,13 @@ def _parse_expiries(body: bytes) -> tuple[datetime, ...]:
 
 
 def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
-    user = _user_in(response, invitation)
-    if user is None:
-        if _is_gone(response):
-            return UserStatus(MembershipStatus.GONE, still_member=False)
-        return UserStatus(None, still_member=None)
-    projects = user.project_ids
-    if invitation.source is Source.ORG_USERS:
-        return UserStatus(user.org_membership_status, still_member=True)
-    still_member = None if projects is None else invitation.project_id in projects
-    return UserStatus(user.org_membership_status, still_member)
+    if (user := _user_in(response, invitation)) is None:
+        is_gone = _is_gone(response)
+        return UserStatus(MembershipStatus.GONE if is_gone else None, False if is_gone else None)
+    is_member: bool | None = invitation.source is Source.ORG_USERS
+    if not is_member:
+        is_member = None if user.project_ids is None else invitation.project_id in user.project_ids
+    return UserStatus(user.org_membership_status, is_member)
 
 
 def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
@@ -416,11 +412,8 @@ def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
     )
 
 
-def _each_once(rows: Iterable[Project | ListUnreadable]) -> tuple[Project | ListUnreadable, ...]:
-    found: dict[tuple[str, str], Project | ListUnreadable] = {}
-    for row in rows:
-        listed = found.setdefault(_project_key(row), row)
-        if listed != row and isinstance(row, Project):
-            reason = "Atlas listed the project twice, with different facts."
-            found[_project_key(row)] = ListUnreadable(row.id, row.name, reason)
-    return tuple(found.values())
+def _listed_twice(listed: Project | ListUnreadable) -> ListUnreadable:
+    if isinstance(listed, ListUnreadable):
+        return listed
+    reason = "Atlas listed the project twice, with different facts."
+    return ListUnreadable(listed.id, listed.name, reason)

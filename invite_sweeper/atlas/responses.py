@@ -6,7 +6,6 @@ No input or output.
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -101,7 +100,7 @@ class Response(NamedTuple):
     @property
     def media_type(self) -> str:
         """Of the body, in lower case; "" if missing."""
-        return _media_type(self.headers.get("Content-Type", ""))
+        return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
 
     @property
     def is_json(self) -> bool:
@@ -196,12 +195,6 @@ def one_line(text: str) -> str:
     text = SECRETS.redact(text[:_MAX_REDACTED])
     shown = "".join(c if c.isprintable() else " " for c in text[: _MAX_DETAIL + 1])
     return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
-
-
-@lru_cache(maxsize=16)
-def _media_type(content_type: str) -> str:
-    """Return the media type in lower case. Cached: a run sees only a few."""
-    return content_type.lower().partition(";")[0].strip()
 
 
 def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:

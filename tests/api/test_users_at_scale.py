@@ -72,7 +72,8 @@ async def remove_all(sim, online):
         listed = []
         for key in ((CLOUD_USERS_ORG, ORG), *((CLOUD_USERS_GROUP, each) for each in sim.groups)):
             bucket = atlas.limiter.bucket(*key)
-            bucket.limit, bucket.level = BucketLimit(1_000_000, 1_000_000, 60), 1_000_000
+            bucket.use_limit(BucketLimit(1_000_000, 1_000_000, 60))
+            bucket.level = 1_000_000
         for project_id in sim.groups:
             place = place_of(Source.USERS, project_id)
             listed += await atlas.reader.invitations(place, Source.USERS)

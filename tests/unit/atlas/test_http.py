@@ -164,7 +164,7 @@ def certificate_error(code):
 def test_transport_error_is_described(error, reason, retryable):
     found = describe_error(error, HOST, aiohttp.ClientTimeout(total=120.0, connect=10.0))
 
-    assert (found.reason, found.retryable, found.http_status) == (reason, retryable, None)
+    assert (found.reason, found.retryable, found.status) == (reason, retryable, None)
 
 
 # --- base URLs -------------------------------------------------------------------------------
