@@ -530,8 +530,8 @@ OF_GUARANTEES = (
     Mutant(
         "a list whose pages repeat is complete",
         "atlas/lists.py",
-        "return Listing(rows, number, ListIncomplete(reason))",
-        "return Listing(rows, number)",
+        "            return listing(ListIncomplete(reason))",
+        "            return listing()",
         "tests/api/test_lists.py",
     ),
     Mutant(

@@ -92,11 +92,7 @@ class ServerInfo:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
 
         Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
-        did not show between the request and now.
-
-        Args:
-            headers: Of the answer.
-            sent_at: When the request was sent, by the local clock.
+        did not show between the request, at `sent_at` by the local clock, and now.
         """
         age_s = float(parse_int_header(headers, "Age") or 0)
         theirs = parse_date(headers.get("Date", ""))
@@ -145,26 +141,9 @@ class RequestOptions(TypedDict, total=False):
     body: Body
 
 
-class LookAndAnswer(NamedTuple):
-    """The results of `Client.call_after`.
-
-    Attributes:
-        answer: None if the request was not sent after this look.
-    """
-
-    look: ResponseOrFailure
-    answer: ResponseOrFailure | None = None
-
-
-class _Slot(NamedTuple):
-    """What a request needs in order to be sent at once.
-
-    Attributes:
-        header: The `Authorization` header; None if `digest` signs the requests.
-    """
-
-    header: Secret | None
-    digest: aiohttp.DigestAuthMiddleware | None = None
+_Digest: TypeAlias = aiohttp.DigestAuthMiddleware
+_Send: TypeAlias = Callable[[Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
+"""Takes the `Authorization` header, or the middleware that signs the requests."""
 
 
 class Client:
@@ -204,7 +183,7 @@ class Client:
         self._http = http
         self._slots = asyncio.Semaphore(concurrency)
         self._api_key = credentials if isinstance(credentials, ApiKey) else None
-        self._digests: list[aiohttp.DigestAuthMiddleware] = []
+        self._digests: list[_Digest] = []
         self._header = (
             bearer_header(credentials.token) if isinstance(credentials, BearerToken) else None
         )
@@ -275,7 +254,7 @@ class Client:
 
     async def call_after(
         self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
-    ) -> LookAndAnswer:
+    ) -> tuple[ResponseOrFailure, ResponseOrFailure | None]:
         """Send a request at most once, directly after a look that allows it.
 
         Both are repeated, from the look on, only while nothing can have happened: the look failed,
@@ -286,37 +265,40 @@ class Client:
             may_send: Whether the request may be sent after this result of the look.
             request: Of the same bucket; the caller has acquired one token for each of them.
 
+        Returns:
+            The last look, and the answer to the request; None if it was not sent after this look.
+
         Raises:
             RunError: No access token is available.
         """
-        last = LookAndAnswer(CANCELLED)
+        seen: ResponseOrFailure = CANCELLED
+        answer: ResponseOrFailure | None = None
 
-        async def send_both(slot: _Slot) -> ResponseOrFailure:
-            nonlocal last
-            last = LookAndAnswer(CANCELLED, CANCELLED)
+        async def send_both(header: Secret | None, digest: _Digest | None) -> ResponseOrFailure:
+            nonlocal seen, answer
             if request.is_cancelled():
+                seen = answer = CANCELLED
                 return CANCELLED
-            started_s = self.limiter.clock()
-            seen = await self._send(look, slot)
+            answer, started_s = None, self.limiter.clock()
+            seen = await self._send(look, header, digest)
             left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
             if left_s <= 0:
                 seen = RequestFailed(f"reading the user took longer than {MAX_LOOK_AGE_S:g} s")
             if not may_send(seen):
                 request.bucket.release()
-                last = LookAndAnswer(seen)
                 return seen
-            last = LookAndAnswer(seen, await self._send(request, slot, left_s))
-            return last.answer or seen
+            answer = await self._send(request, header, digest, left_s)
+            return answer
 
         def decide(result: ResponseOrFailure) -> RetryDecision:
-            may_repeat = last.answer is None or is_unprocessed(last.answer)
+            may_repeat = answer is None or is_unprocessed(answer)
             return classify(result) if may_repeat else RetryDecision.DONE
 
         send = partial(self._in_slot, request, send_both, requests=2)
         result = await send()
         if decide(result) is not RetryDecision.DONE:
             await self._retry(request, result, send, decide, requests=2)
-        return last
+        return seen, answer
 
     async def _call_about_tokens(
         self,
@@ -328,7 +310,7 @@ class Client:
         """Send a request of `AccessTokens`: without a slot, as requests in slots wait for it."""
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
-        send = partial(self._send, request, _Slot(header))
+        send = partial(self._send, request, header, None)
         return await self._retry(request, await send(), send, decide)
 
     async def _retry(
@@ -342,12 +324,8 @@ class Client:
     ) -> ResponseOrFailure:
         """Send again until the result is final, and return it.
 
-        Args:
-            request: What is retried.
-            result: Of the first attempt: most requests need no other one.
-            send: Makes another attempt.
-            decide: Which results are retried.
-            requests: How many requests an attempt sends.
+        The first attempt is made by the caller, because most requests need no other one. Each
+        attempt sends as many `requests`.
         """
         is_first, is_cut_short, refusals = True, False, 0
 
@@ -429,13 +407,15 @@ class Client:
     async def _in_slot(
         self,
         request: Request,
-        send: Callable[[_Slot], Awaitable[ResponseOrFailure]],
+        send: _Send,
         requests: int = 1,
     ) -> ResponseOrFailure:
         """Wait for all that can take time, then send: nothing waits between requests of `send`."""
         if self.limiter.is_spaced:
-            for _ in range(requests):
-                await self._wait_for_spacing()
+            # Requests that a digest middleware repeated are accounted for before the next one.
+            repeats, self._http.repeats = self._http.repeats, 0
+            for _ in range(requests + repeats):
+                await self.limiter.wait_for_spacing()
         async with self._slots:
             header = self._header if self._tokens is None else await self._tokens.header()
             digest = None
@@ -443,7 +423,7 @@ class Client:
                 # The middleware released last is used first, so that few need a challenge.
                 digest = self._digests.pop() if self._digests else new_digest(self._api_key)
             try:
-                result = await send(_Slot(header, digest))
+                result = await send(header, digest)
             finally:
                 if digest is not None:
                     self._digests.append(digest)
@@ -453,18 +433,16 @@ class Client:
         return result
 
     async def _send(
-        self, request: Request, slot: _Slot, connect_s: float | None = None
+        self,
+        request: Request,
+        header: Secret | None,
+        digest: _Digest | None,
+        connect_s: float | None = None,
     ) -> ResponseOrFailure:
-        """Send a request without any wait before, and process its response.
-
-        Args:
-            request: Its acquired token is used.
-            slot: Where it is sent.
-            connect_s: As for `HttpSession.send`.
-        """
+        """Send a request without any wait before, and process its response."""
         endpoint, headers = request.endpoint, request.endpoint.headers
-        if slot.header is not None:
-            headers = {**headers, "Authorization": slot.header.get_secret_value()}
+        if header is not None:
+            headers = {**headers, "Authorization": header.get_secret_value()}
         sent_s = self.limiter.clock()
         sent_at = self.server.clock() if endpoint.method == "GET" else None
         result = await self._http.send(
@@ -473,7 +451,7 @@ class Client:
             headers,
             body=request.body,
             progress=request.progress,
-            digest=slot.digest,
+            digest=digest,
             connect_s=connect_s,
         )
         if not isinstance(result, Response):
@@ -496,16 +474,6 @@ class Client:
         except InvalidResponse as error:
             reason = f"unexpected response from Atlas: {error}"
             return RequestFailed(reason, status=result.status)
-
-    async def _wait_for_spacing(self) -> None:
-        """Wait for `max_requests_per_second`, outside of the request's timeout.
-
-        A request that a digest middleware repeated is accounted for before the next one.
-        """
-        await self.limiter.wait_for_spacing()
-        while self._http.repeats:
-            self._http.repeats -= 1
-            await self.limiter.wait_for_spacing()
 
     def _update_bucket(self, bucket: TokenBucket, response: Response, sent_s: float) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""

@@ -16,6 +16,7 @@ from yarl import URL
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.endpoints import SOURCES
 from invite_sweeper.atlas.http import (
     MAX_BODY_BYTES,
     TIMEOUT,
@@ -27,7 +28,6 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import RequestCounters, Source

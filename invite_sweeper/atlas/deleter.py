@@ -12,8 +12,14 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import GET_ORG_USER, Endpoint, InvalidRequest
-from invite_sweeper.atlas.lists import SOURCES, InvitedRow, SourceApi, parse_object
+from invite_sweeper.atlas.endpoints import (
+    GET_ORG_USER,
+    SOURCES,
+    Endpoint,
+    InvalidRequest,
+    SourceApi,
+)
+from invite_sweeper.atlas.lists import InvitedRow, parse_object
 from invite_sweeper.atlas.reader import look_after
 from invite_sweeper.atlas.responses import (
     CANCELLED,

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from invite_sweeper.models import (
     INVITED_STATUSES,
     MAX_CLOCK_SKEW_S,
     MembershipStatus,
+    Source,
 )
 
 PROJECTS_GROUP: Final = "projects_group"
@@ -236,6 +238,51 @@ ENDPOINTS: Final = frozenset(
 
 Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), read 2026-08.
 """
+
+
+class SourceApi(NamedTuple):
+    """The API calls of one source.
+
+    Attributes:
+        list: Takes one id, of the project or organization.
+        delete: Takes that id and the invitation's.
+        invite: Invites a user again; `org_invites` uses the call that replaces its own.
+        read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
+            if `delete` cannot affect an accepted invitation.
+    """
+
+    list: Endpoint
+    delete: Endpoint
+    invite: Endpoint
+    read_user: Endpoint | None = None
+
+
+SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
+    {
+        # Invitations API: the DELETE has no effect on an accepted invitation.
+        Source.INVITES: SourceApi(
+            LIST_GROUP_INVITES,
+            DELETE_GROUP_INVITE,
+            CREATE_GROUP_INVITE,
+        ),
+        Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, ADD_ORG_USER),
+        # Users API, also with invitations created in the web interface: the DELETE removes the
+        # user from the project, or from the organization and all its projects, in any status.
+        Source.USERS: SourceApi(
+            LIST_GROUP_USERS,
+            REMOVE_GROUP_USER,
+            ADD_GROUP_USER,
+            GET_GROUP_USER,
+        ),
+        Source.ORG_USERS: SourceApi(
+            LIST_ORG_USERS,
+            REMOVE_ORG_USER,
+            ADD_ORG_USER,
+            GET_ORG_USER,
+        ),
+    }
+)
+"""No other list can be read or deleted from."""
 
 
 class InvalidRequest(ValueError):

@@ -3,8 +3,7 @@
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import ADD_ORG_USER, InvalidRequest, is_id
-from invite_sweeper.atlas.lists import SOURCES
+from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest, is_id
 from invite_sweeper.atlas.responses import (
     SERVER_ERROR,
     Response,

@@ -1,37 +1,19 @@
-"""Lists of Atlas: rows as structs, all pages of one, and the four lists of invited users.
+"""Lists of Atlas: rows as structs, and all pages of one.
 
 Lenient where Atlas may vary (unknown keys, missing fields, unusual dates), strict where a mistake
 could lose an invitation: a value of another type makes the response invalid.
 """
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from types import MappingProxyType
 from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import (
-    ADD_GROUP_USER,
-    ADD_ORG_USER,
-    CREATE_GROUP_INVITE,
-    DELETE_GROUP_INVITE,
-    DELETE_ORG_INVITE,
-    GET_GROUP_USER,
-    GET_ORG_USER,
-    LIST_GROUP_INVITES,
-    LIST_GROUP_USERS,
-    LIST_ORG_INVITES,
-    LIST_ORG_USERS,
-    REMOVE_GROUP_USER,
-    REMOVE_ORG_USER,
-    Endpoint,
-    InvalidRequest,
-    is_id,
-)
+from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest, is_id
 from invite_sweeper.atlas.responses import (
     InvalidResponse,
     ListIncomplete,
@@ -453,39 +435,3 @@ async def read_list(
             )
             return listing(ListIncomplete(reason))
     return listing(ListIncomplete(f"the list has more than {MAX_PAGES} pages"))
-
-
-# --- the four lists --------------------------------------------------------------------------
-
-
-class SourceApi(NamedTuple):
-    """The API calls of one source.
-
-    Attributes:
-        list: Takes one id, of the project or organization.
-        delete: Takes that id and the invitation's.
-        invite: Invites a user again; `org_invites` uses the call that replaces its own.
-        read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
-            if `delete` cannot affect an accepted invitation.
-    """
-
-    list: Endpoint
-    delete: Endpoint
-    invite: Endpoint
-    read_user: Endpoint | None = None
-
-
-SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
-    {
-        # Invitations API: the DELETE has no effect on an accepted invitation.
-        Source.INVITES: SourceApi(LIST_GROUP_INVITES, DELETE_GROUP_INVITE, CREATE_GROUP_INVITE),
-        Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, ADD_ORG_USER),
-        # Users API, also with invitations created in the web interface: the DELETE removes the
-        # user from the project, or from the organization and all its projects, in any status.
-        Source.USERS: SourceApi(
-            LIST_GROUP_USERS, REMOVE_GROUP_USER, ADD_GROUP_USER, GET_GROUP_USER
-        ),
-        Source.ORG_USERS: SourceApi(LIST_ORG_USERS, REMOVE_ORG_USER, ADD_ORG_USER, GET_ORG_USER),
-    }
-)
-"""No other list can be read or deleted from."""

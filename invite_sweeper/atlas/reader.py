@@ -9,23 +9,10 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
+from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import (
-    GET_GROUP_USER,
-    GET_ORG_USER,
-    GET_SERVICE_ACCOUNT,
-    LIST_GROUP_MEMBERS,
-    LIST_GROUP_TEAMS,
-    LIST_GROUPS,
-    LIST_ORG_ACTIVE_MEMBERS,
-    LIST_ORG_EVENTS,
-    LIST_ORG_MEMBERS,
-    LIST_ORGS,
-    Endpoint,
-    is_id,
-)
+from invite_sweeper.atlas.endpoints import Endpoint, is_id
 from invite_sweeper.atlas.lists import (
-    SOURCES,
     InvitedRow,
     Listing,
     MemberRow,
@@ -109,7 +96,7 @@ class AtlasReader:
     async def _list_projects(self) -> Listing[Project | ListUnreadable]:
         listing = await read_list(
             self._client,
-            LIST_GROUPS,
+            endpoints.LIST_GROUPS,
             row=ProjectRow,
             convert=ProjectRow.project,
             key=_project_key,
@@ -128,7 +115,7 @@ class AtlasReader:
 
         Source: `listOrgs` of the OpenAPI document.
         """
-        listing = await self._list(LIST_ORGS, row=OrganizationRow, key=lambda row: row.id)
+        listing = await self._list(endpoints.LIST_ORGS, row=OrganizationRow, key=lambda row: row.id)
         if listing.failure is not None:
             raise run_list_error("organizations", listing.failure, is_first=listing.pages == 0)
         return {row.id: row.name for row in listing.rows}
@@ -151,7 +138,7 @@ class AtlasReader:
         """
         listing = await read_list(
             self._client,
-            SOURCES[source].list,
+            endpoints.SOURCES[source].list,
             project.id,
             row=InvitedRow,
             convert=lambda row: row.invitation(project, source),
@@ -174,7 +161,7 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await self._list(
-            LIST_GROUP_TEAMS, project.id, row=TeamRow, key=lambda row: row.team_id
+            endpoints.LIST_GROUP_TEAMS, project.id, row=TeamRow, key=lambda row: row.team_id
         )
         if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
             return frozenset()
@@ -224,7 +211,7 @@ class AtlasReader:
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
         listing = await self._list(
-            LIST_ORG_ACTIVE_MEMBERS, org_id, row=MemberRow, key=lambda row: row.username
+            endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id, row=MemberRow, key=lambda row: row.username
         )
         if listing.failure is not None:
             return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
@@ -249,7 +236,7 @@ class AtlasReader:
         of_org, org_id = invitation.source.is_organization_level, invitation.org_id
         place_id = org_id if of_org else invitation.project_id
         place = Project(place_id, invitation.project_name, org_id)
-        endpoint = LIST_ORG_MEMBERS if of_org else LIST_GROUP_MEMBERS
+        endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
         listing = await self._list(endpoint, place_id, row=MemberRow, key=lambda row: row.username)
         if (failure := listing.failure) is not None:
             if fatal_error := fatal_error_for(failure):
@@ -277,7 +264,7 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await self._list(
-            LIST_ORG_EVENTS,
+            endpoints.LIST_ORG_EVENTS,
             org_id,
             row=OrgEvent,
             key=lambda row: (row.kind, row.subject, row.created),
@@ -302,7 +289,9 @@ class AtlasReader:
         if not is_id(account_id):
             return ListUnreadable(org_id, "", "The client id is malformed.", org_id=org_id)
         result = await self._client.call(
-            self._client.request(GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries)
+            self._client.request(
+                endpoints.GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries
+            )
         )
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
@@ -343,7 +332,7 @@ async def look_after(
         The status, and the responses: that of the organization first.
     """
     response = await client.call(
-        client.request(GET_ORG_USER, invitation.org_id, invitation.id, parse=_parse_user),
+        client.request(endpoints.GET_ORG_USER, invitation.org_id, invitation.id, parse=_parse_user),
         token_taken=is_confirmed is not None,
     )
     found = _status_in_organization(response, invitation)
@@ -352,7 +341,7 @@ async def look_after(
         return found, [response]
     project_id = invitation.project_id
     in_project = await client.call(
-        client.request(GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
+        client.request(endpoints.GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
     )
     responses = [response, in_project]
     if (user := _user_in(in_project, invitation)) is not None:

@@ -274,7 +274,7 @@ class RetryDecision(Enum):
     RATE_LIMITED = auto()
     """429; not counted in `attempts`, limited by the deadline."""
     REAUTHENTICATE = auto()
-    """401; retried once, because it also occurs with valid credentials; counted in `attempts`."""
+    """401; retried, because it also occurs with valid credentials; counted in `attempts`."""
 
 
 def classify(result: ResponseOrFailure) -> RetryDecision:

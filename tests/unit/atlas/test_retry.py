@@ -250,12 +250,14 @@ async def test_task_cancelled_during_a_wait_raises_cancelled_error():
     st.integers(1, 6),
 )
 def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, attempts):
-    deletion = Deletion(CUT, *results, GOOD, attempts=attempts)
+    deletion, backoffs = Deletion(CUT, *results, GOOD, attempts=attempts), []
+    deletion.progress.on_backoff = lambda: backoffs.append(deletion.http.sent)
 
-    last = asyncio.run(deletion.send())
+    last = asyncio.run(deletion.send(deletion.progress))
 
     seen = deletion.http.results[: deletion.http.sent]
     assert last is seen[-1]
+    assert backoffs == list(range(1, deletion.http.sent))  # one before each retry
     counted = {RetryDecision.RETRY, RetryDecision.REAUTHENTICATE}
     assert sum(classify(each) in counted for each in seen) <= attempts
     assert sum(classify(each) is RetryDecision.REAUTHENTICATE for each in seen) <= 3
