@@ -178,8 +178,6 @@ class InvitedRow(Record):
         if (self.org_id if of_org else self.group_id) not in {None, place.id}:
             what = "organization" if of_org else "project"
             raise InvalidResponse(f"the list contains an invitation to another {what}")
-        if isinstance(self.roles, OrganizationRoles) is not (source is Source.ORG_USERS):
-            raise InvalidResponse("the roles of a user are not as documented")
         roles = self.roles
         if isinstance(roles, OrganizationRoles) is not (source is Source.ORG_USERS):
             raise InvalidResponse("the roles of a user are not as documented")
