@@ -529,8 +529,8 @@ OF_GUARANTEES = (
     Mutant(
         "a list whose pages repeat is complete",
         "atlas/lists.py",
-        "return Listing(rows, number, ListIncomplete(reason))",
-        "return Listing(rows, number)",
+        "            return listing(ListIncomplete(reason))",
+        "            return listing()",
         "tests/api/test_lists.py",
     ),
     Mutant(
@@ -606,7 +606,7 @@ OF_GUARANTEES = (
     Mutant(
         "the bucket admits whatever is left",
         "atlas/limits.py",
-        "free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - reserve",
+        "free = self.level - _WITH_OTHERS_IN_FLIGHT * len(in_flight) - self._reserve",
         "free = self.level + 2 * count",
         "tests/unit/atlas/test_limits.py",
     ),

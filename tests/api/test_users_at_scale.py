@@ -13,7 +13,6 @@ import pytest
 from buckets import set_bucket
 from deleting import place_of
 
-from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
 from invite_sweeper.models import DeletionProgress, Outcome, Source
 
@@ -70,13 +69,12 @@ async def remove_all(sim, online):
             results[one.id] = await deleter.delete(one, DeletionProgress())
 
     async with online(concurrency=40, attempts=9) as atlas:
-        plenty = BucketLimit(1_000_000, 1_000_000, 60)
-        atlas.limiter.bucket(BucketKey(CLOUD_USERS_ORG, ORG)).__init__(plenty, 0.1, 0.0)
         listed = []
+        for key in ((CLOUD_USERS_ORG, ORG), *((CLOUD_USERS_GROUP, each) for each in sim.groups)):
+            bucket = atlas.limiter.bucket(*key)
+            bucket.use_limit(BucketLimit(1_000_000, 1_000_000, 60))
+            bucket.level = 1_000_000
         for project_id in sim.groups:
-            atlas.limiter.bucket(BucketKey(CLOUD_USERS_GROUP, project_id)).__init__(
-                plenty, 0.1, 0.0
-            )
             place = place_of(Source.USERS, project_id)
             listed += await atlas.reader.invitations(place, Source.USERS)
         pending = iter(listed)
