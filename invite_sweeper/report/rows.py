@@ -121,11 +121,10 @@ def place_name(event: InvitationFields | ProjectUnreadable, organization: str) -
 
 
 def full_place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
-    """Return the project with its organization, where its name is known."""
+    """Return the place with its organization."""
     name = place_name(event, organization)
-    of_project = event.project_id is not None or event.project_name is not None
-    known = of_project and organization != display_text(event.org_id)
-    return f"{name} of organization {organization}" if known else name
+    of_organization = event.project_id is None and event.project_name is None
+    return name if of_organization else f"{name} of organization {organization}".rstrip()
 
 
 def sorted_rows(rows: Iterable[Row]) -> list[Row]:
