@@ -205,18 +205,11 @@ def _role_line(role: str, where: str) -> Line:
     return Line(f"{role}{where}", "privileged" if is_privileged else "strong")
 
 
-OUTCOME_STYLES: Final[Mapping[str, Style]] = {
-    "deleted": "good",
-    "restored": "good",
-    "already_gone": "info",
-    "changed": "info",
-    "accepted_before": "info",
+_OUTCOME_STYLES: Final[Mapping[str, Style]] = {
+    **dict.fromkeys(("deleted", "restored"), "good"),
+    **dict.fromkeys(("already_gone", "changed", "accepted_before"), "info"),
+    **dict.fromkeys((*FAILED_OUTCOMES, "active", NO_OUTCOME), "bad"),
     "skipped": "warning",
-    "failed": "bad",
-    "unknown": "bad",
-    "accepted_during": "bad",
-    "active": "bad",
-    NO_OUTCOME: "bad",
 }
 
 
@@ -244,7 +237,7 @@ def _place_cell(row: Row) -> Cell:
 
 def _outcome_cell(row: Row) -> Cell:
     found = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
-    state = Line(found.replace("_", " "), OUTCOME_STYLES.get(found, "plain"))
+    state = Line(found.replace("_", " "), _OUTCOME_STYLES.get(found, "plain"))
     return (state, Line(row.detail, "strong")) if row.detail else (state,)
 
 
