@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from invite_sweeper.policy.loader import parse_duration_option
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.story import tell
 from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
@@ -165,7 +167,11 @@ class _SweepCommand:
         session, options = self._session, self._options
         if options.out is not None:
             check_writable(options.out, "The plan")
-        start = notify.send_start(self._policy.notify, self._environment, limit_s=self._limit_s)
+        start = notify.send(
+            self._policy.notify,
+            partial(notify.start_message, environment=self._environment),
+            limit_s=self._limit_s,
+        )
         with suppress(Interrupted):  # the run records the stop
             self._warn(await session.stop.run_unless_stopped(start))
         try:
@@ -298,13 +304,15 @@ class _SweepCommand:
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         options, limit_s, finished_at = self._options, self._limit_s, datetime.now(UTC)
-        channels, advisor = self._policy.notify, self._session.advisor
+        build = partial(
+            notify.end_message,
+            environment=self._environment,
+            record=record,
+            story=tell(record, self._session.advisor),
+            finished_at=finished_at,
+        )
         metered = (self._release, record, finished_at, self._succeeded_at)
-        sending = [
-            notify.send_end(
-                channels, self._environment, record, advisor, finished_at, limit_s=limit_s
-            )
-        ]
+        sending = [notify.send(self._policy.notify, build, limit_s=limit_s)]
         if metrics_too and options.pushgateway is not None:
             sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
         messages = [message for found in await asyncio.gather(*sending) for message in found]
