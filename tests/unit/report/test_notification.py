@@ -115,6 +115,20 @@ async def test_announced_users_are_grouped_by_inviter_and_the_rest_is_counted(sl
     assert "And 2 more announced invitations." in groups
 
 
+async def test_webhook_with_details_has_the_planned_and_the_announced_invitations(end):
+    scene = run(*person(1, "failed"), announced(2, "ada@x.org"), stale=1, failed=1, announced=1)
+    with receiving() as receiver:
+        channel = WEBHOOK.model_copy(update={"details": True})
+        assert await end([channel], environment(receiver), scene) == ()
+    sent = json.loads(receiver.requests[0][2])
+    assert [(one["username"], one["outcome"]) for one in sent["invitations"]] == [
+        ("p1@example.com", "failed")
+    ]
+    (one,) = sent["announcements"]
+    assert (one["username"], one["inviter"]) == ("p2@example.com", "ada@x.org")
+    assert (one["rule"], one["deletable_from"]) == ("forgotten", "2026-12-04T01:00:00Z")
+
+
 LINKS = ("https://evil.example/x", "HTTP://evil.example", "www.evil.test")
 
 
