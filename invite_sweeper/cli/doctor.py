@@ -47,7 +47,7 @@ from invite_sweeper.report.notify import (
     register_secrets,
     request,
 )
-from invite_sweeper.report.terminal import RightTrimmed, two_columns
+from invite_sweeper.report.terminal import print_trimmed, two_columns
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,
@@ -386,7 +386,8 @@ def _show_rows(console: Console, checks: Sequence[Check]) -> None:
         more = filter(None, (*lines, check.hint))
         rows += [(Text(" " * _WIDTH), Text(escape_unprintable(line))) for line in more]
     if console.is_terminal:
-        console.print(RightTrimmed(two_columns(rows)))
+        print_trimmed(console, two_columns(rows))
+        console.print()
         return
     for row in rows:
         console.print(Text("  ").join(row), soft_wrap=True)

@@ -50,9 +50,9 @@ class Column(NamedTuple, Generic[T]):
     max_width: int = 24
 
 
-def text_cell(text: str | None, style: Style = "plain") -> Cell:
+def text_cell(text: str | None) -> Cell:
     """Return the cell of a text, as `display_text` shows it."""
-    return (Line(display_text(text), style),) if text else ()
+    return (Line(display_text(text)),) if text else ()
 
 
 @dataclass(slots=True)

@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.padding import Padding
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -132,7 +131,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
         style = _COLOURS[headline.colour]
         rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
     if rows:
-        console.print(RightTrimmed(two_columns(rows)), end="")
+        print_trimmed(console, two_columns(rows))
     else:
         console.print("No run.")
 
@@ -153,7 +152,7 @@ def _write(console: Console, parts: Iterable[RenderableType]) -> None:
         if isinstance(part, Text) and part.no_wrap:
             console.print(part, soft_wrap=True)
         else:
-            console.print(RightTrimmed(part), end="")
+            print_trimmed(console, part)
 
 
 def _run(
@@ -375,18 +374,9 @@ def two_columns(
     return table
 
 
-class RightTrimmed:
-    """A renderable without trailing blanks."""
-
-    def __init__(self, part: RenderableType) -> None:
-        self._part = part
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the lines, each with its newline."""
-        for line in console.render_lines(self._part, options, pad=False):
-            while line and not line[-1].text.strip():
-                line.pop()
-            if line:
-                last = line.pop()
-                line.append(Segment(last.text.rstrip(), last.style))
-            yield from (*line, Segment.line())
+def print_trimmed(console: Console, part: RenderableType) -> None:
+    """Print a renderable without trailing blanks."""
+    for line in console.render_lines(part, pad=False):
+        text = Text.assemble(*((each.text, each.style or "") for each in line))
+        text.rstrip()
+        console.print(text, soft_wrap=True)
