@@ -44,7 +44,7 @@ from invite_sweeper.report.notify import (
     register_secrets,
     request,
 )
-from invite_sweeper.report.terminal import RightTrimmed, two_columns
+from invite_sweeper.report.terminal import print_trimmed, two_columns
 from invite_sweeper.text import escape_unprintable, organization_label, plural_form, pluralize
 
 _RETRY_S: Final = 120.0
@@ -321,7 +321,7 @@ def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> N
     for org_id, group in groupby(checks, key=lambda check: check.organization):
         if org_id is not None and len(labels) > 1:
             console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
-        console.print(RightTrimmed(two_columns(map(_row, group), width=_WIDTH)))
+        print_trimmed(console, two_columns(map(_row, group), width=_WIDTH))
     console.print(Text(escape_unprintable(result.verdict), "bold"))
 
 
