@@ -148,19 +148,35 @@ def use_color() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
-class _JsonLog:
-    """The program's log where it writes JSON lines to stderr.
+class Outputs:
+    """What this process writes: one result as JSON, and errors in the format of its log.
 
     Attributes:
-        log: None before the log is configured, and for text.
+        is_json: Whether the command line asks for JSON.
+        json_log: The program's log if it writes JSON lines: then errors are lines of it, too.
     """
 
     def __init__(self) -> None:
-        self.log: FilteringBoundLogger | None = None
+        self.is_json = False
+        self.json_log: FilteringBoundLogger | None = None
+        self._written = False
+
+    def write(self, data: bytes) -> None:
+        """Write the result, one line of JSON."""
+        self._written = True
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    def write_error(self, error: RunError) -> None:
+        """Write an error if JSON is asked for, unless the result, which says more, was written."""
+        if self.is_json and not self._written:
+            result = ErrorResult(
+                exit_code=int(error.exit_code), reasons=error.reasons, error=error.to_json()
+            )
+            self.write(json.dumps(result).encode() + b"\n")
 
 
-JSON_LOG: Final = _JsonLog()
-"""Of this process: stderr has one format, so errors are lines of the log, too."""
+OUTPUTS: Final = Outputs()
 
 
 def print_error(error: RunError) -> None:
@@ -177,9 +193,11 @@ def print_error(error: RunError) -> None:
 def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
     """Write the three parts of an error to stderr; control characters are escaped."""
     more = f"More: {command('help', help_topic)}" if help_topic else ""
-    if JSON_LOG.log is not None:
+    if OUTPUTS.json_log is not None:
         parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
-        JSON_LOG.log.error(error["message"], **{key: part for key, part in parts.items() if part})
+        OUTPUTS.json_log.error(
+            error["message"], **{key: part for key, part in parts.items() if part}
+        )
         return
     colour = "red" if use_color() else None
     first, *lines = error["message"].split("\n")
@@ -199,28 +217,3 @@ def json_requested(arguments: Sequence[str]) -> bool:
     joined = re.compile(r"(?:--output=|-o)(.+)")
     values += [found[1] for word in words if (found := joined.fullmatch(word))]
     return any(value.lower() == "json" for value in values)
-
-
-class JsonResult:
-    """The one object that a command writes to stdout."""
-
-    def __init__(self) -> None:
-        self._written = False
-
-    def write(self, data: bytes) -> None:
-        """Write the result, one line of JSON."""
-        self._written = True
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-
-    def write_error(self, error: RunError) -> None:
-        """Write an error, unless the result was written: it says what happened."""
-        if not self._written:
-            result = ErrorResult(
-                exit_code=int(error.exit_code), reasons=error.reasons, error=error.to_json()
-            )
-            self.write(json.dumps(result).encode() + b"\n")
-
-
-RESULT: Final = JsonResult()
-"""Of this process."""
