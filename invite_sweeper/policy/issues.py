@@ -18,8 +18,7 @@ from invite_sweeper.files import read_small_file
 from invite_sweeper.models import Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
-from invite_sweeper.policy.suspects import join_or, suggest
-from invite_sweeper.policy.types import InvalidValue, parse_duration
+from invite_sweeper.policy.types import InvalidValue, join_or, parse_duration, suggest
 from invite_sweeper.policy.yaml_reader import (
     MAX_BYTES,
     Document,
