@@ -13,10 +13,8 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     WithJsonSchema,
 )
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from invite_sweeper.models import INVITED_STATUSES, Source
@@ -280,22 +278,9 @@ def _collapse_whitespace(value: str) -> str:
     return " ".join(value.split())
 
 
-class NullInFile:
-    """Lets a key be null in the file; elsewhere a key without a value is an error."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            lambda value: None if value is Placeholder.EMPTY else value, handler(source)
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), {"type": "null"}]}
+def _null(value: object) -> object:
+    """Let a key be null; elsewhere a key without a value is an error."""
+    return None if value is Placeholder.EMPTY else value
 
 
 class _FrozenMapping:
@@ -374,5 +359,10 @@ Status: TypeAlias = Annotated[
     Field(json_schema_extra={"enum": [str(status) for status in INVITED_STATUSES]}),
 ]
 Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _FrozenMapping]
+Rate: TypeAlias = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+    BeforeValidator(_null),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}),
+]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
