@@ -9,7 +9,7 @@ import select
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -207,13 +207,10 @@ def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
             click.echo(f"  {escape_unprintable(part)}", err=True)
 
 
-_OUTPUT_OPTIONS: Final = ("--output", "-o")
+_ASKS_FOR_JSON: Final = re.compile(r"(?:^|\0)(?:--output[=\0]|-o\0?)json(?:\0|$)", re.IGNORECASE)
 
 
 def json_requested(arguments: Sequence[str]) -> bool:
     """Return whether a command line asks for JSON, also if it cannot be parsed."""
-    words = list(takewhile(lambda word: word != "--", arguments))
-    values = [value for word, value in pairwise(words) if word in _OUTPUT_OPTIONS]
-    joined = re.compile(r"(?:--output=|-o)(.+)")
-    values += [found[1] for word in words if (found := joined.fullmatch(word))]
-    return any(value.lower() == "json" for value in values)
+    words = "\0".join(takewhile(lambda word: word != "--", arguments))
+    return _ASKS_FOR_JSON.search(words) is not None
