@@ -31,7 +31,7 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode, WarningLevel
-from invite_sweeper.errors import InvalidPolicy, RunError, UsageError
+from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.files import check_writable, regular_file_target
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.policy import load_policy
@@ -139,8 +139,6 @@ async def diagnose(
     try:
         policy = load_policy(options.policy)
     except RunError as error:
-        if isinstance(error, InvalidPolicy):  # the check has only the number of errors
-            error = error.having(hint=error.to_json()["hint"])
         checks.failed("policy", error)
         return DiagnosisResult.of(checks)
     register_secrets(policy.notify, environment)

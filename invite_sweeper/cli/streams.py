@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, InvalidPolicy, RunError
+from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, RunError
 from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
@@ -181,9 +181,8 @@ OUTPUTS: Final = Outputs()
 
 def print_error(error: RunError) -> None:
     """Write message, consequence and hint of an error to stderr; control characters are escaped."""
-    if isinstance(error, InvalidPolicy):
-        for line in error.lines():
-            click.echo(escape_unprintable(line), err=True)
+    for line in error.lines():
+        click.echo(escape_unprintable(line), err=True)
     if isinstance(error, Cancelled):  # the person at the terminal knows why
         click.echo(f"{error.message} {error.consequence}", err=True)
         return
