@@ -46,7 +46,7 @@ from invite_sweeper.models import (
     Project,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.organization import Organization, requests_of
+from invite_sweeper.sweep.command import Organization, requests_of
 from invite_sweeper.text import casefold_lookalike, casefold_visible
 
 MAX_PER_MINUTE: Final = 10

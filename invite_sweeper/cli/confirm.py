@@ -18,7 +18,6 @@ from invite_sweeper.cli.console import RedactingConsole
 from invite_sweeper.cli.session import Session
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.report.terminal import show_question
 from invite_sweeper.shutdown import StopRequest
@@ -100,14 +99,13 @@ class TerminalView(Progress):
         cancelled: The answer to the question was not yes.
     """
 
-    def __init__(self, session: Session, record: RunRecord, limits: Limits) -> None:
+    def __init__(self, session: Session, record: RunRecord) -> None:
         options = session.options
         quiet = options.quiet or options.quiet_progress
         is_shown = sys.stderr.isatty() and not quiet
         super().__init__(session.log, Console(stderr=True) if is_shown else None)
         self._session = session
         self._record = record
-        self._limits = limits
         self.cancelled = False
 
     @override
@@ -119,8 +117,7 @@ class TerminalView(Progress):
         self.close()
         self._record.end = result
         agreed = await confirm(
-            lambda console: show_question(console, self._record, session.facts, self._limits),
-            session.stop,
+            lambda console: show_question(console, self._record, session.advisor), session.stop
         )
         self.cancelled = not agreed and session.stop.reason is None
         return agreed

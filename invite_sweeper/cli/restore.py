@@ -32,7 +32,7 @@ from invite_sweeper.restore import (
     plan_restore,
     read_deletions,
 )
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.text import pluralize
 
 

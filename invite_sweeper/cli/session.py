@@ -1,6 +1,7 @@
 """A process at work: clock, id, signals, deadline, log on stderr, audit directory, clients."""
 
 import asyncio
+import math
 import os
 import secrets
 import shlex
@@ -8,7 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from invite_sweeper.atlas import (
     parse_base_url,
     read_credentials,
 )
-from invite_sweeper.atlas.connection import connect_for_run, open_connector
+from invite_sweeper.atlas.connection import connect, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import (
     AuditDirectory,
@@ -35,15 +36,15 @@ from invite_sweeper.audit.reader import required
 from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
 from invite_sweeper.cli.streams import audit_copy, print_error_parts
+from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts, errors_of
+from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
-from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import describe_duration
 
 
@@ -161,6 +162,10 @@ class Session:
             as_json=options.output is Output.JSON,
         )
 
+    def clock(self) -> datetime:
+        """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
+        return self.now + timedelta(seconds=time.monotonic() - self.started_s)
+
     def check_deadline(self) -> None:
         """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
         if time.monotonic() >= self.deadline_s:
@@ -206,10 +211,10 @@ class Session:
                 timer.cancel()
 
     @property
-    def facts(self) -> Facts:
-        """What exact commands about a run need."""
+    def advisor(self) -> Advisor:
+        """What makes exact commands of this session."""
         options, base_url = self.options, str(self.base_url)
-        return Facts(
+        return Advisor(
             policy=str(options.policy),
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
             base_url="" if base_url == DEFAULT_BASE_URL else base_url,
@@ -221,9 +226,9 @@ class Session:
         if is_json:
             write_json(result_json(record))
         elif not options.quiet:
-            terminal.show_result(stdout_console(), record, self.facts)
+            terminal.show_result(stdout_console(), record, self.advisor)
         if is_json or options.quiet:
-            for message in terminal.attention_lines(record, self.facts):
+            for message in terminal.attention_lines(record, self.advisor):
                 self.log.warning(message)
         for parts in errors_of(record.end) if record.end is not None else ():
             print_error_parts(parts)
@@ -260,21 +265,20 @@ class Session:
 
         Args:
             history: Names the organizations until Atlas does.
-            retry_for_s: How long requests are retried; None until the deadline.
+            retry_for_s: How long requests are retried; None for as long as the command runs.
         """
-        deadline_s = self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s
+        retry_until_s = math.inf if retry_for_s is None else time.monotonic() + retry_for_s
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
             clients: dict[str, RateLimitedAtlasClient] = {}
             for name, credentials in self.credentials().items():
-                client = connect_for_run(
+                client = connect(
                     self.base_url,
                     credentials,
                     self.policy.execution,
-                    now=self.now,
-                    started_s=self.started_s,
-                    deadline_s=deadline_s,
+                    clock=self.clock,
                     log=self.log,
+                    retry_until_s=retry_until_s,
                     connector=connector,
                 )
                 clients[name] = await stack.enter_async_context(client)

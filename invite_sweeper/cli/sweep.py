@@ -12,7 +12,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, SavedPlan, read_plan
+from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.confirm import TerminalView
@@ -46,7 +46,7 @@ from invite_sweeper.policy import load_policy, parse_duration_option
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
+from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
 
@@ -192,16 +192,17 @@ class _SweepCommand:
         command = session.command(
             history,
             dry_run=options.dry_run,
-            saved=self._load_plan(history),
+            saved=read_plan(session.directory.find(options.plan).path) if options.plan else None,
             shard=self._shard,
             accept_population=options.accept_population,
             detailed_exit_code=options.detailed_exitcode,
         )
+        check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
         async with session.organizations(history) as organizations:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
-            view = TerminalView(session, record, command.limits)
+            view = TerminalView(session, record)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:
@@ -210,29 +211,6 @@ class _SweepCommand:
         record.last_hash = log.last_hash
         self._report_log(log)
         return record, view.cancelled
-
-    def _load_plan(self, history: History) -> SavedPlan | None:
-        """Return the plan of `--plan`; None without the option.
-
-        Raises:
-            GuardRefused: The plan was edited, is too old, was used, is not the one that was
-                approved, or belongs to another organization, host or policy.
-        """
-        session, options = self._session, self._options
-        if options.plan is None:
-            return None
-        saved = read_plan(session.directory.find(options.plan).path)
-        if options.plan_sha256 is not None:
-            check_plan_sha256(saved, options.plan_sha256)
-        check_plan(
-            saved,
-            session.policy,
-            base_url=str(session.base_url),
-            now=session.now,
-            max_age=self._max_age,
-            history=history,
-        )
-        return saved
 
     def _report_log(self, log: AuditLog) -> None:
         """Warn where the log is not where it should be, too."""
@@ -296,7 +274,7 @@ class _SweepCommand:
         metered = (self._release, record, finished_at, self._succeeded_at)
         sending = [
             notify.send_end(
-                *(channels, session.environment, record, session.facts, finished_at),
+                *(channels, session.environment, record, session.advisor, finished_at),
                 limit_s=limit_s,
             )
         ]

@@ -1,7 +1,6 @@
 """`help` shows the documentation that ships with the program."""
 
 import re
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -56,11 +55,6 @@ def test_every_command_that_a_page_names_exists():
         word for topic in TOPICS for word in re.findall(r"invite-sweeper ([a-z]+)", page(topic))
     }
     assert named <= set(COMMANDS)
-
-
-def test_wheel_contains_the_pages_and_the_sample_policies():
-    text = (Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8")
-    assert '"config" = "invite_sweeper/samples"' in text
 
 
 def test_every_reason_is_listed_with_its_exit_code():

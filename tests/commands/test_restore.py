@@ -229,17 +229,6 @@ def test_user_whose_deletion_was_done_before_a_kill_is_restored_on_request(cli):
     assert "ada@example.com" in invited(cli, project)
 
 
-def test_another_run_that_holds_the_lock_ends_with_9(cli):
-    swept(cli)
-    cli.sim.faults.set_latency(1.0)
-    first = fork_restore(cli)
-    before = cli.sim.request_log.received["GET"]
-    wait_until(lambda: cli.sim.request_log.received["GET"] > before)
-    assert cli.run("restore", *POLICY).code == 9
-    first.kill()
-    first.communicate(timeout=60)
-
-
 # The terminal --------------------------------------------------------------------------------
 
 ASKS = "Type yes or no: "

@@ -30,7 +30,7 @@ from invite_sweeper.restore import (
     read_deletions,
 )
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Organization
 
 CREATED = InviteResult(InviteStatus.CREATED, 200)
 LATER = InviteResult(InviteStatus.RETRY_LATER, 400, "RATE_LIMITED_IP")

@@ -232,28 +232,16 @@ class TestFailure:
         await write_lines(begin(directory, "r2"), [started(), finished()])
         assert verify_directory(directory).verdict is Verdict.SOUND
 
-    @pytest.mark.parametrize(
-        ("how", "message"),
-        [
-            ("moved", "was moved or deleted"),
-            ("exchanged", "was moved or deleted"),
-            ("lengthened", "Another program changed"),
-            ("cut", "Another program changed"),
-        ],
-    )
-    async def test_a_file_that_another_program_moves_or_changes_stops_it(
-        self, directory, how, message
-    ):
+    @pytest.mark.parametrize("how", ["moved", "exchanged"])
+    async def test_a_file_that_another_program_moves_stops_it(self, directory, how):
         log = begin(directory)
         log.write(started())
         await log.sync()
-        path, content = log.file.path, log.file.path.read_bytes()
-        if how in {"moved", "exchanged"}:
-            path.rename(path.with_name("elsewhere"))
-        if how != "moved":
-            path.write_bytes({"exchanged": content, "lengthened": content + b"x"}.get(how, b"x"))
+        moved = log.file.path.rename(directory.path / "elsewhere")
+        if how == "exchanged":
+            log.file.path.write_bytes(moved.read_bytes())
         log.write(planned())
-        with pytest.raises(AuditLogError, match=message):
+        with pytest.raises(AuditLogError, match="was moved or deleted"):
             await log.sync()
 
     def test_a_run_that_ended_without_its_head_is_continued(self, directory, monkeypatch):
