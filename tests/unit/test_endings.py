@@ -25,7 +25,7 @@ from invite_sweeper.endings import (
     status_of,
     worst,
 )
-from invite_sweeper.errors import InvalidPolicy
+from invite_sweeper.policy import InvalidPolicy
 
 ADVISOR = Advisor(
     run="7",
@@ -66,7 +66,7 @@ def test_error_with_other_parts_is_the_same_error_otherwise():
     other = error.having(hint="Do this.")
     assert (type(other), other.args, other.__cause__) == (type(error), error.args, error.__cause__)
     assert vars(other) == {**vars(error), "hint": "Do this."}
-    assert error.hint == ""
+    assert "invite-sweeper validate policy.yaml" in error.hint
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -11,7 +11,7 @@ from virtual_time import run_skipping_idle_time
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import read_events
-from invite_sweeper.errors import AuditLogError, CredentialsRefused
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, UsageError
 from invite_sweeper.models import (
     Entry,
     InviteResult,
@@ -102,6 +102,13 @@ def test_what_a_run_settled_for_another_is_not_its_own_but_the_removal_of_a_memb
         for number, result in enumerate(("already_gone", "accepted_during", "unknown"), 1)
     ]
     assert deleted_by(*lines, unconfirmed=True) == [object_id(2)]
+
+
+def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
+    path = tmp_path / "000001-r1.jsonl"
+    path.touch()
+    with pytest.raises(UsageError, match="has no line"):
+        read_deletions(path)
 
 
 @pytest.mark.parametrize(("glob", "found"), [("PERSON-1@*", 1), ("person-*", 2), ("x*", 0)])
