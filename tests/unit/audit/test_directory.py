@@ -14,8 +14,9 @@ from audit.faults import fail
 from audit.runs import clock, deletion, write_run
 from builders import NOW
 
-from invite_sweeper.audit import AuditDirectory, AuditLog, Head, RunFile, Verdict, verify_directory
+from invite_sweeper.audit import AuditDirectory, AuditLog, RunFile, Verdict, verify_directory
 from invite_sweeper.audit.chain import line_hash
+from invite_sweeper.audit.directory import Head
 from invite_sweeper.endings import Reason, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from audit.runs import deletion, intent, outcome, planned, write_run
 
-from invite_sweeper.audit import AuditDirectory, Head, RunFile, Verdict, verify, verify_directory
+from invite_sweeper.audit import AuditDirectory, RunFile, Verdict, verify, verify_directory
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
+from invite_sweeper.audit.directory import Head
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "60"))
 """Random directories; 1,000 in a soak."""
