@@ -220,9 +220,9 @@ SINGLE = (
     Mutant(
         "the population of another scope is not compared",
         "audit/history.py",
-        'rank = run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"',
-        "if run.start.scope_sha256 != scope_sha256:\n                continue\n"
-        '            rank = False, run.mode == "dry-run"',
+        "runs = [run for run in self.runs if run.base_url == base_url]\n",
+        "runs = [run for run in self.runs if run.base_url == base_url]\n"
+        "        runs = [run for run in runs if not _rank(run, scope_sha256)[0]]\n",
         "tests/unit/sweep/test_sweep.py -k scope",
     ),
     Mutant(
