@@ -1,13 +1,19 @@
-"""Faults that tests inject into requests to a simulated Atlas, beside those of `simulate`."""
+"""Faults that tests inject into requests to a simulated Atlas, beside those of `simulate`.
+
+Each is a `partial`, which pytest names by its number and not by a name that all of them share.
+"""
 
 import asyncio
 import gzip
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 from invite_sweeper.simulator.faults import (
+    Effect,
     Fault,
     delay,
     effect,
@@ -15,17 +21,25 @@ from invite_sweeper.simulator.faults import (
     reset,
     respond_with,
 )
-from invite_sweeper.simulator.responses import SimulatedResponse, missing_role, unauthorized
+from invite_sweeper.simulator.responses import (
+    SimulatedResponse,
+    api_error,
+    missing_role,
+    unauthorized,
+)
 
 __all__ = [
     "Fault",
     "altered",
+    "api_error",
     "challenge",
+    "changed",
     "compressed",
     "delay",
     "drip",
     "effect",
     "empty",
+    "endless_pages",
     "fail_with",
     "hang",
     "html",
@@ -35,8 +49,10 @@ __all__ = [
     "reset",
     "respond_with",
     "role_missing",
+    "short_pages",
     "truncated",
     "upgrade",
+    "with_effect",
     "without_rate_limits",
 ]
 
@@ -81,7 +97,11 @@ def redirect(location: str, status: int = 302) -> Fault:
 
 def challenge() -> Fault:
     """Return Digest's first 401, even if the credentials are valid."""
-    return Fault(instead=lambda sim: unauthorized(sim.digest.challenge()))
+
+    async def answer(call, _send):
+        return unauthorized(call.sim.digest.challenge())
+
+    return partial(answer)
 
 
 def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
@@ -96,7 +116,7 @@ def hang(*, late: bool = False) -> Fault:
         await delivery.stopped.wait()
         delivery.reset()
 
-    return Fault(deliver=deliver, late=late)
+    return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
 
 
 def drip(interval_s: float = 0.5) -> Fault:
@@ -109,23 +129,46 @@ def drip(interval_s: float = 0.5) -> Fault:
                 await asyncio.wait_for(delivery.stopped.wait(), interval_s)
                 return
 
-    return Fault(deliver=deliver, late=True)
+    return changed(lambda response: replace(response, deliver=deliver))
 
 
-def truncated() -> Fault:
-    """Close the connection after half of the body, or of the headers without a body."""
+def truncated(response: SimulatedResponse | None = None) -> Fault:
+    """Close the connection after half of the body, or of the headers without a body.
+
+    Args:
+        response: That to send in place of the real one.
+    """
 
     async def deliver(delivery):
         head, end, body = delivery.payload.partition(b"\r\n\r\n")
         sent = len(head + end) + len(body) // 2 if body else len(head + end) // 2
         await delivery.write(delivery.payload[:sent])
 
-    return Fault(deliver=deliver, late=True)
+    return changed(lambda real: replace(response or real, deliver=deliver))
 
 
 def malformed(body: bytes = b'[{"id":"') -> Fault:
     """Return a body that is not JSON with a JSON `Content-Type`."""
     return altered(lambda _: body)
+
+
+def changed(change: Callable[[SimulatedResponse], SimulatedResponse]) -> Fault:
+    """Return another response for the real one."""
+
+    async def answer(_call, send):
+        return change(await send())
+
+    return partial(answer)
+
+
+def with_effect(fault: Fault, before: Effect) -> Fault:
+    """Call `before`, then answer by the fault."""
+
+    async def answer(call, send):
+        before(call)
+        return await fault(call, send)
+
+    return partial(answer)
 
 
 def altered(alter: Callable[[bytes], bytes]) -> Fault:
@@ -136,12 +179,12 @@ def altered(alter: Callable[[bytes], bytes]) -> Fault:
         status = 200 if response.status == 204 else response.status
         return replace(response, body=alter(response.body), status=status)
 
-    return Fault(alter=alter_body)
+    return changed(alter_body)
 
 
 def mislabelled(media: str = "text/html") -> Fault:
     """Return the real response with another `Content-Type`."""
-    return Fault(alter=lambda response: replace(response, media=media))
+    return changed(lambda response: replace(response, media=media))
 
 
 def compressed() -> Fault:
@@ -150,8 +193,8 @@ def compressed() -> Fault:
     Source: in the unmodified recordings exactly the successful responses to GET and POST are.
     """
     headers = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
-    return Fault(
-        alter=lambda response: replace(
+    return changed(
+        lambda response: replace(
             response,
             body=gzip.compress(response.body),
             headers=(*response.headers, *headers),
@@ -161,9 +204,44 @@ def compressed() -> Fault:
 
 def without_rate_limits() -> Fault:
     """Return the real response without `RateLimit-*`. The documentation allows both."""
-    return Fault(
-        alter=lambda response: replace(
+    return changed(
+        lambda response: replace(
             response,
             headers=tuple(each for each in response.headers if "RateLimit" not in each[0]),
         )
     )
+
+
+def short_pages(size: int, repeated: int = 0) -> Fault:
+    """Send pages of at most `size` items, each after the last `repeated` ones of the page before.
+
+    Source: the recordings, in which short pages with a `next` link occur.
+    """
+    last: list[object] = []
+
+    async def answer(call, send):
+        call.query["itemsPerPage"] = [str(size)]
+        response = await send()
+        if response.status != 200 or not repeated:
+            return response
+        page = json.loads(response.body)
+        found = page["results"]
+        if any(link["rel"] == "previous" for link in page["links"]):
+            page["results"] = [*last, *found]
+        last[:] = found[-repeated:]
+        return replace(response, body=json.dumps(page).encode())
+
+    return partial(answer)
+
+
+def endless_pages() -> Fault:
+    """Send the first page for every page, with a link to a next one."""
+
+    async def answer(call, send):
+        call.query["pageNum"] = ["1"]
+        response = await send()
+        page = json.loads(response.body)
+        page["links"] = [{"href": f"{call.base_url}{call.target}", "rel": "next"}]
+        return replace(response, body=json.dumps(page).encode())
+
+    return partial(answer)

@@ -29,7 +29,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
-from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode, WarningLevel
+from invite_sweeper.endings import ExitCode, WarningLevel
 from invite_sweeper.errors import RunError, UsageError
 from invite_sweeper.files import check_writable
 from invite_sweeper.models import OrganizationName
@@ -43,6 +43,7 @@ from invite_sweeper.report.notify import (
     reach,
     register_secrets,
 )
+from invite_sweeper.report.story import tell
 from invite_sweeper.report.terminal import RightTrimmed, two_columns
 from invite_sweeper.text import escape_unprintable, organization_label, plural_form, pluralize
 
@@ -230,19 +231,12 @@ class _Doctor:
             checks.add(name, "None yet.")
             return
         last = history.runs[-1]
-        run, end, code = f"The last run, {last.run_id}", last.end, last.exit_code
-        if end is None:
-            opened = history.open_intents(str(self._session.base_url)).values()
-            requests = pluralize(sum(map(len, opened)), "request")
-            text = f"{run}, did not finish: it was killed or is still running."
-            checks.add(
-                name, text, f"{requests} without an outcome. {UNFINISHED_ADVICE}", warns=True
-            )
-        elif code == ExitCode.REFUSED and end.error is not None:  # the next one may be, too
-            text = f"{run} ({last.mode}), ended with exit code {code}: {end.error['message']}"
-            checks.add(name, text, end.error["hint"], warns=True)
-        else:
-            checks.add(name, f"{run} ({last.mode}), ended with exit code {code}.")
+        story = tell(last, self._session.facts)
+        text, hint = f"{story.headline.label}: {story.headline.text}.", ""
+        may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED
+        if may_repeat:
+            text, hint = story.attention[0].text, story.attention[0].advice
+        checks.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
         if (notice := self._policy.notice) is not None:
             announced = history.announcements(str(self._session.base_url)).items()
             own = self._policy.organization_ids

@@ -4,7 +4,6 @@ import gzip
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 import faults
@@ -228,19 +227,3 @@ async def test_proxy_page_is_like_the_recording():
     assert response.headers["Content-Type"] == "text/html"
     assert "Date" not in response.headers
     assert recorded.body.split(b"<p>")[0] == response.body.split(b"<p>")[0]
-
-
-def test_every_recording_is_used_here():
-    """A recording that is added later must be used here."""
-    known = Path(__file__).read_text(encoding="utf-8")
-    # Of operations that the program never calls.
-    others = {
-        "group-get-200-latest-tags.http",
-        "project-invite-get-latest.http",
-        "delete-200-empty-object.http",
-        "error-409-GROUP_ALREADY_EXISTS.http",
-        "error-401-digest-no-errorCode.http",
-        "list-empty-200-results.http",
-    }
-    missing = {path.name for path in RECORDINGS.glob("*.http")} - others
-    assert {name for name in missing if name.removesuffix(".http") not in known} == set()
