@@ -30,6 +30,7 @@ from invite_sweeper.simulator.responses import (
 
 __all__ = [
     "Fault",
+    "address_refused",
     "altered",
     "api_error",
     "challenge",
@@ -41,6 +42,7 @@ __all__ = [
     "empty",
     "endless_pages",
     "fail_with",
+    "gone_as_400",
     "hang",
     "html",
     "malformed",
@@ -93,6 +95,25 @@ def upgrade() -> Fault:
 def redirect(location: str, status: int = 302) -> Fault:
     """Redirect the client."""
     return respond_with(SimulatedResponse(status, headers=(("Location", location),)))
+
+
+def address_refused() -> Fault:
+    """Return the 403 of the access list. Source: quoted in the fact sheet, section 5."""
+    detail = "IP address 127.0.0.1 is not allowed to access this resource."
+    return fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, "127.0.0.1")
+
+
+def gone_as_400() -> Fault:
+    """Return a 400 for an unknown invitation; it is not known which of the two Atlas sends."""
+    detail = "The invitation does not exist or was already accepted."
+    gone = api_error(400, "INVALID_INVITATION_ID", detail)
+
+    def change(real: SimulatedResponse) -> SimulatedResponse:
+        others = [each for each in real.headers if each[0] != "X-Error-Code"]
+        headers = (*gone.headers, *others)
+        return replace(gone, headers=headers) if b"RESOURCE_NOT_FOUND" in real.body else real
+
+    return changed(change)
 
 
 def challenge() -> Fault:

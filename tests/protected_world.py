@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 
-from invite_sweeper.simulator import Call
+from invite_sweeper.simulator import Call, SimulatedAtlas
 from invite_sweeper.simulator.responses import MISSING, SimulatedResponse
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -360,7 +360,7 @@ class World:
 
     def add_faults(self) -> None:
         sim, dice = self.cli.sim, self.dice
-        sim.gone_status = dice.choice((404, 400))
+        answer_as_400(sim, dice)
         for path, sizes in (("*/v2/groups", (1, 2)), ("*/users", (1, 3)), ("*/teams", (1,))):
             if size := dice.choice((None, *sizes)):
                 repeated = dice.choice((0, 1)) if size == 2 else 0
@@ -590,6 +590,12 @@ def parse_page(body: bytes) -> dict[str, list[object]] | None:
     except ValueError:
         return None
     return page if "results" in page else None
+
+
+def answer_as_400(sim: SimulatedAtlas, dice: random.Random) -> None:
+    """Perhaps answer 400 for an invitation that is gone: it is not known what Atlas sends."""
+    if dice.random() < 0.5:
+        sim.faults.add(faults.gone_as_400(), method="DELETE", path="*/invites/*", times=None)
 
 
 def no_end(*, repeats: bool = False) -> faults.Fault:

@@ -41,7 +41,6 @@ class Account:
         name: Client id, public key, or name of a fixed token; user-scoped limits apply per name.
         secret: Client secret, private key, or the token itself.
         org_ids: Exactly one in Atlas; a test may use more to list projects of another one.
-        access_list: IP addresses that may use it; None for any.
         secrets_expire_at: When each secret of a service account ends.
     """
 
@@ -49,7 +48,6 @@ class Account:
     name: str
     secret: str = field(repr=False)
     org_ids: tuple[str, ...]
-    access_list: tuple[str, ...] | None = None
     created_at: datetime = field(kw_only=True)
     secrets_expire_at: tuple[datetime, ...] = ()
 
@@ -157,10 +155,8 @@ class OAuthServer:
     def issue_token(self, header: str, body: bytes) -> SimulatedResponse:
         """Handle `POST /api/oauth/token`."""
         account = self._find_client(header)
-        if account is None:
-            return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
-        if _form_value(body, "grant_type") != "client_credentials":
-            return _oauth_error(400, "unsupported_grant_type", "The grant type is not supported.")
+        if account is None or _form_value(body, "grant_type") != "client_credentials":
+            return _invalid_client()
         token, lifetime_s = secrets.token_urlsafe(48), self.expires_in_s
         self.add_token(token, account, self._monotonic() + lifetime_s)
         self.issued += 1
@@ -171,7 +167,7 @@ class OAuthServer:
         """Handle `POST /api/oauth/revoke`: an empty 200, even if the token was not live."""
         account = self._find_client(header)
         if account is None:
-            return _oauth_error(401, "invalid_client", "Invalid credentials provided.")
+            return _invalid_client()
         token = _form_value(body, "token")
         if self.account_of(token) is account:
             self.expire(token)
@@ -191,7 +187,7 @@ def _form_value(body: bytes, name: str) -> str:
     return parse_qs(body.decode("utf-8", "replace")).get(name, [""])[0]
 
 
-def _oauth_error(status: int, code: str, description: str) -> SimulatedResponse:
+def _invalid_client() -> SimulatedResponse:
     """Return an OAuth error. Its `error` is a string; in an `ApiError` it is a number."""
-    document: Json = {"error": code, "error_description": description}
-    return SimulatedResponse(status, to_json(document), ERROR_MEDIA)
+    fields = {"error": "invalid_client", "error_description": "Invalid credentials provided."}
+    return SimulatedResponse(401, to_json(fields), ERROR_MEDIA)

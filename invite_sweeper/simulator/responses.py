@@ -223,7 +223,6 @@ class RequestLog:
     """Requests, and what they removed.
 
     Attributes:
-        enabled: Whether requests are recorded; the counters always count.
         requests: The last 10,000, in the order of their responses.
         statuses: Number of responses by status; 0 for no response.
         received: Number of requests by method.
@@ -232,7 +231,6 @@ class RequestLog:
     """
 
     def __init__(self) -> None:
-        self.enabled = True
         self.requests: deque[RequestRecord] = deque(maxlen=_MAX_REQUESTS)
         self.statuses: Counter[int] = Counter()
         self.received: Counter[str] = Counter()
@@ -242,8 +240,7 @@ class RequestLog:
     def add(self, record: RequestRecord) -> None:
         """Record a request and its response."""
         self.statuses[record.status] += 1
-        if self.enabled:
-            self.requests.append(record)
+        self.requests.append(record)
 
 
 def api_error(status: int, code: str, detail: str, *parameters: Json) -> SimulatedResponse:

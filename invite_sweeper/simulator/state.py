@@ -154,8 +154,6 @@ class SimulatedAtlas:
         date_offset: How far Atlas's clock is ahead of the one of this machine.
         organizations: By id, in creation order.
         groups: Projects by id, in creation order.
-        gone_status: Status for a DELETE of an unknown invitation: 404, or 400 with
-            `INVALID_INVITATION_ID`. It is not known which of them Atlas sends.
         invite_rate_limit: Limit on new invitations.
         accounts: Credentials by client id, public key or name.
         digest: HTTP Digest.
@@ -180,7 +178,6 @@ class SimulatedAtlas:
         self.date_offset = timedelta(0)
         self.organizations: dict[str, Organization] = {}
         self.groups: dict[str, Group] = {}
-        self.gone_status = 404
         self.invite_rate_limit = InviteRateLimit(monotonic)
         self.accounts: dict[str, Account] = {}
         self.digest = DigestServer()

@@ -82,7 +82,7 @@ async def test_wrong_credentials_or_address_end_the_run_with_exit_code_5(
     account = WRONG[kind]
     if address_is_wrong:
         account = getattr(sim, f"add_{kind}")()
-        account.access_list = ("192.0.2.1",)
+        sim.faults.add(faults.address_refused(), path="*/v2/*", times=None)
 
     async with online(account) as atlas:
         with pytest.raises(CredentialsRefused) as caught:

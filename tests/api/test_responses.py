@@ -256,7 +256,8 @@ async def test_cancelled_deletion_stops_waiting_within_1_s(
 async def test_invitation_that_is_gone_since_the_listing_is_already_gone(
     sim, online, account, alpha, status, what
 ):
-    sim.gone_status = status
+    if status == 400:
+        sim.faults.add(faults.gone_as_400(), method="DELETE", times=None)
 
     async with online(account) as atlas:
         listed, _ = await atlas.reader.invitations(alpha)

@@ -26,7 +26,6 @@ STATUSES = ("PENDING", "INVITATION_EXPIRED", "INVITATION_REJECTED")
 @pytest.fixture
 def sim(sim):
     """Many invited users."""
-    sim.request_log.enabled, sim.gone_status = False, 404
     for endpoint_set in ("mongoDbCloudUsers_group", "mongoDbCloudUsers_organization"):
         set_bucket(sim, endpoint_set, capacity=1_000_000, refill=1_000_000)  # never empty
     for number in range(PROJECTS):

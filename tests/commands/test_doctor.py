@@ -269,7 +269,7 @@ ENDS = {
         5, "credentials", "failed", "",
     ),
     "an address outside the access list": (
-        lambda cli: setattr(cli.account, "access_list", ("203.0.113.7",)),
+        lambda cli: cli.sim.faults.add(faults.address_refused(), path="*/v2/*", times=None),
         5, "credentials", "failed", "the access list",
     ),
     "an Atlas that answers nonsense": (

@@ -66,8 +66,8 @@ class World:
             "": lambda: None,
             "read-only": lambda: self._allow(Access.READ),
             "no-access": lambda: self._allow(Access.NONE),
-            "elsewhere": lambda: setattr(self.caller, "access_list", ("192.0.2.1",)),
-            "gone-400": lambda: setattr(sim, "gone_status", 400),
+            "elsewhere": partial(sim.faults.add, faults.address_refused()),
+            "gone-400": partial(sim.faults.add, faults.gone_as_400()),
             "unlimited": lambda: setattr(sim.invite_rate_limit, "per_minute", None),
             "ten-invitations": lambda: [
                 sim.invite_rate_limit.count("127.0.0.1") for _ in range(10)

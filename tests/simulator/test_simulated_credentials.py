@@ -2,33 +2,10 @@
 
 from datetime import timedelta
 
-import aiohttp
 import pytest
-from simulator.simulated import NOW, ORG, Clock, open_client, organization
+from simulator.simulated import NOW, ORG, open_client
 
-TOKEN = "/api/oauth/token"
 OTHER_ORG = "5efda682a3f2ed2e7dd6cde5"
-
-
-async def fetch_token(request, account, grant="client_credentials"):
-    basic = aiohttp.encode_basic_auth(account.name, account.secret)
-    data = {"grant_type": grant}
-    return await request("POST", TOKEN, headers={"Authorization": basic}, data=data)
-
-
-async def test_token_expired_early_does_not_expire_another_at_its_original_time():
-    clock = Clock()
-    sim = organization(monotonic=clock)
-    account = sim.add_service_account()
-    async with open_client(sim) as request:
-        early = (await fetch_token(request, account)).json()["access_token"]
-        clock.now_s += 10
-        await fetch_token(request, account)
-    sim.oauth.expire(early)
-    clock.now_s += sim.oauth.expires_in_s - 10
-    assert sim.oauth.live_token_count(account) == 1
-    clock.now_s += 10
-    assert sim.oauth.live_token_count(account) == 0
 
 
 class Digest:
