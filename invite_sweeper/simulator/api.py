@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
-from urllib.parse import quote
 
 from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import throttling
@@ -53,10 +52,10 @@ def _list_groups(call: Call) -> SimulatedResponse:
 
     def document(group: Group) -> Json:
         return {
-            "clusterCount": group.cluster_count,
+            "clusterCount": 0,
             "created": format_atlas_time(group.created_at),
             "id": group.id,
-            "links": call.self_links("groups", group.id),
+            "links": [],
             "name": group.name,
             "orgId": group.org_id,
             "tags": [{"key": key, "value": value} for key, value in group.tags],
@@ -84,12 +83,12 @@ def _list_orgs(call: Call) -> SimulatedResponse:
         return {
             "id": organization.id,
             "isDeleted": False,
-            "links": call.self_links("orgs", organization.id),
+            "links": [],
             "name": organization.name,
             "skipDefaultAlertsSettings": False,
         }
 
-    return call.respond_with_page(found, document, "name=&")
+    return call.respond_with_page(found, document)
 
 
 def _list_events(call: Call) -> SimulatedResponse:
@@ -112,22 +111,19 @@ def _list_events(call: Call) -> SimulatedResponse:
 
     def document(numbered: tuple[Event, int]) -> Json:
         event, number = numbered
-        own_id = f"{int(event.created_at.timestamp()):08x}{number:016x}"
         return {
             "username" if "@" in event.actor else "publicKey": event.actor,
             "created": format_atlas_time(event.created_at),
             "eventTypeName": event.type,
-            "id": own_id,
+            "id": f"{int(event.created_at.timestamp()):08x}{number:016x}",
             "isGlobalAdmin": False,
-            # Source: the recordings, in which the link contains the word null.
-            "links": call.self_links("groups", f"null/events/{own_id}"),
+            "links": [],
             "orgId": call.scope_id,
             "remoteAddress": "192.0.2.1",
             "targetUsername": event.username,
         }
 
-    query = "".join(f"eventType={each}&" for each in types) + f"minDate={quote(since)}&"
-    return call.respond_with_page(found, document, f"includeRaw=false&{query}")
+    return call.respond_with_page(found, document)
 
 
 def _get_service_account(call: Call) -> SimulatedResponse:

@@ -108,7 +108,6 @@ class Call:
     Attributes:
         target: Path and query as sent.
         headers: A case-insensitive mapping.
-        base_url: The server's URL, without a trailing slash.
         path: The target without its query.
         query: The values of each parameter.
         template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
@@ -126,7 +125,6 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
     client_ip: str
-    base_url: str
     path: str = field(init=False)
     query: dict[str, list[str]] = field(init=False)
     template: str = field(init=False, default="")
@@ -153,10 +151,6 @@ class Call:
             self.template = "/" + "/".join(parts)
             self.scope_id, self.item_id = (*ids, "", "")[:2]
 
-    def self_links(self, collection: str, own_id: str) -> Json:
-        """Return the links of a project or organization."""
-        return [{"href": f"{self.base_url}{API_PREFIX}/{collection}/{own_id}", "rel": "self"}]
-
     def respond(self, document: Json | bytes, status: int = 200) -> SimulatedResponse:
         """Return a response with the version's media type; bytes are a rendered document.
 
@@ -167,25 +161,17 @@ class Call:
         return SimulatedResponse(status, body, media)
 
     def respond_with_page(
-        self, items: Sequence[_Item], document: Callable[[_Item], Json], extra_query: str = ""
+        self, items: Sequence[_Item], document: Callable[[_Item], Json]
     ) -> SimulatedResponse:
-        """Return one page of `items`; its links repeat `extra_query`, such as `name=&`.
-
-        Source: the recordings, in which the link to this page has another order of parameters.
-        """
+        """Return one page of `items`. Of its links, clients read whether there is a next page."""
         number, size = self._number("pageNum", 1, 1 << 31), self._number("itemsPerPage", 100, 500)
         start, end = (number - 1) * size, number * size
-        count = self.query.get("includeCount", ["true"])[0]
-        url = f"{self.base_url}{self.path.rstrip('/')}?includeCount={count}&{extra_query}"
-        links = [{"href": f"{url}pageNum={number}&itemsPerPage={size}", "rel": "self"}]
-        others = {"previous": number - 1, "next": number + 1 if end < len(items) else 0}
-        links += [
-            {"href": f"{url}itemsPerPage={size}&pageNum={other}", "rel": rel}
-            for rel, other in others.items()
-            if other
-        ]
-        page: dict[str, Json] = {"links": links, "results": [*map(document, items[start:end])]}
-        return self.respond(page | ({} if count == "false" else {"totalCount": len(items)}))
+        page: dict[str, Json] = {"results": [*map(document, items[start:end])], "links": []}
+        if end < len(items):
+            page["links"] = [{"href": f"{self.path}?pageNum={number + 1}", "rel": "next"}]
+        if self.query.get("includeCount") != ["false"]:
+            page["totalCount"] = len(items)
+        return self.respond(page)
 
     def _number(self, name: str, default: int, max_value: int) -> int:
         """Return a paging parameter. Source: bounds from the OpenAPI document."""
@@ -219,6 +205,7 @@ class RequestRecord(NamedTuple):
     at_s: float
 
 
+@dataclass(slots=True)
 class RequestLog:
     """Requests, and what they removed.
 
@@ -230,17 +217,11 @@ class RequestLog:
         removed: The users among them, with their status.
     """
 
-    def __init__(self) -> None:
-        self.requests: deque[RequestRecord] = deque(maxlen=_MAX_REQUESTS)
-        self.statuses: Counter[int] = Counter()
-        self.received: Counter[str] = Counter()
-        self.deleted: list[str] = []
-        self.removed: list[RemovedUser] = []
-
-    def add(self, record: RequestRecord) -> None:
-        """Record a request and its response."""
-        self.statuses[record.status] += 1
-        self.requests.append(record)
+    requests: deque[RequestRecord] = field(default_factory=lambda: deque(maxlen=_MAX_REQUESTS))
+    statuses: Counter[int] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    deleted: list[str] = field(default_factory=list)
+    removed: list[RemovedUser] = field(default_factory=list)
 
 
 def api_error(status: int, code: str, detail: str, *parameters: Json) -> SimulatedResponse:

@@ -103,16 +103,18 @@ async def serve(
 
     Port 0 means any free port. With an `ssl_context` for servers, it serves HTTPS.
     """
-    stopped, base_url = asyncio.Event(), ""
+    stopped = asyncio.Event()
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        started_s, address, target = sim.monotonic(), request.remote or "", request.raw_path
+        log, started_s = sim.request_log, sim.monotonic()
+        address, target = request.remote or "", request.raw_path
         body = await request.read() if request.body_exists else b""
-        call = Call(sim, request.method, target, request.headers, body, address, base_url)
-        sim.request_log.received[call.method] += 1
+        call = Call(sim, request.method, target, request.headers, body, address)
+        log.received[call.method] += 1
         response = await execute(call)
         status = response.status if response.deliver is None else 0
-        sim.request_log.add(RequestRecord(call.method, target, status, started_s))
+        log.statuses[status] += 1
+        log.requests.append(RequestRecord(call.method, target, status, started_s))
         return _Payload(response, sim.clock(), stopped, closes=not request.keep_alive)
 
     runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1.0)
@@ -121,8 +123,7 @@ async def serve(
     try:
         await site.start()
         scheme = "http" if ssl_context is None else "https"
-        base_url = f"{scheme}://{host}:{runner.addresses[0][1]}"
-        yield base_url
+        yield f"{scheme}://{host}:{runner.addresses[0][1]}"
     finally:
         stopped.set()
         await runner.cleanup()

@@ -123,7 +123,6 @@ class Group:
     org_id: str
     created_at: datetime
     tags: tuple[tuple[str, str], ...] = ()
-    cluster_count: int = 0
     invites: dict[str, GroupInvite] = field(default_factory=dict)
     teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

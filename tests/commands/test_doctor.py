@@ -83,7 +83,9 @@ async def test_sound_setup_ends_with_0_and_lists_every_check(cli):
 
 async def test_doctor_sends_only_gets_and_creates_no_file(cli):
     cli.account = cli.sim.add_service_account()
-    await checks_of(cli)
+    files = {"metrics_file": cli.folder / "run.prom", "out": cli.folder / "plan.jsonl"}
+    checks = await checks_of(cli, **files)
+    assert {check.check for check in checks} >= {"metrics file", "plan"}
     sent = {(a.method, a.path) for a in cli.sim.requests if "/oauth/" not in a.path}
     assert {method for method, _ in sent} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
@@ -530,13 +532,6 @@ async def test_events_name_who_is_in_no_list_did_not_join_and_was_not_deleted_by
 
 
 # Files and receivers --------------------------------------------------------------------------
-
-
-async def test_files_of_a_sweep_are_checked_and_none_is_made(cli):
-    files = {"metrics_file": cli.folder / "run.prom", "out": cli.folder / "plan.jsonl"}
-    checks = await checks_of(cli, **files)
-    assert {check.check for check in checks} >= {"metrics file", "plan"}
-    assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
 
 
 @pytest.mark.parametrize(
