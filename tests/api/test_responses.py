@@ -10,7 +10,7 @@ import faults
 import pytest
 from buckets import set_bucket, spend
 from builders import PROJECT, invitation
-from deleting import delete, delete_first
+from deleting import delete, delete_first, deletes_after_confirmation
 
 from invite_sweeper import __version__
 from invite_sweeper.atlas.deleter import AtlasDeleter
@@ -84,7 +84,7 @@ MATRIX = {
         faults.fail_with(403, "ACCESS_FORBIDDEN"), ALWAYS, FAILED, 1, 2, "ACCESS_FORBIDDEN",
     ),
     "404": (faults.fail_with(404, "RESOURCE_NOT_FOUND"), 1, GONE, 1, 2, None),
-    "404 as text": (faults.respond_with(faults.html(404).instead), 1, FAILED, 1, 2, None),
+    "404 as text": (faults.html(404), 1, FAILED, 1, 2, None),
     "400 for one that is gone": (
         faults.fail_with(400, "INVALID_INVITATION_ID"), 1, GONE, 1, 2, None,
     ),
@@ -109,7 +109,7 @@ async def test_deletion_with_fault(sim, online, account, alpha, name):
     assert (deletion.outcome, deletion.fatal_error) == (outcome, None)
     assert (deletion.attempts, sim.deletes_received) == (attempts, attempts)
     assert sim.invitation_count() == remaining
-    assert sim.request_log.deletes_after_confirmation == []
+    assert deletes_after_confirmation(sim) == []
     assert outcome is not FAILED or deletion.error_code == code
     assert (progress.attempts, progress.http_status) == (deletion.attempts, deletion.http_status)
 
@@ -143,14 +143,14 @@ async def test_deletion_with_a_fatal_response_stops_the_run(sim, online, account
         (faults.fail_with(500), FAILED),
         (limited("100"), FAILED),
         (faults.challenge(), FAILED),
-        (faults.Fault(), DELETED),
+        (faults.delay(0), DELETED),
     ],
 )
 async def test_deletion_cancelled_during_an_attempt_is_not_retried(
     sim, online, account, alpha, fault, outcome
 ):
     progress, cancel = cancelling()
-    sim.faults.add(replace(fault, before=cancel), method="DELETE", times=None)
+    sim.faults.add(faults.with_effect(fault, cancel), method="DELETE", times=None)
 
     async with online(account) as atlas:
         deletion = await delete_first(atlas, alpha, progress=progress)
@@ -171,7 +171,8 @@ async def test_deletion_cancelled_before_the_first_attempt_is_skipped(sim, onlin
 async def test_invitation_that_is_gone_since_the_listing_is_already_gone(
     sim, online, account, alpha, status, what
 ):
-    sim.gone_status = status
+    if status == 400:
+        sim.faults.add(faults.gone_as_400(), method="DELETE", times=None)
 
     async with online(account) as atlas:
         listed, _ = await atlas.reader.invitations(alpha)
@@ -242,7 +243,7 @@ async def test_500_concurrent_deletions_with_random_faults_are_all_deleted_or_go
 
     assert {deletion.outcome for deletion in deletions} <= {DELETED, GONE}
     assert (len(deletions), sim.invitation_count()) == (500, 0)
-    assert sim.request_log.deletes_after_confirmation == []
+    assert deletes_after_confirmation(sim) == []
     assert sum(progress.attempts for progress in all_progress) == sim.deletes_received
     assert max(progress.attempts for progress in all_progress) <= 9
     assert not any(progress.response_pending for progress in all_progress)
@@ -335,8 +336,8 @@ async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, onl
 async def test_refused_page_of_projects_stops_the_run(sim, online, account, page, error):
     for number in range(4):
         sim.add_project(f"Project {number}")
-    sim.paging.page_size = 2
     sim.faults.add(faults.role_missing(), path="*/groups", nth=page, times=None)
+    sim.faults.add(faults.short_pages(2), path="*/groups", times=None)
 
     async with online(account) as atlas:
         with pytest.raises(error):
@@ -423,8 +424,8 @@ async def test_deletion_without_a_response_is_retried_after_the_timeout(
 
 
 async def test_truncated_200_is_retried_and_does_not_count_as_deleted(sim, online, account, alpha):
-    success = replace(faults.fail_with(late=True).instead, status=200, body=b'{"long": "enough"}')
-    sim.faults.add(replace(faults.truncated(), instead=success, late=True), method="DELETE")
+    success = replace(faults.api_error(500, "X", "x"), status=200, body=b'{"long": "enough"}')
+    sim.faults.add(faults.truncated(success), method="DELETE")
 
     async with online(account) as atlas:
         deletion = await delete_first(atlas, alpha)

@@ -222,7 +222,7 @@ async def test_failed_read_sends_no_deletion_and_records_status_and_error_code(
     assert result.fatal_error is None
 
 
-SERVER_ERROR_IN_200 = replace(faults.fail_with(500, "UNEXPECTED_ERROR").instead, status=200)
+SERVER_ERROR_IN_200 = replace(faults.api_error(500, "UNEXPECTED_ERROR", "Unexpected."), status=200)
 LOST = {
     "500": lambda late: faults.fail_with(500, late=late),
     "503 with HTML": lambda late: faults.html(503, retry_after="2", late=late),
@@ -395,7 +395,7 @@ async def test_look_after_reads_the_project_if_the_organization_is_not_readable(
 async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):
     invite()
     progress, reading = DeletionProgress(), asyncio.Event()
-    hang = replace(faults.hang(), before=lambda _: reading.set())
+    hang = faults.with_effect(faults.hang(), lambda _: reading.set())
     sim.faults.add(hang, method="GET", path=IN_ORG)
     task = asyncio.create_task(remove(progress=progress))
     await reading.wait()
@@ -420,7 +420,7 @@ async def test_cancelled_deletion_without_response_is_unknown_if_the_user_is_not
 ):
     invite()
     progress, cancel = cancelling
-    lost_response = replace(faults.reset(late=True), before=cancel)
+    lost_response = faults.with_effect(faults.reset(late=True), cancel)
     sim.faults.add(lost_response, method="DELETE")
     sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
     result = await remove(progress=progress)

@@ -32,7 +32,8 @@ def cli(cli):
 def invite(cli, count):
     """Invite people whose invitations are stale, two of three in three lists each."""
     for number in range(count):
-        name = f"p{cli.sim.invited_user_count() + cli.sim.invitation_count()}-{number}@example.com"
+        there = len(list(cli.sim.invited_users())) + cli.sim.invitation_count()
+        name = f"p{there}-{number}@example.com"
         project, org_id = cli.projects[number % 2], ORGS[number % 2]
         if number % 3:
             cli.sim.add_user(name, org_id, age=OLD, group_roles={project: ["GROUP_OWNER"]})

@@ -78,8 +78,8 @@ def test_hangup_that_is_ignored_as_under_nohup_does_not_end_a_run(cli):
 
 
 def test_rejected_deletion_after_the_signal_ends_with_4(cli):
-    late = faults.Fault(delay_s=1.0, instead=faults.fail_with(403, "ACCESS_FORBIDDEN").instead)
-    cli.sim.faults.add(late, method="DELETE", path="*")
+    for fault in (faults.delay(1.0), faults.fail_with(403, "ACCESS_FORBIDDEN")):
+        cli.sim.faults.add(fault, method="DELETE", path="*")
     code, _, err = stopped(cli, cli.deletes, signal.SIGTERM)
     assert (code, ended(cli)) == (4, ("failed", 1, 403)), err
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
+from deleting import deletes_after_confirmation
 from running import cli_in, wait_until
 
 DAYS = timedelta(days=1)
@@ -86,7 +87,7 @@ def test_fault_of_a_deletion_is_retried_and_the_deletion_counted_once(
     (line,) = [line for line in cli.lines("outcome") if line["invitation_id"] == one]
     assert (line["outcome"], line["attempts"]) == (ended, attempts)
     assert cli.deletes() == 5 + attempts
-    assert cli.sim.request_log.deletes_after_confirmation == []
+    assert deletes_after_confirmation(cli.sim) == []
     assert cli.sim.invitation_count() == (4 if ended == "failed" else 3)
 
 
