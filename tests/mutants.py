@@ -767,7 +767,8 @@ def main() -> int:
         for number in range(arguments.jobs):
             free.put(Checkout(Path(folder) / f"checkout-{number}"))
         left, one = 0, SINGLE[0]
-        unchanged = [Mutant(t, one.file, one.old, one.old, t) for t in {m.tests for m in chosen}]
+        sets = sorted({each.tests for each in chosen})
+        unchanged = [Mutant(tests, one.file, one.old, one.old, tests) for tests in sets]
         for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
             if problem != "survives":  # what fails without a mutant proves nothing
                 tell(f"{mutant.tests} fails without a mutant {problem}")
