@@ -390,7 +390,7 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
     atlas.gate.clear()
     run = Run(atlas, log, stop=stop, workers=2, grace_s=grace_s)
     running = asyncio.create_task(run.run(plan(6)))
-    await until(lambda: atlas.in_flight == 2)
+    await until(lambda: (atlas.in_flight, log.on_disk) == (2, 4))  # two wait for a slot
     stop.request("SIGTERM")
     if signals == 2:
         stop.request_now("SIGTERM again")
