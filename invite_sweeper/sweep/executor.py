@@ -339,19 +339,19 @@ class Executor:
             )
         except RunError as failure:
             self._abort(failure)
-        if outcome is Outcome.ACCEPTED_DURING:
-            self._result.removed_member(planned)
-        elif outcome is Outcome.FAILED:
+        try:
+            self._result.view.deletion_done(outcome)
+            if outcome is Outcome.ACCEPTED_DURING:
+                self._result.removed_member(planned)
+        except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
+            self._abort(defect)
+        if outcome is Outcome.FAILED:
             refused = is_permission_error(result.http_status, result.error_code)
             self._organization.count(missing_role=int(refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self.ended.append((planned, outcome))
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
             self.unverified += planned.source in SOURCES_OF_USERS and not is_seen
-        try:
-            self._result.view.deletion_done(outcome)
-        except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
-            self._abort(defect)
 
     def _abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""
