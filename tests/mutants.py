@@ -466,15 +466,15 @@ OF_GUARANTEES = (
     Mutant(
         "projects that the policy excludes are in scope",
         "sweep/scope.py",
-        "return included and not excluded and self._tags <= tags",
-        "return included and self._tags <= tags",
+        "return included and not excluded and self._tags <= _fold_tags(project.tags)",
+        "return included and self._tags <= _fold_tags(project.tags)",
         "tests/unit/sweep/test_scope.py",
     ),
     Mutant(
         "the oracle meets projects that the policy excludes",
         "sweep/scope.py",
-        "return included and not excluded and self._tags <= tags",
-        "return included and self._tags <= tags",
+        "return included and not excluded and self._tags <= _fold_tags(project.tags)",
+        "return included and self._tags <= _fold_tags(project.tags)",
         "tests/commands/test_protected_invitations.py",
     ),
     Mutant(
