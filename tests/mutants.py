@@ -228,7 +228,7 @@ SINGLE = (
     Mutant(
         "the intent comes after the DELETE",
         "sweep/executor.py",
-        "                    for planned, _ in group:\n"
+        "                    for planned in group:\n"
         "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
         "                    await self._log.sync()\n"
         "                    self._ready.extend(group)\n"
@@ -238,7 +238,7 @@ SINGLE = (
         "                    for _ in group:\n"
         "                        self._start(self._send())\n"
         "                    await asyncio.sleep(0.01)\n"
-        "                    for planned, _ in group:\n"
+        "                    for planned in group:\n"
         "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
         "                    await self._log.sync()\n",
         INTENT_FIRST,
