@@ -228,7 +228,7 @@ SINGLE = (
     Mutant(
         "the intent comes after the DELETE",
         "sweep/executor.py",
-        "                    for planned, _ in group:\n"
+        "                    for planned in group:\n"
         "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
         "                    await self._log.sync()\n"
         "                    self._ready.extend(group)\n"
@@ -238,7 +238,7 @@ SINGLE = (
         "                    for _ in group:\n"
         "                        self._start(self._send())\n"
         "                    await asyncio.sleep(0.01)\n"
-        "                    for planned, _ in group:\n"
+        "                    for planned in group:\n"
         "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
         "                    await self._log.sync()\n",
         INTENT_FIRST,
@@ -466,15 +466,15 @@ OF_GUARANTEES = (
     Mutant(
         "projects that the policy excludes are in scope",
         "sweep/scope.py",
-        "return included and not excluded and self._tags <= tags",
-        "return included and self._tags <= tags",
+        "return included and not excluded and self._tags <= _fold_tags(project.tags)",
+        "return included and self._tags <= _fold_tags(project.tags)",
         "tests/unit/sweep/test_scope.py",
     ),
     Mutant(
         "the oracle meets projects that the policy excludes",
         "sweep/scope.py",
-        "return included and not excluded and self._tags <= tags",
-        "return included and self._tags <= tags",
+        "return included and not excluded and self._tags <= _fold_tags(project.tags)",
+        "return included and self._tags <= _fold_tags(project.tags)",
         "tests/commands/test_protected_invitations.py",
     ),
     Mutant(
@@ -767,7 +767,8 @@ def main() -> int:
         for number in range(arguments.jobs):
             free.put(Checkout(Path(folder) / f"checkout-{number}"))
         left, one = 0, SINGLE[0]
-        unchanged = [Mutant(t, one.file, one.old, one.old, t) for t in {m.tests for m in chosen}]
+        sets = sorted({each.tests for each in chosen})
+        unchanged = [Mutant(tests, one.file, one.old, one.old, tests) for tests in sets]
         for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
             if problem != "survives":  # what fails without a mutant proves nothing
                 tell(f"{mutant.tests} fails without a mutant {problem}")

@@ -262,7 +262,12 @@ def plan_of_all(world: World) -> None:
 
 
 def population(world: World) -> None:
-    """Most of a list that a complete run saw are gone: nothing is deleted."""
+    """Most of a list that a complete run saw are gone: nothing is deleted.
+
+    Of several organizations only the one that dropped would lose nothing.
+    """
+    world.policy["organizations"] = [world.dice.choice(world.organizations)]
+    world.accounts.clear()
     world.delete_most()
     world.policy["limits"]["max_population_drop"] = world.dice.choice((0, 0.3))
     world.policy["rules"][0]["older_than"] = "1d"
