@@ -237,10 +237,10 @@ def _run(request: bytes, streams: list[int]) -> None:
     if on_terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    retry = importlib.import_module("invite_sweeper.atlas.retry")
-    retry.UNREACHABLE_STEPS = (1, 2, 4, 8)  # the real ones outlast a minute
+    client = importlib.import_module("invite_sweeper.atlas.client")
+    client.UNREACHABLE = client.BACKOFF  # the real one outlasts a minute
     if short_waits:
-        retry.BACKOFF_BASE_S = 0.02
+        client.BACKOFF = client.UNREACHABLE = client.wait_random(0, 0.05)
         bucket = importlib.import_module("invite_sweeper.atlas.limits")
         importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
         bucket.MIN_RETRY_AFTER_S, bucket.BACKOFF_STEPS_S = 0.04, (0.4, 0.8, 1.6)

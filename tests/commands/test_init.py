@@ -118,7 +118,7 @@ def test_backlog_over_the_limits_is_told_and_trim_offered(cli, answer):
     if answer is None:
         done = cli.run("init", "first.yaml")
         code, text = done.code, done.err
-        assert "or limits: {over_limit: trim}" in text
+        assert "or over_limit: trim." in text
     else:
         with terminal_of(cli, "init", "first.yaml", "--organization", ORG_ID) as terminal:
             for question in ("Age, such as", "Lists, separated by commas"):

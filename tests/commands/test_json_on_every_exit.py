@@ -172,7 +172,7 @@ def fail(*_arguments, **_options):
 sweep.run_command = fail
 """
 SIGNALLED = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
-SECOND = "from invite_sweeper.cli.json_output import write_json; write_json({'a': 1})"
+SECOND = "from invite_sweeper.cli.console import write_json; write_json({'a': 1})"
 
 
 @pytest.mark.parametrize(

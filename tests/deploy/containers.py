@@ -154,11 +154,6 @@ class Containers:
         )
         return done.stdout.strip()
 
-    def running(self, name):
-        """Return whether a container with that name is running."""
-        done = self.podman("ps", "--quiet", f"--filter=name=^{name}$")
-        return bool(done.stdout.strip())
-
     def tear_down(self):
         self.podman("rm", "--all", "--force", "--time=0", check=False)
         self.podman("volume", "rm", "--all", "--force", check=False)
