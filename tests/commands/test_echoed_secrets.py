@@ -22,6 +22,8 @@ from spellings import SPELLINGS
 from invite_sweeper.simulator import SimulatedAtlas
 from invite_sweeper.simulator.responses import SimulatedResponse
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {
     "token": "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8",
     "API key": "0f8fad5b-d9cb-469f-a165-70867728950e",

@@ -92,16 +92,6 @@ def test_deadline_between_attempts_of_the_last_deletion_ends_with_8(cli):
     assert (cli.deletes(), cli.sim.invitation_count()) == (1, 1)
 
 
-@pytest.mark.parametrize(("path", "status"), [("*/groups", 503), ("*/invites", 429)])
-def test_deadline_between_attempts_to_read_a_list_ends_with_8(cli, path, status):
-    cli.sim.faults.add(SLOW[status], path=path, times=None)
-    done = cli.sweep("--deadline", "5s")
-    assert (done.code, done.summary["exit_code"], cli.deletes()) == (8, 8, 0)
-    assert "the deadline of 5 seconds passed" in done.err
-    assert "cannot be read" not in done.err
-    assert cli.lines("project_unreadable") == []
-
-
 @pytest.mark.parametrize(
     ("kind", "ends_by"), [("token", "signal"), ("service-account", "deadline")]
 )

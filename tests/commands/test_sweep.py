@@ -178,6 +178,13 @@ def test_offline_command_does_not_mention_atlas_in_its_error(cli, words):
     assert "Atlas" not in done.err
 
 
+@pytest.mark.parametrize("words", [("explain", "x", *POLICY), ("init", "new.yaml")], ids=" ".join)
+def test_refused_credentials_name_their_variables(cli, words):
+    done = cli.run(*words, MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+    assert done.code == 5
+    assert "The credentials are those of MONGODB_ATLAS_ACCESS_TOKEN." in done.err
+
+
 # --- signals and lock ------------------------------------------------------------------------
 
 
