@@ -511,7 +511,6 @@ class WarningCode(StrEnum):
     CIRCUIT_BREAKER = "circuit_breaker"
     MEMBERS = "members"
     NOTICE = "notice"
-    MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     RECOVERY = "recovery"
@@ -524,5 +523,3 @@ class WarningCode(StrEnum):
     UNUSED_KEEP = "unused_keep"
     UNUSED_PATTERN = "unused_pattern"
     UNVERIFIED = "unverified"
-    OTHER = "other"
-    """Also each warning in a log of an earlier version, which has no codes."""

@@ -153,16 +153,15 @@ class Explainer:
 
     def _compare(self, invitation: Invitation) -> Iterator[_Compared]:
         """Yield each keep entry and each rule of the policy with its result."""
-        results = {(each.kind, each.name): each for each in self._selector.explain(invitation)}
+        explained = self._selector.explain(invitation)
+        found = {entry: (result, conditions) for entry, result, conditions in explained}
         entries: tuple[Rule | Keep, ...] = (*self._policy.keep, *self._policy.rules)
         for entry in entries:
-            kind = "keep" if isinstance(entry, Keep) else "rule"
-            found, note = results.get((kind, entry.name)), ""
-            if isinstance(entry, Keep):
-                note = f"expired on {entry.until}" if found is None else entry.reason or ""
-            conditions = found.conditions if found is not None else ()
+            kind, note = ("keep", entry.reason or "") if isinstance(entry, Keep) else ("rule", "")
+            result, conditions = found.get(entry, (None, ()))
+            if isinstance(entry, Keep) and entry not in found:
+                note = f"expired on {entry.until}"
             keys = [(self._key_text(entry, key, invitation), each) for key, each in conditions]
-            result = found.result if found is not None else None
             yield _Compared(kind, entry.name, result, note, keys)
 
     def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:

@@ -22,8 +22,7 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS, InvitationFields
 from invite_sweeper.audit.reader import FileChain, Record
-from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.json_output import json_line, write_json
+from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import (
     DOCUMENTATION,
     FILE,

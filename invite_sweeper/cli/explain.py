@@ -13,8 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     OUTPUT,
@@ -27,11 +26,11 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import Session
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.progress import Progress
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.sweep.selection import Decision
 from invite_sweeper.text import (
@@ -100,11 +99,11 @@ async def search(
     terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
 ) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
-    policy = loader.load_policy(options.policy)
+    policy = load_policy(options.policy)
     register_secrets(policy.notify, environment)
     session = Session(options, policy, environment)
     session.credentials()
-    with session.last_resort, session.working():
+    with session.working():
         history = session.read_history()
         # No guard of a run changes a decision.
         command = session.command(history, dry_run=True, accept_population=True)
@@ -128,7 +127,7 @@ async def search(
             view = Progress(session.log, terminal)
             result = Result(command, organizations, view)
             result.warn(*session.directory.warnings())
-            reader = Reader(command, organizations, None, result, view, observe=observe)
+            reader = Reader(result, organizations, None, observe=observe)
             try:
                 await session.stop.run_unless_stopped(reader.read_all())
             finally:

@@ -19,7 +19,12 @@ import aiohttp
 from msgspec import structs
 from yarl import URL
 
-from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
+from invite_sweeper.atlas.http import (
+    TRANSPORT_ERRORS,
+    DaemonResolver,
+    describe_error,
+    find_proxy,
+)
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import ExitCode, may_repeat
@@ -35,7 +40,6 @@ from invite_sweeper.report.story import (
     has_effect,
     needs_attention,
 )
-from invite_sweeper.resolver import DaemonResolver
 from invite_sweeper.text import pluralize
 
 LIMIT_S = 10.0

@@ -209,17 +209,3 @@ def test_command_sends_no_delete_and_writes_no_file(cli):
     assert (done.code, len(json.loads(done.out)["found"])) == (0, 1)
     assert {asked.method for asked in cli.sim.requests} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
-
-
-def test_text_shows_no_control_character_of_a_name(cli):
-    cli.sim.invite(cli.sim.add_project("Search"), "ada\x1b[2K@example.com", age=20 * DAYS)
-    done = cli.run("explain", "ada*", "nobody", "-v", "--policy", "policy.yaml")
-    assert done.code == 0
-    assert "\x1b" not in done.out
-    assert "  Stale by rule forgotten since " in done.out
-
-
-def test_refused_credentials_end_with_5_and_nothing_on_stdout(cli):
-    cli.sim.add_project("Search")
-    done = cli.run("explain", "ada", "--policy", "policy.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
-    assert (done.code, done.out) == (5, "")

@@ -5,7 +5,6 @@ import json
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from receiving import receiving
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -18,36 +17,10 @@ def cli(cli):
     return cli
 
 
-@pytest.fixture
-def receiver():
-    with receiving() as server:
-        yield server
-
-
-def test_metrics_file_has_the_results_of_the_run(cli):
-    assert cli.sweep("--metrics-file", "run.prom").code == 0
-    text = (cli.folder / "run.prom").read_text(encoding="utf-8")
-    assert "\ninvite_sweeper_" in text
-    assert any(
-        line.startswith("invite_sweeper_") and line.endswith(" 3.0") for line in text.splitlines()
-    )
-
-
 def test_unwritable_metrics_file_is_a_warning_and_changes_no_outcome(cli):
     done = cli.sweep("--metrics-file", "no/such/folder/run.prom")
     assert (done.code, done.summary["deleted"]) == (0, 3)
     assert "run.prom" in done.err
-
-
-def test_pushgateway_receives_the_metrics_of_the_run(cli, receiver):
-    assert cli.sweep("--pushgateway", receiver.url).code == 0
-    assert any(b"invite_sweeper_" in body for _, _, body in receiver.requests)
-
-
-def test_ping_receives_start_and_success(cli, receiver):
-    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
-    assert cli.sweep(PING_URL=f"{receiver.url}/ping").code == 0
-    assert [path for path, *_ in receiver.requests] == ["/ping/start", "/ping"]
 
 
 def test_variable_that_is_not_set_is_one_warning_although_a_ping_has_a_start_and_an_end(cli):
@@ -55,18 +28,27 @@ def test_variable_that_is_not_set_is_one_warning_although_a_ping_has_a_start_and
     assert cli.sweep().err.count("PING_URL is not set") == 1
 
 
-def test_webhook_receives_signed_changes_without_names(cli, receiver):
-    cli.keys["notify"] = [
-        {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}
-    ]
-    assert cli.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
-    ((path, headers, body),) = receiver.requests
-    assert path == "/hook"
-    assert json.loads(body)
-    assert b"p0@example.com" not in body
-    assert headers["webhook-signature"].startswith("v1,")
-    assert cli.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
+def test_webhook_with_details_names_who_was_announced_and_who_was_deleted(cli, receiver):
+    cli.keys["notice"] = {"wait": "7d"}
+    channel = {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "details": True}
+    cli.keys["notify"] = [{**channel, "when": "changes"}]
+    environment = {"HOOK": f"{receiver.url}/hook", "KEY": "very-secret"}
+    assert cli.sweep(**environment).code == 0
+    ((_, _, body),) = receiver.requests
+    sent = json.loads(body)
+    assert sent["invitations"] == []
+    assert len(sent["announcements"]) == 3
+    first = sent["announcements"][0]
+    assert (first["username"], first["rule"]) == ("p0@example.com", "forgotten")
+    assert {"inviter", "project_name", "deletable_from"} <= first.keys()
+    assert cli.sweep(**environment).code == 0
     assert len(receiver.requests) == 1
+    del cli.keys["notice"]
+    assert cli.sweep(**environment).code == 0
+    sent = json.loads(receiver.requests[1][2])
+    assert {(each["username"], each["outcome"]) for each in sent["invitations"]} == {
+        (f"p{n}@example.com", "deleted") for n in range(3)
+    }
 
 
 def test_failing_webhook_is_a_warning_without_its_url_and_changes_no_outcome(cli, receiver):

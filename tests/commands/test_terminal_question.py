@@ -78,7 +78,7 @@ def test_end_of_input_does_not_confirm(cli):
 def test_yes_without_a_newline_at_the_end_of_input_does_not_confirm(cli):
     with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
-        terminal.type("ye")
+        terminal.type("yes")
         terminal.end_input()
         terminal.end_input()
         code, _ = terminal.end()

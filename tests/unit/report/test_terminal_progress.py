@@ -69,7 +69,7 @@ def test_lists_of_several_organizations_add_up_and_a_short_run_logs_no_progress(
 def test_warning_goes_to_the_log_by_its_level(console, level, method):
     log = Log()
     view = Progress(log, console)
-    view.warn(RunWarning(WarningCode.OTHER, "told", level))
+    view.warn(RunWarning(WarningCode.TEAMS, "told", level))
     view.close()
     assert log.lines == [(method, "told", {})]
 
