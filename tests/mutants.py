@@ -550,8 +550,8 @@ OF_GUARANTEES = (
     Mutant(
         "a member whom a restore made is called invited",
         "atlas/inviter.py",
-        "MembershipStatus.ACTIVE.value: InviteStatus.ACTIVE,",
-        "MembershipStatus.ACTIVE.value: InviteStatus.CREATED,",
+        "MembershipStatus.ACTIVE.value: RestoreOutcome.ACTIVE,",
+        "MembershipStatus.ACTIVE.value: RestoreOutcome.RESTORED,",
         "tests/api/test_inviter.py",
     ),
     Mutant(
