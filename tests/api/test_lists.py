@@ -284,21 +284,6 @@ async def test_page_of_projects_without_a_new_one_that_names_a_next_ends_the_run
     assert len(script.received) == 2
 
 
-@pytest.mark.parametrize("changes", [{"name": None}, {"orgId": ""}, {"id": 7}, {"tags": {}}])
-async def test_project_of_another_form_makes_the_list_invalid(script, changes):
-    with pytest.raises(AtlasUnavailable, match="unexpected response"):
-        await read_projects(script, [[project(1, **changes)]])
-
-
-async def test_projects_of_overlapping_and_miscounted_pages_are_listed_once(sim, online):
-    project_ids = {sim.add_project(f"Project {n:02}") for n in range(25)}
-    sim.paging.page_size, sim.paging.repeated_items = 7, 2
-    async with online() as atlas:
-        found = [item.id for item in await atlas.reader.projects()]
-
-    assert (len(found), set(found)) == (25, project_ids)
-
-
 @pytest.mark.parametrize("days", [-20, 20])
 async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_was_set_since(
     sim, days
@@ -419,16 +404,6 @@ async def test_events_of_all_pages_name_who_was_invited_and_who_joined(facts, sc
         ("JOINED_ORG", "boss@example.com"),
         ("INVITED_TO_ORG", None),
     ]
-
-
-async def test_event_of_each_invitation_is_returned(sim, online):
-    sim.add_user("ada@example.com", age=timedelta(days=2))
-    sim.add_user("old@example.com", age=timedelta(days=40))
-    since = datetime.now(UTC) - timedelta(days=30)
-    async with online() as atlas:
-        found = await atlas.reader.invitation_events(ORG, since)
-
-    assert {(each.kind, each.subject) for each in found} == {("INVITED_TO_ORG", "ada@example.com")}
 
 
 async def test_only_active_members_of_all_pages_are_returned_folded(sim, online):
