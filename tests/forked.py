@@ -30,7 +30,7 @@ from environment import clean
 
 _ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
-    *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_", "TERM"),
+    *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_", "NO_COLOR", "TERM"),
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"),
     *("CHAT_URL", "HOOK", "KEY", "LOCAL_URL", "PING_URL", "SLACK_URL"),  # in policies of tests
     "PYTEST_CURRENT_TEST",
