@@ -53,30 +53,31 @@ class AtlasInviter:
             `createGroupInvite`, `addGroupUsers` and `createOrgUser` of the OpenAPI document.
             Invitations of `org_invites` are re-created with `createOrgUser`, its replacement.
         """
-        if not invitation.username or not invitation.roles:
-            return InviteResult(InviteStatus.REJECTED)
-        endpoint, place_id = SOURCES[invitation.source].invite, invitation.project_id
-        body: dict[str, object] = {"roles": invitation.roles, "username": invitation.username}
-        if endpoint is ADD_ORG_USER:
-            place_id, body = invitation.org_id, {**body, **_of_organization(invitation)}
         try:
-            request = self._client.request(
-                endpoint, place_id, progress=progress, body=to_json(body)
-            )
-            result = await self._client.call(request, decide=_decide)
+            result = await self._send(invitation, progress)
         except InvalidRequest:
             return InviteResult(InviteStatus.REJECTED)
         except RunError as error:
             return InviteResult(
                 InviteStatus.REJECTED, fatal_error=error.having(consequence=_CONSEQUENCE)
             )
-        error_of_run = fatal_error_for(result)
-        return InviteResult(
-            _invite_status(result, progress),
-            result.status or progress.http_status,
-            None if isinstance(result, Response) and _is_created(result) else result.code,
-            error_of_run and error_of_run.having(consequence=_CONSEQUENCE),
-        )
+        fatal_error = fatal_error_for(result)
+        code = result.code if isinstance(result, Response) and not _is_created(result) else None
+        status = result.status if isinstance(result, Response) else progress.http_status
+        restated = fatal_error and fatal_error.having(consequence=_CONSEQUENCE)
+        return InviteResult(_invite_status(result, progress), status, code, restated)
+
+    async def _send(self, invitation: Invitation, progress: DeletionProgress) -> ResponseOrFailure:
+        if not invitation.username or not invitation.roles:
+            message = "an invitation needs a username and roles"
+            raise InvalidRequest(message)
+        endpoint = SOURCES[invitation.source].invite
+        if endpoint is ADD_ORG_USER:
+            scope_id, body = invitation.org_id, _organization_body(invitation)
+        else:
+            scope_id, body = invitation.project_id, _project_body(invitation)
+        request = self._client.request(endpoint, scope_id, progress=progress, body=to_json(body))
+        return await self._client.call(request, decide=_decide)
 
 
 def _decide(result: ResponseOrFailure) -> RetryDecision:
@@ -86,9 +87,10 @@ def _decide(result: ResponseOrFailure) -> RetryDecision:
 
 def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> InviteStatus:
     if not isinstance(result, Response):
-        was_sent = progress.response_pending or progress.http_status is not None
-        unsent = InviteStatus.RETRY_LATER if result.retryable else InviteStatus.REJECTED
-        return InviteStatus.UNKNOWN if was_sent else unsent
+        was_not_sent = not progress.response_pending and progress.http_status is None
+        return (
+            InviteStatus.RETRY_LATER if was_not_sent and result.retryable else InviteStatus.UNKNOWN
+        )
     if _is_created(result):
         return _created_status(result)
     if result.status == _CONFLICT and result.looks_like_atlas:
@@ -127,8 +129,12 @@ def _created_status(response: Response) -> InviteStatus:
     return InviteStatus.CREATED if is_invitation else InviteStatus.UNREADABLE
 
 
-def _of_organization(invitation: Invitation) -> dict[str, object]:
-    """Return the same organization roles, project roles and teams as before."""
+def _project_body(invitation: Invitation) -> dict[str, object]:
+    return {"roles": invitation.roles, "username": invitation.username}
+
+
+def _organization_body(invitation: Invitation) -> dict[str, object]:
+    """Return the body with the same organization roles, project roles and teams as before."""
     groups: dict[str, list[str]] = {}
     for group_id, role in invitation.project_roles:
         if is_id(group_id) and role:
@@ -138,5 +144,7 @@ def _of_organization(invitation: Invitation) -> dict[str, object]:
         roles["groupRoleAssignments"] = [
             {"groupId": group_id, "groupRoles": held} for group_id, held in groups.items()
         ]
-    teams = {"teamIds": invitation.team_ids} if invitation.team_ids else {}
-    return {"roles": roles, **teams}
+    body: dict[str, object] = {"roles": roles, "username": invitation.username}
+    if invitation.team_ids:
+        body["teamIds"] = invitation.team_ids
+    return body

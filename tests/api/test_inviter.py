@@ -6,7 +6,6 @@ import faults
 import pytest
 from builders import ORG, PROJECT, invitation
 
-from invite_sweeper.errors import AddressRefused
 from invite_sweeper.models import DeletionProgress, InviteStatus, ListUnreadable, Source
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
@@ -277,12 +276,6 @@ async def test_users_are_unreadable_if_one_of_the_lists_is(
     found = await statuses_of(online)
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (status, code)
-
-
-async def test_refused_address_stops_the_run_while_users_are_read(online, sim, project):
-    sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
-    with pytest.raises(AddressRefused):
-        await statuses_of(online)
 
 
 async def test_users_of_a_malformed_id_are_unreadable_without_a_request(online, sim):

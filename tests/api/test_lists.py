@@ -273,6 +273,18 @@ async def test_stable_list_of_projects_is_read_until_it_does_not_change(
     assert len(script.received) == sum(map(len, readings))
 
 
+@pytest.mark.parametrize(("number", "error"), [(1, CredentialsRefused), (2, AtlasUnavailable)])
+async def test_refused_page_of_projects_stops_the_run(script, number, error):
+    refused = {"error": 401, "errorCode": "USER_UNAUTHORIZED"}
+    for each in range(1, number):
+        script.answer(f"{API}/groups?{PAGE}&pageNum={each}", page(project(each), has_next=True))
+    script.answer(f"{API}/groups?{PAGE}&pageNum={number}", refused, status=401)
+    async with script.connected() as atlas:
+        with pytest.raises(error):
+            await atlas.reader.projects()
+    assert len(script.received) == number + 1
+
+
 @pytest.mark.parametrize("last", [(), (1,), (2, 1)])
 async def test_page_of_projects_without_a_new_one_that_names_a_next_ends_the_run(script, last):
     script.answer(f"{API}/groups?{PAGE}&pageNum=1", page(project(1), project(2), has_next=True))
@@ -282,6 +294,15 @@ async def test_page_of_projects_without_a_new_one_that_names_a_next_ends_the_run
         with pytest.raises(AtlasUnavailable, match="to the end: page 2 has no new entry"):
             await atlas.reader.projects()
     assert len(script.received) == 2
+
+
+async def test_projects_of_overlapping_and_miscounted_pages_are_listed_once(sim, online):
+    project_ids = {sim.add_project(f"Project {n:02}") for n in range(25)}
+    sim.paging.page_size, sim.paging.repeated_items = 7, 2
+    async with online() as atlas:
+        found = [item.id for item in await atlas.reader.projects()]
+
+    assert (len(found), set(found)) == (25, project_ids)
 
 
 @pytest.mark.parametrize("days", [-20, 20])
