@@ -145,19 +145,6 @@ def test_each_attempt_has_its_own_timeout_of_120_s(
     assert least_s <= scene.took_s < most_s
 
 
-def test_list_that_times_out_is_unreadable_with_that_reason():
-    scene = Scene(source=Source.INVITES)
-    scene.fault(faults.hang(), times=None)
-
-    async def scenario():
-        async with scene.connected(attempts=2) as atlas:
-            return await atlas.reader.invitations(place_of(Source.INVITES, scene.project))
-
-    found, _ = run_skipping_idle_time(scenario)
-
-    assert found.reason == "Timed out after 120 s."
-
-
 def test_spacing_of_50_s_does_not_time_out_any_request():
     scene = Scene(users=9, kind="key", source=Source.INVITES).run(per_s=0.02)
 

@@ -19,7 +19,6 @@ from invite_sweeper.errors import (
     AddressRefused,
     ApiVersionRetired,
     AtlasUnavailable,
-    CredentialsRefused,
 )
 from invite_sweeper.models import (
     DeletionProgress,
@@ -330,20 +329,6 @@ async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, onl
 
 
 # --- the list of projects --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("page", "error"), [(1, CredentialsRefused), (2, AtlasUnavailable)])
-async def test_refused_page_of_projects_stops_the_run(sim, online, account, page, error):
-    for number in range(4):
-        sim.add_project(f"Project {number}")
-    sim.faults.add(faults.role_missing(), path="*/groups", nth=page, times=None)
-    sim.faults.add(faults.short_pages(2), path="*/groups", times=None)
-
-    async with online(account) as atlas:
-        with pytest.raises(error):
-            await atlas.reader.projects()
-
-    assert sum("/groups" in each.path for each in sim.requests) == page + 1
 
 
 # --- headers and buckets ---------------------------------------------------------------------
