@@ -155,8 +155,11 @@ class ExitCode(IntEnum):
     )
     AUDIT = (
         7,
-        "the audit log cannot be written",
-        "The audit log cannot be written. No deletion was sent after that.",
+        "the audit log or the plan's copy cannot be written",
+        (
+            "The audit log cannot be written, and no deletion was sent after that. Or the run is "
+            "complete, and the copy of its plan for `--out` cannot be written."
+        ),
         "Free disk space, then run the command again: it processes the rest.",
         Status.FAILED,
     )
@@ -465,7 +468,6 @@ class WarningCode(StrEnum):
     CIRCUIT_BREAKER = "circuit_breaker"
     MEMBERS = "members"
     NOTICE = "notice"
-    MOVED_PROJECT = "moved_project"
     PLAN_DIFFERS = "plan_differs"
     POLICY = "policy"
     RECOVERY = "recovery"

@@ -520,6 +520,7 @@ class Line(NamedTuple):
     """
 
     ts: str
+    run_id: str
     event: Event
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import BinaryIO, Final
+from typing import Final
 
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
@@ -45,7 +45,7 @@ class AuditLog:
         chain: HashChain,
         *,
         warnings: tuple[RunWarning, ...],
-        copy: BinaryIO | None,
+        copy: Callable[[bytes], object] | None,
     ) -> None:
         self.file = file
         self.warnings = warnings
@@ -71,14 +71,14 @@ class AuditLog:
         run_id: str,
         *,
         clock: Callable[[], datetime],
-        copy: BinaryIO | None = None,
+        copy: Callable[[bytes], object] | None = None,
     ) -> "AuditLog":
         """Create the file of a run. The lock of the directory must be held.
 
         Args:
             clock: Returns the timestamp of a line, timezone-aware.
-            copy: A stream that receives each line as well, such as standard output. Its errors
-                do not stop the log; see `copy_failure`.
+            copy: Called with each line as well, such as to print it. Its errors do not stop the
+                log; see `copy_failure`.
 
         Raises:
             AuditLogError: The file cannot be created safely.
@@ -214,8 +214,7 @@ class AuditLog:
     def _write_copy(self) -> None:
         while self._uncopied and self._copy is not None:
             try:
-                self._copy.write(self._uncopied.popleft())
-                self._copy.flush()
+                self._copy(self._uncopied.popleft())
             except (OSError, ValueError) as error:
                 self.copy_failure, self._copy = error, None
                 self._uncopied.clear()

@@ -234,7 +234,7 @@ def read_events(path: Path) -> Iterator[Line]:
     chain = FileChain(path)
     for each in chain:
         if each.header.event != Kept.event and (event := chain.decode(each)) is not None:
-            yield Line(each.header.ts, event)
+            yield Line(each.header.ts, each.header.run_id, event)
 
 
 class SavedPlan(NamedTuple):
