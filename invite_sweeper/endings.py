@@ -7,7 +7,7 @@ sentence.
 """
 
 from collections.abc import Iterable, Sequence
-from enum import IntEnum, StrEnum, auto
+from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from invite_sweeper.program import command
@@ -85,9 +85,9 @@ class ExitCode(IntEnum):
     A test compares the tables of `--help`, README.md and deploy/ with it.
 
     Attributes:
-        label: For `--help`, notifications and lists; without a full stop.
+        label: For `--help`, notifications and lists.
         meaning: For the table of `help exit-codes`.
-        advice: What to do, for the same table; empty if nothing.
+        advice: What to do; empty if nothing.
         retryable: Whether a scheduler should start the same command again.
     """
 
@@ -201,206 +201,150 @@ _TOO_MANY: Final = (
     "Read the plan, then raise the limit, narrow the rules, or set over_limit: trim to delete only "
     "the oldest."
 )
-_RIGHTS: Final = (
-    "Grant the credentials the role that is missing, or exclude the projects; until then the same "
-    "command ends the same way. To list them: {doctor}"
-)
 
 
 class Reason(StrEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
     Those of a run without an error are in the order in which an operator should deal with them.
+
+    Attributes:
+        exit_code: What a run ends with for this reason.
+        advice: What to do, with commands in braces; empty if nothing, or if the error says it.
+        retryable: Whether the same command, repeated without a change, may succeed.
+        label: A few words, of a reason that is no error.
     """
 
-    MAX_DELETIONS = auto()
-    MAX_DELETIONS_PER_PROJECT = auto()
-    MAX_SHARE = auto()
-    MAX_UNREADABLE_PROJECTS = auto()
-    MAX_POPULATION_DROP = auto()
-    CLOCK = auto()
-    PLAN = auto()
-    EARLIER_RUNS = auto()
-    """The audit log of earlier runs is missing, changed or unreadable."""
-    NO_VISIBLE_PROJECT = auto()
-    NOT_CONFIRMED = auto()
-    OTHER = auto()
-    """Another guard; no guard of a sweep."""
-    CIRCUIT_BREAKER = auto()
-    REMOVED_MEMBER = auto()
-    MISSING_ROLE = auto()
-    """Atlas refused to read a list or to delete: a role is missing."""
-    UNREADABLE_PROJECTS = auto()
-    RETIRED_SOURCE = auto()
-    FAILED_DELETIONS = auto()
-    UNKNOWN_DELETIONS = auto()
-    STILL_THERE = auto()
-    MADE_ACTIVE = auto()
-    """A restore, in a federated organization."""
-    NOT_INVITED = auto()
-    """A restore whose invitations failed, were not sent, or have an unknown result."""
-    CREDENTIALS = auto()
-    UNREACHABLE = auto()
-    AUDIT_LOG = auto()
-    INTERRUPTED = auto()
-    LOCKED = auto()
-    USAGE = auto()
-    DEFECT = auto()
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What a run ends with for this reason."""
-        return _REASONS[self].exit_code
-
-    @property
-    def label(self) -> str:
-        """A few words, for notifications."""
-        return _REASONS[self].label
-
-    @property
-    def advice(self) -> str:
-        """What to do, with commands in braces; empty if nothing, or if the error says it."""
-        return _REASONS[self].advice
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same command, repeated without a change, may succeed."""
-        return _REASONS[self].retryable
-
-
-class _Facts(NamedTuple):
     exit_code: ExitCode
+    advice: str
+    retryable: bool
     label: str
-    advice: str = ""
-    retryable: bool = False
 
+    def __new__(cls, value: str, *facts: object) -> Self:
+        """Return the member of a row."""
+        return new_member(cls, value, facts)
 
-_REASONS: Final = {
-    Reason.MAX_DELETIONS: _Facts(ExitCode.REFUSED, label="max_deletions", advice=_TOO_MANY),
-    Reason.MAX_DELETIONS_PER_PROJECT: _Facts(
-        ExitCode.REFUSED, label="max_deletions_per_project", advice=_TOO_MANY
-    ),
-    Reason.MAX_SHARE: _Facts(ExitCode.REFUSED, label="max_share", advice=_TOO_MANY),
-    Reason.MAX_UNREADABLE_PROJECTS: _Facts(
+    MAX_DELETIONS = ("max_deletions", ExitCode.REFUSED, _TOO_MANY)
+    MAX_DELETIONS_PER_PROJECT = ("max_deletions_per_project", ExitCode.REFUSED, _TOO_MANY)
+    MAX_SHARE = ("max_share", ExitCode.REFUSED, _TOO_MANY)
+    MAX_UNREADABLE_PROJECTS = (
+        "max_unreadable_projects",
         ExitCode.REFUSED,
-        label="max_unreadable_projects",
-        advice=(
+        (
             "Grant the credentials the role in those projects, exclude them, or raise "
             "max_unreadable_projects. The audit log names each project with the reason."
         ),
-    ),
-    Reason.MAX_POPULATION_DROP: _Facts(
+    )
+    MAX_POPULATION_DROP = (
+        "max_population_drop",
         ExitCode.REFUSED,
-        label="max_population_drop",
-        advice=(
-            "Find the cause. If the drop is expected, accept it for one run with "
-            "--accept-population."
+        "Find the cause. If the drop is expected, accept it for one run with --accept-population.",
+    )
+    CLOCK = ("clock", ExitCode.REFUSED, "Synchronize the clock with NTP.", True)
+    PLAN = ("plan", ExitCode.REFUSED, "Create a new plan with: {plan}")
+    EARLIER_RUNS = ("earlier_runs", ExitCode.REFUSED, "Check the audit log with: {verify}")
+    """The audit log of earlier runs is missing, changed or unreadable."""
+    NO_VISIBLE_PROJECT = (
+        "no_visible_project",
+        ExitCode.REFUSED,
+        "Check the credentials and the ids of the organizations: {doctor}",
+    )
+    NOT_CONFIRMED = ("not_confirmed", ExitCode.REFUSED, "", True)
+    OTHER = ("other", ExitCode.REFUSED)
+    """Another guard; no guard of a sweep."""
+    CIRCUIT_BREAKER = (
+        "circuit_breaker",
+        ExitCode.PARTIAL,
+        "Find out why the deletions failed before you run the sweep again: {report}",
+        False,
+        "stopped itself",
+    )
+    REMOVED_MEMBER = (
+        "removed_member",
+        ExitCode.PARTIAL,
+        "Invite the removed members again{restore}",
+        False,
+        "active member removed",
+    )
+    MISSING_ROLE = (
+        "missing_role",
+        ExitCode.PARTIAL,
+        (
+            "Grant the credentials the role that is missing, or exclude the projects; until then "
+            "the same command ends the same way. To list them: {doctor}"
         ),
-    ),
-    Reason.CLOCK: _Facts(
-        ExitCode.REFUSED,
-        label="clock off",
-        advice="Synchronize the clock with NTP.",
-        retryable=True,
-    ),
-    Reason.PLAN: _Facts(
-        ExitCode.REFUSED, label="saved plan not valid", advice="Create a new plan with: {plan}"
-    ),
-    Reason.EARLIER_RUNS: _Facts(
-        ExitCode.REFUSED,
-        label="audit log of earlier runs",
-        advice="Check the audit log with: {verify}",
-    ),
-    Reason.NO_VISIBLE_PROJECT: _Facts(
-        ExitCode.REFUSED,
-        label="no visible project",
-        advice="Check the credentials and the ids of the organizations: {doctor}",
-    ),
-    Reason.NOT_CONFIRMED: _Facts(ExitCode.REFUSED, label="not confirmed", retryable=True),
-    Reason.OTHER: _Facts(ExitCode.REFUSED, label="other"),
-    Reason.CIRCUIT_BREAKER: _Facts(
+        False,
+        "role missing",
+    )
+    """Atlas refused to read a list or to delete."""
+    UNREADABLE_PROJECTS = (
+        "unreadable_projects",
         ExitCode.PARTIAL,
-        label="stopped itself",
-        advice="Find out why the deletions failed before you run the sweep again: {report}",
-    ),
-    Reason.REMOVED_MEMBER: _Facts(
+        "The next run reads the projects again. If they stay unreadable: {doctor}",
+        True,
+        "projects not read",
+    )
+    RETIRED_SOURCE = (
+        "retired_source",
         ExitCode.PARTIAL,
-        label="active member removed",
-        advice="Invite the removed members again{restore}",
-    ),
-    Reason.MISSING_ROLE: _Facts(ExitCode.PARTIAL, label="role missing", advice=_RIGHTS),
-    Reason.UNREADABLE_PROJECTS: _Facts(
+        "Replace the retired list under `sources` in the policy.",
+        False,
+        "retired list",
+    )
+    FAILED_DELETIONS = (
+        "failed_deletions",
         ExitCode.PARTIAL,
-        label="projects not read",
-        advice="The next run reads the projects again. If they stay unreadable: {doctor}",
-        retryable=True,
-    ),
-    Reason.RETIRED_SOURCE: _Facts(
+        "The next sweep tries the failed deletions again. To list them: {failed}",
+        True,
+        "deletions failed",
+    )
+    UNKNOWN_DELETIONS = (
+        "unknown_deletions",
         ExitCode.PARTIAL,
-        label="retired list",
-        advice="Replace the retired list under `sources` in the policy.",
-    ),
-    Reason.FAILED_DELETIONS: _Facts(
+        "The next sweep checks the deletions without a response.",
+        True,
+        "deletions without a response",
+    )
+    STILL_THERE = (
+        "still_there",
         ExitCode.PARTIAL,
-        label="deletions failed",
-        advice="The next sweep tries the failed deletions again. To list them: {failed}",
-        retryable=True,
-    ),
-    Reason.UNKNOWN_DELETIONS: _Facts(
+        "If the next run still lists the invitations, ask MongoDB support.",
+        True,
+        "deleted invitations still listed",
+    )
+    MADE_ACTIVE = (
+        "made_active",
         ExitCode.PARTIAL,
-        label="deletions without a response",
-        advice="The next sweep checks the deletions without a response.",
-        retryable=True,
-    ),
-    Reason.STILL_THERE: _Facts(
+        "Check that each of them should have access, and remove those who should not: {active}",
+        False,
+        "people became active members",
+    )
+    """A restore, in a federated organization."""
+    NOT_INVITED = (
+        "not_invited",
         ExitCode.PARTIAL,
-        label="deleted invitations still listed",
-        advice="If the next run still lists the invitations, ask MongoDB support.",
-        retryable=True,
-    ),
-    Reason.MADE_ACTIVE: _Facts(
-        ExitCode.PARTIAL,
-        label="people became active members",
-        advice=(
-            "Check that each of them should have access, and remove those who should not: {active}"
-        ),
-    ),
-    Reason.NOT_INVITED: _Facts(
-        ExitCode.PARTIAL,
-        label="people not invited",
-        advice="Run the same restore again: it leaves out people who are there already.",
-        retryable=True,
-    ),
-    Reason.CREDENTIALS: _Facts(
+        "Run the same restore again: it leaves out people who are there already.",
+        True,
+        "people not invited",
+    )
+    """A restore whose invitations failed, were not sent, or have an unknown result."""
+    CREDENTIALS = (
+        "credentials",
         ExitCode.CREDENTIALS,
-        label="credentials refused",
-        advice="Check the credentials, their role and the access list: {doctor}",
-    ),
-    Reason.UNREACHABLE: _Facts(
+        "Check the credentials, their role and the access list: {doctor}",
+    )
+    UNREACHABLE = (
+        "unreachable",
         ExitCode.UNREACHABLE,
-        label="Atlas not reachable",
-        advice="Run the command again. If it fails again: {doctor}",
-        retryable=True,
-    ),
-    Reason.AUDIT_LOG: _Facts(
-        ExitCode.AUDIT,
-        label="audit log or copy not writable",
-        advice="Free disk space, then run the command again: it processes the rest.",
-    ),
-    Reason.INTERRUPTED: _Facts(
-        ExitCode.INTERRUPTED,
-        label="interrupted",
-        advice="Run the command again: it processes the rest.",
-        retryable=True,
-    ),
-    Reason.LOCKED: _Facts(
-        ExitCode.LOCKED,
-        label="another run holds the lock",
-        advice="Wait for that run to end, or stop it.",
-    ),
-    Reason.USAGE: _Facts(ExitCode.USAGE, label="wrong usage"),
-    Reason.DEFECT: _Facts(ExitCode.DEFECT, label="internal error", advice="Please report it."),
-}
+        "Run the command again. If it fails again: {doctor}",
+        True,
+    )
+    AUDIT_LOG = ("audit_log", ExitCode.AUDIT, ExitCode.AUDIT.advice)
+    INTERRUPTED = ("interrupted", ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, True)
+    LOCKED = ("locked", ExitCode.LOCKED, "Wait for that run to end, or stop it.")
+    USAGE = ("usage", ExitCode.USAGE)
+    DEFECT = ("defect", ExitCode.DEFECT, ExitCode.DEFECT.advice)
+
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
 """Why a guard refuses a run."""

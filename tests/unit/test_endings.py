@@ -159,7 +159,7 @@ def table_of_endings():
     for reason in Reason:
         assert not reason.exit_code.succeeded
         again = "again" if reason.retryable else "final"
-        row = f"{reason}: {reason.label} | {reason.exit_code:d} | {again} | {reason.advice}"
+        row = f"{reason}: {reason.label or '-'} | {reason.exit_code:d} | {again} | {reason.advice}"
         yield row.rstrip()
     for reason in Reason:
         yield f"advice {reason}: {' '.join(ADVISOR.advise([reason]))}".rstrip()
