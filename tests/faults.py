@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 
-from invite_sweeper.simulator.faults import (
+from invite_sweeper.simulator.faults import (  # noqa: F401 - tests take all from here
     Effect,
     Fault,
     delay,
@@ -27,36 +27,6 @@ from invite_sweeper.simulator.responses import (
     missing_role,
     unauthorized,
 )
-
-__all__ = [
-    "Fault",
-    "address_refused",
-    "altered",
-    "api_error",
-    "challenge",
-    "changed",
-    "compressed",
-    "delay",
-    "drip",
-    "effect",
-    "empty",
-    "endless_pages",
-    "fail_with",
-    "gone_as_400",
-    "hang",
-    "html",
-    "malformed",
-    "mislabelled",
-    "redirect",
-    "reset",
-    "respond_with",
-    "role_missing",
-    "short_pages",
-    "truncated",
-    "upgrade",
-    "with_effect",
-    "without_rate_limits",
-]
 
 
 def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:

@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("invite_sweeper", "tests")
+COPIED = ("invite_sweeper", "tests", "deploy")
 SOURCES = ("invites", "users", "org_users", "org_invites")
 OF_PERSON = SOURCES[1:]
 TIMEOUT_S = 900
@@ -43,7 +43,7 @@ class Mutant:
     """A change of the program.
 
     Attributes:
-        file: Below `invite_sweeper/`.
+        file: Below `invite_sweeper/`, or of `deploy/`.
         old: A text that the file contains once.
         tests: What pytest runs; at least one test of it must fail.
     """
@@ -61,8 +61,8 @@ IN_EACH_LIST = (
     Mutant(
         "keep is ignored",
         "sweep/selection.py",
-        "for name, conditions in self._keep:\n            result",
-        "for name, conditions in self._keep * (invitation.source != {source!r}):\n"
+        "for entry, conditions in self._keep:\n            result",
+        "for entry, conditions in self._keep * (invitation.source != {source!r}):\n"
         "            result",
     ),
     Mutant(
@@ -213,7 +213,7 @@ SINGLE = (
     Mutant(
         "no guard is asked about what is read after the question",
         "sweep/run.py",
-        "    _check_guards(command, again)\n",
+        "    _check_guards(result.command, again)\n",
         "",
         "tests/unit/sweep/test_sweep.py -k long_question",
     ),
@@ -254,8 +254,8 @@ SINGLE = (
     Mutant(
         "exactly older_than is not stale",
         "sweep/selection.py",
-        "return created_at <= latest",
-        "return created_at < latest",
+        "lambda sent: sent <= latest",
+        "lambda sent: sent < latest",
     ),
     Mutant(
         "a second below older_than is stale",
@@ -265,9 +265,9 @@ SINGLE = (
     ),
     Mutant(
         "keep ends a day early",
-        "sweep/selection.py",
-        "now.date() <= entry.until",
-        "now.date() < entry.until",
+        "policy/model.py",
+        "return self.until is None or today <= self.until",
+        "return self.until is None or today < self.until",
     ),
     Mutant(
         "a future date is used",
@@ -375,8 +375,8 @@ SINGLE = (
     Mutant(
         "trim does not count earlier runs",
         "sweep/plan.py",
-        "max(0, limits.max_deletions - recent.total)",
-        "limits.max_deletions",
+        "max(0, command.limits.max_deletions - command.recent.total)",
+        "command.limits.max_deletions",
         CAP,
     ),
 )
@@ -387,16 +387,16 @@ SINGLE = (
 OF_GUARANTEES = (
     Mutant(
         "the plan on disk is not compared with the plan in memory",
-        "audit/plan_lines.py",
+        "audit/log.py",
         "    if line.header.event == Planned.event and chain.decode(line) != next(left, None):",
         "    if line.header.event == Planned.event and next(left, None) is None:",
         "tests/unit/audit/test_plan_lines.py",
     ),
     Mutant(
         "a plan that was changed on disk is believed",
-        "audit/plan_lines.py",
-        "        raise _changed_error() from error",
-        "        return",
+        "audit/log.py",
+        "        cause = error\n    raise",
+        "        return\n    raise",
         "tests/unit/audit/test_plan_lines.py",
     ),
     Mutant(
@@ -431,9 +431,8 @@ OF_GUARANTEES = (
     Mutant(
         "limits count in each organization alone",
         "sweep/run.py",
-        "    check_limits(planned, command.limits, command.recent, command.shard)",
-        "    for each in planned:\n"
-        "        check_limits([each], command.limits, command.recent, command.shard)",
+        "    check_limits(planned, command)",
+        "    for each in planned:\n        check_limits([each], command)",
         "tests/unit/sweep/test_sweep.py -k max_deletions_counts",
     ),
     Mutant(
@@ -453,8 +452,8 @@ OF_GUARANTEES = (
     Mutant(
         "a short list of members is believed",
         "sweep/discovery.py",
-        "check_members(organization.id, len(found), before, policy.limits)",
-        "assert before >= 0",
+        "check_members(organization, len(found), self._command)",
+        "assert found is not None",
         "tests/unit/sweep/test_sweep.py -k members",
     ),
     Mutant(
@@ -480,10 +479,10 @@ OF_GUARANTEES = (
     ),
     Mutant(
         "projects of other organizations are in scope",
-        "sweep/scope.py",
-        "return project.org_id in self._organizations",
-        "return bool(self._organizations)",
-        "tests/unit/sweep/test_scope.py",
+        "sweep/discovery.py",
+        "(scope := found.get(project.org_id)) is None:",
+        "(scope := found.get(project.org_id, found[next(iter(found))])) is None:",
+        "tests/unit/sweep/test_discovery.py",
     ),
     Mutant(
         "a member is removed knowingly",
@@ -509,15 +508,15 @@ OF_GUARANTEES = (
     Mutant(
         "teams reach no project",
         "sweep/discovery.py",
-        "if not any(each.team_ids and not each.links_out_of_scope for each in with_teams):",
-        "if with_teams is not None:",
+        "if not any(each.team_ids and not each.links_out_of_scope for each in invitations):",
+        "if invitations is not None:",
         "tests/unit/sweep/test_team_access.py",
     ),
     Mutant(
         "what a list still shows is deleted",
-        "sweep/deleting.py",
-        "self._found.add(number)",
-        "self._found.discard(number)",
+        "sweep/executor.py",
+        "if number in found_again:",
+        "if number in found_again and number < 0:",
         "tests/unit/sweep/test_verification.py",
     ),
     Mutant(
@@ -537,15 +536,15 @@ OF_GUARANTEES = (
     Mutant(
         "the breaker never opens",
         "sweep/guards.py",
-        "self.reason = self.reason or reason",
-        "reason = None",
+        "        self._window.append(outcome)",
+        "        return False",
         "tests/unit/sweep/test_circuit_breaker.py",
     ),
     Mutant(
         "a plan may be applied twice",
         "sweep/guards.py",
-        "(run := history.applied_by(saved.sha256)) is not None",
-        "(run := history.applied_by(policy.sha256)) is not None",
+        "(run := command.history.applied_by(saved.sha256)) is not None",
+        "(run := command.history.applied_by(policy.sha256)) is not None",
         "tests/unit/sweep/test_steps.py",
     ),
     Mutant(
@@ -593,25 +592,23 @@ OF_GUARANTEES = (
     Mutant(
         "a removed member of a killed run is called gone",
         "sweep/recovery.py",
-        "    if user_status.status == MembershipStatus.ACTIVE:\n"
-        "        return Outcome.ACCEPTED_DURING",
-        "    if user_status.status == MembershipStatus.ACTIVE:\n"
-        "        return Outcome.ALREADY_GONE",
+        "if seen.still_member else Outcome.ACCEPTED_DURING",
+        "if seen.still_member else Outcome.ALREADY_GONE",
         "tests/unit/sweep/test_recovery.py",
     ),
     Mutant(
         "two runs share a directory",
         "audit/directory.py",
-        "_flock(path, fd, fcntl.LOCK_EX)",
-        "_flock(path, fd, fcntl.LOCK_UN)",
+        "os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)",
+        "os.O_RDWR | os.O_CREAT, fcntl.LOCK_UN)",
         "tests/unit/audit/test_directory.py",
     ),
     Mutant(
         "the bucket admits whatever is left",
         "atlas/limits.py",
-        "free = self.level - len(self.in_flight) - self._reserve",
-        "free = self.level + count",
-        "tests/unit/atlas/test_token_bucket.py",
+        "free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - reserve",
+        "free = self.level + 2 * count",
+        "tests/unit/atlas/test_limits.py",
     ),
     Mutant(
         "requests pass the proxy by",
@@ -623,23 +620,58 @@ OF_GUARANTEES = (
     Mutant(
         "secrets are printed",
         "redaction.py",
-        "            text = self._mask_secrets(text)",
-        "            text = text + ''",
+        "        if self._is_in(text):\n            text = _mask",
+        "        if not text:\n            text = _mask",
         "tests/commands/test_echoed_secrets.py",
     ),
     Mutant(
         "a run is called done that was refused",
         "report/story.py",
-        "            ended = self._status.label",
-        "            ended = Status.DONE.label",
+        "        ended = self._status.label",
+        "        ended = Status.DONE.label",
         "tests/unit/report/test_story.py",
     ),
     Mutant(
         "owners are not first",
         "report/rows.py",
-        "        not any(_OWNER in role for role in roles),",
-        "        any(_OWNER in role for role in roles),",
+        "        not row.is_owner,",
+        "        row.is_owner,",
         "tests/unit/report/test_rows.py",
+    ),
+    Mutant(
+        "a file of an earlier run that cannot be opened is passed over",
+        "audit/reader.py",
+        "        raise DamagedLog(error.message, hint=error.hint) from error",
+        "        return",
+        "tests/unit/audit/test_history.py",
+    ),
+    Mutant(
+        "a plan is applied that nobody has read",
+        "sweep/guards.py",
+        "if sha256 is not None and saved.sha256 != sha256.strip().lower():",
+        'if sha256 == "":',
+        "tests/test_auditor_page.py",
+    ),
+    Mutant(
+        "the audit log has fields that it had not",
+        "audit/events.py",
+        "EventFields(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,",
+        "EventFields(msgspec.Struct, frozen=True, kw_only=True,",
+        "tests/commands/test_golden_files.py",
+    ),
+    Mutant(
+        "a usage error writes no JSON",
+        "cli/main.py",
+        "        RESULT.write_error(error)\n    sys.exit(int(error.exit_code))",
+        "        print_error(error)\n    sys.exit(int(error.exit_code))",
+        "tests/commands/test_json_on_every_exit.py",
+    ),
+    Mutant(
+        "a shipped file deletes",
+        "../deploy/docker/Dockerfile",
+        'CMD ["plan"]',
+        'CMD ["sweep"]',
+        "tests/deploy/test_manifests.py -k one_line",
     ),
 )
 
@@ -734,11 +766,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         for number in range(arguments.jobs):
             free.put(Checkout(Path(folder) / f"checkout-{number}"))
-        left = 0
-        for tests in sorted({each.tests for each in chosen}):
-            problem = judge(Mutant("", SINGLE[0].file, SINGLE[0].old, SINGLE[0].old, tests))
+        left, one = 0, SINGLE[0]
+        unchanged = [Mutant(t, one.file, one.old, one.old, t) for t in {m.tests for m in chosen}]
+        for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
             if problem != "survives":  # what fails without a mutant proves nothing
-                tell(f"{tests} fails without a mutant {problem}")
+                tell(f"{mutant.tests} fails without a mutant {problem}")
                 return 1
         for mutant, problem in zip(chosen, pool.map(judge, chosen), strict=True):
             left += bool(problem)

@@ -15,9 +15,8 @@ from rich.text import Text
 
 from invite_sweeper.atlas import ApiKey, BearerToken, Credentials, ServiceAccount
 from invite_sweeper.audit import History
-from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.doctor_atlas import AtlasChecks, Check, Checks, CheckState, Completeness
-from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     INTEGRATION,
@@ -33,15 +32,17 @@ from invite_sweeper.endings import ExitCode, WarningLevel
 from invite_sweeper.errors import RunError
 from invite_sweeper.files import check_writable, regular_file_target, write_error
 from invite_sweeper.models import OrganizationName
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import (
     LIMIT_S,
-    find_problem,
+    Message,
+    NotSent,
+    check_message,
     open_session,
-    reach,
     register_secrets,
+    request,
 )
 from invite_sweeper.report.story import tell
 from invite_sweeper.report.terminal import RightTrimmed, two_columns
@@ -131,14 +132,14 @@ async def diagnose(
     checks = Checks()
     step = "policy"
     try:
-        policy = loader.load_policy(options.policy)
+        policy = load_policy(options.policy)
         step = "base URL"
         session = Session(options, policy, environment)
     except RunError as error:
         checks.failed(step, error)
         return DiagnosisResult.of(checks.found)
     register_secrets(policy.notify, environment)
-    with session.last_resort, session.working():
+    with session.working():
         steps = _Doctor(checks, session, notify=notify).run()
         return await session.stop.run_unless_stopped(steps)
 
@@ -190,7 +191,7 @@ class _Doctor:
         """Check the files beside the audit directory as a sweep does before it reads anything."""
         checks, options = self._checks, self._session.options
         with checks.step("outputs"):
-            check_outputs(options, self._session)
+            check_outputs(self._session)
         if options.out is not None:
             with checks.step("plan"):
                 check_writable(options.out, "The plan")
@@ -234,7 +235,7 @@ class _Doctor:
             checks.add(name, "None yet.")
             return
         last = history.runs[-1]
-        story = tell(last, self._session.facts)
+        story = tell(last, self._session.advisor)
         text, hint = f"{story.headline.label}: {story.headline.text}.", ""
         may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED
         if may_repeat:
@@ -260,22 +261,29 @@ class _Doctor:
         async with open_session(LIMIT_S) as http:
             for channel in self._policy.notify:
                 name = f"{channel.kind} ({channel.url_env})"
-                problem, fix = await find_problem(
-                    http, channel, session.environment, session.now, send=self._notify
-                )
-                text = "It accepted a test message." if self._notify else reached
-                text = f"Would not be notified: {problem}" if problem else text
-                checks.add(name, text, fix, warns=bool(problem))
+                try:
+                    message = check_message(channel, session.environment, session.now)
+                    await request(
+                        http, "POST" if self._notify else "HEAD", message, channel.url_env
+                    )
+                except NotSent as error:
+                    text = f"Would not be notified: {error}."
+                    checks.add(name, text, error.fix, warns=True)
+                else:
+                    text = "It accepted a test message." if self._notify else reached
+                    checks.add(name, text)
             if gateway is None:
                 return
             with checks.step("pushgateway"):
                 SECRETS.add_user_info(gateway)
                 check_gateway_url(gateway)
-                if (failure := await reach(http, gateway)) is None:
-                    checks.add("pushgateway", f"{reached} Nothing was pushed.")
+                try:
+                    await request(http, "HEAD", Message(gateway), "--pushgateway")
+                except NotSent as error:
+                    text = f"Would not get the metrics: {error}."
+                    checks.add("pushgateway", text, error.fix, warns=True)
                 else:
-                    text = f"Would not get the metrics: {failure.host}: {failure.reason}."
-                    checks.add("pushgateway", text, failure.fix, warns=True)
+                    checks.add("pushgateway", f"{reached} Nothing was pushed.")
 
 
 _KINDS: Final[Mapping[type[Credentials], str]] = {

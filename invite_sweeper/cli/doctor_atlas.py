@@ -12,7 +12,7 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
-from invite_sweeper.atlas.rows import OrgEvent
+from invite_sweeper.atlas.lists import OrgEvent
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
@@ -27,15 +27,13 @@ from invite_sweeper.models import (
     is_permission_error,
 )
 from invite_sweeper.report.progress import Progress
-from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import ListOutcome, trim
-from invite_sweeper.sweep.result import Result
+from invite_sweeper.sweep.result import Result, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.sunset import secret_warnings, sunset_warnings
 from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
 
 
@@ -198,11 +196,8 @@ class AtlasChecks:
         self._command = command
         self._organizations = organizations
         self._users: defaultdict[str, set[UserKey]] = defaultdict(set)
-        view = _View(log, checks)
-        self._result = Result(command, organizations, view)
-        self._reader = Reader(
-            command, organizations, None, self._result, view, observe=self._observe
-        )
+        self._result = Result(command, organizations, _View(log, checks))
+        self._reader = Reader(self._result, organizations, None, observe=self._observe)
 
     async def run(self) -> None:
         """Read as a sweep does, then check the guards and each organization."""
@@ -230,10 +225,10 @@ class AtlasChecks:
         sources, today = self._command.policy.sources, self._command.now.date()
         sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
         for source, day in sorted(sunsets.items()):
-            text, needed = f"Atlas announced {day} as the last day of this list.", False
-            for warning in sunset_warnings({source: day}, sources, today):
-                if source in sources:
-                    text, needed = warning.message, not source.is_replaced_by(sources)
+            warnings = sunset_warnings({source: day}, sources, today)
+            message = " ".join(each.message for each in warnings if source in sources)
+            needed = bool(message) and not source.is_replaced_by(sources)
+            text = message or f"Atlas announced {day} as the last day of this list."
             self._checks.add(f"sunset {source}", text, warns=needed)
 
     def _check_clock(self, planned: Iterable[Organization]) -> None:
@@ -246,19 +241,19 @@ class AtlasChecks:
 
     def _check_guards(self, planned: Sequence[Organization]) -> None:
         command, checks = self._command, self._checks
-        before, recent = command.before, command.recent
+        before = command.before
         with checks.step("baselines"):
             if before is None:
                 checks.add("baselines", "No complete run yet with which a sweep is compared.")
             else:
-                check_population(planned, before, command.policy)
+                check_population(planned, command)
                 found = sum(sum(each.entries.values()) for each in planned)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
                 checks.add("baselines", f"{found:,} found; the last complete run left {left}.")
         if command.limits.over_limit == "trim":
-            trim(planned, command.limits, recent)
+            trim(planned, command)
         with checks.step("limits"):
-            check_limits(planned, command.limits, recent)
+            check_limits(planned, command)
             counts = total(each.counts for each in planned)
             stale = f"{counts.stale:,} of {pluralize(counts.invitations_seen, 'invitation')}"
             text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"
@@ -269,7 +264,7 @@ class AtlasChecks:
     async def _check_organization(self, organization: Organization, scope: RunScope) -> None:
         sources = self._command.policy.sources
         others = [source for source in Source if source not in sources]
-        excluded_scope = replace(scope, projects=scope.excluded, organizations=())
+        excluded_scope = replace(scope, projects=scope.excluded, visible=False)
         with self._checks.step("lists"):
             beside = await self._count(organization, scope, others)
             excluded = await self._count(organization, excluded_scope, sources)
@@ -293,7 +288,7 @@ class AtlasChecks:
     ) -> _Counted:
         """Read lists that a sweep does not read, and count the people in them."""
         counted, reader = _Counted(), organization.client.reader
-        scope = replace(scope, team_projects=())
+        scope = replace(scope, team_projects=[])
         try:
             await list_invitations(
                 reader, scope, sources, counted.add, workers=self._reader.workers

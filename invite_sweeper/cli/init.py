@@ -14,11 +14,10 @@ import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.connection import connect_for_run
+from invite_sweeper.atlas.connection import connect
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     FILE,
@@ -33,8 +32,13 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy import Execution, Policy, parse_duration, parse_policy
-from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.policy import (
+    Execution,
+    Policy,
+    parse_duration,
+    parse_duration_option,
+    parse_policy,
+)
 from invite_sweeper.program import command
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.discovery import Reader
@@ -208,16 +212,14 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
     """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
-    now, started_s = datetime.now(UTC), time.monotonic()
     for name, credentials in read_all_credentials(os.environ, names).items():
-        async with connect_for_run(
+        async with connect(
             parse_base_url(base_url),
             credentials,
             Execution(),
-            now=now,
-            started_s=started_s,
-            deadline_s=started_s + _DEADLINE_S,
+            clock=lambda: datetime.now(UTC),
             log=configure_logging(quiet=True, verbose=False),
+            retry_until_s=time.monotonic() + _DEADLINE_S,
         ) as client:
             try:
                 visible = await client.reader.organizations()
@@ -302,14 +304,13 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
     """Read what a sweep of the policy reads, and raise the error with which it would end."""
     options = RunOptions(policy=path, base_url=base_url, quiet=True)
     session, history = Session(options, policy), History()
-    with session.last_resort, session.working():
+    with session.working():
         command = session.command(history, dry_run=True)
         async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
             view = Progress(session.log, None)
-            result = Result(command, organizations, view)
-            reader = Reader(command, organizations, None, result, view)
+            reader = Reader(Result(command, organizations, view), organizations, None)
             await session.stop.run_unless_stopped(reader.read_all())
     for each in organizations:
         if each.error is not None:
             raise each.error
-    check_limits(organizations, policy.limits, command.recent)
+    check_limits(organizations, command)

@@ -1,19 +1,106 @@
-"""What a run is given: the policy, the instant, what happened before, and how far it may go."""
+"""What a run is given, and each organization in it: its client, counts and error."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from msgspec import structs
 
 from invite_sweeper import __version__
+from invite_sweeper.atlas import RateLimitedAtlasClient
 from invite_sweeper.audit import CompleteRun, DeletedWithin, History, PlanScope, SavedPlan
-from invite_sweeper.audit.events import RunStarted
+from invite_sweeper.audit.events import ListResult, Planned, RunStarted
+from invite_sweeper.counts import Counts
+from invite_sweeper.errors import RunError
+from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.sweep.changes import ChangeTracker
-from invite_sweeper.sweep.scope import Shard, scope_sha256
-from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, Notice, Step
+from invite_sweeper.sweep.scope import RunScope, Shard, scope_sha256
+from invite_sweeper.sweep.steps import ChangeTracker, KeepBounced, KeepOutsidePlan, Notice, Step
+from invite_sweeper.text import organization_label
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
+class Organization:
+    """One organization of the policy.
+
+    Attributes:
+        client: Of its credentials; organizations with the same credentials share it.
+        variables: The environment variables of these credentials.
+        name: None where Atlas has not returned it.
+        visible: Whether the credentials see a project of it.
+        scope: Its projects; None before they are listed.
+        error: What ended the run for this organization; nothing is deleted there then.
+        counts: What was counted so far; the deletions are in `outcomes`.
+        outcomes: Deletions by outcome.
+        stale: The planned deletions.
+        oldest: When the oldest invitation in scope was sent; None where none has a date.
+        next_due: When the first announced invitation may be deleted; None without one.
+        entries: Entries of each list that was read to its end.
+        unread: The lists that could not be read, with the names of their projects.
+        retired: The lists that Atlas no longer serves.
+        members: Its active members, where a rule or keep entry judges by them.
+    """
+
+    id: str
+    client: RateLimitedAtlasClient
+    variables: tuple[str, ...] = ()
+    name: str | None = None
+    visible: bool = True
+    scope: RunScope | None = None
+    error: RunError | None = None
+    counts: Counts = field(default_factory=Counts)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    stale: list[Planned] = field(default_factory=list)
+    oldest: datetime | None = None
+    next_due: datetime | None = None
+    entries: dict[ListRef, int] = field(default_factory=dict)
+    unread: list[ListUnreadable] = field(default_factory=list)
+    retired: dict[Source, SourceRetired] = field(default_factory=dict)
+    members: frozenset[str] | None = None
+
+    @property
+    def label(self) -> str:
+        """The name with the id, or the id alone."""
+        return organization_label(self.id, self.name)
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether its lists were read, or could not be, and nothing keeps it out."""
+        return self.error is None and self.scope is not None
+
+    def count(self, **counts: object) -> None:
+        """Add to the counts."""
+        self.counts += Counts(**counts)  # type: ignore[arg-type]
+
+    def list_results(self, sources: Iterable[Source]) -> Iterator[ListResult]:
+        """Yield what was read of each source that Atlas serves."""
+        for source in sources:
+            if source in self.retired:
+                continue
+            unread = tuple(each.project_id for each in self.unread if each.source is source)
+            counts = {ref.project.id: n for ref, n in self.entries.items() if ref.source is source}
+            yield ListResult(
+                org_id=self.id,
+                source=source,
+                complete=not unread,
+                entries=sum(counts.values()),
+                by_project={}
+                if source.is_organization_level
+                else {id_: count for id_, count in counts.items() if count},
+                unread=unread,
+            )
+
+
+def requests_of(organizations: Iterable[Organization]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the numbers of requests by id; those of a client count for its first organization."""
+    firsts = {id(each.client): each for each in reversed(tuple(organizations))}
+    return {each.id: structs.asdict(each.client.counters) for each in firsts.values()}
+
+
+@dataclass(frozen=True)
 class Command:
     """One `sweep` or `plan`.
 
@@ -44,28 +131,28 @@ class Command:
     accept_population: bool = False
     detailed_exit_code: bool = False
 
-    @property
-    def mode(self) -> str:
-        """The mode, as the audit log names it."""
-        return "dry-run" if self.dry_run else "sweep"
-
-    @property
+    @cached_property
     def limits(self) -> Limits:
         """The limits of the command; with shards, this shard's part of them."""
         whole = self.policy.limits
         return self.shard.limits_for(whole) if self.shard is not None else whole
 
-    @property
+    @cached_property
     def recent(self) -> DeletedWithin:
         """What the runs of the audit directory deleted within `limits.period`."""
         return self.history.deleted_within(self.policy.limits.period, self.now)
 
-    @property
+    @cached_property
     def before(self) -> CompleteRun | None:
         """What the last complete runs of the same scope left; None where a drop is accepted."""
         if self.accept_population:
             return None
         return self.history.last_complete(scope_sha256(self.policy), self.base_url)
+
+    @cached_property
+    def members_before(self) -> Mapping[str, int]:
+        """How many active members each organization last had, where it was read."""
+        return self.history.members(self.base_url)
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps that follow the policy's decision; each can only keep more."""
@@ -75,16 +162,11 @@ class Command:
         announced = self.history.announcements(self.base_url)
         return bounced, Notice(announced, self.policy.notice.wait, self.now)
 
-    def plan_filter(self) -> KeepOutsidePlan | None:
-        """Return the step that keeps what the saved plan does not list; None without one."""
-        return KeepOutsidePlan(self.saved) if self.saved is not None else None
-
-    def change_tracker(self) -> ChangeTracker | None:
-        """Return what compares the plan with the last one; None for a saved plan, or without."""
+    def comparison(self) -> ChangeTracker | KeepOutsidePlan | None:
+        """Return what compares the plan with the saved one, or the last one; None without one."""
         if self.saved is not None:
-            return None
-        organizations = self.policy.organization_ids
-        scope = PlanScope(self.policy.sha256, organizations, self.base_url)
+            return KeepOutsidePlan(self.saved)
+        scope = PlanScope(self.policy.sha256, self.policy.organization_ids, self.base_url)
         previous = self.history.last_plan(scope)
         if previous is None or previous.run.start is None:
             return None

@@ -7,14 +7,13 @@ one organization is a value; an error that concerns the run is raised.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
 from msgspec import structs
 
 from invite_sweeper.atlas import AtlasReader
 from invite_sweeper.audit import AuditLog
-from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.audit.events import Event
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
     AtlasUnavailable,
@@ -36,22 +35,13 @@ from invite_sweeper.models import (
     SourceRetired,
 )
 from invite_sweeper.shutdown import NOTHING_DELETED
-from invite_sweeper.sweep.command import Command
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_clock, check_gone, check_members, check_population
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
 from invite_sweeper.sweep.recovery import Recovery
-from invite_sweeper.sweep.result import Result, View
+from invite_sweeper.sweep.result import Result, secret_warnings
 from invite_sweeper.sweep.scope import ProjectFilter, RunScope
-from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Step
-from invite_sweeper.sweep.sunset import (
-    announced_ends,
-    ended_lists,
-    retired_warning,
-    secret_warnings,
-    sunset_warnings,
-)
 from invite_sweeper.text import pluralize
 
 ItemT = TypeVar("ItemT")
@@ -83,52 +73,44 @@ async def for_each(
         raise first from None
 
 
-async def discover_projects(reader: AtlasReader, project_filter: ProjectFilter) -> RunScope:
-    """List all projects before reading any of their invitations.
+async def discover_projects(
+    reader: AtlasReader, project_filter: ProjectFilter, org_ids: Iterable[str]
+) -> dict[str, RunScope]:
+    """List the projects of organizations before reading any of their invitations.
 
     Atlas pages the list by offset: a project that is added or renamed between two pages can
     hide another one. A hidden project is read by the next run; but its teams would seem to give
     access to nothing, so where teams decide, the list must not change while it is read.
 
     Raises:
-        GuardRefused: No project of the policy's organizations is visible: the credentials
-            belong to another organization, or the list is incomplete.
+        GuardRefused: No project of the organizations is visible: the credentials belong to
+            another organization, or the list is incomplete.
     """
-    projects: list[Project] = []
-    excluded: list[Project] = []
-    unreadable: list[ListUnreadable] = []
-    organizations: dict[str, None] = {}
     names: dict[str, str] = {}
-    team_projects: list[Project] = []
+    unreadable: list[ListUnreadable] = []
+    found = {
+        org_id: RunScope(org_id, visible=False, unreadable=unreadable, project_names=names)
+        for org_id in org_ids
+    }
     for project in await reader.projects(stable=project_filter.teams_decide):
         if isinstance(project, ListUnreadable):
-            unreadable.append(project)
+            unreadable.append(structs.replace(project, source=project_filter.unplaced_source))
             continue
         names[project.id] = project.name
-        is_included = project_filter.includes(project)
-        if project_filter.in_allowed_organization(project):
-            organizations[project.org_id] = None
-            (projects if is_included else excluded).append(project)
+        if (scope := found.get(project.org_id)) is None:
+            continue
+        scope.visible, is_included = True, project_filter.includes(project)
+        (scope.projects if is_included else scope.excluded).append(project)
         if not is_included or project_filter.names_projects_in_entries:
-            team_projects.append(project)
-    if not organizations:
+            scope.team_projects.append(project)
+    if not any(scope.visible for scope in found.values()):
         raise GuardRefused(
             "No project of the policy's organizations is visible.",
             hint="Check the ids under organizations, and that the credentials belong to one of "
             "them (credentials belong to a single organization).",
             reasons=(Reason.NO_VISIBLE_PROJECT,),
         )
-    in_scope = frozenset(project.id for project in projects)
-    return RunScope(
-        projects=tuple(projects),
-        unreadable=tuple(unreadable),
-        organizations=tuple(organizations),
-        excluded=tuple(excluded),
-        project_names=names,
-        in_scope_ids=in_scope,
-        team_projects=tuple(each for each in team_projects if each.org_id in organizations),
-        all_ids_readable=not unreadable,
-    )
+    return found
 
 
 async def list_invitations(
@@ -138,8 +120,8 @@ async def list_invitations(
     on_list: OnList,
     *,
     workers: int,
-) -> tuple[str, ...]:
-    """Read the lists of a scope concurrently, pass each result to `on_list`, return warnings.
+) -> str | None:
+    """Read the lists of a scope concurrently, pass each result to `on_list`, return a warning.
 
     `on_list` is called once per list, in any order. When Atlas has retired a source (410), the
     remaining lists of that source are skipped and `on_list` is called once for all of them.
@@ -168,7 +150,7 @@ async def list_invitations(
             found = InvitationList(await teams.link(named), found.rows)
         await on_list(ref, found)
 
-    await for_each(lists, read, workers=min(workers, len(lists)))
+    await for_each(lists, read, workers=workers)
     counts = Counter(each.source for each in lists)
     if retired and retired.keys() == counts.keys():
         raise AtlasUnavailable(
@@ -183,14 +165,14 @@ async def list_invitations(
                 f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
                 hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
             )
-    return teams.warnings()
+    return teams.warning()
 
 
 class TeamAccess:
-    """Links the invitations of organizations to the projects that their teams have access to.
+    """Links the invitations of an organization to the projects that their teams have access to.
 
-    The teams of an organization's projects are read once, and only if one of its invitations has
-    a team and is not out of scope already.
+    The teams of its projects are read once, and only if one of its invitations has a team and is
+    not out of scope already.
     """
 
     def __init__(self, reader: AtlasReader, scope: RunScope, *, workers: int) -> None:
@@ -198,32 +180,15 @@ class TeamAccess:
         self._scope = scope
         self._workers = workers
         self._lock = asyncio.Lock()
-        self._teams: dict[str, dict[str, frozenset[str] | None]] = {}
+        self._teams: dict[str, frozenset[str] | None] | None = None
         self._unreadable: list[ListUnreadable] = []
 
     async def link(self, invitations: tuple[Invitation, ...]) -> tuple[Invitation, ...]:
         """Return the invitations of one list with the projects of their teams linked."""
-        with_teams = [each for each in invitations if each.source.is_organization_level]
-        if not any(each.team_ids and not each.links_out_of_scope for each in with_teams):
+        if not any(each.team_ids and not each.links_out_of_scope for each in invitations):
             return invitations
-        teams = await self._teams_of(with_teams[0].org_id)
-        return tuple(self._scope.with_team_projects(each, teams) for each in invitations)
-
-    def warnings(self) -> tuple[str, ...]:
-        """Return one warning about the projects with unreadable teams, or nothing."""
-        if not self._unreadable:
-            return ()
-        count, first = len(self._unreadable), self._unreadable[0]
-        message = (
-            f"The teams of {pluralize(count, 'project')} could not be read, so every invitation "
-            f"with a team is kept. {first.project_name}: {first.reason} Reading teams requires "
-            "the role Project Read Only."
-        )
-        return (message,)
-
-    async def _teams_of(self, org_id: str) -> dict[str, frozenset[str] | None]:
         async with self._lock:
-            if org_id not in self._teams:
+            if self._teams is None:
                 teams: dict[str, frozenset[str] | None] = {}
 
                 async def read(project: Project) -> None:
@@ -232,10 +197,25 @@ class TeamAccess:
                         self._unreadable.append(found)
                     teams[project.id] = None if isinstance(found, ListUnreadable) else found
 
-                of_org = [each for each in self._scope.team_projects if each.org_id == org_id]
-                await for_each(of_org, read, workers=min(self._workers, len(of_org)))
-                self._teams[org_id] = teams
-            return self._teams[org_id]
+                await for_each(self._scope.team_projects, read, workers=self._workers)
+                self._teams = teams
+        known = self._teams
+        return tuple(self._scope.with_team_projects(each, known) for each in invitations)
+
+    def warning(self) -> str | None:
+        """Return a warning about the projects with unreadable teams; None if there is none."""
+        if not self._unreadable:
+            return None
+        count, first = len(self._unreadable), self._unreadable[0]
+        return (
+            f"The teams of {pluralize(count, 'project')} could not be read, so every invitation "
+            f"with a team is kept. {first.project_name}: {first.reason} Reading teams requires "
+            "the role Project Read Only."
+        )
+
+
+def _ignore(_event: Event) -> None:
+    """Write nothing: a look leaves no line."""
 
 
 _AT_A_TIME: Final = 4
@@ -244,39 +224,32 @@ _AT_A_TIME: Final = 4
 
 
 class Reader:
-    """Reads the organizations of a command into their counts and `stale`.
+    """Reads organizations into their counts and `stale`.
 
     Args:
         organizations: Those with the same client share their credentials.
-        log: None for a dry run that writes nothing.
+        log: None for a look that writes nothing.
         more_steps: Further steps of the plan, after those of the command.
         observe: Sees each invitation.
     """
 
     def __init__(
         self,
-        command: Command,
+        result: Result,
         organizations: Sequence[Organization],
         log: AuditLog | None,
-        result: Result,
-        view: View,
-        more_steps: Iterable[Step | None] = (),
+        more_steps: Iterable[Step] = (),
         observe: Observer | None = None,
     ) -> None:
-        self._command = command
-        self._log = log
         self._result = result
-        self._view = view
-        self._observe = observe
-        self._steps = (*command.steps(), *(each for each in more_steps if each is not None))
-        self._opened = {} if command.dry_run else command.history.open_intents(command.base_url)
-        self._before = command.before
-        self._earlier_members = (
-            {} if command.accept_population else command.history.members(command.base_url)
-        )
-        self._claimed: dict[str, str] = {}  # the organization of each project
-        self._unused: list[frozenset[str]] = []
+        self._command = command = result.command
         self._organizations = organizations
+        self._write = log.write if log is not None else _ignore
+        self._observe = observe
+        self._filter = ProjectFilter(command.policy)
+        self._steps = (*command.steps(), *more_steps)
+        is_look = log is None or command.dry_run
+        self._opened = {} if is_look else command.history.open_intents(command.base_url)
         clients: defaultdict[int, list[Organization]] = defaultdict(list)
         for each in organizations:
             clients[id(each.client)].append(each)
@@ -284,9 +257,8 @@ class Reader:
         execution = command.policy.execution
         # A ceiling of one's own holds for all requests together: each client counts alone.
         at_a_time = 1 if execution.max_requests_per_second else _AT_A_TIME
-        at_a_time = min(at_a_time, len(self._by_client), execution.concurrency)
-        self._at_a_time = max(1, at_a_time)
-        self.workers = max(1, execution.concurrency // max(1, at_a_time))
+        self._at_a_time = max(1, min(at_a_time, len(self._by_client), execution.concurrency))
+        self.workers = max(1, execution.concurrency // self._at_a_time)
 
     async def read_all(self) -> None:
         """Read every organization.
@@ -297,8 +269,10 @@ class Reader:
         try:
             await for_each(self._by_client, self._read_client, workers=self._at_a_time)
         finally:
-            self._report_ends()
-        self._warn_about_patterns()
+            self._result.report_ends(self._organizations)
+        if all(each.scope is not None for each in self._organizations):  # else they may match there
+            unused = self._filter.unused_patterns()
+            self._result.warn_of(WarningCode.UNUSED_PATTERN, *unused, level=WarningLevel.REMARK)
 
     async def _read_client(self, organizations: Sequence[Organization]) -> None:
         """Read the organizations of one set of credentials; raise an error of the whole run."""
@@ -306,15 +280,12 @@ class Reader:
             await self._list_projects(organizations)
         except RunError as error:
             self._fail(organizations, error)
+            return
         for each in organizations:
-            if each.is_planned:
-                await self._read_or_fail(each)
-
-    async def _read_or_fail(self, organization: Organization) -> None:
-        try:
-            await self._read(organization)
-        except RunError as error:
-            self._fail([organization], error)
+            try:
+                await self._read(each)
+            except RunError as error:
+                self._fail([each], error)
 
     def _fail(self, organizations: Sequence[Organization], error: RunError) -> None:
         """Record an error of organizations; raise one that concerns the whole run."""
@@ -333,108 +304,59 @@ class Reader:
 
     async def _list_projects(self, organizations: Sequence[Organization]) -> None:
         """List the projects of one set of credentials, and give each organization its own."""
-        policy, first = self._command.policy, organizations[0]
-        client, ids = first.client, frozenset(each.id for each in organizations)
-        project_filter = ProjectFilter(policy, ids)
-        scope = await discover_projects(client.reader, project_filter)
+        command, result, client = self._command, self._result, organizations[0].client
+        org_ids = [each.id for each in organizations]
+        found = await discover_projects(client.reader, self._filter, org_ids)
         check_clock(client.clock_skew_s)
-        self._unused.append(frozenset(project_filter.unused_patterns()))
+        visible = [org_id for org_id, scope in found.items() if scope.visible]
         names, expiries = await asyncio.gather(
-            client.organization_names(), client.secret_expiries(scope.organizations[0])
+            client.organization_names(), client.secret_expiries(visible[0])
         )
-        self._result.warn(*secret_warnings(expiries, self._command.now))
-        unread = Source.USERS if Source.USERS in policy.sources else Source.INVITES
-        # Of an organization that is not known: none of these knows all its people.
-        unreadable = tuple(structs.replace(each, source=unread) for each in scope.unreadable)
-        scope = replace(scope, unreadable=unreadable)
+        result.warn(*secret_warnings(expiries, command.now))
         for each in organizations:
             each.name = names.get(each.id, each.name)
-            each.visible = each.id in scope.organizations
-            each.scope = self._part(scope, each)
+            each.scope, each.visible = found[each.id], each.id in visible
             each.count(projects_seen=len(each.scope.projects))
-        for project in unreadable:  # counted once
-            first.count(projects_seen=1)
-            self._planner(first).add_unreadable(project)
-        self._report_absent([each for each in organizations if not each.visible])
-
-    def _part(self, scope: RunScope, organization: Organization) -> RunScope:
-        """Return the projects of one organization; one that moved meanwhile is read once."""
-        org_id, projects = organization.id, []
-        for project in scope.projects:
-            if project.org_id != org_id:
-                continue
-            if self._claimed.setdefault(project.id, org_id) == org_id:
-                projects.append(project)
-            else:
-                text = (
-                    f"Moved between two organizations, and read in the first alone: {project.id}."
+            if not each.visible:
+                which = " and ".join(each.variables)
+                result.warn_of(
+                    WarningCode.ABSENT_ORGANIZATION,
+                    f"No project of organization {each.label} is visible"
+                    f"{f' with the credentials of {which}' if which else ''}: check the id, and "
+                    "that the credentials belong to it.",
                 )
-                self._result.warn_of(WarningCode.MOVED_PROJECT, text)
-        return replace(
-            scope,
-            projects=tuple(projects),
-            excluded=tuple(each for each in scope.excluded if each.org_id == org_id),
-            team_projects=tuple(each for each in scope.team_projects if each.org_id == org_id),
-            organizations=(org_id,) if org_id in scope.organizations else (),
-        )
-
-    def _report_absent(self, organizations: Iterable[Organization]) -> None:
-        for each in organizations:
-            variables = " and ".join(each.variables)
-            which = f" with the credentials of {variables}" if variables else ""
-            self._result.warn_of(
-                WarningCode.ABSENT_ORGANIZATION,
-                f"No project of organization {each.label} is visible{which}: check the id, and "
-                "that the credentials belong to it.",
-            )
+        planner = Planner(organizations[0], command, self._write)
+        for project in found[org_ids[0]].unreadable:  # of an unknown organization: counted once
+            organizations[0].count(projects_seen=1)
+            planner.add_unreadable(project)
 
     async def _read(self, organization: Organization) -> None:
         """Read the lists of one organization, settle what is open there, and plan."""
         scope = organization.scope
         assert scope is not None  # noqa: S101 - its projects were listed
-        policy, reader = self._command.policy, organization.client.reader
+        command, result = self._command, self._result
+        sources, reader = command.policy.sources, organization.client.reader
         await self._read_members(organization)
-        planner = self._planner(organization)
-        recovery = None
-        if self._log is not None:
-            recovery = Recovery(reader, self._log, self._opened.get(organization.id, ()))
-        self._view.lists_found(len(scope.lists(policy.sources)), organization.label)
+        planner = Planner(organization, command, self._write, self._steps, self._observe)
+        recovery = Recovery(reader, self._write, self._opened.get(organization.id, ()))
+        result.view.lists_found(len(scope.lists(sources)), organization.label)
 
         async def add_list(ref: ListRef, found: ListOutcome) -> None:
-            if recovery is not None and isinstance(found, InvitationList):
+            if isinstance(found, InvitationList):
                 await recovery.settle(ref, found)
-            await planner.add(ref, found)
-            self._view.list_done()
+            planner.add(ref, found)
+            result.view.list_done()
 
         try:
-            warnings = await list_invitations(
-                reader, scope, policy.sources, add_list, workers=self.workers
-            )
-            self._result.warn_of(WarningCode.TEAMS, *warnings)
-            if recovery is not None:
-                await recovery.settle_rest()
+            warning = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
+            if warning is not None:
+                result.warn_of(WarningCode.TEAMS, warning)
+            await recovery.settle_rest()
         finally:
-            if recovery is not None:
-                self._report_recovery(organization, recovery)
+            self._report_recovery(organization, recovery)
         planner.finish()
-        if not self._command.accept_population:
-            check_gone(organization, policy.limits)
-        if self._before is not None:
-            check_population([organization], self._before, policy)
-
-    def _planner(self, organization: Organization) -> Planner:
-        command, policy = self._command, self._command.policy
-        members = {organization.id: organization.members} if organization.members else {}
-        return Planner(
-            organization,
-            self._log,
-            Selector(policy, command.now, members),
-            command.now,
-            self._steps,
-            announces=not command.dry_run,
-            records_kept=policy.audit.record == "all",
-            observe=self._observe,
-        )
+        check_gone(organization, command)
+        check_population([organization], command)
 
     async def _read_members(self, organization: Organization) -> None:
         policy = self._command.policy
@@ -448,48 +370,17 @@ class Reader:
                 f"{found.reason.rstrip('.')}. Nothing is deleted there by inviter_gone.",
             )
             return
-        before = self._earlier_members.get(organization.id, 0)
-        check_members(organization.id, len(found), before, policy.limits)
+        check_members(organization, len(found), self._command)
         organization.members = found
 
     def _report_recovery(self, organization: Organization, recovery: Recovery) -> None:
         """Count what an interrupted run left open, and report members whom it removed."""
         unknown = 0
+        organization.count(recovered=len(recovery.outcomes))
         for opened, outcome in recovery.outcomes:
-            organization.count(recovered=1)
             if outcome is Outcome.ACCEPTED_DURING:
                 self._result.removed_member(opened.intent)
-                if Reason.REMOVED_MEMBER not in self._result.stopped_by:
-                    self._result.stopped_by.append(Reason.REMOVED_MEMBER)
+                self._result.stopped_by.append(Reason.REMOVED_MEMBER)
             unknown += outcome is Outcome.UNKNOWN and opened.run.mode != "restore"
         self._result.unverified(unknown)
         self._result.warn_of(WarningCode.RECOVERY, *recovery.left_open)
-
-    def _warn_about_patterns(self) -> None:
-        """Warn about patterns that matched no project in any organization."""
-        if len(self._unused) == len(self._by_client):  # else they may match where nothing was read
-            unused = frozenset.intersection(*self._unused)
-            self._result.warn(
-                *(
-                    RunWarning(WarningCode.UNUSED_PATTERN, each, WarningLevel.REMARK)
-                    for each in sorted(unused)
-                )
-            )
-
-    def _report_ends(self) -> None:
-        """Report lists that Atlas has retired or will retire soon.
-
-        One that is retired before the announced day is a reason of the run's end.
-        """
-        command, result = self._command, self._result
-        today, sources = command.now.date(), command.policy.sources
-        sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
-        retired = {s: each for one in self._organizations for s, each in one.retired.items()}
-        earlier = command.history.sunsets(command.base_url)
-        ended = ended_lists(announced_ends(earlier, sunsets), today)
-        for source, each in retired.items():
-            result.warn(retired_warning(each, sources, has_ended=source in ended))
-            if source not in ended and Reason.RETIRED_SOURCE not in result.stopped_by:
-                result.stopped_by.append(Reason.RETIRED_SOURCE)
-        upcoming = {source: day for source, day in sunsets.items() if source not in retired}
-        result.warn(*sunset_warnings(upcoming, sources, today))

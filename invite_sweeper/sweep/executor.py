@@ -1,4 +1,4 @@
-"""Sends the planned deletions of one organization concurrently and records each outcome.
+"""Delete what the plan contains, and read again what was deleted.
 
 For each deletion the order is: a rate-limit token, the `intent` on disk, the DELETE, the
 `outcome`. One task reads the project queues and writes intents in groups, with one sync per
@@ -8,26 +8,87 @@ group; a deletion whose intent is on disk is a task that waits for a slot.
 import asyncio
 import contextlib
 import heapq
-from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Container, Coroutine, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final, TypeAlias
 
-from invite_sweeper.atlas import AtlasDeleter
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine, Planned
+from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AuditLogError, RunError
-from invite_sweeper.models import DeletionProgress, DeletionResult, Invitation, Outcome, Source
-from invite_sweeper.policy import Execution
+from invite_sweeper.models import (
+    SOURCES_OF_USERS,
+    DeletionProgress,
+    DeletionResult,
+    Invitation,
+    InvitationList,
+    ListRef,
+    Outcome,
+    Project,
+    Source,
+    is_permission_error,
+)
 from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.discovery import for_each
 from invite_sweeper.sweep.guards import CircuitBreaker
+from invite_sweeper.sweep.result import Result
+from invite_sweeper.text import pluralize
 
-LINES_PER_SYNC: Final = 1000
-"""Lines of skipped deletions that are written between two syncs."""
+MAX_LISTS_READ_AGAIN: Final = 500
+"""Atlas allows 250 projects in an organization by default."""
 _SYNC_INTERVAL_S = 1.0
 _SKIPPED: Final = DeletionResult(Outcome.SKIPPED, 0)
 
 Deletion: TypeAlias = tuple[Planned, Invitation]
 """A planned deletion, and the invitation that its DELETE names."""
+
+
+async def delete(
+    result: Result, organizations: Sequence[Organization], log: AuditLog, stop: StopRequest
+) -> None:
+    """Delete what is planned in each organization; each deletion gets an outcome.
+
+    One breaker watches all. Then the lists of what was deleted are read again: what they show is
+    true, whatever an answer said.
+
+    Raises:
+        RunError: The audit log failed, or a stop came. The rest is `skipped`.
+    """
+    breaker, failure, is_incomplete = CircuitBreaker(result.command.limits), None, False
+    for organization in organizations:
+        outcomes = organization.outcomes
+        if failure is not None:
+            outcomes[Outcome.SKIPPED] += len(organization.stale)
+        elif organization.stale and organization.is_planned:
+            result.view.deleting_started(len(organization.stale), organization.label)
+            executor = Executor(result, organization, log, stop, breaker)
+            try:
+                await executor.run(organization.stale)
+            except RunError as error:
+                done = pluralize(outcomes[Outcome.DELETED], "invitation")
+                counted = error.having(consequence=f"{done} had been deleted by then.")
+                if isinstance(error, AuditLogError):
+                    failure = counted
+                    continue
+                organization.error = counted
+            result.unverified(executor.unverified)
+            for source, message in executor.retired.items():
+                result.stopped_by.append(Reason.RETIRED_SOURCE)
+                text = f"Atlas retired the list {source.value} during the sweep: {message}"
+                result.warn_of(WarningCode.RETIRED_SOURCE, text)
+            await read_again(result, organization, executor.ended, log, stop)
+            is_incomplete |= executor.retries_cut_short or bool(
+                outcomes[Outcome.SKIPPED] or outcomes[Outcome.UNKNOWN]
+            )
+    if breaker.reason is not None:
+        result.stopped_by.append(Reason.CIRCUIT_BREAKER)
+        result.warn_of(WarningCode.CIRCUIT_BREAKER, f"The sweep stopped itself: {breaker.reason}")
+    if failure is not None:
+        raise failure
+    if stop.reason is not None and is_incomplete:
+        raise stop.as_error(consequence="The audit log is complete.")
 
 
 class ProjectQueues:
@@ -40,7 +101,7 @@ class ProjectQueues:
         try_acquire: Acquires the tokens for one deletion and returns 0.0, or returns the
             seconds to wait.
         clock: Monotonic seconds.
-        admits: Returns whether a deletion may be sent; one that may not is removed.
+        retired: Sources of which nothing more is sent.
     """
 
     def __init__(
@@ -48,108 +109,94 @@ class ProjectQueues:
         plan: Iterable[Planned],
         try_acquire: Callable[[Invitation], float],
         clock: Callable[[], float],
-        admits: Callable[[Planned], bool] = lambda _: True,
+        retired: Container[Source] = (),
     ) -> None:
-        queues: dict[tuple[str, ...], deque[Planned]] = {}
+        queues: defaultdict[tuple[str, ...], deque[Planned]] = defaultdict(deque)
         for planned in plan:
-            queues.setdefault(planned.key[:3], deque()).append(planned)
-        self._ready = deque(queues.values())
+            queues[planned.key[:3]].append(planned)
+        self._all = tuple(queues.values())
+        self._ready = deque(self._all)
         self._waiting: list[tuple[float, int, deque[Planned]]] = []
         self._try_acquire = try_acquire
         self._clock = clock
-        self._admits = admits
+        self._retired = retired
         self._sequence = 0
 
     def take(self, group: list[Deletion], most: int) -> float | None:
         """Fill a group with deletions that may be sent now.
 
-        If a queue raises, the group contains what was taken before.
+        If a token cannot be acquired for a defect, the group contains what was taken before.
 
         Returns:
             The seconds to wait for more if the rate limits ended the group; None if the group
             is full or no deletion is left.
         """
-        while len(group) < most:
-            found = self.next()
-            if not isinstance(found, tuple):
-                return found
-            group.append(found)
-        return None
-
-    def next(self) -> Deletion | float | None:
-        """Return the next deletion, the seconds to wait for one, or None at the end."""
-        while self._waiting and self._waiting[0][0] <= self._clock():
+        now_s = self._clock()
+        while self._waiting and self._waiting[0][0] <= now_s:
             self._ready.appendleft(heapq.heappop(self._waiting)[2])
-        while self._ready:
+        while self._ready and len(group) < most:
             queue = self._ready[0]
-            if not queue:
+            if not queue or queue[0].source in self._retired:
                 self._ready.popleft()
-            elif not self._admits(queue[0]):
-                queue.popleft()
+                continue
+            invitation = queue[0].invitation()
+            wait_s = self._try_acquire(invitation)
+            if wait_s <= 0:
+                group.append((queue.popleft(), invitation))
             else:
-                invitation = queue[0].invitation()
-                wait_s = self._try_acquire(invitation)
-                if wait_s <= 0:
-                    return queue.popleft(), invitation
                 self._sequence += 1
-                entry = (self._clock() + wait_s, self._sequence, self._ready.popleft())
-                heapq.heappush(self._waiting, entry)
-        return max(0.0, self._waiting[0][0] - self._clock()) if self._waiting else None
+                heapq.heappush(self._waiting, (now_s + wait_s, self._sequence, queue))
+                self._ready.popleft()
+        if self._ready or len(group) == most or not self._waiting:
+            return None
+        return self._waiting[0][0] - now_s
 
-    def drain(self) -> Iterator[Planned]:
-        """Remove and yield what is left; no token is acquired."""
-        for queue in (*self._ready, *(queue for *_, queue in self._waiting)):
-            while queue:
-                yield queue.popleft()
+    def left(self) -> Iterator[Planned]:
+        """Yield what was not taken."""
+        for queue in self._all:
+            yield from queue
 
 
-class SweepExecutor:
-    """Executes a plan once.
-
-    Args:
-        several_sources: The policy has several: the end of one is not that of all.
-        clock: Monotonic seconds.
-        on_deletion_done: Called after each outcome was written to the log.
+class Executor:
+    """Executes the plan of one organization once, and counts the outcomes there.
 
     Attributes:
-        outcomes: Deletions by outcome. After `run` they add up to the plan.
+        ended: The deletions after which the invitation should be gone, with their outcomes.
+        unverified: Removed users whose status could not be read afterwards.
         retired: Sources that Atlas retired during the sweep, with a message for each; the
             sweep continues with the others.
         error: What ended the sweep; None while nothing did.
-        breaker_reason: Why the circuit breaker opened; None while it is closed.
         retries_cut_short: A deletion failed that could have been retried.
     """
 
     def __init__(
         self,
-        deleter: AtlasDeleter,
+        result: Result,
+        organization: Organization,
         log: AuditLog,
-        *,
         stop: StopRequest,
         breaker: CircuitBreaker,
-        clock: Callable[[], float],
-        execution: Execution,
-        several_sources: bool,
-        on_deletion_done: Callable[[Planned, DeletionResult], None],
     ) -> None:
-        self._deleter = deleter
+        policy = result.command.policy
+        self._result = result
+        self._organization = organization
         self._log = log
         self._stop = stop
         self._breaker = breaker
-        self._clock = clock
-        self._execution = execution
-        self._several_sources = several_sources
-        self._on_deletion_done = on_deletion_done
-        self._slots = asyncio.Semaphore(execution.concurrency)
-        self._extra_slots = execution.concurrency  # at most, while others back off
+        self._clock = result.command.clock
+        self._execution = policy.execution
+        self._has_other_sources = len(policy.sources) > 1
+        self._deleter = organization.client.deleter(policy.sources)
+        self._slots = asyncio.Semaphore(policy.execution.concurrency)
+        self._extra_slots = policy.execution.concurrency  # at most, while others back off
         self._ready: deque[Deletion] = deque()  # on disk, and without a slot
         self._wake = asyncio.Event()  # when more intents may be written, or nothing more is sent
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[DeletionProgress] = set()
-        self.outcomes: Counter[Outcome] = Counter()
+        self.ended: list[tuple[Planned, Outcome]] = []
+        self.unverified = 0
         self.retired: dict[Source, str] = {}
         self.error: Exception | None = None
-        self.breaker_reason = breaker.reason  # it may have opened in another organization
         self.retries_cut_short = False
 
     async def run(self, plan: Iterable[Planned]) -> None:
@@ -160,46 +207,36 @@ class SweepExecutor:
                 version). Deletions in flight have ended; the rest is `skipped`.
             Exception: A defect of the program; the state is the same.
         """
-        queues = ProjectQueues(plan, self._deleter.try_acquire, self._clock, self._admits)
-        helpers = [
-            asyncio.create_task(self._cancel_after_grace()),
-            asyncio.create_task(self._sync_periodically()),
-        ]
+        queues = ProjectQueues(plan, self._deleter.try_acquire, self._clock, self.retired)
+        grace = asyncio.create_task(self._cancel_after_grace())
         try:
             for most in (self._breaker.canary_left, None):
                 self._start(self._write_intents(queues, most))
                 while self._tasks:
-                    await asyncio.wait(self._tasks)
+                    _, at_work = await asyncio.wait(self._tasks, timeout=_SYNC_INTERVAL_S)
+                    if at_work:  # outcomes reach the disk also while no intents are written
+                        await self._sync()
         finally:
-            ending = (*helpers, *self._tasks)
+            ending = (grace, *self._tasks)
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-        left = (*(planned for planned, _ in self._ready), *queues.drain())
-        for number, planned in enumerate(left, start=1):
+        for planned, _ in self._ready:
             self._record(planned, _SKIPPED)
-            if number % LINES_PER_SYNC == 0 and self.error is None:
-                await self._sync()
+        for planned in queues.left():
+            self._record(planned, _SKIPPED)
         if self.error is not None:
             raise self.error
 
     @property
     def _is_stopping(self) -> bool:
         """Whether nothing new may be sent."""
-        reasons = self.error, self.breaker_reason, self._stop.reason
-        return any(each is not None for each in reasons)
+        return bool(self.error or self._breaker.reason or self._stop.reason)
 
     def _start(self, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _admits(self, planned: Planned) -> bool:
-        """Return whether a deletion may be sent; record that it was not otherwise."""
-        if planned.source not in self.retired:
-            return True
-        self._record(planned, _SKIPPED)
-        return False
 
     async def _write_intents(self, queues: ProjectQueues, most: int | None) -> None:
         """Write the intents of deletions that may be sent, in groups, and start them.
@@ -272,16 +309,19 @@ class SweepExecutor:
     ) -> None:
         """Record the result of one deletion, and whether the sweep may go on."""
         outcome, error = result.outcome, result.fatal_error
-        self.outcomes[outcome] += 1
+        self._organization.outcomes[outcome] += 1
         self.retries_cut_short |= result.retries_cut_short and outcome is Outcome.FAILED
-        if self._several_sources and isinstance(error, ApiVersionRetired):
+        if self._has_other_sources and isinstance(error, ApiVersionRetired):
             text = " ".join(filter(None, (error.message, error.hint)))
             self.retired.setdefault(planned.source, text)
         else:
             if error is not None:
                 self._abort(error)
-            if result != _SKIPPED:
-                self._check_breaker(outcome)
+            if result != _SKIPPED and self._breaker.opens_at(outcome):
+                for progress in self._in_flight:
+                    # A deletion that was sent may retry, so that its outcome becomes known.
+                    progress.cancelled |= progress.attempts == 0
+                self._wake.set()
         elapsed_s = 0.0 if started_s is None else self._clock() - started_s
         try:
             self._log.write(
@@ -299,18 +339,19 @@ class SweepExecutor:
             )
         except RunError as failure:
             self._abort(failure)
+        if outcome is Outcome.ACCEPTED_DURING:
+            self._result.removed_member(planned)
+        elif outcome is Outcome.FAILED:
+            refused = is_permission_error(result.http_status, result.error_code)
+            self._organization.count(missing_role=int(refused))
+        elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
+            self.ended.append((planned, outcome))
+            is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
+            self.unverified += planned.source in SOURCES_OF_USERS and not is_seen
         try:
-            self._on_deletion_done(planned, result)
+            self._result.view.deletion_done(outcome)
         except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
             self._abort(defect)
-
-    def _check_breaker(self, outcome: Outcome) -> None:
-        if self.breaker_reason is None and (reason := self._breaker.record(outcome)) is not None:
-            self.breaker_reason = reason
-            for progress in self._in_flight:
-                # A deletion that was sent may retry, so that its outcome becomes known.
-                progress.cancelled |= progress.attempts == 0
-            self._wake.set()
 
     def _abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""
@@ -338,14 +379,65 @@ class SweepExecutor:
         for task in self._tasks:
             task.cancel()
 
-    async def _sync_periodically(self) -> None:
-        """Sync outcomes to disk also while no intents are written, which may take long."""
-        while True:
-            await asyncio.sleep(_SYNC_INTERVAL_S)
-            await self._sync()
-
     async def _sync(self) -> None:
         try:
             await self._log.sync()
         except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             self._abort(error)
+
+
+async def read_again(
+    result: Result,
+    organization: Organization,
+    ended: Sequence[tuple[Planned, Outcome]],
+    log: AuditLog,
+    stop: StopRequest,
+) -> None:
+    """Read each list again that showed a deleted invitation, once; count what it shows."""
+    execution, now = result.command.policy.execution, result.command.now
+    entries: defaultdict[ListRef, dict[str, int]] = defaultdict(dict)  # number of each deletion
+    for number, (planned, _) in enumerate(ended):
+        for source, org_id, place, id_ in planned.keys:
+            # Without a name, so that each list is read once, whatever line names it.
+            entries[ListRef(Project(place, "", org_id), Source(source))][id_] = number
+    again: dict[ListRef, InvitationList] = {}
+
+    async def read(ref: ListRef) -> None:
+        found = await organization.client.reader.invitations(ref.project, ref.source)
+        if isinstance(found, InvitationList):
+            again[ref] = found
+
+    if ended and stop.reason is None:
+        reading = for_each(
+            tuple(entries)[:MAX_LISTS_READ_AGAIN], read, workers=execution.concurrency
+        )
+        with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
+            await stop.run_unless_stopped(reading)
+    # A list that was not read again proves nothing about its deletions.
+    unread = {n for ref, own in entries.items() if ref not in again for n in own.values()}
+    found_again = {
+        n
+        for ref, found in again.items()
+        for one in found
+        if (n := entries[ref].get(one.id)) is not None and _is_same(ended[n][0], one, now)
+    }
+    verified = 0
+    for number, (planned, outcome) in enumerate(ended):
+        if number in found_again:
+            log.write(OutcomeLine.unsent(planned, Outcome.FAILED, replaces=outcome))
+            organization.outcomes[outcome] -= 1
+            organization.outcomes[Outcome.FAILED] += 1
+        else:
+            verified += outcome is Outcome.DELETED and number not in unread
+    organization.count(verified=verified, still_there=len(found_again))
+    result.still_listed([ended[number][0] for number in sorted(found_again)])
+
+
+def _is_same(planned: Planned, found: Invitation, now: datetime) -> bool:
+    """Return whether an entry is not that of a person who was invited again meanwhile.
+
+    Of other entries than the named one no date is known: they are older than the run.
+    """
+    if found.key == planned.key:
+        return found.is_dated(planned.invitation().created_at)
+    return not isinstance(found.created_at, datetime) or found.created_at <= now

@@ -9,17 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final
 
-from invite_sweeper.audit import CompleteRun, DeletedWithin, History, SavedPlan
+from invite_sweeper import program
+from invite_sweeper.audit import CompleteRun
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome, Project
+from invite_sweeper.models import MAX_CLOCK_SKEW_S, Outcome
 from invite_sweeper.policy import Limits, Policy
-from invite_sweeper.program import command
-from invite_sweeper.sweep.organization import Organization, labels_of
-from invite_sweeper.sweep.scope import Shard
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import (
     describe_duration,
     escape_unprintable,
@@ -34,143 +33,102 @@ or two invitations are half of all. Shards divide it like a limit."""
 _MAX_SHOWN = 5
 
 
-def share_limit(
-    limits: Limits, *, seen: int, stale: int, recent: int = 0, shard: Shard | None = None
-) -> int | None:
+def share_limit(command: Command, *, seen: int, stale: int) -> int | None:
     """Return how many of the seen invitations `max_share` allows to delete; None if it is ignored.
 
     Exact: 0.29 of 100 is 29, which floating-point multiplication misses.
-
-    Args:
-        limits: With shards, this shard's part of them.
-        seen: The invitations in scope.
-        stale: Those to delete.
-        recent: Those that earlier runs have deleted within `period`.
-        shard: The shard that the limits are a part for.
     """
+    shard, recent = command.shard, command.recent.total
     ignored_up_to = MIN_COUNT_FOR_SHARE if shard is None else shard.part_of(MIN_COUNT_FOR_SHARE)
     if stale + recent <= ignored_up_to:
         return None
-    return max(0, int(Fraction(str(limits.max_share)) * (seen + recent)) - recent)
+    return max(0, int(Fraction(str(command.limits.max_share)) * (seen + recent)) - recent)
 
 
-class Violation(NamedTuple):
-    """One limit that a plan exceeds.
+def _violations(
+    organizations: Sequence[Organization], command: Command
+) -> Iterator[tuple[Reason, str, float | None]]:
+    """Yield each limit that the plan exceeds: its reason, a sentence, and what would be enough.
 
-    Attributes:
-        message: A sentence with the count and the limit.
-        needed: The value of the limit with which the plan would pass; None if deletions are not
-            what it limits.
+    The last is the value of the limit with which the plan would pass; None if deletions are not
+    what it limits. The limits of the organizations are counted together.
     """
-
-    reason: Reason
-    message: str
-    needed: float | None = None
-
-
-def limit_violations(
-    organizations: Sequence[Organization],
-    limits: Limits,
-    recent: DeletedWithin,
-    shard: Shard | None = None,
-) -> Iterator[Violation]:
-    """Yield the limits that the plan exceeds, each once.
-
-    Args:
-        organizations: Those in which something may be deleted; their limits are counted together.
-        limits: With shards, this shard's part of them.
-        recent: What earlier runs deleted within `limits.period`.
-        shard: The shard that these limits are a part for; None without shards.
-    """
-    part = f", the part of shard {shard}" if shard is not None else ""
+    limits, recent = command.limits, command.recent
+    part = f", the part of shard {command.shard}" if command.shard is not None else ""
     counts = total(each.counts for each in organizations)
-    labels = labels_of(organizations)
+    labels = {each.id: each.label for each in organizations}
     planned = Counter(each.scope_id for one in organizations for each in one.stale)
     stale, seen = planned.total(), counts.invitations_seen
     if counts.projects_unreadable > limits.max_unreadable_projects:
         unread = [
-            Project(each.project_id, each.project_name, each.org_id or "")
+            _describe_place(each.project_id, each.project_name, each.org_id or "", labels)
             for one in organizations
             for each in one.unread
         ]
-        places = shorten_list([describe_place(each, labels) for each in unread], _MAX_SHOWN)
-        yield Violation(
-            Reason.MAX_UNREADABLE_PROJECTS,
-            f"{pluralize(counts.projects_unreadable, 'project')} could not be read: {places}, "
-            f"over max_unreadable_projects: {limits.max_unreadable_projects}{part}.",
-        )
+        found = f"{pluralize(counts.projects_unreadable, 'project')} could not be read"
+        limit = f"max_unreadable_projects: {limits.max_unreadable_projects}{part}"
+        message = f"{found}: {shorten_list(unread, _MAX_SHOWN)}, over {limit}."
+        yield Reason.MAX_UNREADABLE_PROJECTS, message, None
     if stale and stale + recent.total > limits.max_deletions:
-        found = _describe_stale(stale, recent.total, limits)
+        found = _with_recent(pluralize(stale, "stale invitation"), stale, recent.total, limits)
         message = f"{found} over max_deletions: {limits.max_deletions}{part}."
-        yield Violation(Reason.MAX_DELETIONS, message, stale + recent.total)
-    projects = {id_: each for one in organizations for id_, each in one.describe_places().items()}
+        yield Reason.MAX_DELETIONS, message, stale + recent.total
     found_there = {id_: count + recent.by_project.get(id_, 0) for id_, count in planned.items()}
     over = [id_ for id_, n in found_there.items() if n > limits.max_deletions_per_project]
     if over:
         most = max(over, key=lambda id_: found_there[id_])
-        where = f" in {describe_place(projects[most], labels)}"
-        found = _describe_stale(planned[most], found_there[most] - planned[most], limits, where)
+        one = next(e for each in organizations for e in each.stale if e.scope_id == most)
+        count = planned[most]
+        where = _describe_place(most, one.project_name or "", one.org_id, labels)
+        found = f"{pluralize(count, 'stale invitation')} in {where}"
+        found = _with_recent(found, count, found_there[most] - count, limits)
         others = pluralize(len(over) - 1, "other place is", "other places are")
         more = f"; {others} over it, too" if len(over) > 1 else ""
         limit = f"max_deletions_per_project: {limits.max_deletions_per_project}"
-        yield Violation(
-            Reason.MAX_DELETIONS_PER_PROJECT, f"{found} over {limit}{more}.", found_there[most]
-        )
-    allowed = share_limit(limits, seen=seen, stale=stale, recent=recent.total, shard=shard)
+        message = f"{found} over {limit}{more}."
+        yield Reason.MAX_DELETIONS_PER_PROJECT, message, found_there[most]
+    allowed = share_limit(command, seen=seen, stale=stale)
     if allowed is not None and stale > allowed:
-        also = f" and {_describe_recent(recent.total, limits)}" if recent.total else ""
-        yield Violation(
-            Reason.MAX_SHARE,
-            f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%}){also} "
-            f"{plural_form(stale + recent.total, 'is', 'are')} over max_share: {limits.max_share}.",
-            ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100,
-        )
+        found = f"{stale:,} stale of {pluralize(seen, 'invitation')} ({stale / seen:.1%})"
+        found = _with_recent(found, stale, recent.total, limits)
+        needed = ceil(Fraction(100 * (stale + recent.total), seen + recent.total)) / 100
+        yield Reason.MAX_SHARE, f"{found} over max_share: {limits.max_share}.", needed
 
 
-def check_limits(
-    organizations: Sequence[Organization],
-    limits: Limits,
-    recent: DeletedWithin,
-    shard: Shard | None = None,
-) -> None:
-    """Raise GuardRefused if the plan exceeds a limit; the arguments are `limit_violations`'s.
+def check_limits(organizations: Sequence[Organization], command: Command) -> None:
+    """Raise GuardRefused if the plan of organizations together exceeds a limit.
 
     Its message has a line for each limit, and its hint the keys with which it would not be refused.
     """
-    violations = tuple(limit_violations(organizations, limits, recent, shard))
+    violations = tuple(_violations(organizations, command))
     if not violations:
         return
-    reasons = tuple(dict.fromkeys(each.reason for each in violations))
-    hints = list(dict.fromkeys(each.advice for each in reasons))
-    needed = [f"{each.reason}: {each.needed}" for each in violations if each.needed is not None]
-    if needed and shard is None:
-        keys = f"limits: {{{', '.join(needed)}}}, or limits: {{over_limit: trim}}"
-        hints.append(f"The keys of the policy: {keys}")
+    hints = list(dict.fromkeys(reason.advice for reason, *_ in violations))
+    needed = [f"{reason}: {value}" for reason, _, value in violations if value is not None]
+    if needed and command.shard is None:
+        keys = f"{', '.join(needed)}, or over_limit: trim"
+        hints.append(f"Under limits in the policy, set {keys}.")
     several = len(organizations) > 1
     where = f"In {len(organizations)} organizations together: " if several else ""
-    message = where + "\n".join(each.message for each in violations)
+    message = where + "\n".join(message for _, message, _ in violations)
+    reasons = tuple(reason for reason, *_ in violations)
     raise GuardRefused(message, hint=" ".join(hints), reasons=reasons)
 
 
-def describe_place(place: Project, labels: Mapping[str, str]) -> str:
+def _describe_place(id_: str, name: str, org_id: str, labels: Mapping[str, str]) -> str:
     """Return a project, or the lists of an organization, by name and id, on one line."""
-    organization = labels.get(place.org_id, place.org_id)
-    if place.id == place.org_id:
+    organization = labels.get(org_id, org_id)
+    if id_ == org_id:
         return f"the lists of {organization}"
-    of = f" of {organization}" if place.org_id and len(labels) > 1 else ""
-    return f"project {escape_unprintable(place.name)} ({place.id}){of}"
+    of = f" of {organization}" if org_id and len(labels) > 1 else ""
+    return f"project {escape_unprintable(name)} ({id_}){of}"
 
 
-def _describe_stale(count: int, recent: int, limits: Limits, where: str = "") -> str:
-    also = f" and {_describe_recent(recent, limits)}" if recent else ""
-    verb = plural_form(count + recent, "is", "are")
-    return f"{pluralize(count, 'stale invitation')}{where}{also} {verb}"
-
-
-def _describe_recent(count: int, limits: Limits) -> str:
-    """Return what earlier runs deleted, with the policy's key."""
+def _with_recent(found: str, count: int, recent: int, limits: Limits) -> str:
+    """Return what was found, and what earlier runs deleted, with the policy's key."""
     period = describe_duration(limits.period)
-    return f"{count:,} that earlier runs deleted within {period} (limits.period)"
+    also = f" and {recent:,} that earlier runs deleted within {period} (limits.period)"
+    return f"{found}{also if recent else ''} {plural_form(count + recent, 'is', 'are')}"
 
 
 def check_clock(skew_s: float | None) -> None:
@@ -197,38 +155,40 @@ def check_clock(skew_s: float | None) -> None:
         )
 
 
-def check_population(
-    organizations: Sequence[Organization], before: CompleteRun, policy: Policy
-) -> None:
+def check_population(organizations: Sequence[Organization], command: Command) -> None:
     """Raise GuardRefused if projects or entries dropped by more than `max_population_drop`.
 
     A list that lost a page looks like a small organization. The numbers of projects, of entries
-    and of the entries of each source are compared. Numbers up to 10 are not: there, a single
-    acceptance is a tenth.
+    and of the entries of each source are compared with what the last complete run left, without
+    what was deleted since. Numbers up to 10 are not: there, a single acceptance is a tenth.
 
     Args:
         organizations: One, or all that are left, whose numbers are added up.
-        before: What the last complete runs left, without what was deleted since.
     """
-    sums: dict[tuple[str, str], tuple[int, int]] = {}
-    for organization in organizations:
-        for what, was, now in _comparisons(organization, before, policy):
-            earlier = sums.get(what, (0, 0))
-            sums[what] = earlier[0] + was, earlier[1] + now
-    for (noun, where), (was, now) in sums.items():
-        if _is_over(was, now, policy.limits):
-            found = f"{pluralize(now, noun, _PLURALS[noun])}{where}"
+    was: Counter[tuple[str, str]] = Counter()  # noun and place
+    now: Counter[tuple[str, str]] = Counter()
+    if command.before is not None:
+        for each in organizations:
+            _add_population(each, command.before, command.policy, was, now)
+    for (noun, where), count in was.items():
+        left = now[noun, where]
+        if _is_over(count, left, command.limits):
+            found = f"{pluralize(left, noun, _PLURALS[noun])}{where}"
             raise _population_error(
-                f"{found} {plural_form(now, 'was', 'were')} found, but the last complete run left "
-                f"{was:,}",
-                policy.limits,
+                f"{found} {plural_form(left, 'was', 'were')} found, but the last complete run left "
+                f"{count:,}",
+                command.limits,
             )
 
 
-def _comparisons(
-    organization: Organization, before: CompleteRun, policy: Policy
-) -> Iterator[tuple[tuple[str, str], int, int]]:
-    """Yield what is compared (noun and place), the number before, and the number now.
+def _add_population(
+    organization: Organization,
+    before: CompleteRun,
+    policy: Policy,
+    was: Counter[tuple[str, str]],
+    now: Counter[tuple[str, str]],
+) -> None:
+    """Add the numbers before and now that are compared.
 
     A list that was not read now, or that Atlas has retired, is not compared: it is said already.
     With a run of another scope, what both read is compared: neither what the policy leaves out
@@ -242,47 +202,51 @@ def _comparisons(
     if is_other and scope is not None:
         projects += len(scope.excluded)
         left_out |= {(each, org_id, project.id) for each in sources for project in scope.excluded}
-    yield ("project", ""), before.projects.get(org_id, 0), projects
-    was: Counter[str] = Counter()
-    now: Counter[str] = Counter()
-    for key, count in before.entries.items():
-        if key[1] == org_id and key[0] in sources and key not in left_out:
-            was[key[0]] += count
+    was["project", ""] += before.projects.get(org_id, 0)
+    now["project", ""] += projects
+    then = {
+        key: count
+        for key, count in before.entries.items()
+        if key[1] == org_id and key[0] in sources and key not in left_out
+    }
+    compared = {key[0] for key in then}
+    for key, count in then.items():
+        for where in ("", f" in the list {key[0]}"):
+            was["entry", where] += count
     for (project, source), count in organization.entries.items():
-        if not is_other or (source.value, org_id, project.id) in before.entries:
-            now[source.value] += count
-    yield ("entry", ""), was.total(), sum(now[source] for source in was)
-    for source_name, count in was.items():
-        yield ("entry", f" in the list {source_name}"), count, now[source_name]
+        is_known = not is_other or (source.value, org_id, project.id) in before.entries
+        if source.value in compared and is_known:
+            for where in ("", f" in the list {source}"):
+                now["entry", where] += count
 
 
-def check_members(org_id: str, count: int, before: int, limits: Limits) -> None:
+def check_members(organization: Organization, count: int, command: Command) -> None:
     """Raise GuardRefused if active members dropped by more than `max_population_drop`.
 
     The list may be incomplete, and every invitation by a missing member would be stale. So small
     numbers are compared, too.
-
-    Args:
-        before: How many the last complete run found; 0 to ignore a drop.
     """
-    if before - count > Fraction(str(limits.max_population_drop)) * before:
+    if command.accept_population:
+        return
+    before = command.members_before.get(organization.id, 0)
+    if before - count > Fraction(str(command.limits.max_population_drop)) * before:
         raise _population_error(
-            f"{pluralize(count, 'active member')} of the organization {org_id} "
+            f"{pluralize(count, 'active member')} of the organization {organization.id} "
             f"{plural_form(count, 'was', 'were')} found, {before:,} were before",
-            limits,
+            command.limits,
         )
 
 
-def check_gone(organization: Organization, limits: Limits) -> None:
+def check_gone(organization: Organization, command: Command) -> None:
     """Raise GuardRefused if too many projects were gone that Atlas had just listed."""
     counts = organization.counts
     left = counts.projects_seen - counts.projects_gone
-    if _is_over(counts.projects_seen, left, limits):
+    if _is_over(counts.projects_seen, left, command.limits) and not command.accept_population:
         message = (
             f"{pluralize(left, 'project')} {plural_form(left, 'was', 'were')} left of the "
             f"{counts.projects_seen:,} that were just listed"
         )
-        raise _population_error(message, limits)
+        raise _population_error(message, command.limits)
 
 
 _PLURALS: Final = {"project": "projects", "entry": "entries"}
@@ -301,34 +265,22 @@ def _population_error(message: str, limits: Limits) -> GuardRefused:
     )
 
 
-def check_plan_sha256(saved: SavedPlan, expected: str) -> None:
-    """Raise GuardRefused if the file of a plan is not the one that a second person read."""
-    if saved.sha256 != expected.strip().lower():
-        raise GuardRefused(
-            f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {expected}.",
-            hint=f"Read it again: {command('audit', 'show', str(saved.path))}",
-            reasons=(Reason.PLAN,),
-        )
-
-
-def check_plan(
-    saved: SavedPlan,
-    policy: Policy,
-    *,
-    base_url: str,
-    now: datetime,
-    max_age: timedelta,
-    history: History,
-) -> None:
-    """Raise GuardRefused if a plan does not apply to a sweep.
+def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = None) -> None:
+    """Raise GuardRefused if the saved plan of a command does not apply to it.
 
     Args:
-        policy: Of the sweep, for its organizations.
-        base_url: Of Atlas.
-        now: The instant of the sweep.
         max_age: From which a plan is refused.
-        history: Of the audit directory, which says whether a sweep completed the plan.
+        sha256: Of the file that a second person read; None without one.
     """
+    saved, policy, now = command.saved, command.policy, command.now
+    if saved is None:
+        return
+    if sha256 is not None and saved.sha256 != sha256.strip().lower():
+        raise GuardRefused(
+            f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {sha256}.",
+            hint=f"Read it again: {program.command('audit', 'show', str(saved.path))}",
+            reasons=(Reason.PLAN,),
+        )
     start = saved.start
     created_at = datetime.fromisoformat(start.now)
     if created_at > now:
@@ -340,17 +292,17 @@ def check_plan(
         )
     elif frozenset(start.organizations) != policy.organization_ids:
         message = "The plan was created for other organizations than the policy's."
-    elif start.base_url != base_url:
-        message = f"The plan was created for {start.base_url}, not {base_url}."
+    elif start.base_url != command.base_url:
+        message = f"The plan was created for {start.base_url}, not {command.base_url}."
     elif start.policy_sha256 != policy.sha256:
         message = "The plan was created with another policy."
-    elif (run := history.applied_by(saved.sha256)) is not None:
+    elif (run := command.history.applied_by(saved.sha256)) is not None:
         message = f"Run {run.file.number} has already applied the plan."
     else:
         return
     raise GuardRefused(
         f"{saved.path}: {message}",
-        hint=f"Create a new plan with: {command('plan', '--policy', 'POLICY')}",
+        hint=f"Create a new plan with: {program.command('plan', '--policy', 'POLICY')}",
         reasons=(Reason.PLAN,),
     )
 
@@ -373,67 +325,42 @@ class CircuitBreaker:
     def __init__(self, limits: Limits) -> None:
         self.reason: str | None = None
         self._limits = limits
-        self._window_outcomes: deque[Outcome] = deque()
-        self._window_failed = 0
-        self._window_gone = 0
         self._seen = 0
         self._failed = 0
-        self._window_size = limits.breaker_window
-        self._max_failed = self._max_count(limits.max_failure_share)
-        self._max_gone = self._max_count(limits.max_already_gone_share)
+        self._window: deque[Outcome] = deque(maxlen=limits.breaker_window)
+        self._allowed = tuple(
+            (outcome, int(Fraction(str(share)) * limits.breaker_window), f"{text}: {share}")
+            for outcome, share, text in (
+                (Outcome.FAILED, limits.max_failure_share, "failed, over max_failure_share"),
+                (
+                    Outcome.ALREADY_GONE,
+                    limits.max_already_gone_share,
+                    "were already gone, over max_already_gone_share",
+                ),
+            )
+        )
 
     @property
     def canary_left(self) -> int:
         """How many of the first deletions must still end before any other is sent."""
         return max(0, self._limits.canary - self._seen)
 
-    def record(self, outcome: Outcome) -> str | None:
-        """Record one outcome; return the reason if the sweep must stop, else None."""
-        reason = self._record(outcome)
-        self.reason = self.reason or reason
-        return reason
-
-    def _record(self, outcome: Outcome) -> str | None:
+    def opens_at(self, outcome: Outcome) -> bool:
+        """Record one outcome; return whether the sweep must stop from now on."""
+        if self.reason is not None:
+            return False
         outcome = Outcome.FAILED if outcome is Outcome.ACCEPTED_DURING else outcome
-        window = self._window_outcomes
-        window.append(outcome)
-        if outcome is not Outcome.DELETED:
-            self._count(outcome, 1)
-            self._failed += outcome is Outcome.FAILED
-        if len(window) > self._window_size and (oldest := window.popleft()) is not Outcome.DELETED:
-            self._count(oldest, -1)
+        self._window.append(outcome)
         self._seen += 1
+        self._failed += outcome is Outcome.FAILED
         if self._seen == self._limits.canary:
-            return self._check_canary()
-        return self._check_window() if len(window) == self._window_size else None
-
-    def _count(self, outcome: Outcome, by: int) -> None:
-        if outcome is Outcome.FAILED:
-            self._window_failed += by
-        elif outcome is Outcome.ALREADY_GONE:
-            self._window_gone += by
-
-    def _max_count(self, share: float) -> int:
-        """Return the highest allowed count in a full window, exact for the policy's decimals."""
-        return int(Fraction(str(share)) * self._limits.breaker_window)
-
-    def _check_window(self) -> str | None:
-        limits = self._limits
-        if self._window_failed > self._max_failed:
-            return self._describe(
-                self._window_failed, f"failed, over max_failure_share: {limits.max_failure_share}"
-            )
-        if self._window_gone > self._max_gone:
-            return self._describe(
-                self._window_gone,
-                f"were already gone, over max_already_gone_share: {limits.max_already_gone_share}",
-            )
-        return None
-
-    def _describe(self, count: int, reason: str) -> str:
-        return f"{count} of the last {len(self._window_outcomes)} deletions {reason}."
-
-    def _check_canary(self) -> str | None:
-        if self._failed * 2 <= self._seen:
-            return None
-        return f"{self._failed} of the first {self._seen} deletions (the canary) failed."
+            if self._failed * 2 > self._seen:
+                self.reason = (
+                    f"{self._failed} of the first {self._seen} deletions (the canary) failed."
+                )
+        elif len(self._window) == self._limits.breaker_window:
+            for judged, allowed, text in self._allowed:
+                if (count := self._window.count(judged)) > allowed:
+                    self.reason = f"{count} of the last {len(self._window)} deletions {text}."
+                    break
+        return self.reason is not None

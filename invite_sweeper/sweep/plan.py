@@ -5,11 +5,10 @@ once the lists of an organization are read. Entries are counted by list, all els
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from invite_sweeper.audit import AuditLog, DeletedWithin
 from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
@@ -21,7 +20,7 @@ from invite_sweeper.audit.events import (
     parse_timestamp,
 )
 from invite_sweeper.audit.events import SourceRetired as SourceRetiredLine
-from invite_sweeper.counts import Counts
+from invite_sweeper.counts import total
 from invite_sweeper.models import (
     InvitationList,
     ListRef,
@@ -32,15 +31,11 @@ from invite_sweeper.models import (
     entries_of,
     is_permission_error,
 )
-from invite_sweeper.policy import Limits
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.guards import share_limit
 from invite_sweeper.sweep.invitations import combine, unread_organization
-from invite_sweeper.sweep.organization import Organization
-from invite_sweeper.sweep.scope import Shard
 from invite_sweeper.sweep.selection import Decision, Selector
-from invite_sweeper.sweep.steps import Step, apply_steps, keep_unrecordable
-
-_LINES_PER_SYNC: Final = 1000
+from invite_sweeper.sweep.steps import Step, keep_unrecordable
 
 ListOutcome: TypeAlias = InvitationList | ListUnreadable | ProjectGone
 Observer: TypeAlias = Callable[[Decision, Decision], None]
@@ -53,144 +48,49 @@ class Planner:
     Memory holds the people of the organization until `finish`, and what is stale.
 
     Args:
-        log: None for a look that writes nothing.
+        write: Writes a line of the run.
         steps: May keep invitations that the policy alone would delete.
-        announces: Whether there are announcements, and they end: in a sweep.
-        records_kept: Whether each kept invitation has a line, `audit.record: all`.
         observe: Sees each invitation, with all of its entries.
     """
 
     def __init__(
         self,
         organization: Organization,
-        log: AuditLog | None,
-        selector: Selector,
-        now: datetime,
+        command: Command,
+        write: Callable[[Event], None],
         steps: Sequence[Step] = (),
-        *,
-        announces: bool,
-        records_kept: bool,
         observe: Observer | None = None,
     ) -> None:
+        members = {organization.id: organization.members} if organization.members else {}
         self._organization = organization
-        self._log = log
-        self._selector = selector
-        self._now = now
+        self._command = command
+        self._write = write
+        self._selector = Selector(command.policy, command.now, members)
         self._steps = steps
-        self._announces = announces
-        self._records_kept = records_kept
         self._observe = observe
-        self._unsynced = 0
         self._gone: set[str] = set()
         self._people: list[Decision] = []
 
-    async def add(self, ref: ListRef, found: ListOutcome) -> None:
+    def add(self, ref: ListRef, found: ListOutcome) -> None:
         """Add one list; a project that no longer exists has no invitations."""
+        organization = self._organization
         if isinstance(found, ProjectGone):
-            if found.project_id not in self._gone:
-                self._organization.count(projects_gone=1)
+            organization.count(projects_gone=int(found.project_id not in self._gone))
             self._gone.add(found.project_id)
         elif isinstance(found, SourceRetired):
-            self._add_retired(found)
+            organization.retired[found.source] = found
+            self._write(
+                SourceRetiredLine(
+                    source=found.source,
+                    reason=found.reason,
+                    http_status=found.http_status,
+                    error_code=found.error_code,
+                )
+            )
         elif isinstance(found, ListUnreadable):
             self.add_unreadable(found)
         else:
             self._add_entries(ref, found)
-        if self._log is not None and self._unsynced > _LINES_PER_SYNC:
-            self._unsynced = 0
-            await self._log.sync()
-
-    def finish(self) -> None:
-        """Decide the invitations of people, once all lists are added."""
-        organization = self._organization
-        unplaced = organization.scope.unreadable if organization.scope is not None else ()
-        lists = (*organization.unread, *organization.retired.values(), *unplaced)
-        unread = {unread_organization(each) for each in lists}
-        people, self._people = self._people, []
-        self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
-
-    def _add_entries(self, ref: ListRef, found: InvitationList) -> None:
-        """Decide each entry of a list. Those of `invites` are invitations of their own."""
-        source = ref.source
-        decide = self._selector.decide
-        decisions = [keep_unrecordable(decide(each)) for each in found]
-        self._organization.entries[ref] = len(decisions)
-        self._organization.count(invitations_by_source={source.value: len(decisions)})
-        dates = (each.created_at for each in found)
-        self._update_oldest([each for each in dates if isinstance(each, datetime)])
-        if source is Source.INVITES:
-            self._add_invitations(decisions)
-        else:
-            self._people += decisions
-
-    def _add_invitations(self, invitations: Iterable[Decision]) -> None:
-        kept: Counter[str] = Counter()
-        stale = announced = 0
-        for before in invitations:
-            decision = apply_steps(self._steps, before)
-            if self._observe is not None:
-                self._observe(before, decision)
-            announced += self._add_announcement(decision)
-            if decision.keep_reason is None:
-                stale += 1
-                self._organization.stale.append(self._planned(decision))
-            else:
-                kept[decision.keep_reason] += 1
-                if self._records_kept:
-                    self._write_kept(decision)
-        self._organization.count(
-            invitations_seen=stale + kept.total(),
-            stale=stale,
-            kept=kept.total(),
-            kept_by_reason=kept,
-            announced=announced,
-        )
-
-    def _planned(self, decision: Decision) -> Planned:
-        return Planned.from_invitation(
-            decision.invitation,
-            self._now,
-            entries=entries_of(decision.entries),
-            rule=decision.rule,
-            bounced=decision.bounced,
-            new=decision.new,
-            inviter_gone=decision.members_read > 0,
-        )
-
-    def _write_kept(self, decision: Decision) -> None:
-        entries = entries_of(decision.entries)
-        one, reason = decision.invitation, decision.keep_reason
-        self._write(Kept.from_invitation(one, self._now, entries=entries, reason=reason))
-
-    def _add_announcement(self, decision: Decision) -> bool:
-        """Record what a decision means for announcements; return whether it is a new one."""
-        announcement = decision.announcement
-        if announcement is None:
-            return False
-        if self._announces:
-            for entry in announcement.ended:
-                reason = decision.keep_reason or ""
-                self._write(AnnouncementEnded.from_invitation(entry, self._now, reason=reason))
-        due = announcement.deletable_from
-        if due is None:
-            return False
-        self._organization.next_due = min(self._organization.next_due or due, due)
-        if announcement.rule is None:
-            return False
-        line = Announced if self._announces else WouldBeAnnounced
-        one, rule = decision.invitation, announcement.rule
-        day = due.isoformat().replace("+00:00", "Z")
-        self._write(line.from_invitation(one, self._now, rule=rule, deletable_from=day))
-        return True
-
-    def _write(self, event: Event) -> None:
-        if self._log is not None:
-            self._log.write(event)
-            self._unsynced += 1
-
-    def _update_oldest(self, dates: Sequence[datetime]) -> None:
-        oldest = self._organization.oldest
-        self._organization.oldest = min((oldest, *dates) if oldest else dates, default=None)
 
     def add_unreadable(self, unreadable: ListUnreadable) -> None:
         """Add a list or project that cannot be read: nothing is deleted there."""
@@ -210,40 +110,97 @@ class Planner:
             )
         )
 
-    def _add_retired(self, retired: SourceRetired) -> None:
-        self._organization.retired[retired.source] = retired
-        self._write(
-            SourceRetiredLine(
-                source=retired.source,
-                reason=retired.reason,
-                http_status=retired.http_status,
-                error_code=retired.error_code,
-            )
+    def finish(self) -> None:
+        """Decide the invitations of people, once all lists are added."""
+        organization = self._organization
+        unplaced = organization.scope.unreadable if organization.scope is not None else ()
+        lists = (*organization.unread, *organization.retired.values(), *unplaced)
+        unread = {unread_organization(each) for each in lists}
+        people, self._people = self._people, []
+        self._add_invitations(combine(people, all_read=not unread & {organization.id, ""}))
+
+    def _add_entries(self, ref: ListRef, found: InvitationList) -> None:
+        """Decide each entry of a list. Those of `invites` are invitations of their own."""
+        organization, decide = self._organization, self._selector.decide
+        decisions = [keep_unrecordable(decide(each)) for each in found]
+        organization.entries[ref] = len(decisions)
+        organization.count(invitations_by_source={ref.source.value: len(decisions)})
+        dates = [each.created_at for each in found if isinstance(each.created_at, datetime)]
+        known = [] if organization.oldest is None else [organization.oldest]
+        organization.oldest = min((*known, *dates), default=None)
+        if ref.source is Source.INVITES:
+            self._add_invitations(decisions)
+        else:
+            self._people += decisions
+
+    def _add_invitations(self, invitations: Iterable[Decision]) -> None:
+        kept: Counter[str] = Counter()
+        stale = announced = 0
+        now = self._command.now
+        for before in invitations:
+            decision = before
+            for step in self._steps:
+                decision = step(decision)
+            if self._observe is not None:
+                self._observe(before, decision)
+            announced += self._add_announcement(decision)
+            one, entries = decision.invitation, entries_of(decision.entries)
+            if decision.keep_reason is None:
+                stale += 1
+                self._organization.stale.append(
+                    Planned.from_invitation(
+                        one,
+                        now,
+                        entries=entries,
+                        rule=decision.rule,
+                        bounced=decision.bounced,
+                        new=decision.new,
+                        inviter_gone=decision.inviter_gone,
+                    )
+                )
+            else:
+                kept[decision.keep_reason] += 1
+                if self._command.policy.audit.record == "all":
+                    reason = decision.keep_reason
+                    self._write(Kept.from_invitation(one, now, entries=entries, reason=reason))
+        self._organization.count(
+            invitations_seen=stale + kept.total(),
+            stale=stale,
+            kept=kept.total(),
+            kept_by_reason=kept,
+            announced=announced,
         )
 
+    def _add_announcement(self, decision: Decision) -> bool:
+        """Record what a decision means for announcements; return whether it is a new one."""
+        announcement, now = decision.announcement, self._command.now
+        if announcement is None:
+            return False
+        for entry in () if self._command.dry_run else announcement.ended:
+            reason = decision.keep_reason or ""
+            self._write(AnnouncementEnded.from_invitation(entry, now, reason=reason))
+        due, rule = announcement.deletable_from, announcement.rule
+        if due is None:
+            return False
+        self._organization.next_due = min(self._organization.next_due or due, due)
+        if rule is None:
+            return False
+        line = WouldBeAnnounced if self._command.dry_run else Announced
+        day = due.isoformat().replace("+00:00", "Z")
+        self._write(line.from_invitation(decision.invitation, now, rule=rule, deletable_from=day))
+        return True
 
-def trim(
-    organizations: Sequence[Organization],
-    limits: Limits,
-    recent: DeletedWithin,
-    shard: Shard | None = None,
-) -> None:
+
+def trim(organizations: Sequence[Organization], command: Command) -> None:
     """Leave the oldest stale invitations over all organizations within the limits.
 
     The others are counted as `trimmed`. `guards` applies the same limits to the result.
-
-    Args:
-        limits: With shards, this shard's part of them.
-        recent: What earlier runs deleted within `limits.period`.
-        shard: The shard that these limits are a part for.
     """
-    whole = sum((each.counts for each in organizations), start=Counts())
-    left = max(0, limits.max_deletions - recent.total)
-    share = share_limit(
-        limits, seen=whole.invitations_seen, stale=whole.stale, recent=recent.total, shard=shard
-    )
+    whole = total(each.counts for each in organizations)
+    left = max(0, command.limits.max_deletions - command.recent.total)
+    share = share_limit(command, seen=whole.invitations_seen, stale=whole.stale)
     left = left if share is None else min(left, share)
-    chosen = set(_oldest(organizations, limits, recent.by_project, left))
+    chosen = set(_oldest(organizations, command, left))
     for organization in organizations:
         stale = organization.stale
         organization.stale = [each for each in stale if each.key in chosen]
@@ -251,7 +208,7 @@ def trim(
 
 
 def _oldest(
-    organizations: Iterable[Organization], limits: Limits, recent: Mapping[str, int], most: int
+    organizations: Iterable[Organization], command: Command, most: int
 ) -> Iterator[tuple[str, ...]]:
     """Yield the keys of the oldest stale invitations, within the limit of each project.
 
@@ -259,9 +216,9 @@ def _oldest(
     """
     stale = [each for organization in organizations for each in organization.stale]
     stale.sort(key=lambda each: (_created_at(each), each.invitation_id, each.key))
-    of_project = Counter(recent)
+    of_project = Counter(command.recent.by_project)
     for each in stale:
-        if most and of_project[each.scope_id] < limits.max_deletions_per_project:
+        if most and of_project[each.scope_id] < command.limits.max_deletions_per_project:
             of_project[each.scope_id] += 1
             most -= 1
             yield each.key

@@ -6,12 +6,12 @@ same date is `failed`. If Atlas cannot answer, the intent stays open.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from invite_sweeper.atlas import AtlasReader
-from invite_sweeper.audit import AuditLog, OpenIntent
-from invite_sweeper.audit.events import Intent, ListKey, OutcomeLine
+from invite_sweeper.audit import OpenIntent
+from invite_sweeper.audit.events import Event, ListKey, OutcomeLine
 from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
@@ -42,9 +42,11 @@ class Recovery:
         left_open: One message for each list and reason why intents stay open.
     """
 
-    def __init__(self, reader: AtlasReader, log: AuditLog, intents: Iterable[OpenIntent]) -> None:
+    def __init__(
+        self, reader: AtlasReader, write: Callable[[Event], None], intents: Iterable[OpenIntent]
+    ) -> None:
         self._reader = reader
-        self._log = log
+        self._write = write
         self._by_list: defaultdict[ListKey, list[OpenIntent]] = defaultdict(list)
         self.outcomes: list[tuple[OpenIntent, Outcome]] = []
         self.left_open: list[str] = []
@@ -63,31 +65,34 @@ class Recovery:
             RunError: A response concerned the run, or the log cannot be written.
         """
         project, source = list_ref
-        opened = self._by_list.pop((source.value, project.org_id, project.id), ())
-        if not opened:
-            return
-        if isinstance(found, ListUnreadable):
-            self._leave_open(opened[0].intent, len(opened), found.reason)
-            return
-        listed = {} if isinstance(found, ProjectGone) else {each.id: each for each in found}
-        reasons: Counter[str] = Counter()
+        opened = self._by_list.pop((source.value, project.org_id, project.id), [])
+        left: Counter[str] = Counter()
+        is_of_users = source in SOURCES_OF_USERS and not isinstance(found, ProjectGone)
+        # A deleted project has no memberships left that the DELETE could have removed.
+        listed = {each.id: each for each in found} if isinstance(found, InvitationList) else {}
         for each in opened:
             invitation = each.intent.invitation()
-            present = listed.get(invitation.id)
-            if present is not None:
+            if isinstance(found, ListUnreadable):
+                left[found.reason] += 1
+            elif (present := listed.get(invitation.id)) is not None:
                 is_same = present.is_dated(invitation.created_at)
                 self._record(each, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
-            elif source not in SOURCES_OF_USERS or isinstance(found, ProjectGone):
-                # A deleted project has no memberships left that the DELETE could have removed.
+            elif not is_of_users:
                 self._record(each, Outcome.ALREADY_GONE)
             else:
                 status = await self._reader.membership_status(invitation)
                 if isinstance(status, ListUnreadable):
-                    reasons[status.reason] += 1
+                    left[status.reason] += 1
                 else:
                     self._record(each, _outcome_of_missing_user(status), status.status)
-        for reason, count in reasons.items():
-            self._leave_open(opened[0].intent, count, reason)
+        for reason, count in left.items():
+            one = opened[0].intent
+            where = one.project_name or f"organization {one.org_id}"
+            remain = plural_form(count, "remains", "remain")
+            self.left_open.append(
+                f"{pluralize(count, 'deletion')} of an earlier run in {where} {remain} "
+                f"unresolved: {reason}"
+            )
 
     async def settle_rest(self) -> None:
         """Read the lists that the run does not read, and resolve their intents.
@@ -104,25 +109,14 @@ class Recovery:
     def _record(self, opened: OpenIntent, outcome: Outcome, seen_after: str | None = None) -> None:
         recovers = opened.run.run_id
         line = OutcomeLine.unsent(opened.intent, outcome, seen_after=seen_after, recovers=recovers)
-        self._log.write(line)
+        self._write(line)
         self.outcomes.append((opened, outcome))
 
-    def _leave_open(self, first: Intent, count: int, reason: str) -> None:
-        where = first.project_name or f"organization {first.org_id}"
-        deletions, remain = pluralize(count, "deletion"), plural_form(count, "remains", "remain")
-        self.left_open.append(
-            f"{deletions} of an earlier run in {where} {remain} unresolved: {reason}"
-        )
 
-
-def _outcome_of_missing_user(user_status: UserStatus) -> Outcome:
+def _outcome_of_missing_user(seen: UserStatus) -> Outcome:
     """Return what is certain about a user who is not in the list of pending users."""
-    if user_status.still_member:
-        return (
-            Outcome.ACCEPTED_BEFORE
-            if user_status.status == MembershipStatus.ACTIVE
-            else Outcome.FAILED
-        )
-    if user_status.status == MembershipStatus.ACTIVE:
-        return Outcome.ACCEPTED_DURING
-    return Outcome.ALREADY_GONE if user_status.status in _NOT_MEMBERS else Outcome.UNKNOWN
+    if seen.status == MembershipStatus.ACTIVE:
+        return Outcome.ACCEPTED_BEFORE if seen.still_member else Outcome.ACCEPTED_DURING
+    if seen.still_member:
+        return Outcome.FAILED
+    return Outcome.ALREADY_GONE if seen.status in _NOT_MEMBERS else Outcome.UNKNOWN

@@ -4,7 +4,6 @@ Nothing is deleted before the last step. A dry run is the same, and ends before 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from msgspec import structs
@@ -16,15 +15,13 @@ from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, Cancelled, RunError
 from invite_sweeper.models import Outcome
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
-from invite_sweeper.sweep.changes import ChangeTracker
-from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.deleting import Deletion
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader
+from invite_sweeper.sweep.executor import delete
 from invite_sweeper.sweep.guards import check_clock, check_limits, check_population
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.result import Result, View
-from invite_sweeper.sweep.steps import KeepOutsidePlan, describe_notice
+from invite_sweeper.sweep.steps import ChangeTracker, KeepOutsidePlan, describe_notice
 from invite_sweeper.text import pluralize
 
 MAX_QUESTION_S: Final = 60.0
@@ -46,121 +43,37 @@ async def sweep(
     """
     result = Result(command, organizations, view)
     try:
-        actors = {each.id: each.client.actor for each in organizations}
-        log.write(command.run_started(actors))
+        log.write(command.run_started({each.id: each.client.actor for each in organizations}))
         await log.sync()
         result.warn(*log.warnings)
 
         # 1. Read everything. An organization that fails is a value, and loses nothing.
-        changes, outside_plan = command.change_tracker(), command.plan_filter()
-        reader = Reader(command, organizations, log, result, view, (changes, outside_plan))
-        await stop.run_unless_stopped(reader.read_all())
+        compared = command.comparison()
+        steps = (compared,) if compared is not None else ()
+        await stop.run_unless_stopped(Reader(result, organizations, log, steps).read_all())
         planned = [each for each in organizations if each.is_planned]
 
         if planned:
             # 2. One plan over all organizations, complete and on disk.
-            await _write_plan(command, planned, log)
+            if command.limits.over_limit == "trim":
+                trim(planned, command)
+            for line in (line for each in planned for line in each.stale):
+                log.write(line)
+            await check_written_plan(log, (line for each in planned for line in each.stale))
             result.plan_made = True
-            _report_plan(command, organizations, result, changes, outside_plan)
+            _report_plan(result, planned, compared)
 
             # 3. Guards. A refusal ends the run; nothing was deleted.
             _check_guards(command, organizations)
 
             # 4. Stop here, or ask; then delete, and read again what was deleted.
             if any(each.stale for each in planned) and not command.dry_run:
-                await _confirm(command, view, result, stop)
+                await _confirm(result, stop)
                 if result.question_s > MAX_QUESTION_S:
-                    await _read_anew(command, planned, log, result, view, stop)
-                await Deletion(command, log, result, view, stop).run(planned)
+                    await _read_anew(result, planned, log, stop)
+                await delete(result, planned, log, stop)
     except RunError as error:
         result.error = error
-    return await _finish(log, result)
-
-
-def _check_guards(command: Command, organizations: Sequence[Organization]) -> None:
-    """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
-    for each in organizations:
-        skew_s = each.client.clock_skew_s
-        if each.is_planned or skew_s is not None:  # also by an answer to one that failed
-            check_clock(skew_s)
-    planned = [each for each in organizations if each.is_planned]
-    if (before := command.before) is not None:
-        check_population(planned, before, command.policy)
-    check_limits(planned, command.limits, command.recent, command.shard)
-
-
-async def _write_plan(
-    command: Command, organizations: Sequence[Organization], log: AuditLog
-) -> None:
-    """Write the planned lines, and check that they are on disk."""
-    if command.limits.over_limit == "trim":
-        trim(organizations, command.limits, command.recent, command.shard)
-    for organization in organizations:
-        for planned in organization.stale:
-            log.write(planned)
-    await check_written_plan(log, (line for each in organizations for line in each.stale))
-
-
-async def _confirm(command: Command, view: View, result: Result, stop: StopRequest) -> None:
-    """Ask whether to delete.
-
-    Raises:
-        RunError: The answer is no, or a stop came. Nothing was deleted.
-    """
-    asked_s = command.clock()
-    agreed = await view.confirms(result.finished())
-    result.question_s = command.clock() - asked_s
-    if stop.reason is not None:
-        raise stop.as_error(consequence=NOTHING_DELETED)
-    if not agreed:
-        raise Cancelled("Cancelled.")
-
-
-async def _read_anew(
-    command: Command,
-    organizations: Sequence[Organization],
-    log: AuditLog,
-    result: Result,
-    view: View,
-    stop: StopRequest,
-) -> None:
-    """Leave what is still stale, exactly as the question showed it; the rest is `changed`.
-
-    Raises:
-        RunError: A guard refuses what is read now, a list of organizations cannot be read, or a
-            stop came. Nothing was deleted.
-    """
-    again = [Organization(each.id, each.client, each.variables) for each in organizations]
-    reader = Reader(replace(command, dry_run=True), again, None, result, view)
-    await stop.run_unless_stopped(reader.read_all())
-    for before, now in zip(organizations, again, strict=True):
-        before.error = now.error
-        unread = [each for each in now.unread if each not in before.unread]
-        before.unread += unread
-        before.count(projects_unreadable=len(unread))
-        # Whether it is new since an earlier plan is not compared a second time.
-        shown = {structs.replace(each, new=False): each for each in before.stale}
-        now.stale = [shown[each] for each in now.stale if each in shown]
-    _check_guards(command, again)
-    changed = 0
-    for before, now in zip(organizations, again, strict=True):
-        still = set(now.stale)
-        for each in before.stale:
-            if each not in still:
-                changed += 1
-                before.outcomes[Outcome.CHANGED] += 1
-                log.write(OutcomeLine.unsent(each, Outcome.CHANGED))
-        before.stale = now.stale
-    if changed:
-        result.warn_of(
-            WarningCode.PLAN_DIFFERS,
-            f"{pluralize(changed, 'planned invitation')} changed or left the lists after the plan "
-            "was shown: nothing was deleted there, the next run judges them anew.",
-        )
-
-
-async def _finish(log: AuditLog, result: Result) -> RunFinished:
-    """Write the last line. If that fails, the run ends with the exit code of the audit log."""
     finished = result.finished()
     try:
         await log.finish(finished)
@@ -171,22 +84,82 @@ async def _finish(log: AuditLog, result: Result) -> RunFinished:
     return finished
 
 
+def _check_guards(command: Command, organizations: Sequence[Organization]) -> None:
+    """Raise GuardRefused if the clock, or what all organizations together show, is refused."""
+    for each in organizations:
+        skew_s = each.client.clock_skew_s
+        if each.is_planned or skew_s is not None:  # also by an answer to one that failed
+            check_clock(skew_s)
+    planned = [each for each in organizations if each.is_planned]
+    check_population(planned, command)
+    check_limits(planned, command)
+
+
+async def _confirm(result: Result, stop: StopRequest) -> None:
+    """Ask whether to delete.
+
+    Raises:
+        RunError: The answer is no, or a stop came. Nothing was deleted.
+    """
+    asked_s = result.command.clock()
+    agreed = await result.view.confirms(result.finished())
+    result.question_s = result.command.clock() - asked_s
+    if stop.reason is not None:
+        raise stop.as_error(consequence=NOTHING_DELETED)
+    if not agreed:
+        raise Cancelled("Cancelled.")
+
+
+async def _read_anew(
+    result: Result, organizations: Sequence[Organization], log: AuditLog, stop: StopRequest
+) -> None:
+    """Leave what is still stale, exactly as the question showed it; the rest is `changed`.
+
+    Raises:
+        RunError: A guard refuses what is read now, a list of organizations cannot be read, or a
+            stop came. Nothing was deleted.
+    """
+    again = [Organization(each.id, each.client, each.variables) for each in organizations]
+    await stop.run_unless_stopped(Reader(result, again, None).read_all())
+    for before, now in zip(organizations, again, strict=True):
+        before.error = now.error
+        unread = [each for each in now.unread if each not in before.unread]
+        before.unread += unread
+        before.count(projects_unreadable=len(unread))
+        # Whether it is new since an earlier plan is not compared a second time.
+        shown = {structs.replace(each, new=False): each for each in before.stale}
+        now.stale = [shown[each] for each in now.stale if each in shown]
+    _check_guards(result.command, again)
+    changed = 0
+    for before, now in zip(organizations, again, strict=True):
+        still = set(now.stale)
+        gone = [each for each in before.stale if each not in still]
+        before.stale, changed = now.stale, changed + len(gone)
+        before.outcomes[Outcome.CHANGED] += len(gone)
+        for each in gone:
+            log.write(OutcomeLine.unsent(each, Outcome.CHANGED))
+    if changed:
+        result.warn_of(
+            WarningCode.PLAN_DIFFERS,
+            f"{pluralize(changed, 'planned invitation')} changed or left the lists after the plan "
+            "was shown: nothing was deleted there, the next run judges them anew.",
+        )
+
+
 def _report_plan(
-    command: Command,
-    organizations: Sequence[Organization],
     result: Result,
-    changes: ChangeTracker | None,
-    outside_plan: KeepOutsidePlan | None,
+    planned: Sequence[Organization],
+    compared: ChangeTracker | KeepOutsidePlan | None,
 ) -> None:
     """Report how the plan differs from an earlier one, what is announced, and unused entries."""
-    planned = [each for each in organizations if each.is_planned]
-    is_whole = len(planned) == len(organizations)  # else an entry may match where nothing was read
-    if changes is not None and is_whole:
+    command, remark = result.command, WarningLevel.REMARK
+    # Else an entry may match where nothing was read.
+    is_whole = len(planned) == len(result.organizations)
+    if isinstance(compared, KeepOutsidePlan):
+        result.warn_of(WarningCode.PLAN_DIFFERS, *compared.differences(), level=remark)
+    elif compared is not None and is_whole:
         unread = [each for one in planned for each in one.unread]
-        result.changes = changes.result(unread, [s for one in planned for s in one.retired])
-    remark = WarningLevel.REMARK
-    if outside_plan is not None:
-        result.warn_of(WarningCode.PLAN_DIFFERS, *outside_plan.differences(), level=remark)
+        result.changes = compared.result(unread, [s for one in planned for s in one.retired])
     counts = total(each.counts for each in planned)
     due = min((each.next_due for each in planned if each.next_due), default=None)
     if due is not None:

@@ -23,27 +23,27 @@ from invite_sweeper.text import ProjectPatterns, casefold_visible
 
 
 class ProjectFilter:
-    """The policy's filter of projects: organizations, include, exclude, tags.
+    """The policy's filter of projects: include, exclude, tags.
 
     It records which patterns matched no project, because a misspelt pattern looks like one
     that works.
 
-    Args:
-        organizations: Ids; those of the policy by default.
-
     Attributes:
         names_projects_in_entries: A rule or keep entry has the key `projects`.
         teams_decide: A list of organizations is read, whose invitations may join teams.
+        unplaced_source: The list that counts as unread where a project cannot be read whose
+            organization is not known; if it is `users`, it may show people of each of them.
     """
 
-    def __init__(self, policy: Policy, organizations: frozenset[str] | None = None) -> None:
-        self._organizations = policy.organization_ids if organizations is None else organizations
+    def __init__(self, policy: Policy) -> None:
         self._include = ProjectPatterns(policy.projects.include)
         self._exclude = ProjectPatterns(policy.projects.exclude, protects=True)
         self.names_projects_in_entries = any(
             entry.projects is not None for entry in (*policy.rules, *policy.keep)
         )
         self.teams_decide = any(source.is_organization_level for source in policy.sources)
+        reads_people = Source.USERS in policy.sources
+        self.unplaced_source = Source.USERS if reads_people else Source.INVITES
         self._tags = frozenset(
             (casefold_visible(key), casefold_visible(value))
             for key, value in dict(policy.projects.tags or {}).items()
@@ -53,14 +53,8 @@ class ProjectFilter:
             **{("projects.exclude", p): None for p in self._exclude.patterns},
         }
 
-    def in_allowed_organization(self, project: Project) -> bool:
-        """Return whether the project belongs to an organization of the policy."""
-        return project.org_id in self._organizations
-
     def includes(self, project: Project) -> bool:
-        """Return whether the project is in the policy's scope."""
-        if not self.in_allowed_organization(project):
-            return False
+        """Return whether a project of the policy's organizations is in its scope."""
         included = self._matches("projects.include", self._include, project)
         excluded = self._matches("projects.exclude", self._exclude, project)
         tags = frozenset(
@@ -81,50 +75,38 @@ class ProjectFilter:
         return bool(hits)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunScope:
-    """The projects and organizations that a run reads the lists of.
+    """The projects of one organization that a run sees, and its lists.
 
     Attributes:
+        visible: A project of it is visible, so its own lists are read.
         projects: Those in scope, in Atlas's order.
-        unreadable: Projects that Atlas listed with an invalid id.
-        organizations: Ids of the policy's organizations with a visible project, in the order
-            of their first one.
-        excluded: Visible projects of these organizations that the policy's filter leaves out.
-        project_names: Of every visible project, by id.
-        in_scope_ids: Ids of `projects`.
-        team_projects: The projects whose teams must be known to decide about an invitation with
-            a team: those of the policy's organizations that are out of scope, and all of them
-            if rules or keep entries name projects.
-        all_ids_readable: Every visible project is known: none was listed with an invalid id or
-            with different facts, and the list did not change while it was read.
+        excluded: Those that the policy's filter leaves out.
+        team_projects: Those whose teams must be known to decide about an invitation with a team:
+            `excluded`, and all of them if rules or keep entries name projects.
+        unreadable: Projects that Atlas listed with an invalid id or with different facts, and
+            the list of projects if it changed while it was read: they may be of any organization.
+        project_names: Of every project that the credentials see, by id.
     """
 
-    projects: tuple[Project, ...]
-    unreadable: tuple[ListUnreadable, ...] = ()
-    organizations: tuple[str, ...] = ()
-    excluded: tuple[Project, ...] = ()
-    project_names: Mapping[str, str] = field(default_factory=dict)
-    in_scope_ids: frozenset[str] = frozenset()
-    team_projects: tuple[Project, ...] = ()
-    all_ids_readable: bool = True
+    org_id: str
+    visible: bool = True
+    projects: list[Project] = field(default_factory=list)
+    excluded: list[Project] = field(default_factory=list)
+    team_projects: list[Project] = field(default_factory=list)
+    unreadable: list[ListUnreadable] = field(default_factory=list)
+    project_names: dict[str, str] = field(default_factory=dict)
 
-    def lists(self, sources: Iterable[Source]) -> tuple[ListRef, ...]:
-        """Return the lists to read: first those of organizations, then project by project."""
+    def lists(self, sources: Iterable[Source]) -> list[ListRef]:
+        """Return the lists to read: first those of the organization, then project by project."""
         wanted = tuple(sources)
-        of_organizations = (
-            organization_list_ref(org_id, source)
-            for source in wanted
-            if source.is_organization_level
-            for org_id in self.organizations
-        )
-        of_projects = (
-            ListRef(project, source)
-            for project in self.projects
-            for source in wanted
-            if not source.is_organization_level
-        )
-        return (*of_organizations, *of_projects)
+        own = [source for source in wanted if source.is_organization_level and self.visible]
+        of_projects = [source for source in wanted if not source.is_organization_level]
+        return [
+            *(organization_list_ref(self.org_id, source) for source in own),
+            *(ListRef(project, source) for project in self.projects for source in of_projects),
+        ]
 
     def with_project_names(self, invitation: Invitation) -> Invitation:
         """Return an organization's invitation with the names of its linked projects.
@@ -133,7 +115,8 @@ class RunScope:
         """
         if not invitation.linked_projects:
             return invitation
-        out_of_scope = any(i not in self.in_scope_ids for i, _ in invitation.linked_projects)
+        in_scope = {project.id for project in self.projects}
+        out_of_scope = any(i not in in_scope for i, _ in invitation.linked_projects)
         return invitation._replace(
             linked_projects=tuple(
                 (i, self.project_names.get(i, "")) for i, _ in invitation.linked_projects
@@ -159,7 +142,7 @@ class RunScope:
         for project_id, team_ids in teams.items():
             if team_ids is not None and not joined.isdisjoint(team_ids):
                 linked.setdefault(project_id, "")
-        unknown = not self.all_ids_readable or None in teams.values()
+        unknown = bool(self.unreadable) or None in teams.values()
         return self.with_project_names(
             invitation._replace(
                 linked_projects=tuple(linked.items()),

@@ -16,7 +16,6 @@ only keep more.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -32,16 +31,20 @@ from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
     Globs,
     ProjectPatterns,
-    ProtectiveGlobs,
     casefold_lookalike,
     casefold_visible,
+    escape_unprintable,
 )
 
 MatchResult: TypeAlias = bool | str
 """Whether a condition matches; a string is the reason why that is unknown."""
 
-Condition: TypeAlias = tuple[str, Callable[[Invitation], MatchResult]]
+Matcher: TypeAlias = Callable[[Invitation], MatchResult]
+Condition: TypeAlias = tuple[str, Matcher]
 """A key of a rule or keep entry, and its matcher."""
+
+Explained: TypeAlias = tuple[Rule | Keep, MatchResult, tuple[tuple[str, MatchResult], ...]]
+"""A rule or keep entry, whether it matches, and its keys with their results."""
 
 
 def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
@@ -68,7 +71,7 @@ organizations whose list was read to its end and did not shrink too much."""
 _NO_MEMBERS: Final[Members] = MappingProxyType({})
 
 
-def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> MatchResult:
+def match_all(conditions: Iterable[Condition], invitation: Invitation) -> MatchResult:
     """Return True if all match, False if one does not, else the first reason for unknown."""
     unknown_reason = ""
     for _, matches in conditions:
@@ -82,70 +85,46 @@ def match_all(conditions: tuple[Condition, ...], invitation: Invitation) -> Matc
 
 def entry_conditions(
     entry: Rule | Keep, now: datetime, members: Members = _NO_MEMBERS
-) -> tuple[Condition, ...]:
-    """Return one condition for each key that the entry has, in a fixed order."""
-    gone = (("inviter_gone", _inviter_gone_condition(members)),) if entry.inviter_gone else ()
-    return (*_time_conditions(entry, now), *_name_conditions(entry), *gone)
-
-
-def _time_conditions(entry: Rule | Keep, now: datetime) -> Iterator[Condition]:
-    if entry.older_than is not None:
-        yield ("older_than", _older_than_condition(entry.older_than, now))
-    if entry.expired is not None:
-        yield ("expired", _expired_condition(entry.expired, now))
-    if entry.expires_within is not None:
-        yield ("expires_within", _expires_within_condition(entry.expires_within, now))
-
-
-def _name_conditions(entry: Rule | Keep) -> Iterator[Condition]:
+) -> Iterator[Condition]:
+    """Yield one condition for each key that the entry has, in a fixed order."""
+    if (age := entry.older_than) is not None:
+        latest = now - age
+        yield "older_than", _date_condition("created_at", lambda sent: sent <= latest)
+    if (wanted := entry.expired) is not None:
+        yield "expired", _date_condition("expires_at", lambda end: (end <= now) is wanted)
+    if (span := entry.expires_within) is not None:
+        within = _date_condition("expires_at", lambda end: timedelta() < end - now <= span)
+        yield "expires_within", within
     if entry.usernames is not None:
-        yield ("usernames", _name_condition(entry, entry.usernames, "username"))
+        yield "usernames", _name_condition(entry, entry.usernames, "username")
     if entry.inviters is not None:
-        yield ("inviters", _name_condition(entry, entry.inviters, "inviter"))
+        yield "inviters", _name_condition(entry, entry.inviters, "inviter")
     if entry.roles is not None:
-        yield ("roles", _roles_condition(entry.roles))
+        yield "roles", _roles_condition(entry.roles)
     if entry.projects is not None:
-        yield ("projects", _projects_condition(entry, entry.projects))
+        yield "projects", _projects_condition(entry, entry.projects)
     if entry.statuses is not None:
-        yield ("statuses", _statuses_condition(entry.statuses))
+        yield "statuses", _statuses_condition(entry.statuses)
+    if entry.inviter_gone:
+        yield "inviter_gone", _inviter_gone_condition(members)
 
 
-def _older_than_condition(age: timedelta, now: datetime) -> Callable[[Invitation], MatchResult]:
-    latest = now - age
-
+def _date_condition(
+    field: Literal["created_at", "expires_at"], test: Callable[[datetime], bool]
+) -> Matcher:
     def matches(invitation: Invitation) -> MatchResult:
-        created_at = invitation.created_at
-        if not isinstance(created_at, datetime) or created_at < ATLAS_LAUNCHED_AT:
-            return _missing_date_reason(created_at)
-        return created_at <= latest
+        date: Timestamp = getattr(invitation, field)
+        if not isinstance(date, datetime) or date < ATLAS_LAUNCHED_AT:
+            return _missing_date_reason(date)
+        return test(date)
 
     return matches
-
-
-def _expiry_condition(test: Callable[[datetime], bool]) -> Callable[[Invitation], MatchResult]:
-    def matches(invitation: Invitation) -> MatchResult:
-        expires_at = invitation.expires_at
-        if not isinstance(expires_at, datetime) or expires_at < ATLAS_LAUNCHED_AT:
-            return _missing_date_reason(expires_at)
-        return test(expires_at)
-
-    return matches
-
-
-def _expired_condition(wanted: bool, now: datetime) -> Callable[[Invitation], MatchResult]:
-    return _expiry_condition(lambda end: (end <= now) is wanted)
-
-
-def _expires_within_condition(
-    span: timedelta, now: datetime
-) -> Callable[[Invitation], MatchResult]:
-    return _expiry_condition(lambda end: timedelta() < end - now <= span)
 
 
 def _name_condition(
     entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
-) -> Callable[[Invitation], MatchResult]:
-    globs = ProtectiveGlobs(patterns) if isinstance(entry, Keep) else Globs(patterns)
+) -> Matcher:
+    globs = Globs(patterns, protects=isinstance(entry, Keep))
 
     def matches(invitation: Invitation) -> MatchResult:
         name: str | None = getattr(invitation, field)
@@ -154,7 +133,7 @@ def _name_condition(
     return matches
 
 
-def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
+def _roles_condition(wanted: tuple[str, ...]) -> Matcher:
     folded = frozenset(map(casefold_visible, wanted))
 
     def matches(invitation: Invitation) -> MatchResult:
@@ -164,7 +143,35 @@ def _roles_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchRes
     return matches
 
 
-def _inviter_gone_condition(members: Members) -> Callable[[Invitation], MatchResult]:
+def _projects_condition(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
+    """Match the project, or those that an organization's invitation is linked to.
+
+    A rule must match every linked project, because a deletion takes all of them away; a keep
+    entry protects the invitation if it matches one.
+    """
+    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
+    quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
+
+    def matches(invitation: Invitation) -> MatchResult:
+        if not invitation.source.is_organization_level:
+            return patterns.matches(invitation.project_id, invitation.project_name)
+        linked = invitation.linked_projects
+        return bool(linked) and quantifier(patterns.matches(*each) for each in linked)
+
+    return matches
+
+
+def _statuses_condition(wanted: tuple[str, ...]) -> Matcher:
+    folded = frozenset(map(casefold_visible, wanted))
+
+    def matches(invitation: Invitation) -> MatchResult:
+        status = invitation.status
+        return "no_status" if status is None else casefold_visible(status) in folded
+
+    return matches
+
+
+def _inviter_gone_condition(members: Members) -> Matcher:
     """Match an inviter who is a person and no active member; names that look the same are one."""
     lookalikes = {
         org_id: frozenset(map(casefold_lookalike, names)) for org_id, names in members.items()
@@ -182,41 +189,6 @@ def _inviter_gone_condition(members: Members) -> Callable[[Invitation], MatchRes
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 """A person's address; API keys and service accounts have other names."""
-
-
-def _projects_condition(
-    entry: Rule | Keep, entries: tuple[str, ...]
-) -> Callable[[Invitation], MatchResult]:
-    """Match the project, or those that an organization's invitation is linked to.
-
-    A rule must match every linked project, because a deletion takes all of them away; a keep
-    entry protects the invitation if it matches one.
-    """
-    patterns = ProjectPatterns(entries, protects=isinstance(entry, Keep))
-    quantifier: Callable[[Iterable[bool]], bool] = all if isinstance(entry, Rule) else any
-
-    def matches(invitation: Invitation) -> MatchResult:
-        if not invitation.source.is_organization_level:
-            return patterns.matches(invitation.project_id, invitation.project_name)
-        linked = invitation.linked_projects
-        return bool(linked) and quantifier(
-            patterns.matches(project_id, name) for project_id, name in linked
-        )
-
-    return matches
-
-
-def _statuses_condition(wanted: tuple[str, ...]) -> Callable[[Invitation], MatchResult]:
-    folded = frozenset(map(casefold_visible, wanted))
-
-    def matches(invitation: Invitation) -> MatchResult:
-        return (
-            "no_status"
-            if invitation.status is None
-            else casefold_visible(invitation.status) in folded
-        )
-
-    return matches
 
 
 _ID_PATTERN = re.compile(r"[a-f0-9]{24}")
@@ -239,6 +211,14 @@ KEEP_REASONS: Final = {
 }
 """The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a
 value that Atlas did not send, `no_` and the name of the value."""
+
+
+def describe_keep_reason(key: str) -> str:
+    """Return the text for a key of `kept_by_reason`."""
+    kind, _, entry = key.partition(":")
+    if kind == "keep":
+        return f"keep entry {escape_unprintable(entry)}"
+    return KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
 
 
 class Announcement(NamedTuple):
@@ -270,7 +250,7 @@ class Decision(NamedTuple):
         bounced: How often runs have deleted this user's invitation to this project before.
         new: Whether it is stale, and the last plan of the same policy did not contain it.
         announcement: Where the policy has a `notice`: what becomes of the announcement.
-        members_read: The active members that `inviter_gone` was judged by; 0 if it was not.
+        inviter_gone: Whether the rule judges by the active members.
         entries: The other entries of the invitation, see `invitations.combine`.
     """
 
@@ -280,7 +260,7 @@ class Decision(NamedTuple):
     bounced: int = 0
     new: bool = False
     announcement: Announcement | None = None
-    members_read: int = 0
+    inviter_gone: bool = False
     entries: tuple[Invitation, ...] = ()
 
     def keep(self, reason: str) -> "Decision":
@@ -298,22 +278,6 @@ class Decision(NamedTuple):
         return self.rule is not None
 
 
-@dataclass(frozen=True, slots=True)
-class EntryResult:
-    """The result of one rule or keep entry, for `explain`.
-
-    Attributes:
-        kind: `rule` or `keep`.
-        result: Whether the entry matches.
-        conditions: Each key of the entry with its result, in a fixed order.
-    """
-
-    kind: str
-    name: str
-    result: MatchResult
-    conditions: tuple[tuple[str, MatchResult], ...]
-
-
 class Selector:
     """Applies a policy to invitations at one instant.
 
@@ -325,15 +289,10 @@ class Selector:
     def __init__(self, policy: Policy, now: datetime, members: Members = _NO_MEMBERS) -> None:
         self._now = now
         self._members = members
+        active = (entry for entry in policy.keep if entry.is_active(now.date()))
+        self._keep = tuple((each, tuple(entry_conditions(each, now, members))) for each in active)
         self._rules = tuple(
-            (rule.name, entry_conditions(rule, now, members)) for rule in policy.rules
-        )
-        self._by_inviter = frozenset(rule.name for rule in policy.rules if rule.inviter_gone)
-        self._rules_with_age_variant = tuple((*rule, _without_age(rule[1])) for rule in self._rules)
-        self._keep = tuple(
-            (entry.name, entry_conditions(entry, now, members))
-            for entry in policy.keep
-            if entry.until is None or now.date() <= entry.until
+            (each, tuple(entry_conditions(each, now, members))) for each in policy.rules
         )
 
     def decide(self, invitation: Invitation) -> Decision:
@@ -342,30 +301,24 @@ class Selector:
         if keep_reason is not None:
             return Decision(invitation, None, keep_reason)
         reason = "no_rule"
-        for name, conditions, without_age in self._rules_with_age_variant:
+        for rule, conditions in self._rules:
             result = match_all(conditions, invitation)
             if result is True:
-                read = len(self._members[invitation.org_id]) if name in self._by_inviter else 0
-                return Decision(invitation, name, None, members_read=read)
+                return Decision(invitation, rule.name, None, inviter_gone=bool(rule.inviter_gone))
             if isinstance(result, str):
                 reason = result
-            elif reason == "no_rule" and match_all(without_age, invitation) is True:
-                reason = "too_young"
+            elif reason == "no_rule":
+                ageless = [each for each in conditions if each[0] != "older_than"]
+                reason = "too_young" if match_all(ageless, invitation) is True else reason
         return Decision(invitation, None, reason)
 
-    def explain(self, invitation: Invitation) -> tuple[EntryResult, ...]:
-        """Return the result of each active keep entry and of each rule."""
-        kinds = (("keep", self._keep), ("rule", self._rules))
-        return tuple(
-            EntryResult(
-                kind,
-                name,
-                match_all(conditions, invitation),
-                tuple((key, matches(invitation)) for key, matches in conditions),
-            )
-            for kind, entries in kinds
-            for name, conditions in entries
-        )
+    def explain(self, invitation: Invitation) -> Iterator[Explained]:
+        """Yield each active keep entry and each rule, with its result and those of its keys."""
+        entries: tuple[tuple[Rule | Keep, tuple[Condition, ...]], ...]
+        entries = (*self._keep, *self._rules)
+        for entry, conditions in entries:
+            results = tuple((key, matches(invitation)) for key, matches in conditions)
+            yield entry, match_all(conditions, invitation), results
 
     def _keep_reason(self, invitation: Invitation) -> str | None:
         if _ID_PATTERN.fullmatch(invitation.id) is None:
@@ -375,14 +328,10 @@ class Selector:
         if invitation.links_out_of_scope:
             return "reaches_out_of_scope"
         unknown_reason = None
-        for name, conditions in self._keep:
+        for entry, conditions in self._keep:
             result = match_all(conditions, invitation)
             if result is True:
-                return f"keep:{name}"
+                return f"keep:{entry.name}"
             if isinstance(result, str):
                 unknown_reason = unknown_reason or result
         return unusable_date_reason(invitation.created_at, self._now) or unknown_reason
-
-
-def _without_age(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    return tuple(condition for condition in conditions if condition[0] != "older_than")

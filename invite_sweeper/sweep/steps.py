@@ -1,28 +1,29 @@
 """The steps that follow the policy's decision about an invitation: each can only keep more.
 
 `keep_unrecordable` follows the decision about each entry, the others that about an invitation.
+`ChangeTracker` keeps nothing: it says what is new since the last plan.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from invite_sweeper.audit import History, SavedPlan, is_recordable
-from invite_sweeper.audit.events import AnnouncementKey, Planned, announcement_key
+from invite_sweeper.audit import History, PreviousPlan, SavedPlan, is_recordable
+from invite_sweeper.audit.events import (
+    AnnouncementKey,
+    ListKey,
+    PlanChanges,
+    Planned,
+    announcement_key,
+)
 from invite_sweeper.counts import Counts
-from invite_sweeper.models import Invitation, InvitationKey, entries_of
+from invite_sweeper.models import Invitation, InvitationKey, ListUnreadable, Source, entries_of
 from invite_sweeper.sweep.selection import Announcement, Decision
 from invite_sweeper.text import plural_form, pluralize
 
 Step: TypeAlias = Callable[[Decision], Decision]
-
-
-def apply_steps(steps: Iterable[Step], decision: Decision) -> Decision:
-    """Return the decision after all steps."""
-    for step in steps:
-        decision = step(decision)
-    return decision
 
 
 def keep_unrecordable(decision: Decision) -> Decision:
@@ -110,17 +111,12 @@ def describe_notice(counts: Counts, next_due: datetime, *, dry_run: bool) -> str
 
 
 class KeepOutsidePlan:
-    """Keeps what a saved plan does not list, or lists with other evidence.
-
-    Attributes:
-        kept_by_reason: Planned invitations that are kept now, by reason.
-        changed: Planned invitations that are kept because they have changed.
-    """
+    """Keeps what a saved plan does not list, or lists with other evidence."""
 
     def __init__(self, saved: SavedPlan) -> None:
         self._remaining: dict[InvitationKey, Planned] = {each.key: each for each in saved.planned}
-        self.kept_by_reason: dict[str, int] = {}
-        self.changed = 0
+        self._kept: Counter[str] = Counter()  # planned invitations by reason
+        self._changed = 0
 
     def __call__(self, decision: Decision) -> Decision:
         """Keep the invitation, or record why one is kept that the plan may list."""
@@ -128,9 +124,7 @@ class KeepOutsidePlan:
             reason = self._keep_reason(decision)
             return decision if reason is None else decision.keep(reason)
         for entry in decision.all_entries:
-            if self._remaining.pop(entry.key, None) is not None:
-                count = self.kept_by_reason.get(decision.keep_reason, 0)
-                self.kept_by_reason[decision.keep_reason] = count + 1
+            self._kept[decision.keep_reason] += self._remaining.pop(entry.key, None) is not None
         return decision
 
     def _keep_reason(self, decision: Decision) -> str | None:
@@ -143,7 +137,7 @@ class KeepOutsidePlan:
         invitation = decision.invitation
         planned = self._remaining.pop(invitation.key, None)
         for entry in decision.entries:  # it was another invitation when the plan was made
-            self.changed += self._remaining.pop(entry.key, None) is not None
+            self._changed += self._remaining.pop(entry.key, None) is not None
         if planned is None or not isinstance(invitation.created_at, datetime):
             return "not_in_plan"
         listed = planned.invitation()
@@ -153,29 +147,83 @@ class KeepOutsidePlan:
         same = decision.rule == planned.rule and _evidence(invitation) == _evidence(listed)
         if ends_no_more and same:
             return None
-        self.changed += 1
+        self._changed += 1
         return "changed_since_plan"
 
     def differences(self) -> Iterator[str]:
         """Yield sentences about what the plan lists and this run does not delete."""
-        for reason, count in sorted(self.kept_by_reason.items()):
-            are = plural_form(count, "is", "are")
-            yield f"{count:,} of the plan's invitations {are} kept now: {reason}."
-        if self.changed:
-            yield (
-                f"{self.changed:,} of the plan's invitations "
-                f"{plural_form(self.changed, 'is', 'are')} kept because the roles, projects, "
-                "inviter, expiry or rule changed since the plan was created."
-            )
-        if self._remaining:
-            yield (
-                f"{len(self._remaining):,} of the plan's invitations "
-                f"{plural_form(len(self._remaining), 'was', 'were')} not seen: "
-                "gone, or in a list that was not read."
-            )
+        changed = "kept because the roles, projects, inviter, expiry or rule changed since the plan"
+        unseen = "not seen: gone, or in a list that was not read"
+        for count, verbs, what in (
+            *(
+                (n, ("is", "are"), f"kept now: {reason}")
+                for reason, n in sorted(self._kept.items())
+            ),
+            (self._changed, ("is", "are"), f"{changed} was created"),
+            (len(self._remaining), ("was", "were"), unseen),
+        ):
+            if count:
+                verb = plural_form(count, *verbs)
+                yield f"{count:,} of the plan's invitations {verb} {what}."
 
 
 def _evidence(invitation: Invitation) -> tuple[object, ...]:
     """Return what a plan shows about an invitation; its status decides by the rule that matches."""
     shown = invitation._replace(status=None)
     return (*shown.evidence, frozenset(invitation.linked_projects))
+
+
+class ChangeTracker:
+    """Compares the decisions of a run with the last plan of the same scope.
+
+    Args:
+        previous: That plan.
+        now: Its instant, RFC 3339.
+    """
+
+    def __init__(self, previous: PreviousPlan, now: str) -> None:
+        self._previous = previous
+        self._now = now
+        self._then = {key: named for named, keys in previous.planned.items() for key in keys}
+        self._left = set(previous.planned)
+        end = previous.run.end
+        self._failed = {e.id for e in end.organizations if not e.plan_made} if end else set()
+        self._new = self._still_stale = self._not_read = 0
+
+    def __call__(self, decision: Decision) -> Decision:
+        """Record one decision; mark what is stale and was not planned then as new."""
+        if not decision.stale:
+            return decision
+        known = {self._then[e.key] for e in decision.all_entries if e.key in self._then}
+        self._left -= known
+        source, org_id, *_ = key = decision.invitation.key
+        previous = self._previous
+        if known:
+            self._still_stale += 1
+        elif source in previous.retired or key[:3] in previous.unread or org_id in self._failed:
+            self._not_read += 1
+        else:
+            self._new += 1
+            return decision._replace(new=True)
+        return decision
+
+    def result(self, unread: Iterable[ListUnreadable], retired: Iterable[Source]) -> PlanChanges:
+        """Return the comparison, once every decision is recorded.
+
+        Args:
+            unread: The lists that this run could not read.
+            retired: The sources that Atlas no longer serves.
+        """
+        lists: set[ListKey] = {(e.source.value, e.org_id or "", e.project_id) for e in unread}
+        deleted = self._left & self._previous.deleted
+        sources = set(retired)
+        not_read = {key for key in self._left - deleted if key[:3] in lists or key[0] in sources}
+        return PlanChanges(
+            run_id=self._previous.run.run_id,
+            now=self._now,
+            new=self._new,
+            still_stale=self._still_stale,
+            deleted=len(deleted),
+            no_longer_stale=len(self._left) - len(deleted) - len(not_read),
+            not_read=self._not_read + len(not_read),
+        )

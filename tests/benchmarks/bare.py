@@ -15,8 +15,8 @@ import aiohttp
 import msgspec
 
 IN_FLIGHT = 50
-MAX_VERIFIED, MAX_LISTS = 10_000, 500
-"""Deletions with the same credentials, and lists, that are read again at the end, as by a sweep."""
+MAX_LISTS = 500
+"""Lists with the same credentials that are read again at the end, as by a sweep."""
 V2023 = "application/vnd.atlas.2023-01-01+json"
 V2024 = "application/vnd.atlas.2024-08-05+json"
 CLIENT_ID, SECRET = "MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"
@@ -42,7 +42,6 @@ class Sweep:
         self.lists: list[Call] = []
         self.to_delete: list[Call] = []
         self.to_verify: list[Call] = []
-        self._found: Counter[str] = Counter()
         self._lists: Counter[str] = Counter()
 
     async def sign_in(self, suffix: str) -> None:
@@ -79,9 +78,8 @@ class Sweep:
     async def read(self, call: Call) -> None:
         account = call.headers["Authorization"]
         found = await self.list_invitations(call)
-        if self._found[account] < MAX_VERIFIED and self._lists[account] < MAX_LISTS:
+        if self._lists[account] < MAX_LISTS:
             self.to_verify.append(call)
-        self._found[account] += len(found)
         self._lists[account] += bool(found)
         self.to_delete.extend(found)
 

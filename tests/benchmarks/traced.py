@@ -1,10 +1,13 @@
 """Run one command and write which functions of the package it enters: `traced.py RESULT ARGUMENT…`.
 
 RESULT gets a JSON object of two lists of `[file, function]`: `command` has every function entered,
-`delete` those from the executor's first look at its queues to its end, when the outcome is in the
-audit log. A function is a `def`, a `lambda`, a comprehension or a generator expression.
+`delete` those from the beginning of the executor to its end, when the outcome is in the audit
+log. A function is a `def`, a `lambda`, a comprehension or a generator expression. It is entered
+where it begins: a coroutine that is woken up, as that of the command is when the executor ends, is
+not entered again.
 """
 
+import dis
 import inspect
 import json
 import sys
@@ -14,8 +17,9 @@ from types import CodeType, FrameType
 import invite_sweeper
 
 PACKAGE = f"{Path(invite_sweeper.__file__).parent}/"
-FIRST, AFTER = "ProjectQueues.next", "Result.unverified"
+FIRST, AFTER = "Executor.run", "Result.unverified"
 """Where the part of the deletions begins, and what the sweep enters after it."""
+RESUME = dis.opmap["RESUME"]
 entered: dict[str, set[CodeType]] = {"command": set(), "delete": set()}
 parts = ["command"]
 
@@ -25,6 +29,9 @@ def note(frame: FrameType, event: str, _argument: object) -> None:
     if event != "call" or not code.co_flags & inspect.CO_OPTIMIZED:
         return
     if not code.co_filename.startswith(PACKAGE):
+        return
+    opcode, where = code.co_code[frame.f_lasti : frame.f_lasti + 2]
+    if opcode == RESUME and where & 3:  # after a `yield` or an `await`
         return
     if code.co_qualname == FIRST:
         parts[1:] = ["delete"]

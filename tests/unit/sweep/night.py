@@ -6,17 +6,43 @@ from audit.runs import HOST, clock, intent, started, write_lines
 from builders import NOW, ORG, OTHER_ORG, invitation, object_id, policy, project
 from fakes import FakeAtlas
 
-from invite_sweeper.audit import AuditLog, History, read_plan
+from invite_sweeper.audit import AuditLog, DeletedWithin, History, read_plan
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.models import RequestCounters, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.run import sweep
 
 ORGS = (ORG, OTHER_ORG, "89abcdef0123456789abcdef")
 WIDE = {"max_deletions": 1000, "max_deletions_per_project": 1000, "max_share": 1.0}
+
+
+NOTHING = DeletedWithin(0, {})
+
+
+class Earlier(History):
+    """A history that says what a test gives it."""
+
+    def __init__(self, *, left=None, recent=NOTHING, members=None):
+        super().__init__()
+        self.left, self.recent, self.last_members = left, recent, members or {}
+
+    def last_complete(self, *_):
+        return self.left
+
+    def deleted_within(self, *_):
+        return self.recent
+
+    def members(self, *_):
+        return self.last_members
+
+
+def command_of(rules=None, **options):
+    """Return a command, by default without earlier runs."""
+    given = {"policy_path": "policy.yaml", "now": NOW, "base_url": HOST, "history": Earlier()}
+    given |= {"clock": lambda: 1.0, "started_s": 0.0}
+    return Command(policy=rules or policy(), **given | options)
 
 
 class LiveAtlas(FakeAtlas):
@@ -129,17 +155,8 @@ class Night:
         self.view = QuietView() if answer is None else QuietView(answer)
         history = History.read(self.directory.files())
         log = AuditLog.begin(self.directory, f"run-{self.runs}", clock=clock(at))
-        command = Command(
-            policy=self.policy,
-            policy_path="policy.yaml",
-            now=at,
-            base_url=HOST,
-            history=history,
-            clock=lambda: self.clock_s,
-            started_s=0.0,
-            saved=saved,
-            **options,
-        )
+        given = {"now": at, "history": history, "clock": lambda: self.clock_s, "saved": saved}
+        command = command_of(self.policy, **given, **options)
         organizations = [
             Organization(each.id, client)
             for each, client in zip(self.policy.organizations, self.clients, strict=True)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from invite_sweeper.audit import AuditDirectory, History, PlanScope
 from invite_sweeper.audit.events import PlanChanges, ProjectUnreadable, SourceRetired
 from invite_sweeper.models import ListUnreadable, Source, entries_of
-from invite_sweeper.sweep.changes import ChangeTracker
 from invite_sweeper.sweep.selection import Decision
+from invite_sweeper.sweep.steps import ChangeTracker
 
 SCOPE = PlanScope("a" * 64, frozenset({ORG}), "https://cloud.mongodb.com")
 THEN = "2026-11-24T01:00:00Z"

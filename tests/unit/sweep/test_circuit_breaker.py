@@ -24,9 +24,8 @@ def opens_after(outcomes, **limits):
     limits = {"canary": 0, "breaker_window": 10, **limits}
     breaker = CircuitBreaker(policy(limits=limits).limits)
     for number, outcome in enumerate(outcomes, start=1):
-        reason = breaker.record(OUTCOMES[outcome])
-        if reason is not None:
-            return number, reason
+        if breaker.opens_at(OUTCOMES[outcome]):
+            return number, breaker.reason
     return None
 
 
@@ -84,7 +83,7 @@ def test_running_counts_equal_a_recount_of_the_window(outcomes, window, share):
 def test_breaker_keeps_the_first_reason_and_stays_open():
     breaker = CircuitBreaker(policy(limits={"canary": 1, "breaker_window": 50}).limits)
     assert (breaker.reason, breaker.canary_left) == (None, 1)
-    reason = breaker.record(Outcome.FAILED)
-    assert breaker.record(Outcome.DELETED) is None
-    assert breaker.reason == reason == "1 of the first 1 deletions (the canary) failed."
+    assert breaker.opens_at(Outcome.FAILED)
+    assert not breaker.opens_at(Outcome.FAILED)
+    assert breaker.reason == "1 of the first 1 deletions (the canary) failed."
     assert breaker.canary_left == 0

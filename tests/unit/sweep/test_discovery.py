@@ -11,7 +11,8 @@ from invite_sweeper.sweep.scope import ProjectFilter, RunScope
 
 
 async def discover(*listed, **keys):
-    return await discover_projects(FakeAtlas(listed=list(listed)), ProjectFilter(policy(**keys)))
+    rules, atlas = policy(**keys), FakeAtlas(listed=list(listed))
+    return (await discover_projects(atlas, ProjectFilter(rules), [ORG]))[ORG]
 
 
 async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INVITES,)):
@@ -20,7 +21,7 @@ async def list_all(atlas, count, *, workers=3, on_list=None, sources=(Source.INV
     async def add(ref, outcome):
         found.append((ref.project.id, outcome))
 
-    scope = RunScope(tuple(project(n) for n in range(count)))
+    scope = RunScope(ORG, projects=[project(n) for n in range(count)])
     await list_invitations(atlas, scope, sources, on_list or add, workers=workers)
     return found
 
@@ -32,8 +33,8 @@ async def test_projects_in_scope_keep_the_order_of_atlas_and_others_are_left_out
     own, foreign = [project(n) for n in (3, 1, 2)], project(9, org_id=OTHER_ORG)
     invalid = ListUnreadable("??", "Odd", "unreadable id")
     scope = await discover(own[0], foreign, invalid, *own[1:], projects={"exclude": ["*2"]})
-    assert (scope.projects, scope.excluded) == (tuple(own[:2]), (own[2],))
-    assert (scope.unreadable, scope.all_ids_readable) == ((invalid,), False)
+    assert (scope.projects, scope.excluded) == (own[:2], [own[2]])
+    assert scope.unreadable == [invalid]
 
 
 @pytest.mark.parametrize("listed", [(), (project(1, org_id=OTHER_ORG),)], ids=["none", "another's"])
@@ -43,7 +44,7 @@ async def test_run_without_a_visible_project_of_the_organizations_is_refused(lis
 
 
 async def test_filters_that_exclude_every_project_are_not_an_error():
-    assert (await discover(project(1), projects={"exclude": ["*"]})).projects == ()
+    assert (await discover(project(1), projects={"exclude": ["*"]})).projects == []
     assert await list_all(FakeAtlas(), 0) == []
 
 
@@ -65,7 +66,7 @@ async def test_linked_projects_are_named_and_marked_if_out_of_scope(linked, name
 
 
 def test_lists_of_organizations_are_read_first_and_then_project_by_project():
-    scope = RunScope((project(1), project(2)), organizations=(ORG,))
+    scope = RunScope(ORG, projects=[project(1), project(2)])
     refs = scope.lists([Source.USERS, Source.ORG_USERS, Source.INVITES])
     assert [(ref.project.id, ref.source) for ref in refs] == [
         (ORG, Source.ORG_USERS),

@@ -5,11 +5,12 @@ person in the organization.
 """
 
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from audit.runs import finished, intent, outcome, started, write_run
+from audit.runs import intent, outcome, started, write_run
 from builders import NOW, OTHER_ORG, PROJECT, entry_of, object_id, policy
 
 from invite_sweeper.audit import AuditDirectory, History, SavedPlan
@@ -25,7 +26,6 @@ from invite_sweeper.sweep.steps import (
     KeepBounced,
     KeepOutsidePlan,
     Notice,
-    apply_steps,
     keep_unrecordable,
 )
 
@@ -68,16 +68,14 @@ def decide_all(*entries, deleted=(), planned=None, announced=None, **keys):
     steps = [KeepBounced(history_of(deleted), max_bounces=3)]
     if planned is not None:
         lines = tuple(map(line, planned))
-        steps.append(
-            KeepOutsidePlan(SavedPlan(Path("p"), started(mode="dry-run"), finished(), lines, ""))
-        )
+        steps.append(KeepOutsidePlan(SavedPlan(Path("p"), started(mode="dry-run"), lines, "")))
     if announced is not None:
         steps.append(Notice(announced, 7 * DAY, NOW))
     selector = Selector(policy(**keys), NOW)
     decisions = [keep_unrecordable(selector.decide(each)) for each in entries]
     if entries[0].source is not Source.INVITES:
         decisions = combine(decisions, all_read=True)
-    return [apply_steps(steps, each) for each in decisions]
+    return [reduce(lambda found, step: step(found), steps, each) for each in decisions]
 
 
 def decide(entry, **keys):
@@ -127,6 +125,9 @@ def test_each_step_keeps_in_each_list(source):
 @pytest.mark.parametrize("changes", UNRECORDABLE, ids=str)
 def test_what_the_log_cannot_record_is_kept_in_each_list(changes, source):
     assert decide(entry_of(source, **changes)).keep_reason == "unrecordable"
+    assert decide(entry_of(source, **changes, age=DAY)).keep_reason == "too_young"
+    fits = dict.fromkeys(changes, "x" * 1024)
+    assert decide(entry_of(source, **fits)).stale
 
 
 @pytest.mark.parametrize("source", Source)

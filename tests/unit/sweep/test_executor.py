@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 from audit.runs import planned
-from builders import object_id, policy
+from builders import ORG, object_id, policy
 from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.errors import (
@@ -19,8 +20,10 @@ from invite_sweeper.errors import (
 )
 from invite_sweeper.models import DeletionProgress, DeletionResult, Outcome, Source
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep.executor import LINES_PER_SYNC, ProjectQueues, SweepExecutor
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.executor import Executor, ProjectQueues
 from invite_sweeper.sweep.guards import CircuitBreaker
+from invite_sweeper.sweep.result import Result
 
 FAILED = DeletionResult(Outcome.FAILED, 5, 500)
 REFUSED = DeletionResult(Outcome.FAILED, 1, 403, None, CredentialsRefused("no"))
@@ -44,30 +47,32 @@ def results(result, *numbers):
     return dict.fromkeys(ids(*numbers), result)
 
 
-def make_executor(
-    atlas,
-    log,
-    *,
-    stop=None,
-    workers=4,
-    grace_s=3600.0,
-    several_sources=False,
-    clock=None,
-    on_done=lambda *_: None,
-    **limits,
-):
-    rules = policy(limits={"canary": 0, **limits}, execution={"concurrency": workers})
-    grace = timedelta(seconds=grace_s)
-    return SweepExecutor(
-        atlas,
-        log,
-        stop=stop or StopRequest(),
-        breaker=CircuitBreaker(rules.limits),
-        clock=clock or asyncio.get_running_loop().time,
-        execution=rules.execution.model_copy(update={"grace": grace}),
-        several_sources=several_sources,
-        on_deletion_done=on_done,
-    )
+class Run:
+    """An executor, with its plan and what it says."""
+
+    def __init__(self, atlas, log, *, stop=None, workers=4, grace_s=3600.0, sources=(), **options):
+        self.clock = options.pop("clock", None) or asyncio.get_running_loop().time
+        view = QuietView()
+        view.deletion_done = options.pop("on_done", view.deletion_done)
+        rules = policy(
+            sources=list(sources) or ["invites"],
+            limits={"canary": 0, **options},
+            execution={"concurrency": workers},
+        )
+        grace = rules.execution.model_copy(update={"grace": timedelta(seconds=grace_s)})
+        command = command_of(rules.model_copy(update={"execution": grace}), clock=self.clock)
+        self.organization = Organization(ORG, FakeClient(atlas))
+        self.outcomes, self.breaker = self.organization.outcomes, CircuitBreaker(rules.limits)
+        self.executor = Executor(
+            Result(command, [self.organization], view),
+            self.organization,
+            log,
+            stop or StopRequest(),
+            self.breaker,
+        )
+
+    async def run(self, lines):
+        await self.executor.run(lines)
 
 
 async def until(condition):
@@ -90,18 +95,30 @@ class ChecksIntents(FakeAtlas):
 async def test_every_planned_deletion_is_sent_once_after_its_intent_and_recorded():
     log = FakeDeletionLog()
     atlas = ChecksIntents(log)
-    executor = make_executor(atlas, log, workers=3)
-    await executor.run(plan(10, 8))
+    run = Run(atlas, log, workers=3)
+    await run.run(plan(10, 8))
     assert sorted(atlas.deleted) == ids(*range(1, 19))
     assert log.outcomes() == dict.fromkeys(atlas.deleted, "deleted")
-    assert executor.outcomes == {Outcome.DELETED: 18}
+    assert run.outcomes == {Outcome.DELETED: 18}
     assert 1 < atlas.max_in_flight <= 3
+
+
+@pytest.mark.parametrize("seen_after", [None, "gone"])
+@pytest.mark.parametrize("outcome", Outcome)
+async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
+    """A user of whom no look after the DELETE is known may have accepted just before it."""
+    result = DeletionResult(outcome, 1, seen_after=seen_after)
+    run = Run(FakeAtlas(results=results(result, 1)), FakeDeletionLog(), sources=["users"])
+    await run.run(plan(1, source=Source.USERS))
+    is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
+    assert [each for _, each in run.executor.ended] == [outcome] * is_read
+    assert run.executor.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
 async def test_intents_are_written_in_groups_ahead_of_the_slots():
     """A sync for each deletion would cost more than the deletion."""
     atlas, log = FakeAtlas(), FakeDeletionLog()
-    await make_executor(atlas, log, workers=20).run(plan(200))
+    await Run(atlas, log, workers=20).run(plan(200))
     assert log.calls <= 200 / 10 + 2
 
 
@@ -113,8 +130,8 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
     atlas = FakeAtlas(results={line.invitation_id: result})
     events, write = [], log.write
     log.write = lambda event: events.append(event) or write(event)
-    executor = make_executor(atlas, log, clock=iter([7.0, 8.2346]).__next__)
-    await executor.run([line])
+    run = Run(atlas, log, clock=iter([0.0, 0.0, 7.0, 8.2346]).__next__)
+    await run.run([line])
     (sent, done) = events
     assert sent == line.as_event(Intent, rule="forgotten")
     assert done == line.as_event(
@@ -128,7 +145,7 @@ async def test_outcome_is_recorded_with_what_was_sent_and_seen_and_how_long_it_t
         seen_before="PENDING",
         seen_after="gone",
     )
-    assert executor.retries_cut_short
+    assert run.executor.retries_cut_short
 
 
 async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
@@ -136,11 +153,11 @@ async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
     stop.request("SIGTERM")
     events = []
     log.write = events.append
-    executor = make_executor(FakeAtlas(), log, stop=stop)
-    await executor.run(plan(1))
+    run = Run(FakeAtlas(), log, stop=stop)
+    await run.run(plan(1))
     ((outcome, attempts, duration_ms),) = [(e.outcome, e.attempts, e.duration_ms) for e in events]
     assert (outcome, attempts, duration_ms) == ("skipped", 0, 0.0)
-    assert not executor.retries_cut_short
+    assert not run.executor.retries_cut_short
 
 
 @pytest.mark.parametrize(
@@ -162,23 +179,23 @@ async def test_skipped_deletion_took_no_time_and_cuts_no_retry_short():
 )
 async def test_results_decide_whether_the_sweep_goes_on(found, options, outcomes, error):
     log = FakeDeletionLog()
-    executor = make_executor(FakeAtlas(results=found), log, workers=1, **options)
+    run = Run(FakeAtlas(results=found), log, workers=1, **options)
     if error is None:
-        await executor.run(plan(4))
+        await run.run(plan(4))
     else:
         with pytest.raises(error):
-            await executor.run(plan(4))
-    assert executor.outcomes == outcomes
+            await run.run(plan(4))
+    assert run.outcomes == outcomes
     assert len(log.outcomes()) == 4
-    assert (executor.breaker_reason is not None) is (error is None and "skipped" in outcomes)
+    assert (run.breaker.reason is not None) is (error is None and "skipped" in outcomes)
 
 
 async def test_retired_source_is_skipped_without_intents_and_other_sources_go_on():
     atlas, log = FakeAtlas(results=results(RETIRED, 1, 2, 3, 4)), FakeDeletionLog()
-    executor = make_executor(atlas, log, several_sources=True, workers=1, canary=1)
-    await executor.run([*plan(4), *plan(4, source=Source.USERS, first=5)])
-    assert executor.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
-    assert (executor.retired, executor.breaker_reason) == ({Source.INVITES: "410 GONE"}, None)
+    run = Run(atlas, log, sources=["invites", "users"], workers=1, canary=1)
+    await run.run([*plan(4), *plan(4, source=Source.USERS, first=5)])
+    assert run.outcomes == {Outcome.FAILED: 1, Outcome.SKIPPED: 3, Outcome.DELETED: 4}
+    assert (run.executor.retired, run.breaker.reason) == ({Source.INVITES: "410 GONE"}, None)
     intents = [each for event, each in log.lines if event == "intent"]
     assert (intents, len(log.outcomes())) == (ids(1, 5, 6, 7, 8), 8)
 
@@ -187,13 +204,13 @@ async def test_first_of_two_fatal_errors_is_raised():
     first = DeletionResult(Outcome.FAILED, 1, 410, None, AtlasUnavailable("gone"))
     atlas = FakeAtlas(results={**results(first, 1), **results(REFUSED, 2)})
     with pytest.raises(AtlasUnavailable):
-        await make_executor(atlas, FakeDeletionLog(), workers=2).run(plan(2))
+        await Run(atlas, FakeDeletionLog(), workers=2).run(plan(2))
 
 
 async def test_canary_is_sent_before_other_deletions():
     atlas, in_flight = FakeAtlas(), []
     note = lambda *_: in_flight.append(atlas.in_flight)  # noqa: E731
-    await make_executor(atlas, FakeDeletionLog(), workers=50, canary=5, on_done=note).run(plan(30))
+    await Run(atlas, FakeDeletionLog(), workers=50, canary=5, on_done=note).run(plan(30))
     assert max(in_flight[:5]) < 5 < max(in_flight)
 
 
@@ -224,20 +241,20 @@ class BackingOff(FakeAtlas):
 )
 async def test_others_are_sent_while_as_many_as_there_are_slots_back_off(slow, deleted):
     atlas = BackingOff(*slow)
-    executor = make_executor(atlas, FakeDeletionLog(), workers=2)
-    running = asyncio.create_task(executor.run(plan(6)))
+    run = Run(atlas, FakeDeletionLog(), workers=2)
+    running = asyncio.create_task(run.run(plan(6)))
     for _ in range(50):
         await asyncio.sleep(0)
     assert sorted(atlas.deleted) == ids(*deleted)
     atlas.gate.set()
     await asyncio.wait_for(running, 60)
-    assert executor.outcomes == {Outcome.DELETED: 6}
+    assert run.outcomes == {Outcome.DELETED: 6}
 
 
 async def test_outcomes_are_synced_while_other_deletions_back_off(monkeypatch):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
     atlas, log = BackingOff(2), FakeDeletionLog()
-    running = asyncio.ensure_future(make_executor(atlas, log, workers=2).run(plan(2)))
+    running = asyncio.ensure_future(Run(atlas, log, workers=2).run(plan(2)))
     await until(lambda: ("deleted", object_id(1)) in log.lines[: log.on_disk])
     assert not running.done()
     atlas.gate.set()
@@ -248,9 +265,9 @@ async def test_outcomes_are_synced_while_other_deletions_back_off(monkeypatch):
 async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkeypatch):
     monkeypatch.setattr("invite_sweeper.sweep.executor._SYNC_INTERVAL_S", 0.001)
     atlas, log = BackingOff(1, 2, 3, 4), FakeDeletionLog(fails_at=3)
-    executor = make_executor(atlas, log, workers=2)
-    running = asyncio.ensure_future(executor.run(plan(5)))
-    await until(lambda: executor.error is not None)
+    run = Run(atlas, log, workers=2)
+    running = asyncio.ensure_future(run.run(plan(5)))
+    await until(lambda: run.executor.error is not None)
     atlas.gate.set()
     with pytest.raises(AuditLogError):
         await running
@@ -263,12 +280,12 @@ async def test_log_that_fails_while_all_deletions_back_off_ends_the_sweep(monkey
 @pytest.mark.parametrize("fails_at", range(1, 8))
 async def test_nothing_is_sent_once_the_audit_log_has_failed(fails_at):
     atlas, log = FakeAtlas(), FakeDeletionLog(fails_at=fails_at)
-    executor = make_executor(atlas, log, workers=1)
+    run = Run(atlas, log, workers=1)
     with pytest.raises(AuditLogError):
-        await executor.run(plan(8))
+        await run.run(plan(8))
     assert len(atlas.deleted) == fails_at - 1
-    assert executor.outcomes.total() == 8
-    assert executor.outcomes[Outcome.DELETED] == len(atlas.deleted)
+    assert run.outcomes.total() == 8
+    assert run.outcomes[Outcome.DELETED] == len(atlas.deleted)
 
 
 class WaitsForCancel(FakeAtlas):
@@ -295,10 +312,10 @@ async def test_deletion_not_yet_sent_is_cancelled_when_the_log_fails(failure):
                 await until(lambda: atlas.in_progress)
                 raise failure
 
-    executor = make_executor(atlas, SyncsOnce(), workers=2)
+    run = Run(atlas, SyncsOnce(), workers=2)
     with pytest.raises(type(failure)):
-        await asyncio.wait_for(executor.run(plan(3)), 60)
-    assert executor.outcomes == {Outcome.SKIPPED: 3}
+        await asyncio.wait_for(run.run(plan(3)), 60)
+    assert run.outcomes == {Outcome.SKIPPED: 3}
     assert all(progress.cancelled for progress in atlas.in_progress)
 
 
@@ -319,10 +336,10 @@ async def test_defect_ends_the_sweep_and_all_get_an_outcome(where):
         options["on_done"] = lambda *_: len(atlas.deleted) == 3 and {}["x"]
     elif where == "tokens":
         atlas.try_acquire = lambda one: {}["x"] if one.id == object_id(4) else 0.0
-    executor = make_executor(atlas, log, workers=1, **options)
+    run = Run(atlas, log, workers=1, **options)
     with pytest.raises(KeyError):
-        await executor.run(plan(30))
-    assert executor.outcomes == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
+        await run.run(plan(30))
+    assert run.outcomes == {Outcome.DELETED: 3, Outcome.SKIPPED: 27}
     assert len(log.outcomes()) == 30
 
 
@@ -335,10 +352,10 @@ async def test_error_of_the_log_takes_precedence_over_other_errors():
                 raise AuditLogError("The disk is full.")
             super().write(event)
 
-    executor = make_executor(FakeAtlas(results=results(REFUSED, 1)), Full(), workers=3)
+    run = Run(FakeAtlas(results=results(REFUSED, 1)), Full(), workers=3)
     with pytest.raises(AuditLogError, match="full"):
-        await executor.run(plan(3))
-    assert executor.outcomes == {Outcome.FAILED: 1, Outcome.DELETED: 2}
+        await run.run(plan(3))
+    assert run.outcomes == {Outcome.FAILED: 1, Outcome.DELETED: 2}
 
 
 # A stop ------------------------------------------------------------------------------------------
@@ -354,11 +371,11 @@ async def test_delete_is_not_sent_if_the_sweep_stops_after_its_intent(cause):
             if cause == "stop":
                 stop.request("SIGTERM")
             else:
-                executor.breaker_reason = "too many failed"
+                run.breaker.reason = "too many failed"
 
-    executor = make_executor(atlas, Ending(), stop=stop, workers=1)
-    await executor.run(plan(3))
-    assert (atlas.deleted, executor.outcomes) == ([], {Outcome.SKIPPED: 3})
+    run = Run(atlas, Ending(), stop=stop, workers=1)
+    await run.run(plan(3))
+    assert (atlas.deleted, run.outcomes) == ([], {Outcome.SKIPPED: 3})
 
 
 @pytest.mark.parametrize(
@@ -371,8 +388,8 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
 ):
     atlas, log, stop = FakeAtlas(), FakeDeletionLog(), StopRequest()
     atlas.gate.clear()
-    executor = make_executor(atlas, log, stop=stop, workers=2, grace_s=grace_s)
-    running = asyncio.create_task(executor.run(plan(6)))
+    run = Run(atlas, log, stop=stop, workers=2, grace_s=grace_s)
+    running = asyncio.create_task(run.run(plan(6)))
     await until(lambda: atlas.in_flight == 2)
     stop.request("SIGTERM")
     if signals == 2:
@@ -380,7 +397,7 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
     elif grace_s:
         atlas.gate.set()
     await asyncio.wait_for(running, 60)
-    assert executor.outcomes == {outcome: 2, Outcome.SKIPPED: 4}
+    assert run.outcomes == {outcome: 2, Outcome.SKIPPED: 4}
     assert list(log.outcomes().values()).count(outcome) == 2
     assert len(log.outcomes()) == 6
     assert stop.reason == "SIGTERM"
@@ -388,31 +405,22 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
 
 async def test_deletions_that_back_off_are_cancelled_after_the_grace():
     atlas, stop = BackingOff(1, 2), StopRequest()
-    executor = make_executor(atlas, FakeDeletionLog(), workers=1, stop=stop, grace_s=0)
-    running = asyncio.create_task(executor.run(plan(5)))
+    run = Run(atlas, FakeDeletionLog(), workers=1, stop=stop, grace_s=0)
+    running = asyncio.create_task(run.run(plan(5)))
     await until(lambda: atlas.backing_off == 2)
     stop.request("SIGTERM")
     await asyncio.wait_for(running, 60)
-    assert (atlas.deleted, executor.outcomes) == ([], {Outcome.FAILED: 2, Outcome.SKIPPED: 3})
-
-
-async def test_stop_before_the_first_deletion_skips_all_with_a_sync_every_1000_lines():
-    log, stop = FakeDeletionLog(), StopRequest()
-    stop.request("deadline")
-    executor = make_executor(FakeAtlas(), log, stop=stop)
-    await executor.run(plan(2 * LINES_PER_SYNC + 1))
-    assert (log.calls, log.on_disk) == (2, 2 * LINES_PER_SYNC)
-    assert executor.outcomes == {Outcome.SKIPPED: 2 * LINES_PER_SYNC + 1}
+    assert (atlas.deleted, run.outcomes) == ([], {Outcome.FAILED: 2, Outcome.SKIPPED: 3})
 
 
 async def test_stop_wakes_a_sweep_that_waits_for_the_rate_limit():
     atlas, stop = FakeAtlas(waits_s={object_id(1): [3600.0]}), StopRequest()
-    executor = make_executor(atlas, FakeDeletionLog(), stop=stop)
-    running = asyncio.create_task(executor.run(plan(1)))
+    run = Run(atlas, FakeDeletionLog(), stop=stop)
+    running = asyncio.create_task(run.run(plan(1)))
     await until(lambda: not atlas.waits_s[object_id(1)])
     stop.request("SIGTERM")
     await asyncio.wait_for(running, 60)
-    assert executor.outcomes == {Outcome.SKIPPED: 1}
+    assert run.outcomes == {Outcome.SKIPPED: 1}
 
 
 async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones():
@@ -430,17 +438,17 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
             return await super().delete(one, progress)
 
     atlas, log = WaitsForBreaker(results=results(FAILED, 1, 2, 3)), FakeDeletionLog()
-    executor = make_executor(
+    run = Run(
         atlas,
         log,
         workers=6,
         breaker_window=3,
         max_failure_share=0.5,
-        on_done=lambda *_: executor.breaker_reason and opened.set(),
+        on_done=lambda *_: run.breaker.reason and opened.set(),
     )
-    await asyncio.wait_for(executor.run(plan(8)), 60)
+    await asyncio.wait_for(run.run(plan(8)), 60)
     assert atlas.deleted == ids(6)
-    assert executor.outcomes == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
+    assert run.outcomes == {Outcome.FAILED: 3, Outcome.DELETED: 1, Outcome.SKIPPED: 4}
 
 
 @pytest.mark.parametrize(
@@ -492,15 +500,15 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
         count = iter(range(1, 100))
         stops = lambda *_: next(count) == stops_at and stop.request("SIGTERM")  # noqa: E731
         options = {"workers": workers, "canary": canary, "stop": stop, "on_done": stops}
-        executor = make_executor(atlas, log, grace_s=0, **options)
+        run = Run(atlas, log, grace_s=0, **options)
         error = None
         try:
-            await executor.run(plan(*sizes))
+            await run.run(plan(*sizes))
         except (CredentialsRefused, AuditLogError) as raised:
             error = raised
-        assert executor.outcomes.total() == sum(sizes)
+        assert run.outcomes.total() == sum(sizes)
         assert len(atlas.deleted) == len(set(atlas.deleted))
-        sent = executor.outcomes[Outcome.DELETED]
+        sent = run.outcomes[Outcome.DELETED]
         assert sent == len(atlas.deleted) or (stops_at and sent < len(atlas.deleted))
         outcomes = [line for line in log.lines if line[0] != "intent"]
         assert len({each for _, each in outcomes}) == len(outcomes)
@@ -516,7 +524,7 @@ def test_each_planned_deletion_has_one_outcome_for_any_concurrency_errors_and_st
 class Queues(ProjectQueues):
     """Queues of three deletions in each of two projects, with a clock and scripted waits."""
 
-    def __init__(self, waits_s=None, admits=lambda _: True):
+    def __init__(self, waits_s=None, lines=None, **options):
         self.now_s, self.asked, waits = 100.0, [], waits_s or {}
 
         def try_acquire(one):
@@ -524,40 +532,36 @@ class Queues(ProjectQueues):
             own = waits.get(int(one.project_id, 16))
             return own.pop(0) if own else 0.0
 
-        super().__init__(plan(3, 3), try_acquire, lambda: self.now_s, admits)
+        super().__init__(lines or plan(3, 3), try_acquire, lambda: self.now_s, **options)
 
     def take_numbers(self, most=9):
         group = []
         return self.take(group, most), [int(one.id, 16) for _, one in group]
 
+    def numbers_left(self):
+        return [int(each.invitation_id, 16) for each in self.left()]
+
 
 def test_queues_are_emptied_in_order_up_to_a_number():
     queues = Queues()
-    assert [queues.take_numbers(4) for _ in range(3)] == [
-        (None, [1, 2, 3, 4]),
-        (None, [5, 6]),
-        (None, []),
-    ]
-    assert list(queues.drain()) == []
+    taken = [queues.take_numbers(4) for _ in range(3)]
+    assert taken == [(None, [1, 2, 3, 4]), (None, [5, 6]), (None, [])]
+    assert queues.numbers_left() == []
 
 
 def test_rate_limited_queue_is_postponed_does_not_block_and_then_comes_first():
     queues = Queues({1: [0.0, 5.0], 2: [0.0, 0.0, 3.0]})
     assert queues.take_numbers() == (3.0, [1, 4, 5])
+    assert queues.numbers_left() == [2, 3, 6]
     queues.now_s += 1
     assert queues.take_numbers() == (2.0, [])
     queues.now_s += 4
     assert queues.take_numbers(2) == (None, [2, 3])
-    assert [int(each.invitation_id, 16) for each in queues.drain()] == [6]
+    assert queues.numbers_left() == [6]
 
 
-def test_drain_returns_what_is_postponed_too():
-    queues = Queues({1: [0.0, 9.0], 2: [0.0, 9.0]})
-    assert queues.take_numbers() == (9.0, [1, 4])
-    assert sorted(int(each.invitation_id, 16) for each in queues.drain()) == [2, 3, 5, 6]
-
-
-def test_deletion_that_is_not_admitted_is_taken_out_and_costs_no_token():
-    queues = Queues(admits=lambda each: each.invitation_id != object_id(2))
-    assert queues.take_numbers() == (None, [1, 3, 4, 5, 6])
-    assert queues.asked == [1, 3, 4, 5, 6]
+def test_queue_of_a_retired_list_is_left_and_costs_no_token():
+    lines = [*plan(2), *plan(2, source=Source.USERS, first=5)]
+    queues = Queues(lines=lines, retired={Source.INVITES})
+    assert queues.take_numbers() == (None, [5, 6])
+    assert (queues.asked, queues.numbers_left()) == ([5, 6], [1, 2])

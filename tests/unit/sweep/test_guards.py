@@ -9,23 +9,22 @@ from itertools import count
 import pytest
 import yaml
 from audit.runs import planned
-from builders import ORG, OTHER_ORG, object_id, policy, project
+from builders import ORG, OTHER_ORG, object_id, policy
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sweep.night import Earlier, command_of
 
 from invite_sweeper.audit import DeletedWithin
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListUnreadable, Source
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import (
     MIN_COUNT_FOR_SHARE,
     check_clock,
     check_limits,
-    describe_place,
-    limit_violations,
     share_limit,
 )
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.plan import trim
 from invite_sweeper.sweep.scope import Shard
 
@@ -39,7 +38,11 @@ NONE = DeletedWithin(0, {})
 
 
 def limits(**changes):
-    return policy(limits={**WIDE, **changes}).limits
+    return {**WIDE, **changes}
+
+
+def command(limits, recent=NONE, shard=None):
+    return command_of(policy(limits=limits), history=Earlier(recent=recent), shard=shard)
 
 
 def organization(stale=(), *, seen=0, unreadable=0, org_id=ORG, name=None):
@@ -79,8 +82,11 @@ def stale_line(number, *, days=20, project=1, source=Source.INVITES, org_id=ORG)
 
 
 def violations(found, limits, recent=NONE, shard=None):
-    found = limit_violations([found], limits, recent, shard)
-    return [(each.reason, each.message) for each in found]
+    try:
+        check_limits([found], command(limits, recent, shard))
+    except GuardRefused as refused:
+        return list(zip(refused.reasons, refused.message.split("\n"), strict=True))
+    return []
 
 
 # Limits ------------------------------------------------------------------------------------------
@@ -166,17 +172,21 @@ def test_share_of_a_single_invitation_is_described_in_the_singular():
 @pytest.mark.parametrize(
     ("place", "several", "text"),
     [
-        (project(1), False, f"project Project 1 ({object_id(1)})"),
-        (project(1), True, f"project Project 1 ({object_id(1)}) of Acme ({ORG})"),
-        (project(1, org_id=OTHER_ORG), True, f"project Project 1 ({object_id(1)}) of {OTHER_ORG}"),
-        (project(1, org_id=""), True, f"project Project 1 ({object_id(1)})"),
-        (project(1, id=ORG), True, f"the lists of Acme ({ORG})"),
-        (project(1, name="a\nb"), False, f"project a[U+000A]b ({object_id(1)})"),
+        ({}, False, f"project Project 1 ({object_id(1)})"),
+        ({}, True, f"project Project 1 ({object_id(1)}) of Acme ({ORG})"),
+        ({"org_id": OTHER_ORG}, True, f"project Project 1 ({object_id(1)}) of {OTHER_ORG}"),
+        ({"org_id": None}, True, f"project Project 1 ({object_id(1)})"),
+        ({"project_id": ORG}, True, f"the lists of Acme ({ORG})"),
+        ({"project_name": "a\nb"}, False, f"project a[U+000A]b ({object_id(1)})"),
     ],
 )
 def test_place_is_named_with_its_id_and_with_its_organization_among_several(place, several, text):
-    labels = {ORG: f"Acme ({ORG})", **({OTHER_ORG: OTHER_ORG} if several else {})}
-    assert describe_place(place, labels) == text
+    own = {"project_id": object_id(1), "project_name": "Project 1", "org_id": ORG, **place}
+    found = [organization(name="Acme")] + [organization(org_id=OTHER_ORG)] * several
+    found[0].unread = [ListUnreadable(reason="503", **own)]
+    found[0].count(projects_unreadable=1)
+    with pytest.raises(GuardRefused, match=re.escape(f"could not be read: {text}, over")):
+        check_limits(found, command(limits(max_unreadable_projects=0)))
 
 
 def test_lists_of_an_organization_are_named_as_such_and_not_as_a_project():
@@ -184,13 +194,13 @@ def test_lists_of_an_organization_are_named_as_such_and_not_as_a_project():
     found = organization(stale, seen=100, name="Acme")
     expected = rf"^4 stale invitations in the lists of Acme \({ORG}\) are"
     with pytest.raises(GuardRefused, match=expected):
-        check_limits([found], limits(max_deletions_per_project=3), NONE)
+        check_limits([found], command(limits(max_deletions_per_project=3)))
 
 
 def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
     tight = limits(**dict.fromkeys(WIDE, 0))
     with pytest.raises(GuardRefused) as caught:
-        check_limits([plan(11, seen=11, unreadable=1)], tight, NONE)
+        check_limits([plan(11, seen=11, unreadable=1)], command(tight))
     assert caught.value.reasons == (
         Reason.MAX_UNREADABLE_PROJECTS,
         Reason.MAX_DELETIONS,
@@ -199,12 +209,12 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
     )
     one, other = Reason.MAX_UNREADABLE_PROJECTS.advice, Reason.MAX_DELETIONS.advice
     assert caught.value.hint == (
-        f"{one} {other} The keys of the policy: limits: {{max_deletions: 11, "
-        "max_deletions_per_project: 11, max_share: 1.0}, or limits: {over_limit: trim}"
+        f"{one} {other} Under limits in the policy, set max_deletions: 11, "
+        "max_deletions_per_project: 11, max_share: 1.0, or over_limit: trim."
     )
     assert len(caught.value.message.split("\n")) == 4
     assert caught.value.consequence == "Nothing was deleted."
-    check_limits([plan(1)], limits(), NONE)
+    check_limits([plan(1)], command(limits()))
 
 
 def test_limit_of_a_project_is_one_line_that_names_the_place_with_the_most():
@@ -221,13 +231,14 @@ def test_plan_passes_with_the_keys_of_the_hint_and_not_with_less(seen, recent):
     found = plan(7, 5, seen=seen)
     tight = limits(max_deletions=1, max_deletions_per_project=1, max_share=0.01)
     with pytest.raises(GuardRefused) as caught:
-        check_limits([found], tight, recent)
-    keys = yaml.safe_load(re.search(r"{.*?}", caught.value.hint)[0])
-    check_limits([found], limits(**keys), recent)
+        check_limits([found], command(tight, recent))
+    keys = re.search(r"policy, set (.*), or", caught.value.hint)[1]
+    keys = yaml.safe_load(f"{{{keys}}}")
+    check_limits([found], command(limits(**keys), recent))
     for name, value in keys.items():
         less = round(value - (0.01 if name == "max_share" else 1), 2)
         with pytest.raises(GuardRefused, match=name):
-            check_limits([found], limits(**keys | {name: less}), recent)
+            check_limits([found], command(limits(**keys | {name: less}), recent))
 
 
 # Several organizations, shards, and earlier runs ------------------------------------------------
@@ -237,10 +248,10 @@ def test_limits_count_over_all_organizations_together():
     own = organization([stale_line(n) for n in range(6)], seen=20)
     other = [stale_line(n, project=2, org_id=OTHER_ORG) for n in range(6)]
     both = [own, organization(other, seen=4, org_id=OTHER_ORG)]
-    check_limits(both, limits(max_deletions=12, max_share=0.5), NONE)
+    check_limits(both, command(limits(max_deletions=12, max_share=0.5)))
     for tight in ({"max_deletions": 11}, {"max_share": 0.45}):
         with pytest.raises(GuardRefused, match=r"^In 2 organizations together: 12 stale"):
-            check_limits(both, limits(**tight), NONE)
+            check_limits(both, command(limits(**tight)))
 
 
 def test_only_divided_limits_are_reported_as_the_part_of_the_shard():
@@ -300,18 +311,15 @@ def test_what_earlier_runs_deleted_counts_towards_each_limit(sizes, changes, ove
 
 
 @pytest.mark.parametrize(
-    ("given", "allowed"),
+    ("seen", "stale", "recent", "allowed"),
     [
-        ({"seen": 100, "stale": 29}, 29),
-        ({"seen": 100, "stale": 10}, None),
-        ({"seen": 100, "stale": 11}, 29),
-        ({"seen": 90, "stale": 1, "recent": 10}, 19),
-        ({"seen": 0, "stale": 0, "recent": 11}, 0),
-        ({"seen": 50, "stale": 40, "recent": 50}, 0),
+        *((100, 29, 0, 29), (100, 10, 0, None), (100, 11, 0, 29)),
+        *((90, 1, 10, 19), (0, 0, 11, 0), (50, 40, 50, 0)),
     ],
 )
-def test_share_is_that_of_what_there_was_before_the_earlier_runs(given, allowed):
-    assert share_limit(limits(max_share=0.29), **given) == allowed
+def test_share_is_that_of_what_there_was_before_the_earlier_runs(seen, stale, recent, allowed):
+    given = command(limits(max_share=0.29), DeletedWithin(recent, {}))
+    assert share_limit(given, seen=seen, stale=stale) == allowed
 
 
 sizes = st.dictionaries(st.integers(1, 6), st.integers(1, 30), max_size=6)
@@ -335,17 +343,17 @@ def test_plan_has_no_violations_exactly_if_every_limit_holds(
     ]
     recent = DeletedWithin(before, {object_id(p): size for p, size in earlier.items()})
     found = organization(stale, seen=total + kept, unreadable=unreadable)
-    share = Fraction(round(limits.max_share * 100), 100)
+    share = Fraction(round(limits["max_share"] * 100), 100)
     of_share = total + before <= 10 or total + before <= share * (total + kept + before)
     holds = not total or (
-        total + before <= limits.max_deletions
+        total + before <= limits["max_deletions"]
         and all(
-            size + earlier.get(p, 0) <= limits.max_deletions_per_project
+            size + earlier.get(p, 0) <= limits["max_deletions_per_project"]
             for p, size in deletions.items()
         )
         and of_share
     )
-    holds = holds and unreadable <= limits.max_unreadable_projects
+    holds = holds and unreadable <= limits["max_unreadable_projects"]
     assert (violations(found, limits, recent) == []) is holds
 
 
@@ -355,7 +363,7 @@ def test_plan_has_no_violations_exactly_if_every_limit_holds(
 def trimmed(lines, limits, *, seen=100, recent=NONE, shard=None):
     """Return the numbers of the planned deletions that a trim leaves."""
     found = organization(lines, seen=seen)
-    trim([found], limits, recent, shard)
+    trim([found], command(limits, recent, shard))
     assert found.counts.trimmed == len(lines) - len(found.stale)
     return [int(each.invitation_id, 16) for each in found.stale]
 
@@ -411,7 +419,7 @@ def test_trim_leaves_the_same_whatever_list_was_read_first(order):
     """A person has the same id and date in the lists of two projects."""
     lines = [stale_line(n, project=project, source=Source.USERS) for n, project in order]
     found = organization(lines)
-    trim([found], limits(max_deletions=3), NONE)
+    trim([found], command(limits(max_deletions=3)))
     assert {each.key for each in found.stale} == {
         stale_line(n, project=project, source=Source.USERS).key
         for n, project in ((1, 1), (1, 2), (2, 1))
@@ -433,9 +441,8 @@ def test_trimmed_plan_is_within_the_limits_and_its_project_lost_the_oldest(
         sum(earlier.values()), {object_id(p): size for p, size in earlier.items()}
     )
     both = [organization(lines[:split], seen=kept), organization(lines[split:], org_id=OTHER_ORG)]
-    trim(both, limits, recent)
-    limits = limits.model_copy(update={"max_unreadable_projects": 0})
-    check_limits(both, limits, recent)
+    trim(both, command(limits, recent))
+    check_limits(both, command({**limits, "max_unreadable_projects": 0}, recent))
     left = {each.key for one in both for each in one.stale}
     for each in lines:
         if each.key not in left:
@@ -456,11 +463,11 @@ def deleted_by(shard, stale_by_project, kept_by_project, limits):
         for n in range(stale_by_project.get(p, 0))
     ]
     seen = len(lines) + sum(kept_by_project.get(p, 0) for p in own)
-    found, part = organization(lines, seen=seen), shard.limits_for(limits)
-    if limits.over_limit == "trim":
-        trim([found], part, NONE, shard)
-    if violations(found, part, shard=shard):
-        assert limits.over_limit == "refuse"
+    found = organization(lines, seen=seen)
+    if limits.get("over_limit") == "trim":
+        trim([found], command(limits, shard=shard))
+    if violations(found, limits, shard=shard):
+        assert limits.get("over_limit") != "trim"
         return 0
     return len(found.stale)
 
@@ -494,12 +501,11 @@ def test_all_shards_together_keep_the_limits_of_one_run(stale, kept, shards, key
     of it, once for all shards together: what one run without shards may delete where few are
     stale.
     """
-    limits = policy(limits=keys).limits
     parts = [Shard(index, shards) for index in range(1, shards + 1)]
-    deleted = sum(deleted_by(shard, stale, kept, limits) for shard in parts)
+    deleted = sum(deleted_by(shard, stale, kept, keys) for shard in parts)
     seen = sum(stale.values()) + sum(kept.values())
-    assert deleted <= limits.max_deletions
-    assert deleted <= int(Fraction(str(limits.max_share)) * seen) + MIN_COUNT_FOR_SHARE
+    assert deleted <= keys["max_deletions"]
+    assert deleted <= int(Fraction(str(keys["max_share"])) * seen) + MIN_COUNT_FOR_SHARE
 
 
 # The clock ---------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from audit.runs import HOST, clock, finished, intent, outcome, started
 from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sweep.night import command_of
 
 from invite_sweeper.audit import AuditDirectory, AuditLog, History
 from invite_sweeper.audit.events import Announced, AnnouncementEnded, Planned, announcement_key
 from invite_sweeper.audit.reader import read_events
 from invite_sweeper.counts import Counts
 from invite_sweeper.models import InvitationList, ListRef, ListUnreadable, Project, Source
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice, describe_notice
@@ -88,23 +89,15 @@ async def night(directory, now, lists, rules, *, dry_run=False, deletes=False, k
     log = AuditLog.begin(directory, f"r{len(history.runs)}", clock=clock(now))
     mode = "dry-run" if dry_run else "sweep"
     log.write(started(mode=mode, now=now.isoformat().replace("+00:00", "Z")))
-    wait = rules.notice.wait if rules.notice is not None else None
-    steps = [Notice(history.announcements(HOST), wait, now)] if wait is not None else []
+    command = command_of(rules, now=now, history=history, dry_run=dry_run)
+    steps = [each for each in command.steps() if isinstance(each, Notice)]
     planners, organizations = {}, []
     for (org_id, project_id), found in sorted(lists.items()):
         if org_id not in planners:
             organizations.append(Organization(org_id, None))
-            planners[org_id] = Planner(
-                organizations[-1],
-                log,
-                Selector(rules, now),
-                now,
-                steps,
-                announces=not dry_run,
-                records_kept=False,
-            )
+            planners[org_id] = Planner(organizations[-1], command, log.write, steps)
         place = Project(project_id, "Sandbox Alpha", org_id)
-        await planners[org_id].add(
+        planners[org_id].add(
             ListRef(place, Source.INVITES),
             ListUnreadable(project_id, place.name, "timed out", org_id=org_id)
             if found is None

@@ -6,6 +6,7 @@ import pytest
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.night import command_of
 
 from invite_sweeper.audit.events import (
     Announced,
@@ -25,48 +26,26 @@ from invite_sweeper.models import (
     Source,
     SourceRetired,
 )
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.plan import Planner
 from invite_sweeper.sweep.scope import RunScope
-from invite_sweeper.sweep.selection import Selector
 from invite_sweeper.sweep.steps import Notice
 
 DAY = timedelta(days=1)
 PEOPLE = ["org_users", "org_invites", "users"]
 
 
-class FakeLog:
-    """Records its lines, and how many were written when it was synced."""
-
-    def __init__(self):
-        self.lines, self.synced_at = [], []
-
-    def write(self, event):
-        self.lines.append(event)
-
-    async def sync(self):
-        self.synced_at.append(len(self.lines))
-
-
 class Plan:
     """A planner of one organization, and what it found."""
 
-    def __init__(self, *, steps=(), announces=True, record="planned", **keys):
-        self.policy, self.log = policy(**keys), FakeLog()
-        self.organization = Organization(ORG, None, scope=RunScope((), organizations=(ORG,)))
-        self.planner = Planner(
-            self.organization,
-            self.log,
-            Selector(self.policy, NOW),
-            NOW,
-            steps,
-            announces=announces,
-            records_kept=record == "all",
-        )
+    def __init__(self, *, steps=(), dry_run=False, **keys):
+        self.lines, command = [], command_of(policy(**keys), dry_run=dry_run)
+        self.organization = Organization(ORG, None, scope=RunScope(ORG))
+        self.planner = Planner(self.organization, command, self.lines.append, steps)
 
-    async def add(self, *lists, finish=True):
+    def add(self, *lists, finish=True):
         for each in lists:
-            await self.planner.add(*(each if isinstance(each, tuple) else (None, each)))
+            self.planner.add(*(each if isinstance(each, tuple) else (None, each)))
         if finish:
             self.planner.finish()
         return self
@@ -104,8 +83,8 @@ def person(name, *sources, number=1, **changes):
 # What is counted ---------------------------------------------------------------------------------
 
 
-async def test_counts_of_several_lists_are_added_up():
-    plan = await Plan(sources=["invites", "users"]).add(
+def test_counts_of_several_lists_are_added_up():
+    plan = Plan(sources=["invites", "users"]).add(
         listed(one(1), one(2, age=DAY), one(3, age=2 * DAY)),
         listed(
             one(4, Source.USERS, status="INVITATION_EXPIRED"),
@@ -130,24 +109,24 @@ async def test_counts_of_several_lists_are_added_up():
     }
 
 
-async def test_empty_list_is_read_and_counts_nothing():
-    plan = await Plan().add(listed())
+def test_empty_list_is_read_and_counts_nothing():
+    plan = Plan().add(listed())
     assert plan.counts == Counts(invitations_by_source={"invites": 0})
     assert (plan.organization.oldest, plan.organization.next_due) == (None, None)
 
 
-async def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
+def test_oldest_is_the_earliest_date_of_all_lists_and_ignores_unreadable_ones():
     plan = Plan()
-    await plan.add(listed(one(1, created_at=None)), finish=False)
+    plan.add(listed(one(1, created_at=None)), finish=False)
     assert plan.organization.oldest is None
-    await plan.add(listed(one(2), one(3, age=90 * DAY)), listed(one(4, age=DAY)))
+    plan.add(listed(one(2), one(3, age=90 * DAY)), listed(one(4, age=DAY)))
     assert plan.organization.oldest == NOW - 90 * DAY
 
 
-async def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
-    more = {"bounced": 2, "new": True, "members_read": 1}
+def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members():
+    more = {"bounced": 2, "new": True, "inviter_gone": True}
     step = lambda each: each._replace(**more) if each.invitation.id == object_id(1) else each  # noqa: E731
-    plan = await Plan(steps=[step]).add(listed(one(1), one(2)))
+    plan = Plan(steps=[step]).add(listed(one(1), one(2)))
     first, second = plan.organization.stale
     assert (first.bounced, first.new, first.inviter_gone) == (2, True, True)
     assert (second.bounced, second.new, second.inviter_gone) == (0, False, False)
@@ -156,12 +135,12 @@ async def test_planned_line_says_whether_it_is_new_bounced_or_judged_by_members(
 # People ------------------------------------------------------------------------------------------
 
 
-async def test_person_in_each_list_of_an_organization_is_one_invitation_after_all_are_read():
+def test_person_in_each_list_of_an_organization_is_one_invitation_after_all_are_read():
     plan = Plan(sources=PEOPLE)
     lists = person("ada@example.com", Source.USERS, Source.ORG_INVITES, Source.ORG_USERS)
-    await plan.add(*lists, finish=False)
+    plan.add(*lists, finish=False)
     assert (plan.stale(), plan.counts.invitations_seen) == ([], 0)
-    await plan.add()
+    plan.add()
     assert plan.stale() == [("org_users", 3, ["org_invites", "users"])]
     assert (plan.counts.invitations_seen, plan.counts.stale) == (1, 1)
     assert sum(plan.counts.invitations_by_source.values()) == 3
@@ -178,17 +157,17 @@ async def test_person_in_each_list_of_an_organization_is_one_invitation_after_al
     ],
     ids=["users", "org_invites", "invites", "retired with a replacement", "retired without one"],
 )
-async def test_list_that_was_not_read_keeps_the_people_whom_it_may_show(unread, kept):
+def test_list_that_was_not_read_keeps_the_people_whom_it_may_show(unread, kept):
     plan = Plan(sources=["invites", *PEOPLE])
-    await plan.add(unread, *person("ada@example.com", Source.ORG_USERS))
+    plan.add(unread, *person("ada@example.com", Source.ORG_USERS))
     assert (plan.stale() == []) is kept
     assert plan.counts.kept_by_reason == ({"list_unread": 1} if kept else {})
 
 
-async def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
-    plan = Plan(sources=PEOPLE, record="all")
-    await plan.add(*person("ada@example.com", Source.ORG_USERS, Source.USERS, age=DAY))
-    (line,) = plan.log.lines
+def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
+    plan = Plan(sources=PEOPLE, audit={"record": "all"})
+    plan.add(*person("ada@example.com", Source.ORG_USERS, Source.USERS, age=DAY))
+    (line,) = plan.lines
     assert (line.reason, line.invitation()) == (
         "too_young",
         one(1, Source.ORG_USERS, username="ada@example.com", age=DAY),
@@ -202,16 +181,16 @@ async def test_line_of_a_kept_invitation_has_its_reason_and_its_other_entries():
     ),
     st.booleans(),
 )
-async def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
-    plan = Plan(sources=[str(each) for each in Source], record="all")
+def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread):
+    plan = Plan(sources=[str(each) for each in Source], audit={"record": "all"})
     entries = {}
     for number, (source, name, age) in enumerate(rows):
         who = {"username": f"p{name}@example.com", "age": age * DAY}
         entries.setdefault(source, []).append(one(number, source, **who))
     lists = [listed(*found, source=source) for source, found in entries.items()]
     unread = [ListUnreadable(object_id(9), "p", "503", source=Source.USERS, org_id=ORG)]
-    await plan.add(*lists, *(unread if is_unread else ()))
-    kept = [each for each in plan.log.lines if isinstance(each, Kept)]
+    plan.add(*lists, *(unread if is_unread else ()))
+    kept = [each for each in plan.lines if isinstance(each, Kept)]
     found = [key for each in (*plan.organization.stale, *kept) for key in each.keys]
     assert sorted(found) == sorted(each.key for own in entries.values() for each in own)
     counts = plan.counts
@@ -224,13 +203,13 @@ async def test_each_entry_is_in_one_invitation_and_counts_add_up(rows, is_unread
 # What is not deleted -----------------------------------------------------------------------------
 
 
-async def test_project_that_is_gone_counts_once_for_all_its_lists():
+def test_project_that_is_gone_counts_once_for_all_its_lists():
     gone = [ProjectGone(each, "A", ORG) for each in (PROJECT, PROJECT, object_id(8))]
-    assert (await Plan().add(*gone)).counts.projects_gone == 2
+    assert (Plan().add(*gone)).counts.projects_gone == 2
 
 
-async def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_missing():
-    plan = await Plan().add(
+def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_role_is_missing():
+    plan = Plan().add(
         ListUnreadable(PROJECT, "A", "HTTP 500.", 500, "X", Source.USERS, ORG),
         ListUnreadable("??", "B", "Malformed."),
         ListUnreadable(object_id(8), "C", "HTTP 401.", 401, "USER_UNAUTHORIZED", org_id=ORG),
@@ -238,7 +217,7 @@ async def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_ro
         ListUnreadable(ORG, "", "HTTP 500.", 500, None, Source.ORG_USERS, ORG),
     )
     assert (plan.counts.projects_unreadable, plan.counts.missing_role) == (5, 1)
-    assert plan.log.lines[0] == ProjectUnreadable(
+    assert plan.lines[0] == ProjectUnreadable(
         project_id=PROJECT,
         project_name="A",
         reason="HTTP 500.",
@@ -247,18 +226,18 @@ async def test_unreadable_list_is_recorded_with_its_reason_and_counts_where_a_ro
         source=Source.USERS,
         org_id=ORG,
     )
-    places = [(each.project_id, each.org_id) for each in plan.log.lines]
+    places = [(each.project_id, each.org_id) for each in plan.lines]
     assert places[1:2] + places[4:] == [("??", None), (None, ORG)]
 
 
-async def test_retired_source_is_recorded_and_no_unreadable_list():
+def test_retired_source_is_recorded_and_no_unreadable_list():
     retired = SourceRetired(PROJECT, "A", "Gone for good.", 410, "RETIRED", Source.INVITES)
-    plan = await Plan().add(retired)
+    plan = Plan().add(retired)
     assert (plan.organization.retired, plan.counts.projects_unreadable) == (
         {Source.INVITES: retired},
         0,
     )
-    assert plan.log.lines == [
+    assert plan.lines == [
         SourceRetiredLine(
             source=Source.INVITES, reason="Gone for good.", http_status=410, error_code="RETIRED"
         )
@@ -266,38 +245,14 @@ async def test_retired_source_is_recorded_and_no_unreadable_list():
 
 
 @pytest.mark.parametrize("announces", [True, False])
-async def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
+def test_sweep_alone_writes_what_it_announces_and_both_count_it(announces):
     steps = [Notice({}, 7 * DAY, NOW)]
-    plan = await Plan(steps=steps, announces=announces).add(listed(one(1), one(2, age=DAY)))
+    plan = Plan(steps=steps, dry_run=not announces).add(listed(one(1), one(2, age=DAY)))
     assert (plan.counts.announced, plan.counts.kept_by_reason) == (
         1,
         {"notice_pending": 1, "too_young": 1},
     )
     assert plan.organization.next_due == NOW + 7 * DAY
-    lines = [
-        (type(each), each.invitation(), each.rule, each.deletable_from) for each in plan.log.lines
-    ]
+    lines = [(type(each), each.invitation(), each.rule, each.deletable_from) for each in plan.lines]
     line = Announced if announces else WouldBeAnnounced
     assert lines == [(line, one(1), "forgotten", "2026-12-02T01:00:00Z")]
-
-
-@pytest.mark.parametrize("kind", ["announced", "kept", "unreadable"])
-async def test_log_is_synced_whenever_more_than_1000_lines_are_waiting(kind):
-    steps = [Notice({}, 7 * DAY, NOW)] if kind == "announced" else []
-    plan, numbers = (
-        Plan(steps=steps, record="all" if kind == "kept" else "planned"),
-        iter(range(5000)),
-    )
-    age = DAY if kind == "kept" else 20 * DAY
-
-    async def write(count):
-        if kind == "unreadable":
-            await plan.add(*[ListUnreadable(PROJECT, "A", "503")] * count, finish=False)
-        else:
-            found = (one(next(numbers), age=age) for _ in range(count))
-            await plan.add(listed(*found), finish=False)
-
-    for count, synced in ((500, 0), (500, 0), (1, 1), (1000, 1), (1, 2)):
-        await write(count)
-        assert len(plan.log.synced_at) == synced
-    assert kind != "announced" or all(isinstance(each, Announced) for each in plan.log.lines)

@@ -4,13 +4,14 @@ import pytest
 from builders import ORG, OTHER_ORG, object_id, policy, project
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.night import Earlier, command_of
 
 from invite_sweeper.audit import CompleteRun
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.guards import check_gone, check_members, check_population
-from invite_sweeper.sweep.organization import Organization
 from invite_sweeper.sweep.scope import RunScope
 
 
@@ -23,7 +24,7 @@ def organization(
     org_id=ORG, *, projects=100, gone=0, unread=(), retired=(), excluded=(), place=1, **by_source
 ):
     """Return an organization as a run found it, with this number of entries of each source."""
-    found = Organization(org_id, None, scope=RunScope((), excluded=tuple(map(project, excluded))))
+    found = Organization(org_id, None, scope=RunScope(org_id, excluded=[*map(project, excluded)]))
     found.count(projects_seen=projects, projects_gone=gone)
     found.entries = {
         ListRef(project(place), Source(source)): count for source, count in by_source.items()
@@ -47,7 +48,7 @@ def both(one, other):
 
 
 def check(was, *now, **keys):
-    check_population(now, was, rules(**keys))
+    check_population(now, command_of(rules(**keys), history=Earlier(left=was)))
 
 
 def refusal(was, *now, **keys):
@@ -169,10 +170,11 @@ def test_entries_of_lists_that_are_new_do_not_make_up_for_a_drop():
 def test_projects_gone_that_were_just_listed_are_a_drop(listed, gone, allowed):
     found = organization(projects=listed, gone=gone)
     if allowed:
-        check_gone(found, rules().limits)
+        check_gone(found, command_of(rules()))
         return
+    check_gone(found, command_of(rules(), accept_population=True))
     with pytest.raises(GuardRefused, match=f"left of the {listed} that were just listed"):
-        check_gone(found, rules().limits)
+        check_gone(found, command_of(rules()))
 
 
 @pytest.mark.parametrize(
@@ -185,11 +187,13 @@ def test_projects_gone_that_were_just_listed_are_a_drop(listed, gone, allowed):
 )
 def test_members_who_dropped_are_not_believed_however_few(was, now, drop, allowed):
     """Each invitation by a member who is missing would be stale."""
+    options = {"history": Earlier(members={ORG: was})}
+    check_members(organization(), now, command_of(rules(drop), accept_population=True, **options))
     if allowed:
-        check_members(ORG, now, was, rules(drop).limits)
+        check_members(organization(), now, command_of(rules(drop), **options))
         return
     with pytest.raises(GuardRefused, match=f"{was} were before: the drop is over") as caught:
-        check_members(ORG, now, was, rules(drop).limits)
+        check_members(organization(), now, command_of(rules(drop), **options))
     assert caught.value.reasons == (Reason.MAX_POPULATION_DROP,)
 
 

@@ -1,6 +1,5 @@
 """What a killed run left open is settled: outcomes claim only what Atlas shows."""
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from builders import ORG, PROJECT, object_id
 from fakes import FakeAtlas
 
 from invite_sweeper.audit import OpenIntent, RunFile, RunRecord
-from invite_sweeper.audit.events import OutcomeLine
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
@@ -32,14 +30,6 @@ KILLED = {
 }
 
 
-@dataclass
-class FakeLog:
-    lines: list[OutcomeLine] = field(default_factory=list)
-
-    def write(self, event):
-        self.lines.append(event)
-
-
 def opened(source, number=1, *, mode="sweep", **changes):
     """Return the intent that a killed run left open."""
     place = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
@@ -53,12 +43,12 @@ def one_of(source, number=1):
 
 async def recover(atlas, *intents):
     """Settle intents in lists that the run does not read; return their lines and the messages."""
-    log = FakeLog()
-    recovery = Recovery(atlas, log, intents)
+    lines = []
+    recovery = Recovery(atlas, lines.append, intents)
     await recovery.settle_rest()
-    assert [each.outcome for each in log.lines] == [outcome for _, outcome in recovery.outcomes]
-    assert {each.recovers for each in log.lines} <= {"killed"}
-    return log.lines, recovery.left_open
+    assert [each.outcome for each in lines] == [outcome for _, outcome in recovery.outcomes]
+    assert {each.recovers for each in lines} <= {"killed"}
+    return lines, recovery.left_open
 
 
 @pytest.mark.parametrize(
@@ -152,17 +142,17 @@ async def test_each_list_is_read_once_also_if_its_project_is_not_in_scope():
 
 
 async def test_list_that_the_run_reads_settles_its_intents_and_is_not_read_again():
-    atlas, log = FakeAtlas(), FakeLog()
-    recovery = Recovery(atlas, log, [opened(Source.INVITES, 1), opened(Source.INVITES, 2)])
+    atlas, lines = FakeAtlas(), []
+    recovery = Recovery(atlas, lines.append, [opened(Source.INVITES, 1), opened(Source.INVITES, 2)])
     ref = ListRef(Project(PROJECT, "renamed", ORG), Source.INVITES)
     await recovery.settle(ref, InvitationList([one_of(Source.INVITES, 2)]))
-    assert [each.outcome for each in log.lines] == ["already_gone", "failed"]
+    assert [each.outcome for each in lines] == ["already_gone", "failed"]
     await recovery.settle_rest()
-    assert (atlas.requested, len(log.lines)) == ([], 2)
+    assert (atlas.requested, len(lines)) == ([], 2)
 
 
 async def test_other_list_of_the_run_settles_nothing():
-    recovery = Recovery(FakeAtlas(), FakeLog(), [opened(Source.INVITES)])
+    recovery = Recovery(FakeAtlas(), pytest.fail, [opened(Source.INVITES)])
     for project_id, org_id, source in (
         (PROJECT, ORG, Source.USERS),
         (object_id(9), ORG, Source.INVITES),
@@ -177,10 +167,9 @@ async def test_removed_member_is_recorded_before_the_next_request_fails():
         object_id(1): UserStatus("ACTIVE", still_member=False),
         object_id(2): CredentialsRefused("Atlas refuses the credentials (401)."),
     }
-    log = FakeLog()
-    intents = [opened(Source.USERS, 1), opened(Source.USERS, 2)]
-    recovery = Recovery(FakeAtlas(statuses=statuses), log, intents)
+    lines, intents = [], [opened(Source.USERS, 1), opened(Source.USERS, 2)]
+    recovery = Recovery(FakeAtlas(statuses=statuses), lines.append, intents)
     with pytest.raises(CredentialsRefused):
         await recovery.settle_rest()
     assert [outcome for _, outcome in recovery.outcomes] == ["accepted_during"]
-    assert [line.outcome for line in log.lines] == ["accepted_during"]
+    assert [line.outcome for line in lines] == ["accepted_during"]

@@ -2,10 +2,9 @@
 
 import pytest
 from audit.runs import planned
-from builders import NOW, ORG, OTHER_ORG, PROJECT, object_id, policy, project
-from sweep.night import FakeClient, QuietView
+from builders import ORG, OTHER_ORG, PROJECT, object_id, policy, project
+from sweep.night import FakeClient, QuietView, command_of
 
-from invite_sweeper.audit import History
 from invite_sweeper.audit.events import ListResult
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import (
@@ -16,31 +15,21 @@ from invite_sweeper.errors import (
     Interrupted,
 )
 from invite_sweeper.models import ListRef, ListUnreadable, Source, SourceRetired
-from invite_sweeper.sweep.command import Command
-from invite_sweeper.sweep.organization import Organization
+from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.result import MAX_WARNINGS, Result
 from invite_sweeper.sweep.scope import RunScope
 
 
 def result_of(*organizations, **options):
     keys = options.pop("policy", {})
-    command = Command(
-        policy=policy(organizations=[ORG, OTHER_ORG], **keys),
-        policy_path="policy.yaml",
-        now=NOW,
-        base_url="https://cloud.mongodb.com",
-        history=History(),
-        clock=lambda: 1.0,
-        started_s=0.0,
-        **options,
-    )
+    command = command_of(policy(organizations=[ORG, OTHER_ORG], **keys), **options)
     result = Result(command, organizations, QuietView())
     result.plan_made = True
     return result
 
 
 def organization(org_id=ORG, *, error=None, outcomes=(), **counts):
-    found = Organization(org_id, FakeClient(None), scope=RunScope(()), error=error)
+    found = Organization(org_id, FakeClient(None), scope=RunScope(org_id), error=error)
     found.count(**counts)
     found.outcomes.update(dict(outcomes))
     return found
@@ -205,10 +194,10 @@ def test_what_is_still_listed_is_named_up_to_ten(count, end):
 def test_result_has_1000_warnings_at_most_and_all_are_shown_each_once(count):
     result = result_of(organization())
     result.warnings.clear()
-    view = result._view
+    view = result.view
     view.warnings.clear()
     messages = [f"Warning {number}." for number in range(count)]
-    result.warn_of(WarningCode.OTHER, *messages)
-    result.warn_of(WarningCode.OTHER, messages[0])
+    result.warn_of(WarningCode.NOTICE, *messages)
+    result.warn_of(WarningCode.NOTICE, messages[0])
     assert [each.message for each in view.warnings] == messages
     assert [each.message for each in result.warnings] == messages[:MAX_WARNINGS]

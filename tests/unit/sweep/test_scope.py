@@ -14,8 +14,6 @@ TAGS = {"tags": {"env": "sandbox", "team": "data"}}
     ("changes", "filters", "included"),
     [
         ({}, {}, True),
-        ({"org_id": OTHER_ORG}, {}, False),
-        ({"org_id": OTHER_ORG}, {"include": ["*"]}, False),
         # Names: case is ignored, also of letters with accents; excluded names may look the same.
         ({"name": "SANDBOX-1"}, {"include": ["Sandbox-*"]}, True),
         ({"name": "Sandbox-"}, {"include": ["Sandbox-*"]}, True),
@@ -43,8 +41,6 @@ TAGS = {"tags": {"env": "sandbox", "team": "data"}}
 def test_project_is_in_scope_if_each_filter_of_the_policy_admits_it(changes, filters, included):
     project_filter = ProjectFilter(policy(projects=filters))
     assert project_filter.includes(project(**changes)) is included
-    own = changes.get("org_id") is None
-    assert project_filter.in_allowed_organization(project(**changes)) is own
 
 
 @pytest.mark.parametrize(
@@ -58,8 +54,8 @@ def test_teams_decide_where_a_list_of_organizations_is_read(sources, decide):
 def test_patterns_that_matched_no_project_of_the_organizations_are_reported():
     patterns = {"include": ["*", "a-*", "c-*", object_id(7)], "exclude": ["prd-*", "b-*"]}
     project_filter = ProjectFilter(policy(projects=patterns))
-    others = [project(name="c-1", org_id=OTHER_ORG), project(9, name=object_id(7))]
-    for each in (project(name="A-1"), project(name="b-1"), project(7), *others):
+    other = project(9, name=object_id(7))
+    for each in (project(name="A-1"), project(name="b-1"), project(7), other):
         project_filter.includes(each)
     assert project_filter.unused_patterns() == (
         "projects.include 'c-*' matched no project.",

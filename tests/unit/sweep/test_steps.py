@@ -8,23 +8,19 @@ from audit.runs import deletion, finished, started, write_run
 from builders import NOW, ORG, PROJECT, invitation, object_id, policy
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.night import command_of
 
 from invite_sweeper.audit import History, SavedPlan
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
 from invite_sweeper.models import Source, UnreadableDate, entries_of
-from invite_sweeper.sweep.guards import check_plan, check_plan_sha256
+from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.sweep.steps import (
-    KeepBounced,
-    KeepOutsidePlan,
-    apply_steps,
-    keep_unrecordable,
-)
+from invite_sweeper.sweep.steps import KeepBounced, KeepOutsidePlan, keep_unrecordable
 
 DAY = timedelta(days=1)
-HOST, SHA256 = "https://cloud.mongodb.com", "5" * 64
+HOST, SHA256 = "https://cloud.mongodb.com", "5abc" * 16
 
 
 def stale(number=1, rule="r", **changes):
@@ -64,14 +60,6 @@ def test_invitation_without_username_never_bounces(directory, source):
     assert KeepBounced(history, 3)(stale(2, **nameless)) == stale(2, **nameless)
 
 
-@pytest.mark.parametrize("field", ["project_name", "inviter", "username"])
-def test_invitation_that_the_log_cannot_record_is_kept(field):
-    long, short = (stale(**{field: "x" * size}) for size in (1025, 1024))
-    assert keep_unrecordable(long) == Decision(long.invitation, None, "unrecordable")
-    assert keep_unrecordable(long.keep("too_young")).keep_reason == "too_young"
-    assert keep_unrecordable(short) is short
-
-
 # What a saved plan lists -------------------------------------------------------------------------
 
 
@@ -83,7 +71,7 @@ def line(decision):
 
 def saved(*decisions, start=None, sha256=SHA256):
     start = start or started(mode="dry-run")
-    return SavedPlan(Path("p.jsonl"), start, finished(), tuple(map(line, decisions)), sha256)
+    return SavedPlan(Path("p.jsonl"), start, tuple(map(line, decisions)), sha256)
 
 
 def test_planned_invitation_is_allowed_once_and_no_other():
@@ -99,9 +87,7 @@ def test_planned_invitation_is_allowed_once_and_no_other():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"username": "other@example.com"},
         {"username": None},
-        {"created_at": NOW - 19 * DAY},
         {"created_at": None},
         {"created_at": UnreadableDate("x")},
         {"project_id": object_id(99)},
@@ -117,19 +103,14 @@ def test_invitation_with_another_name_date_or_place_is_not_in_the_plan(changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"roles": ("GROUP_OWNER",)},
         {"roles": ()},
-        {"inviter": "other@example.com"},
-        {"expires_at": NOW},
         {"expires_at": None},
-        {"team_ids": (object_id(7),)},
-        {"project_roles": ((object_id(7), "GROUP_OWNER"),)},
-        {"linked_projects": ((object_id(7), "prod"),)},
         {"rule": "another"},
     ],
-    ids=lambda c: next(iter(c)) + str(next(iter(c.values())))[:12],
+    ids=str,
 )
 def test_invitation_that_has_changed_since_it_was_approved_is_kept_and_said(changes):
+    """`test_every_list` has the other changes."""
     step = KeepOutsidePlan(saved(stale(1), stale(2)))
     assert step(stale(1, **changes)).keep_reason == "changed_since_plan"
     assert step(stale(2)).stale
@@ -217,9 +198,12 @@ def test_planned_invitations_that_are_kept_now_are_counted_by_reason(reasons, si
 def test_planned_invitation_that_an_earlier_step_keeps_is_counted(directory):
     step = KeepOutsidePlan(saved(stale(1), stale(2)))
     bounced = KeepBounced(history_of(directory, 3), 3)
-    assert apply_steps([bounced, step], stale(1)).keep_reason == "bounced"
-    assert apply_steps([bounced, step], keep_unrecordable(stale(2, inviter="x" * 1025)))
-    assert step.kept_by_reason == {"bounced": 1, "unrecordable": 1}
+    assert step(bounced(stale(1))).keep_reason == "bounced"
+    assert step(bounced(keep_unrecordable(stale(2, inviter="x" * 1025))))
+    assert [each.partition("now: ")[2] for each in step.differences()] == [
+        "bounced.",
+        "unrecordable.",
+    ]
 
 
 @given(st.sets(st.integers(1, 30)), st.lists(st.tuples(st.integers(1, 30), st.booleans())))
@@ -237,16 +221,11 @@ def test_only_planned_invitations_are_allowed_each_once_and_none_that_is_kept(pl
 RULES = policy()
 
 
-def apply(*, age=DAY, history=None, **start):
+def apply(*, age=DAY, history=None, expected=None, **start):
     own = {"mode": "dry-run", "policy_sha256": RULES.sha256, "organizations": (ORG,), **start}
-    check_plan(
-        saved(stale(), start=started(**own)),
-        RULES,
-        base_url=HOST,
-        now=NOW + age,
-        max_age=DAY,
-        history=history or History(),
-    )
+    plan, history = saved(stale(), start=started(**own)), history or History()
+    command = command_of(RULES, saved=plan, now=NOW + age, history=history)
+    check_plan(command, max_age=DAY, sha256=expected)
 
 
 def refusal(**options):
@@ -317,13 +296,10 @@ def test_plan_is_applied_once_by_a_sweep_that_completed_it(directory, options, u
 
 
 def test_hash_of_a_plan_is_compared_as_a_person_may_write_it():
-    plan = saved(sha256="abc" * 20 + "abcd")
-    check_plan_sha256(plan, f" {plan.sha256.upper()}\n")
-    for wrong in ("", plan.sha256[:-1], "f" * 64):
+    apply(expected=f" {SHA256.upper()}\n")
+    for wrong in ("", SHA256[:-1], "f" * 64):
         with pytest.raises(GuardRefused) as caught:
-            check_plan_sha256(plan, wrong)
-        assert caught.value.message == (
-            f"The plan p.jsonl has the SHA-256 {plan.sha256}, not {wrong}."
-        )
+            apply(expected=wrong)
+        assert caught.value.message == f"The plan p.jsonl has the SHA-256 {SHA256}, not {wrong}."
         assert caught.value.hint == "Read it again: invite-sweeper audit show p.jsonl"
         assert caught.value.reasons == (Reason.PLAN,)

@@ -58,12 +58,6 @@ async def test_dry_run_plans_the_same_and_deletes_and_asks_nothing(directory):
     assert (result.plan_made, result.plan_complete, result.verified) == (True, True, 0)
 
 
-@pytest.mark.parametrize(("stale", "code"), [(0, 0), (1, 10)])
-async def test_detailed_exit_code_tells_whether_something_is_stale(directory, stale, code):
-    result = await Night(directory, stale).run(dry_run=True, detailed_exit_code=True)
-    assert result.exit_code == code
-
-
 async def test_run_without_stale_invitations_asks_nothing(directory):
     night = Night(directory, 0)
     assert (await night.run()).exit_code == 0
@@ -104,19 +98,6 @@ async def test_max_deletions_counts_over_all_organizations(directory, limit, del
         assert night.events(Intent) == []
 
 
-async def test_trim_deletes_the_oldest_over_all_organizations(directory):
-    limits = {"max_deletions": 4, "over_limit": "trim"}
-    night = Night(directory, 3, 3, limits=limits)
-    ((key, found),) = night.atlases[1].lists.items()
-    night.atlases[1].lists[key] = tuple(
-        each._replace(created_at=NOW.replace(year=2024)) for each in found
-    )
-    result = await night.run()
-    assert (night.deleted, result.exit_code) == ([1, 3], 0)
-    assert [each.trimmed for each in result.organizations] == [2, 0]
-    assert len(night.events(Planned)) == 4
-
-
 async def test_organization_that_failed_does_not_count_towards_the_limits(directory):
     night = Night(directory, 3, 2, limits={"max_deletions": 2})
     fail(night, 0)
@@ -153,17 +134,6 @@ async def test_unreadable_projects_of_all_organizations_count_together(directory
     expected = "In 2 organizations together: 2 projects could not be read: project p0"
     assert message(result).startswith(expected)
     assert result.reasons == (Reason.MAX_UNREADABLE_PROJECTS,)
-
-
-@pytest.mark.parametrize("over_limit", ["refuse", "trim"])
-@pytest.mark.parametrize(("stale", "deleted"), [(5, 5), (6, 0)])
-async def test_small_numbers_that_max_share_ignores_are_divided_by_the_shards(
-    directory, over_limit, stale, deleted
-):
-    night = Night(directory, stale, limits={"max_share": 0, "over_limit": over_limit})
-    result = await night.run(shard=Shard(2, 2))
-    assert night.deleted == [deleted]
-    assert (result.exit_code == REFUSED) is (over_limit == "refuse" and deleted == 0)
 
 
 @pytest.mark.parametrize("over_limit", ["refuse", "trim"])
@@ -438,18 +408,6 @@ async def test_notice_says_what_is_due_after_the_trim(directory):
     assert text.startswith(
         "1 invitation announced, 2 due; the first may be deleted from 2026-12-09"
     )
-
-
-async def test_project_that_moves_between_two_organizations_counts_once(directory):
-    night = Night(directory, 2, 2)
-    second = night.atlases[1]
-    moved = invitation(7, project_id=object_id(1), org_id=OTHER_ORG, source=Source.INVITES)
-    second.listed.append(project(1, org_id=OTHER_ORG, name="p0"))
-    second.lists[object_id(1)] = (moved,)
-    result = await night.run()
-    assert [each.projects_seen for each in result.organizations] == [1, 1]
-    assert (night.deleted, second.requested.count(object_id(1))) == ([2, 2], 0)
-    assert WarningCode.MOVED_PROJECT in night.view.codes()
 
 
 async def test_organization_without_a_visible_project_is_named(directory):

@@ -4,17 +4,21 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from builders import NOW, ORG, PROJECT, entry_of, invitation, object_id
-from fakes import FakeAtlas
+from builders import NOW, ORG, PROJECT, entry_of, invitation, object_id, policy
+from fakes import FakeAtlas, FakeDeletionLog
 from hypothesis import given
 from hypothesis import strategies as st
+from sweep.night import FakeClient, QuietView, command_of
 
 from invite_sweeper.audit.events import Planned
+from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source, entries_of
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep import deleting
-from invite_sweeper.sweep.deleting import DeletionVerifier
+from invite_sweeper.sweep import executor
+from invite_sweeper.sweep.command import Organization
+from invite_sweeper.sweep.executor import read_again
+from invite_sweeper.sweep.result import Result
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
 SECOND = timedelta(seconds=1)
@@ -30,12 +34,17 @@ def deleted(number, place=1):
 
 async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     """Return how many are verified, and the numbers of those that are still listed."""
-    verifier = DeletionVerifier(atlas, stop or StopRequest(), NOW)
-    for each in lines:
-        verifier.record(each, outcome)
-    await verifier.run(workers=workers)
-    assert all(each is outcome for _, each in verifier.still_listed)
-    return verifier.verified, [int(each.invitation_id, 16) for each, _ in verifier.still_listed]
+    organization, log = Organization(ORG, FakeClient(atlas)), FakeDeletionLog()
+    organization.outcomes[outcome] = len(lines)
+    result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
+    ended = [(each, outcome) for each in lines]
+    await read_again(result, organization, ended, log, stop or StopRequest())
+    left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
+    assert organization.counts.still_there == len(left) == len(log.lines)
+    assert organization.outcomes[outcome] == len(lines) - len(left)
+    assert organization.outcomes[Outcome.FAILED] == len(left)
+    assert (WarningCode.STILL_THERE in result.view.codes()) is bool(left)
+    return organization.counts.verified, left
 
 
 @pytest.mark.parametrize(
@@ -43,8 +52,8 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     [UNREADABLE, ProjectGone(PROJECT, "A"), AtlasUnavailable("-"), CredentialsRefused("-")],
 )
 async def test_list_that_cannot_be_read_again_verifies_nothing_and_raises_nothing(result):
-    atlas = FakeAtlas(list_results={object_id(1): result})
-    assert await verify(atlas, deleted(1, 1), deleted(2, 2), workers=2) == (1, [])
+    atlas = FakeAtlas(list_results={object_id(2): result})
+    assert await verify(atlas, deleted(1, 1), deleted(2, 2), workers=1) == (1, [])
 
 
 async def test_nothing_more_is_read_once_atlas_is_gone():
@@ -54,13 +63,10 @@ async def test_nothing_more_is_read_once_atlas_is_gone():
     assert len(atlas.requested) == 1
 
 
-@pytest.mark.parametrize("outcome", Outcome)
-async def test_only_deleted_and_gone_invitations_are_read_again_and_only_deleted_verified(outcome):
+async def test_gone_invitation_is_read_again_and_not_called_verified():
     atlas = FakeAtlas(lists={object_id(1): (deleted(1).invitation(),)})
-    is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
-    found = await verify(atlas, deleted(1), deleted(2), outcome=outcome)
-    assert found == (int(outcome is Outcome.DELETED), [1] * is_read)
-    assert atlas.requested == [object_id(1)] * is_read
+    found = await verify(atlas, deleted(1), deleted(2), outcome=Outcome.ALREADY_GONE)
+    assert (found, atlas.requested) == ((0, [1]), [object_id(1)])
 
 
 # An invitation of several entries ----------------------------------------------------------------
@@ -140,12 +146,9 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified(stops_at):
     assert len(atlas.requested) == stops_at
 
 
-@pytest.mark.parametrize("name", ["MAX_LISTS_VERIFIED", "MAX_DELETIONS_VERIFIED"])
 @pytest.mark.parametrize(("limit", "verified"), [(2, 2), (3, 3), (4, 3)])
-async def test_numbers_of_lists_and_of_remembered_deletions_are_bounded(
-    monkeypatch, name, limit, verified
-):
-    monkeypatch.setattr(deleting, name, limit)
+async def test_number_of_lists_is_bounded(monkeypatch, limit, verified):
+    monkeypatch.setattr(executor, "MAX_LISTS_READ_AGAIN", limit)
     assert await verify(FakeAtlas(), *(deleted(n, n) for n in range(3))) == (verified, [])
 
 
