@@ -142,8 +142,11 @@ class ExitCode(IntEnum):
     )
     AUDIT = (
         7,
-        "the audit log cannot be written",
-        "The audit log cannot be written. No deletion was sent after that.",
+        "the audit log or the plan's copy cannot be written",
+        (
+            "The audit log cannot be written, and no deletion was sent after that. Or the run is "
+            "complete, and the copy of its plan for `--out` cannot be written."
+        ),
         "Free disk space, then run the command again: it processes the rest.",
         Status.FAILED,
     )
@@ -368,7 +371,7 @@ _REASONS: Final = {
     ),
     Reason.AUDIT_LOG: _Facts(
         ExitCode.AUDIT,
-        label="audit log not writable",
+        label="audit log or copy not writable",
         advice="Free disk space, then run the command again: it processes the rest.",
     ),
     Reason.INTERRUPTED: _Facts(
@@ -520,5 +523,3 @@ class WarningCode(StrEnum):
     UNUSED_KEEP = "unused_keep"
     UNUSED_PATTERN = "unused_pattern"
     UNVERIFIED = "unverified"
-    OTHER = "other"
-    """Also each warning in a log of an earlier version, which has no codes."""

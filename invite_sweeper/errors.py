@@ -5,8 +5,9 @@ A failure of one list or one invitation is not an exception. It is a value
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final, NamedTuple, Self
+from typing import ClassVar, Final, Self
 
 from typing_extensions import TypedDict, override
 
@@ -110,7 +111,8 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-class PolicyIssue(NamedTuple):
+@dataclass(frozen=True, order=True)
+class PolicyIssue:
     """One error in a policy, or a warning about a valid one.
 
     Attributes:

@@ -5,26 +5,37 @@ without a clear answer is `unknown`: the next restore reads first who is there.
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord
+import msgspec
+
+from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
     Intent,
-    InvitationFields,
-    Line,
     OrganizationResult,
     OutcomeLine,
+    Planned,
     RunFinished,
     RunStarted,
 )
-from invite_sweeper.audit.reader import FileChain, required
+from invite_sweeper.audit.reader import read_events, required
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.errors import AuditLogError, CredentialsRefused, RunError, UsageError
+from invite_sweeper.errors import (
+    AuditLogError,
+    CredentialsRefused,
+    GuardRefused,
+    RunError,
+    UsageError,
+)
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -77,141 +88,143 @@ _OUTCOMES: Final[Mapping[InviteStatus, RestoreOutcome]] = {
 }
 
 
-class Deleted(NamedTuple):
-    """What a run deleted: its line, and the invitation with all roles of all its entries."""
+class Deletions(NamedTuple):
+    """What a run deleted, in its order, each user of a place once."""
 
-    line: InvitationFields
-    invitation: Invitation
-    rule: str
-
-    @classmethod
-    def of(cls, line: OutcomeLine | Intent) -> "Deleted":
-        """Return the deletion of a line."""
-        return cls(line, line.invitation().with_entries(line.entries), line.rule)
-
-
-def find_run(history: History, file: RunFile | None) -> RunRecord:
-    """Return the run to undo: that of a file, else the last sweep.
-
-    Raises:
-        UsageError: The run does not exist.
-        GuardRefused: Its file was changed.
-    """
-    found = history.last_sweep() if file is None else history.find(file.run_id)
-    if found is None or found.start is None:
-        raise UsageError(
-            "The audit directory has no sweep to undo.", hint="List the runs with `audit show`."
-        )
-    with required():
-        FileChain(found.file.path).read()
-    return found
+    run_id: str
+    start: RunStarted
+    lines: tuple[Planned, ...]
 
 
 def read_deletions(
-    files: Iterable[RunFile],
-    run_id: str,
-    *,
-    username: str | None = None,
-    unconfirmed: bool = False,
-    check: Callable[[], None] = lambda: None,
-) -> tuple[Deleted, ...]:
-    """Return what a run deleted, in its order, each user of a place once.
-
-    An outcome that a later run recorded for an interrupted one belongs to the interrupted one;
-    that a member was removed belongs to both.
+    path: Path, *, username: str | None = None, unconfirmed: bool = False
+) -> Deletions:
+    """Return what a run deleted.
 
     Args:
-        files: Of the audit directory.
+        path: Its file.
         username: A glob for the addresses; None for all.
         unconfirmed: Also deletions that Atlas did not confirm: without a response, or found
-            gone after an interruption or a repeated request.
+            gone by a repeated request.
 
     Raises:
-        GuardRefused: A line cannot be read.
+        UsageError: The file has no line.
+        GuardRefused: It was changed, or cannot be read.
     """
-    found: dict[tuple[str, ...], Deleted] = {}
-
-    def observe(run: RunRecord, line: Line) -> None:
-        event = line.event
-        if isinstance(event, Intent) and run.run_id == run_id and unconfirmed:
-            found[event.key] = Deleted.of(event)
-        elif isinstance(event, OutcomeLine) and run_id in {event.recovers, run.run_id}:
-            is_of_another = event.recovers not in {None, run_id}
-            if is_of_another and event.outcome != Outcome.ACCEPTED_DURING:
-                return
-            if _is_deleted(event, unconfirmed=unconfirmed):
-                found[event.key] = Deleted.of(event)
-            else:
-                found.pop(event.key, None)
-
-    History.read(files, check=check, observe=observe)
-    by_user = {(*one.line.key[:3], *one.line.user_key): one for one in found.values()}
-    return tuple(one for one in by_user.values() if _matches(one.line.username, username))
+    start: RunStarted | None = None
+    run_id = ""
+    found: dict[tuple[str, ...], OutcomeLine | Intent] = {}
+    with required():
+        for line in read_events(path):
+            event = line.event
+            if isinstance(event, RunStarted):
+                start, run_id = event, line.run_id
+            elif isinstance(event, Intent) and unconfirmed:
+                found[event.key] = event
+            elif isinstance(event, OutcomeLine):
+                if _is_deleted(event, unconfirmed=unconfirmed):
+                    found[event.key] = event
+                elif event.recovers is None:
+                    found.pop(event.key, None)
+    if start is None:
+        raise UsageError(f"{path} has no line.", hint="List the runs with `audit show`.")
+    by_user = {(*each.key[:3], *each.user_key): each for each in found.values()}
+    lines = (each for each in by_user.values() if _matches(each.username, username))
+    planned = tuple(each.as_event(Planned, rule=each.rule) for each in lines)
+    return Deletions(run_id, start, planned)
 
 
 def _is_deleted(event: OutcomeLine, *, unconfirmed: bool) -> bool:
-    if event.outcome in {Outcome.DELETED, Outcome.ACCEPTED_DURING}:
+    if event.outcome == Outcome.ACCEPTED_DURING:  # also of an interrupted run: found by this one
         return True
-    if not unconfirmed:
+    if event.recovers is not None:
         return False
-    repeated = event.recovers is not None or event.attempts > 1
-    return event.outcome == Outcome.UNKNOWN or (event.outcome == Outcome.ALREADY_GONE and repeated)
+    repeated = event.outcome == Outcome.ALREADY_GONE and event.attempts > 1
+    return event.outcome == Outcome.DELETED or (
+        unconfirmed and (repeated or event.outcome == Outcome.UNKNOWN)
+    )
 
 
 def _matches(username: str | None, glob: str | None) -> bool:
     return glob is None or fnmatchcase(casefold_visible(username or ""), casefold_visible(glob))
 
 
-class Missing(NamedTuple):
-    """Whom a restore would invite, and who is there already or cannot be judged.
+class Barred(Planned, frozen=True, kw_only=True):
+    """A deletion that gets no invitation, and the reason."""
+
+    reason: str
+
+
+class RestorePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a restore invites again; the result of `restore --dry-run`.
 
     Attributes:
-        barred: Deletions that get no invitation, with the reason: the list of members could not
-            be read, or a project is in another organization now.
+        restores: The run to undo.
+        to_invite: Who would be invited again.
+        already_there: Who is invited or a member already.
+        barred: Who gets no invitation: the list of members could not be read, or a project is
+            in another organization now.
     """
 
-    to_invite: tuple[Deleted, ...]
-    there: tuple[Deleted, ...]
-    barred: tuple[tuple[Deleted, str], ...]
+    restores: str
+    to_invite: tuple[Planned, ...]
+    already_there: tuple[Planned, ...]
+    barred: tuple[Barred, ...]
+    exit_code: int
 
 
-async def find_missing(
-    organizations: Sequence[Organization], deletions: Iterable[Deleted]
-) -> Missing:
+async def plan_restore(organizations: Sequence[Organization], deletions: Deletions) -> RestorePlan:
     """Return who of the deleted people is not there, with one list read for each place.
 
     Raises:
+        GuardRefused: The policy does not name an organization of the run.
         RunError: An error concerned the run, not one list.
     """
-    clients = {each.id: each.client for each in organizations}
+    by_id = {each.id: each for each in organizations}
+    if others := sorted({each.org_id for each in deletions.lines} - by_id.keys()):
+        raise GuardRefused(
+            f"The policy does not name the organizations {', '.join(others)} of the run.",
+            consequence=NOTHING_INVITED,
+            hint="Use the policy of that run.",
+        )
     owners: dict[str, Mapping[str, str]] = {}
-    variables = {each.id: each.variables for each in organizations}
-    statuses: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
+    members: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
     to_invite, there, barred = [], [], []
-    for deleted in deletions:
-        one, place = deleted.invitation, deleted.line.key[:3]
+    for one in deletions.lines:
+        invitation, place, organization = _invitation(one), one.key[:3], by_id[one.org_id]
+        reader = organization.client.reader
         try:
             if one.org_id not in owners:
-                found = await clients[one.org_id].reader.projects()
-                owners[one.org_id] = {e.id: e.org_id for e in found if isinstance(e, Project)}
-            if moved := _moved_reason(one, owners[one.org_id]):
-                barred.append((deleted, moved))
-                continue
-            if place not in statuses:
-                statuses[place] = await clients[one.org_id].reader.statuses(one)
+                projects = await reader.projects()
+                owners[one.org_id] = {e.id: e.org_id for e in projects if isinstance(e, Project)}
+            reason = _moved(invitation, owners[one.org_id])
+            if not reason and place not in members:
+                members[place] = await reader.statuses(invitation)
         except CredentialsRefused as error:
-            raise error.of_variables(variables[one.org_id]) from error
-        known = statuses[place]
-        if isinstance(known, ListUnreadable):
-            barred.append((deleted, known.reason))
+            raise error.of_variables(organization.variables) from error
+        known = members.get(place, {})
+        if reason or isinstance(known, ListUnreadable):
+            reason = known.reason if isinstance(known, ListUnreadable) else reason
+            barred.append(one.as_event(Barred, rule=one.rule, reason=reason))
         elif casefold_lookalike(one.username or "") in map(casefold_lookalike, known):
-            there.append(deleted)
+            there.append(one)
         else:
-            to_invite.append(deleted)
-    return Missing(tuple(to_invite), tuple(there), tuple(barred))
+            to_invite.append(one)
+    return RestorePlan(
+        restores=deletions.run_id,
+        to_invite=tuple(to_invite),
+        already_there=tuple(there),
+        barred=tuple(barred),
+        exit_code=int(ExitCode.PARTIAL if barred else ExitCode.DONE),
+    )
 
 
-def _moved_reason(invitation: Invitation, owners: Mapping[str, str]) -> str:
+def _invitation(line: Planned) -> Invitation:
+    """Return what is invited again: with the roles of all entries."""
+    return line.invitation().with_entries(line.entries)
+
+
+def _moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
     """Return why an invitation leads to another organization than it did; "" if it does not.
 
     Args:
@@ -225,34 +238,12 @@ def _moved_reason(invitation: Invitation, owners: Mapping[str, str]) -> str:
     return ""
 
 
-class Pace:
-    """At most ten POSTs a minute, and longer waits where Atlas asks for them.
+class Restorer:
+    """Invites people one after another, at most ten a minute, and records each outcome.
 
     Args:
-        clock: Monotonic seconds.
-        sleep: Waits for a number of seconds, or until the run must stop.
-    """
-
-    def __init__(
-        self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
-        self.clock = clock
-        self.sleep = sleep
-        self._sent_s: deque[float] = deque(maxlen=MAX_PER_MINUTE)
-
-    async def wait(self) -> None:
-        """Wait until another POST may be sent."""
-        if len(self._sent_s) == MAX_PER_MINUTE:
-            await self.sleep(max(0.0, self._sent_s[0] + _WINDOW_S - self.clock()))
-        self._sent_s.append(self.clock())
-
-
-class Restorer:
-    """Invites people one after another, and records each outcome.
-
-    Attributes:
-        outcomes: By organization.
-        error: What ended the restore early; None if it completed.
+        grace: How long a POST in flight may continue after a stop.
+        report: Called with each outcome, and why it is not another.
     """
 
     def __init__(
@@ -260,109 +251,158 @@ class Restorer:
         organizations: Sequence[Organization],
         log: AuditLog,
         stop: StopRequest,
-        pace: Pace,
-        grace_s: float,
-        on_outcome: Callable[[Deleted, RestoreOutcome, str], None],
+        grace: timedelta,
+        report: Callable[[OutcomeLine, str], None],
     ) -> None:
-        self._inviters = {each.id: each.client.inviter() for each in organizations}
+        self._organizations = {each.id: each for each in organizations}
         self._log = log
         self._stop = stop
-        self._pace = pace
-        self._grace_s = grace_s
-        self._on_outcome = on_outcome
-        self.outcomes: dict[str, Counter[str]] = {each.id: Counter() for each in organizations}
-        self.error: RunError | None = None
+        self._grace_s = grace.total_seconds()
+        self._report = report
+        self._sent_s: deque[float] = deque(maxlen=MAX_PER_MINUTE)
+        self._error: RunError | None = None
 
-    async def run(self, missing: Missing) -> None:
-        """Invite who is missing; each deletion gets one outcome."""
-        for deleted in missing.there:
-            self._record(deleted, RestoreOutcome.ALREADY_THERE)
-        for deleted, reason in missing.barred:
-            self._record(deleted, RestoreOutcome.FAILED, reason=reason)
-        for deleted in missing.to_invite:
+    async def run(self, start: RunStarted, plan: RestorePlan, started_s: float) -> RunFinished:
+        """Invite who is missing; each deletion gets one outcome. Return the last line.
+
+        Args:
+            start: The first line of the restore.
+            started_s: When the command began, on the monotonic clock.
+        """
+        self._log.write(start)
+        for one in plan.already_there:
+            self._record(OutcomeLine.unsent(one, RestoreOutcome.ALREADY_THERE))
+        for barred in plan.barred:
+            self._record(OutcomeLine.unsent(barred, RestoreOutcome.FAILED), barred.reason)
+        for one in plan.to_invite:
             try:
-                await self._restore(deleted)
+                await self._restore(one)
             except RunError as error:
-                self.error = self.error or error
-                self._record(deleted, RestoreOutcome.SKIPPED)
+                self._error = self._error or error
+                self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
+        end = self._finished(started_s)
+        try:
+            await self._log.finish(end)
+        except AuditLogError as error:
+            self._error = error
+            return self._finished(started_s)
+        return end
+
+    def _finished(self, started_s: float) -> RunFinished:
+        counts = {
+            each.id: Counts(**dict[str, Any](each.outcomes))
+            for each in self._organizations.values()
+        }
+        all_ = total(counts.values())
+        if self._stop.reason is not None and (all_.skipped or all_.unknown):
+            self._error = self._error or self._stop.as_error(
+                consequence="The audit log is complete."
+            )
+        requests = requests_of(self._organizations.values())
+        organizations = tuple(
+            OrganizationResult(
+                **self._ending(counts[each.id]),
+                **requests.get(each.id, {}),
+                id=each.id,
+                name=each.name,
+            )
+            for each in self._organizations.values()
+        )
+        return RunFinished(
+            **self._ending(all_),
+            requests=sum(each.requests for each in organizations),
+            retries=sum(each.retries for each in organizations),
+            rate_limited=sum(each.rate_limited for each in organizations),
+            duration_s=round(time.monotonic() - started_s, 3),
+            organizations=organizations,
+        )
+
+    def _ending(self, counts: Counts) -> dict[str, Any]:
+        """Return the fields that say how a restore ended, of an organization or of all."""
+        error = self._error
+        reasons = tuple(_reasons(counts)) if error is None else error.reasons
+        code = ExitCode.PARTIAL if reasons else ExitCode.DONE
+        return {
+            **count_values(counts),
+            "exit_code": int(code if error is None else error.exit_code),
+            "error": error.to_json() if error is not None else None,
+            "reasons": reasons,
+        }
 
     def _is_stopping(self) -> bool:
-        return self._stop.reason is not None or self.error is not None
+        return self._stop.reason is not None or self._error is not None
 
-    async def _restore(self, deleted: Deleted) -> None:
-        if not self._is_stopping():
-            await self._pace.wait()
+    async def _restore(self, one: Planned) -> None:
+        now_s = asyncio.get_running_loop().time
+        if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
+            await self._wait(self._sent_s[0] + _WINDOW_S - now_s())
         if self._is_stopping():
-            self._record(deleted, RestoreOutcome.SKIPPED)
+            self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
             return
-        self._log.write(deleted.line.as_event(Intent, rule=deleted.rule))
+        self._sent_s.append(now_s())
+        self._log.write(one.as_event(Intent, rule=one.rule))
         await self._log.sync()
-        started_s, waits, cut_short = self._pace.clock(), iter(_BACKOFF_S), False
-        progress = DeletionProgress()
-        result = await self._post(deleted.invitation, progress)
-        attempts = progress.attempts
-        while result is not None and result.status is InviteStatus.RETRY_LATER:
-            wait_s = next(waits, None)
-            if wait_s is None:
-                break
-            await self._pace.sleep(wait_s)
-            if cut_short := self._is_stopping():
-                break
+        started_s, attempts, waits = now_s(), 0, iter(_BACKOFF_S)
+        while True:
             progress = DeletionProgress()
-            result = await self._post(deleted.invitation, progress)
+            result = await self._post(one, progress)
             attempts += progress.attempts
-        outcome = _interrupted(progress) if result is None else _OUTCOMES[result.status]
-        outcome = RestoreOutcome.SKIPPED if cut_short else outcome
-        if result is not None:
-            self.error = self.error or result.fatal_error
-        duration_ms = (self._pace.clock() - started_s) * 1000
-        self._record(deleted, outcome, result, attempts, round(duration_ms, 1))
+            outcome = _interrupted(progress) if result is None else _OUTCOMES[result.status]
+            if result is None or result.status is not InviteStatus.RETRY_LATER:
+                break
+            if (wait_s := next(waits, None)) is None:
+                break
+            await self._wait(wait_s)
+            if self._is_stopping():
+                outcome = RestoreOutcome.SKIPPED
+                break
+        answer = result or InviteResult(InviteStatus.UNKNOWN)
+        self._error = self._error or answer.fatal_error
+        self._record(
+            one.as_event(
+                OutcomeLine,
+                rule=one.rule,
+                outcome=outcome,
+                attempts=attempts,
+                http_status=answer.http_status,
+                error_code=answer.error_code,
+                duration_ms=round((now_s() - started_s) * 1000, 1),
+            )
+        )
 
-    async def _post(
-        self, invitation: Invitation, progress: DeletionProgress
-    ) -> InviteResult | None:
+    async def _wait(self, seconds: float) -> None:
+        """Wait, or until the run must stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.requested.wait(), seconds)
+
+    async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult | None:
         """Send one POST; return None if a stop cut it off before its response."""
-        inviter = self._inviters[invitation.org_id]
-        send = asyncio.ensure_future(inviter.invite(invitation, progress))
-        requested = asyncio.ensure_future(self._stop.requested.wait())
-        forced = asyncio.ensure_future(self._stop.forced.wait())
-        first = asyncio.FIRST_COMPLETED
+        inviter = self._organizations[one.org_id].client.inviter()
+        send = asyncio.ensure_future(inviter.invite(_invitation(one), progress))
+        cut_off = asyncio.ensure_future(self._grace_over())
         try:
-            await asyncio.wait((send, requested), return_when=first)
-            await asyncio.wait((send, forced), return_when=first, timeout=self._grace_s)
+            await asyncio.wait((send, cut_off), return_when=asyncio.FIRST_COMPLETED)
             return send.result() if send.done() else None
         finally:
-            for task in (send, requested, forced):
-                task.cancel()
-            await asyncio.gather(send, requested, forced, return_exceptions=True)
+            send.cancel()
+            cut_off.cancel()
+            await asyncio.gather(send, cut_off, return_exceptions=True)
 
-    def _record(
-        self,
-        deleted: Deleted,
-        outcome: RestoreOutcome,
-        result: InviteResult | None = None,
-        attempts: int = 0,
-        duration_ms: float | None = None,
-        reason: str = "",
-    ) -> None:
-        self.outcomes[deleted.invitation.org_id][outcome] += 1
+    async def _grace_over(self) -> None:
+        """Return when what is in flight after a stop has had its time."""
+        await self._stop.requested.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.forced.wait(), self._grace_s)
+
+    def _record(self, line: OutcomeLine, reason: str = "") -> None:
+        self._organizations[line.org_id].outcomes[line.outcome] += 1
         try:
-            self._log.write(
-                deleted.line.as_event(
-                    OutcomeLine,
-                    rule=deleted.rule,
-                    outcome=outcome,
-                    attempts=attempts,
-                    http_status=result.http_status if result is not None else None,
-                    error_code=result.error_code if result is not None else None,
-                    duration_ms=duration_ms,
-                )
-            )
+            self._log.write(line)
         except AuditLogError as error:
-            self.error = error
-        if result is not None and outcome is not RestoreOutcome.RESTORED:
-            reason = " ".join(map(str, filter(None, (result.http_status, result.error_code))))
-        self._on_outcome(deleted, outcome, reason)
+            self._error = error
+        if line.outcome != RestoreOutcome.RESTORED:
+            reason = reason or " ".join(map(str, filter(None, (line.http_status, line.error_code))))
+        self._report(line, reason)
 
 
 def _interrupted(progress: DeletionProgress) -> RestoreOutcome:
@@ -371,73 +411,9 @@ def _interrupted(progress: DeletionProgress) -> RestoreOutcome:
     return RestoreOutcome.UNKNOWN if sent else RestoreOutcome.SKIPPED
 
 
-def finished(
-    organizations: Sequence[Organization],
-    outcomes: Mapping[str, Counter[str]],
-    error: RunError | None,
-    duration_s: float,
-) -> RunFinished:
-    """Return the last line of a restore."""
-    requests = requests_of(organizations)
-    results = tuple(
-        OrganizationResult(
-            **_ending(Counts(**dict[str, Any](outcomes.get(each.id, {}))), error),
-            **requests.get(each.id, {}),
-            id=each.id,
-            name=each.name,
-        )
-        for each in organizations
-    )
-    return RunFinished(
-        **_ending(total(results), error),
-        requests=sum(each.requests for each in results),
-        retries=sum(each.retries for each in results),
-        rate_limited=sum(each.rate_limited for each in results),
-        duration_s=round(duration_s, 3),
-        organizations=results,
-    )
-
-
-def _ending(counts: Counts, error: RunError | None) -> dict[str, Any]:
-    """Return the fields that say how a restore ended, of an organization or of all."""
-    reasons = tuple(_reasons(counts)) if error is None else error.reasons
-    code = ExitCode.PARTIAL if reasons else ExitCode.DONE
-    return {
-        **count_values(counts),
-        "exit_code": int(code if error is None else error.exit_code),
-        "error": error.to_json() if error is not None else None,
-        "reasons": reasons,
-    }
-
-
 def _reasons(counts: Counts) -> Iterator[Reason]:
     """Yield why a restore did not do everything, or did more than was wanted."""
     if counts.active:
         yield Reason.MADE_ACTIVE
     if counts.failed or counts.unknown or counts.skipped:
         yield Reason.NOT_INVITED
-
-
-def run_started(
-    undone: RunStarted, run_id: str, *, tool_version: str, now: str, actors: Mapping[str, str]
-) -> RunStarted:
-    """Return the first line of a restore.
-
-    Args:
-        undone: The first line of the run to undo.
-        run_id: Of the run to undo.
-        now: The instant of the restore, RFC 3339.
-        actors: The client id or public key of each organization, or `token`.
-    """
-    return RunStarted(
-        mode="restore",
-        tool_version=tool_version,
-        policy_sha256=None,
-        policy_path=undone.policy_path,
-        organizations=tuple(actors),
-        actors=actors,
-        base_url=undone.base_url,
-        now=now,
-        shard=None,
-        restores=run_id,
-    )

@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from unicodedata import category, normalize
 
@@ -56,12 +56,10 @@ def casefold_lookalike(name: str) -> str:
     """Return the form under which names that look the same are equal.
 
     Beyond `casefold_visible`: compatibility forms (full-width letters, ligatures), every
-    character without a shape, the closing dot of a domain, and domain labels in punycode, which
-    are decoded. Two different
-    names may get one form, so it is only used where a match protects an invitation.
+    character without a shape, the closing dot of a domain, and domain labels in punycode. Two
+    different names may get one form, so it is only used where a match protects an invitation.
 
-    A name too long for the audit log is compared as it is displayed: its invitations are kept
-    in any case, and a name of megabytes would take minutes.
+    A name too long for the audit log is compared as it is displayed: its invitations are kept.
 
     Source: UAX #44, `Default_Ignorable_Code_Point`; RFC 3492 for punycode.
     """
@@ -126,53 +124,37 @@ class Globs:
     matches nothing.
 
     Args:
-        fold: Returns the form of names and globs that is compared.
+        protects: A match protects an invitation: names that look the same are the same.
     """
 
-    __slots__ = ("_any", "_each", "_fold", "patterns")
-
-    def __init__(
-        self, patterns: Iterable[str], fold: Callable[[str], str] = casefold_visible
-    ) -> None:
+    def __init__(self, patterns: Iterable[str], *, protects: bool = False) -> None:
         self.patterns = tuple(patterns)
-        self._fold = fold
-        self._each = tuple(re.compile(_glob_regex(fold(p))) for p in self.patterns)
-        self._any = re.compile("|".join(f"(?:{p.pattern})" for p in self._each) or r"(?!)")
+        folds = (casefold_visible, casefold_lookalike) if protects else (casefold_visible,)
+        self._each = tuple(
+            (fold, re.compile(_glob_regex(fold(pattern))), pattern)
+            for pattern in self.patterns
+            for fold in folds
+        )
+        self._any = tuple(
+            (fold, re.compile("|".join(f"(?:{r.pattern})" for f, r, _ in self._each if f is fold)))
+            for fold in folds
+            if self.patterns
+        )
 
     def matches(self, name: str) -> bool:
         """Return whether any glob matches the name."""
-        return self._any.match(self._fold(name)) is not None
+        return any(regex.match(fold(name)) for fold, regex in self._any)
 
     def matching_patterns(self, name: str) -> tuple[str, ...]:
         """Return the globs that match the name, as the policy writes them."""
-        folded = self._fold(name)
-        return tuple(p for p, r in zip(self.patterns, self._each, strict=True) if r.match(folded))
+        matching = (pattern for fold, regex, pattern in self._each if regex.match(fold(name)))
+        return tuple(dict.fromkeys(matching))
 
 
 def _glob_regex(glob: str) -> str:
     """Return the regular expression of a glob; a name with brackets also equals itself."""
     regex = fnmatch.translate(glob)
     return rf"(?:{regex}|{re.escape(glob)}\Z)" if "[" in glob else regex
-
-
-class ProtectiveGlobs:
-    """Globs whose match protects an invitation: names that look the same are the same."""
-
-    __slots__ = ("_exact", "_lookalike", "patterns")
-
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self._exact = Globs(patterns)
-        self.patterns = self._exact.patterns
-        self._lookalike = Globs(self.patterns, casefold_lookalike)
-
-    def matches(self, name: str) -> bool:
-        """Return whether any glob covers the name, or one that looks like it."""
-        return self._exact.matches(name) or self._lookalike.matches(name)
-
-    def matching_patterns(self, name: str) -> tuple[str, ...]:
-        """Return the globs that cover the name or one that looks like it, as written."""
-        found = {*self._exact.matching_patterns(name), *self._lookalike.matching_patterns(name)}
-        return tuple(pattern for pattern in self.patterns if pattern in found)
 
 
 class ProjectPatterns:
@@ -185,13 +167,10 @@ class ProjectPatterns:
         protects: A match protects invitations: names that look the same are the same.
     """
 
-    __slots__ = ("_globs", "_ids", "patterns")
-
     def __init__(self, patterns: Iterable[str], *, protects: bool = False) -> None:
         self.patterns = tuple(patterns)
         self._ids = {p: p.strip().lower() for p in self.patterns if _PROJECT_ID.fullmatch(p)}
-        names = [p for p in self.patterns if p not in self._ids]
-        self._globs: Globs | ProtectiveGlobs = ProtectiveGlobs(names) if protects else Globs(names)
+        self._globs = Globs([p for p in self.patterns if p not in self._ids], protects=protects)
 
     def matches(self, project_id: str, name: str) -> bool:
         """Return whether any entry selects the project."""

@@ -31,37 +31,35 @@ settings.load_profile("here")
 
 COVERED_BY_FIXTURE = frozenset({"axe", "chromium"})
 """Fixtures with the name of what they need."""
-TOGETHER = ("test_page_browser.py", "test_alerts.py")
-"""Files with a browser or runs that one worker makes."""
 CONTAINERS = (
-    "test_chart.py", "test_cluster.py", "test_container_run.py", "test_cron_daemon.py",
-    "test_distribution.py", "test_fresh_debian.py", "test_image.py", "test_publishing.py",
-    "test_systemd_machine.py",
+    "test_cluster.py", "test_container_run.py", "test_cron_daemon.py", "test_distribution.py",
+    "test_image.py", "test_publishing.py", "test_systemd_machine.py",
 )  # fmt: skip
-"""Files of tests/deploy/ with the image that one worker builds; the chart makes them the most."""
+"""Files of tests/deploy/ with the image, or the wheel, that one worker builds."""
 
 
 def pytest_xdist_auto_num_workers():
-    """Use two workers more than cores: many tests wait for processes and retries."""
-    return (os.cpu_count() or 1) + 2
+    """Use one worker more than cores: many tests wait for processes and retries."""
+    return (os.cpu_count() or 1) + 1
+
+
+def _unit(nodeid):
+    """Return what a worker makes whole: a file, which shares fixtures, or all with the image."""
+    file = nodeid.partition("::")[0]
+    is_container = file.startswith("tests/deploy/") and file.endswith(CONTAINERS)
+    return "containers" if is_container else file
 
 
 class Scheduling(LoadScopeScheduling):
-    """Gives tests to workers one by one, and those that share something long to make together.
-
-    xdist begins with the largest scope: the containers, a long chain with its image. Its own
-    `loadgroup` groups nothing with pytest 9.2 (https://github.com/pytest-dev/pytest-xdist/issues/1386).
-    """
+    """Gives files to workers in the order of the collection."""
 
     def _split_scope(self, nodeid):
-        file, _, _ = nodeid.partition("::")
-        if file.startswith("tests/deploy/") and file.endswith(CONTAINERS):
-            return "containers"
-        return file if file.endswith(TOGETHER) else nodeid
+        return _unit(nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):
     """Return how xdist distributes the tests, for `-n`."""
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
 
 
@@ -75,6 +73,11 @@ def pytest_collection_modifyitems(config, items):
         weekly = [item for item in items if item.get_closest_marker("weekly")]
         config.hook.pytest_deselected(items=weekly)
         items[:] = [item for item in items if item not in weekly]
+    if hasattr(config, "workerinput"):  # what takes long begins first, so that all end together
+        slow = {_unit(each.nodeid) for each in items if each.get_closest_marker("slow")}
+        items.sort(
+            key=lambda item: (_unit(item.nodeid) != "containers", _unit(item.nodeid) not in slow)
+        )
 
 
 @pytest.hookimpl(tryfirst=True)

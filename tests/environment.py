@@ -10,7 +10,7 @@ TOOLS = ROOT / "build/deploy-tools/commands"
 """Where tests/deploy/install-tools.sh installs commands that Debian does not package."""
 UMASK = 0o022
 
-_KEPT = (
+KEPT = (
     "HOME",
     "LOGNAME",
     "PATH",
@@ -36,7 +36,7 @@ _KEPT = (
 
 def clean(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that tests and the programs they start may see."""
-    return {name: value for name, value in environment.items() if name.startswith(_KEPT)}
+    return {name: value for name, value in environment.items() if name.startswith(KEPT)}
 
 
 def with_tools(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

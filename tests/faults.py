@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 
-from invite_sweeper.simulator.faults import (
+from invite_sweeper.simulator.faults import (  # noqa: F401 - tests take all from here
     Fault,
     delay,
     effect,
@@ -16,29 +16,6 @@ from invite_sweeper.simulator.faults import (
     respond_with,
 )
 from invite_sweeper.simulator.responses import SimulatedResponse, missing_role, unauthorized
-
-__all__ = [
-    "Fault",
-    "altered",
-    "challenge",
-    "compressed",
-    "delay",
-    "drip",
-    "effect",
-    "empty",
-    "fail_with",
-    "hang",
-    "html",
-    "malformed",
-    "mislabelled",
-    "redirect",
-    "reset",
-    "respond_with",
-    "role_missing",
-    "truncated",
-    "upgrade",
-    "without_rate_limits",
-]
 
 
 def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:

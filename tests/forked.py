@@ -30,7 +30,7 @@ from environment import clean
 
 _ENVIRONMENT = clean(os.environ)
 _READ_AT_RUN_TIME = (
-    *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_", "TERM"),
+    *("COLUMNS", "INVITE_SWEEPER_", "JOB_COMPLETION_INDEX", "MONGODB_ATLAS_", "NO_COLOR", "TERM"),
     *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "no_proxy"),
     *("CHAT_URL", "HOOK", "KEY", "LOCAL_URL", "PING_URL", "SLACK_URL"),  # in policies of tests
     "PYTEST_CURRENT_TEST",
@@ -237,10 +237,10 @@ def _run(request: bytes, streams: list[int]) -> None:
     if on_terminal:
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    retry = importlib.import_module("invite_sweeper.atlas.retry")
-    retry.UNREACHABLE_STEPS = (1, 2, 4, 8)  # the real ones outlast a minute
+    client = importlib.import_module("invite_sweeper.atlas.client")
+    client.UNREACHABLE = client.BACKOFF  # the real one outlasts a minute
     if short_waits:
-        retry.BACKOFF_BASE_S = 0.02
+        client.BACKOFF = client.UNREACHABLE = client.wait_random(0, 0.05)
         bucket = importlib.import_module("invite_sweeper.atlas.limits")
         importlib.import_module("invite_sweeper.cli.streams").PATIENCE_S = 0.4
         bucket.MIN_RETRY_AFTER_S, bucket.BACKOFF_STEPS_S = 0.04, (0.4, 0.8, 1.6)

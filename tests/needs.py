@@ -20,6 +20,8 @@ REQUIRED = "INVITE_SWEEPER_REQUIRE_TOOLS"
 RECORDINGS = ROOT.parent / "shared/recordings"
 DOCUMENT = ROOT.parent / "shared/atlas-openapi.json"
 NODE_MODULES = ROOT / "build/node/node_modules"
+WEEKLY = os.environ.get("INVITE_SWEEPER_WEEKLY", "0")
+BASE_ARCHIVE = ROOT / f"build/deploy-tools/base-{WEEKLY}.tar"
 AXE = NODE_MODULES / "axe-core/axe.min.js"
 MOUNT = ("unshare", "--mount", "--map-root-user", "sh", "-ec")
 
@@ -45,6 +47,7 @@ def _can_mount() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
+INSTALL_TOOLS = "install the tools of deploy/, as root: bash tests/deploy/install-tools.sh"
 NEEDS = {
     "recordings": Need(
         RECORDINGS.is_dir,
@@ -56,6 +59,7 @@ NEEDS = {
         "save the needed part of Atlas's OpenAPI document as ../shared/atlas-openapi.json",
         installable=False,
     ),
+    "base": Need(BASE_ARCHIVE.is_file, INSTALL_TOOLS),
     "axe": Need(AXE.is_file, "npm install --prefix build/node axe-core"),
     "root": Need(lambda: os.geteuid() == 0, "run these tests as root", installable=False),
     "mount": Need(
@@ -72,7 +76,7 @@ def need(name: str) -> Need:
     if name in SYSTEM_COMMANDS:
         fix = "apt-get install chromium faketime promtool zsh fish openssh-client"
     else:
-        fix = "install the tools of deploy/, as root: bash tests/deploy/install-tools.sh"
+        fix = INSTALL_TOOLS
     return Need(lambda: find_command(name) is not None, fix)
 
 

@@ -1,4 +1,4 @@
-"""The commands of the README files, by section, in the order of the page."""
+"""The commands of the documents, by section, in the order of the page."""
 
 import re
 from dataclasses import dataclass
@@ -7,6 +7,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 README = "README.md"
 OPERATORS = "deploy/README.md"
+ORGANIZATIONS = "deploy/several-organizations.md"
+PAGES = [
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", ".github/*.md", "deploy/**/*.md", "invite_sweeper/help/*.md")
+    for path in sorted(ROOT.glob(pattern))
+]
 BLOCK = re.compile(r"^ *```(?P<language>\w+)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
@@ -29,15 +35,14 @@ class Section:
 
     @property
     def commands(self):
-        """The shell commands, with lines that end in a backslash joined."""
-        joined = re.sub(r"\\\n\s*", "", "\n".join(self.blocks("sh")))
+        """The shell commands, with lines that end in a backslash joined.
+
+        Help pages have them as indented lines.
+        """
+        indented = re.findall(r"^ {4}(invite-sweeper .*)", self.text, re.MULTILINE)
+        joined = re.sub(r"\\\n\s*", "", "\n".join((*self.blocks("sh"), *indented)))
         lines = (line.strip() for line in joined.splitlines())
         return [line for line in lines if line and not line.startswith("#")]
-
-    @property
-    def words(self):
-        """The words outside code blocks."""
-        return BLOCK.sub("", self.text).split()
 
 
 def sections(page):

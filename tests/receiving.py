@@ -17,7 +17,7 @@ class _Receiver(BaseHTTPRequestHandler):
         self.send_header("Location", "/elsewhere")
         self.end_headers()
 
-    do_PUT = do_GET = do_POST  # noqa: N815
+    do_PUT = do_GET = do_HEAD = do_POST  # noqa: N815
 
     def log_message(self, *_):
         """Log nothing."""
@@ -27,7 +27,8 @@ class _Receiver(BaseHTTPRequestHandler):
 def receiving() -> Iterator[ThreadingHTTPServer]:
     """Yield a server with its `url`, its `status`, and the `requests` that it received.
 
-    A request is its path, headers and body. It answers once `answers` is set, as it is at first.
+    A request is its path, headers and body; `methods` has its method. It answers
+    once `answers` is set, as it is at first.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Receiver)
     server.requests, server.methods, server.status = [], [], 200

@@ -3,25 +3,18 @@
 import csv
 import hashlib
 import json
-import re
 import shutil
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from readmes import OPERATORS, section
 from running import cli_in, run_line
 
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
 from invite_sweeper.json_text import to_json
 
-README = (Path(__file__).parent.parent / "deploy" / "README.md").read_text("utf-8")
-SECTION = README.partition("## What an auditor gets\n")[2].partition("\n## ")[0]
-COMMANDS = [
-    line
-    for block in re.findall(r"^```sh\n(.*?)^```$", SECTION, re.DOTALL | re.MULTILINE)
-    for line in block.splitlines()
-]
+COMMANDS = section(OPERATORS, "What an auditor gets").commands
 DAYS = timedelta(days=1)
 
 

@@ -83,7 +83,7 @@ def test_fork_ends_at_a_hangup_also_under_nohup(tmp_path):
         ("COLUMNS", True),
         ("TZ", False),
         ("PYTHONUTF8", False),
-        ("NO_COLOR", False),
+        ("NO_COLOR", True),
         ("PATH", False),
     ],
 )

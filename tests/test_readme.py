@@ -3,14 +3,19 @@
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from datetime import date, timedelta
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from readmes import OPERATORS, README, sections
-from running import cli_in, run_line
+from environment import KEPT
+from forked import Fork
+from readmes import OPERATORS, ORGANIZATIONS, PAGES, README, section, sections
+from running import cli_in, end, run_line
 
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.models import Source
@@ -21,46 +26,57 @@ ROOT = TESTS.parent
 PAGE = (ROOT / README).read_text("utf-8")
 HERE = "test_readme.py"
 GATE = "../.ci/run"
-INSTALLED = "deploy/fresh.py"
-IMAGE = "deploy/conftest.py"
+DISTRIBUTION = "deploy/test_distribution.py"
+MACHINE = "deploy/machine.py"
 CLUSTER = "deploy/test_cluster.py"
+HELP = "invite_sweeper/help"
 RUN_BY = {
-    (README, "invite_sweeper"): INSTALLED,
-    (README, "First policy"): HERE,
-    (README, "First dry run"): HERE,
-    (README, "First sweep"): HERE,
-    (README, "Every night"): HERE,
+    ("CONTRIBUTING.md", "The gate"): HERE,
+    ("CONTRIBUTING.md", "Tests by what they protect"): HERE,
+    ("CONTRIBUTING.md", "Mutation testing"): HERE,
+    ("CONTRIBUTING.md", "Dependencies"): DISTRIBUTION,
+    (README, "invite_sweeper"): MACHINE,
+    (README, "First policy and dry run"): HERE,
+    (README, "First sweep, and every night"): HERE,
     (README, "A second person"): HERE,
-    (README, "More"): GATE,
-    (OPERATORS, "Prerequisites in Atlas"): INSTALLED,
-    (OPERATORS, "cron"): INSTALLED,
+    (README, "Which command answers which question"): GATE,
+    ("SECURITY.md", "Verifying a release"): "deploy/test_workflows.py",
+    (OPERATORS, "Prerequisites in Atlas"): MACHINE,
+    (OPERATORS, "cron"): MACHINE,
     (OPERATORS, "systemd"): "deploy/test_systemd_machine.py",
-    (OPERATORS, "The image"): IMAGE,
+    (OPERATORS, "The image"): "deploy/conftest.py",
     (OPERATORS, "Kubernetes"): CLUSTER,
     (OPERATORS, "Commands in the cluster"): CLUSTER,
     (OPERATORS, "A plan approved by a second person"): CLUSTER,
     (OPERATORS, "Helm"): CLUSTER,
     (OPERATORS, "What an auditor gets"): "test_auditor_page.py",
+    (ORGANIZATIONS, "kustomize"): "deploy/test_pages.py",
+    (f"{HELP}/audit.md", "The audit log"): HERE,
+    (f"{HELP}/audit.md", "Restore"): HERE,
+    (f"{HELP}/deployment.md", "Running it every night"): HERE,
+    (f"{HELP}/limits.md", "Approval by a second person"): HERE,
 }
-"""The test that runs the commands of each section, in the order of the page.
+"""The test that runs the commands of each section of each document, in the order of the page.
 
-Without a cluster, kubectl and `helm install` are replaced by programs that run the Job with
-podman. The command that runs the tests is run by the gate.
+The command that runs the tests is the last one of the gate. What a test cannot run is replaced:
+
+- kubectl and `helm install`, which need a cluster, by programs that run the Job with podman;
+- tests and tools that CONTRIBUTING.md runs for minutes or hours, by their collection, and by the
+  same commands in the gate;
+- `gh attestation verify`, which needs a published release, by a comparison with build.yml.
+
 Blocks of other languages are not commands.
 """
 
 
-def test_commands_of_every_section_of_both_readmes_are_run_by_a_test():
-    with_commands = [
-        (page, each.heading) for page in (README, OPERATORS) for each in sections(page)
-        if each.commands
-    ]  # fmt: skip
+def test_commands_of_every_section_of_every_document_are_run_by_a_test():
+    with_commands = {
+        (page, each.heading) for page in PAGES for each in sections(page) if each.commands
+    }
 
-    assert with_commands == list(RUN_BY)
+    assert with_commands == set(RUN_BY)
     for (_, heading), file in RUN_BY.items():
-        source = (TESTS / file).read_text(encoding="utf-8")
-        named = f'"{heading}"' in source or f"## {heading}" in source
-        assert named or file in (HERE, GATE), heading
+        assert file == GATE or f'"{heading}"' in (TESTS / file).read_text("utf-8"), heading
 
 
 def blocks(kind):
@@ -69,23 +85,12 @@ def blocks(kind):
 
 COMMANDS = [
     command
-    for each in sections(README)
-    if RUN_BY.get((README, each.heading)) == HERE
-    for command in each.commands
+    for (page, heading), file in RUN_BY.items()
+    if file == HERE and not page.startswith("CONTRIBUTING")
+    for command in section(page, heading).commands
 ]
-ASKED = [
-    command
-    for line in PAGE.splitlines()
-    if line.startswith("|")
-    for command in re.findall(r"`(invite-sweeper [^`]*)`", line)
-]
-"""The commands of the table of questions."""
-HELP = [
-    line.strip()
-    for page in sorted((ROOT / "invite_sweeper/help").glob("*.md"))
-    for line in page.read_text("utf-8").splitlines()
-    if line.startswith("    invite-sweeper ")
-]
+INLINE = re.findall(r"`(invite-sweeper [^`]*)`", PAGE)
+"""The commands of the table of questions, and those in sentences."""
 ACTIVATE = ". .venv/bin/activate"
 
 
@@ -101,11 +106,11 @@ def cli(tmp_path_factory):
         yield found
 
 
-def test_every_command_of_the_readme_and_of_the_help_pages_works_in_their_order(cli):
+def test_every_command_of_the_readme_and_of_the_help_pages_works(cli):
     results = {}
-    assert (len(COMMANDS), len(ASKED), len(HELP)) == (11, 9, 9)
-    for command in (*COMMANDS, *ASKED, *HELP):
-        if command == ACTIVATE or " --notify" in command:  # the PATH has it; no receiver is named
+    assert (len(COMMANDS), len(INLINE)) == (20, 9)
+    for command in (*COMMANDS, *INLINE):
+        if command == ACTIVATE:  # the PATH has it
             continue
         line = command.replace(" 42 ", " 2 ")
         if " HEX" in line:
@@ -119,21 +124,15 @@ def test_every_command_of_the_readme_and_of_the_help_pages_works_in_their_order(
 
 
 def test_exit_codes_of_the_readme_are_those_of_the_program():
-    rows = re.findall(r"^\| (\d+) \| (.*?) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^- (\d+): (.*)$", PAGE, re.MULTILINE)
     assert rows == [(str(code), code.label) for code in ExitCode]
 
 
-def test_picture_of_the_readme_is_what_the_demo_prints():
-    done = subprocess.run(
-        [sys.executable, "-m", "invite_sweeper", "demo"],
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
+def test_picture_of_the_readme_is_what_the_demo_prints(tmp_path):
+    done = end(Fork(["demo"], tmp_path, {**os.environ, "COLUMNS": "100"}))
     picture, *_ = blocks("text")
-    assert len(picture.splitlines()) in range(20, 26)
-    assert re.sub(r"\d\.\d d", "0.0 d", picture) in re.sub(r"\d\.\d d", "0.0 d", done.stdout)
+    assert len(picture.splitlines()) in range(8, 15)
+    assert re.sub(r"\d\.\d d", "0.0 d", picture) in re.sub(r"\d\.\d d", "0.0 d", done.out)
 
 
 def test_policy_of_the_readme_is_valid():
@@ -153,3 +152,35 @@ def test_gate_runs_the_test_command_of_the_readme():
     assert match is not None
     assert "pytest" in match[1]
     assert "<!-- passes the tests -->" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_commands_of_contributing_are_in_the_gate_or_name_what_exists():
+    """They are tests and tools that take minutes or hours."""
+    gate = (ROOT / ".ci/run").read_text("utf-8").replace("format --check", "format") + PAGE
+    mutated = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["mutmut"]
+    headings = ("The gate", "Tests by what they protect", "Mutation testing")
+    commands = [c for each in headings for c in section("CONTRIBUTING.md", each).commands]
+    for command in (part for each in commands for part in each.split(" && ")):
+        words = shlex.split(command, comments=True)
+        variables = [each for each in words if re.match("[A-Z_]+=", each)]
+        program, *arguments = words[len(variables) :]
+        modules = [each.removesuffix(".*") for each in arguments if each.endswith(".*")]
+        paths = [each for each in arguments if "/" in each and program != ".venv/bin/pip"]
+        paths += [f"{each.replace('.', '/')}.py" for each in modules]
+
+        assert all(each.startswith(KEPT) for each in variables)
+        assert program in gate or program in (".ci/run", ".venv/bin/python", ".venv/bin/mutmut")
+        assert program != ".venv/bin/ruff" or shlex.join(words) in gate
+        assert [each for each in paths if not (ROOT / each).exists()] == []
+        assert not modules or any(fnmatch(paths[-1], each) for each in mutated["only_mutate"])
+
+
+def test_figures_of_contributing_are_those_that_the_benchmarks_measure():
+    text = section("CONTRIBUTING.md", "How fast").text
+    command = (sys.executable, ROOT / "tests/benchmarks", "none")
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    known = done.stderr.partition("Known: ")[2]
+
+    shown = re.findall(r"(?:\| |\()`(\w+)`\)? \|", text)
+    assert len(shown) > 15
+    assert sorted(shown) == sorted(known.strip().split(", "))

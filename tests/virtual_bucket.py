@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas import BucketKey, RateLimiter
-from invite_sweeper.atlas.limits import PROJECTS_GROUP, BucketLimit
+from invite_sweeper.atlas.endpoints import PROJECTS_GROUP, BucketLimit
+from invite_sweeper.atlas.limits import BucketKey, RateLimiter
 
 START_S = 1000.0
 """The virtual time at the start."""
@@ -143,13 +143,12 @@ class Client:
         allowed, limit, remaining, retry_after_s = self.server.request()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         if allowed:
-            self.limiter.on_response(KEY, limit=limit, remaining=remaining, sent_s=sent_s)
+            self.limiter.on_response(KEY, sent_s, limit=limit, remaining=remaining)
             return True
-        if self.limit_in_429:
-            server = self.server
-            limit = BucketLimit(server.capacity, server.refill, server.period_s)
-            self.limiter.set_limit(KEY, limit)
-        self.limiter.on_429(KEY, retry_after_s, sent_s=sent_s)
+        server = self.server
+        actual = BucketLimit(server.capacity, server.refill, server.period_s)
+        named = actual if self.limit_in_429 else None
+        self.limiter.on_429(KEY, retry_after_s, sent_s, limit=named)
         return False
 
     async def _acquire(self):

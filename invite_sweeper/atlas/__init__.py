@@ -12,10 +12,8 @@ from invite_sweeper.atlas.credentials import (
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.atlas.inviter import AtlasInviter
-from invite_sweeper.atlas.limiter import RateLimiter
-from invite_sweeper.atlas.limits import BucketKey
+from invite_sweeper.atlas.limits import BucketKey, RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.retry import RetryPolicy
 
 __all__ = [
     "ApiKey",
@@ -27,7 +25,6 @@ __all__ = [
     "Credentials",
     "RateLimitedAtlasClient",
     "RateLimiter",
-    "RetryPolicy",
     "Secret",
     "ServiceAccount",
     "connect",

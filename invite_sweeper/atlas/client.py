@@ -1,20 +1,35 @@
 """One call to Atlas: path, rate-limit token, connection slot, credentials, send, retries."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_result,
+    stop_after_attempt,
+    wait_chain,
+    wait_random,
+    wait_random_exponential,
+)
 
-from invite_sweeper.atlas.auth import Authenticator
-from invite_sweeper.atlas.credentials import Secret
+from invite_sweeper.atlas.auth import AccessTokens, bearer_header, new_digest
+from invite_sweeper.atlas.credentials import (
+    ApiKey,
+    BearerToken,
+    Credentials,
+    Secret,
+    ServiceAccount,
+)
 from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
-from invite_sweeper.atlas.limiter import RateLimiter
-from invite_sweeper.atlas.limits import BucketKey
+from invite_sweeper.atlas.limits import BucketKey, RateLimiter
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     NO_CONTENT,
@@ -29,23 +44,27 @@ from invite_sweeper.atlas.responses import (
     classify,
     is_unauthenticated,
     is_unprocessed,
-    parse_error,
     parse_rate_limit_error,
 )
-from invite_sweeper.atlas.retry import Attempt, RetryPolicy, retry
 from invite_sweeper.models import DeletionProgress, RequestCounters
 
-T = TypeVar("T")
+BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
+"""Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
+UNREACHABLE = wait_chain(*(wait_random(s, 1.25 * s) for s in (0.5, 10, 20, 30)))
+"""Waits after a request without a response: with the default of 5 attempts they outlast a minute
+in which Atlas or the proxy is not reachable."""
+LONG_WAIT_S: Final = 6.0
+_CANCEL_CHECK_S: Final = 1.0
 _BACK_OFF_STATUSES: Final = frozenset({TOO_MANY_REQUESTS, 503})
 
 MAX_LOOK_AGE_S: Final = 1.0
 """Of the look that a request depends on when the request is sent, counted from its start."""
-_MAX_LOOKS: Final = 3
-"""Per attempt, if the looks take too long."""
 _EARLY_TOLERANCE_S: Final = 5.0
 """`Date` has no fraction, and the servers behind one address may differ."""
 _LATE_TOLERANCE_S: Final = 120.0
 """The known skew contains the duration of the first response."""
+
+Body: TypeAlias = Mapping[str, str] | bytes
 
 
 class ServerInfo:
@@ -54,7 +73,6 @@ class ServerInfo:
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
-        authenticated: Atlas has sent a 2xx response, so it accepts the credentials.
         sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
 
     Source:
@@ -65,7 +83,6 @@ class ServerInfo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.clock_skew_s: float | None = None
-        self.authenticated = False
         self.sunsets: dict[Endpoint, date] = {}
 
     def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
@@ -89,7 +106,6 @@ class ServerInfo:
 
     def update(self, headers: Mapping[str, str], endpoint: Endpoint, *, good: bool) -> None:
         """Record the headers of one response; `good` if its status was 2xx."""
-        self.authenticated |= good
         if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
         if moment := parse_date(headers.get("Sunset", "")):
@@ -103,7 +119,7 @@ class Request(NamedTuple):
         key: The bucket that its tokens are taken from.
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
-        body: JSON; None without a body.
+        body: A form, or JSON; None without a body.
     """
 
     endpoint: Endpoint
@@ -111,7 +127,7 @@ class Request(NamedTuple):
     key: BucketKey
     parse: Callable[[bytes], object] | None = None
     progress: DeletionProgress | None = None
-    body: bytes | None = None
+    body: Body | None = None
 
     def is_cancelled(self) -> bool:
         """Return whether its deletion was cancelled, so that nothing more may be sent."""
@@ -128,27 +144,28 @@ class LookAndAnswer(NamedTuple):
     look: ResponseOrFailure
     answer: ResponseOrFailure | None = None
 
-    @property
-    def may_repeat(self) -> bool:
-        """Whether nothing can have happened yet."""
-        return self.answer is None or is_unprocessed(self.answer)
-
 
 class _Slot(NamedTuple):
     """What a request needs in order to be sent at once.
 
     Attributes:
         header: The `Authorization` header; None if `digest` signs the requests.
-        tokens: The buckets of acquired tokens; each request uses the last one.
     """
 
     header: Secret | None
     digest: aiohttp.DigestAuthMiddleware | None
-    tokens: list[BucketKey]
 
 
 class Client:
     """Sends requests with one set of credentials, and retries them until the result is final.
+
+    Each slot has a digest middleware of its own: a middleware reuses a challenge with a nonce
+    count that must increase. Shared by concurrent requests, the counts would arrive out of order,
+    and a strict server rejects them.
+
+    Args:
+        attempts: Of a request, including the first; those with a 429 do not count.
+        retry_until_s: Nothing is retried after it, on the limiter's clock.
 
     Attributes:
         actor: The name of the credentials.
@@ -160,25 +177,40 @@ class Client:
     def __init__(
         self,
         http: HttpSession,
-        authenticator: Authenticator,
+        credentials: Credentials,
         *,
-        actor: str,
         limiter: RateLimiter,
         concurrency: int,
-        retry_policy: RetryPolicy,
+        attempts: int,
+        retry_until_s: float,
         clock: Callable[[], datetime],
         log: FilteringBoundLogger,
     ) -> None:
-        self.actor = actor
+        self.actor = credentials.actor
         self.limiter = limiter
         self.server = ServerInfo(clock)
         self.counters: RequestCounters = http.counters
         self._http = http
-        self._authenticator = authenticator
         self._slots = asyncio.Semaphore(concurrency)
+        self._api_key = credentials if isinstance(credentials, ApiKey) else None
         self._digests: list[aiohttp.DigestAuthMiddleware] = []
-        self._retry_policy = retry_policy
+        self._header = (
+            bearer_header(credentials.token) if isinstance(credentials, BearerToken) else None
+        )
+        self._tokens = (
+            AccessTokens(credentials, self._call_about_tokens, limiter.clock)
+            if isinstance(credentials, ServiceAccount)
+            else None
+        )
+        self._attempts = attempts
+        self._retry_until_s = retry_until_s
         self._log = log
+        self._told_s = -math.inf
+
+    async def close(self) -> None:
+        """Revoke the access tokens of this run."""
+        if self._tokens is not None:
+            await self._tokens.close()
 
     def request(
         self,
@@ -188,7 +220,7 @@ class Client:
         since: datetime | None = None,
         parse: Callable[[bytes], object] | None = None,
         progress: DeletionProgress | None = None,
-        body: bytes | None = None,
+        body: Body | None = None,
     ) -> Request:
         """Return a request; see `call`.
 
@@ -208,9 +240,11 @@ class Client:
         since: datetime | None = None,
         parse: Callable[[bytes], object] | None = None,
         progress: DeletionProgress | None = None,
+        body: bytes | None = None,
+        decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
         token_taken: bool = False,
     ) -> ResponseOrFailure:
-        """Send a request, retry it as the retry policy allows, and return the last result.
+        """Send a request, retry it until its result is final, and return the last result.
 
         Args:
             endpoint: One of `ENDPOINTS`.
@@ -220,6 +254,8 @@ class Client:
             parse: Converts the body of a 200. If it raises InvalidResponse, the request is
                 retried.
             progress: Updated as the request is sent; None for a read.
+            body: JSON.
+            decide: Which results are retried.
             token_taken: The caller has acquired the rate-limit token of the first attempt.
 
         Raises:
@@ -227,35 +263,15 @@ class Client:
             InvalidRequest: As for `build_path`. Nothing was sent.
         """
         request = self.request(
-            endpoint, *ids, page=page, since=since, parse=parse, progress=progress
+            endpoint, *ids, page=page, since=since, parse=parse, progress=progress, body=body
         )
         if not token_taken:
             await self.limiter.acquire(request.key)
-        send = partial(self._send, request)
-        first = await self._in_slot(send, request.key)
-        if classify(first.result) is RetryDecision.DONE:
-            return first.result
-        return (await self._retry(request, first, send, (request.key,))).result
-
-    async def call_once(
-        self, endpoint: Endpoint, *ids: str, progress: DeletionProgress, body: bytes
-    ) -> ResponseOrFailure:
-        """Send a request that is not idempotent: only a 401 is retried, once.
-
-        Raises:
-            RunError: No access token is available.
-            InvalidRequest: As for `build_path`. Nothing was sent.
-        """
-        request = self.request(endpoint, *ids, progress=progress, body=body)
-        await self.limiter.acquire(request.key)
-        send = partial(self._send, request)
-        first = await self._in_slot(send, request.key)
-        if not is_unauthenticated(first.result) or self._retry_policy.attempts == 1:
-            return first.result
-        await self._authenticator.refresh(first.header)
-        await self._acquire_for_retry(request, 1)
-        self.counters.retries += 1
-        return (await self._in_slot(send, request.key)).result
+        send = partial(self._in_slot, request, partial(self._send, request))
+        result = await send()
+        if decide(result) is RetryDecision.DONE:
+            return result
+        return await self._retry(request, result, send, decide)
 
     async def call_after(
         self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
@@ -268,149 +284,189 @@ class Client:
         Args:
             look: Sent when nothing is left that the request could wait for.
             may_send: Whether the request may be sent after this result of the look.
-            request: The caller has acquired one token of its bucket for it and one for the look.
+            request: Of the same bucket; the caller has acquired one token for each of them.
 
         Raises:
             RunError: No access token is available.
         """
         last = LookAndAnswer(CANCELLED)
 
-        async def send(slot: _Slot) -> Attempt:
+        async def send_both(slot: _Slot) -> ResponseOrFailure:
             nonlocal last
-            last = await self._send_after(look, may_send, request, slot)
-            return Attempt(last.look if last.answer is None else last.answer, slot.header)
+            last = LookAndAnswer(CANCELLED, CANCELLED)
+            if request.is_cancelled():
+                return CANCELLED
+            started_s = self.limiter.clock()
+            seen = await self._send(look, slot)
+            left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
+            if left_s <= 0:
+                seen = RequestFailed(f"reading the user took longer than {MAX_LOOK_AGE_S:g} s")
+            if not may_send(seen):
+                self.limiter.release(request.key)
+                last = LookAndAnswer(seen)
+                return seen
+            last = LookAndAnswer(seen, await self._send(request, slot, left_s))
+            return last.answer or seen
 
         def decide(result: ResponseOrFailure) -> RetryDecision:
-            return classify(result) if last.may_repeat else RetryDecision.DONE
+            may_repeat = last.answer is None or is_unprocessed(last.answer)
+            return classify(result) if may_repeat else RetryDecision.DONE
 
-        keys = (look.key, request.key)
-        first = await self._in_slot(send, *keys)
-        if decide(first.result) is not RetryDecision.DONE:
-            final = await self._retry(request, first, send, keys, decide)
-            if final.result is CANCELLED:  # before another attempt
-                return last._replace(answer=CANCELLED)
+        send = partial(self._in_slot, request, send_both, requests=2)
+        result = await send()
+        if decide(result) is not RetryDecision.DONE:
+            await self._retry(request, result, send, decide, requests=2)
         return last
+
+    async def _call_about_tokens(
+        self,
+        header: Secret,
+        endpoint: Endpoint,
+        body: Mapping[str, str],
+        decide: Callable[[ResponseOrFailure], RetryDecision],
+    ) -> ResponseOrFailure:
+        """Send a request of `AccessTokens`: without a slot, as requests in slots wait for it."""
+        request = self.request(endpoint, body=body)
+        await self.limiter.acquire(request.key)
+        send = partial(self._send, request, _Slot(header, None))
+        return await self._retry(request, await send(), send, decide)
 
     async def _retry(
         self,
         request: Request,
-        first: Attempt,
-        send: Callable[[_Slot], Awaitable[Attempt]],
-        keys: tuple[BucketKey, ...],
-        decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
-    ) -> Attempt:
-        last, progress = first, request.progress
-
-        async def again() -> Attempt:
-            nonlocal last
-            if is_unauthenticated(last.result):
-                await self._authenticator.refresh(last.header)
-            if await self._acquire_for_retry(request, len(keys)):
-                self.counters.retries += 1
-                last = await self._in_slot(send, *keys)
-            else:
-                last = Attempt(CANCELLED, last.header)
-            return last
-
-        def on_wait(result: ResponseOrFailure, wait_s: float) -> None:
-            why = result.reason if isinstance(result, RequestFailed) else result.status
-            self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
-            if progress is not None and progress.on_backoff is not None:
-                progress.on_backoff()
-
-        last, cut_short = await retry(
-            first,
-            again,
-            self._retry_policy,
-            clock=self.server.clock,
-            blocked_s=partial(self.limiter.blocked_s, request.key),
-            on_wait=on_wait,
-            cancelled=request.is_cancelled if progress is not None else None,
-            decide=decide,
-        )
-        if progress is not None:
-            progress.retries_cut_short |= cut_short
-        if is_unauthenticated(last.result) and not cut_short:
-            # Later requests need a token that works.
-            await self._authenticator.refresh(last.header)
-        return last
-
-    async def _acquire_for_retry(self, request: Request, tokens: int) -> bool:
-        """Acquire the tokens of a retry; return False if the request was cancelled meanwhile."""
-        since_s = self._retry_policy.monotonic()
-        is_cancelled = request.is_cancelled if request.progress is not None else None
-        for acquired in range(tokens):
-            while wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
-                await self._retry_policy.wait(wait_s, is_cancelled)
-                if request.is_cancelled():
-                    self.limiter.release([request.key] * acquired)
-                    return False
-        return True
-
-    async def _in_slot(self, send: Callable[[_Slot], Awaitable[T]], *keys: BucketKey) -> T:
-        """Wait for all that can take time, then send: nothing waits between requests of `send`.
+        result: ResponseOrFailure,
+        send: Callable[[], Awaitable[ResponseOrFailure]],
+        decide: Callable[[ResponseOrFailure], RetryDecision],
+        *,
+        requests: int = 1,
+    ) -> ResponseOrFailure:
+        """Send again until the result is final, and return it.
 
         Args:
-            send: Sends requests; tokens that it has not used are released.
-            keys: The buckets of acquired tokens.
+            request: What is retried.
+            result: Of the first attempt: most requests need no other one.
+            send: Makes another attempt.
+            decide: Which results are retried.
+            requests: How many requests an attempt sends.
         """
-        tokens = list(keys)
-        try:
-            if self.limiter.is_spaced:
-                for _ in keys:
-                    await self._wait_for_spacing()
-            async with self._slots:
-                authenticator = self._authenticator
-                header = authenticator.cached_header() or await authenticator.header()
-                # The middleware released last is used first, so that few need a challenge.
-                digest = self._digests.pop() if self._digests else authenticator.new_digest()
-                try:
-                    return await send(_Slot(header, digest, tokens))
-                finally:
-                    if digest is not None:
-                        self._digests.append(digest)
-        finally:
-            if tokens:
-                self.limiter.release(tokens)
+        is_first, is_cut_short, refusals = True, False, 0
 
-    async def _send_after(
+        def is_due(_: object) -> bool:
+            match decide(result):
+                case RetryDecision.REAUTHENTICATE:  # a new access token may be rejected as well
+                    return refusals <= 1 + is_unauthenticated(result)
+                case decision:
+                    return decision is not RetryDecision.DONE
+
+        def wait_s(state: RetryCallState) -> float:
+            if decide(result) is RetryDecision.RATE_LIMITED:
+                state.attempt_number -= 1  # Atlas answers with 429 as long as it likes
+                return self.limiter.blocked_s(request.key)
+            return self._backoff_s(state, result)
+
+        def tell(state: RetryCallState) -> None:
+            self._tell(request, result, state.upcoming_sleep)
+
+        async for attempt in AsyncRetrying(
+            retry=retry_if_result(is_due),
+            wait=wait_s,
+            stop=stop_after_attempt(self._attempts),
+            sleep=partial(self._wait, request),
+            before_sleep=tell,
+            retry_error_callback=lambda _: None,
+        ):
+            if not is_first:
+                if is_cut_short := not await self._acquire_again(request, requests):
+                    break
+                self.counters.retries += 1
+                result = await send()
+            is_first = False
+            refusals += decide(result) is RetryDecision.REAUTHENTICATE
+            attempt.retry_state.set_result(result)
+        if request.progress is not None:
+            request.progress.retries_cut_short |= is_cut_short or result is CANCELLED
+        return result
+
+    def _backoff_s(self, state: RetryCallState, result: ResponseOrFailure) -> float:
+        if not isinstance(result, Response):
+            return UNREACHABLE(state)
+        return max(BACKOFF(state), retry_after_s(result.headers, self.server.clock) or 0.0)
+
+    def _is_over(self, request: Request) -> bool:
+        return request.is_cancelled() or self.limiter.clock() >= self._retry_until_s
+
+    async def _wait(self, request: Request, seconds: float) -> None:
+        """Wait, but not after the request was cancelled."""
+        until_s = min(self.limiter.clock() + seconds, self._retry_until_s)
+        most_s = math.inf if request.progress is None else _CANCEL_CHECK_S
+        while (left_s := until_s - self.limiter.clock()) > 0 and not request.is_cancelled():
+            await self.limiter.sleep(min(left_s, most_s))
+
+    async def _acquire_again(self, request: Request, requests: int) -> bool:
+        """Acquire the tokens of another attempt; return False if it may not be made any more."""
+        since_s = self.limiter.clock()
+        for acquired in range(requests):
+            wait_s = math.inf
+            while not (is_over := self._is_over(request)) and wait_s:
+                if wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
+                    await self._wait(request, wait_s)
+            if is_over:
+                self.limiter.release(request.key, acquired)
+                return False
+        return True
+
+    def _tell(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
+        """Tell the run, and the owner of a deletion, of a wait."""
+        if request.progress is not None and request.progress.on_backoff is not None:
+            request.progress.on_backoff()
+        why = result.reason if isinstance(result, RequestFailed) else result.status
+        self._log.debug("retrying", path=request.path, wait_s=round(wait_s, 3), why=why)
+        now_s = self.limiter.clock()
+        is_long = isinstance(result, RequestFailed) and wait_s >= LONG_WAIT_S
+        if is_long and now_s - self._told_s >= LONG_WAIT_S:  # of waits at the same time, one
+            self._told_s = now_s
+            self._log.info("no response from Atlas", reason=why, next_attempt_in_s=round(wait_s))
+
+    async def _in_slot(
         self,
-        look: Request,
-        may_send: Callable[[ResponseOrFailure], bool],
         request: Request,
-        slot: _Slot,
-    ) -> LookAndAnswer:
-        """Send a look, and the request if the look allows it and is recent."""
-        for number in range(_MAX_LOOKS):
-            if request.is_cancelled():
-                return LookAndAnswer(CANCELLED, CANCELLED)
-            if number:
-                await self.limiter.acquire(look.key)
-                slot.tokens.append(look.key)
+        send: Callable[[_Slot], Awaitable[ResponseOrFailure]],
+        requests: int = 1,
+    ) -> ResponseOrFailure:
+        """Wait for all that can take time, then send: nothing waits between requests of `send`."""
+        if self.limiter.is_spaced:
+            for _ in range(requests):
                 await self._wait_for_spacing()
-            started_s = self._retry_policy.monotonic()
-            seen = (await self._send(look, slot)).result
-            if not may_send(seen):
-                return LookAndAnswer(seen)
-            left_s = started_s + MAX_LOOK_AGE_S - self._retry_policy.monotonic()
-            if left_s > 0:
-                return LookAndAnswer(seen, (await self._send(request, slot, left_s)).result)
-        reason = f"reading the user took longer than {MAX_LOOK_AGE_S:g} s"
-        return LookAndAnswer(RequestFailed(reason))
+        async with self._slots:
+            header = self._header if self._tokens is None else await self._tokens.header()
+            digest = None
+            if self._api_key is not None:
+                # The middleware released last is used first, so that few need a challenge.
+                digest = self._digests.pop() if self._digests else new_digest(self._api_key)
+            try:
+                result = await send(_Slot(header, digest))
+            finally:
+                if digest is not None:
+                    self._digests.append(digest)
+        is_rejected = is_unauthenticated(result) and not request.is_cancelled()
+        if self._tokens is not None and is_rejected:
+            await self._tokens.refresh(header)  # later requests need one, too
+        return result
 
-    async def _send(self, request: Request, slot: _Slot, connect_s: float | None = None) -> Attempt:
+    async def _send(
+        self, request: Request, slot: _Slot, connect_s: float | None = None
+    ) -> ResponseOrFailure:
         """Send a request without any wait before, and process its response.
 
         Args:
-            request: Completes the last token of the slot.
+            request: Its acquired token is used.
             slot: Where it is sent.
             connect_s: As for `HttpSession.send`.
         """
-        endpoint, headers = request.endpoint, dict(request.endpoint.headers)
+        endpoint, headers = request.endpoint, request.endpoint.headers
         if slot.header is not None:
-            headers["Authorization"] = slot.header.get_secret_value()
-        slot.tokens.pop()
-        sent_s = self._retry_policy.monotonic()
+            headers = {**headers, "Authorization": slot.header.get_secret_value()}
+        sent_s = self.limiter.clock()
         sent_at = self.server.clock() if endpoint.method == "GET" else None
         result = await self._http.send(
             endpoint.method,
@@ -422,54 +478,49 @@ class Client:
             connect_s=connect_s,
         )
         if not isinstance(result, Response):
-            self.limiter.on_response(request.key, limit=None, remaining=None, sent_s=sent_s)
-            return Attempt(result, slot.header)
-        if result.status not in _BACK_OFF_STATUSES or not self._back_off(request, result, sent_s):
-            limit = parse_int_header(result.headers, "RateLimit-Limit")
-            remaining = parse_int_header(result.headers, "RateLimit-Remaining")
-            self.limiter.on_response(request.key, limit=limit, remaining=remaining, sent_s=sent_s)
+            self.limiter.on_response(request.key, sent_s, limit=None, remaining=None)
+            return result
+        self._update_bucket(request.key, result, sent_s)
         age_s = 0.0 if sent_at is None else self.server.age_s(result.headers, sent_at)
         if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
-            return Attempt(RequestFailed(reason, http_status=result.status), slot.header)
+            return RequestFailed(reason, status=result.status)
         self.server.update(result.headers, endpoint, good=result.status < REDIRECT)
         if request.progress is not None:
             is_explained = result.status != NO_CONTENT
-            request.progress.error_code = parse_error(result).code if is_explained else None
-        if result.status == OK and request.parse is not None:
-            return Attempt(_parsed(result, request.parse), slot.header)
-        return Attempt(result, slot.header)
+            request.progress.error_code = result.code if is_explained else None
+        if result.status != OK or request.parse is None:
+            return result
+        try:
+            return result._replace(value=request.parse(result.body))
+        except InvalidResponse as error:
+            reason = f"unexpected response from Atlas: {error}"
+            return RequestFailed(reason, status=result.status)
 
     async def _wait_for_spacing(self) -> None:
         """Wait for `max_requests_per_second`, outside of the request's timeout.
 
         A request that a digest middleware repeated is accounted for before the next one.
         """
-        if not self.limiter.is_spaced:
-            return
         await self.limiter.wait_for_spacing()
         while self._http.repeats:
             self._http.repeats -= 1
             await self.limiter.wait_for_spacing()
 
-    def _back_off(self, request: Request, response: Response, sent_s: float) -> bool:
-        """Apply a 429, or a 503 with `Retry-After`, to the bucket; return whether it was one."""
-        requested_s = retry_after_s(response.headers, self.server.clock)
-        if response.status == TOO_MANY_REQUESTS:
-            self.counters.rate_limited += 1
-            wait_s, limit = parse_rate_limit_error(response)
-            if limit is not None:
-                self.limiter.set_limit(request.key, limit)
-            requested_s = requested_s or wait_s
-        elif requested_s is None:
-            return False
-        self.limiter.on_429(request.key, requested_s, sent_s=sent_s)
-        return True
-
-
-def _parsed(response: Response, parse: Callable[[bytes], object]) -> ResponseOrFailure:
-    try:
-        return response._replace(value=parse(response.body))
-    except InvalidResponse as error:
-        reason = f"unexpected response from Atlas: {error}"
-        return RequestFailed(reason, http_status=response.status)
+    def _update_bucket(self, key: BucketKey, response: Response, sent_s: float) -> None:
+        """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
+        if response.status in _BACK_OFF_STATUSES:
+            wait_s, limit = retry_after_s(response.headers, self.server.clock), None
+            if response.status == TOO_MANY_REQUESTS:
+                self.counters.rate_limited += 1
+                named_s, limit = parse_rate_limit_error(response)
+                wait_s = wait_s or named_s or 0.0
+            if wait_s is not None:
+                self.limiter.on_429(key, wait_s, sent_s, limit=limit)
+                return
+        self.limiter.on_response(
+            key,
+            sent_s,
+            limit=parse_int_header(response.headers, "RateLimit-Limit"),
+            remaining=parse_int_header(response.headers, "RateLimit-Remaining"),
+        )

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from ssl import SSLContext
 from typing import Final
 
@@ -13,27 +13,25 @@ import aiohttp
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from invite_sweeper.atlas.auth import Authenticator, ServiceAccountAuthenticator
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.credentials import Credentials, ServiceAccount
+from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.http import (
     MAX_BODY_BYTES,
     TIMEOUT,
     USER_AGENT,
+    DaemonResolver,
     HttpSession,
     NoResendClientResponse,
     find_proxy,
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
-from invite_sweeper.atlas.limiter import RateLimiter
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.reader import AtlasReader
-from invite_sweeper.atlas.retry import LONG_WAIT_S, RetryPolicy
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import ListUnreadable, RequestCounters, Source
 from invite_sweeper.policy import Execution
-from invite_sweeper.resolver import DaemonResolver
 
 _OPTIONAL_TIMEOUT_S: Final = 3.0
 
@@ -117,16 +115,15 @@ def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnecto
 async def connect(
     base_url: URL,
     credentials: Credentials,
+    execution: Execution,
     *,
-    concurrency: int,
-    retry_policy: RetryPolicy,
-    limiter: RateLimiter,
     clock: Callable[[], datetime],
     log: FilteringBoundLogger,
+    retry_until_s: float = math.inf,
+    connector: aiohttp.BaseConnector | None = None,
+    limiter: RateLimiter | None = None,
     http_timeout: aiohttp.ClientTimeout = TIMEOUT,
     max_body_bytes: int = MAX_BODY_BYTES,
-    ssl_context: SSLContext | None = None,
-    connector: aiohttp.BaseConnector | None = None,
 ) -> AsyncIterator[RateLimitedAtlasClient]:
     """Open a client; nothing is sent before it is used.
 
@@ -135,19 +132,18 @@ async def connect(
     Args:
         base_url: As `parse_base_url` returns it.
         credentials: As `read_credentials` returns them.
-        concurrency: Maximum number of requests in flight.
-        retry_policy: Applies to each request.
-        limiter: Must use the clock of `retry_policy.monotonic`.
+        execution: The policy's limits.
         clock: Current time in UTC; compared with Atlas's `Date` header.
-        log: Each retry is logged at debug level.
+        log: Each retry is logged at debug level, a long wait without a response at info level.
+        retry_until_s: Nothing is retried after it, on the limiter's clock.
+        connector: Connections that clients share; stays open. None for some of its own.
+        limiter: By default, one with the limits of the policy.
         http_timeout: Applies to each attempt.
         max_body_bytes: Longer responses, decompressed, are errors.
-        ssl_context: None to use the certificate authorities of the system.
-        connector: Connections that clients share; stays open. None for some of its own.
     """
     proxy, proxy_headers = find_proxy(base_url)
     async with aiohttp.ClientSession(
-        connector=connector or open_connector(ssl_context),
+        connector=connector or open_connector(),
         connector_owner=connector is None,
         headers={"User-Agent": USER_AGENT},
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -155,77 +151,23 @@ async def connect(
         response_class=NoResendClientResponse,
         timeout=http_timeout,
     ) as session:
-        http = HttpSession(session, base_url, max_body_bytes, RequestCounters(), proxy_headers)
-        authenticator = (
-            ServiceAccountAuthenticator(credentials, http, retry_policy, limiter, clock)
-            if isinstance(credentials, ServiceAccount)
-            else Authenticator(credentials)
-        )
         client = Client(
-            http,
-            authenticator,
-            actor=credentials.actor,
-            limiter=limiter,
-            concurrency=concurrency,
-            retry_policy=retry_policy,
+            HttpSession(session, base_url, max_body_bytes, RequestCounters(), proxy_headers),
+            credentials,
+            limiter=limiter
+            or RateLimiter(
+                time.monotonic,
+                asyncio.sleep,
+                reserve=execution.reserve,
+                max_requests_per_second=execution.max_requests_per_second,
+            ),
+            concurrency=execution.concurrency,
+            attempts=execution.attempts,
+            retry_until_s=retry_until_s,
             clock=clock,
             log=log,
         )
         try:
             yield RateLimitedAtlasClient(client)
         finally:
-            await authenticator.close()
-
-
-@asynccontextmanager
-async def connect_for_run(
-    base_url: URL,
-    credentials: Credentials,
-    execution: Execution,
-    *,
-    now: datetime,
-    started_s: float,
-    deadline_s: float,
-    log: FilteringBoundLogger,
-    connector: aiohttp.BaseConnector | None = None,
-) -> AsyncIterator[RateLimitedAtlasClient]:
-    """Open a client with the limits of a policy, on the clocks of the process.
-
-    Args:
-        base_url: As `parse_base_url` returns it.
-        credentials: As `read_credentials` returns them.
-        execution: The policy's limits.
-        now: The instant from which the run counts ages. Atlas's `Date` is compared with it and
-            the time since, so that a clock set meanwhile cannot hide that `now` was wrong.
-        started_s: `now` on the monotonic clock.
-        deadline_s: On the monotonic clock; nothing is retried after it.
-        log: Each retry is logged at debug level, a long wait without a response at info level.
-        connector: As for `connect`.
-    """
-    limiter = RateLimiter(
-        time.monotonic,
-        asyncio.sleep,
-        reserve=execution.reserve,
-        max_requests_per_second=execution.max_requests_per_second,
-    )
-    told_s = -math.inf
-
-    def tell(reason: str, wait_s: float) -> None:
-        """Log a long wait; of requests that wait at the same time, one is told."""
-        nonlocal told_s
-        if time.monotonic() - told_s >= LONG_WAIT_S:
-            told_s = time.monotonic()
-            log.info("no response from Atlas", reason=reason, next_attempt_in_s=round(wait_s))
-
-    policy = RetryPolicy(execution.attempts, deadline_s, on_long_wait=tell)
-    async with connect(
-        base_url,
-        credentials,
-        concurrency=execution.concurrency,
-        retry_policy=policy,
-        limiter=limiter,
-        clock=lambda: now + timedelta(seconds=time.monotonic() - started_s),
-        log=log,
-        connector=connector,
-    ) as atlas:
-        yield atlas
+            await client.close()

@@ -15,7 +15,7 @@ from typing import Final
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import GET_ORG_USER, Endpoint, InvalidRequest
 from invite_sweeper.atlas.limits import BucketKey
-from invite_sweeper.atlas.lists import SOURCES, SourceApi
+from invite_sweeper.atlas.lists import SOURCES, InvitedRow, SourceApi, parse_object
 from invite_sweeper.atlas.reader import look_after
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -27,7 +27,6 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unprocessed,
-    status_and_code,
 )
 from invite_sweeper.errors import AtlasUnavailable, RunError
 from invite_sweeper.models import (
@@ -238,7 +237,10 @@ class AtlasDeleter:
         client, place = self._client, listed.project_id
         owner = Project(place, listed.project_name, listed.org_id)
         look = client.request(
-            read_user, place, listed.id, parse=lambda body: api.parse_one(body, owner)
+            read_user,
+            place,
+            listed.id,
+            parse=lambda body: parse_object(body, InvitedRow).invitation(owner, listed.source),
         )
         delete = client.request(api.delete, place, listed.id, progress=progress)
         held = [BucketKey(GET_ORG_USER.endpoint_set, listed.org_id)]  # for the look after
@@ -252,7 +254,7 @@ class AtlasDeleter:
             if result is None:  # the look did not allow it
                 outcome = judge_before(before, listed) or Outcome.FAILED
                 if outcome is Outcome.FAILED:  # the audit log says why
-                    progress.http_status, progress.error_code = status_and_code(before)
+                    progress.http_status, progress.error_code = before.status, before.code
                 return progress.result(outcome, fatal_error_for(before))
             if (answer := _read_answer(result)) is None:
                 return progress.result(Outcome.FAILED, fatal_error_for(result))
@@ -265,7 +267,8 @@ class AtlasDeleter:
             progress.seen_after = after.status
             return progress.result(judge_after(answer, after), fatal_error)
         finally:
-            client.limiter.release(held)
+            for key in held:
+                client.limiter.release(key)
 
 
 def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:

@@ -1,31 +1,75 @@
-"""The API calls that the client can send, and the only functions that build a request.
+"""The API calls that the client can send, their rate limits, and the only way to build a path.
 
 A request that is not built from `ENDPOINTS` with well-formed ids is never sent.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
-from invite_sweeper.atlas.limits import (
-    CLOUD_USERS_GROUP,
-    CLOUD_USERS_ORG,
-    EVENTS_ORG,
-    ORGANIZATIONS_ORG,
-    ORGANIZATIONS_USER,
-    PROJECTS_GROUP,
-    PROJECTS_USER,
-    SERVICE_ACCOUNTS_ORG,
-    TEAMS_GROUP,
-)
 from invite_sweeper.models import (
     INVITED_STATUSES,
     MAX_CLOCK_SKEW_S,
     MembershipStatus,
 )
+
+PROJECTS_GROUP: Final = "projects_group"
+PROJECTS_USER: Final = "projects_user"
+ORGANIZATIONS_ORG: Final = "organizations_org"
+ORGANIZATIONS_USER: Final = "organizations_user"
+CLOUD_USERS_GROUP: Final = "cloud_users_group"
+CLOUD_USERS_ORG: Final = "cloud_users_org"
+TEAMS_GROUP: Final = "teams_group"
+# Not documented: the smallest documented limit applies until a header names another one.
+EVENTS_ORG: Final = "events_org"
+SERVICE_ACCOUNTS_ORG: Final = "service_accounts_org"
+TOKENS: Final = "tokens"
+REVOCATIONS: Final = "revocations"
+_MAX_REFILLS_RESERVED: Final = 10
+
+
+class BucketLimit(NamedTuple):
+    """A bucket holds `capacity` tokens and gains `refill` tokens every `period_s`."""
+
+    capacity: float
+    refill: float
+    period_s: float
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether all values are positive and finite."""
+        return all(0 < value < math.inf for value in self)
+
+    def reserve(self, share: float) -> float:
+        """Return the number of tokens left to other programs: a share of the capacity.
+
+        At most ten refills, because nothing is sent until a spent reserve is refilled. All
+        documented buckets are refilled in three periods.
+        """
+        max_tokens = min(_MAX_REFILLS_RESERVED * self.refill, self.capacity - 1)
+        return max(0.0, min(share * self.capacity, max_tokens))
+
+
+DOCUMENTED_LIMITS: Final = {
+    PROJECTS_GROUP: BucketLimit(1200, 500, 60),
+    PROJECTS_USER: BucketLimit(1200, 500, 60),
+    ORGANIZATIONS_ORG: BucketLimit(500, 250, 60),
+    ORGANIZATIONS_USER: BucketLimit(300, 100, 60),
+    CLOUD_USERS_GROUP: BucketLimit(1200, 500, 60),
+    CLOUD_USERS_ORG: BucketLimit(500, 250, 60),
+    TEAMS_GROUP: BucketLimit(1200, 500, 60),
+    # https://www.mongodb.com/docs/atlas/api/api-authentication: 10, later 50 a minute.
+    TOKENS: BucketLimit(10, 10, 60),
+}
+SMALLEST_LIMIT: Final = BucketLimit(300, 100, 60)
+"""Source: https://www.mongodb.com/docs/atlas/api/api-rate-limit ("Last updated April 10, 2026").
+
+The figures are "not part of the API contract": the headers of the responses have precedence.
+"""
 
 V2023_01_01: Final = "application/vnd.atlas.2023-01-01+json"
 V2024_08_05: Final = "application/vnd.atlas.2024-08-05+json"
@@ -69,7 +113,7 @@ class Endpoint:
         headers = {"Accept": self.media_type}
         if self.method == "GET":
             headers["Cache-Control"] = "no-cache"
-        if self.method == "POST":
+        if self.method == "POST" and self.scope is not None:  # else it is a form
             headers["Content-Type"] = self.media_type
         return headers
 
@@ -198,6 +242,10 @@ Source: `getOrgServiceAccount` of the same document.
 CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
 ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
+FETCH_TOKEN: Final = Endpoint("POST", "/api/oauth/token", "application/json", TOKENS, scope=None)
+REVOKE_TOKEN: Final = Endpoint(
+    "POST", "/api/oauth/revoke", "application/json", REVOCATIONS, scope=None
+)
 
 ENDPOINTS: Final = frozenset(
     each for each in globals().copy().values() if isinstance(each, Endpoint)

@@ -4,18 +4,23 @@ Exceptions of the HTTP library carry the request's headers, and with them the cr
 are turned into text here and are not raised further.
 """
 
+import asyncio
 import ipaddress
 import os
 import platform
+import socket
+import threading
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from typing_extensions import override
 from yarl import URL
@@ -41,11 +46,6 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=120.0, connect=10.0)
 """For one attempt. Some responses take more than 50 s; `connect` includes DNS and TLS."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one response, decompressed."""
-
-_HOSTNAME_MISMATCH_CODES: Final = frozenset({62, 64})
-_CERTIFICATE_EXPIRED_CODE: Final = 10
-_UNKNOWN_ISSUER_CODES: Final = frozenset({18, 19, 20, 21})
-_PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 NOT_SENT_ERRORS: Final = (
     aiohttp.ClientConnectorError,
@@ -79,74 +79,105 @@ TRANSPORT_ERRORS: Final = (
     BodyTooLarge,
 )
 """What `describe_error` describes."""
-_FIXED_FAILURES: Final[tuple[tuple[tuple[type[Exception], ...], RequestFailed], ...]] = (
-    (
-        (ConnectionLost, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError),
-        RequestFailed("connection lost before the response arrived"),
-    ),
-    ((RequestCancelled,), CANCELLED),
-    ((BodyTooLarge,), RequestFailed("response body too large", retryable=False)),
-    ((aiohttp.ClientPayloadError,), RequestFailed("incomplete response body")),
-    ((aiohttp.ClientResponseError,), RequestFailed("response is not HTTP")),
-)
-
-
-def describe_error(
-    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
-) -> RequestFailed:
-    """Return an exception of one attempt as text without library class names."""
-    if isinstance(error, NOT_SENT_ERRORS):
-        return replace(_describe_connect_error(error, host, timeout), is_unsent=True)
-    for kinds, failure in _FIXED_FAILURES:
-        if isinstance(error, kinds):
-            return failure
-    if isinstance(error, TimeoutError):
-        return RequestFailed(f"timed out after {timeout.total:g} s")
-    if isinstance(error, OSError):
-        return RequestFailed(f"connection to {host} failed: {_system_error(error)}")
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (aiohttp.ClientHttpProxyError, "proxy responded with HTTP {error.status}"),
+    (aiohttp.ClientConnectorCertificateError, "certificate {certificate}"),
+    (aiohttp.ClientConnectorDNSError, "name not found: {error.host}"),
+    (aiohttp.ClientSSLError, "TLS handshake with {host} failed"),
+    (aiohttp.ClientProxyConnectionError, "could not connect to proxy {error.host}: {why}"),
+    (aiohttp.ClientConnectorError, "could not connect to {error.host}: {why}"),
+    (aiohttp.ConnectionTimeoutError, "could not connect to {host} within {timeout.connect:g} s"),
+    (ConnectionLost, "connection lost before the response arrived"),
+    (aiohttp.ServerDisconnectedError, "connection lost before the response arrived"),
+    (aiohttp.ClientConnectionResetError, "connection lost before the response arrived"),
+    (BodyTooLarge, "response body too large"),
+    (aiohttp.ClientPayloadError, "incomplete response body"),
+    (aiohttp.ClientResponseError, "response is not HTTP"),
+    (TimeoutError, "timed out after {timeout.total:g} s"),
+    (OSError, "connection to {host} failed: {why}"),
     # Only the digest middleware raises anything else: it cannot answer the challenge.
-    return RequestFailed("unsupported authentication challenge", retryable=False)
+    (Exception, "unsupported authentication challenge"),
+)
+"""The first one that matches holds."""
+_CERTIFICATE_REASONS: Final = {
+    10: "of {host} has expired",
+    **dict.fromkeys((18, 19, 20, 21), "of {host} is signed by an unknown authority"),
+    **dict.fromkeys((62, 64), "not valid for {host}"),
+}
+"""By OpenSSL's code."""
+_PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 
-def _describe_connect_error(
-    error: BaseException, host: str, timeout: aiohttp.ClientTimeout
-) -> RequestFailed:
-    match error:
-        case aiohttp.ClientHttpProxyError():
-            needs_password = error.status == _PROXY_AUTHENTICATION_REQUIRED
-            return RequestFailed(
-                f"proxy responded with HTTP {error.status}", retryable=not needs_password
+def describe_error(error: Exception, host: str, timeout: aiohttp.ClientTimeout) -> RequestFailed:
+    """Return an exception of one attempt as text without library class names."""
+    if isinstance(error, RequestCancelled):
+        return CANCELLED
+    kind, reason = next(each for each in _REASONS if isinstance(error, each[0]))
+    cause: object = getattr(error, "os_error", error)
+    why = getattr(cause, "strerror", None) or "unknown reason"
+    if isinstance(cause, ConnectionRefusedError):
+        why = "connection refused"
+    code = getattr(getattr(error, "certificate_error", None), "verify_code", 0)
+    certificate = _CERTIFICATE_REASONS.get(code, "of {host} was rejected").format(host=host)
+    return RequestFailed(
+        reason.format(
+            error=error, host=host, timeout=timeout, why=why.lower(), certificate=certificate
+        ),
+        retryable=kind not in {aiohttp.ClientConnectorCertificateError, BodyTooLarge, Exception}
+        and getattr(error, "status", 0) != _PROXY_AUTHENTICATION_REQUIRED,
+        is_unsent=isinstance(error, NOT_SENT_ERRORS),
+    )
+
+
+class DaemonResolver(AbstractResolver):
+    """A resolver of the system's kind that can be abandoned.
+
+    A name server that does not answer blocks `getaddrinfo` for minutes, and neither asyncio nor
+    uvloop ends its loop before such a call returns. A daemon thread does not delay the end.
+    """
+
+    @override
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host.
+
+        Raises:
+            OSError: The name cannot be resolved.
+        """
+        future: Future[list[ResolveResult]] = Future()
+        future.set_running_or_notify_cancel()  # the thread alone ends it
+
+        def run() -> None:
+            try:
+                future.set_result(_addresses(host, port, family))
+            except UnicodeError:
+                future.set_exception(OSError(None, "not a valid host name"))
+            except OSError as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="resolver", daemon=True).start()
+        return await asyncio.wrap_future(future)
+
+    @override
+    async def close(self) -> None:
+        """Do nothing: threads that are still waiting are abandoned."""
+
+
+def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    found = []
+    for info in socket.getaddrinfo(
+        host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+    ):
+        # With the zone of a link-local address.
+        address, _ = socket.getnameinfo(info[4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+        found.append(
+            ResolveResult(
+                hostname=host, host=address, port=port, family=info[0], proto=info[2], flags=flags
             )
-        case aiohttp.ClientConnectorCertificateError():
-            return RequestFailed(_certificate_error(error.certificate_error, host), retryable=False)
-        case aiohttp.ClientConnectorDNSError():
-            return RequestFailed(f"name not found: {error.host}")
-        case aiohttp.ClientSSLError():
-            return RequestFailed(f"TLS handshake with {host} failed")
-        case aiohttp.ClientConnectorError():
-            proxy = "proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-            return RequestFailed(
-                f"could not connect to {proxy}{error.host}: {_system_error(error.os_error)}"
-            )
-        case _:
-            return RequestFailed(f"could not connect to {host} within {timeout.connect:g} s")
-
-
-def _certificate_error(error: Exception, host: str) -> str:
-    code: object = getattr(error, "verify_code", None)
-    if code in _HOSTNAME_MISMATCH_CODES:
-        return f"certificate not valid for {host}"
-    if code == _CERTIFICATE_EXPIRED_CODE:
-        return f"certificate of {host} has expired"
-    if code in _UNKNOWN_ISSUER_CODES:
-        return f"certificate of {host} is signed by an unknown authority"
-    return f"certificate of {host} was rejected"
-
-
-def _system_error(error: OSError) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return (error.strerror or "unknown reason").lower()
+        )
+    return found
 
 
 class NoResendClientResponse(aiohttp.ClientResponse):

@@ -16,8 +16,7 @@ from invite_sweeper.atlas.responses import (
     RetryDecision,
     classify,
     fatal_error_for,
-    looks_like_atlas,
-    parse_error,
+    is_unauthenticated,
 )
 from invite_sweeper.errors import RunError
 from invite_sweeper.json_text import parse_json, to_json
@@ -68,11 +67,7 @@ class AtlasInviter:
                 InviteStatus.REJECTED, fatal_error=error.having(consequence=_CONSEQUENCE)
             )
         fatal_error = fatal_error_for(result)
-        code = (
-            parse_error(result).code
-            if isinstance(result, Response) and not _is_created(result)
-            else None
-        )
+        code = result.code if isinstance(result, Response) and not _is_created(result) else None
         status = result.status if isinstance(result, Response) else progress.http_status
         restated = fatal_error and fatal_error.having(consequence=_CONSEQUENCE)
         return InviteResult(_invite_status(result, progress), status, code, restated)
@@ -86,9 +81,14 @@ class AtlasInviter:
             scope_id, body = invitation.org_id, _organization_body(invitation)
         else:
             scope_id, body = invitation.project_id, _project_body(invitation)
-        return await self._client.call_once(
-            endpoint, scope_id, progress=progress, body=to_json(body)
+        return await self._client.call(
+            endpoint, scope_id, progress=progress, body=to_json(body), decide=_decide
         )
+
+
+def _decide(result: ResponseOrFailure) -> RetryDecision:
+    """Return what to do with an answer: a second POST could send a second invitation."""
+    return classify(result) if is_unauthenticated(result) else RetryDecision.DONE
 
 
 def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> InviteStatus:
@@ -99,7 +99,7 @@ def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> Inv
         )
     if _is_created(result):
         return _created_status(result)
-    if result.status == _CONFLICT and looks_like_atlas(result):
+    if result.status == _CONFLICT and result.looks_like_atlas:
         return InviteStatus.ALREADY_PRESENT
     if result.status >= SERVER_ERROR:
         return InviteStatus.UNKNOWN
@@ -107,13 +107,13 @@ def _invite_status(result: ResponseOrFailure, progress: DeletionProgress) -> Inv
         result.status in _RETRY_LATER_STATUSES and classify(result) is not RetryDecision.DONE
     )
     # Source: Atlas's list of error codes: RATE_LIMITED_IP and INVITATIONS_RATE_LIMITED_IP (400).
-    if is_retryable or (parse_error(result).code or "").endswith(_RATE_LIMITED_CODE):
+    if is_retryable or (result.code or "").endswith(_RATE_LIMITED_CODE):
         return InviteStatus.RETRY_LATER
     return InviteStatus.REJECTED
 
 
 def _is_created(response: Response) -> bool:
-    return response.status in _CREATED_STATUSES and looks_like_atlas(response)
+    return response.status in _CREATED_STATUSES and response.looks_like_atlas
 
 
 def _created_status(response: Response) -> InviteStatus:

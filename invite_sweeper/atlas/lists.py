@@ -1,9 +1,17 @@
-"""Lists of Atlas: all pages of one, and the four lists that contain invited users, as one table."""
+"""Lists of Atlas: rows as structs, all pages of one, and the four lists of invited users.
 
+Lenient where Atlas may vary (unknown keys, missing fields, unusual dates), strict where a mistake
+could lose an invitation: a value of another type makes the response invalid.
+"""
+
+import json
 from collections.abc import Callable, Hashable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
@@ -21,6 +29,7 @@ from invite_sweeper.atlas.endpoints import (
     REMOVE_GROUP_USER,
     REMOVE_ORG_USER,
     Endpoint,
+    is_id,
 )
 from invite_sweeper.atlas.responses import (
     InvalidResponse,
@@ -28,20 +37,343 @@ from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
 )
-from invite_sweeper.atlas.rows import (
-    GroupInvitationRow,
-    GroupUserRow,
-    OrgInvitationRow,
-    OrgUserRow,
-    Page,
-    parse_object,
-    parse_page,
-    parse_rows,
+from invite_sweeper.json_text import parse_json
+from invite_sweeper.models import (
+    SOURCES_OF_USERS,
+    Invitation,
+    ListUnreadable,
+    MembershipStatus,
+    Project,
+    Source,
+    Timestamp,
+    UnreadableDate,
 )
-from invite_sweeper.models import Invitation, Project, Source
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import casefold_visible
 
 MAX_PAGES: Final = 10_000
+_MAX_RAW_LENGTH: Final = 200
 T = TypeVar("T")
+Row = TypeVar("Row")
+_Id = Annotated[str, msgspec.Meta(pattern=r"\A[a-f0-9]{24}\Z")]
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def parse_object(body: bytes, row_type: type[T]) -> T:
+    """Parse the body of a response.
+
+    Raises:
+        InvalidResponse: It is not JSON, a key occurs twice, a field that is needed is missing, or
+            a value has another type.
+    """
+    try:
+        text = body.decode()
+        if "\\u" in text:
+            parse_json(body)  # refuses half of a surrogate pair
+        loaded: object = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant
+        )
+        return msgspec.convert(loaded, row_type)
+    except msgspec.ValidationError as error:
+        raise InvalidResponse(f"not as documented: {error}") from None
+    except InvalidResponse:
+        raise
+    except ValueError:
+        message = "the body is not JSON" if body else "the body is empty"
+        raise InvalidResponse(message) from None
+    except RecursionError:
+        raise InvalidResponse("the body is nested too deeply") from None
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Raise InvalidResponse if a key occurs twice in one object: which value holds is unknown."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise InvalidResponse("a key occurs twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> object:
+    raise InvalidResponse(f"the body is not JSON: {name} is not a number")
+
+
+def parse_timestamp(value: str | None) -> Timestamp:
+    """Parse a timestamp and convert it to UTC; UnreadableDate with the raw text if that fails.
+
+    A date without an offset is unreadable: it could mean any of 26 hours.
+    """
+    if value is None:
+        return None
+    try:
+        timestamp = datetime.fromisoformat(value)
+        if timestamp.tzinfo is UTC:
+            return timestamp
+        if timestamp.tzinfo:
+            return timestamp.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    return UnreadableDate(_shortened(value))
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: T) -> T:
+    """Return an equal value: most invitations of a run have the roles and inviters of others."""
+    return value
+
+
+def _shortened(value: str) -> str:
+    """Return the start of a text; of a secret that is cut, the rest would not be found."""
+    return SECRETS.redact(value)[:_MAX_RAW_LENGTH]
+
+
+# --- rows ------------------------------------------------------------------------------------
+
+
+class Record(msgspec.Struct, rename="camel", gc=False):
+    """An object of Atlas: its keys are in camel case, and unknown ones are ignored."""
+
+
+class Assignment(Record):
+    """Roles in a project. Invitations have one string `groupRole`, users an array `groupRoles`."""
+
+    group_id: str | None = None
+    group_role: str | None = None
+    group_roles: tuple[str, ...] | None = None
+
+
+Assignments: TypeAlias = tuple[Assignment, ...]
+
+
+class OrganizationRoles(Record):
+    """The roles of a user of an organization."""
+
+    org_roles: tuple[str, ...] | None = None
+    group_role_assignments: Assignments | None = None
+
+
+class InvitedRow(Record):
+    """A row of one of the four lists, or one user. No field is required: selection keeps such rows.
+
+    `GroupInvitation`, `OrganizationInvitation`, `GroupUserResponse` and `OrgUserResponse` of the
+    OpenAPI document. Only a user of an organization has an object as roles.
+
+    Source:
+        The recordings (read 2026-08): `inviterUsername` is often an API key's public key.
+    """
+
+    id: str | None = None
+    username: str | None = None
+    inviter_username: str | None = None
+    created_at: str | None = None
+    expires_at: str | None = None
+    invitation_created_at: str | None = None
+    invitation_expires_at: str | None = None
+    group_id: str | None = None
+    org_id: str | None = None
+    org_membership_status: str | None = None
+    roles: OrganizationRoles | tuple[str, ...] | None = None
+    group_role_assignments: Assignments | None = None
+    team_ids: tuple[str, ...] | None = None
+
+    def invitation(self, place: Project, source: Source) -> Invitation:
+        """Return the invitation, or the user in whatever status.
+
+        Args:
+            place: That was requested. Its id and name are used instead of those in the response,
+                so that a deletion always goes to the place that was listed.
+            source: The list.
+
+        Raises:
+            InvalidResponse: It belongs to another place, or its roles have the form of another
+                list. Without roles, the projects of an organization's user would be unknown.
+        """
+        of_org, of_user = source.is_organization_level, source in SOURCES_OF_USERS
+        if (self.org_id if of_org else self.group_id) not in {None, place.id}:
+            what = "organization" if of_org else "project"
+            raise InvalidResponse(f"the list contains an invitation to another {what}")
+        if isinstance(self.roles, OrganizationRoles) is not (source is Source.ORG_USERS):
+            raise InvalidResponse("the roles of a user are not as documented")
+        roles = self.roles
+        if isinstance(roles, OrganizationRoles) is not (source is Source.ORG_USERS):
+            raise InvalidResponse("the roles of a user are not as documented")
+        if isinstance(roles, OrganizationRoles):
+            held, assignments = roles.org_roles, roles.group_role_assignments
+        else:
+            held, assignments = roles, self.group_role_assignments
+        found = Invitation(
+            self.id or "",
+            place.id,
+            place.name,
+            place.org_id,
+            self.username,
+            _shared(held or ()),
+            _shared(self.inviter_username),
+            parse_timestamp(self.invitation_created_at if of_user else self.created_at),
+            parse_timestamp(self.invitation_expires_at if of_user else self.expires_at),
+            source,
+            self.org_membership_status if of_user else MembershipStatus.PENDING,
+        )
+        return _with_links(found, assignments, self.team_ids) if of_org else found
+
+    @property
+    def project_ids(self) -> frozenset[str] | None:
+        """Projects in which the user of an organization has roles; None if not returned."""
+        roles = self.roles
+        held = roles.group_role_assignments if isinstance(roles, OrganizationRoles) else None
+        return None if held is None else frozenset(each.group_id or "" for each in held)
+
+
+def _with_links(
+    found: Invitation, assignments: Assignments | None, team_ids: tuple[str, ...] | None
+) -> Invitation:
+    """Return an invitation to an organization with its teams and its roles in projects.
+
+    These decide whether it may be deleted: where the row does not name all of them,
+    `links_out_of_scope` is set.
+
+    Source: the recordings (read 2026-08): both arrays are in every row, also when empty.
+    """
+    project_roles = tuple(
+        (each.group_id or "", role)
+        for each in assignments or ()
+        for role in ((each.group_role,) if each.group_role else each.group_roles or ("",))
+    )
+    linked = dict.fromkeys(group_id for group_id, _ in project_roles)
+    is_known = assignments is not None and team_ids is not None and all(map(is_id, team_ids))
+    return found._replace(
+        team_ids=team_ids or (),
+        project_roles=project_roles,
+        linked_projects=tuple((group_id, "") for group_id in linked),
+        links_out_of_scope=not is_known,
+    )
+
+
+class _Tag(Record):
+    key: str
+    value: str
+
+
+class ProjectRow(Record):
+    """A result of `GET /groups`: of `Group`, `name` and `orgId` are required, `id` is not."""
+
+    name: _Text
+    org_id: _Text
+    id: str | None = None
+    tags: tuple[_Tag, ...] | None = None
+
+    def project(self) -> Project | ListUnreadable:
+        """Return the project; ListUnreadable if its id is malformed."""
+        group_id = self.id or ""
+        if not is_id(group_id):
+            return ListUnreadable(_shortened(group_id), self.name, "The project id is malformed.")
+        tags = tuple((tag.key, tag.value) for tag in self.tags or ())
+        return Project(group_id, self.name, _shared(self.org_id), tags)
+
+
+class OrganizationRow(Record):
+    """A result of `GET /orgs`."""
+
+    id: _Id
+    name: _Text
+
+
+class TeamRow(Record):
+    """A result of `GET /groups/{groupId}/teams`: a team with access (`TeamRole`, 2023-01-01)."""
+
+    team_id: _Id
+
+
+class MemberRow(Record):
+    """A user of a project or organization.
+
+    Attributes:
+        username: Folded (`casefold_visible`).
+    """
+
+    username: str
+    org_membership_status: str | None = None
+
+    def __post_init__(self) -> None:
+        self.username = casefold_visible(self.username)
+        if not self.username:
+            raise ValueError("a user has no username")
+
+
+class OrgEvent(Record):
+    """A user was invited to an organization, or joined it.
+
+    Source: `UserEventViewForOrg` of the OpenAPI document: `targetUsername` is the user whom the
+        event is about, `username` the user who caused it.
+
+    Attributes:
+        kind: `INVITED_TO_ORG` or `JOINED_ORG`.
+    """
+
+    kind: str = msgspec.field(name="eventTypeName")
+    target_username: str | None = None
+    username: str | None = None
+    created: str | None = None
+
+    @property
+    def subject(self) -> str | None:
+        """The folded name (`casefold_visible`) of the user whom it is about; None if missing."""
+        name = self.target_username
+        if name is None and self.kind == "JOINED_ORG":
+            name = self.username
+        return None if name is None else casefold_visible(name)
+
+
+# --- pages -----------------------------------------------------------------------------------
+
+
+class _Link(Record):
+    rel: str | None = None
+
+
+class Page(Record, Generic[T]):
+    """One page of a list, or a whole list that is not paged.
+
+    Attributes:
+        results: In Atlas's order. There may be fewer than the page size, or none, even if there
+            is a next page.
+        links: To other pages. They are never followed: one could lead to another host.
+    """
+
+    results: list[T]
+    links: list[_Link] | None = None
+
+    @property
+    def has_next(self) -> bool:
+        """Whether Atlas links to a next page.
+
+        Source: the recordings (read 2026-08): only a missing `next` link marks the last page;
+            `totalCount` can be too high, and short pages can have a `next` link.
+        """
+        return any(link.rel == "next" for link in self.links or ())
+
+
+def parse_page(
+    body: bytes, endpoint: Endpoint, row_type: type[Row], convert: Callable[[Row], T]
+) -> Page[T]:
+    """Parse one page of a list, or a whole list that is not paged.
+
+    Raises:
+        InvalidResponse: As for `parse_object` and `convert`; a list without pages has an id twice
+            with different contents.
+    """
+    if endpoint.paged:
+        page = parse_object(body, Page[row_type])  # type: ignore[valid-type]
+        return Page([convert(row) for row in page.results], page.links)
+    found = [convert(row) for row in parse_object(body, list[row_type])]  # type: ignore[valid-type]
+    by_id: dict[str, T] = {}
+    for each in found:
+        row_id: str = getattr(each, "id", "")
+        if row_id and by_id.setdefault(row_id, each) != each:
+            raise InvalidResponse("an id is listed twice with different contents")
+    return Page(found)
 
 
 class Listing(NamedTuple, Generic[T]):
@@ -62,11 +394,12 @@ async def read_list(
     client: Client,
     endpoint: Endpoint,
     *ids: str,
-    parse: Callable[[bytes], Page[T]],
+    row: type[Row],
+    convert: Callable[[Row], T],
     key: Callable[[T], Hashable],
     since: datetime | None = None,
 ) -> Listing[T]:
-    """Read all pages of a list, by number: a link could point to another host.
+    """Read all pages of a list, by number.
 
     Only a missing `next` link ends the list. A page that names a next one and has no new row
     makes it incomplete. A list whose endpoint is not paged is read with one request.
@@ -75,13 +408,15 @@ async def read_list(
         client: Sends the requests.
         endpoint: Of the list.
         ids: For the path of the endpoint.
-        parse: Parses one page.
-        key: Tells rows apart.
+        row: The type of its rows.
+        convert: Converts a row; InvalidResponse makes the page invalid.
+        key: Tells converted rows apart.
         since: For an endpoint that takes a date.
 
     Raises:
         RunError: No access token is available.
     """
+    parse = partial(parse_page, endpoint=endpoint, row_type=row, convert=convert)
     rows: list[T] = []
     seen: set[Hashable] = set()
     for number in range(1, MAX_PAGES + 1):
@@ -90,8 +425,8 @@ async def read_list(
         if not (isinstance(result, Response) and isinstance(result.value, Page)):
             return Listing(rows, number - 1, result)
         before = len(seen)
-        rows += result.value.rows
-        seen.update(map(key, result.value.rows))
+        rows += result.value.results
+        seen.update(map(key, result.value.results))
         if not result.value.has_next:
             return Listing(rows, number)
         if len(seen) == before:
@@ -104,13 +439,15 @@ async def read_list(
     return Listing(rows, MAX_PAGES, ListIncomplete(reason))
 
 
+# --- the four lists --------------------------------------------------------------------------
+
+
 class SourceApi(NamedTuple):
     """The API calls of one source.
 
     Attributes:
         list: Takes one id, of the project or organization.
         delete: Takes that id and the invitation's.
-        row: Of `list`, and the response of `read_user`.
         invite: Invites a user again; `org_invites` uses the call that replaces its own.
         read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
             if `delete` cannot affect an accepted invitation.
@@ -118,67 +455,21 @@ class SourceApi(NamedTuple):
 
     list: Endpoint
     delete: Endpoint
-    row: type[GroupInvitationRow | GroupUserRow | OrgInvitationRow | OrgUserRow]
     invite: Endpoint
     read_user: Endpoint | None = None
-
-    def parse(self, body: bytes, place: Project) -> Page[Invitation]:
-        """Parse a response to `list`.
-
-        Raises:
-            InvalidResponse: It is not as documented, belongs to another place, or lists an id
-                twice with different contents though it has no pages.
-        """
-        if self.list.paged:
-            page = parse_page(body, self.row)
-            return Page([row.invitation(place) for row in page.rows], page.has_next)
-        rows = parse_rows(parse_object(body, list[object]), self.row)
-        invitations = [row.invitation(place) for row in rows]
-        by_id: dict[str, Invitation] = {}
-        if any(each.id and by_id.setdefault(each.id, each) != each for each in invitations):
-            raise InvalidResponse("an id is listed twice with different contents")
-        return Page(invitations)
-
-    def parse_one(self, body: bytes, place: Project) -> Invitation:
-        """Parse a response to `read_user`, which is a row of the list.
-
-        Raises:
-            InvalidResponse: It is not as documented.
-        """
-        return parse_object(body, self.row).invitation(place)
 
 
 SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
     {
         # Invitations API: the DELETE has no effect on an accepted invitation.
-        Source.INVITES: SourceApi(
-            LIST_GROUP_INVITES,
-            DELETE_GROUP_INVITE,
-            GroupInvitationRow,
-            CREATE_GROUP_INVITE,
-        ),
-        Source.ORG_INVITES: SourceApi(
-            LIST_ORG_INVITES,
-            DELETE_ORG_INVITE,
-            OrgInvitationRow,
-            ADD_ORG_USER,
-        ),
+        Source.INVITES: SourceApi(LIST_GROUP_INVITES, DELETE_GROUP_INVITE, CREATE_GROUP_INVITE),
+        Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, ADD_ORG_USER),
         # Users API, also with invitations created in the web interface: the DELETE removes the
         # user from the project, or from the organization and all its projects, in any status.
         Source.USERS: SourceApi(
-            LIST_GROUP_USERS,
-            REMOVE_GROUP_USER,
-            GroupUserRow,
-            ADD_GROUP_USER,
-            GET_GROUP_USER,
+            LIST_GROUP_USERS, REMOVE_GROUP_USER, ADD_GROUP_USER, GET_GROUP_USER
         ),
-        Source.ORG_USERS: SourceApi(
-            LIST_ORG_USERS,
-            REMOVE_ORG_USER,
-            OrgUserRow,
-            ADD_ORG_USER,
-            GET_ORG_USER,
-        ),
+        Source.ORG_USERS: SourceApi(LIST_ORG_USERS, REMOVE_ORG_USER, ADD_ORG_USER, GET_ORG_USER),
     }
 )
 """No other list can be read or deleted from."""

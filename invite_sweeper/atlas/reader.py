@@ -25,13 +25,26 @@ from invite_sweeper.atlas.endpoints import (
     InvalidRequest,
 )
 from invite_sweeper.atlas.limits import BucketKey
-from invite_sweeper.atlas.lists import SOURCES, Listing, read_list
+from invite_sweeper.atlas.lists import (
+    SOURCES,
+    InvitedRow,
+    Listing,
+    MemberRow,
+    OrganizationRow,
+    OrgEvent,
+    ProjectRow,
+    Record,
+    TeamRow,
+    parse_object,
+    parse_timestamp,
+    read_list,
+)
 from invite_sweeper.atlas.responses import (
     FORBIDDEN,
     UNAUTHORIZED,
+    InvalidResponse,
     Response,
     ResponseOrFailure,
-    credentials_error,
     describe,
     fatal_error_for,
     is_already_gone,
@@ -39,20 +52,7 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
     list_error,
     run_list_error,
-    status_and_code,
     unread,
-)
-from invite_sweeper.atlas.rows import (
-    MemberRow,
-    OrganizationRow,
-    OrgEvent,
-    Page,
-    ProjectRow,
-    ServiceAccountRecord,
-    TeamRow,
-    UserRecord,
-    parse_object,
-    parse_page,
 )
 from invite_sweeper.errors import CredentialsRefused
 from invite_sweeper.models import (
@@ -108,11 +108,9 @@ class AtlasReader:
         return (*projects, ListUnreadable("", "", reason))
 
     async def _list_projects(self) -> Listing[Project | ListUnreadable]:
-        def parse(body: bytes) -> Page[Project | ListUnreadable]:
-            page = parse_page(body, ProjectRow)
-            return Page([row.project() for row in page.rows], page.has_next)
-
-        listing = await read_list(self._client, LIST_GROUPS, parse=parse, key=_project_key)
+        listing = await read_list(
+            self._client, LIST_GROUPS, row=ProjectRow, convert=ProjectRow.project, key=_project_key
+        )
         if listing.failure is not None:
             raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
         return listing
@@ -147,12 +145,12 @@ class AtlasReader:
             RunError: The response stops the run (access list, API version), or there is no
                 access token.
         """
-        api = SOURCES[source]
         listing = await read_list(
             self._client,
-            api.list,
+            SOURCES[source].list,
             project.id,
-            parse=lambda body: api.parse(body, project),
+            row=InvitedRow,
+            convert=lambda row: row.invitation(project, source),
             key=lambda row: row.id or object(),
         )
         if listing.failure is not None:
@@ -183,7 +181,7 @@ class AtlasReader:
         if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
             return frozenset()
         if listing.failure is not None:
-            return ListUnreadable(project.id, project.name, f"{describe(listing.failure)}.")
+            return unread(project, listing.failure)
         return frozenset(row.team_id for row in listing.rows)
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
@@ -211,7 +209,8 @@ class AtlasReader:
                 invitation.project_id,
                 invitation.project_name,
                 f"The status of the user could not be read: {describe(response)}.",
-                *status_and_code(response),
+                response.status,
+                response.code,
                 invitation.source,
             )
         return found
@@ -277,8 +276,7 @@ class AtlasReader:
             return ListUnreadable(place.id, place.name, reason)
         if (failure := listing.failure) is None:
             return {row.username: row.org_membership_status or "" for row in listing.rows}
-        is_known = self._client.server.authenticated
-        if error := fatal_error_for(failure) or (None if is_known else credentials_error(failure)):
+        if error := fatal_error_for(failure):
             raise error
         return unread(place, failure)
 
@@ -319,7 +317,7 @@ class AtlasReader:
                 GET_SERVICE_ACCOUNT,
                 org_id,
                 client_id.removeprefix(_CLIENT_ID_PREFIX),
-                parse=lambda body: parse_object(body, ServiceAccountRecord).expiries(),
+                parse=_parse_expiries,
             )
         except InvalidRequest:
             return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
@@ -336,12 +334,7 @@ class AtlasReader:
         since: datetime | None = None,
     ) -> Listing[T]:
         return await read_list(
-            self._client,
-            endpoint,
-            *ids,
-            parse=lambda body: parse_page(body, row),
-            key=key,
-            since=since,
+            self._client, endpoint, *ids, row=row, convert=lambda each: each, key=key, since=since
         )
 
 
@@ -385,13 +378,33 @@ async def look_after(
     in_project = await client.call(GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
     responses = [response, in_project]
     if (user := _user_in(in_project, invitation)) is not None:
-        return UserStatus(user.status, still_member=True), responses
+        return UserStatus(user.org_membership_status, still_member=True), responses
     # A user who is missing there may have any status in the organization.
     return UserStatus(found.status, False if _is_gone(in_project) else None), responses
 
 
-def _parse_user(body: bytes) -> UserRecord:
-    return parse_object(body, UserRecord)
+def _parse_user(body: bytes) -> InvitedRow:
+    return parse_object(body, InvitedRow)
+
+
+class _Secret(Record):
+    expires_at: str
+
+
+class _ServiceAccount(Record):
+    """`OrgServiceAccount` of the OpenAPI document, 2024-08-05."""
+
+    secrets: tuple[_Secret, ...]
+
+
+def _parse_expiries(body: bytes) -> tuple[datetime, ...]:
+    """Raise InvalidResponse if a date is unreadable: which one is next would be unknown."""
+    secrets = parse_object(body, _ServiceAccount).secrets
+    dates = [parse_timestamp(each.expires_at) for each in secrets]
+    readable = [each for each in dates if isinstance(each, datetime)]
+    if len(readable) < len(dates):
+        raise InvalidResponse("a secret has no readable date")
+    return tuple(sorted(readable))
 
 
 def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
@@ -402,15 +415,15 @@ def _status_in_organization(response: ResponseOrFailure, invitation: Invitation)
         return UserStatus(None, still_member=None)
     projects = user.project_ids
     if invitation.source is Source.ORG_USERS:
-        return UserStatus(user.status, still_member=True)
+        return UserStatus(user.org_membership_status, still_member=True)
     still_member = None if projects is None else invitation.project_id in projects
-    return UserStatus(user.status, still_member)
+    return UserStatus(user.org_membership_status, still_member)
 
 
-def _user_in(result: ResponseOrFailure, invitation: Invitation) -> UserRecord | None:
+def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
     """Return the invited user from a response; None if it contains no user or another one."""
     value = result.value if isinstance(result, Response) else None
-    return value if isinstance(value, UserRecord) and value.id == invitation.id else None
+    return value if isinstance(value, InvitedRow) and value.id == invitation.id else None
 
 
 def _is_gone(result: ResponseOrFailure) -> bool:

@@ -5,15 +5,14 @@ No input or output.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
-from msgspec import structs
+import msgspec
 from typing_extensions import override
 
-from invite_sweeper.atlas.limits import BucketLimit, clamp_wait_s
+from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.errors import (
     AddressRefused,
     ApiVersionRetired,
@@ -54,10 +53,25 @@ NOT_FOUND: Final = 404
 GONE: Final = 410
 TOO_MANY_REQUESTS: Final = 429
 SERVER_ERROR: Final = 500
+_REFUSED: Final = frozenset({UNAUTHORIZED, FORBIDDEN})
 
 
 class InvalidResponse(ValueError):
     """The body is not what the endpoint returns. No part of it is used."""
+
+
+class ApiError(msgspec.Struct, frozen=True):
+    """The content of an error response.
+
+    Attributes:
+        code: Atlas's `errorCode` or OAuth's `error`; None if missing.
+        detail: Atlas's explanation, printable and on one line; "" if missing.
+        parameters: Numbers and strings, in Atlas's order.
+    """
+
+    code: str | None = None
+    detail: str = ""
+    parameters: tuple[object, ...] = ()
 
 
 class Response(NamedTuple):
@@ -79,26 +93,64 @@ class Response(NamedTuple):
         """Omit headers and body: they may contain secrets."""
         return f"Response(status={self.status})"
 
+    @property
+    def code(self) -> str | None:
+        """Atlas's `errorCode`; None if missing."""
+        return parse_error(self).code
 
-@dataclass(frozen=True, slots=True)
-class RequestFailed:
+    @property
+    def media_type(self) -> str:
+        """Of the body, in lower case; "" if missing."""
+        return _media_type(self.headers.get("Content-Type", ""))
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is JSON, of any Atlas version."""
+        return self.media_type.endswith(("/json", "+json"))
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it is an HTML page: from a proxy, or from a wrong base URL.
+
+        Other content types do not prove that: servers use any type for a response without a body.
+        """
+        return self.media_type in _HTML_TYPES
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether it leads elsewhere; it is never followed."""
+        return REDIRECT <= self.status < BAD_REQUEST
+
+    @property
+    def looks_like_atlas(self) -> bool:
+        """Whether it can be from Atlas: HTML and plain text are from a proxy.
+
+        Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
+        """
+        return self.is_json or not self.media_type
+
+
+class RequestFailed(msgspec.Struct, frozen=True):
     """A request without a complete and valid response.
 
     Attributes:
         reason: What happened, for the operator, without a full stop.
         retryable: Whether a retry may succeed.
-        http_status: Of the invalid response; None without a response.
+        status: Of the invalid response; None without a response.
         is_unsent: No byte of the request was sent.
     """
 
     reason: str
     retryable: bool = True
-    http_status: int | None = None
+    status: int | None = None
     is_unsent: bool = False
 
+    @property
+    def code(self) -> None:
+        """None: an invalid response has no error code."""
 
-@dataclass(frozen=True, slots=True)
-class ListIncomplete(RequestFailed):
+
+class ListIncomplete(RequestFailed, frozen=True):
     """The pages of a list do not lead to its end, although each one is valid."""
 
     retryable: bool = False
@@ -110,21 +162,6 @@ CANCELLED: Final = RequestFailed("cancelled", retryable=False, is_unsent=True)
 ResponseOrFailure: TypeAlias = Response | RequestFailed
 
 
-@dataclass(frozen=True, slots=True)
-class ApiError:
-    """The content of an error response.
-
-    Attributes:
-        code: Atlas's `errorCode` or OAuth's `error`; None if missing.
-        detail: Atlas's explanation, printable and on one line; "" if missing.
-        parameters: Numbers and strings, in Atlas's order.
-    """
-
-    code: str | None = None
-    detail: str = ""
-    parameters: tuple[object, ...] = ()
-
-
 def parse_error(response: Response) -> ApiError:
     """Parse an error response. Never raises: unusable parts are left out.
 
@@ -132,65 +169,25 @@ def parse_error(response: Response) -> ApiError:
         `ApiError` of the OpenAPI document and the recordings (read 2026-08): `errorCode` can be
         missing or null, bodies can be HTML or empty; `X-Error-Code` repeats the code.
     """
-    try:
-        loaded: object = parse_json(response.body)
-    except ValueError:
-        loaded = None
-    body = loaded if isinstance(loaded, dict) else {}
+    body = _parse_body(response) or {}
     # `error` is a string in OAuth, and the numeric status in Atlas.
-    code = (
-        _error_code(body.get("errorCode"))
-        or _error_code(response.headers.get("X-Error-Code"))
-        or _error_code(body.get("error"))
-    )
+    codes = body.get("errorCode"), response.headers.get("X-Error-Code"), body.get("error")
     detail = body.get("detail") or body.get("error_description")
     parameters = body.get("parameters")
     return ApiError(
-        code,
+        next((each for each in codes if isinstance(each, str) and _CODE.fullmatch(each)), None),
         one_line(detail) if isinstance(detail, str) else "",
         tuple(parameters) if isinstance(parameters, list) else (),
     )
 
 
-def status_and_code(result: ResponseOrFailure) -> tuple[int | None, str | None]:
-    """Return the HTTP status and Atlas's error code, as far as there are any."""
-    if isinstance(result, Response):
-        return result.status, parse_error(result).code
-    return result.http_status, None
-
-
-def is_error(response: Response) -> bool:
-    """Return whether the response is not a JSON object, or one that describes an error."""
+def _parse_body(response: Response) -> dict[str, object] | None:
+    """Return the body if it is a JSON object."""
     try:
-        body: object = parse_json(response.body)
+        found: object = parse_json(response.body)
     except ValueError:
-        return True
-    return (
-        not isinstance(body, dict)
-        or not _ERROR_KEYS.isdisjoint(body)
-        or parse_error(response).code is not None
-    )
-
-
-def looks_like_atlas(response: Response) -> bool:
-    """Return whether the response can be from Atlas: HTML and plain text are from a proxy.
-
-    Source: The recordings (read 2026-08): Atlas sends JSON, or no content type.
-    """
-    return is_json(response) or not response.headers.get("Content-Type", "").strip()
-
-
-def is_json(response: Response) -> bool:
-    """Return whether the content type is JSON, of any Atlas version."""
-    return _media_type(response.headers.get("Content-Type", "")).endswith(("/json", "+json"))
-
-
-def is_html(response: Response) -> bool:
-    """Return whether the response is an HTML page: from a proxy, or from a wrong base URL.
-
-    Other content types do not prove that: servers use any type for a response without a body.
-    """
-    return _media_type(response.headers.get("Content-Type", "")) in _HTML_TYPES
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def one_line(text: str) -> str:
@@ -204,18 +201,13 @@ def one_line(text: str) -> str:
 @lru_cache(maxsize=16)
 def _media_type(content_type: str) -> str:
     """Return the media type in lower case. Cached: a run sees only a few."""
-    media_type, _, _ = content_type.lower().partition(";")
-    return media_type.strip()
-
-
-def _error_code(value: object) -> str | None:
-    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+    return content_type.lower().partition(";")[0].strip()
 
 
 def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
     """Return the wait and the limit of the bucket that the body of a 429 names.
 
-    Used when its headers are missing. The wait is between floor and cap.
+    Used when its headers are missing.
 
     Source:
         https://www.mongodb.com/docs/atlas/api/api-rate-limit (read 2026-08): the parameters
@@ -226,9 +218,9 @@ def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimi
         return None, None
     match error.parameters:
         case (_, int(wait_s), int(capacity), int(refill), int(period_s)):
-            return clamp_wait_s(float(wait_s)), BucketLimit(capacity, refill, period_s)
+            return float(wait_s), BucketLimit(capacity, refill, period_s)
         case (_, int(wait_s), *_):
-            return clamp_wait_s(float(wait_s)), None
+            return float(wait_s), None
         case _:
             return None, None
 
@@ -264,7 +256,7 @@ def is_unauthenticated(result: ResponseOrFailure) -> bool:
     return (
         isinstance(result, Response)
         and result.status == UNAUTHORIZED
-        and parse_error(result).code in UNAUTHENTICATED_CODES
+        and result.code in UNAUTHENTICATED_CODES
     )
 
 
@@ -308,7 +300,7 @@ def classify(result: ResponseOrFailure) -> RetryDecision:
             return RetryDecision.REAUTHENTICATE
         case 500 | 502 | 503 | 504:
             return RetryDecision.RETRY
-        case 405 if parse_error(result).code == _UPGRADE_CODE:
+        case 405 if result.code == _UPGRADE_CODE:
             return RetryDecision.RETRY
         case _:
             return RetryDecision.DONE
@@ -322,13 +314,9 @@ def lacks_permission(result: ResponseOrFailure) -> bool:
         a missing role is 401 with a code such as `USER_UNAUTHORIZED`; 403 is `ACCESS_FORBIDDEN`,
         or about the access list.
     """
-    if not isinstance(result, Response) or not looks_like_atlas(result):
+    if not isinstance(result, Response) or not result.looks_like_atlas:
         return False
-    return is_permission_error(result.status, parse_error(result).code)
-
-
-def _is_about_access_list(response: Response) -> bool:
-    return (parse_error(response).code or "").endswith(ACCESS_LIST_CODES)
+    return is_permission_error(result.status, result.code)
 
 
 def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> RunError | None:
@@ -348,26 +336,16 @@ def fatal_error_for(result: ResponseOrFailure, source: Source | None = None) -> 
     match result.status:
         case 402:
             return AtlasUnavailable("The Atlas account is suspended (402).")
-        case 403 if _is_about_access_list(result):
-            message = f"{_describe_status(result)}: credentials refused from this IP address."
+        case 403 if (result.code or "").endswith(ACCESS_LIST_CODES):
+            message = f"{_describe(result)}: credentials refused from this IP address."
             return AddressRefused(message, hint=ACCESS_LIST_HINT)
         case 406:
-            return AtlasUnavailable(f"{_describe_status(result)}.", hint=_VERSION_HINT)
+            return AtlasUnavailable(f"{_describe(result)}.", hint=_VERSION_HINT)
         case 410:
             hint = _VERSION_HINT if source is None else source.replacement_hint()
-            return ApiVersionRetired(f"{_describe_status(result)}.", hint=hint)
+            return ApiVersionRetired(f"{_describe(result)}.", hint=hint)
         case _:
             return None
-
-
-def credentials_error(result: ResponseOrFailure) -> CredentialsRefused | None:
-    """Return the error for a 401 about the credentials; None for any other result.
-
-    For use until Atlas has accepted the credentials once.
-    """
-    if not is_unauthenticated(result):
-        return None
-    return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
 
 
 def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> RunError:
@@ -377,25 +355,28 @@ def run_list_error(what: str, result: ResponseOrFailure, *, is_first: bool) -> R
         what: What it lists, in the plural.
         is_first: It is the first page, which the first request of a run asks for.
     """
-    if fatal_error := fatal_error_for(result) or (credentials_error(result) if is_first else None):
+    if fatal_error := fatal_error_for(result):
         return fatal_error
-    if is_first and isinstance(result, Response) and result.status in {UNAUTHORIZED, FORBIDDEN}:
-        hint = _ROLE_HINT if lacks_permission(result) else connection_hint(result) or _KEY_HINT
-        if result.status == FORBIDDEN and parse_error(result).code is None:  # unclear which
-            hint = f"{hint} {ACCESS_LIST_HINT}"
-        message = f"The list of {what} could not be read: {_describe_status(result)}."
-        return CredentialsRefused(message, hint=hint)
-    return AtlasUnavailable(
-        f"The list of {what} could not be read to the end: {describe(result)}.",
-        hint=connection_hint(result) or _TRY_AGAIN_HINT,
-    )
+    hint = connection_hint(result)
+    if not is_first or not isinstance(result, Response) or result.status not in _REFUSED:
+        return AtlasUnavailable(
+            f"The list of {what} could not be read to the end: {describe(result)}.",
+            hint=hint or _TRY_AGAIN_HINT,
+        )
+    if is_unauthenticated(result):
+        return CredentialsRefused("Atlas refused the credentials (401).", hint=_KEY_HINT)
+    hint = _ROLE_HINT if lacks_permission(result) else hint or _KEY_HINT
+    if result.status == FORBIDDEN and result.code is None:  # unclear which
+        hint = f"{hint} {ACCESS_LIST_HINT}"
+    message = f"The list of {what} could not be read: {_describe(result)}."
+    return CredentialsRefused(message, hint=hint)
 
 
 def connection_hint(result: ResponseOrFailure) -> str:
     """Return what to check between this machine and Atlas; "" if Atlas itself responded."""
     if isinstance(result, RequestFailed):
         return "" if isinstance(result, ListIncomplete) else _NETWORK_HINT
-    return _NETWORK_HINT if is_redirect(result) or not looks_like_atlas(result) else ""
+    return _NETWORK_HINT if result.is_redirect or not result.looks_like_atlas else ""
 
 
 def is_deleted(response: Response) -> bool:
@@ -409,8 +390,11 @@ def is_deleted(response: Response) -> bool:
         return 200 or 202 with `{}`.
     """
     if response.status == NO_CONTENT:
-        return not is_html(response)
-    return response.status in _DELETED_WITH_BODY and is_json(response) and not is_error(response)
+        return not response.is_html
+    if response.status not in _DELETED_WITH_BODY or not response.is_json:
+        return False
+    body = _parse_body(response)
+    return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
 
 
 def is_already_gone(response: Response) -> bool:
@@ -420,8 +404,8 @@ def is_already_gone(response: Response) -> bool:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) lists 400 with
         `INVALID_INVITATION_ID`; clients have also received 404. Any other 400 is a failure.
     """
-    return is_not_found(response) or (
-        response.status == BAD_REQUEST and parse_error(response).code in _GONE_CODES
+    return _is_not_found(response) or (
+        response.status == BAD_REQUEST and response.code in _GONE_CODES
     )
 
 
@@ -432,41 +416,32 @@ def is_project_gone(response: Response) -> bool:
         The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a
         proxy or a wrong base URL.
     """
-    return is_not_found(response) and parse_error(response).code == "GROUP_NOT_FOUND"
+    return _is_not_found(response) and response.code == "GROUP_NOT_FOUND"
 
 
-def is_not_found(response: Response) -> bool:
+def _is_not_found(response: Response) -> bool:
     """Return whether the response is a 404 with any content type but HTML."""
-    return response.status == NOT_FOUND and not is_html(response)
-
-
-def is_redirect(response: Response) -> bool:
-    """Return whether the response is a redirect."""
-    return REDIRECT <= response.status < BAD_REQUEST
+    return response.status == NOT_FOUND and not response.is_html
 
 
 def describe(result: ResponseOrFailure) -> str:
     """Return what went wrong with a request, without a full stop."""
     if isinstance(result, RequestFailed):
-        status = f" (HTTP {result.http_status})" if result.http_status else ""
+        status = f" (HTTP {result.status})" if result.status else ""
         return f"{result.reason}{status}"
-    if is_redirect(result):
+    if result.is_redirect:
         # `Location` is not shown: its query may contain a token.
-        return f"HTTP {_status_and_code(result)}: redirects are not followed"
-    if not looks_like_atlas(result):
-        return f"HTTP {_status_and_code(result)}: the response is not JSON, so not from Atlas"
-    return _describe_status(result)
+        return f"{_describe(result, 'HTTP')}: redirects are not followed"
+    if not result.looks_like_atlas:
+        return f"{_describe(result, 'HTTP')}: the response is not JSON, so not from Atlas"
+    return _describe(result)
 
 
-def _describe_status(response: Response) -> str:
-    return f"Atlas answered {_status_and_code(response)}"
-
-
-def _status_and_code(response: Response) -> str:
+def _describe(response: Response, what: str = "Atlas answered") -> str:
     error = parse_error(response)
     code = f" {error.code}" if error.code else ""
     detail = f" ({error.detail.rstrip('.')})" if error.detail else ""
-    return f"{response.status}{code}{detail}"
+    return f"{what} {response.status}{code}{detail}"
 
 
 def list_error(
@@ -483,8 +458,9 @@ def list_error(
     project, source = list_ref
     if isinstance(result, Response) and result.status == GONE:
         reason = f"Atlas no longer serves the list {source} ({GONE})."
-        code = parse_error(result).code
-        return SourceRetired(project.id, project.name, reason, GONE, code, source, project.org_id)
+        return SourceRetired(
+            project.id, project.name, reason, GONE, result.code, source, project.org_id
+        )
     if fatal_error := fatal_error_for(result):
         raise fatal_error
     is_gone = isinstance(result, Response) and is_project_gone(result)
@@ -492,10 +468,10 @@ def list_error(
         return ProjectGone(project.id, project.name, project.org_id, source)
     found = unread(project, result, role)
     if source is Source.INVITES:
-        return structs.replace(found, source=source)
+        return msgspec.structs.replace(found, source=source)
     of = f" of organization {project.id}" if source.is_organization_level else ""
     reason = f"The list {source}{of}: {found.reason}"
-    return structs.replace(found, source=source, reason=reason)
+    return msgspec.structs.replace(found, source=source, reason=reason)
 
 
 def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListUnreadable:
@@ -509,5 +485,6 @@ def unread(project: Project, result: ResponseOrFailure, role: str = "") -> ListU
     required = f"; this requires the role {role}" if role and lacks_permission(result) else ""
     reason = f"{describe(result)}{required}."
     reason = f"{reason[:1].upper()}{reason[1:]}"
-    status, code = status_and_code(result)
-    return ListUnreadable(project.id, project.name, reason, status, code, org_id=project.org_id)
+    return ListUnreadable(
+        project.id, project.name, reason, result.status, result.code, org_id=project.org_id
+    )

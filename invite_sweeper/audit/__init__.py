@@ -11,9 +11,8 @@ from invite_sweeper.audit.history import (
     PreviousPlan,
     RunRecord,
 )
-from invite_sweeper.audit.log import AuditLog
-from invite_sweeper.audit.plan_lines import SavedPlan, check_written_plan, read_plan
-from invite_sweeper.audit.reader import LineFilter, filter_lines
+from invite_sweeper.audit.log import AuditLog, check_written_plan
+from invite_sweeper.audit.reader import LineFilter, SavedPlan, filter_lines, read_plan
 from invite_sweeper.audit.verify import Unfinished, Verdict, Verification, verify, verify_directory
 
 __all__ = [

@@ -1,16 +1,23 @@
 """The hash chain of a run's file, the seal of its last line, and what a line may contain."""
 
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
-from invite_sweeper.audit.events import Event, RunFinished, format_timestamp
+from invite_sweeper.audit.events import (
+    Event,
+    Intent,
+    OutcomeLine,
+    Planned,
+    RunFinished,
+    format_timestamp,
+)
 from invite_sweeper.json_text import parse_json, to_json
-from invite_sweeper.models import Invitation, UnreadableDate
+from invite_sweeper.models import Invitation
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import truncate
 
 GENESIS_HASH: Final = "0" * 64
 """`prev` of the first line of a directory."""
@@ -76,16 +83,27 @@ class HashChain:
         return line
 
 
-def to_loggable_json(fields: object) -> bytes:
-    """Return the JSON of an event's fields without secrets, and with long values cut visibly."""
-    data = to_json(fields)
-    if _is_loggable(data):
+def to_loggable_json(event: Event) -> bytes:
+    """Return the JSON of an event's fields without secrets, and with long values cut visibly.
+
+    An invitation is searched once, by `is_recordable`: what follows it from the plan to the
+    outcome has nothing more from outside than the answer of Atlas.
+    """
+    data = to_json(event)
+    match event:
+        case Planned() | Intent():
+            return data
+        case OutcomeLine():
+            new = to_json((event.error_code, event.seen_before, event.seen_after))
+        case _:
+            new = data
+    if _is_loggable(new):
         return data
-    found = _loggable_fields(parse_json(data), None)
+    found = _loggable(parse_json(data), None)
     cut = to_json(found)
-    if len(cut) <= MAX_LINE_BYTES or isinstance(fields, RunFinished):
+    if len(cut) <= MAX_LINE_BYTES or isinstance(event, RunFinished):
         return cut
-    return to_json(_loggable_fields(found, _MAX_ITEMS))
+    return to_json(_loggable(found, _MAX_ITEMS))
 
 
 def is_recordable(invitation: Invitation) -> bool:
@@ -94,48 +112,31 @@ def is_recordable(invitation: Invitation) -> bool:
     A deletion that the log cannot describe could be neither reviewed nor restored.
     """
     data = to_json(invitation)
-    return _is_loggable(data) or (
-        len(data) <= MAX_LINE_BYTES
-        and all(_loggable(value, None) is value for value in map(_raw, invitation))
-    )
+    if _is_loggable(data):
+        return True
+    found = parse_json(data)
+    return len(data) <= MAX_LINE_BYTES and _loggable(found, None) == found
 
 
 def _is_loggable(data: bytes) -> bool:
     """Return whether no value of a JSON text can be too long or contain a secret."""
-    if len(data) > MAX_VALUE_LENGTH:
-        return False
     text = data.decode()
-    return SECRETS.redact(text) is text
-
-
-def _loggable_fields(fields: Mapping[str, object], max_items: int | None) -> dict[str, object]:
-    return {name: _loggable(value, max_items) for name, value in fields.items()}
+    return len(data) <= MAX_VALUE_LENGTH and SECRETS.redact(text) is text
 
 
 def _loggable(value: object, max_items: int | None) -> object:
-    """Return the same object if nothing has to be changed."""
-    if isinstance(value, str):
-        return _loggable_text(value)
-    if isinstance(value, Mapping):
-        return {_loggable_text(str(k)): _loggable(part, max_items) for k, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        if value and isinstance(value[0], Mapping):
-            max_items = None  # entries: a person has one in each project at most
-        parts = [_loggable(part, max_items) for part in value[:max_items]]
-        if left_out := len(value) - len(parts):
-            note = f"… ({left_out:,} more)"  # of the same type, so that the line can be decoded
-            return [*parts, note if isinstance(parts[0], str) else [note, ""]]
-        return value if all(map(operator.is_, parts, value)) else parts
-    return value
-
-
-def _loggable_text(text: str) -> str:
-    redacted = SECRETS.redact(text)
-    if len(redacted) > MAX_VALUE_LENGTH:
-        return f"{redacted[:MAX_VALUE_LENGTH]}… ({len(redacted):,} characters)"
-    return redacted
-
-
-def _raw(value: object) -> object:
-    """Return the text of an unreadable date, and any other value as it is."""
-    return value.raw if isinstance(value, UnreadableDate) else value
+    match value:
+        case str():
+            return truncate(SECRETS.redact(value), MAX_VALUE_LENGTH)
+        case dict():
+            return {_loggable(k, None): _loggable(part, max_items) for k, part in value.items()}
+        case [dict(), *_]:  # entries: a person has one in each project at most
+            return [_loggable(part, None) for part in value]
+        case [first, *_]:
+            parts = [_loggable(part, max_items) for part in value[:max_items]]
+            if left_out := len(value) - len(parts):
+                note = f"… ({left_out:,} more)"  # of the same type: the line can be decoded
+                parts.append(note if isinstance(first, str) else [note, ""])
+            return parts
+        case _:
+            return value

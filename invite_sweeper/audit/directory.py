@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -260,22 +260,21 @@ class AuditDirectory:
         number, prev = self.next_run()
         name = f"{number:06d}-{run_id}.jsonl"
         path = self.path / name
-        self._check_owners()
-        try:
-            ensure_private_directory(self.path)
+        with _writing(path):
+            self._check_owners()
+            _make_private(self.path)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | _SAFE_FLAGS
             fd = os.open(path, flags, 0o600)
-        except OSError as error:
-            raise _write_error(path, error) from error
         try:
             # An empty file above HEAD is what a kill leaves here; a later run ignores it.
-            fsync_directory(self.path)
-            self.write_head(Head(number, name, prev, ended=False))
-        except OSError as error:
+            with _writing(self.path / "HEAD"):
+                fsync_directory(self.path)
+                self.write_head(Head(number, name, prev, ended=False))
+        except AuditLogError:
             os.close(fd)
             with suppress(OSError):
                 path.unlink()
-            raise _write_error(self.path / "HEAD", error) from error
+            raise
         return RunFile(number, run_id, path), fd, prev
 
     def check(self) -> None:
@@ -287,23 +286,18 @@ class AuditDirectory:
         """
         path = self.path / "lock"
         existing = next(p for p in (self.path, *self.path.parents) if os.path.lexists(p))
-        try:
-            ensure_private_directory(existing)  # exists, so nothing is created
+        with _writing(path):
+            _make_private(existing)  # exists, so nothing is created
             if not os.access(existing, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             self._check_owners()
-            with suppress(FileNotFoundError):
-                fd = os.open(path, os.O_RDONLY | _SAFE_FLAGS)
-                try:
-                    _flock(path, fd, fcntl.LOCK_SH)
-                finally:
-                    os.close(fd)
-        except OSError as error:
-            raise _write_error(path, error) from error
+            with suppress(FileNotFoundError), _locked(path, os.O_RDONLY, fcntl.LOCK_SH):
+                pass
 
     def _check_owners(self) -> None:
         for each in (self.path / "HEAD", *(file.path for file in self.files()[-1:])):
-            _check_owner(each)
+            with suppress(FileNotFoundError):
+                _check_owner(each, each.lstat())
 
     @contextmanager
     def lock(self, *, run_id: str, now: datetime, command: str) -> Iterator[None]:
@@ -325,27 +319,38 @@ class AuditDirectory:
             f"run {run_id}, process {os.getpid()} on {os.uname().nodename}, since "
             f"{format_timestamp(now)} ({SECRETS.redact(command)})"
         )
-        try:
-            ensure_private_directory(self.path)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE_FLAGS, 0o600)
-        except OSError as error:
-            raise _write_error(path, error) from error
-        try:
-            try:
-                _flock(path, fd, fcntl.LOCK_EX)
-            except OSError as error:
-                raise _write_error(path, error) from error
+        with ExitStack() as held:
+            with _writing(path):
+                _make_private(self.path)
+                fd = held.enter_context(_locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX))
             with suppress(OSError):  # a full disk: the lock holds without the name
                 os.ftruncate(fd, 0)
                 os.write(fd, holder.encode(errors="backslashreplace"))
             yield
             with suppress(OSError):
                 os.ftruncate(fd, 0)
-        finally:
-            os.close(fd)
 
 
-def ensure_private_directory(directory: Path) -> None:
+@contextmanager
+def _locked(path: Path, flags: int, operation: int) -> Iterator[int]:
+    """Open and lock a file; raise LockHeld if another run holds the lock."""
+    fd = os.open(path, flags | _SAFE_FLAGS, 0o600)
+    try:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, _MAX_SMALL_FILE_BYTES, 0).decode(errors="replace") or "unknown"
+        os.close(fd)
+        raise LockHeld(
+            f"Another run holds the lock {path}: {holder}.",
+            hint="Wait for that run to end, or stop it. The lock ends with its process.",
+        ) from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _make_private(directory: Path) -> None:
     """Create a missing directory with mode 0700, and check that others cannot replace files in it.
 
     Args:
@@ -386,7 +391,7 @@ def _reject_world_writable(directory: Path) -> None:
         child_owner = status.st_uid
 
 
-def _check_owner(path: Path) -> None:
+def _check_owner(path: Path, status: os.stat_result) -> None:
     """Raise AuditLogError if another user can have written a file that a run continues.
 
     A group may write to it: Kubernetes adds that permission to every file of a volume mounted
@@ -396,10 +401,6 @@ def _check_owner(path: Path) -> None:
         `SetVolumeOwnership` in kubernetes/kubernetes, pkg/volume/volume_linux.go, sets mode
         0660 on files (assumed to be unchanged).
     """
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return
     if not stat.S_ISREG(status.st_mode):
         raise AuditLogError(f"{path} is not a regular file.", hint="Replace it by the file itself.")
     if status.st_uid not in {os.geteuid(), 0}:
@@ -410,22 +411,15 @@ def _check_owner(path: Path) -> None:
         )
 
 
-def _write_error(path: Path, error: OSError) -> AuditLogError:
-    if error.errno == errno.ELOOP:
-        return AuditLogError(f"{path} is a symbolic link.", hint="Replace it by the file itself.")
-    return AuditLogError(
-        f"{path} cannot be written: {error.strerror or error}.",
-        hint="Use a disk with free space and a directory that this user can write to.",
-    )
-
-
-def _flock(path: Path, fd: int, operation: int) -> None:
-    """Lock a file; raise LockHeld if another run holds the lock."""
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise AuditLogError for a file that cannot be written."""
     try:
-        fcntl.flock(fd, operation | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(fd, _MAX_SMALL_FILE_BYTES, 0).decode(errors="replace") or "unknown"
-        raise LockHeld(
-            f"Another run holds the lock {path}: {holder}.",
-            hint="Wait for that run to end, or stop it. The lock ends with its process.",
-        ) from None
+        yield
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            message, hint = f"{path} is a symbolic link.", "Replace it by the file itself."
+        else:
+            message = f"{path} cannot be written: {error.strerror or error}."
+            hint = "Use a disk with free space and a directory that this user can write to."
+        raise AuditLogError(message, hint=hint) from error

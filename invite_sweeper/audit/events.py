@@ -159,23 +159,17 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         **more: Any,  # noqa: ANN401  the fields of the event
     ) -> Self:
         """Return the fields of an invitation at an instant, with those that an event adds."""
-        of_organization = invitation.source.is_organization_level
+        fields: dict[str, Any] = {name: getattr(invitation, name) for name in _SAME_NAMES}
+        if invitation.source.is_organization_level:
+            fields |= {"project_id": None, "project_name": None}
+        if invitation.status == _PENDING:
+            fields["status"] = _PENDING
         return cls(
             invitation_id=invitation.id,
-            project_id=None if of_organization else invitation.project_id,
-            project_name=None if of_organization else invitation.project_name,
-            org_id=invitation.org_id,
-            username=invitation.username,
-            roles=invitation.roles,
-            inviter=invitation.inviter,
             created_at=_date(invitation.created_at),
             expires_at=_date(invitation.expires_at),
             age_days=_age_days(invitation.created_at, now),
-            source=invitation.source,
-            status=_PENDING if invitation.status == _PENDING else invitation.status,
-            team_ids=invitation.team_ids,
-            project_roles=invitation.project_roles,
-            linked_projects=invitation.linked_projects,
+            **fields,
             **more,
         )
 
@@ -185,24 +179,16 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         Raises:
             ValueError: A project's invitation has no project.
         """
-        of_organization = self.source.is_organization_level
-        if not of_organization and (self.project_id is None or self.project_name is None):
+        fields: dict[str, Any] = {name: getattr(self, name) for name in _SAME_NAMES}
+        if self.source.is_organization_level:
+            fields |= {"project_id": self.org_id, "project_name": ""}
+        elif self.project_id is None or self.project_name is None:
             raise ValueError("a project's invitation has no project")
         return Invitation(
             id=self.invitation_id,
-            project_id=self.scope_id,
-            project_name="" if of_organization else self.project_name or "",
-            org_id=self.org_id,
-            username=self.username,
-            roles=self.roles,
-            inviter=self.inviter,
             created_at=parse_timestamp(self.created_at),
             expires_at=parse_timestamp(self.expires_at),
-            source=self.source,
-            status=self.status,
-            team_ids=self.team_ids,
-            project_roles=self.project_roles,
-            linked_projects=self.linked_projects,
+            **fields,
         )
 
     def as_event(self, kind: type[FieldsT], **more: Any) -> FieldsT:  # noqa: ANN401  as above
@@ -232,6 +218,11 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
 
 
 _INVITATION_NAMES: Final = InvitationFields.__struct_fields__
+_SAME_NAMES: Final = tuple(
+    name
+    for name in _INVITATION_NAMES
+    if name in Invitation._fields and name not in {"created_at", "expires_at"}
+)
 
 
 class Planned(InvitationFields, frozen=True, kw_only=True):
@@ -519,14 +510,6 @@ class LineHeader(msgspec.Struct, frozen=True, gc=False):
     event: str
     prev: str
 
-    @staticmethod
-    def parse(line: bytes) -> "LineHeader | None":
-        """Parse a line without its newline; None if it is not a line of an audit log."""
-        try:
-            return _HEADER.decode(line)
-        except (ValueError, RecursionError):
-            return None
-
 
 class Line(NamedTuple):
     """One line of a log.
@@ -538,19 +521,6 @@ class Line(NamedTuple):
     ts: str
     run_id: str
     event: Event
-
-
-def decode(line: bytes, header: LineHeader) -> Event | None:
-    """Return the event of a line; None for one of a later version.
-
-    Raises:
-        ValueError: A field is missing or has another type.
-    """
-    decoder = _DECODERS.get(header.event)
-    try:
-        return None if decoder is None else decoder.decode(line)
-    except RecursionError:
-        raise ValueError("the line is nested too deeply") from None
 
 
 def format_timestamp(moment: datetime) -> str:
@@ -595,7 +565,6 @@ def _age_days(created_at: Timestamp, now: datetime) -> float | None:
 
 
 EVENTS: Final[tuple[type[Event], ...]] = get_args(Event)
-_HEADER: Final = msgspec.json.Decoder(LineHeader)
-_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
+DECODERS: Final[Mapping[str, msgspec.json.Decoder[Event]]] = {
     each.event: msgspec.json.Decoder(each) for each in EVENTS
 }

@@ -13,7 +13,6 @@ from invite_sweeper.audit.events import (
     Announced,
     AnnouncementEnded,
     AnnouncementKey,
-    Event,
     Intent,
     InvitationFields,
     Line,
@@ -135,20 +134,6 @@ class PreviousPlan(msgspec.Struct, eq=False):
     deleted: set[InvitationKey] = set()
     unread: set[ListKey] = set()
     retired: set[Source] = set()
-
-    def add(self, event: Event) -> None:
-        """Add what a line of the run says of the plan."""
-        match event:
-            case Planned():
-                self.run.planned += 1
-                self.planned[event.key] = event.keys
-            case ProjectUnreadable():
-                org_id = event.org_id or ""
-                self.unread.add((event.source.value, org_id, event.project_id or org_id))
-            case SourceRetired():
-                self.retired.add(event.source)
-            case _:
-                pass
 
 
 class DeletedWithin(NamedTuple):
@@ -361,14 +346,22 @@ class History:
                 run.end, run.finished_at = event, line.ts
                 if (scope := _plan_scope(run)) is not None:
                     self._plans[scope] = plan
+            case Planned() as event:
+                run.planned += 1
+                plan.planned[event.key] = event.keys
+            case ProjectUnreadable() as event:
+                org_id = event.org_id or ""
+                plan.unread.add((event.source.value, org_id, event.project_id or org_id))
+            case SourceRetired() as event:
+                plan.retired.add(event.source)
             case Intent() as event:
                 self._add_intent(run, line.ts, event)
             case OutcomeLine() as event:
                 self._add_outcome(plan, event)
             case Announced() | AnnouncementEnded() as event:
                 self._add_announcement(run, event)
-            case event:
-                plan.add(event)
+            case _:
+                pass
 
     def _add_intent(self, run: RunRecord, ts: str, event: Intent) -> None:
         key = run.run_id, event.key

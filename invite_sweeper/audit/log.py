@@ -6,17 +6,18 @@ After the first failure nothing more is written, and every call raises the error
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import BinaryIO, Final
+from typing import Final
 
 from invite_sweeper.audit.chain import HashChain
 from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
-from invite_sweeper.audit.events import Event, RunFinished, RunWarning
-from invite_sweeper.errors import AuditLogError
+from invite_sweeper.audit.events import Event, Planned, RunFinished, RunWarning
+from invite_sweeper.audit.reader import DamagedFile, FileChain
+from invite_sweeper.errors import AuditLogError, UsageError
 
 _NOTHING_MORE: Final = (
     "Every deletion that was sent has its intent in the log. No further deletion is sent."
@@ -44,7 +45,7 @@ class AuditLog:
         chain: HashChain,
         *,
         warnings: tuple[RunWarning, ...],
-        copy: BinaryIO | None,
+        copy: Callable[[bytes], object] | None,
     ) -> None:
         self.file = file
         self.warnings = warnings
@@ -70,14 +71,14 @@ class AuditLog:
         run_id: str,
         *,
         clock: Callable[[], datetime],
-        copy: BinaryIO | None = None,
+        copy: Callable[[bytes], object] | None = None,
     ) -> "AuditLog":
         """Create the file of a run. The lock of the directory must be held.
 
         Args:
             clock: Returns the timestamp of a line, timezone-aware.
-            copy: A stream that receives each line as well, such as standard output. Its errors
-                do not stop the log; see `copy_failure`.
+            copy: Called with each line as well, such as to print it. Its errors do not stop the
+                log; see `copy_failure`.
 
         Raises:
             AuditLogError: The file cannot be created safely.
@@ -99,13 +100,13 @@ class AuditLog:
         Raises:
             AuditLogError: The log has failed. The caller must not send any request.
         """
-        self.check_not_failed()
+        self._check_not_failed()
         line = self._chain.add(event) + b"\n"
         self._pending.append(line)
         self._size += len(line)
         if self._size - self._written >= _FLUSH_BYTES:
             self._flush()
-            self.check_not_failed()
+            self._check_not_failed()
 
     async def sync(self) -> None:
         """Wait until every line written so far is on disk. Those who wait share one fsync.
@@ -115,13 +116,13 @@ class AuditLog:
         """
         wanted = self._size
         async with self._lock:  # after the wait, the lines may be on disk
-            self.check_not_failed()
+            self._check_not_failed()
             if self._synced >= wanted:
                 return
             self._flush()
             end = self._written
             await asyncio.get_running_loop().run_in_executor(self._thread, self._fsync)
-            self.check_not_failed()
+            self._check_not_failed()
             self._synced = end
 
     async def finish(self, event: RunFinished) -> None:
@@ -159,7 +160,7 @@ class AuditLog:
             fd, self._fd = self._fd, -1
             os.close(fd)
 
-    def check_not_failed(self) -> None:
+    def _check_not_failed(self) -> None:
         """Raise AuditLogError if an earlier write or sync failed."""
         if self._failure is not None:
             raise self._failure
@@ -191,24 +192,15 @@ class AuditLog:
             self._uncopied.append(data)
 
     def _check_not_replaced(self) -> None:
-        """Raise AuditLogError if the file was moved, replaced or changed by another program."""
-        status = os.fstat(self._fd)
-        try:
-            is_here = os.path.samestat(self.file.path.lstat(), status)
-        except FileNotFoundError:
-            is_here = False
-        if not is_here:
-            raise AuditLogError(
-                f"The audit log {self.file.path} was moved or deleted while it was being written.",
-                consequence=_NOTHING_MORE.replace("the log", "the original file"),
-                hint="Restore the original file, then run the same command again.",
-            )
-        if status.st_size != self._written:
-            raise AuditLogError(
-                f"Another program changed {self.file.path} while it was being written.",
-                consequence="No further deletion is sent.",
-                hint="Check the audit log with `audit verify`.",
-            )
+        """Raise AuditLogError if the file was moved or deleted by another program."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self.file.path.lstat(), os.fstat(self._fd)):
+                return
+        raise AuditLogError(
+            f"The audit log {self.file.path} was moved or deleted while it was being written.",
+            consequence=_NOTHING_MORE.replace("the log", "the original file"),
+            hint="Restore the original file, then run the same command again.",
+        )
 
     def _fsync(self) -> None:
         """Write the copy, then sync the file to disk; runs in the thread of the log.
@@ -222,8 +214,7 @@ class AuditLog:
     def _write_copy(self) -> None:
         while self._uncopied and self._copy is not None:
             try:
-                self._copy.write(self._uncopied.popleft())
-                self._copy.flush()
+                self._copy(self._uncopied.popleft())
             except (OSError, ValueError) as error:
                 self.copy_failure, self._copy = error, None
                 self._uncopied.clear()
@@ -234,17 +225,41 @@ class AuditLog:
             action()
         except AuditLogError as failure:
             self._failure = failure
-        except OSError as error:
+        except BaseException as error:
+            reason = (isinstance(error, OSError) and error.strerror) or repr(error)
             self._failure = AuditLogError(
-                f"The audit log {self.file.path} cannot be written: {error.strerror or error}.",
+                f"The audit log {self.file.path} cannot be written: {reason}.",
                 consequence=_NOTHING_MORE,
                 hint="Free disk space or repair the disk, then run the same command again: it "
                 "processes the rest.",
             )
             self._failure.__cause__ = error
-        except BaseException as error:
-            self._failure = AuditLogError(
-                f"The audit log cannot be written: {error!r}.", consequence=_NOTHING_MORE
-            )
             if not isinstance(error, Exception):
                 raise
+
+
+async def check_written_plan(log: AuditLog, written: Iterable[Planned]) -> None:
+    """Sync the log, read the plan back, and check that the file has these lines in this order.
+
+    The hash of the last line is known, and each line contains the hash of the line before. One
+    line at a time is decoded, so memory holds the plan once.
+
+    Raises:
+        AuditLogError: The lines cannot be written, or the file was changed since.
+    """
+    last_hash = log.last_hash
+    await log.sync()
+    chain, left = FileChain(log.file.path), iter(written)
+    cause: Exception | None = None
+    try:
+        for line in chain:
+            if line.header.event == Planned.event and chain.decode(line) != next(left, None):
+                break
+            if line.hash == last_hash and next(left, None) is None:
+                return
+    except (DamagedFile, UsageError) as error:
+        cause = error
+    raise AuditLogError(
+        "The plan in the audit log was changed after this run wrote it.",
+        hint="Check the audit log with `audit verify`.",
+    ) from cause

@@ -16,16 +16,18 @@ import msgspec
 
 from invite_sweeper.audit.chain import line_hash, seal_holds
 from invite_sweeper.audit.events import (
+    DECODERS,
     Event,
     Kept,
     Line,
     LineHeader,
+    Planned,
     RunFinished,
     RunStarted,
-    decode,
     format_timestamp,
 )
-from invite_sweeper.errors import DamagedLog, UsageError
+from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
+from invite_sweeper.errors import DamagedLog, GuardRefused, UsageError
 from invite_sweeper.files import open_regular
 from invite_sweeper.json_text import parse_json
 
@@ -36,6 +38,7 @@ _GZIP_SUFFIX: Final = ".gz"
 _OTHER_COMPRESSIONS: Final = frozenset({".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip"})
 _LINE_START: Final = b'{"ts":"'
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_HEADER: Final = msgspec.json.Decoder(LineHeader)
 
 Record: TypeAlias = Mapping[str, object]
 """One parsed line."""
@@ -44,14 +47,11 @@ Record: TypeAlias = Mapping[str, object]
 class DamagedFile(DamagedLog):
     """A file of a run is not as the run wrote it.
 
-    Attributes:
-        path: The file.
+    Args:
         line: The first line that is wrong, from 1; None where it is the file as a whole.
     """
 
     def __init__(self, path: Path, line: int | None, what: str, hint: str = "") -> None:
-        self.path = path
-        self.line = line
         super().__init__(
             f"{path}{'' if line is None else f' line {line}'} {what}.",
             hint=f"Check the audit log with `audit verify`. {hint}".strip(),
@@ -80,12 +80,11 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _open_regular(path: Path) -> IO[bytes]:
-    """Open a file, which may have been compressed since the directory was listed."""
     if path.suffix in _OTHER_COMPRESSIONS:
         raise OSError(errno.ENOTSUP, "only gzip can be decompressed")
     try:
         return open_regular(path, buffer_bytes=_READ_BLOCK_BYTES)
-    except FileNotFoundError:
+    except FileNotFoundError:  # it may have been compressed since the directory was listed
         packed = path.with_name(f"{path.name}{_GZIP_SUFFIX}")
         return open_regular(packed, buffer_bytes=_READ_BLOCK_BYTES)
 
@@ -165,10 +164,7 @@ class FileChain:
                     raise self._damaged(number, f"was added after the end of run {self.run_id}")
                 if _is_torn(line):
                     return
-                header = LineHeader.parse(line) if line.endswith(b"\n") else None
-                if header is None:
-                    raise self._damaged(number, "is not a line of an audit log")
-                raw = line[:-1]
+                header, raw = self._parse(number, line), line[:-1]
                 self._check(number, raw, header)
                 self.lines, self.last_hash = number, line_hash(raw)
                 yield ChainLine(number, raw, header, self.last_hash)
@@ -185,10 +181,19 @@ class FileChain:
         Raises:
             DamagedFile: A field is missing or has another type.
         """
+        decoder = DECODERS.get(line.header.event)
         try:
-            return decode(line.raw, line.header)
-        except ValueError:
+            return None if decoder is None else decoder.decode(line.raw)
+        except (ValueError, RecursionError):
             raise self._damaged(line.number, "cannot be decoded") from None
+
+    def _parse(self, number: int, line: bytes) -> LineHeader:
+        try:
+            if line.endswith(b"\n"):
+                return _HEADER.decode(line)
+        except (ValueError, RecursionError):
+            pass
+        raise self._damaged(number, "is not a line of an audit log")
 
     def _check(self, number: int, raw: bytes, header: LineHeader) -> None:
         if header.event == RunFinished.event:
@@ -229,7 +234,49 @@ def read_events(path: Path) -> Iterator[Line]:
     chain = FileChain(path)
     for each in chain:
         if each.header.event != Kept.event and (event := chain.decode(each)) is not None:
-            yield Line(each.header.ts, chain.run_id, event)
+            yield Line(each.header.ts, each.header.run_id, event)
+
+
+class SavedPlan(NamedTuple):
+    """The plan of a finished dry run.
+
+    Attributes:
+        sha256: Of the file before it was compressed, 64 hex digits; what `sha256sum FILE` prints,
+            or `gzip -dc FILE | sha256sum`.
+    """
+
+    path: Path
+    start: RunStarted
+    planned: tuple[Planned, ...]
+    sha256: str
+
+
+def read_plan(path: Path) -> SavedPlan:
+    """Return the plan in the file of a dry run, whose whole chain is checked.
+
+    Raises:
+        GuardRefused: It is not the whole file of a dry run that made a plan.
+        UsageError: The file cannot be read.
+    """
+    chain, own = FileChain(path), RunStarted | Planned | RunFinished
+    try:
+        events = [event for event in map(chain.decode, chain) if isinstance(event, own)]
+    except DamagedFile as error:
+        raise _refused(f"The plan {path} was changed: {error.message}") from None
+    match events:
+        case [RunStarted(mode="dry-run") as start, *between, RunFinished() as end]:
+            if not end.plan_made or end.exit_code not in COMPLETE_EXIT_CODES:
+                raise _refused(f"The dry run of {path} ended with exit code {end.exit_code}.")
+            planned = tuple(each for each in between if isinstance(each, Planned))
+            return SavedPlan(path, start, planned, chain.sha256)
+        case [RunStarted(mode="dry-run"), *_]:
+            raise _refused(f"The plan {path} was cut off, or its dry run did not finish.")
+        case _:
+            raise _refused(f"{path} is not the file of a dry run.")
+
+
+def _refused(message: str) -> GuardRefused:
+    return GuardRefused(message, hint="Create a new plan with `plan`.", reasons=(Reason.PLAN,))
 
 
 class LineFilter(msgspec.Struct, frozen=True):

@@ -1,10 +1,10 @@
 """Commands `audit show` and `audit verify`."""
 
 import csv
+import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,6 @@ import click
 import msgspec
 
 from invite_sweeper.audit import (
-    AuditDirectory,
     History,
     LineFilter,
     RunFile,
@@ -22,15 +21,13 @@ from invite_sweeper.audit import (
 from invite_sweeper.audit.chain import line_hash
 from invite_sweeper.audit.events import EVENTS, InvitationFields
 from invite_sweeper.audit.reader import FileChain, Record
-from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.json_output import json_line, write_json
+from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import (
     DOCUMENTATION,
     FILE,
     FILTER,
     OUTPUT,
     Command,
-    EnumChoice,
     Output,
     offline,
     option,
@@ -56,14 +53,6 @@ def audit() -> None:
     """List, show and verify the runs of an audit directory."""
 
 
-class ShowOutput(StrEnum):
-    """The format of `audit show`."""
-
-    TEXT = "text"
-    JSON = "json"
-    CSV = "csv"
-
-
 @audit.command(cls=Command)
 @click.argument(
     "runs", help="Numbers, ids or files of runs; without one, all are listed.", nargs=-1
@@ -83,8 +72,8 @@ class ShowOutput(StrEnum):
 @option(FILTER, "--since", metavar="TIME", help="From this date (UTC) or instant on.")
 @option(FILTER, "--until", metavar="TIME", help="Up to this date, or before this instant.")
 @option(
-    OUTPUT, "-o", "--output", metavar="FORMAT", default=ShowOutput.TEXT,
-    type=EnumChoice(ShowOutput),
+    OUTPUT, "-o", "--output", metavar="FORMAT", default="text",
+    type=click.Choice(("text", "json", "csv")),
     help="Format of the result on stdout: text, json (lines) or csv.",
 )  # fmt: skip
 @offline
@@ -92,7 +81,7 @@ def show(
     runs: Sequence[str],
     policy: Path,
     audit_dir: Path | None,
-    output: ShowOutput,
+    output: str,
     **criteria: Any,  # noqa: ANN401
 ) -> None:
     """List the runs, or show the plan and the outcomes of some.
@@ -102,50 +91,32 @@ def show(
 
     Example: invite-sweeper audit show 42 --outcome failed
     """
-    line_filter = _line_filter(**criteria)
+    for name, end_of_day in (("since", False), ("until", True)):
+        if (text := criteria[name]) is not None:
+            criteria[name] = _parse_time(f"--{name}", text, end_of_day=end_of_day)
+    line_filter = LineFilter(**criteria)
     is_filtered = line_filter != LineFilter()
-    directory = None if _all_files(runs) else find_audit_directory(policy, audit_dir)
-    if not runs and not is_filtered and output is ShowOutput.TEXT:
-        assert directory is not None  # noqa: S101 - there are no files
-        terminal.show_runs(stdout_console(), History.read(directory.files()).runs)
-        return
-    files = [_find(directory, run) for run in runs]
-    if not runs and directory is not None:
-        files = list(directory.files())
-    if output is not ShowOutput.TEXT:
-        render = _json_lines if output is ShowOutput.JSON else _csv_lines
-        lines = (line for file in files for line in filter_lines(file.path, line_filter))
-        for data in render(lines):
+    if runs and all(Path(each).is_file() for each in runs):
+        files = [RunFile.of(Path(each).absolute()) for each in runs]
+    else:
+        directory = find_audit_directory(policy, audit_dir)
+        files = [directory.find(each) for each in runs] or list(directory.files())
+    if output != "text":
+        render = _json_lines if output == "json" else _csv_lines
+        for data in render(line for file in files for line in filter_lines(file.path, line_filter)):
             sys.stdout.buffer.write(data)
         return
-    console = stdout_console()
-    for record in History.read(files).runs:
-        terminal.show_run(console, record, line_filter)
+    console, found = stdout_console(), History.read(files).runs
+    if not runs and not is_filtered:
+        terminal.show_runs(console, found)
+        return
+    for record in found:
+        if is_filtered:
+            lines = filter_lines(record.file.path, line_filter)
+            terminal.show_lines(console, (fields for fields, _ in lines))
+        else:
+            terminal.show_run(console, record)
         console.print(f"SHA-256  {FileChain(record.file.path).read().sha256}", soft_wrap=True)
-
-
-def _all_files(runs: Sequence[str]) -> bool:
-    return bool(runs) and all(Path(each).is_file() for each in runs)
-
-
-def _find(directory: AuditDirectory | None, run: str) -> RunFile:
-    return RunFile.of(Path(run).absolute()) if directory is None else directory.find(run)
-
-
-def _line_filter(
-    event: str | None,
-    outcome: str | None,
-    username: str | None,
-    since: str | None,
-    until: str | None,
-) -> LineFilter:
-    return LineFilter(
-        event=event,
-        outcome=outcome,
-        username=username,
-        since=None if since is None else _parse_time("--since", since, end_of_day=False),
-        until=None if until is None else _parse_time("--until", until, end_of_day=True),
-    )
 
 
 def _parse_time(option_name: str, text: str, *, end_of_day: bool) -> datetime:
@@ -167,8 +138,7 @@ def _parse_time(option_name: str, text: str, *, end_of_day: bool) -> datetime:
 
 def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
     for record, line in lines:
-        fields = {**record, "line_sha256": line_hash(line)}
-        yield json_line(fields)
+        yield json_line({**record, "line_sha256": line_hash(line)})
 
 
 _CSV_COLUMNS: Final = (
@@ -178,34 +148,27 @@ _CSV_COLUMNS: Final = (
 )
 
 
-class _Echo:
-    """A file for `csv.writer` that returns each row instead of writing it."""
-
-    def write(self, row: str) -> str:
-        return row
-
-
 def _csv_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
     """Yield a header and a row for each record; fields without a column are in `other`."""
-    writer = csv.writer(_Echo())
 
-    def row(cells: Iterable[str]) -> bytes:
-        text: str = writer.writerow(list(cells))
-        return text.encode("utf-8", "backslashreplace")
+    def row(*cells: str) -> bytes:
+        file = io.StringIO()
+        csv.writer(file).writerow(cells)
+        return file.getvalue().encode("utf-8", "backslashreplace")
 
-    yield row((*_CSV_COLUMNS, "other", "line_sha256"))
+    yield row(*_CSV_COLUMNS, "other", "line_sha256")
     for record, line in lines:
         other = {name: value for name, value in record.items() if name not in _CSV_COLUMNS}
         cells = [_cell(record.get(name)) for name in _CSV_COLUMNS]
-        yield row((*cells, _cell(other or None), line_hash(line)))
+        yield row(*cells, _cell(other or None), line_hash(line))
 
 
 def _cell(value: object) -> str:
     """Return the text of a value: lists of texts separated by spaces, other values as JSON."""
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        value = " ".join(value)
     if value is None or isinstance(value, str):
         return neutralize_formula(value or "")
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return neutralize_formula(" ".join(value))
     return to_json(value).decode()
 
 

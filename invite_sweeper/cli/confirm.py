@@ -5,43 +5,37 @@ import os
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
-from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import RunFinished
 from invite_sweeper.cli.console import RedactingConsole
-from invite_sweeper.cli.options import RunOptions
+from invite_sweeper.cli.session import Session
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import GuardRefused
-from invite_sweeper.policy import Limits
 from invite_sweeper.report.progress import Progress
-from invite_sweeper.report.story import Facts
 from invite_sweeper.report.terminal import show_question
-from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest
+from invite_sweeper.shutdown import StopRequest
 
 _TERMINAL = Path("/dev/tty")
 _MAX_LINE_BYTES = 1024
 
 
-async def confirm(
-    present: Callable[[Console], None], stop: StopRequest, *, consequence: str = NOTHING_DELETED
-) -> bool:
+async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool:
     """Return whether the user confirmed; end of input, a signal and the deadline do not.
 
     Args:
         present: Writes what would be done, and the question.
-        consequence: The state if the question cannot be asked.
 
     Raises:
         GuardRefused: The question cannot be shown on a terminal.
     """
-    with _terminal_stream(consequence) as stream:
+    with _terminal_stream() as stream:
         present(RedactingConsole(file=stream))
         # Discard input typed before the question was shown: it does not answer it.
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
@@ -52,16 +46,26 @@ async def confirm(
             stream.write("\n")
         if answer.strip().lower() == b"y":
             stream.write("Only the whole word yes confirms.\n")
-    return answer.strip().lower() == b"yes"
+    return answer.endswith(b"\n") and answer.strip().lower() == b"yes"
 
 
 async def _read_line(stop: StopRequest) -> bytes:
-    """Return a line; b"" at the end of input or when a stop is requested first."""
-    descriptor = sys.stdin.fileno()
+    """Return a line, or what came before the end of input; b"" when a stop is requested first."""
+    descriptor, received = sys.stdin.fileno(), bytearray()
     loop = asyncio.get_running_loop()
     line: asyncio.Future[bytes] = loop.create_future()
+
+    def read() -> None:  # what is there: waiting for a whole line would delay signals
+        chunk = b""
+        with suppress(OSError):  # the terminal is gone
+            chunk = os.read(descriptor, _MAX_LINE_BYTES)
+        received.extend(chunk)
+        is_whole = not chunk or chunk.endswith(b"\n") or len(received) > _MAX_LINE_BYTES
+        if is_whole and not line.done():
+            line.set_result(bytes(received))
+
     stop_task = asyncio.ensure_future(stop.requested.wait())
-    loop.add_reader(descriptor, _on_readable, descriptor, bytearray(), line)
+    loop.add_reader(descriptor, read)
     try:
         await asyncio.wait((line, stop_task), return_when=asyncio.FIRST_COMPLETED)
         return line.result() if line.done() and not stop_task.done() else b""
@@ -70,21 +74,8 @@ async def _read_line(stop: StopRequest) -> bytes:
         stop_task.cancel()
 
 
-def _on_readable(descriptor: int, received: bytearray, line: "asyncio.Future[bytes]") -> None:
-    """Collect available bytes until the line is complete; a blocking read would delay signals."""
-    if line.done():
-        return
-    try:
-        chunk = os.read(descriptor, _MAX_LINE_BYTES)
-    except OSError:  # the terminal is gone
-        chunk = b""
-    received += chunk
-    if not chunk or received.endswith(b"\n") or len(received) > _MAX_LINE_BYTES:
-        line.set_result(bytes(received))
-
-
 @contextmanager
-def _terminal_stream(consequence: str) -> Iterator[TextIO]:
+def _terminal_stream() -> Iterator[TextIO]:
     """Yield stderr, or the terminal if stderr is redirected."""
     if sys.stderr.isatty():
         yield sys.stderr
@@ -94,7 +85,6 @@ def _terminal_stream(consequence: str) -> Iterator[TextIO]:
     except OSError:
         raise GuardRefused(
             "Cannot ask for confirmation: stderr is not a terminal.",
-            consequence=consequence,
             hint="Do not redirect stderr, or use --yes.",
             reasons=(Reason.NOT_CONFIRMED,),
         ) from None
@@ -109,35 +99,25 @@ class TerminalView(Progress):
         cancelled: The answer to the question was not yes.
     """
 
-    def __init__(
-        self,
-        options: RunOptions,
-        log: FilteringBoundLogger,
-        stop: StopRequest,
-        record: RunRecord,
-        facts: Facts,
-        limits: Limits,
-    ) -> None:
+    def __init__(self, session: Session, record: RunRecord) -> None:
+        options = session.options
         quiet = options.quiet or options.quiet_progress
-        super().__init__(log, Console(stderr=True) if sys.stderr.isatty() and not quiet else None)
-        self._asks = not options.yes and sys.stdin.isatty()
-        self._stop = stop
+        is_shown = sys.stderr.isatty() and not quiet
+        super().__init__(session.log, Console(stderr=True) if is_shown else None)
+        self._session = session
         self._record = record
-        self._facts = facts
-        self._limits = limits
         self.cancelled = False
 
     @override
     async def confirms(self, result: RunFinished) -> bool:
         """Show the plan as it is on disk, and return whether the operator agrees to it."""
-        if not self._asks:
+        session = self._session
+        if session.options.yes or not sys.stdin.isatty():
             return True
         self.close()
         self._record.end = result
-
-        def present(console: Console) -> None:
-            show_question(console, self._record, self._facts, self._limits)
-
-        agreed = await confirm(present, self._stop)
-        self.cancelled = not agreed and self._stop.reason is None
+        agreed = await confirm(
+            lambda console: show_question(console, self._record, session.advisor), session.stop
+        )
+        self.cancelled = not agreed and session.stop.reason is None
         return agreed

@@ -1,20 +1,32 @@
-"""The console on stdout, and the event loop."""
+"""What a command prints: results on stdout, the program's log on stderr; and its event loop."""
 
 import asyncio
+import logging
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Coroutine, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
+import click
+import structlog
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 from typing_extensions import override
 
+from invite_sweeper.cli.options import LogFormat
+from invite_sweeper.cli.streams import JSON_LOG, RESULT, use_color
+from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
+from invite_sweeper.text import escape_unprintable
 
 T = TypeVar("T")
-_PLAIN_WIDTH = 120
+_PLAIN_WIDTH: Final = 120
+_STYLES: Final = {"debug": "green", "info": "green", "warning": "yellow"}
+_INVISIBLE: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""C1 control characters, which a terminal obeys, and marks that reverse or hide a part of text."""
 
 
 class RedactingConsole(Console):
@@ -42,6 +54,60 @@ def stdout_console() -> Console:
         return RedactingConsole()
     width = int(os.environ.get("COLUMNS", "0")) if os.environ.get("COLUMNS", "").isdecimal() else 0
     return RedactingConsole(width=width or _PLAIN_WIDTH)
+
+
+def json_line(value: object) -> bytes:
+    """Return one line of JSON that a terminal can show: names in it come from other people."""
+    data = to_json(value)
+    if not data.isascii() or b"\x7f" in data:
+        data = _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode()).encode()
+    return data + b"\n"
+
+
+def write_json(result: object) -> None:
+    """Write a result to stdout as one line of JSON."""
+    RESULT.write(json_line(result))
+
+
+def configure_logging(
+    *, quiet: bool, verbose: bool, log_format: LogFormat = LogFormat.AUTO
+) -> structlog.typing.FilteringBoundLogger:
+    """Configure and return the program's log; the audit log is separate."""
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    automatic = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
+    is_text = (automatic if log_format is LogFormat.AUTO else log_format) is LogFormat.TEXT
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=True),
+            # This formatter shows no local variables, tokens included, in tracebacks.
+            structlog.processors.format_exc_info,
+            _as_text if is_text else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        # A progress bar replaces stderr in order to write above itself.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    JSON_LOG.log = None if is_text else log
+    return log
+
+
+def _as_text(_log: object, _method: str, fields: structlog.typing.EventDict) -> str:
+    """Return an entry as text: control characters are escaped, and no word is broken."""
+    level, when = str(fields.pop("level")), fields.pop("timestamp")
+    exception = str(fields.pop("exception", ""))
+    parts = [str(fields.pop("event")), *(f"{name}={value}" for name, value in fields.items())]
+    text, label = escape_unprintable("  ".join(parts)), f"[{level:<7}]"
+    if sys.stderr.isatty():
+        indent = " " * len(f"{when} {label} ")
+        width = max(Console(stderr=True).width - len(indent), len(indent))
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        text = f"\n{indent}".join(lines)
+        if use_color():
+            label = click.style(label, fg=_STYLES.get(level, "red"))
+    return "\n".join((f"{when} {label} {text}", *map(escape_unprintable, exception.splitlines())))
 
 
 _loop_factory: Callable[[], asyncio.AbstractEventLoop] | None

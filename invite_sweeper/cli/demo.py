@@ -1,8 +1,6 @@
 """Command `demo`: dry run and sweeps against the simulated Atlas, without account or network."""
 
-import os
 import tempfile
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from rich.rule import Rule
 
 from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Command, RunOptions
-from invite_sweeper.cli.simulate import Simulation, serve_in_thread
+from invite_sweeper.cli.simulate import build, serve_in_thread
 from invite_sweeper.cli.sweep import run_command
 from invite_sweeper.program import command
 from invite_sweeper.simulator.seed import ORG_ID
@@ -51,7 +49,7 @@ def demo() -> None:
     folder = Path(tempfile.mkdtemp(prefix="invite-sweeper-demo-"))
     policy = folder / "policy.yaml"
     policy.write_text(POLICY.format(org_id=ORG_ID), "utf-8")
-    sim, credentials = Simulation(projects=4, invitations=4).build()
+    sim, credentials = build(projects=4, invitations=4)
     sim.add_user(
         INVITED,
         age=timedelta(days=23),
@@ -60,7 +58,6 @@ def demo() -> None:
         by_web_interface=True,
     )
     console = stdout_console()
-    environment = {**_without_credentials(os.environ), **credentials}
     codes = []
     click.echo("This Atlas is simulated: it runs in this process, and no account is used.")
     click.echo(
@@ -76,7 +73,7 @@ def demo() -> None:
             options = RunOptions(
                 policy=policy, base_url=base_url, dry_run=dry_run, yes=True, quiet_progress=True
             )
-            codes.append(run_command(options, environment))
+            codes.append(run_command(options, credentials))
     console.print(Rule(style="dim"))
     click.echo("To try next:")
     for words in (
@@ -87,8 +84,3 @@ def demo() -> None:
     ):
         click.echo(f"  {command(*words)}")
     raise SystemExit(max(codes))
-
-
-def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the user's own Atlas settings."""
-    return {k: v for k, v in environment.items() if not k.startswith("MONGODB_ATLAS_")}

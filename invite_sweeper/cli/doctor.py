@@ -3,8 +3,7 @@
 import os
 import shutil
 import stat
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
@@ -14,14 +13,12 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.atlas import ApiKey, Credentials, ServiceAccount
-from invite_sweeper.audit import History, RunRecord
-from invite_sweeper.cli.console import run_async, stdout_console
+from invite_sweeper.atlas import ApiKey, BearerToken, Credentials, ServiceAccount
+from invite_sweeper.audit import History
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.doctor_atlas import AtlasChecks, Check, Checks, CheckState, Completeness
-from invite_sweeper.cli.json_output import write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
-    DEFAULT_BASE_URL,
     INTEGRATION,
     Command,
     Output,
@@ -32,27 +29,23 @@ from invite_sweeper.cli.options import (
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
 from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode, WarningLevel
-from invite_sweeper.errors import InvalidPolicy, RunError, UsageError
-from invite_sweeper.files import check_writable, regular_file_target
+from invite_sweeper.errors import RunError, UsageError
+from invite_sweeper.files import check_writable
 from invite_sweeper.models import OrganizationName
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.metrics import check_gateway_url
 from invite_sweeper.report.notify import (
     LIMIT_S,
-    find_problem,
+    Message,
+    NotSent,
+    check_message,
     open_session,
-    reach,
     register_secrets,
+    request,
 )
 from invite_sweeper.report.terminal import RightTrimmed, two_columns
-from invite_sweeper.text import (
-    describe_duration,
-    escape_unprintable,
-    organization_label,
-    plural_form,
-    pluralize,
-)
+from invite_sweeper.text import escape_unprintable, organization_label, plural_form, pluralize
 
 _RETRY_S: Final = 120.0
 _MIN_FREE_BYTES: Final = 100 * 1024 * 1024
@@ -92,37 +85,35 @@ class DiagnosisResult(msgspec.Struct, frozen=True):
 
     now: datetime
     verdict: str
-    organizations: list[OrganizationName]
-    checks: list[Check]
-    completeness: list[Completeness]
+    organizations: Sequence[OrganizationName]
+    checks: Sequence[Check]
+    completeness: Sequence[Completeness]
     exit_code: int
 
     @classmethod
     def of(
         cls,
-        checks: Checks,
-        organizations: Iterable[OrganizationName] = (),
-        completeness: Iterable[Completeness] = (),
+        checks: Sequence[Check],
+        organizations: Sequence[OrganizationName] = (),
+        completeness: Sequence[Completeness] = (),
     ) -> "DiagnosisResult":
         """Return the result of these checks, with the verdict."""
-        named = list(organizations)
-        failed = [each.exit_code for each in checks.found if each.state is CheckState.FAILED]
-        states = Counter(each.state for each in checks.found)
-        warnings = states[CheckState.WARNING]
-        code = ExitCode(failed[0] if failed else ExitCode.PARTIAL if warnings else ExitCode.DONE)
+        failed = [each for each in checks if each.state is CheckState.FAILED]
+        warnings = sum(each.state is CheckState.WARNING for each in checks)
+        code = ExitCode(failed[0].exit_code if failed else 4 if warnings else 0)
         counts = [pluralize(warnings, "warning")] if warnings else []
         counts += [f"{len(failed)} failed"] if failed else []
-        where = ", ".join(organization_label(each.id, each.name) for each in named)
-        of = f" of {where if len(named) <= _MAX_NAMED else f'{len(named)} organizations'}"
-        end = f"a sweep{of if named else ''} would run"
+        named = ", ".join(organization_label(each.id, each.name) for each in organizations)
+        if len(organizations) > _MAX_NAMED:
+            named = f"{len(organizations)} organizations"
+        does = "run"
         if failed:
-            end = f"{end.removesuffix('run')}end with exit code {code} ({code.label})"
+            does = f"end with exit code {code} ({code.label})"
         elif warnings:
-            end += ", but may not do everything that is expected"
-        verdict = f"{', '.join(counts) or 'All checks passed'}: {end}."
-        return cls(
-            datetime.now(UTC), verdict, named, checks.found, list(completeness), exit_code=code
-        )
+            does = "run, but may not do everything that is expected"
+        found = ", ".join(counts) or "All checks passed"
+        verdict = f"{found}: a sweep{f' of {named}' if named else ''} would {does}."
+        return cls(datetime.now(UTC), verdict, organizations, checks, completeness, code)
 
 
 async def diagnose(
@@ -137,25 +128,18 @@ async def diagnose(
         Interrupted: A signal or the deadline stopped the checks.
     """
     checks = Checks()
+    step = "policy"
     try:
-        policy = loader.load_policy(options.policy)
-    except RunError as error:
-        if isinstance(error, InvalidPolicy):  # the check has only the number of errors
-            error = error.having(hint=error.to_json()["hint"])
-        checks.failed("policy", error)
-        return DiagnosisResult.of(checks)
-    register_secrets(policy.notify, environment)
-    calls_atlas = True
-    try:
+        policy = load_policy(options.policy)
+        step = "base URL"
         session = Session(options, policy, environment)
-        checks.ok("base URL", f"Requests go to {session.base_url}.")
-    except UsageError as error:
-        checks.failed("base URL", error)
-        calls_atlas = False
-        session = Session(options._replace(base_url=DEFAULT_BASE_URL), policy, environment)
-    with session.last_resort, session.working():
-        walk = _Doctor(checks, session, notify=notify)
-        return await session.stop.run_unless_stopped(walk.run(calls_atlas=calls_atlas))
+    except RunError as error:
+        checks.failed(step, error)
+        return DiagnosisResult.of(checks.found)
+    register_secrets(policy.notify, environment)
+    with session.working():
+        steps = _Doctor(checks, session, notify=notify).run()
+        return await session.stop.run_unless_stopped(steps)
 
 
 class _Doctor:
@@ -167,67 +151,56 @@ class _Doctor:
         self._policy = session.policy
         self._notify = notify
 
-    async def run(self, *, calls_atlas: bool) -> DiagnosisResult:
+    async def run(self) -> DiagnosisResult:
         """Take each step; an error is a failed check, and the next one is taken."""
         checks, session, policy = self._checks, self._session, self._policy
-        history, has_credentials = History(), False
-        with checks.step("policy"):
-            self._check_policy()
-        with checks.step("credentials"):
-            for name, each in session.credentials().items():
-                checks.ok(f"credentials {name}".rstrip(), _describe_credentials(each))
-            has_credentials = True
+        checks.add("base URL", f"Requests go to {session.base_url}.")
+        entries = pluralize(len(policy.keep), "keep entry", "keep entries")
+        checks.add(
+            "policy",
+            f"{session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
+            f"{entries}, sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
+        )
+        for sentence in policy.warnings(session.now.date()):
+            checks.add("policy", sentence, warns=True)
         self._check_files()
         with checks.step("audit directory"):
             self._check_directory()
+        history = History()
         with checks.step("earlier runs"):
             history = session.read_history()
             self._check_earlier_runs(history)
         await self._check_receivers()
         names = [OrganizationName(each.id, None) for each in policy.organizations]
         completeness: list[Completeness] = []
-        if not (calls_atlas and has_credentials):
-            text = "Not called: the base URL or the credentials are missing or invalid."
-            checks.warning("Atlas", text)
-            return DiagnosisResult.of(checks, names)
-        with checks.step("proxy"):
-            async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
-                dry_run = session.command(history, dry_run=True)
-                atlas = AtlasChecks(checks, dry_run, organizations, session.log)
-                await atlas.run()
-                names = [OrganizationName(each.id, each.name) for each in organizations]
-                completeness = atlas.completeness
-        return DiagnosisResult.of(checks, names, completeness)
-
-    def _check_policy(self) -> None:
-        policy, checks = self._policy, self._checks
-        entries = pluralize(len(policy.keep), "keep entry", "keep entries")
-        checks.ok(
-            "policy",
-            f"{self._session.options.policy} is valid: {pluralize(len(policy.rules), 'rule')}, "
-            f"{entries}, sources {', '.join(policy.sources)} (SHA-256 {policy.sha256}).",
-        )
-        for sentence in policy.warnings(self._session.now.date()):
-            checks.warning("policy", sentence)
+        with checks.step("credentials"):
+            for name, each in session.credentials().items():
+                checks.add(f"credentials {name}".rstrip(), _KINDS[type(each)].format(each.actor))
+            with checks.step("proxy"):
+                async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
+                    dry_run = session.command(history, dry_run=True)
+                    atlas = AtlasChecks(checks, dry_run, organizations, session.log)
+                    await atlas.run()
+                    names = [OrganizationName(one.id, one.name) for one in organizations]
+                    completeness = atlas.completeness
+        return DiagnosisResult.of(checks.found, names, completeness)
 
     def _check_files(self) -> None:
         """Check the files beside the audit directory as a sweep does before it reads anything."""
         checks, options = self._checks, self._session.options
         with checks.step("outputs"):
-            check_outputs(options, self._session)
+            check_outputs(self._session)
         if options.out is not None:
             with checks.step("plan"):
                 check_writable(options.out, "The plan")
-                checks.ok("plan", f"{options.out} can be written.")
+                checks.add("plan", f"{options.out} can be written.")
         if (path := options.metrics_file) is not None:
             try:
-                if regular_file_target(path) is not None:
+                if path.is_file() or not path.exists():  # a pipe is not replaced
                     check_writable(path, "The metrics file")
-                checks.ok("metrics file", f"{path} can be written.")
-            except OSError as error:
-                checks.warning("metrics file", f"{path} cannot be written: {error.strerror}.")
+                checks.add("metrics file", f"{path} can be written.")
             except UsageError as error:  # a sweep runs without its metrics
-                checks.warning("metrics file", error.message, error.hint)
+                checks.add("metrics file", error.message, error.hint, warns=True)
 
     def _check_directory(self) -> None:
         checks, path = self._checks, self._session.directory.path
@@ -235,18 +208,16 @@ class _Doctor:
         existing = next(each for each in (path, *path.parents) if each.exists())
         free_bytes = shutil.disk_usage(existing).free
         mode = stat.S_IMODE(existing.stat().st_mode)
+        text = f"{path} is writable, and no run holds its lock."
         if free_bytes < _MIN_FREE_BYTES:
             text = f"{path} has only {free_bytes // 1024:,} KiB of free disk space."
-            checks.warning("audit directory", text, "Free disk space.")
-        elif existing != path:
+            checks.add("audit directory", text, "Free disk space.", warns=True)
+            return
+        if existing != path:
             text = f"{path} does not exist yet; a run makes it, with access for this user only."
-            checks.ok("audit directory", text)
         elif mode & _GROUP_AND_OTHERS:
-            text = f"{path} is writable, no run holds its lock; others have access ({mode:04o})."
-            checks.ok("audit directory", text)
-        else:
-            text = f"{path} is writable and private to this user, and no run holds its lock."
-            checks.ok("audit directory", text)
+            text += f" Others have access ({mode:04o})."
+        checks.add("audit directory", text)
 
     def _check_earlier_runs(self, history: History) -> None:
         """Check where the next run goes on, how the last one ended, and what is announced."""
@@ -254,106 +225,89 @@ class _Doctor:
         self._session.directory.next_run()
         for warning in self._session.directory.warnings():
             if warning.level != WarningLevel.REMARK:
-                checks.warning(
-                    name, warning.message, "Restore the file from a copy, if it is not lost."
-                )
-        last = history.runs[-1] if history.runs else None
-        if last is None:
-            checks.ok(name, "None yet.")
-        elif last.end is None:
+                hint = "Restore the file from a copy, if it is not lost."
+                checks.add(name, warning.message, hint, warns=True)
+        if not history.runs:
+            checks.add(name, "None yet.")
+            return
+        last = history.runs[-1]
+        run, end, code = f"The last run, {last.run_id}", last.end, last.exit_code
+        if end is None:
             opened = history.open_intents(str(self._session.base_url)).values()
             requests = pluralize(sum(map(len, opened)), "request")
-            checks.warning(
-                name,
-                f"The last run, {last.run_id}, did not finish: it was killed or is still running.",
-                f"{requests} without an outcome. {UNFINISHED_ADVICE}",
+            text = f"{run}, did not finish: it was killed or is still running."
+            checks.add(
+                name, text, f"{requests} without an outcome. {UNFINISHED_ADVICE}", warns=True
             )
+        elif code == ExitCode.REFUSED and end.error is not None:  # the next one may be, too
+            text = f"{run} ({last.mode}), ended with exit code {code}: {end.error['message']}"
+            checks.add(name, text, end.error["hint"], warns=True)
         else:
-            self._check_end(last)
-        if self._policy.notice is not None:
-            self._check_notice(history)
-
-    def _check_end(self, last: RunRecord) -> None:
-        """Repeat why the last run was refused: the next one may be, too."""
-        end, code = last.end, last.exit_code
-        text = f"The last run, {last.run_id} ({last.mode}), ended with exit code {code}"
-        error = end.error if end is not None else None
-        if code == ExitCode.REFUSED and error is not None:
-            self._checks.warning("earlier runs", f"{text}: {error['message']}", error["hint"])
-        else:
-            self._checks.ok("earlier runs", f"{text}.")
-
-    def _check_notice(self, history: History) -> None:
-        """Show how many invitations wait by the policy's `notice`, and until when."""
-        notice, now = self._policy.notice, self._session.now
-        assert notice is not None  # noqa: S101 - the caller checked it
-        announced = history.announcements(str(self._session.base_url))
-        own = self._policy.organization_ids
-        instants = [at for (_, org_id, *_), at in announced.items() if org_id in own]
-        waiting = sorted(at for at in instants if now - notice.wait < at <= now)
-        over = pluralize(sum(at <= now - notice.wait for at in instants), "other")
-        until = (
-            f", the first until {waiting[0] + notice.wait:%Y-%m-%d %H:%M} UTC" if waiting else ""
-        )
-        waits = f"{pluralize(len(waiting), 'announced invitation')} "
-        waits += f"{plural_form(len(waiting), 'waits', 'wait')}{until}"
-        self._checks.ok(
-            "notice",
-            f"An invitation is deleted {describe_duration(notice.wait)} after its announcement at "
-            f"the earliest. {waits}; the notice of {over} is over.",
-        )
+            checks.add(name, f"{run} ({last.mode}), ended with exit code {code}.")
+        if (notice := self._policy.notice) is not None:
+            announced = history.announcements(str(self._session.base_url)).items()
+            own = self._policy.organization_ids
+            now = self._session.now
+            held = [at for (_, org_id, *_), at in announced if org_id in own and at <= now]
+            due = sorted(at + notice.wait for at in held)
+            waiting = [each for each in due if each > now]
+            until = f", the first until {waiting[0]:%Y-%m-%d %H:%M} UTC" if waiting else ""
+            text = f"{pluralize(len(waiting), 'announced invitation')} "
+            text += f"{plural_form(len(waiting), 'waits', 'wait')}{until}"
+            over = pluralize(len(due) - len(waiting), "other")
+            checks.add("notice", f"{text}; the notice of {over} is over.")
 
     async def _check_receivers(self) -> None:
         """Check that each receiver can be reached, or gets a test message."""
         checks, session, gateway = self._checks, self._session, self._session.options.pushgateway
-        done = "It accepted a test message." if self._notify else "Its host can be reached."
+        reached = "Its host can be reached."
         async with open_session(LIMIT_S) as http:
             for channel in self._policy.notify:
                 name = f"{channel.kind} ({channel.url_env})"
-                problem, fix = await find_problem(
-                    http, channel, session.environment, session.now, send=self._notify
-                )
-                if problem:
-                    checks.warning(name, f"Would not be notified: {problem}", fix)
+                try:
+                    message = check_message(channel, session.environment, session.now)
+                    await request(
+                        http, "POST" if self._notify else "HEAD", message, channel.url_env
+                    )
+                except NotSent as error:
+                    text = f"Would not be notified: {error}."
+                    checks.add(name, text, error.fix, warns=True)
                 else:
-                    checks.ok(name, done)
+                    text = "It accepted a test message." if self._notify else reached
+                    checks.add(name, text)
             if gateway is None:
                 return
             with checks.step("pushgateway"):
                 SECRETS.add_user_info(gateway)
                 check_gateway_url(gateway)
-                failure = await reach(http, gateway)
-                if failure is not None:
-                    text = f"Would not get the metrics: {failure.host}: {failure.reason}."
-                    checks.warning("pushgateway", text, failure.fix)
+                try:
+                    await request(http, "HEAD", Message(gateway), "--pushgateway")
+                except NotSent as error:
+                    text = f"Would not get the metrics: {error}."
+                    checks.add("pushgateway", text, error.fix, warns=True)
                 else:
-                    checks.ok("pushgateway", "Its host can be reached. Nothing was pushed.")
+                    checks.add("pushgateway", f"{reached} Nothing was pushed.")
 
 
-def _describe_credentials(credentials: Credentials) -> str:
-    """Return the kind and name, never a secret."""
-    match credentials:
-        case ServiceAccount():
-            return f"Service account {credentials.actor}; a run requests and revokes a token."
-        case ApiKey():
-            return f"API key {credentials.actor}; it does not expire."
-        case _:
-            return "Access token; it is not renewed."
-
-
+_KINDS: Final[Mapping[type[Credentials], str]] = {
+    ServiceAccount: "Service account {}; a run requests and revokes a token.",
+    ApiKey: "API key {}; it does not expire.",
+    BearerToken: "Access token; it is not renewed.",
+}
 _STYLES: Final = {
     CheckState.OK: "green",
     CheckState.WARNING: "yellow",
     CheckState.FAILED: "bold red",
 }
 _WIDTH: Final = max(map(len, CheckState))
+_UNWRAPPED: Final = 1_000_000
 
 
 def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> None:
     """Write each check with its hint below, and the verdict; control characters are escaped.
 
     With several organizations, the checks of each have a heading. A terminal gets lines that are
-    wrapped at words; elsewhere each check is one line.
+    wrapped at words; elsewhere no line is.
 
     Args:
         quiet: Leave out what is right, and the verdict if everything is.
@@ -361,27 +315,19 @@ def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> N
     checks = [each for each in result.checks if not quiet or each.state is not CheckState.OK]
     if quiet and not checks:
         return
-    wraps = console.is_terminal
+    if not console.is_terminal:
+        console.width = _UNWRAPPED
     labels = {each.id: organization_label(each.id, each.name) for each in result.organizations}
     for org_id, group in groupby(checks, key=lambda check: check.organization):
         if org_id is not None and len(labels) > 1:
-            heading = Text(escape_unprintable(f"organization {labels[org_id]}"), "bold")
-            console.print(heading, soft_wrap=not wraps)
-        _show_rows(console, list(group))
-    console.print(Text(escape_unprintable(result.verdict), "bold"), soft_wrap=not wraps)
+            console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
+        console.print(RightTrimmed(two_columns(map(_row, group), width=_WIDTH)))
+    console.print(Text(escape_unprintable(result.verdict), "bold"))
 
 
-def _show_rows(console: Console, checks: Sequence[Check]) -> None:
-    rows = []
-    for check in checks:
-        state = Text(f"{check.state:<{_WIDTH}}", _STYLES[check.state])
-        first, *lines = check.message.split("\n")
-        text = Text.assemble((f"{check.check}: ", "bold"), escape_unprintable(first))
-        rows.append((state, text))
-        more = filter(None, (*lines, check.hint))
-        rows += [(Text(" " * _WIDTH), Text(escape_unprintable(line))) for line in more]
-    if console.is_terminal:
-        console.print(RightTrimmed(two_columns(rows)))
-        return
-    for row in rows:
-        console.print(Text("  ").join(row), soft_wrap=True)
+def _row(check: Check) -> tuple[Text, Text]:
+    lines = filter(None, (*check.message.split("\n"), check.hint))
+    text = "\n".join(map(escape_unprintable, lines))
+    return Text(check.state, _STYLES[check.state]), Text.assemble(
+        (f"{check.check}: ", "bold"), text
+    )

@@ -12,17 +12,11 @@ import msgspec
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
-from invite_sweeper.atlas.rows import OrgEvent
+from invite_sweeper.atlas.lists import OrgEvent
 from invite_sweeper.audit.events import RunWarning
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
-from invite_sweeper.errors import (
-    AddressRefused,
-    AtlasUnavailable,
-    CredentialsRefused,
-    Interrupted,
-    RunError,
-)
+from invite_sweeper.errors import AtlasUnavailable, Interrupted, RunError
 from invite_sweeper.models import (
     InvitationList,
     ListRef,
@@ -83,19 +77,19 @@ class Checks:
         self.found: list[Check] = []
         self.organization: str | None = None
 
-    def ok(self, name: str, message: str) -> None:
-        """Add a check that passed."""
-        self.found.append(Check(name, CheckState.OK, message, organization=self.organization))
-
-    def warning(self, name: str, message: str, hint: str = "") -> None:
-        """Add a check that warns."""
-        self.found.append(Check(name, CheckState.WARNING, message, hint, self.organization))
+    def add(self, name: str, message: str, hint: str = "", *, warns: bool = False) -> None:
+        """Add a check that passed, or that warns; only one that warns has a hint."""
+        state, hint = (CheckState.WARNING, hint) if warns else (CheckState.OK, "")
+        self.found.append(Check(name, state, message, hint, self.organization))
 
     def failed(self, name: str, error: RunError, exit_code: int | None = None) -> None:
-        """Add a check that failed with the error that a sweep would end with."""
+        """Add a check that failed with the error that a sweep would end with, each once."""
         code = int(error.exit_code) if exit_code is None else exit_code
-        message, hint = error.message, error.hint
-        self.found.append(Check(name, CheckState.FAILED, message, hint, self.organization, code))
+        parts = error.to_json()
+        where = self.organization
+        check = Check(name, CheckState.FAILED, parts["message"], parts["hint"], where, code)
+        if all(each.message != check.message for each in self.found):
+            self.found.append(check)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -132,13 +126,12 @@ class Completeness(msgspec.Struct, frozen=True):
 
 EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
-_MAX_LISTS: Final = 1000
-"""Lists of a source, and so GET requests, that are counted beside those of a sweep."""
 _MAX_NAMED: Final = 10
 _CLOCK_WARNING_S: Final = 60.0
 _INVITED, _JOINED = "INVITED_TO_ORG", "JOINED_ORG"
 _NAMES: Final = {
     Reason.CLOCK: "clock",
+    Reason.CREDENTIALS: "credentials",
     Reason.MAX_POPULATION_DROP: "baselines",
     Reason.NO_VISIBLE_PROJECT: "organizations",
 }
@@ -148,30 +141,18 @@ _OWN_CHECKS: Final = frozenset({WarningCode.POLICY, WarningCode.SUNSET})
 
 @dataclass(slots=True)
 class _Counted:
-    """What is in lists that a sweep does not read.
+    """Who is in lists that a sweep does not read; a list that was read has users, maybe none."""
 
-    Attributes:
-        skipped: Lists that were not read because there are more than `_MAX_LISTS`.
-    """
-
-    lists: Counter[Source] = field(default_factory=Counter)
-    pending: int = 0
     users: dict[Source, set[UserKey]] = field(default_factory=dict)
     unread: list[ListUnreadable] = field(default_factory=list)
-    retired: set[Source] = field(default_factory=set)
-    skipped: int = 0
 
     async def add(self, ref: ListRef, found: ListOutcome) -> None:
-        """Count one list."""
-        if isinstance(found, SourceRetired):
-            self.retired.add(found.source)
-        elif isinstance(found, ListUnreadable):
-            self.unread.append(found)
-        elif isinstance(found, InvitationList):
-            self.lists[ref.source] += 1
-            self.pending += len(found)
+        """Count one list; one that is retired or gone has nobody."""
+        if isinstance(found, InvitationList):
             users = self.users.setdefault(ref.source, set())
             users.update(each.user_key for each in found)
+        elif isinstance(found, ListUnreadable) and not isinstance(found, SourceRetired):
+            self.unread.append(found)
 
     @property
     def everyone(self) -> set[UserKey]:
@@ -190,12 +171,11 @@ class _View(Progress):
     def warn(self, warning: RunWarning) -> None:
         if warning.code in _OWN_CHECKS:
             return
+        expected = warning.code == WarningCode.RETIRED_SOURCE and (
+            warning.level == WarningLevel.REMARK
+        )
         name = str(warning.code).replace("_", " ")
-        is_expected = warning.code == WarningCode.RETIRED_SOURCE
-        if is_expected and warning.level == WarningLevel.REMARK:
-            self._checks.ok(name, warning.message)
-        else:
-            self._checks.warning(name, warning.message)
+        self._checks.add(name, warning.message, warns=not expected)
 
 
 class AtlasChecks:
@@ -226,21 +206,15 @@ class AtlasChecks:
         self._check_sunsets()
         planned = [each for each in self._organizations if each.is_planned]
         if planned:
+            self._check_clock(planned)
             self._check_guards(planned)
-        told: set[int] = set()  # organizations with the same credentials share an error
-        clients: set[int] = set()
         for each in self._organizations:
             self._checks.organization = each.id
             if each.error is not None:
-                if id(each.error) not in told:
-                    code = self._result.finished().exit_code
-                    self._checks.failed(_error_name(each.error), each.error, code)
-                told.add(id(each.error))
+                name = next((_NAMES[r] for r in each.error.reasons if r in _NAMES), "Atlas")
+                self._checks.failed(name, each.error, self._result.finished().exit_code)
             elif each.scope is not None and each.visible:
                 await self._check_organization(each, each.scope)
-            if each.error is None and id(each.client) not in clients:
-                await self._check_client(each)
-            clients.add(id(each.client))
         self._checks.organization = None
 
     def _observe(self, _by_policy: Decision, decision: Decision) -> None:
@@ -252,26 +226,31 @@ class AtlasChecks:
         sources, today = self._command.policy.sources, self._command.now.date()
         sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
         for source, day in sorted(sunsets.items()):
-            name = f"sunset {source}"
             warnings = sunset_warnings({source: day}, sources, today)
             message = " ".join(each.message for each in warnings if source in sources)
-            if message and not source.is_replaced_by(sources):
-                self._checks.warning(name, message)
-            else:
-                text = f"Atlas announced {day} as the last day of this list."
-                self._checks.ok(name, message or text)
+            needed = bool(message) and not source.is_replaced_by(sources)
+            text = message or f"Atlas announced {day} as the last day of this list."
+            self._checks.add(f"sunset {source}", text, warns=needed)
+
+    def _check_clock(self, planned: Iterable[Organization]) -> None:
+        """Check the clock more closely than a sweep, which has not refused it."""
+        skew_s = max((each.client.clock_skew_s or 0.0 for each in planned), key=abs)
+        difference = describe_duration(timedelta(seconds=abs(skew_s)))
+        text = f"This machine's clock differs from Atlas's by {difference}."
+        is_off = abs(skew_s) > _CLOCK_WARNING_S
+        self._checks.add("clock", text, "Synchronize the clock with NTP.", warns=is_off)
 
     def _check_guards(self, planned: Sequence[Organization]) -> None:
         command, checks = self._command, self._checks
-        before, recent = command.before, command.recent
+        before = command.before
         with checks.step("baselines"):
             if before is None:
-                checks.ok("baselines", "No complete run yet with which a sweep is compared.")
+                checks.add("baselines", "No complete run yet with which a sweep is compared.")
             else:
                 check_population(planned, command)
                 found = sum(sum(each.entries.values()) for each in planned)
                 left = pluralize(sum(before.entries.values()), "entry", "entries")
-                checks.ok("baselines", f"{found:,} found; the last complete run left {left}.")
+                checks.add("baselines", f"{found:,} found; the last complete run left {left}.")
         if command.limits.over_limit == "trim":
             trim(planned, command)
         with checks.step("limits"):
@@ -281,120 +260,83 @@ class AtlasChecks:
             text = f"{stale} {plural_form(counts.stale, 'is', 'are')} stale, within the limits"
             if counts.trimmed:
                 text = f"{text}; {counts.trimmed:,} are left for a later run"
-            if recent.total:
-                period = describe_duration(command.limits.period)
-                text = f"{text}, with {recent.total:,} deleted within {period} (limits.period)"
-            checks.ok("limits", f"{text}.")
-
-    async def _check_client(self, organization: Organization) -> None:
-        """Check what one set of credentials knows: the clock, and when its secret ends."""
-        checks, client, now = self._checks, organization.client, self._command.now
-        skew_s = client.clock_skew_s or 0.0
-        difference = describe_duration(timedelta(seconds=abs(skew_s)))
-        direction = "ahead of" if skew_s > 0 else "behind"
-        text = f"This machine's clock is {difference} {direction} Atlas's."
-        if abs(skew_s) < 1:
-            text = "This machine's clock agrees with Atlas's."
-        if abs(skew_s) > _CLOCK_WARNING_S:
-            checks.warning("clock", text, "Synchronize this machine's clock with NTP.")
-        else:
-            checks.ok("clock", text)
-        with checks.step("secret"):
-            expiries = await client.reader.secret_expiries(organization.id)
-            if isinstance(expiries, ListUnreadable):
-                checks.ok("secret", f"Not known. {expiries.reason}")
-            elif (live := [day for day in expiries if day > now]) and not secret_warnings(
-                expiries, now
-            ):
-                day = f"{live[0]:%Y-%m-%d}"
-                checks.ok("secret", f"The secret of the service account ends on {day}.")
+            checks.add("limits", f"{text}.")
 
     async def _check_organization(self, organization: Organization, scope: RunScope) -> None:
-        sources = tuple(self._command.policy.sources)
+        sources = self._command.policy.sources
         others = [source for source in Source if source not in sources]
         excluded_scope = replace(scope, projects=scope.excluded, visible=False)
         with self._checks.step("lists"):
             beside = await self._count(organization, scope, others)
             excluded = await self._count(organization, excluded_scope, sources)
-            self._check_scope(organization, scope, excluded)
+            self._check_scope(scope, excluded)
             for source in sources:
                 if source not in organization.retired:  # the run has warned
                     self._check_list(source, organization, beside)
-            known = self._users[organization.id] | excluded.everyone
-            self._check_beside(beside, known)
+            self._check_beside(beside, self._users[organization.id] | excluded.everyone)
             await self._check_events(organization, (beside, excluded))
+        with self._checks.step("secret"):
+            await self._check_secret(organization)
 
     async def _count(
         self, organization: Organization, scope: RunScope, sources: Iterable[Source]
     ) -> _Counted:
         """Read lists that a sweep does not read, and count the people in them."""
-        counted, workers = _Counted(), self._reader.workers
-        part = replace(scope, projects=scope.projects[:_MAX_LISTS], team_projects=[])
-        for source in sources:
-            if not source.is_organization_level:
-                counted.skipped += len(scope.projects) - len(part.projects)
-            try:
-                await list_invitations(
-                    organization.client.reader, part, [source], counted.add, workers=workers
-                )
-            except AtlasUnavailable as error:
-                if source not in counted.retired:
-                    lost = ListUnreadable(organization.id, "", error.message, source=source)
-                    counted.unread.append(lost)
+        counted, reader = _Counted(), organization.client.reader
+        scope = replace(scope, team_projects=[])
+        try:
+            await list_invitations(
+                reader, scope, sources, counted.add, workers=self._reader.workers
+            )
+        except AtlasUnavailable as error:
+            self._checks.add("coverage", error.message)
         return counted
 
-    def _check_scope(self, organization: Organization, scope: RunScope, excluded: _Counted) -> None:
+    def _check_scope(self, scope: RunScope, excluded: _Counted) -> None:
         everything = pluralize(len(scope.projects) + len(scope.excluded), "project")
         are = plural_form(len(scope.projects), "is", "are")
         text = f"{len(scope.projects)} of {everything} {are} in scope."
         if scope.excluded:
             names = shorten_list([each.name for each in scope.excluded], _MAX_NAMED)
-            lost = f", {len(excluded.unread)} could not be read" if excluded.unread else ""
-            text = f"{text} Out of scope: {names}; {excluded.pending:,} pending there{lost}."
-        self._checks.ok("scope", text)
-        if organization.members is not None:
-            members = pluralize(len(organization.members), "active member")
-            self._checks.ok("members", f"{members}, by whom inviter_gone is judged.")
+            text = f"{text} Out of scope: {names}; {len(excluded.everyone):,} pending there."
+        self._checks.add("scope", text)
 
     def _check_list(self, source: Source, organization: Organization, beside: _Counted) -> None:
         """Check that a list of the policy can be read, and that its invitations be deleted."""
-        checks, name = self._checks, f"list {source}"
-        reading, deleting = source.roles
+        checks, name, deleting = self._checks, f"list {source}", source.roles[1]
         unread = [each for each in organization.unread if each.source is source]
         if unread:
-            where = _places(unread)
-            if not any(map(_is_missing_role, unread)):
-                text = f"{len(unread)} cannot be read: {where}. {unread[0].reason}"
-                checks.warning(name, text)
-                return
-            kind, instead = "project", "exclude the projects"
+            instead, hint, why = "exclude the projects", "", unread[0].reason
             if source.is_organization_level:
-                kind, instead = "organization", f"remove {source} from sources"
-            hint = f"Grant the credentials the role {deleting} there, or {instead}."
-            text = f"The role is missing in {pluralize(len(unread), kind)}: {where}."
-            checks.warning(name, text, hint)
+                instead = f"remove {source} from sources"
+            if any(map(_is_missing_role, unread)):
+                hint = f"Grant the credentials the role {deleting} there, or {instead}."
+                why = "The role is missing."
+            text = f"{pluralize(len(unread), 'list')} cannot be read: {_places(unread)}. {why}"
+            checks.add(name, text, hint, warns=True)
             return
         counts = [n for ref, n in organization.entries.items() if ref.source is source]
         text = f"{sum(counts):,} pending in {pluralize(len(counts), 'list')}"
-        if reading == deleting:
-            checks.ok(name, f"{text}; the role {deleting} is granted.")
-            return
         # The older list of the same project or organization is shown only to its owners.
         older = Source.ORG_INVITES if source.is_organization_level else Source.INVITES
-        owner, _ = older.roles
-        unread = [each for each in (*organization.unread, *beside.unread) if each.source is older]
-        refused = [each for each in unread if _is_missing_role(each)]
+        owner = older.roles[1]
+        refused = [
+            each
+            for each in (*organization.unread, *beside.unread)
+            if each.source is older and _is_missing_role(each)
+        ]
         if refused:
-            checks.warning(
+            checks.add(
                 name,
                 f"{text}, but the credentials can probably not delete: the role {owner}, which "
                 f"shows the list {older}, is missing in {_places(refused)}.",
                 f"Grant the credentials the role {owner} there.",
+                warns=True,
             )
-        elif beside.lists[older] or any(ref.source is older for ref in organization.entries):
-            checks.ok(name, f"{text}; the role {owner} is granted.")
+        elif older in beside.users or any(ref.source is older for ref in organization.entries):
+            checks.add(name, f"{text}; the role {owner} is granted.")
         else:
-            checks.ok(name, f"{text}; deleting requires {deleting}: only a deletion can prove it.")
+            checks.add(name, f"{text}; deleting requires {deleting}: only a deletion can prove it.")
 
     def _check_beside(self, beside: _Counted, known: Collection[UserKey]) -> None:
         """Check whether people are pending only in lists that the policy does not read."""
@@ -402,18 +344,11 @@ class AtlasChecks:
             count = len(users - set(known))
             are = f"{pluralize(count, 'user')} {plural_form(count, 'is', 'are')}"
             text = f"{are} pending only in the list {source}, which is not among sources."
-            if count:
-                self._checks.warning("coverage", text, f"Add {source} to sources.")
-            else:
-                self._checks.ok("coverage", text)
+            hint = f"Add {source} to sources."
+            self._checks.add("coverage", text, hint, warns=count > 0)
         for source, count in Counter(each.source for each in beside.unread).items():
             text = f"The list {source}, not among sources, cannot be read in {count}."
-            self._checks.ok("coverage", text)
-        if beside.skipped:
-            text = (
-                f"At most {_MAX_LISTS:,} lists of a source are read: {beside.skipped:,} were not."
-            )
-            self._checks.warning("coverage", text)
+            self._checks.add("coverage", text)
 
     async def _check_events(self, organization: Organization, counted: Sequence[_Counted]) -> None:
         """Check that each person whom Atlas's events name is in a list, joined or was deleted.
@@ -424,15 +359,14 @@ class AtlasChecks:
         since = self._command.now - timedelta(days=EVENT_DAYS)
         events = await reader.invitation_events(org_id, since)
         if isinstance(events, ListUnreadable):
-            checks.ok("events", f"Not known. {events.reason}")
+            checks.add("events", f"Not known. {events.reason}")
             return
         found = explain_invited(
             org_id,
             events,
             self._users[org_id].union(*(each.everyone for each in counted)),
             self._command.history.is_gone,
-            lists_complete=not organization.unread
-            and not any(each.unread or each.skipped for each in counted),
+            lists_complete=not organization.unread and not any(each.unread for each in counted),
         )
         self.completeness.append(found)
         text = (
@@ -440,17 +374,25 @@ class AtlasChecks:
             f"{pluralize(found.invited, 'address', 'addresses')} as invited: {found.listed} in "
             f"the lists, {found.joined} joined, {found.deleted} deleted according to the audit log"
         )
-        if not (left := found.unexplained):
-            checks.ok("events", f"{text}.")
-            return
-        where = "no list" if found.lists_complete else "no list that could be read"
-        are = f"{len(left)} {plural_form(len(left), 'is', 'are')}"
-        checks.warning(
-            "events",
-            f"{text}; {are} in {where}: {shorten_list(left, _MAX_NAMED)}.",
+        if left := found.unexplained:
+            where = "no list" if found.lists_complete else "no list that could be read"
+            are = f"{len(left)} {plural_form(len(left), 'is', 'are')}"
+            text = f"{text}; {are} in {where}: {shorten_list(left, _MAX_NAMED)}"
+        hint = (
             "Deletions with an API key or a service account are not among the events: ask who "
-            "else deletes invitations.",
+            "else deletes invitations."
         )
+        checks.add("events", f"{text}.", hint, warns=bool(left))
+
+    async def _check_secret(self, organization: Organization) -> None:
+        """Show when the secret ends; the run has warned if it is soon."""
+        now = self._command.now
+        expiries = await organization.client.reader.secret_expiries(organization.id)
+        if isinstance(expiries, ListUnreadable):
+            self._checks.add("secret", f"Not known. {expiries.reason}")
+        elif (live := [each for each in expiries if each > now]) and not secret_warnings(live, now):
+            text = f"The secret of the service account ends on {live[0]:%Y-%m-%d}."
+            self._checks.add("secret", text)
 
 
 def explain_invited(
@@ -485,15 +427,6 @@ def explain_invited(
         unexplained=tuple(sorted(rest - gone)),
         lists_complete=lists_complete,
     )
-
-
-def _error_name(error: RunError) -> str:
-    """Return the check in which an organization failed."""
-    if isinstance(error, AddressRefused):
-        return "access list"
-    if isinstance(error, CredentialsRefused):
-        return "credentials"
-    return next((_NAMES[each] for each in error.reasons if each in _NAMES), "Atlas")
 
 
 def _is_missing_role(unread: ListUnreadable) -> bool:

@@ -13,8 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.cli.console import run_async, stdout_console
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
     OUTPUT,
@@ -25,9 +24,9 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
-from invite_sweeper.explain import EntryExplanation, Explainer, Explanation, KeyExplanation
+from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
-from invite_sweeper.policy import loader
+from invite_sweeper.policy import load_policy
 from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.command import Organization
@@ -86,7 +85,6 @@ class Search(msgspec.Struct, frozen=True):
 
     terms: tuple[str, ...]
     now: datetime
-    policy_sha256: str
     sources: tuple[Source, ...]
     projects: int
     invitations: int
@@ -101,11 +99,11 @@ async def search(
     terms: Sequence[str], options: RunOptions, environment: Mapping[str, str]
 ) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
-    policy = loader.load_policy(options.policy)
+    policy = load_policy(options.policy)
     register_secrets(policy.notify, environment)
     session = Session(options, policy, environment)
     session.credentials()
-    with session.last_resort, session.working():
+    with session.working():
         history = session.read_history()
         # No guard of a run changes a decision.
         command = session.command(history, dry_run=True, accept_population=True)
@@ -115,6 +113,14 @@ async def search(
         def observe(by_policy: Decision, decision: Decision) -> None:
             if any(map(matches, decision.all_entries)):
                 found.append((by_policy, decision))
+
+        async def explain_all() -> list[Explanation]:
+            members = {each.id: each.members for each in organizations if each.members}
+            explainer, explanations = Explainer(policy, session.now, members), []
+            for by_policy, decision in found:
+                explanations.append(explainer.explain(by_policy, decision))
+                await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
+            return sorted(explanations, key=lambda each: (_person(each), each.project_name or ""))
 
         async with session.organizations(history) as organizations:
             terminal = Console(stderr=True) if sys.stderr.isatty() and not options.quiet else None
@@ -126,42 +132,24 @@ async def search(
                 await session.stop.run_unless_stopped(reader.read_all())
             finally:
                 view.close()
-            end = result.finished()
-            explaining = _explain_all(session, organizations, found)
-            explanations = await session.stop.run_unless_stopped(explaining)
+            explanations = await session.stop.run_unless_stopped(explain_all())
+    end = result.finished()
     errors = [each.error for each in organizations if each.error is not None]
     if len(errors) == len(organizations):
         raise errors[0]
+    scopes = [each.scope for each in organizations if each.scope is not None]
     return Search(
         terms=tuple(terms),
         now=session.now,
-        policy_sha256=policy.sha256,
         sources=tuple(policy.sources),
         projects=end.projects_seen,
         invitations=end.invitations_seen,
         organizations=[OrganizationName(each.id, each.name) for each in organizations],
-        out_of_scope=[
-            project.name for each in organizations if each.scope for project in each.scope.excluded
-        ],
+        out_of_scope=[project.name for scope in scopes for project in scope.excluded],
         unreadable=[lost for each in organizations for lost in _unread(each)],
         found=explanations,
         exit_code=end.exit_code,
     )
-
-
-async def _explain_all(
-    session: Session,
-    organizations: Sequence[Organization],
-    found: Sequence[tuple[Decision, Decision]],
-) -> list[Explanation]:
-    members = {each.id: each.members for each in organizations if each.members}
-    explainer = Explainer(session.policy, session.now, members)
-    explanations = []
-    for by_policy, decision in found:
-        explanations.append(explainer.explain(by_policy, decision))
-        await asyncio.sleep(0)  # thousands take seconds, and a signal ends them
-    explanations.sort(key=lambda each: (_person(each), each.project_name or ""))
-    return explanations
 
 
 def _unread(organization: Organization) -> Iterator[ListUnreadable]:
@@ -186,60 +174,52 @@ def _matcher(terms: Sequence[str]) -> Callable[[Invitation], bool]:
 
 
 def _person(explanation: Explanation) -> tuple[str, str]:
-    username = explanation.username
-    return explanation.org_id, casefold_lookalike(username) if username else ""
+    return explanation.org_id, casefold_lookalike(explanation.username or "")
 
 
 def show(console: Console, found: Search, *, verbose: bool = False) -> None:
     """Write the result; control characters in names are escaped."""
-    for line in _lines(found, verbose=verbose):
-        console.print(line, soft_wrap=True)
+    for text, style in _lines(found, verbose=verbose):
+        console.print(Text(escape_unprintable(text), style), soft_wrap=True)
 
 
-def _lines(result: Search, *, verbose: bool) -> Iterator[Text]:
+def _lines(result: Search, *, verbose: bool) -> Iterator[tuple[str, str]]:
+    """Yield each line with its style."""
     names = {each.id: each.name for each in result.organizations}
     for (org_id, _), invitations in groupby(result.found, key=_person):
-        label = escape_unprintable(organization_label(org_id, names.get(org_id)))
         of_person = list(invitations)
-        who = escape_unprintable(of_person[0].username or "(no address)")
-        yield Text.assemble((who, "bold"), f" in organization {label}")
+        label = organization_label(org_id, names.get(org_id))
+        yield f"{of_person[0].username or '(no address)'} in organization {label}", "bold"
         for each in of_person:
             yield from _explanation_lines(each, verbose=verbose)
-        yield Text("")
+        yield "", ""
     if not result.found:
-        terms = " ".join(repr(escape_unprintable(each)) for each in result.terms)
-        yield Text(f"Nothing found for {terms}.", style="bold")
+        yield f"Nothing found for {' '.join(map(repr, result.terms))}.", "bold"
     read = pluralize(result.invitations, "invitation"), pluralize(result.projects, "project")
-    yield Text(f"Searched: {read[0]} in {read[1]} ({', '.join(result.sources)}).")
+    yield f"Searched: {read[0]} in {read[1]} ({', '.join(result.sources)}).", ""
     if result.out_of_scope:
-        excluded = list(map(escape_unprintable, result.out_of_scope))
-        yield Text(
-            f"Not searched, as the policy excludes them: {shorten_list(excluded, _MAX_NAMES)}."
-        )
+        excluded = shorten_list(result.out_of_scope, _MAX_NAMES)
+        yield f"Not searched, as the policy excludes them: {excluded}.", ""
     for lost in result.unreadable:
-        where = escape_unprintable(lost.project_name) or f"the list {lost.source}"
-        yield Text(f"Could not be read: {where}: {escape_unprintable(lost.reason)}", "yellow")
+        where = lost.project_name or f"the list {lost.source}"
+        yield f"Could not be read: {where}: {lost.reason}", "yellow"
 
 
-def _explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Text]:
-    description = escape_unprintable(explanation.description)
-    yield Text(
-        f"  {description[:1].upper()}{description[1:]}{_when(explanation)}.",
-        "bold red" if explanation.kept is None else "bold green",
-    )
-    if (key := explanation.condition) is not None:
-        yield Text(f"    {_key_text(key)}")
-    place = _place(explanation.project_name, explanation.project_id)
-    status = escape_unprintable(explanation.status or "no status")
-    id_ = escape_unprintable(explanation.invitation_id)
-    yield Text(f"    {explanation.source}{place}, id {id_}, {status}")
+def _explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[tuple[str, str]]:
+    text = explanation.description
+    style = "bold red" if explanation.kept is None else "bold green"
+    yield f"  {text[:1].upper()}{text[1:]}{_when(explanation)}.", style
+    if explanation.condition:
+        yield f"    {explanation.condition}", ""
+    name = explanation.project_name or explanation.project_id
+    place = f", project {name}" if explanation.project_id is not None else ""
+    id_, status = explanation.invitation_id, explanation.status or "no status"
+    yield f"    {explanation.source}{place}, id {id_}, {status}", ""
     for other in explanation.entries:
-        where = f"{other.source}{_place(None, other.project_id)}"
-        id_ = escape_unprintable(other.invitation_id)
-        yield Text(f"    {where}, id {id_}: {escape_unprintable(other.description)}")
+        place = f", project {other.project_id}" if other.project_id is not None else ""
+        yield f"    {other.source}{place}, id {other.invitation_id}", ""
     if verbose:
-        for entry in explanation.policy:
-            yield from _entry_lines(entry)
+        yield from ((f"    {line}", "") for line in explanation.policy)
 
 
 def _when(explanation: Explanation) -> str:
@@ -251,30 +231,4 @@ def _when(explanation: Explanation) -> str:
         return ""
     if explanation.rule is not None:
         return f" since {stale_from:%Y-%m-%d}"
-    rule = escape_unprintable(explanation.stale_by or "")
-    return f"; stale from {stale_from:%Y-%m-%d} by rule {rule}"
-
-
-def _place(name: str | None, project_id: str | None) -> str:
-    if project_id is None:
-        return ""
-    return f", project {escape_unprintable(name)}" if name else f", project {project_id}"
-
-
-def _entry_lines(entry: EntryExplanation) -> Iterator[Text]:
-    note = f" ({escape_unprintable(entry.note)})" if entry.note else ""
-    result = "not evaluated" if entry.ended else _format_result(entry)
-    yield Text(f"    {entry.kind} {escape_unprintable(entry.name)}: {result}{note}")
-    for key in entry.keys:
-        yield Text(f"      {_key_text(key)}: {_format_result(key)}", style="dim")
-
-
-def _key_text(key: KeyExplanation) -> str:
-    has = escape_unprintable(key.actual) or "none"
-    return f"{key.key} is {escape_unprintable(key.expected)}, the invitation has {has}"
-
-
-def _format_result(found: EntryExplanation | KeyExplanation) -> str:
-    if found.unknown is not None:
-        return f"cannot be evaluated ({found.unknown.replace('_', ' ')})"
-    return "matches" if found.matched else "does not match"
+    return f"; stale from {stale_from:%Y-%m-%d} by rule {explanation.stale_by}"

@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from enum import StrEnum
 from importlib.resources import files
-from typing import cast
+from typing import Any, Final
 
 import click
 from rich.markdown import Markdown
@@ -17,33 +16,20 @@ from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
 from invite_sweeper.program import command
 
-
-class Topic(StrEnum):
-    """What there is documentation about."""
-
-    CREDENTIALS = "credentials"
-    POLICY = "policy"
-    SOURCES = "sources"
-    LIMITS = "limits"
-    AUDIT = "audit"
-    EXIT_CODES = "exit-codes"
-    DEPLOYMENT = "deployment"
-
-
-_SUMMARIES = {
-    Topic.CREDENTIALS: "how to pass credentials, and which roles are needed",
-    Topic.POLICY: "every key of the policy with its default",
-    Topic.SOURCES: "Atlas's four lists, and what a deletion does in each",
-    Topic.LIMITS: "the limits and guards, and what to do when one refuses",
-    Topic.AUDIT: "the audit log, its chain, and how to restore",
-    Topic.EXIT_CODES: "what each exit code means and what to do",
-    Topic.DEPLOYMENT: "cron, systemd, Kubernetes, monitoring",
+TOPICS: Final = {
+    "credentials": "how to pass credentials, and which roles are needed",
+    "policy": "every key of the policy with its default",
+    "sources": "Atlas's four lists, and what a deletion does in each",
+    "limits": "the limits and guards, and what to do when one refuses",
+    "audit": "the audit log, its chain, and how to restore",
+    "exit-codes": "what each exit code means and what to do",
+    "deployment": "cron, systemd, Kubernetes, monitoring",
 }
 
 
 @click.command("help", cls=Command)
 @click.argument(
-    "name", help=f"One of {', '.join(Topic)}, or a command.", metavar="[TOPIC]", required=False
+    "name", help=f"One of {', '.join(TOPICS)}, or a command.", metavar="[TOPIC]", required=False
 )
 @click.pass_context
 def help_command(context: click.Context, name: str | None) -> None:
@@ -52,31 +38,31 @@ def help_command(context: click.Context, name: str | None) -> None:
     Example: invite-sweeper help exit-codes
     """
     if name is None:
-        for each, summary in _SUMMARIES.items():
-            click.echo(f"  {command('help', each.value):<32}  {summary}")
+        for each, summary in TOPICS.items():
+            click.echo(f"  {command('help', each):<32}  {summary}")
         click.echo(f"Options of a command: {command('COMMAND', '--help')}")
         return
-    if name not in list(Topic):  # `audit` is the topic: errors name it
+    if name not in TOPICS:  # `audit` is the topic: errors name it
         program = context.find_root()
-        assert isinstance(program.command, click.Group)  # noqa: S101 - it has this command
-        found = program.command.get_command(program, name)
+        group = program.command
+        found = group.get_command(program, name) if isinstance(group, click.Group) else None
         if found is None:
             raise UsageError(
                 f"There is no topic {name!r}.",
-                hint=f"Topics: {', '.join(Topic)}; or a command's name.",
+                hint=f"Topics: {', '.join(TOPICS)}; or a command's name.",
             )
         click.echo(found.get_help(click.Context(found, program, name)))
         return
-    text = page(Topic(name))
+    text = page(name)
     if sys.stdout.isatty():
         stdout_console().print(Markdown(text, hyperlinks=False))
     else:
         click.echo(text, nl=False)
 
 
-def page(topic: Topic) -> str:
+def page(topic: str) -> str:
     """Return a topic's page as Markdown; tables come from the program itself."""
-    text = files("invite_sweeper").joinpath("help", f"{topic.value}.md").read_text("utf-8")
+    text = files("invite_sweeper").joinpath("help", f"{topic}.md").read_text("utf-8")
     for name, render in _TABLES.items():
         marker = f"<!-- {name} -->\n"
         if marker in text:
@@ -90,34 +76,22 @@ def _exit_code_table() -> str:
 
 
 def _policy_keys() -> str:
-    schema = json_schema()
-    definitions = cast("Mapping[str, object]", schema["$defs"])
-    return "".join(_key_lines(schema, definitions, 0))
+    schema: Any = json_schema()
+    return "".join(_key_lines(schema, schema["$defs"], 0))
 
 
-def _key_lines(
-    schema: Mapping[str, object], definitions: Mapping[str, object], depth: int
-) -> Iterator[str]:
+def _key_lines(schema: Any, definitions: Any, depth: int) -> Iterator[str]:  # noqa: ANN401 - JSON
     """Yield a line for each key of an object, with those of nested objects below it."""
-    properties = cast("Mapping[str, Mapping[str, object]]", schema.get("properties", {}))
-    for name, key in properties.items():
+    for name, key in schema.get("properties", {}).items():
         default = key.get("default")
         text = default if isinstance(default, str) else to_json(default).decode()
         shown = f" Default: `{text}`." if isinstance(default, str | int | float) else ""
         yield f"{'  ' * depth}- `{name}`: {key.get('description', '')}{shown}\n"
-        for nested in _nested(key, definitions):
-            yield from _key_lines(nested, definitions, depth + 1)
-
-
-def _nested(
-    key: Mapping[str, object], definitions: Mapping[str, object]
-) -> Iterator[Mapping[str, object]]:
-    """Yield the definitions that a key, the items of its list, or their variants refer to."""
-    items = cast("Mapping[str, object]", key.get("items", {}))
-    variants = cast("list[Mapping[str, object]]", items.get("anyOf", []))
-    for part in (key, items, *variants):
-        if isinstance(reference := part.get("$ref"), str):
-            yield cast("Mapping[str, object]", definitions[reference.rpartition("/")[2]])
+        items = key.get("items", {})
+        for part in (key, items, *items.get("anyOf", ())):
+            if "$ref" in part:
+                nested = definitions[part["$ref"].rpartition("/")[2]]
+                yield from _key_lines(nested, definitions, depth + 1)
 
 
 def _reason_table() -> str:

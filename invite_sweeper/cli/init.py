@@ -1,23 +1,23 @@
 """Command `init`: write a first policy from a few answers."""
 
 import os
+import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from string import Template
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import click
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.connection import connect_for_run
+from invite_sweeper.atlas.connection import connect
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
 from invite_sweeper.audit import History
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import (
     DEFAULT_POLICY,
     FILE,
@@ -32,8 +32,13 @@ from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.models import SOURCES_OF_USERS, Source
-from invite_sweeper.policy import Execution, Policy, parse_duration, parse_policy
-from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.policy import (
+    Execution,
+    Policy,
+    parse_duration,
+    parse_duration_option,
+    parse_policy,
+)
 from invite_sweeper.program import command
 from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.discovery import Reader
@@ -42,74 +47,20 @@ from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import escape_unprintable
 
 _DEFAULT_AGE = "14d"
-_DEADLINE = timedelta(minutes=1)
+_DEADLINE_S = 60.0
 """For the look-up of the organizations, and for an answer to each request about the backlog."""
 _OVER = frozenset({Reason.MAX_DELETIONS, Reason.MAX_DELETIONS_PER_PROJECT, Reason.MAX_SHARE})
 """Why a sweep would be refused that may delete the oldest instead."""
 
-_POLICY = Template(
-    """\
-# What invite-sweeper may delete. Written by `invite-sweeper init` on $today.
-#
-#   invite-sweeper validate $path        list all errors; no network
-#   invite-sweeper plan --policy $path   show what would be deleted
-#
-# All keys: invite-sweeper help policy
-
-version: 1
-
-# Allow-list: projects of other organizations are never changed.
-organizations:
-$organizations
-
-# Which projects are read: globs on the name, or ids. `exclude` overrides `include`.
-projects:
-  include: ["*"]
-  # exclude: ["prod-*"]
-
-# Which of Atlas's lists of invitations are read.
-sources: [$sources]
-
-# An invitation is stale if any rule matches. All conditions of a rule must match.
-rules:
-  # Owners and roles in the whole organization sooner, and first: the log names the graver reason.
-  - name: owners
-    older_than: $sooner
-    roles: [$roles]
-  - name: forgotten
-    older_than: $age
-$statuses
-# A matching entry keeps the invitation, even if a rule matches. To use it, remove the `#`.
-# keep:
-#   - name: board
-#     usernames: ["*@board.example.com"]
-#     reason: they travel
-#     until: $until           # the last day
-
-# Limits of a night, and what to do if more is stale: refuse (delete nothing, exit code 3), or trim
-# (delete the oldest up to the limits, and the rest another night).
-limits:
-  max_deletions: 10
-  max_deletions_per_project: 5
-  max_share: 0.25                 # of the invitations read, if more than 10 are stale
-  max_unreadable_projects: 0      # one unreadable project, and nothing is deleted
-  over_limit: $over_limit
-
-audit:
-  directory: audit                # one file for each run, beside this policy
-"""
-)
-_STATUSES = Template("""\
-  # In users and org_users: people who can no longer accept.
-  - name: expired-or-rejected
-    older_than: $sooner
-    statuses: [INVITATION_EXPIRED, INVITATION_REJECTED]
-  # A rule without statuses is for people who can still accept, too. Deleting one removes the
-  # person from the project or the organization, with all roles and teams there, and only a new
-  # invitation brings the person back.
-""")
 _OWNERS = "GROUP_OWNER, ORG_OWNER, ORG_GROUP_CREATOR, ORG_BILLING_ADMIN"
-_WEEK = timedelta(days=7)
+_TEMPLATES = Environment(
+    loader=PackageLoader("invite_sweeper.cli"),
+    autoescape=False,  # noqa: S701 - it is YAML
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    undefined=StrictUndefined,
+)
 
 
 class Choice(NamedTuple):
@@ -136,7 +87,7 @@ class Choice(NamedTuple):
         value = f'"{self.id}"'
         if self.credentials:
             value = f'{{id: "{self.id}", credentials: {self.credentials}}}'
-        return f"  - {value}" + (f"    # {escape_unprintable(self.name)}" if self.name else "")
+        return value + (f"    # {escape_unprintable(self.name)}" if self.name else "")
 
 
 class Answers(NamedTuple):
@@ -148,7 +99,7 @@ class Answers(NamedTuple):
 
     organizations: Sequence[Choice]
     older_than: str
-    sources: tuple[Source, ...]
+    sources: Sequence[Source]
     trim: bool = False
 
 
@@ -162,12 +113,9 @@ class Answers(NamedTuple):
 )
 @options("base_url")
 @option(
-    "Options",
-    "--organization",
-    metavar="ID",
-    multiple=True,
+    "Options", "--organization", metavar="ID", multiple=True,
     help="Id of an organization; may be repeated.",
-)
+)  # fmt: skip
 @option(
     "Options", "--older-than", metavar="DURATION", help="Age from which an invitation is stale."
 )
@@ -192,26 +140,26 @@ def init(
     Example: invite-sweeper init --organization 5efda682a3f2ed2e7dd6cde4 --older-than 14d
     """
     try:
-        _check_absent(path)
+        if os.path.lexists(path):
+            hint = f"Name another file: {command('init', 'POLICY')}"
+            raise UsageError(f"{path} already exists.", hint=hint)
         if older_than is not None:  # before anything is asked
             parse_duration_option("--older-than", older_than)
-        asks = sys.stdin.isatty()
-        organizations = _choose_organizations(organization, base_url, asks=asks)
+        asks, today = sys.stdin.isatty(), datetime.now(UTC)
         answers = Answers(
-            organizations,
-            older_than or _choose_age(asks=asks),
-            tuple(source or _choose_sources(asks=asks)),
+            _choose_organizations(organization, base_url, asks=asks),
+            older_than or (_ask_for_age() if asks else _DEFAULT_AGE),
+            source or (_ask_for_sources() if asks else list(Source)),
         )
-        text = render_policy(answers, path, datetime.now(UTC))
-        policy = parse_policy(text.encode(), str(path))
+        policy = parse_policy(render_policy(answers, path, today).encode(), str(path))
         if credentials_names(os.environ) and _choose_trim(policy, path, base_url, asks=asks):
-            text = render_policy(answers._replace(trim=True), path, datetime.now(UTC))
-        _write_new(path, text)
+            answers = answers._replace(trim=True)
+        _write_new(path, render_policy(answers, path, today))
     except click.Abort:
         raise Cancelled("Cancelled.", consequence="No file was written.") from None
     except RunError as error:
         raise error.having(consequence="No file was written.") from error
-    for remark in policy.warnings(datetime.now(UTC).date()):
+    for remark in policy.warnings(today.date()):
         click.echo(f"Warning: {remark}", err=True)
     click.echo(f"{path} is a valid policy. It deletes at most 10 invitations in a run.")
     click.echo(f"Next: {command('plan', '--policy', str(path))}")
@@ -219,32 +167,16 @@ def init(
 
 def render_policy(answers: Answers, path: Path, now: datetime) -> str:
     """Return the YAML of a commented policy."""
-    age = parse_duration(answers.older_than)
-    sooner = answers.older_than if age <= _WEEK else "7d"
-    with_users = not SOURCES_OF_USERS.isdisjoint(answers.sources)
-    organization_roles = any(source.is_organization_level for source in answers.sources)
-    values = {
-        "age": answers.older_than,
-        "sooner": sooner,
-        "roles": _OWNERS if organization_roles else "GROUP_OWNER",
-    }
-    return _POLICY.substitute(
-        values,
+    with_roles = any(source.is_organization_level for source in answers.sources)
+    return _TEMPLATES.get_template("policy.yaml.j2").render(
+        answers._asdict(),
         today=now.date(),
         until=now.date().replace(year=now.year + 1, day=1),
         path=shlex.quote(str(path)),
-        organizations="\n".join(each.yaml for each in answers.organizations),
-        sources=", ".join(answers.sources),
-        statuses=_STATUSES.substitute(values) if with_users else "",
-        over_limit="trim" if answers.trim else "refuse",
+        sooner=min(answers.older_than, "7d", key=parse_duration),
+        roles=_OWNERS if with_roles else "GROUP_OWNER",
+        with_users=not SOURCES_OF_USERS.isdisjoint(answers.sources),
     )
-
-
-def _check_absent(path: Path) -> None:
-    if os.path.lexists(path):
-        raise UsageError(
-            f"{path} already exists.", hint=f"Name another file: {command('init', 'POLICY')}"
-        )
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -265,22 +197,29 @@ def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> S
     if ids:
         known = {each.id: each for each in reversed(visible)}
         return [known.get(each, Choice(each)) for each in dict.fromkeys(ids)]
-    return _ask_for_organizations(visible) if asks else _only_organizations(visible)
+    if asks:
+        return _ask_for_organizations(visible)
+    if not visible:
+        message = "No organization was named, and no credentials are set to look it up."
+        raise UsageError(message, hint="Add --organization ID.")
+    if len({each.credentials for each in visible}) < len(visible):
+        labels = ", ".join(each.label for each in visible)
+        message = f"The credentials can see several organizations: {labels}."
+        raise UsageError(message, hint="Add --organization ID.")
+    return visible
 
 
 async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choice]:
     """Return the organizations that each set of credentials can see, each once."""
     found: dict[str, Choice] = {}
-    now, started_s = datetime.now(UTC), time.monotonic()
     for name, credentials in read_all_credentials(os.environ, names).items():
-        async with connect_for_run(
+        async with connect(
             parse_base_url(base_url),
             credentials,
-            Execution(deadline=_DEADLINE),
-            now=now,
-            started_s=started_s,
-            deadline_s=started_s + _DEADLINE.total_seconds(),
+            Execution(),
+            clock=lambda: datetime.now(UTC),
             log=configure_logging(quiet=True, verbose=False),
+            retry_until_s=time.monotonic() + _DEADLINE_S,
         ) as client:
             try:
                 visible = await client.reader.organizations()
@@ -291,76 +230,57 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
     return list(found.values())
 
 
-def _only_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
-    """Return all organizations, if each set of credentials sees one."""
-    if not visible:
-        raise UsageError(
-            "No organization was named, and no credentials are set to look it up.",
-            hint="Add --organization ID.",
-        )
-    if len({each.credentials for each in visible}) < len(visible):
-        raise UsageError(
-            "The credentials can see several organizations: "
-            f"{', '.join(each.label for each in visible)}.",
-            hint="Add --organization ID.",
-        )
-    return visible
-
-
 def _ask_for_organizations(visible: Sequence[Choice]) -> Sequence[Choice]:
     click.echo("Which organizations? Projects of others are never changed.")
     for number, each in enumerate(visible, 1):
         click.echo(f"  {number}  {each.label}")
-    known = {each.id: each for each in visible}
+    known = {str(number): each for number, each in enumerate(visible, 1)}
+    known |= {each.id: each for each in visible}
 
-    def parse_one(answer: str) -> Choice:
-        if answer.isdecimal() and 1 <= int(answer) <= len(visible):
-            return visible[int(answer) - 1]
-        if len(answer) == len("0" * 24) and set(answer.lower()) <= set("0123456789abcdef"):
-            return known.get(answer.lower(), Choice(answer.lower()))
-        raise click.BadParameter("Type a number of the list, or an id of 24 hex digits.")
+    def parse_one(word: str) -> Choice:
+        if word not in known and not re.fullmatch("[0-9a-f]{24}", word):
+            raise click.BadParameter("Type a number of the list, or an id of 24 hex digits.")
+        return known.get(word) or Choice(word)
 
     def parse(answer: str) -> Sequence[Choice]:
-        words = answer.replace(",", " ").split()
-        if answer == "all" and visible:
+        words = answer.lower().replace(",", " ").split()
+        if words == ["all"] and visible:
             return visible
         return list(dict.fromkeys(map(parse_one, words)))
 
-    several = len(visible) > 1
-    question = "Numbers or ids, separated by commas" if several else "Number or id"
-    default = "all" if several else "1"
-    return _ask(question if visible else "Id", parse, default=default if visible else None)
+    question, default = ("Number or id", "1") if visible else ("Id", None)
+    if len(visible) > 1:
+        question, default = "Numbers or ids, separated by commas", "all"
+    chosen: Sequence[Choice] = click.prompt(question, default, value_proc=parse)
+    return chosen
 
 
-def _choose_age(*, asks: bool) -> str:
-    if not asks:
-        return _DEFAULT_AGE
+def _ask_for_age() -> str:
+    def check(answer: str) -> str:
+        try:
+            parse_duration_option("The age", answer.strip())
+        except UsageError as error:
+            raise click.BadParameter(f"{error.message} {error.hint}") from None
+        return answer.strip()
+
     click.echo("How old is stale? Atlas lets project invitations expire after 30 days.")
-    return _ask("Age, such as 14d or 4w", _parse_age, default=_DEFAULT_AGE)
+    age: str = click.prompt("Age, such as 14d or 4w", _DEFAULT_AGE, value_proc=check)
+    return age
 
 
-def _parse_age(answer: str) -> str:
-    try:
-        parse_duration_option("The age", answer)
-    except UsageError as error:
-        raise click.BadParameter(f"{error.message} {error.hint}") from None
-    return answer
+def _ask_for_sources() -> Sequence[Source]:
+    def parse(answer: str) -> Sequence[Source]:
+        try:
+            return [Source(name) for name in answer.replace(",", " ").split()] or list(Source)
+        except ValueError:
+            raise click.BadParameter(f"The lists are {', '.join(Source)}.") from None
 
-
-def _choose_sources(*, asks: bool) -> Sequence[Source]:
-    if not asks:
-        return tuple(Source)
     click.echo("Which lists? Deleting from users or org_users removes the invited person.")
     for source in Source:
         click.echo(f"  {source.value:<12} {source.contents}")
-    return _ask("Lists, separated by commas", _parse_sources, default=", ".join(Source))
-
-
-def _parse_sources(answer: str) -> Sequence[Source]:
-    try:
-        return [Source(name) for name in answer.replace(",", " ").split()] or tuple(Source)
-    except ValueError:
-        raise click.BadParameter(f"The lists are {', '.join(Source)}.") from None
+    question = "Lists, separated by commas"
+    chosen: Sequence[Source] = click.prompt(question, ", ".join(Source), value_proc=parse)
+    return chosen
 
 
 def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bool:
@@ -371,15 +291,12 @@ def _choose_trim(policy: Policy, path: Path, base_url: str, *, asks: bool) -> bo
     except Interrupted:
         raise
     except RunError as error:
-        click.echo("No:", err=True)
-        for line in error.message.splitlines():
-            click.echo(f"  {escape_unprintable(line)}", err=True)
-        if _OVER.issuperset(error.reasons) and asks:
-            question = "Delete the oldest up to the limits, and the rest on other nights"
-            return click.confirm(f"{question} (over_limit: trim)?", default=True)
-        click.echo(f"  {escape_unprintable(error.hint)}", err=True)
-    else:
-        click.echo("Yes.", err=True)
+        may_trim = _OVER.issuperset(error.reasons) and asks
+        lines = [*error.message.splitlines(), *([] if may_trim else [error.hint])]
+        click.echo("\n  ".join(("No:", *map(escape_unprintable, lines))), err=True)
+        question = "Delete the oldest up to the limits, and the rest on other nights"
+        return may_trim and click.confirm(f"{question} (over_limit: trim)?", default=True)
+    click.echo("Yes.", err=True)
     return False
 
 
@@ -387,10 +304,9 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
     """Read what a sweep of the policy reads, and raise the error with which it would end."""
     options = RunOptions(policy=path, base_url=base_url, quiet=True)
     session, history = Session(options, policy), History()
-    with session.last_resort, session.working():
+    with session.working():
         command = session.command(history, dry_run=True)
-        retry_for_s = _DEADLINE.total_seconds()
-        async with session.organizations(history, retry_for_s=retry_for_s) as organizations:
+        async with session.organizations(history, retry_for_s=_DEADLINE_S) as organizations:
             view = Progress(session.log, None)
             reader = Reader(Result(command, organizations, view), organizations, None)
             await session.stop.run_unless_stopped(reader.read_all())
@@ -398,16 +314,3 @@ async def _check_backlog(policy: Policy, path: Path, base_url: str) -> None:
         if each.error is not None:
             raise each.error
     check_limits(organizations, command)
-
-
-_Answer = TypeVar("_Answer")
-
-
-def _ask(question: str, parse: Callable[[str], _Answer], *, default: str | None) -> _Answer:
-    """Ask until `parse` accepts the answer."""
-    while True:
-        answer: str = click.prompt(question, default=default)
-        try:
-            return parse(answer.strip())
-        except click.BadParameter as error:
-            click.echo(error.message)

@@ -1,11 +1,9 @@
 """The options that several commands share, one row each, and the layout of `--help`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
-from itertools import chain, repeat
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import click
@@ -26,7 +24,8 @@ _SECTIONS: Final = (TARGET, SAFETY, FILTER, OUTPUT, INTEGRATION, "Options")
 DOCUMENTATION: Final = "Documentation: invite-sweeper help TOPIC"
 MAX_WIDTH: Final = 200
 """Of `--help`, which is as wide as the terminal; longer lines are hard to read."""
-_MIN_TEXT: Final = 20
+_UNBREAKABLE: Final = "\u2011"
+"""A hyphen at which click breaks no line."""
 DEFAULT_POLICY: Final = Path("config/policy.yaml")
 DEFAULT_BASE_URL: Final = "https://cloud.mongodb.com"
 DEFAULT_PLAN_MAX_AGE: Final = "24h"
@@ -56,38 +55,37 @@ class SectionOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose `--help` has sections, and never breaks an option's name at a hyphen."""
+    """A command whose `--help` has sections, and never breaks an option's name at a hyphen.
 
-    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
+    Args:
+        listed: The heading and the lines of a last section.
+    """
+
+    def __init__(self, *args: Any, listed: tuple[str, str] = ("", ""), **more: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **{"epilog": DOCUMENTATION, **more})
+        self._listed = listed
 
     @override
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in _SECTIONS:
-            records = [
-                record
-                for each in self.get_params(ctx)
-                if isinstance(each, click.Option)
-                and getattr(each, "section", "Options") == section
-                and (record := each.get_help_record(ctx)) is not None
-            ]
-            _write_section(section, records, formatter)
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in _SECTIONS}
+        for each in self.get_params(ctx):
+            record = each.get_help_record(ctx) if isinstance(each, click.Option) else None
+            if record is not None:
+                name, text = record
+                section = sections[getattr(each, "section", "Options")]
+                section.append((name, text.replace("-", _UNBREAKABLE)))
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records, col_max=MAX_WIDTH)
+        heading, lines = self._listed
+        if heading:
+            with formatter.section(heading):
+                formatter.write("".join(f"  {line}\n" for line in lines.splitlines()))
 
-
-def _write_section(
-    name: str, records: Sequence[tuple[str, str]], formatter: click.HelpFormatter
-) -> None:
-    """Write two columns below a heading; nothing without records."""
-    if not records:
-        return
-    with formatter.section(name):
-        indent = " " * formatter.current_indent
-        column = 2 + max(len(name) for name, _ in records)
-        width = max(formatter.width - len(indent) - column, _MIN_TEXT)
-        for name, text in records:  # noqa: PLR1704 - a record's name
-            lines = wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
-            for first, line in zip(chain([name], repeat("")), lines, strict=False):
-                formatter.write(f"{indent}{first:<{column}}{line}\n")
+    @override
+    def get_help(self, ctx: click.Context) -> str:
+        return super().get_help(ctx).replace(_UNBREAKABLE, "-")
 
 
 def option(section: str, *names: str, **more: Any) -> Decorator:  # noqa: ANN401

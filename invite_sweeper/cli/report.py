@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -11,12 +10,12 @@ from invite_sweeper.cli.options import (
     FILE,
     OUTPUT,
     Command,
-    EnumChoice,
     offline,
     option,
     options,
 )
 from invite_sweeper.cli.session import find_runs
+from invite_sweeper.endings import Advisor
 from invite_sweeper.files import (
     check_distinct_files,
     regular_file_target,
@@ -24,14 +23,6 @@ from invite_sweeper.files import (
     write_error,
 )
 from invite_sweeper.report.page import read_page, render_html, render_markdown
-from invite_sweeper.report.story import Facts
-
-
-class Format(StrEnum):
-    """The format of a report."""
-
-    HTML = "html"
-    MARKDOWN = "md"
 
 
 @click.command(cls=Command)
@@ -49,7 +40,7 @@ class Format(StrEnum):
 )  # fmt: skip
 @option(
     OUTPUT, "--format", "form", metavar="FORMAT",
-    type=EnumChoice(Format),
+    type=click.Choice(("html", "md")),
     help="html or md; default: the suffix of --out, else html.",
 )  # fmt: skip
 @offline
@@ -58,7 +49,7 @@ def report(
     policy: Path,
     audit_dir: Path | None,
     out: Path | None,
-    form: Format | None,
+    form: str | None,
 ) -> None:
     """Write a report of the runs: an HTML page, or Markdown.
 
@@ -72,12 +63,11 @@ def report(
     folder = paths[0] if paths else audit_dir
     if folder is not None and runs.directory is None:
         folder = folder.parent
-    facts = Facts(policy=str(policy)) if folder is None else Facts(audit_dir=str(folder))
-    page = read_page(runs.files, runs.verify(), facts)
-    is_markdown = form is Format.MARKDOWN or (
-        form is None and out is not None and out.suffix.lower() == ".md"
-    )
-    text = render_markdown(page) if is_markdown else render_html(page)
+    advisor = Advisor(policy=str(policy)) if folder is None else Advisor(audit_dir=str(folder))
+    page = read_page(runs.files, runs.verify(), advisor)
+    if form is None and out is not None:
+        form = out.suffix.lower().removeprefix(".")
+    text = render_markdown(page) if form == "md" else render_html(page)
     if out is None:
         sys.stdout.write(text)
         return

@@ -14,12 +14,12 @@ from invite_sweeper.cli.audit import VerifyResult
 from invite_sweeper.cli.doctor import DiagnosisResult
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.options import Command
-from invite_sweeper.cli.restore import RestorePlan
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
 from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.readback import RunResult
+from invite_sweeper.restore import RestorePlan
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _AUDIT_LINE: Final = "audit-line"

@@ -1,14 +1,15 @@
 """A process at work: clock, id, signals, deadline, log on stderr, audit directory, clients."""
 
 import asyncio
+import math
 import os
 import secrets
 import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from invite_sweeper.atlas import (
     parse_base_url,
     read_credentials,
 )
-from invite_sweeper.atlas.connection import connect_for_run, open_connector
+from invite_sweeper.atlas.connection import connect, open_connector
 from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.audit import (
     AuditDirectory,
@@ -31,37 +32,37 @@ from invite_sweeper.audit import (
     verify,
     verify_directory,
 )
-from invite_sweeper.cli.console import stdout_console
-from invite_sweeper.cli.json_output import write_json
-from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.audit.reader import required
+from invite_sweeper.cli.console import configure_logging, stdout_console, write_json
 from invite_sweeper.cli.options import DEFAULT_BASE_URL, Output, RunOptions
-from invite_sweeper.cli.streams import audit_copy_stream, print_error_parts
-from invite_sweeper.endings import Reason
-from invite_sweeper.errors import GuardRefused, UsageError
+from invite_sweeper.cli.streams import audit_copy, print_error_parts
+from invite_sweeper.endings import Advisor
+from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
-from invite_sweeper.policy import Policy, loader
+from invite_sweeper.policy import Policy, load_policy
 from invite_sweeper.report import terminal
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts, errors_of
+from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import describe_duration
 
 
-def audit_directory(policy: Policy, policy_path: Path, option: Path | None) -> AuditDirectory:
-    """Return the audit directory: `--audit-dir`, else the policy's, relative to its folder."""
-    return AuditDirectory(option or policy_path.parent / policy.audit.directory)
+def find_audit_directory(
+    policy_path: Path, option: Path | None, policy: Policy | None = None
+) -> AuditDirectory:
+    """Return the audit directory: `--audit-dir`, else the policy's, relative to its folder.
 
-
-def find_audit_directory(policy_path: Path, option: Path | None) -> AuditDirectory:
-    """Return the audit directory of a command that does not call Atlas.
+    Args:
+        policy: Loaded where it is needed.
 
     Raises:
         UsageError: There is no `--audit-dir`, and the policy cannot be read.
     """
     if option is not None:
         return AuditDirectory(option)
-    return audit_directory(loader.load_policy(policy_path), policy_path, None)
+    settings = (policy or load_policy(policy_path)).audit
+    return AuditDirectory(policy_path.parent / settings.directory)
 
 
 class Runs(NamedTuple):
@@ -107,23 +108,15 @@ def read_all_credentials(
         UsageError: Sets are missing or cannot be read; it names every variable at once.
     """
     found: dict[str, Credentials] = {}
-    errors: dict[str, UsageError] = {}
+    errors: list[UsageError] = []
     for name in names:
         try:
             found[name] = read_credentials(environment, suffix=name)
         except UsageError as error:
-            errors[name] = error
-    if len(errors) == 1:
-        raise next(iter(errors.values()))
+            errors.append(error)
     if errors:
-        raise UsageError(
-            " ".join(
-                f"{f'Credentials {name}' if name else 'Credentials without a name'}: "
-                f"{error.message}"
-                for name, error in errors.items()
-            ),
-            hint=" ".join(error.hint for error in errors.values()),
-        )
+        messages = dict.fromkeys(each.message for each in errors)
+        raise UsageError(" ".join(messages), hint=" ".join(each.hint for each in errors))
     return found
 
 
@@ -134,11 +127,12 @@ class Session:
         policy: With the deadline of the command.
 
     Attributes:
-        now: The one instant of the command, aware UTC; `started_s` on the monotonic clock.
+        now: The one instant of the command, aware UTC; `started_s` on the monotonic clock, as
+            `deadline_s`.
         run_id: Unique, sorts by time.
         directory: The audit directory.
         stop: Requested by a signal, and when the deadline has passed.
-        last_resort: Ends the process if it outlives the deadline; the command enters it.
+        last_resort: Ends the process if it outlives the deadline while it is at work.
     """
 
     def __init__(
@@ -151,7 +145,7 @@ class Session:
         self.now = datetime.now(UTC)
         self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         self.base_url = parse_base_url(options.base_url)
-        self.directory = audit_directory(policy, options.policy, options.audit_dir)
+        self.directory = find_audit_directory(options.policy, options.audit_dir, policy)
         self.log = configure_logging(
             quiet=options.quiet or options.quiet_progress,
             verbose=options.verbose,
@@ -159,7 +153,8 @@ class Session:
         )
         self.stop = StopRequest()
         execution = policy.execution
-        self._deadline = execution.deadline
+        self.deadline_s = self.started_s + execution.deadline.total_seconds()
+        self._too_late = f"the deadline of {describe_duration(execution.deadline)} passed"
         self.last_resort = LastResort(
             started_s=self.started_s,
             deadline_s=execution.deadline.total_seconds(),
@@ -167,40 +162,24 @@ class Session:
             as_json=options.output is Output.JSON,
         )
 
-    @property
-    def deadline_s(self) -> float:
-        """The deadline on the monotonic clock."""
-        return self.started_s + self._deadline.total_seconds()
+    def clock(self) -> datetime:
+        """Return the time by `now`: a clock set meanwhile cannot hide that `now` was wrong."""
+        return self.now + timedelta(seconds=time.monotonic() - self.started_s)
 
     def check_deadline(self) -> None:
         """Raise Interrupted if the deadline has passed: work that waits for nothing asks for it."""
         if time.monotonic() >= self.deadline_s:
-            self.stop.request(self._deadline_reason)
+            self.stop.request(self._too_late)
             raise self.stop.as_error(consequence=NOTHING_DELETED)
 
-    @property
-    def _deadline_reason(self) -> str:
-        return f"the deadline of {describe_duration(self._deadline)} passed"
-
-    def read_history(self, files: Sequence[RunFile] | None = None) -> History:
-        """Return what earlier runs did.
-
-        Args:
-            files: Their files; by default all of the audit directory.
+    def read_history(self) -> History:
+        """Return what earlier runs of the audit directory did.
 
         Raises:
-            GuardRefused: A file or a line cannot be read: a guard that misses a part of it fails.
+            DamagedLog: A file or a line cannot be read: a guard that misses a part of it fails.
         """
-        try:
-            if files is None:
-                files = self.directory.files()
-            return History.read(files, check=self.check_deadline)
-        except UsageError as error:
-            raise GuardRefused(
-                f"Earlier runs cannot be read. {error.message}",
-                hint=error.hint,
-                reasons=(Reason.EARLIER_RUNS,),
-            ) from error
+        with required():
+            return History.read(self.directory.files(), check=self.check_deadline)
 
     def credentials(self) -> dict[str, Credentials]:
         """Return the sets of credentials of the policy by name, "" for the plain variables.
@@ -218,25 +197,24 @@ class Session:
         Args:
             locked: Whether the lock is needed: the command writes there.
         """
-        with handle_signals(self.stop, self.log, self.last_resort):
+        with self.last_resort, handle_signals(self.stop, self.log, self.last_resort):
             timer = asyncio.get_running_loop().call_later(
-                self.deadline_s - time.monotonic(), self.stop.request, self._deadline_reason
+                self.deadline_s - time.monotonic(), self.stop.request, self._too_late
+            )
+            lock = self.directory.lock(
+                run_id=self.run_id, now=self.now, command=shlex.join(sys.argv)
             )
             try:
-                if not locked:
-                    yield
-                    return
-                arguments = shlex.join(sys.argv)
-                with self.directory.lock(run_id=self.run_id, now=self.now, command=arguments):
+                with lock if locked else nullcontext():
                     yield
             finally:
                 timer.cancel()
 
     @property
-    def facts(self) -> Facts:
-        """What exact commands about a run need."""
+    def advisor(self) -> Advisor:
+        """What makes exact commands of this session."""
         options, base_url = self.options, str(self.base_url)
-        return Facts(
+        return Advisor(
             policy=str(options.policy),
             audit_dir=str(options.audit_dir) if options.audit_dir is not None else "",
             base_url="" if base_url == DEFAULT_BASE_URL else base_url,
@@ -248,9 +226,9 @@ class Session:
         if is_json:
             write_json(result_json(record))
         elif not options.quiet:
-            terminal.show_result(stdout_console(), record, self.facts)
+            terminal.show_result(stdout_console(), record, self.advisor)
         if is_json or options.quiet:
-            for message in terminal.attention_lines(record, self.facts):
+            for message in terminal.attention_lines(record, self.advisor):
                 self.log.warning(message)
         for parts in errors_of(record.end) if record.end is not None else ():
             print_error_parts(parts)
@@ -261,7 +239,7 @@ class Session:
             self.directory,
             self.run_id,
             clock=partial(datetime.now, UTC),
-            copy=audit_copy_stream() if self.policy.audit.stdout else None,
+            copy=audit_copy() if self.policy.audit.stdout else None,
         )
 
     def command(self, history: History, **more: Any) -> Command:  # noqa: ANN401
@@ -287,21 +265,20 @@ class Session:
 
         Args:
             history: Names the organizations until Atlas does.
-            retry_for_s: How long requests are retried; None until the deadline.
+            retry_for_s: How long requests are retried; None for as long as the command runs.
         """
-        deadline_s = self.deadline_s if retry_for_s is None else time.monotonic() + retry_for_s
+        retry_until_s = math.inf if retry_for_s is None else time.monotonic() + retry_for_s
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
             clients: dict[str, RateLimitedAtlasClient] = {}
             for name, credentials in self.credentials().items():
-                client = connect_for_run(
+                client = connect(
                     self.base_url,
                     credentials,
                     self.policy.execution,
-                    now=self.now,
-                    started_s=self.started_s,
-                    deadline_s=deadline_s,
+                    clock=self.clock,
                     log=self.log,
+                    retry_until_s=retry_until_s,
                     connector=connector,
                 )
                 clients[name] = await stack.enter_async_context(client)

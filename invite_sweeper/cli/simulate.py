@@ -7,13 +7,12 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
-from typing_extensions import override
 
 from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.options import FILE, Command, Function, option
+from invite_sweeper.cli.options import FILE, Command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.program import command
@@ -26,107 +25,88 @@ from invite_sweeper.simulator.scenarios import (
 )
 from invite_sweeper.text import pluralize
 
-
-class Simulation(NamedTuple):
-    """The data and behaviour of a simulated Atlas; its defaults are those of the options."""
-
-    projects: int = 12
-    invitations: int = 5
-    seed: int = 1
-    credentials: str = "service-account"
-    latency_ms: float = 0
-    error_rate: float = 0
-    reset_rate: float = 0
-    limits: bool = True
-    scenario: str = next(iter(SCENARIOS))
-
-    def build(self) -> tuple[SimulatedAtlas, dict[str, str]]:
-        """Return a simulated Atlas and the environment with credentials for it."""
-        sim = SimulatedAtlas(seed=self.seed)
-        add_account = {
-            "service-account": sim.add_service_account,
-            "api-key": sim.add_api_key,
-            "token": sim.add_token,
-        }[self.credentials]
-        scenario = SCENARIOS[self.scenario]
-        scenario.prepare(sim, Size(self.projects, self.invitations, self.seed))
-        sim.throttling.enforced = self.limits
-        if self.latency_ms:
-            sim.faults.set_latency(self.latency_ms / 1000)
-        if self.error_rate:
-            sim.faults.add_random(faults.fail_with(500), self.error_rate)
-        if self.reset_rate:
-            sim.faults.add_random(faults.reset(late=True), self.reset_rate)
-        environment = {
-            environment_name(variable, name): value
-            for name, org_id in scenario.organizations
-            for variable, value in add_account(org_id).environment().items()
-        }
-        return sim, environment
-
-
+_LISTS: Final = next(iter(SCENARIOS))
 _SHARE: Final = click.FloatRange(0, 1)
 _KIND: Final = click.Choice(["service-account", "api-key", "token"])
-_SCENARIO: Final = click.Choice(list(SCENARIOS))
-_OPTIONS: Final[dict[str, tuple[str, click.ParamType[Any], str]]] = {
-    "projects": ("N", click.IntRange(1), "Number of projects."),
-    "invitations": ("N", click.IntRange(0), "Invitations per project."),
-    "seed": ("N", click.INT, "The same seed creates the same data."),
-    "credentials": ("KIND", _KIND, f"{', '.join(_KIND.choices)}."),
-    "latency_ms": ("MS", click.FloatRange(0), "Time until a response."),
-    "error_rate": ("SHARE", _SHARE, "Share of requests that fail with 500."),
-    "reset_rate": (
-        "SHARE",
-        _SHARE,
-        "Share of requests that are executed, then cut off without a response.",
-    ),
-    "scenario": ("NAME", _SCENARIO, "What is simulated; see below."),
-}
+_COUNT: Final = click.IntRange(0)
 
 
-def _simulation(function: Function) -> Function:
-    """Decorate a command with the options of a `Simulation`."""
-    for name, (metavar, kind, text) in reversed(_OPTIONS.items()):
-        names = f"--{name.replace('_', '-')}"
-        default = Simulation._field_defaults[name]
-        add = option("Options", names, metavar=metavar, type=kind, default=default, help=text)
-        function = add(function)
-    return function
+def build(
+    *,
+    projects: int,
+    invitations: int,
+    seed: int = 1,
+    credentials: str = "service-account",
+    latency_ms: float = 0,
+    error_rate: float = 0,
+    reset_rate: float = 0,
+    limits: bool = True,
+    scenario: str = _LISTS,
+) -> tuple[SimulatedAtlas, dict[str, str]]:
+    """Return a simulated Atlas and the environment with credentials for it."""
+    sim = SimulatedAtlas(seed=seed)
+    add_account = {
+        "service-account": sim.add_service_account,
+        "api-key": sim.add_api_key,
+        "token": sim.add_token,
+    }[credentials]
+    SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
+    sim.throttling.enforced = limits
+    if latency_ms:
+        sim.faults.set_latency(latency_ms / 1000)
+    if error_rate:
+        sim.faults.add_random(faults.fail_with(500), error_rate)
+    if reset_rate:
+        sim.faults.add_random(faults.reset(late=True), reset_rate)
+    environment = {
+        environment_name(variable, name): value
+        for name, org_id in SCENARIOS[scenario].organizations
+        for variable, value in add_account(org_id).environment().items()
+    }
+    return sim, environment
 
 
-class _SimulateCommand(Command):
-    """A command whose help ends with the scenarios."""
-
-    @override
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Scenarios"):
-            for line in describe_scenarios().splitlines():
-                formatter.write(f"  {line}\n")
-        super().format_epilog(ctx, formatter)
-
-
-@click.command(cls=_SimulateCommand)
-@_simulation
-@option("Options", "--limits/--no-limits", default=True, help="Enforce Atlas's rate limits (429).")
-@option(
-    "Options", "--port", metavar="N", type=click.IntRange(0, 65535), default=0,
+@click.command(cls=Command, listed=("Scenarios", describe_scenarios()))
+@click.option(
+    "--projects", metavar="N", type=click.IntRange(1), default=12, help="Number of projects."
+)
+@click.option("--invitations", metavar="N", type=_COUNT, default=5, help="Invitations per project.")
+@click.option("--seed", metavar="N", default=1, help="The same seed creates the same data.")
+@click.option(
+    "--credentials", metavar="KIND", type=_KIND, default=_KIND.choices[0],
+    help=f"{', '.join(_KIND.choices)}.",
+)  # fmt: skip
+@click.option(
+    "--latency-ms", metavar="MS", type=click.FloatRange(0), default=0.0,
+    help="Time until a response.",
+)  # fmt: skip
+@click.option(
+    "--error-rate", metavar="SHARE", type=_SHARE, default=0.0,
+    help="Share of requests that fail with 500.",
+)  # fmt: skip
+@click.option(
+    "--reset-rate", metavar="SHARE", type=_SHARE, default=0.0,
+    help="Share of requests that are executed, then cut off without a response.",
+)  # fmt: skip
+@click.option(
+    "--scenario", metavar="NAME", type=click.Choice(list(SCENARIOS)), default=_LISTS,
+    help="What is simulated; see below.",
+)  # fmt: skip
+@click.option("--limits/--no-limits", default=True, help="Enforce Atlas's rate limits (429).")
+@click.option(
+    "--port", metavar="N", type=click.IntRange(0, 65535), default=0,
     help="The port; 0 selects a free one.",
 )  # fmt: skip
-@option(
-    "Options", "--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on."
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen on.")
+@click.option(
+    "--duration", metavar="S", type=click.FloatRange(0), help="Stop after this number of seconds."
 )
-@option(
-    "Options", "--duration", metavar="S", type=click.FloatRange(0),
-    help="Stop after this number of seconds.",
-)  # fmt: skip
-@option(
-    "Options", "--env-file", metavar="PATH", type=FILE,
-    help="Also write the export lines to this file.",
-)  # fmt: skip
-@option(
-    "Options", "--policy-file", metavar="PATH", type=FILE,
-    help="Also write the policy to this file.",
-)  # fmt: skip
+@click.option(
+    "--env-file", metavar="PATH", type=FILE, help="Also write the export lines to this file."
+)
+@click.option(
+    "--policy-file", metavar="PATH", type=FILE, help="Also write the policy to this file."
+)
 def simulate(
     host: str,
     port: int,
@@ -141,7 +121,7 @@ def simulate(
 
     Example: invite-sweeper simulate --port 8080 --projects 200 --latency-ms 10
     """
-    sim, environment = Simulation(**simulation).build()
+    sim, environment = build(**simulation)
     scenario = SCENARIOS[simulation["scenario"]]
 
     async def serve_until_stopped() -> None:
@@ -153,8 +133,9 @@ def simulate(
             loop.call_later(duration, stopped.set)
         async with _listening(sim, host, port) as base_url:
             variables = {"MONGODB_ATLAS_BASE_URL": base_url, **environment}
+            exports = [f"export {name}={shlex.quote(each)}\n" for name, each in variables.items()]
             _write(policy_file, scenario.policy())
-            _write(env_file, "".join(f"{sh_line({k: v})}\n" for k, v in variables.items()))
+            _write(env_file, "".join(exports))
             click.echo(_instructions(sim, variables, scenario, policy_file), nl=False)
             await stopped.wait()
 
@@ -164,44 +145,42 @@ def simulate(
 def _instructions(
     sim: SimulatedAtlas, variables: Mapping[str, str], scenario: Scenario, policy_file: Path | None
 ) -> str:
+    quoted = {name: shlex.quote(value) for name, value in variables.items()}  # for fish, too
+    nights = ""
+    if scenario.is_nightly:
+        # The program refuses a clock that differs from Atlas's and has no setting for another one.
+        sweep = command("sweep", "--policy", str(policy_file or "policy.yaml"), "--yes")
+        nights = (
+            "# Each run is a night: the clock of this Atlas moves by a day before each further "
+            "one.\n# The program needs the same clock, which faketime gives it (Debian: faketime; "
+            "macOS:\n# brew install libfaketime). Five nights:\n"
+            f'for night in 0 1 2 3 4; do faketime -f "+${{night}}d" {sweep}; done\n'
+        )
     return (
         f"# Simulated Atlas at {variables['MONGODB_ATLAS_BASE_URL']}; Ctrl-C stops it. It has "
         f"{pluralize(sim.invitation_count(), 'invitation')} in "
         f"{pluralize(len(sim.groups), 'project')}.\n"
         f"# {pluralize(sim.invited_user_count(), 'user')} of the organizations "
         "have not accepted. In another terminal, paste the line of its shell.\n"
-        f"# sh, bash, zsh:\n{sh_line(variables)}\n# fish:\n{fish_line(variables)}\n"
-        + (nights(policy_file) if scenario.is_nightly else "")
-        + f"# A policy that fits:\n{scenario.policy()}"
+        f"# sh, bash, zsh:\nexport {' '.join(f'{k}={v}' for k, v in quoted.items())}\n"
+        f"# fish:\n{'; '.join(f'set -gx {k} {v}' for k, v in quoted.items())}\n"
+        f"{nights}# A policy that fits:\n{scenario.policy()}"
     )
 
 
-def sh_line(variables: Mapping[str, str]) -> str:
-    """Return the line that sets the variables in sh, bash and zsh."""
-    return " ".join(("export", *(f"{name}={shlex.quote(v)}" for name, v in variables.items())))
-
-
-def fish_line(variables: Mapping[str, str]) -> str:
-    """Return the line that sets the variables in fish, which quotes as sh does."""
-    return "; ".join(f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items())
-
-
-def nights(policy_file: Path | None) -> str:
-    """Return how to run the program with a clock that moves as the one of the simulated Atlas.
-
-    The program refuses a clock that differs from Atlas's and has no setting for another one.
-    """
-    sweep = command("sweep", "--policy", str(policy_file or "policy.yaml"), "--yes")
-    return (
-        "# Each run is a night: the clock of this Atlas moves by a day before each further one.\n"
-        "# The program needs the same clock, which faketime gives it (Debian: faketime; macOS:\n"
-        "# brew install libfaketime). Five nights:\n"
-        f'for night in 0 1 2 3 4; do faketime -f "+${{night}}d" {sweep}; done\n'
-    )
+def _write(path: Path | None, text: str) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise write_error("The file", path, error) from None
 
 
 @asynccontextmanager
-async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator[str]:
+async def _listening(
+    sim: SimulatedAtlas, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[str]:
     """Serve on a port."""
     async with AsyncExitStack() as stack:
         try:
@@ -214,44 +193,18 @@ async def _listening(sim: SimulatedAtlas, host: str, port: int) -> AsyncIterator
         yield base_url
 
 
-def _write(path: Path | None, text: str) -> None:
-    """Write a file that the user asked for."""
-    if path is None:
-        return
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise write_error("The file", path, error) from None
-
-
 @contextmanager
 def serve_in_thread(sim: SimulatedAtlas) -> Iterator[str]:
     """Serve from a thread while the block runs; yield the base URL."""
-    started = threading.Event()
-    base_urls: list[str] = []
     loop = asyncio.new_event_loop()
-    done = asyncio.Event()
-
-    async def work() -> None:
-        async with serve(sim) as base_url:
-            base_urls.append(base_url)
-            started.set()
-            await done.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(work())
-        finally:
-            started.set()
-            loop.close()
-
-    thread = threading.Thread(target=run, name="simulated-atlas", daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name="simulated-atlas", daemon=True)
     thread.start()
-    started.wait()
-    if not base_urls:
-        raise UsageError("Cannot listen on a loopback port.")
+    stack = AsyncExitStack()
     try:
-        yield base_urls[0]
+        serving = stack.enter_async_context(_listening(sim))
+        yield asyncio.run_coroutine_threadsafe(serving, loop).result()
     finally:
-        loop.call_soon_threadsafe(done.set)
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()

@@ -8,9 +8,9 @@ import re
 import select
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 from typing_extensions import override
@@ -31,57 +31,42 @@ PATIENCE_S: Final = 10.0
 """How long a run waits, in all, for the reader of its stderr or of a copy of its log."""
 
 
-class _TimedStream(io.FileIO):
-    """A descriptor whose reader may keep the writer waiting for a limited time in all.
+class _Stream(io.FileIO):
+    """A descriptor that discards its output after the first failed write.
 
-    Args:
-        patience_s: The limit; None to wait for ever.
+    Attributes:
+        patience_s: How long its reader may keep the writer waiting in all; None for ever.
+        failure: The first failure, if any.
     """
 
     def __init__(self, fd: int, patience_s: float | None) -> None:
         super().__init__(fd, "w", closefd=False)
-        self._patience_s = patience_s
+        self.patience_s = patience_s
+        self.failure: OSError | None = None
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
     @override
     def write(self, data: "ReadableBuffer", /) -> int:
-        if not self._poll.poll(0):
-            started_s = time.monotonic()
-            patience_s = self._patience_s
-            ready = self._poll.poll(None if patience_s is None else max(0.0, patience_s) * 1000)
-            if patience_s is not None:
-                self._patience_s = patience_s - (time.monotonic() - started_s)
-            if not ready:
-                raise TimeoutError(errno.ETIMEDOUT, "its reader does not read")
-        return super().write(memoryview(data)[:_ATOMIC_BYTES])
-
-
-class _ForgivingStream(_TimedStream):
-    """A stream that discards its output after the first failed write.
-
-    Attributes:
-        failure: The first failure, if any.
-    """
-
-    def __init__(self, fd: int, patience_s: float | None) -> None:
-        super().__init__(fd, patience_s)
-        self.failure: OSError | None = None
-
-    @override
-    def write(self, data: "ReadableBuffer", /) -> int:
         try:
-            return super().write(data)
+            self._wait()
+            return super().write(memoryview(data)[:_ATOMIC_BYTES])
         except OSError as error:
-            self.discard(error)
+            self.failure = error
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, self.fileno())
+            os.close(devnull)
             return memoryview(data).nbytes
 
-    def discard(self, failure: OSError) -> None:
-        """Discard all further output."""
-        self.failure = failure
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, self.fileno())
-        os.close(devnull)
+    def _wait(self) -> None:
+        if self._poll.poll(0):
+            return
+        started_s, patience_s = time.monotonic(), self.patience_s
+        ready = self._poll.poll(None if patience_s is None else max(0.0, patience_s) * 1000)
+        if patience_s is not None:
+            self.patience_s = patience_s - (time.monotonic() - started_s)
+        if not ready:
+            raise TimeoutError(errno.ETIMEDOUT, "its reader does not read")
 
 
 class _RedactingBuffer(io.BufferedWriter):
@@ -109,7 +94,7 @@ def secure() -> None:
             # A user at a terminal may pause the output; nothing is in flight behind a result.
             patience_s = PATIENCE_S if name == "stderr" and not stream.isatty() else None
             forgiving = io.TextIOWrapper(
-                _RedactingBuffer(_ForgivingStream(number, patience_s)),
+                _RedactingBuffer(_Stream(number, patience_s)),
                 stream.encoding,
                 stream.errors,
                 line_buffering=stream.line_buffering,
@@ -117,29 +102,22 @@ def secure() -> None:
             setattr(sys, name, forgiving)
 
 
-def audit_copy_stream() -> BinaryIO:
-    """Return stdout for a copy of the audit log; write failures are raised.
+def audit_copy() -> Callable[[bytes], None]:
+    """Return what copies the lines of the audit log to stdout; it raises a failed write.
 
     A reader that keeps the run waiting ends the copy, and stdout for the result as well.
     """
     raw = _raw_stdout()
-    return sys.stdout.buffer if raw is None else _CopyStream(raw)
+    if raw is not None:
+        raw.patience_s = PATIENCE_S
 
+    def write(lines: bytes) -> None:
+        sys.stdout.buffer.write(lines)
+        sys.stdout.buffer.flush()
+        if raw is not None and raw.failure is not None:
+            raise raw.failure
 
-class _CopyStream(io.BufferedWriter):
-    def __init__(self, stdout: _ForgivingStream) -> None:
-        super().__init__(_TimedStream(stdout.fileno(), PATIENCE_S))
-        self._stdout = stdout
-
-    @override
-    def write(self, data: "ReadableBuffer", /) -> int:
-        try:
-            written = super().write(data)
-            self.flush()
-        except TimeoutError as error:
-            self._stdout.discard(error)
-            raise
-        return written
+    return write
 
 
 def stdout_error() -> str | None:
@@ -157,9 +135,9 @@ def stdout_error() -> str | None:
     return f"The result could not be written to standard output: {reason}. The run is complete."
 
 
-def _raw_stdout() -> _ForgivingStream | None:
+def _raw_stdout() -> _Stream | None:
     raw: object = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw if isinstance(raw, _ForgivingStream) else None
+    return raw if isinstance(raw, _Stream) else None
 
 
 def use_color() -> bool:

@@ -16,8 +16,7 @@ from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, read_pla
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
 from invite_sweeper.cli.confirm import TerminalView
-from invite_sweeper.cli.console import run_async
-from invite_sweeper.cli.json_output import write_json
+from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import (
     FILE,
     SWEEP,
@@ -43,8 +42,7 @@ from invite_sweeper.files import (
     check_writable,
     replace_file,
 )
-from invite_sweeper.policy import loader
-from invite_sweeper.policy.loader import parse_duration_option
+from invite_sweeper.policy import load_policy, parse_duration_option
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
@@ -119,7 +117,6 @@ class _SweepCommand:
     """One command: the session, the checks of its options, and the outputs of its run."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        self._environment = environment
         if options.pushgateway is not None:
             SECRETS.add_user_info(options.pushgateway)
             metrics.check_gateway_url(options.pushgateway)
@@ -128,50 +125,52 @@ class _SweepCommand:
                 "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
             )
         self._max_age = parse_duration_option("--plan-max-age", options.plan_max_age)
-        policy = loader.load_policy(options.policy, deadline=options.deadline)
+        policy = load_policy(options.policy, deadline=options.deadline)
         self._shard = _shard(options, environment)
-        self._policy = self._shard.part_of_policy(policy) if self._shard is not None else policy
+        if self._shard is not None:
+            policy = self._shard.part_of_policy(policy)
         self._release = metrics.Release.of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
             options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
         self._options = options
         self._succeeded_at: datetime | None = None
         self._warned = set[str]()
-        self._session = Session(options, self._policy, environment)
-        self._log = self._session.log
+        self._session = Session(options, policy, environment)
         notify.register_secrets(policy.notify, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
-        check_outputs(options, self._session)
+        check_outputs(self._session)
 
     async def run(self) -> int:
         """Run while the lock is held, report, and return the exit code."""
-        if not self._policy.organizations:
-            self._log.info("nothing to do: no organizations for this shard", shard=str(self._shard))
-            record = self._without_run(RunFinished(exit_code=0))
+        session = self._session
+        if not session.policy.organizations:
+            session.log.info(
+                "nothing to do: no organizations for this shard", shard=str(self._shard)
+            )
+            record = self._without_run()
             if self._options.output is Output.JSON:
                 write_json(result_json(record))
             await self._tell_others(record)
             return 0
-        with self._session.last_resort:
-            try:
-                with self._session.working(locked=True):
-                    return await self._run_locked()
-            except LockHeld as error:
-                # The run that holds the lock writes the metrics.
-                await self._tell_others(self._not_started(error), metrics_too=False)
-                raise
+        try:
+            with session.working(locked=True):
+                return await self._run_locked()
+        except LockHeld as error:
+            # The run that holds the lock writes the metrics.
+            await self._tell_others(self._without_run(error), metrics_too=False)
+            raise
 
     async def _run_locked(self) -> int:
         session, options = self._session, self._options
         if options.out is not None:
             check_writable(options.out, "The plan")
-        start = notify.send_start(self._policy.notify, self._environment, limit_s=self._limit_s)
+        start = notify.send_start(session.policy.notify, session.environment, limit_s=self._limit_s)
         with suppress(Interrupted):  # the run records the stop
             self._warn(await session.stop.run_unless_stopped(start))
         try:
             record, cancelled = await self._sweep()
         except RunError as error:
-            await self._tell_others(self._not_started(error))
+            await self._tell_others(self._without_run(error))
             raise
         self._copy_plan(record)
         code = record.exit_code or 0
@@ -203,9 +202,7 @@ class _SweepCommand:
             log = session.begin_log()
             actors = {each.id: each.client.actor for each in organizations}
             record = RunRecord(log.file, start=command.run_started(actors))
-            view = TerminalView(
-                options, self._log, session.stop, record, self._session.facts, command.limits
-            )
+            view = TerminalView(session, record)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
             finally:
@@ -218,13 +215,13 @@ class _SweepCommand:
     def _report_log(self, log: AuditLog) -> None:
         """Warn where the log is not where it should be, too."""
         if log.copy_failure is not None:
-            self._log.warning(
+            self._session.log.warning(
                 "the copy of the audit log on standard output is incomplete; the file is complete",
                 reason=getattr(log.copy_failure, "strerror", None) or "it is closed",
                 audit_file=str(log.file.path),
             )
         if log.head_failure is not None:
-            self._log.warning(
+            self._session.log.warning(
                 "HEAD could not be written: the next run goes on after the last line of the file",
                 reason=log.head_failure.strerror,
             )
@@ -254,36 +251,31 @@ class _SweepCommand:
                 reasons=(*end.reasons, *failed.reasons),
             )
 
-    def _not_started(self, error: RunError) -> RunRecord:
-        """Return the record of a command that could not start a run."""
-        code = int(error.exit_code)
-        return self._without_run(
-            RunFinished(
-                exit_code=code,
-                error=error.to_json(),
-                reasons=tuple(error.reasons),
-                organizations=tuple(
-                    OrganizationResult(id=each.id, exit_code=code, reasons=tuple(error.reasons))
-                    for each in self._policy.organizations
-                ),
+    def _without_run(self, error: RunError | None = None) -> RunRecord:
+        """Return the record of a command that could not start a run, or has nothing to do."""
+        session, end = self._session, RunFinished(exit_code=0)
+        if error is not None:
+            code, reasons = int(error.exit_code), tuple(error.reasons)
+            organizations = tuple(
+                OrganizationResult(id=each.id, exit_code=code, reasons=reasons)
+                for each in session.policy.organizations
             )
-        )
-
-    def _without_run(self, end: RunFinished) -> RunRecord:
-        """Return the record of a command that has no file."""
-        session = self._session
+            end = RunFinished(
+                exit_code=code, error=error.to_json(), reasons=reasons, organizations=organizations
+            )
         command = session.command(History(), dry_run=self._options.dry_run, shard=self._shard)
         file = RunFile(0, session.run_id, session.directory.path)
         return RunRecord(file, start=command.run_started({}), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
-        options, limit_s, finished_at = self._options, self._limit_s, datetime.now(UTC)
-        channels, facts = self._policy.notify, self._session.facts
+        session, options, limit_s = self._session, self._options, self._limit_s
+        channels, finished_at = session.policy.notify, datetime.now(UTC)
         metered = (self._release, record, finished_at, self._succeeded_at)
         sending = [
             notify.send_end(
-                channels, self._environment, record, facts, finished_at, limit_s=limit_s
+                *(channels, session.environment, record, session.advisor, finished_at),
+                limit_s=limit_s,
             )
         ]
         if metrics_too and options.pushgateway is not None:
@@ -302,12 +294,12 @@ class _SweepCommand:
         for message in messages:
             if message not in self._warned:
                 self._warned.add(message)
-                self._log.warning(message)
+                self._session.log.warning(message)
 
 
-def check_outputs(options: RunOptions, session: Session) -> None:
+def check_outputs(session: Session) -> None:
     """Raise UsageError if an output file is an input, another output or not this program's."""
-    directory = session.directory
+    options, directory = session.options, session.directory
     outputs = {"--out": options.out, "--metrics-file": options.metrics_file}
     inputs = [("the policy", options.policy)]
     if options.plan is not None and Path(options.plan).is_file():

@@ -1,10 +1,12 @@
-"""Parse policy files: bytes to a frozen `Policy`, or all errors with line and column.
+"""Policy files: bytes to a frozen `Policy`, or all errors with line and column."""
 
-No input or output here; `loader` reads the file.
-"""
-
-from invite_sweeper.policy.durations import DurationError, parse_duration
-from invite_sweeper.policy.issues import check_policy, parse_policy
+from invite_sweeper.policy.issues import (
+    check_policy,
+    load_policy,
+    parse_duration_option,
+    parse_policy,
+    read_policy,
+)
 from invite_sweeper.policy.model import (
     AuditSettings,
     Execution,
@@ -19,11 +21,12 @@ from invite_sweeper.policy.model import (
     json_schema,
 )
 from invite_sweeper.policy.policy import Policy
+from invite_sweeper.policy.types import InvalidValue, parse_duration
 
 __all__ = [
     "AuditSettings",
-    "DurationError",
     "Execution",
+    "InvalidValue",
     "Keep",
     "Limits",
     "Matcher",
@@ -35,6 +38,9 @@ __all__ = [
     "Rule",
     "check_policy",
     "json_schema",
+    "load_policy",
     "parse_duration",
+    "parse_duration_option",
     "parse_policy",
+    "read_policy",
 ]

@@ -1,23 +1,27 @@
-"""Parse a policy, or find every error in it: path and position, message and hint."""
+"""Load and parse a policy, or find every error in it: path and position, message and hint."""
 
 import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
+from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity, UsageError
+from invite_sweeper.files import read_small_file
 from invite_sweeper.models import Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
 from invite_sweeper.policy.suspects import join_or, suggest
-from invite_sweeper.policy.types import POLICY_ERROR_TYPE
+from invite_sweeper.policy.types import InvalidValue, parse_duration
 from invite_sweeper.policy.yaml_reader import (
+    MAX_BYTES,
     Document,
     KeyPath,
     Node,
@@ -25,6 +29,47 @@ from invite_sweeper.policy.yaml_reader import (
     parse_yaml,
     quote,
 )
+from invite_sweeper.program import command
+
+
+def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
+    """Load the policy at `path`.
+
+    Raises:
+        UsageError: The file cannot be read, or the deadline is not a duration.
+        InvalidPolicy: The file has errors. It lists all of them.
+    """
+    policy = parse_policy(read_policy(path), str(path))
+    if deadline is None:
+        return policy
+    changed = {"deadline": parse_duration_option("--deadline", deadline)}
+    return policy.model_copy(update={"execution": policy.execution.model_copy(update=changed)})
+
+
+def read_policy(path: Path) -> bytes:
+    """Read the policy at `path`, up to more than is allowed."""
+    try:
+        return read_small_file(path, MAX_BYTES)
+    except OSError as error:
+        raise UsageError(
+            f"The policy {path} cannot be read: {error.strerror or error}.",
+            hint="Set the path with --policy PATH or INVITE_SWEEPER_POLICY, or write a first "
+            f"policy: {command('init', 'PATH')}",
+        ) from None
+
+
+def parse_duration_option(option: str, text: str) -> timedelta:
+    """Parse the duration given to an option.
+
+    Raises:
+        UsageError: It is not a duration, or not above zero.
+    """
+    try:
+        return parse_duration(text)
+    except InvalidValue as error:
+        raise UsageError(
+            f"{option} {text!r} {error.message}.", hint=f"{error.hint[:1].upper()}{error.hint[1:]}."
+        ) from None
 
 
 def parse_policy(data: bytes, name: str) -> Policy:
@@ -59,7 +104,7 @@ def check_policy(
         findings += [*policy.suspicious_entries(today), *policy.unread_list()]
         if credentials and not errors:
             findings += policy.unseen_organizations(credentials)
-    warnings = (_issue(document, *each)._replace(severity=Severity.WARNING) for each in findings)
+    warnings = (replace(_issue(document, *each), severity=Severity.WARNING) for each in findings)
     return None if errors else policy, tuple(sorted([*errors, *warnings]))
 
 
@@ -196,9 +241,8 @@ def _describe(value: object, text: str | None = None) -> str:
 def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
     """Return the text of an error of a validator or a bound, with the value as subject."""
     context = detail.get("ctx", {})
-    if detail["type"] == POLICY_ERROR_TYPE:
-        described = subject if context["quote"] else "the value"
-        return f"{described} {context['message']}", context["hint"]
+    if isinstance(wrong := context.get("error"), InvalidValue):
+        return f"{subject if wrong.show_value else 'the value'} {wrong.message}", wrong.hint
     message, hint = _BOUND_MESSAGES[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
     return f"{subject} {message.format(**bounds)}", hint.format(**bounds)

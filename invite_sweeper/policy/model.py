@@ -34,6 +34,16 @@ from invite_sweeper.policy.types import (
 )
 
 
+def _key(default: object, description: str, *examples: object) -> Any:  # noqa: ANN401
+    """Return a key of the file.
+
+    Args:
+        default: `...` for a key that is required.
+        examples: In plain YAML; by default the default.
+    """
+    return Field(default=default, description=description, examples=[*examples] or [default])
+
+
 class StrictModel(BaseModel):
     """A part of the policy that allows no unknown keys and converts no types."""
 
@@ -53,44 +63,34 @@ def _any_required(*keys: str) -> list[JsonValue]:
 class Matcher(StrictModel):
     """Selects invitations. All given conditions must match."""
 
-    name: Text = Field(description="Name in the audit log.", examples=["forgotten"])
-    older_than: Duration | None = Field(
-        default=None, description="Minimum age of the invitation.", examples=["14d", "36h", "P14D"]
-    )
+    name: Text = _key(..., "Name in the audit log.", "forgotten")
+    older_than: Duration | None = _key(None, "Minimum age of the invitation.", "14d", "36h", "P14D")
     expired: bool | None = Field(
         default=None,
         description="True: the invitation has expired. False: it has not.",
         examples=[True],
     )
-    expires_within: Duration | None = Field(
-        default=None,
-        description="The invitation has not expired and will within this time.",
-        examples=["3d"],
+    expires_within: Duration | None = _key(
+        None, "The invitation has not expired and will within this time.", "3d"
     )
-    usernames: UsernamePatterns | None = Field(
-        default=None,
-        description="Quoted globs on the invited address; one must match.",
-        examples=[["*@gmail.com"]],
+    usernames: UsernamePatterns | None = _key(
+        None, "Quoted globs on the invited address; one must match.", ["*@gmail.com"]
     )
-    inviters: Texts | None = Field(
-        default=None,
-        description="Globs on the inviter: an address, or an API key's public key; one must match.",
-        examples=[["*@contractor.example.com"]],
+    inviters: Texts | None = _key(
+        None,
+        "Globs on the inviter: an address, or an API key's public key; one must match.",
+        ["*@contractor.example.com"],
     )
-    roles: Texts | None = Field(
-        default=None,
-        description="Role names; the invitation must have one of them.",
-        examples=[["GROUP_OWNER"]],
+    roles: Texts | None = _key(
+        None, "Role names; the invitation must have one of them.", ["GROUP_OWNER"]
     )
-    projects: ProjectPatterns | None = Field(
-        default=None,
-        description="Globs on the project's name, or project ids; one must match.",
-        examples=[["sandbox-*"]],
+    projects: ProjectPatterns | None = _key(
+        None, "Globs on the project's name, or project ids; one must match.", ["sandbox-*"]
     )
-    statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = Field(
-        default=None,
-        description="Statuses; the invitation must have one of them. All by default.",
-        examples=[["INVITATION_EXPIRED", "INVITATION_REJECTED"]],
+    statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = _key(
+        None,
+        "Statuses; the invitation must have one of them. All by default.",
+        ["INVITATION_EXPIRED", "INVITATION_REJECTED"],
     )
     inviter_gone: OnlyTrue | None = Field(
         default=None,
@@ -111,25 +111,12 @@ class Keep(Matcher):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS, *SELECTIONS)})
 
-    reason: Sentence | None = Field(
-        default=None, description="The reason, for the auditor.", examples=["they travel"]
-    )
-    until: Day | None = Field(
-        default=None,
-        description="The last day (UTC) on which the entry applies.",
-        examples=["2027-03-31"],
-    )
+    reason: Sentence | None = _key(None, "The reason, for the auditor.", "they travel")
+    until: Day | None = _key(None, "The last day (UTC) on which the entry applies.", "2027-03-31")
 
     def is_active(self, today: date) -> bool:
         """Return whether the entry applies on `today`; it does on its last day."""
         return self.until is None or today <= self.until
-
-
-def _setting(*, default: object, description: str, example: object = None) -> Any:  # noqa: ANN401
-    """Return a field with its default as its example, or another example in plain YAML."""
-    return Field(
-        default=default, description=description, examples=[default if example is None else example]
-    )
 
 
 class Limits(StrictModel):
@@ -139,96 +126,77 @@ class Limits(StrictModel):
     `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
     """
 
-    max_deletions: Count = _setting(default=100, description="Maximum deletions within `period`.")
-    max_deletions_per_project: Count = _setting(
-        default=25, description="Maximum deletions in one project in a run."
+    max_deletions: Count = _key(100, "Maximum deletions within `period`.")
+    max_deletions_per_project: Count = _key(25, "Maximum deletions in one project in a run.")
+    max_share: Share = _key(
+        0.5, "Maximum stale share of all invitations; ignored when 10 or fewer are stale."
     )
-    max_share: Share = _setting(
-        default=0.5,
-        description="Maximum stale share of all invitations; ignored when 10 or fewer are stale.",
+    max_unreadable_projects: Count = _key(
+        10, "Maximum unreadable projects; above it, nothing is deleted."
     )
-    max_unreadable_projects: Count = _setting(
-        default=10, description="Maximum unreadable projects; above it, nothing is deleted."
+    period: DurationOrZero = _key(
+        timedelta(hours=20),
+        "Time within which the deletions of earlier runs count; 0s: none do.",
+        "20h",
     )
-    period: DurationOrZero = _setting(
-        default=timedelta(hours=20),
-        description="Time within which the deletions of earlier runs count; 0s: none do.",
-        example="20h",
+    over_limit: Literal["refuse", "trim"] = _key(
+        "refuse", "Above a limit: refuse all deletions, or trim to the oldest invitations."
     )
-    over_limit: Literal["refuse", "trim"] = _setting(
-        default="refuse",
-        description="Above a limit: refuse all deletions, or trim to the oldest invitations.",
+    max_population_drop: Share = _key(
+        0.3,
+        "Maximum drop in projects or invitations since the last complete run, as a share; "
+        "above it, nothing is deleted.",
     )
-    max_population_drop: Share = _setting(
-        default=0.3,
-        description=(
-            "Maximum drop in projects or invitations since the last complete run, as a share; "
-            "above it, nothing is deleted."
-        ),
+    max_bounces: Count = _key(
+        3, "Keep an invitation that was re-created after this many deletions."
     )
-    max_bounces: Count = _setting(
-        default=3, description="Keep an invitation that was re-created after this many deletions."
+    max_failure_share: Share = _key(
+        0.2, "Maximum failure share of the last responses; above it, the run stops."
     )
-    max_failure_share: Share = _setting(
-        default=0.2,
-        description="Maximum failure share of the last responses; above it, the run stops.",
+    max_already_gone_share: Share = _key(
+        0.5, 'Maximum "already gone" share of the last responses; above it, the run stops.'
     )
-    max_already_gone_share: Share = _setting(
-        default=0.5,
-        description='Maximum "already gone" share of the last responses; above it, the run stops.',
+    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = _key(
+        50, "Number of last responses that these two shares are computed from."
     )
-    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = _setting(
-        default=50, description="Number of last responses that these two shares are computed from."
-    )
-    canary: Count = _setting(
-        default=5,
-        description="Deletions to send first; if most of them fail, the run stops. 0: none.",
+    canary: Count = _key(
+        5, "Deletions to send first; if most of them fail, the run stops. 0: none."
     )
 
 
 class Execution(StrictModel):
     """Concurrency, rate, retries and timeouts of requests."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1_000)] = _setting(
-        default=20, description="Maximum requests in flight."
-    )
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = _key(20, "Maximum requests in flight.")
     max_requests_per_second: Annotated[
         Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, NullInFile
-    ] = Field(
-        default=None, description="Maximum rate of all requests; null for no limit.", examples=[10]
+    ] = _key(None, "Maximum rate of all requests; null for no limit.", 10)
+    attempts: Annotated[int, Field(ge=1, le=20)] = _key(
+        5, "Maximum attempts of one request, including the first; a 429 does not count as one."
     )
-    attempts: Annotated[int, Field(ge=1, le=20)] = _setting(
-        default=5,
-        description=(
-            "Maximum attempts of one request, including the first; a 429 does not count as one."
-        ),
+    deadline: Duration = _key(timedelta(hours=1), "Maximum duration of the run.", "1h")
+    grace: Duration = _key(
+        timedelta(seconds=20),
+        "Time for requests in flight to finish after a signal or the deadline.",
+        "20s",
     )
-    deadline: Duration = _setting(
-        default=timedelta(hours=1), description="Maximum duration of the run.", example="1h"
-    )
-    grace: Duration = _setting(
-        default=timedelta(seconds=20),
-        description="Time for requests in flight to finish after a signal or the deadline.",
-        example="20s",
-    )
-    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = _setting(
-        default=0.1, description="Share of Atlas's rate limits left to other programs."
+    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = _key(
+        0.1, "Share of Atlas's rate limits left to other programs."
     )
 
 
 class AuditSettings(StrictModel):
     """Settings of the audit log."""
 
-    directory: DirectoryPath = _setting(
-        default="audit",
-        description="Directory with one file for each run, relative to the policy's folder; "
+    directory: DirectoryPath = _key(
+        "audit",
+        "Directory with one file for each run, relative to the policy's folder; "
         "created if missing.",
     )
-    record: Literal["planned", "all"] = _setting(
-        default="planned",
-        description="all: a line for every kept invitation, too, with its reason.",
+    record: Literal["planned", "all"] = _key(
+        "planned", "all: a line for every kept invitation, too, with its reason."
     )
-    stdout: bool = _setting(
+    stdout: bool = _key(
         default=False,
         description="true: each line on standard output as well, for the logs of a container.",
     )
@@ -237,28 +205,23 @@ class AuditSettings(StrictModel):
 class Notice(StrictModel):
     """Announces an invitation before a later sweep deletes it."""
 
-    wait: Duration = Field(
-        description="Minimum time between the announcement and the deletion.", examples=["7d"]
-    )
+    wait: Duration = _key(..., "Minimum time between the announcement and the deletion.", "7d")
 
 
 class Notification(StrictModel):
     """A notification about a run. URLs and secrets are in the environment, never here."""
 
-    kind: Literal["slack", "webhook", "ping"] = Field(
-        description="A Slack-compatible webhook, a plain JSON webhook, or a dead-man ping.",
-        examples=["slack"],
+    kind: Literal["slack", "webhook", "ping"] = _key(
+        ..., "A Slack-compatible webhook, a plain JSON webhook, or a dead-man ping.", "slack"
     )
-    url_env: Variable = Field(
-        description="Name of the environment variable with the URL.", examples=["SLACK_URL"]
+    url_env: Variable = _key(..., "Name of the environment variable with the URL.", "SLACK_URL")
+    secret_env: Variable | None = _key(
+        None,
+        "For `webhook`: name of the environment variable with the signing key.",
+        "WEBHOOK_SECRET",
     )
-    secret_env: Variable | None = Field(
-        default=None,
-        description="For `webhook`: name of the environment variable with the signing key.",
-        examples=["WEBHOOK_SECRET"],
-    )
-    when: Literal["always", "changes", "failures"] = Field(
-        default="always", description="Runs to notify about.", examples=["failures"]
+    when: Literal["always", "changes", "failures"] = _key(
+        "always", "Runs to notify about.", "failures"
     )
     details: bool = Field(
         default=False,
@@ -270,17 +233,14 @@ class Notification(StrictModel):
 class Organization(StrictModel):
     """An organization whose projects may be swept."""
 
-    id: AtlasId = Field(
-        description="The organization's id: 24 hex digits, in quotes.",
-        examples=["5efda682a3f2ed2e7dd6cde4"],
+    id: AtlasId = _key(
+        ..., "The organization's id: 24 hex digits, in quotes.", "5efda682a3f2ed2e7dd6cde4"
     )
-    credentials: CredentialsName | None = Field(
-        default=None,
-        description=(
-            "Suffix of the environment variables with this organization's credentials: "
-            "PROD means MONGODB_ATLAS_CLIENT_ID_PROD and so on."
-        ),
-        examples=["PROD"],
+    credentials: CredentialsName | None = _key(
+        None,
+        "Suffix of the environment variables with this organization's credentials: "
+        "PROD means MONGODB_ATLAS_CLIENT_ID_PROD and so on.",
+        "PROD",
     )
 
 
@@ -307,70 +267,54 @@ OrganizationEntry: TypeAlias = Annotated[
 class ProjectScope(StrictModel):
     """Which projects of the organizations are read."""
 
-    include: ProjectPatterns = Field(
-        default=("*",),
-        description="Globs on a project's name, or project ids; one must match.",
-        examples=[["*"], ["sandbox-*"]],
+    include: ProjectPatterns = _key(
+        ("*",), "Globs on a project's name, or project ids; one must match.", ["*"], ["sandbox-*"]
     )
-    exclude: tuple[ProjectPattern, ...] = Field(
-        default=(),
-        description="Globs or ids of projects to skip; overrides `include`.",
-        examples=[["prod-*"]],
+    exclude: tuple[ProjectPattern, ...] = _key(
+        (), "Globs or ids of projects to skip; overrides `include`.", ["prod-*"]
     )
-    tags: Tags = Field(
-        default=(),
-        description="Tags that a project must have; all must match.",
-        examples=[{"env": "sandbox"}],
-    )
+    tags: Tags = _key((), "Tags that a project must have; all must match.", {"env": "sandbox"})
 
 
 class PolicyFile(StrictModel):
     """The keys of a policy file."""
 
-    version: Version = Field(description="Version of the policy format.", examples=[1])
-    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = Field(
-        description="Allow-list: projects of other organizations are never changed.",
-        examples=[["5efda682a3f2ed2e7dd6cde4"]],
+    version: Version = _key(..., "Version of the policy format.", 1)
+    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = _key(
+        ...,
+        "Allow-list: projects of other organizations are never changed.",
+        ["5efda682a3f2ed2e7dd6cde4"],
     )
-    projects: ProjectScope = Field(
-        default=ProjectScope(),
-        description="Which projects are read; all by default.",
-        examples=[{"exclude": ["prod-*"]}],
+    projects: ProjectScope = _key(
+        ProjectScope(), "Which projects are read; all by default.", {"exclude": ["prod-*"]}
     )
-    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = Field(
-        default=(Source.INVITES,),
-        description="Which of Atlas's lists of invitations are read.",
-        examples=[list(map(str, Source))],
+    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = _key(
+        (Source.INVITES,), "Which of Atlas's lists of invitations are read.", list(map(str, Source))
     )
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = Field(
-        description="An invitation is stale if any rule matches; the audit log names the first.",
-        examples=[[{"name": "forgotten", "older_than": "14d"}]],
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = _key(
+        ...,
+        "An invitation is stale if any rule matches; the audit log names the first.",
+        [{"name": "forgotten", "older_than": "14d"}],
     )
-    keep: tuple[Keep, ...] = Field(
-        default=(),
-        description="A matching entry keeps the invitation; it overrides the rules.",
-        examples=[[{"name": "board", "usernames": ["*@board.example.com"]}]],
+    keep: tuple[Keep, ...] = _key(
+        (),
+        "A matching entry keeps the invitation; it overrides the rules.",
+        [{"name": "board", "usernames": ["*@board.example.com"]}],
     )
-    limits: Limits = Field(
-        default=Limits(), description="Limits of a run.", examples=[{"max_deletions": 100}]
+    limits: Limits = _key(Limits(), "Limits of a run.", {"max_deletions": 100})
+    execution: Execution = _key(Execution(), "How requests are sent.", {"concurrency": 20})
+    audit: AuditSettings = _key(
+        AuditSettings(),
+        "Where the audit log is, and what it records.",
+        {"directory": "audit", "record": "all"},
     )
-    execution: Execution = Field(
-        default=Execution(), description="How requests are sent.", examples=[{"concurrency": 20}]
+    notice: Notice | None = _key(
+        None, "Announce an invitation first, and delete it in a later sweep.", {"wait": "7d"}
     )
-    audit: AuditSettings = Field(
-        default=AuditSettings(),
-        description="Where the audit log is, and what it records.",
-        examples=[{"directory": "audit", "record": "all"}],
-    )
-    notice: Notice | None = Field(
-        default=None,
-        description="Announce an invitation first, and delete it in a later sweep.",
-        examples=[{"wait": "7d"}],
-    )
-    notify: tuple[Notification, ...] = Field(
-        default=(),
-        description="Notifications about runs.",
-        examples=[[{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}]],
+    notify: tuple[Notification, ...] = _key(
+        (),
+        "Notifications about runs.",
+        [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
     )
 
 

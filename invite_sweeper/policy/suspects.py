@@ -8,8 +8,6 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Final, TypeAlias
 
-from invite_sweeper.policy.yaml_reader import quote
-
 Suspicion: TypeAlias = tuple[str, str]
 """What is suspicious about a value, and what to write instead.
 
@@ -113,42 +111,4 @@ def suspicious_pattern(pattern: str) -> Suspicion | None:
         return "is a regular expression, and patterns are globs", hint
     if _BRACES.search(pattern):
         return "is a glob, and globs have no braces", f"write {_EACH_ALTERNATIVE}"
-    return None
-
-
-_ONE_EACH: Final = "write each address as its own entry"
-_NO_ADDRESS: Final = "is not an address and has no wildcard"
-_UNMATCHED_USERNAMES: Final = (
-    (r"(?i:mailto:)(.*)", "starts with `mailto:`", 'write "{}"'),
-    (r".*<([^>]*)>?.*", "contains `<`", 'write "{}"'),
-    (r"(.*?)\s*#.*", "contains `#`", 'write "{}"'),
-    (r".*([,;]).*", "contains `{}`", _ONE_EACH),
-    (r".*\s.*", "contains white space", f"remove it, or {_ONE_EACH}"),
-    (r"@(.*)", "starts with `@`, and an address never does", 'write "*@{}"'),
-    (r"([^@*?[]+\.[^@*?[]+)", _NO_ADDRESS, 'write "*@{}", or the whole address'),
-    (r"([^@*?[]+)", _NO_ADDRESS, 'write "{}@*", or the whole address'),
-)
-"""A pattern for the whole entry, the message and the hint with what its group matched."""
-
-
-def unmatched_username(pattern: str) -> Suspicion | None:
-    """Return why no address can match a glob under `usernames`; None if one can."""
-    for regex, message, hint in _UNMATCHED_USERNAMES:
-        if found := re.fullmatch(regex, pattern):
-            parts = found.groups()
-            return suspicious_pattern(pattern) or (message.format(*parts), hint.format(*parts))
-    return None
-
-
-def unmatched_project(pattern: str) -> Suspicion | None:
-    """Return why no project can match an entry, a glob on the name or an id; None if one can."""
-    if pattern.startswith("!"):
-        name = quote(pattern.removeprefix("!"))
-        hint = f"write {name}, under `include` to read it or under `exclude` to skip it"
-        return "starts with `!`, which does not negate", hint
-    if pattern.endswith("/"):
-        hint = f"write {quote(pattern[:-1])}"
-        return suspicious_pattern(pattern) or ("ends with `/`, and no project's name does", hint)
-    if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
-        return f"has {len(pattern)} hex digits; an id has 24", "check the id"
     return None

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -16,49 +16,87 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
 from invite_sweeper.models import INVITED_STATUSES, Source
-from invite_sweeper.policy.durations import (
-    ISO_DURATION,
-    SHORT_DURATION,
-    DurationError,
-    parse_duration,
-)
-from invite_sweeper.policy.suspects import (
-    Suspicion,
-    suggest,
-    unmatched_project,
-    unmatched_username,
-)
-from invite_sweeper.policy.yaml_reader import Placeholder
+from invite_sweeper.policy.suspects import suggest, suspicious_pattern
+from invite_sweeper.policy.yaml_reader import Placeholder, quote
 
 _Member = TypeVar("_Member", bound=StrEnum)
-_MAX_COUNT = 1_000_000_000
-POLICY_ERROR_TYPE = "wrong"
-"""The type of the errors raised here; their context holds `message`, `hint` and `quote`."""
+_MAX_COUNT: Final = 1_000_000_000
+_MAX_DURATION: Final = timedelta(days=36_500)
+_SHORT_DURATION: Final = r"([0-9]+)([smhdw])"
+_ISO_DURATION: Final = (
+    r"P(?:([0-9]+)W|(?=[0-9T])(?:([0-9]+)D)?"
+    r"(?:T(?=[0-9])(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)S)?)?)"
+)
+"""Whole weeks, days, hours, minutes, seconds. Years and months have no fixed length."""
+_CALENDAR_DURATION: Final = r"P[0-9.,]*[0-9][YM].*"
+_SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_MAX_DIGITS: Final = 12
+"""More digits exceed the maximum in any unit, and `int()` refuses over 4,300 digits."""
+_UNITS: Final = "a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
 
 
-def value_error(message: str, hint: str, *, show_value: bool = True) -> PydanticCustomError:
-    """Return the error for a validator to raise, with the text that the operator reads.
+class InvalidValue(ValueError):
+    """A value that is not allowed; pydantic makes an error of it.
 
-    Args:
+    Attributes:
         message: A sentence without its subject, which is the value.
         hint: What to write instead.
         show_value: Whether the value may be printed.
     """
-    context = {"message": message, "hint": hint, "quote": show_value}
-    return PydanticCustomError(POLICY_ERROR_TYPE, "{message}; {hint}", context)
+
+    def __init__(self, message: str, hint: str, *, show_value: bool = True) -> None:
+        super().__init__(f"{message}; {hint}")
+        self.message = message
+        self.hint = hint
+        self.show_value = show_value
+
+
+def parse_duration(text: str, *, zero: bool = False) -> timedelta:
+    """Parse a duration above zero and up to 100 years: `90s`, `30m`, `12h`, `14d`, `2w`, `P14D`.
+
+    Args:
+        zero: Whether zero is allowed, too.
+
+    Raises:
+        InvalidValue: The text is not a duration, is zero, or exceeds 100 years.
+    """
+    if short := re.fullmatch(_SHORT_DURATION, text):
+        parts = [(short[1], _SECONDS[short[2]])]
+    elif iso := re.fullmatch(_ISO_DURATION, text):
+        parts = [
+            (digits, size_s)
+            for digits, size_s in zip(iso.groups(), _SECONDS.values(), strict=True)
+            if digits is not None
+        ]
+    elif re.fullmatch(_CALENDAR_DURATION, text):
+        raise InvalidValue("uses years or months, which have no fixed length", "write days")
+    elif text.startswith("-"):
+        raise InvalidValue("is negative", "write a duration above zero, such as `14d`")
+    else:
+        raise InvalidValue("is not a duration", f"write a whole {_UNITS.removeprefix('a ')}")
+    seconds = 0
+    for digits, size_s in parts:
+        significant = digits.lstrip("0")
+        too_long = len(significant) > _MAX_DIGITS
+        seconds += size_s * int("9" * _MAX_DIGITS if too_long else f"0{significant}")
+    if seconds == 0 and not zero:
+        raise InvalidValue("is zero", "write a duration above zero, such as `14d`")
+    if seconds > _MAX_DURATION.total_seconds():
+        raise InvalidValue("is longer than 100 years", "write `36500d` or less")
+    return timedelta(seconds=seconds)
 
 
 def _clean_text(value: str) -> str:
     """Reject an empty text, and one with invisible characters, which a glob would not match."""
     if not value.strip():
-        raise value_error("is empty", "write a value, or remove it")
+        raise InvalidValue("is empty", "write a value, or remove it")
     if any(unicodedata.category(character) in _INVISIBLE_CATEGORIES for character in value):
-        raise value_error("contains an invisible character", "remove it")
+        raise InvalidValue("contains an invisible character", "remove it")
     if value != value.strip():
-        raise value_error("starts or ends with a space", "remove the space")
+        raise InvalidValue("starts or ends with a space", "remove the space")
     return value
 
 
@@ -69,8 +107,8 @@ def _atlas_id(value: str) -> str:
     if re.fullmatch(r"[0-9a-f]{24}", value):
         return value
     if re.fullmatch(r"[0-9a-f]{24}", value.lower()):
-        raise value_error("has upper-case letters", f"write `{value.lower()}`")
-    raise value_error("is not an organization id", "write 24 hex digits (0-9, a-f)")
+        raise InvalidValue("has upper-case letters", f"write `{value.lower()}`")
+    raise InvalidValue("is not an organization id", "write 24 hex digits (0-9, a-f)")
 
 
 def _pattern_validator(pattern: str, name: str, hint: str) -> Callable[[str], str]:
@@ -78,7 +116,7 @@ def _pattern_validator(pattern: str, name: str, hint: str) -> Callable[[str], st
         if re.fullmatch(pattern, value):
             return value
         # Not shown: a URL or secret that was pasted here must not reach a log.
-        raise value_error(f"is not {name}", hint, show_value=False)
+        raise InvalidValue(f"is not {name}", hint, show_value=False)
 
     return check
 
@@ -87,7 +125,7 @@ def _version(value: object) -> object:
     # Literal[1] would accept `yes` and `1.0`, which equal 1 in Python.
     if type(value) is int and value == 1:
         return value
-    raise value_error("is not a supported version", "write `version: 1`")
+    raise InvalidValue("is not a supported version", "write `version: 1`")
 
 
 def _duration(*, zero: bool = False) -> Callable[[object], object]:
@@ -95,13 +133,8 @@ def _duration(*, zero: bool = False) -> Callable[[object], object]:
         if isinstance(value, timedelta):
             return value
         if not isinstance(value, str):
-            raise value_error(
-                "has no time unit", "write a number and a unit: `90s`, `30m`, `12h`, `14d` or `2w`"
-            )
-        try:
-            return parse_duration(value, zero=zero)
-        except DurationError as error:
-            raise value_error(error.message, error.hint) from None
+            raise InvalidValue("has no time unit", f"write {_UNITS}")
+        return parse_duration(value, zero=zero)
 
     return parse
 
@@ -114,7 +147,7 @@ def _day(value: object) -> object:
             return date.fromisoformat(value)
         except ValueError:
             pass
-    raise value_error("is not a date", "write it as `2027-03-31`")
+    raise InvalidValue("is not a date", "write it as `2027-03-31`")
 
 
 def _one_of(allowed: tuple[_Member, ...], name: str) -> Callable[[object], _Member]:
@@ -122,33 +155,59 @@ def _one_of(allowed: tuple[_Member, ...], name: str) -> Callable[[object], _Memb
 
     def check(value: object) -> _Member:
         if value not in allowed:
-            raise value_error(f"is not {name}", suggest(value, allowed))
+            raise InvalidValue(f"is not {name}", suggest(value, allowed))
         return allowed[allowed.index(value)]
 
     return check
 
 
-def _reject(find: Callable[[str], Suspicion | None]) -> Callable[[str], str]:
-    """Return a validator that raises what `find` returns: a message and a hint."""
+_ONE_EACH: Final = "write each address as its own entry"
+_NO_ADDRESS: Final = "is not an address and has no wildcard"
+_UNMATCHED_USERNAMES: Final = (
+    (r"(?i:mailto:)(.*)", "starts with `mailto:`", 'write "{}"'),
+    (r".*<([^>]*)>?.*", "contains `<`", 'write "{}"'),
+    (r"(.*?)\s*#.*", "contains `#`", 'write "{}"'),
+    (r".*([,;]).*", "contains `{}`", _ONE_EACH),
+    (r".*\s.*", "contains white space", f"remove it, or {_ONE_EACH}"),
+    (r"@(.*)", "starts with `@`, and an address never does", 'write "*@{}"'),
+    (r"([^@*?[]+\.[^@*?[]+)", _NO_ADDRESS, 'write "*@{}", or the whole address'),
+    (r"([^@*?[]+)", _NO_ADDRESS, 'write "{}@*", or the whole address'),
+)
+"""A pattern of globs that match no address, the message, and the hint with its group."""
 
-    def check(value: str) -> str:
-        if issue := find(value):
-            raise value_error(*issue)
-        return value
 
-    return check
+def _username(pattern: str) -> str:
+    for regex, message, hint in _UNMATCHED_USERNAMES:
+        if found := re.fullmatch(regex, pattern):
+            parts = found.groups()
+            suspicion = message.format(*parts), hint.format(*parts)
+            raise InvalidValue(*(suspicious_pattern(pattern) or suspicion))
+    return pattern
 
 
-def _unexpanded_path(path: str) -> Suspicion | None:
+def _project(pattern: str) -> str:
+    if pattern.startswith("!"):
+        name = quote(pattern.removeprefix("!"))
+        hint = f"write {name}, under `include` to read it or under `exclude` to skip it"
+        raise InvalidValue("starts with `!`, which does not negate", hint)
+    if pattern.endswith("/"):
+        suspicion = "ends with `/`, and no project's name does", f"write {quote(pattern[:-1])}"
+        raise InvalidValue(*(suspicious_pattern(pattern) or suspicion))
+    if re.fullmatch("(?!.{24}$)[0-9a-fA-F]{20,28}", pattern):
+        raise InvalidValue(f"has {len(pattern)} hex digits; an id has 24", "check the id")
+    return pattern
+
+
+def _whole_path(path: str) -> str:
     if path.startswith("~"):
         hint = "write the whole path, such as `/var/log/invite-sweeper`"
-        return "begins with `~`, which is not expanded", hint
-    return None
+        raise InvalidValue("begins with `~`, which is not expanded", hint)
+    return path
 
 
 def _only_true(value: bool) -> bool:
     if not value:
-        raise value_error("is not a condition", "write `true`, or remove the key")
+        raise InvalidValue("is not a condition", "write `true`, or remove the key")
     return value
 
 
@@ -195,13 +254,13 @@ Text: TypeAlias = Annotated[
 Sentence: TypeAlias = Annotated[
     str, AfterValidator(_collapse_whitespace), AfterValidator(_clean_text)
 ]
-DirectoryPath: TypeAlias = Annotated[Text, AfterValidator(_reject(_unexpanded_path))]
+DirectoryPath: TypeAlias = Annotated[Text, AfterValidator(_whole_path)]
 OnlyTrue: TypeAlias = Annotated[bool, AfterValidator(_only_true), WithJsonSchema({"const": True})]
 Texts: TypeAlias = Annotated[tuple[Text, ...], Field(min_length=1)]
 UsernamePatterns: TypeAlias = Annotated[
-    tuple[Annotated[Text, AfterValidator(_reject(unmatched_username))], ...], Field(min_length=1)
+    tuple[Annotated[Text, AfterValidator(_username)], ...], Field(min_length=1)
 ]
-ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_reject(unmatched_project))]
+ProjectPattern: TypeAlias = Annotated[Text, AfterValidator(_project)]
 ProjectPatterns: TypeAlias = Annotated[tuple[ProjectPattern, ...], Field(min_length=1)]
 AtlasId: TypeAlias = Annotated[
     str, AfterValidator(_atlas_id), Field(json_schema_extra={"pattern": "^[0-9a-f]{24}$"})
@@ -230,7 +289,7 @@ Variable: TypeAlias = Annotated[
 ]
 Version: TypeAlias = Annotated[int, BeforeValidator(_version), WithJsonSchema({"const": 1})]
 _DurationText = WithJsonSchema(
-    {"type": "string", "pattern": f"^({SHORT_DURATION}|{ISO_DURATION})$"}
+    {"type": "string", "pattern": f"^({_SHORT_DURATION}|{_ISO_DURATION})$"}
 )
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration()), _DurationText]
 DurationOrZero: TypeAlias = Annotated[

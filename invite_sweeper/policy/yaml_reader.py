@@ -5,7 +5,7 @@ Aliases, tags, merge keys, duplicate keys and deep nesting are errors.
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias, cast
@@ -55,8 +55,31 @@ class Node:
     children: "dict[str | int, Node]" = field(default_factory=dict)
 
 
+_MAX_VALUE_LENGTH = 100
+"""Maximum characters of a number, boolean or date: some take quadratic time to parse."""
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_REJECTED_TYPES = {
+    "int": "a number, but is not a usable one",
+    "float": "a number, but is not a usable one",
+    "timestamp": "a date, but that date does not exist",
+    "merge": "a merge key, which is not supported",
+    "value": "a default key, which is not supported",
+}
+"""How YAML resolves a value that cannot be parsed as such or is not supported here."""
+_CONSTRUCTOR = SafeConstructor()
+_resolve: Callable[[type, str, tuple[bool, bool]], str] = Resolver().resolve
+
+
+def _mark(event: yaml.Event) -> yaml.Mark:
+    return cast("yaml.Mark", event.start_mark)  # parsed events always have one
+
+
 class Document:
     """A file, parsed as far as possible.
+
+    Builds nodes from the parser's events and continues after errors where possible. PyYAML's own
+    nodes are not used: they recurse without a limit, resolve aliases to shared nodes (which can
+    grow exponentially), and drop duplicate keys.
 
     Attributes:
         root: None if nothing could be used; then there is at least one issue.
@@ -67,15 +90,13 @@ class Document:
         self.root: Node | None = None
         self.issues: list[PolicyIssue] = []
         self._line_starts = [0, *(match.end() for match in re.finditer(r"\r\n|\r|\n", text))]
-
-    def position(self, index: int) -> tuple[int, int]:
-        """Return the line and column of an index in the text, both from 1."""
-        line = bisect_right(self._line_starts, index)
-        return line, index - self._line_starts[line - 1] + 1
+        self._events: Iterator[yaml.Event] = iter(())
 
     def issue(self, index: int, path: KeyPath, message: str, hint: str) -> PolicyIssue:
         """Return an issue with the position of an index in the text."""
-        return PolicyIssue(*self.position(index), format_path(path), message, hint)
+        line = bisect_right(self._line_starts, index)
+        column = index - self._line_starts[line - 1] + 1
+        return PolicyIssue(line, column, format_path(path), message, hint)
 
     def report(self, index: int, path: KeyPath, message: str, hint: str) -> None:
         """Add an issue."""
@@ -92,6 +113,108 @@ class Document:
                 return node, path[:depth]
             node = node.children[step]
         return node, path
+
+    def build(self, events: Iterator[yaml.Event]) -> None:
+        """Set the root: the only document's value.
+
+        Raises:
+            yaml.YAMLError, ValueError, OverflowError: The parser failed.
+        """
+        self._events = events
+        next(events)
+        root: Node | None = None
+        if isinstance(next(events), yaml.DocumentStartEvent):
+            root = self._node(next(events), ())
+            next(events)
+            if isinstance(event := next(events), yaml.DocumentStartEvent):
+                hint = "keep one document in the file"
+                self.report(_mark(event).index, (), "a second document starts here", hint)
+        if root is None or root.value is Placeholder.EMPTY:
+            self.report(0, (), "the file is empty", "start with `version: 1`")
+            return
+        self.root = root
+
+    def _node(self, event: yaml.Event, path: KeyPath) -> Node:
+        node = Node(_mark(event).index)
+        if isinstance(event, yaml.AliasEvent):
+            message = f"{quote(f'*{event.anchor}')} is an alias, which is not supported"
+            hint = "write the value out; strings that start with `*` need quotes"
+            self.report(_mark(event).index, path, message, hint)
+            return node
+        tag = cast("yaml.ScalarEvent", event).tag  # List and mapping starts have one, too.
+        if tag is not None:
+            hint = "remove it; tags are not supported"
+            self.report(_mark(event).index, path, f"has the tag {quote(str(tag))}", hint)
+        if isinstance(event, yaml.ScalarEvent):
+            node.text = event.value
+            if tag is None:
+                node.value = self._scalar(event, path)
+        elif len(path) >= MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem="nesting depth", problem_mark=_mark(event))
+        elif isinstance(event, yaml.SequenceStartEvent):
+            self._add_items(node, path)
+        else:
+            self._add_values(node, path)
+        return node
+
+    def _scalar(self, event: yaml.ScalarEvent, path: KeyPath) -> object:
+        text = event.value
+        tag = _resolve(yaml.ScalarNode, text, event.implicit)
+        name = tag.rpartition(":")[2]
+        if name == "str":
+            if not _SURROGATE.search(text):
+                return text
+            message, hint = "contains half a surrogate pair", "write the character itself"
+        elif name in ("int", "float") and ":" in text:
+            message = f"{quote(text)} is read as a number in base 60"
+            hint = "write it without colons, or quote it if it is a string"
+        else:
+            try:
+                if len(text) <= _MAX_VALUE_LENGTH:
+                    value = _CONSTRUCTOR.construct_object(yaml.ScalarNode(tag, text))
+                    return Placeholder.EMPTY if value is None else value
+            except (ValueError, OverflowError, yaml.YAMLError):
+                pass
+            message = f"{quote(text)} is read as {_REJECTED_TYPES[name]}"
+            hint = "rewrite it, or quote it if it is a string"
+        self.report(_mark(event).index, path, message, hint)
+        return Placeholder.UNREADABLE
+
+    def _add_items(self, node: Node, path: KeyPath) -> None:
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            position = len(node.children)
+            child = self._node(event, (*path, position))
+            child.key_index = child.index
+            node.children[position] = child
+        node.value = tuple(child.value for child in node.children.values())
+
+    def _add_values(self, node: Node, path: KeyPath) -> None:
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event, path)
+            child = self._node(next(self._events), (*path, "?" if key is None else key))
+            child.key_index = _mark(event).index
+            if key is None:
+                continue
+            if first := node.children.get(key):
+                line = bisect_right(self._line_starts, first.key_index)
+                message = f"is set twice (first in line {line})"
+                self.report(_mark(event).index, (*path, key), message, "keep one")
+            else:
+                node.children[key] = child
+        node.value = {key: child.value for key, child in node.children.items()}
+
+    def _key(self, event: yaml.Event, path: KeyPath) -> str | None:
+        """Return a key, or None after reporting one that is not a string."""
+        key = self._node(event, (*path, "?"))
+        if isinstance(key.value, str):
+            return key.value
+        if key.value is not Placeholder.UNREADABLE:
+            message = "a list or mapping" if key.text is None else quote(key.text)
+            hint = "write a string, quoted if necessary"
+            if type(key.value) is int:
+                hint += ", and numbers without commas"
+            self.report(_mark(event).index, path, f"{message} is used as a key", hint)
+        return None
 
 
 def quote(text: str) -> str:
@@ -129,7 +252,7 @@ def parse_yaml(data: bytes, loader: type[yaml.SafeLoader] = LOADER) -> Document:
         return _unreadable(text[: forbidden.start()], f"{name} is not allowed in a policy", hint)
     document = Document(text)
     try:
-        document.root = _Builder(document, text, loader).build()
+        document.build(yaml.parse(text, Loader=loader))
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         index, message, hint = _syntax_error(error, text)
         document.report(index, (), message, hint)
@@ -206,135 +329,3 @@ def _syntax_error(error: Exception, text: str) -> tuple[int, str, str]:
     if _REPORTED_AT_START.match(problem) and error.context_mark:
         index = error.context_mark.index
     return next((index, cause, fix) for part, cause, fix in _SYNTAX_ERRORS if part in problem)
-
-
-def _mark(event: yaml.Event) -> yaml.Mark:
-    # Parsed events always have one.
-    return cast("yaml.Mark", event.start_mark)
-
-
-_MAX_VALUE_LENGTH = 100
-"""Maximum characters of a number, boolean or date: some take quadratic time to parse."""
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_REJECTED_TYPES = {
-    "int": "a number, but is not a usable one",
-    "float": "a number, but is not a usable one",
-    "timestamp": "a date, but that date does not exist",
-    "merge": "a merge key, which is not supported",
-    "value": "a default key, which is not supported",
-}
-"""How YAML resolves a value that cannot be parsed as such or is not supported here."""
-
-
-class _Builder:
-    """Builds nodes from the parser's events and continues after errors where possible.
-
-    PyYAML's own nodes are not used: they recurse without a limit, resolve aliases to shared
-    nodes (which can grow exponentially), and drop duplicate keys.
-    """
-
-    def __init__(self, document: Document, text: str, loader: type[yaml.SafeLoader]) -> None:
-        self._document = document
-        self._events = yaml.parse(text, Loader=loader)
-        self._constructor = SafeConstructor()
-        self._resolve: Callable[[type, str, tuple[bool, bool]], str] = Resolver().resolve
-
-    def build(self) -> Node | None:
-        """Return the only document's value; None if there is none."""
-        next(self._events)
-        root: Node | None = None
-        if isinstance(next(self._events), yaml.DocumentStartEvent):
-            root = self._node(next(self._events), ())
-            next(self._events)
-            if isinstance(event := next(self._events), yaml.DocumentStartEvent):
-                hint = "keep one document in the file"
-                self._report(event, (), "a second document starts here", hint)
-        if root is None or root.value is Placeholder.EMPTY:
-            self._document.report(0, (), "the file is empty", "start with `version: 1`")
-            return None
-        return root
-
-    def _report(self, event: yaml.Event, path: KeyPath, message: str, hint: str) -> None:
-        self._document.report(_mark(event).index, path, message, hint)
-
-    def _node(self, event: yaml.Event, path: KeyPath) -> Node:
-        node = Node(_mark(event).index)
-        if isinstance(event, yaml.AliasEvent):
-            message = f"{quote(f'*{event.anchor}')} is an alias, which is not supported"
-            hint = "write the value out; strings that start with `*` need quotes"
-            self._report(event, path, message, hint)
-            return node
-        tag = cast("yaml.ScalarEvent", event).tag  # List and mapping starts have one, too.
-        if tag is not None:
-            hint = "remove it; tags are not supported"
-            self._report(event, path, f"has the tag {quote(str(tag))}", hint)
-        if isinstance(event, yaml.ScalarEvent):
-            node.text = event.value
-            if tag is None:
-                node.value = self._scalar(event, path)
-        elif len(path) >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="nesting depth", problem_mark=_mark(event))
-        elif isinstance(event, yaml.SequenceStartEvent):
-            self._add_items(node, path)
-        else:
-            self._add_values(node, path)
-        return node
-
-    def _scalar(self, event: yaml.ScalarEvent, path: KeyPath) -> object:
-        text = event.value
-        tag = self._resolve(yaml.ScalarNode, text, event.implicit)
-        name = tag.rpartition(":")[2]
-        if name == "str":
-            if not _SURROGATE.search(text):
-                return text
-            message, hint = "contains half a surrogate pair", "write the character itself"
-        elif name in ("int", "float") and ":" in text:
-            message = f"{quote(text)} is read as a number in base 60"
-            hint = "write it without colons, or quote it if it is a string"
-        else:
-            try:
-                if len(text) <= _MAX_VALUE_LENGTH:
-                    value = self._constructor.construct_object(yaml.ScalarNode(tag, text))
-                    return Placeholder.EMPTY if value is None else value
-            except (ValueError, OverflowError, yaml.YAMLError):
-                pass
-            message = f"{quote(text)} is read as {_REJECTED_TYPES[name]}"
-            hint = "rewrite it, or quote it if it is a string"
-        self._report(event, path, message, hint)
-        return Placeholder.UNREADABLE
-
-    def _add_items(self, node: Node, path: KeyPath) -> None:
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            position = len(node.children)
-            child = self._node(event, (*path, position))
-            child.key_index = child.index
-            node.children[position] = child
-        node.value = tuple(child.value for child in node.children.values())
-
-    def _add_values(self, node: Node, path: KeyPath) -> None:
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            key = self._key(event, path)
-            child = self._node(next(self._events), (*path, "?" if key is None else key))
-            child.key_index = _mark(event).index
-            if key is None:
-                continue
-            if first := node.children.get(key):
-                line, _ = self._document.position(first.key_index)
-                message = f"is set twice (first in line {line})"
-                self._report(event, (*path, key), message, "keep one")
-            else:
-                node.children[key] = child
-        node.value = {key: child.value for key, child in node.children.items()}
-
-    def _key(self, event: yaml.Event, path: KeyPath) -> str | None:
-        """Return a key, or None after reporting one that is not a string."""
-        key = self._node(event, (*path, "?"))
-        if isinstance(key.value, str):
-            return key.value
-        if key.value is not Placeholder.UNREADABLE:
-            message = "a list or mapping" if key.text is None else quote(key.text)
-            hint = "write a string, quoted if necessary"
-            if type(key.value) is int:
-                hint += ", and numbers without commas"
-            self._report(event, path, f"{message} is used as a key", hint)
-        return None

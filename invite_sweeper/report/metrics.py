@@ -7,11 +7,10 @@ labels of its `Release`, so that two policies on one host or gateway do not repl
 Errors never change the result of a run: they are returned as messages for the log.
 """
 
-import errno
-import os
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -25,7 +24,7 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.files import regular_file_target, replace_file
 from invite_sweeper.models import Outcome
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.notify import LIMIT_S, Message, open_session, request
+from invite_sweeper.report.notify import LIMIT_S, Message, NotSent, open_session, request
 from invite_sweeper.text import to_datetime
 
 INSTANCE_VARIABLE: Final = "INVITE_SWEEPER_INSTANCE"
@@ -83,10 +82,8 @@ class Release(NamedTuple):
         return {"instance": self.instance, **shard}
 
     def textfile(self, path: Path) -> Path:
-        """Return a file of the shard's own; a pipe or a device has no other name."""
-        if self.shard is None or (path.exists() and not path.is_file()):
-            return path
-        return path.with_stem(f"{path.stem}-{self.labels['shard']}")
+        """Return a file of the shard's own."""
+        return path.with_stem(f"{path.stem}-{self.labels['shard']}") if self.shard else path
 
 
 def is_textfile(start: bytes) -> bool:
@@ -111,7 +108,7 @@ def write_textfile(
     finished_at: datetime,
     succeeded_at: datetime | None = None,
 ) -> tuple[str, ...]:
-    """Write all metrics to a file atomically; a pipe or a device is written to directly.
+    """Write all metrics to a file atomically.
 
     Args:
         succeeded_at: When an earlier run succeeded; without it, the time of the last success is
@@ -120,17 +117,16 @@ def write_textfile(
     Returns:
         Error messages; empty if the file was written.
     """
+    failed = f"The metrics could not be written to {path}"
     try:
         target = regular_file_target(path)
-        earlier_s = succeeded_at.timestamp() if succeeded_at is not None else _read_success(target)
-        data = _exposition(release, _families(record, finished_at, earlier_s))
         if target is None:
-            _write_to_pipe(path, data)
-        else:
-            replace_file(target, data)
-            target.chmod(_TEXTFILE_MODE)
+            return (f"{failed}: it is not a regular file.",)
+        earlier_s = succeeded_at.timestamp() if succeeded_at is not None else _read_success(target)
+        replace_file(target, _exposition(release, _families(record, finished_at, earlier_s)))
+        target.chmod(_TEXTFILE_MODE)
     except OSError as error:
-        return (f"The metrics could not be written to {path}: {error.strerror}.",)
+        return (f"{failed}: {error.strerror}.",)
     return ()
 
 
@@ -181,32 +177,20 @@ async def push(
         _exposition(release, families),
         {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
     )
-    async with open_session(limit_s) as session:
-        failure = await request(session, "PUT" if is_known else "POST", message)
-    if failure is None:
-        return ()
-    fix = failure.fix or "Check the address in --pushgateway."
-    reason = f"{failure.host}: {failure.reason}. {fix}"
-    return (f"The metrics could not be pushed to the gateway {reason}",)
-
-
-def _write_to_pipe(path: Path, data: bytes) -> None:
-    """Write to a pipe or a device; raise OSError at once if a pipe has no reader or no room."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     try:
-        if os.write(descriptor, data) < len(data):
-            raise OSError(errno.EAGAIN, "its reader does not read")
-    finally:
-        os.close(descriptor)
+        async with open_session(limit_s) as session:
+            await request(session, "PUT" if is_known else "POST", message, "--pushgateway")
+    except NotSent as error:
+        return (f"The metrics could not be pushed: {error.sentences}",)
+    return ()
 
 
-def _read_success(target: Path | None) -> float | None:
+def _read_success(target: Path) -> float | None:
     """Return the last success in the existing file; None if it is missing or has none."""
-    try:
-        found = _EARLIER_SUCCESS.search(target.read_bytes()) if target is not None else None
-        return float(found[1]) if found is not None else None
-    except (OSError, ValueError):
-        return None
+    with suppress(OSError, ValueError):
+        if (found := _EARLIER_SUCCESS.search(target.read_bytes())) is not None:
+            return float(found[1])
+    return None
 
 
 _Sample: TypeAlias = tuple[dict[str, str], float]
@@ -238,50 +222,54 @@ def _escape(value: str) -> str:
 def _families(
     record: RunRecord, finished_at: datetime, succeeded_s: float | None
 ) -> Iterator[_Family]:
-    end = record.end or RunFinished(exit_code=int(ExitCode.DEFECT))
-    for name, help_text, value in _totals(end, finished_at.timestamp(), succeeded_s):
-        yield name, help_text, [({}, value)]
-    help_text = "1 for the mode of the last run."
-    yield "run_mode", help_text, [({"mode": record.mode or "run"}, 1)]
+    """Yield all metrics; those whose value is not known are left out."""
+    end, finished_s = (
+        record.end or RunFinished(exit_code=int(ExitCode.DEFECT)),
+        finished_at.timestamp(),
+    )
+    success_s = finished_s if ExitCode(end.exit_code).succeeded else succeeded_s
+    oldest_s = None if end.oldest_pending_days is None else end.oldest_pending_days * _DAY_S
+    sunset_s = None
+    if end.sunset is not None:
+        sunset_s = datetime.fromisoformat(end.sunset).replace(tzinfo=UTC).timestamp()
+    totals: tuple[tuple[str, str, float | None], ...] = (
+        *((name, text, getattr(end, name)) for name, text in _COUNTS.items()),
+        (
+            "notice_pending",
+            "Announced invitations whose notice was not over in the last run.",
+            end.kept_by_reason.get("notice_pending", 0),
+        ),
+        ("last_run_timestamp_seconds", "When the last run ended.", finished_s),
+        ("last_run_exit_code", "Exit code of the last run.", end.exit_code),
+        ("run_duration_seconds", "Time the last run took.", end.duration_s),
+        (_LAST_SUCCESS, "When the last successful run ended.", success_s),
+        ("oldest_pending_age_seconds", "Age of the oldest pending invitation in scope.", oldest_s),
+        (
+            "api_sunset_timestamp_seconds",
+            "When Atlas stops serving the API version in use.",
+            sunset_s,
+        ),
+    )
+    for name, text, value in totals:
+        if value is not None:
+            yield name, text, [({}, value)]
+    yield "run_mode", "1 for the mode of the last run.", [({"mode": record.mode or "run"}, 1)]
     outcomes = [({"outcome": each.value}, getattr(end, each)) for each in Outcome]
     yield "outcomes", "Planned deletions of the last run, by outcome.", outcomes
     kept = [({"reason": reason}, count) for reason, count in end.kept_by_reason.items()]
     yield "kept", "Invitations that the last run kept, by reason.", kept
     organizations = [({"organization": each.id}, each) for each in end.organizations]
-    for name, help_text in _ORGANIZATION_COUNTS.items():
+    for name, text in _ORGANIZATION_COUNTS.items():
         counts = [(labels, getattr(each, name)) for labels, each in organizations]
-        yield f"organization_{name}", help_text, counts
-    help_text = "Always 1; the name of the organization, empty if Atlas did not return it."
+        yield f"organization_{name}", text, counts
+    text = "Always 1; the name of the organization, empty if Atlas did not return it."
     names = [(labels | {"name": each.name or ""}, 1) for labels, each in organizations]
-    yield "organization_info", help_text, names
+    yield "organization_info", text, names
     # A sample for each reason, also those that do not apply: alerts need the change to 1.
-    help_text = "1 for each reason for which a guard refused the last run, otherwise 0."
+    text = "1 for each reason for which a guard refused the last run, otherwise 0."
     refused = [
         (labels | {"reason": reason}, reason in each.reasons)
         for labels, each in organizations
         for reason in REFUSAL_REASONS
     ]
-    yield "refused", help_text, refused
-
-
-def _totals(
-    end: RunFinished, finished_s: float, succeeded_s: float | None
-) -> Iterator[tuple[str, str, float]]:
-    """Yield what has no labels of its own; what is not known is left out."""
-    for name, help_text in _COUNTS.items():
-        yield name, help_text, getattr(end, name)
-    help_text = "Announced invitations whose notice was not over in the last run."
-    yield "notice_pending", help_text, end.kept_by_reason.get("notice_pending", 0)
-    yield "last_run_timestamp_seconds", "When the last run ended.", finished_s
-    yield "last_run_exit_code", "Exit code of the last run.", end.exit_code
-    yield "run_duration_seconds", "Time the last run took.", end.duration_s
-    success_s = finished_s if ExitCode(end.exit_code).succeeded else succeeded_s
-    if success_s is not None:
-        yield _LAST_SUCCESS, "When the last successful run ended.", success_s
-    if end.oldest_pending_days is not None:
-        help_text = "Age of the oldest pending invitation in scope."
-        yield "oldest_pending_age_seconds", help_text, end.oldest_pending_days * _DAY_S
-    if end.sunset is not None:
-        help_text = "When Atlas stops serving the API version in use."
-        sunset = datetime.fromisoformat(end.sunset).replace(tzinfo=UTC)
-        yield "api_sunset_timestamp_seconds", help_text, sunset.timestamp()
+    yield "refused", text, refused

@@ -9,11 +9,8 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from itertools import groupby
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -22,38 +19,44 @@ import aiohttp
 from msgspec import structs
 from yarl import URL
 
-from invite_sweeper.atlas.http import TRANSPORT_ERRORS, describe_error, find_proxy
+from invite_sweeper.atlas.http import (
+    TRANSPORT_ERRORS,
+    DaemonResolver,
+    describe_error,
+    find_proxy,
+)
 from invite_sweeper.audit import RunRecord
-from invite_sweeper.audit.events import Announced, WouldBeAnnounced
-from invite_sweeper.audit.reader import read_events
-from invite_sweeper.endings import ExitCode, may_repeat
-from invite_sweeper.errors import RunError, UsageError
+from invite_sweeper.audit.events import Planned
+from invite_sweeper.endings import Advisor, ExitCode, may_repeat
+from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.report.readback import PlannedResult, load_planned, result_json
-from invite_sweeper.report.rows import row_of
-from invite_sweeper.report.story import Facts, Story, has_effect, needs_attention, tell
-from invite_sweeper.report.text import describe_instant
-from invite_sweeper.resolver import DaemonResolver
-from invite_sweeper.text import escape_unprintable, pluralize
+from invite_sweeper.report.readback import announced_as, planned_result, read_rows, result_json
+from invite_sweeper.report.story import (
+    Story,
+    describe_instant,
+    display_text,
+    has_effect,
+    needs_attention,
+    tell,
+)
+from invite_sweeper.text import pluralize
 
 LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""
 _MIN_LIMIT_S = 0.1
 """For aiohttp, 0 means unlimited."""
-_FIRST_REDIRECT_STATUS = 300
+_FIRST_REDIRECT_STATUS: Final = 300
 """Redirects are not followed, they could lead anywhere: every status from here is an error."""
-
+_SERVER_ERROR: Final = 500
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names."""
-_MAX_ORGANIZATIONS: Final = 20
-"""Organizations that a text names; a webhook gets all of them."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_KEY_PREFIX: Final = "whsec_"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """An HTTP request to one channel.
 
     Attributes:
@@ -61,25 +64,28 @@ class Message:
     """
 
     url: str
-    body: bytes
-    headers: Mapping[str, str]
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
 
 
-class NotificationError(Exception):
-    """A message was not sent; the text of the error is safe to show."""
-
-
-class Ended(NamedTuple):
-    """A run that has ended, as the messages tell it.
+class NotSent(Exception):
+    """A message was not sent; the text is safe to show, and has no full stop.
 
     Attributes:
-        story: Made once, for every channel.
-        finished_at: Aware UTC.
+        fix: What to do, as a sentence; empty if nothing is known.
     """
 
-    record: RunRecord
-    story: Story
-    finished_at: datetime
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(reason)
+        self.fix = fix
+
+    @property
+    def sentences(self) -> str:
+        """What happened, and what to do."""
+        return f"{self}. {self.fix}".rstrip()
+
+
+# The messages -------------------------------------------------------------------------------------
 
 
 def should_notify(channel: Notification, record: RunRecord) -> bool:
@@ -94,80 +100,69 @@ def should_notify(channel: Notification, record: RunRecord) -> bool:
     return channel.when == "changes" and has_effect(record)
 
 
-def build_message(
-    channel: Notification, environment: Mapping[str, str], ended: Ended | None
+def end_message(
+    channel: Notification,
+    environment: Mapping[str, str],
+    record: RunRecord,
+    story: Story,
+    finished_at: datetime,
 ) -> Message:
-    """Return the message to the channel; without an end, about the start of a run.
+    """Return the message about the end of a run.
 
     Raises:
-        NotificationError: A variable is not set, or the address is not allowed.
+        NotSent: A variable is not set, or the address is not allowed.
     """
-    if ended is None:
-        return Message(_append_path(_webhook_url(channel, environment), "start"), b"", {})
-    succeeded = ExitCode(ended.record.exit_code or 0).succeeded
-    return _message(
-        channel,
-        environment,
-        ended.finished_at,
-        tuple(text_lines(ended, details=channel.details)),
-        partial(_webhook_fields, ended, details=channel.details),
-        "" if succeeded else "fail",
-    )
+    if channel.kind == "webhook":
+        fields = _webhook_fields(record, story, finished_at, details=channel.details)
+        return _webhook(channel, environment, finished_at, fields)
+    failed = not ExitCode(record.exit_code or 0).succeeded
+    lines = tuple(text_lines(record, story, details=channel.details))
+    return _text(channel, environment, lines, failed=failed)
 
 
-_TEST: Final = "This is a test message of `invite-sweeper doctor --notify`."
-
-
-def build_test_message(
-    channel: Notification, environment: Mapping[str, str], now: datetime
-) -> Message:
+def check_message(channel: Notification, environment: Mapping[str, str], now: datetime) -> Message:
     """Return a message that proves the address and the key of a channel.
 
     A ping monitor takes it for a run that succeeded.
 
     Raises:
-        NotificationError: A variable is not set, or the address is not allowed.
+        NotSent: A variable is not set, or the address is not allowed.
     """
-    return _message(channel, environment, now, [_TEST], lambda: {"test": True, "headline": _TEST})
+    text = "This is a test message of `invite-sweeper doctor --notify`."
+    if channel.kind == "webhook":
+        return _webhook(channel, environment, now, {"test": True, "headline": text})
+    return _text(channel, environment, [text])
 
 
-def _message(
+def _text(
     channel: Notification,
     environment: Mapping[str, str],
-    now: datetime,
     lines: Sequence[str],
-    fields: Callable[[], Mapping[str, object]],
-    ping_path: str = "",
+    *,
+    failed: bool = False,
 ) -> Message:
-    """Return a message in the format of its channel: lines of text, or the fields of a webhook."""
-    url = _webhook_url(channel, environment)
-    if channel.kind == "ping":
-        text = SECRETS.redact("\n".join(lines)).encode()
-        url = _append_path(url, ping_path) if ping_path else url
-        return Message(url, text, {"Content-Type": "text/plain; charset=utf-8"})
-    headers = {"Content-Type": "application/json"}
+    url = _address(channel, environment)
     if channel.kind == "slack":
-        return Message(url, _json({"text": _slack_text(lines), **_SLACK_OPTIONS}), headers)
-    body = _json(fields())
-    return Message(url, body, headers | _signature(channel, environment, now, body))
+        body = _json({"text": _slack_text(lines), **_SLACK_OPTIONS})
+        return Message(url, body, {"Content-Type": "application/json"})
+    text = SECRETS.redact("\n".join(lines)).encode()
+    url = _append_path(url, "fail") if failed else url
+    return Message(url, text, {"Content-Type": "text/plain; charset=utf-8"})
 
 
-def text_lines(ended: Ended, *, details: bool) -> Iterator[str]:
+def text_lines(record: RunRecord, story: Story, *, details: bool) -> Iterator[str]:
     """Yield the message about the end of a run: the headline, what to do, numbers, evidence.
 
     Args:
         details: Whether users are named, at most `MAX_USERS`.
     """
-    record, story = ended.record, ended.story
     yield f"invite-sweeper: {story.headline.label}: {story.headline.text}"
     for each in story.attention:
         yield each.text
         if each.advice:
             yield f"What to do: {each.advice}"
-    for line in story.organizations[:_MAX_ORGANIZATIONS]:
+    for line in story.organizations:
         yield f"• {line.label}: {line.text}"
-    if (more := len(story.organizations) - _MAX_ORGANIZATIONS) > 0:
-        yield f"• and {pluralize(more, 'more organization')}"
     for line in story.lines:
         yield f"{line.label}: {line.text}"
     if details:
@@ -178,38 +173,16 @@ def text_lines(ended: Ended, *, details: bool) -> Iterator[str]:
 
 def _users(record: RunRecord) -> Iterator[str]:
     """Yield a line for each user to name: those that need attention first."""
-    planned, announced = _people(record)
-    for each in planned[:MAX_USERS]:
-        outcome = (each.outcome or "planned").replace("_", " ")
-        yield escape_unprintable(f"- {row_of(each).user_in_place}: {outcome}")
-    for inviter, invited in groupby(announced[:MAX_USERS], lambda each: each.inviter):
-        verb = "Would be announced" if record.mode == "dry-run" else "Announced"
-        yield escape_unprintable(f"{verb}, invited by {inviter or '(not known)'}:")
-        for one in invited:
-            due = describe_instant(one.deletable_from)
-            yield f"- {row_of(one).user_in_place}: deletable from {due}"
-    if (more := len(announced) - MAX_USERS) > 0:
+    found, (title, _) = read_rows(record), announced_as(record)
+    for row in found.first(MAX_USERS):
+        yield f"- {row.user_in_place}: {display_text(row.outcome or 'planned').replace('_', ' ')}"
+    by_inviter = sorted(found.announced, key=lambda row: row.event.inviter or "")[:MAX_USERS]
+    for inviter, rows in groupby(by_inviter, lambda row: row.event.inviter):
+        yield f"{title}, invited by {display_text(inviter) or '(not known)'}:"
+        for row in rows:
+            yield f"- {row.user_in_place}: deletable from {describe_instant(row.due)}"
+    if (more := len(found.announced) - MAX_USERS) > 0:
         yield f"And {pluralize(more, 'more announced invitation')}."
-
-
-def _people(record: RunRecord) -> tuple[list[PlannedResult], list[Announced | WouldBeAnnounced]]:
-    """Return the planned invitations, those that need attention first, and the announced ones."""
-    planned, _ = load_planned(record.file.path)
-
-    def rank(each: PlannedResult) -> tuple[int, float]:
-        order = _ORDER.index(each.outcome) if each.outcome in _ORDER else len(_ORDER)
-        return order, -(each.age_days or 0.0)
-
-    announced: list[Announced | WouldBeAnnounced] = []
-    with suppress(RunError):
-        events = (line.event for line in read_events(record.file.path))
-        announced = [each for each in events if isinstance(each, (Announced, WouldBeAnnounced))]
-    announced.sort(key=lambda each: (each.inviter or "", each.username or ""))
-    return sorted(planned, key=rank), announced
-
-
-_ORDER: Final = ("accepted_during", "failed", "unknown", "skipped", "deleted", "already_gone")
-"""Outcomes that need attention come first."""
 
 
 _SLACK_OPTIONS: Final = {"parse": "none", "unfurl_links": False, "unfurl_media": False}
@@ -219,7 +192,7 @@ Source: Slack, "Unfurling" and "Formatting text". Read 2026-11-27.
 """
 
 
-def _slack_text(lines: Sequence[str]) -> str:
+def _slack_text(lines: Iterable[str]) -> str:
     first, *rest = (
         _BARE_LINK.sub("\\g<0>\u200b", line)
         .replace("&", "&amp;")
@@ -234,24 +207,26 @@ _BARE_LINK: Final = re.compile(r"://|\bwww\.", re.IGNORECASE)
 """Where an invisible space is added: some receivers make links of text in any case."""
 
 
-def _webhook_fields(ended: Ended, *, details: bool) -> dict[str, object]:
+def _webhook_fields(
+    record: RunRecord, story: Story, finished_at: datetime, *, details: bool
+) -> Mapping[str, object]:
     """Return the result as `--output json` has it, with the story; users only with `details`."""
-    record, story = ended.record, ended.story
-    code, reasons = record.exit_code or 0, record.end.reasons if record.end is not None else ()
-    fields: dict[str, object] = structs.asdict(result_json(record))
+    result = result_json(record)
+    fields: dict[str, object] = structs.asdict(result)
     del fields["lists"], fields["invitations"]
     fields |= {
         "headline": f"{story.headline.label}: {story.headline.text}",
         "attention": [each._asdict() for each in story.attention],
-        "succeeded": ExitCode(code).succeeded,
-        "verdict": ExitCode(code).status,
-        "retryable": may_repeat(code, reasons),
-        "finished_at": ended.finished_at,
+        "succeeded": ExitCode(result.exit_code).succeeded,
+        "verdict": ExitCode(result.exit_code).status,
+        "retryable": may_repeat(result.exit_code, result.reasons),
+        "finished_at": finished_at,
     }
     if details:
-        planned, announced = _people(record)
-        fields["invitations"] = planned[:MAX_USERS]
-        fields["announcements"] = announced
+        found = read_rows(record)
+        planned = (row for row in found.first(MAX_USERS) if isinstance(row.event, Planned))
+        fields["invitations"] = list(map(planned_result, planned))
+        fields["announcements"] = [row.event for row in found.announced]
     return fields
 
 
@@ -259,45 +234,40 @@ def _json(value: Mapping[str, object]) -> bytes:
     return SECRETS.redact_bytes(to_json(value))
 
 
-def _signature(
-    channel: Notification, environment: Mapping[str, str], now: datetime, body: bytes
-) -> dict[str, str]:
-    """Sign the body, its identifier and the time as Standard Webhooks does.
+def _webhook(
+    channel: Notification,
+    environment: Mapping[str, str],
+    now: datetime,
+    fields: Mapping[str, object],
+) -> Message:
+    """Return a message whose body, identifier and time are signed as Standard Webhooks does.
 
     Source: the specification of Standard Webhooks 1.0. Read 2026-11-27.
     """
-    secret = _signing_secret(channel, environment)
-    if secret is None:
-        return {}
-    identifier = f"msg_{hashlib.sha256(body).hexdigest()[:32]}"
+    message = Message(
+        _address(channel, environment), _json(fields), {"Content-Type": "application/json"}
+    )
+    if channel.secret_env is None:
+        return message
+    key = environment.get(channel.secret_env, "").encode()
+    if not key:
+        raise NotSent(f"the signing key is missing: {channel.secret_env} is not set")
+    if key.startswith(_KEY_PREFIX.encode()):
+        try:
+            key = base64.b64decode(key.removeprefix(_KEY_PREFIX.encode()), validate=True)
+        except ValueError:
+            name = channel.secret_env
+            raise NotSent(f"the signing key in {name} is not Base64 after {_KEY_PREFIX}") from None
+    identifier = f"msg_{hashlib.sha256(message.body).hexdigest()[:32]}"
     timestamp = str(int(now.timestamp()))
-    signed = f"{identifier}.{timestamp}.".encode() + body
-    signature = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
-    return {
+    signed = f"{identifier}.{timestamp}.".encode() + message.body
+    signature = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    signing = {
         "webhook-id": identifier,
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{signature}",
     }
-
-
-def _signing_secret(channel: Notification, environment: Mapping[str, str]) -> bytes | None:
-    """Return the key of a signed webhook; None for other channels."""
-    if channel.secret_env is None:
-        return None
-    key = environment.get(channel.secret_env, "")
-    if not key:
-        raise NotificationError(f"the signing key is missing: {channel.secret_env} is not set")
-    if not key.startswith(_KEY_PREFIX):
-        return key.encode()
-    try:
-        return base64.b64decode(key.removeprefix(_KEY_PREFIX), validate=True)
-    except ValueError:
-        raise NotificationError(
-            f"the signing key in {channel.secret_env} is not Base64 after {_KEY_PREFIX}"
-        ) from None
-
-
-_KEY_PREFIX: Final = "whsec_"
+    return message._replace(headers={**message.headers, **signing})
 
 
 def _append_path(url: str, name: str) -> str:
@@ -305,26 +275,17 @@ def _append_path(url: str, name: str) -> str:
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
-def _webhook_url(channel: Notification, environment: Mapping[str, str]) -> str:
+def _address(channel: Notification, environment: Mapping[str, str]) -> str:
     url = environment.get(channel.url_env, "").strip()
     if not url:
-        raise NotificationError(f"{channel.url_env} is not set")
+        raise NotSent(f"{channel.url_env} is not set")
     try:
         parts = urlsplit(url)
     except ValueError:
-        raise NotificationError(f"{channel.url_env} is not a valid URL") from None
+        raise NotSent(f"{channel.url_env} is not a valid URL") from None
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise NotificationError(f"{channel.url_env} does not start with https://")
+        raise NotSent(f"{channel.url_env} does not start with https://")
     return url
-
-
-def open_session(limit_s: float) -> aiohttp.ClientSession:
-    """Return an HTTP session in which each message may take `limit_s` seconds in all."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
-        timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
-        cookie_jar=aiohttp.DummyCookieJar(),
-    )
 
 
 def register_secrets(channels: Sequence[Notification], environment: Mapping[str, str]) -> None:
@@ -334,6 +295,9 @@ def register_secrets(channels: Sequence[Notification], environment: Mapping[str,
         if channel.secret_env is not None:
             key = environment.get(channel.secret_env, "")
             SECRETS.add(key, key.removeprefix(_KEY_PREFIX))
+
+
+# Sending ------------------------------------------------------------------------------------------
 
 
 async def send_start(
@@ -348,14 +312,18 @@ async def send_start(
         Error messages; empty if all were notified.
     """
     pings = [channel for channel in channels if channel.kind == "ping"]
-    return await _send_all(pings, environment, None, limit_s)
+
+    def build(channel: Notification) -> Message:
+        return Message(_append_path(_address(channel, environment), "start"))
+
+    return await _send_all(pings, build, limit_s)
 
 
 async def send_end(
     channels: Sequence[Notification],
     environment: Mapping[str, str],
     record: RunRecord,
-    facts: Facts,
+    advisor: Advisor,
     finished_at: datetime,
     *,
     limit_s: float = LIMIT_S,
@@ -365,118 +333,87 @@ async def send_end(
     Returns:
         Error messages; empty if all were notified.
     """
+    story = tell(record, advisor)
+
+    def build(channel: Notification) -> Message:
+        return end_message(channel, environment, record, story, finished_at)
+
     selected = [channel for channel in channels if should_notify(channel, record)]
-    ended = Ended(record, tell(record, facts), finished_at)
-    return await _send_all(selected, environment, ended, limit_s)
+    return await _send_all(selected, build, limit_s)
 
 
 async def _send_all(
     channels: Sequence[Notification],
-    environment: Mapping[str, str],
-    ended: Ended | None,
+    build: Callable[[Notification], Message],
     limit_s: float,
 ) -> tuple[str, ...]:
+    async def send(channel: Notification) -> str:
+        try:
+            await request(session, "POST", build(channel), channel.url_env)
+        except NotSent as error:
+            name = f"{channel.kind} ({channel.url_env})"
+            return f"Notification to {name} was not sent: {error.sentences}"
+        return ""
+
     if not channels:
         return ()
     async with open_session(limit_s) as session:
-        errors = await asyncio.gather(
-            *(_send(session, channel, environment, ended) for channel in channels)
-        )
-    return tuple(error for error in errors if error)
+        return tuple(filter(None, await asyncio.gather(*map(send, channels))))
 
 
-async def _send(
-    session: aiohttp.ClientSession,
-    channel: Notification,
-    environment: Mapping[str, str],
-    ended: Ended | None,
-) -> str:
-    """Send one message; return the error message, or an empty string."""
-    name = f"Notification to {channel.kind} ({channel.url_env})"
-    try:
-        message = build_message(channel, environment, ended)
-    except NotificationError as error:
-        return f"{name} was not sent: {error}."
-    failure = await request(session, "POST", message)
-    fix = failure and f" {failure.fix or f'Check the address in {channel.url_env}.'}"
-    return f"{name} was not sent to {failure.host}: {failure.reason}.{fix}" if failure else ""
-
-
-async def find_problem(
-    session: aiohttp.ClientSession,
-    channel: Notification,
-    environment: Mapping[str, str],
-    now: datetime,
-    *,
-    send: bool,
-) -> tuple[str, str]:
-    """Return why a channel would not be notified, and the fix; both are empty if it would be.
-
-    Args:
-        send: Whether a test message is sent; otherwise its host is requested alone.
-    """
-    try:
-        message = build_test_message(channel, environment, now)
-    except NotificationError as error:
-        return f"{error}.", ""
-    failure = await (request(session, "POST", message) if send else reach(session, message.url))
-    return (f"{failure.host}: {failure.reason}.", failure.fix) if failure else ("", "")
-
-
-class PostFailure(NamedTuple):
-    """Why a message was not sent; shows nothing of an address but its host.
-
-    Attributes:
-        reason: What happened, without a full stop.
-        fix: What to do, as a sentence; empty if the receiver refused the request.
-    """
-
-    host: str
-    reason: str
-    fix: str
-
-
-async def reach(session: aiohttp.ClientSession, url: str) -> PostFailure | None:
-    """Request the root of a host, without a message; return why it is not reached."""
-    return await request(session, "HEAD", Message(url, b"", {}))
+def open_session(limit_s: float) -> aiohttp.ClientSession:
+    """Return an HTTP session in which each message may take `limit_s` seconds in all."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=DaemonResolver()),
+        timeout=aiohttp.ClientTimeout(total=max(limit_s, _MIN_LIMIT_S)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
 
 
 async def request(
-    session: aiohttp.ClientSession, method: Literal["POST", "PUT", "HEAD"], message: Message
-) -> PostFailure | None:
-    """Send a message through the proxy of the environment; return why it was not accepted."""
-    host, fix = "the receiver", ""
+    session: aiohttp.ClientSession,
+    method: Literal["POST", "PUT", "HEAD"],
+    message: Message,
+    setting: str,
+) -> None:
+    """Send a message through the proxy of the environment.
+
+    Args:
+        method: HEAD requests the root of the host alone, without the message.
+        setting: Where the address is set.
+
+    Raises:
+        NotSent: It was not accepted.
+    """
+    host, fix = "the receiver", f"Check the address in {setting}."
+    network = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."
     try:
         address = URL(message.url)
         host = address.host or host
         proxy, proxy_headers = find_proxy(address)
+        is_head = method == "HEAD"
         async with session.request(
             method,
-            address.origin() if method == "HEAD" else address,
-            data=message.body,
-            headers=message.headers,
+            address.origin() if is_head else address,
+            data=b"" if is_head else message.body,
+            headers={} if is_head else message.headers,
             proxy=proxy,
             proxy_headers=proxy_headers,
             allow_redirects=False,
         ) as response:
-            if response.status < _FIRST_REDIRECT_STATUS or method == "HEAD":
-                return None
-            reason = f"status {response.status}"
+            if response.status < _FIRST_REDIRECT_STATUS or is_head:
+                return
+            reason = f"{host} responded with HTTP {response.status}"
             if response.status >= _SERVER_ERROR:
                 fix = "The receiver failed; the next run notifies it again."
     except UsageError as error:
         reason, fix = error.message.rstrip("."), error.hint
     except TimeoutError:
-        reason, fix = f"no response within {session.timeout.total:.0f} s", _CHECK_NETWORK
-    except aiohttp.ClientConnectorCertificateError as error:
-        reason = describe_error(error, host, session.timeout).reason
-        fix = "Name the file of a private certificate authority in SSL_CERT_FILE."
+        reason, fix = f"no response within {session.timeout.total:.0f} s from {host}", network
     except TRANSPORT_ERRORS as error:
-        reason, fix = describe_error(error, host, session.timeout).reason, _CHECK_NETWORK
+        reason, fix = describe_error(error, host, session.timeout).reason, network
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            fix = "Name the file of a private certificate authority in SSL_CERT_FILE."
     except Exception as error:  # noqa: BLE001 - a receiver must not change the run's result
         reason = type(error).__name__  # its text would repeat the address
-    return PostFailure(host, reason, fix)
-
-
-_SERVER_ERROR: Final = 500
-_CHECK_NETWORK: Final = "Check the firewall, and the proxy in HTTPS_PROXY and NO_PROXY."
+    raise NotSent(reason, fix)

@@ -8,10 +8,11 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from importlib import resources
+from itertools import groupby, starmap
 from typing import Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,27 +26,19 @@ from invite_sweeper.audit import (
     Verification,
 )
 from invite_sweeper.audit.events import Line
-from invite_sweeper.endings import Colour, ExitCode, Status, status_of, worst
+from invite_sweeper.endings import Advisor, Colour, ExitCode, Status, status_of, worst
 from invite_sweeper.errors import RunError
 from invite_sweeper.report.readback import Table, tables_of
 from invite_sweeper.report.story import (
     Attention,
-    Facts,
     Story,
     StoryLine,
+    display_text,
     tell,
     tell_verification,
 )
-from invite_sweeper.report.text import (
-    code_span,
-    describe_instant,
-    display_text,
-    markdown_text,
-)
 from invite_sweeper.text import escape_unprintable, pluralize, to_datetime
 
-_SHOWN_MESSAGES: Final = 3
-"""Messages of one item that are not folded on the page."""
 _MARKDOWN_ROWS: Final = 50
 """Rows of a Markdown table; a pull request accepts 65,536 characters."""
 _DOUBT: Final = "The log is damaged: what follows comes from it and may be wrong."
@@ -59,41 +52,16 @@ class Night(NamedTuple):
     """One day (UTC): its sweeps, or its other runs if it had no sweep.
 
     Attributes:
-        status: The worst of the runs; EMPTY for a day without a run.
-        exit_code: Of the worst run; None without a last line, or without a run.
-        deleted: Invitations that the runs deleted.
+        mark: The exit code of the worst run; `!` without one, `-` for a day without a run.
+        meaning: What the mark means.
+        text: The night in words, for screen readers and as a tooltip.
     """
 
     day: date
-    status: Status
-    exit_code: int | None
-    mode: str
-    runs: tuple[int, ...]
-    deleted: int
-
-    @property
-    def mark(self) -> str:
-        """The exit code; `!` without one, `-` for a day without a run."""
-        if not self.runs:
-            return "-"
-        return "!" if self.exit_code is None else str(self.exit_code)
-
-    @property
-    def meaning(self) -> str:
-        """What the mark means."""
-        if not self.runs:
-            return "no run in these files"
-        return next((code.label for code in ExitCode if code == self.exit_code), str(self.status))
-
-    @property
-    def text(self) -> str:
-        """The night in words, for screen readers and as a tooltip."""
-        if not self.runs:
-            return f"{self.day}: no run"
-        runs = f"{self.mode or 'run'} {', '.join(map(str, self.runs))}"
-        deleted = f"; {self.deleted:,} deleted" if self.mode == "sweep" else ""
-        code = "no last line" if self.exit_code is None else f"exit code {self.exit_code}"
-        return f"{self.day}: {self.status}, {code}, {self.meaning}; {runs}{deleted}"
+    mark: str
+    meaning: str
+    text: str
+    colour: Colour
 
 
 class Page(NamedTuple):
@@ -102,7 +70,7 @@ class Page(NamedTuple):
     Attributes:
         log: The result of the verification.
         story: Of the newest run.
-        attention: Of the verification, of that run, and of earlier ones.
+        attention: Of the verification, of that run, and of the last sweep if it is another one.
         verdict: The headline of the story, or that of the verification if the log is damaged.
         is_damaged: Everything that follows comes from a damaged log.
         nights: The last days up to that of the newest run, the oldest first.
@@ -123,7 +91,21 @@ class Page(NamedTuple):
     about: tuple[tuple[str, str], ...]
 
 
-def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Page:
+class _Run(NamedTuple):
+    """A run and how it ended.
+
+    Attributes:
+        day: On which it started, in UTC; None if it is not known.
+        status: DAMAGED if its file could not be read to its end: the record has what its lines
+            say up to there. RECOVERED if it was killed, and a later run has recorded each outcome.
+    """
+
+    record: RunRecord
+    day: date | None
+    status: Status
+
+
+def read_page(files: Sequence[RunFile], found: Verification, advisor: Advisor) -> Page:
     """Return the report of runs, about the newest of them.
 
     Memory holds one run at a time, and of each run its first and last line and its counts.
@@ -134,10 +116,10 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
     """
     log = tell_verification(found, files[0].path.parent)
     is_damaged = found.verdict is Verdict.DAMAGED
-    runs = _read_runs(files, found)
-    newest, nights = runs[-1], tuple(_nights(runs))
-    story = tell(newest.record, facts)
-    earlier = tuple(_earlier(runs, facts))
+    runs = tuple(_read_runs(files, found))
+    newest, by_day = runs[0], _by_day(runs)
+    story = tell(newest.record, advisor)
+    earlier = tuple(_last_sweep(runs, advisor))
     is_of_others = any(each.file != newest.record.file for each in found.unfinished)
     verdict = story.headline
     if is_damaged:
@@ -146,8 +128,9 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
         verdict = verdict._replace(colour=Colour.WARNING)
     is_read = newest.status is not Status.DAMAGED
     name = _TITLES.get(newest.record.mode or "", "Invitation sweep")
+    several = len(by_day) > 1
     return Page(
-        title=f"{name}, {newest.started:%Y-%m-%d}" if newest.started is not None else name,
+        title=f"{name}, {newest.day}" if newest.day is not None else name,
         verdict=verdict,
         log=log,
         is_damaged=is_damaged,
@@ -157,147 +140,114 @@ def read_page(files: Sequence[RunFile], found: Verification, facts: Facts) -> Pa
             *(story.attention if is_read else ()),
             *earlier,
         ),
-        nights=nights if len(nights) > 1 else (),
-        period=tuple(_period(nights)),
-        tables=tuple(tables_of(newest.record, facts)) if is_read else (),
-        about=tuple((label, display_text(text)) for label, text in _about(newest) if text),
+        nights=tuple(starmap(_night, by_day.items())) if several else (),
+        period=tuple(_period(by_day)) if several else (),
+        tables=tuple(tables_of(newest.record, advisor)) if is_read else (),
+        about=tuple((label, display_text(text)) for label, text in _about(newest.record) if text),
     )
 
 
-class _Run:
-    """A run and how it ended.
+def _read_runs(files: Sequence[RunFile], found: Verification) -> Iterator[_Run]:
+    """Yield the runs of the last nights, the newest first."""
+    left, since = {each.file for each in found.unfinished}, None
+    for file in reversed(files):
+        run = _read_run(file)
+        if run.status is Status.UNFINISHED and found.damage is None and file not in left:
+            run = run._replace(status=Status.RECOVERED)
+        if file == files[-1] and run.day is not None:
+            since = run.day - timedelta(days=_NIGHTS)
+        if since is not None and run.day is not None and run.day <= since:
+            return
+        yield run
 
-    Attributes:
-        status: DAMAGED if its file could not be read to its end: the record has what its lines
-            say up to there. RECOVERED if it was killed, and a later run has recorded each outcome.
+
+def _read_run(file: RunFile) -> _Run:
+    record, status = RunRecord(file), Status.DAMAGED
+
+    def take(found: RunRecord, _: Line) -> None:
+        nonlocal record
+        record = found
+
+    with suppress(RunError):  # the verification names it
+        History.read([file], observe=take)
+        status = status_of(record.exit_code)
+    record.ended.clear()  # the only part that grows with the lines
+    started = to_datetime(record.start.now) if record.start is not None else None
+    return _Run(record, started.date() if started is not None else None, status)
+
+
+# The nights, and the last sweep -----------------------------------------------------------------
+
+
+def _by_day(runs: Sequence[_Run]) -> dict[date, list[_Run]]:
+    """Return the last 30 days up to that of the newest run, from the first day with a run on.
+
+    Each has the runs that count: its sweeps, else its dry runs, else its restores.
     """
-
-    def __init__(self, file: RunFile) -> None:
-        self.record = RunRecord(file)
-        self.status = Status.DAMAGED
-        with suppress(RunError):  # the verification names it
-            History.read([file], observe=self._take)
-            self.status = status_of(self.record.exit_code)
-        self.record.ended.clear()  # the only part that grows with the lines
-
-    def _take(self, record: RunRecord, _: Line) -> None:
-        self.record = record
-
-    @property
-    def started(self) -> datetime | None:
-        """When it started; None if it is not known."""
-        start = self.record.start
-        return to_datetime(start.now) if start is not None else None
-
-
-def _read_runs(files: Sequence[RunFile], found: Verification) -> list[_Run]:
-    """Return the runs of the last nights, the newest last."""
-    newest = _Run(files[-1])
-    since = newest.started - timedelta(days=_NIGHTS) if newest.started is not None else None
-    left = {each.file for each in found.unfinished}
-    runs = [newest]
-    for file in reversed(files[:-1]):
-        run = _Run(file)
-        if since is not None and run.started is not None and run.started < since:
-            break
-        is_settled = found.damage is None and file not in left
-        if run.status is Status.UNFINISHED and is_settled:
-            run.status = Status.RECOVERED
-        runs.append(run)
-    return runs[::-1]
-
-
-# The nights, and earlier runs -------------------------------------------------------------------
-
-
-def _nights(runs: Iterable[_Run]) -> Iterator[Night]:
-    """Yield the last 30 days up to that of the newest run, from the first day with a run on."""
+    days = {run.day for run in runs if run.day is not None}
+    if not days:
+        return {}
+    first = max(min(days), max(days) - timedelta(days=_NIGHTS - 1))
     by_day: dict[date, list[_Run]] = {}
-    for run in runs:
-        if run.started is not None:
-            by_day.setdefault(run.started.date(), []).append(run)
-    if not by_day:
-        return
-    last = max(by_day)
-    day = max(min(by_day), last - timedelta(days=_NIGHTS - 1))
-    while day <= last:
-        yield _night(day, by_day.get(day, []))
-        day += timedelta(days=1)
+    for number in range((max(days) - first).days + 1):
+        day = first + timedelta(days=number)
+        of_day = [run for run in reversed(runs) if run.day == day]
+        modes = {run.record.mode for run in of_day}
+        mode = next((each for each in _NIGHT_MODES if each in modes), None)
+        by_day[day] = [run for run in of_day if run.record.mode == mode]
+    return by_day
 
 
 def _night(day: date, runs: Sequence[_Run]) -> Night:
-    modes = {run.record.mode for run in runs}
-    mode = next((each for each in _NIGHT_MODES if each in modes), "")
-    counted = [run for run in runs if run.record.mode == mode]
-    status = worst(run.status for run in counted)
-    codes = (run.record.exit_code for run in counted if run.status is status)
-    deleted = sum(run.record.outcomes["deleted"] for run in counted)
-    numbers = tuple(run.record.file.number for run in counted)
-    return Night(day, status, next(codes, None), mode, numbers, deleted)
+    if not runs:
+        return Night(day, "-", "no run in these files", f"{day}: no run", Status.EMPTY.colour)
+    status, mode = worst(run.status for run in runs), runs[0].record.mode
+    code = next(run.record.exit_code for run in runs if run.status is status)
+    meaning = next((each.label for each in ExitCode if each == code), str(status))
+    numbers = ", ".join(str(run.record.file.number) for run in runs)
+    ended = "no last line" if code is None else f"exit code {code}"
+    text = f"{day}: {status}, {ended}, {meaning}; {mode or 'run'} {numbers}"
+    deleted = f"; {_deleted(runs):,} deleted" if mode == "sweep" else ""
+    return Night(day, "!" if code is None else str(code), meaning, text + deleted, status.colour)
 
 
-def _period(nights: Sequence[Night]) -> Iterator[str]:
+def _deleted(runs: Iterable[_Run]) -> int:
+    records = (run.record for run in runs)
+    return sum(r.outcomes["deleted"] if r.end is None else r.end.deleted for r in records)
+
+
+def _period(by_day: Mapping[date, Sequence[_Run]]) -> Iterator[str]:
     """Yield how the nights ended."""
-    ran = [night for night in nights if night.runs]
-    if len(ran) <= 1:
-        return
-    bad = Counter(night.status for night in ran if night.status is not Status.DONE)
-    done = f"{len(ran) - bad.total()} of {len(ran)} nights were done"
-    counts = "".join(f", {number} {status.past}" for status, number in bad.items())
-    yield f"From {ran[0].day} to {ran[-1].day}, {done}{counts}."
-    deleted = sum(night.deleted for night in ran)
-    if deleted:
+    ran = {day: runs for day, runs in by_day.items() if runs}
+    ended = Counter(worst(run.status for run in runs) for runs in ran.values())
+    done = ended.pop(Status.DONE, 0)
+    counts = "".join(f", {number} {status.past}" for status, number in ended.items())
+    yield f"From {min(ran)} to {max(ran)}, {done} of {len(ran)} nights were done{counts}."
+    if deleted := sum(map(_deleted, ran.values())):
         yield f"Deleted in that time: {pluralize(deleted, 'invitation')}."
-    if missing := len(nights) - len(ran):
+    if missing := len(by_day) - len(ran):
         yield f"Days of that period without a run in these files: {missing}."
 
 
-def _earlier(runs: Sequence[_Run], facts: Facts) -> Iterator[Attention]:
-    """Yield an item for the earlier runs of each exit code that no later run made up for.
+def _last_sweep(runs: Sequence[_Run], advisor: Advisor) -> Iterator[Attention]:
+    """Yield the last sweep if it needs attention, and a dry run or a restore is the newest run.
 
-    A damaged file is left to the verification.
+    A damaged file and a killed sweep are left to the verification.
     """
-    good: list[RunRecord] = []
-    found: dict[int | None, list[RunRecord]] = {}
-    for run in reversed(runs):
-        record = run.record
-        if run.status is Status.DONE:
-            good.append(record)
-        elif (
-            run is not runs[-1]
-            and run.status not in {Status.RECOVERED, Status.DAMAGED}
-            and not any(_makes_up(later, record) for later in good)
-        ):
-            found.setdefault(record.exit_code, []).append(record)
-    for exit_code, records in found.items():
-        stories = [tell(record, facts) for record in records]
-        ended = "without an end" if exit_code is None else f"with exit code {exit_code}"
-        yield Attention(
-            f"{pluralize(len(records), 'earlier run')} {ended}",
-            tuple(map(_run_message, records, stories)),
-            next((item.advice for item in stories[0].attention if item.advice), ""),
-        )
-
-
-def _run_message(run: RunRecord, story: Story) -> str:
-    when = describe_instant(run.start.now) if run.start is not None else "unknown time"
-    message = next((item.messages[0] for item in story.attention if item.messages), "")
+    last = next((run for run in runs if run.record.mode == "sweep"), runs[0])
+    if last is runs[0] or last.record.end is None or last.status is Status.DONE:
+        return
+    story = tell(last.record, advisor)
     headline = f"{story.headline.label}: {story.headline.text}"
-    return f"Run {run.file.number or run.run_id}, {when}. {headline}. {message}".rstrip()
+    messages = (message for item in story.attention for message in item.messages)
+    advice = next((item.advice for item in story.attention if item.advice), "")
+    title = f"The last sweep, run {last.record.file.number or last.record.run_id}"
+    yield Attention(title, (headline, *messages), advice)
 
 
-def _makes_up(later: RunRecord, run: RunRecord) -> bool:
-    """Return whether a later good run did the same; a sweep does everything that a dry run does."""
-    if later.start is None or run.start is None:
-        return later.mode == "sweep"
-    as_much = later.mode == run.mode or (later.mode, run.mode) == ("sweep", "dry-run")
-    covered = set(run.start.organizations) <= set(later.start.organizations)
-    return as_much and covered and later.base_url == run.base_url
-
-
-def _about(run: _Run) -> Iterator[tuple[str, str]]:
+def _about(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield what else is known of a run."""
-    start, end = run.record.start, run.record.end
+    start, end = record.start, record.end
     if start is not None:
         yield "Mode", start.mode
         yield "Atlas", start.base_url
@@ -309,7 +259,7 @@ def _about(run: _Run) -> Iterator[tuple[str, str]]:
     if end is not None:
         yield "Exit code", str(end.exit_code)
         yield "Lists end", end.sunset or ""
-    yield "File", run.record.file.path.name
+    yield "File", record.file.path.name
 
 
 # HTML and Markdown -------------------------------------------------------------------------------
@@ -335,7 +285,6 @@ def render_html(page: Page) -> str:
     return template.render(
         page=page,
         legend=_legend(page),
-        shown_messages=_SHOWN_MESSAGES,
         doubt=_DOUBT,
         style=style,
         style_hash=f"sha256-{digest}",
@@ -364,7 +313,7 @@ def breakable(value: str) -> Markup:
 
 def _legend(page: Page) -> tuple[tuple[str, str, str], ...]:
     """Return each mark of the nights with its meaning and colour."""
-    return tuple(sorted({(n.mark, n.meaning, str(n.status.colour)) for n in page.nights}))
+    return tuple(sorted({(n.mark, n.meaning, str(n.colour)) for n in page.nights}))
 
 
 def render_markdown(page: Page) -> str:
@@ -395,17 +344,16 @@ def _markdown(page: Page) -> Iterator[str]:
         yield from (" ".join(page.period), "", f"`{' '.join(n.mark for n in page.nights)}`", "")
         yield from (f"- `{mark}`: {markdown_text(meaning)}" for mark, meaning, _ in _legend(page))
     for table in page.tables:
-        yield from _fold(table.caption, max(table.total, len(table.rows)), _markdown_table(table))
+        yield from _fold(table.caption, table.total, _markdown_table(table))
     if page.story.remarks:
         remarks = [f"- {markdown_text(each)}" for each in page.story.remarks]
         yield from _fold("Remarks", len(remarks), remarks)
     about = [f"- {name}: {code_span(value)}" for name, value in page.about]
-    yield from _fold("About this run", None, about)
+    yield from _fold("About this run", len(about), about)
 
 
-def _fold(summary: str, count: int | None, lines: Iterable[str]) -> Iterator[str]:
-    number = "" if count is None else f" ({count:,})"
-    yield from ("", "<details>", f"<summary>{summary}{number}</summary>", "")
+def _fold(summary: str, count: int, lines: Iterable[str]) -> Iterator[str]:
+    yield from ("", "<details>", f"<summary>{summary} ({count:,})</summary>", "")
     yield from lines
     yield from ("", "</details>")
 
@@ -423,3 +371,47 @@ def _markdown_table(table: Table) -> Iterator[str]:
     if count < table.total:
         command = f" Show all: {code_span(escape_unprintable(table.command))}"
         yield from ("", f"{count:,} of {table.total:,} rows are shown.{command}")
+
+
+_SAFE_WORD: Final = re.compile(r"[A-Za-z0-9,;:'()%/.+·-]*")
+_LINK: Final = re.compile(r"://|www\.|\.[A-Za-z]", re.IGNORECASE)
+_LIST_ITEM: Final = re.compile(r"[-+]+|[0-9]+[.)]")
+_FENCES: Final = re.compile(r"`+")
+
+
+def code_span(value: str, *, in_table: bool = False) -> str:
+    """Return the text as a code span, which cannot become markup; empty stays empty.
+
+    Args:
+        value: Escaped text, without line breaks or control characters.
+        in_table: Escape `|`, because a table row is split before code spans are parsed.
+
+    Source:
+        GitHub Flavored Markdown, version 0.29, 6.3 "Code spans" and 4.10 "Tables".
+    """
+    if not value.strip():
+        return ""
+    longest = max((len(fence) for fence in _FENCES.findall(value)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if value[0] in "` " or value[-1] in "` " else ""
+    span = f"{fence}{pad}{value}{pad}{fence}"
+    return span.replace("|", "\\|") if in_table else span
+
+
+def markdown_text(value: str) -> str:
+    """Return a sentence in which words that could become markup or a link are code spans."""
+    words = escape_unprintable(value).split()
+    parts = []
+    for is_safe, group in groupby(enumerate(words), lambda each: _is_safe(*each)):
+        text = " ".join(word for _, word in group)
+        if not is_safe:
+            core = text.rstrip(".,;:")
+            text = code_span(core) + text[len(core) :]
+        parts.append(text)
+    return " ".join(parts)
+
+
+def _is_safe(position: int, word: str) -> bool:
+    if _SAFE_WORD.fullmatch(word) is None or _LINK.search(word):
+        return False
+    return position > 0 or _LIST_ITEM.fullmatch(word) is None

@@ -6,6 +6,7 @@ file; a killed run, which has no last line, is told from what its lines say.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -28,14 +29,20 @@ from invite_sweeper.endings import (
 )
 from invite_sweeper.errors import ErrorParts
 from invite_sweeper.models import Source
-from invite_sweeper.report.text import (
-    describe_duration_s,
-    describe_instant,
-    describe_keep_reason,
+from invite_sweeper.redaction import SECRETS
+from invite_sweeper.sweep.selection import describe_keep_reason
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    shorten_list,
+    to_datetime,
+    truncate,
 )
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize, shorten_list
 
 _NOT_ALL_READ: Final = "the lists were not all read"
+_LONG_S: Final = 120
 _MAX_NAMED: Final = 10
 """Organizations that one error names; each has a line of its own."""
 _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
@@ -49,20 +56,14 @@ _OUTCOMES: Final[tuple[tuple[str, str], ...]] = (
     ("skipped", "not attempted"),
 )
 """Outcomes as counts in words."""
-
-
-class Facts(NamedTuple):
-    """What exact commands need and the run's file does not say.
-
-    Attributes:
-        policy: The policy file as the operator named it; empty without one.
-        audit_dir: The value of `--audit-dir`; empty where the policy names the directory.
-        base_url: Empty for the default.
-    """
-
-    policy: str = ""
-    audit_dir: str = ""
-    base_url: str = ""
+_RESTORED: Final[tuple[tuple[str, str], ...]] = (
+    ("restored", "invited again"),
+    ("active", "became active members at once"),
+    ("already_there", "there already"),
+    ("failed", "failed"),
+    ("unknown", "without a response"),
+    ("skipped", "not sent"),
+)
 
 
 class StoryLine(NamedTuple):
@@ -114,9 +115,11 @@ class Story(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def tell(run: RunRecord, facts: Facts = Facts()) -> Story:  # noqa: B008 - immutable
+def tell(run: RunRecord, advisor: Advisor = Advisor()) -> Story:  # noqa: B008 - immutable
     """Return the story of a run."""
-    teller = _Teller(run, facts)
+    if run.end is None:
+        return _tell_killed(run)
+    teller = _Teller(run, run.end, advisor_of(run, advisor))
     return Story(
         teller.headline(),
         tuple(teller.lines()),
@@ -126,109 +129,115 @@ def tell(run: RunRecord, facts: Facts = Facts()) -> Story:  # noqa: B008 - immut
     )
 
 
-def advisor_of(run: RunRecord, facts: Facts) -> Advisor:
-    """Return what makes exact commands about a run."""
-    return Advisor(
+def advisor_of(run: RunRecord, advisor: Advisor) -> Advisor:
+    """Return what makes exact commands about a run, from that of the session."""
+    policy = run.start.policy_path or "" if run.start is not None else ""
+    return advisor._replace(
         run=str(run.file.number or run.run_id),
-        policy=facts.policy or (run.start.policy_path or "" if run.start is not None else ""),
-        audit_dir=facts.audit_dir,
-        base_url=facts.base_url,
+        policy=advisor.policy or policy,
         removed=run.end.removed_members if run.end is not None else (),
     )
 
 
+def _tell_killed(run: RunRecord) -> Story:
+    """Tell a run without an end, from what its lines say."""
+    parts = [f"{run.outcomes[name]:,} {text}" for name, text in _OUTCOMES if run.outcomes[name]]
+    messages = ["The run has no last line: it is still running, or it was killed."]
+    if (left := run.planned - run.outcomes.total()) > 0:
+        parts.append(f"{left:,} of {run.planned:,} planned without an outcome")
+        messages.append(f"Without an outcome: {pluralize(left, 'planned deletion')}.")
+    return Story(
+        _headline(
+            run,
+            Status.UNFINISHED.label,
+            ", ".join(parts) or "it has no last line",
+            run.start.organizations if run.start is not None else (),
+        ),
+        (StoryLine("Run", _run_line(run)),),
+        (),
+        (Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE),),
+    )
+
+
+def _headline(run: RunRecord, ended: str, done: str, organizations: Sequence[str]) -> StoryLine:
+    """Return how a run ended, what it did, and the only organization or how many there are."""
+    status = status_of(run.exit_code)
+    if run.mode == "dry-run":
+        ended = "Dry run" if status is Status.DONE else f"Dry run: {ended.lower()}"
+    elif run.mode == "restore":
+        ended = f"Restore: {ended.lower()}"
+    where = "".join(organizations)
+    if len(organizations) > 1:
+        where = pluralize(len(organizations), "organization")
+    text = f"{done} · {where}" if where else done
+    return StoryLine(ended, escape_unprintable(text), status.colour)
+
+
+def _run_line(run: RunRecord) -> str:
+    start, parts = run.start, [run.run_id]
+    if run.file.number:
+        parts.insert(0, f"{run.file.number}")
+    if start is not None:
+        parts.append(describe_instant(start.now))
+        if start.plan_sha256 is not None:
+            parts.append(f"of the plan {start.plan_sha256}")
+        if start.restores is not None:
+            parts.append(f"undoes {start.restores}")
+    return ", ".join(parts)
+
+
 class _Teller:
-    """Tells one run."""
+    """Tells a run that has ended."""
 
-    def __init__(self, run: RunRecord, facts: Facts) -> None:
+    def __init__(self, run: RunRecord, end: RunFinished, about: Advisor) -> None:
         self._run = run
-        self._advisor = advisor_of(run, facts)
-        self._end = run.end
+        self._end = end
+        self._advisor = about
         self._mode = run.mode or "run"
-        self._reasons = known_reasons(run.end.reasons) if run.end is not None else ()
-        self._status = status_of(run.exit_code)
-
-    # The headline ----------------------------------------------------------------------------
+        self._reasons = known_reasons(end.reasons)
+        self._status = status_of(end.exit_code)
 
     def headline(self) -> StoryLine:
         """Return the status with what was done, in one line."""
-        done = "; ".join(filter(None, (self._done(), self._failed_organizations())))
-        where = self._where()
-        text = f"{done} · {where}" if where else done
-        return StoryLine(self._label(), escape_unprintable(text), self._status.colour)
-
-    def _label(self) -> str:
-        """Return how the run ended; after a stop by the breaker, the rest is not done."""
-        if Reason.CIRCUIT_BREAKER in self._reasons:
+        organizations = self._end.organizations
+        ended = self._status.label
+        if Reason.CIRCUIT_BREAKER in self._reasons:  # after this stop, the rest is not done
             ended = Reason.CIRCUIT_BREAKER.label.capitalize()
-        else:
-            ended = self._status.label
-        if self._mode == "dry-run":
-            refused = self._status is Status.REFUSED
-            ended = "a sweep would be refused" if refused else ended.lower()
-            return "Dry run" if self._status is Status.DONE else f"Dry run: {ended}"
-        return f"Restore: {ended.lower()}" if self._mode == "restore" else ended
+        elif self._mode == "dry-run" and self._status is Status.REFUSED:
+            ended = "a sweep would be refused"
+        done, failed = self._done(), sum(each.error is not None for each in organizations)
+        if failed not in {0, len(organizations)}:
+            done += f"; {failed:,} of {len(organizations):,} organizations failed"
+        return _headline(self._run, ended, done, [each.label for each in organizations])
 
     def _done(self) -> str:
-        end = self._end
-        if end is None:
-            return self._done_by_lines()
+        end, is_dry = self._end, self._mode == "dry-run"
         if self._mode == "restore":
             return _join_counts(_RESTORED, end) or "no one was invited"
-        announced = self._announced(end)
-        if self._mode == "dry-run":
-            would = ", ".join(filter(None, (self._would_delete(end), announced)))
-            none = "none was deleted" if self._status is Status.REFUSED else "none was"
-            return f"{would}, {none}" if end.planned else would
-        if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), announced))):
+        verb = "would be announced" if is_dry else "announced"
+        announced = [f"{end.announced:,} {verb}"] if end.announced else []
+        if is_dry:
+            none_was = "none was deleted" if self._status is Status.REFUSED else "none was"
+            rest = [*announced, none_was] if end.planned else announced
+            return ", ".join([self._would_delete(), *rest])
+        if found := ", ".join(filter(None, (_join_counts(_OUTCOMES, end), *announced))):
             return found
         is_idle = end.plan_made and not end.stale and "notice_pending" not in end.kept_by_reason
         return "nothing stale" if is_idle else "nothing was deleted"
 
-    def _done_by_lines(self) -> str:
-        """Return what the lines of a run without an end say."""
-        outcomes, sent = self._run.outcomes, sum(self._run.outcomes.values())
-        parts = [f"{outcomes[name]:,} {text}" for name, text in _OUTCOMES if outcomes[name]]
-        left = self._run.planned - sent
-        if left > 0:
-            parts.append(f"{left:,} of {self._run.planned:,} planned without an outcome")
-        return ", ".join(parts) or "it has no last line"
-
-    def _would_delete(self, end: RunFinished) -> str:
+    def _would_delete(self) -> str:
+        end = self._end
         if end.planned:
             verb = "are stale" if self._status is Status.REFUSED else "would be deleted"
             return f"{pluralize(end.planned, 'invitation')} {verb}"
         if not end.plan_made:
             return _NOT_ALL_READ
-        due = "due" if "notice_pending" in end.kept_by_reason else "stale"
-        return f"nothing {due}"
-
-    def _announced(self, end: RunFinished) -> str:
-        if not end.announced:
-            return ""
-        verb = "would be announced" if self._mode == "dry-run" else "announced"
-        return f"{end.announced:,} {verb}"
-
-    def _failed_organizations(self) -> str:
-        organizations = self._end.organizations if self._end is not None else ()
-        failed = sum(each.error is not None for each in organizations)
-        if failed in {0, len(organizations)}:
-            return ""
-        return f"{failed:,} of {len(organizations):,} organizations failed"
-
-    def _where(self) -> str:
-        """Return the only organization with its id, or how many there are."""
-        labels: Sequence[str] = self._run.start.organizations if self._run.start is not None else ()
-        if self._end is not None:
-            labels = [each.label for each in self._end.organizations]
-        return "".join(labels) if len(labels) <= 1 else pluralize(len(labels), "organization")
-
-    # The lines -------------------------------------------------------------------------------
+        return f"nothing {'due' if 'notice_pending' in end.kept_by_reason else 'stale'}"
 
     def lines(self) -> Iterator[StoryLine]:
         """Yield what the run saw and did, a label and a text each."""
         end = self._end
-        if end is not None and self._mode != "restore":
+        if self._mode != "restore":
             yield StoryLine("Seen", _seen(end))
             yield StoryLine("Stale", _stale(end))
             if end.kept:
@@ -238,38 +247,25 @@ class _Teller:
                     yield StoryLine("Notice", escape_unprintable(warning.message))
             if end.changes is not None:
                 yield StoryLine("Changes", _changes(end.changes))
-        if end is not None and end.recovered:
+        if end.recovered:
             deletions = pluralize(end.recovered, "deletion")
             text = f"{deletions} that an interrupted run left without an outcome"
             yield StoryLine("Recovered", text)
-        if end is not None and end.sources_retired:
+        if end.sources_retired:
             lists = ", ".join(map(escape_unprintable, end.sources_retired))
             early = Reason.RETIRED_SOURCE in self._reasons
             colour = Colour.BAD if early else Colour.PLAIN
             yield StoryLine("Retired", f"Atlas no longer serves these lists: {lists}", colour)
-        yield StoryLine("Run", self._run_line())
-        if end is not None:
-            yield StoryLine("Time", _time(end))
-
-    def _run_line(self) -> str:
-        start, parts = self._run.start, [self._run.run_id]
-        if self._run.file.number:
-            parts.insert(0, f"{self._run.file.number}")
-        if start is not None:
-            parts.append(describe_instant(start.now))
-            if start.plan_sha256 is not None:
-                parts.append(f"of the plan {start.plan_sha256}")
-            if start.restores is not None:
-                parts.append(f"undoes {start.restores}")
-        return ", ".join(parts)
+        yield StoryLine("Run", _run_line(self._run))
+        yield StoryLine("Time", _time(end))
 
     def organizations(self) -> Iterator[StoryLine]:
         """Yield a line for each of several organizations: how it ended, and its counts."""
-        end = self._end
-        if end is None or len(end.organizations) <= 1:
+        organizations = self._end.organizations
+        if len(organizations) <= 1:
             return
-        is_shared = all(each.error == end.error for each in end.organizations)
-        for each in end.organizations:
+        is_shared = all(each.error == self._end.error for each in organizations)
+        for each in organizations:
             status = ExitCode(each.exit_code).status
             label = status.label if each.error is not None or self._mode != "dry-run" else "Dry run"
             parts = [_counts_of(each, self._mode)]
@@ -279,40 +275,28 @@ class _Teller:
             text = escape_unprintable(f"{label}: {'; '.join(parts)}")
             yield StoryLine(escape_unprintable(each.label), text, status.colour)
 
-    # Attention -------------------------------------------------------------------------------
-
     def attention(self) -> Iterator[Attention]:
         """Yield what needs attention: the end of the run, people, then urgent warnings."""
-        end = self._end
-        if end is None:
-            open_ = self._run.planned - sum(self._run.outcomes.values())
-            messages = ["The run has no last line: it is still running, or it was killed."]
-            if open_ > 0:
-                messages.append(f"Without an outcome: {pluralize(open_, 'planned deletion')}.")
-            yield Attention("The run has no end", tuple(messages), UNFINISHED_ADVICE)
-            return
-        yield from self._errors(end)
-        reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
-        yield from self._not_done(end, reasons)
-        for warning in end.warnings:
-            if warning.level != WarningLevel.REMARK and warning.code not in reasons:
-                title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
-                yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
-
-    def _errors(self, end: RunFinished) -> Iterator[Attention]:
-        code = ExitCode(end.exit_code)
+        end, code = self._end, ExitCode(self._end.exit_code)
         for error in errors_of(end):
             messages = filter(None, (*error["message"].split("\n"), error["consequence"]))
             own = [each for each in self._reasons if each.exit_code is code]
             advice = error["hint"] or self._advisor.hint(code, own)
             title = f"Exit code {end.exit_code}: {code.label}"
             yield Attention(title, tuple(map(escape_unprintable, messages)), advice, "error")
+        reasons = [each for each in self._reasons if each.exit_code is ExitCode.PARTIAL]
+        yield from self._not_done(reasons)
+        for warning in end.warnings:
+            if warning.level != WarningLevel.REMARK and warning.code not in reasons:
+                title = "Urgent" if warning.level == WarningLevel.URGENT else "The run warned"
+                yield Attention(title, (escape_unprintable(warning.message),), kind="warning")
 
-    def _not_done(self, end: RunFinished, reasons: Iterable[Reason]) -> Iterator[Attention]:
+    def _not_done(self, reasons: Iterable[Reason]) -> Iterator[Attention]:
         """Yield an item for each reason, other than an error, why a part was not done.
 
         A warning whose code is that of a reason says more about it.
         """
+        end, advised = self._end, self._advisor.advise(self._reasons)
         counts = {
             Reason.MISSING_ROLE: pluralize(end.missing_role, "request"),
             Reason.UNREADABLE_PROJECTS: pluralize(end.projects_unreadable, "list"),
@@ -322,31 +306,18 @@ class _Teller:
             Reason.STILL_THERE: pluralize(end.still_there, "invitation"),
             Reason.MADE_ACTIVE: pluralize(end.active, "person", "people"),
         }
-        advised = self._advisor.advise(self._reasons)
         for reason in reasons:
             advice = " ".join(each for each in self._advisor.advise([reason]) if each in advised)
             count = f" ({counts[reason]})" if reason in counts else ""
             label = f"{reason.label[0].upper()}{reason.label[1:]}"
-            messages = tuple(
-                escape_unprintable(each.message) for each in end.warnings if each.code == reason
-            )
-            yield Attention(f"{label}{count}", messages, advice)
+            messages = (each.message for each in end.warnings if each.code == reason)
+            yield Attention(f"{label}{count}", tuple(map(escape_unprintable, messages)), advice)
 
     def remarks(self) -> Iterator[str]:
         """Yield the remarks of the run about the policy and the setup."""
-        for warning in self._end.warnings if self._end is not None else ():
+        for warning in self._end.warnings:
             if warning.level == WarningLevel.REMARK and warning.code != WarningCode.NOTICE:
                 yield escape_unprintable(warning.message)
-
-
-_RESTORED: Final[tuple[tuple[str, str], ...]] = (
-    ("restored", "invited again"),
-    ("active", "became active members at once"),
-    ("already_there", "there already"),
-    ("failed", "failed"),
-    ("unknown", "without a response"),
-    ("skipped", "not sent"),
-)
 
 
 def errors_of(end: RunFinished) -> Iterator[ErrorParts]:
@@ -450,7 +421,10 @@ def _kept(end: RunFinished) -> str:
 
 
 def _time(end: RunFinished) -> str:
-    parts = [describe_duration_s(end.duration_s), pluralize(end.requests, "request")]
+    took = f"{end.duration_s:.1f} s"
+    if end.duration_s >= _LONG_S:
+        took = describe_duration(timedelta(seconds=end.duration_s))
+    parts = [took, pluralize(end.requests, "request")]
     if end.retries:
         parts.append(pluralize(end.retries, "retry", "retries"))
     if end.rate_limited:
@@ -495,3 +469,19 @@ def _left_open(found: Verification) -> Iterator[str]:
         open_ = f": {intents} {have} no outcome" if each.intents else " was killed"
         name = f"{each.file.number} ({each.file.run_id})" if each.file.number else each.file.name
         yield escape_unprintable(f"Run {name}{open_}.")
+
+
+# Texts that the outputs share ---------------------------------------------------------------------
+
+_MAX_NAME_LENGTH: Final = 120
+
+
+def display_text(value: str | None) -> str:
+    """Return a name as it is shown: without secrets, truncated, unprintable characters escaped."""
+    return escape_unprintable(truncate(SECRETS.redact(value or ""), _MAX_NAME_LENGTH))
+
+
+def describe_instant(text: str) -> str:
+    """Return an instant of the log to the minute."""
+    found = to_datetime(text)
+    return f"{found:%Y-%m-%d %H:%M} UTC" if found is not None else "an unknown time"

@@ -3,6 +3,8 @@
 Names from Atlas can neither move the cursor nor start a new line.
 """
 
+import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -13,11 +15,17 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from invite_sweeper.audit import LineFilter, RunRecord, filter_lines
-from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.endings import Colour, ExitCode
-from invite_sweeper.policy import Limits
-from invite_sweeper.report.readback import ProjectRows, RunView, read_view
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import InvitationFields, ProjectUnreadable
+from invite_sweeper.audit.reader import Record
+from invite_sweeper.endings import Advisor, Colour, ExitCode
+from invite_sweeper.report.readback import (
+    UNREAD_CAPTION,
+    RunRows,
+    announced_as,
+    read_rows,
+    row_of,
+)
 from invite_sweeper.report.rows import (
     AGE,
     FROM,
@@ -29,20 +37,17 @@ from invite_sweeper.report.rows import (
     Line,
     Row,
     Style,
-    format_age,
+    full_place_name,
     invitation_columns,
-    role_line,
     sorted_rows,
 )
-from invite_sweeper.report.story import Facts, Story, StoryLine, advisor_of, tell
-from invite_sweeper.report.text import describe_instant
-from invite_sweeper.text import escape_unprintable, plural_form, pluralize
+from invite_sweeper.report.story import Story, StoryLine, advisor_of, describe_instant, tell
+from invite_sweeper.text import escape_unprintable, pluralize
 
 _MAX_ROWS: Final = 50
 _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
-_SEPARATOR: Final = " · "
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
 """Columns whose values need a word without their heading."""
 _COLOURS: Final = {
@@ -63,32 +68,38 @@ _STYLES: Final[Mapping[Style, str]] = {
 }
 
 
-def show_result(console: Console, record: RunRecord, facts: Facts) -> None:
+def show_result(console: Console, record: RunRecord, advisor: Advisor) -> None:
     """Print the plan, what failed, what could not be read, and how the run went."""
-    view, story = _view(record), tell(record, facts)
-    _write(console, _plan(console.width, record, view, facts))
-    _write(console, _announced(console.width, record, view, facts))
-    _write(console, _unread(record, view))
     told = {"error", "warning"} if console.is_terminal else {"error"}
-    _write(console, _story(record, story, told))
+    _write(console, _run(console.width, record, advisor, told))
 
 
-def show_question(console: Console, record: RunRecord, facts: Facts, limits: Limits) -> None:
+def show_run(console: Console, record: RunRecord) -> None:
+    """Print all of the plan and the outcomes of an earlier run, and how it went."""
+    _write(console, _run(console.width, record, Advisor(), max_rows=sys.maxsize))
+
+
+def show_question(console: Console, record: RunRecord, advisor: Advisor) -> None:
     """Print the plan as it is on disk, and the question whether to delete."""
-    view = _view(record)
-    _write(console, _plan(console.width, record, view, facts))
-    title = Text(f"Delete {pluralize(view.planned, 'invitation')}?", style="bold")
-    items = _question_rows(record, view, limits)
-    table = two_columns((Text(f"  {label}", style="dim"), content) for label, content in items)
-    _write(console, (title, table, Text("This cannot be undone.")))
+    found = read_rows(record)
+    rows = found.rows.values()
+    where = ", ".join(sorted({row.organization for row in rows}))
+    lines = [StoryLine("In", where), *tell(record, advisor).lines]
+    if owners := sum(row.is_owner for row in rows):
+        lines.append(StoryLine("Owners", f"{owners:,} of the stale invitations"))
+    if bounced := sum(bool(row.history) for row in rows):
+        lines.append(StoryLine("History", f"{bounced:,} of them deleted before"))
+    _write(console, _plan(console.width, found, advisor_of(record, advisor)))
+    title = Text(f"Delete {pluralize(len(rows), 'invitation')}?", style="bold")
+    _write(console, (_labelled(lines), title, Text("This cannot be undone.")))
 
 
-def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
+def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
     """Yield what needs attention besides errors, and the first places and people concerned.
 
     Errors are printed by themselves, and so are warnings as they come.
     """
-    story, view = tell(record, facts), _view(record)
+    story, found = tell(record, advisor), read_rows(record)
     if record.exit_code != ExitCode.PARTIAL and all(e.kind == "error" for e in story.attention):
         return
     yield f"{story.headline.label}: {story.headline.text}"
@@ -97,64 +108,44 @@ def attention_lines(record: RunRecord, facts: Facts) -> Iterator[str]:
             yield from each.text.split("\n")
             if each.advice:
                 yield f"What to do: {each.advice}"
-    for project in view.unreadable[:_MAX_NAMED]:
-        yield f"{project.place.full_name} was not read: {project.reason}"
-    for row in [row for row in view.failed if row.outcome in {"failed", "unknown"}][:_MAX_NAMED]:
-        who = f"{row.user} in {row.place.full_name}"
+    for unread in found.unread[:_MAX_NAMED]:
+        yield f"{unread.place} was not read: {unread.reason}"
+    left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]
+    for row in sorted_rows(left)[:_MAX_NAMED]:
+        who = f"{row.user} in {full_place_name(row.event, row.organization)}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
 
 
 def show_people(console: Console, people: Iterable[InvitationFields]) -> None:
     """Print people below their projects."""
-    groups: dict[str, list[Row]] = {}
-    for row in sorted_rows(people):
-        groups.setdefault(row.place.full_name, []).append(row)
-    tables = [_Group(rows, _heading(name, len(rows))) for name, rows in groups.items()]
-    _write(console, _invitation_tables(tables, console.width))
+    rows = sorted_rows(row_of(each, {}) for each in people)
+    _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))
 
 
 def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
     """Print a line for each run."""
     rows = []
     for record in records:
-        story = tell(record)
+        headline = tell(record).headline
         when = describe_instant(record.start.now) if record.start is not None else ""
         label = Text(f"{record.file.number}  {when}  {record.mode or 'run'}")
-        style = _COLOURS[story.headline.colour]
-        rows.append(
-            (label, Text.assemble((story.headline.label, style), f"  {story.headline.text}"))
-        )
+        style = _COLOURS[headline.colour]
+        rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
     if rows:
         console.print(RightTrimmed(two_columns(rows)), end="")
     else:
         console.print("No run.")
 
 
-def show_run(console: Console, record: RunRecord, line_filter: LineFilter) -> None:
-    """Print the plan and the outcomes of a run, or the lines that match a filter."""
-    if line_filter != LineFilter():
-        for fields, _ in filter_lines(record.file.path, line_filter):
-            who = fields.get("username") or fields.get("invitation_id") or ""
-            what = fields.get("outcome") or fields.get("reason") or fields.get("rule") or ""
-            where = fields.get("project_name") or fields.get("org_id") or ""
-            parts = (fields["ts"], fields["event"], what, who, where, fields.get("source") or "")
-            text = "  ".join(escape_unprintable(str(each)) for each in parts if each)
-            console.print(Text(text), soft_wrap=True)
-        return
-    view = read_view(record.file.path, max_rows=1_000_000, labels=_labels(record))
-    _write(console, _plan(console.width, record, view, Facts()))
-    _write(console, _announced(console.width, record, view, Facts()))
-    _write(console, _unread(record, view))
-    _write(console, _story(record, tell(record)))
-
-
-def _view(record: RunRecord) -> RunView:
-    return read_view(record.file.path, max_rows=_MAX_ROWS, labels=_labels(record))
-
-
-def _labels(record: RunRecord) -> dict[str, str]:
-    organizations = record.end.organizations if record.end is not None else ()
-    return {each.id: each.label for each in organizations}
+def show_lines(console: Console, lines: Iterable[Record]) -> None:
+    """Print lines of a run's file, each on a line."""
+    for fields in lines:
+        who = fields.get("username") or fields.get("invitation_id") or ""
+        what = fields.get("outcome") or fields.get("reason") or fields.get("rule") or ""
+        where = fields.get("project_name") or fields.get("org_id") or ""
+        parts = (fields["ts"], fields["event"], what, who, where, fields.get("source") or "")
+        text = "  ".join(escape_unprintable(str(each)) for each in parts if each)
+        console.print(Text(text), soft_wrap=True)
 
 
 def _write(console: Console, parts: Iterable[RenderableType]) -> None:
@@ -165,52 +156,72 @@ def _write(console: Console, parts: Iterable[RenderableType]) -> None:
             console.print(RightTrimmed(part), end="")
 
 
-def _plan(width: int, record: RunRecord, view: RunView, facts: Facts) -> Iterator[RenderableType]:
-    """Yield the rows below their projects, and these below their organizations if several."""
-    by_organization: dict[str, list[ProjectRows]] = {}
-    for each in view.by_place():
-        by_organization.setdefault(each.place.organization, []).append(each)
-    several = len(view.organizations) > 1
-    groups = []
-    for organization, places in by_organization.items():
-        above = _heading(organization, sum(each.count for each in places)) if several else None
-        for each in places:
-            own = several and each.place.project is None
-            heading = _heading("organization lists" if own else each.place.name, each.count)
-            groups.append(_Group(each.rows, heading, each.hidden, above))
-            above = None
-    yield from _invitation_tables(groups, width)
-    if more := view.planned - len(view.rows):
-        command = advisor_of(record, facts).show()
-        yield Text.assemble((f"{more:,} more: ", "dim"), command, no_wrap=True)
-        yield Text("")
-
-
-def _announced(
-    width: int, record: RunRecord, view: RunView, facts: Facts
+def _run(
+    width: int,
+    record: RunRecord,
+    advisor: Advisor,
+    told: Collection[str] = (),
+    max_rows: int = _MAX_ROWS,
 ) -> Iterator[RenderableType]:
-    """Yield who was announced, or in a dry run would be, and from when each may be deleted."""
-    count = record.end.announced if record.end is not None else len(view.announced)
-    if not view.announced:
-        return
-    title = "Would be announced" if record.mode == "dry-run" else "Announced for a later deletion"
-    group = _Group(view.announced, _heading(title, count))
-    yield from _invitation_tables([group], width, with_place=True)
-    if more := count - len(view.announced):
-        event = "would_be_announced" if record.mode == "dry-run" else "announced"
-        command = advisor_of(record, facts).show("--event", event)
-        yield Text.assemble((f"{more:,} more: ", "dim"), command, no_wrap=True)
+    """Yield the plan with its outcomes, who was announced, what was not read, and the story.
+
+    Args:
+        told: Kinds of attention that the operator has read already.
+    """
+    found, about = read_rows(record), advisor_of(record, advisor)
+    yield from _plan(width, found, about, max_rows)
+    if found.announced:
+        title, event = announced_as(record)
+        group = _Group(found.announced[:max_rows], _heading(title, len(found.announced)))
+        yield from _invitation_tables([group], width, with_place=True)
+        yield from _rest(len(found.announced) - max_rows, about.show("--event", event))
+    if found.unread:
+        yield _heading(UNREAD_CAPTION, len(found.unread), "bold yellow")
+        shown = found.unread[:max_rows]
+        yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
+        yield Text("")
+        command = about.show("--event", ProjectUnreadable.event)
+        yield from _rest(len(found.unread) - len(shown), command)
+    yield from _story(record, tell(record, advisor), told)
+
+
+def _plan(
+    width: int, found: RunRows, about: Advisor, max_rows: int = _MAX_ROWS
+) -> Iterator[RenderableType]:
+    rows = found.first(max_rows)
+    yield from _invitation_tables(list(_groups(rows, found.rows.values())), width)
+    yield from _rest(len(found.rows) - len(rows), about.show())
+
+
+def _rest(count: int, command: str) -> Iterator[RenderableType]:
+    """Yield the command that shows the rows that are not shown."""
+    if count > 0:
+        yield Text.assemble((f"{count:,} more: ", "dim"), command, no_wrap=True)
         yield Text("")
 
 
-def _unread(record: RunRecord, view: RunView) -> Iterator[RenderableType]:
-    count = record.end.projects_unreadable if record.end is not None else len(view.unreadable)
-    if not count:
-        return
-    yield _heading("Lists not read; nothing is deleted there", count, "bold yellow")
-    yield two_columns((Text(f"  {each.place.name}"), Text(each.reason)) for each in view.unreadable)
-    yield from _more(count - len(view.unreadable))
-    yield Text("")
+def _groups(rows: Iterable[Row], every: Collection[Row]) -> Iterator["_Group"]:
+    """Yield rows below their projects, and these below their organizations if several.
+
+    An organization's own lists come before its projects.
+
+    Args:
+        every: All rows, shown or not.
+    """
+    ids = [(row.event.org_id, row.event.scope_id) for row in every]
+    counts, in_organization = Counter(ids), Counter(org_id for org_id, _ in ids)
+    groups: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        groups.setdefault(row.event.org_id, {}).setdefault(row.event.scope_id, []).append(row)
+    several = len(in_organization) > 1
+    for org_id, places in groups.items():
+        label = next(iter(places.values()))[0].organization
+        above = _heading(label, in_organization[org_id]) if several else None
+        for id_ in sorted(places, key=lambda each: each != org_id):
+            shown, count = places[id_], counts[org_id, id_]
+            name = "organization lists" if several and id_ == org_id else shown[0].place
+            yield _Group(shown, _heading(name, count), count - len(shown), above)
+            above = None
 
 
 def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Iterator[RenderableType]:
@@ -244,51 +255,13 @@ def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Itera
             )
 
 
-def _labelled(lines: Iterable[StoryLine], width: int) -> Table:
-    return two_columns(
-        ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines), width=width
-    )
-
-
-def _question_rows(record: RunRecord, view: RunView, limits: Limits) -> Iterator[tuple[str, Text]]:
-    where = plural_form(len(view.organizations), "organization", "organizations")
-    yield where, Text(", ".join(view.organizations))
-    end = record.end
-    seen = end.invitations_seen if end is not None else 0
-    count = f"{view.planned:,} of the {seen:,} seen, at most {view.max_in_project:,} in one place"
-    if end is not None and end.trimmed:
-        count += f"; {end.trimmed:,} left for a later run"
-    yield "count", Text(count)
-    if view.owners:
-        yield "owners", Text(f"{view.owners:,} of them", style="bold")
-    if view.bounced:
-        yield "history", Text(f"{view.bounced:,} of them deleted before", style="yellow")
-    share = view.planned / seen if seen else 0.0
-    yield (
-        "limits",
-        Text(
-            f"{limits.max_deletions:,} a run, {limits.max_deletions_per_project:,} a project, "
-            f"{limits.max_share:.0%} of those seen (this is {share:.0%})"
-        ),
-    )
-    if view.oldest is not None and view.newest is not None:
-        yield "oldest", _invitation(view.oldest)
-        yield "newest", _invitation(view.newest)
-
-
-def _invitation(row: Row) -> Text:
-    text = Text(f"{format_age(row.age_days)}  {row.user_in_place}, ")
-    text.append_text(Text(", ").join(_line_text(role_line(role)) for role in row.roles))
-    return text.append(f", {row.history}", style="yellow") if row.history else text
+def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
+    rows = ((Text(each.label, _COLOURS[each.colour]), Text(each.text)) for each in lines)
+    return two_columns(rows, width=width)
 
 
 def _heading(title: str, count: int, style: str = "bold") -> Text:
     return Text.assemble((title, style), (f"  {count:,}", "dim"))
-
-
-def _more(count: int) -> Iterator[Text]:
-    if count > 0:
-        yield Text(f"  … {count:,} more", style="dim")
 
 
 # Layout ----------------------------------------------------------------------------------------
@@ -345,7 +318,7 @@ def _invitation_tables(
         yield _indented(
             _table(widths, [cells[id(row)] for row in group.rows])
             if widths
-            else _two_line_rows(columns, group.rows, width - indent),
+            else _two_line_rows(columns, group.rows),
             indent,
         )
         if group.hidden:
@@ -353,7 +326,7 @@ def _invitation_tables(
         yield Text("")
 
 
-def _indented(part: RenderableType, indent: int) -> Padding:
+def _indented(part: RenderableType, indent: int = 0) -> Padding:
     return Padding(part, (0, 0, 0, indent + _INDENT))
 
 
@@ -386,35 +359,20 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     return table
 
 
-def _two_line_rows(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> Table:
+def _two_line_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
     """Return rows with the address on the first line and the other values below it."""
-    ages = [_cell_text(AGE.cell(row)) for row in rows]
-    free_width = width - _INDENT - _GAP - max(age.cell_len for age in ages)
     below = [column for column in columns if column not in {AGE, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
-    for age, row in zip(ages, rows, strict=True):
+    for row in rows:
         parts = [
-            _line_text(line._replace(text=f"{_PREFIXES.get(column, '')}{line.text}"))
+            Text.assemble(_PREFIXES.get(column, ""), _line_text(line))
             for column in below
             for line in column.cell(row)
         ]
-        wrapped = _wrap_parts(parts, free_width)
-        lines.append((age, Text("\n").join((_cell_text(INVITED.cell(row)), *wrapped))))
+        text = Text("\n").join((_cell_text(INVITED.cell(row)), Text(" · ").join(parts)))
+        lines.append((_cell_text(AGE.cell(row)), text))
     return two_columns(lines, justify="right")
-
-
-def _wrap_parts(parts: Sequence[Text], max_width: int) -> Iterator[Text]:
-    """Yield lines with as many parts as fit; a part that is too long has its own line."""
-    line = Text()
-    for part in parts:
-        if line and line.cell_len + len(_SEPARATOR) + part.cell_len > max_width:
-            yield line
-            line = Text()
-        if line:
-            line.append(_SEPARATOR, style="dim")
-        line.append_text(part)
-    yield line
 
 
 def two_columns(

@@ -106,8 +106,8 @@ def check_limits(organizations: Sequence[Organization], command: Command) -> Non
     hints = list(dict.fromkeys(reason.advice for reason, *_ in violations))
     needed = [f"{reason}: {value}" for reason, _, value in violations if value is not None]
     if needed and command.shard is None:
-        keys = f"limits: {{{', '.join(needed)}}}, or limits: {{over_limit: trim}}"
-        hints.append(f"The keys of the policy: {keys}")
+        keys = f"{', '.join(needed)}, or over_limit: trim"
+        hints.append(f"Under limits in the policy, set {keys}.")
     several = len(organizations) > 1
     where = f"In {len(organizations)} organizations together: " if several else ""
     message = where + "\n".join(message for _, message, _ in violations)

@@ -31,9 +31,9 @@ from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
     Globs,
     ProjectPatterns,
-    ProtectiveGlobs,
     casefold_lookalike,
     casefold_visible,
+    escape_unprintable,
 )
 
 MatchResult: TypeAlias = bool | str
@@ -124,7 +124,7 @@ def _date_condition(
 def _name_condition(
     entry: Rule | Keep, patterns: tuple[str, ...], field: Literal["username", "inviter"]
 ) -> Matcher:
-    globs = ProtectiveGlobs(patterns) if isinstance(entry, Keep) else Globs(patterns)
+    globs = Globs(patterns, protects=isinstance(entry, Keep))
 
     def matches(invitation: Invitation) -> MatchResult:
         name: str | None = getattr(invitation, field)
@@ -211,6 +211,14 @@ KEEP_REASONS: Final = {
 }
 """The keys of `kept_by_reason` as text. Others are `keep:NAME` and, where an entry needs a
 value that Atlas did not send, `no_` and the name of the value."""
+
+
+def describe_keep_reason(key: str) -> str:
+    """Return the text for a key of `kept_by_reason`."""
+    kind, _, entry = key.partition(":")
+    if kind == "keep":
+        return f"keep entry {escape_unprintable(entry)}"
+    return KEEP_REASONS.get(key) or escape_unprintable(key).replace("_", " ")
 
 
 class Announcement(NamedTuple):

@@ -1,7 +1,7 @@
 """Fixtures of the client's tests: a clock that advances only in `sleep`, and connections."""
 
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -14,12 +14,13 @@ from virtual_time import FakeTime
 from invite_sweeper.atlas import (
     BearerToken,
     RateLimiter,
-    RetryPolicy,
     Secret,
     connect,
     parse_base_url,
     read_credentials,
 )
+from invite_sweeper.atlas.connection import open_connector
+from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -29,10 +30,13 @@ class RecordingLog:
     """A log that stores its lines."""
 
     def __init__(self):
-        self.lines = []
+        self.lines, self.told = [], []
 
     def debug(self, event, **fields):
         self.lines.append((event, fields))
+
+    def info(self, event, **fields):
+        self.told.append((event, fields))
 
 
 @pytest.fixture
@@ -66,30 +70,24 @@ def connecting(fake_time, retry_log):
         clock=lambda: datetime.now(UTC),
         concurrency=20,
         attempts=5,
-        deadline_s=None,
         sleep=fake_time.sleep,
+        ssl_context=None,
         **options,
     ):
-        hour_s = fake_time.monotonic() + 3600
-        retry_policy = RetryPolicy(
-            attempts,
-            hour_s if deadline_s is None else deadline_s,
-            sleep,
-            random=lambda: 0.5,
-            monotonic=fake_time.monotonic,
-        )
         if hasattr(account, "environment"):
             account = read_credentials(account.environment(), None)
-        async with connect(
-            parse_base_url(base_url),
-            account or BearerToken(Secret("a-ready-token")),
-            concurrency=concurrency,
-            retry_policy=retry_policy,
-            limiter=RateLimiter(fake_time.monotonic, fake_time.sleep, random=lambda: 0.5),
-            clock=clock,
-            log=retry_log,
-            **options,
-        ) as atlas:
+        async with (
+            nullcontext() if ssl_context is None else open_connector(ssl_context) as trusting,
+            connect(
+                parse_base_url(base_url),
+                account or BearerToken(Secret("a-ready-token")),
+                Execution(concurrency=concurrency, attempts=attempts),
+                limiter=RateLimiter(fake_time.monotonic, sleep),
+                clock=clock,
+                log=retry_log,
+                **{"connector": trusting, **options},
+            ) as atlas,
+        ):
             yield atlas
 
     return connected

@@ -1,7 +1,6 @@
 """Lists of Atlas: one that is not known to be complete is unreadable, and never empty."""
 
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 
 import faults
 import pytest
@@ -10,7 +9,7 @@ from builders import ORG, PROJECT, object_id
 from deleting import place_of
 
 from invite_sweeper.atlas import BearerToken, Secret, ServiceAccount, parse_base_url
-from invite_sweeper.atlas.connection import connect_for_run
+from invite_sweeper.atlas.connection import connect
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, GuardRefused
 from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
 from invite_sweeper.policy import Execution
@@ -308,13 +307,11 @@ async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_w
     sim.add_project("Alpha")
     async with (
         serve(sim) as base_url,
-        connect_for_run(
+        connect(
             parse_base_url(base_url),
             BearerToken(Secret(sim.add_token().secret)),
             Execution(),
-            now=datetime.now(UTC) + timedelta(days=days),
-            started_s=monotonic(),
-            deadline_s=monotonic() + 60,
+            clock=lambda: datetime.now(UTC) + timedelta(days=days),
             log=structlog.get_logger(),
         ) as atlas,
     ):

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas import RateLimiter, RetryPolicy, connect, read_credentials
+from invite_sweeper.atlas import RateLimiter, connect, read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
+from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -34,6 +35,8 @@ USER_SOURCES = (Source.USERS, Source.ORG_USERS)
 class NullLog:
     def debug(self, event, **fields):
         return None
+
+    info = debug
 
 
 ADD = {"token": "add_token", "service account": "add_service_account", "key": "add_api_key"}
@@ -74,8 +77,7 @@ class Scene:
             connect(
                 parse_base_url(base_url),
                 read_credentials(self.account.environment(), None),
-                concurrency=concurrency,
-                retry_policy=RetryPolicy(attempts, monotonic=self.loop_time),
+                Execution(concurrency=concurrency, attempts=attempts),
                 limiter=RateLimiter(self.loop_time, asyncio.sleep, max_requests_per_second=per_s),
                 clock=lambda: datetime.now(UTC),
                 log=NullLog(),
@@ -206,11 +208,8 @@ def test_renewal_of_the_access_token_does_not_come_between_read_and_delete(sourc
         async with scene.connected(concurrency=3) as atlas:
 
             def make_renewal_due(_):
-                authenticator = atlas.client._authenticator
-                token = authenticator._token
-                authenticator._token = type(token)(
-                    token.token, token.header, 0.0, token.expires_at_s
-                )
+                tokens = atlas.client._tokens
+                tokens._token = tokens._token._replace(refresh_at_s=0.0)
 
             scene.fault(faults.effect(after=make_renewal_due), times=None)
             scene.fault(faults.delay(5), method="POST", nth=2, times=None)

@@ -15,7 +15,7 @@ from deleting import delete, delete_first
 from invite_sweeper import __version__
 from invite_sweeper.atlas import BucketKey
 from invite_sweeper.atlas.deleter import AtlasDeleter
-from invite_sweeper.atlas.limits import PROJECTS_GROUP
+from invite_sweeper.atlas.endpoints import PROJECTS_GROUP
 from invite_sweeper.errors import (
     AddressRefused,
     ApiVersionRetired,
@@ -211,7 +211,7 @@ async def test_deletion_is_not_retried_if_the_wait_exceeds_the_deadline(
 ):
     sim.faults.add(limited("100"), method="DELETE", times=None)
 
-    async with online(account, deadline_s=fake_time.now_s + 50) as atlas:
+    async with online(account, retry_until_s=fake_time.now_s + 50) as atlas:
         deletion = await delete_first(atlas, alpha)
 
     assert (deletion.outcome, deletion.retries_cut_short) == (FAILED, True)
@@ -234,7 +234,7 @@ async def test_cancelled_deletion_stops_waiting_within_1_s(
     def empty_bucket(_visit):
         if wait == "bucket":
             key = BucketKey(PROJECTS_GROUP, alpha.id)
-            atlas.limiter.on_429(key, 100.0, sent_s=fake_time.now_s)
+            atlas.limiter.on_429(key, 100.0, fake_time.now_s)
 
     async def sleep(seconds):
         await inner_sleep(seconds)
@@ -474,7 +474,7 @@ async def test_retry_waits_for_its_backoff_and_at_most_1_s_for_its_bucket(
 ):
     def empty_bucket(_visit):
         key = BucketKey(PROJECTS_GROUP, alpha.id)
-        atlas.limiter.on_429(key, None, sent_s=fake_time.now_s)
+        atlas.limiter.on_429(key, 0.0, fake_time.now_s)
 
     sim.faults.add(replace(faults.fail_with(500), before=empty_bucket), method="DELETE")
     started_s = fake_time.now_s

@@ -14,7 +14,7 @@ from buckets import set_bucket
 from deleting import place_of
 
 from invite_sweeper.atlas import BucketKey
-from invite_sweeper.atlas.limits import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
+from invite_sweeper.atlas.endpoints import CLOUD_USERS_GROUP, CLOUD_USERS_ORG, BucketLimit
 from invite_sweeper.models import DeletionProgress, Outcome, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -71,10 +71,12 @@ async def remove_all(sim, online):
 
     async with online(concurrency=40, attempts=9) as atlas:
         plenty = BucketLimit(1_000_000, 1_000_000, 60)
-        atlas.limiter.set_limit(BucketKey(CLOUD_USERS_ORG, ORG), plenty)
+        atlas.limiter.bucket(BucketKey(CLOUD_USERS_ORG, ORG)).__init__(plenty, 0.1, 0.0)
         listed = []
         for project_id in sim.groups:
-            atlas.limiter.set_limit(BucketKey(CLOUD_USERS_GROUP, project_id), plenty)
+            atlas.limiter.bucket(BucketKey(CLOUD_USERS_GROUP, project_id)).__init__(
+                plenty, 0.1, 0.0
+            )
             place = place_of(Source.USERS, project_id)
             listed += await atlas.reader.invitations(place, Source.USERS)
         pending = iter(listed)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from receiving import receiving
 from running import CliRunner, cli_in
 
 
@@ -10,3 +11,9 @@ from running import CliRunner, cli_in
 def cli(tmp_path) -> Iterator[CliRunner]:
     with cli_in(tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as server:
+        yield server

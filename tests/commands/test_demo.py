@@ -1,21 +1,20 @@
 """`demo`: a dry run and two sweeps of all four lists, without an account."""
 
 import json
+import os
 import re
-import subprocess
 from pathlib import Path
 
-from running import COMMAND
+from forked import Fork
+from running import end
 
 from invite_sweeper.cli.demo import INVITED
 
 
 def test_demo_finds_and_deletes_who_was_invited_in_the_web_interface_and_then_nothing(tmp_path):
-    done = subprocess.run(
-        [*COMMAND, "demo"], cwd=tmp_path, capture_output=True, check=False, timeout=120
-    )
-    out = done.stdout.decode()
-    assert done.returncode == 0, done.stderr
+    done = end(Fork(["demo"], tmp_path, dict(os.environ)))
+    out = done.out
+    assert done.code == 0, done.err
     assert out.startswith("This Atlas is simulated")
     steps = re.split(r"─+ \d  .* ─+\n", out)
     assert len(steps) == 4

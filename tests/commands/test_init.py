@@ -1,7 +1,6 @@
 """`init` writes a policy that validates and never overwrites a file."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from terminals import terminal_of
@@ -119,7 +118,7 @@ def test_backlog_over_the_limits_is_told_and_trim_offered(cli, answer):
     if answer is None:
         done = cli.run("init", "first.yaml")
         code, text = done.code, done.err
-        assert "or limits: {over_limit: trim}" in text
+        assert "or over_limit: trim." in text
     else:
         with terminal_of(cli, "init", "first.yaml", "--organization", ORG_ID) as terminal:
             for question in ("Age, such as", "Lists, separated by commas"):
@@ -263,10 +262,3 @@ def test_name_of_an_organization_cannot_add_lines_to_the_policy(cli):
     cli.sim.organizations[ORG_ID].name = "Evil\nversion: 2\u2028x: y\x85z: y"
     assert cli.run("init", "first.yaml").code == 0
     assert cli.run("validate", "first.yaml").code == 0
-
-
-def test_placeholder_of_the_sample_policies_is_a_warning_in_validate(cli):
-    sample = Path(__file__).parents[2] / "config" / "policy.yaml"
-    done = cli.run("validate", str(sample))
-    assert done.code == 0
-    assert "000000000000000000000000 stands for your organization's id" in done.err

@@ -114,19 +114,16 @@ def test_missing_file_is_one_object(cli, name):
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("name", "words", "changes", "code"),
     [
-        ({"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}, 5),
-        ({"MONGODB_ATLAS_BASE_URL": "http://example.com"}, 2),
+        ("explain", (), {"MONGODB_ATLAS_ACCESS_TOKEN": "wrong"}, 5),
+        ("explain", (), {"MONGODB_ATLAS_BASE_URL": "http://example.com"}, 2),
+        ("explain", ("--base-url", "http://127.0.0.1:1"), {}, 6),
+        ("sweep", ("--audit-dir", "invalid.yaml/audit"), {}, 7),
     ],
 )
-def test_credentials_or_address_that_cannot_be_used_are_one_object(cli, changes, code):
-    error_of(cli.run(*COMMANDS["explain"], *AS_JSON, **changes), code)
-
-
-def test_atlas_that_cannot_be_reached_is_one_object(cli):
-    unreachable = ("--base-url", "http://127.0.0.1:1")
-    error_of(cli.run(*COMMANDS["explain"], *unreachable, *AS_JSON), 6)
+def test_what_cannot_be_used_is_one_object(cli, name, words, changes, code):
+    error_of(cli.run(*COMMANDS[name], *words, *AS_JSON, **changes), code)
 
 
 @pytest.mark.parametrize("name", ["sweep", "restore"])
@@ -138,16 +135,11 @@ def test_lock_that_is_held_is_one_object(cli, name):
         wait_until(lambda: cli.sim.request_log.received.total() > before)
         error = error_of(cli.run(*COMMANDS[name], *AS_JSON), 9)
         assert "holds the lock" in error["message"]
+        assert str(holder.pid) in error["message"]
     finally:
         holder.kill()
         holder.communicate()
         cli.sim.faults.clear()
-
-
-def test_audit_log_that_cannot_be_written_is_one_object(cli):
-    (cli.folder / "file").touch()
-    done = cli.run(*COMMANDS["sweep"], "--audit-dir", "file/audit", *AS_JSON)
-    error_of(done, 7)
 
 
 @pytest.mark.parametrize("name", ["explain", "doctor"])
@@ -169,7 +161,7 @@ def test_signal_while_atlas_is_read_is_one_object(cli, name):
             "hint": "Run the command again: it processes the rest.",
         },
     }
-    assert "Stopped early: SIGTERM received." in err.decode()
+    assert err.decode().count("Stopped early: SIGTERM received.") == 1
 
 
 DEFECT = """
@@ -180,7 +172,7 @@ def fail(*_arguments, **_options):
 sweep.run_command = fail
 """
 SIGNALLED = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
-SECOND = "from invite_sweeper.cli.json_output import write_json; write_json({'a': 1})"
+SECOND = "from invite_sweeper.cli.console import write_json; write_json({'a': 1})"
 
 
 @pytest.mark.parametrize(
@@ -200,13 +192,6 @@ def test_defect_or_signal_before_a_run_is_one_object(cli, before, code, result, 
     assert done.code == code
     assert result in json.dumps(json.loads(done.out))
     assert err in done.err
-
-
-def test_error_without_the_option_is_text_alone(cli):
-    for arguments in (("sweep", "--nope"), ("sweep", "--policy", "no.yaml")):
-        done = cli.run(*arguments)
-        assert (done.code, done.out) == (2, "")
-        assert done.err.startswith("Error: ")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 _SCRIPT = """
 import io, sys
 import rich.traceback
-from invite_sweeper.cli.log import configure_logging
+from invite_sweeper.cli.console import configure_logging
 
 class Stream(io.StringIO):
     def isatty(self):

@@ -5,7 +5,6 @@ import json
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from receiving import receiving
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -18,55 +17,15 @@ def cli(cli):
     return cli
 
 
-@pytest.fixture
-def receiver():
-    with receiving() as server:
-        yield server
-
-
-def test_metrics_file_has_the_results_of_the_run(cli):
-    assert cli.sweep("--metrics-file", "run.prom").code == 0
-    text = (cli.folder / "run.prom").read_text(encoding="utf-8")
-    assert "\ninvite_sweeper_" in text
-    assert any(
-        line.startswith("invite_sweeper_") and line.endswith(" 3.0") for line in text.splitlines()
-    )
-
-
 def test_unwritable_metrics_file_is_a_warning_and_changes_no_outcome(cli):
     done = cli.sweep("--metrics-file", "no/such/folder/run.prom")
     assert (done.code, done.summary["deleted"]) == (0, 3)
     assert "run.prom" in done.err
 
 
-def test_pushgateway_receives_the_metrics_of_the_run(cli, receiver):
-    assert cli.sweep("--pushgateway", receiver.url).code == 0
-    assert any(b"invite_sweeper_" in body for _, _, body in receiver.requests)
-
-
-def test_ping_receives_start_and_success(cli, receiver):
-    cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
-    assert cli.sweep(PING_URL=f"{receiver.url}/ping").code == 0
-    assert [path for path, *_ in receiver.requests] == ["/ping/start", "/ping"]
-
-
 def test_variable_that_is_not_set_is_one_warning_although_a_ping_has_a_start_and_an_end(cli):
     cli.keys["notify"] = [{"kind": "ping", "url_env": "PING_URL"}]
     assert cli.sweep().err.count("PING_URL is not set") == 1
-
-
-def test_webhook_receives_signed_changes_without_names(cli, receiver):
-    cli.keys["notify"] = [
-        {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "when": "changes"}
-    ]
-    assert cli.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
-    ((path, headers, body),) = receiver.requests
-    assert path == "/hook"
-    assert json.loads(body)
-    assert b"p0@example.com" not in body
-    assert headers["webhook-signature"].startswith("v1,")
-    assert cli.sweep(HOOK=f"{receiver.url}/hook", KEY="very-secret").code == 0
-    assert len(receiver.requests) == 1
 
 
 def test_webhook_with_details_names_who_was_announced_and_who_was_deleted(cli, receiver):
@@ -130,7 +89,7 @@ def test_refused_run_notifies_with_organization_reason_and_hint(cli, receiver):
     assert "3 stale invitations are over max_deletions: 2." in message
     assert "are over max_deletions_per_project: 1." in other
     assert advice.startswith("What to do: Read the plan, then raise the limit")
-    assert "limits: {max_deletions: 3, max_deletions_per_project: 3}" in advice
+    assert "set max_deletions: 3, max_deletions_per_project: 3, or" in advice
     assert done.summary["run_id"] in text
     assert last == f"Last hash: {done.summary['audit_last_hash']}"
     assert "@example.com" not in text

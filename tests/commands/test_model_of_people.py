@@ -13,17 +13,10 @@ import faults
 import pytest
 from people import Estate
 from prometheus_client.parser import text_string_to_metric_families
-from receiving import receiving
 from running import cli_in
 from seeds import seeds
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "30"))
-
-
-@pytest.fixture(scope="module")
-def receiver():
-    with receiving() as server:
-        yield server
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "20"))
 
 
 def metrics(path):

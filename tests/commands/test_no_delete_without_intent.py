@@ -8,10 +8,10 @@ import faults
 import pytest
 from running import wait_until
 
-KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "10"))
+KILLS = int(os.environ.get("INVITE_SWEEPER_KILLS", "6"))
 """Number of kills; the long soak is INVITE_SWEEPER_KILLS=200."""
-_DELETIONS = 300
-_PROJECTS = 15
+_DELETIONS = 150
+_PROJECTS = 10
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def cli(cli):
 
 
 def restock(cli):
-    """Add up to 300 stale invitations; return the ids that a sweep may delete, and the others."""
+    """Add 150 stale invitations; return the ids that a sweep may delete, and the others."""
     stale, young = set(), set()
     for project in cli.projects:
         for n in range(_DELETIONS // _PROJECTS):

@@ -69,17 +69,6 @@ def test_plan_announces_nothing_and_says_what_a_sweep_would(cli):
     assert cli.sweep().summary["announced"] == 1  # a dry run announces nothing
 
 
-def test_announcement_ends_with_a_line_where_a_keep_entry_matches(cli):
-    cli.sweep()
-    cli.keys["keep"] = [{"name": "k", "usernames": ["ada@*"]}]
-    cli.sweep()
-    (ended,) = cli.lines("announcement_ended")
-    assert (ended["username"], ended["reason"]) == ("ada@example.com", "keep:k")
-    del cli.keys["keep"]
-    wait_for_the_end_of_the_notice(cli)
-    assert cli.sweep().summary["announced"] == 1
-
-
 def test_plan_deletes_nothing_in_a_directory_without_the_announcement(cli):
     cli.sweep()
     wait_for_the_end_of_the_notice(cli)

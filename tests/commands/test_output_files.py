@@ -106,13 +106,6 @@ def test_output_over_an_empty_file_or_an_earlier_output_is_written(cli):
     assert found == ["audit", "plan.jsonl", "policy.yaml", "policy.yaml.prom"]
 
 
-@pytest.mark.parametrize(
-    "url", ["ftp://gateway", "gateway:9091", "http://", "http://[gateway", "http://gateway:x", ""]
-)
-def test_pushgateway_that_is_not_a_url_is_wrong_usage(cli, url):
-    refused(cli, cli.sweep("--pushgateway", url), "--pushgateway", "Write it as http://")
-
-
 @pytest.mark.parametrize("named", [True, False], ids=["file", "directory"])
 def test_report_over_a_file_that_it_reads_is_refused(cli, named):
     assert cli.sweep().code == 0

@@ -67,18 +67,6 @@ def test_signal_twice_ends_at_once_with_the_intents_on_disk(cli):
     assert verify(cli) == 0
 
 
-def test_invitation_that_comes_back_is_marked_and_kept_at_max_bounces(cli):
-    cli.keys["limits"]["max_bounces"] = 2
-    project = cli.sim.add_project("Terraform")
-    for bounced in range(2):
-        cli.sim.invite(project, "Back@Example.com", age=20 * DAYS)
-        assert cli.sweep().summary["deleted"] == 1
-        assert cli.lines("planned")[-1].get("bounced", 0) == bounced
-    cli.sim.invite(project, "back@example.com", age=20 * DAYS)
-    done = cli.sweep()
-    assert (done.code, done.summary["kept_by_reason"]) == (0, {"bounced": 1})
-
-
 # --- files ---------------------------------------------------------------------------------
 
 

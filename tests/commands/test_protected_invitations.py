@@ -38,7 +38,7 @@ from terminals import Terminal
 from invite_sweeper.audit import AuditDirectory, Verdict, verify_directory
 from invite_sweeper.simulator import Call
 
-CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "50"))
+CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "36"))
 
 
 # Commands --------------------------------------------------------------------------------------

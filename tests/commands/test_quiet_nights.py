@@ -135,10 +135,3 @@ def test_mail_about_a_refused_night_has_the_limit_and_what_to_do(sim, cron):
     assert (done.code, done.out) == (3, "")
     assert done.err.startswith("Error: 1 stale invitation is over max_deletions: 0.")
     assert "Read the plan, then raise the limit" in done.err
-
-
-@pytest.mark.parametrize("log_format", ["auto", "json"])
-def test_log_is_json_lines_elsewhere_than_on_a_terminal(cron, log_format):
-    cron.sim.add_project("Search")
-    done = cron.cli.run("plan", "--policy", "policy.yaml", "--log-format", log_format)
-    assert done.err.startswith('{"')

@@ -122,13 +122,6 @@ def test_plan_that_was_not_the_one_a_second_person_read_is_refused(cli):
     assert by_plan(cli, "--plan-sha256", sha256.upper()).code == 0
 
 
-def test_edited_plan_is_refused(cli):
-    stock(cli)
-    path = saved(cli)
-    path.write_bytes(path.read_bytes().replace(b"p1@example.com", b"p9@example.com"))
-    assert "plan.jsonl" in refused(cli, by_plan(cli))
-
-
 @pytest.mark.parametrize("place", ["missing.jsonl", "folder", "pipe", "/dev/zero"])
 def test_plan_that_is_not_a_regular_file_is_wrong_usage_and_does_not_block(cli, place):
     (cli.folder / "folder").mkdir()

@@ -7,16 +7,16 @@ import signal
 import socket
 import subprocess
 import sys
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from running import COMMAND, wait_until
+from forked import Fork
+from running import Done, end, wait_until
 
 from invite_sweeper.simulator.scenarios import SCENARIOS
 
 SMALL = ("--projects", "6", "--invitations", "4")
-OPTIONS = ("--duration", "0.1", "--policy-file", "policy.yaml")
+FILES = ("--policy-file", "policy.yaml", "--env-file", "exports.sh")
 
 
 class Simulated:
@@ -24,30 +24,20 @@ class Simulated:
 
     def __init__(self, folder, *arguments):
         self.folder = folder
-        policy, exports = folder / "policy.yaml", folder / "exports.sh"
-        self.process = subprocess.Popen(
-            [
-                *(*COMMAND, "simulate", *SMALL, *arguments),
-                *("--policy-file", str(policy), "--env-file", str(exports)),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        exports, self.printed = folder / "exports.sh", folder / "printed"
+        words = ("simulate", *SMALL, *arguments, *FILES)
+        with self.printed.open("wb") as file:
+            self.process = Fork(words, folder, dict(os.environ), stdout=file.fileno())
+        wait_until(
+            lambda: self.process.poll() is not None or (exports.exists() and exports.stat().st_size)
         )
-        wait_until(lambda: self.process.poll() is not None or exports.exists())
-        wait_until(lambda: self.process.poll() is not None or exports.read_text(encoding="utf-8"))
-        assert self.process.poll() is None, self.process.stderr.read()
+        assert self.process.returncode is None, self.process.communicate()
         lines = exports.read_text(encoding="utf-8").splitlines()
         self.variables = dict(shlex.split(line)[1].split("=", 1) for line in lines)
 
     @property
     def environment(self):
-        ours = {k: v for k, v in os.environ.items() if not k.startswith("MONGODB_ATLAS_")}
-        return {**ours, **self.variables}
-
-    def printed_until(self, last):
-        """Return what `simulate` printed, up to a line."""
-        lines = iter(self.process.stdout.readline, b"")
-        return "".join(takewhile(lambda line: last not in line, map(bytes.decode, lines)))
+        return {**os.environ, **self.variables}
 
     def shell(self, line):
         scripts = str(Path(sys.executable).parent)
@@ -60,16 +50,10 @@ class Simulated:
             timeout=120,
         )
 
-    def run(self, command, *arguments):
-        done = subprocess.run(
-            [*COMMAND, command, "--policy", "policy.yaml", "--output", "json", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            check=False,
-            timeout=120,
-        )
-        return done.returncode, json.loads(done.stdout)
+    def run(self, command):
+        words = (command, "--policy", "policy.yaml", "--output", "json")
+        done = end(Fork(words, self.folder, self.environment))
+        return done.code, done.summary
 
     def lines(self, event):
         files = sorted((self.folder / "audit").glob("*.jsonl"))
@@ -91,7 +75,7 @@ def simulated(tmp_path):
     yield start
     for each in running:
         each.process.terminate()
-        each.process.communicate(timeout=60)
+        each.process.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +106,10 @@ def test_sweep_deletes_and_verifies_in_each_list_and_organization_and_a_signal_e
     assert summary["kept_by_reason"]["too_young"] > 0
 
     simulation.process.send_signal(number)
-    out, err = simulation.process.communicate(timeout=60)
-    assert (simulation.process.returncode, err) == (0, b"")
+    assert end(simulation.process) == Done(0, "", "")
     projects = 6 * len(organizations)
-    assert f"It has {4 * projects} invitations in {projects} projects." in out.decode()
+    printed = simulation.printed.read_text("utf-8")
+    assert f"It has {4 * projects} invitations in {projects} projects." in printed
 
 
 def test_sweep_succeeds_despite_the_simulated_faults(simulated):
@@ -171,8 +155,9 @@ def test_accepting_users_are_reported_and_exit_4(simulated):
 @pytest.mark.needs("faketime")
 def test_printed_nights_announce_first_and_delete_three_days_later(simulated):
     simulation = simulated("nights")
-    out = simulation.printed_until("# A policy that fits:")
-    (line,) = [each for each in out.splitlines() if "faketime" in each and "for" in each.split()]
+    wait_until(lambda: "# A policy that fits:" in simulation.printed.read_text("utf-8"))
+    lines = simulation.printed.read_text("utf-8").splitlines()
+    (line,) = [each for each in lines if "faketime" in each and "for" in each.split()]
     done = simulation.shell(line)
 
     assert done.returncode == 0, done.stderr
@@ -224,10 +209,9 @@ def test_every_scenario_has_a_test_here():
     assert [name for name in SCENARIOS if f'"{name}"' not in text] == []
 
 
-def ended(*arguments):
+def ended(folder, *arguments):
     """Run `simulate` until it ends by itself."""
-    command = [*COMMAND, "simulate", *SMALL, *arguments]
-    return subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return end(Fork(("simulate", *SMALL, *arguments), folder, dict(os.environ)))
 
 
 @pytest.mark.parametrize(
@@ -238,21 +222,19 @@ def ended(*arguments):
         (("--policy-file", "absent/policy.yaml"), ["absent/policy.yaml", "No such file"]),
     ],
 )
-def test_unusable_option_ends_with_2_and_says_what_can_be_used(arguments, expected):
-    done = ended(*arguments)
-    assert done.returncode == 2
-    assert [name for name in expected if name not in done.stderr.decode()] == []
+def test_unusable_option_ends_with_2_and_says_what_can_be_used(arguments, expected, tmp_path):
+    done = ended(tmp_path, *arguments)
+    assert done.code == 2
+    assert [name for name in expected if name not in done.err] == []
 
 
-def test_port_in_use_ends_with_2_and_a_hint():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+def test_port_in_use_ends_with_2_and_a_hint(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = ended("--port", port)
-    assert done.returncode == 2
-    assert f"Cannot listen on 127.0.0.1:{port}".encode() in done.stderr
-    assert b"--port" in done.stderr
+        done = ended(tmp_path, "--port", port)
+    assert done.code == 2
+    assert f"Cannot listen on 127.0.0.1:{port}" in done.err
+    assert "--port" in done.err
 
 
 @pytest.mark.parametrize(
@@ -265,19 +247,13 @@ def test_port_in_use_ends_with_2_and_a_hint():
     ],
 )
 def test_the_printed_line_of_each_shell_sets_the_variables_beside_the_policy(shell, tmp_path):
-    done = subprocess.run(
-        [*COMMAND, "simulate", *OPTIONS, "--scenario", "organizations"],
-        capture_output=True,
-        check=True,
-        cwd=tmp_path,
-    )
-    assert done.stderr == b""
-    lines = done.stdout.decode().splitlines()
+    options = ("--duration", "0.1", "--policy-file", "policy.yaml", "--scenario", "organizations")
+    done = ended(tmp_path, *options)
+    assert (done.code, done.err) == (0, "")
     policy = (tmp_path / "policy.yaml").read_text("utf-8")
-    assert done.stdout.decode().endswith(f"# A policy that fits:\n{policy}")
-    (line,) = [
-        each for each in lines if each.startswith("set -gx" if shell == "fish" else "export")
-    ]
+    assert done.out.endswith(f"# A policy that fits:\n{policy}")
+    begins = "set -gx" if shell == "fish" else "export"
+    (line,) = [each for each in done.out.splitlines() if each.startswith(begins)]
     shown = subprocess.run(
         [shell, "-c", f"{line}\nenv"], capture_output=True, check=True, env={"PATH": os.defpath}
     )

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
-from running import wait_until
 
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -27,32 +26,6 @@ def cli(cli):
 
 def outcomes(cli, *names):
     return [tuple(line[name] for name in names) for line in cli.lines("outcome")]
-
-
-@pytest.mark.parametrize(
-    ("source", "in_project"),
-    [("invites", True), ("users", True), ("org_users", False), ("org_invites", False)],
-)
-def test_each_source_is_read_and_deleted_by_its_own_endpoint(cli, source, in_project):
-    project = cli.sim.add_project("Sandbox")
-    cli.sim.invite(project, "ada@example.com", age=OLD)
-    cli.sim.invite(project, "new@example.com", age=timedelta(days=1))
-    cli.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    cli.sim.add_user("cyd@example.com", age=timedelta(days=1))
-    cli.keys["sources"] = [source]
-    done = cli.sweep()
-
-    assert done.code == 0, done.err
-    who = "ada@example.com" if source == "invites" else "bob@example.com"
-    assert outcomes(cli, "source", "username", "outcome") == [(source, who, "deleted")]
-    (planned,) = cli.lines("planned")
-    assert (planned["project_id"], planned["project_name"], planned["org_id"]) == (
-        (project, "Sandbox", ORG_ID) if in_project else (None, None, ORG_ID)
-    )
-    scope = f"groups/{project}" if in_project else f"orgs/{ORG_ID}"
-    (delete,) = [each for each in cli.sim.requests if each.method == "DELETE"]
-    assert delete.path.startswith(f"/api/atlas/v2/{scope}/{source.removeprefix('org_')}/")
-    assert cli.run("audit", "verify", "audit").code == 0
 
 
 def test_forbidden_list_is_unreadable_and_the_others_are_read(cli):
@@ -159,25 +132,3 @@ def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(cli):
     assert "Atlas retired the list invites during the sweep" in done.err
     assert "write users and org_users instead of invites" in done.err
     assert len(cli.sim.invitations(project)) == 4
-
-
-@pytest.mark.parametrize(
-    ("source", "late"), [("users", True), ("org_users", False), ("org_invites", True)]
-)
-def test_open_intent_of_a_killed_run_is_checked_in_its_own_list(cli, source, late):
-    project = cli.sim.add_project("Alpha")
-    cli.sim.add_user("ada@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    cli.keys["sources"] = [source]
-    cli.sim.faults.add(faults.hang(late=late), method="DELETE", times=999)
-    process = cli.fork("sweep", "--policy", "policy.yaml")
-    wait_until(lambda: cli.deletes() >= 1)
-    process.kill()
-    process.communicate()
-    cli.sim.faults.clear()
-    done = cli.sweep()
-
-    assert (done.code, done.summary["recovered"]) == (0, 1)
-    ends = outcomes(cli, "source", "outcome")
-    assert ends[0] == (source, "already_gone" if late else "failed")
-    assert ends[1:] == ([] if late else [(source, "deleted")])
-    assert cli.run("audit", "verify", "audit").code == 0

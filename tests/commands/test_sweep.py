@@ -107,16 +107,6 @@ def test_fatal_response_ends_the_sweep_and_the_rest_is_skipped(cli, status, erro
     assert "Nothing was deleted." not in done.err
 
 
-def test_incomplete_list_makes_the_project_unreadable(cli):
-    project, cli.short_waits = cli.projects[0], True
-    cli.sim.faults.add(faults.truncated(), path=f"*{project}/invites", times=99)
-    done = cli.sweep()
-    assert (done.code, outcomes(cli)) == (4, ["deleted"] * 4)
-    (lost,) = cli.lines("project_unreadable")
-    assert lost["project_id"] == project
-    assert len(cli.sim.invitations(project)) == 3
-
-
 # --- exit codes ----------------------------------------------------------------------------
 
 
@@ -152,12 +142,6 @@ def test_run_that_cannot_read_atlas_has_a_result_without_projects(cli, words, ch
     assert (done.code, done.summary["projects_seen"], cli.deletes()) == (code, 0, 0)
 
 
-def test_audit_log_that_cannot_be_opened_ends_with_7_and_atlas_is_not_called(cli):
-    (cli.folder / "audit").write_text("a file where the folder should be", encoding="utf-8")
-    done = cli.sweep()
-    assert (done.code, done.has_result, cli.sim.requests) == (7, False, ())
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -184,13 +168,6 @@ def test_wrong_usage_ends_with_2_and_atlas_is_not_called(cli, words, message):
     assert message in done.err
     assert "p4ssw0rd" not in done.err
     assert "Traceback" not in done.err
-
-
-def test_faulty_policy_ends_with_2_and_its_errors_have_their_lines(cli):
-    cli.keys["ruels"] = []
-    done = cli.sweep()
-    assert (done.code, done.has_result, cli.sim.requests) == (2, False, ())
-    assert re.search(r"policy\.yaml:\d+:\d+: .*ruels", done.err)
 
 
 @pytest.mark.parametrize("words", [("audit", "verify"), ("audit", "show"), ("validate",)])
@@ -223,35 +200,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, numbe
     assert cli.sim.invitation_count() == 3
 
 
-def test_second_run_on_the_same_log_ends_with_9_and_names_the_first(cli):
-    cli.sim.faults.add(faults.hang(), path="*/groups", times=99)
-    first = cli.fork("sweep", *POLICY)
-    wait_until(lambda: cli.sim.request_log.received.total() > 0)
-    try:
-        second = cli.plan()
-        assert (second.code, second.has_result) == (9, False)
-        assert str(first.pid) in second.err
-    finally:
-        first.kill()
-        first.communicate()
-    cli.sim.faults.clear()
-    assert cli.plan().code == 0
-
-
 # --- what is shown -------------------------------------------------------------------------
-
-
-def test_text_result_goes_to_stdout_and_the_log_to_stderr_as_json_lines(cli):
-    done = cli.run("sweep", *POLICY)
-    assert "p0@example.com" in done.out
-    assert "deleted" in done.out
-    for line in done.err.splitlines():
-        assert json.loads(line)["level"]
-
-
-def test_quiet_successful_run_prints_nothing(cli):
-    done = cli.run("sweep", *POLICY, "-q")
-    assert (done.code, done.out, done.err) == (0, "", "")
 
 
 def test_policy_path_comes_from_the_environment_and_an_option_overrides_its_directory(cli):

@@ -35,6 +35,7 @@ def test_deletions_from_every_list_are_verified(cli, source):
 
     assert done.code == 0, done.err
     assert counts(done.summary) == (4, 4, 0, 0)
+    assert {line["source"] for line in cli.lines("outcome")} == {source}
     (finished,) = cli.lines("run_finished")
     assert counts(finished) == (4, 4, 0, 0)
     lists = [each for each in cli.sim.requests if each.method == "GET" and source[-5:] in each.path]

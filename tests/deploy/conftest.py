@@ -1,5 +1,6 @@
 """Fixtures of the tests of `deploy/`."""
 
+import re
 import shutil
 import signal
 import tarfile
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from deploy.containers import Containers, run
-from deploy.fresh import FreshDebian
+from deploy.containers import BASE, Containers, run
+from deploy.machine import follow_pages
 from deploy.manifests import ROOT
 from deploy.stage import Stage, staged
 from deploy.walk import Terminal, terminal
 from environment import with_tools
+from needs import BASE_ARCHIVE
 from readmes import OPERATORS, section
 
 GIB = 1024**3
@@ -48,15 +50,9 @@ def checkout(dist, tmp_path_factory):
 def _fast_folder():
     """Return a new folder, in memory if there is plenty: the disk decides how long builds take."""
     memory = Path("/dev/shm")
-    plenty = memory.is_dir() and min(_available_bytes(), shutil.disk_usage(memory).free) > 8 * GIB
-    return Path(tempfile.mkdtemp(prefix="containers-", dir=memory if plenty else None))
-
-
-def _available_bytes():
-    lines = dict(
-        line.split(":") for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    )
-    return int(lines["MemAvailable"].split()[0]) * 1024
+    available = re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text("utf-8"))
+    free = min(int(available[1]) * 1024, shutil.disk_usage(memory).free) if memory.is_dir() else 0
+    return Path(tempfile.mkdtemp(prefix="containers-", dir=memory if free > 8 * GIB else None))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +62,7 @@ def containers():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     made = Containers(_fast_folder()).set_up()
     try:
-        made.make_base()
+        made.podman("import", "--quiet", BASE_ARCHIVE, BASE)
         made.fetch_wheels()
         yield made
     finally:
@@ -112,8 +108,4 @@ def image(reader):
 @pytest.fixture(scope="session")
 def fresh(containers, checkout):
     """A plain Debian in which the README files were followed until cron is installed."""
-    machine = FreshDebian(containers, checkout)
-    machine.start()
-    machine.follow()
-    machine.commit()
-    return machine
+    return follow_pages(containers, checkout)

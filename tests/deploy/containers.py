@@ -44,10 +44,6 @@ PIP = """
 no-index = true
 find-links = /wheels
 """
-# Python for the image; the rest is for the tests of a week, which run cron and systemd.
-PACKAGES = ["python3", "python3-venv", "ca-certificates"]
-if os.environ.get("INVITE_SWEEPER_WEEKLY") == "1":
-    PACKAGES += ["cron", "systemd-sysv"]
 WHEELS = (
     *("--require-hashes", "--no-deps", "--only-binary=:all:"),
     *("--python-version=3.13", "--implementation=cp"),
@@ -122,27 +118,6 @@ class Containers:
             encoding="utf-8",
         )
 
-    def make_base(self):
-        """Create a replacement for the official image: Debian's Python, pip under /usr/local."""
-        archive = self.folder / "base.tar"
-        run(
-            "mmdebstrap",
-            "--quiet",
-            "--variant=essential",
-            "--dpkgopt=force-unsafe-io",
-            f"--include={','.join(PACKAGES)}",
-            "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/doc/*",
-            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-            "--dpkgopt=path-exclude=/usr/share/locale/*",
-            '--customize-hook=chroot "$1" python3 -m venv --copies /usr/local',
-            "trixie",
-            archive,
-            env=os.environ | {"TMPDIR": str(self.folder)},
-        )
-        self.podman("import", "--quiet", archive, BASE)
-        archive.unlink()
-
     def fetch_wheels(self):
         """Download the wheels of the lock for the image, and those that build the program."""
         folder = fetch_wheels(self.folder / "wheels", "x86_64")
@@ -178,11 +153,6 @@ class Containers:
             env=self.environment,
         )
         return done.stdout.strip()
-
-    def running(self, name):
-        """Return whether a container with that name is running."""
-        done = self.podman("ps", "--quiet", f"--filter=name=^{name}$")
-        return bool(done.stdout.strip())
 
     def tear_down(self):
         self.podman("rm", "--all", "--force", "--time=0", check=False)

@@ -18,6 +18,22 @@ if ! dpkg --status "${debian[@]}" >/dev/null 2>&1; then
 fi
 
 mkdir -p "$folder/commands"
+# A stand-in for the official image of Python: Debian's, with pip under /usr/local. The tests of a week
+# also run cron and systemd in it.
+base() {
+    local name=base-${INVITE_SWEEPER_WEEKLY:-0}.tar packages=python3,python3-venv,ca-certificates
+    [ "${INVITE_SWEEPER_WEEKLY:-0}" != 1 ] || packages+=,cron,systemd-sysv
+    [ ! -e "$folder/$name" ] || return 0
+    mmdebstrap --quiet --variant=essential --include="$packages" --dpkgopt=force-unsafe-io \
+        --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+        --customize-hook='chroot "$1" python3 -m venv --copies /usr/local' \
+        trixie "$folder/making-$name"
+    mv "$folder/making-$name" "$folder/$name"
+}
+jobs=()
+base & jobs+=($!)
+
 python3 -m venv "$folder/uv"
 "$folder/uv/bin/pip" install --quiet uv==0.13.9
 ln -sf "$folder/uv/bin/uv" "$folder/commands"
@@ -48,7 +64,6 @@ kubernetes() {
         python3 tests/deploy/fetch_commands.py "$folder/commands" helm kubectl
 }
 
-jobs=()
 install deploy-checks actionlint check-jsonschema hadolint kubernetes-validate zizmor & jobs+=($!)
 install release hatchling pyproject-build syft & jobs+=($!)
 if [ "${INVITE_SWEEPER_WEEKLY:-0}" = 1 ]; then

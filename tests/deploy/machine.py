@@ -1,20 +1,67 @@
-"""A Debian system with systemd, cron and the program, in a container."""
+"""A plain Debian with Python, in which pages are followed, and what they make of it.
+
+The installed program then runs under cron and systemd, in a container of its own.
+"""
 
 import contextlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from deploy.containers import Containers, until
-from deploy.fresh import HOME, INSTALLED
-from deploy.manifests import DEPLOY
+from deploy.containers import BASE, Containers, until
 from deploy.stage import Stage
+from readmes import OPERATORS, README, section
 
 NAME = "machine"
+INSTALLED = "localhost/machine:installed"
+HOME = "/root/invite_sweeper"
+# The container's user is root and has no sudo.
+SUDO = '#!/bin/sh\nexec "$@"\n'
 # systemd 257 requires this variable to start with version 1 control groups.
 INIT = ("/sbin/init", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
 STATE = "/var/lib/invite-sweeper"
 SENDMAIL = """#!/bin/sh
 { echo "Arguments: $*"; cat; echo; echo "--end of mail--"; } >> /tmp/sent
 """
+ATLAS = """
+invite-sweeper simulate --env-file atlas.env --policy-file policy.yaml >/dev/null 2>&1 &
+until [ -s atlas.env ] && [ -s policy.yaml ]; do sleep 0.05; done
+. ./atlas.env
+printf %s "$MONGODB_ATLAS_CLIENT_ID" >client-id
+printf %s "$MONGODB_ATLAS_CLIENT_SECRET" >client-secret
+unset MONGODB_ATLAS_CLIENT_ID MONGODB_ATLAS_CLIENT_SECRET
+"""
+
+
+class Followed(NamedTuple):
+    """The output of the README's first command, and of the commands until cron is installed."""
+
+    demo: str
+    cron: str
+
+
+def follow_pages(containers, checkout):
+    """Follow the pages in a container with a copy of the repository, and save it as an image."""
+    podman = containers.podman
+
+    def run(*commands):
+        bash = ("bash", "-euo", "pipefail", "-c", "\n".join(commands))
+        return podman("exec", f"--workdir={HOME}", NAME, *bash).stdout
+
+    (install,) = section(README, "invite_sweeper").commands
+    activate, *_ = section(README, "First policy and dry run").commands
+    steps = [
+        c for each in ("Prerequisites in Atlas", "cron") for c in section(OPERATORS, each).commands
+    ]
+    podman(
+        "run", "--detach", "--pull=never", f"--name={NAME}", "--network=host", "--init",
+        *containers.wheels, BASE, "sleep", "infinity",
+    )  # fmt: skip
+    podman("cp", f"{checkout}/.", f"{NAME}:{HOME}")
+    run(f"printf %s '{SUDO}' >/usr/local/bin/sudo && chmod 755 /usr/local/bin/sudo")
+    followed = Followed(run(install), run(activate, ATLAS, *steps))
+    podman("commit", "--quiet", NAME, INSTALLED)
+    podman("rm", "--force", "--time=0", NAME)
+    return followed
 
 
 @dataclass(frozen=True)
@@ -32,10 +79,6 @@ class Machine:
         self.run("sh", "-c", f"mkdir -p $(dirname {path}) && cat > {path}", stdin=text)
         self.run("chmod", mode, path)
         self.run("chown", owner, path)
-
-    def ship(self, source, path):
-        """Install a file of `deploy/` unchanged."""
-        self.write(path, (DEPLOY / source).read_text(encoding="utf-8"))
 
     def follow(self, section):
         """Run the commands of a section of a README in their order; return their output."""

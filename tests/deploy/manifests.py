@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""That of libyaml is ten times faster."""
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -26,7 +28,7 @@ def built(folder):
 
 def documents(text):
     """Return the manifests of a YAML stream by kind and name."""
-    found = [document for document in yaml.safe_load_all(text) if document]
+    found = [document for document in yaml.load_all(text, LOADER) if document]
     named = {(d["kind"], d["metadata"]["name"]): d for d in found}
     assert len(named) == len(found), "two manifests of one kind and name"
     return named

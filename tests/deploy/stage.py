@@ -7,23 +7,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from deploy.manifests import DEPLOY
-
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.simulate import serve_in_thread
 from invite_sweeper.simulator import SimulatedAtlas
 
 ORGANIZATION = "5efda682a3f2ed2e7dd6cde4"
 USER = 10001
-POLICY = """\
+POLICY = f"""\
 version: 1
-organizations: ["{organization}"]
+organizations: ["{ORGANIZATION}"]
 rules:
   - name: forgotten
     older_than: 14d
 limits:
-  max_deletions: {cap}
-  max_deletions_per_project: {cap}
+  max_deletions: 100000
+  max_deletions_per_project: 100000
   max_share: 1.0
 execution:
   grace: 10s
@@ -37,23 +35,16 @@ class Stage:
     Attributes:
         folder: Contains `policy/`, `secrets/` and `audit/`.
         stale: Ids of the invitations that are more than 14 days old.
-        fresh: Ids of the others.
     """
 
     sim: SimulatedAtlas
     base_url: str
     folder: Path
     stale: frozenset[str]
-    fresh: frozenset[str]
 
     @property
     def audit(self):
         return self.folder / "audit"
-
-    @property
-    def runs(self):
-        """The files of the runs in the audit directory, the oldest first."""
-        return AuditDirectory(self.audit / "audit").files()
 
     @property
     def mounts(self):
@@ -91,33 +82,32 @@ class Stage:
 
 
 @contextmanager
-def staged(folder, *, projects, stale, fresh=1, cap=100_000, latency_s=0.0, owner=USER):
-    """Serve an organization with `stale` and `fresh` invitations per project during the block."""
+def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
+    """Serve an organization with `stale` and one young invitation per project during the block."""
     sim = SimulatedAtlas()
     sim.add_organization(ORGANIZATION, "Example Org")
-    old, young = set(), set()
+    old = set()
     for number in range(projects):
         project = sim.add_project(f"project {number}")
         for each in range(stale):
             username = f"old{each}@example.com"
             old.add(sim.invite(project, username, age=timedelta(days=15 + each % 10)))
-        for each in range(fresh):
-            young.add(sim.invite(project, f"new{each}@example.com", age=timedelta(days=each % 13)))
+        sim.invite(project, "new@example.com", age=timedelta(0))
     if latency_s:
         sim.faults.set_latency(latency_s)
-    write_files(folder, sim.add_service_account(), cap=cap, owner=owner)
+    write_files(folder, sim.add_service_account(), owner)
     with serve_in_thread(sim) as base_url:
-        yield Stage(sim, base_url, folder, frozenset(old), frozenset(young))
+        yield Stage(sim, base_url, folder, frozenset(old))
 
 
-def write_files(folder, account, *, cap, owner):
+def write_files(folder, account, owner):
     """Write the files as a Secret, a ConfigMap and a volume are mounted.
 
     Without an owner they stay the caller's, who may change them.
     """
     variables = account.environment()
     files = {
-        "policy/policy.yaml": POLICY.format(organization=ORGANIZATION, cap=cap),
+        "policy/policy.yaml": POLICY,
         "secrets/client-id": variables["MONGODB_ATLAS_CLIENT_ID"],
         "secrets/client-secret": variables["MONGODB_ATLAS_CLIENT_SECRET"],
     }
@@ -131,8 +121,3 @@ def write_files(folder, account, *, cap, owner):
     (folder / "audit").mkdir(mode=0o700)
     if owner is not None:
         os.chown(folder / "audit", owner, owner)
-
-
-def shipped_policy():
-    """Return the path of the policy in the manifests."""
-    return DEPLOY / "kubernetes/base/policy.yaml"

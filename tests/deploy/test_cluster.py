@@ -10,7 +10,7 @@ from readmes import OPERATORS, section
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.needs(
-        *("root", "podman", "buildah", "runc", "mmdebstrap", "catatonit", "docker-registry"),
+        *("root", "podman", "buildah", "runc", "base", "catatonit", "docker-registry"),
         *("kustomize", "helm", "kubectl", "pyproject-build"),
     ),
 ]
@@ -52,10 +52,11 @@ def test_kustomize_leads_to_a_dry_run_with_the_restrictions_of_the_manifest(clus
     assert inspected["Config"]["User"] == "10001:10001"
     assert not inspected["EffectiveCaps"]
     assert not inspected["BoundingCaps"]
-    assert host["Memory"] == 160 * 1024 * 1024
+    assert host["Memory"] == 128 * 1024 * 1024
     assert "no-new-privileges" in " ".join(host["SecurityOpt"])
 
 
+@pytest.mark.weekly  # what it runs, tests of commands run too
 def test_second_person_approves_the_plan_of_the_night(cluster, reader):
     """The commands of two sections, of which the second uses a function of the first."""
     jobs, approval = (
@@ -75,6 +76,7 @@ def test_second_person_approves_the_plan_of_the_night(cluster, reader):
     reader.stage.assert_swept_once()
 
 
+@pytest.mark.weekly  # the chart renders to the manifests of kustomize
 def test_helm_leads_to_a_dry_run_and_its_job_runs_a_command(cluster, reader, tmp_path):
     install, *commands = section(OPERATORS, "Helm").commands
     output = reader.terminal.run(install, *commands)

@@ -1,26 +1,33 @@
 """The image sweeps read-only, without capabilities, in 128 MiB, against a simulated Atlas."""
 
 import json
+import os
 
 import pytest
+from benchmarks.figures import LARGEST
+from benchmarks.measuring import fresh_atlas, wide_policy
+from builders import policy_bytes
 from company_network import ATLAS, company_network
 from deploy.containers import HARDENED, IMAGE, until
-from deploy.stage import staged
+from deploy.stage import USER, staged
 
 from invite_sweeper.endings import ExitCode
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build"),
 ]
 
 ARBITRARY = 1_000_650_000
 """A user without a name or a home folder, as OpenShift chooses them."""
 
 
+LIMITS = ("--memory=128m", "--memory-swap=128m", "--network=host")
+"""Those of the pod."""
+
+
 def command(stage, verb, *before):
-    limits = ("--memory=128m", "--memory-swap=128m", "--network=host")
-    return (*HARDENED, *limits, *stage.mounts, *before, IMAGE, verb, "--output=json")
+    return (*HARDENED, *LIMITS, *stage.mounts, *before, IMAGE, verb, "--output=json")
 
 
 def run(containers, stage, verb, *before):
@@ -51,6 +58,27 @@ def test_sigterm_stops_a_sweep_of_2000_and_the_next_run_deletes_the_rest(
         assert stopped["deleted"] + rest["deleted"] == 2000
         stage.assert_swept_once()
         assert stage.assert_sound() == 2
+
+
+@pytest.mark.weekly
+def test_largest_estate_that_atlas_allows_is_swept_in_the_memory_of_the_pod(
+    containers, image, tmp_path
+):
+    policy, audit = tmp_path / "policy.yaml", tmp_path / "audit"
+    policy.write_bytes(policy_bytes(wide_policy(LARGEST)))
+    audit.mkdir()
+    os.chown(audit, USER, USER)
+    with fresh_atlas(LARGEST) as atlas:
+        done = containers.podman(
+            "run", "--rm", "--pull=never", *HARDENED, *LIMITS,
+            f"--volume={policy}:/etc/invite-sweeper/policy.yaml:ro",
+            f"--volume={audit}:/var/lib/invite-sweeper",
+            *(f"--env={name}={value}" for name, value in atlas.environment.items()),
+            IMAGE, "sweep", "--output=json", "-q", check=False,
+        )  # fmt: skip
+
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert json.loads(done.stdout)["deleted"] == LARGEST.invitations > 25_000
 
 
 @pytest.mark.weekly

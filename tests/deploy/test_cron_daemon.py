@@ -1,4 +1,4 @@
-"""cron runs the shipped crontab: its mails, and the audit directory."""
+"""From nothing to a nightly job in a plain Debian: the pages, and cron with its mails."""
 
 import email
 import re
@@ -15,8 +15,14 @@ END = "--end of mail--\n"
 
 pytestmark = [
     pytest.mark.weekly,
-    pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "runc", "base", "pyproject-build"),
 ]
+
+
+def test_readme_installs_the_program_and_leads_to_a_dry_run_as_the_user_of_cron(fresh):
+    assert "This Atlas is simulated" in fresh.demo
+    assert "would be deleted" in fresh.demo
+    assert "would be deleted" in fresh.cron
 
 
 @pytest.fixture(scope="module")
@@ -88,21 +94,14 @@ def test_files_of_runs_are_readable_only_by_their_user(mails, machine):
     assert listed.splitlines() == ["invite-sweeper 700", "invite-sweeper 600"]
 
 
-def test_compressed_and_new_files_verify_together(mails, machine):
+def test_armed_command_sweeps_and_compressed_and_new_files_verify_together(mails, machine):
+    """The command of the crontab as its user, with its variables."""
+    *variables, line = (x for x in CRONTAB.splitlines() if x and not x.startswith(("#", "MAIL")))
+    command = line.split(maxsplit=6)[6].replace(" plan ", " sweep ")
+    variables.append(f"MONGODB_ATLAS_BASE_URL={machine.stage.base_url}")
     machine.run("sh", "-c", f"gzip {STATE}/audit/*.jsonl")
-    sweep_by_hand(machine)
+    machine.run("runuser", "-uinvite-sweeper", "--", "env", "-i", *variables, "sh", "-c", command)
     machine.stage.assert_swept_once()
 
     machine.fetch_audit_directory()
     assert machine.stage.assert_sound() == 2
-
-
-def sweep_by_hand(machine):
-    """Run the armed command of the crontab as its user, with its variables."""
-    line = next(line for line in CRONTAB.splitlines() if NIGHTLY.match(line))
-    command = line.split(maxsplit=6)[6].replace(" plan ", " sweep ")
-    variables = [v for v in re.findall(r"^[A-Z_]+=\S+$", CRONTAB, re.MULTILINE) if "MAIL" not in v]
-    variables.append(f"MONGODB_ATLAS_BASE_URL={machine.stage.base_url}")
-    machine.run(
-        "runuser", "-u", "invite-sweeper", "--", "env", "-i", *variables, "sh", "-c", command
-    )

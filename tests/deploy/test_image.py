@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build"),
 ]
 
 INSPECT_CONTAINER = """

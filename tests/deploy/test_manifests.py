@@ -3,7 +3,6 @@
 import re
 
 import pytest
-import yaml
 from deploy.manifests import (
     DEPLOY,
     KUBERNETES,
@@ -20,6 +19,9 @@ from deploy.manifests import (
 from deploy.rendering import overlaid
 
 from invite_sweeper.endings import ExitCode
+from invite_sweeper.policy import parse_policy
+
+pytestmark = pytest.mark.needs("kustomize")
 
 FINAL = {int(code) for code in ExitCode if not (code.retryable or code.succeeded)}
 RETRYABLE = {int(code) for code in ExitCode if code.retryable}
@@ -37,48 +39,24 @@ def job(manifests):
     return manifests["CronJob", "invite-sweeper"]
 
 
-def command_of_crontab(text):
-    (line,) = (line for line in text.splitlines() if "/bin/invite-sweeper " in line)
-    return line.split()[7]
-
-
-def command_of_service(text):
-    (start,) = re.findall(r"^ExecStart=((?:.*\\\n)*.*)", text, re.MULTILINE)
-    return start.replace("\\\n", " ").split()[1]
-
-
-def command_of_dockerfile(text):
-    (words,) = re.findall(r"^CMD (.*)", text, re.MULTILINE)
-    return yaml.safe_load(words)[0]
-
-
-def command_of_values(text):
-    return {"dry-run": "plan", "sweep": "sweep"}[yaml.safe_load(text)["mode"]]
-
-
-def command_of_generator(text):
-    (words,) = yaml.safe_load(text)["configMapGenerator"][0]["literals"]
-    return words.removeprefix("command=")
-
-
 ARMINGS = {
-    "cron/invite-sweeper.crontab": (r" plan ", " sweep ", command_of_crontab),
-    "systemd/invite-sweeper.service": (r"^    plan \\$", r"    sweep \\\\", command_of_service),
-    "docker/Dockerfile": (r'^CMD \["plan"\]$', 'CMD ["sweep"]', command_of_dockerfile),
-    "helm/values.yaml": (r"^mode: dry-run$", "mode: sweep", command_of_values),
-    "kubernetes/base/kustomization.yaml": (r"command=plan$", "command=sweep", command_of_generator),
-}
-"""The shipped line of each file that runs the program, the armed one, and how to read it."""
+    "cron/invite-sweeper.crontab": (r"^17 .*/bin/invite-sweeper (.*?) --", "plan"),
+    "systemd/invite-sweeper.service": (
+        r"^ExecStart=/opt/invite-sweeper/bin/invite-sweeper \\\n    (.*) \\$", "plan"
+    ),
+    "docker/Dockerfile": (r"^CMD (.*)$", '["plan"]'),
+    "helm/values.yaml": (r"^mode: (.*)$", "dry-run"),
+    "kubernetes/base/kustomization.yaml": (r"^ +- command=(.*)$", "plan"),
+}  # fmt: skip
+"""Where each file that runs the program has its command, and the shipped one."""
 
 
 @pytest.mark.parametrize("file", ARMINGS)
-def test_file_is_a_dry_run_and_one_line_arms_it(file):
-    shipped, armed, command_of = ARMINGS[file]
+def test_file_is_a_dry_run_with_its_command_in_one_place(file):
+    place, shipped = ARMINGS[file]
     text = (DEPLOY / file).read_text(encoding="utf-8")
-    changed, times = re.subn(shipped, armed, text, flags=re.MULTILINE)
 
-    assert times == 1
-    assert (command_of(text), command_of(changed)) == ("plan", "sweep")
+    assert re.findall(place, text, re.MULTILINE) == [shipped]
 
 
 def test_no_other_file_of_deploy_runs_the_program():
@@ -99,7 +77,6 @@ def test_no_other_file_of_deploy_runs_the_program():
     assert running - indirect <= ARMINGS.keys()
 
 
-@pytest.mark.needs("kustomize")
 def test_component_arms_the_next_pod_and_changes_one_word(tmp_path):
     """A retry of a Job that runs is a new pod, which reads the ConfigMap anew."""
     dry, armed = overlaid(tmp_path), overlaid(tmp_path, "armed")
@@ -113,7 +90,6 @@ def test_component_arms_the_next_pod_and_changes_one_word(tmp_path):
     }
 
 
-@pytest.mark.needs("kustomize")
 def test_sharded_component_makes_three_pods_with_a_directory_and_retries_each(tmp_path):
     job = cronjob(overlaid(tmp_path, "sharded"))
     spec, given = job["spec"]["jobTemplate"]["spec"], options(container(job)["args"])
@@ -128,7 +104,6 @@ def test_sharded_component_makes_three_pods_with_a_directory_and_retries_each(tm
     assert spec["podFailurePolicy"]["rules"][0]["action"] == "FailIndex"
 
 
-@pytest.mark.needs("kustomize")
 @pytest.mark.parametrize("component", ["armed", "openshift", "sharded"])
 def test_deleting_an_overlay_keeps_the_audit_log_and_the_namespace(component, tmp_path):
     """`kubectl delete -k` deletes what the overlay renders to."""
@@ -137,7 +112,6 @@ def test_deleting_an_overlay_keeps_the_audit_log_and_the_namespace(component, tm
     assert kinds == {"CronJob", "ConfigMap", "NetworkPolicy", "ServiceAccount"}
 
 
-@pytest.mark.needs("kustomize")
 def test_one_run_at_a_time_once_a_night_and_a_late_one_ends_before_the_next(job):
     spec = job["spec"]
     late_s = spec["startingDeadlineSeconds"]
@@ -150,7 +124,6 @@ def test_one_run_at_a_time_once_a_night_and_a_late_one_ends_before_the_next(job)
     assert spec["failedJobsHistoryLimit"] >= 3
 
 
-@pytest.mark.needs("kustomize")
 def test_deadlines_of_program_pod_and_job_agree_and_retries_take_over_a_minute(job):
     spec = job["spec"]["jobTemplate"]["spec"]
     own_s = seconds(options(container(job)["args"])["deadline"])
@@ -163,7 +136,6 @@ def test_deadlines_of_program_pod_and_job_agree_and_retries_take_over_a_minute(j
     assert pod_spec(job)["terminationGracePeriodSeconds"] >= GRACE_S + 10
 
 
-@pytest.mark.needs("kustomize")
 def test_job_fails_at_once_on_final_codes_and_counts_retryable_ones(job):
     spec = job["spec"]["jobTemplate"]["spec"]
     rules = [rule for rule in spec["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
@@ -189,7 +161,6 @@ def test_systemd_and_the_page_name_the_codes_that_are_retried():
     assert f"{final} need an operator and are not retried;" in page
 
 
-@pytest.mark.needs("kustomize")
 def test_pod_follows_the_restricted_standard_without_a_token_of_the_cluster(job, manifests):
     pod, box = pod_spec(job)["securityContext"], container(job)["securityContext"]
     account = manifests["ServiceAccount", "invite-sweeper"]
@@ -207,15 +178,6 @@ def test_pod_follows_the_restricted_standard_without_a_token_of_the_cluster(job,
     assert resources["limits"].keys() == {"memory"}  # one of the processor would throttle the job
 
 
-@pytest.mark.needs("kustomize")
-def test_openshift_chooses_the_user(tmp_path):
-    pod = pod_spec(cronjob(overlaid(tmp_path, "openshift")))["securityContext"]
-
-    assert not {"fsGroup", "runAsGroup", "runAsUser"} & pod.keys()
-    assert pod["runAsNonRoot"] is True
-
-
-@pytest.mark.needs("kustomize")
 def test_everything_mounted_exists_and_no_secret_is_shipped(job, manifests):
     volumes = {volume["name"]: volume for volume in pod_spec(job)["volumes"]}
     mounts = {mount["name"]: mount for mount in container(job)["volumeMounts"]}
@@ -235,7 +197,6 @@ def test_everything_mounted_exists_and_no_secret_is_shipped(job, manifests):
     assert "Secret" not in {kind for kind, _ in manifests}
 
 
-@pytest.mark.needs("kustomize")
 def test_only_dns_and_https_to_public_addresses_are_allowed(job, manifests):
     spec = manifests["NetworkPolicy", "invite-sweeper"]["spec"]
     labels = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
@@ -249,7 +210,6 @@ def test_only_dns_and_https_to_public_addresses_are_allowed(job, manifests):
     assert {"10.0.0.0/8", "169.254.0.0/16", "fc00::/7"} <= excepted
 
 
-@pytest.mark.needs("kustomize")
 def test_every_manifest_is_in_the_namespace_with_the_restricted_standard(manifests):
     (namespace,) = documents((KUBERNETES / "namespace.yaml").read_text(encoding="utf-8")).values()
 
@@ -257,3 +217,10 @@ def test_every_manifest_is_in_the_namespace_with_the_restricted_standard(manifes
     assert {m["metadata"]["namespace"] for m in manifests.values()} == {
         namespace["metadata"]["name"]
     }
+
+
+def test_shipped_policy_is_valid_and_names_no_organization():
+    policy = parse_policy((KUBERNETES / "base/policy.yaml").read_bytes(), "policy.yaml")
+
+    assert [each.id for each in policy.organizations] == ["0" * 24]
+    assert policy.limits.max_deletions == 25

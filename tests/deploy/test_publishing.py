@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tarfile
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from deploy.containers import IMAGE, run
 from deploy.manifests import DEPLOY, ROOT, container, cronjob
-from deploy.registry import served_registry
+from deploy.walk import served_registry
 from deploy.workflows import Runner
 from environment import find_command
 
@@ -95,7 +96,10 @@ def test_notes_of_a_release_are_its_section_of_the_changelog(job, tmp_path):
     (tmp_path / "bill").mkdir()
     shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
     name = "Write the notes of the release"
-    done = job("build", VERSION="v0.1.0").run(name)
+    newest, *_ = re.findall(
+        r"^## \[(.*)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    done = job("build", VERSION=f"v{newest}").run(name)
     notes = (tmp_path / "bill/notes.md").read_text(encoding="utf-8")
 
     assert done.returncode == 0, done.stderr
@@ -105,7 +109,7 @@ def test_notes_of_a_release_are_its_section_of_the_changelog(job, tmp_path):
 
 
 @pytest.mark.weekly
-@pytest.mark.needs("root", "podman", "buildah", "runc", "mmdebstrap", "pyproject-build", "syft")
+@pytest.mark.needs("root", "podman", "buildah", "runc", "base", "pyproject-build", "syft")
 def test_image_is_listed_with_licences_and_dependencies_and_pushed_as_it_was_built(
     job, registry, containers, image, tmp_path
 ):

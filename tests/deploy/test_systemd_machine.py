@@ -32,7 +32,7 @@ grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\t' ' '
 
 pytestmark = [
     pytest.mark.weekly,
-    pytest.mark.needs("root", "podman", "runc", "mmdebstrap", "pyproject-build"),
+    pytest.mark.needs("root", "podman", "runc", "base", "pyproject-build"),
 ]
 
 

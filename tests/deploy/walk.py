@@ -6,12 +6,13 @@ podman is docker and, with `kube play`, the cluster; a registry on this machine 
 import contextlib
 import os
 import shutil
+import socket
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.containers import BASE, run
-from deploy.registry import served_registry
+from deploy.containers import BASE, run, until
 from environment import find_command
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -32,6 +33,13 @@ esac
 exec $HELM template "$@" >"$CLUSTER/manifests.yaml"
 """,
 }
+
+REGISTRY = """\
+version: 0.1
+storage: {{filesystem: {{rootdirectory: "{folder}"}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+log: {{accesslog: {{disabled: true}}, level: error}}
+"""
 
 
 @dataclass
@@ -79,7 +87,26 @@ def terminal(containers, checkout, stage, folder):
         "MONGODB_ATLAS_CLIENT_ID": (home / "client-id").read_text(encoding="utf-8"),
         "MONGODB_ATLAS_CLIENT_SECRET": (home / "client-secret").read_text(encoding="utf-8"),
     }
-    run(sys.executable, "-m", "venv", home / ".venv")
+    (home / ".venv").symlink_to(sys.prefix)  # with its pip
     with served_registry(folder) as address:
         # podman accepts one network: that of this machine, for the simulated Atlas.
         yield Terminal(home, environment, {"registry.example.com": address, "--network none": ""})
+
+
+@contextlib.contextmanager
+def served_registry(folder):
+    """Serve an empty registry without passwords during the block; yield its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    path = folder / "registry.yml"
+    path.write_text(REGISTRY.format(folder=folder / "registry", port=port), encoding="utf-8")
+    with subprocess.Popen(["docker-registry", "serve", path], stderr=subprocess.DEVNULL) as process:
+        until(lambda: _accepts(port), within_s=60)
+        yield f"localhost:{port}"
+        process.terminate()
+
+
+def _accepts(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.rows import OrgEvent
+from invite_sweeper.atlas.lists import OrgEvent
 from invite_sweeper.cli.doctor_atlas import Completeness, explain_invited
 
 ORG, OTHER = "a" * 24, "b" * 24

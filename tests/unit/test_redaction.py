@@ -45,28 +45,29 @@ def test_secret_is_not_shown_as_text_json_url_or_base64(secret, before, after):
             assert secret not in redacted, form
 
 
-@pytest.mark.parametrize("user", ["", "a", "ab", "abc", "mdb_sa_id_0123"])
-@pytest.mark.parametrize("padding", ["=", ""])
-def test_password_of_basic_authentication_is_not_shown(user, padding):
-    pair = base64.b64encode(f"{user}:{SECRET}".encode()).decode().rstrip("=") + padding
-    shown = knowing(SECRET).redact(f"proxy refused: {pair}")
-    assert MASK in shown
-    assert base64.b64encode(SECRET.encode()).decode()[:-4] not in shown
-
-
 USER_INFO, URL = Redactor.add_user_info, Redactor.add_url
 HOOK = "https://hooks.example.com/services/T012/B0123456789abcdef?key=0123456789abcdef"
+UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 SPACED = 'quote" slash/ space'
 
 EXAMPLES = [
     # How the secret is registered; the secret; a text; the text as it is shown.
     *((Redactor.add, each, f"{each} banana", f"{each} banana") for each in ("1234567", "", "a")),
     (Redactor.add, "12345678", "a 12345678 b", "a *** b"),
+    (lambda one, each: one.add("zzzzzzzz", each), "aaa-zzzzzzzz-aaa", "aaa-zzzzzzzz-aaa", MASK),
+    (lambda one, each: one.add("xxxx-1234-yyyy", each), "1234-yyyy-zzzz", "xxxx-1234-yyyy-zzzz",
+     MASK),
     (Redactor.add, SPACED, msgspec.json.encode({"a": SPACED}).decode(), '{"a":"***"}'),
     (Redactor.add, SPACED, "?a=quote%22%20slash%2F%20space&", "?a=***&"),
     (Redactor.add, SPACED, "?a=quote%22+slash%2F+space&", "?a=***&"),
     (Redactor.add, "0123-4567-89", "a%20b %30%31%32%33-4567-89 &amp; \\u0041 \u0130",
-     "a%20b *** &amp; \\u0041 \u0130"),
+     MASK),
+    # A UUID without its dashes.
+    *((Redactor.add, UUID, f"key {encode(UUID.replace('-', ''))}.", "key ***.")
+      for encode in (str, str.upper, lambda text: text.encode().hex())),
+    # Lines of quoted-printable after what looks like an escape.
+    *((Redactor.add, UUID, f"a\n{start}0f8fad5=\r\nb-d9cb-469f-a165-70867728950e", MASK)
+      for start in ("%", "%1")),
     # The scheme of a header does not belong to it; what only looks like one is.
     *((Redactor.add, f"{scheme}0123456789", "token 0123456789", "token ***")
       for scheme in ("Bearer ", "Basic ", "Bearer Basic ")),
@@ -120,40 +121,28 @@ def test_text_without_secrets_is_the_same_object():
     assert knowing(SECRET).redact(text) is text
 
 
-def test_shorter_secret_with_a_later_name_does_not_cut_a_longer_one():
-    """In alphabetical order the shorter one would come first."""
-    assert knowing("zzzzzzzz", "aaa-zzzzzzzz-aaa").redact("aaa-zzzzzzzz-aaa") == MASK
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("http://u:p@host:9091/x", "http://host:9091/x"),
-        ("see https://u@host, please", "see https://host, please"),
-        ("https://u:p@ss@host/", "https://host/"),
-        ("https://host/users/a@b.example", "https://host/users/a@b.example"),
-        ("https://host?mail=a@b.example", "https://host?mail=a@b.example"),
-        ("ada@example.com", "ada@example.com"),
-    ],
-)
-def test_url_is_shown_without_user_information(url, shown):
-    assert Redactor().redact(url) == shown
-
-
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        # The user information of a URL, and nothing else with an `@`.
+        ("http://u:p@host:9091/x", "http://host:9091/x"),
+        ("see https://u@host, please", "see https://host, please"),
+        ("https://u:p@ss@host/", "https://host/"),
+        *((each, each) for each in (
+            "https://host/users/a@b.example", "https://host?mail=a@b.example", "ada@example.com",
+        )),
+        # The credentials of an echoed `Authorization` header.
         ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer ***"),
         ("authorization: basic QWxhZGRpbjpvcGVuc2VzYW1l", "authorization: basic ***"),
-        ('Digest qop=auth, response="' + "a" * 32 + '", nc=1', 'response="***"'),
+        ('Digest response="' + "a" * 32 + '", nc=1', 'Digest response="***", nc=1'),
         ("response=" + "0" * 64, "response=***"),
-        (r"{\"response=\"" + "0" * 32 + "}", r"response=\"***}"),
+        (r"{\"response=\"" + "0" * 32 + "}", r"{\"response=\"***}"),
         ("response=&quot;" + "0" * 32, "response=&quot;***"),
         ("Basic authentication is required", "Basic authentication is required"),
     ],
-)
-def test_echoed_authorization_header_is_shown_without_its_credentials(text, shown):
-    assert shown in Redactor().redact(text)
+)  # fmt: skip
+def test_text_is_shown_without_credentials_that_are_not_known(text, shown):
+    assert Redactor().redact(text) == shown
 
 
 @given(st.binary(max_size=40))
@@ -179,12 +168,14 @@ def test_secret_that_ends_in_an_equals_sign_is_not_shown_at_the_end_of_a_line(se
     assert knowing(secret).redact(f"key {secret}{end}next") == f"key ***{end}next"
 
 
-@pytest.mark.parametrize("before", ["%", "%0", "=", "=\n", "\\", "&#x", "[U+"])
+@pytest.mark.parametrize("before", [
+    "%", "%0", "=", "=\n", "\\", "&#x", "[U+", "key=", "?a=b&key=", "C:\\", "k%3D"
+])  # fmt: skip
+@pytest.mark.parametrize("secret", ['00000\x1f%0&é"12', "ab12/cdef-3456", "r000000:", "n0t-a-l/ne"])
 @pytest.mark.parametrize("encode", [str, quote, html.escape, lambda each: json.dumps(each)[1:-1]])
-def test_beginning_of_an_escape_before_a_secret_hides_it_in_no_spelling(before, encode):
-    secret = '00000\x1f%0&é"12'
+def test_no_character_before_a_secret_hides_it_in_any_spelling(before, secret, encode):
     shown = knowing(secret).redact(f"{before}{encode(secret)} end")
-    assert shown.endswith("*** end")
+    assert shown == f"{before}*** end"
 
 
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
@@ -199,7 +190,7 @@ def test_base64_shows_only_characters_that_also_depend_on_the_text_around(before
 KNOWN = {
     "password": "s3cret/\"\\+ \xe9<&>'-0123",
     "with escapes": 'a%41b&lt;c\\u0041/"d-0123',
-    "UUID": "0f8fad5b-d9cb-469f-a165-70867728950e",
+    "UUID": UUID,
     "token": "mdb_sa_sk_AbCd-0123_4567.89~x",
 }
 
@@ -207,17 +198,13 @@ KNOWN = {
 @pytest.mark.parametrize("spelling", [each for each in SPELLINGS if " after " not in each])
 @pytest.mark.parametrize("name", KNOWN)
 def test_secret_is_not_shown_in_any_spelling(name, spelling):
+    """Where it is not replaced alone, its value is; where it ends none, the whole."""
     shown = SPELLINGS[spelling](KNOWN[name])
     redacted = knowing(*KNOWN.values()).redact(f'{{"detail": "no {shown}, sorry"}}')
     before, mask, _ = redacted.partition(MASK)
-    assert (before.rstrip('"\\'), mask) == ('{"detail": "no ', MASK)
+    assert mask
+    assert before.rstrip('"\\') in {'{"detail": "no ', '{"detail": ', ""}
     assert shown.strip('"\\') not in redacted
-
-
-@pytest.mark.parametrize("spelling", ["text", "upper case", "percent of each byte", "hex"])
-def test_uuid_is_not_shown_without_its_dashes(spelling):
-    shown = SPELLINGS[spelling](KNOWN["UUID"].replace("-", ""))
-    assert knowing(KNOWN["UUID"]).redact(f"key {shown}.") == "key ***."
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -248,9 +235,3 @@ def test_any_text_with_escapes_is_redacted_without_an_error(text):
     for each in (text, quote(text, errors="replace"), html.escape(text), json.dumps(text)):
         if SECRET not in text:
             assert MASK not in redactor.redact(each) or MASK in text
-
-
-@pytest.mark.parametrize("before", ["key=", "?a=b&key=", "\\", "C:\\", "=", "k%3D"])
-@pytest.mark.parametrize("secret", ["ab12/cdef-3456", "r000000:", "n0t-a-l/ne", "0f8f/ad5b"])
-def test_characters_before_an_encoded_secret_do_not_hide_it(before, secret):
-    assert knowing(secret).redact(f"{before}{quote(secret, safe='')}.") == f"{before}{MASK}."

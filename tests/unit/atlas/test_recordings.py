@@ -8,8 +8,9 @@ from builders import project
 from multidict import CIMultiDict
 from needs import RECORDINGS
 
+from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
 from invite_sweeper.atlas.http import parse_date, parse_int_header
-from invite_sweeper.atlas.lists import SOURCES
+from invite_sweeper.atlas.lists import InvitedRow, ProjectRow, parse_object, parse_page
 from invite_sweeper.atlas.responses import (
     Response,
     RetryDecision,
@@ -19,10 +20,8 @@ from invite_sweeper.atlas.responses import (
     is_already_gone,
     is_deleted,
     is_unauthenticated,
-    looks_like_atlas,
     parse_error,
 )
-from invite_sweeper.atlas.rows import ProjectRow, parse_object, parse_page
 from invite_sweeper.models import Project, Source
 
 pytestmark = pytest.mark.needs("recordings")
@@ -47,7 +46,12 @@ def test_list_of_invitations_is_parsed(name):
     response = recorded(name)
     requested = project(1, id=response.body.split(b'"groupId":"')[1][:24].decode())
 
-    (found,) = SOURCES[Source.INVITES].parse(response.body, requested).rows
+    (found,) = parse_page(
+        response.body,
+        LIST_GROUP_INVITES,
+        InvitedRow,
+        lambda row: row.invitation(requested, Source.INVITES),
+    ).results
 
     assert found.project_id == requested.id
     assert found.expires_at - found.created_at == timedelta(days=30)
@@ -65,11 +69,11 @@ def test_list_of_invitations_is_parsed(name):
     ],
 )
 def test_page_of_projects_is_parsed(name, count, has_next):
-    page = parse_page(recorded(name).body, ProjectRow)
+    page = parse_page(recorded(name).body, LIST_GROUPS, ProjectRow, ProjectRow.project)
 
     assert page.has_next is has_next
-    assert count is None or len(page.rows) == count
-    assert all(isinstance(row.project(), Project) for row in page.rows)
+    assert count is None or len(page.results) == count
+    assert all(isinstance(row, Project) for row in page.results)
 
 
 def test_tags_of_a_project_are_parsed():
@@ -128,8 +132,8 @@ def test_both_forms_of_the_digest_challenge_are_about_the_credentials(name):
 
 
 def test_html_response_is_not_from_atlas():
-    assert not looks_like_atlas(recorded("error-502-html-from-proxy.http"))
-    assert looks_like_atlas(recorded("error-405-DELETE-groups-empty-id.http"))
+    assert not recorded("error-502-html-from-proxy.http").looks_like_atlas
+    assert recorded("error-405-DELETE-groups-empty-id.http").looks_like_atlas
 
 
 def test_404_is_gone_and_400_with_another_code_is_not():

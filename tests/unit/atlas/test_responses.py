@@ -230,7 +230,7 @@ TO_A_TOKEN = response(302, headers={"Location": "https://evil.example/?token=sec
         (TO_A_TOKEN, AtlasUnavailable, "redirects are not followed"),
         (response(200, headers=HTML, body=b"<html>"), AtlasUnavailable, "not JSON"),
         (RequestFailed("name not found: x"), AtlasUnavailable, "name not found"),
-        (RequestFailed("invalid response", http_status=200), AtlasUnavailable, "HTTP 200"),
+        (RequestFailed("invalid response", status=200), AtlasUnavailable, "HTTP 200"),
     ],
 )
 def test_first_request_that_fails_stops_the_run_with_a_reason(result, error, expected):

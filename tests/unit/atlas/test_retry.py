@@ -1,15 +1,18 @@
 """Which results are retried, how often, and after which wait."""
 
 import asyncio
-import math
 from datetime import UTC, datetime
 
 import pytest
+from builders import PROJECT
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from virtual_time import FakeTime
+from virtual_time import FakeTime, run_skipping_idle_time
 
+from invite_sweeper.atlas import BearerToken, RateLimiter, Secret
+from invite_sweeper.atlas.client import Client
+from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, BucketLimit
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     RequestFailed,
@@ -18,11 +21,10 @@ from invite_sweeper.atlas.responses import (
     classify,
     parse_rate_limit_error,
 )
-from invite_sweeper.atlas.retry import Attempt, RetryPolicy, retry
+from invite_sweeper.models import DeletionProgress, RequestCounters
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 CUT = RequestFailed("cut")
-GOOD = Response(204, {}, b"")
 ROLE = b'{"errorCode":"USER_UNAUTHORIZED"}'
 UPGRADE = b'{"errorCode":"WRITES_NOT_ALLOWED_DURING_APP_UPGRADES"}'
 BUCKET = b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",55,10,5,60]}'
@@ -33,44 +35,59 @@ def failed(status, *, retry_after=None, body=b""):
     return Response(status, headers, body)
 
 
-@pytest.fixture
-def fake_time():
-    return FakeTime()
+GOOD = failed(204)
 
 
-class ScriptedRequest:
-    """A request with predefined results; the last one repeats."""
+class ScriptedHttp:
+    """Returns predefined results, the last one again and again."""
 
-    def __init__(
-        self, fake_time, *results, random=0.5, attempts=5, deadline_s=math.inf, blocked_s=1
-    ):
-        self.results = list(results)
-        self.attempts_made = 1
+    repeats = 0
+
+    def __init__(self, results):
+        self.counters, self.results, self.sent = RequestCounters(), list(results), 0
+
+    async def send(self, *_args, **_options):
+        self.sent += 1
+        return self.results[min(self.sent, len(self.results)) - 1]
+
+
+class Log:
+    def __init__(self):
         self.told = []
-        self.blocked_s = blocked_s
-        self.retry_policy = RetryPolicy(
-            attempts,
-            deadline_s,
-            fake_time.sleep,
-            lambda: random,
-            fake_time.monotonic,
-            lambda reason, wait_s: self.told.append((reason, wait_s)),
-        )
 
-    async def again(self):
-        self.attempts_made += 1
-        return Attempt(self.results[min(self.attempts_made, len(self.results)) - 1])
+    def debug(self, *_args, **_fields):
+        pass
 
-    async def run(self, *, cancelled=None):
-        last, self.cut_short = await retry(
-            Attempt(self.results[0]),
-            self.again,
-            self.retry_policy,
+    def info(self, _event, *, reason, next_attempt_in_s):
+        self.told.append((reason, next_attempt_in_s))
+
+
+class Deletion:
+    """A deletion with predefined results; waits end at once."""
+
+    def __init__(self, *results, attempts=5, left_s=float("inf")):
+        self.time, self.http, self.log = FakeTime(), ScriptedHttp(results), Log()
+        self.progress = DeletionProgress()
+        self.started_s = self.time.now_s
+        self.client = Client(
+            self.http,
+            BearerToken(Secret("a-token")),
+            limiter=RateLimiter(self.time.monotonic, self.time.sleep),
+            concurrency=1,
+            attempts=attempts,
+            retry_until_s=self.time.now_s + left_s,
             clock=lambda: NOW,
-            blocked_s=lambda: self.blocked_s,
-            cancelled=cancelled,
+            log=self.log,
         )
-        return last.result
+
+    async def send(self, progress=None):
+        return await self.client.call(DELETE_GROUP_INVITE, PROJECT, PROJECT, progress=progress)
+
+
+def set_random(monkeypatch, share):
+    """Make random numbers predictable: a share of their range."""
+    monkeypatch.setattr("random.random", lambda: share)
+    monkeypatch.setattr("random.uniform", lambda low, high: low + share * (high - low))
 
 
 DONE, RETRY = RetryDecision.DONE, RetryDecision.RETRY
@@ -90,19 +107,19 @@ def test_status_decides_what_is_retried(decision, results):
     assert {classify(result) for result in results} == {decision}
 
 
-def case(*results, sent, slept=None, cut=False, left_s=math.inf, **options):
-    """Return results in order, the last of which repeats, and what the loop makes of them.
+def case(*results, sent, slept=None, random=0.5, **options):
+    """Return results in order, the last of which repeats, and what the client makes of them.
 
     Args:
         sent: The number of requests.
         slept: The waits, in seconds.
-        cut: Whether retries were cut short.
-        left_s: Until the deadline.
+        random: Where in its range a random wait is.
     """
-    return results, sent, slept, cut, left_s, options
+    return results, sent, slept, random, options
 
 
 LATER = failed(503, retry_after="10")
+LIMITED = failed(429, retry_after="7")
 CASES = {
     "5 attempts include the first": case(failed(500), sent=5, slept=[0.25, 0.5, 1, 2]),
     "5 attempts without a response outlast a minute": case(
@@ -116,107 +133,109 @@ CASES = {
     "waits double up to 30 s": case(
         failed(500), sent=10, slept=[0.5, 1, 2, 4, 8, 16, 30, 30, 30], random=1.0, attempts=10
     ),
-    "full jitter can make a wait 0": case(
-        failed(500), sent=3, slept=[0, 0], random=0.0, attempts=3
-    ),
-    "503 waits at least its Retry-After": case(LATER, GOOD, sent=2, slept=[10]),
-    "503 with a Retry-After below the backoff waits the backoff": case(
-        *[failed(500)] * 5, LATER, GOOD, sent=7, slept=[0.5, 1, 2, 4, 8, 16], random=1.0, attempts=9
-    ),
-    "429 does not count as an attempt": case(
-        *[failed(429)] * 20, CUT, CUT, GOOD, sent=23, attempts=3
-    ),
-    "429 waits as long as the rate limiter blocks the bucket": case(
-        failed(429, retry_after="7"), GOOD, sent=2, slept=[20], blocked_s=20
-    ),
-    "lasting 429 is retried until the deadline": case(
-        failed(429), sent=3, slept=[40, 40, 21], cut=True, left_s=100, blocked_s=40
-    ),
-    "wait that reaches the deadline ends 1 s after it": case(
-        LATER, sent=1, slept=[11], cut=True, left_s=10
-    ),
-    "wait beyond the deadline ends 1 s after it": case(
-        failed(503, retry_after="120"), sent=1, slept=[11], cut=True, left_s=10
-    ),
-    "wait that ends before the deadline is followed by a retry": case(
+    "full jitter can make a wait 0": case(failed(500), sent=3, slept=[], random=0.0, attempts=3),
+    "503 blocks its bucket for its Retry-After": case(LATER, GOOD, sent=2, slept=[10]),
+    "429 does not count as an attempt": case(*[LIMITED] * 20, CUT, CUT, GOOD, sent=23, attempts=3),
+    "429 does not count with one attempt": case(LIMITED, GOOD, sent=2, slept=[7], attempts=1),
+    "lasting 429 is retried as long as it is allowed": case(LIMITED, sent=15, left_s=100),
+    "wait ends when nothing more may be sent": case(LATER, sent=1, slept=[9], left_s=9),
+    "wait that ends before is followed by a retry": case(
         LATER, GOOD, sent=2, slept=[10], left_s=10.1
     ),
-    "no wait at the deadline": case(failed(503), sent=1, slept=[], cut=True, left_s=0),
-    "no wait after the deadline": case(failed(503), sent=1, slept=[], cut=True, left_s=-5),
-    "retry that is cancelled before it is sent is cut short": case(
-        failed(500), CANCELLED, sent=2, cut=True
-    ),
-    "lasting 401 is retried once": case(failed(401), failed(401), GOOD, sent=2),
+    "no wait where nothing may be sent": case(failed(503), sent=1, slept=[], left_s=0),
+    "lasting 401 is retried twice": case(failed(401), sent=3),
+    "lasting 401 for a role is retried once": case(failed(401, body=ROLE), sent=2),
     "transient 401 is retried": case(failed(401), GOOD, sent=2),
     "401 is not retried with one attempt": case(failed(401), GOOD, sent=1, attempts=1),
     "401 between other failures is the last of 3 attempts": case(
         CUT, failed(401), CUT, GOOD, sent=3, attempts=3
     ),
-    "401 between other failures is one of 4 attempts": case(
-        CUT, failed(401), CUT, GOOD, sent=4, attempts=4
-    ),
     "429 between 401s does not count as an attempt": case(
-        failed(401), failed(429), failed(429), GOOD, sent=4, attempts=2
+        failed(401), LIMITED, LIMITED, GOOD, sent=4, attempts=2
     ),
 }
 
 
 @pytest.mark.parametrize(
-    ("results", "sent", "slept", "cut", "left_s", "options"), CASES.values(), ids=CASES.keys()
+    ("results", "sent", "slept", "random", "options"), CASES.values(), ids=CASES.keys()
 )
-async def test_results_decide_retries_and_waits(
-    fake_time, results, sent, slept, cut, left_s, options
+async def test_results_decide_retries_and_waits(monkeypatch, results, sent, slept, random, options):
+    set_random(monkeypatch, random)
+    deletion = Deletion(*results, **options)
+
+    found = await deletion.send()
+
+    assert found == results[min(sent, len(results)) - 1]
+    assert deletion.http.sent == sent
+    assert slept is None or deletion.time.slept == slept
+    assert deletion.client.counters.retries == sent - 1
+
+
+@pytest.mark.parametrize(
+    ("result", "told"), [(CUT, [("cut", 10), ("cut", 20), ("cut", 30)]), (LATER, [])]
+)
+def test_only_waits_of_6_s_or_more_without_a_response_are_told_and_of_several_one(
+    monkeypatch, result, told
 ):
-    request = ScriptedRequest(fake_time, *results, deadline_s=fake_time.now_s + left_s, **options)
+    set_random(monkeypatch, 0.0)
+    deletion = Deletion(result)
 
-    assert await request.run() is request.results[min(sent, len(results)) - 1]
-    assert (request.attempts_made, request.cut_short) == (sent, cut)
-    assert slept is None or fake_time.slept == slept
+    async def scenario():
+        limiter = deletion.client.limiter
+        limiter.clock, limiter.sleep = asyncio.get_running_loop().time, asyncio.sleep
+        await asyncio.gather(*(deletion.send() for _ in range(3)))
 
-
-@pytest.mark.parametrize(
-    ("result", "told"),
-    [(CUT, [("cut", 10), ("cut", 20), ("cut", 30)]), (failed(503, retry_after="10"), [])],
-)
-async def test_only_waits_of_6_s_or_more_without_a_response_are_told(fake_time, result, told):
-    request = ScriptedRequest(fake_time, result, random=0.0)
-    await request.run()
-    assert request.told == told
+    run_skipping_idle_time(scenario, poll_s=0)
+    assert deletion.log.told == told
 
 
-@pytest.mark.parametrize("status", [401, 429, 500])
-async def test_cancelled_wait_ends_within_1_s_without_a_retry(fake_time, status):
-    request = ScriptedRequest(fake_time, failed(status, retry_after="20"), blocked_s=20)
-    start_s = fake_time.now_s
+@pytest.mark.parametrize("status", [429, 503])
+async def test_cancelled_wait_ends_within_1_s_without_a_retry(status):
+    deletion = Deletion(failed(status, retry_after="20"))
+    sleep = deletion.time.sleep
 
-    result = await request.run(cancelled=lambda: fake_time.now_s > start_s + 4.5)
+    async def sleep_and_cancel(seconds):
+        await sleep(seconds)
+        deletion.progress.cancelled = deletion.time.now_s > deletion.started_s + 4.5
 
-    assert result.status == status
-    assert (request.attempts_made, sum(fake_time.slept), request.cut_short) == (
-        1,
-        5,
-        True,
-    )
+    deletion.client.limiter.sleep = sleep_and_cancel
+    result = await deletion.send(deletion.progress)
+
+    assert (result.status, deletion.http.sent, sum(deletion.time.slept)) == (status, 1, 5)
+    assert deletion.progress.retries_cut_short
 
 
 @pytest.mark.parametrize(
-    "results",
-    [[failed(500), failed(403)], [failed(500), failed(500)], [failed(401), failed(401)]],
-    ids=["final status", "attempts used", "401 twice"],
+    ("results", "is_cut_short"),
+    [
+        ([failed(500), failed(403)], False),
+        ([failed(500), failed(500)], False),
+        ([failed(500), CANCELLED], True),
+        ([failed(500), LIMITED], True),
+    ],
+    ids=["final status", "attempts used", "cancelled before it was sent", "429"],
 )
-async def test_final_result_of_a_cancelled_request_is_not_cut_short(fake_time, results):
-    request = ScriptedRequest(fake_time, *results, attempts=2)
+async def test_retries_of_a_cancelled_request_are_cut_short_only_if_another_was_due(
+    results, is_cut_short
+):
+    deletion = Deletion(*results, attempts=2)
+    send = deletion.http.send
 
-    await request.run(cancelled=lambda: request.attempts_made == 2)
+    async def send_and_cancel(*args, **options):
+        deletion.progress.cancelled = deletion.http.sent == 1
+        return await send(*args, **options)
 
-    assert (request.attempts_made, request.cut_short) == (2, False)
+    deletion.http.send = send_and_cancel
+    await deletion.send(deletion.progress)
+
+    assert (deletion.http.sent, deletion.progress.retries_cut_short) == (2, is_cut_short)
 
 
-async def test_task_cancelled_during_a_wait_raises_cancelled_error(fake_time):
-    request = ScriptedRequest(fake_time, CUT)
-    request.again = asyncio.Event().wait
-    running = asyncio.create_task(request.run())
-    while not fake_time.slept:
+async def test_task_cancelled_during_a_wait_raises_cancelled_error():
+    deletion = Deletion(CUT)
+    deletion.client.limiter.sleep = lambda _: asyncio.Event().wait()
+    running = asyncio.create_task(deletion.send())
+    while not deletion.http.sent:
         await asyncio.sleep(0)
 
     running.cancel()
@@ -226,37 +245,31 @@ async def test_task_cancelled_during_a_wait_raises_cancelled_error(fake_time):
 
 
 @given(
-    st.lists(st.sampled_from([CUT, failed(500), failed(429), failed(401), GOOD, failed(404)])),
+    st.lists(st.sampled_from([CUT, failed(500), LIMITED, failed(401), GOOD, failed(404)])),
     st.integers(1, 6),
 )
-def test_no_sequence_of_results_exceeds_the_attempts_or_two_401s(results, attempts):
-    request = ScriptedRequest(FakeTime(), CUT, *results, GOOD, attempts=attempts)
+def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, attempts):
+    deletion = Deletion(CUT, *results, GOOD, attempts=attempts)
 
-    last = asyncio.run(request.run())
+    last = asyncio.run(deletion.send())
 
-    seen = request.results[: request.attempts_made]
+    seen = deletion.http.results[: deletion.http.sent]
     assert last is seen[-1]
     counted = {RetryDecision.RETRY, RetryDecision.REAUTHENTICATE}
-    assert sum(classify(r) in counted for r in seen) <= attempts
-    assert sum(classify(r) is RetryDecision.REAUTHENTICATE for r in seen) <= 2
-    assert all(classify(r) is not RetryDecision.DONE for r in seen[:-1])
+    assert sum(classify(each) in counted for each in seen) <= attempts
+    assert sum(classify(each) is RetryDecision.REAUTHENTICATE for each in seen) <= 3
+    assert all(classify(each) is not RetryDecision.DONE for each in seen[:-1])
 
 
 @pytest.mark.parametrize(
     ("body", "details"),
     [
-        (BUCKET, (55.0, (10, 5, 60))),
-        (BUCKET.replace(b"55", b"0"), (1.0, (10, 5, 60))),
-        (
-            b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}',
-            (7.0, None),
-        ),
+        (BUCKET, (55.0, BucketLimit(10, 5, 60))),
+        (BUCKET.replace(b"55", b"0"), (0.0, BucketLimit(10, 5, 60))),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (7.0, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (None, None)),
-        (
-            b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}',
-            (None, None),
-        ),
+        (b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}', (None, None)),
         (b"", (None, None)),
     ],
 )

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import io
 import os
 import threading
 
@@ -149,23 +148,19 @@ class TestSync:
         await log.close()
 
 
-class Broken(io.BytesIO):
-    """A copy that fails with its first line."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def write(self, data: object) -> int:
-        raise self.error
-
-
 @pytest.mark.parametrize("error", [None, BrokenPipeError(), ValueError("closed")])
 def test_each_line_is_copied_and_a_copy_that_fails_does_not_stop_the_log(directory, error):
-    copy = io.BytesIO() if error is None else Broken(error)
+    copied = []
+
+    def copy(lines: bytes) -> None:
+        if error is not None:
+            raise error
+        copied.append(lines)
+
     log = begin(directory, copy=copy)
     asyncio.run(write_lines(log, [started(), *deletion(), finished()]))
     assert log.copy_failure is error
-    assert copy.getvalue() == (log.file.path.read_bytes() if error is None else b"")
+    assert b"".join(copied) == (log.file.path.read_bytes() if error is None else b"")
     assert verify_directory(directory).verdict is Verdict.SOUND
 
 
@@ -237,28 +232,16 @@ class TestFailure:
         await write_lines(begin(directory, "r2"), [started(), finished()])
         assert verify_directory(directory).verdict is Verdict.SOUND
 
-    @pytest.mark.parametrize(
-        ("how", "message"),
-        [
-            ("moved", "was moved or deleted"),
-            ("exchanged", "was moved or deleted"),
-            ("lengthened", "Another program changed"),
-            ("cut", "Another program changed"),
-        ],
-    )
-    async def test_a_file_that_another_program_moves_or_changes_stops_it(
-        self, directory, how, message
-    ):
+    @pytest.mark.parametrize("how", ["moved", "exchanged"])
+    async def test_a_file_that_another_program_moves_stops_it(self, directory, how):
         log = begin(directory)
         log.write(started())
         await log.sync()
-        path, content = log.file.path, log.file.path.read_bytes()
-        if how in {"moved", "exchanged"}:
-            path.rename(path.with_name("elsewhere"))
-        if how != "moved":
-            path.write_bytes({"exchanged": content, "lengthened": content + b"x"}.get(how, b"x"))
+        moved = log.file.path.rename(directory.path / "elsewhere")
+        if how == "exchanged":
+            log.file.path.write_bytes(moved.read_bytes())
         log.write(planned())
-        with pytest.raises(AuditLogError, match=message):
+        with pytest.raises(AuditLogError, match="was moved or deleted"):
             await log.sync()
 
     def test_a_run_that_ended_without_its_head_is_continued(self, directory, monkeypatch):

@@ -1,6 +1,5 @@
 """The plan: read back from the file of the run, and taken from the file of a dry run."""
 
-import asyncio
 import gzip
 from hashlib import sha256
 from pathlib import Path
@@ -66,32 +65,26 @@ async def test_what_is_written_while_the_plan_is_synced_is_not_waited_for(direct
     await log.close()
 
 
-def test_every_changed_byte_and_every_cut_of_the_plan_is_found(directory):
+CHANGES = {
+    "a name": lambda data: data.replace(b"person-2@", b"person-3@", 1),
+    "an event": lambda data: data.replace(b'"event":"planned"', b'"event":"plannex"', 1),
+    "the last byte": lambda data: data[:-1] + b" ",
+    "without its last line": lambda data: data[: data.rindex(b'{"ts"')],
+    "emptied": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("change", [*CHANGES.values(), Path.unlink], ids=[*CHANGES, "deleted"])
+async def test_a_plan_that_was_changed_on_disk_is_not_deleted(directory, change):
     log, written = write_plan(directory, 3)
-    asyncio.run(log.sync())
-    path = log.file.path
-    content = path.read_bytes()
-
-    async def read(data: bytes) -> None:
-        path.write_bytes(data)
-        with pytest.raises(AuditLogError, match="was changed") as caught:
-            await check_written_plan(log, written)
-        assert caught.value.consequence == "Nothing was deleted."
-
-    async def run() -> None:
-        for position in range(len(content)):
-            changed = bytearray(content)
-            changed[position] ^= 1
-            await read(bytes(changed))
-            if not position % 50:
-                await read(content[:position])
-        path.unlink()
-        with pytest.raises(AuditLogError, match="was changed"):
-            await check_written_plan(log, written)
-        path.write_bytes(content)
+    await log.sync()
+    if change is Path.unlink:
+        change(log.file.path)
+    else:
+        log.file.path.write_bytes(change(log.file.path.read_bytes()))
+    with pytest.raises(AuditLogError, match="was changed") as caught:
         await check_written_plan(log, written)
-
-    asyncio.run(run())
+    assert caught.value.consequence == "Nothing was deleted."
 
 
 def dry_run(directory: AuditDirectory, **options: object) -> Path:
@@ -105,7 +98,6 @@ class TestSavedPlan:
         path = dry_run(directory, end=finished(stale=2, exit_code=code))
         plan = read_plan(path)
         assert plan.start == started(mode="dry-run")
-        assert plan.end == finished(stale=2, exit_code=code)
         assert plan.planned == (planned(1, entries=ENTRIES), planned(3))
         assert plan.sha256 == sha256(path.read_bytes()).hexdigest()
 

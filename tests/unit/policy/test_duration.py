@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.policy import DurationError, parse_duration
+from invite_sweeper.policy import InvalidValue, parse_duration
 
 SECONDS = {"90s": 90, "30m": 1_800, "12h": 43_200, "14d": 1_209_600, "2w": 1_209_600, "1s": 1}
 SECONDS |= {"014d": 1_209_600, "36500d": 3_153_600_000, f"{'0' * 5_000}1d": 86_400}
@@ -36,7 +36,7 @@ def test_duration_is_its_number_times_its_unit(text):
     ("text", "message"), [(text, message) for message, texts in REFUSED.items() for text in texts]
 )
 def test_text_that_is_not_a_duration_above_zero_is_refused_with_a_hint(text, message):
-    with pytest.raises(DurationError) as caught:
+    with pytest.raises(InvalidValue) as caught:
         parse_duration(text)
     assert (caught.value.message, bool(caught.value.hint)) == (message, True)
     assert str(caught.value) == f"{message}; {caught.value.hint}"
@@ -54,7 +54,7 @@ def test_short_form_and_iso_8601_are_equal(number, unit):
     for text in (f"{number}{unit}", iso):
         try:
             results.append(parse_duration(text))
-        except DurationError as error:
+        except InvalidValue as error:
             results.append(error.message)
     assert results[0] == results[1]
 
@@ -63,6 +63,6 @@ def test_short_form_and_iso_8601_are_equal(number, unit):
 def test_any_text_yields_a_duration_above_zero_or_a_duration_error(text):
     try:
         found = parse_duration(text) > timedelta(0)
-    except DurationError as error:
+    except InvalidValue as error:
         found = bool(error.hint)
     assert found

@@ -3,8 +3,8 @@
 from html.parser import HTMLParser
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
+from invite_sweeper.endings import Advisor
 from invite_sweeper.report.page import Page, read_page
-from invite_sweeper.report.story import Facts
 
 
 class Reader(HTMLParser):
@@ -35,5 +35,5 @@ def words(text: str) -> str:
     return " ".join(text.replace("`", "").split())
 
 
-def page_of(directory: AuditDirectory, facts: Facts) -> Page:
-    return read_page(directory.files(), verify_directory(directory), facts)
+def page_of(directory: AuditDirectory, advisor: Advisor) -> Page:
+    return read_page(directory.files(), verify_directory(directory), advisor)

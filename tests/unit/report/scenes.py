@@ -30,7 +30,7 @@ ERROR = {
         "30 stale invitations in project Search (id) are over max_deletions_per_project: 5."
     ),
     "consequence": "Nothing was deleted.",
-    "hint": "Read the plan. The keys of the policy: limits: {max_deletions: 30}",
+    "hint": "Read the plan. Under limits in the policy, set max_deletions: 30.",
 }
 
 
@@ -263,6 +263,7 @@ SCENES: dict[str, Callable[[], Run]] = {
     ),
     "circuit breaker": lambda: run(
         *deletion(1, "failed"),
+        planned(2),
         outcome(planned(2), "skipped", attempts=0, http_status=None),
         stale=2,
         failed=1,

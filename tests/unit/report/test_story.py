@@ -18,17 +18,19 @@ from rich.console import Console
 
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
+from invite_sweeper.endings import Advisor
 from invite_sweeper.json_text import to_json
-from invite_sweeper.policy import Limits, Notification
+from invite_sweeper.models import Outcome
+from invite_sweeper.policy import Notification
 from invite_sweeper.report.metrics import Release, write_textfile
-from invite_sweeper.report.notify import Ended, build_message
+from invite_sweeper.report.notify import end_message
 from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
-from invite_sweeper.report.story import Facts, Story, needs_attention, tell
+from invite_sweeper.report.story import Story, needs_attention, tell
 from invite_sweeper.report.terminal import attention_lines, show_question, show_result
 
 STORIES = Path(__file__).with_name("stories.txt")
-FACTS = Facts(policy="policy.yaml")
+ADVISOR = Advisor(policy="policy.yaml")
 FINISHED_AT = NOW + timedelta(minutes=1)
 COUNTS = ("invitations_seen", "stale", "kept", "deleted", "failed", "unknown", "skipped")
 
@@ -41,15 +43,15 @@ def record(request, directory):
 def on_terminal(record, width=10_000, show=show_result, *more):
     """Return what a terminal shows of a run."""
     console = Console(file=StringIO(), width=width, color_system=None)
-    show(console, record, FACTS, *more)
+    show(console, record, ADVISOR, *more)
     return console.file.getvalue()
 
 
 def message(kind, record):
     """Return the body of a message about a run."""
     channel = Notification(kind=kind, url_env="URL", when="always")
-    ended = Ended(record, tell(record, FACTS), FINISHED_AT)
-    return build_message(channel, {"URL": "https://example.com/x"}, ended).body.decode()
+    address, story = {"URL": "https://example.com/x"}, tell(record, ADVISOR)
+    return end_message(channel, address, record, story, FINISHED_AT).body.decode()
 
 
 def slack(record):
@@ -62,7 +64,7 @@ def slack(record):
 
 def outputs(record, directory):
     """Return what a reader gets from each output that tells the whole story."""
-    page = page_of(directory, FACTS)
+    page = page_of(directory, ADVISOR)
     texts = {
         "page": Reader(render_html(page)).text,
         "markdown": render_markdown(page),
@@ -74,7 +76,7 @@ def outputs(record, directory):
 
 
 def test_every_output_has_the_headline_the_lines_and_the_advice(record, directory):
-    story, found = tell(record, FACTS), outputs(record, directory)
+    story, found = tell(record, ADVISOR), outputs(record, directory)
     for line in (story.headline, *story.lines, *story.organizations):
         for name, text in found.items():
             assert words(line.label) in text, name
@@ -89,7 +91,7 @@ def test_every_output_has_the_headline_the_lines_and_the_advice(record, director
 
 
 def test_quiet_names_what_stderr_does_not_and_is_silent_after_a_good_run(record):
-    story, quiet = tell(record, FACTS), "\n".join(attention_lines(record, FACTS))
+    story, quiet = tell(record, ADVISOR), "\n".join(attention_lines(record, ADVISOR))
     for each in story.attention:  # errors and warnings are on stderr by themselves
         assert (each.text in quiet) == (each.kind == "reason")
         assert each.kind != "reason" or each.advice in quiet
@@ -104,19 +106,24 @@ def test_numbers_are_the_same_in_json_webhook_metrics_and_question(record, tmp_p
     path = tmp_path / "run.prom"
     assert write_textfile(path, Release("acme"), record, FINISHED_AT) == ()
     families = text_string_to_metric_families(path.read_text(encoding="utf-8"))
-    samples = {s.name: s.value for each in families for s in each.samples if len(s.labels) == 1}
-    result, story = json.loads(to_json(result_json(record))), tell(record, FACTS)
+    every = [sample for family in families for sample in family.samples]
+    samples = {each.name: each.value for each in every if len(each.labels) == 1}
+    result, story = json.loads(to_json(result_json(record))), tell(record, ADVISOR)
     sent = json.loads(message("webhook", record))
     for name in COUNTS:
         assert result[name] == sent[name]
-        if f"invite_sweeper_{name}" in samples:
-            assert samples[f"invite_sweeper_{name}"] == result[name]
+        assert samples.get(f"invite_sweeper_{name}", result[name]) == result[name]
+    outcomes = {each.labels["outcome"]: each.value for each in every if "outcome" in each.labels}
+    assert len(outcomes) == len(Outcome)
+    assert outcomes.items() <= result.items()
+    kept = {s.labels["reason"]: s.value for s in every if s.name == "invite_sweeper_kept"}
+    assert kept == result["kept_by_reason"]
     assert samples["invite_sweeper_last_run_exit_code"] == result["exit_code"]
     assert sent["headline"] == f"{story.headline.label}: {story.headline.text}"
     assert sent["attention"] == json.loads(to_json([each._asdict() for each in story.attention]))
     if record.mode != "restore":
         planned = len(result["invitations"])
-        question = on_terminal(record, 10_000, show_question, Limits())
+        question = on_terminal(record, 10_000, show_question)
         assert re.search(rf"^Delete {planned} invitations?\?$", question, re.MULTILINE)
     if record.end.plan_made and record.mode != "restore":
         assert result["stale"] + result["kept"] == result["invitations_seen"]
@@ -141,7 +148,7 @@ def test_terminal_shows_no_control_character_and_keeps_to_its_width(record, widt
 )
 def test_what_was_not_done_is_named_with_quiet_and_on_the_terminal(directory, name, named):
     record = written(name, directory)
-    for text in (on_terminal(record), "\n".join(attention_lines(record, FACTS))):
+    for text in (on_terminal(record), "\n".join(attention_lines(record, ADVISOR))):
         assert all(each in text for each in named)
 
 
@@ -169,7 +176,7 @@ def test_rest_of_whom_a_dry_run_would_announce_has_the_command_that_lists_all(di
 
 
 def test_organizations_that_failed_for_the_same_cause_share_an_error(directory):
-    (item,) = tell(written("two organizations unreachable", directory), FACTS).attention
+    (item,) = tell(written("two organizations unreachable", directory), ADVISOR).attention
     assert item.messages[0] == f"Organizations {'b' * 24}, {'c' * 24}: Atlas cannot be reached."
 
 
@@ -178,7 +185,7 @@ def test_stories_are_as_they_were_reviewed(tmp_path):
     parts = []
     for number, name in enumerate(SCENES):
         record = written(name, AuditDirectory(tmp_path / str(number)))
-        parts.append(f"== {name}\n{as_text(tell(record, FACTS))}")
+        parts.append(f"== {name}\n{as_text(tell(record, ADVISOR))}")
     text = "\n".join(parts)
     if os.environ.get("UPDATE_SNAPSHOTS"):
         STORIES.write_text(text, encoding="utf-8")

@@ -44,25 +44,17 @@ def test_progress_is_logged_every_30_s_with_outcomes():
     ]
 
 
-def test_short_run_logs_no_progress():
-    log = Log()
-    view = Progress(log, None, FakeClock())
-    view.lists_found(3, "Acme")
-    view.list_done()
-    view.deleting_started(2, "Acme")
-    view.deletion_done(Outcome.DELETED)
-    view.close()
-    assert log.lines == []
-
-
-def test_lists_of_several_organizations_add_up():
+def test_lists_of_several_organizations_add_up_and_a_short_run_logs_no_progress():
     log, clock = Log(), FakeClock()
     view = Progress(log, None, clock)
     view.lists_found(3, "Acme")
     view.lists_found(2, "Beta")
+    view.list_done()
+    assert log.lines == []
     clock.now_s += 30.0
     view.list_done()
-    assert log.lines == [("info", "reading lists", {"done": 1, "total": 5})]
+    assert log.lines == [("info", "reading lists", {"done": 2, "total": 5})]
+    view.close()
 
 
 @pytest.mark.parametrize("console", [None, terminal()])
@@ -77,7 +69,7 @@ def test_lists_of_several_organizations_add_up():
 def test_warning_goes_to_the_log_by_its_level(console, level, method):
     log = Log()
     view = Progress(log, console)
-    view.warn(RunWarning(WarningCode.OTHER, "told", level))
+    view.warn(RunWarning(WarningCode.TEAMS, "told", level))
     view.close()
     assert log.lines == [(method, "told", {})]
 

@@ -209,8 +209,8 @@ def test_refusal_names_every_exceeded_limit_its_reason_and_each_hint_once():
     )
     one, other = Reason.MAX_UNREADABLE_PROJECTS.advice, Reason.MAX_DELETIONS.advice
     assert caught.value.hint == (
-        f"{one} {other} The keys of the policy: limits: {{max_deletions: 11, "
-        "max_deletions_per_project: 11, max_share: 1.0}, or limits: {over_limit: trim}"
+        f"{one} {other} Under limits in the policy, set max_deletions: 11, "
+        "max_deletions_per_project: 11, max_share: 1.0, or over_limit: trim."
     )
     assert len(caught.value.message.split("\n")) == 4
     assert caught.value.consequence == "Nothing was deleted."
@@ -232,7 +232,8 @@ def test_plan_passes_with_the_keys_of_the_hint_and_not_with_less(seen, recent):
     tight = limits(max_deletions=1, max_deletions_per_project=1, max_share=0.01)
     with pytest.raises(GuardRefused) as caught:
         check_limits([found], command(tight, recent))
-    keys = yaml.safe_load(re.search(r"{.*?}", caught.value.hint)[0])
+    keys = re.search(r"policy, set (.*), or", caught.value.hint)[1]
+    keys = yaml.safe_load(f"{{{keys}}}")
     check_limits([found], command(limits(**keys), recent))
     for name, value in keys.items():
         less = round(value - (0.01 if name == "max_share" else 1), 2)

@@ -197,7 +197,7 @@ def test_result_has_1000_warnings_at_most_and_all_are_shown_each_once(count):
     view = result.view
     view.warnings.clear()
     messages = [f"Warning {number}." for number in range(count)]
-    result.warn_of(WarningCode.OTHER, *messages)
-    result.warn_of(WarningCode.OTHER, messages[0])
+    result.warn_of(WarningCode.NOTICE, *messages)
+    result.warn_of(WarningCode.NOTICE, messages[0])
     assert [each.message for each in view.warnings] == messages
     assert [each.message for each in result.warnings] == messages[:MAX_WARNINGS]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.models import Source, UnreadableDate
 from invite_sweeper.sweep.selection import ATLAS_LAUNCHED_AT, Selector
-from invite_sweeper.text import Globs, ProjectPatterns, ProtectiveGlobs
+from invite_sweeper.text import Globs, ProjectPatterns
 
 MICROSECOND, SECOND, DAY = timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=1)
 NO_TIME = timedelta()
@@ -235,14 +235,14 @@ def test_keep_entry_protects_projects_whose_names_look_the_same_and_a_rule_does_
 
 
 def test_glob_over_punycode_labels_still_matches_as_written():
-    assert ProtectiveGlobs(["*@xn--*.example"]).matches("ada@xn--bcher-kva.example")
+    assert Globs(["*@xn--*.example"], protects=True).matches("ada@xn--bcher-kva.example")
 
 
 @given(st.text(max_size=30))
 def test_every_name_that_a_plain_glob_matches_is_protected(name):
     pattern = "".join(f"[{c}]" if c in "*?[" else c for c in name)
     if Globs([pattern]).matches(name):
-        assert ProtectiveGlobs([pattern]).matches(name)
+        assert Globs([pattern], protects=True).matches(name)
 
 
 # Inviters who left -------------------------------------------------------------------------------

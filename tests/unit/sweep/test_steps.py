@@ -71,7 +71,7 @@ def line(decision):
 
 def saved(*decisions, start=None, sha256=SHA256):
     start = start or started(mode="dry-run")
-    return SavedPlan(Path("p.jsonl"), start, finished(), tuple(map(line, decisions)), sha256)
+    return SavedPlan(Path("p.jsonl"), start, tuple(map(line, decisions)), sha256)
 
 
 def test_planned_invitation_is_allowed_once_and_no_other():

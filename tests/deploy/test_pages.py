@@ -1,4 +1,4 @@
-"""The examples of `deploy/several-organizations.md` give the program what the policy needs."""
+"""The pages for operators: what they name exists, and their examples give what a policy needs."""
 
 import re
 import shlex
@@ -6,17 +6,50 @@ from datetime import date
 
 import pytest
 import yaml
-from deploy.manifests import DEPLOY, container, cronjob
+from deploy.containers import run
+from deploy.manifests import DEPLOY, ROOT, container, cronjob
 from deploy.rendering import overlaid, rendered
+from readmes import ORGANIZATIONS, section
 
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
+from invite_sweeper.endings import ExitCode
 from invite_sweeper.policy import check_policy
 from invite_sweeper.sweep.scope import Shard
 
+README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 PAGE = (DEPLOY / "several-organizations.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"^```(.+?)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 NAMES = ("NORTH", "EAST", "SOUTH")
-KEYS = set(re.findall(r"--from-file=(\w+)", BLOCKS["sh"]))
+KEYS = {f"{part}_{name}" for part in ("CLIENT_ID", "CLIENT_SECRET") for name in NAMES}
+
+
+def test_every_file_in_the_readme_exists():
+    named = set(re.findall(r"\b(?:deploy|config)/[\w./-]*\w", README))
+    inside = set(re.findall(r"`((?:cron|systemd|kubernetes|helm)/[\w./-]*)`", README))
+
+    assert len(named) > 8 < len(inside) + 4
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [name for name in inside if not (DEPLOY / name).exists()] == []
+
+
+def test_uninstalling_names_every_installed_file_and_keeps_the_audit_log():
+    commands, _, rest = README.partition("## Uninstalling")
+    guide = rest.partition("\n## ")[0]
+    installed = set(re.findall(r" (/(?:etc|opt)/[\w./-]*[\w-])$", commands, re.MULTILINE))
+
+    assert len(installed) > 4
+    for path in installed:
+        folder = path.rpartition("/")[0]
+        assert f"`{path}`" in guide or f"`{folder}`" in guide or f"{folder}/system`" in guide, path
+    for way in ("kubectl delete -k .", "helm uninstall", "userdel invite-sweeper"):
+        assert way in guide
+    assert "/var/lib/invite-sweeper`" not in guide.replace("| `/var/lib/invite-sweeper` |", "")
+
+
+def test_readme_lists_every_exit_code_of_a_nightly_run():
+    codes = [code for code in ExitCode if code is not ExitCode.STALE]
+
+    assert f" {' · '.join(f'{code} {code.label}' for code in codes)}.\n" in README
 
 
 def crontab(folder):
@@ -69,6 +102,18 @@ def test_each_way_gives_the_program_the_three_credentials_of_the_policy(way, tmp
     assert set(credentials_names(environment)) == set(NAMES)
     used = {each for name in NAMES for each in credentials_variables(environment, name)}
     assert used == set(environment)
+
+
+@pytest.mark.needs("kubectl")
+def test_command_of_the_page_makes_the_secret_whose_keys_the_examples_name(tmp_path):
+    for key in KEYS:
+        (tmp_path / key).write_text("value", encoding="utf-8")
+    (command,) = section(ORGANIZATIONS, "kustomize").commands
+    # kubectl needs no cluster for it.
+    done = run("sh", "-c", f"{command} --dry-run=client -o yaml", cwd=tmp_path)
+
+    assert yaml.safe_load(done.stdout)["metadata"]["name"] == "invite-sweeper-atlas"
+    assert yaml.safe_load(done.stdout)["data"].keys() == KEYS
 
 
 def test_matrix_sweeps_the_organizations_of_the_policy_once_in_a_directory_each():

@@ -9,10 +9,15 @@ from deleting import place_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invite_sweeper.atlas.lists import SOURCES
+from invite_sweeper.atlas.lists import (
+    SOURCES,
+    InvitedRow,
+    ProjectRow,
+    parse_object,
+    parse_page,
+    parse_timestamp,
+)
 from invite_sweeper.atlas.responses import InvalidResponse
-from invite_sweeper.atlas.rows import ProjectRow, UserRecord, parse_object, parse_page
-from invite_sweeper.atlas.rows import parse_timestamp as parse_date
 from invite_sweeper.models import Invitation, ListUnreadable, Project, Source, UnreadableDate
 
 USER, TEAM = "6" * 24, "7" * 24
@@ -57,9 +62,14 @@ OF_ORGANIZATION = [Source.ORG_INVITES, Source.ORG_USERS]
 
 
 def parse(source, *rows):
-    api = SOURCES[source]
-    body = {"results": rows} if api.list.paged else rows
-    return api.parse(json.dumps(body).encode(), place_of(source, PROJECT)).rows
+    body = {"results": rows} if SOURCES[source].list.paged else rows
+    return parse_list(source, json.dumps(body).encode(), place_of(source, PROJECT)).results
+
+
+def parse_list(source, body, place):
+    return parse_page(
+        body, SOURCES[source].list, InvitedRow, lambda row: row.invitation(place, source)
+    )
 
 
 @pytest.mark.parametrize("source", Source)
@@ -197,11 +207,10 @@ def test_id_listed_twice_is_invalid_with_different_contents_unless_it_is_missing
 )
 def test_body_that_is_not_a_page_or_not_a_list_is_invalid(body):
     with pytest.raises(InvalidResponse):
-        SOURCES[Source.USERS].parse(body, project())
+        parse_list(Source.USERS, body, project())
+    bare = body.removeprefix(b'{"results":').removesuffix(b"}")
     with pytest.raises(InvalidResponse):
-        SOURCES[Source.INVITES].parse(
-            body.removeprefix(b'{"results":').removesuffix(b"}"), project()
-        )
+        parse_list(Source.INVITES, bare, project())
 
 
 JSON = st.recursive(
@@ -223,7 +232,7 @@ JSON = st.recursive(
 def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, found):
     try:
         if isinstance(found, bytes):
-            rows = SOURCES[source].parse(found, place_of(source, PROJECT)).rows
+            rows = parse_list(source, found, place_of(source, PROJECT)).results
         else:
             rows = parse(source, found)
     except InvalidResponse:
@@ -250,7 +259,7 @@ def test_any_bytes_or_values_are_invitations_to_the_place_or_invalid(source, fou
     ],
 )
 def test_date_is_a_timestamp_or_unreadable_and_never_guessed(sent, expected):
-    assert parse_date(sent) == expected
+    assert parse_timestamp(sent) == expected
 
 
 @pytest.mark.parametrize(
@@ -264,7 +273,7 @@ def test_date_is_a_timestamp_or_unreadable_and_never_guessed(sent, expected):
 )
 def test_page_has_a_next_page_only_if_it_has_a_next_link(links, has_next):
     page = {"results": [], "totalCount": 900, "links": links}
-    assert parse_page(json.dumps(page).encode(), UserRecord).has_next is has_next
+    assert parse_list(Source.USERS, json.dumps(page).encode(), project()).has_next is has_next
 
 
 def parse_project(**changes):
@@ -317,6 +326,6 @@ def test_project_of_another_form_is_invalid(key, value):
 )
 def test_user_record_has_projects_only_where_an_organization_names_them(roles, project_ids):
     body = json.dumps({**MEMBER, "roles": roles}).encode()
-    found = parse_object(body, UserRecord)
-    assert (found.id, found.status) == (USER, "INVITATION_EXPIRED")
+    found = parse_object(body, InvitedRow)
+    assert (found.id, found.org_membership_status) == (USER, "INVITATION_EXPIRED")
     assert found.project_ids == project_ids

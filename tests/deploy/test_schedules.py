@@ -1,0 +1,93 @@
+"""The crontab and the systemd units: checks of systemd-analyze, and values that must agree."""
+
+import re
+import sys
+
+import pytest
+from deploy.containers import run
+from deploy.manifests import DEPLOY
+
+UNITS = DEPLOY / "systemd"
+SERVICE = (UNITS / "invite-sweeper.service").read_text(encoding="utf-8").replace("\\\n", " ")
+TIMER = (UNITS / "invite-sweeper.timer").read_text(encoding="utf-8")
+CRONTAB = (DEPLOY / "cron/invite-sweeper.crontab").read_text(encoding="utf-8")
+
+
+def values(text, key):
+    """Return the values of a key of a unit or a crontab, which may repeat."""
+    return re.findall(rf"^{key}=(.*)$", text, re.MULTILINE)
+
+
+def value(text, key):
+    (only,) = values(text, key)
+    return only
+
+
+def test_crontab_has_settings_and_one_job_a_night_not_on_the_hour():
+    *settings, job = (x for x in CRONTAB.splitlines() if x and not x.startswith("#"))
+    minute, hour, *days, user, program = job.split()[:7]
+    names = [re.fullmatch(r"([A-Z_]+)=\S+", line)[1] for line in settings]
+
+    assert 0 < int(minute) < 60
+    assert 0 <= int(hour) < 24
+    assert days == ["*", "*", "*"]
+    assert (user, program) == ("invite-sweeper", "/opt/invite-sweeper/bin/invite-sweeper")
+    assert "MAILTO" in names
+    assert [n for n in names if "ATLAS" in n and not n.endswith("_FILE")] == []
+    # cron replaces a percent sign by a newline, and ignores a last line without one.
+    assert "%" not in job
+    assert CRONTAB.endswith("\n")
+
+
+@pytest.mark.needs("root", "systemd-analyze", "unshare")
+def test_systemd_analyze_accepts_the_units():
+    """The program is mounted where the unit expects it."""
+    script = (
+        "mount -t tmpfs none /opt && mkdir -p /opt/invite-sweeper/bin && "
+        'ln -s "$0" /opt/invite-sweeper/bin/invite-sweeper && '
+        'systemd-analyze verify --man=no "$@"'
+    )
+    units = sorted(UNITS.glob("*.service")) + sorted(UNITS.glob("*.timer"))
+    done = run("unshare", "--mount", "sh", "-c", script, sys.executable, *units, check=False)
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_exposure_level_is_at_most_two():
+    options = ("--offline=yes", "--threshold=20", "--no-pager")
+    run("systemd-analyze", "security", *options, UNITS / "invite-sweeper.service")
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_timer_runs_once_a_day_not_on_the_hour_and_catches_up():
+    done = run("systemd-analyze", "calendar", "--iterations=3", value(TIMER, "OnCalendar"))
+    times = re.findall(r"(?:elapse|Iteration #\d): \w+ ([\d-]+) ([\d:]+)", done.stdout)
+
+    assert len({day for day, _ in times}) == 3
+    assert {time for _, time in times} == {"03:17:00"}
+    assert value(TIMER, "Persistent") == "yes"
+    assert value(TIMER, "RandomizedDelaySec") == "30min"
+
+
+def test_deadlines_of_program_and_service_agree_and_a_failed_run_is_retried_twice():
+    deadline_min = int(re.search(r"--deadline (\d+)m", value(SERVICE, "ExecStart"))[1])
+    start_min = int(re.fullmatch(r"(\d+)min", value(SERVICE, "TimeoutStartSec"))[1])
+
+    assert deadline_min + 1 < start_min
+    assert int(re.fullmatch(r"(\d+)s", value(SERVICE, "TimeoutStopSec"))[1]) >= 30
+    assert value(SERVICE, "Restart") == "on-failure"
+    assert value(SERVICE, "StartLimitBurst") == "3"
+
+
+def test_credentials_are_loaded_by_systemd_and_the_log_belongs_to_a_permanent_user():
+    loaded = {each.split(":")[0] for each in values(SERVICE, "LoadCredential")}
+    variables = dict(each.split("=") for each in values(SERVICE, "Environment"))
+    secrets = {name: path for name, path in variables.items() if "ATLAS" in name}
+    users = (UNITS / "invite-sweeper.sysusers").read_text(encoding="utf-8")
+
+    assert len(secrets) == 2
+    assert all(name.endswith("_FILE") for name in secrets)
+    assert {path.removeprefix("%d/") for path in secrets.values()} | {"policy.yaml"} == loaded
+    assert "--audit-dir ${STATE_DIRECTORY}/audit" in value(SERVICE, "ExecStart")
+    assert f"\nu {value(SERVICE, 'User')} " in users
