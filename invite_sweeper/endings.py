@@ -203,6 +203,13 @@ _TOO_MANY: Final = (
 )
 
 
+class _Facts(NamedTuple):
+    exit_code: ExitCode
+    advice: str = ""
+    retryable: bool = False
+    label: str = ""
+
+
 class Reason(StrEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
@@ -220,130 +227,173 @@ class Reason(StrEnum):
     retryable: bool
     label: str
 
-    def __new__(cls, value: str, *facts: object) -> Self:
+    def __new__(cls, value: str, facts: _Facts) -> Self:
         """Return the member of a row."""
         return new_member(cls, value, facts)
 
-    MAX_DELETIONS = ("max_deletions", ExitCode.REFUSED, _TOO_MANY)
-    MAX_DELETIONS_PER_PROJECT = ("max_deletions_per_project", ExitCode.REFUSED, _TOO_MANY)
-    MAX_SHARE = ("max_share", ExitCode.REFUSED, _TOO_MANY)
+    MAX_DELETIONS = "max_deletions", _Facts(ExitCode.REFUSED, advice=_TOO_MANY)
+    MAX_DELETIONS_PER_PROJECT = (
+        "max_deletions_per_project",
+        _Facts(ExitCode.REFUSED, advice=_TOO_MANY),
+    )
+    MAX_SHARE = "max_share", _Facts(ExitCode.REFUSED, advice=_TOO_MANY)
     MAX_UNREADABLE_PROJECTS = (
         "max_unreadable_projects",
-        ExitCode.REFUSED,
-        (
-            "Grant the credentials the role in those projects, exclude them, or raise "
-            "max_unreadable_projects. The audit log names each project with the reason."
+        _Facts(
+            ExitCode.REFUSED,
+            advice=(
+                "Grant the credentials the role in those projects, exclude them, or raise "
+                "max_unreadable_projects. The audit log names each project with the reason."
+            ),
         ),
     )
     MAX_POPULATION_DROP = (
         "max_population_drop",
-        ExitCode.REFUSED,
-        "Find the cause. If the drop is expected, accept it for one run with --accept-population.",
+        _Facts(
+            ExitCode.REFUSED,
+            advice=(
+                "Find the cause. If the drop is expected, accept it for one run with "
+                "--accept-population."
+            ),
+        ),
     )
-    CLOCK = ("clock", ExitCode.REFUSED, "Synchronize the clock with NTP.", True)
-    PLAN = ("plan", ExitCode.REFUSED, "Create a new plan with: {plan}")
-    EARLIER_RUNS = ("earlier_runs", ExitCode.REFUSED, "Check the audit log with: {verify}")
+    CLOCK = (
+        "clock",
+        _Facts(ExitCode.REFUSED, advice="Synchronize the clock with NTP.", retryable=True),
+    )
+    PLAN = "plan", _Facts(ExitCode.REFUSED, advice="Create a new plan with: {plan}")
+    EARLIER_RUNS = (
+        "earlier_runs",
+        _Facts(ExitCode.REFUSED, advice="Check the audit log with: {verify}"),
+    )
     """The audit log of earlier runs is missing, changed or unreadable."""
     NO_VISIBLE_PROJECT = (
         "no_visible_project",
-        ExitCode.REFUSED,
-        "Check the credentials and the ids of the organizations: {doctor}",
+        _Facts(
+            ExitCode.REFUSED,
+            advice="Check the credentials and the ids of the organizations: {doctor}",
+        ),
     )
-    NOT_CONFIRMED = ("not_confirmed", ExitCode.REFUSED, "", True)
-    OTHER = ("other", ExitCode.REFUSED)
+    NOT_CONFIRMED = "not_confirmed", _Facts(ExitCode.REFUSED, retryable=True)
+    OTHER = "other", _Facts(ExitCode.REFUSED)
     """Another guard; no guard of a sweep."""
     CIRCUIT_BREAKER = (
         "circuit_breaker",
-        ExitCode.PARTIAL,
-        "Find out why the deletions failed before you run the sweep again: {report}",
-        False,
-        "stopped itself",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Find out why the deletions failed before you run the sweep again: {report}",
+            label="stopped itself",
+        ),
     )
     REMOVED_MEMBER = (
         "removed_member",
-        ExitCode.PARTIAL,
-        "Invite the removed members again{restore}",
-        False,
-        "active member removed",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Invite the removed members again{restore}",
+            label="active member removed",
+        ),
     )
     MISSING_ROLE = (
         "missing_role",
-        ExitCode.PARTIAL,
-        (
-            "Grant the credentials the role that is missing, or exclude the projects; until then "
-            "the same command ends the same way. To list them: {doctor}"
+        _Facts(
+            ExitCode.PARTIAL,
+            advice=(
+                "Grant the credentials the role that is missing, or exclude the projects; until "
+                "then the same command ends the same way. To list them: {doctor}"
+            ),
+            label="role missing",
         ),
-        False,
-        "role missing",
     )
     """Atlas refused to read a list or to delete."""
     UNREADABLE_PROJECTS = (
         "unreadable_projects",
-        ExitCode.PARTIAL,
-        "The next run reads the projects again. If they stay unreadable: {doctor}",
-        True,
-        "projects not read",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="The next run reads the projects again. If they stay unreadable: {doctor}",
+            retryable=True,
+            label="projects not read",
+        ),
     )
     RETIRED_SOURCE = (
         "retired_source",
-        ExitCode.PARTIAL,
-        "Replace the retired list under `sources` in the policy.",
-        False,
-        "retired list",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Replace the retired list under `sources` in the policy.",
+            label="retired list",
+        ),
     )
     FAILED_DELETIONS = (
         "failed_deletions",
-        ExitCode.PARTIAL,
-        "The next sweep tries the failed deletions again. To list them: {failed}",
-        True,
-        "deletions failed",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="The next sweep tries the failed deletions again. To list them: {failed}",
+            retryable=True,
+            label="deletions failed",
+        ),
     )
     UNKNOWN_DELETIONS = (
         "unknown_deletions",
-        ExitCode.PARTIAL,
-        "The next sweep checks the deletions without a response.",
-        True,
-        "deletions without a response",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="The next sweep checks the deletions without a response.",
+            retryable=True,
+            label="deletions without a response",
+        ),
     )
     STILL_THERE = (
         "still_there",
-        ExitCode.PARTIAL,
-        "If the next run still lists the invitations, ask MongoDB support.",
-        True,
-        "deleted invitations still listed",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="If the next run still lists the invitations, ask MongoDB support.",
+            retryable=True,
+            label="deleted invitations still listed",
+        ),
     )
     MADE_ACTIVE = (
         "made_active",
-        ExitCode.PARTIAL,
-        "Check that each of them should have access, and remove those who should not: {active}",
-        False,
-        "people became active members",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice=(
+                "Check that each of them should have access, and remove those who should not: "
+                "{active}"
+            ),
+            label="people became active members",
+        ),
     )
     """A restore, in a federated organization."""
     NOT_INVITED = (
         "not_invited",
-        ExitCode.PARTIAL,
-        "Run the same restore again: it leaves out people who are there already.",
-        True,
-        "people not invited",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Run the same restore again: it leaves out people who are there already.",
+            retryable=True,
+            label="people not invited",
+        ),
     )
     """A restore whose invitations failed, were not sent, or have an unknown result."""
     CREDENTIALS = (
         "credentials",
-        ExitCode.CREDENTIALS,
-        "Check the credentials, their role and the access list: {doctor}",
+        _Facts(
+            ExitCode.CREDENTIALS,
+            advice="Check the credentials, their role and the access list: {doctor}",
+        ),
     )
     UNREACHABLE = (
         "unreachable",
-        ExitCode.UNREACHABLE,
-        "Run the command again. If it fails again: {doctor}",
-        True,
+        _Facts(
+            ExitCode.UNREACHABLE,
+            advice="Run the command again. If it fails again: {doctor}",
+            retryable=True,
+        ),
     )
-    AUDIT_LOG = ("audit_log", ExitCode.AUDIT, ExitCode.AUDIT.advice)
-    INTERRUPTED = ("interrupted", ExitCode.INTERRUPTED, ExitCode.INTERRUPTED.advice, True)
-    LOCKED = ("locked", ExitCode.LOCKED, "Wait for that run to end, or stop it.")
-    USAGE = ("usage", ExitCode.USAGE)
-    DEFECT = ("defect", ExitCode.DEFECT, ExitCode.DEFECT.advice)
+    AUDIT_LOG = "audit_log", _Facts(ExitCode.AUDIT, advice=ExitCode.AUDIT.advice)
+    INTERRUPTED = (
+        "interrupted",
+        _Facts(ExitCode.INTERRUPTED, advice=ExitCode.INTERRUPTED.advice, retryable=True),
+    )
+    LOCKED = "locked", _Facts(ExitCode.LOCKED, advice="Wait for that run to end, or stop it.")
+    USAGE = "usage", _Facts(ExitCode.USAGE)
+    DEFECT = "defect", _Facts(ExitCode.DEFECT, advice=ExitCode.DEFECT.advice)
 
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
