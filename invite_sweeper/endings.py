@@ -7,11 +7,24 @@ sentence.
 """
 
 from collections.abc import Iterable, Sequence
-from enum import IntEnum, StrEnum, auto
-from typing import Final, NamedTuple, Self
+from enum import IntEnum, StrEnum
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from invite_sweeper.enums import new_member
 from invite_sweeper.program import command
+
+T = TypeVar("T")
+
+
+def new_member(cls: type[T], value: Any, facts: Sequence[object]) -> T:  # noqa: ANN401
+    """Return a member of an enumeration, with a fact for each attribute that it annotates.
+
+    A fact that a row leaves out is the empty value of its type.
+    """
+    member: Any = cls._member_type_.__new__(cls, value)  # type: ignore[attr-defined]
+    member._value_ = value
+    for number, (name, kind) in enumerate(cls.__annotations__.items()):
+        setattr(member, name, facts[number] if number < len(facts) else kind())
+    return member  # type: ignore[no-any-return]
 
 
 class Colour(StrEnum):
@@ -72,9 +85,9 @@ class ExitCode(IntEnum):
     A test compares the tables of `--help`, README.md and deploy/ with it.
 
     Attributes:
-        label: For `--help`, notifications and lists; without a full stop.
+        label: For `--help`, notifications and lists.
         meaning: For the table of `help exit-codes`.
-        advice: What to do, for the same table; empty if nothing.
+        advice: What to do; empty if nothing.
         retryable: Whether a scheduler should start the same command again.
     """
 
@@ -188,206 +201,200 @@ _TOO_MANY: Final = (
     "Read the plan, then raise the limit, narrow the rules, or set over_limit: trim to delete only "
     "the oldest."
 )
-_RIGHTS: Final = (
-    "Grant the credentials the role that is missing, or exclude the projects; until then the same "
-    "command ends the same way. To list them: {doctor}"
-)
+
+
+class _Facts(NamedTuple):
+    exit_code: ExitCode
+    advice: str = ""
+    retryable: bool = False
+    label: str = ""
 
 
 class Reason(StrEnum):
     """Why a run did not do everything, as one word for alerts and other programs.
 
     Those of a run without an error are in the order in which an operator should deal with them.
+
+    Attributes:
+        exit_code: What a run ends with for this reason.
+        advice: What to do, with commands in braces; empty if nothing, or if the error says it.
+        retryable: Whether the same command, repeated without a change, may succeed.
+        label: A few words, of a reason that is no error.
     """
 
-    MAX_DELETIONS = auto()
-    MAX_DELETIONS_PER_PROJECT = auto()
-    MAX_SHARE = auto()
-    MAX_UNREADABLE_PROJECTS = auto()
-    MAX_POPULATION_DROP = auto()
-    CLOCK = auto()
-    PLAN = auto()
-    EARLIER_RUNS = auto()
-    """The audit log of earlier runs is missing, changed or unreadable."""
-    NO_VISIBLE_PROJECT = auto()
-    NOT_CONFIRMED = auto()
-    OTHER = auto()
-    """Another guard; no guard of a sweep."""
-    CIRCUIT_BREAKER = auto()
-    REMOVED_MEMBER = auto()
-    MISSING_ROLE = auto()
-    """Atlas refused to read a list or to delete: a role is missing."""
-    UNREADABLE_PROJECTS = auto()
-    RETIRED_SOURCE = auto()
-    FAILED_DELETIONS = auto()
-    UNKNOWN_DELETIONS = auto()
-    STILL_THERE = auto()
-    MADE_ACTIVE = auto()
-    """A restore, in a federated organization."""
-    NOT_INVITED = auto()
-    """A restore whose invitations failed, were not sent, or have an unknown result."""
-    CREDENTIALS = auto()
-    UNREACHABLE = auto()
-    AUDIT_LOG = auto()
-    INTERRUPTED = auto()
-    LOCKED = auto()
-    USAGE = auto()
-    DEFECT = auto()
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What a run ends with for this reason."""
-        return _REASONS[self].exit_code
-
-    @property
-    def label(self) -> str:
-        """A few words, for notifications."""
-        return _REASONS[self].label
-
-    @property
-    def advice(self) -> str:
-        """What to do, with commands in braces; empty if nothing, or if the error says it."""
-        return _REASONS[self].advice
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same command, repeated without a change, may succeed."""
-        return _REASONS[self].retryable
-
-
-class _Facts(NamedTuple):
     exit_code: ExitCode
+    advice: str
+    retryable: bool
     label: str
-    advice: str = ""
-    retryable: bool = False
 
+    def __new__(cls, value: str, facts: _Facts) -> Self:
+        """Return the member of a row."""
+        return new_member(cls, value, facts)
 
-_REASONS: Final = {
-    Reason.MAX_DELETIONS: _Facts(ExitCode.REFUSED, label="max_deletions", advice=_TOO_MANY),
-    Reason.MAX_DELETIONS_PER_PROJECT: _Facts(
-        ExitCode.REFUSED, label="max_deletions_per_project", advice=_TOO_MANY
-    ),
-    Reason.MAX_SHARE: _Facts(ExitCode.REFUSED, label="max_share", advice=_TOO_MANY),
-    Reason.MAX_UNREADABLE_PROJECTS: _Facts(
-        ExitCode.REFUSED,
-        label="max_unreadable_projects",
-        advice=(
-            "Grant the credentials the role in those projects, exclude them, or raise "
-            "max_unreadable_projects. The audit log names each project with the reason."
+    MAX_DELETIONS = "max_deletions", _Facts(ExitCode.REFUSED, advice=_TOO_MANY)
+    MAX_DELETIONS_PER_PROJECT = (
+        "max_deletions_per_project",
+        _Facts(ExitCode.REFUSED, advice=_TOO_MANY),
+    )
+    MAX_SHARE = "max_share", _Facts(ExitCode.REFUSED, advice=_TOO_MANY)
+    MAX_UNREADABLE_PROJECTS = (
+        "max_unreadable_projects",
+        _Facts(
+            ExitCode.REFUSED,
+            advice=(
+                "Grant the credentials the role in those projects, exclude them, or raise "
+                "max_unreadable_projects. The audit log names each project with the reason."
+            ),
         ),
-    ),
-    Reason.MAX_POPULATION_DROP: _Facts(
-        ExitCode.REFUSED,
-        label="max_population_drop",
-        advice=(
-            "Find the cause. If the drop is expected, accept it for one run with "
-            "--accept-population."
+    )
+    MAX_POPULATION_DROP = (
+        "max_population_drop",
+        _Facts(
+            ExitCode.REFUSED,
+            advice=(
+                "Find the cause. If the drop is expected, accept it for one run with "
+                "--accept-population."
+            ),
         ),
-    ),
-    Reason.CLOCK: _Facts(
-        ExitCode.REFUSED,
-        label="clock off",
-        advice="Synchronize the clock with NTP.",
-        retryable=True,
-    ),
-    Reason.PLAN: _Facts(
-        ExitCode.REFUSED, label="saved plan not valid", advice="Create a new plan with: {plan}"
-    ),
-    Reason.EARLIER_RUNS: _Facts(
-        ExitCode.REFUSED,
-        label="audit log of earlier runs",
-        advice="Check the audit log with: {verify}",
-    ),
-    Reason.NO_VISIBLE_PROJECT: _Facts(
-        ExitCode.REFUSED,
-        label="no visible project",
-        advice="Check the credentials and the ids of the organizations: {doctor}",
-    ),
-    Reason.NOT_CONFIRMED: _Facts(ExitCode.REFUSED, label="not confirmed", retryable=True),
-    Reason.OTHER: _Facts(ExitCode.REFUSED, label="other"),
-    Reason.CIRCUIT_BREAKER: _Facts(
-        ExitCode.PARTIAL,
-        label="stopped itself",
-        advice="Find out why the deletions failed before you run the sweep again: {report}",
-    ),
-    Reason.REMOVED_MEMBER: _Facts(
-        ExitCode.PARTIAL,
-        label="active member removed",
-        advice="Invite the removed members again{restore}",
-    ),
-    Reason.MISSING_ROLE: _Facts(ExitCode.PARTIAL, label="role missing", advice=_RIGHTS),
-    Reason.UNREADABLE_PROJECTS: _Facts(
-        ExitCode.PARTIAL,
-        label="projects not read",
-        advice="The next run reads the projects again. If they stay unreadable: {doctor}",
-        retryable=True,
-    ),
-    Reason.RETIRED_SOURCE: _Facts(
-        ExitCode.PARTIAL,
-        label="retired list",
-        advice="Replace the retired list under `sources` in the policy.",
-    ),
-    Reason.FAILED_DELETIONS: _Facts(
-        ExitCode.PARTIAL,
-        label="deletions failed",
-        advice="The next sweep tries the failed deletions again. To list them: {failed}",
-        retryable=True,
-    ),
-    Reason.UNKNOWN_DELETIONS: _Facts(
-        ExitCode.PARTIAL,
-        label="deletions without a response",
-        advice="The next sweep checks the deletions without a response.",
-        retryable=True,
-    ),
-    Reason.STILL_THERE: _Facts(
-        ExitCode.PARTIAL,
-        label="deleted invitations still listed",
-        advice="If the next run still lists the invitations, ask MongoDB support.",
-        retryable=True,
-    ),
-    Reason.MADE_ACTIVE: _Facts(
-        ExitCode.PARTIAL,
-        label="people became active members",
-        advice=(
-            "Check that each of them should have access, and remove those who should not: {active}"
+    )
+    CLOCK = (
+        "clock",
+        _Facts(ExitCode.REFUSED, advice="Synchronize the clock with NTP.", retryable=True),
+    )
+    PLAN = "plan", _Facts(ExitCode.REFUSED, advice="Create a new plan with: {plan}")
+    EARLIER_RUNS = (
+        "earlier_runs",
+        _Facts(ExitCode.REFUSED, advice="Check the audit log with: {verify}"),
+    )
+    """The audit log of earlier runs is missing, changed or unreadable."""
+    NO_VISIBLE_PROJECT = (
+        "no_visible_project",
+        _Facts(
+            ExitCode.REFUSED,
+            advice="Check the credentials and the ids of the organizations: {doctor}",
         ),
-    ),
-    Reason.NOT_INVITED: _Facts(
-        ExitCode.PARTIAL,
-        label="people not invited",
-        advice="Run the same restore again: it leaves out people who are there already.",
-        retryable=True,
-    ),
-    Reason.CREDENTIALS: _Facts(
-        ExitCode.CREDENTIALS,
-        label="credentials refused",
-        advice="Check the credentials, their role and the access list: {doctor}",
-    ),
-    Reason.UNREACHABLE: _Facts(
-        ExitCode.UNREACHABLE,
-        label="Atlas not reachable",
-        advice="Run the command again. If it fails again: {doctor}",
-        retryable=True,
-    ),
-    Reason.AUDIT_LOG: _Facts(
-        ExitCode.AUDIT,
-        label="audit log or copy not writable",
-        advice="Free disk space, then run the command again: it processes the rest.",
-    ),
-    Reason.INTERRUPTED: _Facts(
-        ExitCode.INTERRUPTED,
-        label="interrupted",
-        advice="Run the command again: it processes the rest.",
-        retryable=True,
-    ),
-    Reason.LOCKED: _Facts(
-        ExitCode.LOCKED,
-        label="another run holds the lock",
-        advice="Wait for that run to end, or stop it.",
-    ),
-    Reason.USAGE: _Facts(ExitCode.USAGE, label="wrong usage"),
-    Reason.DEFECT: _Facts(ExitCode.DEFECT, label="internal error", advice="Please report it."),
-}
+    )
+    NOT_CONFIRMED = "not_confirmed", _Facts(ExitCode.REFUSED, retryable=True)
+    OTHER = "other", _Facts(ExitCode.REFUSED)
+    """Another guard; no guard of a sweep."""
+    CIRCUIT_BREAKER = (
+        "circuit_breaker",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Find out why the deletions failed before you run the sweep again: {report}",
+            label="stopped itself",
+        ),
+    )
+    REMOVED_MEMBER = (
+        "removed_member",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Invite the removed members again{restore}",
+            label="active member removed",
+        ),
+    )
+    MISSING_ROLE = (
+        "missing_role",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice=(
+                "Grant the credentials the role that is missing, or exclude the projects; until "
+                "then the same command ends the same way. To list them: {doctor}"
+            ),
+            label="role missing",
+        ),
+    )
+    """Atlas refused to read a list or to delete."""
+    UNREADABLE_PROJECTS = (
+        "unreadable_projects",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="The next run reads the projects again. If they stay unreadable: {doctor}",
+            retryable=True,
+            label="projects not read",
+        ),
+    )
+    RETIRED_SOURCE = (
+        "retired_source",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Replace the retired list under `sources` in the policy.",
+            label="retired list",
+        ),
+    )
+    FAILED_DELETIONS = (
+        "failed_deletions",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="The next sweep tries the failed deletions again. To list them: {failed}",
+            retryable=True,
+            label="deletions failed",
+        ),
+    )
+    UNKNOWN_DELETIONS = (
+        "unknown_deletions",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="The next sweep checks the deletions without a response.",
+            retryable=True,
+            label="deletions without a response",
+        ),
+    )
+    STILL_THERE = (
+        "still_there",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="If the next run still lists the invitations, ask MongoDB support.",
+            retryable=True,
+            label="deleted invitations still listed",
+        ),
+    )
+    MADE_ACTIVE = (
+        "made_active",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice=(
+                "Check that each of them should have access, and remove those who should not: "
+                "{active}"
+            ),
+            label="people became active members",
+        ),
+    )
+    """A restore, in a federated organization."""
+    NOT_INVITED = (
+        "not_invited",
+        _Facts(
+            ExitCode.PARTIAL,
+            advice="Run the same restore again: it leaves out people who are there already.",
+            retryable=True,
+            label="people not invited",
+        ),
+    )
+    """A restore whose invitations failed, were not sent, or have an unknown result."""
+    CREDENTIALS = (
+        "credentials",
+        _Facts(
+            ExitCode.CREDENTIALS,
+            advice="Check the credentials, their role and the access list: {doctor}",
+        ),
+    )
+    UNREACHABLE = (
+        "unreachable",
+        _Facts(
+            ExitCode.UNREACHABLE,
+            advice="Run the command again. If it fails again: {doctor}",
+            retryable=True,
+        ),
+    )
+    AUDIT_LOG = "audit_log", _Facts(ExitCode.AUDIT, advice=ExitCode.AUDIT.advice)
+    INTERRUPTED = (
+        "interrupted",
+        _Facts(ExitCode.INTERRUPTED, advice=ExitCode.INTERRUPTED.advice, retryable=True),
+    )
+    LOCKED = "locked", _Facts(ExitCode.LOCKED, advice="Wait for that run to end, or stop it.")
+    USAGE = "usage", _Facts(ExitCode.USAGE)
+    DEFECT = "defect", _Facts(ExitCode.DEFECT, advice=ExitCode.DEFECT.advice)
+
 
 REFUSAL_REASONS: Final = tuple(each for each in Reason if each.exit_code is ExitCode.REFUSED)
 """Why a guard refuses a run."""

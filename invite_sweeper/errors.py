@@ -5,14 +5,11 @@ A failure of one list or one invitation is not an exception. It is a value
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar, Final, Self
 
 from typing_extensions import TypedDict, override
 
 from invite_sweeper.endings import ExitCode, Reason
-from invite_sweeper.program import command
 
 
 class ErrorParts(TypedDict):
@@ -90,6 +87,10 @@ class RunError(Exception):
         """Return the three parts, as `--output json` writes them."""
         return {"message": self.message, "consequence": self.consequence, "hint": self.hint}
 
+    def lines(self) -> tuple[str, ...]:
+        """Return what stderr shows before the error; a policy has a line for each of its errors."""
+        return ()
+
     @override
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.consequence, self.hint) if part)
@@ -102,64 +103,6 @@ class UsageError(RunError):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, consequence="Atlas was not called.", hint=hint)
-
-
-class Severity(StrEnum):
-    """Whether a policy with this issue is valid."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, order=True)
-class PolicyIssue:
-    """One error in a policy, or a warning about a valid one.
-
-    Attributes:
-        line: From 1.
-        column: From 1, in characters.
-        where: The key, such as `rules[0].older_than`.
-        message: What is wrong.
-        hint: What to write instead; empty if nothing.
-    """
-
-    line: int
-    column: int
-    where: str
-    message: str
-    hint: str
-    severity: Severity = Severity.ERROR
-
-
-class InvalidPolicy(UsageError):
-    """The policy is not valid.
-
-    Attributes:
-        name: The file name as the user wrote it.
-        issues: All errors, at least one, in the order of the file.
-    """
-
-    help_topic = "policy"
-
-    def __init__(self, name: str, issues: tuple[PolicyIssue, ...]) -> None:
-        self.name = name
-        self.issues = issues
-        plural = "s" if len(issues) != 1 else ""
-        super().__init__(f"{name} has {len(issues)} error{plural}.")
-
-    @override
-    def to_json(self) -> ErrorParts:
-        """Return the three parts; only stderr has the errors."""
-        listed = command("validate", self.name)
-        hint = f"List them with: {listed}"
-        return {"message": self.message, "consequence": self.consequence, "hint": hint}
-
-    def lines(self) -> tuple[str, ...]:
-        """Return one line per error: `file:line:column: where: message; hint`."""
-        return tuple(
-            f"{self.name}:{each.line}:{each.column}: {each.where}: {each.message}; {each.hint}"
-            for each in self.issues
-        )
 
 
 class GuardRefused(RunError):

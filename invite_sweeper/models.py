@@ -5,12 +5,12 @@ A value claims only what Atlas returned; what it did not return is None or empty
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Final, NamedTuple, Self, TypeAlias
 
 import msgspec
 
-from invite_sweeper.enums import new_member
+from invite_sweeper.endings import new_member
 from invite_sweeper.errors import RunError
 from invite_sweeper.text import casefold_visible
 
@@ -465,35 +465,35 @@ class DeletionResult(NamedTuple):
     retries_cut_short: bool = False
 
 
-class InviteStatus(Enum):
-    """The status of one POST that invites a user again."""
+class RestoreOutcome(StrEnum):
+    """What became of one person in a restore, as the audit log names it."""
 
-    CREATED = auto()
-    """Atlas confirmed a pending invitation."""
-    ACTIVE = auto()
-    """Atlas added the user at once as an active member."""
-    UNREADABLE = auto()
-    """Atlas confirmed it, but not whether the user is pending or active: do not send it again."""
-    ALREADY_PRESENT = auto()
-    """The user is already invited or a member (409)."""
-    RETRY_LATER = auto()
-    """Atlas did not process it, and may accept it later: a rate limit, no connection."""
-    UNKNOWN = auto()
-    """Atlas may have processed it: read the list before sending it again."""
-    REJECTED = auto()
-    """Atlas rejected it, or it cannot be sent at all."""
+    RESTORED = "restored"
+    """The user is invited and pending again."""
+    ACTIVE = "active"
+    """Atlas added the user at once as an active member, without an acceptance."""
+    ALREADY_THERE = "already_there"
+    """The user is invited or a member without this restore (409)."""
+    FAILED = "failed"
+    """Rejected, given up, or not to be sent at all; no invitation was created."""
+    UNKNOWN = "unknown"
+    """No clear answer: the user may have been invited; read the list before sending it again."""
+    SKIPPED = "skipped"
+    """A signal, the deadline or an error came before Atlas accepted an invitation."""
 
 
 class InviteResult(msgspec.Struct, frozen=True):
     """The result of one POST.
 
     Attributes:
+        outcome: None where Atlas did not process it, and may accept it later: a rate limit, no
+            connection.
         http_status: None without a response.
         error_code: Atlas's `errorCode`; None without one.
         fatal_error: Set when the response concerned the run, not this invitation.
     """
 
-    status: InviteStatus
+    outcome: RestoreOutcome | None
     http_status: int | None = None
     error_code: str | None = None
     fatal_error: RunError | None = None

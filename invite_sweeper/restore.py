@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
@@ -40,10 +40,10 @@ from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
     InviteResult,
-    InviteStatus,
     ListUnreadable,
     Outcome,
     Project,
+    RestoreOutcome,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization, requests_of
@@ -58,34 +58,6 @@ Source: 400 `RATE_LIMITED_IP` of https://www.mongodb.com/docs/atlas/reference/ap
 _WINDOW_S: Final = 61.0  # one second longer, as Atlas's clock may differ
 _BACKOFF_S: Final = (10.0, 20.0, 40.0)
 NOTHING_INVITED: Final = "No one was invited."
-
-
-class RestoreOutcome(StrEnum):
-    """The `outcome` of a restore's line in the audit log."""
-
-    RESTORED = "restored"
-    """The user is invited and pending again."""
-    ACTIVE = "active"
-    """Atlas added the user at once as an active member, without an acceptance."""
-    ALREADY_THERE = "already_there"
-    """The user is invited or a member without this restore."""
-    FAILED = "failed"
-    """Rejected or given up; no invitation was created."""
-    UNKNOWN = "unknown"
-    """No clear answer: the user may have been invited."""
-    SKIPPED = "skipped"
-    """A signal, the deadline or an error came before Atlas accepted an invitation."""
-
-
-_OUTCOMES: Final[Mapping[InviteStatus, RestoreOutcome]] = {
-    InviteStatus.CREATED: RestoreOutcome.RESTORED,
-    InviteStatus.ACTIVE: RestoreOutcome.ACTIVE,
-    InviteStatus.ALREADY_PRESENT: RestoreOutcome.ALREADY_THERE,
-    InviteStatus.UNREADABLE: RestoreOutcome.UNKNOWN,
-    InviteStatus.UNKNOWN: RestoreOutcome.UNKNOWN,
-    InviteStatus.RETRY_LATER: RestoreOutcome.FAILED,
-    InviteStatus.REJECTED: RestoreOutcome.FAILED,
-}
 
 
 class Deletions(NamedTuple):
@@ -347,25 +319,24 @@ class Restorer:
             progress = DeletionProgress()
             result = await self._post(one, progress)
             attempts += progress.attempts
-            outcome = _interrupted(progress) if result is None else _OUTCOMES[result.status]
-            if result is None or result.status is not InviteStatus.RETRY_LATER:
+            if result.outcome is not None:
                 break
             if (wait_s := next(waits, None)) is None:
+                result = structs.replace(result, outcome=RestoreOutcome.FAILED)
                 break
             await self._wait(wait_s)
             if self._is_stopping():
-                outcome = RestoreOutcome.SKIPPED
+                result = structs.replace(result, outcome=RestoreOutcome.SKIPPED)
                 break
-        answer = result or InviteResult(InviteStatus.UNKNOWN)
-        self._error = self._error or answer.fatal_error
+        self._error = self._error or result.fatal_error
         self._record(
             one.as_event(
                 OutcomeLine,
                 rule=one.rule,
-                outcome=outcome,
+                outcome=result.outcome,
                 attempts=attempts,
-                http_status=answer.http_status,
-                error_code=answer.error_code,
+                http_status=result.http_status,
+                error_code=result.error_code,
                 duration_ms=round((now_s() - started_s) * 1000, 1),
             )
         )
@@ -375,14 +346,17 @@ class Restorer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
-    async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult | None:
-        """Send one POST; return None if a stop cut it off before its response."""
+    async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult:
+        """Send one POST; a stop may cut it off before its response."""
         inviter = self._organizations[one.org_id].client.inviter()
         send = asyncio.ensure_future(inviter.invite(_invitation(one), progress))
         cut_off = asyncio.ensure_future(self._grace_over())
         try:
             await asyncio.wait((send, cut_off), return_when=asyncio.FIRST_COMPLETED)
-            return send.result() if send.done() else None
+            if send.done():
+                return send.result()
+            was_sent = progress.response_pending or progress.http_status is not None
+            return InviteResult(RestoreOutcome.UNKNOWN if was_sent else RestoreOutcome.SKIPPED)
         finally:
             send.cancel()
             cut_off.cancel()
@@ -403,12 +377,6 @@ class Restorer:
         if line.outcome != RestoreOutcome.RESTORED:
             reason = reason or " ".join(map(str, filter(None, (line.http_status, line.error_code))))
         self._report(line, reason)
-
-
-def _interrupted(progress: DeletionProgress) -> RestoreOutcome:
-    """Return the outcome of a POST that a stop cut off."""
-    sent = progress.response_pending or progress.http_status is not None
-    return RestoreOutcome.UNKNOWN if sent else RestoreOutcome.SKIPPED
 
 
 def _reasons(counts: Counts) -> Iterator[Reason]:

@@ -17,7 +17,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from invite_sweeper.cli.options import LogFormat
-from invite_sweeper.cli.streams import JSON_LOG, RESULT, use_color
+from invite_sweeper.cli.streams import OUTPUTS, use_color
 from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
@@ -66,7 +66,7 @@ def json_line(value: object) -> bytes:
 
 def write_json(result: object) -> None:
     """Write a result to stdout as one line of JSON."""
-    RESULT.write(json_line(result))
+    OUTPUTS.write(json_line(result))
 
 
 def configure_logging(
@@ -90,7 +90,7 @@ def configure_logging(
         cache_logger_on_first_use=False,
     )
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    JSON_LOG.log = None if is_text else log
+    OUTPUTS.json_log = None if is_text else log
     return log
 
 

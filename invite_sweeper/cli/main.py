@@ -11,14 +11,14 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType, ModuleType
-from typing import Final, NoReturn, cast
+from typing import Final, cast
 
 import click
 from typing_extensions import override
 
 from invite_sweeper import __version__
 from invite_sweeper.cli.options import DOCUMENTATION, MAX_WIDTH
-from invite_sweeper.cli.streams import RESULT, json_requested, print_error, secure, stdout_error
+from invite_sweeper.cli.streams import OUTPUTS, json_requested, print_error, secure, stdout_error
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import Interrupted, RunError, UsageError
 from invite_sweeper.last_resort import STDERR_FD, LastResort, install_handlers, write_if_ready
@@ -112,24 +112,23 @@ def main() -> None:
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
     secure()
     install_handlers(_exit_interrupted)
-    as_json = json_requested(sys.argv[1:])
+    OUTPUTS.is_json = json_requested(sys.argv[1:])
     try:
         _check_arguments(sys.argv[1:])
         sys.exit(app(prog_name=_NAME, standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(int(ExitCode.USAGE))
-    except click.ClickException as error:
-        _exit_with(_usage_error(error), as_json=as_json)
-    except RunError as error:
-        _exit_with(error, as_json=as_json)
+    except (click.ClickException, RunError) as error:
+        failed = error if isinstance(error, RunError) else _usage_error(error)
+        print_error(failed)
+        OUTPUTS.write_error(failed)
+        sys.exit(int(failed.exit_code))
     except _InterruptedExit:
-        if as_json:
-            RESULT.write_error(Interrupted("Interrupted.", hint="Run the command again."))
+        OUTPUTS.write_error(Interrupted("Interrupted.", hint="Run the command again."))
         raise
     except Exception as error:
-        if as_json:
-            RESULT.write_error(_defect(error))
+        OUTPUTS.write_error(_defect(error))
         raise
     finally:
         if (message := stdout_error()) is not None:
@@ -147,13 +146,6 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             raise UsageError(
                 f"An argument is not valid UTF-8: {shown}.", hint="Use names in UTF-8."
             )
-
-
-def _exit_with(error: RunError, *, as_json: bool) -> NoReturn:
-    print_error(error)
-    if as_json:
-        RESULT.write_error(error)
-    sys.exit(int(error.exit_code))
 
 
 def _usage_error(error: click.ClickException) -> UsageError:

@@ -16,7 +16,7 @@ from invite_sweeper.cli.options import FILE, Command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
 from invite_sweeper.program import command
-from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
+from invite_sweeper.simulator import SimulatedAtlas, Size, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
     Scenario,
@@ -26,9 +26,7 @@ from invite_sweeper.simulator.scenarios import (
 from invite_sweeper.text import pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
-_SHARE: Final = click.FloatRange(0, 1)
 _KIND: Final = click.Choice(["service-account", "api-key", "token"])
-_COUNT: Final = click.IntRange(0)
 
 
 def build(
@@ -38,8 +36,6 @@ def build(
     seed: int = 1,
     credentials: str = "service-account",
     latency_ms: float = 0,
-    error_rate: float = 0,
-    reset_rate: float = 0,
     limits: bool = True,
     scenario: str = _LISTS,
 ) -> tuple[SimulatedAtlas, dict[str, str]]:
@@ -54,10 +50,6 @@ def build(
     sim.throttling.enforced = limits
     if latency_ms:
         sim.faults.set_latency(latency_ms / 1000)
-    if error_rate:
-        sim.faults.add_random(faults.fail_with(500), error_rate)
-    if reset_rate:
-        sim.faults.add_random(faults.reset(late=True), reset_rate)
     environment = {
         environment_name(variable, name): value
         for name, org_id in SCENARIOS[scenario].organizations
@@ -70,7 +62,10 @@ def build(
 @click.option(
     "--projects", metavar="N", type=click.IntRange(1), default=12, help="Number of projects."
 )
-@click.option("--invitations", metavar="N", type=_COUNT, default=5, help="Invitations per project.")
+@click.option(
+    "--invitations", metavar="N", type=click.IntRange(0), default=5,
+    help="Invitations per project.",
+)  # fmt: skip
 @click.option("--seed", metavar="N", default=1, help="The same seed creates the same data.")
 @click.option(
     "--credentials", metavar="KIND", type=_KIND, default=_KIND.choices[0],
@@ -79,14 +74,6 @@ def build(
 @click.option(
     "--latency-ms", metavar="MS", type=click.FloatRange(0), default=0.0,
     help="Time until a response.",
-)  # fmt: skip
-@click.option(
-    "--error-rate", metavar="SHARE", type=_SHARE, default=0.0,
-    help="Share of requests that fail with 500.",
-)  # fmt: skip
-@click.option(
-    "--reset-rate", metavar="SHARE", type=_SHARE, default=0.0,
-    help="Share of requests that are executed, then cut off without a response.",
 )  # fmt: skip
 @click.option(
     "--scenario", metavar="NAME", type=click.Choice(list(SCENARIOS)), default=_LISTS,
@@ -160,7 +147,7 @@ def _instructions(
         f"# Simulated Atlas at {variables['MONGODB_ATLAS_BASE_URL']}; Ctrl-C stops it. It has "
         f"{pluralize(sim.invitation_count(), 'invitation')} in "
         f"{pluralize(len(sim.groups), 'project')}.\n"
-        f"# {pluralize(sim.invited_user_count(), 'user')} of the organizations "
+        f"# {pluralize(sum(1 for _ in sim.invited_users()), 'user')} of the organizations "
         "have not accepted. In another terminal, paste the line of its shell.\n"
         f"# sh, bash, zsh:\nexport {' '.join(f'{k}={v}' for k, v in quoted.items())}\n"
         f"# fish:\n{'; '.join(f'set -gx {k} {v}' for k, v in quoted.items())}\n"

@@ -9,13 +9,13 @@ import select
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 import click
 from typing_extensions import override
 
-from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, InvalidPolicy, RunError
+from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, RunError
 from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.text import escape_unprintable
@@ -148,63 +148,17 @@ def use_color() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {"dumb", "unknown"}
 
 
-class _JsonLog:
-    """The program's log where it writes JSON lines to stderr.
+class Outputs:
+    """What this process writes: one result as JSON, and errors in the format of its log.
 
     Attributes:
-        log: None before the log is configured, and for text.
+        is_json: Whether the command line asks for JSON.
+        json_log: The program's log if it writes JSON lines: then errors are lines of it, too.
     """
 
     def __init__(self) -> None:
-        self.log: FilteringBoundLogger | None = None
-
-
-JSON_LOG: Final = _JsonLog()
-"""Of this process: stderr has one format, so errors are lines of the log, too."""
-
-
-def print_error(error: RunError) -> None:
-    """Write message, consequence and hint of an error to stderr; control characters are escaped."""
-    if isinstance(error, InvalidPolicy):
-        for line in error.lines():
-            click.echo(escape_unprintable(line), err=True)
-    if isinstance(error, Cancelled):  # the person at the terminal knows why
-        click.echo(f"{error.message} {error.consequence}", err=True)
-        return
-    print_error_parts(error.to_json(), error.help_topic)
-
-
-def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
-    """Write the three parts of an error to stderr; control characters are escaped."""
-    more = f"More: {command('help', help_topic)}" if help_topic else ""
-    if JSON_LOG.log is not None:
-        parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
-        JSON_LOG.log.error(error["message"], **{key: part for key, part in parts.items() if part})
-        return
-    colour = "red" if use_color() else None
-    first, *lines = error["message"].split("\n")
-    click.secho(f"Error: {escape_unprintable(first)}", err=True, fg=colour)
-    for part in (*lines, error["consequence"], error["hint"], more):
-        if part:
-            click.echo(f"  {escape_unprintable(part)}", err=True)
-
-
-_OUTPUT_OPTIONS: Final = ("--output", "-o")
-
-
-def json_requested(arguments: Sequence[str]) -> bool:
-    """Return whether a command line asks for JSON, also if it cannot be parsed."""
-    words = list(takewhile(lambda word: word != "--", arguments))
-    values = [value for word, value in pairwise(words) if word in _OUTPUT_OPTIONS]
-    joined = re.compile(r"(?:--output=|-o)(.+)")
-    values += [found[1] for word in words if (found := joined.fullmatch(word))]
-    return any(value.lower() == "json" for value in values)
-
-
-class JsonResult:
-    """The one object that a command writes to stdout."""
-
-    def __init__(self) -> None:
+        self.is_json = False
+        self.json_log: FilteringBoundLogger | None = None
         self._written = False
 
     def write(self, data: bytes) -> None:
@@ -214,13 +168,48 @@ class JsonResult:
         sys.stdout.buffer.flush()
 
     def write_error(self, error: RunError) -> None:
-        """Write an error, unless the result was written: it says what happened."""
-        if not self._written:
+        """Write an error if JSON is asked for, unless the result, which says more, was written."""
+        if self.is_json and not self._written:
             result = ErrorResult(
                 exit_code=int(error.exit_code), reasons=error.reasons, error=error.to_json()
             )
             self.write(json.dumps(result).encode() + b"\n")
 
 
-RESULT: Final = JsonResult()
-"""Of this process."""
+OUTPUTS: Final = Outputs()
+
+
+def print_error(error: RunError) -> None:
+    """Write message, consequence and hint of an error to stderr; control characters are escaped."""
+    for line in error.lines():
+        click.echo(escape_unprintable(line), err=True)
+    if isinstance(error, Cancelled):  # the person at the terminal knows why
+        click.echo(f"{error.message} {error.consequence}", err=True)
+        return
+    print_error_parts(error.to_json(), error.help_topic)
+
+
+def print_error_parts(error: ErrorParts, help_topic: str = "") -> None:
+    """Write the three parts of an error to stderr; control characters are escaped."""
+    more = f"More: {command('help', help_topic)}" if help_topic else ""
+    if OUTPUTS.json_log is not None:
+        parts = {"consequence": error["consequence"], "hint": error["hint"], "more": more}
+        OUTPUTS.json_log.error(
+            error["message"], **{key: part for key, part in parts.items() if part}
+        )
+        return
+    colour = "red" if use_color() else None
+    first, *lines = error["message"].split("\n")
+    click.secho(f"Error: {escape_unprintable(first)}", err=True, fg=colour)
+    for part in (*lines, error["consequence"], error["hint"], more):
+        if part:
+            click.echo(f"  {escape_unprintable(part)}", err=True)
+
+
+_ASKS_FOR_JSON: Final = re.compile(r"(?:^|\0)(?:--output[=\0]|-o\0?)json(?:\0|$)", re.IGNORECASE)
+
+
+def json_requested(arguments: Sequence[str]) -> bool:
+    """Return whether a command line asks for JSON, also if it cannot be parsed."""
+    words = "\0".join(takewhile(lambda word: word != "--", arguments))
+    return _ASKS_FOR_JSON.search(words) is not None

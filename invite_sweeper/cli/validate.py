@@ -11,8 +11,8 @@ from invite_sweeper.atlas.credentials import credentials_names
 from invite_sweeper.cli.console import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, Output, offline, options
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import ErrorParts, InvalidPolicy, PolicyIssue, Severity
-from invite_sweeper.policy import check_policy, read_policy
+from invite_sweeper.errors import ErrorParts
+from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy, read_policy
 from invite_sweeper.text import escape_unprintable
 
 

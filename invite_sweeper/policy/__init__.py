@@ -1,6 +1,7 @@
 """Policy files: bytes to a frozen `Policy`, or all errors with line and column."""
 
 from invite_sweeper.policy.issues import (
+    InvalidPolicy,
     check_policy,
     load_policy,
     parse_duration_option,
@@ -22,10 +23,12 @@ from invite_sweeper.policy.model import (
 )
 from invite_sweeper.policy.policy import Policy
 from invite_sweeper.policy.types import InvalidValue, parse_duration
+from invite_sweeper.policy.yaml_reader import PolicyIssue, Severity
 
 __all__ = [
     "AuditSettings",
     "Execution",
+    "InvalidPolicy",
     "InvalidValue",
     "Keep",
     "Limits",
@@ -34,8 +37,10 @@ __all__ = [
     "Notification",
     "Organization",
     "Policy",
+    "PolicyIssue",
     "ProjectScope",
     "Rule",
+    "Severity",
     "check_policy",
     "json_schema",
     "load_policy",

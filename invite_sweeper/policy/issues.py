@@ -4,32 +4,60 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
+from msgspec import structs
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from typing_extensions import override
 
-from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity, UsageError
+from invite_sweeper.errors import UsageError
 from invite_sweeper.files import read_small_file
 from invite_sweeper.models import Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, PolicyFile
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
-from invite_sweeper.policy.suspects import join_or, suggest
-from invite_sweeper.policy.types import InvalidValue, parse_duration
+from invite_sweeper.policy.types import InvalidValue, join_or, parse_duration, suggest
 from invite_sweeper.policy.yaml_reader import (
     MAX_BYTES,
     Document,
     KeyPath,
     Node,
     Placeholder,
+    PolicyIssue,
+    Severity,
     parse_yaml,
     quote,
 )
 from invite_sweeper.program import command
+from invite_sweeper.text import pluralize
+
+
+class InvalidPolicy(UsageError):
+    """The policy is not valid.
+
+    Attributes:
+        name: The file name as the user wrote it.
+        issues: All errors, at least one, in the order of the file.
+    """
+
+    help_topic = "policy"
+
+    def __init__(self, name: str, issues: tuple[PolicyIssue, ...]) -> None:
+        self.name = name
+        self.issues = issues
+        hint = f"List them with: {command('validate', name)}"
+        super().__init__(f"{name} has {pluralize(len(issues), 'error')}.", hint=hint)
+
+    @override
+    def lines(self) -> tuple[str, ...]:
+        """Return one line per error: `file:line:column: where: message; hint`."""
+        return tuple(
+            f"{self.name}:{each.line}:{each.column}: {each.where}: {each.message}; {each.hint}"
+            for each in self.issues
+        )
 
 
 def load_policy(path: Path, *, deadline: str | None = None) -> Policy:
@@ -104,7 +132,9 @@ def check_policy(
         findings += [*policy.suspicious_entries(today), *policy.unread_list()]
         if credentials and not errors:
             findings += policy.unseen_organizations(credentials)
-    warnings = (replace(_issue(document, *each), severity=Severity.WARNING) for each in findings)
+    warnings = (
+        structs.replace(_issue(document, *each), severity=Severity.WARNING) for each in findings
+    )
     return None if errors else policy, tuple(sorted([*errors, *warnings]))
 
 

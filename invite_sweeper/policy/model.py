@@ -18,10 +18,10 @@ from invite_sweeper.policy.types import (
     Duration,
     DurationOrZero,
     KnownSource,
-    NullInFile,
     OnlyTrue,
     ProjectPattern,
     ProjectPatterns,
+    Rate,
     Sentence,
     Share,
     Status,
@@ -168,9 +168,9 @@ class Execution(StrictModel):
     """Concurrency, rate, retries and timeouts of requests."""
 
     concurrency: Annotated[int, Field(ge=1, le=1_000)] = _key(20, "Maximum requests in flight.")
-    max_requests_per_second: Annotated[
-        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, NullInFile
-    ] = _key(None, "Maximum rate of all requests; null for no limit.", 10)
+    max_requests_per_second: Rate = _key(
+        None, "Maximum rate of all requests; null for no limit.", 10
+    )
     attempts: Annotated[int, Field(ge=1, le=20)] = _key(
         5, "Maximum attempts of one request, including the first; a 429 does not count as one."
     )

@@ -1,5 +1,6 @@
 """A valid policy, with warnings about its entries that are probably not what was meant."""
 
+import re
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 from itertools import permutations
@@ -9,7 +10,7 @@ from typing_extensions import override
 
 from invite_sweeper.models import SOURCES_OF_USERS, MembershipStatus, Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS, Keep, PolicyFile, Rule
-from invite_sweeper.policy.suspects import Suspicion, suspicious_pattern, suspicious_role
+from invite_sweeper.policy.types import Suspicion, suggest, suspicious_pattern
 from invite_sweeper.policy.yaml_reader import KeyPath, quote
 
 PLACEHOLDER_ORGANIZATION: Final = "0" * 24
@@ -34,6 +35,47 @@ class Finding(NamedTuple):
     @override
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+
+# fmt: off
+KNOWN_ROLES: Final = frozenset({
+    "GROUP_ACCESS_MANAGER", "GROUP_ALERTS_MANAGER", "GROUP_BACKUP_CREATOR",
+    "GROUP_BACKUP_EXPORT_OPERATOR", "GROUP_BACKUP_MANAGER", "GROUP_BACKUP_RECOVERY_OPERATOR",
+    "GROUP_CLUSTER_CREATOR", "GROUP_CLUSTER_LOG_VIEWER", "GROUP_CLUSTER_MANAGER",
+    "GROUP_CLUSTER_RESILIENCE_TESTER", "GROUP_DATABASE_ACCESS_ADMIN", "GROUP_DATA_ACCESS_ADMIN",
+    "GROUP_DATA_ACCESS_READ_ONLY", "GROUP_DATA_ACCESS_READ_WRITE", "GROUP_INDEX_MANAGER",
+    "GROUP_MODEL_OWNER", "GROUP_NETWORK_ACCESS_MANAGER", "GROUP_OBSERVABILITY_VIEWER",
+    "GROUP_OWNER", "GROUP_READ_ONLY", "GROUP_REAL_TIME_PERFORMANCE_OPERATOR",
+    "GROUP_REPLICA_SET_MANAGER", "GROUP_SEARCH_INDEX_EDITOR", "GROUP_STREAM_PROCESSING_OWNER",
+    "GROUP_SUPPORT_ACCESS_MANAGER", "GROUP_TRIGGER_MANAGER", "ORG_BILLING_ADMIN",
+    "ORG_BILLING_READ_ONLY", "ORG_GROUP_CREATOR", "ORG_MEMBER", "ORG_OWNER", "ORG_READ_ONLY",
+    "ORG_STREAM_PROCESSING_ADMIN",
+    # Older ones, which the Administration API still names.
+    "GROUP_ATLAS_ADMIN", "GROUP_AUTOMATION_ADMIN", "GROUP_BACKUP_ADMIN", "GROUP_BILLING_ADMIN",
+    "GROUP_CHARTS_ADMIN", "GROUP_MONITORING_ADMIN", "GROUP_USER_ADMIN", "ORG_TEAM_MEMBERS_ADMIN",
+})
+# fmt: on
+"""Atlas adds roles, so another one is worth a warning, never an error.
+
+Source: a copy of https://www.mongodb.com/docs/atlas/reference/user-roles, and the enums of the
+Administration API.
+"""
+
+
+_ROLE_SIMILARITY: Final = 0.8
+
+
+def _suspicious_role(role: str) -> Suspicion | None:
+    """Return a suspicion about the name of a role; None if Atlas documents it."""
+    if role in KNOWN_ROLES:
+        return None
+    spelled = re.sub(r"\W+", "_", role.upper())
+    for word, prefix in (("PROJECT_", "GROUP_"), ("ORGANIZATION_", "ORG_")):
+        if spelled.startswith(word):  # As the web interface names it.
+            spelled = prefix + spelled.removeprefix(word)
+    unknown = "check its spelling; Atlas may add roles"
+    hint = suggest(spelled, KNOWN_ROLES, unknown, cutoff=_ROLE_SIMILARITY)
+    return "is not a role that Atlas documents", hint
 
 
 _Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
@@ -175,7 +217,7 @@ class Policy(PolicyFile):
                     "the project alone.",
                     "Read `org_users` too, or remove the role.",
                 )
-            yield from _suspicion(path, role, where, suspicious_role(role))
+            yield from _suspicion(path, role, where, _suspicious_role(role))
         for path, where, pattern in self._patterns():
             yield from _suspicion(path, pattern, where, suspicious_pattern(pattern))
 

@@ -1,8 +1,9 @@
 """Field types of a policy, each with its own validation and error text."""
 
+import difflib
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final, TypeAlias, TypeVar
@@ -12,14 +13,11 @@ from pydantic import (
     BeforeValidator,
     Field,
     GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     WithJsonSchema,
 )
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from invite_sweeper.models import INVITED_STATUSES, Source
-from invite_sweeper.policy.suspects import suggest, suspicious_pattern
 from invite_sweeper.policy.yaml_reader import Placeholder, quote
 
 _Member = TypeVar("_Member", bound=StrEnum)
@@ -52,6 +50,33 @@ class InvalidValue(ValueError):
         self.message = message
         self.hint = hint
         self.show_value = show_value
+
+
+_MAX_COMPARED_LENGTH: Final = 64
+"""A longer word is not a typing error, and comparing it is slow."""
+
+
+def join_or(words: Iterable[str]) -> str:
+    """Join words as alternatives: `a`, `b` or `c`."""
+    *others, last = [f"`{word}`" for word in words]
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def suggest(
+    word: object, candidates: Collection[str], otherwise: str = "", *, cutoff: float = 0.55
+) -> str:
+    """Return the hint to write the candidate that is most similar to `word`.
+
+    Args:
+        otherwise: The hint if none is similar enough; by default to write one of all.
+        cutoff: Minimum difflib ratio; 1 means identical. The default matches `EXPIRED` with
+            `INVITATION_EXPIRED`.
+    """
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    if isinstance(word, str) and len(word) <= _MAX_COMPARED_LENGTH:
+        for found in difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=cutoff):
+            return f"write `{folded[found]}`"
+    return otherwise or f"write {join_or(candidates)}"
 
 
 def parse_duration(text: str, *, zero: bool = False) -> timedelta:
@@ -161,6 +186,44 @@ def _one_of(allowed: tuple[_Member, ...], name: str) -> Callable[[object], _Memb
     return check
 
 
+Suspicion: TypeAlias = tuple[str, str]
+"""What is suspicious about a value, and what to write instead.
+
+Sentences without their subject, which is the value, and without their full stop.
+"""
+
+_REGEX_SIGNS: Final = re.compile(
+    r"""
+      ^\^ | \$$                        # anchors
+    | ^/ .+ / [gimsux]*$               # in slashes, as Perl and JavaScript write it
+    | \\                               # an escape, as in \. or \d
+    | \|                               # alternatives
+    | \(\?                             # a group with flags
+    | \[\^                             # a negated class: globs write [!
+    | \]\+ (?= @ | \. | $ )            # a repeated class: [a-z]+@
+    | [])*.] \{ [0-9]                  # a repetition: [a-z]{2,}
+    | (?: ^ | (?<=[@_(-]) ) \. [*+]    # any text, where no name has a dot: .*@gmail.com
+    | \.\+ (?= @ | $ )                 # any text again: ada.+@gmail.com
+    """,
+    re.VERBOSE,
+)
+_BRACES: Final = re.compile(r"\{[^{}]*,[^{}]*\}")
+_EACH_ALTERNATIVE: Final = "an entry for each alternative"
+
+
+def suspicious_pattern(pattern: str) -> Suspicion | None:
+    """Return a suspicion about a glob that is written like a regular expression, or with braces.
+
+    `a.*@x` and `[ab]+c@x` may be either, and are accepted as globs.
+    """
+    if _REGEX_SIGNS.search(pattern):
+        hint = f"write `*` for any text, `?` for one character, and {_EACH_ALTERNATIVE}"
+        return "is a regular expression, and patterns are globs", hint
+    if _BRACES.search(pattern):
+        return "is a glob, and globs have no braces", f"write {_EACH_ALTERNATIVE}"
+    return None
+
+
 _ONE_EACH: Final = "write each address as its own entry"
 _NO_ADDRESS: Final = "is not an address and has no wildcard"
 _UNMATCHED_USERNAMES: Final = (
@@ -215,22 +278,9 @@ def _collapse_whitespace(value: str) -> str:
     return " ".join(value.split())
 
 
-class NullInFile:
-    """Lets a key be null in the file; elsewhere a key without a value is an error."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            lambda value: None if value is Placeholder.EMPTY else value, handler(source)
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"anyOf": [handler(schema), {"type": "null"}]}
+def _null(value: object) -> object:
+    """Let a key be null; elsewhere a key without a value is an error."""
+    return None if value is Placeholder.EMPTY else value
 
 
 class _FrozenMapping:
@@ -309,5 +359,10 @@ Status: TypeAlias = Annotated[
     Field(json_schema_extra={"enum": [str(status) for status in INVITED_STATUSES]}),
 ]
 Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _FrozenMapping]
+Rate: TypeAlias = Annotated[
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+    BeforeValidator(_null),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}),
+]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=_MAX_COUNT)]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

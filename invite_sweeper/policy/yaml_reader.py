@@ -7,15 +7,14 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import TypeAlias, cast
 
+import msgspec
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.reader import Reader
 from yaml.resolver import Resolver
-
-from invite_sweeper.errors import PolicyIssue
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
@@ -24,6 +23,32 @@ LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and list positions from the top of the file to a value."""
+
+
+class Severity(StrEnum):
+    """Whether a policy with this issue is valid."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class PolicyIssue(msgspec.Struct, frozen=True, order=True):
+    """One error in a policy, or a warning about a valid one.
+
+    Attributes:
+        line: From 1.
+        column: From 1, in characters.
+        where: The key, such as `rules[0].older_than`.
+        message: What is wrong.
+        hint: What to write instead; empty if nothing.
+    """
+
+    line: int
+    column: int
+    where: str
+    message: str
+    hint: str
+    severity: Severity = Severity.ERROR
 
 
 class Placeholder(Enum):

@@ -6,7 +6,8 @@ import faults
 import pytest
 from builders import ORG, PROJECT, invitation
 
-from invite_sweeper.models import DeletionProgress, InviteStatus, ListUnreadable, Source
+from invite_sweeper.errors import AddressRefused
+from invite_sweeper.models import DeletionProgress, ListUnreadable, RestoreOutcome, Source
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
@@ -39,7 +40,7 @@ def sent_request(script):
         async with script.connected() as atlas:
             listed = invitation(1, source=source, **{**VALUES[source], **changes})
             result = await atlas.inviter().invite(listed, DeletionProgress())
-        assert result.status is InviteStatus.CREATED
+        assert result.outcome is RestoreOutcome.RESTORED
         (request,) = script.received
         return request
 
@@ -93,35 +94,37 @@ async def invite(
 @pytest.mark.parametrize("source", Source)
 async def test_success_is_created_and_the_user_is_invited(online, sim, project, source):
     found = await invite(online, sim, project, source)
-    assert found.status is InviteStatus.CREATED
+    assert found.outcome is RestoreOutcome.RESTORED
     usernames = {sim.user(each).username for each in sim.users()}
     assert usernames == (set() if source is Source.INVITES else {"person-1@example.com"})
     assert sim.invitation_count() == (source is Source.INVITES)
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
+    ("fault", "outcome"),
     [
-        (faults.fail_with(400, "INVITATIONS_RATE_LIMITED_IP"), InviteStatus.RETRY_LATER),
-        (faults.fail_with(400, "RATE_LIMITED_IP"), InviteStatus.RETRY_LATER),
-        (faults.fail_with(429, "RATE_LIMITED_TOKEN_BUCKET"), InviteStatus.RETRY_LATER),
-        (faults.upgrade(), InviteStatus.RETRY_LATER),
-        (faults.fail_with(409, "USER_ALREADY_EXISTS"), InviteStatus.ALREADY_PRESENT),
-        (faults.fail_with(400, "MAX_USERS_PER_ORG_EXCEEDED"), InviteStatus.REJECTED),
-        (faults.role_missing(), InviteStatus.REJECTED),
-        (faults.fail_with(404, "GROUP_NOT_FOUND"), InviteStatus.REJECTED),
-        (faults.fail_with(500, "UNEXPECTED_ERROR"), InviteStatus.UNKNOWN),
-        (faults.fail_with(503, "UNEXPECTED_ERROR"), InviteStatus.UNKNOWN),
-        (faults.html(502), InviteStatus.UNKNOWN),
-        (faults.reset(), InviteStatus.UNKNOWN),
-        (faults.reset(late=True), InviteStatus.UNKNOWN),
-        (faults.truncated(), InviteStatus.UNKNOWN),
+        (faults.fail_with(400, "INVITATIONS_RATE_LIMITED_IP"), None),
+        (faults.fail_with(400, "RATE_LIMITED_IP"), None),
+        (faults.fail_with(429, "RATE_LIMITED_TOKEN_BUCKET"), None),
+        (faults.upgrade(), None),
+        (faults.fail_with(409, "USER_ALREADY_EXISTS"), RestoreOutcome.ALREADY_THERE),
+        (faults.fail_with(400, "MAX_USERS_PER_ORG_EXCEEDED"), RestoreOutcome.FAILED),
+        (faults.role_missing(), RestoreOutcome.FAILED),
+        (faults.fail_with(404, "GROUP_NOT_FOUND"), RestoreOutcome.FAILED),
+        (faults.fail_with(500, "UNEXPECTED_ERROR"), RestoreOutcome.UNKNOWN),
+        (faults.fail_with(503, "UNEXPECTED_ERROR"), RestoreOutcome.UNKNOWN),
+        (faults.html(502), RestoreOutcome.UNKNOWN),
+        (faults.reset(), RestoreOutcome.UNKNOWN),
+        (faults.reset(late=True), RestoreOutcome.UNKNOWN),
+        (faults.truncated(), RestoreOutcome.UNKNOWN),
     ],
 )
-async def test_each_response_has_a_status_and_is_not_retried(online, sim, project, fault, status):
+async def test_each_response_has_an_outcome_and_is_not_retried(
+    online, sim, project, fault, outcome
+):
     sim.faults.add(fault, method="POST", times=5)
     found = await invite(online, sim, project)
-    assert found.status is status
+    assert found.outcome is outcome
     assert found.fatal_error is None
     assert sim.request_log.received["POST"] == 1
 
@@ -132,8 +135,8 @@ async def test_401_is_retried_twice_if_attempts_allow_it_and_rejects_only_this_i
 ):
     sim.faults.add(faults.challenge(), method="POST", times=None)
     found = await invite(online, sim, project, attempts=attempts)
-    assert (found.status, found.http_status, found.fatal_error) == (
-        InviteStatus.REJECTED,
+    assert (found.outcome, found.http_status, found.fatal_error) == (
+        RestoreOutcome.FAILED,
         401,
         None,
     )
@@ -152,7 +155,7 @@ async def test_refused_token_and_retired_version_stop_the_run_and_no_user_is_inv
 ):
     sim.faults.add(fault, path=path, times=None)
     found = await invite(online, sim, project, account=sim.add_service_account())
-    assert found.status is InviteStatus.REJECTED
+    assert found.outcome is RestoreOutcome.FAILED
     assert found.fatal_error.exit_code == exit_code
     assert "was sent" in found.fatal_error.consequence
     assert sim.invitation_count() == 0
@@ -160,14 +163,14 @@ async def test_refused_token_and_retired_version_stop_the_run_and_no_user_is_inv
 
 async def test_post_with_digest_authentication_invites_once(online, sim, project):
     found = await invite(online, sim, project, account=sim.add_api_key())
-    assert (found.status, sim.invitation_count()) == (InviteStatus.CREATED, 1)
+    assert (found.outcome, sim.invitation_count()) == (RestoreOutcome.RESTORED, 1)
 
 
 async def test_failed_connection_is_retry_later_because_nothing_was_sent(connecting):
     async with connecting("http://127.0.0.1:9") as atlas:
         progress = DeletionProgress()
         found = await atlas.inviter().invite(invitation(1, source=Source.INVITES), progress)
-    assert (found.status, progress.response_pending) == (InviteStatus.RETRY_LATER, False)
+    assert (found.outcome, progress.response_pending) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +180,7 @@ async def test_invitation_without_username_roles_or_valid_id_is_not_sent(
     online, sim, project, changes
 ):
     found = await invite(online, sim, project, **changes)
-    assert found.status is InviteStatus.REJECTED
+    assert found.outcome is RestoreOutcome.FAILED
     assert sim.requests == ()
 
 
@@ -185,35 +188,35 @@ INVITED = {"id": "0" * 24, "username": "person-1@example.com", "expiresAt": "202
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
+    ("body", "outcome"),
     [
-        ({**INVITED, "orgMembershipStatus": "PENDING"}, InviteStatus.CREATED),
-        ({**INVITED, "orgMembershipStatus": "ACTIVE"}, InviteStatus.ACTIVE),
-        ({"orgMembershipStatus": "ACTIVE"}, InviteStatus.ACTIVE),
-        ({**INVITED, "orgMembershipStatus": "INVITATION_EXPIRED"}, InviteStatus.UNREADABLE),
-        ({**INVITED, "orgMembershipStatus": "active"}, InviteStatus.UNREADABLE),
-        ({**INVITED, "orgMembershipStatus": None}, InviteStatus.UNREADABLE),
-        ({**INVITED, "orgMembershipStatus": ["PENDING"]}, InviteStatus.UNREADABLE),
-        (INVITED, InviteStatus.CREATED),
-        ({**INVITED, "id": 7}, InviteStatus.UNREADABLE),
-        ({}, InviteStatus.UNREADABLE),
-        ({"error": 500, "errorCode": "UNEXPECTED_ERROR"}, InviteStatus.UNREADABLE),
-        ([], InviteStatus.UNREADABLE),
-        (b"not JSON", InviteStatus.UNREADABLE),
+        ({**INVITED, "orgMembershipStatus": "PENDING"}, RestoreOutcome.RESTORED),
+        ({**INVITED, "orgMembershipStatus": "ACTIVE"}, RestoreOutcome.ACTIVE),
+        ({"orgMembershipStatus": "ACTIVE"}, RestoreOutcome.ACTIVE),
+        ({**INVITED, "orgMembershipStatus": "INVITATION_EXPIRED"}, RestoreOutcome.UNKNOWN),
+        ({**INVITED, "orgMembershipStatus": "active"}, RestoreOutcome.UNKNOWN),
+        ({**INVITED, "orgMembershipStatus": None}, RestoreOutcome.UNKNOWN),
+        ({**INVITED, "orgMembershipStatus": ["PENDING"]}, RestoreOutcome.UNKNOWN),
+        (INVITED, RestoreOutcome.RESTORED),
+        ({**INVITED, "id": 7}, RestoreOutcome.UNKNOWN),
+        ({}, RestoreOutcome.UNKNOWN),
+        ({"error": 500, "errorCode": "UNEXPECTED_ERROR"}, RestoreOutcome.UNKNOWN),
+        ([], RestoreOutcome.UNKNOWN),
+        (b"not JSON", RestoreOutcome.UNKNOWN),
     ],
 )
 async def test_response_decides_whether_the_user_is_pending_or_active(
-    online, sim, project, body, status
+    online, sim, project, body, outcome
 ):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     sim.faults.add(faults.malformed(data), method="POST")
-    assert (await invite(online, sim, project, Source.USERS)).status is status
+    assert (await invite(online, sim, project, Source.USERS)).outcome is outcome
 
 
 @pytest.mark.parametrize("source", [Source.USERS, Source.ORG_USERS, Source.ORG_INVITES])
 async def test_federated_organization_adds_an_active_member(online, sim, project, source):
     sim.organizations[ORG].federated = True
-    assert (await invite(online, sim, project, source)).status is InviteStatus.ACTIVE
+    assert (await invite(online, sim, project, source)).outcome is RestoreOutcome.ACTIVE
 
 
 # Current members
@@ -276,6 +279,12 @@ async def test_users_are_unreadable_if_one_of_the_lists_is(
     found = await statuses_of(online)
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (status, code)
+
+
+async def test_refused_address_stops_the_run_while_users_are_read(online, sim, project):
+    sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
+    with pytest.raises(AddressRefused):
+        await statuses_of(online)
 
 
 async def test_users_of_a_malformed_id_are_unreadable_without_a_request(online, sim):

@@ -25,7 +25,7 @@ from invite_sweeper.endings import (
     status_of,
     worst,
 )
-from invite_sweeper.errors import InvalidPolicy
+from invite_sweeper.policy import InvalidPolicy
 
 ADVISOR = Advisor(
     run="7",
@@ -66,7 +66,7 @@ def test_error_with_other_parts_is_the_same_error_otherwise():
     other = error.having(hint="Do this.")
     assert (type(other), other.args, other.__cause__) == (type(error), error.args, error.__cause__)
     assert vars(other) == {**vars(error), "hint": "Do this."}
-    assert error.hint == ""
+    assert "invite-sweeper validate policy.yaml" in error.hint
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -159,7 +159,7 @@ def table_of_endings():
     for reason in Reason:
         assert not reason.exit_code.succeeded
         again = "again" if reason.retryable else "final"
-        row = f"{reason}: {reason.label} | {reason.exit_code:d} | {again} | {reason.advice}"
+        row = f"{reason}: {reason.label or '-'} | {reason.exit_code:d} | {again} | {reason.advice}"
         yield row.rstrip()
     for reason in Reason:
         yield f"advice {reason}: {' '.join(ADVISOR.advise([reason]))}".rstrip()

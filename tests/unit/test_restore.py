@@ -11,14 +11,14 @@ from virtual_time import run_skipping_idle_time
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import Intent, OutcomeLine
 from invite_sweeper.audit.reader import read_events
-from invite_sweeper.errors import AuditLogError, CredentialsRefused
+from invite_sweeper.errors import AuditLogError, CredentialsRefused, UsageError
 from invite_sweeper.models import (
     Entry,
     InviteResult,
-    InviteStatus,
     ListUnreadable,
     Project,
     RequestCounters,
+    RestoreOutcome,
     Source,
 )
 from invite_sweeper.restore import (
@@ -32,9 +32,9 @@ from invite_sweeper.restore import (
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
 
-CREATED = InviteResult(InviteStatus.CREATED, 200)
-LATER = InviteResult(InviteStatus.RETRY_LATER, 400, "RATE_LIMITED_IP")
-UNSURE = InviteResult(InviteStatus.UNKNOWN)
+CREATED = InviteResult(RestoreOutcome.RESTORED, 200)
+LATER = InviteResult(None, 400, "RATE_LIMITED_IP")
+UNSURE = InviteResult(RestoreOutcome.UNKNOWN)
 
 
 # What a run deleted ------------------------------------------------------------------------------
@@ -102,6 +102,13 @@ def test_what_a_run_settled_for_another_is_not_its_own_but_the_removal_of_a_memb
         for number, result in enumerate(("already_gone", "accepted_during", "unknown"), 1)
     ]
     assert deleted_by(*lines, unconfirmed=True) == [object_id(2)]
+
+
+def test_file_that_a_killed_run_left_empty_has_nothing_to_undo(tmp_path):
+    path = tmp_path / "000001-r1.jsonl"
+    path.touch()
+    with pytest.raises(UsageError, match="has no line"):
+        read_deletions(path)
 
 
 @pytest.mark.parametrize(("glob", "found"), [("PERSON-1@*", 1), ("person-*", 2), ("x*", 0)])
@@ -217,20 +224,13 @@ class Restore:
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome", "code"),
-    [
-        ("CREATED", "restored", 0),
-        ("ACTIVE", "active", 4),
-        ("ALREADY_PRESENT", "already_there", 0),
-        ("REJECTED", "failed", 4),
-        ("UNREADABLE", "unknown", 4),
-        ("UNKNOWN", "unknown", 4),
-    ],
+    ("outcome", "code"),
+    [("restored", 0), ("active", 4), ("already_there", 0), ("failed", 4), ("unknown", 4)],
 )
 def test_intent_is_on_disk_before_the_post_and_the_outcome_is_what_atlas_made_of_it(
-    directory, status, outcome, code
+    directory, outcome, code
 ):
-    client = FakeClient(replies=[InviteResult(InviteStatus[status], 200, "CODE")])
+    client = FakeClient(replies=[InviteResult(RestoreOutcome(outcome), 200, "CODE")])
     run, intents = Restore(directory, client), []
     client.before_post = lambda: intents.extend(run.lines(Intent))
     end = run.run(of_list())
@@ -294,7 +294,7 @@ def test_error_of_the_whole_run_skips_the_rest(directory):
     error = CredentialsRefused("No.")
     run = Restore(
         directory,
-        FakeClient(replies=[InviteResult(InviteStatus.REJECTED, 401, fatal_error=error)]),
+        FakeClient(replies=[InviteResult(RestoreOutcome.FAILED, 401, fatal_error=error)]),
     )
     end = run.run(of_list(1), of_list(2))
     assert (end.failed, end.skipped, end.exit_code) == (1, 1, 5)

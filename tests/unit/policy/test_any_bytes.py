@@ -6,8 +6,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from invite_sweeper.errors import InvalidPolicy, Severity
-from invite_sweeper.policy import Policy, check_policy, parse_policy
+from invite_sweeper.policy import InvalidPolicy, Policy, Severity, check_policy, parse_policy
 from invite_sweeper.policy.yaml_reader import parse_yaml
 
 VALID = """\

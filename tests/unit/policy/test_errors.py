@@ -15,8 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from invite_sweeper.endings import ExitCode
-from invite_sweeper.errors import InvalidPolicy, PolicyIssue, Severity
-from invite_sweeper.policy import check_policy, parse_policy
+from invite_sweeper.policy import InvalidPolicy, PolicyIssue, Severity, check_policy, parse_policy
 
 TODAY = date(2027, 3, 31)
 ID = "5efda682a3f2ed2e7dd6cde4"

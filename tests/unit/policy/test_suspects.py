@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from invite_sweeper.models import Source
 from invite_sweeper.policy import check_policy
-from invite_sweeper.policy.suspects import KNOWN_ROLES
+from invite_sweeper.policy.policy import KNOWN_ROLES
 
 WORD = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6)
 LOCAL = st.lists(WORD, min_size=1, max_size=3).flatmap(
