@@ -24,6 +24,7 @@ from invite_sweeper.atlas.http import (
     DaemonResolver,
     describe_error,
     find_proxy,
+    is_loopback,
 )
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
@@ -51,7 +52,6 @@ _FIRST_REDIRECT_STATUS: Final = 300
 _SERVER_ERROR: Final = 500
 MAX_USERS: Final = 10
 """Users that a message with `details: true` names."""
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _KEY_PREFIX: Final = "whsec_"
 
 
@@ -295,7 +295,8 @@ def _address(channel: Notification, environment: Mapping[str, str]) -> str:
         parts = urlsplit(url)
     except ValueError:
         raise NotSent(f"{channel.url_env} is not a valid URL") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    is_local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+    if parts.scheme != "https" and not is_local:
         raise NotSent(f"{channel.url_env} does not start with https://")
     return url
 
