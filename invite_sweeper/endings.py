@@ -8,10 +8,23 @@ sentence.
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum, auto
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from invite_sweeper.enums import new_member
 from invite_sweeper.program import command
+
+T = TypeVar("T")
+
+
+def new_member(cls: type[T], value: Any, facts: Sequence[object]) -> T:  # noqa: ANN401
+    """Return a member of an enumeration, with a fact for each attribute that it annotates.
+
+    A fact that a row leaves out is the empty value of its type.
+    """
+    member: Any = cls._member_type_.__new__(cls, value)  # type: ignore[attr-defined]
+    member._value_ = value
+    for number, (name, kind) in enumerate(cls.__annotations__.items()):
+        setattr(member, name, facts[number] if number < len(facts) else kind())
+    return member  # type: ignore[no-any-return]
 
 
 class Colour(StrEnum):

@@ -123,7 +123,8 @@ class Explainer:
         if invited.keep_reason == "list_unread":
             return None, None
         since: datetime | None = None
-        for instant in sorted({self._now, *self._instants(invited.all_entries)}):
+        instants = sorted({self._now, *self._instants(invited.all_entries)})
+        for instant in instants if invited.stale else instants[instants.index(self._now) :]:
             rule = self._rule_at(instant, invited)
             since = (since or instant) if rule is not None else None
             if instant >= self._now and since is not None and rule is not None:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Self, TypeAlias
 
 import msgspec
 
-from invite_sweeper.enums import new_member
+from invite_sweeper.endings import new_member
 from invite_sweeper.errors import RunError
 from invite_sweeper.text import casefold_visible
 

@@ -1,12 +1,12 @@
 """Token buckets of a simulated Atlas with other limits and levels than the documented ones."""
 
 from invite_sweeper.simulator import SimulatedAtlas
-from invite_sweeper.simulator.throttling import PROJECT, BucketLimit, SimulatedBucket
+from invite_sweeper.simulator.throttling import INVITES, BucketLimit, SimulatedBucket
 
 
 def set_bucket(
     sim: SimulatedAtlas,
-    endpoint_set: str,
+    bucket: str,
     scope_id: str | None = None,
     *,
     capacity: int,
@@ -22,13 +22,13 @@ def set_bucket(
     throttling = sim.throttling
     if scope_id is not None:
         start_s = sim.monotonic() if anchor_s is None else anchor_s
-        throttling.buckets[endpoint_set, scope_id] = SimulatedBucket(limit, start_s)
+        throttling.buckets[bucket, scope_id] = SimulatedBucket(limit, start_s)
         return
-    throttling.limits[endpoint_set] = limit
-    for key in [key for key in throttling.buckets if key[0] == endpoint_set]:
+    throttling.limits[bucket] = limit
+    for key in [key for key in throttling.buckets if key[0] == bucket]:
         del throttling.buckets[key]
 
 
 def spend(sim: SimulatedAtlas, project_id: str, tokens: int = 1) -> int:
     """Take tokens of a project as another client would; return the number taken."""
-    return sim.throttling.bucket(PROJECT, project_id).take_up_to(sim.monotonic(), tokens)
+    return sim.throttling.bucket(INVITES, project_id).take_up_to(sim.monotonic(), tokens)

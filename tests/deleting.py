@@ -10,6 +10,16 @@ def place_of(source, project_id, org_id="5efda682a3f2ed2e7dd6cde4"):
     return Project(project_id, "Alpha", org_id)
 
 
+def deletes_after_confirmation(sim):
+    """Return the paths that were deleted again after a DELETE of them had returned 204."""
+    confirmed, again = set(), []
+    for each in sim.requests:
+        if each.method == "DELETE":
+            again += [each.path] if each.path in confirmed else []
+            confirmed |= {each.path} if each.status == 204 else set()
+    return again
+
+
 async def delete(atlas, listed, progress=None):
     """Delete one invitation and return its result."""
     deleter = atlas.deleter(Source)

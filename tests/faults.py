@@ -1,13 +1,19 @@
-"""Faults that tests inject into requests to a simulated Atlas, beside those of `simulate`."""
+"""Faults that tests inject into requests to a simulated Atlas, beside those of `simulate`.
+
+Each is a `partial`, which pytest names by its number and not by a name that all of them share.
+"""
 
 import asyncio
 import gzip
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 from invite_sweeper.simulator.faults import (  # noqa: F401 - tests take all from here
+    Effect,
     Fault,
     delay,
     effect,
@@ -15,7 +21,12 @@ from invite_sweeper.simulator.faults import (  # noqa: F401 - tests take all fro
     reset,
     respond_with,
 )
-from invite_sweeper.simulator.responses import SimulatedResponse, missing_role, unauthorized
+from invite_sweeper.simulator.responses import (
+    SimulatedResponse,
+    api_error,
+    missing_role,
+    unauthorized,
+)
 
 
 def html(status: int = 502, *, retry_after: str | None = None, late: bool = False) -> Fault:
@@ -56,9 +67,32 @@ def redirect(location: str, status: int = 302) -> Fault:
     return respond_with(SimulatedResponse(status, headers=(("Location", location),)))
 
 
+def address_refused() -> Fault:
+    """Return the 403 of the access list. Source: quoted in the fact sheet, section 5."""
+    detail = "IP address 127.0.0.1 is not allowed to access this resource."
+    return fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, "127.0.0.1")
+
+
+def gone_as_400() -> Fault:
+    """Return a 400 for an unknown invitation; it is not known which of the two Atlas sends."""
+    detail = "The invitation does not exist or was already accepted."
+    gone = api_error(400, "INVALID_INVITATION_ID", detail)
+
+    def change(real: SimulatedResponse) -> SimulatedResponse:
+        others = [each for each in real.headers if each[0] != "X-Error-Code"]
+        headers = (*gone.headers, *others)
+        return replace(gone, headers=headers) if b"RESOURCE_NOT_FOUND" in real.body else real
+
+    return changed(change)
+
+
 def challenge() -> Fault:
     """Return Digest's first 401, even if the credentials are valid."""
-    return Fault(instead=lambda sim: unauthorized(sim.digest.challenge()))
+
+    async def answer(call, _send):
+        return unauthorized(call.sim.digest.challenge())
+
+    return partial(answer)
 
 
 def role_missing(code: str = "USER_UNAUTHORIZED") -> Fault:
@@ -73,7 +107,7 @@ def hang(*, late: bool = False) -> Fault:
         await delivery.stopped.wait()
         delivery.reset()
 
-    return Fault(deliver=deliver, late=late)
+    return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
 
 
 def drip(interval_s: float = 0.5) -> Fault:
@@ -86,23 +120,46 @@ def drip(interval_s: float = 0.5) -> Fault:
                 await asyncio.wait_for(delivery.stopped.wait(), interval_s)
                 return
 
-    return Fault(deliver=deliver, late=True)
+    return changed(lambda response: replace(response, deliver=deliver))
 
 
-def truncated() -> Fault:
-    """Close the connection after half of the body, or of the headers without a body."""
+def truncated(response: SimulatedResponse | None = None) -> Fault:
+    """Close the connection after half of the body, or of the headers without a body.
+
+    Args:
+        response: That to send in place of the real one.
+    """
 
     async def deliver(delivery):
         head, end, body = delivery.payload.partition(b"\r\n\r\n")
         sent = len(head + end) + len(body) // 2 if body else len(head + end) // 2
         await delivery.write(delivery.payload[:sent])
 
-    return Fault(deliver=deliver, late=True)
+    return changed(lambda real: replace(response or real, deliver=deliver))
 
 
 def malformed(body: bytes = b'[{"id":"') -> Fault:
     """Return a body that is not JSON with a JSON `Content-Type`."""
     return altered(lambda _: body)
+
+
+def changed(change: Callable[[SimulatedResponse], SimulatedResponse]) -> Fault:
+    """Return another response for the real one."""
+
+    async def answer(_call, send):
+        return change(await send())
+
+    return partial(answer)
+
+
+def with_effect(fault: Fault, before: Effect) -> Fault:
+    """Call `before`, then answer by the fault."""
+
+    async def answer(call, send):
+        before(call)
+        return await fault(call, send)
+
+    return partial(answer)
 
 
 def altered(alter: Callable[[bytes], bytes]) -> Fault:
@@ -113,12 +170,12 @@ def altered(alter: Callable[[bytes], bytes]) -> Fault:
         status = 200 if response.status == 204 else response.status
         return replace(response, body=alter(response.body), status=status)
 
-    return Fault(alter=alter_body)
+    return changed(alter_body)
 
 
 def mislabelled(media: str = "text/html") -> Fault:
     """Return the real response with another `Content-Type`."""
-    return Fault(alter=lambda response: replace(response, media=media))
+    return changed(lambda response: replace(response, media=media))
 
 
 def compressed() -> Fault:
@@ -127,8 +184,8 @@ def compressed() -> Fault:
     Source: in the unmodified recordings exactly the successful responses to GET and POST are.
     """
     headers = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
-    return Fault(
-        alter=lambda response: replace(
+    return changed(
+        lambda response: replace(
             response,
             body=gzip.compress(response.body),
             headers=(*response.headers, *headers),
@@ -138,9 +195,44 @@ def compressed() -> Fault:
 
 def without_rate_limits() -> Fault:
     """Return the real response without `RateLimit-*`. The documentation allows both."""
-    return Fault(
-        alter=lambda response: replace(
+    return changed(
+        lambda response: replace(
             response,
             headers=tuple(each for each in response.headers if "RateLimit" not in each[0]),
         )
     )
+
+
+def short_pages(size: int, repeated: int = 0) -> Fault:
+    """Send pages of at most `size` items, each after the last `repeated` ones of the page before.
+
+    Source: the recordings, in which short pages with a `next` link occur.
+    """
+    last: list[object] = []
+
+    async def answer(call, send):
+        call.query["itemsPerPage"] = [str(size)]
+        response = await send()
+        if response.status != 200 or not repeated:
+            return response
+        page = json.loads(response.body)
+        found = page["results"]
+        if call.query.get("pageNum", ["1"]) != ["1"]:
+            page["results"] = [*last, *found]
+        last[:] = found[-repeated:]
+        return replace(response, body=json.dumps(page).encode())
+
+    return partial(answer)
+
+
+def endless_pages() -> Fault:
+    """Send the first page for every page, with a link to a next one."""
+
+    async def answer(call, send):
+        call.query["pageNum"] = ["1"]
+        response = await send()
+        page = json.loads(response.body)
+        page["links"] = [{"href": call.target, "rel": "next"}]
+        return replace(response, body=json.dumps(page).encode())
+
+    return partial(answer)

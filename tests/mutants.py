@@ -220,15 +220,15 @@ SINGLE = (
     Mutant(
         "the population of another scope is not compared",
         "audit/history.py",
-        'rank = run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"',
-        "if run.start.scope_sha256 != scope_sha256:\n                continue\n"
-        '            rank = False, run.mode == "dry-run"',
+        "runs = [run for run in self.runs if run.base_url == base_url]\n",
+        "runs = [run for run in self.runs if run.base_url == base_url]\n"
+        "        runs = [run for run in runs if not _rank(run, scope_sha256)[0]]\n",
         "tests/unit/sweep/test_sweep.py -k scope",
     ),
     Mutant(
         "the intent comes after the DELETE",
         "sweep/executor.py",
-        "                    for planned, _ in group:\n"
+        "                    for planned in group:\n"
         "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
         "                    await self._log.sync()\n"
         "                    self._ready.extend(group)\n"
@@ -238,7 +238,7 @@ SINGLE = (
         "                    for _ in group:\n"
         "                        self._start(self._send())\n"
         "                    await asyncio.sleep(0.01)\n"
-        "                    for planned, _ in group:\n"
+        "                    for planned in group:\n"
         "                        self._log.write(planned.as_event(Intent, rule=planned.rule))\n"
         "                    await self._log.sync()\n",
         INTENT_FIRST,
@@ -466,15 +466,15 @@ OF_GUARANTEES = (
     Mutant(
         "projects that the policy excludes are in scope",
         "sweep/scope.py",
-        "return included and not excluded and self._tags <= tags",
-        "return included and self._tags <= tags",
+        "return included and not excluded and self._tags <= _fold_tags(project.tags)",
+        "return included and self._tags <= _fold_tags(project.tags)",
         "tests/unit/sweep/test_scope.py",
     ),
     Mutant(
         "the oracle meets projects that the policy excludes",
         "sweep/scope.py",
-        "return included and not excluded and self._tags <= tags",
-        "return included and self._tags <= tags",
+        "return included and not excluded and self._tags <= _fold_tags(project.tags)",
+        "return included and self._tags <= _fold_tags(project.tags)",
         "tests/commands/test_protected_invitations.py",
     ),
     Mutant(
@@ -529,8 +529,8 @@ OF_GUARANTEES = (
     Mutant(
         "a list whose pages repeat is complete",
         "atlas/lists.py",
-        "return Listing(rows, number, ListIncomplete(reason))",
-        "return Listing(rows, number)",
+        "            return listing(ListIncomplete(reason))",
+        "            return listing()",
         "tests/api/test_lists.py",
     ),
     Mutant(
@@ -606,7 +606,7 @@ OF_GUARANTEES = (
     Mutant(
         "the bucket admits whatever is left",
         "atlas/limits.py",
-        "free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - reserve",
+        "free = self.level - _WITH_OTHERS_IN_FLIGHT * len(in_flight) - self._reserve",
         "free = self.level + 2 * count",
         "tests/unit/atlas/test_limits.py",
     ),
@@ -767,7 +767,8 @@ def main() -> int:
         for number in range(arguments.jobs):
             free.put(Checkout(Path(folder) / f"checkout-{number}"))
         left, one = 0, SINGLE[0]
-        unchanged = [Mutant(t, one.file, one.old, one.old, t) for t in {m.tests for m in chosen}]
+        sets = sorted({each.tests for each in chosen})
+        unchanged = [Mutant(tests, one.file, one.old, one.old, tests) for tests in sets]
         for mutant, problem in zip(unchanged, pool.map(judge, unchanged), strict=True):
             if problem != "survives":  # what fails without a mutant proves nothing
                 tell(f"{mutant.tests} fails without a mutant {problem}")

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 
-from invite_sweeper.simulator import Call
+from invite_sweeper.simulator import Call, SimulatedAtlas
 from invite_sweeper.simulator.responses import MISSING, SimulatedResponse
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -360,11 +360,11 @@ class World:
 
     def add_faults(self) -> None:
         sim, dice = self.cli.sim, self.dice
-        sim.gone_status = dice.choice((404, 400))
-        sim.paging.page_size = dice.choice((None, 1, 2))
-        sim.paging.repeated_items = dice.choice((0, 1)) if sim.paging.page_size == 2 else 0
-        sim.user_paging.page_size = dice.choice((None, 1, 3))
-        sim.team_paging.page_size = dice.choice((None, 1))
+        answer_as_400(sim, dice)
+        for path, sizes in (("*/v2/groups", (1, 2)), ("*/users", (1, 3)), ("*/teams", (1,))):
+            if size := dice.choice((None, *sizes)):
+                repeated = dice.choice((0, 1)) if size == 2 else 0
+                sim.faults.add(faults.short_pages(size, repeated), path=path, times=None)
         if dice.random() < 0.5:
             fault = dice.choice((faults.fail_with(500), faults.reset(late=True), faults.html()))
             sim.faults.add(fault, method="DELETE", nth=dice.randint(1, 5), times=dice.randint(1, 2))
@@ -439,7 +439,7 @@ class World:
         sim.faults.add(faults.altered(self._list_twice), path="*/users", times=None)
         accepted = faults.effect(before=accept)
         sim.faults.add(accepted, method="GET", path="*/users/*", times=None)
-        changed = faults.Fault(alter=self._change)
+        changed = faults.changed(self._change)
         sim.faults.add(changed, method="GET", path="*/users/*", times=None)
 
     def _change(self, response: SimulatedResponse) -> SimulatedResponse:
@@ -573,13 +573,13 @@ class World:
 
     def _expire_tokens(self) -> None:
         self.cli.sim.oauth.expire()
-        self.cli.sim.digest.forget_nonces()
+        self.cli.sim.digest.nonces.clear()
 
     def _end_credentials(self) -> None:
         """End every token; only service accounts can get another one."""
         self._expire_tokens()
         accounts = (self.cli.account, *self.accounts.values())
-        self.cli.sim.accounts.remove_tokens([each.secret for each in accounts])
+        self.cli.sim.oauth.expire(*(each.secret for each in accounts))
         self.ended = True
 
 
@@ -590,6 +590,12 @@ def parse_page(body: bytes) -> dict[str, list[object]] | None:
     except ValueError:
         return None
     return page if "results" in page else None
+
+
+def answer_as_400(sim: SimulatedAtlas, dice: random.Random) -> None:
+    """Perhaps answer 400 for an invitation that is gone: it is not known what Atlas sends."""
+    if dice.random() < 0.5:
+        sim.faults.add(faults.gone_as_400(), method="DELETE", path="*/invites/*", times=None)
 
 
 def no_end(*, repeats: bool = False) -> faults.Fault:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from virtual_time import run_skipping_idle_time
 
 from invite_sweeper.atlas.endpoints import PROJECTS_GROUP, BucketLimit
-from invite_sweeper.atlas.limits import BucketKey, RateLimiter
+from invite_sweeper.atlas.limits import RateLimiter
 
 START_S = 1000.0
 """The virtual time at the start."""
-KEY = BucketKey(PROJECTS_GROUP, "a" * 24)
+KEY = PROJECTS_GROUP, "a" * 24
 
 
 def run(main):
@@ -131,6 +131,9 @@ class Client:
     limit_in_429: bool = True
     rng: random.Random = field(default_factory=lambda: random.Random(0))
 
+    def __post_init__(self):
+        self.bucket = self.limiter.bucket(*KEY)
+
     def bound_s(self, count, **others):
         """Return the minimum seconds at the pace of this client, with the last response."""
         last_s = self.latency_s * (1 + self.jitter / 2)
@@ -143,16 +146,16 @@ class Client:
         allowed, limit, remaining, retry_after_s = self.server.request()
         await asyncio.sleep(self.latency_s / 2 * (1 + self.jitter * self.rng.random()))
         if allowed:
-            self.limiter.on_response(KEY, sent_s, limit=limit, remaining=remaining)
+            self.bucket.on_response(self.loop.time(), sent_s, limit=limit, remaining=remaining)
             return True
         server = self.server
         actual = BucketLimit(server.capacity, server.refill, server.period_s)
         named = actual if self.limit_in_429 else None
-        self.limiter.on_429(KEY, retry_after_s, sent_s, limit=named)
+        self.bucket.on_429(self.loop.time(), sent_s, retry_after_s, jitter=0.5, limit=named)
         return False
 
     async def _acquire(self):
-        while wait_s := self.limiter.try_acquire(KEY):
+        while wait_s := self.limiter.try_acquire(self.bucket):
             await asyncio.sleep(wait_s)
 
     async def send_all(self, count, *, discovery=False):
@@ -173,7 +176,7 @@ class Client:
         async def read():
             is_read = False
             while not is_read:
-                await self.limiter.acquire(KEY)
+                await self.limiter.acquire(self.bucket)
                 async with slots:
                     is_read = await self._exchange()
 

@@ -12,7 +12,7 @@ from invite_sweeper.atlas.credentials import (
 from invite_sweeper.atlas.deleter import AtlasDeleter
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.atlas.inviter import AtlasInviter
-from invite_sweeper.atlas.limits import BucketKey, RateLimiter
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.reader import AtlasReader
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "AtlasInviter",
     "AtlasReader",
     "BearerToken",
-    "BucketKey",
     "Credentials",
     "RateLimitedAtlasClient",
     "RateLimiter",

@@ -8,8 +8,8 @@ import asyncio
 import base64
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Annotated, Final, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import aiohttp
 import msgspec
@@ -77,22 +77,17 @@ class _Token(NamedTuple):
     expires_at_s: float
 
 
-class _Call(Protocol):
-    async def __call__(
-        self,
-        header: Secret,
-        endpoint: Endpoint,
-        body: Mapping[str, str],
-        decide: Callable[[ResponseOrFailure], RetryDecision],
-    ) -> ResponseOrFailure:
-        """Send a request with a header of its own, retried as `decide` says."""
+Decide: TypeAlias = Callable[[ResponseOrFailure], RetryDecision]
+_Call: TypeAlias = Callable[
+    [Secret, Endpoint, Mapping[str, str], Decide], Awaitable[ResponseOrFailure]
+]
 
 
 class AccessTokens:
     """The access tokens of a service account. Concurrent requests share one, and one refresh.
 
     Args:
-        call: Sends a request, within the rate limit of the endpoint.
+        call: Sends a form with a header of its own, and retries it as the last argument decides.
         clock: Monotonic seconds.
     """
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
@@ -18,8 +19,9 @@ from tenacity import (
     wait_random,
     wait_random_exponential,
 )
+from typing_extensions import TypedDict, Unpack
 
-from invite_sweeper.atlas.auth import AccessTokens, bearer_header, new_digest
+from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header, new_digest
 from invite_sweeper.atlas.credentials import (
     ApiKey,
     BearerToken,
@@ -29,13 +31,14 @@ from invite_sweeper.atlas.credentials import (
 )
 from invite_sweeper.atlas.endpoints import Endpoint, build_path
 from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
-from invite_sweeper.atlas.limits import BucketKey, RateLimiter
+from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     NO_CONTENT,
     OK,
     REDIRECT,
     TOO_MANY_REQUESTS,
+    UNAUTHORIZED,
     InvalidResponse,
     RequestFailed,
     Response,
@@ -89,11 +92,7 @@ class ServerInfo:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
 
         Only a cache returns an older one. It tells by `Age`, or by a `Date` that Atlas's clock
-        did not show between the request and now.
-
-        Args:
-            headers: Of the answer.
-            sent_at: When the request was sent, by the local clock.
+        did not show between the request, at `sent_at` by the local clock, and now.
         """
         age_s = float(parse_int_header(headers, "Age") or 0)
         theirs = parse_date(headers.get("Date", ""))
@@ -116,7 +115,7 @@ class Request(NamedTuple):
     """A request that `Client.request` made. A named tuple, because a run creates many.
 
     Attributes:
-        key: The bucket that its tokens are taken from.
+        bucket: Its tokens are taken from it.
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
         body: A form, or JSON; None without a body.
@@ -124,7 +123,7 @@ class Request(NamedTuple):
 
     endpoint: Endpoint
     path: str
-    key: BucketKey
+    bucket: TokenBucket
     parse: Callable[[bytes], object] | None = None
     progress: DeletionProgress | None = None
     body: Body | None = None
@@ -134,26 +133,17 @@ class Request(NamedTuple):
         return self.progress is not None and self.progress.cancelled
 
 
-class LookAndAnswer(NamedTuple):
-    """The results of `Client.call_after`.
+class RequestOptions(TypedDict, total=False):
+    """What a request may have; as in `Request`."""
 
-    Attributes:
-        answer: None if the request was not sent after this look.
-    """
-
-    look: ResponseOrFailure
-    answer: ResponseOrFailure | None = None
+    parse: Callable[[bytes], object]
+    progress: DeletionProgress
+    body: Body
 
 
-class _Slot(NamedTuple):
-    """What a request needs in order to be sent at once.
-
-    Attributes:
-        header: The `Authorization` header; None if `digest` signs the requests.
-    """
-
-    header: Secret | None
-    digest: aiohttp.DigestAuthMiddleware | None
+_Digest: TypeAlias = aiohttp.DigestAuthMiddleware
+_Send: TypeAlias = Callable[[Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
+"""Takes the `Authorization` header, or the middleware that signs the requests."""
 
 
 class Client:
@@ -193,7 +183,7 @@ class Client:
         self._http = http
         self._slots = asyncio.Semaphore(concurrency)
         self._api_key = credentials if isinstance(credentials, ApiKey) else None
-        self._digests: list[aiohttp.DigestAuthMiddleware] = []
+        self._digests: list[_Digest] = []
         self._header = (
             bearer_header(credentials.token) if isinstance(credentials, BearerToken) else None
         )
@@ -218,55 +208,44 @@ class Client:
         *ids: str,
         page: int | None = None,
         since: datetime | None = None,
-        parse: Callable[[bytes], object] | None = None,
-        progress: DeletionProgress | None = None,
-        body: Body | None = None,
+        **options: Unpack[RequestOptions],
     ) -> Request:
-        """Return a request; see `call`.
-
-        Raises:
-            InvalidRequest: As for `build_path`.
-        """
-        path = build_path(endpoint, *ids, page=page, since=since)
-        scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
-        key = BucketKey(endpoint.endpoint_set, scope_id)
-        return Request(endpoint, path, key, parse, progress, body)
-
-    async def call(
-        self,
-        endpoint: Endpoint,
-        *ids: str,
-        page: int | None = None,
-        since: datetime | None = None,
-        parse: Callable[[bytes], object] | None = None,
-        progress: DeletionProgress | None = None,
-        body: bytes | None = None,
-        decide: Callable[[ResponseOrFailure], RetryDecision] = classify,
-        token_taken: bool = False,
-    ) -> ResponseOrFailure:
-        """Send a request, retry it until its result is final, and return the last result.
+        """Return a request.
 
         Args:
             endpoint: One of `ENDPOINTS`.
             ids: One for each `{}` of its template, in order.
             page: From 1; only for a paged endpoint.
             since: Aware UTC; only for a dated endpoint.
-            parse: Converts the body of a 200. If it raises InvalidResponse, the request is
-                retried.
-            progress: Updated as the request is sent; None for a read.
-            body: JSON.
+            options: Further fields of the request.
+
+        Raises:
+            InvalidRequest: As for `build_path`.
+        """
+        path = build_path(endpoint, *ids, page=page, since=since)
+        scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
+        bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
+        return Request(endpoint, path, bucket, **options)
+
+    async def call(
+        self,
+        request: Request,
+        *,
+        decide: Decide = classify,
+        token_taken: bool = False,
+    ) -> ResponseOrFailure:
+        """Send a request, retry it until its result is final, and return the last result.
+
+        Args:
+            request: As `request` returns it.
             decide: Which results are retried.
             token_taken: The caller has acquired the rate-limit token of the first attempt.
 
         Raises:
             RunError: No access token is available.
-            InvalidRequest: As for `build_path`. Nothing was sent.
         """
-        request = self.request(
-            endpoint, *ids, page=page, since=since, parse=parse, progress=progress, body=body
-        )
         if not token_taken:
-            await self.limiter.acquire(request.key)
+            await self.limiter.acquire(request.bucket)
         send = partial(self._in_slot, request, partial(self._send, request))
         result = await send()
         if decide(result) is RetryDecision.DONE:
@@ -275,7 +254,7 @@ class Client:
 
     async def call_after(
         self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
-    ) -> LookAndAnswer:
+    ) -> tuple[ResponseOrFailure, ResponseOrFailure | None]:
         """Send a request at most once, directly after a look that allows it.
 
         Both are repeated, from the look on, only while nothing can have happened: the look failed,
@@ -286,49 +265,52 @@ class Client:
             may_send: Whether the request may be sent after this result of the look.
             request: Of the same bucket; the caller has acquired one token for each of them.
 
+        Returns:
+            The last look, and the answer to the request; None if it was not sent after this look.
+
         Raises:
             RunError: No access token is available.
         """
-        last = LookAndAnswer(CANCELLED)
+        seen: ResponseOrFailure = CANCELLED
+        answer: ResponseOrFailure | None = None
 
-        async def send_both(slot: _Slot) -> ResponseOrFailure:
-            nonlocal last
-            last = LookAndAnswer(CANCELLED, CANCELLED)
+        async def send_both(header: Secret | None, digest: _Digest | None) -> ResponseOrFailure:
+            nonlocal seen, answer
             if request.is_cancelled():
+                seen = answer = CANCELLED
                 return CANCELLED
-            started_s = self.limiter.clock()
-            seen = await self._send(look, slot)
+            answer, started_s = None, self.limiter.clock()
+            seen = await self._send(look, header, digest)
             left_s = started_s + MAX_LOOK_AGE_S - self.limiter.clock()
             if left_s <= 0:
                 seen = RequestFailed(f"reading the user took longer than {MAX_LOOK_AGE_S:g} s")
             if not may_send(seen):
-                self.limiter.release(request.key)
-                last = LookAndAnswer(seen)
+                request.bucket.release()
                 return seen
-            last = LookAndAnswer(seen, await self._send(request, slot, left_s))
-            return last.answer or seen
+            answer = await self._send(request, header, digest, left_s)
+            return answer
 
         def decide(result: ResponseOrFailure) -> RetryDecision:
-            may_repeat = last.answer is None or is_unprocessed(last.answer)
+            may_repeat = answer is None or is_unprocessed(answer)
             return classify(result) if may_repeat else RetryDecision.DONE
 
         send = partial(self._in_slot, request, send_both, requests=2)
         result = await send()
         if decide(result) is not RetryDecision.DONE:
             await self._retry(request, result, send, decide, requests=2)
-        return last
+        return seen, answer
 
     async def _call_about_tokens(
         self,
         header: Secret,
         endpoint: Endpoint,
         body: Mapping[str, str],
-        decide: Callable[[ResponseOrFailure], RetryDecision],
+        decide: Decide,
     ) -> ResponseOrFailure:
         """Send a request of `AccessTokens`: without a slot, as requests in slots wait for it."""
         request = self.request(endpoint, body=body)
-        await self.limiter.acquire(request.key)
-        send = partial(self._send, request, _Slot(header, None))
+        await self.limiter.acquire(request.bucket)
+        send = partial(self._send, request, header, None)
         return await self._retry(request, await send(), send, decide)
 
     async def _retry(
@@ -336,18 +318,14 @@ class Client:
         request: Request,
         result: ResponseOrFailure,
         send: Callable[[], Awaitable[ResponseOrFailure]],
-        decide: Callable[[ResponseOrFailure], RetryDecision],
+        decide: Decide,
         *,
         requests: int = 1,
     ) -> ResponseOrFailure:
         """Send again until the result is final, and return it.
 
-        Args:
-            request: What is retried.
-            result: Of the first attempt: most requests need no other one.
-            send: Makes another attempt.
-            decide: Which results are retried.
-            requests: How many requests an attempt sends.
+        The first attempt is made by the caller, because most requests need no other one. Each
+        attempt sends as many `requests`.
         """
         is_first, is_cut_short, refusals = True, False, 0
 
@@ -361,7 +339,7 @@ class Client:
         def wait_s(state: RetryCallState) -> float:
             if decide(result) is RetryDecision.RATE_LIMITED:
                 state.attempt_number -= 1  # Atlas answers with 429 as long as it likes
-                return self.limiter.blocked_s(request.key)
+                return max(0.0, request.bucket.blocked_until_s - self.limiter.clock())
             return self._backoff_s(state, result)
 
         def tell(state: RetryCallState) -> None:
@@ -405,15 +383,14 @@ class Client:
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Acquire the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
-        for acquired in range(requests):
-            wait_s = math.inf
-            while not (is_over := self._is_over(request)) and wait_s:
-                if wait_s := self.limiter.try_acquire_for_retry(request.key, since_s):
-                    await self._wait(request, wait_s)
-            if is_over:
-                self.limiter.release(request.key, acquired)
-                return False
-        return True
+        while not self._is_over(request):
+            now_s = self.limiter.clock()
+            wait_s = request.bucket.retry_wait_s(now_s, since_s, requests)
+            if wait_s == 0.0:
+                request.bucket.acquire(now_s, requests)
+                return True
+            await self._wait(request, wait_s)
+        return False
 
     def _tell(self, request: Request, result: ResponseOrFailure, wait_s: float) -> None:
         """Tell the run, and the owner of a deletion, of a wait."""
@@ -430,13 +407,15 @@ class Client:
     async def _in_slot(
         self,
         request: Request,
-        send: Callable[[_Slot], Awaitable[ResponseOrFailure]],
+        send: _Send,
         requests: int = 1,
     ) -> ResponseOrFailure:
         """Wait for all that can take time, then send: nothing waits between requests of `send`."""
         if self.limiter.is_spaced:
-            for _ in range(requests):
-                await self._wait_for_spacing()
+            # Requests that a digest middleware repeated are accounted for before the next one.
+            repeats, self._http.repeats = self._http.repeats, 0
+            for _ in range(requests + repeats):
+                await self.limiter.wait_for_spacing()
         async with self._slots:
             header = self._header if self._tokens is None else await self._tokens.header()
             digest = None
@@ -444,28 +423,26 @@ class Client:
                 # The middleware released last is used first, so that few need a challenge.
                 digest = self._digests.pop() if self._digests else new_digest(self._api_key)
             try:
-                result = await send(_Slot(header, digest))
+                result = await send(header, digest)
             finally:
                 if digest is not None:
                     self._digests.append(digest)
-        is_rejected = is_unauthenticated(result) and not request.is_cancelled()
-        if self._tokens is not None and is_rejected:
+        is_rejected = result.status == UNAUTHORIZED and is_unauthenticated(result)
+        if self._tokens is not None and is_rejected and not request.is_cancelled():
             await self._tokens.refresh(header)  # later requests need one, too
         return result
 
     async def _send(
-        self, request: Request, slot: _Slot, connect_s: float | None = None
+        self,
+        request: Request,
+        header: Secret | None,
+        digest: _Digest | None,
+        connect_s: float | None = None,
     ) -> ResponseOrFailure:
-        """Send a request without any wait before, and process its response.
-
-        Args:
-            request: Its acquired token is used.
-            slot: Where it is sent.
-            connect_s: As for `HttpSession.send`.
-        """
+        """Send a request without any wait before, and process its response."""
         endpoint, headers = request.endpoint, request.endpoint.headers
-        if slot.header is not None:
-            headers = {**headers, "Authorization": slot.header.get_secret_value()}
+        if header is not None:
+            headers = {**headers, "Authorization": header.get_secret_value()}
         sent_s = self.limiter.clock()
         sent_at = self.server.clock() if endpoint.method == "GET" else None
         result = await self._http.send(
@@ -474,13 +451,14 @@ class Client:
             headers,
             body=request.body,
             progress=request.progress,
-            digest=slot.digest,
+            digest=digest,
             connect_s=connect_s,
         )
         if not isinstance(result, Response):
-            self.limiter.on_response(request.key, sent_s, limit=None, remaining=None)
+            now_s = self.limiter.clock()
+            request.bucket.on_response(now_s, sent_s, limit=None, remaining=None)
             return result
-        self._update_bucket(request.key, result, sent_s)
+        self._update_bucket(request.bucket, result, sent_s)
         age_s = 0.0 if sent_at is None else self.server.age_s(result.headers, sent_at)
         if age_s > endpoint.max_age_s:
             reason = f"the response is from a cache, {age_s:.0f} s off the time of its request"
@@ -497,30 +475,23 @@ class Client:
             reason = f"unexpected response from Atlas: {error}"
             return RequestFailed(reason, status=result.status)
 
-    async def _wait_for_spacing(self) -> None:
-        """Wait for `max_requests_per_second`, outside of the request's timeout.
-
-        A request that a digest middleware repeated is accounted for before the next one.
-        """
-        await self.limiter.wait_for_spacing()
-        while self._http.repeats:
-            self._http.repeats -= 1
-            await self.limiter.wait_for_spacing()
-
-    def _update_bucket(self, key: BucketKey, response: Response, sent_s: float) -> None:
+    def _update_bucket(self, bucket: TokenBucket, response: Response, sent_s: float) -> None:
         """Complete the request in its bucket: a 429, or a 503 with `Retry-After`, blocks it."""
+        now_s, headers = self.limiter.clock(), response.headers
         if response.status in _BACK_OFF_STATUSES:
-            wait_s, limit = retry_after_s(response.headers, self.server.clock), None
+            wait_s, limit = retry_after_s(headers, self.server.clock), None
             if response.status == TOO_MANY_REQUESTS:
                 self.counters.rate_limited += 1
                 named_s, limit = parse_rate_limit_error(response)
                 wait_s = wait_s or named_s or 0.0
             if wait_s is not None:
-                self.limiter.on_429(key, wait_s, sent_s, limit=limit)
+                # Jitter, so that two clients do not retry at the same time.
+                jitter = random.random()  # noqa: S311
+                bucket.on_429(now_s, sent_s, wait_s, jitter=jitter, limit=limit)
                 return
-        self.limiter.on_response(
-            key,
+        bucket.on_response(
+            now_s,
             sent_s,
-            limit=parse_int_header(response.headers, "RateLimit-Limit"),
-            remaining=parse_int_header(response.headers, "RateLimit-Remaining"),
+            limit=parse_int_header(headers, "RateLimit-Limit"),
+            remaining=parse_int_header(headers, "RateLimit-Remaining"),
         )

@@ -3,11 +3,11 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
 from ssl import SSLContext
-from typing import Final
+from typing import Final, TypeVar
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
@@ -16,6 +16,7 @@ from yarl import URL
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.credentials import Credentials
 from invite_sweeper.atlas.deleter import AtlasDeleter
+from invite_sweeper.atlas.endpoints import SOURCES
 from invite_sweeper.atlas.http import (
     MAX_BODY_BYTES,
     TIMEOUT,
@@ -27,12 +28,12 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.atlas.inviter import AtlasInviter
 from invite_sweeper.atlas.limits import RateLimiter
-from invite_sweeper.atlas.lists import SOURCES
 from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import ListUnreadable, RequestCounters, Source
+from invite_sweeper.models import RequestCounters, Source
 from invite_sweeper.policy import Execution
 
+T = TypeVar("T")
 _OPTIONAL_TIMEOUT_S: Final = 3.0
 
 
@@ -89,21 +90,23 @@ class RateLimitedAtlasClient:
         A role without access to the list and a slow response are not errors: outputs then show
         the ids alone.
         """
-        with suppress(TimeoutError, RunError):
-            async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
-                return await self.reader.organizations()
-        return {}
+        return await _optional(self.reader.organizations()) or {}
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...]:
         """Return when the secrets of the service account expire, the first one first.
 
         Empty for other credentials, a role that may not read it and a slow response.
         """
-        with suppress(TimeoutError, RunError):
-            async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
-                found = await self.reader.secret_expiries(org_id)
-                return () if isinstance(found, ListUnreadable) else found
-        return ()
+        found = await _optional(self.reader.secret_expiries(org_id))
+        return found if isinstance(found, tuple) else ()
+
+
+async def _optional(reading: Awaitable[T]) -> T | None:
+    """Return what is read, or None if that fails or takes long."""
+    with suppress(TimeoutError, RunError):
+        async with asyncio.timeout(_OPTIONAL_TIMEOUT_S):
+            return await reading
+    return None
 
 
 def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:

@@ -4,8 +4,7 @@ Error messages name variables and files, never a value.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias, final
 
@@ -40,8 +39,7 @@ class Secret:
         raise TypeError(message)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceAccount:
+class ServiceAccount(NamedTuple):
     """A service account: ID and secret are exchanged for an access token."""
 
     client_id: str
@@ -53,8 +51,7 @@ class ServiceAccount:
         return self.client_id
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
+class ApiKey(NamedTuple):
     """An API key, for HTTP Digest."""
 
     public_key: str
@@ -66,8 +63,7 @@ class ApiKey:
         return self.public_key
 
 
-@dataclass(frozen=True, slots=True)
-class BearerToken:
+class BearerToken(NamedTuple):
     """An access token from the environment; it is neither refreshed nor revoked."""
 
     token: Secret
@@ -81,30 +77,24 @@ class BearerToken:
 Credentials: TypeAlias = ServiceAccount | ApiKey | BearerToken
 
 _MAX_SECRET_BYTES: Final = 16 * 1024
-
-_CLIENT_ID: Final = "MONGODB_ATLAS_CLIENT_ID"
-_CLIENT_SECRET: Final = "MONGODB_ATLAS_CLIENT_SECRET"  # noqa: S105 - a variable's name
-_PUBLIC_KEY: Final = "MONGODB_ATLAS_PUBLIC_API_KEY"
-_PRIVATE_KEY: Final = "MONGODB_ATLAS_PRIVATE_API_KEY"
-_ACCESS_TOKEN: Final = "MONGODB_ATLAS_ACCESS_TOKEN"  # noqa: S105 - a variable's name
+_KINDS: Final = (
+    ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"),
+    ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"),
+    ("MONGODB_ATLAS_ACCESS_TOKEN",),
+)
+"""The variables of each kind of credentials."""
+_VARIABLE: Final = re.compile(
+    rf"(?:{'|'.join(name for kind in _KINDS for name in kind)})"
+    r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?:_FILE)?"
+)
+"""A variable of a set of credentials; a set cannot be named `FILE`."""
 
 
 class _Value(NamedTuple):
     """A value and the variable that it was read from, for error messages."""
 
     variable: str
-    value: str
-
-
-def _read_file(path: Path) -> bytes:
-    return read_small_file(path, _MAX_SECRET_BYTES)
-
-
-_VARIABLE: Final = re.compile(
-    rf"(?:{_CLIENT_ID}|{_CLIENT_SECRET}|{_PUBLIC_KEY}|{_PRIVATE_KEY}|{_ACCESS_TOKEN})"
-    r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?:_FILE)?"
-)
-"""A variable of a set of credentials; a set cannot be named `FILE`."""
+    text: str
 
 
 def credentials_names(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -112,22 +102,22 @@ def credentials_names(environment: Mapping[str, str]) -> tuple[str, ...]:
 
     A set may be incomplete: `read_credentials` says what is missing.
     """
-    found = (_VARIABLE.fullmatch(variable) for variable, value in environment.items() if value)
-    return tuple(sorted({match["name"] or "" for match in found if match is not None}))
+    return tuple(sorted({name for _, name in _found(environment)}))
 
 
 def credentials_variables(environment: Mapping[str, str], name: str = "") -> tuple[str, ...]:
     """Return the variables of a set of credentials that are set."""
-    found = (_VARIABLE.fullmatch(variable) for variable, value in environment.items() if value)
-    return tuple(sorted(match[0] for match in found if match and (match["name"] or "") == name))
+    return tuple(sorted(variable for variable, set_ in _found(environment) if set_ == name))
 
 
-def read_credentials(
-    environment: Mapping[str, str],
-    read_file: Callable[[Path], bytes] = _read_file,
-    *,
-    suffix: str = "",
-) -> Credentials:
+def _found(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each variable of credentials that is set, and the name of its set."""
+    for variable, value in environment.items():
+        if value and (match := _VARIABLE.fullmatch(variable)):
+            yield variable, match["name"] or ""
+
+
+def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Credentials:
     """Read the credentials that the environment contains, of exactly one kind.
 
     A variable with `_FILE` appended names a file with the value; one newline at its end is
@@ -135,7 +125,6 @@ def read_credentials(
 
     Args:
         environment: The variables, as in `os.environ`.
-        read_file: Returns the bytes of a file, or raises OSError.
         suffix: The name of an organization's credentials, such as `SANDBOX` for
             `MONGODB_ATLAS_CLIENT_ID_SANDBOX`; empty for the variables without a suffix.
 
@@ -143,76 +132,61 @@ def read_credentials(
         UsageError: Credentials are missing, of two kinds, or half a pair; a variable and its
             `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
-    names = [
-        f"{name}_{suffix}" if suffix else name
-        for name in (_CLIENT_ID, _CLIENT_SECRET, _PUBLIC_KEY, _PRIVATE_KEY, _ACCESS_TOKEN)
-    ]
-    values = {name: _read_value(name, environment, read_file) for name in names}
-    client_id, client_secret, public_key, private_key, access_token = names
-    variable_groups = ((client_id, client_secret), (public_key, private_key), (access_token,))
-    _check_one_kind(variable_groups, values)
-    if access := values[access_token]:
-        return BearerToken(Secret(access.value))
-    if (account := values[client_id]) and (secret := values[client_secret]):
-        return ServiceAccount(_validate_user_name(account), Secret(secret.value))
-    if (public := values[public_key]) and (private := values[private_key]):
-        return ApiKey(_validate_public_key(public, client_id), Secret(private.value))
-    raise AssertionError  # pragma: no cover - excluded by _check_one_kind
-
-
-def _check_one_kind(
-    variable_groups: tuple[tuple[str, ...], ...], values: Mapping[str, _Value | None]
-) -> None:
-    """Raise UsageError unless exactly one kind is set, with both halves of a pair."""
-    present_groups = [kind for kind in variable_groups if any(values[name] for name in kind)]
-    if not present_groups:
-        choices = ", or ".join(" and ".join(kind) for kind in variable_groups)
+    kinds = [[f"{name}_{suffix}" if suffix else name for name in kind] for kind in _KINDS]
+    values = {name: _read_value(name, environment) for kind in kinds for name in kind}
+    found = [[value for name in kind if (value := values[name])] for kind in kinds]
+    if not any(found):
+        choices = ", or ".join(" and ".join(kind) for kind in kinds)
         raise UsageError(
-            "No credentials found.",
-            hint=f"Set {choices} (or the same names with _FILE).",
+            "No credentials found.", hint=f"Set {choices} (or the same names with _FILE)."
         )
-    if len(present_groups) > 1:
-        found = ", ".join(
-            value.variable for kind in present_groups for name in kind if (value := values[name])
-        )
+    if sum(map(bool, found)) > 1:
+        names = ", ".join(value.variable for kind in found for value in kind)
         raise UsageError(
-            f"More than one kind of credentials is set: {found}.",
+            f"More than one kind of credentials is set: {names}.",
             hint="Set the variables of one kind only.",
         )
-    missing = [name for name in present_groups[0] if not values[name]]
-    if missing:
-        present_variable = next(
-            value.variable for name in present_groups[0] if (value := values[name])
-        )
+    kind, (first, *rest) = next(each for each in zip(kinds, found, strict=True) if each[1])
+    if missing := [name for name in kind if values[name] is None]:
         raise UsageError(
-            f"{present_variable} is set, but {missing[0]} is not.",
+            f"{first.variable} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
+    if not rest:
+        return BearerToken(Secret(first.text))
+    if ":" in first.text:  # the separator in Basic and Digest
+        raise UsageError(f"The value of {first.variable} contains a colon.")
+    secret = Secret(rest[0].text)
+    if kind is kinds[0]:
+        return ServiceAccount(first.text, secret)
+    if first.text.startswith("mdb_sa_"):
+        raise UsageError(
+            f"The value of {first.variable} is the client ID of a service account.",
+            hint=f"Set {kinds[0][0]} to it, and the matching client secret.",
+        )
+    return ApiKey(first.text, secret)
 
 
-def _read_value(
-    name: str, environment: Mapping[str, str], read_file: Callable[[Path], bytes]
-) -> _Value | None:
+def _read_value(name: str, environment: Mapping[str, str]) -> _Value | None:
     """Return the value of a variable, or of the file that its `_FILE` names."""
-    direct = environment.get(name, "")
-    file_variable = f"{name}_FILE"
-    path = environment.get(file_variable, "")
-    if direct and path:
-        raise UsageError(f"{name} and {file_variable} are both set.", hint="Set only one of them.")
-    if direct:
-        return _Value(name, _validate(name, direct))
-    if not path:
-        return None
-    return _Value(
-        file_variable,
-        _validate(file_variable, _read_secret_file(file_variable, Path(path), read_file)),
-    )
+    text, variable = environment.get(name, ""), name
+    if path := environment.get(f"{name}_FILE", ""):
+        if text:
+            raise UsageError(f"{name} and {name}_FILE are both set.", hint="Set only one of them.")
+        variable = f"{name}_FILE"
+        text = _read_secret_file(variable, Path(path))
+    if not all(character.isprintable() and not character.isspace() for character in text):
+        raise UsageError(  # it could not be part of a header
+            f"The value of {variable} contains a space, line break or control character.",
+            hint="Copy the value again, without spaces or line breaks.",
+        )
+    return _Value(variable, text) if text else None
 
 
-def _read_secret_file(variable: str, path: Path, read_file: Callable[[Path], bytes]) -> str:
+def _read_secret_file(variable: str, path: Path) -> str:
     """Return the text of a file, without one newline at its end."""
     try:
-        data = read_file(path)
+        data = read_small_file(path, _MAX_SECRET_BYTES)
     except OSError as error:
         reason = error.strerror or "unknown reason"
         raise UsageError(
@@ -236,29 +210,3 @@ def _read_secret_file(variable: str, path: Path, read_file: Callable[[Path], byt
             hint="Write the value to it as text.",
         )
     return text
-
-
-def _validate(variable: str, value: str) -> str:
-    """Return the value; raise UsageError if it cannot be part of a header."""
-    if not all(character.isprintable() and not character.isspace() for character in value):
-        raise UsageError(
-            f"The value of {variable} contains a space, line break or control character.",
-            hint="Copy the value again, without spaces or line breaks.",
-        )
-    return value
-
-
-def _validate_user_name(value: _Value) -> str:
-    """Return the value; raise UsageError for a colon, the separator in Basic and Digest."""
-    if ":" in value.value:
-        raise UsageError(f"The value of {value.variable} contains a colon.")
-    return value.value
-
-
-def _validate_public_key(value: _Value, client_id: str) -> str:
-    if value.value.startswith("mdb_sa_"):
-        raise UsageError(
-            f"The value of {value.variable} is the client ID of a service account.",
-            hint=f"Set {client_id} to it, and the matching client secret.",
-        )
-    return _validate_user_name(value)

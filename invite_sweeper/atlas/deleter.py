@@ -7,15 +7,19 @@ afterwards. A user who accepts in the one round trip between that read and the D
 the second read detects this if the organization still returns the user.
 """
 
-from collections.abc import Iterable, Mapping
-from enum import Enum, auto
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Iterable
+from enum import Enum
+from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import GET_ORG_USER, Endpoint, InvalidRequest
-from invite_sweeper.atlas.limits import BucketKey
-from invite_sweeper.atlas.lists import SOURCES, InvitedRow, SourceApi, parse_object
+from invite_sweeper.atlas.endpoints import (
+    GET_ORG_USER,
+    SOURCES,
+    Endpoint,
+    InvalidRequest,
+    SourceApi,
+)
+from invite_sweeper.atlas.lists import InvitedRow, parse_object
 from invite_sweeper.atlas.reader import look_after
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -70,65 +74,56 @@ def _user_in(look: ResponseOrFailure, listed: Invitation) -> Invitation | None:
     return seen if isinstance(seen, Invitation) and seen.id == listed.id else None
 
 
+class After(NamedTuple):
+    """The outcome of a removal that may have been processed, by what the look after it shows.
+
+    Attributes:
+        there: The user is still in the project or organization, in whatever status.
+        active: Not there, and an active member of the organization: the user accepted meanwhile.
+        gone: Neither.
+        not_known: Neither the organization nor the project could be read.
+    """
+
+    there: Outcome
+    active: Outcome
+    gone: Outcome
+    not_known: Outcome
+
+
 class Answer(Enum):
-    """What the answer to the DELETE of a user proves."""
+    """What the answer to the DELETE of a user proves, and the outcomes that are left."""
 
-    CONFIRMED = auto()
+    CONFIRMED = After(
+        there=Outcome.FAILED,
+        active=Outcome.ACCEPTED_DURING,
+        gone=Outcome.DELETED,
+        not_known=Outcome.DELETED,
+    )
     """Atlas has removed the user from the project or organization."""
-    GONE = auto()
+    GONE = After(
+        there=Outcome.FAILED,
+        active=Outcome.ALREADY_GONE,
+        gone=Outcome.ALREADY_GONE,
+        not_known=Outcome.ALREADY_GONE,
+    )
     """The user was not there any more: this DELETE removed no user."""
-    UNCLEAR = auto()
+    UNCLEAR = After(
+        there=Outcome.FAILED,  # the next run judges the user anew
+        active=Outcome.ACCEPTED_DURING,
+        gone=Outcome.ALREADY_GONE,  # proof that the user is gone, not of who did it
+        not_known=Outcome.UNKNOWN,
+    )
     """The answer was lost, or is an error of the server: the user may have been removed."""
-
-
-class Place(Enum):
-    """What the look after the DELETE shows of the user."""
-
-    THERE = auto()
-    """Still in the project or organization, in whatever status."""
-    ACTIVE = auto()
-    """Not there, and an active member of the organization: the user accepted meanwhile."""
-    GONE = auto()
-    """Neither."""
-    NOT_KNOWN = auto()
-    """Neither the organization nor the project could be read."""
-
-
-AFTER: Final[Mapping[Answer, Mapping[Place, Outcome]]] = MappingProxyType(
-    {
-        Answer.CONFIRMED: {
-            Place.THERE: Outcome.FAILED,
-            Place.ACTIVE: Outcome.ACCEPTED_DURING,
-            Place.GONE: Outcome.DELETED,
-            Place.NOT_KNOWN: Outcome.DELETED,
-        },
-        Answer.GONE: {
-            Place.THERE: Outcome.FAILED,
-            Place.ACTIVE: Outcome.ALREADY_GONE,
-            Place.GONE: Outcome.ALREADY_GONE,
-            Place.NOT_KNOWN: Outcome.ALREADY_GONE,
-        },
-        Answer.UNCLEAR: {
-            Place.THERE: Outcome.FAILED,  # the next run judges the user anew
-            Place.ACTIVE: Outcome.ACCEPTED_DURING,
-            Place.GONE: Outcome.ALREADY_GONE,  # proof that the user is gone, not of who did it
-            Place.NOT_KNOWN: Outcome.UNKNOWN,
-        },
-    }
-)
-"""The outcome of a removal that was sent and may have been processed."""
 
 
 def judge_after(answer: Answer, after: UserStatus) -> Outcome:
     """Return the outcome of a removal that may have been processed, from the look after it."""
-    is_unknown = after.still_member is None
+    is_active, outcomes = after.status == MembershipStatus.ACTIVE, answer.value
     if after.still_member:
-        place = Place.THERE
-    elif is_unknown and (answer is Answer.UNCLEAR or after.status != MembershipStatus.ACTIVE):
-        place = Place.NOT_KNOWN
-    else:
-        place = Place.ACTIVE if after.status == MembershipStatus.ACTIVE else Place.GONE
-    return AFTER[answer][place]
+        return outcomes.there
+    if after.still_member is None and (answer is Answer.UNCLEAR or not is_active):
+        return outcomes.not_known
+    return outcomes.active if is_active else outcomes.gone
 
 
 def _read_answer(result: ResponseOrFailure) -> Answer | None:
@@ -168,12 +163,13 @@ class AtlasDeleter:
         api = self._apis.get(invitation.source)
         if api is None:
             return 0.0
-        delete = BucketKey(api.delete.endpoint_set, invitation.project_id)
+        limiter = self._client.limiter
+        delete = limiter.bucket(api.delete.endpoint_set, invitation.project_id)
         if api.read_user is None:
-            return self._client.limiter.try_acquire(delete)
-        before = BucketKey(api.read_user.endpoint_set, invitation.project_id)
-        after = BucketKey(GET_ORG_USER.endpoint_set, invitation.org_id)
-        return self._client.limiter.try_acquire(before, delete, after)
+            return limiter.try_acquire(delete)
+        before = limiter.bucket(api.read_user.endpoint_set, invitation.project_id)
+        after = limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id)
+        return limiter.try_acquire(before, delete, after)
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
         """Delete one invitation, after `try_acquire` returned 0.0 for it.
@@ -213,9 +209,8 @@ class AtlasDeleter:
         self, api: SourceApi, listed: Invitation, progress: DeletionProgress
     ) -> DeletionResult:
         """Send a DELETE that cannot affect an accepted invitation."""
-        result = await self._client.call(
-            api.delete, listed.project_id, listed.id, progress=progress, token_taken=True
-        )
+        request = self._client.request(api.delete, listed.project_id, listed.id, progress=progress)
+        result = await self._client.call(request, token_taken=True)
         if isinstance(result, Response):
             if is_deleted(result):
                 return progress.result(Outcome.DELETED)
@@ -234,41 +229,36 @@ class AtlasDeleter:
             RunError: No access token is available. No DELETE was processed.
             InvalidRequest: An id is malformed. Nothing was sent.
         """
-        client, place = self._client, listed.project_id
-        owner = Project(place, listed.project_name, listed.org_id)
-        look = client.request(
-            read_user,
-            place,
-            listed.id,
-            parse=lambda body: parse_object(body, InvitedRow).invitation(owner, listed.source),
+        client, ids = self._client, (listed.project_id, listed.id)
+        place = Project(listed.project_id, listed.project_name, listed.org_id)
+
+        def parse(body: bytes) -> Invitation:
+            return parse_object(body, InvitedRow).invitation(place, listed.source)
+
+        before, result = await client.call_after(
+            client.request(read_user, *ids, parse=parse),
+            lambda seen: judge_before(seen, listed) is None,
+            client.request(api.delete, *ids, progress=progress),
         )
-        delete = client.request(api.delete, place, listed.id, progress=progress)
-        held = [BucketKey(GET_ORG_USER.endpoint_set, listed.org_id)]  # for the look after
-        try:
-            before, result = await client.call_after(
-                look, lambda seen: judge_before(seen, listed) is None, delete
-            )
-            progress.seen_before = _status_seen(before, listed)
-            if result is CANCELLED or (result is None and progress.cancelled):
-                return progress.result_if_interrupted()
-            if result is None:  # the look did not allow it
-                outcome = judge_before(before, listed) or Outcome.FAILED
-                if outcome is Outcome.FAILED:  # the audit log says why
-                    progress.http_status, progress.error_code = before.status, before.code
-                return progress.result(outcome, fatal_error_for(before))
-            if (answer := _read_answer(result)) is None:
-                return progress.result(Outcome.FAILED, fatal_error_for(result))
+        progress.seen_before = _status_seen(before, listed)
+        if result is not None and (answer := _read_answer(result)) is not None:
             after, fatal_error = UserStatus(None, still_member=None), None
             try:
                 is_confirmed = answer is Answer.CONFIRMED
-                after, _ = await look_after(client, listed, held, is_confirmed=is_confirmed)
+                after, _ = await look_after(client, listed, is_confirmed=is_confirmed)
             except RunError as error:  # no access token; the answer stands
                 fatal_error = error
             progress.seen_after = after.status
             return progress.result(judge_after(answer, after), fatal_error)
-        finally:
-            for key in held:
-                client.limiter.release(key)
+        client.limiter.bucket(GET_ORG_USER.endpoint_set, listed.org_id).release()
+        if result is CANCELLED or (result is None and progress.cancelled):
+            return progress.result_if_interrupted()
+        if result is not None:
+            return progress.result(Outcome.FAILED, fatal_error_for(result))
+        outcome = judge_before(before, listed) or Outcome.FAILED
+        if outcome is Outcome.FAILED:  # the audit log says why
+            progress.http_status, progress.error_code = before.status, before.code
+        return progress.result(outcome, fatal_error_for(before))
 
 
 def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from invite_sweeper.models import (
     INVITED_STATUSES,
     MAX_CLOCK_SKEW_S,
     MembershipStatus,
+    Source,
 )
 
 PROJECTS_GROUP: Final = "projects_group"
@@ -128,110 +130,95 @@ class Endpoint:
         ).fullmatch
 
 
-LIST_GROUPS: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/groups",
-    V2023_01_01,
-    PROJECTS_USER,
-    query="itemsPerPage=500&includeCount=false",
-    paged=True,
-    scope=None,
-)
-LIST_ORGS: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/orgs",
-    V2023_01_01,
-    ORGANIZATIONS_USER,
-    query="itemsPerPage=500&includeCount=false",
-    paged=True,
-    scope=None,
-)
-_GROUP_INVITES: Final = "/api/atlas/v2/groups/{}/invites"
+def _statuses(*statuses: MembershipStatus) -> str:
+    return "&".join(f"orgMembershipStatuses={status}" for status in statuses)
+
+
+def _pages(
+    path: str,
+    media_type: str,
+    endpoint_set: str,
+    *parameters: str,
+    dated: bool = False,
+    scope: int | None = 0,
+) -> Endpoint:
+    query = "&".join((*parameters, "itemsPerPage=500&includeCount=false"))
+    return Endpoint(
+        "GET", path, media_type, endpoint_set, query, paged=True, dated=dated, scope=scope
+    )
+
+
+_API: Final = "/api/atlas/v2"
+_GROUP_INVITES: Final = f"{_API}/groups/{{}}/invites"
+_ORG_INVITES: Final = f"{_API}/orgs/{{}}/invites"
+_GROUP_USERS: Final = f"{_API}/groups/{{}}/users"
+_ORG_USERS: Final = f"{_API}/orgs/{{}}/users"
+_INVITED: Final = _statuses(*INVITED_STATUSES)
+"""Without these statuses Atlas hides users whose invitation expired or was rejected."""
+_ACTIVE: Final = _statuses(MembershipStatus.ACTIVE)
+_PRESENT: Final = _statuses(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
+
+LIST_GROUPS: Final = _pages(f"{_API}/groups", V2023_01_01, PROJECTS_USER, scope=None)
+LIST_ORGS: Final = _pages(f"{_API}/orgs", V2023_01_01, ORGANIZATIONS_USER, scope=None)
+
 LIST_GROUP_INVITES: Final = Endpoint("GET", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
 DELETE_GROUP_INVITE: Final = Endpoint(
     "DELETE", f"{_GROUP_INVITES}/{{}}", V2023_01_01, PROJECTS_GROUP
 )
-
-
-def _with_status(*statuses: MembershipStatus) -> str:
-    return "&".join(f"orgMembershipStatuses={status}" for status in statuses)
-
-
-_ANY_STATUS: Final = _with_status(*INVITED_STATUSES, MembershipStatus.ACTIVE)
-"""Without these statuses Atlas hides users whose invitation expired or was rejected."""
-_INVITED_USERS_PAGE: Final = (
-    f"{_with_status(*INVITED_STATUSES)}&itemsPerPage=500&includeCount=false"
+CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
+LIST_ORG_INVITES: Final = Endpoint("GET", _ORG_INVITES, V2023_01_01, ORGANIZATIONS_ORG)
+DELETE_ORG_INVITE: Final = Endpoint(
+    "DELETE", f"{_ORG_INVITES}/{{}}", V2023_01_01, ORGANIZATIONS_ORG
 )
-_GROUP_USERS: Final = "/api/atlas/v2/groups/{}/users"
-_ORG_USERS: Final = "/api/atlas/v2/orgs/{}/users"
-_GROUP_USER: Final = "/api/atlas/v2/groups/{}/users/{}"
-_ORG_USER: Final = "/api/atlas/v2/orgs/{}/users/{}"
 
-LIST_GROUP_USERS: Final = Endpoint(
-    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_INVITED_USERS_PAGE, paged=True
-)
+LIST_GROUP_USERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _INVITED)
+LIST_ORG_USERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _INVITED)
 GET_GROUP_USER: Final = Endpoint(
-    "GET", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP, query=_ANY_STATUS, max_age_s=0.0
-)
-REMOVE_GROUP_USER: Final = Endpoint("DELETE", _GROUP_USER, V2025_02_19, CLOUD_USERS_GROUP)
-LIST_ORG_USERS: Final = Endpoint(
-    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_INVITED_USERS_PAGE, paged=True
+    "GET",
+    f"{_GROUP_USERS}/{{}}",
+    V2025_02_19,
+    CLOUD_USERS_GROUP,
+    f"{_INVITED}&{_ACTIVE}",
+    max_age_s=0.0,
 )
 GET_ORG_USER: Final = Endpoint(
-    "GET", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG, query=_ANY_STATUS, max_age_s=0.0
-)
-REMOVE_ORG_USER: Final = Endpoint("DELETE", _ORG_USER, V2025_02_19, CLOUD_USERS_ORG)
-LIST_ORG_INVITES: Final = Endpoint(
-    "GET", "/api/atlas/v2/orgs/{}/invites", V2023_01_01, ORGANIZATIONS_ORG
-)
-DELETE_ORG_INVITE: Final = Endpoint(
-    "DELETE", "/api/atlas/v2/orgs/{}/invites/{}", V2023_01_01, ORGANIZATIONS_ORG
-)
-LIST_GROUP_TEAMS: Final = Endpoint(
     "GET",
-    "/api/atlas/v2/groups/{}/teams",
-    V2023_01_01,
-    TEAMS_GROUP,
-    query="itemsPerPage=500&includeCount=false",
-    paged=True,
+    f"{_ORG_USERS}/{{}}",
+    V2025_02_19,
+    CLOUD_USERS_ORG,
+    f"{_INVITED}&{_ACTIVE}",
+    max_age_s=0.0,
 )
+REMOVE_GROUP_USER: Final = Endpoint(
+    "DELETE", f"{_GROUP_USERS}/{{}}", V2025_02_19, CLOUD_USERS_GROUP
+)
+REMOVE_ORG_USER: Final = Endpoint("DELETE", f"{_ORG_USERS}/{{}}", V2025_02_19, CLOUD_USERS_ORG)
+ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
+ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
+
+LIST_GROUP_MEMBERS: Final = _pages(_GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, _PRESENT)
+"""Members and pending users: read before a re-invitation, never for a deletion."""
+LIST_ORG_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _PRESENT)
+LIST_ORG_ACTIVE_MEMBERS: Final = _pages(_ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, _ACTIVE)
+LIST_GROUP_TEAMS: Final = _pages(f"{_API}/groups/{{}}/teams", V2023_01_01, TEAMS_GROUP)
 """The teams with access to a project. Requires Project Read Only.
 
 Source: `listGroupTeams` of https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
 """
-_PRESENT: Final = _with_status(MembershipStatus.PENDING, MembershipStatus.ACTIVE)
-_MEMBERS_PAGE: Final = f"{_PRESENT}&itemsPerPage=500&includeCount=false"
-LIST_GROUP_MEMBERS: Final = Endpoint(
-    "GET", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP, query=_MEMBERS_PAGE, paged=True
-)
-"""Members and pending users: read before a re-invitation, never for a deletion."""
-LIST_ORG_MEMBERS: Final = Endpoint(
-    "GET", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG, query=_MEMBERS_PAGE, paged=True
-)
-LIST_ORG_ACTIVE_MEMBERS: Final = Endpoint(
-    "GET",
-    _ORG_USERS,
-    V2025_02_19,
-    CLOUD_USERS_ORG,
-    query=f"{_with_status(MembershipStatus.ACTIVE)}&itemsPerPage=500&includeCount=false",
-    paged=True,
-)
-LIST_ORG_EVENTS: Final = Endpoint(
-    "GET",
-    "/api/atlas/v2/orgs/{}/events",
+LIST_ORG_EVENTS: Final = _pages(
+    f"{_API}/orgs/{{}}/events",
     V2023_01_01,
     EVENTS_ORG,
-    query="eventType=INVITED_TO_ORG&eventType=JOINED_ORG&itemsPerPage=500&includeCount=false",
-    paged=True,
+    "eventType=INVITED_TO_ORG&eventType=JOINED_ORG",
     dated=True,
 )
 """Who was invited to an organization, and who joined. Requires Organization Member.
 
-Source: `listOrgEvents` of https://www.mongodb.com/docs/api/doc/atlas-admin-api-v2, read 2026-11.
+Source: `listOrgEvents` of the same document.
 """
 GET_SERVICE_ACCOUNT: Final = Endpoint(
     "GET",
-    "/api/atlas/v2/orgs/{}/serviceAccounts/mdb_sa_id_{}",
+    f"{_API}/orgs/{{}}/serviceAccounts/mdb_sa_id_{{}}",
     V2024_08_05,
     SERVICE_ACCOUNTS_ORG,
 )
@@ -239,9 +226,6 @@ GET_SERVICE_ACCOUNT: Final = Endpoint(
 
 Source: `getOrgServiceAccount` of the same document.
 """
-CREATE_GROUP_INVITE: Final = Endpoint("POST", _GROUP_INVITES, V2023_01_01, PROJECTS_GROUP)
-ADD_GROUP_USER: Final = Endpoint("POST", _GROUP_USERS, V2025_02_19, CLOUD_USERS_GROUP)
-ADD_ORG_USER: Final = Endpoint("POST", _ORG_USERS, V2025_02_19, CLOUD_USERS_ORG)
 FETCH_TOKEN: Final = Endpoint("POST", "/api/oauth/token", "application/json", TOKENS, scope=None)
 REVOKE_TOKEN: Final = Endpoint(
     "POST", "/api/oauth/revoke", "application/json", REVOCATIONS, scope=None
@@ -254,6 +238,51 @@ ENDPOINTS: Final = frozenset(
 
 Source: https://www.mongodb.com/docs/atlas/reference/api-resources-spec/ (v2), read 2026-08.
 """
+
+
+class SourceApi(NamedTuple):
+    """The API calls of one source.
+
+    Attributes:
+        list: Takes one id, of the project or organization.
+        delete: Takes that id and the invitation's.
+        invite: Invites a user again; `org_invites` uses the call that replaces its own.
+        read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
+            if `delete` cannot affect an accepted invitation.
+    """
+
+    list: Endpoint
+    delete: Endpoint
+    invite: Endpoint
+    read_user: Endpoint | None = None
+
+
+SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
+    {
+        # Invitations API: the DELETE has no effect on an accepted invitation.
+        Source.INVITES: SourceApi(
+            LIST_GROUP_INVITES,
+            DELETE_GROUP_INVITE,
+            CREATE_GROUP_INVITE,
+        ),
+        Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, ADD_ORG_USER),
+        # Users API, also with invitations created in the web interface: the DELETE removes the
+        # user from the project, or from the organization and all its projects, in any status.
+        Source.USERS: SourceApi(
+            LIST_GROUP_USERS,
+            REMOVE_GROUP_USER,
+            ADD_GROUP_USER,
+            GET_GROUP_USER,
+        ),
+        Source.ORG_USERS: SourceApi(
+            LIST_ORG_USERS,
+            REMOVE_ORG_USER,
+            ADD_ORG_USER,
+            GET_ORG_USER,
+        ),
+    }
+)
+"""No other list can be read or deleted from."""
 
 
 class InvalidRequest(ValueError):

@@ -215,13 +215,6 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-async def _register_digest(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    SECRETS.add_response(request.headers.get("Authorization", ""))
-    return await handler(request)
-
-
 @dataclass(slots=True)
 class HttpSession:
     """Sends every request, to one base URL.
@@ -267,7 +260,7 @@ class HttpSession:
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
         bodies_of_401: list[bytes] = []
-        record = self._recording(progress, bodies_of_401)
+        record = self._recording(progress, bodies_of_401, is_signed=digest is not None)
         try:
             response = await self.session.request(
                 method,
@@ -275,7 +268,7 @@ class HttpSession:
                 data=body,
                 headers=headers,
                 # The digest is the outer one: the request that it repeats is recorded as well.
-                middlewares=(record,) if digest is None else (digest, _register_digest, record),
+                middlewares=(record,) if digest is None else (digest, record),
                 allow_redirects=False,
                 read_until_eof=method != "DELETE",  # its body may have no length
                 proxy_headers=self.proxy_headers,
@@ -294,7 +287,7 @@ class HttpSession:
             return describe_error(error, self.base_url.host or "", timeout)
 
     def _recording(
-        self, progress: DeletionProgress | None, bodies_of_401: list[bytes]
+        self, progress: DeletionProgress | None, bodies_of_401: list[bytes], *, is_signed: bool
     ) -> aiohttp.ClientMiddlewareType:
         """Return a middleware that records one attempt: what was sent, and the status.
 
@@ -307,6 +300,8 @@ class HttpSession:
         ) -> aiohttp.ClientResponse:
             nonlocal sent
             was_pending = False
+            if is_signed:
+                SECRETS.add_response(request.headers.get("Authorization", ""))
             if progress is not None:
                 if progress.cancelled:
                     raise RequestCancelled
@@ -324,7 +319,7 @@ class HttpSession:
                 raise
             if progress is not None:
                 progress.response_pending, progress.http_status = False, response.status
-            if response.status == UNAUTHORIZED:
+            if is_signed and response.status == UNAUTHORIZED:
                 # Read here, to free the connection before the request is repeated.
                 try:
                     bodies_of_401.append(await read_body(response, self.max_body_bytes))
@@ -352,7 +347,7 @@ def parse_base_url(text: str) -> URL:
         host, port = url.host, url.port
     except ValueError:
         host, port, url = None, None, URL()
-    if not host or url.scheme not in {"http", "https"} or port == 0:
+    if not host or url.scheme not in _SCHEMES or port == 0:
         raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
     if url.raw_user is not None or url.raw_password is not None:
         raise UsageError("The base URL contains a user name or password.", hint=hint)
@@ -402,11 +397,16 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     address = urllib.request.getproxies().get(base_url.scheme)
     if not address:
         return None, None
-    proxy = _parse_proxy_url(address)
-    if proxy is None:
+    try:
+        proxy = URL(address)
+    except ValueError:
+        proxy = URL()
+    if proxy.scheme not in _SCHEMES or not proxy.host:
+        name = f"{base_url.scheme}_proxy"  # has precedence over the upper-case one
+        name = name if os.environ.get(name) else name.upper()
         # The message does not repeat the value: it may contain a password.
         raise UsageError(
-            f"The value of {_proxy_variable(base_url.scheme)} is not a valid proxy URL.",
+            f"The value of {name} is not a valid proxy URL.",
             hint="Write it as http://HOST:PORT; other kinds of proxies are not supported.",
         )
     if proxy.user is None:
@@ -414,20 +414,6 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     SECRETS.add_user_info(address)
     login = aiohttp.encode_basic_auth(proxy.user, proxy.password or "")
     return proxy.with_user(None), {"Proxy-Authorization": login}
-
-
-def _parse_proxy_url(address: str) -> URL | None:
-    try:
-        proxy = URL(address)
-    except ValueError:
-        return None
-    return proxy if proxy.scheme in _SCHEMES and proxy.host else None
-
-
-def _proxy_variable(scheme: str) -> str:
-    """Return the variable's name as it is set; the lower-case one has precedence."""
-    name = f"{scheme}_proxy"
-    return name if os.environ.get(name) else name.upper()
 
 
 _MAX_DIGITS: Final = 9

@@ -3,12 +3,7 @@
 from typing import Final
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import (
-    ADD_ORG_USER,
-    InvalidRequest,
-    is_id,
-)
-from invite_sweeper.atlas.lists import SOURCES
+from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest, is_id
 from invite_sweeper.atlas.responses import (
     SERVER_ERROR,
     Response,
@@ -58,31 +53,29 @@ class AtlasInviter:
             `createGroupInvite`, `addGroupUsers` and `createOrgUser` of the OpenAPI document.
             Invitations of `org_invites` are re-created with `createOrgUser`, its replacement.
         """
+        if not invitation.username or not invitation.roles:
+            return InviteResult(RestoreOutcome.FAILED)
+        endpoint, place_id = SOURCES[invitation.source].invite, invitation.project_id
+        body: dict[str, object] = {"roles": invitation.roles, "username": invitation.username}
+        if endpoint is ADD_ORG_USER:
+            place_id, body = invitation.org_id, {**body, **_of_organization(invitation)}
         try:
-            result = await self._send(invitation, progress)
+            request = self._client.request(
+                endpoint, place_id, progress=progress, body=to_json(body)
+            )
+            result = await self._client.call(request, decide=_decide)
         except InvalidRequest:
             return InviteResult(RestoreOutcome.FAILED)
         except RunError as error:
             return InviteResult(
                 RestoreOutcome.FAILED, fatal_error=error.having(consequence=_CONSEQUENCE)
             )
-        fatal_error = fatal_error_for(result)
-        code = result.code if isinstance(result, Response) and not _is_created(result) else None
-        status = result.status if isinstance(result, Response) else progress.http_status
-        restated = fatal_error and fatal_error.having(consequence=_CONSEQUENCE)
-        return InviteResult(_outcome(result, progress), status, code, restated)
-
-    async def _send(self, invitation: Invitation, progress: DeletionProgress) -> ResponseOrFailure:
-        if not invitation.username or not invitation.roles:
-            message = "an invitation needs a username and roles"
-            raise InvalidRequest(message)
-        endpoint = SOURCES[invitation.source].invite
-        if endpoint is ADD_ORG_USER:
-            scope_id, body = invitation.org_id, _organization_body(invitation)
-        else:
-            scope_id, body = invitation.project_id, _project_body(invitation)
-        return await self._client.call(
-            endpoint, scope_id, progress=progress, body=to_json(body), decide=_decide
+        error_of_run = fatal_error_for(result)
+        return InviteResult(
+            _outcome(result, progress),
+            result.status or progress.http_status,
+            None if isinstance(result, Response) and _is_created(result) else result.code,
+            error_of_run and error_of_run.having(consequence=_CONSEQUENCE),
         )
 
 
@@ -93,8 +86,9 @@ def _decide(result: ResponseOrFailure) -> RetryDecision:
 
 def _outcome(result: ResponseOrFailure, progress: DeletionProgress) -> RestoreOutcome | None:
     if not isinstance(result, Response):
-        was_not_sent = not progress.response_pending and progress.http_status is None
-        return None if was_not_sent and result.retryable else RestoreOutcome.UNKNOWN
+        was_sent = progress.response_pending or progress.http_status is not None
+        unsent = None if result.retryable else RestoreOutcome.FAILED
+        return RestoreOutcome.UNKNOWN if was_sent else unsent
     if _is_created(result):
         return _created_outcome(result)
     if result.status == _CONFLICT and result.looks_like_atlas:
@@ -133,12 +127,8 @@ def _created_outcome(response: Response) -> RestoreOutcome:
     return RestoreOutcome.RESTORED if is_invitation else RestoreOutcome.UNKNOWN
 
 
-def _project_body(invitation: Invitation) -> dict[str, object]:
-    return {"roles": invitation.roles, "username": invitation.username}
-
-
-def _organization_body(invitation: Invitation) -> dict[str, object]:
-    """Return the body with the same organization roles, project roles and teams as before."""
+def _of_organization(invitation: Invitation) -> dict[str, object]:
+    """Return the same organization roles, project roles and teams as before."""
     groups: dict[str, list[str]] = {}
     for group_id, role in invitation.project_roles:
         if is_id(group_id) and role:
@@ -148,7 +138,5 @@ def _organization_body(invitation: Invitation) -> dict[str, object]:
         roles["groupRoleAssignments"] = [
             {"groupId": group_id, "groupRoles": held} for group_id, held in groups.items()
         ]
-    body: dict[str, object] = {"roles": roles, "username": invitation.username}
-    if invitation.team_ids:
-        body["teamIds"] = invitation.team_ids
-    return body
+    teams = {"teamIds": invitation.team_ids} if invitation.team_ids else {}
+    return {"roles": roles, **teams}

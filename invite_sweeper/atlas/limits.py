@@ -7,28 +7,14 @@ failed without a response (`limit=None, remaining=None`).
 
 import asyncio
 import math
-import random
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
-from weakref import WeakValueDictionary
+from typing import Final
 
 from invite_sweeper.atlas.endpoints import DOCUMENTED_LIMITS, SMALLEST_LIMIT, BucketLimit
 
 MIN_RETRY_AFTER_S: Final = 1.0
 """Atlas has sent `Please retry after 0 seconds`."""
 MAX_RETRY_AFTER_S: Final = 120.0
-
-
-class BucketKey(NamedTuple):
-    """Identifies a bucket. A named tuple, because it is hashed for every request.
-
-    Attributes:
-        endpoint_set: As of an `Endpoint`.
-        scope_id: ID of the project or organization, or the name of the credentials.
-    """
-
-    endpoint_set: str
-    scope_id: str
 
 
 def clamp_wait_s(wait_s: float) -> float | None:
@@ -79,26 +65,34 @@ class TokenBucket:
             in flight.
         in_flight: When each token without a response was acquired, oldest first.
         blocked_until_s: The end of the wait after a 429.
+        queue: Of callers that wait; None until there is one.
     """
 
     # fmt: off
     __slots__ = (
-        "_acquired_s", "_blocked_since_s", "_has_header", "_is_guessed", "_plenty_s", "_received_s",
-        "_refill_by_s", "_rejections", "_reserve_share", "blocked_until_s", "in_flight", "level",
-        "limit",
+        "_acquired_s", "_blocked_since_s", "_has_header", "_is_guessed", "_kept", "_plenty_s",
+        "_received_s", "_refill_by_s", "_rejections", "_reserve", "_reserve_share",
+        "blocked_until_s", "in_flight", "level", "limit", "queue",
     )
     # fmt: on
 
     def __init__(self, limit: BucketLimit, reserve_share: float, now_s: float) -> None:
-        self.limit = limit
-        self.level = limit.capacity
-        self.in_flight: list[float] = []  # an empty deque takes 0.7 KiB
         self._reserve_share = reserve_share
+        self.use_limit(limit)
+        self.level = limit.capacity
+        self.queue: asyncio.Lock | None = None
+        self.in_flight: list[float] = []  # an empty deque takes 0.7 KiB
         self._has_header = self._is_guessed = False
         self._acquired_s = self._plenty_s = self._received_s = now_s
         self._refill_by_s = math.inf  # there is a refill until then; set by the first response
         self._rejections = 0  # 429s in a row
         self._blocked_since_s = self.blocked_until_s = -math.inf
+
+    def use_limit(self, limit: BucketLimit) -> None:
+        """Set capacity, refill and period; the level stays."""
+        self.limit = limit
+        self._reserve = limit.reserve(self._reserve_share)
+        self._kept = min(_KEPT_TOKENS, (limit.capacity - self._reserve) // 3)
 
     def wait_s(self, now_s: float, count: int = 1) -> float:
         """Return 0.0 if `count` requests may be sent now, else the seconds until the next check."""
@@ -113,28 +107,33 @@ class TokenBucket:
                 return soon_s
             if self._rejections:  # one request is sent first
                 return 0.0
-        if self._has_plenty(count):
+        free = self.level - _WITH_OTHERS_IN_FLIGHT * len(in_flight) - self._reserve
+        if free >= count + self._kept:
+            self._plenty_s = now_s
             return 0.0
         wait_s = self._next_poll_s(count) - now_s
         if wait_s <= 0.0:
             return 0.0
         return min(wait_s, soon_s) if in_flight else max(wait_s, _MIN_WAIT_S)
 
-    def retry_wait_s(self, now_s: float, since_s: float) -> float:
-        """Return 0.0 if a retry may be sent now, else the seconds until the next check.
+    def retry_wait_s(self, now_s: float, since_s: float, count: int = 1) -> float:
+        """Return 0.0 if `count` requests may be retried now, else the seconds until the next check.
 
         It waits at most `MAX_RETRY_DELAY_S` after `Retry-After` and after `since_s`: its caller
         may hold other tokens, so a wait for a response to those would be a deadlock.
         """
         until_s = max(since_s, self.blocked_until_s) + MAX_RETRY_DELAY_S
-        return max(0.0, min(self.wait_s(now_s), until_s - now_s))
+        return max(0.0, min(self.wait_s(now_s, count), until_s - now_s))
 
     def acquire(self, now_s: float, count: int = 1) -> None:
         """Acquire tokens; `wait_s` or `retry_wait_s` must have returned 0.0."""
-        if self._has_plenty(count):
-            self._plenty_s = now_s
         self._acquired_s = now_s
         self.in_flight += [now_s] * count
+
+    def release(self) -> None:
+        """Release an acquired token that was not used."""
+        if self.in_flight:
+            self.in_flight.pop()
 
     def on_response(
         self, now_s: float, sent_s: float, *, limit: float | None, remaining: float | None
@@ -150,14 +149,19 @@ class TokenBucket:
             limit: `RateLimit-Limit`; None without the header.
             remaining: `RateLimit-Remaining`; None without the header or any response.
         """
-        self._complete(now_s)
+        self._advance(now_s)
+        del self.in_flight[:1]
         if self._refill_by_s == math.inf:  # refills of a full bucket cannot be observed
             self._refill_by_s = now_s + self.limit.period_s
         if remaining is None:
             self.level = max(0.0, self.level - 1)
         else:
             if limit is not None and 0 < limit != self.limit.capacity:
-                self._resize(limit)
+                # The refill is assumed to be in proportion, or less.
+                share = max(1.0, limit / self.limit.capacity)
+                refill = min(self.limit.refill * share, limit)
+                self.use_limit(BucketLimit(limit, refill, self.limit.period_s))
+                self.level, self._is_guessed = limit, True
             remaining = min(max(remaining, 0.0), self.limit.capacity)
             if not self._has_header or remaining <= self.level or sent_s >= self._received_s:
                 if self._has_header and remaining > self.level:
@@ -187,9 +191,11 @@ class TokenBucket:
             jitter: From 0 up to 1.
             limit: Of the bucket, if the response names it.
         """
-        self._complete(now_s)
+        self._advance(now_s)
+        del self.in_flight[:1]
         if limit is not None and limit.is_usable:
-            self.limit, self._is_guessed = limit, False
+            self.use_limit(limit)
+            self._is_guessed = False
         if not self._rejections or sent_s >= self._blocked_since_s:
             # 429s of requests that were in flight at the first one count as the same event.
             self._rejections += 1
@@ -202,35 +208,16 @@ class TokenBucket:
         self._refill_by_s = self.blocked_until_s
         self.level, self._received_s = 0.0, now_s
 
-    @property
-    def _reserve(self) -> float:
-        return self.limit.reserve(self._reserve_share)
-
-    def _has_plenty(self, count: int) -> bool:
-        """Return whether there are more tokens than those that are spent one by one."""
-        reserve = self._reserve
-        kept = min(_KEPT_TOKENS, (self.limit.capacity - reserve) // 3)
-        free = self.level - _WITH_OTHERS_IN_FLIGHT * len(self.in_flight) - reserve
-        return free >= count + kept
-
     def _next_poll_s(self, count: int) -> float:
         """Return when to send the next request; its response shows whether there was a refill."""
         last_s, refill_s = self._acquired_s, self._refill_by_s + _CLOCK_MARGIN_S
-        reserve, left = self._reserve, self.level - len(self.in_flight)
-        may_ask = self._has_header and (left - count >= reserve / 2 or self._is_guessed)
-        if left < reserve + count and not may_ask and last_s < refill_s:
+        left = self.level - len(self.in_flight)
+        may_ask = self._has_header and (left - count >= self._reserve / 2 or self._is_guessed)
+        if left < self._reserve + count and not may_ask and last_s < refill_s:
             return refill_s
         grown_s = max(_FIRST_POLL_S, (last_s - self._plenty_s) / 4)
         next_s = last_s + min(grown_s, MAX_POLL_INTERVAL_S)
         return min(next_s, refill_s) if last_s < refill_s else next_s
-
-    def _resize(self, capacity: float) -> None:
-        """Apply the capacity of a header; the refill is assumed to be in proportion, or less."""
-        known = self.limit
-        share = max(1.0, capacity / known.capacity)
-        refill = min(known.refill * share, capacity)
-        self.level, self._is_guessed = capacity, True
-        self.limit = BucketLimit(capacity, refill, known.period_s)
 
     def _advance(self, now_s: float) -> None:
         """Apply what depends on time only: lost responses, and refills without headers."""
@@ -241,12 +228,6 @@ class TokenBucket:
             refills = 1 + int((now_s - self._refill_by_s) / self.limit.period_s)
             self._refill_by_s += refills * self.limit.period_s
             self.level = min(self.limit.capacity, self.level + refills * self.limit.refill)
-
-    def _complete(self, now_s: float) -> None:
-        """Remove a request from those in flight."""
-        self._advance(now_s)
-        if self.in_flight:
-            self.in_flight.pop(0)
 
 
 _CATCH_UP_S: Final = 0.1
@@ -263,7 +244,6 @@ class RateLimiter:
         max_requests_per_second: Over all buckets; None for no limit.
 
     Attributes:
-        buckets: Created full, for the first request that needs it.
         is_spaced: Whether `max_requests_per_second` is set.
     """
 
@@ -277,66 +257,54 @@ class RateLimiter:
     ) -> None:
         self.clock = clock
         self.sleep = sleep
-        self.buckets: dict[BucketKey, TokenBucket] = {}
         self.is_spaced = max_requests_per_second is not None
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
         self._reserve = reserve
-        # A queue exists as long as a caller waits in it.
-        self._queues: WeakValueDictionary[BucketKey, asyncio.Lock] = WeakValueDictionary()
         self._spacing = asyncio.Lock()
         self._interval_s = 1 / max_requests_per_second if max_requests_per_second else 0.0
         self._next_s = clock()
 
-    def bucket(self, key: BucketKey) -> TokenBucket:
-        """Return a bucket; at first it is full and has the documented limit."""
-        found = self.buckets.get(key)
+    def bucket(self, endpoint_set: str, scope_id: str) -> TokenBucket:
+        """Return a bucket; at first it is full and has the documented limit.
+
+        Args:
+            endpoint_set: As of an `Endpoint`.
+            scope_id: ID of the project or organization, or the name of the credentials.
+        """
+        key = endpoint_set, scope_id
+        found = self._buckets.get(key)
         if found is None:
-            limit = DOCUMENTED_LIMITS.get(key.endpoint_set, SMALLEST_LIMIT)
-            found = self.buckets[key] = TokenBucket(limit, self._reserve, self.clock())
+            limit = DOCUMENTED_LIMITS.get(endpoint_set, SMALLEST_LIMIT)
+            found = self._buckets[key] = TokenBucket(limit, self._reserve, self.clock())
         return found
 
-    def try_acquire(self, *keys: BucketKey) -> float:
-        """Acquire one token per key and return 0.0, or none and return the seconds to wait.
+    def try_acquire(self, *buckets: TokenBucket) -> float:
+        """Acquire one token of each and return 0.0, or none and return the seconds to wait.
 
-        A key that occurs twice means two tokens. All or none, because a caller that holds one
+        A bucket that occurs twice means two tokens. All or none, because a caller that holds one
         token while it waits for another could deadlock.
         """
         now_s = self.clock()
-        wanted = [(self.bucket(key), keys.count(key)) for key in dict.fromkeys(keys)]
-        wait_s = max(bucket.wait_s(now_s, count) for bucket, count in wanted)
+        wait_s = 0.0
+        for bucket in buckets:
+            wait_s = max(wait_s, bucket.wait_s(now_s, buckets.count(bucket)))
         if wait_s == 0.0:
-            for bucket, count in wanted:
-                bucket.acquire(now_s, count)
+            for bucket in buckets:
+                bucket.acquire(now_s)
         return wait_s
 
-    def try_acquire_for_retry(self, key: BucketKey, since_s: float) -> float:
-        """Acquire a token for a retry and return 0.0, or return the seconds to wait.
-
-        Args:
-            key: The bucket.
-            since_s: When the retry began to wait; see `TokenBucket.retry_wait_s`.
-        """
-        now_s, bucket = self.clock(), self.bucket(key)
-        wait_s = bucket.retry_wait_s(now_s, since_s)
-        if wait_s == 0.0:
-            bucket.acquire(now_s)
-        return wait_s
-
-    async def acquire(self, key: BucketKey) -> None:
+    async def acquire(self, bucket: TokenBucket) -> None:
         """Wait for a token and acquire it; callers of one bucket are served in order.
 
         If it is cancelled, no token is acquired. Callers of `try_acquire` bypass the queue.
         """
-        if key not in self._queues and self.try_acquire(key) == 0.0:
+        if (bucket.queue is None or not bucket.queue.locked()) and self.try_acquire(bucket) == 0.0:
             return
-        queue = self._queues.setdefault(key, asyncio.Lock())
-        async with queue:
-            while (wait_s := self.try_acquire(key)) > 0.0:
+        if bucket.queue is None:
+            bucket.queue = asyncio.Lock()
+        async with bucket.queue:
+            while (wait_s := self.try_acquire(bucket)) > 0.0:
                 await self.sleep(wait_s)
-
-    def release(self, key: BucketKey, count: int = 1) -> None:
-        """Release acquired tokens that were not used."""
-        in_flight = self.bucket(key).in_flight
-        del in_flight[max(0, len(in_flight) - count) :]
 
     async def wait_for_spacing(self) -> None:
         """Wait until `max_requests_per_second` allows the next request.
@@ -347,20 +315,3 @@ class RateLimiter:
             while (wait_s := self._next_s - self.clock()) > 0.0:
                 await self.sleep(wait_s)
             self._next_s = max(self._next_s, self.clock() - _CATCH_UP_S) + self._interval_s
-
-    def on_response(
-        self, key: BucketKey, sent_s: float, *, limit: int | None, remaining: int | None
-    ) -> None:
-        """Complete a request that was not answered with 429; as `TokenBucket.on_response`."""
-        self.bucket(key).on_response(self.clock(), sent_s, limit=limit, remaining=remaining)
-
-    def on_429(
-        self, key: BucketKey, wait_s: float, sent_s: float, *, limit: BucketLimit | None = None
-    ) -> None:
-        """Complete a request that was answered with 429; only its bucket waits."""
-        jitter = random.random()  # noqa: S311 - so that two clients do not retry at the same time
-        self.bucket(key).on_429(self.clock(), sent_s, wait_s, jitter=jitter, limit=limit)
-
-    def blocked_s(self, key: BucketKey) -> float:
-        """Return the seconds for which a 429 still blocks a bucket."""
-        return max(0.0, self.bucket(key).blocked_until_s - self.clock())

@@ -1,39 +1,23 @@
-"""Lists of Atlas: rows as structs, all pages of one, and the four lists of invited users.
+"""Lists of Atlas: rows as structs, and all pages of one.
 
 Lenient where Atlas may vary (unknown keys, missing fields, unusual dates), strict where a mistake
 could lose an invitation: a value of another type makes the response invalid.
 """
 
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from types import MappingProxyType
 from typing import Annotated, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import (
-    ADD_GROUP_USER,
-    ADD_ORG_USER,
-    CREATE_GROUP_INVITE,
-    DELETE_GROUP_INVITE,
-    DELETE_ORG_INVITE,
-    GET_GROUP_USER,
-    GET_ORG_USER,
-    LIST_GROUP_INVITES,
-    LIST_GROUP_USERS,
-    LIST_ORG_INVITES,
-    LIST_ORG_USERS,
-    REMOVE_GROUP_USER,
-    REMOVE_ORG_USER,
-    Endpoint,
-    is_id,
-)
+from invite_sweeper.atlas.endpoints import Endpoint, InvalidRequest, is_id
 from invite_sweeper.atlas.responses import (
     InvalidResponse,
     ListIncomplete,
+    RequestFailed,
     Response,
     ResponseOrFailure,
 )
@@ -194,8 +178,6 @@ class InvitedRow(Record):
         if (self.org_id if of_org else self.group_id) not in {None, place.id}:
             what = "organization" if of_org else "project"
             raise InvalidResponse(f"the list contains an invitation to another {what}")
-        if isinstance(self.roles, OrganizationRoles) is not (source is Source.ORG_USERS):
-            raise InvalidResponse("the roles of a user are not as documented")
         roles = self.roles
         if isinstance(roles, OrganizationRoles) is not (source is Source.ORG_USERS):
             raise InvalidResponse("the roles of a user are not as documented")
@@ -380,12 +362,14 @@ class Listing(NamedTuple, Generic[T]):
     """The rows of a list, as far as it could be read.
 
     Attributes:
-        rows: In Atlas's order; a row may be repeated.
+        rows: Each once, in Atlas's order.
+        sent: How many rows Atlas sent; more than the rows if it sent one of them twice.
         pages: Pages that were read.
         failure: Why the list may be incomplete; None if it was read to the end.
     """
 
-    rows: list[T]
+    rows: tuple[T, ...]
+    sent: int
     pages: int
     failure: ResponseOrFailure | None = None
 
@@ -397,6 +381,7 @@ async def read_list(
     row: type[Row],
     convert: Callable[[Row], T],
     key: Callable[[T], Hashable],
+    differing: Callable[[T], T] = lambda listed: listed,
     since: datetime | None = None,
 ) -> Listing[T]:
     """Read all pages of a list, by number.
@@ -411,65 +396,40 @@ async def read_list(
         row: The type of its rows.
         convert: Converts a row; InvalidResponse makes the page invalid.
         key: Tells converted rows apart.
+        differing: Returns what stands for a row that is listed again with other facts.
         since: For an endpoint that takes a date.
 
     Raises:
         RunError: No access token is available.
     """
     parse = partial(parse_page, endpoint=endpoint, row_type=row, convert=convert)
-    rows: list[T] = []
-    seen: set[Hashable] = set()
-    for number in range(1, MAX_PAGES + 1):
-        page = number if endpoint.paged else None
-        result = await client.call(endpoint, *ids, page=page, since=since, parse=parse)
+    found: dict[Hashable, T] = {}
+    sent, number = 0, 0
+
+    def listing(failure: ResponseOrFailure | None = None) -> Listing[T]:
+        return Listing(tuple(found.values()), sent, number, failure)
+
+    while number < MAX_PAGES:
+        page = number + 1 if endpoint.paged else None
+        try:
+            request = client.request(endpoint, *ids, page=page, since=since, parse=parse)
+        except InvalidRequest as error:
+            return listing(RequestFailed(str(error), retryable=False))
+        result = await client.call(request)
         if not (isinstance(result, Response) and isinstance(result.value, Page)):
-            return Listing(rows, number - 1, result)
-        before = len(seen)
-        rows += result.value.results
-        seen.update(map(key, result.value.results))
+            return listing(result)
+        number, before = number + 1, len(found)
+        sent += len(result.value.results)
+        for row_ in result.value.results:
+            known = found.setdefault(key(row_), row_)
+            if known != row_:
+                found[key(row_)] = differing(known)
         if not result.value.has_next:
-            return Listing(rows, number)
-        if len(seen) == before:
+            return listing()
+        if len(found) == before:
             reason = (
                 f"page {number} has no new entry and names a next page, so the list may not be "
                 "complete"
             )
-            return Listing(rows, number, ListIncomplete(reason))
-    reason = f"the list has more than {MAX_PAGES} pages"
-    return Listing(rows, MAX_PAGES, ListIncomplete(reason))
-
-
-# --- the four lists --------------------------------------------------------------------------
-
-
-class SourceApi(NamedTuple):
-    """The API calls of one source.
-
-    Attributes:
-        list: Takes one id, of the project or organization.
-        delete: Takes that id and the invitation's.
-        invite: Invites a user again; `org_invites` uses the call that replaces its own.
-        read_user: Reads one user just before the deletion; takes the same ids as `delete`. None
-            if `delete` cannot affect an accepted invitation.
-    """
-
-    list: Endpoint
-    delete: Endpoint
-    invite: Endpoint
-    read_user: Endpoint | None = None
-
-
-SOURCES: Final[Mapping[Source, SourceApi]] = MappingProxyType(
-    {
-        # Invitations API: the DELETE has no effect on an accepted invitation.
-        Source.INVITES: SourceApi(LIST_GROUP_INVITES, DELETE_GROUP_INVITE, CREATE_GROUP_INVITE),
-        Source.ORG_INVITES: SourceApi(LIST_ORG_INVITES, DELETE_ORG_INVITE, ADD_ORG_USER),
-        # Users API, also with invitations created in the web interface: the DELETE removes the
-        # user from the project, or from the organization and all its projects, in any status.
-        Source.USERS: SourceApi(
-            LIST_GROUP_USERS, REMOVE_GROUP_USER, ADD_GROUP_USER, GET_GROUP_USER
-        ),
-        Source.ORG_USERS: SourceApi(LIST_ORG_USERS, REMOVE_ORG_USER, ADD_ORG_USER, GET_ORG_USER),
-    }
-)
-"""No other list can be read or deleted from."""
+            return listing(ListIncomplete(reason))
+    return listing(ListIncomplete(f"the list has more than {MAX_PAGES} pages"))

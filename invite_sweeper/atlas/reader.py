@@ -3,30 +3,16 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final, TypeVar
 
-from msgspec import structs
+from msgspec.structs import replace
 
+from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
-from invite_sweeper.atlas.endpoints import (
-    GET_GROUP_USER,
-    GET_ORG_USER,
-    GET_SERVICE_ACCOUNT,
-    LIST_GROUP_MEMBERS,
-    LIST_GROUP_TEAMS,
-    LIST_GROUPS,
-    LIST_ORG_ACTIVE_MEMBERS,
-    LIST_ORG_EVENTS,
-    LIST_ORG_MEMBERS,
-    LIST_ORGS,
-    Endpoint,
-    InvalidRequest,
-)
-from invite_sweeper.atlas.limits import BucketKey
+from invite_sweeper.atlas.endpoints import Endpoint, is_id
 from invite_sweeper.atlas.lists import (
-    SOURCES,
     InvitedRow,
     Listing,
     MemberRow,
@@ -96,11 +82,11 @@ class AtlasReader:
         Source: `listGroups` of the OpenAPI document; see `rows.parse_page` on its oddities.
         """
         listing = await self._list_projects()
-        projects = _each_once(listing.rows)
+        projects = listing.rows
         if not stable or listing.pages == 1:
             return projects
         for _ in range(_MAX_READINGS - 1):
-            again = _each_once((await self._list_projects()).rows)
+            again = (await self._list_projects()).rows
             if set(map(_project_key, again)) == set(map(_project_key, projects)):
                 return projects
             projects = again
@@ -109,7 +95,12 @@ class AtlasReader:
 
     async def _list_projects(self) -> Listing[Project | ListUnreadable]:
         listing = await read_list(
-            self._client, LIST_GROUPS, row=ProjectRow, convert=ProjectRow.project, key=_project_key
+            self._client,
+            endpoints.LIST_GROUPS,
+            row=ProjectRow,
+            convert=ProjectRow.project,
+            key=_project_key,
+            differing=_listed_twice,
         )
         if listing.failure is not None:
             raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
@@ -124,7 +115,7 @@ class AtlasReader:
 
         Source: `listOrgs` of the OpenAPI document.
         """
-        listing = await self._list(LIST_ORGS, row=OrganizationRow, key=lambda row: row.id)
+        listing = await self._list(endpoints.LIST_ORGS, row=OrganizationRow, key=lambda row: row.id)
         if listing.failure is not None:
             raise run_list_error("organizations", listing.failure, is_first=listing.pages == 0)
         return {row.id: row.name for row in listing.rows}
@@ -147,25 +138,19 @@ class AtlasReader:
         """
         listing = await read_list(
             self._client,
-            SOURCES[source].list,
+            endpoints.SOURCES[source].list,
             project.id,
             row=InvitedRow,
             convert=lambda row: row.invitation(project, source),
-            key=lambda row: row.id or object(),
-        )
-        if listing.failure is not None:
-            error = list_error(ListRef(project, source), listing.failure, source.roles[0])
-            if isinstance(error, ProjectGone):
-                return error
-            return structs.replace(error, rows=len(listing.rows))
-        found: dict[str | int, Invitation] = {}
-        for row in listing.rows:
             # Rows without an id are never duplicates; selection keeps them.
-            key = row.id or len(found)
-            listed = found.setdefault(key, row)
-            if listed != row:  # which of the rows holds is unknown: selection keeps it
-                found[key] = listed._replace(status=None)
-        return InvitationList(found.values(), len(listing.rows))
+            key=lambda row: row.id or object(),
+            # Which of the rows holds is unknown: selection keeps it.
+            differing=lambda listed: listed._replace(status=None),
+        )
+        if listing.failure is None:
+            return InvitationList(listing.rows, listing.sent)
+        error = list_error(ListRef(project, source), listing.failure, source.roles[0])
+        return error if isinstance(error, ProjectGone) else replace(error, rows=listing.sent)
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone.
@@ -176,7 +161,7 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await self._list(
-            LIST_GROUP_TEAMS, project.id, row=TeamRow, key=lambda row: row.team_id
+            endpoints.LIST_GROUP_TEAMS, project.id, row=TeamRow, key=lambda row: row.team_id
         )
         if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
             return frozenset()
@@ -226,7 +211,7 @@ class AtlasReader:
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
         listing = await self._list(
-            LIST_ORG_ACTIVE_MEMBERS, org_id, row=MemberRow, key=lambda row: row.username
+            endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id, row=MemberRow, key=lambda row: row.username
         )
         if listing.failure is not None:
             return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
@@ -251,34 +236,22 @@ class AtlasReader:
         of_org, org_id = invitation.source.is_organization_level, invitation.org_id
         place_id = org_id if of_org else invitation.project_id
         place = Project(place_id, invitation.project_name, org_id)
-        if of_org:
-            return await self._list_statuses(LIST_ORG_MEMBERS, place)
-        found = await self._list_statuses(LIST_GROUP_MEMBERS, place)
-        if isinstance(found, ListUnreadable) or invitation.source is not Source.INVITES:
+        endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
+        listing = await self._list(endpoint, place_id, row=MemberRow, key=lambda row: row.username)
+        if (failure := listing.failure) is not None:
+            if fatal_error := fatal_error_for(failure):
+                raise fatal_error
+            return unread(place, failure)
+        found = {row.username: row.org_membership_status or "" for row in listing.rows}
+        if invitation.source is not Source.INVITES:
             return found
         invited = await self.invitations(place)
         if isinstance(invited, ProjectGone):
             return ListUnreadable(place.id, place.name, "The project no longer exists.", 404)
-        if not isinstance(invited, tuple):
+        if isinstance(invited, ListUnreadable):
             return invited
         pending = {casefold_visible(each.username) for each in invited if each.username}
-        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | dict(found)
-
-    async def _list_statuses(
-        self, endpoint: Endpoint, place: Project
-    ) -> Mapping[str, str] | ListUnreadable:
-        try:
-            listing = await self._list(
-                endpoint, place.id, row=MemberRow, key=lambda row: row.username
-            )
-        except InvalidRequest:
-            reason = "The id of the project or organization is malformed."
-            return ListUnreadable(place.id, place.name, reason)
-        if (failure := listing.failure) is None:
-            return {row.username: row.org_membership_status or "" for row in listing.rows}
-        if error := fatal_error_for(failure):
-            raise error
-        return unread(place, failure)
+        return dict.fromkeys(pending, MembershipStatus.PENDING.value) | found
 
     async def invitation_events(
         self, org_id: str, since: datetime
@@ -291,7 +264,7 @@ class AtlasReader:
             RunError: No access token is available.
         """
         listing = await self._list(
-            LIST_ORG_EVENTS,
+            endpoints.LIST_ORG_EVENTS,
             org_id,
             row=OrgEvent,
             key=lambda row: (row.kind, row.subject, row.created),
@@ -299,7 +272,7 @@ class AtlasReader:
         )
         if listing.failure is not None:
             return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
-        return tuple(listing.rows)
+        return listing.rows
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
         """Return when the secrets of this run's service account expire, the first one first.
@@ -312,15 +285,14 @@ class AtlasReader:
         client_id = self._client.actor
         if not client_id.startswith(_CLIENT_ID_PREFIX):
             return ()
-        try:
-            result = await self._client.call(
-                GET_SERVICE_ACCOUNT,
-                org_id,
-                client_id.removeprefix(_CLIENT_ID_PREFIX),
-                parse=_parse_expiries,
+        account_id = client_id.removeprefix(_CLIENT_ID_PREFIX)
+        if not is_id(account_id):
+            return ListUnreadable(org_id, "", "The client id is malformed.", org_id=org_id)
+        result = await self._client.call(
+            self._client.request(
+                endpoints.GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries
             )
-        except InvalidRequest:
-            return ListUnreadable(org_id, "", "An id is malformed.", org_id=org_id)
+        )
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
         return unread(Project(org_id, "", org_id), result, "Organization Read Only")
@@ -341,9 +313,8 @@ class AtlasReader:
 async def look_after(
     client: Client,
     invitation: Invitation,
-    held: list[BucketKey] | None = None,
     *,
-    is_confirmed: bool = False,
+    is_confirmed: bool | None = None,
 ) -> tuple[UserStatus, list[ResponseOrFailure]]:
     """Read a user's status and whether the membership of an invitation still exists.
 
@@ -354,28 +325,24 @@ async def look_after(
     Args:
         client: Sends the requests.
         invitation: From one of `SOURCES_OF_USERS`.
-        held: The token of the organization's bucket that the caller has acquired; it is removed.
-        is_confirmed: Atlas has confirmed the removal, so that the organization's word is enough.
+        is_confirmed: After a removal, for which the caller has acquired the token of this look:
+            whether Atlas has confirmed it, so that the organization's word is enough.
 
     Returns:
         The status, and the responses: that of the organization first.
     """
-    token_taken = bool(held)
-    if held:
-        held.clear()
     response = await client.call(
-        GET_ORG_USER,
-        invitation.org_id,
-        invitation.id,
-        parse=_parse_user,
-        token_taken=token_taken,
+        client.request(endpoints.GET_ORG_USER, invitation.org_id, invitation.id, parse=_parse_user),
+        token_taken=is_confirmed is not None,
     )
     found = _status_in_organization(response, invitation)
     is_proof = is_confirmed or found.status != MembershipStatus.GONE
     if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
         return found, [response]
     project_id = invitation.project_id
-    in_project = await client.call(GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
+    in_project = await client.call(
+        client.request(endpoints.GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
+    )
     responses = [response, in_project]
     if (user := _user_in(in_project, invitation)) is not None:
         return UserStatus(user.org_membership_status, still_member=True), responses
@@ -408,16 +375,13 @@ def _parse_expiries(body: bytes) -> tuple[datetime, ...]:
 
 
 def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
-    user = _user_in(response, invitation)
-    if user is None:
-        if _is_gone(response):
-            return UserStatus(MembershipStatus.GONE, still_member=False)
-        return UserStatus(None, still_member=None)
-    projects = user.project_ids
-    if invitation.source is Source.ORG_USERS:
-        return UserStatus(user.org_membership_status, still_member=True)
-    still_member = None if projects is None else invitation.project_id in projects
-    return UserStatus(user.org_membership_status, still_member)
+    if (user := _user_in(response, invitation)) is None:
+        is_gone = _is_gone(response)
+        return UserStatus(MembershipStatus.GONE if is_gone else None, False if is_gone else None)
+    is_member: bool | None = invitation.source is Source.ORG_USERS
+    if not is_member:
+        is_member = None if user.project_ids is None else invitation.project_id in user.project_ids
+    return UserStatus(user.org_membership_status, is_member)
 
 
 def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
@@ -437,11 +401,8 @@ def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
     )
 
 
-def _each_once(rows: Iterable[Project | ListUnreadable]) -> tuple[Project | ListUnreadable, ...]:
-    found: dict[tuple[str, str], Project | ListUnreadable] = {}
-    for row in rows:
-        listed = found.setdefault(_project_key(row), row)
-        if listed != row and isinstance(row, Project):
-            reason = "Atlas listed the project twice, with different facts."
-            found[_project_key(row)] = ListUnreadable(row.id, row.name, reason)
-    return tuple(found.values())
+def _listed_twice(listed: Project | ListUnreadable) -> ListUnreadable:
+    if isinstance(listed, ListUnreadable):
+        return listed
+    reason = "Atlas listed the project twice, with different facts."
+    return ListUnreadable(listed.id, listed.name, reason)

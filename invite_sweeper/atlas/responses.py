@@ -6,7 +6,6 @@ No input or output.
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
-from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -101,7 +100,7 @@ class Response(NamedTuple):
     @property
     def media_type(self) -> str:
         """Of the body, in lower case; "" if missing."""
-        return _media_type(self.headers.get("Content-Type", ""))
+        return self.headers.get("Content-Type", "").lower().partition(";")[0].strip()
 
     @property
     def is_json(self) -> bool:
@@ -198,12 +197,6 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= _MAX_DETAIL else f"{shown[:_MAX_DETAIL]}…"
 
 
-@lru_cache(maxsize=16)
-def _media_type(content_type: str) -> str:
-    """Return the media type in lower case. Cached: a run sees only a few."""
-    return content_type.lower().partition(";")[0].strip()
-
-
 def parse_rate_limit_error(response: Response) -> tuple[float | None, BucketLimit | None]:
     """Return the wait and the limit of the bucket that the body of a 429 names.
 
@@ -281,7 +274,7 @@ class RetryDecision(Enum):
     RATE_LIMITED = auto()
     """429; not counted in `attempts`, limited by the deadline."""
     REAUTHENTICATE = auto()
-    """401; retried once, because it also occurs with valid credentials; counted in `attempts`."""
+    """401; retried, because it also occurs with valid credentials; counted in `attempts`."""
 
 
 def classify(result: ResponseOrFailure) -> RetryDecision:

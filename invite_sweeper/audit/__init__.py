@@ -1,7 +1,7 @@
 """The audit log: a directory with one hash-chained JSON Lines file for each run."""
 
-from invite_sweeper.audit.chain import GENESIS_HASH, is_recordable
-from invite_sweeper.audit.directory import AuditDirectory, Head, RunFile
+from invite_sweeper.audit.chain import is_recordable
+from invite_sweeper.audit.directory import AuditDirectory, RunFile
 from invite_sweeper.audit.history import (
     CompleteRun,
     DeletedWithin,
@@ -13,15 +13,13 @@ from invite_sweeper.audit.history import (
 )
 from invite_sweeper.audit.log import AuditLog, check_written_plan
 from invite_sweeper.audit.reader import LineFilter, SavedPlan, filter_lines, read_plan
-from invite_sweeper.audit.verify import Unfinished, Verdict, Verification, verify, verify_directory
+from invite_sweeper.audit.verify import Verdict, Verification, verify, verify_directory
 
 __all__ = [
-    "GENESIS_HASH",
     "AuditDirectory",
     "AuditLog",
     "CompleteRun",
     "DeletedWithin",
-    "Head",
     "History",
     "LineFilter",
     "OpenIntent",
@@ -30,7 +28,6 @@ __all__ = [
     "RunFile",
     "RunRecord",
     "SavedPlan",
-    "Unfinished",
     "Verdict",
     "Verification",
     "check_written_plan",

@@ -91,7 +91,7 @@ def to_loggable_json(event: Event) -> bytes:
     """
     data = to_json(event)
     match event:
-        case Planned() | Intent():
+        case Planned() | Intent() | OutcomeLine(error_code=None, seen_before=None, seen_after=None):
             return data
         case OutcomeLine():
             new = to_json((event.error_code, event.seen_before, event.seen_after))

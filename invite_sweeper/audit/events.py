@@ -8,6 +8,7 @@ the first and the last line.
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, ClassVar, Final, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -159,7 +160,7 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         **more: Any,  # noqa: ANN401  the fields of the event
     ) -> Self:
         """Return the fields of an invitation at an instant, with those that an event adds."""
-        fields: dict[str, Any] = {name: getattr(invitation, name) for name in _SAME_NAMES}
+        fields = dict(zip(_SAME_NAMES, _same_values(invitation), strict=True))
         if invitation.source.is_organization_level:
             fields |= {"project_id": None, "project_name": None}
         if invitation.status == _PENDING:
@@ -179,7 +180,7 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         Raises:
             ValueError: A project's invitation has no project.
         """
-        fields: dict[str, Any] = {name: getattr(self, name) for name in _SAME_NAMES}
+        fields = dict(zip(_SAME_NAMES, _same_values(self), strict=True))
         if self.source.is_organization_level:
             fields |= {"project_id": self.org_id, "project_name": ""}
         elif self.project_id is None or self.project_name is None:
@@ -193,12 +194,12 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
 
     def as_event(self, kind: type[FieldsT], **more: Any) -> FieldsT:  # noqa: ANN401  as above
         """Return another event of the same invitation, with the fields that it adds."""
-        return kind(**{name: getattr(self, name) for name in _INVITATION_NAMES}, **more)
+        return kind(**dict(zip(_NAMES, _values(self), strict=True)), **more)
 
     @property
     def scope_id(self) -> str:
         """The id of the project; for an organization's invitation, of the organization."""
-        return self.org_id if self.source.is_organization_level else self.project_id or ""
+        return self.project_id or self.org_id
 
     @property
     def key(self) -> InvitationKey:
@@ -217,12 +218,12 @@ class InvitationFields(EventFields, frozen=True, kw_only=True):
         return self.org_id, user
 
 
-_INVITATION_NAMES: Final = InvitationFields.__struct_fields__
+_NAMES: Final = InvitationFields.__struct_fields__
 _SAME_NAMES: Final = tuple(
-    name
-    for name in _INVITATION_NAMES
-    if name in Invitation._fields and name not in {"created_at", "expires_at"}
+    name for name in _NAMES if name in Invitation._fields and not name.endswith("_at")
 )
+_values: Final = attrgetter(*_NAMES)
+_same_values: Final = attrgetter(*_SAME_NAMES)
 
 
 class Planned(InvitationFields, frozen=True, kw_only=True):

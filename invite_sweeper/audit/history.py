@@ -275,29 +275,25 @@ class History:
         one with `--accept-population` must not become what sweeps are compared with. Runs of
         another scope count until there is one of this scope.
         """
-        ranked: dict[str, dict[tuple[bool, bool], list[RunRecord]]] = {}
-        for run in self.runs:
-            if run.start is None or run.base_url != base_url or run.mode == "restore":
-                continue
-            rank = run.start.scope_sha256 != scope_sha256, run.mode == "dry-run"
-            for org_id in _projects(run):
-                ranked.setdefault(org_id, {}).setdefault(rank, []).append(run)
-        best = {(run, org_id) for org_id, ranks in ranked.items() for run in ranks[min(ranks)]}
+        runs = [run for run in self.runs if run.base_url == base_url]
+        ranks: dict[str, tuple[bool, bool]] = {}
+        for run in runs:
+            rank = _rank(run, scope_sha256)
+            ranks |= {org_id: min(rank, ranks.get(org_id, rank)) for org_id in _projects(run)}
         projects: dict[str, int] = {}
         lists: dict[ListKey, int] = {}
         ended: dict[ListKey, set[InvitationKey]] = {}
-        for run in self.runs:
+        for run in runs:
             for org_id, count in _projects(run).items():
-                if (run, org_id) in best:
+                if ranks[org_id] == _rank(run, scope_sha256):
                     projects[org_id] = count
                     _take_lists(run, org_id, lists, ended)
-            if run.base_url == base_url:
-                for key in run.ended:
-                    ended.setdefault(key[:3], set()).add(key)
+            for key in run.ended:
+                ended.setdefault(key[:3], set()).add(key)
         left = {key: count - len(ended.get(key, ())) for key, count in lists.items()}
         entries = {key: count for key, count in left.items() if count > 0}
-        others = frozenset(org_id for org_id, ranks in ranked.items() if min(ranks)[0])
-        return CompleteRun(projects, entries, others) if ranked else None
+        others = frozenset(org_id for org_id, rank in ranks.items() if rank[0])
+        return CompleteRun(projects, entries, others) if ranks else None
 
     def sunsets(self, base_url: str) -> dict[Source, date]:
         """Return the end of each source as the last runs against a base URL recorded it."""
@@ -414,9 +410,15 @@ def _announced(event: InvitationFields) -> AnnouncementKey:
     return *event.key, event.created_at
 
 
+def _rank(run: RunRecord, scope_sha256: str) -> tuple[bool, bool]:
+    """Return how well a run can be compared; the lowest is best."""
+    scope = None if run.start is None else run.start.scope_sha256
+    return scope != scope_sha256, run.mode == "dry-run"
+
+
 def _projects(run: RunRecord) -> dict[str, int]:
     """Return the projects of each organization that a complete run read and no guard kept out."""
-    if run.end is None or run.exit_code not in COMPLETE_EXIT_CODES:
+    if run.end is None or run.exit_code not in COMPLETE_EXIT_CODES or run.mode == "restore":
         return {}
     return {
         each.id: each.projects_seen - each.projects_gone

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -42,7 +43,6 @@ from invite_sweeper.report import terminal
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import neutralize_formula
 
-_HASH_DIGITS: Final = 64
 _EVENTS: Final = tuple(each.event for each in EVENTS)
 _OUTCOMES: Final = tuple(dict.fromkeys(each.value for each in (*Outcome, *RestoreOutcome)))
 
@@ -251,8 +251,6 @@ def verify_command(
 
 def _parse_hash(text: str) -> str:
     digits = text.strip().lower()
-    if len(digits) != _HASH_DIGITS or set(digits) - set("0123456789abcdef"):
-        raise UsageError(
-            "--expect-head is not a hash.", hint=f"Pass the {_HASH_DIGITS} digits of a last hash."
-        )
+    if re.fullmatch("[0-9a-f]{64}", digits) is None:
+        raise UsageError("--expect-head is not a hash.", hint="Pass the 64 digits of a last hash.")
     return digits

@@ -28,9 +28,9 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.sweep import check_outputs
-from invite_sweeper.endings import UNFINISHED_ADVICE, ExitCode, WarningLevel
-from invite_sweeper.errors import RunError, UsageError
-from invite_sweeper.files import check_writable
+from invite_sweeper.endings import ExitCode, WarningLevel
+from invite_sweeper.errors import RunError
+from invite_sweeper.files import check_writable, regular_file_target, write_error
 from invite_sweeper.models import OrganizationName
 from invite_sweeper.policy import load_policy
 from invite_sweeper.redaction import SECRETS
@@ -44,7 +44,8 @@ from invite_sweeper.report.notify import (
     register_secrets,
     request,
 )
-from invite_sweeper.report.terminal import RightTrimmed, two_columns
+from invite_sweeper.report.story import tell
+from invite_sweeper.report.terminal import print_trimmed, two_columns
 from invite_sweeper.text import escape_unprintable, organization_label, plural_form, pluralize
 
 _RETRY_S: Final = 120.0
@@ -100,7 +101,8 @@ class DiagnosisResult(msgspec.Struct, frozen=True):
         """Return the result of these checks, with the verdict."""
         failed = [each for each in checks if each.state is CheckState.FAILED]
         warnings = sum(each.state is CheckState.WARNING for each in checks)
-        code = ExitCode(failed[0].exit_code if failed else 4 if warnings else 0)
+        code = ExitCode.PARTIAL if warnings else ExitCode.DONE
+        code = ExitCode(failed[0].exit_code) if failed else code
         counts = [pluralize(warnings, "warning")] if warnings else []
         counts += [f"{len(failed)} failed"] if failed else []
         named = ", ".join(organization_label(each.id, each.name) for each in organizations)
@@ -194,13 +196,15 @@ class _Doctor:
             with checks.step("plan"):
                 check_writable(options.out, "The plan")
                 checks.add("plan", f"{options.out} can be written.")
-        if (path := options.metrics_file) is not None:
+        path, what = options.metrics_file, "The metrics file"
+        if path is not None:
             try:
-                if path.is_file() or not path.exists():  # a pipe is not replaced
-                    check_writable(path, "The metrics file")
+                if regular_file_target(path) is not None:  # a pipe is not replaced
+                    check_writable(path, what)
                 checks.add("metrics file", f"{path} can be written.")
-            except UsageError as error:  # a sweep runs without its metrics
-                checks.add("metrics file", error.message, error.hint, warns=True)
+            except (OSError, RunError) as error:  # a sweep runs without its metrics
+                lost = error if isinstance(error, RunError) else write_error(what, path, error)
+                checks.add("metrics file", lost.message, lost.hint, warns=True)
 
     def _check_directory(self) -> None:
         checks, path = self._checks, self._session.directory.path
@@ -231,19 +235,12 @@ class _Doctor:
             checks.add(name, "None yet.")
             return
         last = history.runs[-1]
-        run, end, code = f"The last run, {last.run_id}", last.end, last.exit_code
-        if end is None:
-            opened = history.open_intents(str(self._session.base_url)).values()
-            requests = pluralize(sum(map(len, opened)), "request")
-            text = f"{run}, did not finish: it was killed or is still running."
-            checks.add(
-                name, text, f"{requests} without an outcome. {UNFINISHED_ADVICE}", warns=True
-            )
-        elif code == ExitCode.REFUSED and end.error is not None:  # the next one may be, too
-            text = f"{run} ({last.mode}), ended with exit code {code}: {end.error['message']}"
-            checks.add(name, text, end.error["hint"], warns=True)
-        else:
-            checks.add(name, f"{run} ({last.mode}), ended with exit code {code}.")
+        story = tell(last, self._session.advisor)
+        text, hint = f"{story.headline.label}: {story.headline.text}.", ""
+        may_repeat = last.end is None or last.exit_code == ExitCode.REFUSED
+        if may_repeat:
+            text, hint = story.attention[0].text, story.attention[0].advice
+        checks.add(name, f"The last run, {last.run_id}: {text}", hint, warns=may_repeat)
         if (notice := self._policy.notice) is not None:
             announced = history.announcements(str(self._session.base_url)).items()
             own = self._policy.organization_ids
@@ -321,7 +318,7 @@ def show(console: Console, result: DiagnosisResult, *, quiet: bool = False) -> N
     for org_id, group in groupby(checks, key=lambda check: check.organization):
         if org_id is not None and len(labels) > 1:
             console.print(Text(escape_unprintable(f"organization {labels[org_id]}"), "bold"))
-        console.print(RightTrimmed(two_columns(map(_row, group), width=_WIDTH)))
+        print_trimmed(console, two_columns(map(_row, group), width=_WIDTH))
     console.print(Text(escape_unprintable(result.verdict), "bold"))
 
 

@@ -128,7 +128,6 @@ EVENT_DAYS: Final = 30
 """The lifetime of an invitation: users invited earlier have joined, or can no longer."""
 _MAX_NAMED: Final = 10
 _CLOCK_WARNING_S: Final = 60.0
-_INVITED, _JOINED = "INVITED_TO_ORG", "JOINED_ORG"
 _NAMES: Final = {
     Reason.CLOCK: "clock",
     Reason.CREDENTIALS: "credentials",
@@ -269,7 +268,13 @@ class AtlasChecks:
         with self._checks.step("lists"):
             beside = await self._count(organization, scope, others)
             excluded = await self._count(organization, excluded_scope, sources)
-            self._check_scope(scope, excluded)
+            everything = pluralize(len(scope.projects) + len(scope.excluded), "project")
+            are = plural_form(len(scope.projects), "is", "are")
+            text = f"{len(scope.projects)} of {everything} {are} in scope."
+            if scope.excluded:
+                names = shorten_list([each.name for each in scope.excluded], _MAX_NAMED)
+                text += f" Out of scope: {names}; {len(excluded.everyone):,} pending there."
+            self._checks.add("scope", text)
             for source in sources:
                 if source not in organization.retired:  # the run has warned
                     self._check_list(source, organization, beside)
@@ -291,15 +296,6 @@ class AtlasChecks:
         except AtlasUnavailable as error:
             self._checks.add("coverage", error.message)
         return counted
-
-    def _check_scope(self, scope: RunScope, excluded: _Counted) -> None:
-        everything = pluralize(len(scope.projects) + len(scope.excluded), "project")
-        are = plural_form(len(scope.projects), "is", "are")
-        text = f"{len(scope.projects)} of {everything} {are} in scope."
-        if scope.excluded:
-            names = shorten_list([each.name for each in scope.excluded], _MAX_NAMED)
-            text = f"{text} Out of scope: {names}; {len(excluded.everyone):,} pending there."
-        self._checks.add("scope", text)
 
     def _check_list(self, source: Source, organization: Organization, beside: _Counted) -> None:
         """Check that a list of the policy can be read, and that its invitations be deleted."""
@@ -409,22 +405,19 @@ def explain_invited(
         listed: Whom any list shows.
         is_gone: Returns whether the audit log says that a user's invitation was deleted.
     """
-    by_kind: dict[str, set[str]] = {_INVITED: set(), _JOINED: set()}
-    for event in events:
-        if event.subject is not None and event.kind in by_kind:
-            by_kind[event.kind].add(event.subject)
-    invited, joined = by_kind[_INVITED], by_kind[_JOINED]
-    in_lists = invited & {name for each, name in listed if each == org_id}
-    joined = (invited & joined) - in_lists
+    named = {(each.kind, (org_id, each.subject)) for each in events if each.subject is not None}
+    invited = {user for kind, user in named if kind == "INVITED_TO_ORG"}
+    in_lists = invited & set(listed)
+    joined = {user for user in invited - in_lists if ("JOINED_ORG", user) in named}
     rest = invited - in_lists - joined
-    gone = {name for name in rest if is_gone((org_id, name))}
+    gone = set(filter(is_gone, rest))
     return Completeness(
         org_id,
         invited=len(invited),
         listed=len(in_lists),
         joined=len(joined),
         deleted=len(gone),
-        unexplained=tuple(sorted(rest - gone)),
+        unexplained=tuple(sorted(name for _, name in rest - gone)),
         lists_complete=lists_complete,
     )
 

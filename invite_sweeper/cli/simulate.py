@@ -147,7 +147,7 @@ def _instructions(
         f"# Simulated Atlas at {variables['MONGODB_ATLAS_BASE_URL']}; Ctrl-C stops it. It has "
         f"{pluralize(sim.invitation_count(), 'invitation')} in "
         f"{pluralize(len(sim.groups), 'project')}.\n"
-        f"# {pluralize(sim.invited_user_count(), 'user')} of the organizations "
+        f"# {pluralize(sum(1 for _ in sim.invited_users()), 'user')} of the organizations "
         "have not accepted. In another terminal, paste the line of its shell.\n"
         f"# sh, bash, zsh:\nexport {' '.join(f'{k}={v}' for k, v in quoted.items())}\n"
         f"# fish:\n{'; '.join(f'set -gx {k} {v}' for k, v in quoted.items())}\n"

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from os.path import realpath
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from invite_sweeper.policy import load_policy, parse_duration_option
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
+from invite_sweeper.report.story import tell
 from invite_sweeper.sweep.guards import check_plan
 from invite_sweeper.sweep.run import sweep as run_sweep
 from invite_sweeper.sweep.scope import Shard
@@ -164,7 +166,11 @@ class _SweepCommand:
         session, options = self._session, self._options
         if options.out is not None:
             check_writable(options.out, "The plan")
-        start = notify.send_start(session.policy.notify, session.environment, limit_s=self._limit_s)
+        start = notify.send(
+            session.policy.notify,
+            partial(notify.start_message, environment=session.environment),
+            limit_s=self._limit_s,
+        )
         with suppress(Interrupted):  # the run records the stop
             self._warn(await session.stop.run_unless_stopped(start))
         try:
@@ -269,14 +275,16 @@ class _SweepCommand:
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         session, options, limit_s = self._session, self._options, self._limit_s
-        channels, finished_at = session.policy.notify, datetime.now(UTC)
+        finished_at = datetime.now(UTC)
+        build = partial(
+            notify.end_message,
+            environment=session.environment,
+            record=record,
+            story=tell(record, session.advisor),
+            finished_at=finished_at,
+        )
         metered = (self._release, record, finished_at, self._succeeded_at)
-        sending = [
-            notify.send_end(
-                *(channels, session.environment, record, session.advisor, finished_at),
-                limit_s=limit_s,
-            )
-        ]
+        sending = [notify.send(session.policy.notify, build, limit_s=limit_s)]
         if metrics_too and options.pushgateway is not None:
             sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
         messages = [message for found in await asyncio.gather(*sending) for message in found]

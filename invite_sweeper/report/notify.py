@@ -27,7 +27,7 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
-from invite_sweeper.endings import Advisor, ExitCode, may_repeat
+from invite_sweeper.endings import ExitCode, may_repeat
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
@@ -39,7 +39,6 @@ from invite_sweeper.report.story import (
     display_text,
     has_effect,
     needs_attention,
-    tell,
 )
 from invite_sweeper.text import pluralize
 
@@ -100,18 +99,31 @@ def should_notify(channel: Notification, record: RunRecord) -> bool:
     return channel.when == "changes" and has_effect(record)
 
 
+def start_message(channel: Notification, environment: Mapping[str, str]) -> Message | None:
+    """Return the message to a ping monitor about the start of a run; None to other channels.
+
+    Raises:
+        NotSent: A variable is not set, or the address is not allowed.
+    """
+    if channel.kind != "ping":
+        return None
+    return Message(_append_path(_address(channel, environment), "start"))
+
+
 def end_message(
     channel: Notification,
     environment: Mapping[str, str],
     record: RunRecord,
     story: Story,
     finished_at: datetime,
-) -> Message:
-    """Return the message about the end of a run.
+) -> Message | None:
+    """Return the message about the end of a run; None if its `when` does not cover the run.
 
     Raises:
         NotSent: A variable is not set, or the address is not allowed.
     """
+    if not should_notify(channel, record):
+        return None
     if channel.kind == "webhook":
         fields = _webhook_fields(record, story, finished_at, details=channel.details)
         return _webhook(channel, environment, finished_at, fields)
@@ -300,65 +312,32 @@ def register_secrets(channels: Sequence[Notification], environment: Mapping[str,
 # Sending ------------------------------------------------------------------------------------------
 
 
-async def send_start(
+async def send(
     channels: Sequence[Notification],
-    environment: Mapping[str, str],
+    build: Callable[[Notification], Message | None],
     *,
     limit_s: float = LIMIT_S,
 ) -> tuple[str, ...]:
-    """Notify the ping channels of the start of a run.
+    """Notify channels.
+
+    Args:
+        build: Returns the message to a channel; None if it is not notified.
 
     Returns:
         Error messages; empty if all were notified.
     """
-    pings = [channel for channel in channels if channel.kind == "ping"]
 
-    def build(channel: Notification) -> Message:
-        return Message(_append_path(_address(channel, environment), "start"))
-
-    return await _send_all(pings, build, limit_s)
-
-
-async def send_end(
-    channels: Sequence[Notification],
-    environment: Mapping[str, str],
-    record: RunRecord,
-    advisor: Advisor,
-    finished_at: datetime,
-    *,
-    limit_s: float = LIMIT_S,
-) -> tuple[str, ...]:
-    """Notify the channels with a `when` that covers this run of its result.
-
-    Returns:
-        Error messages; empty if all were notified.
-    """
-    story = tell(record, advisor)
-
-    def build(channel: Notification) -> Message:
-        return end_message(channel, environment, record, story, finished_at)
-
-    selected = [channel for channel in channels if should_notify(channel, record)]
-    return await _send_all(selected, build, limit_s)
-
-
-async def _send_all(
-    channels: Sequence[Notification],
-    build: Callable[[Notification], Message],
-    limit_s: float,
-) -> tuple[str, ...]:
-    async def send(channel: Notification) -> str:
+    async def send_one(channel: Notification) -> str:
         try:
-            await request(session, "POST", build(channel), channel.url_env)
+            if (message := build(channel)) is not None:
+                await request(session, "POST", message, channel.url_env)
         except NotSent as error:
             name = f"{channel.kind} ({channel.url_env})"
             return f"Notification to {name} was not sent: {error.sentences}"
         return ""
 
-    if not channels:
-        return ()
     async with open_session(limit_s) as session:
-        return tuple(filter(None, await asyncio.gather(*map(send, channels))))
+        return tuple(filter(None, await asyncio.gather(*map(send_one, channels))))
 
 
 def open_session(limit_s: float) -> aiohttp.ClientSession:

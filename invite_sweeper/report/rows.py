@@ -50,9 +50,9 @@ class Column(NamedTuple, Generic[T]):
     max_width: int = 24
 
 
-def text_cell(text: str | None, style: Style = "plain") -> Cell:
+def text_cell(text: str | None) -> Cell:
     """Return the cell of a text, as `display_text` shows it."""
-    return (Line(display_text(text), style),) if text else ()
+    return (Line(display_text(text)),) if text else ()
 
 
 @dataclass(slots=True)
@@ -121,11 +121,10 @@ def place_name(event: InvitationFields | ProjectUnreadable, organization: str) -
 
 
 def full_place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
-    """Return the project with its organization, where its name is known."""
+    """Return the place with its organization."""
     name = place_name(event, organization)
-    of_project = event.project_id is not None or event.project_name is not None
-    known = of_project and organization != display_text(event.org_id)
-    return f"{name} of organization {organization}" if known else name
+    of_organization = event.project_id is None and event.project_name is None
+    return name if of_organization else f"{name} of organization {organization}".rstrip()
 
 
 def sorted_rows(rows: Iterable[Row]) -> list[Row]:
@@ -206,18 +205,11 @@ def _role_line(role: str, where: str) -> Line:
     return Line(f"{role}{where}", "privileged" if is_privileged else "strong")
 
 
-OUTCOME_STYLES: Final[Mapping[str, Style]] = {
-    "deleted": "good",
-    "restored": "good",
-    "already_gone": "info",
-    "changed": "info",
-    "accepted_before": "info",
+_OUTCOME_STYLES: Final[Mapping[str, Style]] = {
+    **dict.fromkeys(("deleted", "restored"), "good"),
+    **dict.fromkeys(("already_gone", "changed", "accepted_before"), "info"),
+    **dict.fromkeys((*FAILED_OUTCOMES, "active", NO_OUTCOME), "bad"),
     "skipped": "warning",
-    "failed": "bad",
-    "unknown": "bad",
-    "accepted_during": "bad",
-    "active": "bad",
-    NO_OUTCOME: "bad",
 }
 
 
@@ -245,7 +237,7 @@ def _place_cell(row: Row) -> Cell:
 
 def _outcome_cell(row: Row) -> Cell:
     found = display_text(row.outcome) or "skipped"  # a deletion without an outcome was not sent
-    state = Line(found.replace("_", " "), OUTCOME_STYLES.get(found, "plain"))
+    state = Line(found.replace("_", " "), _OUTCOME_STYLES.get(found, "plain"))
     return (state, Line(row.detail, "strong")) if row.detail else (state,)
 
 

@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType, RenderResult
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.padding import Padding
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -132,7 +131,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
         style = _COLOURS[headline.colour]
         rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
     if rows:
-        console.print(RightTrimmed(two_columns(rows)), end="")
+        print_trimmed(console, two_columns(rows))
     else:
         console.print("No run.")
 
@@ -153,7 +152,7 @@ def _write(console: Console, parts: Iterable[RenderableType]) -> None:
         if isinstance(part, Text) and part.no_wrap:
             console.print(part, soft_wrap=True)
         else:
-            console.print(RightTrimmed(part), end="")
+            print_trimmed(console, part)
 
 
 def _run(
@@ -200,28 +199,21 @@ def _rest(count: int, command: str) -> Iterator[RenderableType]:
         yield Text("")
 
 
-def _groups(rows: Iterable[Row], every: Collection[Row]) -> Iterator["_Group"]:
-    """Yield rows below their projects, and these below their organizations if several.
-
-    An organization's own lists come before its projects.
+def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator["_Group"]:
+    """Yield rows below their projects, by organization.
 
     Args:
         every: All rows, shown or not.
     """
-    ids = [(row.event.org_id, row.event.scope_id) for row in every]
-    counts, in_organization = Counter(ids), Counter(org_id for org_id, _ in ids)
-    groups: dict[str, dict[str, list[Row]]] = {}
+    counts = Counter((row.organization, row.event.scope_id) for row in every)
+    several = len({organization for organization, _ in counts}) > 1
+    places: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.event.org_id, {}).setdefault(row.event.scope_id, []).append(row)
-    several = len(in_organization) > 1
-    for org_id, places in groups.items():
-        label = next(iter(places.values()))[0].organization
-        above = _heading(label, in_organization[org_id]) if several else None
-        for id_ in sorted(places, key=lambda each: each != org_id):
-            shown, count = places[id_], counts[org_id, id_]
-            name = "organization lists" if several and id_ == org_id else shown[0].place
-            yield _Group(shown, _heading(name, count), count - len(shown), above)
-            above = None
+        places.setdefault((row.organization, row.event.scope_id), []).append(row)
+    for place, shown in sorted(places.items(), key=lambda item: item[0][0]):
+        first = shown[0]
+        name = full_place_name(first.event, first.organization) if several else first.place
+        yield _Group(shown, _heading(name, counts[place]), counts[place] - len(shown))
 
 
 def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Iterator[RenderableType]:
@@ -282,13 +274,11 @@ class _Group(NamedTuple):
 
     Attributes:
         hidden: Number of rows that are not shown.
-        above: A line above the heading, such as the organization of this and the next groups.
     """
 
     rows: Sequence[Row]
     heading: Text
     hidden: int = 0
-    above: Text | None = None
 
 
 def _invitation_tables(
@@ -297,37 +287,31 @@ def _invitation_tables(
     """Yield invitations, with columns aligned across the groups.
 
     Args:
-        groups: Each with at least one row. With lines above them, all is indented below these.
+        groups: Each with at least one row.
         width: Terminal width in cells.
         with_place: Whether each row names its place; else the heading does.
     """
     if not groups:
         return
-    indent = _INDENT if any(group.above for group in groups) else 0
     rows = [row for group in groups for row in group.rows]
     columns = invitation_columns(rows, grouped=not with_place)
     cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in rows}
-    widths = _column_widths(columns, list(cells.values()), width - indent)
+    widths = _column_widths(columns, list(cells.values()), width)
     if widths:
-        headings = [Text(c.heading.upper(), style="dim") for c in columns]
-        yield _indented(_table(widths, [headings]), indent)
+        yield _indented(_table(widths, [[Text(c.heading.upper(), style="dim") for c in columns]]))
     for group in groups:
-        if group.above is not None:
-            yield group.above
-        yield Padding(group.heading, (0, 0, 0, indent))
-        yield _indented(
-            _table(widths, [cells[id(row)] for row in group.rows])
-            if widths
-            else _two_line_rows(columns, group.rows),
-            indent,
-        )
+        yield group.heading
+        if widths:
+            yield _indented(_table(widths, [cells[id(row)] for row in group.rows]))
+        else:
+            yield _indented(_two_line_rows(columns, group.rows))
         if group.hidden:
-            yield _indented(Text(f"… {group.hidden:,} more", style="dim"), indent)
+            yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
         yield Text("")
 
 
-def _indented(part: RenderableType, indent: int = 0) -> Padding:
-    return Padding(part, (0, 0, 0, indent + _INDENT))
+def _indented(part: RenderableType) -> Padding:
+    return Padding(part, (0, 0, 0, _INDENT))
 
 
 def _column_widths(
@@ -390,18 +374,9 @@ def two_columns(
     return table
 
 
-class RightTrimmed:
-    """A renderable without trailing blanks."""
-
-    def __init__(self, part: RenderableType) -> None:
-        self._part = part
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the lines, each with its newline."""
-        for line in console.render_lines(self._part, options, pad=False):
-            while line and not line[-1].text.strip():
-                line.pop()
-            if line:
-                last = line.pop()
-                line.append(Segment(last.text.rstrip(), last.style))
-            yield from (*line, Segment.line())
+def print_trimmed(console: Console, part: RenderableType) -> None:
+    """Print a renderable without trailing blanks."""
+    for line in console.render_lines(part, pad=False):
+        text = Text.assemble(*((each.text, each.style or "") for each in line))
+        text.rstrip()
+        console.print(text, soft_wrap=True)

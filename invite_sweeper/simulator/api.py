@@ -1,53 +1,352 @@
-"""The table of endpoints, and how a request finds its one and is handled."""
-# ruff: noqa: E501 - one line an endpoint
+"""The table of endpoints, what each does, and how a request finds its one.
+
+A pending user of an organization is a row of its users, of its invitations and of the users of
+each project with a role. An invitation of `/groups/{groupId}/invites` stands for itself.
+"""
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple, TypeAlias
+from datetime import datetime
+from typing import Final, NamedTuple
 
-from invite_sweeper.simulator import handlers
-from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access, Account
-from invite_sweeper.simulator.calls import Call
+from invite_sweeper.models import MembershipStatus
+from invite_sweeper.simulator import throttling
+from invite_sweeper.simulator.auth import REVOKE_PATH, TOKEN_PATH, Access
 from invite_sweeper.simulator.responses import (
+    Call,
+    Json,
     Rejected,
+    RemovedUser,
     SimulatedResponse,
     api_error,
-    group_not_found,
+    format_atlas_time,
+    invalid_parameter,
     missing_role,
+    parse_object,
     resource_not_found,
+    to_json,
     unauthorized,
 )
-from invite_sweeper.simulator.throttling import (
-    ORGANIZATION,
-    ORGANIZATION_USERS,
-    ORGANIZATIONS,
-    PROJECT,
-    PROJECT_TEAMS,
-    PROJECT_USERS,
-    PROJECTS,
-    EndpointSet,
+from invite_sweeper.simulator.state import (
+    DEFAULT_STATUSES,
+    STATUSES,
+    Event,
+    Group,
+    GroupInvite,
+    Organization,
+    User,
 )
-
-V2023: Final = "2023-01-01"
-V2024_SERVICE_ACCOUNTS: Final = "2024-08-05"
-V2025_USERS: Final = "2025-02-19"
-_NONE, _READ, _OWNER = Access.NONE, Access.READ, Access.OWNER
-
-Handler: TypeAlias = Callable[[Call], SimulatedResponse]
+from invite_sweeper.simulator.throttling import Family
 
 
-class Family(NamedTuple):
-    """Endpoints of one resource of Atlas, with the token buckets that they share.
+def _list_groups(call: Call) -> SimulatedResponse:
+    """Return the projects that the account can see, in byte order of the name."""
+    sim = call.sim
+    visible = [
+        each
+        for each in sim.groups.values()
+        if sim.access_to(call.account, each.org_id, each.id) > Access.NONE
+    ]
+    visible.sort(key=lambda group: group.name.encode())
 
-    Attributes:
-        name: Its name in the settings of `Versions`.
-        version: The one that the program uses; a later date is resolved down to it.
+    def document(group: Group) -> Json:
+        return {
+            "clusterCount": 0,
+            "created": format_atlas_time(group.created_at),
+            "id": group.id,
+            "links": [],
+            "name": group.name,
+            "orgId": group.org_id,
+            "tags": [{"key": key, "value": value} for key, value in group.tags],
+            "withDefaultAlertsSettings": True,
+        }
+
+    return call.respond_with_page(visible, document)
+
+
+def _list_teams(call: Call) -> SimulatedResponse:
+    """Return the teams with access. Source: the OpenAPI document; not recorded."""
+
+    def document(team: tuple[str, tuple[str, ...]]) -> Json:
+        return {"links": [], "roleNames": team[1], "teamId": team[0]}
+
+    teams = call.group.teams if call.group is not None else {}
+    return call.respond_with_page(tuple(teams.items()), document)
+
+
+def _list_orgs(call: Call) -> SimulatedResponse:
+    found = [call.sim.organizations[each] for each in call.account.org_ids]
+    found.sort(key=lambda organization: organization.name.encode())
+
+    def document(organization: Organization) -> Json:
+        return {
+            "id": organization.id,
+            "isDeleted": False,
+            "links": [],
+            "name": organization.name,
+            "skipDefaultAlertsSettings": False,
+        }
+
+    return call.respond_with_page(found, document)
+
+
+def _list_events(call: Call) -> SimulatedResponse:
+    """Return who was invited, and who joined, newest first.
+
+    Deletions are not in the feed. Source: the recordings and the fact sheet, section 13.
     """
+    types = call.query.get("eventType", [])
+    since = call.query.get("minDate", ["0001-01-01T00:00:00Z"])[0]
+    try:
+        start = datetime.fromisoformat(since)
+    except ValueError:
+        raise invalid_parameter("minDate") from None
+    found = [
+        (event, number)
+        for number, event in enumerate(call.organization.events)
+        if (not types or event.type in types) and start <= event.created_at
+    ]
+    found.sort(key=lambda each: (each[0].created_at, each[1]), reverse=True)
 
-    name: str
-    endpoint_set: EndpointSet
-    version: str = V2023
+    def document(numbered: tuple[Event, int]) -> Json:
+        event, number = numbered
+        return {
+            "username" if "@" in event.actor else "publicKey": event.actor,
+            "created": format_atlas_time(event.created_at),
+            "eventTypeName": event.type,
+            "id": f"{int(event.created_at.timestamp()):08x}{number:016x}",
+            "isGlobalAdmin": False,
+            "links": [],
+            "orgId": call.scope_id,
+            "remoteAddress": "192.0.2.1",
+            "targetUsername": event.username,
+        }
+
+    return call.respond_with_page(found, document)
+
+
+def _get_service_account(call: Call) -> SimulatedResponse:
+    """Return the ends of its secrets alone. Source: the OpenAPI document; not recorded."""
+    account = call.sim.find_account("service account", call.item_id)
+    if account is None or call.scope_id not in account.org_ids:
+        return resource_not_found(call.path)
+    ends: list[Json] = [{"expiresAt": format_atlas_time(e)} for e in account.secrets_expire_at]
+    return call.respond({"clientId": account.name, "secrets": ends})
+
+
+# Invitations ----------------------------------------------------------------------------------
+
+
+def _invites(call: Call) -> dict[str, GroupInvite]:
+    """Return the rows of a list of invitations by id; an organization's are pending users."""
+    if call.group is not None:
+        return call.group.invites
+    return {
+        user.invitation_id: GroupInvite(user.username, to_json(_invitation(user, call)))
+        for user in call.organization.users.values()
+        if user.status is MembershipStatus.PENDING and not user.by_web_interface
+    }
+
+
+def _invitation(user: User, call: Call) -> Json:
+    """Return the ten keys of the recordings."""
+    return {
+        "createdAt": format_atlas_time(user.created_at),
+        "expiresAt": _end(user),
+        "groupRoleAssignments": [
+            {"groupId": group_id, "groupRole": role}
+            for group_id, roles in user.group_roles.items()
+            for role in roles
+        ],
+        "id": user.invitation_id,
+        "inviterUsername": user.inviter,
+        "orgId": call.organization.id,
+        "orgName": call.organization.name,
+        "roles": user.org_roles,
+        "teamIds": user.team_ids,
+        "username": user.username,
+    }
+
+
+def _list_invites(call: Call) -> SimulatedResponse:
+    """Return an array sorted by username, never paged."""
+    invites = sorted(_invites(call).values(), key=lambda each: each.username)
+    return call.respond(b"[%b]" % b",".join(each.document for each in invites))
+
+
+def _delete_invite(call: Call) -> SimulatedResponse:
+    """Return 204 with a JSON media type and no body. An organization loses the pending user."""
+    if call.item_id not in _invites(call):
+        return resource_not_found(call.path)
+    if call.group is not None:
+        del call.group.invites[call.item_id]
+    else:
+        users = call.organization.users
+        del users[next(each.id for each in users.values() if each.invitation_id == call.item_id)]
+    call.sim.request_log.deleted.append(call.item_id)
+    return call.respond(b"", 204)
+
+
+def _create_invite(call: Call) -> SimulatedResponse:
+    """Return 200, not 201, without `Location`."""
+    fields, invites = parse_object(call.body), _invites(call)
+    username, roles = _username(fields), _strings(fields.get("roles"))
+    if not username or not roles:
+        return _missing_attribute()
+    call.sim.invite_rate_limit.count(call.client_ip)
+    if any(each.username.lower() == username.lower() for each in invites.values()):
+        detail = f"User {username} has already been invited to this project."
+        return api_error(409, "USER_ALREADY_INVITED", detail, username)
+    key = call.sim.invite(call.scope_id, username, roles=roles, inviter=call.account.name)
+    return call.respond(invites[key].document)
+
+
+# Users ----------------------------------------------------------------------------------------
+
+
+def _list_users(call: Call) -> SimulatedResponse:
+    """Return active and pending users, others only on request."""
+    statuses = _statuses(call)
+    users = call.organization.users.values()
+    shown = [each for each in users if each.status in statuses and _is_in_scope(call, each)]
+    shown.sort(key=lambda user: user.username)
+    return call.respond_with_page(shown, lambda user: _user(call, user))
+
+
+def _get_user(call: Call) -> SimulatedResponse:
+    """Return a user; 404 for one with a status that was not requested."""
+    user = call.organization.users.get(call.item_id)
+    if user is None or not _is_in_scope(call, user) or user.status not in _statuses(call):
+        return _user_not_found(call)
+    return call.respond(_user(call, user))
+
+
+def _delete_user(call: Call) -> SimulatedResponse:
+    """Remove a user with any status."""
+    user = call.organization.users.get(call.item_id)
+    if user is None or not _is_in_scope(call, user):
+        return _user_not_found(call)
+    if call.group is not None:
+        del user.group_roles[call.group.id]
+    else:
+        del call.organization.users[user.id]
+    request_log = call.sim.request_log
+    request_log.deleted.append(user.id)
+    request_log.removed.append(RemovedUser(call.scope_id, user.id, user.username, user.status))
+    return call.respond(b"", 204)
+
+
+def _create_user(call: Call) -> SimulatedResponse:
+    """Return 201. A member joins a project at once; other users are invited.
+
+    An expired or rejected invitation of the same user is replaced; a pending or active user is
+    a 409. Source: descriptions in the OpenAPI document.
+    """
+    fields, organization = parse_object(call.body), call.organization
+    name, roles = _username(fields), fields.get("roles")
+    org_roles, group_roles = _strings(roles), {call.scope_id: _strings(roles)}
+    if call.group is None:
+        named = roles if isinstance(roles, dict) else {}
+        org_roles, group_roles = _strings(named.get("orgRoles")), _assignments(named)
+    if not name or not org_roles:
+        return _missing_attribute()
+    user = organization.find_user(name)
+    if user is not None and user.status in DEFAULT_STATUSES:
+        if call.group is None or call.group.id in user.group_roles:
+            # The code is assumed.
+            detail = f"The user {user.username} is already in the organization or invited to it."
+            return api_error(409, "USER_ALREADY_EXISTS", detail, user.username)
+        user.group_roles |= group_roles
+        return call.respond(_user(call, user), 201)
+    call.sim.invite_rate_limit.count(call.client_ip)
+    if user is not None:
+        del organization.users[user.id]
+    user_id = call.sim.add_user(
+        name,
+        organization.id,
+        # Source: Atlas documentation, invitations (read 2026-11).
+        status="ACTIVE" if organization.federated else "PENDING",
+        org_roles=org_roles if call.group is None else ("ORG_MEMBER",),
+        group_roles=group_roles,
+        team_ids=_strings(fields.get("teamIds")),
+        inviter=call.account.name,
+    )
+    return call.respond(_user(call, organization.users[user_id]), 201)
+
+
+def _user(call: Call, user: User) -> Json:
+    """Return a user: of a project its roles there; of an organization all roles, and teams."""
+    fields: dict[str, Json] = {
+        "id": user.id,
+        "orgMembershipStatus": user.status.value,
+        "username": user.username,
+    }
+    if call.group is not None:
+        fields["roles"] = user.group_roles.get(call.group.id, ())
+    else:
+        assignments: Json = [
+            {"groupId": group_id, "groupRoles": roles}
+            for group_id, roles in user.group_roles.items()
+        ]
+        fields["roles"] = {"groupRoleAssignments": assignments, "orgRoles": user.org_roles}
+        fields["teamIds"] = user.team_ids
+    since = format_atlas_time(user.created_at)
+    if user.status is MembershipStatus.ACTIVE:
+        first, _, last = user.username.partition("@")[0].partition(".")
+        names: dict[str, Json] = {"firstName": first.title(), "lastName": last.title()}
+        dates: dict[str, Json] = {"createdAt": since, "lastAuth": since}
+        return fields | names | dates | {"country": "US", "mobileNumber": None}
+    return fields | {
+        "invitationCreatedAt": since,
+        "invitationExpiresAt": _end(user),
+        "inviterUsername": user.inviter,
+    }
+
+
+def _end(user: User) -> str | None:
+    return None if user.expires_at is None else format_atlas_time(user.expires_at)
+
+
+def _is_in_scope(call: Call, user: User) -> bool:
+    return call.group is None or call.group.id in user.group_roles
+
+
+def _statuses(call: Call) -> frozenset[str]:
+    asked = frozenset(call.query.get("orgMembershipStatuses", []))
+    if not asked <= STATUSES:
+        raise invalid_parameter("orgMembershipStatuses")
+    return asked or DEFAULT_STATUSES
+
+
+def _user_not_found(call: Call) -> SimulatedResponse:
+    """Return a 404. Source: codes from the list of errors; the details are assumed."""
+    place, code = ("organization", "ORG") if call.group is None else ("group", "GROUP")
+    detail = f"The user with ID {call.item_id} is not in the {place}."
+    return api_error(404, f"USER_NOT_IN_{code}", detail, call.item_id)
+
+
+def _missing_attribute() -> SimulatedResponse:
+    return api_error(400, "MISSING_ATTRIBUTE", "The required attributes were not specified.")
+
+
+def _username(fields: dict[str, object]) -> str:
+    name = fields.get("username")
+    return name if isinstance(name, str) else ""
+
+
+def _assignments(roles: dict[object, object]) -> dict[str, tuple[str, ...]]:
+    """Return roles by project id."""
+    sent = roles.get("groupRoleAssignments")
+    return {
+        str(each["groupId"]): _strings(each.get("groupRoles"))
+        for each in (sent if isinstance(sent, list) else ())
+        if isinstance(each, dict) and "groupId" in each
+    }
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 class Endpoint(NamedTuple):
@@ -61,43 +360,34 @@ class Endpoint(NamedTuple):
     method: str
     template: str
     access: Access
-    handler: Handler
+    handler: Callable[[Call], SimulatedResponse]
     family: Family
 
 
-_GROUPS = Family("groups", PROJECTS)
-_INVITES = Family("invites", PROJECT)
-_USERS = Family("users", PROJECT_USERS, V2025_USERS)
-_TEAMS = Family("teams", PROJECT_TEAMS)
-_ORGS = Family("orgs", ORGANIZATIONS)
-_ORG = Family("orgs", ORGANIZATION)
-_ORG_INVITES = Family("org_invites", ORGANIZATION)
-_ORG_USERS = Family("org_users", ORGANIZATION_USERS, V2025_USERS)
-_SERVICE_ACCOUNTS = Family("service_accounts", ORGANIZATION, V2024_SERVICE_ACCOUNTS)
-
-# fmt: off
+_NONE, _READ, _OWNER = Access
+_GROUP, _ORG = "/groups/{groupId}", "/orgs/{orgId}"
+_INVITE, _USER_ID = "/invites/{invitationId}", "/users/{userId}"
+_ACCOUNT = f"{_ORG}/serviceAccounts/{{clientId}}"
 ENDPOINTS: Final = (
-    Endpoint("GET", "/groups", _NONE, handlers.list_groups, _GROUPS),
-    Endpoint("GET", "/groups/{groupId}/invites", _OWNER, handlers.list_invites, _INVITES),
-    Endpoint("POST", "/groups/{groupId}/invites", _OWNER, handlers.create_invite, _INVITES),
-    Endpoint("DELETE", "/groups/{groupId}/invites/{invitationId}", _OWNER, handlers.delete_invite, _INVITES),
-    Endpoint("GET", "/groups/{groupId}/teams", _READ, handlers.list_group_teams, _TEAMS),
-    Endpoint("GET", "/groups/{groupId}/users", _READ, handlers.list_users, _USERS),
-    Endpoint("POST", "/groups/{groupId}/users", _OWNER, handlers.create_user, _USERS),
-    Endpoint("GET", "/groups/{groupId}/users/{userId}", _READ, handlers.get_user, _USERS),
-    Endpoint("DELETE", "/groups/{groupId}/users/{userId}", _OWNER, handlers.delete_user, _USERS),
-    Endpoint("GET", "/orgs", _NONE, handlers.list_orgs, _ORGS),
-    Endpoint("GET", "/orgs/{orgId}/invites", _OWNER, handlers.list_invites, _ORG_INVITES),
-    Endpoint("DELETE", "/orgs/{orgId}/invites/{invitationId}", _OWNER, handlers.delete_invite, _ORG_INVITES),
-    Endpoint("GET", "/orgs/{orgId}/users", _READ, handlers.list_users, _ORG_USERS),
-    Endpoint("POST", "/orgs/{orgId}/users", _OWNER, handlers.create_user, _ORG_USERS),
-    Endpoint("GET", "/orgs/{orgId}/users/{userId}", _READ, handlers.get_user, _ORG_USERS),
-    Endpoint("DELETE", "/orgs/{orgId}/users/{userId}", _OWNER, handlers.delete_user, _ORG_USERS),
-    Endpoint("GET", "/orgs/{orgId}/events", _READ, handlers.list_events, _ORG),
-    Endpoint("GET", "/orgs/{orgId}/serviceAccounts/{clientId}", _READ, handlers.get_service_account, _SERVICE_ACCOUNTS),
+    Endpoint("GET", "/groups", _NONE, _list_groups, throttling.GROUPS),
+    Endpoint("GET", f"{_GROUP}/invites", _OWNER, _list_invites, throttling.INVITES),
+    Endpoint("POST", f"{_GROUP}/invites", _OWNER, _create_invite, throttling.INVITES),
+    Endpoint("DELETE", f"{_GROUP}{_INVITE}", _OWNER, _delete_invite, throttling.INVITES),
+    Endpoint("GET", f"{_GROUP}/teams", _READ, _list_teams, throttling.TEAMS),
+    Endpoint("GET", f"{_GROUP}/users", _READ, _list_users, throttling.USERS),
+    Endpoint("POST", f"{_GROUP}/users", _OWNER, _create_user, throttling.USERS),
+    Endpoint("GET", f"{_GROUP}{_USER_ID}", _READ, _get_user, throttling.USERS),
+    Endpoint("DELETE", f"{_GROUP}{_USER_ID}", _OWNER, _delete_user, throttling.USERS),
+    Endpoint("GET", "/orgs", _NONE, _list_orgs, throttling.ORGS),
+    Endpoint("GET", f"{_ORG}/invites", _OWNER, _list_invites, throttling.ORG_INVITES),
+    Endpoint("DELETE", f"{_ORG}{_INVITE}", _OWNER, _delete_invite, throttling.ORG_INVITES),
+    Endpoint("GET", f"{_ORG}/users", _READ, _list_users, throttling.ORG_USERS),
+    Endpoint("POST", f"{_ORG}/users", _OWNER, _create_user, throttling.ORG_USERS),
+    Endpoint("GET", f"{_ORG}{_USER_ID}", _READ, _get_user, throttling.ORG_USERS),
+    Endpoint("DELETE", f"{_ORG}{_USER_ID}", _OWNER, _delete_user, throttling.ORG_USERS),
+    Endpoint("GET", f"{_ORG}/events", _READ, _list_events, throttling.ORG),
+    Endpoint("GET", _ACCOUNT, _READ, _get_service_account, throttling.SERVICE_ACCOUNTS),
 )
-# fmt: on
-
 _BY_TEMPLATE: Final[dict[str, dict[str, Endpoint]]] = {}
 for _each in ENDPOINTS:
     _BY_TEMPLATE.setdefault(re.sub(r"\{\w+\}", "{}", _each.template), {})[_each.method] = _each
@@ -114,24 +404,14 @@ def handle(call: Call) -> SimulatedResponse:
         return call.sim.oauth.issue_token(authorization, call.body)
     if (call.method, call.path) == ("POST", REVOKE_PATH):
         return call.sim.oauth.revoke_token(authorization, call.body)
+    account = call.sim.authenticate(authorization, call.method, call.target)
+    if account is None:
+        return unauthorized(call.sim.digest.challenge())
+    call.account = account
     try:
-        call.account = _authenticate(call, authorization)
         return _execute(call)
     except Rejected as rejected:
         return rejected.response
-
-
-def _authenticate(call: Call, authorization: str) -> Account:
-    sim = call.sim
-    sim.oauth.expire_due()
-    account = sim.accounts.authenticate(authorization, call.method, call.target)
-    if account is None:
-        raise Rejected(unauthorized(sim.digest.challenge()))
-    if account.access_list is not None and call.client_ip not in account.access_list:
-        # Source: quoted in the fact sheet, section 5.
-        detail = f"IP address {call.client_ip} is not allowed to access this resource."
-        raise Rejected(api_error(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST", detail, call.client_ip))
-    return account
 
 
 def _execute(call: Call) -> SimulatedResponse:
@@ -142,14 +422,14 @@ def _execute(call: Call) -> SimulatedResponse:
     if endpoint is None:
         # Source: `DELETE /groups/` in the recordings of 2025-04-15.
         return SimulatedResponse(405)
-    family, endpoint_set = endpoint.family, endpoint.family.endpoint_set
+    family = endpoint.family
     call.version = family.version
     _check_version(call, family)
-    _check_access(call, endpoint)
-    scope_id = call.account.name if endpoint_set.scope == "USER" else call.scope_id
-    bucket = sim.throttling.bucket(endpoint_set, scope_id)
-    if sim.throttling.is_exceeded(bucket):
-        response = sim.throttling.rate_limited_response(bucket, call.path)
+    _find_scope(call, endpoint)
+    bucket = sim.throttling.bucket(family, call.scope_id or call.account.name)
+    now_s = sim.monotonic()
+    if bucket.take_up_to(now_s) == 0 and sim.throttling.enforced:
+        response = bucket.rate_limited_response(now_s, call.path)
     else:
         try:
             response = endpoint.handler(call)
@@ -179,27 +459,26 @@ def _check_version(call: Call, family: Family) -> None:
         raise Rejected(api_error(410, "VERSION_GONE", detail, family.version, resource))
 
 
-def _check_access(call: Call, endpoint: Endpoint) -> None:
-    """Raise Rejected if the account has no access to the project or organization in the path."""
-    sim, scope_id, org_id = call.sim, call.scope_id, call.scope_id
-    scope = endpoint.family.endpoint_set.scope
-    if scope == "USER":
+def _find_scope(call: Call, endpoint: Endpoint) -> None:
+    """Find the project or organization in the path.
+
+    Raises:
+        Rejected: There is none, or the account has no access to it.
+    """
+    sim, scope_id = call.sim, call.scope_id
+    if endpoint.family.scope == "USER":
         return
-    if scope == "GROUP":
-        group = sim.groups.get(scope_id)
-        if group is None:
-            raise Rejected(_group_id_error(scope_id))
-        org_id = group.org_id
+    if endpoint.family.scope == "GROUP":
+        call.group = sim.groups.get(scope_id)
+        if call.group is None:
+            code, detail = "GROUP_NOT_FOUND", f"No group with ID {scope_id} exists."
+            if not re.fullmatch("[a-f0-9]{24}", scope_id):
+                code, detail = "INVALID_GROUP_ID", f"An invalid group ID {scope_id} was specified."
+            raise Rejected(api_error(404, code, detail, scope_id))
     elif scope_id not in sim.organizations:
         detail = f"No organization with ID {scope_id} exists."
         raise Rejected(api_error(404, "ORG_NOT_FOUND", detail, scope_id))
-    access = sim.access_to(call.account, org_id, scope_id)
+    call.organization = sim.organizations[scope_id if call.group is None else call.group.org_id]
+    access = sim.access_to(call.account, call.organization.id, scope_id)
     if access < endpoint.access:
         raise Rejected(missing_role("NOT_IN_GROUP" if access is _NONE else "USER_UNAUTHORIZED"))
-
-
-def _group_id_error(group_id: str) -> SimulatedResponse:
-    if re.fullmatch("[a-f0-9]{24}", group_id):
-        return group_not_found(group_id)
-    detail = f"An invalid group ID {group_id} was specified."
-    return api_error(404, "INVALID_GROUP_ID", detail, group_id)

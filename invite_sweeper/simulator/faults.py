@@ -1,80 +1,64 @@
 """Faults that a simulation or a test can inject into requests."""
 
-import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from invite_sweeper.simulator.calls import Call
-from invite_sweeper.simulator.responses import Json, SimulatedResponse, api_error
+from invite_sweeper.simulator.responses import (
+    Call,
+    Delivery,
+    Json,
+    SimulatedResponse,
+    api_error,
+)
 
-if TYPE_CHECKING:
-    from invite_sweeper.simulator.state import SimulatedAtlas
-
-
-class Delivery(NamedTuple):
-    """What sends a response, for a fault that does it in another way.
-
-    Attributes:
-        payload: The response; empty if the request was not executed.
-        write: Sends bytes.
-        reset: Resets the connection; unsent data is dropped.
-        stopped: Set when the server stops.
-    """
-
-    payload: bytes
-    write: Callable[[bytes], Awaitable[None]]
-    reset: Callable[[], None]
-    stopped: asyncio.Event
-
-
+Send: TypeAlias = Callable[[], Awaitable[SimulatedResponse]]
+Fault: TypeAlias = Callable[[Call, Send], Awaitable[SimulatedResponse]]
+"""Answers a request; it may execute it by `Send`, before or after a change of its own."""
 Effect: TypeAlias = Callable[[Call], None]
-Deliver: TypeAlias = Callable[[Delivery], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault of a request.
-
-    Attributes:
-        delay_s: Delay before anything else.
-        before: Called just before the request is executed.
-        after: Called just after the request is executed.
-        instead: The response to send in place of the real one.
-        deliver: Sends the response in place of the server; the request counts as unanswered.
-        late: Execute the request before `instead` or `deliver` applies.
-        alter: Returns another response for the real one.
-    """
-
-    delay_s: float = 0.0
-    before: Effect | None = None
-    after: Effect | None = None
-    instead: "SimulatedResponse | Callable[[SimulatedAtlas], SimulatedResponse] | None" = None
-    deliver: Deliver | None = None
-    late: bool = False
-    alter: Callable[[SimulatedResponse], SimulatedResponse] | None = None
-
-    @property
-    def ends(self) -> bool:
-        """Whether no other fault can answer the request."""
-        return self.instead is not None or self.deliver is not None
 
 
 def delay(seconds: float) -> Fault:
     """Delay the response."""
-    return Fault(delay_s=seconds)
+    return partial(_delay, seconds)
+
+
+async def _delay(seconds: float, call: Call, send: Send) -> SimulatedResponse:
+    await call.sim.sleep(seconds)
+    return await send()
 
 
 def effect(*, before: Effect | None = None, after: Effect | None = None) -> Fault:
-    """Change Atlas's data around the request, such as an invitation that is accepted."""
-    return Fault(before=before, after=after)
+    """Change the request, or Atlas's data around it, such as an invitation that is accepted."""
+    return partial(_effect, before, after)
+
+
+async def _effect(
+    before: Effect | None, after: Effect | None, call: Call, send: Send
+) -> SimulatedResponse:
+    if before is not None:
+        before(call)
+    response = await send()
+    if after is not None:
+        after(call)
+    return response
 
 
 def respond_with(response: SimulatedResponse, *, late: bool = False) -> Fault:
-    """Send this response instead."""
-    return Fault(instead=response, late=late)
+    """Send this response before the request is executed, or after if `late`."""
+    return partial(_respond, response, late)
+
+
+async def _respond(
+    response: SimulatedResponse, late: bool, _call: Call, send: Send
+) -> SimulatedResponse:
+    if late:
+        await send()
+    return response
 
 
 def fail_with(
@@ -94,21 +78,23 @@ def fail_with(
 
 def reset(*, late: bool = False) -> Fault:
     """Reset the connection before the request is executed, or after if `late`."""
-    return Fault(deliver=_reset, late=late)
 
+    async def deliver(delivery: Delivery) -> None:
+        delivery.reset()
 
-async def _reset(delivery: Delivery) -> None:
-    delivery.reset()
+    return respond_with(SimulatedResponse(500, deliver=deliver), late=late)
 
 
 @dataclass(slots=True)
-class _FaultRule:
+class _Rule:
+    """When a fault is injected: from the `nth` match on, `times`, or at random at a rate."""
+
     fault: Fault
     method: str
     path: str
     nth: int
-    times: int | None
-    rate: float | None
+    times: float
+    rate: float | None = None
     matched: int = 0
 
     def matches(self, method: str, path: str, rng: Random) -> bool:
@@ -117,17 +103,15 @@ class _FaultRule:
         if self.rate is not None:
             return rng.random() < self.rate
         self.matched += 1
-        return self.matched >= self.nth and (
-            self.times is None or self.matched < self.nth + self.times
-        )
+        return self.nth <= self.matched < self.nth + self.times
 
 
 class FaultPlan:
-    """Scheduled faults. If several apply to a request, the first with a response wins."""
+    """Scheduled faults. If several apply to a request, each is around those added after it."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._rules: list[_FaultRule] = []
-        self._latency_s = (0.0, 0.0)
+        self._rules: list[_Rule] = []
+        self._latency: tuple[Fault, ...] = ()
         self._rng = Random(seed)  # noqa: S311 - faults, not secrets
 
     def add(
@@ -147,26 +131,22 @@ class FaultPlan:
             nth: First matching request to affect, from 1.
             times: Number of requests to affect; None for all that follow.
         """
-        self._rules.append(_FaultRule(fault, method, path, nth, times, None))
+        self._rules.append(_Rule(fault, method, path, nth, math.inf if times is None else times))
 
     def add_random(self, fault: Fault, rate: float, *, method: str = "*", path: str = "*") -> None:
         """Inject `fault` into a random share of matching requests, from 0 to 1."""
-        self._rules.append(_FaultRule(fault, method, path, 1, None, rate))
+        self._rules.append(_Rule(fault, method, path, 1, 0, rate))
 
-    def set_latency(self, base_s: float, jitter_s: float = 0.0) -> None:
-        """Delay each response by `base_s` plus a uniform random part of `jitter_s`."""
-        self._latency_s = (base_s, jitter_s)
+    def set_latency(self, seconds: float) -> None:
+        """Delay each response."""
+        self._latency = (delay(seconds),) if seconds else ()
 
     def clear(self) -> None:
         """Remove all faults and the latency."""
         self._rules.clear()
-        self._latency_s = (0.0, 0.0)
+        self._latency = ()
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         """Return the faults of this request, in the order they were added."""
-        base_s, jitter_s = self._latency_s
-        latency = (delay(base_s + jitter_s * self._rng.random()),) if base_s or jitter_s else ()
-        if not self._rules:
-            return latency
-        matching = [rule.fault for rule in self._rules if rule.matches(method, path, self._rng)]
-        return (*latency, *matching)
+        matching = [each.fault for each in self._rules if each.matches(method, path, self._rng)]
+        return (*self._latency, *matching)

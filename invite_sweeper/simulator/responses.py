@@ -1,13 +1,29 @@
-"""Bodies of responses as Atlas sends them, and the errors."""
+"""A request, its response as Atlas sends it, the pages of lists, and the log of requests."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 
+from invite_sweeper.models import MembershipStatus
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from invite_sweeper.simulator.auth import Account
+    from invite_sweeper.simulator.state import Group, Organization, SimulatedAtlas
+
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
+API_PREFIX: Final = "/api/atlas/v2"
+ERROR_MEDIA: Final = "application/json"
+"""Media type of errors, without version and charset. Source: 8,738 of 8,831 recordings."""
+_Item = TypeVar("_Item")
+_MAX_REQUESTS: Final = 10_000
 
 
 class Missing:
@@ -25,11 +41,6 @@ def to_json(document: Json) -> bytes:
     return msgspec.json.encode(document, order="sorted")
 
 
-def render_document(fields: Mapping[str, Json | Missing]) -> bytes:
-    """Return compact JSON without the keys that are `MISSING`."""
-    return to_json({key: value for key, value in fields.items() if not isinstance(value, Missing)})
-
-
 def parse_object(body: bytes) -> dict[str, object]:
     """Return the JSON object in a body; an empty one if it is not one."""
     try:
@@ -39,8 +50,28 @@ def parse_object(body: bytes) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-ERROR_MEDIA: Final = "application/json"
-"""Media type of errors, without version and charset. Source: 8,738 of 8,831 recordings."""
+def format_atlas_time(timestamp: datetime) -> str:
+    """Format a timestamp as `2026-08-10T03:04:53Z`: whole seconds, always `Z`.
+
+    Source: all 4,342 timestamps in the recordings.
+    """
+    return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Delivery(NamedTuple):
+    """What sends a response, for a fault that does it in another way.
+
+    Attributes:
+        payload: The response with its headers.
+        write: Sends bytes.
+        reset: Resets the connection; unsent data is dropped.
+        stopped: Set when the server stops.
+    """
+
+    payload: bytes
+    write: Callable[[bytes], Awaitable[None]]
+    reset: Callable[[], None]
+    stopped: "asyncio.Event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +82,7 @@ class SimulatedResponse:
         media: The whole `Content-Type`; None for no such header.
         headers: Further headers.
         dated: Whether it has a `Date`; the page of a proxy has none.
+        deliver: Sends it in place of the server; the request counts as unanswered.
     """
 
     status: int
@@ -58,6 +90,7 @@ class SimulatedResponse:
     media: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
     dated: bool = True
+    deliver: Callable[[Delivery], Awaitable[None]] | None = None
 
 
 class Rejected(Exception):
@@ -66,6 +99,129 @@ class Rejected(Exception):
     def __init__(self, response: SimulatedResponse) -> None:
         super().__init__(response.status)
         self.response = response
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A request.
+
+    Attributes:
+        target: Path and query as sent.
+        headers: A case-insensitive mapping.
+        path: The target without its query.
+        query: The values of each parameter.
+        template: The path below `/api/atlas/v2` with `{}` for each id; empty if it is another.
+        scope_id: The project or organization in the path; empty if it has none.
+        item_id: The invitation or user in the path; empty if it has none.
+        account: Whose it is, once it is authenticated.
+        group: The project in the path, once it is found; None if it has none.
+        organization: That in the path, or of the project in the path, once it is found.
+        version: The API version of the response, once the endpoint is known.
+    """
+
+    sim: "SimulatedAtlas"
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    client_ip: str
+    path: str = field(init=False)
+    query: dict[str, list[str]] = field(init=False)
+    template: str = field(init=False, default="")
+    scope_id: str = field(init=False, default="")
+    item_id: str = field(init=False, default="")
+    account: "Account" = field(init=False)
+    group: "Group | None" = field(init=False, default=None)
+    organization: "Organization" = field(init=False)
+    version: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Parse the target.
+
+        A trailing slash is ignored: `/groups/` is `/groups`.
+        Source: recordings of `GET /groups/` and `DELETE /groups/`.
+        """
+        self.path, _, query = self.target.partition("?")
+        self.query = parse_qs(query)
+        start, _, resource = self.path.partition(f"{API_PREFIX}/")
+        if not start:
+            parts = resource.removesuffix("/").split("/")
+            ids = [unquote(each) for each in parts[1::2]]
+            parts[1::2] = ["{}"] * len(ids)
+            self.template = "/" + "/".join(parts)
+            self.scope_id, self.item_id = (*ids, "", "")[:2]
+
+    def respond(self, document: Json | bytes, status: int = 200) -> SimulatedResponse:
+        """Return a response with the version's media type; bytes are a rendered document.
+
+        Source: the recordings; no space before `charset`.
+        """
+        body = document if isinstance(document, bytes) else to_json(document)
+        media = f"application/vnd.atlas.{self.version}+json;charset=utf-8"
+        return SimulatedResponse(status, body, media)
+
+    def respond_with_page(
+        self, items: Sequence[_Item], document: Callable[[_Item], Json]
+    ) -> SimulatedResponse:
+        """Return one page of `items`. Of its links, clients read whether there is a next page."""
+        number, size = self._number("pageNum", 1, 1 << 31), self._number("itemsPerPage", 100, 500)
+        start, end = (number - 1) * size, number * size
+        page: dict[str, Json] = {"results": [*map(document, items[start:end])], "links": []}
+        if end < len(items):
+            page["links"] = [{"href": f"{self.path}?pageNum={number + 1}", "rel": "next"}]
+        if self.query.get("includeCount") != ["false"]:
+            page["totalCount"] = len(items)
+        return self.respond(page)
+
+    def _number(self, name: str, default: int, max_value: int) -> int:
+        """Return a paging parameter. Source: bounds from the OpenAPI document."""
+        text = self.query.get(name, [str(default)])[0]
+        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= max_value:
+            raise invalid_parameter(name)
+        return int(text)
+
+
+class RemovedUser(NamedTuple):
+    """A user removed over HTTP, with its status at that time."""
+
+    scope_id: str
+    user_id: str
+    username: str
+    status: MembershipStatus
+
+
+class RequestRecord(NamedTuple):
+    """One request and the status of its response.
+
+    Attributes:
+        path: Path and query as sent.
+        status: 0 if the connection was reset or no response was sent.
+        at_s: Monotonic time of its arrival.
+    """
+
+    method: str
+    path: str
+    status: int
+    at_s: float
+
+
+@dataclass(slots=True)
+class RequestLog:
+    """Requests, and what they removed.
+
+    Attributes:
+        requests: The last 10,000, in the order of their responses.
+        statuses: Number of responses by status; 0 for no response.
+        received: Number of requests by method.
+        deleted: Ids of deleted invitations and users, in order.
+        removed: The users among them, with their status.
+    """
+
+    requests: deque[RequestRecord] = field(default_factory=lambda: deque(maxlen=_MAX_REQUESTS))
+    statuses: Counter[int] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    deleted: list[str] = field(default_factory=list)
+    removed: list[RemovedUser] = field(default_factory=list)
 
 
 def api_error(status: int, code: str, detail: str, *parameters: Json) -> SimulatedResponse:
@@ -106,11 +262,12 @@ def missing_role(code: str = "USER_UNAUTHORIZED") -> SimulatedResponse:
     return api_error(401, code, "Current user is not authorized to perform this action.")
 
 
-def group_not_found(group_id: str) -> SimulatedResponse:
-    """Return the 404 of an unknown project. Source: recording of 2026-08-10."""
-    return api_error(404, "GROUP_NOT_FOUND", f"No group with ID {group_id} exists.", group_id)
-
-
 def resource_not_found(resource: str) -> SimulatedResponse:
-    """Return the 404 of any other unknown resource. Source: recording of 2026-08-10."""
+    """Return the 404 of an unknown resource. Source: recording of 2026-08-10."""
     return api_error(404, "RESOURCE_NOT_FOUND", f"Cannot find resource {resource}.", resource)
+
+
+def invalid_parameter(name: str) -> Rejected:
+    """Return the 400 for an invalid query parameter; its code is from the list of errors."""
+    detail = f"An invalid value was specified for the query parameter {name}."
+    return Rejected(api_error(400, "INVALID_QUERY_PARAMETER", detail, name))

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import count
 from random import Random
 from typing import Final
 
+from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import Access
-from invite_sweeper.simulator.calls import Call
-from invite_sweeper.simulator.data import OrgMembershipStatus, find_user
-from invite_sweeper.simulator.faults import Effect
+from invite_sweeper.simulator.responses import Call
 from invite_sweeper.simulator.seed import ORG_ID, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
@@ -94,7 +94,7 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
     # A project invitation and the organization invitation that was created with it.
     for group in projects[::4]:
         for invite in tuple(group.invites.values())[:1]:
-            if find_user(sim.organizations[org_id], invite.username) is None:
+            if sim.organizations[org_id].find_user(invite.username) is None:
                 sim.add_user(invite.username, org_id, age=timedelta(days=20))
 
 
@@ -137,27 +137,22 @@ def _roles(sim: SimulatedAtlas, size: Size) -> None:
 def _accepting(sim: SimulatedAtlas, size: Size) -> None:
     """Users accept before their last check, between it and the DELETE, and before a DELETE."""
     _lists(sim, size)
+    accepted: set[str] = set()
 
-    def accept_first() -> Effect:
-        """Return an effect that makes the first pending user of a request an active one."""
-        accepted: list[str] = []
+    def accept_first(call: Call) -> None:
+        """Make the first pending user of a GET an active one, and that of a DELETE."""
+        user = sim.organizations[ORG_ID].users.get(call.item_id)
+        pending = user is not None and user.status is MembershipStatus.PENDING
+        if pending and call.method not in accepted:
+            accepted.add(call.method)
+            sim.set_status(call.item_id, "ACTIVE")
 
-        def accept(context: Call) -> None:
-            user = sim.organizations[ORG_ID].users.get(context.item_id)
-            if not accepted and user is not None and user.status is OrgMembershipStatus.PENDING:
-                accepted.append(user.id)
-                sim.set_status(user.id, OrgMembershipStatus.ACTIVE)
+    def accept_invitation(call: Call) -> None:
+        sim.accept(call.scope_id, call.item_id)
 
-        return accept
-
-    def accept_invitation(context: Call) -> None:
-        sim.accept(context.scope_id, context.item_id)
-
-    users, invites = "*/groups/*/users/*", "*/groups/*/invites/*"
-    for method in ("GET", "DELETE"):
-        fault = faults.effect(before=accept_first())
-        sim.faults.add(fault, method=method, path=users, times=None)
-    sim.faults.add(faults.effect(before=accept_invitation), method="DELETE", path=invites, nth=2)
+    sim.faults.add(faults.effect(before=accept_first), path="*/groups/*/users/*", times=None)
+    accept = faults.effect(before=accept_invitation)
+    sim.faults.add(accept, method="DELETE", path="*/groups/*/invites/*", nth=2)
 
 
 def _federated(sim: SimulatedAtlas, size: Size) -> None:
@@ -197,30 +192,26 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
     from the third one on they are gone (410).
     """
     _lists(sim, size)
-    retiring = ("invites", "org_invites")
-    tomorrow = sim.clock() + _NIGHT
+    retiring, days = ("invites", "org_invites"), count(1)
 
-    def announce(end: datetime) -> None:
+    def pass_day(_: Call) -> None:
+        day = next(days)
+        end = sim.clock() + max(0, 2 - day) * _NIGHT
         # Source: the recordings. The day has no leading zero.
         text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
         sim.versions.sunsets |= dict.fromkeys(retiring, text)
+        sim.versions.retired |= {(family, "*") for family in retiring if day > 2}  # noqa: PLR2004
 
-    def reach_end(_: Call) -> None:
-        announce(sim.clock())
-
-    def retire(_: Call) -> None:
-        sim.versions.retired |= {(family, "*") for family in retiring}
-
-    announce(tomorrow)
-    for day, change in ((2, reach_end), (3, retire)):
-        sim.faults.add(faults.effect(before=change), method="GET", path="*/v2/groups", nth=day)
+    fault = faults.effect(before=pass_day)
+    sim.faults.add(fault, method="GET", path="*/v2/groups", times=None)
 
 
 def _trouble(sim: SimulatedAtlas, size: Size) -> None:
     """Errors, lost responses, 429 and access tokens that end early."""
     _lists(sim, size)
     sim.oauth.expires_in_s = 30
-    sim.user_paging.page_size = 7
+    short = faults.effect(before=lambda call: call.query.update(itemsPerPage=["7"]))
+    sim.faults.add(short, path="*/users", times=None)
     rate_limited = faults.fail_with(429, "RATE_LIMITED", "Too many requests.", retry_after="1")
     sim.faults.add_random(rate_limited, 0.02, path="*/v2/*")
     sim.faults.add_random(faults.fail_with(503), 0.03, path="*/v2/*")

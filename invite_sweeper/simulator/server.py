@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from email.utils import format_datetime
@@ -16,10 +16,9 @@ from aiohttp import web
 from typing_extensions import override
 
 from invite_sweeper.simulator.api import handle
-from invite_sweeper.simulator.calls import Call
-from invite_sweeper.simulator.faults import Deliver, Delivery, Fault
-from invite_sweeper.simulator.responses import SimulatedResponse
-from invite_sweeper.simulator.state import RequestRecord, SimulatedAtlas
+from invite_sweeper.simulator.faults import Send
+from invite_sweeper.simulator.responses import Call, Delivery, RequestRecord, SimulatedResponse
+from invite_sweeper.simulator.state import SimulatedAtlas
 
 _CLOSE: Final = ("Connection", "close")
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
@@ -34,11 +33,13 @@ class _Payload(web.StreamResponse):
     """
 
     def __init__(
-        self, payload: bytes, *, keep_alive: bool, deliver: Deliver | None, stopped: asyncio.Event
+        self, response: SimulatedResponse, date: datetime, stopped: asyncio.Event, *, closes: bool
     ) -> None:
         super().__init__()
-        self._payload, self._deliver, self._stopped = payload, deliver, stopped
-        self._keep_alive = keep_alive
+        closes |= response.deliver is not None or _CLOSE in response.headers
+        self._payload = _render(response, date, closes=closes)
+        self._deliver, self._stopped = response.deliver, stopped
+        self._keep_alive = not closes
 
     @override
     async def prepare(self, request: web.BaseRequest) -> None:
@@ -61,7 +62,7 @@ def _reset_connection(request: web.BaseRequest) -> None:
         request.transport.abort()
 
 
-def _render(response: SimulatedResponse, date: datetime, *, keep_alive: bool) -> bytes:
+def _render(response: SimulatedResponse, date: datetime, *, closes: bool) -> bytes:
     """Return the bytes of a response."""
     headers = list(response.headers)
     if response.media is not None:
@@ -70,7 +71,7 @@ def _render(response: SimulatedResponse, date: datetime, *, keep_alive: bool) ->
         headers.append(("Content-Length", str(len(response.body))))
     if response.dated:
         headers.append(("Date", format_datetime(date, usegmt=True)))
-    if not keep_alive and _CLOSE not in headers:
+    if closes and _CLOSE not in headers:
         headers.append(_CLOSE)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     status = HTTPStatus(response.status)
@@ -78,62 +79,16 @@ def _render(response: SimulatedResponse, date: datetime, *, keep_alive: bool) ->
     return head.encode("latin-1") + response.body
 
 
-async def execute(
-    call: Call, faults: Sequence[Fault]
-) -> tuple[SimulatedResponse | None, Fault | None]:
-    """Return the response under `faults`, and the one that ends the request.
+async def execute(call: Call) -> SimulatedResponse:
+    """Return the response to a request under its faults."""
 
-    The request is not executed if an early fault ends it.
-    """
-    for fault in faults:
-        if fault.delay_s:
-            await call.sim.sleep(fault.delay_s)
-        if fault.before is not None:
-            fault.before(call)
-    response = None
-    end = next((each for each in faults if each.ends and not each.late), None)
-    if end is None:
-        response = handle(call)
-        for fault in faults:
-            if fault.after is not None:
-                fault.after(call)
-            if fault.alter is not None:
-                response = fault.alter(response)
-        end = next((each for each in faults if each.ends), None)
-    if end is not None and end.instead is not None:
-        response = end.instead(call.sim) if callable(end.instead) else end.instead
-    return response, end
+    async def send() -> SimulatedResponse:
+        return handle(call)
 
-
-class RequestHandler:
-    """Handles the requests of one socket.
-
-    Attributes:
-        base_url: The server's URL, set once it listens.
-    """
-
-    def __init__(self, sim: SimulatedAtlas, stopped: asyncio.Event) -> None:
-        self.base_url = ""
-        self._sim = sim
-        self._stopped = stopped
-
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Handle one request, with its faults, if any."""
-        sim, started_s = self._sim, self._sim.monotonic()
-        body = await request.read() if request.body_exists else b""
-        address, target = request.remote or "", request.raw_path
-        call = Call(sim, request.method, target, request.headers, body, address, self.base_url)
-        sim.request_log.on_request(call)
-        response, end = await execute(call, sim.faults.faults_for(call.method, call.path))
-        deliver = end.deliver if end is not None else None
-        status = response.status if response is not None and deliver is None else 0
-        record = RequestRecord(call.method, target, status, started_s)
-        sim.request_log.on_response(record, call.item_id)
-        keep_alive, payload = request.keep_alive and deliver is None, b""
-        if response is not None:
-            keep_alive &= _CLOSE not in response.headers
-            payload = _render(response, sim.clock(), keep_alive=keep_alive)
-        return _Payload(payload, keep_alive=keep_alive, deliver=deliver, stopped=self._stopped)
+    answer: Send = send
+    for fault in reversed(call.sim.faults.faults_for(call.method, call.path)):
+        answer = partial(fault, call, answer)
+    return await answer()
 
 
 @asynccontextmanager
@@ -149,15 +104,26 @@ async def serve(
     Port 0 means any free port. With an `ssl_context` for servers, it serves HTTPS.
     """
     stopped = asyncio.Event()
-    handler = RequestHandler(sim, stopped)
-    runner = web.ServerRunner(web.Server(handler.handle, access_log=None), shutdown_timeout=1.0)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        log, started_s = sim.request_log, sim.monotonic()
+        address, target = request.remote or "", request.raw_path
+        body = await request.read() if request.body_exists else b""
+        call = Call(sim, request.method, target, request.headers, body, address)
+        log.received[call.method] += 1
+        response = await execute(call)
+        status = response.status if response.deliver is None else 0
+        log.statuses[status] += 1
+        log.requests.append(RequestRecord(call.method, target, status, started_s))
+        return _Payload(response, sim.clock(), stopped, closes=not request.keep_alive)
+
+    runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=ssl_context, backlog=1024)
     try:
         await site.start()
         scheme = "http" if ssl_context is None else "https"
-        handler.base_url = f"{scheme}://{host}:{runner.addresses[0][1]}"
-        yield handler.base_url
+        yield f"{scheme}://{host}:{runner.addresses[0][1]}"
     finally:
         stopped.set()
         await runner.cleanup()

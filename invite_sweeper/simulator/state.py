@@ -1,60 +1,130 @@
-"""The simulated Atlas: its data, settings and accounts, and the requests it received."""
+"""The simulated Atlas: organizations, projects, people, accounts, and the requests it received."""
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final, NamedTuple
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import Final, Literal, NamedTuple
 
-from invite_sweeper.simulator.auth import (
-    Access,
-    Account,
-    AccountKind,
-    AccountStore,
-    DigestServer,
-    OAuthServer,
-)
-from invite_sweeper.simulator.calls import Call
-from invite_sweeper.simulator.data import Data, RemovedUser, utc_now
+import msgspec
+
+from invite_sweeper.models import INVITED_STATUSES, MembershipStatus
+from invite_sweeper.simulator.auth import Access, Account, AccountKind, DigestServer, OAuthServer
 from invite_sweeper.simulator.faults import FaultPlan
+from invite_sweeper.simulator.responses import (
+    Json,
+    Missing,
+    RequestLog,
+    RequestRecord,
+    format_atlas_time,
+    parse_object,
+    to_json,
+)
 from invite_sweeper.simulator.throttling import InviteRateLimit, Throttling
 
-_MAX_REQUESTS: Final = 10_000
-
-
-class RequestRecord(NamedTuple):
-    """One request and the status of its response.
-
-    Attributes:
-        path: Path and query as sent.
-        status: 0 if the connection was reset or no response was sent.
-        at_s: Monotonic time of its arrival.
-    """
-
-    method: str
-    path: str
-    status: int
-    at_s: float
+INVITATION_LIFETIME: Final = timedelta(days=30)
+"""From invitation to expiry. Source: all 2,225 invitations in the recordings."""
+DEFAULT_INVITER: Final = "wkzjqvtb"
+"""An API key's public key. Source: `inviterUsername` in every recording of a project."""
+STATUSES: Final = frozenset({MembershipStatus.ACTIVE, *INVITED_STATUSES})
+DEFAULT_STATUSES: Final = frozenset({MembershipStatus.PENDING, MembershipStatus.ACTIVE})
+"""Statuses that the user lists return by default. Source: the OpenAPI document."""
+_REJECTED: Final = MembershipStatus.INVITATION_REJECTED
+_MACHINE_PART: Final = "51aa7a5e1d"
+"""The middle of an object id identifies the machine; any value works."""
 
 
 @dataclass(slots=True)
-class PagingQuirks:
-    """Irregularities in the pages of a list; none by default.
+class GroupInvite:
+    """One invitation of `/groups/{id}/invites`.
 
     Attributes:
-        page_size: Maximum items in a page, below the requested number: a short page with a
-            `next` link. None for no limit.
-        repeated_items: Number of last items of a page that the next page repeats.
-        endless: Every page is the first one and has a `next` link.
-
-    Source: the recordings, in which short pages with a `next` link occur.
+        username: Sort key of the list; empty if the document has no username.
+        document: The JSON object that is sent; rendered once, since it never changes.
     """
 
-    page_size: int | None = None
-    repeated_items: int = 0
-    endless: bool = False
+    username: str
+    document: bytes
+
+
+@dataclass(slots=True)
+class User:
+    """A user of an organization, active or invited by the users API or the web interface.
+
+    Attributes:
+        invitation_id: Its id in `/orgs/{id}/invites` while it is pending; never the user's id.
+        by_web_interface: Invited in the web interface: `/orgs/{id}/invites` does not list it.
+        created_at: When it was invited; for an active user, when the account was created.
+        expires_at: None for a rejected invitation.
+        group_roles: Roles by project id.
+    """
+
+    id: str
+    invitation_id: str
+    username: str
+    status: MembershipStatus
+    created_at: datetime
+    expires_at: datetime | None
+    inviter: str
+    org_roles: tuple[str, ...]
+    group_roles: dict[str, tuple[str, ...]]
+    team_ids: tuple[str, ...] = ()
+    by_web_interface: bool = False
+
+
+class Event(NamedTuple):
+    """One event of an organization's feed: a user was invited, or joined.
+
+    Attributes:
+        username: Who was invited or joined.
+        actor: An address, or an API key's public key.
+    """
+
+    created_at: datetime
+    type: Literal["INVITED_TO_ORG", "JOINED_ORG"]
+    username: str
+    actor: str
+
+
+@dataclass(slots=True)
+class Organization:
+    """An organization and its users. Its projects refer to it by id.
+
+    Attributes:
+        federated: New users become active members at once, without an acceptance.
+        events: Oldest first.
+    """
+
+    id: str
+    name: str
+    users: dict[str, User] = field(default_factory=dict)
+    federated: bool = False
+    events: list[Event] = field(default_factory=list)
+
+    def find_user(self, username: str) -> User | None:
+        """Return the user with that name, ignoring case, or None."""
+        folded = username.lower()
+        return next((each for each in self.users.values() if each.username.lower() == folded), None)
+
+
+@dataclass(slots=True)
+class Group:
+    """A project.
+
+    Attributes:
+        teams: Roles of the teams with access, by team id.
+    """
+
+    id: str
+    name: str
+    org_id: str
+    created_at: datetime
+    tags: tuple[tuple[str, str], ...] = ()
+    invites: dict[str, GroupInvite] = field(default_factory=dict)
+    teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -76,91 +146,49 @@ class Versions:
     )
 
 
-class RequestLog:
-    """Requests, newest last, and counters.
-
-    Attributes:
-        enabled: Whether requests are recorded; the counters always are.
-        requests: The last 10,000.
-        statuses: Number of responses by status; 0 for no response.
-        received: Number of requests by method.
-        deleted: Ids of deleted invitations and users, in order.
-        removed: The users among them, with their status.
-        confirmed: Ids for which a DELETE returned 204.
-        deletes_after_confirmation: Ids of the same DELETEs received after that; one entry each.
-    """
-
-    def __init__(self) -> None:
-        self.enabled = True
-        self.requests: deque[RequestRecord] = deque(maxlen=_MAX_REQUESTS)
-        self.statuses: Counter[int] = Counter()
-        self.received: Counter[str] = Counter()
-        self.deleted: list[str] = []
-        self.removed: list[RemovedUser] = []
-        self.confirmed: set[str] = set()
-        self.deletes_after_confirmation: list[str] = []
-        self._confirmed_paths: set[str] = set()
-
-    def on_request(self, call: Call) -> None:
-        """Count a request on arrival."""
-        self.received[call.method] += 1
-        # A user has one id in all projects, and a DELETE in each ends another role.
-        if call.method == "DELETE" and call.target in self._confirmed_paths:
-            self.deletes_after_confirmation.append(call.item_id)
-
-    def on_response(self, record: RequestRecord, item_id: str) -> None:
-        """Record a request and its response."""
-        self.statuses[record.status] += 1
-        if record.method == "DELETE" and record.status == 204:  # noqa: PLR2004 - No Content
-            self.confirmed.add(item_id)
-            self._confirmed_paths.add(record.path)
-        if self.enabled:
-            self.requests.append(record)
-
-
-class SimulatedAtlas(Data):
+class SimulatedAtlas:
     """An Atlas in memory. `serve` puts it on a socket.
 
     Attributes:
-        gone_status: Status for a DELETE of an unknown invitation: 404, or 400 with
-            `INVALID_INVITATION_ID`. It is not known which of them Atlas sends.
+        date_offset: How far Atlas's clock is ahead of the one of this machine.
+        organizations: By id, in creation order.
+        groups: Projects by id, in creation order.
         invite_rate_limit: Limit on new invitations.
-        accounts: Credentials.
+        accounts: Credentials by client id, public key or name.
         digest: HTTP Digest.
         oauth: Access tokens.
         throttling: Token buckets.
         versions: Which versions end.
-        paging: Irregularities of the pages of `/groups`.
-        user_paging: Irregularities of the pages of user lists.
-        team_paging: Irregularities of the pages of team lists.
         faults: Scheduled faults.
         request_log: Received requests.
     """
 
     def __init__(
         self,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         seed: int = 0,
     ) -> None:
-        super().__init__(clock)
+        self._clock = clock or partial(datetime.now, UTC)
         self.monotonic = monotonic
         self.sleep = sleep
-        self.gone_status = 404
+        self.date_offset = timedelta(0)
+        self.organizations: dict[str, Organization] = {}
+        self.groups: dict[str, Group] = {}
         self.invite_rate_limit = InviteRateLimit(monotonic)
+        self.accounts: dict[str, Account] = {}
         self.digest = DigestServer()
-        self.accounts = AccountStore(self.digest)
         self.oauth = OAuthServer(self.accounts, monotonic)
         self.throttling = Throttling(monotonic)
         self.versions = Versions()
-        self.paging = PagingQuirks()
-        self.user_paging = PagingQuirks()
-        self.team_paging = PagingQuirks()
         self.faults = FaultPlan(seed)
         self.request_log = RequestLog()
         self._access_limits: dict[str, Access] = {}
+        self._numbers = count(1)
+
+    # Requests ---------------------------------------------------------------------------------
 
     @property
     def requests(self) -> Sequence[RequestRecord]:
@@ -177,25 +205,54 @@ class SimulatedAtlas(Data):
         """Return the number of DELETE requests received, with any outcome."""
         return self.request_log.received["DELETE"]
 
+    # Accounts ---------------------------------------------------------------------------------
+
     def add_service_account(self, *org_ids: str) -> Account:
         """Add a service account of the organizations (default: the first one)."""
         number = len(self.accounts)
         name, secret = f"mdb_sa_id_{number:024x}", f"mdb_sa_sk_{number:040x}"
-        return self._add("service account", name, secret, org_ids)
+        return self.add_account("service account", name, secret, org_ids)
 
     def add_api_key(self, *org_ids: str) -> Account:
         """Add an API key of the organizations (default: the first one)."""
         number = len(self.accounts)
         # Source: public keys are 8 lower-case letters; private keys are UUIDs.
         name = f"{number:08d}".translate(str.maketrans("0123456789", "qwzrtkplmn"))
-        return self._add(
-            "API key", name, f"5ec4e7{number:02x}-0000-4000-8000-{number:012x}", org_ids
-        )
+        secret = f"5ec4e7{number:02x}-0000-4000-8000-{number:012x}"
+        return self.add_account("API key", name, secret, org_ids)
 
     def add_token(self, *org_ids: str) -> Account:
         """Add a fixed bearer token of the organizations (default: the first one)."""
         number = len(self.accounts)
-        return self._add("token", f"token-{number}", f"ready-token-{number:032x}", org_ids)
+        secret = f"ready-token-{number:032x}"
+        account = self.add_account("token", f"token-{number}", secret, org_ids)
+        self.oauth.add_token(account.secret, account)
+        return account
+
+    def add_account(
+        self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]
+    ) -> Account:
+        """Add credentials of the organizations (default: the first one)."""
+        org_ids = org_ids or (next(iter(self.organizations)),)
+        account = Account(kind, name, secret, org_ids, created_at=self.clock())
+        self.accounts[name] = account
+        return account
+
+    def find_account(self, kind: AccountKind, name: str) -> Account | None:
+        """Return the account of a kind with this client id or public key, or None."""
+        account = self.accounts.get(name)
+        return account if account is not None and account.kind == kind else None
+
+    def authenticate(self, header: str, method: str, target: str) -> Account | None:
+        """Return the account of a request; None if its credentials are missing or wrong."""
+        kind, _, value = header.partition(" ")
+        if kind != "Digest":
+            return self.oauth.account_of(value) if kind == "Bearer" else None
+        fields = self.digest.parse_header(value)
+        account = self.find_account("API key", fields.get("username", ""))
+        if account is None or not self.digest.is_valid(fields, account.secret, method, target):
+            return None
+        return account
 
     def limit_access(self, scope_id: str, access: Access = Access.READ) -> None:
         """Limit the access of all accounts to this project or organization."""
@@ -207,8 +264,207 @@ class SimulatedAtlas(Data):
             return Access.NONE
         return self._access_limits.get(scope_id, Access.OWNER)
 
-    def _add(self, kind: AccountKind, name: str, secret: str, org_ids: tuple[str, ...]) -> Account:
-        org_ids = org_ids or (next(iter(self.organizations)),)
-        account = Account(kind, name, secret, org_ids, created_at=self.clock())
-        self.accounts.add(account)
-        return account
+    # Data -------------------------------------------------------------------------------------
+
+    def clock(self) -> datetime:
+        """Return the current time of Atlas."""
+        return self._clock() + self.date_offset
+
+    def new_id(self, timestamp: datetime) -> str:
+        """Return a new id of 24 lower-case hex digits; the same calls return the same ids.
+
+        Source: the first 4 bytes of an invitation's id equal its `createdAt` in all recordings.
+        """
+        seconds = int(timestamp.timestamp()) & 0xFFFFFFFF
+        return f"{seconds:08x}{_MACHINE_PART}{next(self._numbers) & 0xFFFFFF:06x}"
+
+    def add_organization(self, org_id: str, name: str) -> Organization:
+        """Add an organization without projects or users."""
+        self.organizations[org_id] = Organization(org_id, name)
+        return self.organizations[org_id]
+
+    def _organization(self, org_id: str | None) -> Organization:
+        return self.organizations[org_id or next(iter(self.organizations))]
+
+    def add_project(
+        self,
+        name: str,
+        org_id: str | None = None,
+        *,
+        project_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        created: datetime | None = None,
+    ) -> str:
+        """Add a project to an organization (default: the first) and return its id."""
+        created_at = created or self.clock()
+        # Source: the id's timestamp is 1 to 8 s before `created` in the recordings.
+        new_id = project_id or self.new_id(created_at - timedelta(seconds=2))
+        owner, pairs = self._organization(org_id), tuple((tags or {}).items())
+        self.groups[new_id] = Group(new_id, name, owner.id, created_at, pairs)
+        return new_id
+
+    def add_team(self, *project_ids: str, roles: Sequence[str] = ("GROUP_READ_ONLY",)) -> str:
+        """Add a team with access to these projects and return its id."""
+        team_id = self.new_id(self.clock())
+        for project_id in project_ids:
+            self.groups[project_id].teams[team_id] = tuple(roles)
+        return team_id
+
+    def rename_project(self, project_id: str, name: str) -> None:
+        """Rename a project, also in its invitations."""
+        group = self.groups[project_id]
+        group.name = name
+        for invite in group.invites.values():
+            document = {**parse_object(invite.document), "groupName": name}
+            invite.document = msgspec.json.encode(document)
+
+    def remove_project(self, project_id: str) -> None:
+        """Remove a project with its invitations and the roles of users in it."""
+        group = self.groups.pop(project_id)
+        for user in self.organizations[group.org_id].users.values():
+            user.group_roles.pop(project_id, None)
+
+    def invite(
+        self,
+        project_id: str,
+        username: str | Missing,
+        *,
+        age: timedelta = timedelta(0),
+        roles: Sequence[str] = ("GROUP_READ_ONLY",),
+        inviter: str = DEFAULT_INVITER,
+        **overrides: Json | Missing,
+    ) -> str:
+        """Add an invitation of the `invites` list, created `age` ago, and return its id.
+
+        `overrides` replace fields of the document by Atlas's names: `createdAt="soon"`,
+        `expiresAt=None`, `id="../x"`, `groupId=MISSING`. An overridden `id` also changes the
+        path of the invitation.
+        """
+        group = self.groups[project_id]
+        created = self.clock() - age
+        fields: dict[str, Json | Missing] = {
+            "createdAt": format_atlas_time(created),
+            "expiresAt": format_atlas_time(created + INVITATION_LIFETIME),
+            "groupId": project_id,
+            "groupName": group.name,
+            "id": self.new_id(created),
+            "inviterUsername": inviter,
+            "roles": tuple(roles),
+            "username": username,
+        }
+        fields |= overrides
+        sent_id = fields["id"]
+        key = sent_id if isinstance(sent_id, str) else f"#{len(group.invites)}"
+        name = username if isinstance(username, str) else ""
+        document = {k: each for k, each in fields.items() if not isinstance(each, Missing)}
+        group.invites[key] = GroupInvite(name, to_json(document))
+        event = Event(created, "INVITED_TO_ORG", name, inviter)
+        self.organizations[group.org_id].events.append(event)
+        return key
+
+    def invitations(self, project_id: str) -> tuple[str, ...]:
+        """Return the ids of a project's invitations, in creation order."""
+        return tuple(self.groups[project_id].invites)
+
+    def invitation_count(self) -> int:
+        """Return the number of project invitations in all projects."""
+        return sum(len(group.invites) for group in self.groups.values())
+
+    def add_user(
+        self,
+        username: str,
+        org_id: str | None = None,
+        *,
+        status: str = "PENDING",
+        age: timedelta = timedelta(0),
+        org_roles: Sequence[str] = ("ORG_MEMBER",),
+        group_roles: Mapping[str, Sequence[str]] | None = None,
+        team_ids: Sequence[str] = (),
+        inviter: str = DEFAULT_INVITER,
+        by_web_interface: bool = False,
+    ) -> str:
+        """Add a user invited `age` ago and return the user id.
+
+        While pending, it is also an invitation in `/orgs/{id}/invites`, under another id
+        (`user(user_id).invitation_id`), unless it was invited in the web interface.
+        `group_roles` are roles by project id.
+        """
+        organization, created_at = self._organization(org_id), self.clock() - age
+        user_id = self.new_id(created_at)
+        organization.users[user_id] = User(
+            id=user_id,
+            # Source: the two ids differ in all 633 recorded pairs, often by one.
+            invitation_id=self.new_id(created_at),
+            username=username,
+            status=MembershipStatus(status),
+            created_at=created_at,
+            expires_at=None if status == _REJECTED else created_at + INVITATION_LIFETIME,
+            inviter=inviter,
+            org_roles=tuple(org_roles),
+            group_roles={key: tuple(roles) for key, roles in (group_roles or {}).items()},
+            team_ids=tuple(team_ids),
+            by_web_interface=by_web_interface,
+        )
+        organization.events.append(Event(created_at, "INVITED_TO_ORG", username, inviter))
+        if status == MembershipStatus.ACTIVE:
+            organization.events.append(Event(created_at, "JOINED_ORG", username, username))
+        return user_id
+
+    def invited_users(self) -> Iterator[User]:
+        """Yield the users of all organizations who are not active."""
+        for organization in self.organizations.values():
+            for user in organization.users.values():
+                if user.status is not MembershipStatus.ACTIVE:
+                    yield user
+
+    def expire_invitations(self) -> None:
+        """Let the users expire whose invitation has ended by now."""
+        for user in self.invited_users():
+            if user.expires_at is not None and user.expires_at <= self.clock():
+                user.status = MembershipStatus.INVITATION_EXPIRED
+
+    def user(self, user_id: str) -> User:
+        """Return a user of any organization."""
+        for organization in self.organizations.values():
+            if user_id in organization.users:
+                return organization.users[user_id]
+        raise KeyError(user_id)
+
+    def users(self, org_id: str | None = None) -> tuple[str, ...]:
+        """Return the user ids of an organization (default: the first), in creation order."""
+        return tuple(self._organization(org_id).users)
+
+    def set_status(self, user_id: str, status: str) -> None:
+        """Set a user's status, as when an invitation is accepted, declined or expires.
+
+        Does nothing if the user does not exist; it may have been removed.
+        """
+        for organization in self.organizations.values():
+            user = organization.users.get(user_id)
+            if user is not None:
+                user.status = MembershipStatus(status)
+                if user.status is MembershipStatus.ACTIVE:
+                    event = Event(self.clock(), "JOINED_ORG", user.username, user.username)
+                    organization.events.append(event)
+                if user.status is _REJECTED:
+                    user.expires_at = None
+
+    def accept(self, project_id: str, invitation_id: str) -> None:
+        """Turn an invitation of the `invites` list into an active user of the project.
+
+        A user whose invitation to the organization is pending becomes active in it, too: members
+        of a project are members of its organization. Does nothing if the invitation does not
+        exist; it may have been deleted.
+        """
+        group = self.groups[project_id]
+        invite = group.invites.pop(invitation_id, None)
+        if invite is None:
+            return
+        sent_roles = parse_object(invite.document).get("roles")
+        roles = tuple(map(str, sent_roles)) if isinstance(sent_roles, list) else ()
+        user = self.organizations[group.org_id].find_user(invite.username)
+        if user is None:
+            user = self.user(self.add_user(invite.username, group.org_id, status="ACTIVE"))
+        elif user.status is not MembershipStatus.ACTIVE:
+            self.set_status(user.id, "ACTIVE")
+        user.group_roles[project_id] = roles

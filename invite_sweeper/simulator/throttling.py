@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket per endpoint set and scope, and the limit on invitations."""
+"""Rate limits: a token bucket per family of endpoints and scope, and the limit on invitations."""
 
 from collections import deque
 from collections.abc import Callable
@@ -17,31 +17,37 @@ class BucketLimit(NamedTuple):
     period_s: float = 60.0
 
 
-class EndpointSet(NamedTuple):
-    """Endpoints that share one bucket per scope, with the documented limits.
-
-    Source: rate limit documentation of 2026-04-10, in the fact sheet, section 4.
+class Family(NamedTuple):
+    """Endpoints of one resource of Atlas: their version, and the bucket of each scope.
 
     Attributes:
-        id: Modelled on the one documented id; the others are assumed.
+        name: Its name in the settings of `Versions`.
+        bucket: Families with the same one share their buckets. Modelled on the one documented
+            id; the others are assumed.
+        limit: Source: rate limit documentation of 2026-04-10, in the fact sheet, section 4.
+        version: The one that the program uses; a later date is resolved down to it.
     """
 
-    id: str
+    name: str
+    bucket: str
     scope: Literal["GROUP", "ORGANIZATION", "USER"]
     limit: BucketLimit
+    version: str = "2023-01-01"
 
 
-PROJECT: Final = EndpointSet("projects_group", "GROUP", BucketLimit(1200, 500))
-PROJECTS: Final = EndpointSet("projects_user", "USER", BucketLimit(1200, 500))
-ORGANIZATION: Final = EndpointSet(
-    "organizations_organization", "ORGANIZATION", BucketLimit(500, 250)
+_LIMIT = BucketLimit(1200, 500)
+_USERS = "2025-02-19"
+GROUPS: Final = Family("groups", "projects_user", "USER", _LIMIT)
+INVITES: Final = Family("invites", "projects_group", "GROUP", _LIMIT)
+USERS: Final = Family("users", "mongoDbCloudUsers_group", "GROUP", _LIMIT, _USERS)
+TEAMS: Final = Family("teams", "teams_group", "GROUP", _LIMIT)
+ORGS: Final = Family("orgs", "organizations_user", "USER", BucketLimit(300, 100))
+ORG: Final = Family("orgs", "organizations_organization", "ORGANIZATION", BucketLimit(500, 250))
+ORG_INVITES: Final = ORG._replace(name="org_invites")
+SERVICE_ACCOUNTS: Final = ORG._replace(name="service_accounts", version="2024-08-05")
+ORG_USERS: Final = ORG._replace(
+    name="org_users", bucket="mongoDbCloudUsers_organization", version=_USERS
 )
-ORGANIZATIONS: Final = EndpointSet("organizations_user", "USER", BucketLimit(300, 100))
-PROJECT_USERS: Final = EndpointSet("mongoDbCloudUsers_group", "GROUP", BucketLimit(1200, 500))
-ORGANIZATION_USERS: Final = EndpointSet(
-    "mongoDbCloudUsers_organization", "ORGANIZATION", BucketLimit(500, 250)
-)
-PROJECT_TEAMS: Final = EndpointSet("teams_group", "GROUP", BucketLimit(1200, 500))
 
 
 @dataclass(slots=True)
@@ -73,47 +79,13 @@ class SimulatedBucket:
         self.tokens -= taken
         return taken
 
-    def next_refill_s(self, now_s: float) -> int:
-        """Return the seconds until the next refill, rounded up."""
-        elapsed_s = now_s - self.anchor_s
-        return max(0, ceil((self._refills + 1) * self.limit.period_s - elapsed_s))
-
-
-class Throttling:
-    """All buckets, created on first use.
-
-    Attributes:
-        enforced: Whether an empty bucket causes a 429.
-        limits: Limits by endpoint set id, where they are not the documented ones.
-        buckets: By endpoint set id, and project id, organization id or account name.
-    """
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self.enforced = True
-        self.limits: dict[str, BucketLimit] = {}
-        self.buckets: dict[tuple[str, str], SimulatedBucket] = {}
-        self._monotonic = monotonic
-
-    def bucket(self, endpoint_set: EndpointSet, scope_id: str) -> SimulatedBucket:
-        """Return the bucket of a scope; its first period starts with the first call."""
-        bucket = self.buckets.get((endpoint_set.id, scope_id))
-        if bucket is None:
-            limit = self.limits.get(endpoint_set.id, endpoint_set.limit)
-            bucket = SimulatedBucket(limit, self._monotonic())
-            self.buckets[endpoint_set.id, scope_id] = bucket
-        return bucket
-
-    def is_exceeded(self, bucket: SimulatedBucket) -> bool:
-        """Take a token for a request; return whether there was none."""
-        return bucket.take_up_to(self._monotonic()) == 0 and self.enforced
-
-    def rate_limited_response(self, bucket: SimulatedBucket, path: str) -> SimulatedResponse:
+    def rate_limited_response(self, now_s: float, path: str) -> SimulatedResponse:
         """Return the 429 with the documented text.
 
         Source: rate limit documentation and a log of 2026-09-29, in the fact sheet, section 4.
         """
-        wait_s = bucket.next_refill_s(self._monotonic())
-        capacity, refill, period_s = bucket.limit
+        capacity, refill, period_s = self.limit
+        wait_s = max(0, ceil((self._refills + 1) * period_s - (now_s - self.anchor_s)))
         resource = path.lstrip("/")
         response = api_error(
             429,
@@ -125,7 +97,32 @@ class Throttling:
         return replace(response, headers=(*response.headers, ("Retry-After", str(wait_s))))
 
 
-_MINUTE_S = 60
+class Throttling:
+    """All buckets, created on first use.
+
+    Attributes:
+        enforced: Whether an empty bucket causes a 429.
+        limits: Limits by id of a bucket, where they are not the documented ones.
+        buckets: By that id, and project id, organization id or account name.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.enforced = True
+        self.limits: dict[str, BucketLimit] = {}
+        self.buckets: dict[tuple[str, str], SimulatedBucket] = {}
+        self._monotonic = monotonic
+
+    def bucket(self, family: Family, scope_id: str) -> SimulatedBucket:
+        """Return the bucket of a scope; its first period starts with the first call."""
+        bucket = self.buckets.get((family.bucket, scope_id))
+        if bucket is None:
+            limit = self.limits.get(family.bucket, family.limit)
+            bucket = SimulatedBucket(limit, self._monotonic())
+            self.buckets[family.bucket, scope_id] = bucket
+        return bucket
+
+
+_MINUTE_S: Final = 60
 
 
 class InviteRateLimit:

@@ -120,8 +120,8 @@ async def list_invitations(
     on_list: OnList,
     *,
     workers: int,
-) -> str | None:
-    """Read the lists of a scope concurrently, pass each result to `on_list`, return a warning.
+) -> tuple[str, ...]:
+    """Read the lists of a scope concurrently, pass each result to `on_list`, return warnings.
 
     `on_list` is called once per list, in any order. When Atlas has retired a source (410), the
     remaining lists of that source are skipped and `on_list` is called once for all of them.
@@ -165,7 +165,7 @@ async def list_invitations(
                 f"Atlas listed {count} projects, then answered 404 to {source} for each one.",
                 hint="Check the base URL, the proxy, and Atlas's documentation of this list.",
             )
-    return teams.warning()
+    return teams.warnings()
 
 
 class TeamAccess:
@@ -202,16 +202,17 @@ class TeamAccess:
         known = self._teams
         return tuple(self._scope.with_team_projects(each, known) for each in invitations)
 
-    def warning(self) -> str | None:
-        """Return a warning about the projects with unreadable teams; None if there is none."""
+    def warnings(self) -> tuple[str, ...]:
+        """Return a warning about the projects with unreadable teams, or nothing."""
         if not self._unreadable:
-            return None
+            return ()
         count, first = len(self._unreadable), self._unreadable[0]
-        return (
+        message = (
             f"The teams of {pluralize(count, 'project')} could not be read, so every invitation "
             f"with a team is kept. {first.project_name}: {first.reason} Reading teams requires "
             "the role Project Read Only."
         )
+        return (message,)
 
 
 def _ignore(_event: Event) -> None:
@@ -348,9 +349,8 @@ class Reader:
             result.view.list_done()
 
         try:
-            warning = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
-            if warning is not None:
-                result.warn_of(WarningCode.TEAMS, warning)
+            found = await list_invitations(reader, scope, sources, add_list, workers=self.workers)
+            result.warn_of(WarningCode.TEAMS, *found)
             await recovery.settle_rest()
         finally:
             self._report_recovery(organization, recovery)

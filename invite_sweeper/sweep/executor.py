@@ -41,8 +41,8 @@ MAX_LISTS_READ_AGAIN: Final = 500
 _SYNC_INTERVAL_S = 1.0
 _SKIPPED: Final = DeletionResult(Outcome.SKIPPED, 0)
 
-Deletion: TypeAlias = tuple[Planned, Invitation]
-"""A planned deletion, and the invitation that its DELETE names."""
+Queue: TypeAlias = tuple[Invitation, deque[Planned]]
+"""The planned deletions of a list, and one of them, for the rate limits that they share."""
 
 
 async def delete(
@@ -114,15 +114,15 @@ class ProjectQueues:
         queues: defaultdict[tuple[str, ...], deque[Planned]] = defaultdict(deque)
         for planned in plan:
             queues[planned.key[:3]].append(planned)
-        self._all = tuple(queues.values())
+        self._all: list[Queue] = [(own[0].invitation(), own) for own in queues.values()]
         self._ready = deque(self._all)
-        self._waiting: list[tuple[float, int, deque[Planned]]] = []
+        self._waiting: list[tuple[float, int, Queue]] = []
         self._try_acquire = try_acquire
         self._clock = clock
         self._retired = retired
         self._sequence = 0
 
-    def take(self, group: list[Deletion], most: int) -> float | None:
+    def take(self, group: list[Planned], most: int) -> float | None:
         """Fill a group with deletions that may be sent now.
 
         If a token cannot be acquired for a defect, the group contains what was taken before.
@@ -135,25 +135,22 @@ class ProjectQueues:
         while self._waiting and self._waiting[0][0] <= now_s:
             self._ready.appendleft(heapq.heappop(self._waiting)[2])
         while self._ready and len(group) < most:
-            queue = self._ready[0]
-            if not queue or queue[0].source in self._retired:
+            one, queue = self._ready[0]
+            if not queue or one.source in self._retired:
                 self._ready.popleft()
-                continue
-            invitation = queue[0].invitation()
-            wait_s = self._try_acquire(invitation)
-            if wait_s <= 0:
-                group.append((queue.popleft(), invitation))
+            elif (wait_s := self._try_acquire(one)) <= 0:
+                group.append(queue.popleft())
             else:
                 self._sequence += 1
-                heapq.heappush(self._waiting, (now_s + wait_s, self._sequence, queue))
-                self._ready.popleft()
+                entry = (now_s + wait_s, self._sequence, self._ready.popleft())
+                heapq.heappush(self._waiting, entry)
         if self._ready or len(group) == most or not self._waiting:
             return None
         return self._waiting[0][0] - now_s
 
     def left(self) -> Iterator[Planned]:
         """Yield what was not taken."""
-        for queue in self._all:
+        for _, queue in self._all:
             yield from queue
 
 
@@ -189,7 +186,7 @@ class Executor:
         self._deleter = organization.client.deleter(policy.sources)
         self._slots = asyncio.Semaphore(policy.execution.concurrency)
         self._extra_slots = policy.execution.concurrency  # at most, while others back off
-        self._ready: deque[Deletion] = deque()  # on disk, and without a slot
+        self._ready: deque[Planned] = deque()  # on disk, and without a slot
         self._wake = asyncio.Event()  # when more intents may be written, or nothing more is sent
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[DeletionProgress] = set()
@@ -221,9 +218,7 @@ class Executor:
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-        for planned, _ in self._ready:
-            self._record(planned, _SKIPPED)
-        for planned in queues.left():
+        for planned in (*self._ready, *queues.left()):
             self._record(planned, _SKIPPED)
         if self.error is not None:
             raise self.error
@@ -247,7 +242,7 @@ class Executor:
         Args:
             most: The canary, which ends before any other deletion begins; None for no limit.
         """
-        group: list[Deletion] = []
+        group: list[Planned] = []
         try:
             while most != 0 and not self._is_stopping:
                 self._wake.clear()
@@ -258,7 +253,7 @@ class Executor:
                 wait_s = queues.take(group, free if most is None else min(free, most))
                 if group:
                     most = None if most is None else most - len(group)
-                    for planned, _ in group:
+                    for planned in group:
                         self._log.write(planned.as_event(Intent, rule=planned.rule))
                     await self._log.sync()
                     self._ready.extend(group)
@@ -273,13 +268,13 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - after any error nothing more may be sent
             self._abort(error)
         finally:
-            for planned, _ in group:
+            for planned in group:
                 self._record(planned, _SKIPPED)
 
     async def _send(self) -> None:
         """Send the next deletion whose intent is on disk, once there is a slot for it."""
         async with self._slots:
-            planned, invitation = self._ready.popleft()
+            planned = self._ready.popleft()
             self._wake.set()
             if self._is_stopping or planned.source in self.retired:
                 self._record(planned, _SKIPPED)
@@ -287,7 +282,7 @@ class Executor:
             started_s, progress = self._clock(), DeletionProgress(on_backoff=self._add_slot)
             self._in_flight.add(progress)
             try:
-                result = await self._deleter.delete(invitation, progress)
+                result = await self._deleter.delete(planned.invitation(), progress)
             except asyncio.CancelledError:
                 self._record(planned, progress.result_if_interrupted(), started_s)
                 raise
@@ -339,19 +334,19 @@ class Executor:
             )
         except RunError as failure:
             self._abort(failure)
-        if outcome is Outcome.ACCEPTED_DURING:
-            self._result.removed_member(planned)
-        elif outcome is Outcome.FAILED:
+        try:
+            self._result.view.deletion_done(outcome)
+            if outcome is Outcome.ACCEPTED_DURING:
+                self._result.removed_member(planned)
+        except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
+            self._abort(defect)
+        if outcome is Outcome.FAILED:
             refused = is_permission_error(result.http_status, result.error_code)
             self._organization.count(missing_role=int(refused))
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self.ended.append((planned, outcome))
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
             self.unverified += planned.source in SOURCES_OF_USERS and not is_seen
-        try:
-            self._result.view.deletion_done(outcome)
-        except Exception as defect:  # noqa: BLE001 - record the others in spite of a defect
-            self._abort(defect)
 
     def _abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""

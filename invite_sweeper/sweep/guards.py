@@ -307,6 +307,12 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     )
 
 
+_JUDGED: Final = (
+    (Outcome.FAILED, "failed", "max_failure_share"),
+    (Outcome.ALREADY_GONE, "were already gone", "max_already_gone_share"),
+)
+
+
 class CircuitBreaker:
     """Decides from the last outcomes whether a sweep must stop.
 
@@ -328,17 +334,6 @@ class CircuitBreaker:
         self._seen = 0
         self._failed = 0
         self._window: deque[Outcome] = deque(maxlen=limits.breaker_window)
-        self._allowed = tuple(
-            (outcome, int(Fraction(str(share)) * limits.breaker_window), f"{text}: {share}")
-            for outcome, share, text in (
-                (Outcome.FAILED, limits.max_failure_share, "failed, over max_failure_share"),
-                (
-                    Outcome.ALREADY_GONE,
-                    limits.max_already_gone_share,
-                    "were already gone, over max_already_gone_share",
-                ),
-            )
-        )
 
     @property
     def canary_left(self) -> int:
@@ -353,14 +348,17 @@ class CircuitBreaker:
         self._window.append(outcome)
         self._seen += 1
         self._failed += outcome is Outcome.FAILED
-        if self._seen == self._limits.canary:
+        limits = self._limits
+        if self._seen == limits.canary:
             if self._failed * 2 > self._seen:
                 self.reason = (
                     f"{self._failed} of the first {self._seen} deletions (the canary) failed."
                 )
-        elif len(self._window) == self._limits.breaker_window:
-            for judged, allowed, text in self._allowed:
-                if (count := self._window.count(judged)) > allowed:
-                    self.reason = f"{count} of the last {len(self._window)} deletions {text}."
+        elif len(self._window) == limits.breaker_window:
+            for judged, text, key in _JUDGED:
+                count, share = self._window.count(judged), getattr(limits, key)
+                if count and count > Fraction(str(share)) * limits.breaker_window:
+                    found = f"{count} of the last {len(self._window)} deletions {text}"
+                    self.reason = f"{found}, over {key}: {share}."
                     break
         return self.reason is not None

@@ -67,18 +67,19 @@ def combine(entries: Iterable[Decision], *, all_read: bool) -> tuple[Decision, .
 
 def _of_person(entries: Sequence[Decision], *, all_read: bool) -> Iterator[Decision]:
     """Yield the invitations of one person."""
-    if len(entries) == 1 and (all_read or not _is_of_organization(entries[0])):
-        yield entries[0]
-        return
     entries = sorted(entries, key=_order)
     kept = [each for each in entries if not each.stale]
-    of_organization = any(map(_is_of_organization, entries))
+    of_organization = any(each.invitation.source.is_organization_level for each in entries)
     if kept or (of_organization and not all_read):
         rows = Counter(map(_list_of, entries))
         # A name that a list shows twice may be two people: then nothing of it is deleted.
-        ended = [e for e in entries if e.stale and _ends_alone(e) and rows[_list_of(e)] == 1]
+        alone = (e for e in entries if e.stale and e.invitation.source is Source.USERS)
+        ended = [each for each in alone if rows[_list_of(each)] == 1]
         yield from ended
-        yield _one_kept(kept, [each for each in entries if each not in ended])
+        left = [each for each in entries if each not in ended]
+        named = kept[0] if kept else left[0].keep("list_unread")
+        others = (e.invitation for e in left if e.invitation is not named.invitation)
+        yield named._replace(entries=tuple(others))
     elif of_organization:
         yield from _all_stale(entries)
     else:
@@ -105,24 +106,9 @@ def _all_stale(entries: Sequence[Decision]) -> Iterator[Decision]:
         yield each._replace(entries=tuple(ended[each.invitation.id]))
 
 
-def _one_kept(kept: Sequence[Decision], entries: Sequence[Decision]) -> Decision:
-    """Return the one kept invitation of a person, named by the entry that keeps it."""
-    first = kept[0] if kept else entries[0]
-    named = first if kept else first._replace(rule=None, keep_reason="list_unread")
-    return named._replace(entries=tuple(e.invitation for e in entries if e is not first))
-
-
 def _list_of(decision: Decision) -> PersonKey:
     """Return the list that shows an entry."""
     return decision.invitation.key[:3]
-
-
-def _is_of_organization(decision: Decision) -> bool:
-    return decision.invitation.source.is_organization_level
-
-
-def _ends_alone(decision: Decision) -> bool:
-    return decision.invitation.source is Source.USERS
 
 
 def _order(decision: Decision) -> tuple[int, str, str]:

@@ -44,10 +44,7 @@ class ProjectFilter:
         self.teams_decide = any(source.is_organization_level for source in policy.sources)
         reads_people = Source.USERS in policy.sources
         self.unplaced_source = Source.USERS if reads_people else Source.INVITES
-        self._tags = frozenset(
-            (casefold_visible(key), casefold_visible(value))
-            for key, value in dict(policy.projects.tags or {}).items()
-        )
+        self._tags = _fold_tags(dict(policy.projects.tags or {}).items())
         self._unused_entries = {
             **{("projects.include", p): None for p in self._include.patterns if p != "*"},
             **{("projects.exclude", p): None for p in self._exclude.patterns},
@@ -57,10 +54,7 @@ class ProjectFilter:
         """Return whether a project of the policy's organizations is in its scope."""
         included = self._matches("projects.include", self._include, project)
         excluded = self._matches("projects.exclude", self._exclude, project)
-        tags = frozenset(
-            (casefold_visible(key), casefold_visible(value)) for key, value in project.tags
-        )
-        return included and not excluded and self._tags <= tags
+        return included and not excluded and self._tags <= _fold_tags(project.tags)
 
     def unused_patterns(self) -> tuple[str, ...]:
         """Return a warning for each pattern that has matched no project so far."""
@@ -73,6 +67,10 @@ class ProjectFilter:
         for pattern in hits:
             self._unused_entries.pop((where, pattern), None)
         return bool(hits)
+
+
+def _fold_tags(tags: Iterable[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    return frozenset((casefold_visible(key), casefold_visible(value)) for key, value in tags)
 
 
 @dataclass(slots=True)
@@ -160,10 +158,7 @@ def scope_sha256(policy: Policy) -> str:
     parts = (
         sorted(set(map(casefold_visible, projects.include))),
         sorted(set(map(casefold_visible, projects.exclude))),
-        sorted(
-            (casefold_visible(key), casefold_visible(value))
-            for key, value in dict(projects.tags or {}).items()
-        ),
+        sorted(_fold_tags(dict(projects.tags or {}).items())),
         sorted(policy.sources),
     )
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

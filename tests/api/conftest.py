@@ -75,7 +75,7 @@ def connecting(fake_time, retry_log):
         **options,
     ):
         if hasattr(account, "environment"):
-            account = read_credentials(account.environment(), None)
+            account = read_credentials(account.environment())
         async with (
             nullcontext() if ssl_context is None else open_connector(ssl_context) as trusting,
             connect(

@@ -6,6 +6,7 @@ import faults
 import pytest
 from builders import ORG, PROJECT, invitation
 
+from invite_sweeper.errors import AddressRefused
 from invite_sweeper.models import DeletionProgress, ListUnreadable, RestoreOutcome, Source
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
@@ -118,9 +119,7 @@ async def test_success_is_created_and_the_user_is_invited(online, sim, project, 
         (faults.truncated(), RestoreOutcome.UNKNOWN),
     ],
 )
-async def test_each_response_has_an_outcome_and_is_not_retried(
-    online, sim, project, fault, outcome
-):
+async def test_response_has_an_outcome_and_is_not_retried(online, sim, project, fault, outcome):
     sim.faults.add(fault, method="POST", times=5)
     found = await invite(online, sim, project)
     assert found.outcome is outcome
@@ -278,6 +277,12 @@ async def test_users_are_unreadable_if_one_of_the_lists_is(
     found = await statuses_of(online)
     assert isinstance(found, ListUnreadable)
     assert (found.http_status, found.error_code) == (status, code)
+
+
+async def test_refused_address_stops_the_run_while_users_are_read(online, sim, project):
+    sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
+    with pytest.raises(AddressRefused):
+        await statuses_of(online)
 
 
 async def test_users_of_a_malformed_id_are_unreadable_without_a_request(online, sim):

@@ -76,7 +76,7 @@ class Scene:
             serve(self.sim) as base_url,
             connect(
                 parse_base_url(base_url),
-                read_credentials(self.account.environment(), None),
+                read_credentials(self.account.environment()),
                 Execution(concurrency=concurrency, attempts=attempts),
                 limiter=RateLimiter(self.loop_time, asyncio.sleep, max_requests_per_second=per_s),
                 clock=lambda: datetime.now(UTC),

@@ -11,7 +11,7 @@ import faults
 import pytest
 from deleting import delete, delete_first, place_of
 
-from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S, BucketKey
+from invite_sweeper.atlas.limits import MAX_RETRY_DELAY_S
 from invite_sweeper.models import DeletionProgress, Outcome, Source
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
@@ -222,7 +222,7 @@ async def test_failed_read_sends_no_deletion_and_records_status_and_error_code(
     assert result.fatal_error is None
 
 
-SERVER_ERROR_IN_200 = replace(faults.fail_with(500, "UNEXPECTED_ERROR").instead, status=200)
+SERVER_ERROR_IN_200 = replace(faults.api_error(500, "UNEXPECTED_ERROR", "Unexpected."), status=200)
 LOST = {
     "500": lambda late: faults.fail_with(500, late=late),
     "503 with HTML": lambda late: faults.html(503, retry_after="2", late=late),
@@ -395,7 +395,7 @@ async def test_look_after_reads_the_project_if_the_organization_is_not_readable(
 async def test_removal_that_is_interrupted_before_the_look_after_it_is_unknown(sim, remove, invite):
     invite()
     progress, reading = DeletionProgress(), asyncio.Event()
-    hang = replace(faults.hang(), before=lambda _: reading.set())
+    hang = faults.with_effect(faults.hang(), lambda _: reading.set())
     sim.faults.add(hang, method="GET", path=IN_ORG)
     task = asyncio.create_task(remove(progress=progress))
     await reading.wait()
@@ -420,7 +420,7 @@ async def test_cancelled_deletion_without_response_is_unknown_if_the_user_is_not
 ):
     invite()
     progress, cancel = cancelling
-    lost_response = replace(faults.reset(late=True), before=cancel)
+    lost_response = faults.with_effect(faults.reset(late=True), cancel)
     sim.faults.add(lost_response, method="DELETE")
     sim.faults.add(faults.fail_with(403, "ACCESS_FORBIDDEN"), path="*/users/*", nth=3, times=None)
     result = await remove(progress=progress)
@@ -471,9 +471,8 @@ def listed(online, invite, alpha):
 
 
 def in_flight(atlas, alpha):
-    keys = BucketKey("cloud_users_group", alpha), BucketKey("cloud_users_org", ORG)
-    buckets = (atlas.limiter.buckets.get(key) for key in keys)
-    return [len(bucket.in_flight) if bucket else 0 for bucket in buckets]
+    keys = ("cloud_users_group", alpha), ("cloud_users_org", ORG)
+    return [len(atlas.limiter.bucket(*key).in_flight) for key in keys]
 
 
 @pytest.mark.parametrize("status", ["PENDING", "ACTIVE"])
@@ -493,7 +492,8 @@ async def test_empty_bucket_of_the_organization_takes_no_token_of_the_project(
     listed, alpha, fake_time
 ):
     async with listed() as (atlas, invitation):
-        atlas.limiter.on_429(BucketKey("cloud_users_org", ORG), 7.0, fake_time.now_s)
+        bucket = atlas.limiter.bucket("cloud_users_org", ORG)
+        bucket.on_429(fake_time.now_s, fake_time.now_s, 7.0, jitter=0.5)
         assert atlas.deleter(Source).try_acquire(invitation) == 7.0
         assert in_flight(atlas, alpha) == [0, 0]
         fake_time.now_s += 7.0

@@ -24,7 +24,6 @@ from invite_sweeper.simulator import SimulatedAtlas, serve
 def build(load: Load) -> SimulatedAtlas:
     sim = SimulatedAtlas()
     sim.throttling.enforced = False
-    sim.request_log.enabled = False  # the counters still count
     if load.latency_s:
         sim.faults.set_latency(load.latency_s)
     age = timedelta(days=load.age_days)

@@ -14,13 +14,15 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle, islice, product
 
+import faults
 import pytest
 from running import cli_in
 from spellings import SPELLINGS
 
 from invite_sweeper.simulator import SimulatedAtlas
-from invite_sweeper.simulator.faults import Fault
 from invite_sweeper.simulator.responses import SimulatedResponse
+
+pytestmark = pytest.mark.slow
 
 SECRETS = {
     "token": "eyJhbGciOiJFUzUxMiJ9.eyJjaWQiOiJtZGIifQ.Zx9-Qw_8",
@@ -74,7 +76,7 @@ class Echo:
             return self._faults_for(method, path)
         return (
             *self._faults_for(method, path),
-            Fault(alter=partial(self.change, self, method, path)),
+            faults.changed(partial(self.change, self, method, path)),
         )
 
     def text(self, count: int = 1) -> str:
@@ -303,20 +305,20 @@ def middle(text: str) -> str:
 def world(request, tmp_path):
     sim = SimulatedAtlas()
     echo = Echo(sim)
-    admit, authenticate = sim.accounts.add_token, sim.accounts.authenticate
+    admit, authenticate = sim.oauth.add_token, sim.authenticate
 
-    def note_token(token, account):
+    def note_token(token, *account):
         echo.secrets["access token"] = token
-        admit(token, account)
+        admit(token, *account)
 
     def note_response(header, *arguments):
         for found in re.findall(r'response="([0-9a-f]+)"', header):
             echo.secrets["response"] = found
         return authenticate(header, *arguments)
 
-    add = sim._add
-    sim._add = lambda kind, name, _secret, orgs: add(kind, name, SECRETS[kind], orgs)
-    sim.accounts.add_token, sim.accounts.authenticate = note_token, note_response
+    add = sim.add_account
+    sim.add_account = lambda kind, name, _secret, orgs: add(kind, name, SECRETS[kind], orgs)
+    sim.oauth.add_token, sim.authenticate = note_token, note_response
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     server.bodies, server.echo = [], echo
     server.url = f"http://127.0.0.1:{server.server_port}"

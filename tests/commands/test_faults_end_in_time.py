@@ -22,6 +22,8 @@ import pytest
 from forked import Fork
 from running import COMMAND, cli_in, wait_until
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 60
 
 

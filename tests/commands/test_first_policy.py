@@ -2,7 +2,8 @@
 
 from running import cli_in
 
-from invite_sweeper.simulator import OrgMembershipStatus, Size, fill
+from invite_sweeper.models import MembershipStatus
+from invite_sweeper.simulator import Size, fill
 
 
 def invited(sim):
@@ -14,11 +15,11 @@ def invited(sim):
     }
     for organization in sim.organizations.values():
         for user in organization.users.values():
-            if user.status is OrgMembershipStatus.ACTIVE:
+            if user.status is MembershipStatus.ACTIVE:
                 continue
             found.add(("org_users", organization.id, user.id))
             found |= {("users", project_id, user.id) for project_id in user.group_roles}
-            if user.status is OrgMembershipStatus.PENDING and not user.by_web_interface:
+            if user.status is MembershipStatus.PENDING and not user.by_web_interface:
                 found.add(("org_invites", organization.id, user.invitation_id))
     return found
 

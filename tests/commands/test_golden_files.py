@@ -40,7 +40,7 @@ def cli(tmp_path):
     """Two lists, one of them unreadable, and one request at a time."""
     with cli_in(tmp_path) as made:
         sim = made.sim
-        sim.ids = CountedIds()
+        sim.new_id = CountedIds().generate
         sim.invite_rate_limit.per_minute = None
         sim.add_project("Sandbox Alpha", project_id=ALPHA)
         sim.add_project("Sandbox Beta", project_id=BETA)

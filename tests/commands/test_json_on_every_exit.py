@@ -223,31 +223,21 @@ ODD = [
 ]
 
 
-@pytest.fixture
-def odd_cli(cli):
-    rules = cli.keys["rules"]
+def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(cli):
     odd = {"usernames": ["^.*@gmail.com$", "*+test@*"], "roles": ["GROUP_OWNR"]}
     cli.keys["rules"] = [{"name": "odd", "older_than": "14d", **odd}]
-    yield cli
-    cli.keys["rules"] = rules
-
-
-def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(odd_cli):
-    validated = odd_cli.run(*COMMANDS["validate"])
+    validated = cli.run(*COMMANDS["validate"])
     assert (validated.code, all(each in validated.err for each in ODD)) == (0, True)
-    found = json.loads(odd_cli.run(*COMMANDS["validate"], *AS_JSON).out)["findings"]
+    found = json.loads(cli.run(*COMMANDS["validate"], *AS_JSON).out)["findings"]
     assert {*ODD} <= {f"{each['message']} {each['hint']}" for each in found}
     assert {each["severity"] for each in found} == {"warning"}
-    planned = odd_cli.run(*COMMANDS["plan"], "--log-format", "text")
+    planned = cli.run(*COMMANDS["plan"], "--log-format", "text")
     assert (planned.code, all(each in planned.err for each in ODD)) == (0, True)
-    result = json.loads(odd_cli.run(*COMMANDS["plan"], *AS_JSON).out)
+    result = json.loads(cli.run(*COMMANDS["plan"], *AS_JSON).out)
     assert {*ODD} <= {each["message"] for each in result["warnings"]}
-    diagnosed = json.loads(odd_cli.run(*COMMANDS["doctor"], *AS_JSON).out)
+    diagnosed = json.loads(cli.run(*COMMANDS["doctor"], *AS_JSON).out)
+    quiet = cli.run(*COMMANDS["plan"], "-q")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
     for sentence in ODD:
         (check,) = [each for each in diagnosed["checks"] if sentence in each["message"]]
         assert (check["check"], check["state"]) == ("policy", "warning")
-
-
-def test_quiet_plan_does_not_show_what_looks_wrong_in_the_policy(odd_cli):
-    done = odd_cli.run(*COMMANDS["plan"], "-q")
-    assert (done.code, done.out, done.err) == (0, "", "")

@@ -28,29 +28,6 @@ def test_variable_that_is_not_set_is_one_warning_although_a_ping_has_a_start_and
     assert cli.sweep().err.count("PING_URL is not set") == 1
 
 
-def test_webhook_with_details_names_who_was_announced_and_who_was_deleted(cli, receiver):
-    cli.keys["notice"] = {"wait": "7d"}
-    channel = {"kind": "webhook", "url_env": "HOOK", "secret_env": "KEY", "details": True}
-    cli.keys["notify"] = [{**channel, "when": "changes"}]
-    environment = {"HOOK": f"{receiver.url}/hook", "KEY": "very-secret"}
-    assert cli.sweep(**environment).code == 0
-    ((_, _, body),) = receiver.requests
-    sent = json.loads(body)
-    assert sent["invitations"] == []
-    assert len(sent["announcements"]) == 3
-    first = sent["announcements"][0]
-    assert (first["username"], first["rule"]) == ("p0@example.com", "forgotten")
-    assert {"inviter", "project_name", "deletable_from"} <= first.keys()
-    assert cli.sweep(**environment).code == 0
-    assert len(receiver.requests) == 1
-    del cli.keys["notice"]
-    assert cli.sweep(**environment).code == 0
-    sent = json.loads(receiver.requests[1][2])
-    assert {(each["username"], each["outcome"]) for each in sent["invitations"]} == {
-        (f"p{n}@example.com", "deleted") for n in range(3)
-    }
-
-
 def test_failing_webhook_is_a_warning_without_its_url_and_changes_no_outcome(cli, receiver):
     receiver.status = 500
     cli.keys["notify"] = [{"kind": "slack", "url_env": "SLACK_URL"}]

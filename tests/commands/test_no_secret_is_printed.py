@@ -20,13 +20,13 @@ _KINDS = ["token", "api-key", "service-account"]
 def cli(request, tmp_path):
     sim = SimulatedAtlas()
     tokens.clear()
-    admit = sim.accounts.add_token
+    admit = sim.oauth.add_token
 
-    def noted(token, account):
+    def noted(token, *account):
         tokens.append(token)
-        admit(token, account)
+        admit(token, *account)
 
-    sim.accounts.add_token = noted
+    sim.oauth.add_token = noted
     with cli_in(tmp_path, sim, kind=request.param) as found:
         project = found.sim.add_project("Project")
         for n in range(3):

@@ -69,14 +69,6 @@ def test_plan_announces_nothing_and_says_what_a_sweep_would(cli):
     assert cli.sweep().summary["announced"] == 1  # a dry run announces nothing
 
 
-def test_plan_deletes_nothing_in_a_directory_without_the_announcement(cli):
-    cli.sweep()
-    wait_for_the_end_of_the_notice(cli)
-    assert cli.plan("--out", "plan.jsonl").summary["stale"] == 1
-    other = cli.sweep("--plan", "plan.jsonl", "--audit-dir", "other")
-    assert (other.code, other.summary["announced"], cli.deletes()) == (0, 1, 0)
-
-
 def test_invitation_of_an_inviter_who_left_is_deleted_and_the_plan_says_by_what(cli):
     del cli.keys["notice"]
     cli.keys["rules"] = [{"name": "left", "inviter_gone": True}]

@@ -30,7 +30,7 @@ from protected_records import (
     removed,
     whole_lines,
 )
-from protected_world import FOCUSES, SOURCES, World
+from protected_world import FOCUSES, SOURCES, World, answer_as_400
 from running import Done, cli_in, end, wait_until
 from seeds import seeds
 from terminals import Terminal
@@ -262,7 +262,12 @@ def plan_of_all(world: World) -> None:
 
 
 def population(world: World) -> None:
-    """Most of a list that a complete run saw are gone: nothing is deleted."""
+    """Most of a list that a complete run saw are gone: nothing is deleted.
+
+    Of several organizations only the one that dropped would lose nothing.
+    """
+    world.policy["organizations"] = [world.dice.choice(world.organizations)]
+    world.accounts.clear()
     world.delete_most()
     world.policy["limits"]["max_population_drop"] = world.dice.choice((0, 0.3))
     world.policy["rules"][0]["older_than"] = "1d"
@@ -288,7 +293,7 @@ def foreign_404s(world: World) -> None:
     """Something before Atlas answers DELETEs with 404; what is still listed is not "gone"."""
     world.delete_most()
     world.policy["limits"] |= {"canary": 0, "max_failure_share": 1}
-    world.cli.sim.gone_status = world.dice.choice((404, 400))
+    answer_as_400(world.cli.sim, world.dice)
     answer_with_foreign_404s(world)
     code = run(world, "sweep")
     said = {

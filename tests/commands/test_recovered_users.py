@@ -68,17 +68,3 @@ def test_command_in_the_message_restores_the_member(cli):
     _, *command = shlex.split(advice.partition("again: ")[2])
     assert cli.run(*command, "--yes").code == 4  # an active member again
     assert project in cli.sim.user(user).group_roles
-
-
-def test_user_that_cannot_be_read_now_is_checked_by_a_later_run(cli):
-    _, user = invited(cli)
-    killed(cli, accepts=user)
-    cli.keys["execution"] = {"attempts": 1}
-    cli.sim.faults.add(faults.fail_with(500), path="*/orgs/*/users/*", times=None)
-    done = cli.sweep()
-    assert (done.summary["recovered"], ends(cli)) == (0, [])
-    assert "1 deletion of an earlier run in Sandbox remains unresolved: " in done.err
-    assert "The status of the user could not be read: Atlas answered 500" in done.err
-
-    cli.sim.faults.clear()
-    assert (cli.sweep().code, ends(cli)) == (4, [("accepted_during", "ACTIVE")])

@@ -159,26 +159,6 @@ def test_refused_credentials_end_with_5(cli):
     assert (posts(cli), verify(cli)) == (0, 0)
 
 
-def test_each_organization_is_asked_with_its_own_credentials(cli):
-    org_ids = {"ALPHA": ORG_ID, "BETA": OTHER}
-    cli.use_organizations(org_ids)
-    projects = [cli.stock(org_id=org_id)[0] for org_id in org_ids.values()]
-    assert cli.sweep().summary["deleted"] == 2
-    result = restore(cli)
-    assert [each["restored"] for each in result["organizations"]] == [1, 1]
-    assert [len(cli.sim.invitations(each)) for each in projects] == [1, 1]
-
-
-def test_project_that_moved_to_another_organization_gets_no_invitation(cli):
-    project = swept(cli)
-    cli.sim.add_organization(OTHER, "Elsewhere")
-    cli.sim.groups[project].org_id = OTHER
-    cli.account.org_ids = (ORG_ID, OTHER)
-    done = cli.run("restore", *POLICY)
-    assert (done.code, posts(cli)) == (4, 0)
-    assert f"Project {project} belongs to organization {OTHER} now." in done.err
-
-
 # Stops and kills -----------------------------------------------------------------------------
 
 

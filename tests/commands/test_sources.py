@@ -2,14 +2,13 @@
 
 import json
 import shlex
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import faults
 import pytest
 
 from invite_sweeper.simulator.seed import ORG_ID
 
-ALL = ["invites", "users", "org_users", "org_invites"]
 OLD = timedelta(days=20)
 STALE = {
     "name": "stale",
@@ -91,44 +90,3 @@ def test_retired_source_is_skipped_and_the_others_are_swept(cli):
         "VERSION_GONE",
     )
     assert "write users and org_users instead of invites" in done.err
-
-
-@pytest.mark.parametrize(("days", "code"), [(0, 0), (1, 4)])
-def test_list_that_is_gone_is_no_failure_from_the_day_on_that_earlier_runs_recorded(
-    cli, days, code
-):
-    project = cli.sim.add_project("Alpha")
-    cli.sim.invite(project, "ada@example.com", age=OLD)
-    cli.sim.add_user("bob@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    day = datetime.now(UTC) + timedelta(days=days)
-    cli.sim.versions.sunsets["invites"] = f"{day:%a}, {day.day} {day:%b %Y} 00:00:00 GMT"
-    cli.keys["sources"] = ["invites", "users"]
-    assert cli.plan().code == 0
-    retire(cli.sim, "invites")
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"]) == (code, 1)
-    assert done.summary["sources_retired"] == ["invites"]
-    assert done.summary["reasons"] == (["retired_source"] if code else [])
-    assert done.summary["plan_complete"] is (code == 0)
-    assert ("(410), as announced. " in done.err) == (code == 0)
-    assert ("(410), before the day that was announced. " in done.err) == (code == 4)
-    assert cli.lines("run_finished")[0]["sunsets"]["invites"] == f"{day:%Y-%m-%d}"
-
-
-def test_list_retired_during_a_sweep_is_reported_and_the_others_continue(cli):
-    project = cli.sim.add_project("Alpha")
-    for number in range(4):
-        cli.sim.invite(project, f"p{number}@example.com", age=OLD)
-        cli.sim.add_user(f"u{number}@example.com", age=OLD, group_roles={project: ["GROUP_OWNER"]})
-    gone = faults.fail_with(410, "VERSION_GONE")
-    cli.sim.faults.add(gone, method="DELETE", path="*/invites/*", times=99)
-    cli.keys["sources"] = ["invites", "users"]
-    cli.keys["execution"] = {"concurrency": 1}
-    done = cli.sweep()
-
-    assert (done.code, done.summary["deleted"]) == (4, 4)
-    assert done.summary["failed"] + done.summary["skipped"] == 4
-    assert "Atlas retired the list invites during the sweep" in done.err
-    assert "write users and org_users instead of invites" in done.err
-    assert len(cli.sim.invitations(project)) == 4

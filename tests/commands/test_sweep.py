@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import faults
 import pytest
+from deleting import deletes_after_confirmation
 from running import cli_in, wait_until
 
 DAYS = timedelta(days=1)
@@ -86,7 +87,7 @@ def test_fault_of_a_deletion_is_retried_and_the_deletion_counted_once(
     (line,) = [line for line in cli.lines("outcome") if line["invitation_id"] == one]
     assert (line["outcome"], line["attempts"]) == (ended, attempts)
     assert cli.deletes() == 5 + attempts
-    assert cli.sim.request_log.deletes_after_confirmation == []
+    assert deletes_after_confirmation(cli.sim) == []
     assert cli.sim.invitation_count() == (4 if ended == "failed" else 3)
 
 
@@ -175,6 +176,13 @@ def test_offline_command_does_not_mention_atlas_in_its_error(cli, words):
     done = cli.run(*words, "nope")
     assert (done.code, "cannot be read" in done.err) == (2, True)
     assert "Atlas" not in done.err
+
+
+@pytest.mark.parametrize("words", [("explain", "x", *POLICY), ("init", "new.yaml")], ids=" ".join)
+def test_refused_credentials_name_their_variables(cli, words):
+    done = cli.run(*words, MONGODB_ATLAS_ACCESS_TOKEN="wrong")
+    assert done.code == 5
+    assert "The credentials are those of MONGODB_ATLAS_ACCESS_TOKEN." in done.err
 
 
 # --- signals and lock ------------------------------------------------------------------------

@@ -67,19 +67,11 @@ def test_any_answer_but_yes_deletes_nothing_and_ends_with_3(cli, answer):
     assert cli.lines()[-1]["exit_code"] == 3
 
 
-def test_end_of_input_does_not_confirm(cli):
+@pytest.mark.parametrize("typed", ["", "yes\x04"], ids=["nothing typed", "no newline"])
+def test_end_of_input_does_not_confirm(cli, typed):
     with terminal_of(cli, *SWEEP) as terminal:
         terminal.read_until(ASKS)
-        terminal.end_input()
-        code, _ = terminal.end()
-    assert (code, cli.deletes()) == (3, 0)
-
-
-def test_yes_without_a_newline_at_the_end_of_input_does_not_confirm(cli):
-    with terminal_of(cli, *SWEEP) as terminal:
-        terminal.read_until(ASKS)
-        terminal.type("yes")
-        terminal.end_input()
+        terminal.type(typed)
         terminal.end_input()
         code, _ = terminal.end()
     assert (code, cli.deletes()) == (3, 0)

@@ -9,7 +9,7 @@ from people import SOURCES, Estate
 from running import cli_in
 from seeds import seeds
 
-from invite_sweeper.simulator.data import format_atlas_time
+from invite_sweeper.simulator.responses import format_atlas_time
 
 NIGHTS, DAY = 20, timedelta(days=1)
 

@@ -55,19 +55,3 @@ def test_invitation_that_is_still_listed_is_exit_4_and_named(cli):
     assert "still contain 1 invitation" in warning
     assert "0@example.com (Project 0)" in warning
     assert cli.run("audit", "verify", str(cli.log_path)).code == 0
-
-
-@pytest.mark.parametrize("source", ["invites", "org_users"])
-def test_404_that_is_not_from_atlas_is_failed_with_exit_4_where_the_list_still_has_them(
-    cli, source
-):
-    cli.keys["sources"] = [source]
-    cli.keys["limits"] = {"max_already_gone_share": 1}
-    cli.sim.faults.add(faults.fail_with(404), method="DELETE", times=None)
-    done = cli.sweep()
-
-    assert done.code == 4, done.err
-    assert (done.summary["already_gone"], done.summary["failed"]) == (0, 4)
-    # A person is looked at right after the DELETE, so the answer was never believed.
-    assert counts(done.summary) == (0, 0, 0 if source.endswith("users") else 4, 0)
-    assert cli.run("audit", "verify", str(cli.log_path)).code == 0

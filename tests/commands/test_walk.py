@@ -169,6 +169,7 @@ def walk(tmp_path):
             atlas.terminate()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("faketime")
 def test_walk_from_a_first_refusal_to_an_upgrade_over_three_organizations(walk):
     questions = ("Numbers or ids", "Age, such as", "Lists, separated", "(over_limit: trim)?")

@@ -24,6 +24,7 @@ base() {
     local name=base-${INVITE_SWEEPER_WEEKLY:-0}.tar packages=python3,python3-venv,ca-certificates
     [ "${INVITE_SWEEPER_WEEKLY:-0}" != 1 ] || packages+=,cron,systemd-sysv
     [ ! -e "$folder/$name" ] || return 0
+    rm -f "$folder/making-$name"
     mmdebstrap --quiet --variant=essential --include="$packages" --dpkgopt=force-unsafe-io \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \

@@ -1,9 +1,6 @@
 """Read the files of `deploy/`."""
 
-import difflib
-import re
 import subprocess
-from datetime import timedelta
 from pathlib import Path
 
 import yaml
@@ -14,7 +11,6 @@ KUBERNETES = DEPLOY / "kubernetes"
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """That of libyaml is ten times faster."""
-UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def built(folder):
@@ -60,21 +56,3 @@ def command(text):
 def options(arguments):
     """Return the `--name=value` arguments by name."""
     return dict(a.removeprefix("--").split("=", 1) for a in arguments if a.startswith("--"))
-
-
-def seconds(duration):
-    """Return the seconds of a duration such as `1h`."""
-    number, unit = re.fullmatch(r"(\d+)([smhdw])", duration).groups()
-    return int(timedelta(seconds=int(number) * UNITS_S[unit]).total_seconds())
-
-
-def changed_lines(before, after):
-    """Return the removed and the added lines."""
-    changes = [
-        line
-        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), n=0)
-        if line[0] in "+-" and not line.startswith(("+++", "---"))
-    ]
-    old = [line[1:].strip() for line in changes if line[0] == "-"]
-    new = [line[1:].strip() for line in changes if line[0] == "+"]
-    return old, new

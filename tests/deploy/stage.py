@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from deleting import deletes_after_confirmation
+
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.simulate import serve_in_thread
 from invite_sweeper.simulator import SimulatedAtlas
@@ -72,7 +74,7 @@ class Stage:
         """Every stale invitation was deleted exactly once, and no other."""
         assert set(self.sim.deleted) == self.stale
         assert [i for i, times in Counter(self.sim.deleted).items() if times > 1] == []
-        assert self.sim.request_log.deletes_after_confirmation == []
+        assert deletes_after_confirmation(self.sim) == []
 
     def assert_sound(self, directory=None):
         """The audit directory verifies; return the number of its runs."""

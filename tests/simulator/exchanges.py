@@ -1,6 +1,5 @@
 """Requests to a simulated Atlas, each with its response: `exchanges.txt`, as values."""
 
-import re
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,10 @@ import faults
 from buckets import set_bucket, spend
 from simulator.simulated import ORG, open_client, organization
 
-from invite_sweeper.simulator import Access, OrgMembershipStatus
+from invite_sweeper.simulator import Access
+from invite_sweeper.simulator.state import STATUSES
 
-ALL = "&".join(f"orgMembershipStatuses={each}" for each in OrgMembershipStatus)
-VERSIONS = {"users": "2025-02-19", "serviceAccounts": "2024-08-05"}
+ALL = "&".join(f"orgMembershipStatuses={each}" for each in STATUSES)
 BODIES = {
     "new": {"username": "new@example.com", "roles": ["GROUP_OWNER"]},
     "new-member": {"username": "new@example.com", "roles": {"orgRoles": ["ORG_MEMBER"]}},
@@ -40,7 +39,7 @@ class World:
                 group_roles={self.project: ["GROUP_OWNER"]},
                 team_ids=["5" * 24],
             )
-            for status in OrgMembershipStatus
+            for status in STATUSES
         }
         self.ids = users | {
             "invitation": sim.invite(self.project, "ada@example.com"),
@@ -67,8 +66,8 @@ class World:
             "": lambda: None,
             "read-only": lambda: self._allow(Access.READ),
             "no-access": lambda: self._allow(Access.NONE),
-            "elsewhere": lambda: setattr(self.caller, "access_list", ("192.0.2.1",)),
-            "gone-400": lambda: setattr(sim, "gone_status", 400),
+            "elsewhere": partial(sim.faults.add, faults.address_refused()),
+            "gone-400": partial(sim.faults.add, faults.gone_as_400()),
             "unlimited": lambda: setattr(sim.invite_rate_limit, "per_minute", None),
             "ten-invitations": lambda: [
                 sim.invite_rate_limit.count("127.0.0.1") for _ in range(10)
@@ -89,7 +88,7 @@ class Exchange(NamedTuple):
     line: str
     method: str
     path: str
-    version: str
+    version: str | None
     body: str
     change: str
     status: int
@@ -99,11 +98,10 @@ class Exchange(NamedTuple):
         """Send the request and return its path and its response."""
         path = self.path.replace("GROUP", f"/groups/{world.project}").replace("ORG", f"/orgs/{ORG}")
         path = path.replace("ALL", ALL).format(**world.ids)
-        accept = f"application/vnd.atlas.{self.version}+json" if self.version != "none" else None
         world.change(self.change)
         async with open_client(world.sim, token=world.caller.secret) as request:
             body = BODIES.get(self.body)
-            return path, await request(self.method, path, accept=accept, json=body)
+            return path, await request(self.method, path, accept=self.version, json=body)
 
 
 def exchanges():
@@ -113,8 +111,7 @@ def exchanges():
             request, _, response = line.partition(" => ")
             method, path, *options = request.split()
             given = dict(each.split("=") for each in options)
-            list_of = next((each for each in re.split(r"\W", path) if each in VERSIONS), "")
-            version = given.get("accept", VERSIONS.get(list_of, "2023-01-01"))
+            version = given["accept"].replace("none", "") if "accept" in given else None
             status, _, code = response.partition(" ")
             body, change = given.get("body", ""), given.get("after", "")
             yield Exchange(line, method, path, version, body, change, int(status), code)

@@ -12,8 +12,7 @@ from invite_sweeper.simulator import SimulatedAtlas, serve
 
 ORG = "5efda682a3f2ed2e7dd6cde4"
 NOW = datetime(2026, 8, 10, 3, 4, 57, tzinfo=UTC)
-V2023 = "application/vnd.atlas.2023-01-01+json"
-V2025 = "application/vnd.atlas.2025-02-19+json"
+VERSIONS = {"/users": "2025-02-19", "/serviceAccounts": "2024-08-05"}
 
 
 class Clock:
@@ -46,8 +45,12 @@ class Client:
         self.base_url = base_url
         self.token = token
 
-    async def __call__(self, method, path, *, accept=V2023, headers=None, **options):
-        request_headers = {"Accept": accept} if accept else {"Accept": "*/*"}
+    async def __call__(self, method, path, *, accept=None, headers=None, **options):
+        """Send a request; by default with the version of its list."""
+        if accept is None:
+            accept = next((v for part, v in VERSIONS.items() if part in path), "2023-01-01")
+        media = f"application/vnd.atlas.{accept}+json" if accept else "*/*"
+        request_headers = {"Accept": media}
         if self.token:
             request_headers["Authorization"] = f"Bearer {self.token}"
         request_headers |= headers or {}

@@ -157,18 +157,6 @@ def test_each_named_difference_still_exists(document, responses, name):
     )
 
 
-def test_undeclared_statuses_are_still_undeclared(document):
-    declared = {
-        int(status)
-        for methods in document["paths"].values()
-        for each in methods.values()
-        for status in each["responses"]
-    }
-    assert declared.isdisjoint(UNDECLARED)
-    for method, template, status in UNDECLARED_HERE:
-        assert str(status) not in document["paths"][PREFIX + template][method]["responses"]
-
-
 def test_every_operation_of_the_table_that_is_declared_is_requested(document, responses):
     requested = {
         (method.lower(), operation(document, method, path.partition("?")[0])[0])

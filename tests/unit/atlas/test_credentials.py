@@ -1,7 +1,6 @@
 """Credentials of the environment: exactly one kind, and no error that shows a value."""
 
 import pickle
-from pathlib import Path
 
 import pytest
 
@@ -21,16 +20,21 @@ TOKEN = "MONGODB_ATLAS_ACCESS_TOKEN"
 MOUNTED = "/run/secrets/value"
 
 
-def read(environment, content=None, **options):
+@pytest.fixture
+def read(monkeypatch):
     """Read credentials; the file MOUNTED has this content, and no other one is read."""
 
-    def read_file(path):
-        assert str(path) == MOUNTED
-        if isinstance(content, OSError):
-            raise content
-        return content
+    def read(environment, content=None, **options):
+        def read_file(path, _most):
+            assert str(path) == MOUNTED
+            if isinstance(content, OSError):
+                raise content
+            return content
 
-    return read_credentials(environment, read_file, **options)
+        monkeypatch.setattr("invite_sweeper.atlas.credentials.read_small_file", read_file)
+        return read_credentials(environment, **options)
+
+    return read
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def read(environment, content=None, **options):
     ],
 )
 def test_credentials_of_one_kind_are_read_from_variables_or_a_mounted_file(
-    environment, content, suffix, kind, actor
+    read, environment, content, suffix, kind, actor
 ):
     found = read(environment, content, suffix=suffix)
 
@@ -106,7 +110,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_error_names_each_variable_and_file_and_no_value(name):
+def test_error_names_each_variable_and_file_and_no_value(read, name):
     environment, content, named = ERRORS[name]
     with pytest.raises(UsageError) as caught:
         read(environment, content)
@@ -120,7 +124,7 @@ def test_error_names_each_variable_and_file_and_no_value(name):
 def test_file_of_16384_bytes_is_read_and_no_larger_one(tmp_path):
     mounted = tmp_path / "token"
     mounted.write_bytes(b"x" * 16384)
-    found = read_credentials({f"{TOKEN}_FILE": str(mounted)}, Path.read_bytes)
+    found = read_credentials({f"{TOKEN}_FILE": str(mounted)})
     assert len(found.token.get_secret_value()) == 16384
 
     mounted.write_bytes(b"x" * 16385)

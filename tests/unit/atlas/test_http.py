@@ -14,6 +14,7 @@ from yarl import URL
 from invite_sweeper.atlas.client import ServerInfo
 from invite_sweeper.atlas.endpoints import LIST_GROUPS
 from invite_sweeper.atlas.http import (
+    DaemonResolver,
     absolute_url,
     describe_error,
     is_loopback,
@@ -164,7 +165,15 @@ def certificate_error(code):
 def test_transport_error_is_described(error, reason, retryable):
     found = describe_error(error, HOST, aiohttp.ClientTimeout(total=120.0, connect=10.0))
 
-    assert (found.reason, found.retryable, found.http_status) == (reason, retryable, None)
+    assert (found.reason, found.retryable, found.status) == (reason, retryable, None)
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "no-such-name.invalid"])
+async def test_addresses_of_a_name_are_resolved_and_a_name_without_any_is_an_os_error(host):
+    found = await DaemonResolver().resolve("127.0.0.1", 443)
+    assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 443)]
+    with pytest.raises(OSError):
+        await DaemonResolver().resolve(host, 443)
 
 
 # --- base URLs -------------------------------------------------------------------------------

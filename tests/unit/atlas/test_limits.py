@@ -15,14 +15,12 @@ from invite_sweeper.atlas.endpoints import BucketLimit
 from invite_sweeper.atlas.limits import (
     MAX_RETRY_DELAY_S,
     MAX_UNCONFIRMED,
-    BucketKey,
     RateLimiter,
     TokenBucket,
 )
 
 LIMIT = BucketLimit(60, 60, 2)
 PROJECT = BucketLimit(1200, 500, 60)
-OTHER = BucketKey(endpoints.PROJECTS_GROUP, "b" * 24)
 
 
 def bucket_at(now_s=0.0, *, reserve=0.1, limit=LIMIT):
@@ -79,7 +77,7 @@ def spend(bucket, start_s, end_s):
     ],
 )
 def test_bucket_has_the_documented_capacity_without_the_reserve(endpoint_set, capacity):
-    bucket = RateLimiter(lambda: 0.0, asyncio.sleep).bucket(BucketKey(endpoint_set, "x"))
+    bucket = RateLimiter(lambda: 0.0, asyncio.sleep).bucket(endpoint_set, "x")
     assert bucket.level == capacity
     assert spend(bucket, 0.0, 59.0) == 0.9 * capacity
 
@@ -391,17 +389,19 @@ def queued(main):
 
     async def start(loop):
         limiter = RateLimiter(loop.time, asyncio.sleep, reserve=0.0)
-        assert limiter.try_acquire(KEY) == 0.0
-        limiter.on_429(KEY, 5.0, loop.time())
+        bucket = limiter.bucket(*KEY)
+        assert limiter.try_acquire(bucket) == 0.0
+        reject(bucket, loop.time(), 5.0)
         return await main(limiter, loop)
 
     return run(start)
 
 
 async def acquire(limiter, loop, served, number=0):
-    await limiter.acquire(KEY)
+    bucket = limiter.bucket(*KEY)
+    await limiter.acquire(bucket)
     served.append(number)
-    limiter.on_response(KEY, loop.time(), limit=1200, remaining=1000 - len(served))
+    respond(bucket, loop.time(), 1000 - len(served), limit=1200)
 
 
 @pytest.mark.parametrize("cancelled", [[], [0], [1], [0, 1], [9], [2, 4, 6, 8]])
@@ -441,9 +441,9 @@ def test_task_cancelled_when_its_token_is_available_loses_no_token(late_s):
 
 def test_429_delays_only_its_own_bucket():
     async def main(limiter, loop):
-        waiting = asyncio.ensure_future(limiter.acquire(KEY))
+        waiting = asyncio.ensure_future(limiter.acquire(limiter.bucket(*KEY)))
         await asyncio.sleep(0)
-        await limiter.acquire(OTHER)
+        await limiter.acquire(limiter.bucket(KEY[0], "b" * 24))
         at_s = loop.time() - START_S
         waiting.cancel()
         return at_s

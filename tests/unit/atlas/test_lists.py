@@ -9,8 +9,8 @@ from deleting import place_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invite_sweeper.atlas.endpoints import SOURCES
 from invite_sweeper.atlas.lists import (
-    SOURCES,
     InvitedRow,
     ProjectRow,
     parse_object,

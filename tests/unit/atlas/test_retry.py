@@ -81,7 +81,8 @@ class Deletion:
         )
 
     async def send(self, progress=None):
-        return await self.client.call(DELETE_GROUP_INVITE, PROJECT, PROJECT, progress=progress)
+        request = self.client.request(DELETE_GROUP_INVITE, PROJECT, PROJECT, progress=progress)
+        return await self.client.call(request)
 
 
 def set_random(monkeypatch, share):
@@ -249,12 +250,14 @@ async def test_task_cancelled_during_a_wait_raises_cancelled_error():
     st.integers(1, 6),
 )
 def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, attempts):
-    deletion = Deletion(CUT, *results, GOOD, attempts=attempts)
+    deletion, backoffs = Deletion(CUT, *results, GOOD, attempts=attempts), []
+    deletion.progress.on_backoff = lambda: backoffs.append(deletion.http.sent)
 
-    last = asyncio.run(deletion.send())
+    last = asyncio.run(deletion.send(deletion.progress))
 
     seen = deletion.http.results[: deletion.http.sent]
     assert last is seen[-1]
+    assert backoffs == list(range(1, deletion.http.sent))  # one before each retry
     counted = {RetryDecision.RETRY, RetryDecision.REAUTHENTICATE}
     assert sum(classify(each) in counted for each in seen) <= attempts
     assert sum(classify(each) is RetryDecision.REAUTHENTICATE for each in seen) <= 3

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 from audit.runs import deletion, intent, outcome, planned, write_run
 
-from invite_sweeper.audit import AuditDirectory, Head, RunFile, Verdict, verify, verify_directory
+from invite_sweeper.audit import AuditDirectory, RunFile, Verdict, verify, verify_directory
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
+from invite_sweeper.audit.directory import Head
 
 CASES = int(os.environ.get("INVITE_SWEEPER_CASES", "60"))
 """Random directories; 1,000 in a soak."""
@@ -96,6 +97,7 @@ SOUND: dict[str, tuple[Change, int]] = {
     "the start of a line after a kill": (added(KILLED, b'{"ts":"2026-11-25T01:00'), 1),
     "a brace after a kill": (added(KILLED, b"{"), 1),
     "an unwritten block after a kill": (added(KILLED, b"\0" * 4096), 1),
+    "half of one after a kill": (added(KILLED, b'{"ts":"2' + b"\0" * 99), 1),
 }
 
 DAMAGED: dict[str, tuple[Change, str]] = {
@@ -185,8 +187,19 @@ def test_what_other_programs_may_do_is_no_damage(directory, three_runs, change, 
     assert found.last_hash == line_hash(three_runs[LAST].splitlines()[-1])
     runs = [three_runs[name] for name in (FIRST, KILLED, LAST)][first - 1 :]
     assert found.lines == b"".join(runs).count(b"\n")
+    before = {file.path: file.path.read_bytes() for file in directory.files()}
+    assert directory.next_run() == (4, found.last_hash)
     write_run(directory, "r4")
     assert verify_directory(directory).verdict is Verdict.SOUND
+    assert all(path.read_bytes() == data for path, data in before.items())
+
+
+@pytest.mark.parametrize("rest", [b'{"ts":"2026-', b"{", b"\0" * 100])
+def test_a_run_goes_on_after_the_last_whole_line_of_a_killed_one(directory, rest):
+    path = write_run(directory, "r1", *deletion(), killed=True)
+    end = line_hash(path.read_bytes().splitlines()[-1])
+    path.write_bytes(path.read_bytes() + rest)
+    assert directory.next_run() == (2, end)
 
 
 @pytest.mark.parametrize(("change", "message"), DAMAGED.values(), ids=DAMAGED)

@@ -6,6 +6,7 @@ import hmac
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from audit.runs import intent, outcome, planned
@@ -16,7 +17,9 @@ from report.scenes import recorded, run
 from invite_sweeper.audit.events import Announced, OrganizationResult
 from invite_sweeper.endings import Advisor, Reason
 from invite_sweeper.policy import Notification
-from invite_sweeper.report.notify import MAX_USERS, send_end, send_start, should_notify
+from invite_sweeper.report import notify
+from invite_sweeper.report.notify import MAX_USERS
+from invite_sweeper.report.story import tell
 
 FINISHED_AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 ADVISOR = Advisor(policy="policy.yaml")
@@ -43,7 +46,8 @@ def end(directory):
 
     async def send(channels, environment, scene=DELETED, **more):
         record = await asyncio.to_thread(recorded, scene, directory)
-        return await send_end(channels, environment, record, ADVISOR, FINISHED_AT, **more)
+        ended = (environment, record, tell(record, ADVISOR), FINISHED_AT)
+        return await notify.send(channels, lambda one: notify.end_message(one, *ended), **more)
 
     return send
 
@@ -109,6 +113,20 @@ async def test_announced_users_are_grouped_by_inviter_and_the_rest_is_counted(sl
     assert f"{invited} (not known):" in groups
     assert text.count("deletable from") == MAX_USERS
     assert "And 2 more announced invitations." in groups
+
+
+async def test_webhook_with_details_has_the_planned_and_the_announced_invitations(end):
+    scene = run(*person(1, "failed"), announced(2, "ada@x.org"), stale=1, failed=1, announced=1)
+    with receiving() as receiver:
+        channel = WEBHOOK.model_copy(update={"details": True})
+        assert await end([channel], environment(receiver), scene) == ()
+    sent = json.loads(receiver.requests[0][2])
+    assert [(one["username"], one["outcome"]) for one in sent["invitations"]] == [
+        ("p1@example.com", "failed")
+    ]
+    (one,) = sent["announcements"]
+    assert (one["username"], one["inviter"]) == ("p2@example.com", "ada@x.org")
+    assert (one["rule"], one["deletable_from"]) == ("forgotten", "2026-12-04T01:00:00Z")
 
 
 LINKS = ("https://evil.example/x", "HTTP://evil.example", "www.evil.test")
@@ -179,7 +197,8 @@ async def test_webhook_whose_key_cannot_sign_is_not_sent(end, key, reason):
 async def test_ping_reports_start_success_and_failure(end):
     with receiving() as receiver:
         env = environment(receiver, PING_URL=f"{receiver.url}/ping/s3cret?create=1")
-        assert await send_start([SLACK, WEBHOOK, PING], env) == ()
+        channels = [SLACK, WEBHOOK, PING]
+        assert await notify.send(channels, partial(notify.start_message, environment=env)) == ()
         assert await end([PING], env, QUIET) == ()
         assert await end([PING], env, FAILED) == ()
     assert [path for path, _, _ in receiver.requests] == [
@@ -214,7 +233,7 @@ def test_when_selects_the_runs_to_notify_of(when, scene, notified, directory):
     channel = SLACK.model_copy(update={"when": when})
     if when.startswith("ping"):
         channel = PING.model_copy(update={"when": "failures"})
-    assert should_notify(channel, recorded(scene, directory)) is notified
+    assert notify.should_notify(channel, recorded(scene, directory)) is notified
 
 
 async def test_failing_channel_does_not_stop_the_others(end):

@@ -18,7 +18,7 @@ from invite_sweeper.models import Source
 from invite_sweeper.report.page import render_html
 from invite_sweeper.report.story import display_text
 
-pytestmark = pytest.mark.needs("chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
 WIDTHS = (320, 380, 768, 1280, 1440, 1920)
 LONG = "bartholomew.montgomery-featherstone@research.department.example.com"
 

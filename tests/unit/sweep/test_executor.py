@@ -335,7 +335,8 @@ async def test_defect_ends_the_sweep_and_all_get_an_outcome(where):
     if where == "callback":
         options["on_done"] = lambda *_: len(atlas.deleted) == 3 and {}["x"]
     elif where == "tokens":
-        atlas.try_acquire = lambda one: {}["x"] if one.id == object_id(4) else 0.0
+        tokens = dict.fromkeys(range(3), 0.0)
+        atlas.try_acquire = lambda _: tokens.popitem()[1]
     run = Run(atlas, log, workers=1, **options)
     with pytest.raises(KeyError):
         await run.run(plan(30))
@@ -390,7 +391,7 @@ async def test_deletions_in_flight_have_the_grace_and_the_rest_is_skipped(
     atlas.gate.clear()
     run = Run(atlas, log, stop=stop, workers=2, grace_s=grace_s)
     running = asyncio.create_task(run.run(plan(6)))
-    await until(lambda: atlas.in_flight == 2)
+    await until(lambda: (atlas.in_flight, log.on_disk) == (2, 4))  # two wait for a slot
     stop.request("SIGTERM")
     if signals == 2:
         stop.request_now("SIGTERM again")
@@ -528,7 +529,7 @@ class Queues(ProjectQueues):
         self.now_s, self.asked, waits = 100.0, [], waits_s or {}
 
         def try_acquire(one):
-            self.asked.append(int(one.id, 16))
+            self.asked.append(one.source)
             own = waits.get(int(one.project_id, 16))
             return own.pop(0) if own else 0.0
 
@@ -536,7 +537,7 @@ class Queues(ProjectQueues):
 
     def take_numbers(self, most=9):
         group = []
-        return self.take(group, most), [int(one.id, 16) for _, one in group]
+        return self.take(group, most), [int(each.invitation_id, 16) for each in group]
 
     def numbers_left(self):
         return [int(each.invitation_id, 16) for each in self.left()]
@@ -564,4 +565,4 @@ def test_queue_of_a_retired_list_is_left_and_costs_no_token():
     lines = [*plan(2), *plan(2, source=Source.USERS, first=5)]
     queues = Queues(lines=lines, retired={Source.INVITES})
     assert queues.take_numbers() == (None, [5, 6])
-    assert (queues.asked, queues.numbers_left()) == ([5, 6], [1, 2])
+    assert (queues.asked, queues.numbers_left()) == ([Source.USERS] * 2, [1, 2])

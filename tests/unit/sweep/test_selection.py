@@ -122,6 +122,7 @@ DECISIONS = [
     ({}, keep(usernames=["*"], until=NOW.date()) | {"now": LATE}, "keep:k"),
     ({}, keep(usernames=["*"], until=NOW.date()) | {"now": LATE + MICROSECOND}, "forgotten"),
     # What cannot be deleted.
+    ({"links_out_of_scope": True}, {}, "reaches_out_of_scope"),
     *(
         ({"id": bad_id}, {}, "unreadable_id")
         for bad_id in ("", "x", "A" * 24, f"{'a' * 24}\n", "a" * 25, f"g{'a' * 23}", "../" * 8)
@@ -168,7 +169,6 @@ def linked(*names, **changes):
         (linked(), old(projects=[ORG]), "no_rule"),
         (linked("Alpha", "Beta"), keep(projects=["alp*"]), "keep:k"),
         (linked("Alpha", "Beta"), keep(projects=[object_id(2)]), "keep:k"),
-        (linked("Alpha", links_out_of_scope=True), {}, "reaches_out_of_scope"),
         (linked(project_roles=((object_id(1), "GROUP_OWNER"),)), keep(roles=["x"]), "forgotten"),
         (linked(project_roles=((object_id(1), "X"),)), keep(roles=["x"]), "keep:k"),
     ],

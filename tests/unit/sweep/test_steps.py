@@ -240,6 +240,7 @@ def refusal(**options):
 @pytest.mark.parametrize("age", [DAY, timedelta()])
 def test_plan_may_be_applied_up_to_its_greatest_age(age):
     apply(age=age)
+    check_plan(command_of(RULES), max_age=DAY)  # no plan was given
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def invited(number=1, *, source=Source.ORG_USERS, teams=(TEAM,), **changes):
 
 
 async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
-    """Return the decisions about invitations to an organization, the reader and the warning."""
+    """Return the decisions about invitations to an organization, the reader and the warnings."""
     rules = policy(**keys)
     by_source = {}
     for one in invitations:
@@ -55,9 +55,9 @@ async def decide(*invitations, teams=None, listed=PROJECTS, **keys):
 
     scope = (await discover_projects(atlas, ProjectFilter(rules), [ORG]))[ORG]
     sources = [Source.ORG_USERS, Source.ORG_INVITES]
-    warning = await list_invitations(atlas, scope, sources, on_list, workers=2)
+    warnings = await list_invitations(atlas, scope, sources, on_list, workers=2)
     selector = Selector(rules, NOW)
-    return [selector.decide(one) for one in found], atlas, warning
+    return [selector.decide(one) for one in found], atlas, warnings
 
 
 OUT = "reaches_out_of_scope"
@@ -91,11 +91,11 @@ ALL = (SANDBOX, PROD)
 async def test_invitation_reaches_the_projects_of_its_teams(
     changes, teams, keys, verdict, requested, source
 ):
-    (decision,), atlas, warning = await decide(
+    (decision,), atlas, warnings = await decide(
         invited(source=source, **changes), teams=teams, **keys
     )
     assert (decision.rule or decision.keep_reason) == verdict
-    assert (tuple(sorted(atlas.teams_requested)), warning) == (requested, None)
+    assert (tuple(sorted(atlas.teams_requested)), warnings) == (requested, ())
 
 
 async def test_projects_of_roles_and_teams_are_linked_with_their_names():
@@ -106,7 +106,7 @@ async def test_projects_of_roles_and_teams_are_linked_with_their_names():
 async def test_unreadable_teams_of_one_project_keep_every_invitation_with_a_team_and_warn():
     listed = (*PROJECTS, project(4, name="prod-2"))
     own = [invited(1), invited(2, teams=(TEAM_2,)), invited(4, source=Source.ORG_INVITES)]
-    decisions, atlas, warning = await decide(
+    decisions, atlas, (warning,) = await decide(
         *own,
         invited(3, teams=()),
         listed=listed,
