@@ -126,9 +126,8 @@ async def _invite(
         say(line.outcome.replace("_", " "), user=line.username, place=place, **more)
 
     log = session.begin_log()
-    actors = {each.id: each.client.actor for each in organizations}
     start = structs.replace(
-        session.command(history).run_started(actors),
+        session.command(history).run_started(organizations),
         mode="restore",
         policy_sha256=None,
         scope_sha256=None,

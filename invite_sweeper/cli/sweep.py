@@ -206,8 +206,7 @@ class _SweepCommand:
         check_plan(command, max_age=self._max_age, sha256=options.plan_sha256)
         async with session.organizations(history) as organizations:
             log = session.begin_log()
-            actors = {each.id: each.client.actor for each in organizations}
-            record = RunRecord(log.file, start=command.run_started(actors))
+            record = RunRecord(log.file, start=command.run_started(organizations))
             view = TerminalView(session, record)
             try:
                 record.end = await run_sweep(command, organizations, log, view, session.stop)
@@ -271,7 +270,7 @@ class _SweepCommand:
             )
         command = session.command(History(), dry_run=self._options.dry_run, shard=self._shard)
         file = RunFile(0, session.run_id, session.directory.path)
-        return RunRecord(file, start=command.run_started({}), end=end)
+        return RunRecord(file, start=command.run_started(), end=end)
 
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""

@@ -172,19 +172,15 @@ class Command:
             return None
         return ChangeTracker(previous, previous.run.start.now)
 
-    def run_started(self, actors: dict[str, str]) -> RunStarted:
-        """Return the first line of the run.
-
-        Args:
-            actors: The client id or public key of each organization, or `token`.
-        """
+    def run_started(self, organizations: Iterable[Organization] = ()) -> RunStarted:
+        """Return the first line of the run; without organizations, none was connected."""
         return RunStarted(
             mode="dry-run" if self.dry_run else "sweep",
             tool_version=__version__,
             policy_sha256=self.policy.sha256,
             policy_path=self.policy_path,
             organizations=tuple(each.id for each in self.policy.organizations),
-            actors=actors,
+            actors={each.id: each.client.actor for each in organizations},
             base_url=self.base_url,
             now=self.now.isoformat().replace("+00:00", "Z"),
             shard=str(self.shard) if self.shard is not None else None,

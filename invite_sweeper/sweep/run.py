@@ -43,7 +43,7 @@ async def sweep(
     """
     result = Result(command, organizations, view)
     try:
-        log.write(command.run_started({each.id: each.client.actor for each in organizations}))
+        log.write(command.run_started(organizations))
         await log.sync()
         result.warn(*log.warnings)
 

@@ -119,9 +119,7 @@ async def test_success_is_created_and_the_user_is_invited(online, sim, project, 
         (faults.truncated(), RestoreOutcome.UNKNOWN),
     ],
 )
-async def test_each_response_has_an_outcome_and_is_not_retried(
-    online, sim, project, fault, outcome
-):
+async def test_response_has_an_outcome_and_is_not_retried(online, sim, project, fault, outcome):
     sim.faults.add(fault, method="POST", times=5)
     found = await invite(online, sim, project)
     assert found.outcome is outcome
