@@ -228,9 +228,10 @@ def test_pattern_and_role_that_look_wrong_are_shown_by_validate_plan_and_doctor(
     cli.keys["rules"] = [{"name": "odd", "older_than": "14d", **odd}]
     validated = cli.run(*COMMANDS["validate"])
     assert (validated.code, all(each in validated.err for each in ODD)) == (0, True)
-    found = json.loads(cli.run(*COMMANDS["validate"], *AS_JSON).out)["findings"]
-    assert {*ODD} <= {f"{each['message']} {each['hint']}" for each in found}
-    assert {each["severity"] for each in found} == {"warning"}
+    result = json.loads(cli.run(*COMMANDS["validate"], *AS_JSON).out)
+    assert {*ODD} <= {f"{each['message']} {each['hint']}" for each in result["findings"]}
+    assert {each["severity"] for each in result["findings"]} == {"warning"}
+    assert result["file"] == "policy.yaml"
     planned = cli.run(*COMMANDS["plan"], "--log-format", "text")
     assert (planned.code, all(each in planned.err for each in ODD)) == (0, True)
     result = json.loads(cli.run(*COMMANDS["plan"], *AS_JSON).out)
