@@ -91,6 +91,7 @@ EXAMPLES = [
     (USER_INFO, "https://ada:p%40ssword-1@host/x", "https://host/x", "https://host/x"),
     # A URL that is itself a secret, and its parts of 16 characters.
     (URL, HOOK, f"POST {HOOK} failed", "POST *** failed"),
+    (URL, "https://ada:p%40ssword-1@hooks.example.com/x", "p@ssword-1 of ada", "*** of ada"),
     (URL, HOOK, "no B0123456789abcdef, 0123456789abcdef", "no ***, ***"),
     (URL, HOOK, "hooks.example.com/services", "hooks.example.com/services"),
     (URL, "https://host.example/012345678901234", "012345678901234", "012345678901234"),
