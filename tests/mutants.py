@@ -169,12 +169,6 @@ IN_EACH_LIST_OF_PEOPLE = (
         "kept = [each for each in entries if not each.stale]",
         "kept = [e for e in entries if not e.stale and e.invitation.source != {source!r}]",
     ),
-    Mutant(
-        "a deletion of one entry is not counted for the person",
-        "sweep/steps.py",
-        "entries_of(decision.entries))",
-        "[e for e in entries_of(decision.entries) if e.source != {source!r}])",
-    ),
 )
 
 ACTIVE = Mutant(
@@ -194,6 +188,12 @@ SINGLE = (
         "if any(each.stale for each in planned) and not command.dry_run:",
         "if any(each.stale for each in planned):",
         PEOPLE,
+    ),
+    Mutant(
+        "a deletion of one entry is not counted for the person in users",
+        "sweep/steps.py",
+        "entries_of(decision.entries))",
+        "[e for e in entries_of(decision.entries) if e.source != 'users'])",
     ),
     Mutant(
         "what changed while the question was open is deleted",
