@@ -34,7 +34,13 @@ from invite_sweeper.sweep.plan import ListOutcome, trim
 from invite_sweeper.sweep.result import Result, secret_warnings, sunset_warnings
 from invite_sweeper.sweep.scope import RunScope
 from invite_sweeper.sweep.selection import Decision
-from invite_sweeper.text import describe_duration, plural_form, pluralize, shorten_list
+from invite_sweeper.text import (
+    describe_duration,
+    escape_unprintable,
+    plural_form,
+    pluralize,
+    shorten_list,
+)
 
 
 class CheckState(StrEnum):
@@ -272,7 +278,7 @@ class AtlasChecks:
             are = plural_form(len(scope.projects), "is", "are")
             text = f"{len(scope.projects)} of {everything} {are} in scope."
             if scope.excluded:
-                names = shorten_list([each.name for each in scope.excluded], _MAX_NAMED)
+                names = _shorten([each.name for each in scope.excluded])
                 text += f" Out of scope: {names}; {len(excluded.everyone):,} pending there."
             self._checks.add("scope", text)
             for source in sources:
@@ -373,7 +379,7 @@ class AtlasChecks:
         if left := found.unexplained:
             where = "no list" if found.lists_complete else "no list that could be read"
             are = f"{len(left)} {plural_form(len(left), 'is', 'are')}"
-            text = f"{text}; {are} in {where}: {shorten_list(left, _MAX_NAMED)}"
+            text = f"{text}; {are} in {where}: {_shorten(left)}"
         hint = (
             "Deletions with an API key or a service account are not among the events: ask who "
             "else deletes invitations."
@@ -427,5 +433,9 @@ def _is_missing_role(unread: ListUnreadable) -> bool:
 
 
 def _places(unread: Iterable[ListUnreadable]) -> str:
-    names = [each.project_name or each.project_id for each in unread]
-    return shorten_list(names, _MAX_NAMED)
+    return _shorten([each.project_name or each.project_id for each in unread])
+
+
+def _shorten(names: Sequence[str]) -> str:
+    """Return the first names, each on one line: a secret in them is masked as a whole."""
+    return shorten_list([*map(escape_unprintable, names)], _MAX_NAMED)

@@ -9,7 +9,7 @@ from typing import Final
 
 from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import faults
-from invite_sweeper.simulator.auth import Access
+from invite_sweeper.simulator.auth import TOKEN_PATH, Access
 from invite_sweeper.simulator.responses import Call
 from invite_sweeper.simulator.seed import ORG_ID, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
@@ -165,24 +165,27 @@ _NIGHT: Final = timedelta(days=1)
 
 
 def _nights(sim: SimulatedAtlas, size: Size) -> None:
-    """From the second list of projects on, the clock moves by a day before each one.
+    """From the second run on, the clock moves by a day before its token or list of projects.
 
     The dates of invitations stay, so that what was announced one night is the same the next.
     """
     _lists(sim, size)
     rng = Random(size.seed)  # noqa: S311 - an example, not a secret
-    names = iter(range(1_000_000))
+    names, runs = count(), count()
 
-    def pass_night(_: Call) -> None:
+    def pass_night(call: Call) -> None:
+        # A run whose credentials get a token begins with it.
+        begins = call.path == TOKEN_PATH or not sim.oauth.issued
+        if not begins or not next(runs):
+            return
         sim.date_offset += _NIGHT
         sim.expire_invitations()
         project_id = rng.choice(tuple(sim.groups))
         sim.invite(project_id, f"new.{next(names)}@example.com")
         sim.add_user(f"new.{next(names)}@example.com", group_roles={project_id: ("GROUP_OWNER",)})
 
-    sim.faults.add(
-        faults.effect(before=pass_night), method="GET", path="*/v2/groups", nth=2, times=None
-    )
+    for path in (f"*{TOKEN_PATH}", "*/v2/groups"):
+        sim.faults.add(faults.effect(before=pass_night), path=path, times=None)
 
 
 def _sunset(sim: SimulatedAtlas, size: Size) -> None:
