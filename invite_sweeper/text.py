@@ -1,15 +1,10 @@
-"""Text: plurals, names and globs that ignore case, values that are shown, and JSON."""
+"""Text: plurals, names and globs that ignore case, and values that are shown."""
 
 import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
 from unicodedata import category, normalize
-
-import msgspec
-
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
@@ -221,43 +216,3 @@ def escape_unprintable(value: str) -> str:
     return "".join(
         f"[U+{ord(char):04X}]" if category(char) in _UNPRINTABLE else char for char in value
     )
-
-
-def parse_json(data: bytes | str) -> Any:  # noqa: ANN401  callers check what they read
-    """Return the value of a JSON text.
-
-    Raises:
-        ValueError: It is not JSON, or it is nested too deeply.
-    """
-    try:
-        return msgspec.json.decode(data)
-    except RecursionError:
-        raise ValueError("the JSON is nested too deeply") from None
-
-
-def to_json(value: object) -> bytes:
-    r"""Return JSON in UTF-8, without a newline, keys in the order given.
-
-    What UTF-8 cannot represent is replaced visibly (a lone surrogate by the text `\udc80`), and a
-    value of another type by its text: nothing is lost for its contents.
-    """
-    try:
-        return _ENCODER.encode(value)
-    except UnicodeEncodeError:
-        plain = msgspec.to_builtins(value, str_keys=True, enc_hook=str)
-        return _ENCODER.encode(_encodable(plain))
-
-
-def format_json(value: object) -> bytes:
-    """Return JSON for people: indented, with a newline at the end."""
-    return msgspec.json.format(to_json(value), indent=2) + b"\n"
-
-
-def _encodable(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encodable(part) for part in value]
-    return value

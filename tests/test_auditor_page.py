@@ -12,7 +12,7 @@ from readmes import OPERATORS, section
 from running import cli_in, run_line
 
 from invite_sweeper.audit.chain import GENESIS_HASH, add_seal, line_hash
-from invite_sweeper.text import to_json
+from invite_sweeper.json_text import to_json
 
 COMMANDS = section(OPERATORS, "What an auditor gets").commands
 DAYS = timedelta(days=1)

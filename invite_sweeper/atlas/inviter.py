@@ -14,6 +14,7 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
 )
 from invite_sweeper.errors import RunError
+from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -21,7 +22,6 @@ from invite_sweeper.models import (
     MembershipStatus,
     RestoreOutcome,
 )
-from invite_sweeper.text import parse_json, to_json
 
 _CREATED_STATUSES: Final = frozenset({200, 201, 202})
 _CONFLICT: Final = 409

@@ -21,6 +21,7 @@ from invite_sweeper.atlas.responses import (
     Response,
     ResponseOrFailure,
 )
+from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     SOURCES_OF_USERS,
     Invitation,
@@ -32,7 +33,7 @@ from invite_sweeper.models import (
     UnreadableDate,
 )
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import casefold_visible, parse_json
+from invite_sweeper.text import casefold_visible
 
 MAX_PAGES: Final = 10_000
 _MAX_RAW_LENGTH: Final = 200

@@ -19,6 +19,7 @@ from invite_sweeper.errors import (
     CredentialsRefused,
     RunError,
 )
+from invite_sweeper.json_text import parse_json
 from invite_sweeper.models import (
     ACCESS_LIST_CODES,
     UNAUTHENTICATED_CODES,
@@ -31,7 +32,6 @@ from invite_sweeper.models import (
     is_permission_error,
 )
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import parse_json
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,100}")
 _MAX_DETAIL: Final = 300

@@ -14,9 +14,10 @@ from invite_sweeper.audit.events import (
     RunFinished,
     format_timestamp,
 )
+from invite_sweeper.json_text import parse_json, to_json
 from invite_sweeper.models import Invitation
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import parse_json, to_json, truncate
+from invite_sweeper.text import truncate
 
 GENESIS_HASH: Final = "0" * 64
 """`prev` of the first line of a directory."""

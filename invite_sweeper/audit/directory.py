@@ -24,8 +24,8 @@ from invite_sweeper.audit.reader import DamagedFile, FileChain, required
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, DamagedLog, LockHeld, UsageError
 from invite_sweeper.files import fsync_directory, read_small_file, replace_file
+from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import to_json
 
 _NAME: Final = re.compile(
     r"(?P<number>\d{6,})-(?P<run>[\w-]+)\.jsonl(?:\.(?:gz|bz2|xz|zst|lz4|Z|zip))?", re.ASCII

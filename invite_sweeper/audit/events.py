@@ -16,6 +16,7 @@ import msgspec
 from invite_sweeper.counts import Counts
 from invite_sweeper.endings import WarningLevel
 from invite_sweeper.errors import ErrorParts
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import (
     Entry,
     Invitation,
@@ -25,7 +26,7 @@ from invite_sweeper.models import (
     UnreadableDate,
     UserKey,
 )
-from invite_sweeper.text import casefold_visible, organization_label, to_json
+from invite_sweeper.text import casefold_visible, organization_label
 
 FieldsT = TypeVar("FieldsT", bound="InvitationFields")
 Mode: TypeAlias = Literal["dry-run", "sweep", "restore"]

@@ -29,7 +29,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.endings import COMPLETE_EXIT_CODES, Reason
 from invite_sweeper.errors import DamagedLog, GuardRefused, UsageError
 from invite_sweeper.files import open_regular
-from invite_sweeper.text import parse_json
+from invite_sweeper.json_text import parse_json
 
 _READ_BLOCK_BYTES: Final = 1 << 18
 _MAX_LINE_BYTES: Final = 1 << 24

@@ -18,8 +18,9 @@ from typing_extensions import override
 
 from invite_sweeper.cli.options import LogFormat
 from invite_sweeper.cli.streams import OUTPUTS, use_color
+from invite_sweeper.json_text import to_json
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import escape_unprintable, to_json
+from invite_sweeper.text import escape_unprintable
 
 T = TypeVar("T")
 _PLAIN_WIDTH: Final = 120

@@ -16,10 +16,10 @@ from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.options import Command
 from invite_sweeper.cli.validate import Validation
 from invite_sweeper.errors import ErrorResult
+from invite_sweeper.json_text import format_json
 from invite_sweeper.policy import json_schema as policy_schema
 from invite_sweeper.report.readback import RunResult
 from invite_sweeper.restore import RestorePlan
-from invite_sweeper.text import format_json
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _AUDIT_LINE: Final = "audit-line"

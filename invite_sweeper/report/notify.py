@@ -30,6 +30,7 @@ from invite_sweeper.audit import RunRecord
 from invite_sweeper.audit.events import Planned
 from invite_sweeper.endings import ExitCode, may_repeat
 from invite_sweeper.errors import UsageError
+from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import Notification
 from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report.readback import announced_as, planned_result, read_rows, result_json
@@ -40,7 +41,7 @@ from invite_sweeper.report.story import (
     has_effect,
     needs_attention,
 )
-from invite_sweeper.text import pluralize, to_json
+from invite_sweeper.text import pluralize
 
 LIMIT_S = 10.0
 """For one message: name, connection, request and response together."""

@@ -170,8 +170,8 @@ def test_one_plan_is_read_by_a_second_person_and_applied_in_all_organizations_on
     cli.stock(1)
     shown = cli.run("audit", "show", "1", *POLICY, COLUMNS="200").out
     for name, organization, org_id in zip(NAMES, ("Example", "Beta", "Gamma"), ORGS, strict=True):
-        assert re.search(rf"^{organization} Industries \({org_id}\)  2$", shown, re.MULTILINE)
-        row = rf"^ *{name} project  2\n +20\.\d d +p1@example\.com"
+        heading = rf"^{name} project of organization {organization} Industries \({org_id}\)  2$"
+        row = rf"{heading}\n +20\.\d d +p1@example\.com"
         assert re.search(row, shown, re.MULTILINE), shown
     sha256 = re.search(r"^SHA-256  ([0-9a-f]{64})\n\Z", shown, re.MULTILINE)[1]
     by_plan = ("--plan", "1", "--plan-sha256", sha256)

@@ -227,7 +227,7 @@ def charts(text):
 
 
 def test_100_combinations_of_values_render_or_are_refused_for_the_intended_reason(tmp_path):
-    cases = {f"c{seed}": (values, reasons) for seed, values, reasons in combinations(100)}
+    cases = {f"c{seed}": (values, reasons) for seed, values, reasons in combinations(200)}
     right = {alias: values for alias, (values, reasons) in cases.items() if not reasons}
     wrong = {alias: values for alias, (values, reasons) in cases.items() if reasons}
     for name in ("right", "wrong"):

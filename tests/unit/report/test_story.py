@@ -19,6 +19,7 @@ from rich.console import Console
 from invite_sweeper.audit import AuditDirectory
 from invite_sweeper.audit.events import WouldBeAnnounced
 from invite_sweeper.endings import Advisor
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import Outcome
 from invite_sweeper.policy import Notification
 from invite_sweeper.report.metrics import Release, write_textfile
@@ -27,7 +28,6 @@ from invite_sweeper.report.page import render_html, render_markdown
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import Story, needs_attention, tell
 from invite_sweeper.report.terminal import attention_lines, show_question, show_result
-from invite_sweeper.text import to_json
 
 STORIES = Path(__file__).with_name("stories.txt")
 ADVISOR = Advisor(policy="policy.yaml")
