@@ -253,16 +253,39 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     columns = [(*invitation_columns(each), LIST, ID) for each in (rows, announced)]
     due_caption, due_event = announced_as(record)
     tables = (
-        Table("unreadable", UNREAD_CAPTION, _UNREAD, found.unread[:most], end.projects_unreadable,
-              show("--event", ProjectUnreadable.event)),
+        Table(
+            "unreadable",
+            UNREAD_CAPTION,
+            _UNREAD,
+            found.unread[:most],
+            end.projects_unreadable,
+            show("--event", ProjectUnreadable.event),
+        ),
         Table("invitations", caption, columns[0], rows, len(found.rows), show()),
-        Table("announced", due_caption, columns[1], announced, end.announced,
-              show("--event", due_event)),
-        Table("kept", "Kept invitations", _KEPT, tuple(islice(_kept(record), most)), end.kept,
-              show("--event", Kept.event)),
-        Table("keep-entries", "Keep entries of the policy", _KEEP_ENTRIES, end.keep_entries,
-              len(end.keep_entries)),
-    )  # fmt: skip
+        Table(
+            "announced",
+            due_caption,
+            columns[1],
+            announced,
+            end.announced,
+            show("--event", due_event),
+        ),
+        Table(
+            "kept",
+            "Kept invitations",
+            _KEPT,
+            tuple(islice(_kept(record), most)),
+            end.kept,
+            show("--event", Kept.event),
+        ),
+        Table(
+            "keep-entries",
+            "Keep entries of the policy",
+            _KEEP_ENTRIES,
+            end.keep_entries,
+            len(end.keep_entries),
+        ),
+    )
     yield from (table for table in tables if table.rows)
 
 

@@ -1,10 +1,10 @@
 """Run one command and write which functions of the package it enters: `traced.py RESULT ARGUMENT…`.
 
 RESULT gets a JSON object of two lists of `[file, function]`: `command` has every function entered,
-`delete` those from the beginning of the executor to its end, when the outcome is in the audit
-log. A function is a `def`, a `lambda`, a comprehension or a generator expression. It is entered
-where it begins: a coroutine that is woken up, as that of the command is when the executor ends, is
-not entered again.
+`delete` those from the first look at the queues to the end of the executor, when the outcome is in
+the audit log. A function is a `def`, a `lambda`, a comprehension or a generator expression. It is
+entered where it begins: a coroutine that is woken up, as that of the command is when the executor
+ends, is not entered again.
 """
 
 import dis
@@ -17,7 +17,7 @@ from types import CodeType, FrameType
 import invite_sweeper
 
 PACKAGE = f"{Path(invite_sweeper.__file__).parent}/"
-FIRST, AFTER = "Executor.run", "Result.unverified"
+FIRST, AFTER = "ProjectQueues.take", "Result.unverified"
 """Where the part of the deletions begins, and what the sweep enters after it."""
 RESUME = dis.opmap["RESUME"]
 entered: dict[str, set[CodeType]] = {"command": set(), "delete": set()}

@@ -52,7 +52,7 @@ def test_kustomize_leads_to_a_dry_run_with_the_restrictions_of_the_manifest(clus
     assert inspected["Config"]["User"] == "10001:10001"
     assert not inspected["EffectiveCaps"]
     assert not inspected["BoundingCaps"]
-    assert host["Memory"] == 128 * 1024 * 1024
+    assert host["Memory"] == 160 * 1024 * 1024
     assert "no-new-privileges" in " ".join(host["SecurityOpt"])
 
 
