@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
-from invite_sweeper.program import command
+from invite_sweeper.text import command
 
 T = TypeVar("T")
 

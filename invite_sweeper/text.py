@@ -1,10 +1,18 @@
-"""Text: plurals, names and globs that ignore case, and values that are shown."""
+"""Text: plurals, names and globs that ignore case, values that are shown, and printed commands."""
 
 import fnmatch
+import os
 import re
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Final
 from unicodedata import category, normalize
+
+NAME: Final = "invite-sweeper"
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
@@ -216,3 +224,23 @@ def escape_unprintable(value: str) -> str:
     return "".join(
         f"[U+{ord(char):04X}]" if category(char) in _UNPRINTABLE else char for char in value
     )
+
+
+def command(*words: str) -> str:
+    """Return a command of this program that can be copied into a shell."""
+    return shlex.join((called_as(sys.argv[0]), *words))
+
+
+@cache
+def called_as(script: str) -> str:
+    """Return the name of the program, or the path of its script where the name finds another.
+
+    Args:
+        script: As in `sys.argv[0]`; of `python -m invite_sweeper` it names a module.
+    """
+    if os.sep not in script or Path(script).name != NAME:
+        return NAME
+    # Not `shutil.which`: shutil imports each format of an archive, and `--version` waits for it.
+    paths = (Path(folder, NAME) for folder in os.get_exec_path())
+    found = next((path for path in paths if os.access(path, os.X_OK)), None)
+    return NAME if found is not None and found.samefile(script) else script

@@ -11,8 +11,8 @@ from invite_sweeper.cli.console import stdout_console
 from invite_sweeper.cli.options import Command, RunOptions
 from invite_sweeper.cli.simulate import build, serve_in_thread
 from invite_sweeper.cli.sweep import run_command
-from invite_sweeper.program import command
 from invite_sweeper.simulator.seed import ORG_ID
+from invite_sweeper.text import command
 
 POLICY = """\
 version: 1

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from invite_sweeper.atlas.lists import OrgEvent
 from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.cli.view import Progress
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AtlasUnavailable, Interrupted, RunError
@@ -26,7 +27,6 @@ from invite_sweeper.models import (
     UserKey,
     is_permission_error,
 )
-from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.sweep.discovery import Reader, list_invitations
 from invite_sweeper.sweep.guards import check_limits, check_population

@@ -24,11 +24,11 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report.notify import register_secrets
-from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.result import Result

@@ -14,7 +14,7 @@ from invite_sweeper.endings import REFUSAL_REASONS, Advisor, ExitCode, Reason
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
 from invite_sweeper.policy import json_schema
-from invite_sweeper.program import command
+from invite_sweeper.text import command
 
 TOPICS: Final = {
     "credentials": "how to pass credentials, and which roles are needed",

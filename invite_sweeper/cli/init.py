@@ -28,6 +28,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session, read_all_credentials
+from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import Reason
 from invite_sweeper.errors import Cancelled, CredentialsRefused, Interrupted, RunError, UsageError
 from invite_sweeper.files import write_error
@@ -39,12 +40,10 @@ from invite_sweeper.policy import (
     parse_duration_option,
     parse_policy,
 )
-from invite_sweeper.program import command
-from invite_sweeper.report.progress import Progress
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.guards import check_limits
 from invite_sweeper.sweep.result import Result
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import command, escape_unprintable
 
 _DEFAULT_AGE = "14d"
 _DEADLINE_S = 60.0

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from invite_sweeper.audit import History, RunRecord
 from invite_sweeper.audit.events import OutcomeLine
-from invite_sweeper.cli.confirm import confirm
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.options import (
     CONNECTED,
@@ -21,6 +20,7 @@ from invite_sweeper.cli.options import (
     options,
 )
 from invite_sweeper.cli.session import Session
+from invite_sweeper.cli.view import confirm
 from invite_sweeper.errors import Cancelled, GuardRefused, RunError, UsageError
 from invite_sweeper.policy import load_policy
 from invite_sweeper.report import terminal

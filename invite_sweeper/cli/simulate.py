@@ -15,7 +15,6 @@ from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import FILE, Command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
-from invite_sweeper.program import command
 from invite_sweeper.simulator import SimulatedAtlas, Size, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
@@ -23,7 +22,7 @@ from invite_sweeper.simulator.scenarios import (
     describe_scenarios,
     environment_name,
 )
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import command, pluralize
 
 _LISTS: Final = next(iter(SCENARIOS))
 _KIND: Final = click.Choice(["service-account", "api-key", "token"])

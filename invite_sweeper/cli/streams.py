@@ -16,9 +16,8 @@ import click
 from typing_extensions import override
 
 from invite_sweeper.errors import Cancelled, ErrorParts, ErrorResult, RunError
-from invite_sweeper.program import command
 from invite_sweeper.redaction import SECRETS
-from invite_sweeper.text import escape_unprintable
+from invite_sweeper.text import command, escape_unprintable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,6 @@ from msgspec import structs
 from invite_sweeper.audit import AuditLog, History, RunFile, RunRecord, read_plan
 from invite_sweeper.audit.events import OrganizationResult, RunFinished
 from invite_sweeper.audit.reader import is_run_file
-from invite_sweeper.cli.confirm import TerminalView
 from invite_sweeper.cli.console import run_async, write_json
 from invite_sweeper.cli.options import (
     FILE,
@@ -28,6 +27,7 @@ from invite_sweeper.cli.options import (
 )
 from invite_sweeper.cli.session import Session
 from invite_sweeper.cli.streams import print_error
+from invite_sweeper.cli.view import TerminalView
 from invite_sweeper.endings import COMPLETE_EXIT_CODES
 from invite_sweeper.errors import (
     AuditLogError,
@@ -131,14 +131,15 @@ class _SweepCommand:
         self._shard = _shard(options, environment)
         if self._shard is not None:
             policy = self._shard.part_of_policy(policy)
-        self._release = metrics.Release.of(options.policy, self._shard, environment)
         if options.metrics_file is not None:
-            options = options._replace(metrics_file=self._release.textfile(options.metrics_file))
+            release = metrics.Release.of(options.policy, self._shard, environment)
+            options = options._replace(metrics_file=release.textfile(options.metrics_file))
         self._options = options
-        self._succeeded_at: datetime | None = None
+        self._earlier: Sequence[RunRecord] = ()
         self._warned = set[str]()
         self._session = Session(options, policy, environment)
-        notify.register_secrets(policy.notify, environment)
+        if policy.notify:
+            notify.register_secrets(policy.notify, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
         check_outputs(self._session)
 
@@ -166,13 +167,14 @@ class _SweepCommand:
         session, options = self._session, self._options
         if options.out is not None:
             check_writable(options.out, "The plan")
-        start = notify.send(
-            session.policy.notify,
-            partial(notify.start_message, environment=session.environment),
-            limit_s=self._limit_s,
-        )
-        with suppress(Interrupted):  # the run records the stop
-            self._warn(await session.stop.run_unless_stopped(start))
+        if session.policy.notify:
+            start = notify.send(
+                session.policy.notify,
+                partial(notify.start_message, environment=session.environment),
+                limit_s=self._limit_s,
+            )
+            with suppress(Interrupted):  # the run records the stop
+                self._warn(await session.stop.run_unless_stopped(start))
         try:
             record, cancelled = await self._sweep()
         except RunError as error:
@@ -194,7 +196,7 @@ class _SweepCommand:
         """Run the sweep; return its record, and whether the operator said no."""
         session, options = self._session, self._options
         history = session.read_history()
-        self._succeeded_at = metrics.last_success(history.runs)
+        self._earlier = history.runs
         command = session.command(
             history,
             dry_run=options.dry_run,
@@ -275,21 +277,25 @@ class _SweepCommand:
     async def _tell_others(self, record: RunRecord, *, metrics_too: bool = True) -> None:
         """Send the notifications, and write and push the metrics; failures are warnings."""
         session, options, limit_s = self._session, self._options, self._limit_s
-        finished_at = datetime.now(UTC)
-        build = partial(
-            notify.end_message,
-            environment=session.environment,
-            record=record,
-            story=tell(record, session.advisor),
-            finished_at=finished_at,
-        )
-        metered = (self._release, record, finished_at, self._succeeded_at)
-        sending = [notify.send(session.policy.notify, build, limit_s=limit_s)]
-        if metrics_too and options.pushgateway is not None:
-            sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
-        messages = [message for found in await asyncio.gather(*sending) for message in found]
-        if metrics_too and options.metrics_file is not None:
-            messages += metrics.write_textfile(options.metrics_file, *metered)
+        finished_at, sending = datetime.now(UTC), []
+        messages: list[str] = []
+        if session.policy.notify:
+            build = partial(
+                notify.end_message,
+                environment=session.environment,
+                record=record,
+                story=tell(record, session.advisor),
+                finished_at=finished_at,
+            )
+            sending.append(notify.send(session.policy.notify, build, limit_s=limit_s))
+        if metrics_too and (options.metrics_file or options.pushgateway) is not None:
+            release = metrics.Release.of(options.policy, self._shard, session.environment)
+            metered = (release, record, finished_at, metrics.last_success(self._earlier))
+            if options.pushgateway is not None:
+                sending.append(metrics.push(options.pushgateway, *metered, limit_s=limit_s))
+            if options.metrics_file is not None:
+                messages += metrics.write_textfile(options.metrics_file, *metered)
+        messages += [each for found in await asyncio.gather(*sending) for each in found]
         self._warn(messages)
 
     @property

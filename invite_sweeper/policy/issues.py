@@ -31,8 +31,7 @@ from invite_sweeper.policy.yaml_reader import (
     parse_yaml,
     quote,
 )
-from invite_sweeper.program import command
-from invite_sweeper.text import pluralize
+from invite_sweeper.text import command, pluralize
 
 
 class InvalidPolicy(UsageError):

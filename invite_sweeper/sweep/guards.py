@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Final
 
-from invite_sweeper import program
+from invite_sweeper import text
 from invite_sweeper.audit import CompleteRun
 from invite_sweeper.counts import total
 from invite_sweeper.endings import Reason
@@ -278,7 +278,7 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
     if sha256 is not None and saved.sha256 != sha256.strip().lower():
         raise GuardRefused(
             f"The plan {saved.path} has the SHA-256 {saved.sha256}, not {sha256}.",
-            hint=f"Read it again: {program.command('audit', 'show', str(saved.path))}",
+            hint=f"Read it again: {text.command('audit', 'show', str(saved.path))}",
             reasons=(Reason.PLAN,),
         )
     start = saved.start
@@ -302,7 +302,7 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
         return
     raise GuardRefused(
         f"{saved.path}: {message}",
-        hint=f"Create a new plan with: {program.command('plan', '--policy', 'POLICY')}",
+        hint=f"Create a new plan with: {text.command('plan', '--policy', 'POLICY')}",
         reasons=(Reason.PLAN,),
     )
 
@@ -355,10 +355,10 @@ class CircuitBreaker:
                     f"{self._failed} of the first {self._seen} deletions (the canary) failed."
                 )
         elif len(self._window) == limits.breaker_window:
-            for judged, text, key in _JUDGED:
+            for judged, did, key in _JUDGED:
                 count, share = self._window.count(judged), getattr(limits, key)
                 if count and count > Fraction(str(share)) * limits.breaker_window:
-                    found = f"{count} of the last {len(self._window)} deletions {text}"
+                    found = f"{count} of the last {len(self._window)} deletions {did}"
                     self.reason = f"{found}, over {key}: {share}."
                     break
         return self.reason is not None

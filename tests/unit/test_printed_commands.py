@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from invite_sweeper import program
+from invite_sweeper import text
 
 
 @pytest.fixture(autouse=True)
 def no_memory():
-    program.called_as.cache_clear()
+    text.called_as.cache_clear()
     yield
-    program.called_as.cache_clear()
+    text.called_as.cache_clear()
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def script(tmp_path):
 
 def test_script_that_the_path_finds_is_named(monkeypatch, script):
     monkeypatch.setenv("PATH", str(script.parent))
-    assert program.called_as(str(script)) == "invite-sweeper"
+    assert text.called_as(str(script)) == "invite-sweeper"
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["not on the path", "another on the path"])
@@ -39,9 +39,9 @@ def test_script_that_the_path_does_not_find_is_printed_as_it_was_called(
         (folder / "invite-sweeper").chmod(0o755)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(sys, "argv", [str(script)])
-    assert program.command("plan", "--out", "a b") == f"{script} plan --out 'a b'"
+    assert text.command("plan", "--out", "a b") == f"{script} plan --out 'a b'"
 
 
 @pytest.mark.parametrize("name", ["/x/invite_sweeper/__main__.py", "invite-sweeper", ""])
 def test_module_and_name_are_printed_as_the_name(name):
-    assert program.called_as(name) == "invite-sweeper"
+    assert text.called_as(name) == "invite-sweeper"

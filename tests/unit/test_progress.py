@@ -7,9 +7,9 @@ from rich.console import Console
 from structlog.testing import CapturingLogger
 
 from invite_sweeper.audit.events import RunWarning
+from invite_sweeper.cli.view import Progress
 from invite_sweeper.endings import WarningCode, WarningLevel
 from invite_sweeper.models import Outcome
-from invite_sweeper.report.progress import Progress
 
 
 class Log(CapturingLogger):

@@ -1,0 +1,243 @@
+"""What a run shows while it works: its progress, and the question before it deletes or invites.
+
+Progress is a bar on a terminal, a log line every 30 seconds elsewhere.
+"""
+
+import asyncio
+import os
+import sys
+import termios
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
+from structlog.typing import FilteringBoundLogger
+from typing_extensions import override
+
+from invite_sweeper.audit import RunRecord
+from invite_sweeper.audit.events import RunFinished, RunWarning
+from invite_sweeper.cli.console import RedactingConsole
+from invite_sweeper.cli.session import Session
+from invite_sweeper.endings import Reason, WarningCode, WarningLevel
+from invite_sweeper.errors import GuardRefused
+from invite_sweeper.models import Outcome
+from invite_sweeper.report.terminal import show_question
+from invite_sweeper.shutdown import StopRequest
+from invite_sweeper.text import escape_unprintable
+
+_LINE_INTERVAL_S: Final = 30.0
+_FAILED: Final = (Outcome.FAILED, Outcome.UNKNOWN)
+_TERMINAL = Path("/dev/tty")
+_MAX_LINE_BYTES = 1024
+
+
+class Progress:
+    """What the operator sees while a run reads and deletes; messages go to the program's log.
+
+    Args:
+        console: A terminal for the bar; None for log lines.
+    """
+
+    def __init__(
+        self,
+        log: FilteringBoundLogger,
+        console: Console | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._activity = ""
+        self._total = self._done = 0
+        self._outcomes: Counter[str] = Counter()
+        self._logged_s = clock()
+        self._bar: Bar | None = None
+        if console is not None:
+            self._bar = Bar(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[failures]}", style="bold red"),
+                console=console,
+                transient=True,
+            )
+
+    def lists_found(self, count: int, where: str) -> None:
+        """Show that this number of lists will be read, too."""
+        self._log.debug("reading lists", organization=where, lists=count)
+        self._start("Reading lists", count)
+
+    def list_done(self) -> None:
+        """Show that one list was read, or could not be."""
+        self._advance()
+
+    def deleting_started(self, deletions: int, where: str) -> None:
+        """Show that this number of deletions begins."""
+        self._log.debug("deleting invitations", organization=where, total=deletions)
+        self._start("Deleting invitations", deletions)
+
+    def deletion_done(self, outcome: Outcome) -> None:
+        """Show that one deletion ended."""
+        self._outcomes[outcome.value] += 1
+        self._advance()
+
+    def warn(self, warning: RunWarning) -> None:
+        """Log a warning or remark; the run continues. What is announced is a line of its story."""
+        match warning.level:
+            case _ if warning.code == WarningCode.NOTICE:
+                pass
+            case WarningLevel.REMARK:
+                self._log.info(warning.message)
+            case WarningLevel.URGENT:
+                self._log.error(warning.message)
+            case _:
+                self._log.warning(warning.message)
+
+    async def confirms(self, result: RunFinished) -> bool:
+        """Return whether to go on with the plan: no question is asked."""
+        del result
+        return True
+
+    def close(self) -> None:
+        """Remove the bar; closing twice is allowed."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _start(self, activity: str, count: int) -> None:
+        if activity != self._activity:
+            self._activity, self._total, self._done = activity, 0, 0
+            self._logged_s = self._clock()
+        self._total += count
+        if self._bar is None or not self._total:
+            return
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
+        name = escape_unprintable(activity)
+        self._bar.add_task(name, total=self._total, completed=self._done, failures="")
+        self._bar.start()
+
+    def _advance(self) -> None:
+        self._done += 1
+        if self._bar is not None:
+            failed = sum(self._outcomes[each.value] for each in _FAILED)
+            for task in self._bar.task_ids:
+                failures = f"{failed:,} failed" if failed else ""
+                self._bar.update(task, advance=1, failures=failures)
+            if self._bar.finished:
+                self.close()  # so that a question has a clean screen
+            return
+        now_s = self._clock()
+        if now_s - self._logged_s >= _LINE_INTERVAL_S:
+            self._logged_s = now_s
+            activity = self._activity.lower()
+            self._log.info(activity, done=self._done, total=self._total, **self._outcomes)
+
+
+async def confirm(present: Callable[[Console], None], stop: StopRequest) -> bool:
+    """Return whether the user confirmed; end of input, a signal and the deadline do not.
+
+    Args:
+        present: Writes what would be done, and the question.
+
+    Raises:
+        GuardRefused: The question cannot be shown on a terminal.
+    """
+    with _terminal_stream() as stream:
+        present(RedactingConsole(file=stream))
+        # Discard input typed before the question was shown: it does not answer it.
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+        stream.write("Type yes or no: ")
+        stream.flush()
+        answer = await _read_line(stop)
+        if not answer.endswith(b"\n"):
+            stream.write("\n")
+        if answer.strip().lower() == b"y":
+            stream.write("Only the whole word yes confirms.\n")
+    return answer.endswith(b"\n") and answer.strip().lower() == b"yes"
+
+
+async def _read_line(stop: StopRequest) -> bytes:
+    """Return a line, or what came before the end of input; b"" when a stop is requested first."""
+    descriptor, received = sys.stdin.fileno(), bytearray()
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[bytes] = loop.create_future()
+
+    def read() -> None:  # what is there: waiting for a whole line would delay signals
+        chunk = b""
+        with suppress(OSError):  # the terminal is gone
+            chunk = os.read(descriptor, _MAX_LINE_BYTES)
+        received.extend(chunk)
+        is_whole = not chunk or chunk.endswith(b"\n") or len(received) > _MAX_LINE_BYTES
+        if is_whole and not line.done():
+            line.set_result(bytes(received))
+
+    stop_task = asyncio.ensure_future(stop.requested.wait())
+    loop.add_reader(descriptor, read)
+    try:
+        await asyncio.wait((line, stop_task), return_when=asyncio.FIRST_COMPLETED)
+        return line.result() if line.done() and not stop_task.done() else b""
+    finally:
+        loop.remove_reader(descriptor)
+        stop_task.cancel()
+
+
+@contextmanager
+def _terminal_stream() -> Iterator[TextIO]:
+    """Yield stderr, or the terminal if stderr is redirected."""
+    if sys.stderr.isatty():
+        yield sys.stderr
+        return
+    try:
+        stream = _TERMINAL.open("w", encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        raise GuardRefused(
+            "Cannot ask for confirmation: stderr is not a terminal.",
+            hint="Do not redirect stderr, or use --yes.",
+            reasons=(Reason.NOT_CONFIRMED,),
+        ) from None
+    with stream:
+        yield stream
+
+
+class TerminalView(Progress):
+    """What the operator sees during a sweep, and the question before it deletes.
+
+    Attributes:
+        cancelled: The answer to the question was not yes.
+    """
+
+    def __init__(self, session: Session, record: RunRecord) -> None:
+        options = session.options
+        quiet = options.quiet or options.quiet_progress
+        is_shown = sys.stderr.isatty() and not quiet
+        super().__init__(session.log, Console(stderr=True) if is_shown else None)
+        self._session = session
+        self._record = record
+        self.cancelled = False
+
+    @override
+    async def confirms(self, result: RunFinished) -> bool:
+        """Show the plan as it is on disk, and return whether the operator agrees to it."""
+        session = self._session
+        if session.options.yes or not sys.stdin.isatty():
+            return True
+        self.close()
+        self._record.end = result
+        agreed = await confirm(
+            lambda console: show_question(console, self._record, session.advisor), session.stop
+        )
+        self.cancelled = not agreed and session.stop.reason is None
+        return agreed
