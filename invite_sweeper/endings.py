@@ -274,7 +274,14 @@ class Reason(StrEnum):
             advice="Check the credentials and the ids of the organizations: {doctor}",
         ),
     )
-    NOT_CONFIRMED = "not_confirmed", _Facts(ExitCode.REFUSED, retryable=True)
+    NOT_CONFIRMED = (
+        "not_confirmed",
+        _Facts(
+            ExitCode.REFUSED,
+            advice="Run the command again, and answer yes to what it shows.",
+            retryable=True,
+        ),
+    )
     OTHER = "other", _Facts(ExitCode.REFUSED)
     """Another guard; no guard of a sweep."""
     CIRCUIT_BREAKER = (
