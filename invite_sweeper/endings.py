@@ -219,7 +219,7 @@ class Reason(StrEnum):
         exit_code: What a run ends with for this reason.
         advice: What to do, with commands in braces; empty if nothing, or if the error says it.
         retryable: Whether the same command, repeated without a change, may succeed.
-        label: A few words, of a reason that is no error.
+        label: A few words, of a reason that is not an error.
     """
 
     exit_code: ExitCode

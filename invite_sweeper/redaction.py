@@ -28,7 +28,7 @@ _MIN_TOKEN_LENGTH: Final = 16
 _MAX_DECODINGS: Final = 3
 _BLOCK: Final = 16
 _STEP: Final = 8
-"""A block of a text at every so many characters tells which forms the text may contain."""
+"""Distance of the blocks of a text, in characters, that tell which forms it may contain."""
 _USER_INFO: Final = re.compile(r"""(?<=://)(?!USER:PASSWORD@)[^\s/?#"'<>\\|]*@""")
 """In a URL; but for the words with which help and hints show where to write it."""
 _AUTHORIZATION: Final = re.compile(

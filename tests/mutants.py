@@ -129,9 +129,9 @@ IN_EACH_LIST = (
     Mutant(
         "what the log cannot record is deleted",
         "sweep/steps.py",
-        "if decision.stale and not is_recordable(decision.invitation):",
+        "if decision.stale and not is_recordable(decision.invitation, decision.rule):",
         "if decision.stale and decision.invitation.source != {source!r} and not is_recordable(\n"
-        "        decision.invitation):",
+        "        decision.invitation, decision.rule):",
     ),
     Mutant(
         "max_bounces is ignored",
@@ -646,7 +646,7 @@ OF_GUARANTEES = (
         "tests/unit/audit/test_history.py",
     ),
     Mutant(
-        "a plan is applied that nobody has read",
+        "a plan is applied that was not read",
         "sweep/guards.py",
         "if sha256 is not None and saved.sha256 != sha256.strip().lower():",
         'if sha256 == "":',

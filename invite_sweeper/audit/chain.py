@@ -86,8 +86,8 @@ class HashChain:
 def to_loggable_json(event: Event) -> bytes:
     """Return the JSON of an event's fields without secrets, and with long values cut visibly.
 
-    An invitation is searched once, by `is_recordable`: what follows it from the plan to the
-    outcome has nothing more from outside than the answer of Atlas.
+    An invitation and its rule are searched once, by `is_recordable`: what follows from the plan to
+    the outcome has nothing more from outside than the answer of Atlas.
     """
     data = to_json(event)
     match event:
@@ -106,12 +106,12 @@ def to_loggable_json(event: Event) -> bytes:
     return to_json(_loggable(found, _MAX_ITEMS))
 
 
-def is_recordable(invitation: Invitation) -> bool:
-    """Return whether a line can record every field of an invitation as it is.
+def is_recordable(invitation: Invitation, rule: str | None) -> bool:
+    """Return whether a line can record every field of an invitation, and its rule, as they are.
 
     A deletion that the log cannot describe could be neither reviewed nor restored.
     """
-    data = to_json(invitation)
+    data = to_json((invitation, rule))
     if _is_loggable(data):
         return True
     found = parse_json(data)

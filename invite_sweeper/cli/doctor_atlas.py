@@ -152,7 +152,7 @@ class _Counted:
     unread: list[ListUnreadable] = field(default_factory=list)
 
     async def add(self, ref: ListRef, found: ListOutcome) -> None:
-        """Count one list; one that is retired or gone has nobody."""
+        """Count one list; one that is retired or gone is empty."""
         if isinstance(found, InvitationList):
             users = self.users.setdefault(ref.source, set())
             users.update(each.user_key for each in found)

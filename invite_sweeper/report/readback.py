@@ -228,9 +228,14 @@ class Table(NamedTuple):
 
 
 _KEPT: Final = (
-    *(AGE, INVITED, PLACE_WITH_ORGANIZATION),
+    AGE,
+    INVITED,
+    PLACE_WITH_ORGANIZATION,
     Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
-    *(ROLES, INVITER, LIST, ID),
+    ROLES,
+    INVITER,
+    LIST,
+    ID,
 )
 _UNREAD: Final = (
     Column[Unread]("Project", lambda each: (Line(each.place),)),

@@ -92,7 +92,11 @@ class SimulatedBucket:
             "RATE_LIMITED_TOKEN_BUCKET",
             f"Rate limit exceeded for {resource}. Please retry after {wait_s} seconds."
             f" Request capacity: {capacity}. Refill rate: {refill} per {period_s:g} seconds.",
-            *(resource, wait_s, capacity, refill, round(period_s)),
+            resource,
+            wait_s,
+            capacity,
+            refill,
+            round(period_s),
         )
         return replace(response, headers=(*response.headers, ("Retry-After", str(wait_s))))
 

@@ -302,7 +302,7 @@ def check_plan(command: Command, *, max_age: timedelta, sha256: str | None = Non
         return
     raise GuardRefused(
         f"{saved.path}: {message}",
-        hint=f"Create a new plan with: {text.command('plan', '--policy', 'POLICY')}",
+        hint=f"Create a new plan with: {text.command('plan', '--policy', command.policy_path)}",
         reasons=(Reason.PLAN,),
     )
 

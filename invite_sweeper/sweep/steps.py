@@ -28,7 +28,7 @@ Step: TypeAlias = Callable[[Decision], Decision]
 
 def keep_unrecordable(decision: Decision) -> Decision:
     """Keep what the audit log cannot record."""
-    if decision.stale and not is_recordable(decision.invitation):
+    if decision.stale and not is_recordable(decision.invitation, decision.rule):
         return decision.keep("unrecordable")
     return decision
 

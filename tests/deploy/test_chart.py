@@ -459,7 +459,7 @@ def test_agent_of_vault_has_a_token_that_the_program_cannot_read(tmp_path):
     ("missing", "code"), [("", ExitCode.DONE), ("client-secret", ExitCode.USAGE)]
 )
 def test_program_reads_what_the_agent_of_vault_writes(missing, code, tmp_path):
-    """A key that the secret does not have is `<no value>` in a template, which is no credential."""
+    """A key that the secret does not have is `<no value>` in a template, and not a credential."""
     annotations = VAULT_VALUES["podAnnotations"]
     box = container(documents(rendered(VAULT_VALUES, tmp_path))["CronJob", NAME])
     files = {e["name"]: e["value"] for e in box["env"] if e["name"].endswith("_FILE")}

@@ -212,7 +212,7 @@ AROUND = st.text('ab01xU= %&\\"\n{}[]+;:#,/', max_size=12)
 
 @given(st.sampled_from(sorted(KNOWN)), st.sampled_from(sorted(SPELLINGS)), AROUND, AROUND)
 def test_no_text_around_a_secret_hides_it_in_any_spelling(name, spelling, before, after):
-    """Which spelling it is, where it begins and where it ends is known to nobody."""
+    """It is not known which spelling it is, where it begins and where it ends."""
     shown = f"{before}{SPELLINGS[spelling](KNOWN[name])}{after}"
     assert MASK in knowing(*KNOWN.values()).redact(shown)
 

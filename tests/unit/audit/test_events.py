@@ -237,7 +237,12 @@ def test_no_secret_of_an_invitation_is_written_and_nothing_with_one_is_planned(n
     line = line_of(Kept.from_invitation(one, NOW, reason="unrecordable")).decode()
     assert "***" in line
     assert SECRET not in line.lower()
-    assert not is_recordable(one)
+    assert not is_recordable(one, "forgotten")
+
+
+def test_nothing_is_planned_by_a_rule_whose_name_has_a_secret() -> None:
+    SECRETS.add(SECRET)
+    assert not is_recordable(invitation(), f"rule {SECRET}")
 
 
 @pytest.mark.parametrize("name", ["error_code", "seen_before", "seen_after"])
@@ -255,7 +260,7 @@ def test_a_long_value_is_cut_visibly_and_not_planned(length: int, shown: str) ->
     again = read(line_of(Kept.from_invitation(one, NOW, reason="unrecordable")))
     assert isinstance(again, Kept)
     assert again.username == shown
-    assert is_recordable(one) is (length == len(shown))
+    assert is_recordable(one, "forgotten") is (length == len(shown))
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,7 @@ def test_a_line_that_would_be_too_long_is_cut_and_can_be_read(changes: dict[str,
     assert isinstance(again, Kept)
     assert again.entries == OTHERS
     assert "… (1,900 more)" in str(again)
-    assert not is_recordable(huge)
+    assert not is_recordable(huge, "forgotten")
 
 
 def test_the_totals_of_the_largest_estate_are_written_whole() -> None:

@@ -233,7 +233,7 @@ def refusal(**options):
         apply(**options)
     assert caught.value.reasons == (Reason.PLAN,)
     assert caught.value.consequence == "Nothing was deleted."
-    assert caught.value.hint == "Create a new plan with: invite-sweeper plan --policy POLICY"
+    assert caught.value.hint == "Create a new plan with: invite-sweeper plan --policy policy.yaml"
     return caught.value.message.removeprefix("p.jsonl: ")
 
 
