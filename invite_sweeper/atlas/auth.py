@@ -14,7 +14,7 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 import aiohttp
 import msgspec
 
-from invite_sweeper.atlas.credentials import ApiKey, Secret, ServiceAccount
+from invite_sweeper.atlas.credentials import Credentials, Secret
 from invite_sweeper.atlas.endpoints import FETCH_TOKEN, REVOKE_TOKEN, Endpoint
 from invite_sweeper.atlas.responses import (
     OK,
@@ -47,10 +47,10 @@ _TOO_MANY_TOKENS_HINT: Final = (
 _HINT: Final = "Check the client ID and secret of the service account, and that it still exists."
 
 
-def new_digest(key: ApiKey) -> aiohttp.DigestAuthMiddleware:
+def new_digest(key: Credentials) -> aiohttp.DigestAuthMiddleware:
     """Return a new middleware that signs the requests of one connection slot."""
     # The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
-    return aiohttp.DigestAuthMiddleware(key.public_key, key.private_key.get_secret_value())
+    return aiohttp.DigestAuthMiddleware(key.actor, key.secret.get_secret_value())
 
 
 def bearer_header(token: Secret) -> Secret:
@@ -91,8 +91,8 @@ class AccessTokens:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, account: ServiceAccount, call: _Call, clock: Callable[[], float]) -> None:
-        pair = f"{account.client_id}:{account.client_secret.get_secret_value()}".encode()
+    def __init__(self, account: Credentials, call: _Call, clock: Callable[[], float]) -> None:
+        pair = f"{account.actor}:{account.secret.get_secret_value()}".encode()
         self._basic_header = Secret(f"Basic {base64.b64encode(pair).decode('ascii')}")
         self._call = call
         self._clock = clock

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
@@ -19,17 +19,10 @@ from tenacity import (
     wait_random,
     wait_random_exponential,
 )
-from typing_extensions import TypedDict, Unpack
 
 from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header, new_digest
-from invite_sweeper.atlas.credentials import (
-    ApiKey,
-    BearerToken,
-    Credentials,
-    Secret,
-    ServiceAccount,
-)
-from invite_sweeper.atlas.endpoints import Endpoint, build_path
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
+from invite_sweeper.atlas.endpoints import SOURCES, Endpoint, build_path
 from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
 from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
@@ -49,7 +42,7 @@ from invite_sweeper.atlas.responses import (
     is_unprocessed,
     parse_rate_limit_error,
 )
-from invite_sweeper.models import DeletionProgress, RequestCounters
+from invite_sweeper.models import DeletionProgress, RequestCounters, Source
 
 BACKOFF = wait_random_exponential(multiplier=0.5, max=30.0)
 """Waits after a response: up to 0.5, 1, 2 … 30 seconds."""
@@ -76,7 +69,7 @@ class ServerInfo:
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
-        sunsets: The `Sunset` date of each endpoint: Atlas may remove it from then on.
+        announced: The `Sunset` date of each endpoint: Atlas may remove it from then on.
 
     Source:
         Recorded responses (read 2026-08): responses about invitations have the header, also
@@ -86,7 +79,23 @@ class ServerInfo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.clock_skew_s: float | None = None
-        self.sunsets: dict[Endpoint, date] = {}
+        self.announced: dict[Endpoint, date] = {}
+
+    def sunset(self, sources: Collection[Source]) -> date | None:
+        """Return the day from which Atlas may remove an endpoint that these sources need."""
+        others = {api.list for source, api in SOURCES.items() if source not in sources}
+        days = self.announced.items()
+        return min((day for endpoint, day in days if endpoint not in others), default=None)
+
+    @property
+    def sunsets(self) -> Mapping[Source, date]:
+        """The day from which Atlas may remove a list, for each source with an announcement."""
+        announced = self.announced
+        days = (
+            (source, [announced[one] for one in (api.list, api.delete) if one in announced])
+            for source, api in SOURCES.items()
+        )
+        return {source: min(named) for source, named in days if named}
 
     def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
@@ -108,7 +117,7 @@ class ServerInfo:
         if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
         if moment := parse_date(headers.get("Sunset", "")):
-            self.sunsets[endpoint] = moment.date()
+            self.announced[endpoint] = moment.date()
 
 
 class Request(NamedTuple):
@@ -131,14 +140,6 @@ class Request(NamedTuple):
     def is_cancelled(self) -> bool:
         """Return whether its deletion was cancelled, so that nothing more may be sent."""
         return self.progress is not None and self.progress.cancelled
-
-
-class RequestOptions(TypedDict, total=False):
-    """What a request may have; as in `Request`."""
-
-    parse: Callable[[bytes], object]
-    progress: DeletionProgress
-    body: Body
 
 
 _Digest: TypeAlias = aiohttp.DigestAuthMiddleware
@@ -182,16 +183,15 @@ class Client:
         self.counters: RequestCounters = http.counters
         self._http = http
         self._slots = asyncio.Semaphore(concurrency)
-        self._api_key = credentials if isinstance(credentials, ApiKey) else None
+        self._api_key = self._header = self._tokens = None
         self._digests: list[_Digest] = []
-        self._header = (
-            bearer_header(credentials.token) if isinstance(credentials, BearerToken) else None
-        )
-        self._tokens = (
-            AccessTokens(credentials, self._call_about_tokens, limiter.clock)
-            if isinstance(credentials, ServiceAccount)
-            else None
-        )
+        match credentials.kind:
+            case CredentialsKind.SERVICE_ACCOUNT:
+                self._tokens = AccessTokens(credentials, self._call_about_tokens, limiter.clock)
+            case CredentialsKind.API_KEY:
+                self._api_key = credentials
+            case CredentialsKind.ACCESS_TOKEN:
+                self._header = bearer_header(credentials.secret)
         self._attempts = attempts
         self._retry_until_s = retry_until_s
         self._log = log
@@ -208,16 +208,11 @@ class Client:
         *ids: str,
         page: int | None = None,
         since: datetime | None = None,
-        **options: Unpack[RequestOptions],
+        parse: Callable[[bytes], object] | None = None,
+        progress: DeletionProgress | None = None,
+        body: Body | None = None,
     ) -> Request:
-        """Return a request.
-
-        Args:
-            endpoint: One of `ENDPOINTS`.
-            ids: One for each `{}` of its template, in order.
-            page: From 1; only for a paged endpoint.
-            since: Aware UTC; only for a dated endpoint.
-            options: Further fields of the request.
+        """Return a request; `build_path` describes and checks the first four arguments.
 
         Raises:
             InvalidRequest: As for `build_path`.
@@ -225,7 +220,7 @@ class Client:
         path = build_path(endpoint, *ids, page=page, since=since)
         scope_id = self.actor if endpoint.scope is None else ids[endpoint.scope]
         bucket = self.limiter.bucket(endpoint.endpoint_set, scope_id)
-        return Request(endpoint, path, bucket, **options)
+        return Request(endpoint, path, bucket, parse, progress, body)
 
     async def call(
         self,

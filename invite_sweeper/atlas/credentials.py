@@ -5,8 +5,9 @@ Error messages name variables and files, never a value.
 
 import re
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Final, NamedTuple, final
 
 from typing_extensions import override
 
@@ -17,7 +18,7 @@ from invite_sweeper.redaction import SECRETS
 
 @final
 class Secret:
-    """A string that no output shows, and that cannot be pickled."""
+    """A string that no output shows."""
 
     __slots__ = ("_value",)
 
@@ -33,58 +34,33 @@ class Secret:
     def __repr__(self) -> str:
         return "***"
 
-    @override
-    def __reduce__(self) -> str:
-        message = "a Secret cannot be pickled"
-        raise TypeError(message)
+
+class CredentialsKind(Enum):
+    """A kind of credentials; its value are the variables that hold them, the secret last."""
+
+    SERVICE_ACCOUNT = ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET")
+    """Exchanged for an access token, which is refreshed and at last revoked."""
+    API_KEY = ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY")
+    """For HTTP Digest."""
+    ACCESS_TOKEN = ("MONGODB_ATLAS_ACCESS_TOKEN",)
+    """A ready bearer token."""
 
 
-class ServiceAccount(NamedTuple):
-    """A service account: ID and secret are exchanged for an access token."""
+class Credentials(NamedTuple):
+    """One set of credentials.
 
-    client_id: str
-    client_secret: Secret
+    Attributes:
+        actor: The name recorded in the audit log: client ID, public key, or `token`.
+    """
 
-    @property
-    def actor(self) -> str:
-        """The name recorded in the audit log."""
-        return self.client_id
+    kind: CredentialsKind
+    actor: str
+    secret: Secret
 
-
-class ApiKey(NamedTuple):
-    """An API key, for HTTP Digest."""
-
-    public_key: str
-    private_key: Secret
-
-    @property
-    def actor(self) -> str:
-        """The name recorded in the audit log."""
-        return self.public_key
-
-
-class BearerToken(NamedTuple):
-    """An access token from the environment; it is neither refreshed nor revoked."""
-
-    token: Secret
-
-    @property
-    def actor(self) -> str:
-        """The name recorded in the audit log: "token", because a token has no name."""
-        return "token"
-
-
-Credentials: TypeAlias = ServiceAccount | ApiKey | BearerToken
 
 _MAX_SECRET_BYTES: Final = 16 * 1024
-_KINDS: Final = (
-    ("MONGODB_ATLAS_CLIENT_ID", "MONGODB_ATLAS_CLIENT_SECRET"),
-    ("MONGODB_ATLAS_PUBLIC_API_KEY", "MONGODB_ATLAS_PRIVATE_API_KEY"),
-    ("MONGODB_ATLAS_ACCESS_TOKEN",),
-)
-"""The variables of each kind of credentials."""
 _VARIABLE: Final = re.compile(
-    rf"(?:{'|'.join(name for kind in _KINDS for name in kind)})"
+    rf"(?:{'|'.join(name for kind in CredentialsKind for name in kind.value)})"
     r"(?:_(?!FILE$)(?P<name>[A-Z0-9_]+?))?(?:_FILE)?"
 )
 """A variable of a set of credentials; a set cannot be named `FILE`."""
@@ -132,39 +108,42 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
         UsageError: Credentials are missing, of two kinds, or half a pair; a variable and its
             `_FILE` are both set; a file cannot be read; or a value is not valid.
     """
-    kinds = [[f"{name}_{suffix}" if suffix else name for name in kind] for kind in _KINDS]
-    values = {name: _read_value(name, environment) for kind in kinds for name in kind}
-    found = [[value for name in kind if (value := values[name])] for kind in kinds]
-    if not any(found):
-        choices = ", or ".join(" and ".join(kind) for kind in kinds)
+    kinds = {
+        kind: [f"{name}_{suffix}" if suffix else name for name in kind.value]
+        for kind in CredentialsKind
+    }
+    values = {name: _read_value(name, environment) for names in kinds.values() for name in names}
+    found = {kind: [v for name in names if (v := values[name])] for kind, names in kinds.items()}
+    given = [kind for kind in kinds if found[kind]]
+    if not given:
+        choices = ", or ".join(" and ".join(names) for names in kinds.values())
         raise UsageError(
             "No credentials found.", hint=f"Set {choices} (or the same names with _FILE)."
         )
-    if sum(map(bool, found)) > 1:
-        names = ", ".join(value.variable for kind in found for value in kind)
+    if len(given) > 1:
+        names = ", ".join(value.variable for kind in given for value in found[kind])
         raise UsageError(
             f"More than one kind of credentials is set: {names}.",
             hint="Set the variables of one kind only.",
         )
-    kind, (first, *rest) = next(each for each in zip(kinds, found, strict=True) if each[1])
-    if missing := [name for name in kind if values[name] is None]:
+    (kind,) = given
+    first, secret = found[kind][0], Secret(found[kind][-1].text)
+    if missing := [name for name in kinds[kind] if values[name] is None]:
         raise UsageError(
             f"{first.variable} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
-    if not rest:
-        return BearerToken(Secret(first.text))
+    if kind is CredentialsKind.ACCESS_TOKEN:
+        return Credentials(kind, "token", secret)
     if ":" in first.text:  # the separator in Basic and Digest
         raise UsageError(f"The value of {first.variable} contains a colon.")
-    secret = Secret(rest[0].text)
-    if kind is kinds[0]:
-        return ServiceAccount(first.text, secret)
-    if first.text.startswith("mdb_sa_"):
+    if kind is CredentialsKind.API_KEY and first.text.startswith("mdb_sa_"):
         raise UsageError(
             f"The value of {first.variable} is the client ID of a service account.",
-            hint=f"Set {kinds[0][0]} to it, and the matching client secret.",
+            hint=f"Set {kinds[CredentialsKind.SERVICE_ACCOUNT][0]} to it, and the matching client "
+            "secret.",
         )
-    return ApiKey(first.text, secret)
+    return Credentials(kind, first.text, secret)
 
 
 def _read_value(name: str, environment: Mapping[str, str]) -> _Value | None:

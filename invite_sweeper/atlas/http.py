@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from ssl import SSLContext
 from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.connector import Connection
 from typing_extensions import override
 from yarl import URL
 
@@ -180,24 +180,6 @@ def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[Resol
     return found
 
 
-class NoResendClientResponse(aiohttp.ClientResponse):
-    """A response that prevents aiohttp from sending a request again on a broken connection."""
-
-    @override
-    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Wait for the response headers.
-
-        Raises:
-            ConnectionLost: The connection broke before they arrived.
-        """
-        try:
-            return await super().start(connection)
-        except TimeoutError:
-            raise
-        except (aiohttp.ServerDisconnectedError, OSError):
-            raise ConnectionLost from None
-
-
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Return the whole response body, decompressed.
 
@@ -260,7 +242,9 @@ class HttpSession:
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
         bodies_of_401: list[bytes] = []
-        record = self._recording(progress, bodies_of_401, is_signed=digest is not None)
+        record = self._recording(
+            progress or DeletionProgress(), None if digest is None else bodies_of_401
+        )
         try:
             response = await self.session.request(
                 method,
@@ -287,11 +271,12 @@ class HttpSession:
             return describe_error(error, self.base_url.host or "", timeout)
 
     def _recording(
-        self, progress: DeletionProgress | None, bodies_of_401: list[bytes], *, is_signed: bool
+        self, progress: DeletionProgress, bodies_of_401: list[bytes] | None
     ) -> aiohttp.ClientMiddlewareType:
         """Return a middleware that records one attempt: what was sent, and the status.
 
-        It sends again where a digest middleware repeats the request.
+        It sends again where a digest middleware repeats the request, whose first response is then
+        in `bodies_of_401`.
         """
         sent = 0
 
@@ -299,14 +284,12 @@ class HttpSession:
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             nonlocal sent
-            was_pending = False
-            if is_signed:
+            if bodies_of_401 is not None:
                 SECRETS.add_response(request.headers.get("Authorization", ""))
-            if progress is not None:
-                if progress.cancelled:
-                    raise RequestCancelled
-                progress.attempts += sent == 0  # a digest repeat is the same attempt
-                was_pending, progress.response_pending = progress.response_pending, True
+            if progress.cancelled:
+                raise RequestCancelled
+            progress.attempts += sent == 0  # a digest repeat is the same attempt
+            was_pending, progress.response_pending = progress.response_pending, True
             self.counters.requests += 1
             self.repeats += sent > 0
             sent += 1
@@ -314,12 +297,14 @@ class HttpSession:
                 response = await handler(request)
             except NOT_SENT_ERRORS:  # no byte was sent, because there was no connection
                 self.counters.requests -= 1
-                if progress is not None:
-                    progress.response_pending = was_pending
+                progress.response_pending = was_pending
                 raise
-            if progress is not None:
-                progress.response_pending, progress.http_status = False, response.status
-            if is_signed and response.status == UNAUTHORIZED:
+            except TimeoutError:
+                raise
+            except (aiohttp.ServerDisconnectedError, OSError):
+                raise ConnectionLost from None
+            progress.response_pending, progress.http_status = False, response.status
+            if bodies_of_401 is not None and response.status == UNAUTHORIZED:
                 # Read here, to free the connection before the request is repeated.
                 try:
                     bodies_of_401.append(await read_body(response, self.max_body_bytes))
@@ -329,6 +314,11 @@ class HttpSession:
             return response
 
         return record
+
+
+def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnector:
+    """Return connections to Atlas without a limit: the client limits the requests."""
+    return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver())
 
 
 _SCHEMES: Final = frozenset({"http", "https"})

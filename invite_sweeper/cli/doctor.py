@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from invite_sweeper.atlas import ApiKey, BearerToken, Credentials, ServiceAccount
+from invite_sweeper.atlas.credentials import CredentialsKind
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import run_async, stdout_console, write_json
 from invite_sweeper.cli.doctor_atlas import AtlasChecks, Check, Checks, CheckState, Completeness
@@ -177,7 +177,7 @@ class _Doctor:
         completeness: list[Completeness] = []
         with checks.step("credentials"):
             for name, each in session.credentials().items():
-                checks.add(f"credentials {name}".rstrip(), _KINDS[type(each)].format(each.actor))
+                checks.add(f"credentials {name}".rstrip(), _KINDS[each.kind].format(each.actor))
             with checks.step("proxy"):
                 async with session.organizations(history, retry_for_s=_RETRY_S) as organizations:
                     dry_run = session.command(history, dry_run=True)
@@ -286,10 +286,10 @@ class _Doctor:
                     checks.add("pushgateway", f"{reached} Nothing was pushed.")
 
 
-_KINDS: Final[Mapping[type[Credentials], str]] = {
-    ServiceAccount: "Service account {}; a run requests and revokes a token.",
-    ApiKey: "API key {}; it does not expire.",
-    BearerToken: "Access token; it is not renewed.",
+_KINDS: Final = {
+    CredentialsKind.SERVICE_ACCOUNT: "Service account {}; a run requests and revokes a token.",
+    CredentialsKind.API_KEY: "API key {}; it does not expire.",
+    CredentialsKind.ACCESS_TOKEN: "Access token; it is not renewed.",
 }
 _STYLES: Final = {
     CheckState.OK: "green",

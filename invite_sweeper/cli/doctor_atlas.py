@@ -229,7 +229,9 @@ class AtlasChecks:
     def _check_sunsets(self) -> None:
         """Show until when Atlas serves each list; warn if the policy needs one that ends."""
         sources, today = self._command.policy.sources, self._command.now.date()
-        sunsets = {s: day for each in self._organizations for s, day in each.client.sunsets.items()}
+        sunsets = {
+            s: day for each in self._organizations for s, day in each.client.server.sunsets.items()
+        }
         for source, day in sorted(sunsets.items()):
             warnings = sunset_warnings({source: day}, sources, today)
             message = " ".join(each.message for each in warnings if source in sources)
@@ -239,7 +241,7 @@ class AtlasChecks:
 
     def _check_clock(self, planned: Iterable[Organization]) -> None:
         """Check the clock more closely than a sweep, which has not refused it."""
-        skew_s = max((each.client.clock_skew_s or 0.0 for each in planned), key=abs)
+        skew_s = max((each.client.server.clock_skew_s or 0.0 for each in planned), key=abs)
         difference = describe_duration(timedelta(seconds=abs(skew_s)))
         text = f"This machine's clock differs from Atlas's by {difference}."
         is_off = abs(skew_s) > _CLOCK_WARNING_S

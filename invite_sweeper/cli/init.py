@@ -13,9 +13,9 @@ from typing import NamedTuple
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from invite_sweeper.atlas import parse_base_url
-from invite_sweeper.atlas.connection import connect
+from invite_sweeper.atlas import connect
 from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
 from invite_sweeper.cli.options import (

@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from invite_sweeper.atlas import (
+from invite_sweeper.atlas import AtlasClient, connect
+from invite_sweeper.atlas.credentials import (
     Credentials,
-    RateLimitedAtlasClient,
-    parse_base_url,
+    credentials_variables,
     read_credentials,
 )
-from invite_sweeper.atlas.connection import connect, open_connector
-from invite_sweeper.atlas.credentials import credentials_variables
+from invite_sweeper.atlas.http import open_connector, parse_base_url
 from invite_sweeper.audit import (
     AuditDirectory,
     AuditLog,
@@ -270,7 +269,7 @@ class Session:
         retry_until_s = math.inf if retry_for_s is None else time.monotonic() + retry_for_s
         async with AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector())
-            clients: dict[str, RateLimitedAtlasClient] = {}
+            clients: dict[str, AtlasClient] = {}
             for name, credentials in self.credentials().items():
                 client = connect(
                     self.base_url,

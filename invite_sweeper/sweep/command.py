@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import structs
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas import RateLimitedAtlasClient
+from invite_sweeper.atlas import AtlasClient
 from invite_sweeper.audit import CompleteRun, DeletedWithin, History, PlanScope, SavedPlan
 from invite_sweeper.audit.events import ListResult, Planned, RunStarted
 from invite_sweeper.counts import Counts
@@ -45,7 +45,7 @@ class Organization:
     """
 
     id: str
-    client: RateLimitedAtlasClient
+    client: AtlasClient
     variables: tuple[str, ...] = ()
     name: str | None = None
     visible: bool = True

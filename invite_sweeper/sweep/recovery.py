@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from invite_sweeper.atlas import AtlasReader
+from invite_sweeper.atlas.reader import AtlasReader
 from invite_sweeper.audit import OpenIntent
 from invite_sweeper.audit.events import Event, ListKey, OutcomeLine
 from invite_sweeper.models import (

@@ -100,7 +100,7 @@ class Result:
         run's end; after it nothing is wrong, and the other lists of the policy go on.
         """
         command, sources, found = self.command, self.command.policy.sources, tuple(organizations)
-        sunsets = {s: day for each in found for s, day in each.client.sunsets.items()}
+        sunsets = {s: day for each in found for s, day in each.client.server.sunsets.items()}
         retired = {s: each for one in found for s, each in one.retired.items()}
         last_days = LAST_KNOWN_ENDS | command.history.sunsets(command.base_url) | sunsets
         today = command.now.date()
@@ -160,7 +160,9 @@ class Result:
         oldest = min((each.oldest for each in planned if each.oldest), default=None)
         # A list whose replacements the policy reads can end without a change of the policy.
         needed = [each for each in sources if not each.is_replaced_by(sources)]
-        ends = [day for each in organizations if (day := each.client.sunset(needed)) is not None]
+        ends = [
+            day for each in organizations if (day := each.client.server.sunset(needed)) is not None
+        ]
         return RunFinished(
             **count_values(counts),
             requests=sum(each.requests for each in results),
@@ -180,7 +182,7 @@ class Result:
             sunsets={
                 source.value: day.isoformat()
                 for each in organizations
-                for source, day in each.client.sunsets.items()
+                for source, day in each.client.server.sunsets.items()
             },
             members={e.id: len(e.members) for e in organizations if e.members is not None},
             removed_members=tuple(dict.fromkeys(filter(None, self.removed_members))),

@@ -9,7 +9,7 @@ import pytest
 from deleting import delete
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas import ApiKey, BearerToken, Secret, ServiceAccount
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import DeletionProgress, Outcome, Source
@@ -68,9 +68,9 @@ async def test_each_kind_of_credentials_lists_and_deletes(sim, online, kind):
 
 
 WRONG = {
-    "service_account": ServiceAccount("mdb_sa_id_0", Secret("wrong")),
-    "api_key": ApiKey("abcdefgh", Secret("wrong")),
-    "token": BearerToken(Secret("wrong")),
+    "service_account": Credentials(CredentialsKind.SERVICE_ACCOUNT, "mdb_sa_id_0", Secret("wrong")),
+    "api_key": Credentials(CredentialsKind.API_KEY, "abcdefgh", Secret("wrong")),
+    "token": Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("wrong")),
 }
 
 

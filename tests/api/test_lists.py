@@ -8,8 +8,9 @@ import structlog
 from builders import ORG, PROJECT, object_id
 from deleting import place_of
 
-from invite_sweeper.atlas import BearerToken, Secret, ServiceAccount, parse_base_url
-from invite_sweeper.atlas.connection import connect
+from invite_sweeper.atlas import connect
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
+from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, GuardRefused
 from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
 from invite_sweeper.policy import Execution
@@ -53,7 +54,7 @@ async def test_each_list_returns_its_invitations_with_its_source_and_sunset(
 ):
     async with online() as atlas:
         found = await listing(atlas, source, project_id)
-        sunsets = {key: day.isoformat() for key, day in atlas.sunsets.items()}
+        sunsets = {key: day.isoformat() for key, day in atlas.server.sunsets.items()}
 
     assert len({each.id for each in found}) == 5
     assert {each.source for each in found} == {source}
@@ -315,7 +316,7 @@ async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_w
         serve(sim) as base_url,
         connect(
             parse_base_url(base_url),
-            BearerToken(Secret(sim.add_token().secret)),
+            Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret(sim.add_token().secret)),
             Execution(),
             clock=lambda: datetime.now(UTC) + timedelta(days=days),
             log=structlog.get_logger(),
@@ -323,7 +324,7 @@ async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_w
     ):
         await atlas.reader.projects()
         with pytest.raises(GuardRefused, match="clock"):
-            check_clock(atlas.clock_skew_s)
+            check_clock(atlas.server.clock_skew_s)
 
 
 # --- teams -----------------------------------------------------------------------------------
@@ -397,7 +398,7 @@ def facts(script):
         if client_id is None:
             account = None
         else:
-            account = ServiceAccount(client_id, Secret("a-secret"))
+            account = Credentials(CredentialsKind.SERVICE_ACCOUNT, client_id, Secret("a-secret"))
             token = {"access_token": "t", "expires_in": 3600}
             script.answer("/api/oauth/token", token, method="POST")
             script.answer("/api/oauth/revoke", method="POST")

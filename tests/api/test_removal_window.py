@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run_skipping_idle_time
 
-from invite_sweeper.atlas import RateLimiter, connect, read_credentials
+from invite_sweeper.atlas import connect
+from invite_sweeper.atlas.credentials import read_credentials
 from invite_sweeper.atlas.http import HttpSession, parse_base_url
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.models import DeletionProgress, Outcome, Project, Source
 from invite_sweeper.policy import Execution
 from invite_sweeper.simulator import SimulatedAtlas, serve
@@ -195,7 +197,7 @@ def test_renewal_of_the_access_token_does_not_come_between_read_and_delete(sourc
         async with scene.connected(concurrency=3) as atlas:
 
             def make_renewal_due(_):
-                tokens = atlas.client._tokens
+                tokens = atlas._tokens
                 tokens._token = tokens._token._replace(refresh_at_s=0.0)
 
             scene.fault(faults.effect(after=make_renewal_due), times=None)

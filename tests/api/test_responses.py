@@ -318,14 +318,14 @@ async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, onl
     sim.date_offset = timedelta(minutes=-6)
 
     async with online(account) as atlas:
-        assert atlas.clock_skew_s is None
+        assert atlas.server.clock_skew_s is None
         (project,) = list(await atlas.reader.projects())
-        assert atlas.sunset(Source) is None
+        assert atlas.server.sunset(Source) is None
         await atlas.reader.invitations(project)
 
-    assert 359 <= atlas.clock_skew_s <= 362
-    assert atlas.sunset([Source.INVITES]) == date(2027, 7, 1)
-    assert atlas.sunset([Source.USERS]) is None
+    assert 359 <= atlas.server.clock_skew_s <= 362
+    assert atlas.server.sunset([Source.INVITES]) == date(2027, 7, 1)
+    assert atlas.server.sunset([Source.USERS]) is None
 
 
 # --- the list of projects --------------------------------------------------------------------

@@ -117,7 +117,7 @@ def test_last_readable_sunset_is_kept():
     server.update({"Sunset": "one day"}, LIST_GROUPS, good=True)
     server.update({}, LIST_GROUPS, good=True)
 
-    assert server.sunsets == {LIST_GROUPS: date(2027, 9, 1)}
+    assert server.announced == {LIST_GROUPS: date(2027, 9, 1)}
 
 
 # --- errors ----------------------------------------------------------------------------------

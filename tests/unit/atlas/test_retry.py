@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from virtual_time import FakeTime, run_skipping_idle_time
 
-from invite_sweeper.atlas import BearerToken, RateLimiter, Secret
 from invite_sweeper.atlas.client import Client
+from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.atlas.endpoints import DELETE_GROUP_INVITE, BucketLimit
+from invite_sweeper.atlas.limits import RateLimiter
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     RequestFailed,
@@ -71,7 +72,7 @@ class Deletion:
         self.started_s = self.time.now_s
         self.client = Client(
             self.http,
-            BearerToken(Secret("a-token")),
+            Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret("a-token")),
             limiter=RateLimiter(self.time.monotonic, self.time.sleep),
             concurrency=1,
             attempts=attempts,
