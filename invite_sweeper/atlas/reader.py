@@ -3,11 +3,11 @@
 Nothing here can delete or invite.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, TypeVar
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
@@ -27,8 +27,10 @@ from invite_sweeper.atlas.lists import (
 )
 from invite_sweeper.atlas.responses import (
     FORBIDDEN,
+    OK,
     UNAUTHORIZED,
     InvalidResponse,
+    RequestFailed,
     Response,
     ResponseOrFailure,
     describe,
@@ -54,9 +56,9 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.text import casefold_visible
 
-T = TypeVar("T")
+Named = TypeVar("Named", ProjectRow, OrganizationRow)
 _CLIENT_ID_PREFIX: Final = "mdb_sa_id_"
-_MAX_READINGS: Final = 3
+_ORG_MEMBER: Final = "Organization Member"
 
 
 class AtlasReader:
@@ -68,43 +70,27 @@ class AtlasReader:
     async def projects(self, *, stable: bool = False) -> tuple[Project | ListUnreadable, ...]:
         """Return each project that the credentials can see, once and in Atlas's order.
 
-        A project with a malformed id, or listed twice with different facts, is a ListUnreadable.
+        A project with a malformed id is a ListUnreadable.
 
         Args:
-            stable: Read a list of several pages until two readings have the same projects: one
-                that is added, renamed or deleted between two pages can hide another one. After
-                three different readings, a ListUnreadable is added.
+            stable: Read a list of several pages twice: a project that is added, renamed or
+                deleted between two pages can hide another one. If the readings differ, a
+                ListUnreadable is added.
 
         Raises:
             CredentialsRefused: The first page returned 401 or 403.
             AtlasUnavailable: The list could not be read to the end, or is invalid.
 
-        Source: `listGroups` of the OpenAPI document; see `rows.parse_page` on its oddities.
+        Source: `listGroups` of the OpenAPI document; see `read_list` on its oddities.
         """
-        listing = await self._list_projects()
-        projects = listing.rows
-        if not stable or listing.pages == 1:
-            return projects
-        for _ in range(_MAX_READINGS - 1):
-            again = (await self._list_projects()).rows
-            if set(map(_project_key, again)) == set(map(_project_key, projects)):
-                return projects
-            projects = again
-        reason = f"The list of projects changed during each of {_MAX_READINGS} readings."
-        return (*projects, ListUnreadable("", "", reason))
-
-    async def _list_projects(self) -> Listing[Project | ListUnreadable]:
-        listing = await read_list(
-            self._client,
-            endpoints.LIST_GROUPS,
-            row=ProjectRow,
-            convert=ProjectRow.project,
-            key=_project_key,
-            differing=_listed_twice,
-        )
-        if listing.failure is not None:
-            raise run_list_error("projects", listing.failure, is_first=listing.pages == 0)
-        return listing
+        listing = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
+        found = tuple(row.project() for row in listing.rows)
+        if stable and listing.pages > 1:
+            again = await self._visible("projects", endpoints.LIST_GROUPS, ProjectRow)
+            if {row.id for row in again.rows} != {row.id for row in listing.rows}:
+                reason = "The list of projects changed while it was read."
+                return (*found, ListUnreadable("", "", reason))
+        return found
 
     async def organizations(self) -> Mapping[str, str]:
         """Return the names of the organizations that the credentials can see, by id.
@@ -115,10 +101,17 @@ class AtlasReader:
 
         Source: `listOrgs` of the OpenAPI document.
         """
-        listing = await self._list(endpoints.LIST_ORGS, row=OrganizationRow, key=lambda row: row.id)
-        if listing.failure is not None:
-            raise run_list_error("organizations", listing.failure, is_first=listing.pages == 0)
+        listing = await self._visible("organizations", endpoints.LIST_ORGS, OrganizationRow)
         return {row.id: row.name for row in listing.rows}
+
+    async def _visible(self, what: str, endpoint: Endpoint, row: type[Named]) -> Listing[Named]:
+        """Return the list of all that the credentials can see; raise if it is not complete."""
+        listing = await read_list(
+            self._client, endpoint, row=row, key=lambda each: each.id or each.name
+        )
+        if listing.failure is not None:
+            raise run_list_error(what, listing.failure, is_first=listing.pages == 0)
+        return listing
 
     async def invitations(
         self, project: Project, source: Source = Source.INVITES
@@ -141,16 +134,19 @@ class AtlasReader:
             endpoints.SOURCES[source].list,
             project.id,
             row=InvitedRow,
-            convert=lambda row: row.invitation(project, source),
             # Rows without an id are never duplicates; selection keeps them.
             key=lambda row: row.id or object(),
-            # Which of the rows holds is unknown: selection keeps it.
-            differing=lambda listed: listed._replace(status=None),
         )
-        if listing.failure is None:
-            return InvitationList(listing.rows, listing.sent)
-        error = list_error(ListRef(project, source), listing.failure, source.roles[0])
-        return error if isinstance(error, ProjectGone) else replace(error, rows=listing.sent)
+        failure = listing.failure
+        if failure is None:
+            try:
+                found = (row.invitation(project, source) for row in listing.rows)
+                return InvitationList(found, listing.sent)
+            except InvalidResponse as error:
+                reason = f"unexpected response from Atlas: {error}"
+                failure = RequestFailed(reason, retryable=False, status=OK)
+        unknown = list_error(ListRef(project, source), failure, source.roles[0])
+        return unknown if isinstance(unknown, ProjectGone) else replace(unknown, rows=listing.sent)
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
         """Return the ids of all teams with access to a project; none if the project is gone.
@@ -160,8 +156,12 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        listing = await self._list(
-            endpoints.LIST_GROUP_TEAMS, project.id, row=TeamRow, key=lambda row: row.team_id
+        listing = await read_list(
+            self._client,
+            endpoints.LIST_GROUP_TEAMS,
+            project.id,
+            row=TeamRow,
+            key=lambda row: row.team_id,
         )
         if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
             return frozenset()
@@ -210,11 +210,9 @@ class AtlasReader:
 
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
-        listing = await self._list(
-            endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id, row=MemberRow, key=lambda row: row.username
-        )
+        listing = await self._members(endpoints.LIST_ORG_ACTIVE_MEMBERS, org_id)
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
+            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
         return frozenset(row.username for row in listing.rows)
 
     async def statuses(self, invitation: Invitation) -> Mapping[str, str] | ListUnreadable:
@@ -237,7 +235,7 @@ class AtlasReader:
         place_id = org_id if of_org else invitation.project_id
         place = Project(place_id, invitation.project_name, org_id)
         endpoint = endpoints.LIST_ORG_MEMBERS if of_org else endpoints.LIST_GROUP_MEMBERS
-        listing = await self._list(endpoint, place_id, row=MemberRow, key=lambda row: row.username)
+        listing = await self._members(endpoint, place_id)
         if (failure := listing.failure) is not None:
             if fatal_error := fatal_error_for(failure):
                 raise fatal_error
@@ -253,6 +251,11 @@ class AtlasReader:
         pending = {casefold_visible(each.username) for each in invited if each.username}
         return dict.fromkeys(pending, MembershipStatus.PENDING.value) | found
 
+    async def _members(self, endpoint: Endpoint, place_id: str) -> Listing[MemberRow]:
+        return await read_list(
+            self._client, endpoint, place_id, row=MemberRow, key=lambda row: row.username
+        )
+
     async def invitation_events(
         self, org_id: str, since: datetime
     ) -> tuple[OrgEvent, ...] | ListUnreadable:
@@ -263,15 +266,11 @@ class AtlasReader:
         Raises:
             RunError: No access token is available.
         """
-        listing = await self._list(
-            endpoints.LIST_ORG_EVENTS,
-            org_id,
-            row=OrgEvent,
-            key=lambda row: (row.kind, row.subject, row.created),
-            since=since,
+        listing = await read_list(
+            self._client, endpoints.LIST_ORG_EVENTS, org_id, row=OrgEvent, key=astuple, since=since
         )
         if listing.failure is not None:
-            return unread(Project(org_id, "", org_id), listing.failure, "Organization Member")
+            return unread(Project(org_id, "", org_id), listing.failure, _ORG_MEMBER)
         return listing.rows
 
     async def secret_expiries(self, org_id: str) -> tuple[datetime, ...] | ListUnreadable:
@@ -296,18 +295,6 @@ class AtlasReader:
         if isinstance(result, Response) and isinstance(result.value, tuple):
             return result.value
         return unread(Project(org_id, "", org_id), result, "Organization Read Only")
-
-    async def _list(
-        self,
-        endpoint: Endpoint,
-        *ids: str,
-        row: type[T],
-        key: Callable[[T], object],
-        since: datetime | None = None,
-    ) -> Listing[T]:
-        return await read_list(
-            self._client, endpoint, *ids, row=row, convert=lambda each: each, key=key, since=since
-        )
 
 
 async def look_after(
@@ -392,17 +379,3 @@ def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | 
 
 def _is_gone(result: ResponseOrFailure) -> bool:
     return isinstance(result, Response) and is_already_gone(result)
-
-
-def _project_key(listed: Project | ListUnreadable) -> tuple[str, str]:
-    """Return what identifies a listed project: a malformed id needs the name as well."""
-    return (
-        (listed.id, "") if isinstance(listed, Project) else (listed.project_id, listed.project_name)
-    )
-
-
-def _listed_twice(listed: Project | ListUnreadable) -> ListUnreadable:
-    if isinstance(listed, ListUnreadable):
-        return listed
-    reason = "Atlas listed the project twice, with different facts."
-    return ListUnreadable(listed.id, listed.name, reason)
