@@ -270,7 +270,7 @@ def test_no_sequence_of_results_exceeds_the_attempts_or_three_401s(results, atte
     [
         (BUCKET, (55.0, BucketLimit(10, 5, 60))),
         (BUCKET.replace(b"55", b"0"), (0.0, BucketLimit(10, 5, 60))),
-        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (7.0, None)),
+        (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups",7]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":["groups"]}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED_TOKEN_BUCKET","parameters":null}', (None, None)),
         (b'{"errorCode":"RATE_LIMITED","parameters":["/api/oauth/token",50,1]}', (None, None)),
