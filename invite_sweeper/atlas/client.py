@@ -143,8 +143,8 @@ class Request(NamedTuple):
 
 
 _Digest: TypeAlias = aiohttp.DigestAuthMiddleware
-_Send: TypeAlias = Callable[[Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
-"""Takes the `Authorization` header, or the middleware that signs the requests."""
+_Send: TypeAlias = Callable[[Request, Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
+"""Takes also the `Authorization` header, or the middleware that signs the requests."""
 
 
 class Client:
@@ -241,11 +241,7 @@ class Client:
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
-        send = partial(self._in_slot, request, partial(self._send, request))
-        result = await send()
-        if decide(result) is RetryDecision.DONE:
-            return result
-        return await self._retry(request, result, send, decide)
+        return await self._repeat(request, partial(self._in_slot, request, self._send), decide)
 
     async def call_after(
         self, look: Request, may_send: Callable[[ResponseOrFailure], bool], request: Request
@@ -269,7 +265,9 @@ class Client:
         seen: ResponseOrFailure = CANCELLED
         answer: ResponseOrFailure | None = None
 
-        async def send_both(header: Secret | None, digest: _Digest | None) -> ResponseOrFailure:
+        async def send_both(
+            _request: Request, header: Secret | None, digest: _Digest | None
+        ) -> ResponseOrFailure:
             nonlocal seen, answer
             if request.is_cancelled():
                 seen = answer = CANCELLED
@@ -290,9 +288,7 @@ class Client:
             return classify(result) if may_repeat else RetryDecision.DONE
 
         send = partial(self._in_slot, request, send_both, requests=2)
-        result = await send()
-        if decide(result) is not RetryDecision.DONE:
-            await self._retry(request, result, send, decide, requests=2)
+        await self._repeat(request, send, decide, requests=2)
         return seen, answer
 
     async def _call_about_tokens(
@@ -306,30 +302,28 @@ class Client:
         request = self.request(endpoint, body=body)
         await self.limiter.acquire(request.bucket)
         send = partial(self._send, request, header, None)
-        return await self._retry(request, await send(), send, decide)
+        return await self._repeat(request, send, decide)
 
-    async def _retry(
+    async def _repeat(
         self,
         request: Request,
-        result: ResponseOrFailure,
         send: Callable[[], Awaitable[ResponseOrFailure]],
         decide: Decide,
         *,
         requests: int = 1,
     ) -> ResponseOrFailure:
-        """Send again until the result is final, and return it.
-
-        The first attempt is made by the caller, because most requests need no other one. Each
-        attempt sends as many `requests`.
-        """
+        """Send until the result is final, and return it; each attempt sends as many `requests`."""
+        result = await send()
+        if decide(result) is RetryDecision.DONE:  # as for most requests
+            return result
         is_first, is_cut_short, refusals = True, False, 0
 
         def is_due(_: object) -> bool:
-            match decide(result):
-                case RetryDecision.REAUTHENTICATE:  # a new access token may be rejected as well
-                    return refusals <= 1 + is_unauthenticated(result)
-                case decision:
-                    return decision is not RetryDecision.DONE
+            decision = decide(result)
+            # A new access token may be rejected as well.
+            may_again = refusals <= 1 + is_unauthenticated(result)
+            is_refusal = decision is RetryDecision.REAUTHENTICATE
+            return decision is not RetryDecision.DONE and (may_again or not is_refusal)
 
         def wait_s(state: RetryCallState) -> float:
             if decide(result) is RetryDecision.RATE_LIMITED:
@@ -365,9 +359,6 @@ class Client:
             return UNREACHABLE(state)
         return max(BACKOFF(state), retry_after_s(result.headers, self.server.clock) or 0.0)
 
-    def _is_over(self, request: Request) -> bool:
-        return request.is_cancelled() or self.limiter.clock() >= self._retry_until_s
-
     async def _wait(self, request: Request, seconds: float) -> None:
         """Wait, but not after the request was cancelled."""
         until_s = min(self.limiter.clock() + seconds, self._retry_until_s)
@@ -378,8 +369,7 @@ class Client:
     async def _acquire_again(self, request: Request, requests: int) -> bool:
         """Acquire the tokens of another attempt; return False if it may not be made any more."""
         since_s = self.limiter.clock()
-        while not self._is_over(request):
-            now_s = self.limiter.clock()
+        while (now_s := self.limiter.clock()) < self._retry_until_s and not request.is_cancelled():
             wait_s = request.bucket.retry_wait_s(now_s, since_s, requests)
             if wait_s == 0.0:
                 request.bucket.acquire(now_s, requests)
@@ -399,12 +389,7 @@ class Client:
             self._told_s = now_s
             self._log.info("no response from Atlas", reason=why, next_attempt_in_s=round(wait_s))
 
-    async def _in_slot(
-        self,
-        request: Request,
-        send: _Send,
-        requests: int = 1,
-    ) -> ResponseOrFailure:
+    async def _in_slot(self, request: Request, send: _Send, requests: int = 1) -> ResponseOrFailure:
         """Wait for all that can take time, then send: nothing waits between requests of `send`."""
         if self.limiter.is_spaced:
             # Requests that a digest middleware repeated are accounted for before the next one.
@@ -418,7 +403,7 @@ class Client:
                 # The middleware released last is used first, so that few need a challenge.
                 digest = self._digests.pop() if self._digests else new_digest(self._api_key)
             try:
-                result = await send(header, digest)
+                result = await send(request, header, digest)
             finally:
                 if digest is not None:
                     self._digests.append(digest)

@@ -8,7 +8,7 @@ the second read detects this if the organization still returns the user.
 """
 
 from collections.abc import Iterable
-from enum import Enum
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from invite_sweeper.atlas.client import Client
@@ -56,8 +56,7 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
     """
     seen = _user_in(look, listed)
     if seen is None:
-        is_gone = isinstance(look, Response) and is_already_gone(look)
-        return Outcome.ALREADY_GONE if is_gone else Outcome.FAILED
+        return Outcome.ALREADY_GONE if is_already_gone(look) else Outcome.FAILED
     if seen.status == MembershipStatus.ACTIVE:
         return Outcome.ACCEPTED_BEFORE
     name, listed_name = seen.username or "", listed.username or ""
@@ -74,53 +73,44 @@ def _user_in(look: ResponseOrFailure, listed: Invitation) -> Invitation | None:
     return seen if isinstance(seen, Invitation) and seen.id == listed.id else None
 
 
+class Answer(Enum):
+    """What the answer to the DELETE of a user proves."""
+
+    CONFIRMED = auto()
+    """Atlas has removed the user from the project or organization."""
+    GONE = auto()
+    """The user was not there any more: this DELETE removed no user."""
+    UNCLEAR = auto()
+    """The answer was lost, or is an error of the server: the user may have been removed."""
+
+
 class After(NamedTuple):
     """The outcome of a removal that may have been processed, by what the look after it shows.
 
     Attributes:
-        there: The user is still in the project or organization, in whatever status.
         active: Not there, and an active member of the organization: the user accepted meanwhile.
-        gone: Neither.
+        gone: Neither there nor an active member.
         not_known: Neither the organization nor the project could be read.
     """
 
-    there: Outcome
     active: Outcome
     gone: Outcome
     not_known: Outcome
 
 
-class Answer(Enum):
-    """What the answer to the DELETE of a user proves, and the outcomes that are left."""
-
-    CONFIRMED = After(
-        there=Outcome.FAILED,
-        active=Outcome.ACCEPTED_DURING,
-        gone=Outcome.DELETED,
-        not_known=Outcome.DELETED,
-    )
-    """Atlas has removed the user from the project or organization."""
-    GONE = After(
-        there=Outcome.FAILED,
-        active=Outcome.ALREADY_GONE,
-        gone=Outcome.ALREADY_GONE,
-        not_known=Outcome.ALREADY_GONE,
-    )
-    """The user was not there any more: this DELETE removed no user."""
-    UNCLEAR = After(
-        there=Outcome.FAILED,  # the next run judges the user anew
-        active=Outcome.ACCEPTED_DURING,
-        gone=Outcome.ALREADY_GONE,  # proof that the user is gone, not of who did it
-        not_known=Outcome.UNKNOWN,
-    )
-    """The answer was lost, or is an error of the server: the user may have been removed."""
+_AFTER: Final = {
+    Answer.CONFIRMED: After(Outcome.ACCEPTED_DURING, Outcome.DELETED, Outcome.DELETED),
+    Answer.GONE: After(Outcome.ALREADY_GONE, Outcome.ALREADY_GONE, Outcome.ALREADY_GONE),
+    # `gone` is proof that the user is gone, not of who did it.
+    Answer.UNCLEAR: After(Outcome.ACCEPTED_DURING, Outcome.ALREADY_GONE, Outcome.UNKNOWN),
+}
 
 
 def judge_after(answer: Answer, after: UserStatus) -> Outcome:
     """Return the outcome of a removal that may have been processed, from the look after it."""
-    is_active, outcomes = after.status == MembershipStatus.ACTIVE, answer.value
     if after.still_member:
-        return outcomes.there
+        return Outcome.FAILED  # in whatever status: the next run judges the user anew
+    is_active, outcomes = after.status == MembershipStatus.ACTIVE, _AFTER[answer]
     if after.still_member is None and (answer is Answer.UNCLEAR or not is_active):
         return outcomes.not_known
     return outcomes.active if is_active else outcomes.gone
@@ -264,5 +254,4 @@ class AtlasDeleter:
 def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:
     if (seen := _user_in(look, listed)) is not None:
         return seen.status
-    is_gone = isinstance(look, Response) and is_already_gone(look)
-    return MembershipStatus.GONE if is_gone else None
+    return MembershipStatus.GONE if is_already_gone(look) else None

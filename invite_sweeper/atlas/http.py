@@ -165,19 +165,14 @@ class DaemonResolver(AbstractResolver):
 
 
 def _addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    found = []
-    for info in socket.getaddrinfo(
-        host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-    ):
-        # With the zone of a link-local address.
-        address, _ = socket.getnameinfo(info[4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
-        found.append(
-            ResolveResult(
-                hostname=host, host=address, port=port, family=info[0], proto=info[2], flags=flags
-            )
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return [
+        ResolveResult(
+            hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=numeric
         )
-    return found
+        for kind, _, proto, _, address in found
+    ]
 
 
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -4,8 +4,11 @@ from typing import Final
 
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import ADD_ORG_USER, SOURCES, InvalidRequest, is_id
+from invite_sweeper.atlas.lists import parse_object
 from invite_sweeper.atlas.responses import (
+    REDIRECT,
     SERVER_ERROR,
+    InvalidResponse,
     Response,
     ResponseOrFailure,
     RetryDecision,
@@ -14,7 +17,7 @@ from invite_sweeper.atlas.responses import (
     is_unauthenticated,
 )
 from invite_sweeper.errors import RunError
-from invite_sweeper.json_text import parse_json, to_json
+from invite_sweeper.json_text import to_json
 from invite_sweeper.models import (
     DeletionProgress,
     Invitation,
@@ -23,10 +26,8 @@ from invite_sweeper.models import (
     RestoreOutcome,
 )
 
-_CREATED_STATUSES: Final = frozenset({200, 201, 202})
 _CONFLICT: Final = 409
 _RATE_LIMITED_CODE: Final = "RATE_LIMITED_IP"
-_RETRY_LATER_STATUSES: Final = frozenset({429, 405})
 _MEMBERSHIPS: Final = {
     MembershipStatus.PENDING.value: RestoreOutcome.RESTORED,
     MembershipStatus.ACTIVE.value: RestoreOutcome.ACTIVE,
@@ -95,9 +96,7 @@ def _outcome(result: ResponseOrFailure, progress: DeletionProgress) -> RestoreOu
         return RestoreOutcome.ALREADY_THERE
     if result.status >= SERVER_ERROR:
         return RestoreOutcome.UNKNOWN
-    is_retryable = (
-        result.status in _RETRY_LATER_STATUSES and classify(result) is not RetryDecision.DONE
-    )
+    is_retryable = classify(result) in {RetryDecision.RETRY, RetryDecision.RATE_LIMITED}
     # Source: Atlas's list of error codes: RATE_LIMITED_IP and INVITATIONS_RATE_LIMITED_IP (400).
     if is_retryable or (result.code or "").endswith(_RATE_LIMITED_CODE):
         return None
@@ -105,7 +104,7 @@ def _outcome(result: ResponseOrFailure, progress: DeletionProgress) -> RestoreOu
 
 
 def _is_created(response: Response) -> bool:
-    return response.status in _CREATED_STATUSES and response.looks_like_atlas
+    return response.status < REDIRECT and response.looks_like_atlas
 
 
 def _created_outcome(response: Response) -> RestoreOutcome:
@@ -116,10 +115,8 @@ def _created_outcome(response: Response) -> RestoreOutcome:
     invitations, read 2026-11). `createGroupInvite` returns an invitation, without that field.
     """
     try:
-        body: object = parse_json(response.body)
-    except ValueError:
-        return RestoreOutcome.UNKNOWN
-    if not isinstance(body, dict):
+        body = parse_object(response.body, dict[str, object])
+    except InvalidResponse:
         return RestoreOutcome.UNKNOWN
     if "orgMembershipStatus" in body:
         return _MEMBERSHIPS.get(str(body["orgMembershipStatus"]), RestoreOutcome.UNKNOWN)

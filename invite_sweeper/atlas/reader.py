@@ -5,8 +5,9 @@ Nothing here can delete or invite.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
+from msgspec import Meta
 from msgspec.structs import astuple, replace
 
 from invite_sweeper.atlas import endpoints
@@ -22,7 +23,6 @@ from invite_sweeper.atlas.lists import (
     Record,
     TeamRow,
     parse_object,
-    parse_timestamp,
     read_list,
 )
 from invite_sweeper.atlas.responses import (
@@ -62,7 +62,11 @@ _ORG_MEMBER: Final = "Organization Member"
 
 
 class AtlasReader:
-    """Reads projects, invitations and user status."""
+    """Reads projects, invitations and user status.
+
+    What may be incomplete is returned as ListUnreadable, and does not end the run. Each method
+    raises RunError where there is no access token.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -118,16 +122,15 @@ class AtlasReader:
     ) -> InvitationList | ListUnreadable | ProjectGone:
         """Return a complete list, in Atlas's order and each id once.
 
-        Returns ProjectGone if the project no longer exists, SourceRetired if Atlas no longer
-        serves the list, and ListUnreadable if it may be incomplete.
+        Returns ProjectGone if the project no longer exists, and SourceRetired if Atlas no longer
+        serves the list.
 
         Args:
             project: For a list of an organization, a `Project` with the organization's id.
             source: Which list.
 
         Raises:
-            RunError: The response stops the run (access list, API version), or there is no
-                access token.
+            RunError: The response stops the run (access list, API version).
         """
         listing = await read_list(
             self._client,
@@ -149,13 +152,7 @@ class AtlasReader:
         return unknown if isinstance(unknown, ProjectGone) else replace(unknown, rows=listing.sent)
 
     async def project_teams(self, project: Project) -> frozenset[str] | ListUnreadable:
-        """Return the ids of all teams with access to a project; none if the project is gone.
-
-        Returns ListUnreadable if the list may be incomplete.
-
-        Raises:
-            RunError: No access token is available.
-        """
+        """Return the ids of all teams with access to a project; none if the project is gone."""
         listing = await read_list(
             self._client,
             endpoints.LIST_GROUP_TEAMS,
@@ -163,7 +160,7 @@ class AtlasReader:
             row=TeamRow,
             key=lambda row: row.team_id,
         )
-        if isinstance(listing.failure, Response) and is_project_gone(listing.failure):
+        if is_project_gone(listing.failure):
             return frozenset()
         if listing.failure is not None:
             return unread(project, listing.failure)
@@ -175,18 +172,10 @@ class AtlasReader:
         The status is None if the organization may not be read and the user is not in the project.
         Returns ListUnreadable if a later attempt may find out more.
 
-        Args:
-            invitation: From one of `SOURCES_OF_USERS`.
-
         Raises:
-            CredentialsRefused: By the access list or the token endpoint.
+            CredentialsRefused: By the access list.
         """
-        found, responses = await look_after(self._client, invitation)
-        for response in responses:
-            fatal_error = fatal_error_for(response)
-            if isinstance(fatal_error, CredentialsRefused):
-                raise fatal_error
-        response = responses[0]
+        found, response = await look_after(self._client, invitation)
         is_refused = isinstance(response, Response) and response.status in {UNAUTHORIZED, FORBIDDEN}
         has_no_access = is_refused and not is_unauthenticated(response)
         if found.still_member is None or (found.status is None and not has_no_access):
@@ -203,10 +192,7 @@ class AtlasReader:
     async def active_members(self, org_id: str) -> frozenset[str] | ListUnreadable:
         """Return the folded usernames (`casefold_visible`) of all active members.
 
-        Returns ListUnreadable if the list may be incomplete, as where a member has no name.
-
-        Raises:
-            RunError: No access token is available.
+        A member without a name makes the list incomplete.
 
         Source: `listOrgUsers` of the OpenAPI document, 2025-02-19; requires Organization Member.
         """
@@ -221,7 +207,6 @@ class AtlasReader:
         The target is the invitation's project or organization. The keys are folded usernames
         (`casefold_visible`); the status is "" where Atlas sends none. Read before a
         re-invitation, so that no user is invited twice.
-        Returns ListUnreadable if the list may be incomplete.
 
         Raises:
             RunError: The response stops the run: access list, API version, or credentials that
@@ -262,9 +247,6 @@ class AtlasReader:
         """Return who was invited to an organization and who joined it, by Atlas's own account.
 
         Deletions with an API key are not in that account (recordings, read 2026-11).
-
-        Raises:
-            RunError: No access token is available.
         """
         listing = await read_list(
             self._client, endpoints.LIST_ORG_EVENTS, org_id, row=OrgEvent, key=astuple, since=since
@@ -277,16 +259,10 @@ class AtlasReader:
         """Return when the secrets of this run's service account expire, the first one first.
 
         There are at most two; an expired one stays. Empty for other credentials.
-
-        Raises:
-            RunError: No access token is available.
         """
-        client_id = self._client.actor
-        if not client_id.startswith(_CLIENT_ID_PREFIX):
-            return ()
-        account_id = client_id.removeprefix(_CLIENT_ID_PREFIX)
+        account_id = self._client.actor.removeprefix(_CLIENT_ID_PREFIX)
         if not is_id(account_id):
-            return ListUnreadable(org_id, "", "The client id is malformed.", org_id=org_id)
+            return ()
         result = await self._client.call(
             self._client.request(
                 endpoints.GET_SERVICE_ACCOUNT, org_id, account_id, parse=_parse_expiries
@@ -298,11 +274,8 @@ class AtlasReader:
 
 
 async def look_after(
-    client: Client,
-    invitation: Invitation,
-    *,
-    is_confirmed: bool | None = None,
-) -> tuple[UserStatus, list[ResponseOrFailure]]:
+    client: Client, invitation: Invitation, *, is_confirmed: bool | None = None
+) -> tuple[UserStatus, ResponseOrFailure]:
     """Read a user's status and whether the membership of an invitation still exists.
 
     The organization returns both: the status, and the projects in which the user has roles. The
@@ -316,33 +289,55 @@ async def look_after(
             whether Atlas has confirmed it, so that the organization's word is enough.
 
     Returns:
-        The status, and the responses: that of the organization first.
+        The status, and the response of the organization.
+
+    Raises:
+        RunError: No access token is available, or the access list refuses this address.
     """
-    response = await client.call(
-        client.request(endpoints.GET_ORG_USER, invitation.org_id, invitation.id, parse=_parse_user),
-        token_taken=is_confirmed is not None,
+
+    async def read(endpoint: Endpoint, place_id: str, *, token_taken: bool) -> ResponseOrFailure:
+        request = client.request(endpoint, place_id, invitation.id, parse=_parse_user)
+        result = await client.call(request, token_taken=token_taken)
+        if isinstance(error := fatal_error_for(result), CredentialsRefused):
+            raise error
+        return result
+
+    response = await read(
+        endpoints.GET_ORG_USER, invitation.org_id, token_taken=is_confirmed is not None
     )
     found = _status_in_organization(response, invitation)
     is_proof = is_confirmed or found.status != MembershipStatus.GONE
     if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
-        return found, [response]
-    project_id = invitation.project_id
-    in_project = await client.call(
-        client.request(endpoints.GET_GROUP_USER, project_id, invitation.id, parse=_parse_user)
-    )
-    responses = [response, in_project]
+        return found, response
+    in_project = await read(endpoints.GET_GROUP_USER, invitation.project_id, token_taken=False)
     if (user := _user_in(in_project, invitation)) is not None:
-        return UserStatus(user.org_membership_status, still_member=True), responses
+        return UserStatus(user.org_membership_status, still_member=True), response
     # A user who is missing there may have any status in the organization.
-    return UserStatus(found.status, False if _is_gone(in_project) else None), responses
+    return UserStatus(found.status, False if is_already_gone(in_project) else None), response
+
+
+def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
+    if (user := _user_in(response, invitation)) is None:
+        is_gone = is_already_gone(response)
+        return UserStatus(MembershipStatus.GONE if is_gone else None, False if is_gone else None)
+    is_member: bool | None = invitation.source is Source.ORG_USERS
+    if not is_member:
+        is_member = None if user.project_ids is None else invitation.project_id in user.project_ids
+    return UserStatus(user.org_membership_status, is_member)
 
 
 def _parse_user(body: bytes) -> InvitedRow:
     return parse_object(body, InvitedRow)
 
 
+def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
+    """Return the invited user from a response; None if it contains no user or another one."""
+    value = result.value if isinstance(result, Response) else None
+    return value if isinstance(value, InvitedRow) and value.id == invitation.id else None
+
+
 class _Secret(Record):
-    expires_at: str
+    expires_at: Annotated[datetime, Meta(tz=True)]
 
 
 class _ServiceAccount(Record):
@@ -352,30 +347,4 @@ class _ServiceAccount(Record):
 
 
 def _parse_expiries(body: bytes) -> tuple[datetime, ...]:
-    """Raise InvalidResponse if a date is unreadable: which one is next would be unknown."""
-    secrets = parse_object(body, _ServiceAccount).secrets
-    dates = [parse_timestamp(each.expires_at) for each in secrets]
-    readable = [each for each in dates if isinstance(each, datetime)]
-    if len(readable) < len(dates):
-        raise InvalidResponse("a secret has no readable date")
-    return tuple(sorted(readable))
-
-
-def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
-    if (user := _user_in(response, invitation)) is None:
-        is_gone = _is_gone(response)
-        return UserStatus(MembershipStatus.GONE if is_gone else None, False if is_gone else None)
-    is_member: bool | None = invitation.source is Source.ORG_USERS
-    if not is_member:
-        is_member = None if user.project_ids is None else invitation.project_id in user.project_ids
-    return UserStatus(user.org_membership_status, is_member)
-
-
-def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
-    """Return the invited user from a response; None if it contains no user or another one."""
-    value = result.value if isinstance(result, Response) else None
-    return value if isinstance(value, InvitedRow) and value.id == invitation.id else None
-
-
-def _is_gone(result: ResponseOrFailure) -> bool:
-    return isinstance(result, Response) and is_already_gone(result)
+    return tuple(sorted(each.expires_at for each in parse_object(body, _ServiceAccount).secrets))

@@ -365,25 +365,27 @@ def is_deleted(response: Response) -> bool:
     return body is not None and _ERROR_KEYS.isdisjoint(body) and response.code is None
 
 
-def is_already_gone(response: Response) -> bool:
+def is_already_gone(result: ResponseOrFailure | None) -> bool:
     """Return whether Atlas said that the invitation or user no longer exists.
 
     Source:
         https://www.mongodb.com/docs/atlas/reference/api-errors (read 2026-08) lists 400 with
         `INVALID_INVITATION_ID`; clients have also received 404. Any other 400 is a failure.
     """
-    is_gone = response.status == BAD_REQUEST and response.code in _GONE_CODES
-    return is_gone or (response.status == NOT_FOUND and response.looks_like_atlas)
+    if not isinstance(result, Response):
+        return False
+    is_gone = result.status == BAD_REQUEST and result.code in _GONE_CODES
+    return is_gone or (result.status == NOT_FOUND and result.looks_like_atlas)
 
 
-def is_project_gone(response: Response) -> bool:
+def is_project_gone(result: ResponseOrFailure | None) -> bool:
     """Return whether Atlas said that a project does not exist.
 
     Source:
         The recordings (read 2026-08): 404 with `GROUP_NOT_FOUND`. Any other 404 may be from a
         proxy or a wrong base URL.
     """
-    return is_already_gone(response) and response.code == "GROUP_NOT_FOUND"
+    return result is not None and is_already_gone(result) and result.code == "GROUP_NOT_FOUND"
 
 
 def describe(result: ResponseOrFailure) -> str:
@@ -422,8 +424,7 @@ def list_error(
         )
     if fatal_error := fatal_error_for(result):
         raise fatal_error
-    is_gone = isinstance(result, Response) and is_project_gone(result)
-    if is_gone and not source.is_organization_level:
+    if is_project_gone(result) and not source.is_organization_level:
         return ProjectGone(project.id, project.name, project.org_id, source)
     found = unread(project, result, role)
     if source is Source.INVITES:
