@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
@@ -63,13 +63,18 @@ _LATE_TOLERANCE_S: Final = 120.0
 Body: TypeAlias = Mapping[str, str] | bytes
 
 
+_SOURCE_OF: Final = {
+    endpoint: source for source, api in SOURCES.items() for endpoint in (api.list, api.delete)
+}
+
+
 class ServerInfo:
     """Collected from every response.
 
     Attributes:
         clock_skew_s: Local clock minus Atlas's at the first 2xx response with a `Date` header,
             to the second; None before that.
-        announced: The `Sunset` date of each endpoint: Atlas may remove it from then on.
+        sunsets: The last `Sunset` date of each list: Atlas may remove it from then on.
 
     Source:
         Recorded responses (read 2026-08): responses about invitations have the header, also
@@ -79,23 +84,7 @@ class ServerInfo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
         self.clock_skew_s: float | None = None
-        self.announced: dict[Endpoint, date] = {}
-
-    def sunset(self, sources: Collection[Source]) -> date | None:
-        """Return the day from which Atlas may remove an endpoint that these sources need."""
-        others = {api.list for source, api in SOURCES.items() if source not in sources}
-        days = self.announced.items()
-        return min((day for endpoint, day in days if endpoint not in others), default=None)
-
-    @property
-    def sunsets(self) -> Mapping[Source, date]:
-        """The day from which Atlas may remove a list, for each source with an announcement."""
-        announced = self.announced
-        days = (
-            (source, [announced[one] for one in (api.list, api.delete) if one in announced])
-            for source, api in SOURCES.items()
-        )
-        return {source: min(named) for source, named in days if named}
+        self.sunsets: dict[Source, date] = {}
 
     def age_s(self, headers: Mapping[str, str], sent_at: datetime) -> float:
         """Return how long before its request an answer was made; 0.0 for one that is fresh.
@@ -116,15 +105,15 @@ class ServerInfo:
         """Record the headers of one response; `good` if its status was 2xx."""
         if good and self.clock_skew_s is None and (theirs := parse_date(headers.get("Date", ""))):
             self.clock_skew_s = (self.clock() - theirs).total_seconds()
-        if moment := parse_date(headers.get("Sunset", "")):
-            self.announced[endpoint] = moment.date()
+        source, moment = _SOURCE_OF.get(endpoint), parse_date(headers.get("Sunset", ""))
+        if source is not None and moment is not None:
+            self.sunsets[source] = moment.date()
 
 
 class Request(NamedTuple):
-    """A request that `Client.request` made. A named tuple, because a run creates many.
+    """A request that `Client.request` made.
 
     Attributes:
-        bucket: Its tokens are taken from it.
         parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
         progress: Updated as the request is sent; None for a read.
         body: A form, or JSON; None without a body.
@@ -138,7 +127,7 @@ class Request(NamedTuple):
     body: Body | None = None
 
     def is_cancelled(self) -> bool:
-        """Return whether its deletion was cancelled, so that nothing more may be sent."""
+        """Return whether nothing more may be sent."""
         return self.progress is not None and self.progress.cancelled
 
 
@@ -149,6 +138,8 @@ _Send: TypeAlias = Callable[[Request, Secret | None, _Digest | None], Awaitable[
 
 class Client:
     """Sends requests with one set of credentials, and retries them until the result is final.
+
+    What sends a request raises RunError where there is no access token.
 
     Each slot has a digest middleware of its own: a middleware reuses a challenge with a nonce
     count that must increase. Shared by concurrent requests, the counts would arrive out of order,
@@ -235,9 +226,6 @@ class Client:
             request: As `request` returns it.
             decide: Which results are retried.
             token_taken: The caller has acquired the rate-limit token of the first attempt.
-
-        Raises:
-            RunError: No access token is available.
         """
         if not token_taken:
             await self.limiter.acquire(request.bucket)
@@ -258,9 +246,6 @@ class Client:
 
         Returns:
             The last look, and the answer to the request; None if it was not sent after this look.
-
-        Raises:
-            RunError: No access token is available.
         """
         seen: ResponseOrFailure = CANCELLED
         answer: ResponseOrFailure | None = None

@@ -73,7 +73,7 @@ class ApiError(msgspec.Struct, frozen=True):
 
 
 class Response(NamedTuple):
-    """A complete response. A named tuple, because a run creates many.
+    """A complete response.
 
     Attributes:
         headers: Case-insensitive.
@@ -125,10 +125,7 @@ class RequestFailed(msgspec.Struct, frozen=True):
     retryable: bool = True
     status: int | None = None
     is_unsent: bool = False
-
-    @property
-    def code(self) -> None:
-        """None: an invalid response has no error code."""
+    code: None = None
 
 
 class ListIncomplete(RequestFailed, frozen=True):

@@ -320,15 +320,11 @@ async def test_clock_skew_and_sunset_are_read_from_compressed_responses(sim, onl
     async with online(account) as atlas:
         assert atlas.server.clock_skew_s is None
         (project,) = list(await atlas.reader.projects())
-        assert atlas.server.sunset(Source) is None
+        assert atlas.server.sunsets == {}
         await atlas.reader.invitations(project)
 
     assert 359 <= atlas.server.clock_skew_s <= 362
-    assert atlas.server.sunset([Source.INVITES]) == date(2027, 7, 1)
-    assert atlas.server.sunset([Source.USERS]) is None
-
-
-# --- the list of projects --------------------------------------------------------------------
+    assert atlas.server.sunsets == {Source.INVITES: date(2027, 7, 1)}
 
 
 # --- headers and buckets ---------------------------------------------------------------------

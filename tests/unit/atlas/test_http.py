@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from invite_sweeper.atlas.client import ServerInfo
-from invite_sweeper.atlas.endpoints import LIST_GROUPS
+from invite_sweeper.atlas.endpoints import LIST_GROUP_INVITES, LIST_GROUPS
 from invite_sweeper.atlas.http import (
     DaemonResolver,
     absolute_url,
@@ -25,6 +25,7 @@ from invite_sweeper.atlas.http import (
 )
 from invite_sweeper.atlas.limits import clamp_wait_s
 from invite_sweeper.errors import UsageError
+from invite_sweeper.models import Source
 
 NOW = datetime(2026, 11, 25, 1, 0, 0, tzinfo=UTC)
 
@@ -109,15 +110,16 @@ def test_clock_skew_is_from_the_first_successful_response_with_a_date():
     assert server.clock_skew_s == 301.0
 
 
-def test_last_readable_sunset_is_kept():
+def test_last_readable_sunset_of_a_list_is_kept():
     server = ServerInfo(lambda: NOW)
 
-    server.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, LIST_GROUPS, good=True)
-    server.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT"}, LIST_GROUPS, good=False)
-    server.update({"Sunset": "one day"}, LIST_GROUPS, good=True)
-    server.update({}, LIST_GROUPS, good=True)
+    server.update({"Sunset": "Thu, 1 Jul 2027 00:00:00 GMT"}, LIST_GROUP_INVITES, good=True)
+    server.update({"Sunset": "Wed, 1 Sep 2027 00:00:00 GMT"}, LIST_GROUP_INVITES, good=False)
+    server.update({"Sunset": "one day"}, LIST_GROUP_INVITES, good=True)
+    server.update({}, LIST_GROUP_INVITES, good=True)
+    server.update({"Sunset": "Wed, 1 Sep 2026 00:00:00 GMT"}, LIST_GROUPS, good=True)
 
-    assert server.announced == {LIST_GROUPS: date(2027, 9, 1)}
+    assert server.sunsets == {Source.INVITES: date(2027, 9, 1)}
 
 
 # --- errors ----------------------------------------------------------------------------------

@@ -87,9 +87,6 @@ class FakeClient:
     def deleter(self, _sources):
         return self.atlas
 
-    def sunset(self, _sources):
-        return None
-
 
 class QuietView:
     """Shows nothing; records what it was told, and agrees unless told otherwise."""
