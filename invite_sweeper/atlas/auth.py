@@ -10,7 +10,6 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Final, NamedTuple, TypeAlias
 
-import aiohttp
 import msgspec
 
 from invite_sweeper.atlas.credentials import Credentials, Secret
@@ -42,12 +41,6 @@ _TOO_MANY_TOKENS_HINT: Final = (
 )
 """Source: https://www.mongodb.com/docs/manual/reference/limits (read 2026-08)."""
 _HINT: Final = "Check the client ID and secret of the service account, and that it still exists."
-
-
-def new_digest(key: Credentials) -> aiohttp.DigestAuthMiddleware:
-    """Return a new middleware that signs the requests of one connection slot."""
-    # The challenge names the algorithm: MD5 on the commercial host, SHA-256 on Government.
-    return aiohttp.DigestAuthMiddleware(key.actor, key.secret.get_secret_value())
 
 
 def bearer_header(token: Secret) -> Secret:

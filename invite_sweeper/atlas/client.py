@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
 from functools import partial
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import aiohttp
 from structlog.typing import FilteringBoundLogger
@@ -20,10 +20,17 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header, new_digest
+from invite_sweeper.atlas.auth import AccessTokens, Decide, bearer_header
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
 from invite_sweeper.atlas.endpoints import SOURCES, Endpoint, build_path
-from invite_sweeper.atlas.http import HttpSession, parse_date, parse_int_header, retry_after_s
+from invite_sweeper.atlas.http import (
+    Body,
+    HttpSession,
+    Request,
+    parse_date,
+    parse_int_header,
+    retry_after_s,
+)
 from invite_sweeper.atlas.limits import RateLimiter, TokenBucket
 from invite_sweeper.atlas.responses import (
     CANCELLED,
@@ -59,8 +66,6 @@ _EARLY_TOLERANCE_S: Final = 5.0
 """`Date` has no fraction, and the servers behind one address may differ."""
 _LATE_TOLERANCE_S: Final = 120.0
 """The known skew contains the duration of the first response."""
-
-Body: TypeAlias = Mapping[str, str] | bytes
 
 
 _SOURCE_OF: Final = {
@@ -110,28 +115,7 @@ class ServerInfo:
             self.sunsets[source] = moment.date()
 
 
-class Request(NamedTuple):
-    """A request that `Client.request` made.
-
-    Attributes:
-        parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
-        progress: Updated as the request is sent; None for a read.
-        body: A form, or JSON; None without a body.
-    """
-
-    endpoint: Endpoint
-    path: str
-    bucket: TokenBucket
-    parse: Callable[[bytes], object] | None = None
-    progress: DeletionProgress | None = None
-    body: Body | None = None
-
-    def is_cancelled(self) -> bool:
-        """Return whether nothing more may be sent."""
-        return self.progress is not None and self.progress.cancelled
-
-
-_Digest: TypeAlias = aiohttp.DigestAuthMiddleware
+_Digest = aiohttp.DigestAuthMiddleware
 _Send: TypeAlias = Callable[[Request, Secret | None, _Digest | None], Awaitable[ResponseOrFailure]]
 """Takes also the `Authorization` header, or the middleware that signs the requests."""
 
@@ -386,7 +370,13 @@ class Client:
             digest = None
             if self._api_key is not None:
                 # The middleware released last is used first, so that few need a challenge.
-                digest = self._digests.pop() if self._digests else new_digest(self._api_key)
+                # The challenge names the algorithm: MD5, or SHA-256 on the Government host.
+                key = self._api_key
+                digest = (
+                    self._digests.pop()
+                    if self._digests
+                    else _Digest(key.actor, key.secret.get_secret_value())
+                )
             try:
                 result = await send(request, header, digest)
             finally:
@@ -405,20 +395,9 @@ class Client:
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
         """Send a request without any wait before, and process its response."""
-        endpoint, headers = request.endpoint, request.endpoint.headers
-        if header is not None:
-            headers = {**headers, "Authorization": header.get_secret_value()}
-        sent_s = self.limiter.clock()
+        endpoint, sent_s = request.endpoint, self.limiter.clock()
         sent_at = self.server.clock() if endpoint.method == "GET" else None
-        result = await self._http.send(
-            endpoint.method,
-            request.path,
-            headers,
-            body=request.body,
-            progress=request.progress,
-            digest=digest,
-            connect_s=connect_s,
-        )
+        result = await self._http.send(request, header, digest, connect_s)
         if not isinstance(result, Response):
             now_s = self.limiter.clock()
             request.bucket.on_response(now_s, sent_s, limit=None, remaining=None)

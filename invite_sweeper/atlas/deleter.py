@@ -15,12 +15,10 @@ from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import (
     GET_ORG_USER,
     SOURCES,
-    Endpoint,
     InvalidRequest,
     SourceApi,
 )
-from invite_sweeper.atlas.lists import InvitedRow, parse_object
-from invite_sweeper.atlas.reader import look_after
+from invite_sweeper.atlas.reader import look_after, user_in, user_request
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     REDIRECT,
@@ -54,7 +52,7 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
         look: The user as Atlas shows it now, parsed as a row of the list.
         listed: The user as the list showed it.
     """
-    seen = _user_in(look, listed)
+    seen = user_in(look, listed)
     if seen is None:
         return Outcome.ALREADY_GONE if is_already_gone(look) else Outcome.FAILED
     if seen.status == MembershipStatus.ACTIVE:
@@ -66,11 +64,6 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
     # With links out of scope, Atlas did not return the user's projects or teams.
     is_same = seen.evidence == listed.evidence and not seen.links_out_of_scope
     return None if is_same else Outcome.CHANGED
-
-
-def _user_in(look: ResponseOrFailure, listed: Invitation) -> Invitation | None:
-    seen = look.value if isinstance(look, Response) else None
-    return seen if isinstance(seen, Invitation) and seen.id == listed.id else None
 
 
 class Answer(Enum):
@@ -182,7 +175,7 @@ class AtlasDeleter:
             if api.read_user is None:
                 result = await self._revoke(api, invitation, progress)
             else:
-                result = await self._remove_user(api, api.read_user, invitation, progress)
+                result = await self._remove_user(api, invitation, progress)
         except InvalidRequest:
             # Selection keeps invitations with a malformed id; this is the second line of defence.
             return progress.result(Outcome.FAILED)
@@ -211,7 +204,7 @@ class AtlasDeleter:
         return progress.result(Outcome.FAILED, fatal_error_for(result, listed.source))
 
     async def _remove_user(
-        self, api: SourceApi, read_user: Endpoint, listed: Invitation, progress: DeletionProgress
+        self, api: SourceApi, listed: Invitation, progress: DeletionProgress
     ) -> DeletionResult:
         """Look, judge, DELETE once, look, judge.
 
@@ -219,16 +212,12 @@ class AtlasDeleter:
             RunError: No access token is available. No DELETE was processed.
             InvalidRequest: An id is malformed. Nothing was sent.
         """
-        client, ids = self._client, (listed.project_id, listed.id)
-        place = Project(listed.project_id, listed.project_name, listed.org_id)
-
-        def parse(body: bytes) -> Invitation:
-            return parse_object(body, InvitedRow).invitation(place, listed.source)
-
+        client, place_id = self._client, listed.project_id
+        place = Project(place_id, listed.project_name, listed.org_id)
         before, result = await client.call_after(
-            client.request(read_user, *ids, parse=parse),
+            user_request(client, listed.source, place, listed.id),
             lambda seen: judge_before(seen, listed) is None,
-            client.request(api.delete, *ids, progress=progress),
+            client.request(api.delete, place_id, listed.id, progress=progress),
         )
         progress.seen_before = _status_seen(before, listed)
         if result is not None and (answer := _read_answer(result)) is not None:
@@ -252,6 +241,6 @@ class AtlasDeleter:
 
 
 def _status_seen(look: ResponseOrFailure, listed: Invitation) -> str | None:
-    if (seen := _user_in(look, listed)) is not None:
+    if (seen := user_in(look, listed)) is not None:
         return seen.status
     return MembershipStatus.GONE if is_already_gone(look) else None

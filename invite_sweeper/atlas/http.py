@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from ssl import SSLContext
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -26,7 +26,9 @@ from typing_extensions import override
 from yarl import URL
 
 from invite_sweeper import __version__
-from invite_sweeper.atlas.limits import clamp_wait_s
+from invite_sweeper.atlas.credentials import Secret
+from invite_sweeper.atlas.endpoints import Endpoint
+from invite_sweeper.atlas.limits import TokenBucket, clamp_wait_s
 from invite_sweeper.atlas.responses import (
     CANCELLED,
     NO_CONTENT,
@@ -192,6 +194,30 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
+Body: TypeAlias = Mapping[str, str] | bytes
+
+
+class Request(NamedTuple):
+    """A request that `Client.request` made.
+
+    Attributes:
+        parse: Converts the body of a 200. When it raises InvalidResponse, the request is retried.
+        progress: Updated as the request is sent; None for a read.
+        body: A form, or JSON; None without a body.
+    """
+
+    endpoint: Endpoint
+    path: str
+    bucket: TokenBucket
+    parse: Callable[[bytes], object] | None = None
+    progress: DeletionProgress | None = None
+    body: Body | None = None
+
+    def is_cancelled(self) -> bool:
+        """Return whether nothing more may be sent."""
+        return self.progress is not None and self.progress.cancelled
+
+
 @dataclass(slots=True)
 class HttpSession:
     """Sends every request, to one base URL.
@@ -212,39 +238,35 @@ class HttpSession:
 
     async def send(
         self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        *,
-        body: Mapping[str, str] | bytes | None = None,
-        progress: DeletionProgress | None = None,
-        digest: aiohttp.DigestAuthMiddleware | None = None,
+        request: Request,
+        header: Secret | None,
+        digest: aiohttp.DigestAuthMiddleware | None,
         connect_s: float | None = None,
     ) -> ResponseOrFailure:
-        """Send one request and read its response; redirects are not followed.
+        """Send a request once and read its response; redirects are not followed.
 
         Args:
-            method: As an endpoint names it.
-            path: With the query.
-            headers: With the credentials, unless `digest` signs the request.
-            body: A form, or bytes.
-            progress: Records what was sent.
-            digest: Signs the request; for one request at a time.
+            request: Its `progress` records what was sent.
+            header: The `Authorization` header.
+            digest: Signs the request in place of it; for one request at a time.
             connect_s: Without a connection after this time, by default the session's limit,
                 the request is not sent.
         """
+        method, headers = request.endpoint.method, request.endpoint.headers
+        if header is not None:
+            headers = {**headers, "Authorization": header.get_secret_value()}
         timeout = self.session.timeout
         if connect_s is not None:
             timeout = aiohttp.ClientTimeout(total=timeout.total, connect=connect_s)
         bodies_of_401: list[bytes] = []
         record = self._recording(
-            progress or DeletionProgress(), None if digest is None else bodies_of_401
+            request.progress or DeletionProgress(), None if digest is None else bodies_of_401
         )
         try:
             response = await self.session.request(
                 method,
-                absolute_url(self.base_url, path),
-                data=body,
+                absolute_url(self.base_url, request.path),
+                data=request.body,
                 headers=headers,
                 # The digest is the outer one: the request that it repeats is recorded as well.
                 middlewares=(record,) if digest is None else (digest, record),

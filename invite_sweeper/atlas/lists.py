@@ -185,13 +185,6 @@ class InvitedRow(Record):
         )
         return _with_links(found, assignments, self.team_ids) if of_org else found
 
-    @property
-    def project_ids(self) -> frozenset[str] | None:
-        """Projects in which the user of an organization has roles; None if not returned."""
-        roles = self.roles
-        held = roles.group_role_assignments if isinstance(roles, OrganizationRoles) else None
-        return None if held is None else frozenset(each.group_id or "" for each in held)
-
 
 def _with_links(
     found: Invitation, assignments: Assignments | None, team_ids: tuple[str, ...] | None

@@ -13,6 +13,7 @@ from msgspec.structs import astuple, replace
 from invite_sweeper.atlas import endpoints
 from invite_sweeper.atlas.client import Client
 from invite_sweeper.atlas.endpoints import Endpoint, is_id
+from invite_sweeper.atlas.http import Request
 from invite_sweeper.atlas.lists import (
     InvitedRow,
     Listing,
@@ -295,45 +296,53 @@ async def look_after(
         RunError: No access token is available, or the access list refuses this address.
     """
 
-    async def read(endpoint: Endpoint, place_id: str, *, token_taken: bool) -> ResponseOrFailure:
-        request = client.request(endpoint, place_id, invitation.id, parse=_parse_user)
+    async def read(source: Source, place: Project, *, token_taken: bool) -> ResponseOrFailure:
+        request = user_request(client, source, place, invitation.id)
         result = await client.call(request, token_taken=token_taken)
         if isinstance(error := fatal_error_for(result), CredentialsRefused):
             raise error
         return result
 
+    org_id, of_org = invitation.org_id, invitation.source is Source.ORG_USERS
     response = await read(
-        endpoints.GET_ORG_USER, invitation.org_id, token_taken=is_confirmed is not None
+        Source.ORG_USERS, Project(org_id, "", org_id), token_taken=is_confirmed is not None
     )
-    found = _status_in_organization(response, invitation)
-    is_proof = is_confirmed or found.status != MembershipStatus.GONE
-    if invitation.source is Source.ORG_USERS or (found.still_member is not None and is_proof):
-        return found, response
-    in_project = await read(endpoints.GET_GROUP_USER, invitation.project_id, token_taken=False)
-    if (user := _user_in(in_project, invitation)) is not None:
-        return UserStatus(user.org_membership_status, still_member=True), response
+    is_gone, is_member = is_already_gone(response), None
+    status = MembershipStatus.GONE.value if is_gone else None
+    if (user := user_in(response, invitation)) is not None:
+        status = user.status
+        if of_org or not user.links_out_of_scope:  # else its projects are not known
+            is_member = of_org or invitation.project_id in dict(user.linked_projects)
+    elif is_gone:
+        is_member = False
+    if of_org or (is_member is not None and (is_confirmed or not is_gone)):
+        return UserStatus(status, is_member), response
+    place = Project(invitation.project_id, invitation.project_name, org_id)
+    in_project = await read(Source.USERS, place, token_taken=False)
+    if (user := user_in(in_project, invitation)) is not None:
+        return UserStatus(user.status, still_member=True), response
     # A user who is missing there may have any status in the organization.
-    return UserStatus(found.status, False if is_already_gone(in_project) else None), response
+    return UserStatus(status, False if is_already_gone(in_project) else None), response
 
 
-def _status_in_organization(response: ResponseOrFailure, invitation: Invitation) -> UserStatus:
-    if (user := _user_in(response, invitation)) is None:
-        is_gone = is_already_gone(response)
-        return UserStatus(MembershipStatus.GONE if is_gone else None, False if is_gone else None)
-    is_member: bool | None = invitation.source is Source.ORG_USERS
-    if not is_member:
-        is_member = None if user.project_ids is None else invitation.project_id in user.project_ids
-    return UserStatus(user.org_membership_status, is_member)
+def user_request(client: Client, source: Source, place: Project, user_id: str) -> Request:
+    """Return a request for one user, parsed as a row of the list.
+
+    Raises:
+        InvalidRequest: An id is malformed.
+    """
+    endpoint = endpoints.GET_ORG_USER if source is Source.ORG_USERS else endpoints.GET_GROUP_USER
+
+    def parse(body: bytes) -> Invitation:
+        return parse_object(body, InvitedRow).invitation(place, source)
+
+    return client.request(endpoint, place.id, user_id, parse=parse)
 
 
-def _parse_user(body: bytes) -> InvitedRow:
-    return parse_object(body, InvitedRow)
-
-
-def _user_in(result: ResponseOrFailure, invitation: Invitation) -> InvitedRow | None:
-    """Return the invited user from a response; None if it contains no user or another one."""
-    value = result.value if isinstance(result, Response) else None
-    return value if isinstance(value, InvitedRow) and value.id == invitation.id else None
+def user_in(result: ResponseOrFailure, listed: Invitation) -> Invitation | None:
+    """Return the user from a response; None if it contains no user or another one."""
+    seen = result.value if isinstance(result, Response) else None
+    return seen if isinstance(seen, Invitation) and seen.id == listed.id else None
 
 
 class _Secret(Record):

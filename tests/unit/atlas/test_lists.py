@@ -303,21 +303,3 @@ def test_project_with_a_malformed_id_is_unreadable(group_id):
 def test_project_of_another_form_is_invalid(key, value):
     with pytest.raises(InvalidResponse):
         parse_project(**{key: value})
-
-
-@pytest.mark.parametrize(
-    ("roles", "project_ids"),
-    [
-        ({"groupRoleAssignments": [{"groupId": PROJECT}]}, {PROJECT}),
-        ({"groupRoleAssignments": []}, set()),
-        ({"groupRoleAssignments": None}, None),
-        ({}, None),
-        (["X"], None),
-        (None, None),
-    ],
-)
-def test_user_record_has_projects_only_where_an_organization_names_them(roles, project_ids):
-    body = json.dumps({**MEMBER, "roles": roles}).encode()
-    found = parse_object(body, InvitedRow)
-    assert (found.id, found.org_membership_status) == (USER, "INVITATION_EXPIRED")
-    assert found.project_ids == project_ids
