@@ -4,7 +4,7 @@ Error messages name variables and files, never a value.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple, final
@@ -66,31 +66,17 @@ _VARIABLE: Final = re.compile(
 """A variable of a set of credentials; a set cannot be named `FILE`."""
 
 
-class _Value(NamedTuple):
-    """A value and the variable that it was read from, for error messages."""
+def credentials_variables(environment: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """Return the variables that are set of each set of credentials, by its name, in order.
 
-    variable: str
-    text: str
-
-
-def credentials_names(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the names of the sets of credentials in the environment, "" for the plain one.
-
-    A set may be incomplete: `read_credentials` says what is missing.
+    The plain set has the name "". A set may be incomplete: `read_credentials` says what is missing.
     """
-    return tuple(sorted({name for _, name in _found(environment)}))
-
-
-def credentials_variables(environment: Mapping[str, str], name: str = "") -> tuple[str, ...]:
-    """Return the variables of a set of credentials that are set."""
-    return tuple(sorted(variable for variable, set_ in _found(environment) if set_ == name))
-
-
-def _found(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each variable of credentials that is set, and the name of its set."""
-    for variable, value in environment.items():
+    found: dict[str, tuple[str, ...]] = {}
+    for variable, value in sorted(environment.items()):
         if value and (match := _VARIABLE.fullmatch(variable)):
-            yield variable, match["name"] or ""
+            name = match["name"] or ""
+            found[name] = (*found.get(name, ()), variable)
+    return dict(sorted(found.items()))
 
 
 def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Credentials:
@@ -113,7 +99,7 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
         for kind in CredentialsKind
     }
     values = {name: _read_value(name, environment) for names in kinds.values() for name in names}
-    found = {kind: [v for name in names if (v := values[name])] for kind, names in kinds.items()}
+    found = {kind: [n for n in names if values[n]] for kind, names in kinds.items()}
     given = [kind for kind in kinds if found[kind]]
     if not given:
         choices = ", or ".join(" and ".join(names) for names in kinds.values())
@@ -121,33 +107,32 @@ def read_credentials(environment: Mapping[str, str], *, suffix: str = "") -> Cre
             "No credentials found.", hint=f"Set {choices} (or the same names with _FILE)."
         )
     if len(given) > 1:
-        names = ", ".join(value.variable for kind in given for value in found[kind])
         raise UsageError(
-            f"More than one kind of credentials is set: {names}.",
+            "More than one kind of credentials is set: "
+            f"{', '.join(name for kind in given for name in found[kind])}.",
             hint="Set the variables of one kind only.",
         )
     (kind,) = given
-    first, secret = found[kind][0], Secret(found[kind][-1].text)
-    if missing := [name for name in kinds[kind] if values[name] is None]:
+    if missing := [name for name in kinds[kind] if not values[name]]:
         raise UsageError(
-            f"{first.variable} is set, but {missing[0]} is not.",
+            f"{found[kind][0]} is set, but {missing[0]} is not.",
             hint=f"Set {missing[0]} or {missing[0]}_FILE as well.",
         )
-    if kind is CredentialsKind.ACCESS_TOKEN:
-        return Credentials(kind, "token", secret)
-    if ":" in first.text:  # the separator in Basic and Digest
-        raise UsageError(f"The value of {first.variable} contains a colon.")
-    if kind is CredentialsKind.API_KEY and first.text.startswith("mdb_sa_"):
+    *ids, secret = (values[name] for name in kinds[kind])
+    actor, name = (ids or ["token"])[0], kinds[kind][0]
+    if ":" in actor:  # the separator in Basic and Digest
+        raise UsageError(f"The value of {name} contains a colon.")
+    if kind is CredentialsKind.API_KEY and actor.startswith("mdb_sa_"):
+        account_id = kinds[CredentialsKind.SERVICE_ACCOUNT][0]
         raise UsageError(
-            f"The value of {first.variable} is the client ID of a service account.",
-            hint=f"Set {kinds[CredentialsKind.SERVICE_ACCOUNT][0]} to it, and the matching client "
-            "secret.",
+            f"The value of {name} is the client ID of a service account.",
+            hint=f"Set {account_id} to it, and the matching client secret.",
         )
-    return Credentials(kind, first.text, secret)
+    return Credentials(kind, actor, Secret(secret))
 
 
-def _read_value(name: str, environment: Mapping[str, str]) -> _Value | None:
-    """Return the value of a variable, or of the file that its `_FILE` names."""
+def _read_value(name: str, environment: Mapping[str, str]) -> str:
+    """Return the value of a variable, or of the file that its `_FILE` names; "" without one."""
     text, variable = environment.get(name, ""), name
     if path := environment.get(f"{name}_FILE", ""):
         if text:
@@ -159,7 +144,7 @@ def _read_value(name: str, environment: Mapping[str, str]) -> _Value | None:
             f"The value of {variable} contains a space, line break or control character.",
             hint="Copy the value again, without spaces or line breaks.",
         )
-    return _Value(variable, text) if text else None
+    return text
 
 
 def _read_secret_file(variable: str, path: Path) -> str:

@@ -338,7 +338,13 @@ def open_connector(ssl_context: SSLContext | None = None) -> aiohttp.TCPConnecto
     return aiohttp.TCPConnector(limit=0, ssl=ssl_context or True, resolver=DaemonResolver())
 
 
-_SCHEMES: Final = frozenset({"http", "https"})
+def _parse_url(text: str) -> URL:
+    """Return an HTTP URL; one without a host if the text is not one."""
+    try:
+        url = URL(text)
+        return url if url.scheme in {"http", "https"} and url.port is not None else URL()
+    except ValueError:
+        return URL()
 
 
 def parse_base_url(text: str) -> URL:
@@ -348,13 +354,9 @@ def parse_base_url(text: str) -> URL:
         UsageError: It is not an `https` URL with a host (`http` is allowed for loopback), or
             it contains a user name, query or fragment. The message never repeats those.
     """
-    hint = "Write it as https://cloud.mongodb.com."
-    try:
-        url = URL(text.strip().rstrip("/"))
-        host, port = url.host, url.port
-    except ValueError:
-        host, port, url = None, None, URL()
-    if not host or url.scheme not in _SCHEMES or port == 0:
+    hint, url = "Write it as https://cloud.mongodb.com.", _parse_url(text.strip().rstrip("/"))
+    host = url.host
+    if not host or url.port == 0:
         raise UsageError("The base URL is not an HTTP URL with a host.", hint=hint)
     if url.raw_user is not None or url.raw_password is not None:
         raise UsageError("The base URL contains a user name or password.", hint=hint)
@@ -404,11 +406,8 @@ def find_proxy(base_url: URL) -> tuple[URL | None, Mapping[str, str] | None]:
     address = urllib.request.getproxies().get(base_url.scheme)
     if not address:
         return None, None
-    try:
-        proxy = URL(address)
-    except ValueError:
-        proxy = URL()
-    if proxy.scheme not in _SCHEMES or not proxy.host:
+    proxy = _parse_url(address)
+    if not proxy.host:
         name = f"{base_url.scheme}_proxy"  # has precedence over the upper-case one
         name = name if os.environ.get(name) else name.upper()
         # The message does not repeat the value: it may contain a password.

@@ -14,7 +14,7 @@ import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invite_sweeper.atlas import connect
-from invite_sweeper.atlas.credentials import credentials_names, credentials_variables
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.atlas.http import parse_base_url
 from invite_sweeper.audit import History
 from invite_sweeper.cli.console import configure_logging, run_async
@@ -151,7 +151,7 @@ def init(
             source or (_ask_for_sources() if asks else list(Source)),
         )
         policy = parse_policy(render_policy(answers, path, today).encode(), str(path))
-        if credentials_names(os.environ) and _choose_trim(policy, path, base_url, asks=asks):
+        if credentials_variables(os.environ) and _choose_trim(policy, path, base_url, asks=asks):
             answers = answers._replace(trim=True)
         _write_new(path, render_policy(answers, path, today))
     except click.Abort:
@@ -189,7 +189,7 @@ def _write_new(path: Path, text: str) -> None:
 
 def _choose_organizations(ids: Sequence[str], base_url: str, *, asks: bool) -> Sequence[Choice]:
     """Return the organizations for the policy."""
-    names = credentials_names(os.environ)
+    names = tuple(credentials_variables(os.environ))
     if ids and names in {(), ("",)}:
         return [Choice(each) for each in dict.fromkeys(ids)]
     visible = run_async(_read_organizations(base_url, names)) if names else []
@@ -223,7 +223,7 @@ async def _read_organizations(base_url: str, names: Sequence[str]) -> list[Choic
             try:
                 visible = await client.reader.organizations()
             except CredentialsRefused as error:
-                raise error.of_variables(credentials_variables(os.environ, name)) from error
+                raise error.of_variables(credentials_variables(os.environ)[name]) from error
         for org_id, label in visible.items():
             found.setdefault(org_id, Choice(org_id, label, name))
     return list(found.values())

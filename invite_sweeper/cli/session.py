@@ -282,11 +282,12 @@ class Session:
                 )
                 clients[name] = await stack.enter_async_context(client)
             names = history.organization_names()
+            variables = credentials_variables(self.environment)
             yield tuple(
                 Organization(
                     each.id,
                     clients[each.credentials or ""],
-                    credentials_variables(self.environment, each.credentials or ""),
+                    variables.get(each.credentials or "", ()),
                     names.get(each.id),
                 )
                 for each in self.policy.organizations

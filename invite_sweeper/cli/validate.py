@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from invite_sweeper.atlas.credentials import credentials_names
+from invite_sweeper.atlas.credentials import credentials_variables
 from invite_sweeper.cli.console import write_json
 from invite_sweeper.cli.options import DEFAULT_POLICY, FILE, Command, Output, offline, options
 from invite_sweeper.endings import ExitCode
@@ -52,7 +52,7 @@ def validate(path: Path, output: Output) -> None:
 
     Example: invite-sweeper validate config/policy.yaml
     """
-    today, names = datetime.now(UTC).date(), credentials_names(os.environ)
+    today, names = datetime.now(UTC).date(), credentials_variables(os.environ)
     policy, issues = check_policy(read_policy(path), today, names)
     errors = tuple(each for each in issues if each.severity is Severity.ERROR)
     error = InvalidPolicy(str(path), errors) if errors else None
