@@ -132,9 +132,10 @@ class Scene:
         (faults.delay(60), 1, 5, Outcome.DELETED, 1, 60, 65),
         (faults.delay(118), 1, 5, Outcome.DELETED, 1, 118, 123),
         (faults.hang(), None, 1, Outcome.FAILED, 1, 119, 125),
+        (faults.hang(), 1, 5, Outcome.DELETED, 2, 119, 125),
+        (faults.hang(late=True), 1, 5, Outcome.ALREADY_GONE, 2, 119, 125),
         (faults.delay(130), 2, 5, Outcome.ALREADY_GONE, 3, 240, 260),
     ],
-    ids=["a minute", "nearly two minutes", "no response", "two late responses"],
 )
 def test_each_attempt_has_its_own_timeout_of_120_s(
     fault, times, attempts, outcome, sent, least_s, most_s
@@ -145,6 +146,18 @@ def test_each_attempt_has_its_own_timeout_of_120_s(
 
     assert [(each.outcome, each.attempts) for each in scene.results] == [(outcome, sent)]
     assert least_s <= scene.took_s < most_s
+
+
+@pytest.mark.parametrize(
+    ("late", "outcome"), [(False, Outcome.FAILED), (True, Outcome.ALREADY_GONE)]
+)
+@pytest.mark.parametrize("source", USER_SOURCES)
+def test_removal_without_a_response_is_sent_once(source, late, outcome):
+    scene = Scene(source=source)
+    scene.fault(faults.hang(late=late), method="DELETE", times=None)
+    scene.run()
+
+    assert [(each.outcome, each.attempts) for each in scene.results] == [(outcome, 1)]
 
 
 def test_spacing_of_50_s_does_not_time_out_any_request():
