@@ -1,21 +1,15 @@
 """Lists of Atlas: one that is not known to be complete is unreadable, and never empty."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import faults
 import pytest
-import structlog
 from builders import ORG, PROJECT, object_id
 from deleting import place_of
 
-from invite_sweeper.atlas import connect
 from invite_sweeper.atlas.credentials import Credentials, CredentialsKind, Secret
-from invite_sweeper.atlas.http import parse_base_url
-from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused, GuardRefused
+from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Project, ProjectGone, Source, SourceRetired
-from invite_sweeper.policy import Execution
-from invite_sweeper.simulator import serve
-from invite_sweeper.sweep.guards import check_clock
 
 API = "/api/atlas/v2"
 ALPHA = Project(PROJECT, "Alpha", ORG)
@@ -296,27 +290,6 @@ async def test_projects_of_overlapping_and_miscounted_pages_are_listed_once(sim,
         found = [item.id for item in await atlas.reader.projects()]
 
     assert (len(found), set(found)) == (25, project_ids)
-
-
-@pytest.mark.parametrize("days", [-20, 20])
-async def test_instant_of_the_run_that_is_days_off_is_refused_though_the_clock_was_set_since(
-    sim, days
-):
-    """Ages count from `now`: the clock's present time says nothing about it."""
-    sim.add_project("Alpha")
-    async with (
-        serve(sim) as base_url,
-        connect(
-            parse_base_url(base_url),
-            Credentials(CredentialsKind.ACCESS_TOKEN, "token", Secret(sim.add_token().secret)),
-            Execution(),
-            clock=lambda: datetime.now(UTC) + timedelta(days=days),
-            log=structlog.get_logger(),
-        ) as atlas,
-    ):
-        await atlas.reader.projects()
-        with pytest.raises(GuardRefused, match="clock"):
-            check_clock(atlas.server.clock_skew_s)
 
 
 # --- teams -----------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """What each response to a request makes of it: the result, and how many requests are sent."""
 
-import asyncio
 import platform
 from dataclasses import replace
 from datetime import date, timedelta
@@ -213,39 +212,6 @@ async def test_client_without_a_deleter_cannot_delete(online):
         objects = [*vars(atlas).values(), *vars(atlas.reader).values()]
         assert not any(isinstance(value, AtlasDeleter) for value in objects)
         assert not hasattr(atlas.reader, "delete")
-
-
-@pytest.mark.slow
-async def test_500_concurrent_deletions_with_random_faults_are_all_deleted_or_gone(
-    sim, online, account
-):
-    for number in range(20):
-        project = sim.add_project(f"Project {number}")
-        for user in range(25):
-            sim.invite(project, f"user-{user}@example.com", age=timedelta(days=20))
-    sim.faults.add_random(faults.fail_with(500), 0.05)
-    for fault in (faults.reset(), faults.reset(late=True), faults.challenge()):
-        sim.faults.add_random(fault, 0.01)
-    all_progress = []
-
-    async def delete_one(atlas, listed):
-        all_progress.append(DeletionProgress())
-        return await delete(atlas, listed, all_progress[-1])
-
-    async with online(account, concurrency=30, attempts=9) as atlas:
-        projects = list(await atlas.reader.projects())
-        listings = await asyncio.gather(*map(atlas.reader.invitations, projects))
-        deletions = await asyncio.gather(
-            *(delete_one(atlas, listed) for listing in listings for listed in listing)
-        )
-
-    assert {deletion.outcome for deletion in deletions} <= {DELETED, GONE}
-    assert (len(deletions), sim.invitation_count()) == (500, 0)
-    assert deletes_after_confirmation(sim) == []
-    assert sum(progress.attempts for progress in all_progress) == sim.deletes_received
-    assert max(progress.attempts for progress in all_progress) <= 9
-    assert not any(progress.response_pending for progress in all_progress)
-    assert atlas.counters.requests == sum(sim.request_log.received.values())
 
 
 # --- one list --------------------------------------------------------------------------------

@@ -123,16 +123,6 @@ async def test_user_of_an_organization_is_a_member_without_any_project(
     assert await read_status(Source.ORG_USERS, then) == UserStatus(*expected)
 
 
-async def test_refused_address_stops_the_run_while_the_users_of_a_project_are_read(
-    sim, online, alpha
-):
-    listed = Invitation("6" * 24, alpha, "Alpha", ORG, "ada@example.com", (), None, None, None)
-    sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), times=None)
-    async with online() as atlas:
-        with pytest.raises(CredentialsRefused):
-            await atlas.reader.statuses(listed)
-
-
 @pytest.mark.parametrize("path", [IN_ORG, IN_PROJECT])
 async def test_ip_access_list_error_stops_the_run(sim, alpha, read_status, path):
     sim.faults.add(faults.fail_with(403, "IP_ADDRESS_NOT_ON_ACCESS_LIST"), path=path, times=None)
