@@ -9,14 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, NamedTuple, TypeAlias
 
-from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.models import (
-    Invitation,
-    Source,
-    Timestamp,
-    UnreadableDate,
-    entries_of,
-)
+from invite_sweeper.models import Invitation, Source, parse_timestamp
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import (
@@ -55,7 +48,7 @@ class _Compared(NamedTuple):
         yield from (f"  {text}: {_result_text(result)}" for text, result in self.keys)
 
 
-class Explanation(InvitationFields, frozen=True, kw_only=True):
+class Explanation(Invitation, frozen=True, kw_only=True):
     """An invitation, and why a sweep would delete or keep it.
 
     Attributes:
@@ -104,10 +97,10 @@ class Explainer:
         announcement = decision.announcement
         compared = tuple(self._compare(decision.invitation))
         stale_from, stale_by = self._stale_from(by_policy)
-        return Explanation.from_invitation(
-            decision.invitation,
-            self._now,
-            entries=entries_of(decision.entries),
+        return decision.invitation.as_event(
+            Explanation,
+            age_days=decision.invitation.age_at(self._now),
+            entries=tuple(each.entry for each in decision.entries),
             rule=by_policy.rule,
             kept=decision.keep_reason,
             description=describe_decision(by_policy, decision),
@@ -146,10 +139,11 @@ class Explainer:
             if isinstance(each, Keep) and each.until is not None:
                 yield from _sum(datetime.combine(each.until, time(), UTC), _DAY)
             for entry in entries:
-                yield from _sum(entry.created_at, each.older_than)
+                yield from _sum(entry.sent_at, each.older_than)
                 if each.expired is not None or each.expires_within is not None:
-                    yield from _sum(entry.expires_at, timedelta())
-                    yield from _sum(entry.expires_at, -(each.expires_within or timedelta()))
+                    ends_at = parse_timestamp(entry.expires_at)
+                    yield from _sum(ends_at, timedelta())
+                    yield from _sum(ends_at, -(each.expires_within or timedelta()))
 
     def _compare(self, invitation: Invitation) -> Iterator[_Compared]:
         """Yield each keep entry and each rule of the policy with its result."""
@@ -176,16 +170,16 @@ class Explainer:
         return f"{key} is {expected}, the invitation has {has}"
 
     def _actual_text(self, invitation: Invitation, key: str) -> str:
-        created_at, inviter = invitation.created_at, invitation.inviter
-        age = _days_text(self._now - created_at) if isinstance(created_at, datetime) else ""
-        projects = [(invitation.project_id, invitation.project_name)]
+        sent_at, inviter = invitation.sent_at, invitation.inviter
+        age = _days_text(self._now - sent_at) if sent_at is not None else ""
+        projects = [(invitation.scope_id, invitation.project_name or "")]
         if invitation.source.is_organization_level:
             projects = list(invitation.linked_projects)
         members = pluralize(len(self._members.get(invitation.org_id, ())), "known active member")
         values = {
-            "older_than": age or _text(created_at),
-            "expired": _text(invitation.expires_at),
-            "expires_within": _text(invitation.expires_at),
+            "older_than": age or invitation.created_at,
+            "expired": invitation.expires_at,
+            "expires_within": invitation.expires_at,
             "usernames": invitation.username,
             "inviters": inviter,
             "inviter_gone": f"{inviter or 'no inviter'} ({members})",
@@ -238,17 +232,11 @@ def _result_text(result: MatchResult | None) -> str:
     return {True: "matches", False: "does not match", None: "not evaluated"}[result]
 
 
-def _sum(instant: Timestamp, span: timedelta | None) -> Iterator[datetime]:
+def _sum(instant: datetime | None, span: timedelta | None) -> Iterator[datetime]:
     """Yield the sum; nothing without an instant or a span, or beyond the calendar."""
-    if isinstance(instant, datetime) and span is not None:
+    if instant is not None and span is not None:
         with suppress(OverflowError):
             yield instant + span
-
-
-def _text(timestamp: Timestamp) -> str:
-    if isinstance(timestamp, datetime):
-        return timestamp.isoformat().replace("+00:00", "Z")
-    return timestamp.raw if isinstance(timestamp, UnreadableDate) else ""
 
 
 def _days_text(span: timedelta) -> str:

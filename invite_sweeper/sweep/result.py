@@ -10,7 +10,6 @@ from typing import Any, Final, Protocol
 from msgspec import structs
 
 from invite_sweeper.audit.events import (
-    InvitationFields,
     KeepEntry,
     OrganizationResult,
     PlanChanges,
@@ -21,7 +20,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import Outcome, Source
+from invite_sweeper.models import Invitation, Outcome, Source
 from invite_sweeper.sweep.command import Command, Organization, requests_of
 from invite_sweeper.text import pluralize, shorten_list
 
@@ -115,7 +114,7 @@ class Result:
         upcoming = {source: day for source, day in sunsets.items() if source not in retired}
         self.warn(*sunset_warnings(upcoming, sources, today))
 
-    def removed_member(self, event: InvitationFields) -> None:
+    def removed_member(self, event: Invitation) -> None:
         """Report at once that a user accepted while the DELETE was in flight, and was removed."""
         who, where = event.username or event.invitation_id, event.project_name or event.org_id
         self.removed_members.append(event.username or "")
