@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
@@ -37,13 +36,11 @@ from invite_sweeper.errors import (
     UsageError,
 )
 from invite_sweeper.models import (
-    DeletionProgress,
     Invitation,
-    InviteResult,
     ListUnreadable,
     Outcome,
     Project,
-    RestoreOutcome,
+    Sending,
 )
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization, requests_of
@@ -238,15 +235,15 @@ class Restorer:
         """
         self._log.write(start)
         for one in plan.already_there:
-            self._record(OutcomeLine.unsent(one, RestoreOutcome.ALREADY_THERE))
+            self._record(OutcomeLine.unsent(one, Outcome.ALREADY_THERE))
         for barred in plan.barred:
-            self._record(OutcomeLine.unsent(barred, RestoreOutcome.FAILED), barred.reason)
+            self._record(OutcomeLine.unsent(barred, Outcome.FAILED), barred.reason)
         for one in plan.to_invite:
             try:
                 await self._restore(one)
             except RunError as error:
                 self._error = self._error or error
-                self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
+                self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
         end = self._finished(started_s)
         try:
             await self._log.finish(end)
@@ -304,24 +301,23 @@ class Restorer:
         if len(self._sent_s) == MAX_PER_MINUTE and not self._is_stopping():
             await self._wait(self._sent_s[0] + _WINDOW_S - now_s())
         if self._is_stopping():
-            self._record(OutcomeLine.unsent(one, RestoreOutcome.SKIPPED))
+            self._record(OutcomeLine.unsent(one, Outcome.SKIPPED))
             return
         self._sent_s.append(now_s())
         self._log.write(one.as_event(Intent, rule=one.rule))
         await self._log.sync()
         started_s, attempts, waits = now_s(), 0, iter(_BACKOFF_S)
         while True:
-            progress = DeletionProgress()
-            result = await self._post(one, progress)
-            attempts += progress.attempts
+            result = await self._post(one)
+            attempts += result.attempts
             if result.outcome is not None:
                 break
             if (wait_s := next(waits, None)) is None:
-                result = structs.replace(result, outcome=RestoreOutcome.FAILED)
+                result.outcome = Outcome.FAILED
                 break
             await self._wait(wait_s)
             if self._is_stopping():
-                result = structs.replace(result, outcome=RestoreOutcome.SKIPPED)
+                result.outcome = Outcome.SKIPPED
                 break
         self._error = self._error or result.fatal_error
         self._record(
@@ -341,17 +337,16 @@ class Restorer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.requested.wait(), seconds)
 
-    async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult:
+    async def _post(self, one: Planned) -> Sending:
         """Send one POST; a stop may cut it off before its response."""
-        inviter = self._organizations[one.org_id].client.inviter()
-        send = asyncio.ensure_future(inviter.invite(one.with_roles_of_entries(), progress))
+        inviter, sending = self._organizations[one.org_id].client.inviter(), Sending()
+        send = asyncio.ensure_future(inviter.invite(one.with_roles_of_entries(), sending))
         cut_off = asyncio.ensure_future(self._grace_over())
         try:
             await asyncio.wait((send, cut_off), return_when=asyncio.FIRST_COMPLETED)
             if send.done():
                 return send.result()
-            was_sent = progress.response_pending or progress.http_status is not None
-            return InviteResult(RestoreOutcome.UNKNOWN if was_sent else RestoreOutcome.SKIPPED)
+            return sending.end(Outcome.UNKNOWN if sending.may_be_processed else Outcome.SKIPPED)
         finally:
             send.cancel()
             cut_off.cancel()
@@ -369,7 +364,7 @@ class Restorer:
             self._log.write(line)
         except AuditLogError as error:
             self._error = error
-        if line.outcome != RestoreOutcome.RESTORED:
+        if line.outcome != Outcome.RESTORED:
             reason = reason or " ".join(map(str, filter(None, (line.http_status, line.error_code))))
         self._report(line, reason)
 

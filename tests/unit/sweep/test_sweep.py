@@ -24,10 +24,10 @@ from invite_sweeper.audit.verify import Verdict, verify_directory
 from invite_sweeper.endings import Reason, WarningCode
 from invite_sweeper.errors import ApiVersionRetired, AtlasUnavailable, AuditLogError
 from invite_sweeper.models import (
-    DeletionResult,
     ListUnreadable,
     Outcome,
     ProjectGone,
+    Sending,
     Source,
     SourceRetired,
 )
@@ -160,7 +160,7 @@ async def test_repeated_run_has_what_is_left_of_the_limits(directory, cause, ove
         first = Night(directory, 6, limits=limits)
         if cause == "partly done":
             failed = [each.invitation_id for each in first.atlases[0].lists[object_id(1)]]
-            results = {each: DeletionResult(Outcome.FAILED, 5, 500) for each in failed}
+            results = {each: Sending(Outcome.FAILED, 5, 500) for each in failed}
             first.atlases[0].results = results
         await first.run()
         night.atlases = first.atlases
@@ -685,7 +685,7 @@ async def test_stop_while_the_first_organization_is_swept_skips_the_others(direc
 async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the_others(directory):
     night = Night(directory, 6, 2, limits={"canary": 5})
     found = night.atlases[0].lists[object_id(1)]
-    failed = DeletionResult(Outcome.FAILED, 1, 403, "X")
+    failed = Sending(Outcome.FAILED, 1, 403, "X")
     night.atlases[0].results = {each.invitation_id: failed for each in found}
     result = await night.run()
     first, second = result.organizations
@@ -700,7 +700,7 @@ async def test_canary_is_that_of_the_whole_command(directory):
     """After one deletion in the first organization, one more is its second and last."""
     night = Night(directory, 1, 5, limits={"canary": 2})
     found = night.atlases[1].lists[object_id(2)]
-    night.atlases[1].results = {found[0].invitation_id: DeletionResult(Outcome.FAILED, 1, 500)}
+    night.atlases[1].results = {found[0].invitation_id: Sending(Outcome.FAILED, 1, 500)}
     assert (await night.run()).deleted == 5
 
 
@@ -708,8 +708,8 @@ async def test_what_a_list_still_shows_is_failed_whatever_the_answer_said(direct
     night = Night(directory, 2)
     one, two = night.atlases[0].lists[object_id(1)]
     night.atlases[0].results = {
-        one.invitation_id: DeletionResult(Outcome.DELETED, 1, 204),
-        two.invitation_id: DeletionResult(Outcome.ALREADY_GONE, 1, 404),
+        one.invitation_id: Sending(Outcome.DELETED, 1, 204),
+        two.invitation_id: Sending(Outcome.ALREADY_GONE, 1, 404),
     }
     result = await night.run()
     assert (result.deleted, result.already_gone, result.failed) == (0, 0, 2)
@@ -727,7 +727,7 @@ async def test_list_that_atlas_retires_during_the_sweep_does_not_end_the_others(
     night = Night(directory, 2, sources=["invites", "users"])
     atlas, own = night.atlases[0], {"project_id": object_id(1), "project_name": "p0"}
     atlas.lists[Source.USERS, object_id(1)] = (invitation(9, source=Source.USERS, **own),)
-    gone = DeletionResult(Outcome.FAILED, 1, 410, "X", ApiVersionRetired("410 X."))
+    gone = Sending(Outcome.FAILED, 1, 410, "X", ApiVersionRetired("410 X."))
     atlas.results = {each.invitation_id: gone for each in atlas.lists[object_id(1)]}
     result = await night.run()
     assert (atlas.deleted, result.deleted) == ([object_id(9)], 1)
