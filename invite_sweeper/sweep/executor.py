@@ -36,8 +36,6 @@ from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 from invite_sweeper.text import pluralize
 
-MAX_LISTS_READ_AGAIN: Final = 500
-"""Atlas allows 250 projects in an organization by default."""
 _SYNC_INTERVAL_S = 1.0
 _SKIPPED: Final = DeletionResult(Outcome.SKIPPED, 0)
 
@@ -368,9 +366,7 @@ class Executor:
         """After a stop, wait for the grace period, then cancel the deletions in flight."""
         await self._stop.requested.wait()
         self._cancel_in_flight()
-        with contextlib.suppress(TimeoutError):
-            grace_s = self._execution.grace.total_seconds()
-            await asyncio.wait_for(self._stop.forced.wait(), grace_s)
+        await self._stop.grace_over(self._execution.grace)
         for task in self._tasks:
             task.cancel()
 
@@ -403,9 +399,7 @@ async def read_again(
             again[ref] = found
 
     if ended and stop.reason is None:
-        reading = for_each(
-            tuple(entries)[:MAX_LISTS_READ_AGAIN], read, workers=execution.concurrency
-        )
+        reading = for_each(tuple(entries), read, workers=execution.concurrency)
         with contextlib.suppress(RunError):  # Atlas or the credentials, or a stop
             await stop.run_unless_stopped(reading)
     # A list that was not read again proves nothing about its deletions.

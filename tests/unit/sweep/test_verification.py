@@ -15,7 +15,6 @@ from invite_sweeper.endings import WarningCode
 from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source, entries_of
 from invite_sweeper.shutdown import StopRequest
-from invite_sweeper.sweep import executor
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.executor import read_again
 from invite_sweeper.sweep.result import Result
@@ -144,12 +143,6 @@ async def test_stop_ends_the_reading_and_keeps_what_is_verified(stops_at):
     lines = [deleted(n, n) for n in range(3)]
     assert await verify(atlas, *lines, stop=stop, workers=1) == (stops_at, [])
     assert len(atlas.requested) == stops_at
-
-
-@pytest.mark.parametrize(("limit", "verified"), [(2, 2), (3, 3), (4, 3)])
-async def test_number_of_lists_is_bounded(monkeypatch, limit, verified):
-    monkeypatch.setattr(executor, "MAX_LISTS_READ_AGAIN", limit)
-    assert await verify(FakeAtlas(), *(deleted(n, n) for n in range(3))) == (verified, [])
 
 
 @given(
