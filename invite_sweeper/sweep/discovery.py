@@ -36,7 +36,7 @@ from invite_sweeper.models import (
 )
 from invite_sweeper.shutdown import NOTHING_DELETED
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.guards import check_clock, check_gone, check_members, check_population
+from invite_sweeper.sweep.guards import check_clock, check_members, check_population
 from invite_sweeper.sweep.plan import ListOutcome, Observer, Planner
 from invite_sweeper.sweep.recovery import Recovery
 from invite_sweeper.sweep.result import Result, secret_warnings
@@ -355,7 +355,6 @@ class Reader:
         finally:
             self._report_recovery(organization, recovery)
         planner.finish()
-        check_gone(organization, command)
         check_population([organization], command)
 
     async def _read_members(self, organization: Organization) -> None:
