@@ -32,6 +32,7 @@ class Organization:
         error: What ended the run for this organization; nothing is deleted there then.
         counts: What was counted so far; the deletions are in `outcomes`.
         outcomes: Deletions by outcome.
+        unverified: Removed users whose status could not be read afterwards.
         stale: The planned deletions.
         oldest: When the oldest invitation in scope was sent; None where none has a date.
         next_due: When the first announced invitation may be deleted; None without one.
@@ -50,6 +51,7 @@ class Organization:
     error: RunError | None = None
     counts: Counts = field(default_factory=Counts)
     outcomes: Counter[str] = field(default_factory=Counter)
+    unverified: int = 0
     stale: list[Planned] = field(default_factory=list)
     oldest: datetime | None = None
     next_due: datetime | None = None

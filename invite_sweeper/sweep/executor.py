@@ -71,7 +71,6 @@ async def delete(
                     failure = counted
                     continue
                 organization.error = counted
-            result.unverified(executor.unverified)
             for source, message in executor.retired.items():
                 result.stopped_by.append(Reason.RETIRED_SOURCE)
                 text = f"Atlas retired the list {source.value} during the sweep: {message}"
@@ -157,7 +156,6 @@ class Executor:
 
     Attributes:
         ended: The deletions after which the invitation should be gone, with their outcomes.
-        unverified: Removed users whose status could not be read afterwards.
         retired: Sources that Atlas retired during the sweep, with a message for each; the
             sweep continues with the others.
         error: What ended the sweep; None while nothing did.
@@ -189,7 +187,6 @@ class Executor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[DeletionProgress] = set()
         self.ended: list[tuple[Planned, Outcome]] = []
-        self.unverified = 0
         self.retired: dict[Source, str] = {}
         self.error: Exception | None = None
         self.retries_cut_short = False
@@ -344,7 +341,7 @@ class Executor:
         elif outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}:
             self.ended.append((planned, outcome))
             is_seen = outcome is not Outcome.DELETED or result.seen_after is not None
-            self.unverified += planned.source in SOURCES_OF_USERS and not is_seen
+            self._organization.unverified += planned.source in SOURCES_OF_USERS and not is_seen
 
     def _abort(self, error: Exception) -> None:
         """Stop the sweep because of an error that concerns the run."""

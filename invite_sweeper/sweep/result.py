@@ -122,15 +122,6 @@ class Result:
             level=WarningLevel.URGENT,
         )
 
-    def unverified(self, count: int) -> None:
-        """Warn that the status of removed users could not be checked afterwards."""
-        if count:
-            self.warn_of(
-                WarningCode.UNVERIFIED,
-                f"{count} of the removed users could not be checked afterwards: they may have "
-                "accepted just before. The check requires the role Organization Member.",
-            )
-
     def still_listed(self, found: Sequence[Planned]) -> None:
         """Warn that invitations are still in a list although an answer said otherwise."""
         if not found:
@@ -149,6 +140,12 @@ class Result:
 
     async def finish(self, log: AuditLog) -> RunFinished:
         """Write the last line of the run, and return it."""
+        if count := sum(each.unverified for each in self.organizations):
+            self.warn_of(
+                WarningCode.UNVERIFIED,
+                f"{count} of the removed users could not be checked afterwards: they may have "
+                "accepted just before. The check requires the role Organization Member.",
+            )
         finished = self.finished()
         try:
             await log.finish(finished)

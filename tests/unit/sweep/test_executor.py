@@ -112,7 +112,7 @@ async def test_only_what_should_be_gone_is_read_again(outcome, seen_after):
     await run.run(plan(1, source=Source.USERS))
     is_read = outcome in {Outcome.DELETED, Outcome.ALREADY_GONE}
     assert [each for _, each in run.executor.ended] == [outcome] * is_read
-    assert run.executor.unverified == (outcome is Outcome.DELETED and seen_after is None)
+    assert run.organization.unverified == (outcome is Outcome.DELETED and seen_after is None)
 
 
 async def test_intents_are_written_in_groups_ahead_of_the_slots():
