@@ -16,7 +16,8 @@ from invite_sweeper.errors import AtlasUnavailable, CredentialsRefused
 from invite_sweeper.models import ListUnreadable, Outcome, ProjectGone, Source, entries_of
 from invite_sweeper.shutdown import StopRequest
 from invite_sweeper.sweep.command import Organization
-from invite_sweeper.sweep.executor import read_again
+from invite_sweeper.sweep.executor import Executor
+from invite_sweeper.sweep.guards import CircuitBreaker
 from invite_sweeper.sweep.result import Result
 
 UNREADABLE = ListUnreadable(PROJECT, "Sandbox Alpha", "503")
@@ -36,8 +37,10 @@ async def verify(atlas, *lines, stop=None, workers=4, outcome=Outcome.DELETED):
     organization, log = Organization(ORG, FakeClient(atlas)), FakeDeletionLog()
     organization.outcomes[outcome] = len(lines)
     result = Result(command_of(policy(execution={"concurrency": workers})), [], QuietView())
-    ended = [(each, outcome) for each in lines]
-    await read_again(result, organization, ended, log, stop or StopRequest())
+    breaker = CircuitBreaker(result.command.limits)
+    executor = Executor(result, organization, log, stop or StopRequest(), breaker)
+    executor.ended = [(each, outcome) for each in lines]
+    await executor.read_again()
     left = [int(id_, 16) for kind, id_ in log.lines if kind == "failed"]
     assert organization.counts.still_there == len(left) == len(log.lines)
     assert organization.outcomes[outcome] == len(lines) - len(left)
