@@ -9,14 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
 from typing import Final, TypeAlias
 
-from invite_sweeper.audit.events import InvitationFields
-from invite_sweeper.models import (
-    Invitation,
-    Source,
-    Timestamp,
-    UnreadableDate,
-    entries_of,
-)
+from invite_sweeper.models import Invitation, Source, parse_timestamp
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.sweep.invitations import combine
 from invite_sweeper.sweep.selection import (
@@ -35,7 +28,7 @@ _Stale: TypeAlias = tuple[datetime, str] | tuple[None, None]
 """An instant, and the rule that makes an invitation stale then."""
 
 
-class Explanation(InvitationFields, frozen=True, kw_only=True):
+class Explanation(Invitation, frozen=True, kw_only=True):
     """An invitation, and why a sweep would delete or keep it.
 
     Attributes:
@@ -87,10 +80,10 @@ class Explainer:
             for entry, result, keys in self._selector.explain(invitation)
         ]
         stale_from, stale_by = self._stale_from(by_policy)
-        return Explanation.from_invitation(
-            invitation,
-            self._now,
-            entries=entries_of(decision.entries),
+        return invitation.as_event(
+            Explanation,
+            age_days=invitation.age_at(self._now),
+            entries=tuple(each.entry for each in decision.entries),
             rule=by_policy.rule,
             kept=decision.keep_reason,
             description=describe_decision(by_policy, decision),
@@ -129,10 +122,11 @@ class Explainer:
             if isinstance(each, Keep) and each.until is not None:
                 yield from _sum(datetime.combine(each.until, time(), UTC), _DAY)
             for entry in entries:
-                yield from _sum(entry.created_at, each.older_than)
+                yield from _sum(entry.sent_at, each.older_than)
                 if each.expired is not None or each.expires_within is not None:
-                    yield from _sum(entry.expires_at, timedelta())
-                    yield from _sum(entry.expires_at, -(each.expires_within or timedelta()))
+                    ends_at = parse_timestamp(entry.expires_at)
+                    yield from _sum(ends_at, timedelta())
+                    yield from _sum(ends_at, -(each.expires_within or timedelta()))
 
     def _key_text(self, entry: Rule | Keep, key: str, invitation: Invitation) -> str:
         value: object = getattr(entry, key)
@@ -148,16 +142,16 @@ class Explainer:
         return f"{key} is {expected}, the invitation has {has}"
 
     def _actual_text(self, invitation: Invitation, key: str) -> str:
-        created_at, inviter = invitation.created_at, invitation.inviter
-        age = _days_text(self._now - created_at) if isinstance(created_at, datetime) else ""
-        projects = [(invitation.project_id, invitation.project_name)]
+        sent_at, inviter = invitation.sent_at, invitation.inviter
+        age = _days_text(self._now - sent_at) if sent_at is not None else ""
+        projects = [(invitation.scope_id, invitation.project_name or "")]
         if invitation.source.is_organization_level:
             projects = list(invitation.linked_projects)
         members = pluralize(len(self._members.get(invitation.org_id, ())), "known active member")
         values = {
-            "older_than": age or _text(created_at),
-            "expired": _text(invitation.expires_at),
-            "expires_within": _text(invitation.expires_at),
+            "older_than": age or invitation.created_at,
+            "expired": invitation.expires_at,
+            "expires_within": invitation.expires_at,
             "usernames": invitation.username,
             "inviters": inviter,
             "inviter_gone": f"{inviter or 'no inviter'} ({members})",
@@ -222,17 +216,11 @@ def _result_text(result: MatchResult) -> str:
     return "matches" if result else "does not match"
 
 
-def _sum(instant: Timestamp, span: timedelta | None) -> Iterator[datetime]:
+def _sum(instant: datetime | None, span: timedelta | None) -> Iterator[datetime]:
     """Yield the sum; nothing without an instant or a span, or beyond the calendar."""
-    if isinstance(instant, datetime) and span is not None:
+    if instant is not None and span is not None:
         with suppress(OverflowError):
             yield instant + span
-
-
-def _text(timestamp: Timestamp) -> str:
-    if isinstance(timestamp, datetime):
-        return timestamp.isoformat().replace("+00:00", "Z")
-    return timestamp.raw if isinstance(timestamp, UnreadableDate) else ""
 
 
 def _days_text(span: timedelta) -> str:

@@ -4,14 +4,17 @@ A value claims only what Atlas returned; what it did not return is None or empty
 """
 
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, NamedTuple, Self, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from invite_sweeper.endings import new_member
 from invite_sweeper.errors import RunError
+from invite_sweeper.json_text import to_json
 from invite_sweeper.text import casefold_visible
 
 
@@ -26,6 +29,8 @@ class OrganizationName(msgspec.Struct, frozen=True):
     name: str | None
 
 
+EventT = TypeVar("EventT", bound="Invitation")
+_TENTH_OF_A_DAY_S: Final = 8640
 MAX_CLOCK_SKEW_S: Final = 300.0
 """Local time and Atlas's may differ by this much, and the answers of Atlas may be this old."""
 
@@ -122,18 +127,22 @@ INVITED_STATUSES: Final = (
 """The statuses of an invitation: a user with one of them is not a member yet."""
 
 
-class UnreadableDate(msgspec.Struct, frozen=True):
-    """A date that Atlas sent and that could not be parsed.
+def parse_timestamp(text: str | None) -> datetime | None:
+    """Return a date in UTC; None without one, and where it cannot be read.
 
-    Attributes:
-        raw: The value as text.
+    A date without an offset cannot be read: it could mean any of 26 hours.
     """
+    try:
+        moment = datetime.fromisoformat(text or "")
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
-    raw: str
 
-
-Timestamp: TypeAlias = datetime | UnreadableDate | None
-"""Aware UTC, an unreadable value, or None where Atlas sent nothing."""
+def rfc3339(moment: datetime) -> str:
+    """Return RFC 3339 in UTC, with microseconds only if they are not zero."""
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return to_json(in_utc)[1:-1].decode()  # a tenth of the time of `isoformat`
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -193,63 +202,95 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.source.value, org_id, self.project_id or org_id, self.invitation_id
 
 
-class Invitation(NamedTuple):
-    """One pending invitation, as Atlas sent it. A named tuple, because a run creates many.
+class Invitation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A pending invitation: as a list of Atlas shows it, and as each line of the log records it.
+
+    An event of the log has these fields and its own. Of an invitation with several entries, they
+    are those of the entry that names it.
 
     Attributes:
-        id: As Atlas sent it; "" if missing. Selection keeps invitations with a malformed id.
-            In lists of users it is the user's id.
-        project_id: The project in the request path, not the one in the response; the
-            organization's id for a list of an organization.
+        invitation_id: As Atlas sent it; "" if missing. Selection keeps invitations with a
+            malformed id. In lists of users it is the user's id.
+        project_id: The project in the request path, not the one in the response; None in a list
+            of an organization, as `project_name`.
         username: The invited user's e-mail address; None if missing.
         roles: An open set; empty if missing.
         inviter: An e-mail address, or the public key of an API key; None if missing.
-        created_at: When Atlas sent the invitation.
-        expires_at: When it expires (30 days later in every recording).
-        status: A `MembershipStatus`, or another text; an open set.
+        created_at: When Atlas sent the invitation: RFC 3339 in UTC; as Atlas sent it if that is
+            not a date.
+        expires_at: When it expires (30 days later in every recording), in the same form.
+        age_days: Floored to one decimal; None without a readable date, and before a run has
+            decided about it.
+        status: A `MembershipStatus`, or another text; an open set. Only lists of users have
+            another one than PENDING.
         team_ids: Teams that the user joins; only in lists of organizations.
         project_roles: Pairs of project id and role; needed to invite again.
         linked_projects: Id and name of the projects that an organization's invitation gives
             access to, by a role or a team. The name is "" until `RunScope.with_project_names`
             sets it. Empty in lists of projects.
+        entries: The other entries of the invitation, which end with it.
         links_out_of_scope: A linked project is not in the policy's scope or not visible, or it
             is unknown which projects are linked.
     """
 
-    id: str
-    project_id: str
-    project_name: str
+    invitation_id: str
+    project_id: str | None
+    project_name: str | None
     org_id: str
     username: str | None
     roles: tuple[str, ...]
     inviter: str | None
-    created_at: Timestamp
-    expires_at: Timestamp
-    source: Source = Source.INVITES
+    created_at: str | None
+    expires_at: str | None
+    age_days: float | None
+    source: Source
     status: str | None = MembershipStatus.PENDING
     team_ids: tuple[str, ...] = ()
     project_roles: tuple[tuple[str, str], ...] = ()
     linked_projects: tuple[tuple[str, str], ...] = ()
+    entries: tuple[Entry, ...] = ()
     links_out_of_scope: bool = False
+
+    @property
+    def scope_id(self) -> str:
+        """The id of the project; for an organization's invitation, of the organization."""
+        return self.org_id if self.source.is_organization_level else self.project_id or ""
 
     @property
     def key(self) -> InvitationKey:
         """Identifies the invitation: a user has the same id in two organizations."""
-        return self.source.value, self.org_id, self.project_id, self.id
+        return self.source.value, self.org_id, self.scope_id, self.invitation_id
+
+    @property
+    def keys(self) -> tuple[InvitationKey, ...]:
+        """The keys of all entries; the one that names the invitation is first."""
+        return (self.key, *(each.key(self.org_id) for each in self.entries))
 
     @property
     def user_key(self) -> UserKey:
         """Identifies the user within an organization, by the id if there is no username."""
-        return self.org_id, casefold_visible(self.username) if self.username else f"#{self.id}"
+        user = casefold_visible(self.username) if self.username else f"#{self.invitation_id}"
+        return self.org_id, user
 
-    def is_dated(self, created_at: Timestamp) -> bool:
+    @property
+    def sent_at(self) -> datetime | None:
+        """The date of `created_at`; None where it has none that can be read."""
+        return parse_timestamp(self.created_at)
+
+    def age_at(self, now: datetime) -> float | None:
+        """Return its `age_days` at an instant."""
+        if (sent_at := self.sent_at) is None:
+            return None
+        age = now - sent_at  # for a date in the future, only `days` is negative
+        return (age.days * 10 + age.seconds // _TENTH_OF_A_DAY_S) / 10
+
+    def is_dated(self, sent_at: datetime | None) -> bool:
         """Return whether it can be the invitation of the same id with this date.
 
         A user keeps the id when invited again. Without two dates, it counts as the same.
         """
-        if not (isinstance(self.created_at, datetime) and isinstance(created_at, datetime)):
-            return True
-        return abs(self.created_at - created_at) < timedelta(seconds=1)
+        own = self.sent_at
+        return own is None or sent_at is None or abs(own - sent_at) < timedelta(seconds=1)
 
     @property
     def evidence(self) -> tuple[object, ...]:
@@ -257,44 +298,42 @@ class Invitation(NamedTuple):
 
         Two answers about an unchanged invitation have the same. What the scope adds is left out.
         """
-        shown = self._replace(
-            username=casefold_visible(self.username or ""),
-            project_name="",
-            linked_projects=(),
-            links_out_of_scope=False,
-        )
-        return tuple(frozenset(each) if isinstance(each, tuple) else each for each in shown)
-
-    def with_entries(self, entries: Iterable[Entry]) -> Self:
-        """Return the invitation with the roles of its other entries, to invite the person again."""
-        roles, in_projects = dict.fromkeys(self.roles), dict.fromkeys(self.project_roles)
-        for entry in entries:
-            if entry.project_id is None:
-                roles |= dict.fromkeys(entry.roles)
-            else:
-                in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
-        return self._replace(roles=tuple(roles), project_roles=tuple(in_projects))
+        shown = (frozenset(e) if isinstance(e, tuple) else e for e in _shown(self))
+        return (casefold_visible(self.username or ""), *shown)
 
     @property
     def all_roles(self) -> tuple[str, ...]:
         """The roles in the place itself, and an organization user's roles in projects."""
         return (*self.roles, *(role for _, role in self.project_roles))
 
+    @property
+    def entry(self) -> Entry:
+        """As plans and the audit log name it among the entries of an invitation."""
+        return Entry(self.source, self.project_id, self.invitation_id, self.roles)
+
+    def with_roles_of_entries(self) -> Self:
+        """Return it with the roles of its other entries, to invite the person again."""
+        roles, in_projects = dict.fromkeys(self.roles), dict.fromkeys(self.project_roles)
+        for entry in self.entries:
+            if entry.project_id is None:
+                roles |= dict.fromkeys(entry.roles)
+            else:
+                in_projects |= dict.fromkeys((entry.project_id, role) for role in entry.roles)
+        return structs.replace(self, roles=tuple(roles), project_roles=tuple(in_projects))
+
+    def as_event(self, kind: type[EventT], **more: Any) -> EventT:  # noqa: ANN401  its own fields
+        """Return an event of the audit log about it."""
+        return kind(**{**dict(zip(_NAMES, _values(self), strict=True)), **more})
+
+
+_NAMES: Final = Invitation.__struct_fields__
+_NOT_EVIDENCE: Final = frozenset(
+    {"username", "project_name", "age_days", "linked_projects", "entries", "links_out_of_scope"}
+)
+_values: Final = attrgetter(*_NAMES)
+_shown: Final = attrgetter(*(name for name in _NAMES if name not in _NOT_EVIDENCE))
 
 Invitations: TypeAlias = tuple[Invitation, ...]
-
-
-def entries_of(invitations: Iterable[Invitation]) -> tuple[Entry, ...]:
-    """Return the entries as plans and the audit log name them."""
-    return tuple(
-        Entry(
-            each.source,
-            None if each.source.is_organization_level else each.project_id,
-            each.id,
-            each.roles,
-        )
-        for each in invitations
-    )
 
 
 class InvitationList(Invitations):

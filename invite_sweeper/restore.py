@@ -159,15 +159,15 @@ async def plan_restore(organizations: Sequence[Organization], deletions: Deletio
     members: dict[tuple[str, ...], Mapping[str, str] | ListUnreadable] = {}
     to_invite, there, barred = [], [], []
     for one in deletions.lines:
-        invitation, place, organization = _invitation(one), one.key[:3], by_id[one.org_id]
+        place, organization = one.key[:3], by_id[one.org_id]
         reader = organization.client.reader
         try:
             if one.org_id not in owners:
                 projects = await reader.projects()
                 owners[one.org_id] = {e.id: e.org_id for e in projects if isinstance(e, Project)}
-            reason = _moved(invitation, owners[one.org_id])
+            reason = _moved(one, owners[one.org_id])
             if not reason and place not in members:
-                members[place] = await reader.statuses(invitation)
+                members[place] = await reader.statuses(one)
         except CredentialsRefused as error:
             raise error.of_variables(organization.variables) from error
         known = members.get(place, {})
@@ -187,18 +187,13 @@ async def plan_restore(organizations: Sequence[Organization], deletions: Deletio
     )
 
 
-def _invitation(line: Planned) -> Invitation:
-    """Return what is invited again: with the roles of all entries."""
-    return line.invitation().with_entries(line.entries)
-
-
 def _moved(invitation: Invitation, owners: Mapping[str, str]) -> str:
     """Return why an invitation leads to another organization than it did; "" if it does not.
 
     Args:
         owners: The organization of each project that the credentials see.
     """
-    ids = {*(id_ for id_, _ in invitation.linked_projects), invitation.project_id}
+    ids = {*(id_ for id_, _ in invitation.linked_projects), invitation.scope_id}
     for project_id in sorted(ids):
         now = owners.get(project_id, invitation.org_id)
         if now != invitation.org_id:
@@ -291,7 +286,7 @@ class Restorer:
     async def _post(self, one: Planned, progress: DeletionProgress) -> InviteResult:
         """Send one POST; a stop may cut it off before its response."""
         inviter = self._organizations[one.org_id].client.inviter()
-        send = asyncio.ensure_future(inviter.invite(_invitation(one), progress))
+        send = asyncio.ensure_future(inviter.invite(one.with_roles_of_entries(), progress))
         grace = self._result.command.policy.execution.grace
         cut_off = asyncio.ensure_future(self._stop.grace_over(grace))
         try:

@@ -79,13 +79,13 @@ class FakeAtlas:
         return self.members
 
     async def membership_status(self, invitation: Invitation) -> UserStatus | ListUnreadable:
-        found = self.statuses[invitation.id]
+        found = self.statuses[invitation.invitation_id]
         if isinstance(found, Exception):
             raise found
         return found
 
     def try_acquire(self, invitation: Invitation) -> float:
-        waits = self.waits_s.get(invitation.project_id)
+        waits = self.waits_s.get(invitation.scope_id)
         return waits.pop(0) if waits else 0.0
 
     async def delete(self, invitation: Invitation, progress: DeletionProgress) -> DeletionResult:
@@ -100,9 +100,9 @@ class FakeAtlas:
             self.in_flight -= 1
         progress.response_pending = False
         progress.http_status = 204
-        result = self.results.get(invitation.id)
+        result = self.results.get(invitation.invitation_id)
         if result is None:
-            self.deleted.append(invitation.id)
+            self.deleted.append(invitation.invitation_id)
             return DeletionResult(Outcome.DELETED, 1, 204)
         return result
 

@@ -90,8 +90,9 @@ IN_EACH_LIST = (
     Mutant(
         "a malformed id is deleted",
         "sweep/selection.py",
-        "if _ID_PATTERN.fullmatch(invitation.id) is None:",
-        "if invitation.source != {source!r} and _ID_PATTERN.fullmatch(invitation.id) is None:",
+        "if _ID_PATTERN.fullmatch(invitation.invitation_id) is None:",
+        "if invitation.source != {source!r} and not _ID_PATTERN.fullmatch(\n"
+        "            invitation.invitation_id):",
     ),
     Mutant(
         "what reaches out of scope is deleted",
@@ -192,8 +193,8 @@ SINGLE = (
     Mutant(
         "a deletion of one entry is not counted for the person in users",
         "sweep/steps.py",
-        "entries_of(decision.entries))",
-        "[e for e in entries_of(decision.entries) if e.source != 'users'])",
+        "times_deleted(*decision.all_entries)",
+        "times_deleted(*(e for e in decision.all_entries if e.source != 'users'))",
     ),
     Mutant(
         "what changed while the question was open is deleted",

@@ -71,7 +71,11 @@ def judge_before(look: ResponseOrFailure, listed: Invitation) -> Outcome | None:
 
 def _user_in(look: ResponseOrFailure, listed: Invitation) -> Invitation | None:
     seen = look.value if isinstance(look, Response) else None
-    return seen if isinstance(seen, Invitation) and seen.id == listed.id else None
+    return (
+        seen
+        if isinstance(seen, Invitation) and seen.invitation_id == listed.invitation_id
+        else None
+    )
 
 
 class After(NamedTuple):
@@ -164,10 +168,10 @@ class AtlasDeleter:
         if api is None:
             return 0.0
         limiter = self._client.limiter
-        delete = limiter.bucket(api.delete.endpoint_set, invitation.project_id)
+        delete = limiter.bucket(api.delete.endpoint_set, invitation.scope_id)
         if api.read_user is None:
             return limiter.try_acquire(delete)
-        before = limiter.bucket(api.read_user.endpoint_set, invitation.project_id)
+        before = limiter.bucket(api.read_user.endpoint_set, invitation.scope_id)
         after = limiter.bucket(GET_ORG_USER.endpoint_set, invitation.org_id)
         return limiter.try_acquire(before, delete, after)
 
@@ -209,7 +213,8 @@ class AtlasDeleter:
         self, api: SourceApi, listed: Invitation, progress: DeletionProgress
     ) -> DeletionResult:
         """Send a DELETE that cannot affect an accepted invitation."""
-        request = self._client.request(api.delete, listed.project_id, listed.id, progress=progress)
+        ids = listed.scope_id, listed.invitation_id
+        request = self._client.request(api.delete, *ids, progress=progress)
         result = await self._client.call(request, token_taken=True)
         if isinstance(result, Response):
             if is_deleted(result):
@@ -229,8 +234,8 @@ class AtlasDeleter:
             RunError: No access token is available. No DELETE was processed.
             InvalidRequest: An id is malformed. Nothing was sent.
         """
-        client, ids = self._client, (listed.project_id, listed.id)
-        place = Project(listed.project_id, listed.project_name, listed.org_id)
+        client, ids = self._client, (listed.scope_id, listed.invitation_id)
+        place = Project(listed.scope_id, listed.project_name or "", listed.org_id)
 
         def parse(body: bytes) -> Invitation:
             return parse_object(body, InvitedRow).invitation(place, listed.source)

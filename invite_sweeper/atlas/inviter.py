@@ -55,13 +55,13 @@ class AtlasInviter:
         """
         if not invitation.username or not invitation.roles:
             return InviteResult(RestoreOutcome.FAILED)
-        endpoint, place_id = SOURCES[invitation.source].invite, invitation.project_id
+        endpoint = SOURCES[invitation.source].invite
         body: dict[str, object] = {"roles": invitation.roles, "username": invitation.username}
         if endpoint is ADD_ORG_USER:
-            place_id, body = invitation.org_id, {**body, **_of_organization(invitation)}
+            body |= _of_organization(invitation)
         try:
             request = self._client.request(
-                endpoint, place_id, progress=progress, body=to_json(body)
+                endpoint, invitation.scope_id, progress=progress, body=to_json(body)
             )
             result = await self._client.call(request, decide=_decide)
         except InvalidRequest:

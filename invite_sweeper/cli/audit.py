@@ -20,7 +20,7 @@ from invite_sweeper.audit import (
     filter_lines,
 )
 from invite_sweeper.audit.chain import line_hash
-from invite_sweeper.audit.events import EVENTS, InvitationFields
+from invite_sweeper.audit.events import EVENTS
 from invite_sweeper.audit.reader import FileChain, Record
 from invite_sweeper.cli.console import json_line, stdout_console, write_json
 from invite_sweeper.cli.options import (
@@ -38,7 +38,7 @@ from invite_sweeper.cli.session import find_audit_directory, find_runs
 from invite_sweeper.endings import ExitCode
 from invite_sweeper.errors import UsageError
 from invite_sweeper.json_text import to_json
-from invite_sweeper.models import Outcome, RestoreOutcome
+from invite_sweeper.models import Invitation, Outcome, RestoreOutcome
 from invite_sweeper.report import terminal
 from invite_sweeper.report.story import tell_verification
 from invite_sweeper.text import neutralize_formula
@@ -142,7 +142,7 @@ def _json_lines(lines: Iterable[tuple[Record, bytes]]) -> Iterator[bytes]:
 
 _CSV_COLUMNS: Final = (
     *("ts", "run_id", "seq", "event"),
-    *InvitationFields.__struct_fields__,
+    *Invitation.__struct_fields__,
     *("rule", "reason", "outcome", "attempts", "http_status", "error_code", "duration_ms", "prev"),
 )
 

@@ -14,7 +14,6 @@ from invite_sweeper.audit.events import (
     Announced,
     Event,
     Intent,
-    InvitationFields,
     KeepEntry,
     Kept,
     OutcomeLine,
@@ -26,7 +25,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.audit.reader import FileChain, read_events
 from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
-from invite_sweeper.models import InvitationKey
+from invite_sweeper.models import Invitation, InvitationKey
 from invite_sweeper.report.rows import (
     AGE,
     ID,
@@ -122,7 +121,7 @@ def announced_as(record: RunRecord) -> tuple[str, str]:
 UNREAD_CAPTION: Final = "Lists not read; nothing is deleted there"
 
 
-def row_of(event: InvitationFields, labels: Mapping[str, str]) -> Row:
+def row_of(event: Invitation, labels: Mapping[str, str]) -> Row:
     """Return the row of an event."""
     return Row(event, _label(event.org_id, labels))
 

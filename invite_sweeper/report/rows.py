@@ -5,12 +5,12 @@ unprintable characters escaped. Which fields a table has is decided here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from invite_sweeper.audit.events import InvitationFields, OutcomeLine, ProjectUnreadable
-from invite_sweeper.models import Outcome, is_permission_error
+from invite_sweeper.audit.events import OutcomeLine, ProjectUnreadable
+from invite_sweeper.models import Invitation, Outcome, is_permission_error
 from invite_sweeper.report.story import describe_instant, display_text
 from invite_sweeper.text import pluralize
 
@@ -66,7 +66,7 @@ class Row:
         detail: Of an outcome that needs attention; why an invitation is kept.
     """
 
-    event: InvitationFields
+    event: Invitation
     organization: str
     outcome: str = ""
     detail: str = ""
@@ -100,7 +100,7 @@ class Row:
     @property
     def is_owner(self) -> bool:
         """Whether any role is that of an owner; Atlas may add some."""
-        return any(_OWNER in role for role in _all_roles(self.event))
+        return any(_OWNER in role for role in self.event.all_roles)
 
     @property
     def has_failed(self) -> bool:
@@ -113,14 +113,14 @@ class Row:
         self.detail = _detail(line) if self.has_failed else ""
 
 
-def place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
+def place_name(event: Invitation | ProjectUnreadable, organization: str) -> str:
     """Return the project's name, or the organization's with its id for a list of its own."""
     if event.project_id is None and event.project_name is None:
         return f"organization {organization}".rstrip()
     return display_text(event.project_name) or "(no name)"
 
 
-def full_place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
+def full_place_name(event: Invitation | ProjectUnreadable, organization: str) -> str:
     """Return the place with its organization."""
     name = place_name(event, organization)
     of_organization = event.project_id is None and event.project_name is None
@@ -147,11 +147,6 @@ def _order(row: Row) -> tuple[object, ...]:
 
 
 _OWNER: Final = "OWNER"
-
-
-def _all_roles(event: InvitationFields) -> Iterator[str]:
-    yield from event.roles
-    yield from (role for _, role in event.project_roles)
 
 
 def _detail(event: OutcomeLine) -> str:

@@ -105,7 +105,7 @@ class ProjectQueues:
         queues: defaultdict[tuple[str, ...], deque[Planned]] = defaultdict(deque)
         for planned in plan:
             queues[planned.key[:3]].append(planned)
-        self._all: list[Queue] = [(own[0].invitation(), own) for own in queues.values()]
+        self._all: list[Queue] = [(own[0], own) for own in queues.values()]
         self._ready = deque(self._all)
         self._waiting: list[tuple[float, int, Queue]] = []
         self._try_acquire = try_acquire
@@ -268,7 +268,7 @@ class Executor:
             started_s, progress = self._clock(), DeletionProgress(on_backoff=self._add_slot)
             self._in_flight.add(progress)
             try:
-                result = await self._deleter.delete(planned.invitation(), progress)
+                result = await self._deleter.delete(planned, progress)
             except asyncio.CancelledError:
                 self._record(planned, progress.result_if_interrupted(), started_s)
                 raise
@@ -396,7 +396,8 @@ class Executor:
             n
             for ref, found in again.items()
             for one in found
-            if (n := entries[ref].get(one.id)) is not None and _is_same(ended[n][0], one, now)
+            if (n := entries[ref].get(one.invitation_id)) is not None
+            and _is_same(ended[n][0], one, now)
         }
         for number, (planned, outcome) in enumerate(ended):
             if number in found_again:
@@ -415,5 +416,5 @@ def _is_same(planned: Planned, found: Invitation, now: datetime) -> bool:
     Of other entries than the named one no date is known: they are older than the run.
     """
     if found.key == planned.key:
-        return found.is_dated(planned.invitation().created_at)
-    return not isinstance(found.created_at, datetime) or found.created_at <= now
+        return found.is_dated(planned.sent_at)
+    return found.sent_at is None or found.sent_at <= now

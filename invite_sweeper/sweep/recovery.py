@@ -75,18 +75,22 @@ class Recovery:
         left: Counter[str] = Counter()
         is_of_users = source in SOURCES_OF_USERS and not isinstance(found, ProjectGone)
         # A deleted project has no memberships left that the DELETE could have removed.
-        listed = {each.id: each for each in found} if isinstance(found, InvitationList) else {}
+        listed = (
+            {each.invitation_id: each for each in found}
+            if isinstance(found, InvitationList)
+            else {}
+        )
         for each in opened:
-            invitation = each.intent.invitation()
+            intent = each.intent
             if isinstance(found, ListUnreadable):
                 left[found.reason] += 1
-            elif (present := listed.get(invitation.id)) is not None:
-                is_same = present.is_dated(invitation.created_at)
+            elif (present := listed.get(intent.invitation_id)) is not None:
+                is_same = present.is_dated(intent.sent_at)
                 self._record(each, Outcome.FAILED if is_same else Outcome.ALREADY_GONE)
             elif not is_of_users:
                 self._record(each, Outcome.ALREADY_GONE)
             else:
-                status = await self._reader.membership_status(invitation)
+                status = await self._reader.membership_status(intent)
                 if isinstance(status, ListUnreadable):
                     left[status.reason] += 1
                 else:

@@ -11,7 +11,6 @@ from msgspec import structs
 
 from invite_sweeper.audit import AuditLog
 from invite_sweeper.audit.events import (
-    InvitationFields,
     KeepEntry,
     OrganizationResult,
     PlanChanges,
@@ -22,7 +21,7 @@ from invite_sweeper.audit.events import (
 from invite_sweeper.counts import Counts, count_values, total
 from invite_sweeper.endings import ExitCode, Reason, WarningCode, WarningLevel
 from invite_sweeper.errors import AuditLogError, RunError
-from invite_sweeper.models import Outcome, Source
+from invite_sweeper.models import Invitation, Outcome, Source
 from invite_sweeper.sweep.command import Command, Organization
 from invite_sweeper.text import pluralize, shorten_list
 
@@ -111,7 +110,7 @@ class Result:
         upcoming = {source: day for source, day in sunsets.items() if source not in retired}
         self.warn(*sunset_warnings(upcoming, sources, today))
 
-    def removed_member(self, event: InvitationFields) -> None:
+    def removed_member(self, event: Invitation) -> None:
         """Report at once that a user accepted while the DELETE was in flight, and was removed."""
         who, where = event.username or event.invitation_id, event.project_name or event.org_id
         self.removed_members.append(event.username or "")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import structs
 from typing_extensions import override
 
 from invite_sweeper.errors import UsageError
@@ -115,7 +116,8 @@ class RunScope:
             return invitation
         in_scope = {project.id for project in self.projects}
         out_of_scope = any(i not in in_scope for i, _ in invitation.linked_projects)
-        return invitation._replace(
+        return structs.replace(
+            invitation,
             linked_projects=tuple(
                 (i, self.project_names.get(i, "")) for i, _ in invitation.linked_projects
             ),
@@ -143,7 +145,8 @@ class RunScope:
             elif not joined.isdisjoint(team_ids):
                 linked.setdefault(project_id, "")
         return self.with_project_names(
-            invitation._replace(
+            structs.replace(
+                invitation,
                 linked_projects=tuple(linked.items()),
                 links_out_of_scope=invitation.links_out_of_scope or unknown,
             )

@@ -24,8 +24,7 @@ from invite_sweeper.models import (
     INVITED_STATUSES,
     SOURCES_OF_USERS,
     Invitation,
-    Timestamp,
-    UnreadableDate,
+    parse_timestamp,
 )
 from invite_sweeper.policy import Keep, Policy, Rule
 from invite_sweeper.text import (
@@ -47,15 +46,20 @@ Explained: TypeAlias = tuple[Rule | Keep, MatchResult, list[tuple[str, MatchResu
 """A rule or keep entry, whether it matches, and its keys with their results."""
 
 
-def unusable_date_reason(timestamp: Timestamp, now: datetime) -> str | None:
+def unusable_date_reason(text: str | None, now: datetime) -> str | None:
     """Return the reason why no age can be computed from a date; None for a valid date."""
-    if not isinstance(timestamp, datetime) or timestamp < ATLAS_LAUNCHED_AT:
-        return _missing_date_reason(timestamp)
-    return "future_date" if timestamp > now else None
+    date = _read_date(text)
+    if isinstance(date, str):
+        return date
+    return "future_date" if date > now else None
 
 
-def _missing_date_reason(timestamp: Timestamp) -> str:
-    return "unreadable_date" if isinstance(timestamp, UnreadableDate) else "no_date"
+def _read_date(text: str | None) -> datetime | str:
+    """Return a date; without one, the reason."""
+    date = parse_timestamp(text)
+    if date is not None and date >= ATLAS_LAUNCHED_AT:
+        return date
+    return "no_date" if text is None or date is not None else "unreadable_date"
 
 
 ATLAS_LAUNCHED_AT: Final = datetime(2016, 6, 1, tzinfo=UTC)
@@ -112,10 +116,8 @@ def entry_conditions(
 
 def _date(field: Literal["created_at", "expires_at"], test: Callable[[datetime], bool]) -> Matcher:
     def matches(invitation: Invitation) -> MatchResult:
-        date: Timestamp = getattr(invitation, field)
-        if not isinstance(date, datetime) or date < ATLAS_LAUNCHED_AT:
-            return _missing_date_reason(date)
-        return test(date)
+        date = _read_date(getattr(invitation, field))
+        return date if isinstance(date, str) else test(date)
 
     return matches
 
@@ -159,7 +161,7 @@ def _projects(entry: Rule | Keep, entries: tuple[str, ...]) -> Matcher:
 
     def matches(invitation: Invitation) -> MatchResult:
         if not invitation.source.is_organization_level:
-            return patterns.matches(invitation.project_id, invitation.project_name)
+            return patterns.matches(invitation.scope_id, invitation.project_name or "")
         linked = invitation.linked_projects
         return bool(linked) and quantifier(patterns.matches(*each) for each in linked)
 
@@ -317,7 +319,7 @@ class Selector:
             yield entry, match_all(conditions, invitation), results
 
     def _keep_reason(self, invitation: Invitation) -> str | None:
-        if _ID_PATTERN.fullmatch(invitation.id) is None:
+        if _ID_PATTERN.fullmatch(invitation.invitation_id) is None:
             return "unreadable_id"
         if invitation.source in SOURCES_OF_USERS and invitation.status not in INVITED_STATUSES:
             return "not_pending"

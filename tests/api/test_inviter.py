@@ -11,8 +11,8 @@ from invite_sweeper.models import DeletionProgress, ListUnreadable, RestoreOutco
 
 V2023, V2025 = "application/vnd.atlas.2023-01-01+json", "application/vnd.atlas.2025-02-19+json"
 OF_ORGANIZATION = {
-    "project_id": ORG,
-    "project_name": "",
+    "project_id": None,
+    "project_name": None,
     "roles": ("ORG_MEMBER", "ORG_READ_ONLY"),
     "team_ids": ("0123456789abcdef01234567",),
     "project_roles": ((PROJECT, "GROUP_OWNER"), (PROJECT, "GROUP_READ_ONLY"), ("", "GROUP_OWNER")),

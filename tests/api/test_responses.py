@@ -175,7 +175,9 @@ async def test_invitation_that_is_gone_since_the_listing_is_already_gone(
 
     async with online(account) as atlas:
         listed, _ = await atlas.reader.invitations(alpha)
-        sim.accept(alpha.id, listed.id) if what == "accepted" else sim.remove_project(alpha.id)
+        sim.accept(alpha.id, listed.invitation_id) if what == "accepted" else sim.remove_project(
+            alpha.id
+        )
         deletion = await delete(atlas, listed)
 
     assert (deletion.outcome, deletion.http_status) == (GONE, status if what == "accepted" else 404)
@@ -184,11 +186,11 @@ async def test_invitation_that_is_gone_since_the_listing_is_already_gone(
 @pytest.mark.parametrize(
     "listed",
     [
-        invitation(1, id="", source=Source.INVITES),
-        invitation(1, id="../../../groups", source=Source.INVITES),
+        invitation(1, invitation_id="", source=Source.INVITES),
+        invitation(1, invitation_id="../../../groups", source=Source.INVITES),
         invitation(1, project_id="", source=Source.INVITES),
         invitation(1, project_id=PROJECT.upper(), source=Source.INVITES),
-        *(invitation(1, id="..", source=source) for source in Source),
+        *(invitation(1, invitation_id="..", source=source) for source in Source),
         invitation(1, source="teams"),
     ],
 )

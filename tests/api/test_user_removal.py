@@ -464,7 +464,7 @@ def listed(online, invite, alpha):
         async with online() as atlas:
             place = place_of(Source.USERS, alpha)
             (invitation,) = await atlas.reader.invitations(place, Source.USERS)
-            assert invitation.id == user
+            assert invitation.invitation_id == user
             yield atlas, invitation
 
     return connected
@@ -480,7 +480,7 @@ async def test_all_tokens_of_a_deletion_are_acquired_first_and_unused_ones_are_r
     sim, listed, alpha, status
 ):
     async with listed() as (atlas, invitation):
-        sim.set_status(invitation.id, status)
+        sim.set_status(invitation.invitation_id, status)
         deleter = atlas.deleter(Source)
         assert deleter.try_acquire(invitation) == 0.0
         assert in_flight(atlas, alpha) == [2, 1]

@@ -69,7 +69,7 @@ async def remove_all(sim, online):
         for one in pending:
             while deleter.try_acquire(one):  # until the first responses confirm the bucket
                 await asyncio.sleep(0.001)
-            results[one.id] = await deleter.delete(one, DeletionProgress())
+            results[one.invitation_id] = await deleter.delete(one, DeletionProgress())
 
     async with online(concurrency=40, attempts=9) as atlas:
         listed = []

@@ -48,7 +48,7 @@ async def test_stale_invitation_has_its_rule_its_condition_and_the_day_first(cli
     result = await ask(cli, "ada@EXAMPLE.com")
     (found,) = result.found
     assert (found.kept, found.rule, found.stale_by) == (None, "forgotten", "forgotten")
-    assert found.stale_from == found.invitation().created_at + 14 * DAYS
+    assert found.stale_from == found.sent_at + 14 * DAYS
     head, decision, condition, place, *_ = text_of(result).splitlines()
     assert head.startswith("Ada@example.com in organization Example Industries (")
     assert decision == f"  Stale by rule forgotten since {found.stale_from:%Y-%m-%d}."
@@ -61,7 +61,7 @@ async def test_young_invitation_has_the_day_from_which_it_is_stale_and_the_rule(
     result = await ask(cli, "bo@*")
     (found,) = result.found
     assert (found.kept, found.stale_by) == ("too_young", "outsiders")
-    day = f"{found.invitation().created_at + 3 * DAYS:%Y-%m-%d}"
+    day = f"{found.sent_at + 3 * DAYS:%Y-%m-%d}"
     assert f"too young for every rule; stale from {day} by rule outsiders." in text_of(result)
 
 

@@ -90,7 +90,7 @@ class ChecksIntents(FakeAtlas):
         self.log = log
 
     async def delete(self, one, progress):
-        assert ("intent", one.id) in self.log.lines[: self.log.on_disk]
+        assert ("intent", one.invitation_id) in self.log.lines[: self.log.on_disk]
         return await super().delete(one, progress)
 
 
@@ -228,12 +228,12 @@ class BackingOff(FakeAtlas):
         self.backing_off = 0
 
     async def delete(self, one, progress):
-        if one.id in self.slow:
+        if one.invitation_id in self.slow:
             progress.attempts, progress.http_status = 1, 500
             progress.on_backoff()
             self.backing_off += 1
             await self.gate.wait()
-        self.deleted.append(one.id)
+        self.deleted.append(one.invitation_id)
         return DeletionResult(Outcome.DELETED, 1, 204)
 
 
@@ -430,10 +430,10 @@ async def test_breaker_cancels_unsent_deletions_and_allows_retries_of_sent_ones(
 
     class WaitsForBreaker(FakeAtlas):
         async def delete(self, one, progress):
-            if one.id in ids(4, 5):
+            if one.invitation_id in ids(4, 5):
                 await opened.wait()
                 return progress.result_if_interrupted()
-            if one.id == object_id(6):
+            if one.invitation_id == object_id(6):
                 progress.attempts += 1
                 await opened.wait()
                 assert not progress.cancelled

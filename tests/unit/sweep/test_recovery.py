@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from audit.runs import intent, planned, started
-from builders import ORG, PROJECT, object_id
+from builders import ORG, PROJECT, changed, listed_as, object_id
 from fakes import FakeAtlas
 from sweep.night import FakeClient, QuietView, command_of
 
@@ -36,13 +36,13 @@ KILLED = {
 
 def opened(source, number=1, *, mode="sweep", **changes):
     """Return the intent that a killed run left open."""
-    place = {"project_id": ORG, "project_name": ""} if source.is_organization_level else {}
+    place = {"project_id": None, "project_name": None} if source.is_organization_level else {}
     line = planned(number, source=source, **{**place, **changes})
     return OpenIntent(KILLED[mode], intent(line))
 
 
 def one_of(source, number=1):
-    return opened(source, number).intent.invitation()
+    return listed_as(opened(source, number).intent)
 
 
 class Recovered:
@@ -106,15 +106,15 @@ async def test_outcome_of_a_missing_user_follows_the_status_from_atlas(
 )
 async def test_invitation_that_is_listed_is_failed_or_was_made_anew(source, moved, outcome):
     one = one_of(source)
-    key = one.project_id if source is Source.INVITES else (source, one.project_id)
-    listed = one._replace(created_at=one.created_at + moved)
+    key = one.scope_id if source is Source.INVITES else (source, one.scope_id)
+    listed = changed(one, created_at=one.sent_at + moved)
     (line,), _ = await recover(FakeAtlas(lists={key: (listed,)}), opened(source))
     assert (line.outcome, line.seen_after) == (outcome, None)
 
 
 @pytest.mark.parametrize("source", Source)
 async def test_invitation_of_a_deleted_project_or_missing_without_a_status_is_gone(source):
-    key = PROJECT if source is Source.INVITES else (source, one_of(source).project_id)
+    key = PROJECT if source is Source.INVITES else (source, one_of(source).scope_id)
     gone = {key: ProjectGone(PROJECT, "A")} if source in SOURCES_OF_USERS else {}
     (line,), _ = await recover(FakeAtlas(list_results=gone), opened(source))
     assert (line.outcome, line.seen_after) == ("already_gone", None)

@@ -161,7 +161,7 @@ def warnings_of(tell):
 
 def test_removed_member_is_named_once_by_username_or_else_by_id_and_organization():
     person = planned(1, source=Source.USERS)
-    place = {"project_id": ORG, "project_name": "", "username": None}
+    place = {"project_id": None, "project_name": None, "username": None}
     nameless = planned(7, source=Source.ORG_USERS, **place)
     found, finished = warnings_of(lambda r: [*map(r.removed_member, (person, person, nameless))])
     text = (

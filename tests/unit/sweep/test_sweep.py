@@ -5,7 +5,17 @@ from datetime import timedelta
 
 import pytest
 from audit.runs import HOST, planned
-from builders import NOW, ORG, OTHER_ORG, PROJECT, invitation, object_id, project
+from builders import (
+    NOW,
+    ORG,
+    OTHER_ORG,
+    PROJECT,
+    changed,
+    invitation,
+    listed_as,
+    object_id,
+    project,
+)
 from sweep.night import ORGS, Night, kill_after_intents, later
 
 from invite_sweeper.audit import History, check_written_plan
@@ -149,7 +159,7 @@ async def test_repeated_run_has_what_is_left_of_the_limits(directory, cause, ove
         limits = {"max_deletions": 3, "over_limit": "trim", "canary": 0}
         first = Night(directory, 6, limits=limits)
         if cause == "partly done":
-            failed = [each.id for each in first.atlases[0].lists[object_id(1)]]
+            failed = [each.invitation_id for each in first.atlases[0].lists[object_id(1)]]
             results = {each: DeletionResult(Outcome.FAILED, 5, 500) for each in failed}
             first.atlases[0].results = results
         await first.run()
@@ -304,7 +314,7 @@ async def test_invitations_are_judged_by_the_members_of_their_own_organization(d
     night = Night(directory, 1, 1, rules=[{"name": "left", "inviter_gone": True}])
     for atlas, inviter in zip(night.atlases, ("ada@example.com", "ada@example.com"), strict=True):
         ((key, (one,)),) = atlas.lists.items()
-        atlas.lists[key] = (one._replace(inviter=inviter),)
+        atlas.lists[key] = (changed(one, inviter=inviter),)
     night.atlases[0].members = frozenset({"bo@example.com"})
     night.atlases[1].members = frozenset({"ada@example.com"})
     result = await night.run()
@@ -468,7 +478,7 @@ async def test_invitation_in_four_lists_is_ended_by_one_delete_and_its_invite_by
     atlas.lists = {
         (Source.ORG_USERS, ORG): (person(ORG, 1, username=who),),
         (Source.ORG_INVITES, ORG): (
-            person(ORG, 2, username=who)._replace(source=Source.ORG_INVITES),
+            changed(person(ORG, 2, username=who), source=Source.ORG_INVITES),
         ),
         (Source.USERS, object_id(1)): (invitation(1, source=Source.USERS, **own),),
         object_id(1): (invitation(3, source=Source.INVITES, **own),),
@@ -508,7 +518,7 @@ async def test_saved_plan_bounds_what_is_deleted(directory):
     saved = await night.plan()
     one, _ = night.atlases[0].lists[object_id(1)]
     new = invitation(50, project_id=object_id(1), source=Source.INVITES)
-    promoted = one._replace(roles=("GROUP_OWNER",))
+    promoted = changed(one, roles=("GROUP_OWNER",))
     night.atlases[0].lists[object_id(1)] = (promoted, new)
     result = await night.run(saved=saved)
     assert night.deleted == [0, 1]
@@ -566,15 +576,15 @@ async def test_long_question_leaves_out_what_changed_meanwhile(directory):
     atlas.lists[object_id(1)] = (one, two, three, four)
 
     def change():
-        promoted = two._replace(roles=("GROUP_OWNER",))
-        later = three._replace(expires_at=three.created_at + timedelta(days=60))
+        promoted = changed(two, roles=("GROUP_OWNER",))
+        later = changed(three, expires_at=three.sent_at + timedelta(days=60))
         atlas.lists[object_id(1)] = (promoted, later, four)
 
     result = await night.run(answer=after(night, 61, change))
     assert [each.new for each in night.events(Planned)] == [False, True, True, True]
-    assert atlas.deleted == [four.id]
+    assert atlas.deleted == [four.invitation_id]
     assert (result.deleted, result.changed, result.exit_code) == (1, 3, 0)
-    assert [each.invitation_id for each in night.events(Intent)] == [four.id]
+    assert [each.invitation_id for each in night.events(Intent)] == [four.invitation_id]
     assert len(night.events(OutcomeLine)) == 4
     assert night.view.warnings[-1].message.startswith("3 planned invitations changed or left")
 
@@ -674,7 +684,7 @@ async def test_breaker_that_opens_in_one_organization_skips_the_deletions_of_the
     night = Night(directory, 6, 2, limits={"canary": 5})
     found = night.atlases[0].lists[object_id(1)]
     failed = DeletionResult(Outcome.FAILED, 1, 403, "X")
-    night.atlases[0].results = {each.id: failed for each in found}
+    night.atlases[0].results = {each.invitation_id: failed for each in found}
     result = await night.run()
     first, second = result.organizations
     assert night.deleted == [0, 0]
@@ -688,7 +698,7 @@ async def test_canary_is_that_of_the_whole_command(directory):
     """After one deletion in the first organization, one more is its second and last."""
     night = Night(directory, 1, 5, limits={"canary": 2})
     found = night.atlases[1].lists[object_id(2)]
-    night.atlases[1].results = {found[0].id: DeletionResult(Outcome.FAILED, 1, 500)}
+    night.atlases[1].results = {found[0].invitation_id: DeletionResult(Outcome.FAILED, 1, 500)}
     assert (await night.run()).deleted == 5
 
 
@@ -696,14 +706,14 @@ async def test_what_a_list_still_shows_is_failed_whatever_the_answer_said(direct
     night = Night(directory, 2)
     one, two = night.atlases[0].lists[object_id(1)]
     night.atlases[0].results = {
-        one.id: DeletionResult(Outcome.DELETED, 1, 204),
-        two.id: DeletionResult(Outcome.ALREADY_GONE, 1, 404),
+        one.invitation_id: DeletionResult(Outcome.DELETED, 1, 204),
+        two.invitation_id: DeletionResult(Outcome.ALREADY_GONE, 1, 404),
     }
     result = await night.run()
     assert (result.deleted, result.already_gone, result.failed) == (0, 0, 2)
     assert (result.still_there, result.verified) == (2, 0)
     replaced = {each.invitation_id: each.replaces for each in night.events(OutcomeLine)[2:]}
-    assert replaced == {one.id: "deleted", two.id: "already_gone"}
+    assert replaced == {one.invitation_id: "deleted", two.invitation_id: "already_gone"}
     assert result.reasons == (Reason.FAILED_DELETIONS, Reason.STILL_THERE)
     record = History.read(directory.files()).runs[-1]
     assert +record.outcomes == {"failed": 2}
@@ -716,7 +726,7 @@ async def test_list_that_atlas_retires_during_the_sweep_does_not_end_the_others(
     atlas, own = night.atlases[0], {"project_id": object_id(1), "project_name": "p0"}
     atlas.lists[Source.USERS, object_id(1)] = (invitation(9, source=Source.USERS, **own),)
     gone = DeletionResult(Outcome.FAILED, 1, 410, "X", ApiVersionRetired("410 X."))
-    atlas.results = {each.id: gone for each in atlas.lists[object_id(1)]}
+    atlas.results = {each.invitation_id: gone for each in atlas.lists[object_id(1)]}
     result = await night.run()
     assert (atlas.deleted, result.deleted) == ([object_id(9)], 1)
     assert (result.failed + result.skipped, Reason.RETIRED_SOURCE in result.reasons) == (2, True)
@@ -768,7 +778,7 @@ async def test_open_intents_of_each_organization_are_settled_with_its_own_creden
     await kill_after_intents(directory, *lines, elsewhere, organizations=ORGS[:2])
     night = Night(directory, 1, 1, sources=["invites", "users"])
     for atlas, line in zip(night.atlases, lines, strict=True):
-        atlas.lists[Source.USERS, line.project_id] = (line.invitation(),)
+        atlas.lists[Source.USERS, line.project_id] = (listed_as(line),)
     result = await night.run(at=later())
     recovered = [each for each in night.events(OutcomeLine) if each.recovers]
     assert {each.recovers for each in recovered} == {"killed"}
