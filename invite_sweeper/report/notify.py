@@ -16,7 +16,6 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-from msgspec import structs
 from yarl import URL
 
 from invite_sweeper.atlas.http import (
@@ -223,15 +222,15 @@ def _webhook_fields(
     record: RunRecord, story: Story, finished_at: datetime, *, details: bool
 ) -> Mapping[str, object]:
     """Return the result as `--output json` has it, with the story; users only with `details`."""
-    result = result_json(record)
-    fields: dict[str, object] = structs.asdict(result)
+    fields = result_json(record)
     del fields["lists"], fields["invitations"]
+    code = ExitCode(fields["exit_code"])
     fields |= {
         "headline": f"{story.headline.label}: {story.headline.text}",
         "attention": [each._asdict() for each in story.attention],
-        "succeeded": ExitCode(result.exit_code).succeeded,
-        "verdict": ExitCode(result.exit_code).status,
-        "retryable": may_repeat(result.exit_code, result.reasons),
+        "succeeded": code.succeeded,
+        "verdict": code.status,
+        "retryable": may_repeat(code, fields["reasons"]),
         "finished_at": finished_at,
     }
     if details:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import structs
 
 from invite_sweeper.audit import RunRecord
@@ -17,10 +18,12 @@ from invite_sweeper.audit.events import (
     InvitationFields,
     KeepEntry,
     Kept,
+    OrganizationResult,
     OutcomeLine,
     Planned,
     ProjectUnreadable,
     RunFinished,
+    RunStarted,
     WouldBeAnnounced,
 )
 from invite_sweeper.audit.reader import FileChain, read_events
@@ -150,49 +153,50 @@ class PlannedResult(Planned, frozen=True, kw_only=True):
     outcome: str | None = None
 
 
-class RunResult(RunFinished, frozen=True, kw_only=True):
-    """What `--output json` prints: the first and the last line of a run, and its plan.
+RunResult: Final = msgspec.defstruct(
+    "RunResult",
+    [
+        ("run_id", str),
+        *((each.name, each.type, each.default) for each in structs.fields(RunStarted)),
+        ("organizations", tuple[OrganizationResult, ...], ()),
+        ("audit_file", str),
+        ("audit_last_hash", str),
+        ("invitations", tuple[PlannedResult, ...], ()),
+        ("truncated", bool, False),
+    ],
+    bases=(RunFinished,),
+    namespace={
+        "__doc__": """What `--output json` prints: the first and the last line, and the plan.
 
-    Attributes:
-        audit_file: The file of the run.
-        audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
-        invitations: The planned invitations, at most 10,000.
-        truncated: There are more, or the file could not be read; it has all.
-    """
-
-    run_id: str
-    mode: str
-    tool_version: str
-    policy_sha256: str | None
-    policy_path: str | None
-    actors: Mapping[str, str]
-    base_url: str
-    now: str
-    shard: str | None
-    scope_sha256: str | None = None
-    plan_sha256: str | None = None
-    restores: str | None = None
-    audit_file: str
-    audit_last_hash: str
-    invitations: tuple[PlannedResult, ...] = ()
-    truncated: bool = False
+        Attributes:
+            audit_file: The file of the run.
+            audit_last_hash: SHA-256 of its last line, to be kept elsewhere.
+            invitations: The planned invitations, at most 10,000.
+            truncated: There are more, or the file could not be read; it has all.
+        """
+    },
+    frozen=True,
+    kw_only=True,
+)
 
 
-def result_json(record: RunRecord) -> RunResult:
-    """Return what `--output json` prints of a run that has ended."""
+def result_json(record: RunRecord) -> dict[str, Any]:
+    """Return what `--output json` prints of a run that has ended, a `RunResult`."""
     assert record.start is not None  # noqa: S101 - a run that has ended began
     assert record.end is not None  # noqa: S101 - as above
-    found = read_rows(record)
-    fields = structs.asdict(record.start) | structs.asdict(record.end)
+    found, end = read_rows(record), structs.asdict(record.end)
     planned = [row for row in found.rows.values() if isinstance(row.event, Planned)]
-    return RunResult(
-        **fields,
-        run_id=record.run_id,
-        audit_file=str(record.file.path),
-        audit_last_hash=record.last_hash,
-        invitations=tuple(map(planned_result, planned[:MAX_PLANNED])),
-        truncated=len(planned) > MAX_PLANNED or (record.file.number > 0 and not found.is_whole),
-    )
+    is_whole = found.is_whole or not record.file.number
+    return {
+        **end,
+        "run_id": record.run_id,
+        **structs.asdict(record.start),
+        "organizations": end["organizations"],
+        "audit_file": str(record.file.path),
+        "audit_last_hash": record.last_hash,
+        "invitations": list(map(planned_result, planned[:MAX_PLANNED])),
+        "truncated": len(planned) > MAX_PLANNED or not is_whole,
+    }
 
 
 def planned_result(row: Row) -> PlannedResult:

@@ -48,7 +48,7 @@ _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
-"""Columns whose values need a word without their heading."""
+"""Columns whose values, where they have no heading, are on a line after a word."""
 _COLOURS: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -131,7 +131,7 @@ def show_runs(console: Console, records: Iterable[RunRecord]) -> None:
         style = _COLOURS[headline.colour]
         rows.append((label, Text.assemble((headline.label, style), f"  {headline.text}")))
     if rows:
-        print_trimmed(console, two_columns(rows))
+        _write(console, _entries(rows, console.width))
     else:
         console.print("No run.")
 
@@ -181,7 +181,7 @@ def _run(
         yield Text("")
         command = about.show("--event", ProjectUnreadable.event)
         yield from _rest(len(found.unread) - len(shown), command)
-    yield from _story(record, tell(record, advisor), told)
+    yield from _story(record, tell(record, advisor), width, told)
 
 
 def _plan(
@@ -216,25 +216,22 @@ def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator["_Group"]:
         yield _Group(shown, _heading(name, counts[place]), counts[place] - len(shown))
 
 
-def _story(record: RunRecord, story: Story, told: Collection[str] = ()) -> Iterator[RenderableType]:
-    """Yield how a run went.
-
-    Args:
-        told: Kinds of attention that the operator has read already.
-    """
+def _story(
+    record: RunRecord, story: Story, width: int, told: Collection[str]
+) -> Iterator[RenderableType]:
+    """Yield how a run went."""
     if story.organizations:
         yield _heading("Organizations", len(story.organizations))
-        yield two_columns(
-            (Text(f"  {each.label}"), Text(each.text)) for each in story.organizations
-        )
+        rows = [(Text(each.label), Text(each.text)) for each in story.organizations]
+        yield from map(_indented, _entries(rows, width - _INDENT))
         yield Text("")
-    width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
-    yield _labelled((story.headline,), max(width, len(story.headline.label)))
-    yield _labelled(story.lines, width)
+    label_width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
+    yield _labelled((story.headline,), max(label_width, len(story.headline.label)))
+    yield _labelled(story.lines, label_width)
     path = escape_unprintable(str(record.file.path))
-    yield Text.assemble(("Audit".ljust(width + _GAP), "bold"), path, no_wrap=True)
+    yield Text.assemble(("Audit".ljust(label_width + _GAP), "bold"), path, no_wrap=True)
     if record.last_hash:
-        label = "Last hash".ljust(width + _GAP)
+        label = "Last hash".ljust(label_width + _GAP)
         yield Text.assemble((label, "bold"), (record.last_hash, "dim"), no_wrap=True)
     for each in story.attention:
         if each.kind in told:
@@ -304,7 +301,7 @@ def _invitation_tables(
         if widths:
             yield _indented(_table(widths, [cells[id(row)] for row in group.rows]))
         else:
-            yield _indented(_two_line_rows(columns, group.rows))
+            yield _indented(_narrow_rows(columns, group.rows))
         if group.hidden:
             yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
         yield Text("")
@@ -343,20 +340,32 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     return table
 
 
-def _two_line_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
+def _narrow_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
     """Return rows with the address on the first line and the other values below it."""
-    below = [column for column in columns if column not in {AGE, INVITED}]
+    below = [column for column in columns if column not in {AGE, INVITED, *_PREFIXES}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
     for row in rows:
-        parts = [
-            Text.assemble(_PREFIXES.get(column, ""), _line_text(line))
-            for column in below
+        parts = [_line_text(line) for column in below for line in column.cell(row)]
+        prefixed = (
+            Text.assemble(prefix, _line_text(line))
+            for column, prefix in _PREFIXES.items()
+            if column in columns
             for line in column.cell(row)
-        ]
-        text = Text("\n").join((_cell_text(INVITED.cell(row)), Text(" · ").join(parts)))
-        lines.append((_cell_text(AGE.cell(row)), text))
+        )
+        text = (_cell_text(INVITED.cell(row)), Text(" · ").join(parts), *prefixed)
+        lines.append((_cell_text(AGE.cell(row)), Text("\n").join(text)))
     return two_columns(lines, justify="right")
+
+
+def _entries(rows: Sequence[tuple[Text, Text]], width: int) -> Iterator[RenderableType]:
+    """Yield texts beside their labels; below them where that leaves less than half of the width."""
+    if max(label.cell_len for label, _ in rows) < width // 2:
+        yield two_columns(rows)
+        return
+    for label, text in rows:
+        yield label
+        yield _indented(text)
 
 
 def two_columns(
