@@ -12,10 +12,8 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    GetCoreSchemaHandler,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, core_schema
 
 from invite_sweeper.models import INVITED_STATUSES, Source
 from invite_sweeper.policy.yaml_reader import Placeholder, quote
@@ -283,21 +281,6 @@ def _null(value: object) -> object:
     return None if value is Placeholder.EMPTY else value
 
 
-class _FrozenMapping:
-    """Validates a mapping of strings and stores it as a tuple of pairs, in file order."""
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: object, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        mapping = handler.generate_schema(dict[Text, Text])
-        return core_schema.no_info_after_validator_function(
-            lambda read: tuple(read.items()),
-            mapping,
-            serialization=core_schema.plain_serializer_function_ser_schema(dict),
-        )
-
-
 Text: TypeAlias = Annotated[
     str, AfterValidator(_clean_text), Field(json_schema_extra={"minLength": 1})
 ]
@@ -358,7 +341,7 @@ Status: TypeAlias = Annotated[
     AfterValidator(_one_of(INVITED_STATUSES, "a status of an invitation")),
     Field(json_schema_extra={"enum": [str(status) for status in INVITED_STATUSES]}),
 ]
-Tags: TypeAlias = Annotated[tuple[tuple[str, str], ...], _FrozenMapping]
+Tags: TypeAlias = dict[Text, Text]
 Rate: TypeAlias = Annotated[
     Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
     BeforeValidator(_null),
