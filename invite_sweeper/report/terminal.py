@@ -23,7 +23,6 @@ from invite_sweeper.report.readback import (
     RunRows,
     announced_as,
     read_rows,
-    row_of,
 )
 from invite_sweeper.report.rows import (
     AGE,
@@ -117,7 +116,7 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
 
 def show_people(console: Console, people: Iterable[InvitationFields]) -> None:
     """Print people below their projects."""
-    rows = sorted_rows(row_of(each, {}) for each in people)
+    rows = sorted_rows(map(RunRows().row, people))
     _write(console, _invitation_tables(list(_groups(rows, rows)), console.width))
 
 
