@@ -32,7 +32,6 @@ from invite_sweeper.report.rows import (
     OUTCOME,
     Cell,
     Column,
-    Line,
     Row,
     Style,
     full_place_name,
@@ -255,14 +254,9 @@ def _heading(title: str, count: int, style: str = "bold") -> Text:
 # Layout ----------------------------------------------------------------------------------------
 
 
-def _line_text(line: Line) -> Text:
-    """Return a line of a cell for the terminal."""
-    return Text(line.text, style=_STYLES[line.style])
-
-
-def _cell_text(cell: Cell) -> Text:
+def _cell_text(cell: Cell, separator: str = "\n") -> Text:
     """Return a cell for the terminal."""
-    return Text("\n").join(map(_line_text, cell))
+    return Text(separator).join(Text(line.text, style=_STYLES[line.style]) for line in cell)
 
 
 class _Group(NamedTuple):
@@ -345,14 +339,10 @@ def _narrow_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
     for row in rows:
-        parts = [_line_text(line) for column in below for line in column.cell(row)]
-        prefixed = (
-            Text.assemble(prefix, _line_text(line))
-            for column, prefix in _PREFIXES.items()
-            if column in columns
-            for line in column.cell(row)
-        )
-        text = (_cell_text(INVITED.cell(row)), Text(" · ").join(parts), *prefixed)
+        values = tuple(line for column in below for line in column.cell(row))
+        named = ((word, column.cell(row)) for column, word in _PREFIXES.items())
+        prefixed = (Text.assemble(word, _cell_text(cell)) for word, cell in named if cell)
+        text = (_cell_text(INVITED.cell(row)), _cell_text(values, " · "), *prefixed)
         lines.append((_cell_text(AGE.cell(row)), Text("\n").join(text)))
     return two_columns(lines, justify="right")
 
