@@ -6,7 +6,7 @@ Names from Atlas can neither move the cursor nor start a new line.
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod, RenderableType
@@ -46,7 +46,7 @@ _MAX_NAMED: Final = 10
 _GAP: Final = 2
 _INDENT: Final = 2
 _PREFIXES: Final = {INVITER: "by ", FROM: "from "}
-"""Columns whose values, where they have no heading, are on a line after a word."""
+"""Columns whose values need a word without their heading."""
 _COLOURS: Final = {
     Colour.GOOD: "bold green",
     Colour.WARNING: "bold yellow",
@@ -169,12 +169,13 @@ def _run(
     yield from _plan(width, found, about, max_rows)
     if found.announced:
         title, event = announced_as(record)
-        group = _Group(found.announced[:max_rows], _heading(title, len(found.announced)))
-        yield from _invitation_tables([group], width, with_place=True)
-        yield from _rest(len(found.announced) - max_rows, about.show("--event", event))
+        rows = found.announced[:max_rows]
+        heading = _heading(title, len(rows), len(found.announced))
+        yield from _invitation_tables([(heading, rows)], width, with_place=True)
+        yield from _rest(len(found.announced) - len(rows), about.show("--event", event))
     if found.unread:
-        yield _heading(UNREAD_CAPTION, len(found.unread), "bold yellow")
         shown = found.unread[:max_rows]
+        yield _heading(UNREAD_CAPTION, len(shown), len(found.unread), "bold yellow")
         yield from (_indented(Text(f"{each.place}: {each.reason}")) for each in shown)
         yield Text("")
         command = about.show("--event", ProjectUnreadable.event)
@@ -197,12 +198,8 @@ def _rest(count: int, command: str) -> Iterator[RenderableType]:
         yield Text("")
 
 
-def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator["_Group"]:
-    """Yield rows below their projects, by organization.
-
-    Args:
-        every: All rows, shown or not.
-    """
+def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator[tuple[Text, list[Row]]]:
+    """Yield rows below their projects with the number of all their rows, by organization."""
     counts = Counter((row.organization, row.event.scope_id) for row in every)
     several = len({organization for organization, _ in counts}) > 1
     places: dict[tuple[str, str], list[Row]] = {}
@@ -211,7 +208,7 @@ def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator["_Group"]:
     for place, shown in sorted(places.items(), key=lambda item: item[0][0]):
         first = shown[0]
         name = full_place_name(first.event, first.organization) if several else first.place
-        yield _Group(shown, _heading(name, counts[place]), counts[place] - len(shown))
+        yield _heading(name, len(shown), counts[place]), shown
 
 
 def _story(
@@ -219,8 +216,8 @@ def _story(
 ) -> Iterator[RenderableType]:
     """Yield how a run went."""
     if story.organizations:
-        yield _heading("Organizations", len(story.organizations))
         rows = [(Text(each.label), Text(each.text)) for each in story.organizations]
+        yield _heading("Organizations", len(rows), len(rows))
         yield from map(_indented, _entries(rows, width - _INDENT))
         yield Text("")
     label_width = max(len(each.label) for each in (*story.lines, StoryLine("Last hash", "")))
@@ -247,8 +244,9 @@ def _labelled(lines: Iterable[StoryLine], width: int | None = None) -> Table:
     return two_columns(rows, width=width)
 
 
-def _heading(title: str, count: int, style: str = "bold") -> Text:
-    return Text.assemble((title, style), (f"  {count:,}", "dim"))
+def _heading(title: str, shown: int, total: int, style: str = "bold") -> Text:
+    count = f"{total:,}" if shown == total else f"{shown:,} of {total:,}"
+    return Text.assemble((title, style), (f"  {count}", "dim"))
 
 
 # Layout ----------------------------------------------------------------------------------------
@@ -259,44 +257,30 @@ def _cell_text(cell: Cell, separator: str = "\n") -> Text:
     return Text(separator).join(Text(line.text, style=_STYLES[line.style]) for line in cell)
 
 
-class _Group(NamedTuple):
-    """Rows below a heading.
-
-    Attributes:
-        hidden: Number of rows that are not shown.
-    """
-
-    rows: Sequence[Row]
-    heading: Text
-    hidden: int = 0
-
-
 def _invitation_tables(
-    groups: Sequence[_Group], width: int, *, with_place: bool = False
+    groups: Sequence[tuple[Text, Sequence[Row]]], width: int, *, with_place: bool = False
 ) -> Iterator[RenderableType]:
     """Yield invitations, with columns aligned across the groups.
 
     Args:
-        groups: Each with at least one row.
+        groups: A heading and its rows, at least one.
         width: Terminal width in cells.
         with_place: Whether each row names its place; else the heading does.
     """
     if not groups:
         return
-    rows = [row for group in groups for row in group.rows]
-    columns = invitation_columns(rows, grouped=not with_place)
-    cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in rows}
+    every = [row for _, rows in groups for row in rows]
+    columns = invitation_columns(every, grouped=not with_place)
+    cells = {id(row): [_cell_text(column.cell(row)) for column in columns] for row in every}
     widths = _column_widths(columns, list(cells.values()), width)
     if widths:
         yield _indented(_table(widths, [[Text(c.heading.upper(), style="dim") for c in columns]]))
-    for group in groups:
-        yield group.heading
+    for heading, rows in groups:
+        yield heading
         if widths:
-            yield _indented(_table(widths, [cells[id(row)] for row in group.rows]))
+            yield _indented(_table(widths, [cells[id(row)] for row in rows]))
         else:
-            yield _indented(_narrow_rows(columns, group.rows))
-        if group.hidden:
-            yield _indented(Text(f"… {group.hidden:,} more", style="dim"))
+            yield _indented(_narrow_rows(columns, rows, width - _INDENT))
         yield Text("")
 
 
@@ -333,17 +317,20 @@ def _table(widths: Sequence[int], rows: Iterable[Sequence[Text]]) -> Table:
     return table
 
 
-def _narrow_rows(columns: Sequence[Column[Row]], rows: Iterable[Row]) -> Table:
-    """Return rows with the address on the first line and the other values below it."""
-    below = [column for column in columns if column not in {AGE, INVITED, *_PREFIXES}]
+def _narrow_rows(columns: Sequence[Column[Row]], rows: Iterable[Row], width: int) -> Table:
+    """Return rows with the address on the first line and the other values, each whole, below it."""
+    below = [column for column in columns if column not in {AGE, INVITED}]
     below.sort(key=lambda column: column is not OUTCOME)  # the outcome is the first
     lines = []
     for row in rows:
-        values = tuple(line for column in below for line in column.cell(row))
-        named = ((word, column.cell(row)) for column, word in _PREFIXES.items())
-        prefixed = (Text.assemble(word, _cell_text(cell)) for word, cell in named if cell)
-        text = (_cell_text(INVITED.cell(row)), _cell_text(values, " · "), *prefixed)
-        lines.append((_cell_text(AGE.cell(row)), Text("\n").join(text)))
+        age, texts = _cell_text(AGE.cell(row)), [_cell_text(INVITED.cell(row)), Text()]
+        for column in below:
+            for line in column.cell(row):
+                part = Text.assemble(_PREFIXES.get(column, ""), _cell_text((line,)))
+                longer = Text.assemble(texts[-1], " · ", part) if texts[-1] else part
+                fits = longer.cell_len <= width - age.cell_len - _GAP
+                texts[-1:] = [longer] if fits or not texts[-1] else [texts[-1], part]
+        lines.append((age, Text("\n").join(texts)))
     return two_columns(lines, justify="right")
 
 
