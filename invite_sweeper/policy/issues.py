@@ -19,7 +19,7 @@ from invite_sweeper.files import read_small_file
 from invite_sweeper.models import Source
 from invite_sweeper.policy.model import CONDITIONS, SELECTIONS
 from invite_sweeper.policy.policy import INVITATION_LIFETIME, Finding, Policy, only_pending
-from invite_sweeper.policy.types import InvalidValue, join_or, parse_duration, suggest
+from invite_sweeper.policy.types import PATTERNS, InvalidValue, join_or, parse_duration, suggest
 from invite_sweeper.policy.yaml_reader import (
     MAX_BYTES,
     Document,
@@ -250,9 +250,8 @@ def _message_and_hint(detail: ErrorDetails, path: KeyPath, node: Node) -> tuple[
         return "is empty", f"{remove}write {_example(path)}"
     if detail["type"] == "too_short":
         return "is an empty list", f"write one entry or more, such as {_example(path)}"
-    if detail["type"] == "literal_error":
-        field = _last_described_key(path)[1]
-        allowed = get_args(field.annotation) if field else ()
+    if detail["type"] in ("literal_error", "enum"):
+        allowed = re.findall("'([^']*)'", detail["ctx"]["expected"])
         return f"{subject} is not an allowed value", suggest(node.value, allowed)
     if expected := _EXPECTED_TYPES.get(detail["type"]):
         return f"is {subject}, not {expected}", _conversion_hint(expected, path, node)
@@ -270,7 +269,10 @@ def _constraint_message(detail: ErrorDetails, subject: str) -> tuple[str, str]:
     """Return the text of an error of a validator or a bound, with the value as subject."""
     context = detail.get("ctx", {})
     if isinstance(wrong := context.get("error"), InvalidValue):
-        return f"{subject if wrong.show_value else 'the value'} {wrong.message}", wrong.hint
+        return f"{subject} {wrong.message}", wrong.hint
+    if pattern := context.get("pattern"):
+        message, hint = PATTERNS[pattern]
+        return f"the value {message}", hint
     message, hint = _BOUND_MESSAGES[detail["type"]]
     bounds = {name: f"{bound:.10g}" for name, bound in context.items()}
     return f"{subject} {message.format(**bounds)}", hint.format(**bounds)

@@ -7,30 +7,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from invite_sweeper.policy.types import (
-    AtlasId,
-    Count,
-    CredentialsName,
-    Day,
-    DirectoryPath,
-    Duration,
-    DurationOrZero,
-    OnlyTrue,
-    ProjectPattern,
-    ProjectPatterns,
-    Rate,
-    Sentence,
-    Share,
-    Status,
-    Tags,
-    Text,
-    Texts,
-    UsernamePatterns,
-    Variable,
-)
+from invite_sweeper.policy import types
 
 
-def described(default: object, description: str, *examples: object) -> Any:  # noqa: ANN401
+def key(default: object, description: str, *examples: object) -> Any:  # noqa: ANN401
     """Return a key of the file.
 
     Args:
@@ -59,8 +39,8 @@ def _any_required(*keys: str) -> list[JsonValue]:
 class Matcher(StrictModel):
     """Selects invitations. All given conditions must match."""
 
-    name: Text = described(..., "Name in the audit log.", "forgotten")
-    older_than: Duration | None = described(
+    name: types.Text = key(..., "Name in the audit log.", "forgotten")
+    older_than: types.Duration | None = key(
         None, "Minimum age of the invitation.", "14d", "36h", "P14D"
     )
     expired: bool | None = Field(
@@ -68,29 +48,29 @@ class Matcher(StrictModel):
         description="True: the invitation has expired. False: it has not.",
         examples=[True],
     )
-    expires_within: Duration | None = described(
+    expires_within: types.Duration | None = key(
         None, "The invitation has not expired and will within this time.", "3d"
     )
-    usernames: UsernamePatterns | None = described(
+    usernames: types.UsernamePatterns | None = key(
         None, "Quoted globs on the invited address; one must match.", ["*@gmail.com"]
     )
-    inviters: Texts | None = described(
+    inviters: types.Texts | None = key(
         None,
         "Globs on the inviter: an address, or an API key's public key; one must match.",
         ["*@contractor.example.com"],
     )
-    roles: Texts | None = described(
+    roles: types.Texts | None = key(
         None, "Role names; the invitation must have one of them.", ["GROUP_OWNER"]
     )
-    projects: ProjectPatterns | None = described(
+    projects: types.ProjectPatterns | None = key(
         None, "Globs on the project's name, or project ids; one must match.", ["sandbox-*"]
     )
-    statuses: Annotated[tuple[Status, ...], Field(min_length=1)] | None = described(
+    statuses: Annotated[tuple[types.Status, ...], Field(min_length=1)] | None = key(
         None,
         "Statuses; the invitation must have one of them. All by default.",
         ["INVITATION_EXPIRED", "INVITATION_REJECTED"],
     )
-    inviter_gone: OnlyTrue | None = Field(
+    inviter_gone: types.OnlyTrue | None = Field(
         default=None,
         description="The inviter is an address that no active member of the organization has; "
         "where that is not known, the invitation is kept.",
@@ -109,8 +89,8 @@ class Keep(Matcher):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": _any_required(*CONDITIONS, *SELECTIONS)})
 
-    reason: Sentence | None = described(None, "The reason, for the auditor.", "they travel")
-    until: Day | None = described(
+    reason: types.Sentence | None = key(None, "The reason, for the auditor.", "they travel")
+    until: types.Day | None = key(
         None, "The last day (UTC) on which the entry applies.", "2027-03-31"
     )
 
@@ -126,40 +106,40 @@ class Limits(StrictModel):
     `max_share` when 10 or fewer are stale, `max_population_drop` for a count of 10 or fewer.
     """
 
-    max_deletions: Count = described(100, "Maximum deletions within `period`.")
-    max_deletions_per_project: Count = described(25, "Maximum deletions in one project in a run.")
-    max_share: Share = described(
+    max_deletions: types.Count = key(100, "Maximum deletions within `period`.")
+    max_deletions_per_project: types.Count = key(25, "Maximum deletions in one project in a run.")
+    max_share: types.Share = key(
         0.5, "Maximum stale share of all invitations; ignored when 10 or fewer are stale."
     )
-    max_unreadable_projects: Count = described(
+    max_unreadable_projects: types.Count = key(
         10, "Maximum unreadable projects; above it, nothing is deleted."
     )
-    period: DurationOrZero = described(
+    period: types.DurationOrZero = key(
         timedelta(hours=20),
         "Time within which the deletions of earlier runs count; 0s: none do.",
         "20h",
     )
-    over_limit: Literal["refuse", "trim"] = described(
+    over_limit: Literal["refuse", "trim"] = key(
         "refuse", "Above a limit: refuse all deletions, or trim to the oldest invitations."
     )
-    max_population_drop: Share = described(
+    max_population_drop: types.Share = key(
         0.3,
         "Maximum drop in projects or invitations since the last complete run, as a share; "
         "above it, nothing is deleted.",
     )
-    max_bounces: Count = described(
+    max_bounces: types.Count = key(
         3, "Keep an invitation that was re-created after this many deletions."
     )
-    max_failure_share: Share = described(
+    max_failure_share: types.Share = key(
         0.2, "Maximum failure share of the last responses; above it, the run stops."
     )
-    max_already_gone_share: Share = described(
+    max_already_gone_share: types.Share = key(
         0.5, 'Maximum "already gone" share of the last responses; above it, the run stops.'
     )
-    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = described(
+    breaker_window: Annotated[int, Field(ge=1, le=10_000)] = key(
         50, "Number of last responses that these two shares are computed from."
     )
-    canary: Count = described(
+    canary: types.Count = key(
         5, "Deletions to send first; if most of them fail, the run stops. 0: none."
     )
 
@@ -167,22 +147,20 @@ class Limits(StrictModel):
 class Execution(StrictModel):
     """Concurrency, rate, retries and timeouts of requests."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1_000)] = described(
-        20, "Maximum requests in flight."
-    )
-    max_requests_per_second: Rate = described(
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = key(20, "Maximum requests in flight.")
+    max_requests_per_second: types.Rate = key(
         None, "Maximum rate of all requests; null for no limit.", 10
     )
-    attempts: Annotated[int, Field(ge=1, le=20)] = described(
+    attempts: Annotated[int, Field(ge=1, le=20)] = key(
         5, "Maximum attempts of one request, including the first; a 429 does not count as one."
     )
-    deadline: Duration = described(timedelta(hours=1), "Maximum duration of the run.", "1h")
-    grace: Duration = described(
+    deadline: types.Duration = key(timedelta(hours=1), "Maximum duration of the run.", "1h")
+    grace: types.Duration = key(
         timedelta(seconds=20),
         "Time for requests in flight to finish after a signal or the deadline.",
         "20s",
     )
-    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = described(
+    reserve: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = key(
         0.1, "Share of Atlas's rate limits left to other programs."
     )
 
@@ -190,15 +168,15 @@ class Execution(StrictModel):
 class AuditSettings(StrictModel):
     """Settings of the audit log."""
 
-    directory: DirectoryPath = described(
+    directory: types.DirectoryPath = key(
         "audit",
         "Directory with one file for each run, relative to the policy's folder; "
         "created if missing.",
     )
-    record: Literal["planned", "all"] = described(
+    record: Literal["planned", "all"] = key(
         "planned", "all: a line for every kept invitation, too, with its reason."
     )
-    stdout: bool = described(
+    stdout: bool = key(
         default=False,
         description="true: each line on standard output as well, for the logs of a container.",
     )
@@ -207,24 +185,24 @@ class AuditSettings(StrictModel):
 class Notice(StrictModel):
     """Announces an invitation before a later sweep deletes it."""
 
-    wait: Duration = described(..., "Minimum time between the announcement and the deletion.", "7d")
+    wait: types.Duration = key(..., "Minimum time between the announcement and the deletion.", "7d")
 
 
 class Notification(StrictModel):
     """A notification about a run. URLs and secrets are in the environment, never here."""
 
-    kind: Literal["slack", "webhook", "ping"] = described(
+    kind: Literal["slack", "webhook", "ping"] = key(
         ..., "A Slack-compatible webhook, a plain JSON webhook, or a dead-man ping.", "slack"
     )
-    url_env: Variable = described(
+    url_env: types.Variable = key(
         ..., "Name of the environment variable with the URL.", "SLACK_URL"
     )
-    secret_env: Variable | None = described(
+    secret_env: types.Variable | None = key(
         None,
         "For `webhook`: name of the environment variable with the signing key.",
         "WEBHOOK_SECRET",
     )
-    when: Literal["always", "changes", "failures"] = described(
+    when: Literal["always", "changes", "failures"] = key(
         "always", "Runs to notify about.", "failures"
     )
     details: bool = Field(
@@ -237,10 +215,10 @@ class Notification(StrictModel):
 class Organization(StrictModel):
     """An organization whose projects may be swept."""
 
-    id: AtlasId = described(
+    id: types.AtlasId = key(
         ..., "The organization's id: 24 hex digits, in quotes.", "5efda682a3f2ed2e7dd6cde4"
     )
-    credentials: CredentialsName | None = described(
+    credentials: types.CredentialsName | None = key(
         None,
         "Suffix of the environment variables with this organization's credentials: "
         "PROD means MONGODB_ATLAS_CLIENT_ID_PROD and so on.",
@@ -271,10 +249,10 @@ OrganizationEntry: TypeAlias = Annotated[
 class ProjectScope(StrictModel):
     """Which projects of the organizations are read."""
 
-    include: ProjectPatterns = described(
+    include: types.ProjectPatterns = key(
         ("*",), "Globs on a project's name, or project ids; one must match.", ["*"], ["sandbox-*"]
     )
-    exclude: tuple[ProjectPattern, ...] = described(
+    exclude: tuple[types.ProjectPattern, ...] = key(
         (), "Globs or ids of projects to skip; overrides `include`.", ["prod-*"]
     )
-    tags: Tags = described({}, "Tags that a project must have; all must match.", {"env": "sandbox"})
+    tags: types.Tags = key({}, "Tags that a project must have; all must match.", {"env": "sandbox"})

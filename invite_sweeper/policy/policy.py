@@ -25,7 +25,7 @@ from invite_sweeper.policy.model import (
     ProjectScope,
     Rule,
     StrictModel,
-    described,
+    key,
 )
 from invite_sweeper.policy.types import KnownSource, Suspicion, Version, suggest, suspicious_pattern
 from invite_sweeper.policy.yaml_reader import KeyPath, quote
@@ -101,39 +101,39 @@ _Entry: TypeAlias = tuple[KeyPath, str, Rule | Keep]
 class Policy(StrictModel):
     """The keys of a policy file."""
 
-    version: Version = described(..., "Version of the policy format.", 1)
-    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = described(
+    version: Version = key(..., "Version of the policy format.", 1)
+    organizations: Annotated[tuple[OrganizationEntry, ...], Field(min_length=1)] = key(
         ...,
         "Allow-list: projects of other organizations are never changed.",
         ["5efda682a3f2ed2e7dd6cde4"],
     )
-    projects: ProjectScope = described(
+    projects: ProjectScope = key(
         ProjectScope(), "Which projects are read; all by default.", {"exclude": ["prod-*"]}
     )
-    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = described(
+    sources: Annotated[tuple[KnownSource, ...], Field(min_length=1)] = key(
         (Source.INVITES,), "Which of Atlas's lists of invitations are read.", list(map(str, Source))
     )
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = described(
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1)] = key(
         ...,
         "An invitation is stale if any rule matches; the audit log names the first.",
         [{"name": "forgotten", "older_than": "14d"}],
     )
-    keep: tuple[Keep, ...] = described(
+    keep: tuple[Keep, ...] = key(
         (),
         "A matching entry keeps the invitation; it overrides the rules.",
         [{"name": "board", "usernames": ["*@board.example.com"]}],
     )
-    limits: Limits = described(Limits(), "Limits of a run.", {"max_deletions": 100})
-    execution: Execution = described(Execution(), "How requests are sent.", {"concurrency": 20})
-    audit: AuditSettings = described(
+    limits: Limits = key(Limits(), "Limits of a run.", {"max_deletions": 100})
+    execution: Execution = key(Execution(), "How requests are sent.", {"concurrency": 20})
+    audit: AuditSettings = key(
         AuditSettings(),
         "Where the audit log is, and what it records.",
         {"directory": "audit", "record": "all"},
     )
-    notice: Notice | None = described(
+    notice: Notice | None = key(
         None, "Announce an invitation first, and delete it in a later sweep.", {"wait": "7d"}
     )
-    notify: tuple[Notification, ...] = described(
+    notify: tuple[Notification, ...] = key(
         (),
         "Notifications about runs.",
         [{"kind": "slack", "url_env": "SLACK_URL", "when": "failures"}],
@@ -283,17 +283,17 @@ class Policy(StrictModel):
 
     def _patterns(self) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each glob with its path and what contains it."""
-        for key in ("include", "exclude"):
-            for number, pattern in enumerate(getattr(self.projects, key)):
-                yield ("projects", key, number), f"`projects.{key}`", pattern
+        for name in ("include", "exclude"):
+            for number, pattern in enumerate(getattr(self.projects, name)):
+                yield ("projects", name, number), f"`projects.{name}`", pattern
         yield from self._values("usernames", "inviters", "projects")
 
-    def _values(self, *keys: str) -> Iterator[tuple[KeyPath, str, str]]:
+    def _values(self, *names: str) -> Iterator[tuple[KeyPath, str, str]]:
         """Yield each value of these lists with its path and the entry that contains it."""
         for path, where, entry in self._entries():
-            for key in keys:
-                for number, value in enumerate(getattr(entry, key) or ()):
-                    yield (*path, key, number), where, value
+            for name in names:
+                for number, value in enumerate(getattr(entry, name) or ()):
+                    yield (*path, name, number), where, value
 
     def _entries(self) -> Iterator[_Entry]:
         """Yield each rule and keep entry with its path and what it is called in a sentence."""
