@@ -31,19 +31,14 @@ from invite_sweeper.endings import Advisor
 from invite_sweeper.errors import RunError
 from invite_sweeper.models import InvitationKey
 from invite_sweeper.report.rows import (
-    AGE,
     ID,
-    INVITED,
-    INVITER,
     LIST,
     NO_OUTCOME,
-    PLACE_WITH_ORGANIZATION,
-    ROLES,
     Column,
     Line,
     Row,
-    full_place_name,
     invitation_columns,
+    place_name,
     sorted_rows,
     text_cell,
 )
@@ -88,7 +83,7 @@ class RunRows:
             case Announced() | WouldBeAnnounced():
                 self.announced.append(self.row(event))
             case ProjectUnreadable():
-                place = full_place_name(event, self._label(event.org_id or ""))
+                place = place_name(event, self._label(event.org_id or ""), full=True)
                 self.unread.append(Unread(place, escape_unprintable(truncate(event.reason))))
             case _:
                 pass
@@ -220,16 +215,6 @@ class Table(NamedTuple):
     command: str
 
 
-_KEPT: Final = (
-    AGE,
-    INVITED,
-    PLACE_WITH_ORGANIZATION,
-    Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose"),
-    ROLES,
-    INVITER,
-    LIST,
-    ID,
-)
 _UNREAD: Final = (
     Column[Unread]("Project", lambda each: (Line(each.place),)),
     Column[Unread]("Reason", lambda each: (Line(each.reason),), "prose"),
@@ -249,19 +234,20 @@ def tables_of(record: RunRecord, advisor: Advisor) -> Iterator[Table]:
     rows, announced = found.first(_MAX_TABLE_ROWS), found.announced[:_MAX_TABLE_ROWS]
     kept = tuple(islice(_kept(record, found), _MAX_TABLE_ROWS))
     caption = _PLAN_CAPTIONS.get(record.mode or "", "Planned deletions and what became of them")
-    columns, due_columns = ((*invitation_columns(each), LIST, ID) for each in (rows, announced))
     due_caption, due = announced_as(record)
     unread, unread_event = found.unread[:_MAX_TABLE_ROWS], ProjectUnreadable.event
-    for key, title, shown_columns, shown, total, event in (
+    tables: tuple[tuple[str, str, tuple[Column[Any], ...], Sequence[Any], int, str], ...] = (
         ("unreadable", UNREAD_CAPTION, _UNREAD, unread, end.projects_unreadable, unread_event),
-        ("invitations", caption, columns, rows, len(found.rows), ""),
-        ("announced", due_caption, due_columns, announced, end.announced, due),
-        ("kept", "Kept invitations", _KEPT, kept, end.kept, Kept.event),
+        ("invitations", caption, (), rows, len(found.rows), ""),
+        ("announced", due_caption, (), announced, end.announced, due),
+        ("kept", "Kept invitations", (), kept, end.kept, Kept.event),
         ("keep-entries", "Keep entries of the policy", _KEEP_ENTRIES, keep, len(keep), ""),
-    ):
+    )
+    for key, title, columns, shown, total, event in tables:
         command = show("--event", event) if event else show()
         if shown:
-            yield Table(key, title, shown_columns, shown, total, command)
+            every = columns or (*invitation_columns(shown), LIST, ID)
+            yield Table(key, title, every, shown, total, command)
 
 
 def _kept(record: RunRecord, found: RunRows) -> Iterator[Row]:

@@ -109,18 +109,18 @@ class Row:
         self.detail = _detail(line) if self.has_failed else ""
 
 
-def place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
-    """Return the project's name, or the organization's with its id for a list of its own."""
+def place_name(
+    event: InvitationFields | ProjectUnreadable, organization: str, *, full: bool = False
+) -> str:
+    """Return the project's name, or the organization's with its id for a list of its own.
+
+    Args:
+        full: Whether the organization follows the name of a project.
+    """
     if event.project_id is None and event.project_name is None:
         return f"organization {organization}".rstrip()
-    return display_text(event.project_name) or "(no name)"
-
-
-def full_place_name(event: InvitationFields | ProjectUnreadable, organization: str) -> str:
-    """Return the place with its organization."""
-    name = place_name(event, organization)
-    of_organization = event.project_id is None and event.project_name is None
-    return name if of_organization else f"{name} of organization {organization}".rstrip()
+    name = display_text(event.project_name) or "(no name)"
+    return f"{name} of organization {organization}".rstrip() if full else name
 
 
 def sorted_rows(rows: Iterable[Row]) -> list[Row]:
@@ -231,6 +231,7 @@ AGE: Final = Column[Row]("Age", _age_cell, "number", 9)
 INVITED: Final = Column[Row]("Invited", _invited_cell, "address", 64)
 PLACE: Final = Column[Row]("To", lambda row: (Line(row.place),), max_width=40)
 PLACE_WITH_ORGANIZATION: Final = Column[Row]("To", _place_cell, max_width=40)
+BECAUSE: Final = Column[Row]("Kept because", lambda row: text_cell(row.detail), "prose")
 RULE: Final = Column[Row]("Rule", lambda row: text_cell(getattr(row.event, "rule", "")))
 ROLES: Final = Column[Row]("Role", roles_cell)
 INVITER: Final = Column[Row]("Invited by", lambda row: text_cell(row.event.inviter), max_width=32)
@@ -252,5 +253,6 @@ def invitation_columns(rows: Iterable[Row], *, grouped: bool = False) -> tuple[C
     several = len({row.event.org_id for row in rows}) > 1
     place = (PLACE_WITH_ORGANIZATION if several else PLACE,) if not grouped else ()
     due = (FROM,) if any(row.due for row in rows) else ()
+    why = BECAUSE if any(row.detail and not row.outcome for row in rows) else RULE
     outcome = (OUTCOME,) if any(row.outcome for row in rows) else ()
-    return (AGE, INVITED, *place, *due, RULE, ROLES, INVITER, *outcome)
+    return (AGE, INVITED, *place, *due, why, ROLES, INVITER, *outcome)

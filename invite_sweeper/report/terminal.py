@@ -34,8 +34,8 @@ from invite_sweeper.report.rows import (
     Column,
     Row,
     Style,
-    full_place_name,
     invitation_columns,
+    place_name,
     sorted_rows,
 )
 from invite_sweeper.report.story import Story, StoryLine, advisor_of, describe_instant, tell
@@ -109,7 +109,7 @@ def attention_lines(record: RunRecord, advisor: Advisor) -> Iterator[str]:
         yield f"{unread.place} was not read: {unread.reason}"
     left = [row for row in found.rows.values() if row.outcome in {"failed", "unknown"}]
     for row in sorted_rows(left)[:_MAX_NAMED]:
-        who = f"{row.user} in {full_place_name(row.event, row.organization)}"
+        who = f"{row.user} in {place_name(row.event, row.organization, full=True)}"
         yield f"{who} may still be invited: {row.outcome}, {row.detail}"
 
 
@@ -207,7 +207,7 @@ def _groups(rows: Iterable[Row], every: Iterable[Row]) -> Iterator[tuple[Text, l
         places.setdefault((row.organization, row.event.scope_id), []).append(row)
     for place, shown in sorted(places.items(), key=lambda item: item[0][0]):
         first = shown[0]
-        name = full_place_name(first.event, first.organization) if several else first.place
+        name = place_name(first.event, first.organization, full=several)
         yield _heading(name, len(shown), counts[place]), shown
 
 
