@@ -2,19 +2,13 @@
 
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from random import Random
 from typing import TypeAlias
 
-from invite_sweeper.simulator.responses import (
-    Call,
-    Delivery,
-    Json,
-    SimulatedResponse,
-    api_error,
-)
+from invite_sweeper.simulator.responses import Call, Delivery, Json, SimulatedResponse, api_error
 
 Send: TypeAlias = Callable[[], Awaitable[SimulatedResponse]]
 Fault: TypeAlias = Callable[[Call, Send], Awaitable[SimulatedResponse]]
@@ -70,9 +64,7 @@ def fail_with(
     late: bool = False,
 ) -> Fault:
     """Return an `ApiError` before the request is executed, or after if `late`."""
-    response = api_error(status, code, detail, *parameters)
-    if retry_after is not None:
-        response = replace(response, headers=(*response.headers, ("Retry-After", retry_after)))
+    response = api_error(status, code, detail, *parameters, retry_after=retry_after)
     return respond_with(response, late=late)
 
 

@@ -11,7 +11,7 @@ from invite_sweeper.models import MembershipStatus
 from invite_sweeper.simulator import faults
 from invite_sweeper.simulator.auth import TOKEN_PATH, Access
 from invite_sweeper.simulator.responses import Call
-from invite_sweeper.simulator.seed import ORG_ID, Size, fill
+from invite_sweeper.simulator.seed import ORG_ID, PRODUCTION, Size, fill
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 ALL_SOURCES: Final = ("invites", "users", "org_users", "org_invites")
@@ -75,7 +75,6 @@ _WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
 
 _USERS_PER_PROJECT: Final = 3
 _EXPIRED_PER_PROJECT: Final = 20
-_PRODUCTION: Final = "-prod"
 
 
 def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
@@ -83,11 +82,9 @@ def _lists(sim: SimulatedAtlas, size: Size, org_id: str = ORG_ID) -> None:
 
     The last project is for production: a team and some users have access to it.
     """
-    fill(sim, replace(size, users=_USERS_PER_PROJECT), org_id)
+    fill(sim, replace(size, users=_USERS_PER_PROJECT, has_production=True), org_id)
     projects = [each for each in sim.groups.values() if each.org_id == org_id]
-    if len(projects) > 1:
-        sim.rename_project(projects[-1].id, f"{projects[-1].name}{_PRODUCTION}")
-    outside = [group.id for group in projects if not group.name.endswith(_PRODUCTION)]
+    outside = [group.id for group in projects if not group.name.endswith(PRODUCTION)]
     teams = (sim.add_team(*outside[:2]), sim.add_team(*(each.id for each in projects)))
     for number, user_id in enumerate(sim.users(org_id)[::4]):
         sim.user(user_id).team_ids = (teams[number % 2],)
@@ -202,8 +199,8 @@ def _sunset(sim: SimulatedAtlas, size: Size) -> None:
         end = sim.clock() + max(0, 2 - day) * _NIGHT
         # Source: the recordings. The day has no leading zero.
         text = f"{end:%a}, {end.day} {end:%b %Y} 00:00:00 GMT"
-        sim.versions.sunsets |= dict.fromkeys(retiring, text)
-        sim.versions.retired |= {(family, "*") for family in retiring if day > 2}  # noqa: PLR2004
+        sim.sunsets |= dict.fromkeys(retiring, text)
+        sim.retired |= {(family, "*") for family in retiring if day > 2}  # noqa: PLR2004
 
     fault = faults.effect(before=pass_day)
     sim.faults.add(fault, method="GET", path="*/v2/groups", times=None)

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from invite_sweeper.simulator.api import handle
 from invite_sweeper.simulator.faults import Send
-from invite_sweeper.simulator.responses import Call, Delivery, RequestRecord, SimulatedResponse
+from invite_sweeper.simulator.responses import Call, Delivery, SimulatedResponse
 from invite_sweeper.simulator.state import SimulatedAtlas
 
 _CLOSE: Final = ("Connection", "close")
@@ -106,15 +106,10 @@ async def serve(
     stopped = asyncio.Event()
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        log, started_s = sim.request_log, sim.monotonic()
-        address, target = request.remote or "", request.raw_path
         body = await request.read() if request.body_exists else b""
-        call = Call(sim, request.method, target, request.headers, body, address)
-        log.received[call.method] += 1
+        address = request.remote or ""
+        call = Call(sim, request.method, request.raw_path, request.headers, body, address)
         response = await execute(call)
-        status = response.status if response.deliver is None else 0
-        log.statuses[status] += 1
-        log.requests.append(RequestRecord(call.method, target, status, started_s))
         return _Payload(response, sim.clock(), stopped, closes=not request.keep_alive)
 
     runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=1.0)

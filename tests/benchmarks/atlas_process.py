@@ -13,6 +13,8 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+from observed import ObservedAtlas
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.load import Load
@@ -22,7 +24,7 @@ from invite_sweeper.simulator import SimulatedAtlas, serve
 
 
 def build(load: Load) -> SimulatedAtlas:
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     sim.throttling.enforced = False
     if load.latency_s:
         sim.faults.set_latency(load.latency_s)

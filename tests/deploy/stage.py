@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from deleting import deletes_after_confirmation
+from observed import ObservedAtlas
 
 from invite_sweeper.audit import AuditDirectory, verify_directory
 from invite_sweeper.cli.simulate import serve_in_thread
@@ -86,7 +87,7 @@ class Stage:
 @contextmanager
 def staged(folder, *, projects, stale, latency_s=0.0, owner=USER):
     """Serve an organization with `stale` and one young invitation per project during the block."""
-    sim = SimulatedAtlas()
+    sim = ObservedAtlas()
     sim.add_organization(ORGANIZATION, "Example Org")
     old = set()
     for number in range(projects):
