@@ -395,7 +395,7 @@ for _each in ENDPOINTS:
     _BY_TEMPLATE.setdefault(re.sub(r"\{\w+\}", "{}", _each.template), {})[_each.method] = _each
 
 
-def handle(call: Call) -> SimulatedResponse:
+async def handle(call: Call) -> SimulatedResponse:
     """Execute a request and return its response.
 
     The order of checks is that of the recordings: a 401 and the 404 of a project take no token

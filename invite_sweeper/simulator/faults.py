@@ -103,7 +103,6 @@ class FaultPlan:
 
     def __init__(self, seed: int = 0) -> None:
         self._rules: list[_Rule] = []
-        self._latency: tuple[Fault, ...] = ()
         self._rng = Random(seed)  # noqa: S311 - faults, not secrets
 
     def add(
@@ -129,16 +128,10 @@ class FaultPlan:
         """Inject `fault` into a random share of matching requests, from 0 to 1."""
         self._rules.append(_Rule(fault, method, path, 1, 0, rate))
 
-    def set_latency(self, seconds: float) -> None:
-        """Delay each response."""
-        self._latency = (delay(seconds),) if seconds else ()
-
     def clear(self) -> None:
-        """Remove all faults and the latency."""
+        """Remove all faults."""
         self._rules.clear()
-        self._latency = ()
 
     def faults_for(self, method: str, path: str) -> tuple[Fault, ...]:
         """Return the faults of this request, in the order they were added."""
-        matching = [each.fault for each in self._rules if each.matches(method, path, self._rng)]
-        return (*self._latency, *matching)
+        return tuple(each.fault for each in self._rules if each.matches(method, path, self._rng))

@@ -17,6 +17,7 @@ from invite_sweeper.simulator.state import SimulatedAtlas
 ALL_SOURCES: Final = ("invites", "users", "org_users", "org_invites")
 NORTH: Final = "6f1a20c4d39b5e7788a0c1d2"
 SOUTH: Final = "7b2c31d5e4ac6f8899b1d2e3"
+_WIDE: Final = "limits: {max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,7 @@ class Scenario:
         prepare: Adds organizations, data and faults.
         sources: The lists with invitations, as in the policy.
         organizations: Ids by credentials name; "" for the credentials without a name.
-        limits: The policy's `limits`; empty for the defaults.
-        notice: The policy's `notice`; empty for none.
+        keys: Further keys of the policy.
         is_nightly: Whether the clock moves by a day before each further run.
     """
 
@@ -37,8 +37,7 @@ class Scenario:
     prepare: Callable[[SimulatedAtlas, Size], None]
     sources: tuple[str, ...] = ALL_SOURCES
     organizations: tuple[tuple[str, str], ...] = (("", ORG_ID),)
-    limits: str = "{max_deletions: 10000, max_deletions_per_project: 1000, max_share: 0.9}"
-    notice: str = ""
+    keys: str = _WIDE
     is_nightly: bool = False
 
     def policy(self) -> str:
@@ -51,10 +50,7 @@ class Scenario:
             organizations="".join(named),
             sources=", ".join(self.sources),
             projects=_WITHOUT_PRODUCTION if "users" in self.sources else "",
-        ) + "".join(
-            f"{key}: {value}\n"
-            for key, value in (("limits", self.limits), ("notice", self.notice))
-            if value
+            keys=self.keys,
         )
 
 
@@ -69,7 +65,7 @@ keep:
   - name: board
     usernames: ["*@board.example.com"]
     reason: they travel
-"""
+{keys}"""
 _WITHOUT_PRODUCTION: Final = 'projects:\n  exclude: ["*-prod"]\n'
 
 
@@ -224,7 +220,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "backlog": Scenario(
         "years of expired users: default limits refuse the first sweep",
         _backlog,
-        limits="",
+        keys="",
     ),
     "organizations": Scenario(
         "three organizations with credentials of their own",
@@ -239,7 +235,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "nights": Scenario(
         "the clock is a day ahead at each further run",
         _nights,
-        notice="{wait: 3d}",
+        keys=f"{_WIDE}notice: {{wait: 3d}}\n",
         is_nightly=True,
     ),
     "sunset": Scenario("both lists of invitations end on the second day (410)", _sunset),

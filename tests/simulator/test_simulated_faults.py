@@ -94,8 +94,8 @@ async def test_delays_use_the_given_sleep():
         slept.append(seconds)
 
     sim = organization(sleep=sleep)
+    sim.faults.add(faults.delay(0.5), times=None)
     sim.faults.add(faults.delay(60))
-    sim.faults.set_latency(0.5)
     async with open_client(sim) as request:
         assert [(await request("GET", "/groups")).status for _ in range(2)] == [200, 200]
     assert slept == [0.5, 60, 0.5]
