@@ -138,7 +138,7 @@ async def _invite(
         end = await restorer.run(start, plan, session.started_s)
     finally:
         await log.close()
-    session.last_resort.result_known(end.exit_code)
+    session.last_resort.exit_code = end.exit_code
     session.show(RunRecord(log.file, start=start, end=end, last_hash=log.last_hash))
     return end.exit_code
 
