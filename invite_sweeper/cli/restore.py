@@ -132,7 +132,7 @@ async def _invite(
         end = await Restorer(result, log, session.stop, report).run(plan)
     finally:
         await log.close()
-    session.last_resort.result_known(end.exit_code)
+    session.last_resort.exit_code = end.exit_code
     session.show(
         RunRecord(
             log.file, start=command.run_started(organizations), end=end, last_hash=log.last_hash

@@ -15,7 +15,7 @@ from invite_sweeper.cli.console import run_async
 from invite_sweeper.cli.options import FILE, Command
 from invite_sweeper.errors import UsageError
 from invite_sweeper.files import write_error
-from invite_sweeper.simulator import SimulatedAtlas, Size, serve
+from invite_sweeper.simulator import SimulatedAtlas, Size, faults, serve
 from invite_sweeper.simulator.scenarios import (
     SCENARIOS,
     Scenario,
@@ -45,10 +45,10 @@ def build(
         "api-key": sim.add_api_key,
         "token": sim.add_token,
     }[credentials]
-    SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
     sim.throttling.enforced = limits
     if latency_ms:
-        sim.faults.set_latency(latency_ms / 1000)
+        sim.faults.add(faults.delay(latency_ms / 1000), times=None)
+    SCENARIOS[scenario].prepare(sim, Size(projects, invitations, seed))
     environment = {
         environment_name(variable, name): value
         for name, org_id in SCENARIOS[scenario].organizations

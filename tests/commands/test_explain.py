@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import faults
 import pytest
+from observed import MISSING
 from rich.console import Console
 
 from invite_sweeper.cli.explain import search, show
 from invite_sweeper.cli.options import RunOptions
 from invite_sweeper.errors import CredentialsRefused, GuardRefused
-from invite_sweeper.simulator import MISSING
 from invite_sweeper.simulator.seed import ORG_ID
 
 DAYS = timedelta(days=1)
@@ -156,7 +156,7 @@ async def test_invitation_that_a_person_has_in_several_lists_is_one_with_all_ent
 
 async def test_list_that_atlas_retired_before_its_day_is_said_and_the_others_are_searched(cli):
     cli.keys["sources"] = ["invites", "users"]
-    cli.sim.versions.retired.add(("invites", "*"))
+    cli.sim.retired.add(("invites", "*"))
     project = cli.sim.add_project("Search")
     cli.sim.add_user("ada@example.com", group_roles={project: ("GROUP_OWNER",)})
     result = await ask(cli, "ada@example.com")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import faults
 import pytest
+from observed import ObservedAtlas
 from running import CliRunner, Done, cli_in
 
-from invite_sweeper.simulator import SimulatedAtlas, Size
+from invite_sweeper.simulator import Size
 from invite_sweeper.simulator.scenarios import ALL_SOURCES, SCENARIOS
 from invite_sweeper.simulator.seed import ORG_ID
 
@@ -65,7 +66,7 @@ class CronRunner:
 
 @pytest.fixture
 def sim():
-    return SimulatedAtlas()
+    return ObservedAtlas()
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_refused_credentials_name_their_variables(cli, words):
 def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, number):
     cli.stock(4, 20)
     cli.keys["execution"] = {"concurrency": 4}
-    cli.sim.faults.set_latency(0.2)
+    cli.sim.faults.add(faults.delay(0.2), times=None)
     process = cli.fork("sweep", *POLICY, "--output", "json")
     wait_until(lambda: cli.deletes() >= 8)
     process.send_signal(number)
@@ -203,7 +203,7 @@ def test_signal_ends_the_sweep_with_8_and_everything_is_accounted_for(cli, numbe
     assert outcomes(cli).count("deleted") == len(cli.sim.deleted) == summary["deleted"]
     assert outcomes(cli).count("skipped") == summary["skipped"] > 0
     assert cli.lines()[-1]["event"] == "run_finished"
-    cli.sim.faults.set_latency(0.0)
+    cli.sim.faults.clear()
     assert cli.sweep().code == 0
     assert cli.sim.invitation_count() == 3
 
