@@ -28,7 +28,6 @@ from invite_sweeper.cli.view import Progress
 from invite_sweeper.explain import Explainer, Explanation
 from invite_sweeper.models import Invitation, ListUnreadable, OrganizationName, Source
 from invite_sweeper.policy import load_policy
-from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.sweep.command import Organization
 from invite_sweeper.sweep.discovery import Reader
 from invite_sweeper.sweep.result import Result
@@ -100,7 +99,6 @@ async def search(
 ) -> Search:
     """Read as a dry run does, and explain the invitations that match a term."""
     policy = load_policy(options.policy)
-    register_secrets(policy.notify, environment)
     session = Session(options, policy, environment)
     session.credentials()
     with session.working():

@@ -11,7 +11,7 @@ from msgspec.json import schema_components
 
 from invite_sweeper.audit.events import EVENTS, LineHeader
 from invite_sweeper.cli.audit import VerifyResult
-from invite_sweeper.cli.doctor import DiagnosisResult
+from invite_sweeper.cli.checks import DiagnosisResult
 from invite_sweeper.cli.explain import Search
 from invite_sweeper.cli.options import Command
 from invite_sweeper.cli.validate import Validation

@@ -41,6 +41,8 @@ from invite_sweeper.errors import UsageError
 from invite_sweeper.last_resort import LastResort
 from invite_sweeper.policy import Policy, load_policy
 from invite_sweeper.report import terminal
+from invite_sweeper.report.metrics import check_gateway_url
+from invite_sweeper.report.notify import register_secrets
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import errors_of
 from invite_sweeper.shutdown import NOTHING_DELETED, StopRequest, handle_signals
@@ -138,6 +140,9 @@ class Session:
     def __init__(
         self, options: RunOptions, policy: Policy, environment: Mapping[str, str] = os.environ
     ) -> None:
+        register_secrets(policy.notify, environment)
+        if options.pushgateway is not None:
+            check_gateway_url(options.pushgateway)
         self.options = options
         self.policy = policy
         self.environment = environment

@@ -44,7 +44,6 @@ from invite_sweeper.files import (
     replace_file,
 )
 from invite_sweeper.policy import load_policy, parse_duration_option
-from invite_sweeper.redaction import SECRETS
 from invite_sweeper.report import metrics, notify
 from invite_sweeper.report.readback import result_json
 from invite_sweeper.report.story import tell
@@ -119,9 +118,6 @@ class _SweepCommand:
     """One command: the session, the checks of its options, and the outputs of its run."""
 
     def __init__(self, options: RunOptions, environment: Mapping[str, str]) -> None:
-        if options.pushgateway is not None:
-            SECRETS.add_user_info(options.pushgateway)
-            metrics.check_gateway_url(options.pushgateway)
         if options.plan_sha256 is not None and options.plan is None:
             raise UsageError(
                 "--plan-sha256 needs --plan.", hint="Name the plan that has this SHA-256."
@@ -138,8 +134,6 @@ class _SweepCommand:
         self._earlier: Sequence[RunRecord] = ()
         self._warned = set[str]()
         self._session = Session(options, policy, environment)
-        if policy.notify:
-            notify.register_secrets(policy.notify, environment)
         self._session.credentials()  # all that are missing are named before anything is opened
         check_outputs(self._session)
 
