@@ -384,9 +384,9 @@ class _Doctor:
             f"{len(invited & listed)} in the lists, {len(joined)} joined, {len(deleted)} deleted "
             "according to the audit log"
         )
-        if left := sorted(name for _, name in rest - deleted):
+        if left := sorted(escape_unprintable(name) for _, name in rest - deleted):
             are = f"{len(left)} {plural_form(len(left), 'is', 'are')}"
-            text = f"{text}; {are} in no list that could be read: {', '.join(map(escape_unprintable, left))}"
+            text = f"{text}; {are} in no list that could be read: {', '.join(left)}"
         hint = (
             "Deletions with an API key or a service account are not among the events: ask who "
             "else deletes invitations."
